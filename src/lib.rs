@@ -1,0 +1,11 @@
+//! poolscope reads a 64-bit Windows kernel dump and answers whose driver leaked the pool.
+//!
+//! Layers, each importing only those above it in this list: [`memory::addr`]
+//! (vocabulary), `dump` (the container), [`memory`] (translation), [`symbols`] and
+//! `kernel` (what the structures are and where), `pool` (blocks and the index),
+//! `analysis` (who and whether), `report` and `tui` (what people see).
+//! [`synth`] builds dumps and imports none of the readers.
+
+pub mod memory;
+pub mod symbols;
+pub mod synth;

@@ -1,0 +1,2 @@
+//! The `poolscope` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Names to addresses and offsets: nt's PDB, or the built-in tables.

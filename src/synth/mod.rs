@@ -1,0 +1,1 @@
+//! Builds dumps: a small Windows-like machine laid down as real structures.

@@ -6,6 +6,8 @@
 //! `analysis` (who and whether), `report` and `tui` (what people see).
 //! [`synth`] builds dumps and imports none of the readers.
 
+pub mod bytes;
+pub mod dump;
 pub mod memory;
 pub mod symbols;
 pub mod synth;

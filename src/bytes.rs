@@ -1,0 +1,45 @@
+//! Checked little-endian reads from a byte slice.
+//!
+//! Everything in a dump is little-endian and nothing in it is aligned or trusted, so
+//! every read names its offset and answers `None` when the slice ends before it.
+
+/// The byte at `offset`, or `None` past the end.
+pub fn u8_at(bytes: &[u8], offset: usize) -> Option<u8> {
+    bytes.get(offset).copied()
+}
+
+/// The little-endian u16 at `offset`, or `None` past the end.
+pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    array_at(bytes, offset).map(u16::from_le_bytes)
+}
+
+/// The little-endian u32 at `offset`, or `None` past the end.
+pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    array_at(bytes, offset).map(u32::from_le_bytes)
+}
+
+/// The little-endian u64 at `offset`, or `None` past the end.
+pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    array_at(bytes, offset).map(u64::from_le_bytes)
+}
+
+/// `N` bytes at `offset`, or `None` past the end.
+pub fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    let end = offset.checked_add(N)?;
+    bytes.get(offset..end)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_end_where_the_slice_ends() {
+        let bytes = [1, 2, 3, 4, 5];
+        assert_eq!(u32_at(&bytes, 1), Some(0x0504_0302));
+        assert_eq!(u32_at(&bytes, 2), None);
+        assert_eq!(u64_at(&bytes, usize::MAX), None);
+        assert_eq!(u8_at(&bytes, 4), Some(5));
+        assert_eq!(u16_at(&bytes, 4), None);
+    }
+}

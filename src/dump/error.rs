@@ -1,0 +1,129 @@
+//! Why a file can't be used: what it is, and what to get instead.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A file that poolscope can't open as a 64-bit kernel dump. The message says what the
+/// file is, in a sentence, and then what to do.
+#[derive(Debug, Error)]
+pub enum DumpError {
+    /// The operating system refused to open or map the file.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A directory, pipe or device: nothing that can be mapped.
+    #[error("this is {what}, not a file; give the path of a MEMORY.DMP on a disk")]
+    NotAFile {
+        /// "a directory", "a pipe"…
+        what: &'static str,
+    },
+    /// Length 0.
+    #[error(
+        "the file is empty (0 bytes): the dump was never written, or the copy failed; copy it again, or check the free space on the machine that crashed"
+    )]
+    Empty,
+    /// Shorter than the header of a 64-bit dump.
+    #[error(
+        "the file ends inside the dump header ({length} of {needed} bytes): the copy was cut short; copy it again"
+    )]
+    HeaderTruncated {
+        /// Bytes the file has.
+        length: u64,
+        /// Bytes a header takes (0x2000).
+        needed: u64,
+    },
+    /// The first page holds only zeros.
+    #[error(
+        "the file starts with zeros: the dump was reserved but never written (or the copy is not finished); after a crash Windows writes it at the next boot, so wait for that, then copy it again"
+    )]
+    Zeros,
+    /// "PAGEDUMP": a dump of 32-bit Windows.
+    #[error(
+        "this is a dump of 32-bit Windows (build {build}); poolscope reads 64-bit dumps only, open it with WinDbg"
+    )]
+    Bits32 {
+        /// Windows build number of the header.
+        build: u32,
+    },
+    /// "MDMP": a dump of one process.
+    #[error(
+        "this is a user-mode minidump: one process, no kernel memory; get the kernel dump, %SystemRoot%\\MEMORY.DMP, of the machine"
+    )]
+    UserMinidump,
+    /// DumpType 4: 256 KB or so, no pool.
+    #[error(
+        "this is a triage dump (\"minidump\", type 4) of {architecture} Windows build {build}, bug check {bugcheck:#x}: it holds one stack and a driver list but no pool; set the machine to \"Kernel memory dump\" or \"Automatic memory dump\" and get %SystemRoot%\\MEMORY.DMP"
+    )]
+    Triage {
+        /// "x64", "ARM64"…
+        architecture: &'static str,
+        /// Windows build number of the header.
+        build: u32,
+        /// Bug check code of the header.
+        bugcheck: u32,
+    },
+    /// DumpType 3.
+    #[error(
+        "this dump holds a header only (type 3), no memory: the machine could not write the rest; check its page file and free disk space, then get a new dump"
+    )]
+    HeaderOnly,
+    /// A processor other than x64.
+    #[error(
+        "this is a dump of {architecture} Windows (build {build}); poolscope reads x64 dumps only, open it with WinDbg"
+    )]
+    Architecture {
+        /// "ARM64", "IA-64" or "an unknown processor".
+        architecture: &'static str,
+        /// Windows build number of the header.
+        build: u32,
+    },
+    /// A compressed container of which the dump is a member.
+    #[error("this is {what}, not a dump; unpack it first: {how}")]
+    Compressed {
+        /// "a cabinet (CAB)"…
+        what: &'static str,
+        /// The command that unpacks it.
+        how: &'static str,
+    },
+    /// A memory image of another tool or system.
+    #[error(
+        "this is {what}, not a Windows crash dump; convert it first, or get %SystemRoot%\\MEMORY.DMP"
+    )]
+    OtherImage {
+        /// "an ELF file"…
+        what: &'static str,
+    },
+    /// Nothing that is known.
+    #[error(
+        "this is not a Windows kernel dump: it starts with {start}, a dump starts with \"PAGEDU64\"; get %SystemRoot%\\MEMORY.DMP"
+    )]
+    NotADump {
+        /// The first eight bytes, printable.
+        start: String,
+    },
+    /// A dump type that has no known container.
+    #[error(
+        "the header gives dump type {dump_type:#x}, which is not known; types 1, 2, 5, 6, 8, 9 and 0xA are read"
+    )]
+    UnknownType {
+        /// DumpType of the header.
+        dump_type: u32,
+    },
+    /// Attributes bit 8.
+    #[error(
+        "the dump's data is encrypted (header attribute EncryptedDumpData); decrypt it with the machine's dump encryption key first"
+    )]
+    Encrypted,
+    /// Header or bitmap contradict themselves.
+    #[error("the dump is damaged: {what}; copy it again, or get another dump")]
+    Damaged {
+        /// Which structure, what is wrong, with the numbers.
+        what: String,
+    },
+}

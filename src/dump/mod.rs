@@ -1,0 +1,155 @@
+//! The container: a dump file opened, its header read, its pages found by PFN.
+//!
+//! Knows physical pages only; what they mean is for the layers below in the import order.
+
+mod container;
+mod error;
+mod header;
+mod mapping;
+mod page_map;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+pub use error::DumpError;
+pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
+pub use mapping::faults;
+
+use crate::memory::addr::{PAGE_SIZE, Pfn};
+use mapping::Mapping;
+use page_map::PageMap;
+
+/// The bytes of one physical page.
+pub type PageBytes = [u8; PAGE_SIZE as usize];
+
+/// An open dump. Cheap to share between threads behind an `Arc`; never written to.
+#[derive(Debug)]
+pub struct Dump {
+    path: PathBuf,
+    header: Header,
+    mapping: Mapping,
+    pages: PageMap,
+    stored: u64,
+}
+
+impl Dump {
+    /// Opens a dump: maps the file, reads the header and finds the pages. The cost does
+    /// not grow with the file but for the bitmap (32 KB per GB of the machine's memory).
+    ///
+    /// # Errors
+    /// A [`DumpError`] that says what the file is and what to get instead.
+    pub fn open(path: &Path) -> Result<Dump, DumpError> {
+        let io = |source| DumpError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if metadata.is_dir() {
+            return Err(DumpError::NotAFile {
+                what: "a directory",
+            });
+        }
+        if !metadata.is_file() {
+            return Err(DumpError::NotAFile {
+                what: "a pipe or a device",
+            });
+        }
+        let file = File::open(path).map_err(io)?;
+        if metadata.len() == 0 {
+            return Err(DumpError::Empty);
+        }
+        let mapping = Mapping::new(&file).map_err(io)?;
+        let bytes = mapping.bytes();
+        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))?;
+        let pages = container::page_map(bytes, &header)?;
+        let stored = pages.stored(bytes.len() as u64);
+        Ok(Dump {
+            path: path.to_owned(),
+            header,
+            stored,
+            pages,
+            mapping,
+        })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The length of the file in bytes, when it was opened.
+    pub fn file_length(&self) -> u64 {
+        self.mapping.bytes().len() as u64
+    }
+
+    /// The bytes of a frame, or `None` when the dump does not hold it (left out by the
+    /// writer, or behind the end of a truncated file).
+    pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
+        let bytes = self.mapping.bytes();
+        let offset = usize::try_from(self.pages.offset(bytes, pfn)?).ok()?;
+        bytes
+            .get(offset..offset.checked_add(PAGE_SIZE as usize)?)?
+            .try_into()
+            .ok()
+    }
+
+    /// The place of a frame in the file, for visiting pages in file order.
+    pub fn file_offset(&self, pfn: Pfn) -> Option<u64> {
+        self.pages.offset(self.mapping.bytes(), pfn)
+    }
+
+    /// Says that a stretch of the file will be read soon. A hint only.
+    pub fn will_need(&self, offset: u64, length: u64) {
+        self.mapping.will_need(offset as usize, length as usize);
+    }
+
+    /// Pages that can be read from the file.
+    pub fn pages_present(&self) -> u64 {
+        self.stored
+    }
+
+    /// Pages that the container names but the file is too short for.
+    pub fn pages_cut_off(&self) -> u64 {
+        self.pages.promised().saturating_sub(self.stored)
+    }
+
+    /// The container in one word, as the JSON answers have it.
+    pub fn format(&self) -> &'static str {
+        match self.header.dump_type {
+            _ if self.header.is_live() => "live",
+            1 => "full",
+            5 if self.header.is_filtered() => "active",
+            5 => "bitmap-full",
+
+            8 => "debugger-kernel",
+            9 => "debugger-kernel-and-user",
+            0xa => "debugger-complete",
+            _ => "kernel",
+        }
+    }
+
+    /// What such a dump holds and leaves out, in a sentence.
+    pub fn contents(&self) -> &'static str {
+        match self.format() {
+            "full" | "bitmap-full" | "debugger-complete" => {
+                "all physical memory; pool that was paged out is in the page file, not here"
+            }
+            "active" => {
+                "memory in use; free, standby and guest pages are left out, and so is pool that was paged out"
+            }
+            "live" => {
+                "memory of a running system, mirrored while it changed: counters and lists may contradict each other"
+            }
+            _ => {
+                "kernel memory that was resident; user pages are left out, and so is pool that was paged out"
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Which page frames the file holds, and where: PFN to file offset.
+//!
+//! Two shapes cover every container. Runs of frames that follow each other in the file
+//! (full dumps, and dumps that a debugger wrote) are found by binary search. A bitmap
+//! with one bit per frame (bitmap and kernel dumps) is read where it stands in the file
+//! beside a directory of running counts, one per 512 bits, so a look-up is a handful of
+//! instructions and a 64 GB machine costs 256 KB of memory.
+
+use crate::bytes::u64_at;
+use crate::memory::addr::{PAGE_SIZE, Pfn};
+
+/// Frames that follow each other both in memory and in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRun {
+    /// First frame.
+    pub first: u64,
+    /// Number of frames.
+    pub pages: u64,
+    /// File offset in bytes of the first frame.
+    pub offset: u64,
+}
+
+/// PFN → file offset.
+#[derive(Debug)]
+pub enum PageMap {
+    /// Sorted, disjoint runs.
+    Runs(Vec<FileRun>),
+    /// One bit per frame; pages stand in the file in ascending order of frames.
+    Bitmap(RankedBitmap),
+}
+
+/// A bitmap inside the file, with running counts.
+#[derive(Debug)]
+pub struct RankedBitmap {
+    /// File offset in bytes of bit 0.
+    start: usize,
+    /// Number of bits.
+    bits: u64,
+    /// File offset in bytes of the first stored page.
+    first_page: u64,
+    /// Set bits before bit `512 * i`.
+    before: Vec<u64>,
+    /// Set bits in all.
+    present: u64,
+}
+
+impl PageMap {
+    /// The file offset of a frame's first byte, or `None` when the dump leaves it out.
+    /// `file` is the whole file (the bitmap is read in place).
+    pub fn offset(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
+        match self {
+            PageMap::Runs(runs) => {
+                let after = runs.partition_point(|r| r.first <= pfn.0);
+                let run = runs.get(after.checked_sub(1)?)?;
+                let index = pfn.0 - run.first;
+                (index < run.pages).then(|| run.offset + index * PAGE_SIZE)
+            }
+            PageMap::Bitmap(map) => map.offset(file, pfn),
+        }
+    }
+
+    /// Frames the container says it holds.
+    pub fn promised(&self) -> u64 {
+        match self {
+            PageMap::Runs(runs) => runs.iter().map(|r| r.pages).sum(),
+            PageMap::Bitmap(map) => map.present,
+        }
+    }
+
+    /// Frames whose bytes really are inside a file of `length` bytes.
+    pub fn stored(&self, length: u64) -> u64 {
+        let whole = |offset: u64, pages: u64| pages.min(length.saturating_sub(offset) / PAGE_SIZE);
+        match self {
+            PageMap::Runs(runs) => runs.iter().map(|r| whole(r.offset, r.pages)).sum(),
+            PageMap::Bitmap(map) => whole(map.first_page, map.present),
+        }
+    }
+}
+
+impl RankedBitmap {
+    /// Counts the bits of the bitmap at `start..` of `file`. `None` when the bitmap does
+    /// not lie inside the file.
+    pub fn new(file: &[u8], start: usize, bits: u64, first_page: u64) -> Option<RankedBitmap> {
+        let length = usize::try_from(bits.div_ceil(8)).ok()?;
+        let bytes = file.get(start..start.checked_add(length)?)?;
+        let mut before = Vec::with_capacity(length / 64 + 1);
+        let mut present = 0u64;
+        for (i, block) in bytes.chunks(64).enumerate() {
+            before.push(present);
+            let used = (bits - i as u64 * 512).min(512);
+            present += ones(block, used);
+        }
+        Some(RankedBitmap {
+            start,
+            bits,
+            first_page,
+            before,
+            present,
+        })
+    }
+
+    /// Set bits in all.
+    pub fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// The file offset in bytes of a frame, or `None` when the bitmap leaves it out.
+    pub fn offset(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
+        let pfn = pfn.0;
+        if pfn >= self.bits {
+            return None;
+        }
+        let byte = self.start + (pfn / 8) as usize;
+        if file.get(byte)? >> (pfn % 8) & 1 == 0 {
+            return None;
+        }
+        let block = (pfn / 512) as usize;
+        let block_start = self.start + block * 64;
+        let block_end = file.len().min(block_start + 64);
+        let inside = ones(file.get(block_start..block_end)?, pfn % 512);
+        let rank = self.before.get(block)? + inside;
+        Some(self.first_page + rank * PAGE_SIZE)
+    }
+}
+
+/// Set bits among the first `count` bits of `bytes` (at most 512), LSB first.
+fn ones(bytes: &[u8], count: u64) -> u64 {
+    let mut total = 0;
+    let mut left = count;
+    for i in 0..8 {
+        if left == 0 {
+            break;
+        }
+        let word = word_at(bytes, i * 8);
+        let mask = if left >= 64 {
+            u64::MAX
+        } else {
+            (1 << left) - 1
+        };
+        total += u64::from((word & mask).count_ones());
+        left = left.saturating_sub(64);
+    }
+    total
+}
+
+/// A u64 at `offset`, zero-filled where the slice ends early.
+fn word_at(bytes: &[u8], offset: usize) -> u64 {
+    u64_at(bytes, offset).unwrap_or_else(|| {
+        let mut word = [0u8; 8];
+        let tail = bytes.get(offset..).unwrap_or(&[]);
+        for (to, from) in word.iter_mut().zip(tail) {
+            *to = *from;
+        }
+        u64::from_le_bytes(word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_bitmap_looks_up_what_counting_gives(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0u64..8) {
+            let bits = (bytes.len() as u64 * 8).saturating_sub(cut);
+            let map = PageMap::Bitmap(RankedBitmap::new(&bytes, 0, bits, 0x4000).unwrap());
+            let mut rank = 0;
+            for pfn in 0..bits + 10 {
+                let set = pfn < bits && bytes[(pfn / 8) as usize] >> (pfn % 8) & 1 == 1;
+                let want = set.then(|| 0x4000 + rank * 0x1000);
+                rank += u64::from(set);
+                prop_assert_eq!(map.offset(&bytes, Pfn(pfn)), want);
+            }
+            prop_assert_eq!(map.promised(), rank);
+        }
+    }
+
+    #[test]
+    fn runs_answer_inside_and_nothing_between() {
+        let map = PageMap::Runs(vec![
+            FileRun {
+                first: 1,
+                pages: 2,
+                offset: 0x2000,
+            },
+            FileRun {
+                first: 0x100,
+                pages: 1,
+                offset: 0x4000,
+            },
+        ]);
+        let at = |pfn| map.offset(&[], Pfn(pfn));
+        assert_eq!(
+            [at(0), at(1), at(2), at(3)],
+            [None, Some(0x2000), Some(0x3000), None]
+        );
+        assert_eq!([at(0xff), at(0x100), at(0x101)], [None, Some(0x4000), None]);
+        assert_eq!((map.promised(), map.stored(0x3800)), (3, 1));
+    }
+}

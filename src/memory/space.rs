@@ -1,0 +1,329 @@
+//! An address space: a page-table root over a dump, and reading through it.
+
+use std::sync::Arc;
+
+use crate::dump::{Dump, PageBytes, faults};
+
+use super::addr::{PAGE_SIZE, Pa, Pfn, Va};
+use super::fault::Fault;
+use super::pte::{Entry, InvalidMask, PteRules};
+
+static ZERO_PAGE: PageBytes = [0; PAGE_SIZE as usize];
+
+/// What a virtual page is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A frame.
+    Frame {
+        /// Its number.
+        pfn: Pfn,
+        /// How the page tables name it.
+        via: Via,
+    },
+    /// Never written: reads as zeros, by definition.
+    Zero,
+}
+
+/// How the page tables name a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A valid entry.
+    Valid,
+    /// An entry in transition: on the standby or modified list.
+    Transition,
+    /// Through a prototype entry.
+    Prototype,
+}
+
+/// Virtual memory of a dump. Cloning is cheap; reading takes no lock.
+#[derive(Clone, Debug)]
+pub struct AddressSpace {
+    dump: Arc<Dump>,
+    root: Pfn,
+    levels: u8,
+    rules: PteRules,
+}
+
+impl AddressSpace {
+    /// Four-level translation from the table at `root` (CR3 without its low 12 bits).
+    pub fn new(dump: Arc<Dump>, root: Pa) -> AddressSpace {
+        let highest_frame = dump.header().highest_frame();
+        AddressSpace {
+            dump,
+            root: root.pfn(),
+            levels: 4,
+            rules: PteRules {
+                mask: InvalidMask::Unknown,
+                highest_frame,
+            },
+        }
+    }
+
+    /// The same space with the mask that this kernel XORs into invalid entries.
+    pub fn with_invalid_mask(mut self, mask: InvalidMask) -> AddressSpace {
+        self.rules.mask = mask;
+        self
+    }
+
+    /// The same space from another root, for session space.
+    pub fn with_root(&self, root: Pa) -> AddressSpace {
+        AddressSpace {
+            root: root.pfn(),
+            ..self.clone()
+        }
+    }
+
+    /// The dump underneath.
+    pub fn dump(&self) -> &Dump {
+        &self.dump
+    }
+
+    /// The frame of the top table.
+    pub fn root(&self) -> Pfn {
+        self.root
+    }
+
+    /// Levels of tables: 4 on every machine read so far.
+    pub fn levels(&self) -> u8 {
+        self.levels
+    }
+
+    /// How entries are decoded.
+    pub fn rules(&self) -> &PteRules {
+        &self.rules
+    }
+
+    /// The entries of a table page, or why they can't be read.
+    pub(super) fn table(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
+        self.dump.page(pfn).ok_or(Fault::NotInDump(pfn))
+    }
+
+    /// What the page that holds `va` is made of.
+    ///
+    /// # Errors
+    /// The [`Fault`] that a debugger would meet.
+    pub fn translate(&self, va: Va) -> Result<Target, Fault> {
+        if !va.is_canonical() {
+            return Err(Fault::NotCanonical);
+        }
+        let mut table = self.root;
+        for level in (1..self.levels).rev() {
+            let raw = entry(self.table(table)?, va, level);
+            match self.rules.decode(raw) {
+                Entry::Valid { pfn, large: true } if level <= 2 => {
+                    return Ok(Target::Frame {
+                        pfn: large_frame(pfn, va, level),
+                        via: Via::Valid,
+                    });
+                }
+                Entry::Valid { pfn, .. } | Entry::Transition(pfn) => table = pfn,
+                Entry::PagedOut => return Err(Fault::PagedOut),
+                _ => return Err(Fault::Unmapped),
+            }
+        }
+        let raw = entry(self.table(table)?, va, 0);
+        self.leaf(raw)
+    }
+
+    /// What a last-level entry points at.
+    pub(super) fn leaf(&self, raw: u64) -> Result<Target, Fault> {
+        match self.rules.decode(raw) {
+            Entry::Prototype(at) => self.prototype(at),
+            entry => direct(entry),
+        }
+    }
+
+    /// Follows one prototype pointer. Its entry is itself in kernel memory; a pointer
+    /// from there onward is a page of a mapped file, so this recurses once at most.
+    fn prototype(&self, at: Va) -> Result<Target, Fault> {
+        if !at.is_kernel() {
+            return Err(Fault::Unmapped);
+        }
+        let page = match self.translate_direct(at)? {
+            Target::Frame { pfn, .. } => self.table(pfn)?,
+            Target::Zero => return Err(Fault::Unmapped),
+        };
+        let raw = crate::bytes::u64_at(page, at.offset() & !7).unwrap_or(0);
+        match self.rules.decode_prototype(raw).map(direct) {
+            None => Err(Fault::InFile),
+            Some(Ok(Target::Frame { pfn, .. })) => Ok(Target::Frame {
+                pfn,
+                via: Via::Prototype,
+            }),
+            Some(other) => other,
+        }
+    }
+
+    /// Translation that refuses prototype entries: keeps [`AddressSpace::prototype`]
+    /// from recursing through crafted tables.
+    fn translate_direct(&self, va: Va) -> Result<Target, Fault> {
+        let mut table = self.root;
+        for level in (0..self.levels).rev() {
+            let decoded = self.rules.decode(entry(self.table(table)?, va, level));
+            match decoded {
+                Entry::Valid { pfn, large: true } if level == 1 || level == 2 => {
+                    return Ok(Target::Frame {
+                        pfn: large_frame(pfn, va, level),
+                        via: Via::Valid,
+                    });
+                }
+                Entry::Valid { pfn, .. } | Entry::Transition(pfn) if level > 0 => table = pfn,
+                last => return direct(last),
+            }
+        }
+        Err(Fault::Unmapped)
+    }
+
+    /// The bytes of the page that holds `va`.
+    ///
+    /// # Errors
+    /// The [`Fault`] when they are not mapped, paged out, or not in the dump.
+    pub fn page(&self, va: Va) -> Result<&PageBytes, Fault> {
+        match self.translate(va)? {
+            Target::Frame { pfn, .. } => self.dump.page(pfn).ok_or(Fault::NotInDump(pfn)),
+            Target::Zero => Ok(&ZERO_PAGE),
+        }
+    }
+
+    /// Fills `out` from `va` on, across pages.
+    ///
+    /// # Errors
+    /// The first [`Fault`] met; `out` is then not to be used.
+    pub fn read(&self, va: Va, out: &mut [u8]) -> Result<(), Fault> {
+        let before = faults();
+        let mut done = 0usize;
+        while done < out.len() {
+            let at = va.add(done as u64);
+            let page = self.page(at)?;
+            let n = (PAGE_SIZE as usize - at.offset()).min(out.len() - done);
+            let (to, from) = (
+                out.get_mut(done..done + n).unwrap_or_default(),
+                page.get(at.offset()..at.offset() + n).unwrap_or_default(),
+            );
+            to.copy_from_slice(from);
+            done += n;
+        }
+        if faults() == before {
+            Ok(())
+        } else {
+            Err(Fault::FileFailed)
+        }
+    }
+
+    /// `N` bytes at `va`.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`].
+    pub fn array<const N: usize>(&self, va: Va) -> Result<[u8; N], Fault> {
+        let mut out = [0; N];
+        self.read(va, &mut out)?;
+        Ok(out)
+    }
+
+    /// The u8 at `va`.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`].
+    pub fn u8(&self, va: Va) -> Result<u8, Fault> {
+        self.array(va).map(u8::from_le_bytes)
+    }
+
+    /// The u16 at `va`.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`].
+    pub fn u16(&self, va: Va) -> Result<u16, Fault> {
+        self.array(va).map(u16::from_le_bytes)
+    }
+
+    /// The u32 at `va`.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`].
+    pub fn u32(&self, va: Va) -> Result<u32, Fault> {
+        self.array(va).map(u32::from_le_bytes)
+    }
+
+    /// The u64 at `va`.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`].
+    pub fn u64(&self, va: Va) -> Result<u64, Fault> {
+        self.array(va).map(u64::from_le_bytes)
+    }
+
+    /// The pointer at `va`.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`].
+    pub fn pointer(&self, va: Va) -> Result<Va, Fault> {
+        self.u64(va).map(Va)
+    }
+
+    /// A stretch of memory page by page, with the holes: what a hex view or a search
+    /// goes through. Each item is the address and the bytes from there to the end of
+    /// the page (or of the stretch), or why there are none.
+    pub fn pieces(&self, va: Va, length: u64) -> impl Iterator<Item = (Va, Result<&[u8], Fault>)> {
+        let mut done = 0u64;
+        std::iter::from_fn(move || {
+            if done >= length {
+                return None;
+            }
+            let at = va.add(done);
+            let n = (PAGE_SIZE - at.offset() as u64).min(length - done);
+            done += n;
+            let range = at.offset()..at.offset() + n as usize;
+            Some((
+                at,
+                self.page(at)
+                    .map(|page| page.get(range).unwrap_or_default()),
+            ))
+        })
+    }
+
+    /// A `UNICODE_STRING` at `va` (u16 length in bytes, u16 capacity, 4 bytes of padding,
+    /// pointer), cut at `limit` characters. Invalid surrogates become U+FFFD.
+    ///
+    /// # Errors
+    /// As [`AddressSpace::read`]: the text is often in pool that is not in the dump.
+    pub fn unicode_string(&self, va: Va, limit: usize) -> Result<String, Fault> {
+        let length = usize::from(self.u16(va)?) / 2;
+        let buffer = self.pointer(va.add(8))?;
+        let mut bytes = vec![0; length.min(limit) * 2];
+        self.read(buffer, &mut bytes)?;
+        let units = bytes
+            .chunks_exact(2)
+            .map(|c| u16::from_le_bytes([c[0], c[1]]));
+        Ok(char::decode_utf16(units)
+            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect())
+    }
+}
+
+/// The entry for `va` in a table of a level; level 0 holds the pages' entries.
+pub(super) fn entry(table: &PageBytes, va: Va, level: u8) -> u64 {
+    let index = (va.0 >> (12 + 9 * u32::from(level)) & 511) as usize;
+    crate::bytes::u64_at(table, index * 8).unwrap_or(0)
+}
+
+/// The 4 KB frame of `va` inside a large page (level 1: 2 MB, level 2: 1 GB).
+pub(super) fn large_frame(pfn: Pfn, va: Va, level: u8) -> Pfn {
+    let frames = 1u64 << (9 * u32::from(level));
+    Pfn((pfn.0 & !(frames - 1)) | (va.0 >> 12 & (frames - 1)))
+}
+
+fn direct(entry: Entry) -> Result<Target, Fault> {
+    match entry {
+        Entry::Valid { pfn, .. } => Ok(Target::Frame {
+            pfn,
+            via: Via::Valid,
+        }),
+        Entry::Transition(pfn) => Ok(Target::Frame {
+            pfn,
+            via: Via::Transition,
+        }),
+        Entry::DemandZero => Ok(Target::Zero),
+        Entry::PagedOut => Err(Fault::PagedOut),
+        Entry::Prototype(_) | Entry::Empty => Err(Fault::Unmapped),
+    }
+}

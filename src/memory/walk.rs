@@ -1,0 +1,185 @@
+//! What is mapped in a range, by walking tables instead of addresses.
+//!
+//! A pool region is up to 16 TB of addresses of which a few GB are in use; the tables
+//! name those. The unit is the chunk: 2 MB, one table of 512 entries or one large page.
+
+use crate::dump::PageBytes;
+
+use super::addr::{PAGE_SIZE, Pfn, Va};
+use super::fault::Fault;
+use super::pte::Entry;
+use super::space::{AddressSpace, Target, Via, entry, large_frame};
+
+/// Bytes of a chunk.
+pub const CHUNK_SIZE: u64 = 0x20_0000;
+
+/// 2 MB of addresses of which something is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// First address, a multiple of [`CHUNK_SIZE`].
+    pub va: Va,
+    /// How it is mapped.
+    pub mapped: ChunkMapping,
+}
+
+/// How a chunk is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkMapping {
+    /// By a table of 512 entries in this frame.
+    Table(Pfn),
+    /// By a large page: 512 frames from this one on.
+    Large(Pfn),
+}
+
+/// The chunks of a range, and what could not be followed.
+#[derive(Clone, Debug, Default)]
+pub struct Mapped {
+    /// In order of address.
+    pub chunks: Vec<Chunk>,
+    /// Stretches whose tables can't be read: address, bytes, why.
+    pub unreadable: Vec<(Va, u64, Fault)>,
+    /// True when the tables name more chunks than the dump has pages for, which only
+    /// damaged or crafted tables do; the walk then stopped early.
+    pub overrun: bool,
+}
+
+/// One page of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub enum MappedPage<'a> {
+    /// In the dump.
+    Bytes(&'a PageBytes, Via),
+    /// Never written: zeros, by definition.
+    Zero,
+    /// Mapped, but not to be read.
+    Missing(Fault),
+}
+
+impl AddressSpace {
+    /// The chunks between two addresses (`end` exclusive).
+    pub fn mapped(&self, start: Va, end: Va) -> Mapped {
+        let mut out = Mapped::default();
+        if start < end {
+            self.descend(
+                self.root(),
+                self.levels() - 1,
+                start,
+                Va(end.0 - 1),
+                &mut out,
+            );
+        }
+        out
+    }
+
+    fn descend(&self, table: Pfn, level: u8, first: Va, last: Va, out: &mut Mapped) {
+        let page = match self.table(table) {
+            Ok(page) => page,
+            Err(fault) => {
+                out.unreadable
+                    .push((first, (last.0 - first.0).saturating_add(1), fault));
+                return;
+            }
+        };
+        let span = 1u64 << (12 + 9 * u32::from(level));
+        let mut va = Va(first.0 & !(span - 1));
+        loop {
+            self.follow(entry(page, va, level), level, va, first, last, out);
+            match va.0.checked_add(span) {
+                Some(next) if next <= last.0 && !out.overrun => va = Va(next),
+                _ => break,
+            }
+        }
+    }
+
+    /// One entry of an upper table: `level` 1 entries map chunks, those above tables.
+    fn follow(&self, raw: u64, level: u8, va: Va, first: Va, last: Va, out: &mut Mapped) {
+        let span = 1u64 << (12 + 9 * u32::from(level));
+        match self.rules().decode(raw) {
+            Entry::Valid { pfn, large: true } if level == 1 => {
+                self.push(
+                    Chunk {
+                        va,
+                        mapped: ChunkMapping::Large(large_frame(pfn, va, 1)),
+                    },
+                    out,
+                );
+            }
+            Entry::Valid { pfn, large: true } if level == 2 => {
+                for i in 0..512 {
+                    let at = va.add(i * CHUNK_SIZE);
+                    if at.0 >= first.0 & !(CHUNK_SIZE - 1) && at <= last {
+                        let frame = large_frame(pfn, at, 2);
+                        self.push(
+                            Chunk {
+                                va: at,
+                                mapped: ChunkMapping::Large(frame),
+                            },
+                            out,
+                        );
+                    }
+                }
+            }
+            // The self-map: the tables themselves, seen as memory.
+            Entry::Valid { pfn, .. } if pfn == self.root() => {}
+            Entry::Valid { pfn, .. } | Entry::Transition(pfn) if level == 1 => {
+                self.push(
+                    Chunk {
+                        va,
+                        mapped: ChunkMapping::Table(pfn),
+                    },
+                    out,
+                );
+            }
+            Entry::Valid { pfn, .. } | Entry::Transition(pfn) => {
+                let end = Va(va.0.saturating_add(span - 1)).min(last);
+                self.descend(pfn, level - 1, va.max(first), end, out);
+            }
+            Entry::PagedOut => out.unreadable.push((va, span, Fault::PagedOut)),
+            Entry::Prototype(_) | Entry::DemandZero | Entry::Empty => {}
+        }
+    }
+
+    fn push(&self, chunk: Chunk, out: &mut Mapped) {
+        // Every table takes a page of the dump, so sound tables can't name more.
+        if out.chunks.len() as u64 > self.dump().pages_present() + 512 {
+            out.overrun = true;
+        } else {
+            out.chunks.push(chunk);
+        }
+    }
+
+    /// Visits the mapped pages of a chunk between two addresses, in order of address.
+    pub fn chunk_pages<'a>(&'a self, chunk: Chunk, mut visit: impl FnMut(Va, MappedPage<'a>)) {
+        let table = match chunk.mapped {
+            ChunkMapping::Large(_) => None,
+            ChunkMapping::Table(pfn) => match self.table(pfn) {
+                Ok(page) => Some(page),
+                Err(fault) => {
+                    for i in 0..512 {
+                        visit(chunk.va.add(i * PAGE_SIZE), MappedPage::Missing(fault));
+                    }
+                    return;
+                }
+            },
+        };
+        for i in 0..512 {
+            let va = chunk.va.add(i * PAGE_SIZE);
+            let target = match (chunk.mapped, table) {
+                (ChunkMapping::Large(first), _) => Ok(Target::Frame {
+                    pfn: Pfn(first.0 + i),
+                    via: Via::Valid,
+                }),
+                (_, Some(table)) => self.leaf(entry(table, va, 0)),
+                _ => Err(Fault::Unmapped),
+            };
+            match target {
+                Ok(Target::Frame { pfn, via }) => match self.dump().page(pfn) {
+                    Some(bytes) => visit(va, MappedPage::Bytes(bytes, via)),
+                    None => visit(va, MappedPage::Missing(Fault::NotInDump(pfn))),
+                },
+                Ok(Target::Zero) => visit(va, MappedPage::Zero),
+                Err(fault) if fault.is_missing_data() => visit(va, MappedPage::Missing(fault)),
+                Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,1 +1,254 @@
 //! Names to addresses and offsets: nt's PDB, or the built-in tables.
+//!
+//! Everything above asks here for the offset of a field or the address of a symbol and
+//! never knows a number itself. [`Symbols::load`] decides who answers: the PDB whose
+//! identity the dump states, if the symbol path leads to it; else the built-in tables of
+//! the very same kernel; else the layouts of the nearest build, without addresses.
+//! It always gives something, [`Source`] says what, and the notes say what was refused.
+//!
+//! Field names are those of Microsoft's public PDBs. `u1.Flink` steps into a member:
+//! with a PDB into any, with the built-in tables only into anonymous ones, so ask for
+//! `_MI_SYSTEM_INFORMATION.Vs` and a field of `_MI_VISIBLE_STATE` separately.
+
+mod builtin;
+mod id;
+mod layout;
+mod path;
+mod pdb;
+mod store;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use builtin::{Kernel, Tables};
+pub use id::{Needed, PUBLIC_SERVER, PdbId};
+pub use layout::Field;
+pub use path::{Element, Store, SymbolPath, default_store};
+use pdb::{Pdb, Want};
+
+/// Where an answer came from; shown to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The PDB with the identity that the dump states.
+    Pdb {
+        /// The file, possibly a cabinet.
+        path: PathBuf,
+    },
+    /// Built-in tables of exactly this kernel, known by identity.
+    BuiltIn {
+        /// Its file version, `10.0.19041.3570`.
+        version: String,
+    },
+    /// Built-in layouts of the nearest known build; no symbol addresses.
+    Layout {
+        /// The build they were made from.
+        build: u32,
+    },
+    /// Nothing: a driver without its PDB.
+    None,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Pdb { path } => write!(f, "{}", path.display()),
+            Source::BuiltIn { version } => write!(f, "built-in tables of {version}"),
+            Source::Layout { build } => write!(f, "built-in layouts of build {build}"),
+            Source::None => write!(f, "none"),
+        }
+    }
+}
+
+/// What else is known about the kernel when symbols are loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The update revision (the last part of `10.0.19041.3570`), if known. It picks
+    /// between layouts of one build when the identity doesn't; by default the newest.
+    pub revision: Option<u32>,
+}
+
+/// The outcome of loading, which never fails.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The symbols, from whichever source.
+    pub symbols: Symbols,
+    /// What the user should know: a PDB found but refused, a store's message.
+    pub notes: Vec<String>,
+}
+
+/// Type layouts and symbol addresses of one module, owned and immutable.
+pub struct Symbols {
+    pdb: Option<Pdb>,
+    kernel: Option<Kernel>,
+    tables: Option<Tables>,
+    source: Source,
+}
+
+impl Symbols {
+    /// Decides for the kernel with this identity (`None` when nt's debug record is not
+    /// in the dump) and build number.
+    pub fn load(id: Option<&PdbId>, build: u32, path: &SymbolPath, options: LoadOptions) -> Loaded {
+        let (found, notes) = match id {
+            Some(id) => find_pdb(id, path, Want::SymbolsAndTypes),
+            None => (None, Vec::new()),
+        };
+        let kernel = id.and_then(|id| Kernel::find(&id.key()));
+        let identity = kernel.as_ref().and_then(Kernel::build_and_revision);
+        let tables = match identity {
+            Some((build, revision)) => Tables::nearest(build, Some(revision)),
+            None => Tables::nearest(build, options.revision),
+        };
+        let source = match (&found, &kernel) {
+            (Some((_, path)), _) => Source::Pdb { path: path.clone() },
+            (None, Some(kernel)) => Source::BuiltIn {
+                version: kernel.version.to_string(),
+            },
+            (None, None) => Source::Layout {
+                build: tables.build,
+            },
+        };
+        let pdb = found.map(|(pdb, _)| pdb);
+        Loaded {
+            symbols: Symbols {
+                pdb,
+                kernel,
+                tables: Some(tables),
+                source,
+            },
+            notes,
+        }
+    }
+
+    /// Symbols of a module other than the kernel: its PDB's public symbols, or nothing.
+    pub fn load_module(id: &PdbId, path: &SymbolPath) -> Loaded {
+        let (found, notes) = find_pdb(id, path, Want::Symbols);
+        let (pdb, source) = match found {
+            Some((pdb, path)) => (Some(pdb), Source::Pdb { path }),
+            None => (None, Source::None),
+        };
+        Loaded {
+            symbols: Symbols {
+                pdb,
+                kernel: None,
+                tables: None,
+                source,
+            },
+            notes,
+        }
+    }
+
+    /// RVA of a symbol in the module, by its exact name.
+    pub fn rva(&self, name: &str) -> Option<u32> {
+        let from_pdb = self.pdb.as_ref().and_then(|p| p.rva(name));
+        // The built-in addresses are of the same file as the PDB, so they may fill in.
+        from_pdb.or_else(|| self.kernel.as_ref()?.symbols.get(name).copied())
+    }
+
+    /// Where a field lies: `field("_POOL_HEADER", "PoolTag")`, `field("_MMPFN", "u1.Flink")`.
+    ///
+    /// A type the PDB has is answered by the PDB alone, even when it lacks the field.
+    pub fn field(&self, ty: &str, field: &str) -> Option<Field> {
+        match self.pdb_with_type(ty) {
+            Some(pdb) => pdb.field(ty, field),
+            None => self.tables.as_ref()?.field(ty, field),
+        }
+    }
+
+    /// Bytes of a type; `None` when it isn't known.
+    pub fn size_of(&self, ty: &str) -> Option<u32> {
+        match self.pdb_with_type(ty) {
+            Some(pdb) => pdb.size_of(ty),
+            None => self.tables.as_ref()?.size_of(ty),
+        }
+    }
+
+    /// Value of the enumerator of `en` whose name ends in `name_suffix`; of several the
+    /// one with the shortest name, so that `PagedPool` isn't `NonPagedPool`.
+    pub fn enumerator(&self, en: &str, name_suffix: &str) -> Option<i64> {
+        match self.pdb_with_type(en) {
+            Some(pdb) => pdb.enumerator(en, name_suffix),
+            None => self.tables.as_ref()?.enumerator(en, name_suffix),
+        }
+    }
+
+    /// The nearest public symbol at or below an RVA, and the distance in bytes. Without
+    /// a PDB only exact hits, as too few symbols are known to tell what lies between.
+    pub fn nearest(&self, rva: u32) -> Option<(String, u32)> {
+        if let Some(pdb) = &self.pdb {
+            return pdb
+                .nearest(rva)
+                .map(|(name, distance)| (name.to_string(), distance));
+        }
+        let symbols = &self.kernel.as_ref()?.symbols;
+        let exact = symbols
+            .iter()
+            .filter(|&(_, &at)| at == rva)
+            .map(|(name, _)| *name);
+        exact.min().map(|name| (name.to_string(), 0))
+    }
+
+    /// Where the answers come from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Who answers for a type or enum: `pdb`, `built-in` (this very kernel or its
+    /// layout-identical revisions), `nearest build`, or `unknown` for no one.
+    pub fn type_origin(&self, ty: &str) -> &'static str {
+        let known = self
+            .tables
+            .as_ref()
+            .is_some_and(|t| t.has_type(ty) || t.has_enum(ty));
+        if self.pdb_with_type(ty).is_some() {
+            "pdb"
+        } else if !known {
+            "unknown"
+        } else if self.kernel.is_some() {
+            "built-in"
+        } else {
+            "nearest build"
+        }
+    }
+
+    /// What to fetch on another machine to have this PDB; `None` for an unsafe name.
+    pub fn needed(id: &PdbId) -> Option<Needed> {
+        id.needed()
+    }
+
+    fn pdb_with_type(&self, ty: &str) -> Option<&Pdb> {
+        self.pdb.as_ref().filter(|p| p.has_type(ty))
+    }
+}
+
+impl fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Symbols")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the first PDB on the path that is the wanted one; the others become notes.
+fn find_pdb(id: &PdbId, path: &SymbolPath, want: Want) -> (Option<(Pdb, PathBuf)>, Vec<String>) {
+    let search = store::search(path, id);
+    let mut notes = search.notes;
+    for candidate in search.candidates {
+        let read = candidate
+            .open()
+            .map_err(Into::into)
+            .and_then(|file| Pdb::read(file, id, want));
+        match read {
+            Ok(pdb) => return (Some((pdb, candidate.path)), notes),
+            Err(refusal) => notes.push(format!(
+                "{} is not used: {refusal}",
+                candidate.path.display()
+            )),
+        }
+    }
+    (None, notes)
+}
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Symbols>();
+};

@@ -1,0 +1,261 @@
+//! The built-in tables: layouts of fourteen kernels and symbol addresses of 213.
+//!
+//! `assets/layouts/<build>[.<revision>].json` hold offsets and sizes of the types that
+//! poolscope reads, taken from Microsoft's public PDBs by way of the symbol tables that
+//! JPCERT/CC publishes for Volatility; the files with a `source` line come from
+//! elsewhere and say so. `assets/kernels.json` holds the addresses of the symbols it
+//! starts from, by PDB identity. Only the tables of the wanted build are parsed.
+//!
+//! A layout file with a `base` holds only the types that differ from that build. A type
+//! is as good as constant within a build (the exceptions are those files); a symbol's
+//! address moves with every revision, so it is given only for the identical kernel.
+
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+
+use super::layout::{Field, by_suffix};
+
+/// One asset, and the kernels it is right for.
+struct Asset {
+    build: u32,
+    /// First revision of the build with these layouts.
+    revision: u32,
+    /// Symbol-store key of the kernel it was made from; empty when that is not known.
+    key: &'static str,
+    json: &'static str,
+}
+
+macro_rules! asset {
+    ($build:literal, $revision:literal, $key:literal, $file:literal) => {
+        Asset {
+            build: $build,
+            revision: $revision,
+            key: $key,
+            json: include_str!(concat!("../../assets/layouts/", $file, ".json")),
+        }
+    };
+}
+
+/// Ascending by build and revision; the first of a build is complete unless it has a base.
+static ASSETS: [Asset; 14] = [
+    asset!(7601, 0, "339E74133576439CBCDF7E0229DA37731", "7601"),
+    asset!(9600, 0, "22597D0B40394E23936F6A24C6C52D5B1", "9600"),
+    asset!(14393, 0, "517E128F7B7C4EA79491DE6B9B9CE1901", "14393"),
+    asset!(17763, 0, "8B11040A5928757B11390AC78F6B69251", "17763"),
+    asset!(
+        17763,
+        2114,
+        "1806D020A6E46538D7AC3325FAC114D81",
+        "17763.5933"
+    ),
+    asset!(18362, 0, "11BC9A513F1140CA359ECDF50F0122C11", "18362"),
+    asset!(18362, 418, "DCA4AD4BEEB4746D48F84C0125019E431", "18362.836"),
+    asset!(19041, 0, "BBED7C2955FBE4522AAA23F4B8677AD91", "19041"),
+    asset!(
+        19041,
+        508,
+        "606FF669409B00F7FC8C61A9C16701291",
+        "19041.3570"
+    ),
+    asset!(20348, 0, "C2EADB24A615E9472CE47C8ADD31F1301", "20348"),
+    asset!(22000, 0, "32C1A669D5FFEFD41091F636CFDB6E991", "22000"),
+    asset!(
+        22000,
+        978,
+        "0CE4A95C0CD782A7596B034D8648E5851",
+        "22000.2538"
+    ),
+    asset!(22621, 0, "", "22621"),
+    asset!(26100, 0, "", "26100"),
+];
+
+static KERNELS: &str = include_str!("../../assets/kernels.json");
+
+/// A build's bit positions are missing from the table of this one; they are borrowed
+/// from the newest build that has them, see [`borrow_bits`].
+const WITHOUT_BITS: u32 = 26100;
+const BITS_FROM: u32 = 22000;
+
+type Fields = FxHashMap<&'static str, Field>;
+
+#[derive(Deserialize)]
+struct Layouts {
+    #[serde(default)]
+    base: Option<u32>,
+    #[serde(borrow)]
+    types: FxHashMap<&'static str, FxHashMap<&'static str, Numbers>>,
+    #[serde(borrow)]
+    enums: FxHashMap<&'static str, FxHashMap<&'static str, i64>>,
+    #[serde(borrow)]
+    symbols: FxHashMap<&'static str, u32>,
+}
+
+/// `[offset, size]` or `[offset, size, bit position, bit length]`.
+#[derive(Deserialize)]
+#[serde(from = "Vec<u32>")]
+struct Numbers(Field);
+
+impl From<Vec<u32>> for Numbers {
+    fn from(numbers: Vec<u32>) -> Numbers {
+        let at = |i: usize| numbers.get(i).copied();
+        let small = |i: usize| at(i).and_then(|n| u8::try_from(n).ok());
+        Numbers(Field {
+            offset: at(0).unwrap_or(0),
+            size: at(1).unwrap_or(0),
+            bits: small(2).zip(small(3)),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Kernels {
+    #[serde(borrow)]
+    symbols: Vec<&'static str>,
+    #[serde(borrow)]
+    kernels: FxHashMap<&'static str, (&'static str, Vec<u32>)>,
+}
+
+/// A kernel that the tables know by its PDB's identity.
+pub(super) struct Kernel {
+    /// `10.0.19041.3570`.
+    pub version: &'static str,
+    /// Symbol to RVA.
+    pub symbols: FxHashMap<&'static str, u32>,
+}
+
+impl Kernel {
+    /// Looks a symbol-store key up; `None` for a kernel not in the tables.
+    pub fn find(key: &str) -> Option<Kernel> {
+        let mut all: Kernels = serde_json::from_str(KERNELS).ok()?;
+        let (version, rvas) = all.kernels.remove(key)?;
+        let listed = all.symbols.iter().copied().zip(rvas);
+        // Zero says that this kernel has no such symbol.
+        let mut symbols: FxHashMap<_, _> = listed.filter(|&(_, rva)| rva != 0).collect();
+        let own = ASSETS
+            .iter()
+            .find(|a| a.key == key)
+            .and_then(|a| parse(a.json));
+        symbols.extend(own.map(|l| l.symbols).unwrap_or_default());
+        Some(Kernel { version, symbols })
+    }
+
+    /// Build and revision, the last two parts of the version.
+    pub fn build_and_revision(&self) -> Option<(u32, u32)> {
+        let mut parts = self.version.rsplit('.');
+        let revision = parts.next()?.parse().ok()?;
+        Some((parts.next()?.parse().ok()?, revision))
+    }
+}
+
+/// The layouts of one build at one revision.
+pub(super) struct Tables {
+    /// The build the layouts were made from.
+    pub build: u32,
+    types: FxHashMap<&'static str, Fields>,
+    enums: FxHashMap<&'static str, FxHashMap<&'static str, i64>>,
+}
+
+impl Tables {
+    /// The layouts for `build`, or of the highest known build below it (the lowest known
+    /// for anything older). Without a revision, the newest of that build: machines that
+    /// are worth a dump are mostly updated ones.
+    pub fn nearest(build: u32, revision: Option<u32>) -> Tables {
+        let builds = || ASSETS.iter().map(|a| a.build);
+        let known = builds()
+            .filter(|&b| b <= build)
+            .max()
+            .or_else(|| builds().min())
+            .unwrap_or(0);
+        let (known, revision) = adjust(build, known, revision);
+        let mut tables = Tables {
+            build: known,
+            types: FxHashMap::default(),
+            enums: FxHashMap::default(),
+        };
+        tables.add(known, revision.unwrap_or(u32::MAX));
+        if known == WITHOUT_BITS {
+            borrow_bits(&mut tables.types, BITS_FROM);
+        }
+        tables
+    }
+
+    /// Puts the layouts of a build into the tables, the base's first so that a delta
+    /// replaces what it holds.
+    fn add(&mut self, build: u32, revision: u32) {
+        let fit = ASSETS
+            .iter()
+            .filter(|a| a.build == build && a.revision <= revision);
+        for layouts in fit.filter_map(|a| parse(a.json)) {
+            if let Some(base) = layouts.base.filter(|&base| base < build) {
+                self.add(base, u32::MAX);
+            }
+            for (name, fields) in layouts.types {
+                self.types
+                    .insert(name, fields.into_iter().map(|(n, f)| (n, f.0)).collect());
+            }
+            self.enums.extend(layouts.enums);
+        }
+    }
+
+    pub fn has_type(&self, ty: &str) -> bool {
+        self.types.contains_key(ty)
+    }
+
+    pub fn has_enum(&self, en: &str) -> bool {
+        self.enums.contains_key(en)
+    }
+
+    pub fn field(&self, ty: &str, field: &str) -> Option<Field> {
+        self.types
+            .get(ty)?
+            .get(field)
+            .copied()
+            .filter(|_| field != ".")
+    }
+
+    pub fn size_of(&self, ty: &str) -> Option<u32> {
+        let whole = self.types.get(ty)?.get(".")?;
+        Some(whole.size).filter(|&size| size != 0)
+    }
+
+    pub fn enumerator(&self, en: &str, suffix: &str) -> Option<i64> {
+        by_suffix(self.enums.get(en)?.iter().map(|(n, v)| (*n, *v)), suffix)
+    }
+}
+
+fn parse(json: &'static str) -> Option<Layouts> {
+    serde_json::from_str(json).ok()
+}
+
+/// Builds that share another's kernel files. 18363 and 19042 to 19045 are 18362 and
+/// 19041 with features switched on, first shipped when both had their second layout.
+fn adjust(build: u32, known: u32, revision: Option<u32>) -> (u32, Option<u32>) {
+    match (build, known) {
+        (18363..=18999, 18362) | (19042..=20000, 19041) => (known, None),
+        _ if build == known => (known, revision),
+        // A revision counts updates of its own build and says nothing about another's.
+        _ => (known, None),
+    }
+}
+
+/// Gives bit fields their positions where the other build has a bit field of the same
+/// name in the same container: a container read whole would be a wrong value.
+fn borrow_bits(types: &mut FxHashMap<&'static str, Fields>, from: u32) {
+    let Some(donor) = ASSETS
+        .iter()
+        .find(|a| a.build == from)
+        .and_then(|a| parse(a.json))
+    else {
+        return;
+    };
+    for (name, fields) in types {
+        let Some(theirs) = donor.types.get(name) else {
+            continue;
+        };
+        for (field, ours) in fields.iter_mut().filter(|(_, f)| f.bits.is_none()) {
+            let same = theirs.get(field).map(|f| f.0);
+            let same = same.filter(|f| (f.offset, f.size) == (ours.offset, ours.size));
+            ours.bits = same.and_then(|f| f.bits);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Reading a PDB file: identity, public symbols, type layouts.
+//!
+//! The container, the debug information header and the symbol records are the `pdb`
+//! crate's work; type records are decoded by [`codeview`], which says why. Holds for
+//! PDBs of every kernel from Windows 7 on. Refused: other files, PDBs of another
+//! identity, compressed PDBs (MSFZ), and anything beyond [`LARGEST_FILE`].
+//!
+//! A PDB comes from a network share or a server and may be damaged or hostile. Streams
+//! can't be longer than the file they are in ([`Bounded`]), and a panic inside the crate
+//! is a refusal.
+
+mod codeview;
+mod publics;
+mod types;
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ::pdb::{PDB, Source, SourceSlice, SourceView, StreamIndex};
+use thiserror::Error;
+
+use super::id::PdbId;
+use super::layout::Field;
+use publics::Publics;
+use types::Types;
+
+/// The largest PDB read. A kernel's public PDB is around 12 MB, a browser's 2 GB.
+pub(super) const LARGEST_FILE: u64 = 2 << 30;
+
+/// First bytes of a compressed PDB, which newer symbol servers can send.
+const MSFZ: &[u8] = b"Microsoft MSFZ Container";
+
+/// Number of the type stream in every PDB.
+const TYPE_STREAM: StreamIndex = StreamIndex(2);
+
+/// Why a PDB is not used.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error("it belongs to another image: it is {found}, the dump needs {wanted}")]
+    OtherImage { found: String, wanted: String },
+    #[error("it is in the compressed MSFZ form, which is not supported; fetch the plain PDB")]
+    Compressed,
+    #[error("it is larger than {} MiB", LARGEST_FILE >> 20)]
+    TooLarge,
+    #[error("it is not a readable PDB: {0}")]
+    Unreadable(String),
+}
+
+impl From<::pdb::Error> for Refusal {
+    fn from(error: ::pdb::Error) -> Refusal {
+        Refusal::Unreadable(error.to_string())
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Unreadable(error.to_string())
+    }
+}
+
+/// A PDB's content, owned.
+pub(super) struct Pdb {
+    publics: Publics,
+    types: Option<Types>,
+}
+
+/// Which parts to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Public symbols only, enough for a driver.
+    Symbols,
+    SymbolsAndTypes,
+}
+
+impl Pdb {
+    /// Reads a PDB that must be the one `id` names.
+    pub fn read<R>(file: R, id: &PdbId, want: Want) -> Result<Pdb, Refusal>
+    where
+        R: Read + Seek + Send + std::fmt::Debug,
+    {
+        // The crate's arithmetic panics on some damaged headers.
+        catch_unwind(AssertUnwindSafe(|| Pdb::read_inner(file, id, want)))
+            .unwrap_or_else(|_| Err(Refusal::Unreadable("damaged".into())))
+    }
+
+    fn read_inner<R>(file: R, id: &PdbId, want: Want) -> Result<Pdb, Refusal>
+    where
+        R: Read + Seek + Send + std::fmt::Debug,
+    {
+        let mut pdb = PDB::open(Bounded::new(file)?)?;
+        check_identity(&mut pdb, id)?;
+        let types = match want {
+            Want::Symbols => None,
+            Want::SymbolsAndTypes => pdb.raw_stream(TYPE_STREAM)?.and_then(|s| Types::parse(&s)),
+        };
+        // A PDB without sections or symbols still has its types.
+        let publics = read_publics(&mut pdb).unwrap_or_default();
+        if publics.len() == 0 && types.as_ref().is_none_or(|t| t.len() == 0) {
+            return Err(Refusal::Unreadable(
+                "it holds neither symbols nor types".into(),
+            ));
+        }
+        Ok(Pdb { publics, types })
+    }
+
+    pub fn rva(&self, name: &str) -> Option<u32> {
+        self.publics.rva(name)
+    }
+
+    pub fn nearest(&self, rva: u32) -> Option<(&str, u32)> {
+        self.publics.nearest(rva)
+    }
+
+    pub fn has_type(&self, name: &str) -> bool {
+        self.types.as_ref().is_some_and(|t| t.has(name))
+    }
+
+    pub fn field(&self, ty: &str, path: &str) -> Option<Field> {
+        self.types.as_ref()?.field(ty, path)
+    }
+
+    pub fn size_of(&self, ty: &str) -> Option<u32> {
+        self.types.as_ref()?.size_of(ty)
+    }
+
+    pub fn enumerator(&self, en: &str, suffix: &str) -> Option<i64> {
+        self.types.as_ref()?.enumerator(en, suffix)
+    }
+}
+
+fn read_publics<'s, S: Source<'s> + 's>(pdb: &mut PDB<'s, S>) -> ::pdb::Result<Publics> {
+    let map = pdb.address_map()?;
+    let table = pdb.global_symbols()?;
+    let sections = pdb.sections()?.unwrap_or_default();
+    Ok(Publics::read(&table, &map, &sections))
+}
+
+/// The GUID must be equal and the age not below the image's: writing to a PDB again
+/// raises its age and leaves the image's. The debug information stream has the age that
+/// counts, the PDB stream that of any last write.
+fn check_identity<'s, S: Source<'s> + 's>(pdb: &mut PDB<'s, S>, id: &PdbId) -> Result<(), Refusal> {
+    let information = pdb.pdb_information()?;
+    let age = pdb
+        .debug_information()
+        .ok()
+        .and_then(|d| d.age())
+        .unwrap_or(information.age);
+    let found = PdbId {
+        guid: information.guid.to_bytes_le(),
+        age,
+        name: id.name.clone(),
+    };
+    if found.guid == id.guid && age >= id.age {
+        return Ok(());
+    }
+    Err(Refusal::OtherImage {
+        found: found.key(),
+        wanted: id.key(),
+    })
+}
+
+/// A file whose streams can't add up to more than itself, however often its tables name
+/// the same page.
+#[derive(Debug)]
+struct Bounded<R> {
+    file: R,
+    length: u64,
+}
+
+impl<R: Read + Seek> Bounded<R> {
+    fn new(mut file: R) -> Result<Bounded<R>, Refusal> {
+        let length = file.seek(SeekFrom::End(0))?;
+        if length > LARGEST_FILE {
+            return Err(Refusal::TooLarge);
+        }
+        file.rewind()?;
+        let mut magic = Vec::new();
+        file.by_ref()
+            .take(MSFZ.len() as u64)
+            .read_to_end(&mut magic)?;
+        if magic == MSFZ {
+            return Err(Refusal::Compressed);
+        }
+        Ok(Bounded { file, length })
+    }
+}
+
+#[derive(Debug)]
+struct View(Vec<u8>);
+
+impl SourceView<'_> for View {
+    fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<'s, R: Read + Seek + std::fmt::Debug> Source<'s> for Bounded<R> {
+    fn view(
+        &mut self,
+        slices: &[SourceSlice],
+    ) -> io::Result<Box<dyn SourceView<'s> + Send + Sync>> {
+        let eof = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let total = slices
+            .iter()
+            .try_fold(0usize, |sum, s| sum.checked_add(s.size))
+            .ok_or_else(eof)?;
+        if total as u64 > self.length {
+            return Err(eof());
+        }
+        let mut bytes = Vec::with_capacity(total);
+        for slice in slices {
+            self.file.seek(SeekFrom::Start(slice.offset))?;
+            let got = self
+                .file
+                .by_ref()
+                .take(slice.size as u64)
+                .read_to_end(&mut bytes)?;
+            if got != slice.size {
+                return Err(eof());
+            }
+        }
+        Ok(Box::new(View(bytes)))
+    }
+}

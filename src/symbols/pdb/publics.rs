@@ -1,0 +1,114 @@
+//! The public symbols of a PDB, by name and by address.
+
+use ::pdb::{AddressMap, FallibleIterator, ImageSectionHeader, SymbolData, SymbolTable};
+
+/// Record kind of a public symbol (`S_PUB32`); other kinds are skipped undecoded.
+const PUBLIC: u16 = 0x110E;
+
+/// Symbol names and RVAs, in one block of text.
+#[derive(Default)]
+pub(super) struct Publics {
+    text: String,
+    /// Ascending by RVA, then name.
+    by_rva: Vec<Public>,
+    /// Positions in `by_rva`, ascending by name.
+    by_name: Vec<u32>,
+    /// Start and end RVA of the image's sections.
+    sections: Vec<(u32, u32)>,
+}
+
+#[derive(Clone, Copy)]
+struct Public {
+    rva: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Publics {
+    /// Reads every public symbol that has an address in the image.
+    pub fn read(
+        table: &SymbolTable<'_>,
+        map: &AddressMap<'_>,
+        sections: &[ImageSectionHeader],
+    ) -> Publics {
+        let mut publics = Publics::default();
+        let mut symbols = table.iter();
+        while let Ok(Some(symbol)) = symbols.next() {
+            if symbol.raw_kind() != PUBLIC {
+                continue;
+            }
+            if let Ok(SymbolData::Public(public)) = symbol.parse()
+                && let Some(rva) = public.offset.to_rva(map)
+            {
+                publics.push(rva.0, &public.name.to_string());
+            }
+        }
+        let span = |s: &ImageSectionHeader| {
+            (
+                s.virtual_address,
+                s.virtual_address.saturating_add(s.virtual_size),
+            )
+        };
+        publics.sections = sections.iter().map(span).collect();
+        publics.sort();
+        publics
+    }
+
+    fn push(&mut self, rva: u32, name: &str) {
+        let start = self.text.len();
+        let end = start + name.len();
+        if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
+            self.text.push_str(name);
+            self.by_rva.push(Public { rva, start, end });
+        }
+    }
+
+    fn sort(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        self.by_rva
+            .sort_unstable_by(|a, b| (a.rva, a.name(&text)).cmp(&(b.rva, b.name(&text))));
+        let mut order: Vec<u32> = (0u32..).take(self.by_rva.len()).collect();
+        let name = |&i: &u32| self.by_rva.get(i as usize).map(|p| p.name(&text));
+        order.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
+        self.by_name = order;
+        self.text = text;
+    }
+
+    /// Number of symbols.
+    pub fn len(&self) -> usize {
+        self.by_rva.len()
+    }
+
+    /// RVA of the symbol with exactly this name.
+    pub fn rva(&self, name: &str) -> Option<u32> {
+        let public = |&i: &u32| self.by_rva.get(i as usize);
+        let found = self
+            .by_name
+            .partition_point(|i| public(i).is_some_and(|p| p.name(&self.text) < name));
+        let public = self.by_name.get(found).and_then(public)?;
+        (public.name(&self.text) == name).then_some(public.rva)
+    }
+
+    /// The symbol at or below an RVA in the same section, and how far below. Of several
+    /// at one address the first by name.
+    pub fn nearest(&self, rva: u32) -> Option<(&str, u32)> {
+        let below = self.by_rva.partition_point(|p| p.rva <= rva);
+        let last = self.by_rva.get(below.checked_sub(1)?)?.rva;
+        let section = self
+            .sections
+            .iter()
+            .find(|(start, end)| (*start..*end).contains(&rva));
+        if section.is_none_or(|&(start, _)| last < start) {
+            return None;
+        }
+        let first = self.by_rva.partition_point(|p| p.rva < last);
+        Some((self.by_rva.get(first)?.name(&self.text), rva - last))
+    }
+}
+
+impl Public {
+    fn name(self, text: &str) -> &str {
+        text.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+}

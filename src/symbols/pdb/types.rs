@@ -1,0 +1,295 @@
+//! The type stream of a PDB: names to layouts.
+//!
+//! The stream is kept as bytes with an index of its records and names, built in one
+//! pass; members are read when somebody asks. That makes loading a few milliseconds and
+//! leaves nothing to bound but the stream itself.
+
+use rustc_hash::FxHashMap;
+
+use super::codeview::{FIRST_INDEX, Member, Members, Named, Record, simple_size};
+use crate::symbols::layout::{Field, by_suffix};
+
+/// No real chain of typedefs, arrays or continued field lists comes near; a longer one is a loop.
+const LONGEST_CHAIN: usize = 256;
+/// Anonymous members within anonymous members, and base classes of base classes.
+const DEEPEST_NESTING: usize = 8;
+
+/// All types of one PDB.
+pub(super) struct Types {
+    bytes: Box<[u8]>,
+    first: u32,
+    /// Start of every record's kind, by type index from `first`.
+    records: Vec<u32>,
+    /// Definitions by name and by decorated name; the latter tell anonymous types apart.
+    by_name: FxHashMap<Box<[u8]>, u32>,
+    by_unique: FxHashMap<Box<[u8]>, u32>,
+}
+
+/// What is known of a member before its name is taken apart further.
+#[derive(Clone, Copy)]
+struct Found {
+    field: Field,
+    /// The member's type, through typedefs and array elements.
+    ty: u32,
+}
+
+impl Types {
+    /// Indexes a type stream. A stream that breaks off keeps what came before.
+    pub fn parse(bytes: &[u8]) -> Option<Types> {
+        let number = |at: usize| {
+            let four = bytes.get(at..)?.first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*four))
+        };
+        // Version, header size, first index, last index + 1, bytes of records.
+        let header = usize::try_from(number(4)?).ok()?;
+        let first = number(8)?;
+        if first < FIRST_INDEX || u32::try_from(bytes.len()).is_err() {
+            return None;
+        }
+        let mut types = Types {
+            records: record_starts(bytes, header),
+            bytes: bytes.into(),
+            first,
+            by_name: FxHashMap::default(),
+            by_unique: FxHashMap::default(),
+        };
+        types.index_names();
+        Some(types)
+    }
+
+    fn index_names(&mut self) {
+        let mut by_name = FxHashMap::default();
+        let mut by_unique = FxHashMap::default();
+        for (position, &start) in (0u32..).zip(&self.records) {
+            let Some(record) = record_at(&self.bytes, start) else {
+                continue;
+            };
+            let (Some(Record::Composite(named)) | Some(Record::Enum { named, .. })) =
+                Record::parse(record)
+            else {
+                continue;
+            };
+            let Some(index) = self.first.checked_add(position) else {
+                break;
+            };
+            if named.forward {
+                continue;
+            }
+            // The first definition counts; a second one is the same type seen by
+            // another compiler run, or a different local one.
+            by_name.entry(named.name.into()).or_insert(index);
+            if let Some(unique) = named.unique {
+                by_unique.entry(unique.into()).or_insert(index);
+            }
+        }
+        self.by_name = by_name;
+        self.by_unique = by_unique;
+    }
+
+    fn record(&self, index: u32) -> Option<&[u8]> {
+        let position = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        record_at(&self.bytes, *self.records.get(position)?)
+    }
+
+    /// Number of type records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether `name` is defined as a structure, union or enum.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name.as_bytes())
+    }
+
+    pub fn size_of(&self, ty: &str) -> Option<u32> {
+        Some(self.composite(*self.by_name.get(ty.as_bytes())?)?.size)
+    }
+
+    /// Finds `a.b.c` in a type. A named part may itself contain no dot in a PDB, so each
+    /// dot steps into the member's type; an array's name stands for its first element.
+    pub fn field(&self, ty: &str, path: &str) -> Option<Field> {
+        let mut holder = *self.by_name.get(ty.as_bytes())?;
+        let mut parts = path.split('.');
+        let mut found = self.member(holder, parts.next()?, 0)?;
+        for part in parts {
+            holder = self.definition(found.ty)?;
+            let inner = self.member(holder, part, 0)?;
+            found = Found {
+                field: inner.field.shifted(found.field.offset)?,
+                ..inner
+            };
+        }
+        Some(found.field)
+    }
+
+    pub fn enumerator(&self, en: &str, suffix: &str) -> Option<i64> {
+        let Record::Enum { named, .. } =
+            Record::parse(self.record(*self.by_name.get(en.as_bytes())?)?)?
+        else {
+            return None;
+        };
+        let mut all = Vec::new();
+        self.members(named.fields, |member| {
+            if let Member::Enumerator { name, value } = member {
+                all.extend(std::str::from_utf8(name).ok().map(|name| (name, value)));
+            }
+            None::<()>
+        });
+        by_suffix(all.into_iter(), suffix)
+    }
+
+    fn composite(&self, index: u32) -> Option<Named<'_>> {
+        match Record::parse(self.record(index)?)? {
+            Record::Composite(named) => Some(named),
+            _ => None,
+        }
+    }
+
+    /// Finds a member by name, looking into base classes and members without a name.
+    fn member(&self, holder: u32, wanted: &str, depth: usize) -> Option<Found> {
+        let list = self.composite(holder)?.fields;
+        self.members(list, |member| match member {
+            Member::Data { name, ty, offset } if name == wanted.as_bytes() && !name.is_empty() => {
+                self.found(ty, offset)
+            }
+            Member::Data {
+                name: b"",
+                ty,
+                offset,
+            }
+            | Member::Base { ty, offset }
+                if depth < DEEPEST_NESTING =>
+            {
+                let inner = self.member(self.definition(ty)?, wanted, depth + 1)?;
+                Some(Found {
+                    field: inner.field.shifted(offset)?,
+                    ..inner
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Runs through a field list and its continuations until `look` finds something.
+    fn members<'a, T>(
+        &'a self,
+        list: u32,
+        mut look: impl FnMut(Member<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let mut next = Some(list);
+        for _ in 0..LONGEST_CHAIN {
+            let record = self.record(next.take()?)?;
+            for member in Members::of(record)? {
+                if let Member::Continue { list } = member {
+                    next = Some(list);
+                } else if let Some(found) = look(member) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
+    fn found(&self, ty: u32, offset: u32) -> Option<Found> {
+        if let Some(Record::Bits {
+            container,
+            position,
+            length,
+        }) = self.record(ty).and_then(Record::parse)
+        {
+            let field = Field {
+                offset,
+                size: self.size(container),
+                bits: Some((position, length)),
+            };
+            return Some(Found {
+                field,
+                ty: container,
+            });
+        }
+        Some(Found {
+            field: Field {
+                offset,
+                size: self.size(ty),
+                bits: None,
+            },
+            ty,
+        })
+    }
+
+    /// Bytes of a type; 0 when it has none or they can't be known.
+    fn size(&self, mut index: u32) -> u32 {
+        for _ in 0..LONGEST_CHAIN {
+            if index < FIRST_INDEX {
+                return simple_size(index);
+            }
+            index = match self.record(index).and_then(Record::parse) {
+                Some(Record::Alias { of }) => of,
+                Some(Record::Enum { underlying, .. }) => underlying,
+                Some(Record::Bits { container, .. }) => container,
+                Some(Record::Pointer { size } | Record::Array { size, .. }) => return size,
+                Some(Record::Composite(named)) if !named.forward => return named.size,
+                Some(Record::Composite(named)) => {
+                    let whole = self.resolve(&named).and_then(|index| self.composite(index));
+                    return whole.map_or(0, |named| named.size);
+                }
+                Some(Record::Other) | None => return 0,
+            };
+        }
+        0
+    }
+
+    /// The composite type behind typedefs, arrays and forward declarations.
+    fn definition(&self, mut index: u32) -> Option<u32> {
+        for _ in 0..LONGEST_CHAIN {
+            index = match Record::parse(self.record(index)?)? {
+                Record::Composite(named) if named.forward => return self.resolve(&named),
+                Record::Composite(_) => return Some(index),
+                Record::Alias { of } => of,
+                Record::Array { element, .. } => element,
+                _ => return None,
+            };
+        }
+        None
+    }
+
+    fn resolve(&self, named: &Named<'_>) -> Option<u32> {
+        match named.unique {
+            Some(unique) => self.by_unique.get(unique).copied(),
+            // All anonymous types share one name, which then says nothing.
+            None if is_anonymous(named.name) => None,
+            None => self.by_name.get(named.name).copied(),
+        }
+    }
+}
+
+/// Compilers write `<unnamed-tag>`, `<anonymous-tag>`, `_X::<unnamed-type-u>`, once `__unnamed`.
+fn is_anonymous(name: &[u8]) -> bool {
+    name.ends_with(b">") || name.ends_with(b"__unnamed")
+}
+
+/// Records follow each other as a u16 length and that many bytes.
+fn record_starts(bytes: &[u8], header: usize) -> Vec<u32> {
+    let mut starts = Vec::new();
+    let mut at = header;
+    while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
+        let start = at + 2;
+        let end = start + usize::from(u16::from_le_bytes(*length));
+        if end < start + 2 || end > bytes.len() {
+            break;
+        }
+        let Ok(start) = u32::try_from(start) else {
+            break;
+        };
+        starts.push(start);
+        at = end;
+    }
+    starts
+}
+
+fn record_at(bytes: &[u8], start: u32) -> Option<&[u8]> {
+    let start = usize::try_from(start).ok()?;
+    let length = bytes.get(start.checked_sub(2)?..start)?;
+    let length = usize::from(u16::from_le_bytes(*length.first_chunk()?));
+    bytes.get(start..start.checked_add(length)?)
+}

@@ -1,0 +1,145 @@
+//! One dump, opened: everything that the command line and the screen ask is asked here.
+//!
+//! Opening reads a few megabytes whatever the dump's size: header, module list, counters
+//! and trackers. The index is built afterwards, on request, in parallel.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use thiserror::Error;
+
+use crate::dump::{Dump, DumpError};
+use crate::kernel::vm::VmCounters;
+use crate::kernel::{Kernel, KernelError, vm};
+use crate::memory::Va;
+use crate::pool::big::BigTable;
+use crate::pool::index::{IndexBuilder, Progress, Snapshot};
+use crate::pool::lookaside::Parked;
+use crate::pool::page::{self, PageError, PoolPage};
+use crate::pool::regions::Regions;
+use crate::pool::tracker::{self, Trackers};
+use crate::symbols::{LoadOptions, SymbolPath};
+
+/// How to open a dump.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where to look for PDBs.
+    pub symbols: SymbolPath,
+    /// Worker threads; 0 for one per core.
+    pub threads: usize,
+    /// A pooltag.txt to use over the built-in table.
+    pub pooltag: Option<PathBuf>,
+}
+
+/// Why a dump can't be worked with.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The file is no dump that can be read.
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+    /// The dump's kernel can't be found.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// An open dump and all that is known of it without the index.
+#[derive(Debug)]
+pub struct Engine {
+    dump: Arc<Dump>,
+    kernel: Kernel,
+    counters: VmCounters,
+    trackers: Trackers,
+    regions: Regions,
+    threads: usize,
+    big: OnceLock<Arc<BigTable>>,
+    parked: OnceLock<Parked>,
+}
+
+impl Engine {
+    /// Opens a dump.
+    ///
+    /// # Errors
+    /// An [`OpenError`] that says what the file is and what to do.
+    pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
+        let dump = Arc::new(Dump::open(path)?);
+        let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())?;
+        Ok(Engine {
+            counters: vm::read(&kernel),
+            trackers: tracker::read(&kernel),
+            regions: Regions::find(&kernel),
+            threads: options.threads,
+            big: OnceLock::new(),
+            parked: OnceLock::new(),
+            dump,
+            kernel,
+        })
+    }
+
+    /// The container.
+    pub fn dump(&self) -> &Dump {
+        &self.dump
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The `!vm` counters as they were read.
+    pub fn counters(&self) -> &VmCounters {
+        &self.counters
+    }
+
+    /// The accounts per tag.
+    pub fn trackers(&self) -> &Trackers {
+        &self.trackers
+    }
+
+    /// Where the pools are.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
+    /// Allocations of whole pages; read on first use.
+    pub fn big(&self) -> &Arc<BigTable> {
+        self.big.get_or_init(|| Arc::new(BigTable::read(&self.kernel)))
+    }
+
+    fn parked(&self) -> &Parked {
+        self.parked.get_or_init(|| Parked::read(&self.kernel))
+    }
+
+    /// Plans a walk over the whole pool, to be run and looked at while it runs.
+    pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder<'_> {
+        IndexBuilder::plan(&self.kernel, &self.regions, Arc::clone(self.big()), progress)
+    }
+
+    /// Worker threads for the walk.
+    ///
+    /// # Errors
+    /// When the system refuses to start them.
+    pub fn thread_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|i| format!("pool-{i}"))
+            .build()
+    }
+
+    /// Walks the whole pool and returns when it is done or cancelled.
+    ///
+    /// # Errors
+    /// When the system refuses to start the workers.
+    pub fn index(&self, progress: Arc<Progress>) -> Result<Snapshot, rayon::ThreadPoolBuildError> {
+        let builder = self.index_builder(progress);
+        builder.run(&self.thread_pool()?);
+        Ok(builder.snapshot())
+    }
+
+    /// The page of pool that holds an address, block by block.
+    ///
+    /// # Errors
+    /// A [`PageError`].
+    pub fn pool_page(&self, address: Va) -> Result<PoolPage, PageError> {
+        page::read(&self.kernel, &self.regions, self.big(), self.parked(), address)
+    }
+}

@@ -1,0 +1,208 @@
+//! A loaded image as it lies in memory: sections, PDB identity, exports.
+//!
+//! goblin reads the headers, which are one or two pages; everything behind them is read
+//! through the address space piece by piece, because most images have holes (discarded
+//! INIT sections, paged-out code).
+
+use goblin::pe::header::Header as PeHeader;
+use goblin::pe::section_table::{
+    IMAGE_SCN_MEM_DISCARDABLE, IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_WRITE, SectionTable,
+};
+
+use crate::bytes::{u16_at, u32_at};
+use crate::memory::{AddressSpace, Fault, Va};
+use crate::symbols::PdbId;
+
+const MAX_SECTIONS: u16 = 96;
+const MAX_DEBUG_ENTRIES: u32 = 32;
+const DEBUG_ENTRY_SIZE: u32 = 28;
+const DEBUG_TYPE_CODEVIEW: u32 = 2;
+const MAX_PDB_NAME: usize = 260;
+/// nt exports about 3,000 names; nothing in a kernel comes near this.
+const MAX_EXPORTS: u32 = 1 << 16;
+
+/// A section of a loaded image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its name, as far as it is printable ASCII.
+    pub name: String,
+    /// Offset in bytes from the image base.
+    pub rva: u32,
+    /// Bytes in memory.
+    pub size: u32,
+    /// Holds code.
+    pub executable: bool,
+    /// Can be written.
+    pub writable: bool,
+    /// Thrown away after the driver is initialised.
+    pub discardable: bool,
+}
+
+/// The headers of an image in memory.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Where it is loaded.
+    pub base: Va,
+    /// SizeOfImage in bytes.
+    pub size: u32,
+    /// TimeDateStamp: seconds since 1970, or a hash in reproducible builds.
+    pub timestamp: u32,
+    /// In order of RVA.
+    pub sections: Vec<Section>,
+    /// What its PDB is called and must identify as.
+    pub pdb: Option<PdbId>,
+    export_directory: Option<(u32, u32)>,
+}
+
+/// Why an image's headers give nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// The header page can't be read.
+    Unreadable(Fault),
+    /// It is not a PE32+ header.
+    NotPe,
+}
+
+impl Image {
+    /// Reads the headers of the image at `base`.
+    ///
+    /// # Errors
+    /// An [`ImageError`].
+    pub fn read(space: &AddressSpace, base: Va) -> Result<Image, ImageError> {
+        let first = space.page(base).map_err(ImageError::Unreadable)?;
+        let header = PeHeader::parse(first).map_err(|_| ImageError::NotPe)?;
+        let optional = header.optional_header.ok_or(ImageError::NotPe)?;
+        let pe_offset = header.dos_header.pe_pointer as usize;
+        let sections_at = pe_offset
+            .checked_add(0x18 + usize::from(header.coff_header.size_of_optional_header))
+            .ok_or(ImageError::NotPe)?;
+        let count = header.coff_header.number_of_sections.min(MAX_SECTIONS);
+        let directories = &optional.data_directories;
+        let debug = directories.get_debug_table().map(|d| (d.virtual_address, d.size));
+        let mut image = Image {
+            base,
+            size: optional.windows_fields.size_of_image,
+            timestamp: header.coff_header.time_date_stamp,
+            sections: sections(space, base, sections_at, count),
+            pdb: None,
+            export_directory: directories.get_export_table().map(|d| (d.virtual_address, d.size)),
+        };
+        image.pdb = debug.and_then(|(rva, size)| image.code_view(space, rva, size));
+        Ok(image)
+    }
+
+    /// The section that holds an RVA.
+    pub fn section(&self, rva: u32) -> Option<&Section> {
+        self.sections
+            .iter()
+            .find(|s| rva >= s.rva && rva - s.rva < s.size)
+    }
+
+    /// The RSDS record: the entry of type CODEVIEW, which is not always the first.
+    fn code_view(&self, space: &AddressSpace, rva: u32, size: u32) -> Option<PdbId> {
+        for i in 0..(size / DEBUG_ENTRY_SIZE).min(MAX_DEBUG_ENTRIES) {
+            let at = self.base.add(u64::from(rva) + u64::from(i * DEBUG_ENTRY_SIZE));
+            let entry: [u8; 28] = space.array(at).ok()?;
+            if u32_at(&entry, 0x0c) == Some(DEBUG_TYPE_CODEVIEW) {
+                return self.rsds(space, u32_at(&entry, 0x14)?, u32_at(&entry, 0x10)?);
+            }
+        }
+        None
+    }
+
+    fn rsds(&self, space: &AddressSpace, rva: u32, size: u32) -> Option<PdbId> {
+        let length = (size as usize).clamp(0x18, 0x18 + MAX_PDB_NAME);
+        let mut record = vec![0; length];
+        space.read(self.base.add(rva.into()), &mut record).ok()?;
+        if record.get(..4)? != b"RSDS" {
+            return None;
+        }
+        let path = record.get(0x18..)?;
+        let path = path.split(|&b| b == 0).next()?;
+        let name = path.rsplit(|&b| b == b'\\' || b == b'/').next()?;
+        Some(PdbId {
+            name: String::from_utf8_lossy(name).into_owned(),
+            guid: crate::bytes::array_at(&record, 4)?,
+            age: u32_at(&record, 0x14)?,
+        })
+    }
+
+    /// The exported names with their RVAs, in order of RVA; empty when the directory is
+    /// not in the dump. Names that can't be read are left out.
+    pub fn exports(&self, space: &AddressSpace) -> Vec<(u32, String)> {
+        self.read_exports(space).unwrap_or_default()
+    }
+
+    /// IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
+    /// functions, names and ordinals.
+    fn read_exports(&self, space: &AddressSpace) -> Option<Vec<(u32, String)>> {
+        let (rva, _) = self.export_directory?;
+        let directory: [u8; 40] = space.array(self.base.add(rva.into())).ok()?;
+        let functions = u32_at(&directory, 0x14)?.min(MAX_EXPORTS);
+        let names = u32_at(&directory, 0x18)?.min(MAX_EXPORTS);
+        let table = |at: usize, bytes: u32| -> Option<Vec<u8>> {
+            let mut out = vec![0; bytes as usize];
+            let rva = u32_at(&directory, at)?;
+            space.read(self.base.add(rva.into()), &mut out).ok()?;
+            Some(out)
+        };
+        let addresses = table(0x1c, functions * 4)?;
+        let name_rvas = table(0x20, names * 4)?;
+        let ordinals = table(0x24, names * 2)?;
+        let mut out = Vec::new();
+        for i in 0..names as usize {
+            let ordinal = usize::from(u16_at(&ordinals, i * 2)?);
+            let (Some(target), Some(name_rva)) = (u32_at(&addresses, ordinal * 4), u32_at(&name_rvas, i * 4)) else {
+                continue;
+            };
+            if let Some(name) = text(space, self.base.add(name_rva.into()), 128) {
+                out.push((target, name));
+            }
+        }
+        out.sort();
+        Some(out)
+    }
+}
+
+fn sections(space: &AddressSpace, base: Va, at: usize, count: u16) -> Vec<Section> {
+    let mut bytes = vec![0; usize::from(count) * 40];
+    if space.read(base.add(at as u64), &mut bytes).is_err() {
+        return Vec::new();
+    }
+    let mut out: Vec<Section> = bytes
+        .chunks_exact(40)
+        .filter_map(|raw| SectionTable::parse(raw, &mut 0, 0).ok())
+        .map(|s| Section {
+            name: s.name.iter().take_while(|&&b| b != 0).map(|&b| printable(b)).collect(),
+            rva: s.virtual_address,
+            size: s.virtual_size.max(s.size_of_raw_data),
+            executable: s.characteristics & IMAGE_SCN_MEM_EXECUTE != 0,
+            writable: s.characteristics & IMAGE_SCN_MEM_WRITE != 0,
+            discardable: s.characteristics & IMAGE_SCN_MEM_DISCARDABLE != 0,
+        })
+        .collect();
+    out.sort_by_key(|s| s.rva);
+    out
+}
+
+fn printable(byte: u8) -> char {
+    if byte.is_ascii_graphic() { byte.into() } else { '.' }
+}
+
+/// A text of printable ASCII ending in 0, or `None` when it is longer than `limit`,
+/// unreadable, or not text.
+pub fn text(space: &AddressSpace, at: Va, limit: usize) -> Option<String> {
+    let mut out = Vec::new();
+    for (_, piece) in space.pieces(at, limit as u64) {
+        let piece = piece.ok()?;
+        match memchr::memchr(0, piece) {
+            Some(end) => {
+                out.extend_from_slice(piece.get(..end)?);
+                let all_text = out.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+                return String::from_utf8(out).ok().filter(|s| all_text && !s.is_empty());
+            }
+            None => out.extend_from_slice(piece),
+        }
+    }
+    None
+}

@@ -1,0 +1,294 @@
+//! The kernel of the dump: where it is, which build it is, what its variables are called
+//! and where they lie.
+//!
+//! Everything here is found by name (the PDB, or the built-in tables), and where there
+//! is no name, by the debugger data block. What could not be had is a note for the user
+//! and a `None` for the layers above, never a guess that looks like a fact.
+
+pub mod image;
+pub mod kdbg;
+pub mod modules;
+pub mod vm;
+
+use std::sync::Arc;
+
+use crate::dump::Dump;
+use crate::memory::{AddressSpace, Fault, InvalidMask, Pa, Va};
+use crate::symbols::{Field, LoadOptions, PdbId, Source, SymbolPath, Symbols};
+
+use kdbg::{Kdbg, KdbgError, field};
+use modules::Module;
+
+/// KUSER_SHARED_DATA as the kernel sees it, at the same address on every x64 build.
+const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
+
+/// Bits of CR3 that are an address.
+const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
+
+/// A kernel that can't be made sense of.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Neither the debugger data nor the module list can be reached.
+    #[error(
+        "the page tables at {root:#x} (from the dump header) lead neither to the debugger data nor to the list of loaded modules ({why}): the dump is damaged, or its header names the wrong page-table root; copy it again, or get another dump"
+    )]
+    NoKernel {
+        /// DirectoryTableBase of the header.
+        root: u64,
+        /// What reading gave.
+        why: Fault,
+    },
+}
+
+/// The kernel of a dump.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Its address space.
+    pub space: AddressSpace,
+    /// Windows build number: 7601, 19041…
+    pub build: u32,
+    /// Major and minor version: (6, 1).
+    pub version: (u32, u32),
+    /// NtBuildLab, such as `7601.24540.amd64fre.win7sp1_ldr_escrow.191126-1547`.
+    pub build_lab: Option<String>,
+    /// Base of nt.
+    pub base: Va,
+    /// The debugger data block.
+    pub kdbg: Option<Kdbg>,
+    /// What nt's PDB must identify as.
+    pub pdb: Option<PdbId>,
+    /// Names to addresses and offsets.
+    pub symbols: Symbols,
+    /// Loaded modules, nt first; those unloaded before at the end.
+    pub modules: Vec<Module>,
+    /// Sentences about what is missing or was guessed.
+    pub notes: Vec<String>,
+}
+
+impl Kernel {
+    /// Finds the kernel in a dump.
+    ///
+    /// # Errors
+    /// [`KernelError::NoKernel`] when the page tables lead nowhere.
+    pub fn open(dump: Arc<Dump>, path: &SymbolPath, options: LoadOptions) -> Result<Kernel, KernelError> {
+        let header = dump.header().clone();
+        let root = Pa(header.directory_table & ROOT_MASK);
+        let space = AddressSpace::new(dump, root);
+        let mut notes = Vec::new();
+        let kdbg = match Kdbg::read(&space, header.debugger_data) {
+            Ok(kdbg) => Some(kdbg),
+            Err(why) => {
+                notes.push(kdbg_note(why, header.debugger_data));
+                None
+            }
+        };
+        let head = list_head(&space, kdbg.as_ref(), header.loaded_modules)
+            .map_err(|why| KernelError::NoKernel { root: root.0, why })?;
+        let list = modules::loaded(&space, head);
+        notes.extend(list.notes);
+        let mut modules = list.modules;
+        let base = kernel_base(kdbg.as_ref(), &modules, head);
+        let pdb = modules.iter().find(|m| m.base == base).and_then(|m| m.pdb().cloned());
+        if pdb.is_none() {
+            notes.push("the debug record of nt is not in the dump: its symbols can't be matched".into());
+        }
+        let loaded = Symbols::load(pdb.as_ref(), header.build, path, options);
+        notes.extend(loaded.notes);
+        if let Some(table) = unloaded_table(&space, kdbg.as_ref()) {
+            modules.extend(modules::unloaded(&space, table));
+        }
+        let mut kernel = Kernel {
+            build: header.build,
+            version: version(&space, header.build),
+            build_lab: kdbg
+                .as_ref()
+                .and_then(|k| k.address(field::NT_BUILD_LAB))
+                .and_then(|at| image::text(&space, at, 128)),
+            base,
+            kdbg,
+            pdb,
+            symbols: loaded.symbols,
+            modules,
+            notes,
+            space,
+        };
+        kernel.learn_invalid_mask();
+        Ok(kernel)
+    }
+
+    /// The address of a kernel variable or function.
+    pub fn symbol(&self, name: &str) -> Option<Va> {
+        self.symbols.rva(name).map(|rva| self.base.add(rva.into()))
+    }
+
+    /// A kernel variable: by its symbol, or else by the debugger block's field that holds
+    /// its address. The second value says which, for the user.
+    pub fn variable(&self, name: &str, kdbg_field: Option<usize>) -> Option<(Va, Origin)> {
+        if let Some(at) = self.symbol(name) {
+            return Some((at, Origin::Symbol));
+        }
+        let at = self.kdbg.as_ref()?.address(kdbg_field?)?;
+        Some((at, Origin::Kdbg))
+    }
+
+    /// The pointer in a kernel variable, when it is a kernel address.
+    pub fn pointer_in(&self, name: &str, kdbg_field: Option<usize>) -> Option<Va> {
+        let (at, _) = self.variable(name, kdbg_field)?;
+        self.space.pointer(at).ok().filter(|va| va.is_kernel())
+    }
+
+    /// Reads a structure's field as an unsigned number of 1, 2, 4 or 8 bytes.
+    ///
+    /// # Errors
+    /// [`FieldError::NoLayout`] when no table knows the field, else the fault.
+    pub fn field(&self, at: Va, ty: &str, name: &str) -> Result<u64, FieldError> {
+        let field = self.symbols.field(ty, name).ok_or(FieldError::NoLayout)?;
+        self.read_field(at, field).map_err(FieldError::Unreadable)
+    }
+
+    /// Reads a field whose place is known.
+    ///
+    /// # Errors
+    /// The fault when it can't be read.
+    pub fn read_field(&self, at: Va, field: Field) -> Result<u64, Fault> {
+        let at = at.add(field.offset.into());
+        let raw = match field.size {
+            1 => self.space.u8(at)?.into(),
+            2 => self.space.u16(at)?.into(),
+            4 => self.space.u32(at)?.into(),
+            _ => self.space.u64(at)?,
+        };
+        Ok(field.extract(raw))
+    }
+
+    /// The offset in bytes of a field, when its layout is known.
+    pub fn offset(&self, ty: &str, name: &str) -> Option<u64> {
+        self.symbols.field(ty, name).map(|f| f.offset.into())
+    }
+
+    /// nt's own image.
+    pub fn nt(&self) -> Option<&Module> {
+        self.modules.iter().find(|m| m.base == self.base)
+    }
+
+    /// The loaded module that holds an address.
+    pub fn module_at(&self, va: Va) -> Option<&Module> {
+        self.modules.iter().find(|m| !m.unloaded && m.contains(va))
+    }
+
+    /// The processors' control blocks, from KiProcessorBlock.
+    pub fn processor_blocks(&self) -> Vec<Va> {
+        let Some((array, _)) = self.variable("KiProcessorBlock", Some(field::PROCESSOR_BLOCK)) else {
+            return Vec::new();
+        };
+        let count = u64::from(self.space.dump().header().processors.min(MAX_PROCESSORS));
+        (0..count)
+            .filter_map(|i| self.space.pointer(array.add(i * 8)).ok())
+            .filter(|va| va.is_kernel())
+            .collect()
+    }
+
+    /// Where names and offsets come from, in a few words.
+    pub fn symbol_source(&self) -> &Source {
+        self.symbols.source()
+    }
+
+    fn learn_invalid_mask(&mut self) {
+        let partition_mask = || {
+            let at = self.symbol("MiState")?;
+            let hardware = self.offset("_MI_SYSTEM_INFORMATION", "Hardware")?;
+            let mask = self.offset("_MI_HARDWARE_STATE", "InvalidPteMask")?;
+            Some(at.add(hardware + mask))
+        };
+        let at = self.symbol("MiInvalidPteMask").or_else(partition_mask);
+        let read = at.and_then(|at| self.space.u64(at).ok());
+        // The mask is one or more high physical bits; anything else is another variable.
+        if let Some(mask) = read.filter(|&m| m & 0xfff == 0 && m >> 52 == 0) {
+            self.space = self.space.clone().with_invalid_mask(InvalidMask::Known(mask));
+        } else if at.is_some() {
+            self.notes.push(
+                "the mask of invalid page-table entries can't be read: the usual one is assumed where needed".into(),
+            );
+        }
+    }
+}
+
+/// More than any x64 Windows supports (2,048 from Server 2022 on).
+const MAX_PROCESSORS: u32 = 2048;
+
+/// How a variable was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By its symbol.
+    Symbol,
+    /// By the debugger data block.
+    Kdbg,
+}
+
+/// Why a field gave no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldError {
+    /// Neither the PDB nor the built-in tables have it.
+    NoLayout,
+    /// Its page can't be read.
+    Unreadable(Fault),
+}
+
+fn kdbg_note(why: KdbgError, at: Va) -> String {
+    match why {
+        KdbgError::Unreadable(fault) => {
+            format!("the debugger data block at {at} can't be read: {fault}")
+        }
+        KdbgError::NotKdbg => format!(
+            "there is no debugger data block at {at} (it may be encoded: the dump was not written by Windows itself)"
+        ),
+        KdbgError::Size(size) => {
+            format!("the debugger data block at {at} gives itself {size:#x} bytes and is not used")
+        }
+    }
+}
+
+/// The head of the module list: the header's, or the debugger block's where that fails.
+fn list_head(space: &AddressSpace, kdbg: Option<&Kdbg>, header: Va) -> Result<Va, Fault> {
+    let candidates = [Some(header), kdbg.and_then(|k| k.address(field::LOADED_MODULES))];
+    let mut why = Fault::Unmapped;
+    for head in candidates.into_iter().flatten() {
+        match space.pointer(head) {
+            Ok(first) if first.is_kernel() => return Ok(head),
+            Ok(_) => {}
+            Err(fault) => why = fault,
+        }
+    }
+    Err(why)
+}
+
+/// KernBase, or the first module's base, or the module that holds the list head.
+fn kernel_base(kdbg: Option<&Kdbg>, modules: &[Module], head: Va) -> Va {
+    kdbg.and_then(|k| k.address(field::KERN_BASE))
+        .filter(|base| base.offset() == 0)
+        .or_else(|| modules.iter().find(|m| m.contains(head)).map(|m| m.base))
+        .or_else(|| modules.first().map(|m| m.base))
+        .unwrap_or_default()
+}
+
+fn unloaded_table(space: &AddressSpace, kdbg: Option<&Kdbg>) -> Option<Va> {
+    let variable = kdbg?.address(field::UNLOADED_DRIVERS)?;
+    space.pointer(variable).ok().filter(|va| va.is_kernel())
+}
+
+/// NtMajorVersion (+0x26C) and NtMinorVersion (+0x270) of KUSER_SHARED_DATA, or what the
+/// build is known to be.
+fn version(space: &AddressSpace, build: u32) -> (u32, u32) {
+    let read = |offset| space.u32(SHARED_USER_DATA.add(offset)).ok();
+    if let (Some(major @ 5..=10), Some(minor @ 0..=4)) = (read(0x26c), read(0x270)) {
+        return (major, minor);
+    }
+    match build {
+        0..3791 => (5, 2),
+        3791..7600 => (6, 0),
+        7600..9200 => (6, 1),
+        9200..9600 => (6, 2),
+        9600..10000 => (6, 3),
+        _ => (10, 0),
+    }
+}

@@ -1,0 +1,178 @@
+//! The loaded modules: PsLoadedModuleList, walked both ways where it is broken.
+//!
+//! Entries are `_KLDR_DATA_TABLE_ENTRY`; the fields used have had the same offsets on
+//! every x64 build. The names live in pool and may be paged out.
+
+use rustc_hash::FxHashSet;
+
+use crate::memory::{AddressSpace, Va};
+use crate::symbols::PdbId;
+
+use super::image::Image;
+
+const DLL_BASE: u64 = 0x30;
+const SIZE_OF_IMAGE: u64 = 0x40;
+const FULL_NAME: u64 = 0x48;
+const BASE_NAME: u64 = 0x58;
+/// Servers load a few hundred.
+const MAX_MODULES: usize = 4096;
+/// No kernel image comes near this.
+const MAX_IMAGE_SIZE: u32 = 0x2000_0000;
+const UNLOADED_ENTRIES: u64 = 50;
+const UNLOADED_SIZE: u64 = 0x28;
+
+/// A driver or the kernel itself.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// The file's name (`myfault.sys`), or `None` when its text is not in the dump.
+    pub file: Option<String>,
+    /// The path it was loaded from.
+    pub path: Option<String>,
+    /// First address.
+    pub base: Va,
+    /// Bytes of address space.
+    pub size: u32,
+    /// Its headers, when they are in the dump.
+    pub image: Option<Image>,
+    /// True for the kernel: the first module.
+    pub is_kernel: bool,
+    /// No longer loaded when the dump was written.
+    pub unloaded: bool,
+}
+
+impl Module {
+    /// The first address behind it.
+    pub fn end(&self) -> Va {
+        self.base.add(self.size.into())
+    }
+
+    /// True for an address inside it.
+    pub fn contains(&self, va: Va) -> bool {
+        va >= self.base && va.0 - self.base.0 < u64::from(self.size)
+    }
+
+    /// WinDbg's name for it: the file without its extension, `nt` for the kernel, the
+    /// base address where the name is not in the dump.
+    pub fn name(&self) -> String {
+        if self.is_kernel {
+            return "nt".into();
+        }
+        match &self.file {
+            Some(file) => match file.rsplit_once('.') {
+                Some((stem, _)) if !stem.is_empty() => stem.into(),
+                _ => file.clone(),
+            },
+            None => format!("{:016x}", self.base.0),
+        }
+    }
+
+    /// What its PDB must identify as.
+    pub fn pdb(&self) -> Option<&PdbId> {
+        self.image.as_ref()?.pdb.as_ref()
+    }
+}
+
+/// The loaded modules and what was wrong with the list.
+#[derive(Clone, Debug, Default)]
+pub struct ModuleList {
+    /// In load order; the kernel first.
+    pub modules: Vec<Module>,
+    /// Sentences for people.
+    pub notes: Vec<String>,
+}
+
+/// Walks the list from its head.
+pub fn loaded(space: &AddressSpace, head: Va) -> ModuleList {
+    let mut list = ModuleList::default();
+    let mut seen = FxHashSet::default();
+    let forward = links(space, head, 0, &mut seen);
+    let mut entries = forward.entries;
+    if let Some(why) = forward.broken {
+        let backward = links(space, head, 8, &mut seen);
+        list.notes.push(format!(
+            "the list of loaded modules is damaged ({why}): {} found from its start, {} more from its end",
+            entries.len(),
+            backward.entries.len()
+        ));
+        entries.extend(backward.entries.into_iter().rev());
+    }
+    for at in entries {
+        match module(space, at) {
+            Some(module) => list.modules.push(module),
+            None => list.notes.push(format!("a module entry at {at} can't be used")),
+        }
+    }
+    if let Some(first) = list.modules.first_mut() {
+        first.is_kernel = true;
+    }
+    list
+}
+
+struct Links {
+    entries: Vec<Va>,
+    broken: Option<String>,
+}
+
+/// Follows the links at `offset` (0 forward, 8 backward) until the head comes again.
+fn links(space: &AddressSpace, head: Va, offset: u64, seen: &mut FxHashSet<Va>) -> Links {
+    let mut entries = Vec::new();
+    let mut at = head;
+    let broken = loop {
+        let next = match space.pointer(at.add(offset)) {
+            Ok(next) => next,
+            Err(fault) => break Some(format!("{fault} at {at}")),
+        };
+        if next == head {
+            break None;
+        }
+        if !next.is_kernel() || !seen.insert(next) {
+            // Going backward, meeting an entry of the forward part is the end.
+            break (offset == 0).then(|| format!("{at} links to {next}"));
+        }
+        if entries.len() == MAX_MODULES {
+            break Some(format!("more than {MAX_MODULES} entries"));
+        }
+        entries.push(next);
+        at = next;
+    };
+    Links { entries, broken }
+}
+
+fn module(space: &AddressSpace, at: Va) -> Option<Module> {
+    let base = space.pointer(at.add(DLL_BASE)).ok()?;
+    let size = space.u32(at.add(SIZE_OF_IMAGE)).ok()?;
+    if !base.is_kernel() || base.offset() != 0 || size == 0 || size > MAX_IMAGE_SIZE {
+        return None;
+    }
+    Some(Module {
+        file: space.unicode_string(at.add(BASE_NAME), 260).ok().filter(|s| !s.is_empty()),
+        path: space.unicode_string(at.add(FULL_NAME), 520).ok().filter(|s| !s.is_empty()),
+        base,
+        size,
+        image: Image::read(space, base).ok(),
+        is_kernel: false,
+        unloaded: false,
+    })
+}
+
+/// The drivers that were unloaded before: MmUnloadedDrivers, 50 entries of
+/// {UNICODE_STRING name, start, end, time}. `table` is the array's address.
+pub fn unloaded(space: &AddressSpace, table: Va) -> Vec<Module> {
+    (0..UNLOADED_ENTRIES)
+        .filter_map(|i| {
+            let at = table.add(i * UNLOADED_SIZE);
+            let (base, end) = (space.pointer(at.add(0x10)).ok()?, space.pointer(at.add(0x18)).ok()?);
+            let size = u32::try_from(end.0.checked_sub(base.0)?).ok()?;
+            let file = space.unicode_string(at, 260).ok().filter(|s| !s.is_empty());
+            (base.is_kernel() && size > 0 && size <= MAX_IMAGE_SIZE).then_some(Module {
+                path: None,
+                file,
+                base,
+                size,
+                image: None,
+                is_kernel: false,
+                unloaded: true,
+            })
+        })
+        .collect()
+}

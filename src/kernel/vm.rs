@@ -1,0 +1,492 @@
+//! The counters behind `!vm`: where each one is on each build.
+//!
+//! Up to Windows 8.1 they are variables of nt; from Windows 10 1607 on they are fields
+//! of `MiState` (`_MI_SYSTEM_INFORMATION`) and `MiSystemPartition` (`_MI_PARTITION`).
+//! Which of the two is asked by name, not by build number. Without symbols the debugger
+//! data block still gives the addresses of most of them up to 8.1.
+
+use crate::memory::{Fault, Va};
+
+use super::kdbg::field;
+use super::{Kernel, Origin};
+
+/// One counter as it was read. What it means beside the others is judged elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Pages, or `None` when this dump does not give it.
+    pub pages: Option<u64>,
+    /// Where it was read, or why it was not.
+    pub source: String,
+}
+
+/// A page file. Sizes in pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageFile {
+    /// Its path, or `None` when the text is not in the dump.
+    pub path: Option<String>,
+    /// True for the nameless store of compressed memory.
+    pub nameless: bool,
+    /// Size.
+    pub current: Option<u64>,
+    /// FreeSpace.
+    pub free: Option<u64>,
+    /// MinimumSize.
+    pub minimum: Option<u64>,
+    /// MaximumSize.
+    pub maximum: Option<u64>,
+}
+
+/// Every counter, in pages.
+#[derive(Clone, Debug, Default)]
+pub struct VmCounters {
+    /// The machine's memory.
+    pub physical_memory: Counter,
+    /// Page files; `None` when their array can't be found.
+    pub page_files: Option<Vec<PageFile>>,
+    /// Zeroed, free and standby pages.
+    pub available: Counter,
+    /// Pages that could still be made resident.
+    pub resident_available: Counter,
+    /// No build has a counter for it; debuggers print 0.
+    pub locked_io: Counter,
+    /// Page-table entries left for mappings (in entries: one maps a page).
+    pub free_system_ptes: Counter,
+    /// The modified list.
+    pub modified: Counter,
+    /// Of those, pages bound for a page file.
+    pub modified_pf: Counter,
+    /// Modified pages that must not be written yet (Windows 10 and later show it).
+    pub modified_no_write: Counter,
+    /// Pages of nonpaged pool.
+    pub nonpaged_usage: Counter,
+    /// The most that nonpaged pool can have.
+    pub nonpaged_max: Counter,
+    /// Pages of each paged pool, in order; empty where a build has no descriptors.
+    pub paged_pools: Vec<Counter>,
+    /// Pages of all paged pools.
+    pub paged_usage: Counter,
+    /// The most that paged pool can have.
+    pub paged_max: Counter,
+    /// Committed by sessions.
+    pub session_commit: Counter,
+    /// Committed for shared memory.
+    pub shared_commit: Counter,
+    /// In use by special pool.
+    pub special_pool: Counter,
+    /// Committed for processes' own structures.
+    pub shared_process: Counter,
+    /// Committed for paged pool.
+    pub paged_commit: Counter,
+    /// Committed for drivers.
+    pub driver_commit: Counter,
+    /// Committed in all.
+    pub committed: Counter,
+    /// The most that can be committed.
+    pub commit_limit: Counter,
+}
+
+/// Where a counter may be, tried in order.
+enum Place {
+    /// A variable of nt, and the debugger block's field that holds its address.
+    Global(&'static str, Option<usize>, Width),
+    /// `MiState` → member → field.
+    State(&'static str, &'static str, &'static str),
+    /// `MiSystemPartition` → member → field.
+    Partition(&'static str, &'static str, &'static str),
+    /// A debugger block field whose variable counts bytes.
+    KdbgBytes(usize),
+}
+
+#[derive(Clone, Copy)]
+enum Width {
+    U64,
+    I32,
+}
+
+use Place::{Global, KdbgBytes, Partition, State};
+use Width::{I32, U64};
+
+const VISIBLE_STATE: &str = "_MI_VISIBLE_STATE";
+const VISIBLE_PARTITION: &str = "_MI_VISIBLE_PARTITION";
+
+/// Reads every counter.
+pub fn read(kernel: &Kernel) -> VmCounters {
+    let get = |places: &[Place]| counter(kernel, places);
+    let vs = |name| State("Vs", VISIBLE_STATE, name);
+    let vp = |name| Partition("Vp", VISIBLE_PARTITION, name);
+    let paged_pools = paged_pools(kernel);
+    VmCounters {
+        physical_memory: get(&[
+            Global("MmNumberOfPhysicalPages", Some(field::PHYSICAL_PAGES), U64),
+            vp("NumberOfPhysicalPages"),
+        ]),
+        page_files: page_files(kernel),
+        available: get(&[Global("MmAvailablePages", Some(field::AVAILABLE), U64), vp("AvailablePages")]),
+        resident_available: get(&[
+            Global("MmResidentAvailablePages", Some(field::RESIDENT_AVAILABLE), U64),
+            vp("ResidentAvailablePages"),
+        ]),
+        locked_io: Counter {
+            pages: Some(0),
+            source: "no build keeps this counter; debuggers print 0".into(),
+        },
+        free_system_ptes: free_system_ptes(kernel),
+        modified: get(&[
+            Global("MmModifiedPageListHead", Some(field::MODIFIED_LIST), U64),
+            vp("ModifiedPageListHead"),
+        ]),
+        modified_pf: get(&[Global("MmTotalPagesForPagingFile", None, U64), vp("TotalPagesForPagingFile")]),
+        modified_no_write: get(&[
+            Global("MmModifiedNoWritePageListHead", None, U64),
+            vp("ModifiedNoWritePageListHead"),
+        ]),
+        nonpaged_usage: get(&[
+            Global("MmAllocatedNonPagedPool", Some(field::ALLOCATED_NONPAGED), U64),
+            State("Pools", "_MI_POOL_STATE", "AllocatedNonPagedPool"),
+        ]),
+        nonpaged_max: get(&[
+            Global("MmMaximumNonPagedPoolInPages", None, U64),
+            vs("MaximumNonPagedPoolInPages"),
+            KdbgBytes(field::MAX_NONPAGED_BYTES),
+        ]),
+        paged_usage: paged_usage(kernel, &paged_pools),
+        paged_pools,
+        paged_max: get(&[
+            Global("MmSizeOfPagedPoolInPages", None, U64),
+            vs("SizeOfPagedPoolInPages"),
+            KdbgBytes(field::PAGED_POOL_BYTES),
+        ]),
+        session_commit: session_commit(kernel),
+        shared_commit: get(&[
+            Global("MmSharedCommit", Some(field::SHARED_COMMIT), U64),
+            vp("SharedCommit"),
+            vs("SharedCommit"),
+        ]),
+        special_pool: get(&[Global("MmSpecialPagesInUse", None, U64), vs("SpecialPagesInUse")]),
+        shared_process: get(&[
+            Global("MmProcessCommit", Some(field::PROCESS_COMMIT), U64),
+            vs("ProcessCommit"),
+        ]),
+        paged_commit: paged_commit(kernel),
+        driver_commit: get(&[Global("MmDriverCommit", Some(field::DRIVER_COMMIT), I32), vs("DriverCommit")]),
+        committed: get(&[
+            Global("MmTotalCommittedPages", Some(field::COMMITTED), U64),
+            vp("TotalCommittedPages"),
+        ]),
+        commit_limit: get(&[
+            Global("MmTotalCommitLimit", Some(field::COMMIT_LIMIT), U64),
+            vp("TotalCommitLimit"),
+        ]),
+    }
+}
+
+fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
+    let mut why = Vec::new();
+    for place in places {
+        let Some((at, size, name)) = locate(kernel, place) else {
+            continue;
+        };
+        match read_number(kernel, at, size) {
+            Ok(number) => {
+                let pages = match place {
+                    KdbgBytes(_) => number / 4096,
+                    _ => number,
+                };
+                return Counter {
+                    pages: Some(pages),
+                    source: name,
+                };
+            }
+            Err(fault) => why.push(format!("{name}: {fault}")),
+        }
+    }
+    Counter {
+        pages: None,
+        source: match why.is_empty() {
+            true => "no symbol, layout or debugger data leads to it".into(),
+            false => why.join("; "),
+        },
+    }
+}
+
+/// The address, the size in bytes (negative for signed) and the name of a counter.
+fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
+    match *place {
+        Global(name, kdbg_field, width) => {
+            let (at, origin) = kernel.variable(name, kdbg_field)?;
+            let size = match width {
+                U64 => 8,
+                I32 => -4,
+            };
+            let how = match origin {
+                Origin::Symbol => format!("nt!{name}"),
+                Origin::Kdbg => format!("nt!{name} by the debugger data block"),
+            };
+            Some((at, size, how))
+        }
+        State(member, ty, name) => nested(kernel, ("MiState", "_MI_SYSTEM_INFORMATION"), member, ty, name),
+        Partition(member, ty, name) => {
+            nested(kernel, ("MiSystemPartition", "_MI_PARTITION"), member, ty, name)
+        }
+        KdbgBytes(kdbg_field) => {
+            let at = kernel.kdbg.as_ref()?.address(kdbg_field)?;
+            Some((at, 8, "the debugger data block".into()))
+        }
+    }
+}
+
+fn nested(
+    kernel: &Kernel,
+    (symbol, outer): (&str, &str),
+    member: &str,
+    ty: &str,
+    name: &str,
+) -> Option<(Va, i8, String)> {
+    let base = kernel.symbol(symbol)?;
+    let member_offset = kernel.offset(outer, member)?;
+    let field = kernel.symbols.field(ty, name)?;
+    let at = base.add(member_offset + u64::from(field.offset));
+    // Driver commit is the one signed counter; list heads start with their total.
+    let size = match (name, field.size) {
+        ("DriverCommit", 4) => -4,
+        (_, 4) => 4,
+        _ => 8,
+    };
+    Some((at, size, format!("nt!{symbol}.{member}.{name}")))
+}
+
+fn read_number(kernel: &Kernel, at: Va, size: i8) -> Result<u64, Fault> {
+    match size {
+        4 => kernel.space.u32(at).map(u64::from),
+        // A negative count becomes a huge one, which the plausibility check names.
+        -4 => kernel.space.u32(at).map(|v| i64::from(v as i32) as u64),
+        _ => kernel.space.u64(at),
+    }
+}
+
+/// Descriptors that `ExpPagedPoolDescriptor` has room for: 64 and the prototype pool.
+const MAX_PAGED_POOLS: u64 = 65;
+
+/// ExpPagedPoolDescriptor[0..=ExpNumberOfPagedPools]: TotalPages + TotalBigPages, or the
+/// differences of the four running counters on later builds.
+fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
+    let found = || {
+        let (array, _) = kernel.variable("ExpPagedPoolDescriptor", Some(field::PAGED_POOL_DESCRIPTORS))?;
+        let (count, _) = kernel.variable("ExpNumberOfPagedPools", Some(field::NUMBER_OF_PAGED_POOLS))?;
+        let count = u64::from(kernel.space.u32(count).ok()?);
+        (count < MAX_PAGED_POOLS).then_some((array, count))
+    };
+    let Some((array, count)) = found() else {
+        return Vec::new();
+    };
+    (0..=count)
+        .map(|i| {
+            let source = format!("nt!ExpPagedPoolDescriptor[{i}]");
+            match kernel.space.pointer(array.add(i * 8)) {
+                Ok(at) if at.is_kernel() => descriptor_pages(kernel, at, source),
+                Ok(at) => Counter {
+                    pages: None,
+                    source: format!("{source} holds {at}"),
+                },
+                Err(fault) => Counter {
+                    pages: None,
+                    source: format!("{source}: {fault}"),
+                },
+            }
+        })
+        .collect()
+}
+
+fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
+    let get = |name| kernel.field(at, "_POOL_DESCRIPTOR", name).ok();
+    let difference = |plus, minus| Some(get(plus)?.wrapping_sub(get(minus)?));
+    let totals = || Some(get("TotalPages")? + get("TotalBigPages")?);
+    let running = || {
+        let small = difference("PagesAllocated", "PagesDeallocated")?;
+        Some(small.wrapping_add(difference("BigPagesAllocated", "BigPagesDeallocated")?))
+    };
+    Counter {
+        pages: totals().or_else(running),
+        source,
+    }
+}
+
+fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
+    let sum: Option<u64> = pools.iter().map(|p| p.pages).sum();
+    if let Some(sum) = sum.filter(|_| !pools.is_empty()) {
+        return Counter {
+            pages: Some(sum),
+            source: "sum of the paged pool descriptors".into(),
+        };
+    }
+    allocated_paged(kernel)
+}
+
+fn allocated_paged(kernel: &Kernel) -> Counter {
+    let global = || {
+        let at = kernel.symbol("MmPagedPoolInfo")?;
+        let value = kernel.field(at, "_MM_PAGED_POOL_INFO", "AllocatedPagedPool").ok()?;
+        Some((value, "nt!MmPagedPoolInfo.AllocatedPagedPool"))
+    };
+    let state = || {
+        let at = kernel.symbol("MiState")?;
+        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
+        let info = kernel.offset(VISIBLE_STATE, "PagedPoolInfo")?;
+        let value = kernel.field(at.add(vs + info), "_MM_PAGED_POOL_INFO", "AllocatedPagedPool").ok()?;
+        Some((value, "nt!MiState.Vs.PagedPoolInfo.AllocatedPagedPool"))
+    };
+    // Windows 11 24H2 keeps the counter beside the nonpaged one.
+    let direct = || {
+        let at = kernel.symbol("MiState")?;
+        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
+        let value = kernel.field(at.add(vs), VISIBLE_STATE, "AllocatedPagedPool").ok()?;
+        Some((value, "nt!MiState.Vs.AllocatedPagedPool"))
+    };
+    match global().or_else(state).or_else(direct) {
+        Some((pages, source)) => Counter {
+            pages: Some(pages),
+            source: source.into(),
+        },
+        None => Counter {
+            pages: None,
+            source: "neither the pool descriptors nor the paged pool's own counter can be read".into(),
+        },
+    }
+}
+
+/// MmPagedPoolCommit on Windows 7; later builds have the allocated count only, which
+/// debuggers print on both lines.
+fn paged_commit(kernel: &Kernel) -> Counter {
+    let own = counter(
+        kernel,
+        &[Global("MmPagedPoolCommit", Some(field::PAGED_POOL_COMMIT), U64)],
+    );
+    match own.pages {
+        Some(_) => own,
+        None => allocated_paged(kernel),
+    }
+}
+
+/// TotalFreeSystemPtes, what is cached, and the part of the region not yet handed out.
+fn free_system_ptes(kernel: &Kernel) -> Counter {
+    const TYPE: &str = "_MI_SYSTEM_PTE_TYPE";
+    let state = || {
+        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
+        let info = kernel.offset(VISIBLE_STATE, "SystemPteInfo")?;
+        Some(kernel.symbol("MiState")?.add(vs + info))
+    };
+    let Some(at) = kernel.symbol("MiSystemPteInfo").or_else(state) else {
+        return Counter {
+            pages: None,
+            source: "no symbol leads to MiSystemPteInfo".into(),
+        };
+    };
+    let get = |name| kernel.field(at, TYPE, name).ok();
+    let Some(free) = get("TotalFreeSystemPtes") else {
+        return Counter {
+            pages: None,
+            source: "MiSystemPteInfo can't be read".into(),
+        };
+    };
+    // 128 GB of system PTE space up to Windows 7, 16 TB later.
+    let region: u64 = if kernel.build < 9200 { 1 << 25 } else { 1 << 32 };
+    let cached = get("CachedPteCount").unwrap_or(0);
+    let handed_out = get("TotalSystemPtes").unwrap_or(0);
+    let expandable = free <= handed_out && handed_out <= region;
+    let rest = if expandable { region - handed_out } else { 0 };
+    Counter {
+        pages: Some(free.saturating_add(cached).saturating_add(rest)),
+        source: match expandable {
+            true => "MiSystemPteInfo: free, cached and not yet handed out".into(),
+            false => "MiSystemPteInfo.TotalFreeSystemPtes".into(),
+        },
+    }
+}
+
+/// Sessions that a walk follows; terminal servers have hundreds.
+const MAX_SESSIONS: usize = 65_536;
+
+/// The sum of MM_SESSION_SPACE.CommittedPages over the session list.
+fn session_commit(kernel: &Kernel) -> Counter {
+    let failed = |source: String| Counter {
+        pages: None,
+        source,
+    };
+    let state = || {
+        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
+        let list = kernel.offset(VISIBLE_STATE, "SessionWsList")?;
+        Some(kernel.symbol("MiState")?.add(vs + list))
+    };
+    let Some(head) = kernel.symbol("MiSessionWsList").or_else(state) else {
+        return failed("no symbol leads to the session list".into());
+    };
+    let Some(link) = kernel.offset("_MM_SESSION_SPACE", "WsListEntry") else {
+        return failed("the layout of _MM_SESSION_SPACE is not known".into());
+    };
+    let (mut total, mut at, mut sessions) = (0u64, head, 0usize);
+    loop {
+        let next = match kernel.space.pointer(at) {
+            Ok(next) => next,
+            Err(fault) => return failed(format!("the session list breaks after {sessions}: {fault}")),
+        };
+        if next == head {
+            break;
+        }
+        if !next.is_kernel() || sessions == MAX_SESSIONS {
+            return failed(format!("the session list is damaged after {sessions} sessions"));
+        }
+        let session = Va(next.0.wrapping_sub(link));
+        match kernel.field(session, "_MM_SESSION_SPACE", "CommittedPages") {
+            Ok(pages) => total = total.saturating_add(pages),
+            Err(_) => return failed(format!("a session's counters at {session} can't be read")),
+        }
+        sessions += 1;
+        at = next;
+    }
+    Counter {
+        pages: Some(total),
+        source: format!("sum over {sessions} sessions of nt!MiSessionWsList"),
+    }
+}
+
+/// Entries of MmPagingFile.
+const MAX_PAGE_FILES: u64 = 16;
+
+/// `None` when the array can't be found; unreadable entries keep their place.
+fn page_files(kernel: &Kernel) -> Option<Vec<PageFile>> {
+    let (array, count) = match (kernel.symbol("MmPagingFile"), kernel.symbol("MmNumberOfPagingFiles")) {
+        (Some(array), Some(count)) => (array, count),
+        _ => {
+            let partition = kernel.symbol("MiSystemPartition")?;
+            let vp = partition.add(kernel.offset("_MI_PARTITION", "Vp")?);
+            (
+                vp.add(kernel.offset(VISIBLE_PARTITION, "PagingFile")?),
+                vp.add(kernel.offset(VISIBLE_PARTITION, "NumberOfPagingFiles")?),
+            )
+        }
+    };
+    let count = u64::from(kernel.space.u32(count).ok()?);
+    if count > MAX_PAGE_FILES {
+        return None;
+    }
+    let file = |i: u64| match kernel.space.pointer(array.add(i * 8)) {
+        Ok(at) if at.is_kernel() => page_file(kernel, at),
+        _ => PageFile::default(),
+    };
+    Some((0..count).map(file).collect())
+}
+
+fn page_file(kernel: &Kernel, at: Va) -> PageFile {
+    const TYPE: &str = "_MMPAGING_FILE";
+    let get = |name| kernel.field(at, TYPE, name).ok();
+    let name = kernel.offset(TYPE, "PageFileName").map(|offset| at.add(offset));
+    let length = name.and_then(|name| kernel.space.u16(name).ok());
+    PageFile {
+        path: name.and_then(|name| kernel.space.unicode_string(name, 260).ok()).filter(|p| !p.is_empty()),
+        nameless: length == Some(0),
+        current: get("Size"),
+        free: get("FreeSpace"),
+        minimum: get("MinimumSize"),
+        maximum: get("MaximumSize"),
+    }
+}

@@ -1,0 +1,205 @@
+//! The big page table: allocations of a page and more, which have no header.
+//!
+//! `_POOL_TRACKER_BIG_PAGES`: Va (bit 0 set: the entry is free), Key, PoolType,
+//! NumberOfBytes. A free entry keeps its old values, so the bit decides.
+
+use crate::bytes::{u32_at, u64_at};
+use crate::kernel::Kernel;
+use crate::memory::{PAGE_SIZE, Va};
+
+use super::block::{Backend, Block, PoolKind, State};
+use super::tag::{PROTECTED, Tag};
+
+/// One allocation of whole pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BigBlock {
+    /// First byte, page aligned.
+    pub va: Va,
+    /// NumberOfBytes.
+    pub bytes: u64,
+    /// Key, with the protected bit.
+    pub key: u32,
+    /// From PoolType.
+    pub kind: PoolKind,
+}
+
+impl BigBlock {
+    /// The same as a block of the index.
+    pub fn block(&self) -> Block {
+        Block {
+            va: self.va,
+            bytes: self.bytes,
+            tag: Tag::new(self.key),
+            protected: self.key & PROTECTED != 0,
+            kind: self.kind,
+            backend: Backend::Big,
+            state: State::Allocated,
+        }
+    }
+
+    /// The first byte behind it.
+    pub fn end(&self) -> u64 {
+        self.va.0.saturating_add(self.bytes)
+    }
+
+    /// Pages it touches.
+    pub fn pages(&self) -> u64 {
+        self.bytes.div_ceil(PAGE_SIZE)
+    }
+}
+
+/// The live entries of the table.
+#[derive(Clone, Debug, Default)]
+pub struct BigTable {
+    /// In order of address, one per address.
+    pub blocks: Vec<BigBlock>,
+    /// What could not be read or was refused, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// Entries of a table beyond which its size is not believed (384 MB of table).
+const MAX_ENTRIES: u64 = 1 << 24;
+/// No single allocation comes near this.
+const MAX_BYTES: u64 = 1 << 40;
+
+impl BigTable {
+    /// The allocation that holds an address.
+    pub fn holding(&self, va: Va) -> Option<&BigBlock> {
+        let after = self.blocks.partition_point(|b| b.va <= va);
+        let block = self.blocks.get(after.checked_sub(1)?)?;
+        (va.0 < block.end()).then_some(block)
+    }
+
+    /// The allocation that starts at an address.
+    pub fn at(&self, va: Va) -> Option<&BigBlock> {
+        let at = self.blocks.binary_search_by_key(&va, |b| b.va).ok()?;
+        self.blocks.get(at)
+    }
+
+    /// The allocations that start between two addresses.
+    pub fn between(&self, start: Va, end: Va) -> &[BigBlock] {
+        let first = self.blocks.partition_point(|b| b.va < start);
+        let last = self.blocks.partition_point(|b| b.va < end);
+        self.blocks.get(first..last).unwrap_or_default()
+    }
+
+    /// Reads the table.
+    pub fn read(kernel: &Kernel) -> BigTable {
+        let mut out = BigTable::default();
+        let Some(layout) = Layout::of(kernel) else {
+            out.notes.push("the layout of the big page table is not known for this build: large allocations are missing".into());
+            return out;
+        };
+        let table = kernel.pointer_in("PoolBigPageTable", None);
+        let size = kernel.symbol("PoolBigPageTableSize").and_then(|at| kernel.space.u64(at).ok());
+        let (Some(table), Some(size)) = (table, size) else {
+            out.notes.push("the big page table was not found: large allocations are missing".into());
+            return out;
+        };
+        if size > MAX_ENTRIES {
+            out.notes.push(format!("the big page table says it has {size} entries, which is not believed: large allocations are missing"));
+            return out;
+        }
+        layout.read_entries(kernel, table, size, &mut out);
+        out.settle();
+        out
+    }
+
+    /// Sorts, and refuses entries that overlap: two live allocations can't.
+    fn settle(&mut self) {
+        self.blocks.sort_unstable_by_key(|b| (b.va, b.bytes));
+        let before = self.blocks.len();
+        let mut end = 0;
+        self.blocks.retain(|b| {
+            let fits = b.va.0 >= end;
+            if fits {
+                end = b.end();
+            }
+            fits
+        });
+        let refused = before - self.blocks.len();
+        if refused > 0 {
+            self.notes.push(format!("{refused} entries of the big page table overlap others and were left out"));
+        }
+    }
+}
+
+struct Layout {
+    size: usize,
+    va: usize,
+    key: usize,
+    kind: crate::symbols::Field,
+    bytes: usize,
+}
+
+impl Layout {
+    fn of(kernel: &Kernel) -> Option<Layout> {
+        const TYPE: &str = "_POOL_TRACKER_BIG_PAGES";
+        let offset = |name| Some(kernel.symbols.field(TYPE, name)?.offset as usize);
+        Some(Layout {
+            size: kernel.symbols.size_of(TYPE)? as usize,
+            va: offset("Va")?,
+            key: offset("Key")?,
+            kind: kernel.symbols.field(TYPE, "PoolType").or_else(|| kernel.symbols.field(TYPE, "PoolFlags"))?,
+            bytes: offset("NumberOfBytes")?,
+        })
+        .filter(|layout| (0x18..=0x40).contains(&layout.size))
+    }
+
+    fn read_entries(&self, kernel: &Kernel, table: Va, size: u64, out: &mut BigTable) {
+        let (mut missing, mut odd) = (0u64, 0u64);
+        let mut entry = vec![0u8; self.size];
+        for i in 0..size {
+            let at = table.add(i * self.size as u64);
+            if kernel.space.read(at, &mut entry).is_err() {
+                missing += 1;
+                // An unmapped table of a claimed 2^24 entries ends the search early.
+                if missing > 1 << 20 {
+                    missing += size - i - 1;
+                    break;
+                }
+                continue;
+            }
+            match self.entry(&entry) {
+                Some(Ok(block)) => out.blocks.push(block),
+                Some(Err(())) => odd += 1,
+                None => {}
+            }
+        }
+        if missing > 0 {
+            out.notes.push(format!("{missing} of {size} entries of the big page table can't be read: large allocations are missing"));
+        }
+        if odd > 0 {
+            out.notes.push(format!("{odd} entries of the big page table are not plausible and were left out"));
+        }
+    }
+
+    /// `None` for a free entry, `Err` for one that can't be an allocation.
+    fn entry(&self, entry: &[u8]) -> Option<Result<BigBlock, ()>> {
+        let va = Va(u64_at(entry, self.va)?);
+        if va.0 == 0 || va.0 & 1 != 0 {
+            return None;
+        }
+        let bytes = u64_at(entry, self.bytes)?;
+        let pool_type = self.kind.extract(u32_at(entry, self.kind.offset as usize)?.into());
+        if !va.is_kernel() || va.offset() != 0 || bytes == 0 || bytes > MAX_BYTES {
+            return Some(Err(()));
+        }
+        Some(Ok(BigBlock {
+            va,
+            bytes,
+            key: u32_at(entry, self.key)?,
+            kind: kind(pool_type),
+        }))
+    }
+}
+
+/// POOL_TYPE: bit 0 paged, 0x20 session, 0x200 not executable.
+fn kind(pool_type: u64) -> PoolKind {
+    match (pool_type & 1, pool_type & 0x20, pool_type & 0x200) {
+        (1, 0, _) => PoolKind::Paged,
+        (1, ..) => PoolKind::Session,
+        (_, _, 0) => PoolKind::NonPaged,
+        _ => PoolKind::NonPagedNx,
+    }
+}

@@ -1,0 +1,48 @@
+//! The index: every block of the pool, by tag, built in parallel and used while it grows.
+//!
+//! The pool regions are cut into windows of 64 MB; each is walked by one worker into a
+//! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
+
+mod build;
+mod query;
+mod segment;
+mod totals;
+mod window;
+
+pub use build::{IndexBuilder, Progress};
+pub use query::BlockList;
+pub use segment::{Segment, WINDOW};
+pub use totals::{Found, PageCounts, TagFound, Totals};
+
+use std::sync::Arc;
+
+use crate::pool::big::BigTable;
+
+/// What is finished of the index.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Finished segments, in order of address.
+    pub segments: Arc<[Arc<Segment>]>,
+    /// Sums over them.
+    pub totals: Arc<Totals>,
+    /// Allocations of whole pages.
+    pub big: Arc<BigTable>,
+    /// Windows finished.
+    pub windows_done: usize,
+    /// Windows in all; 0 before the plan is made.
+    pub windows_all: usize,
+    /// Sentences about what is missing from the index.
+    pub notes: Arc<[String]>,
+}
+
+impl Snapshot {
+    /// True when every window is in it.
+    pub fn is_complete(&self) -> bool {
+        self.windows_all > 0 && self.windows_done == self.windows_all
+    }
+
+    /// Bytes of memory that the segments take.
+    pub fn footprint(&self) -> usize {
+        self.segments.iter().map(|s| s.footprint()).sum()
+    }
+}

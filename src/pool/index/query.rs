@@ -1,0 +1,99 @@
+//! Answers from the index: a tag's blocks as one list, without copying them.
+
+use std::sync::Arc;
+
+use crate::pool::big::BigTable;
+use crate::pool::block::{Block, State};
+use crate::pool::tag::{Tag, TagPattern};
+
+use super::Snapshot;
+use super::segment::Segment;
+
+/// The blocks of one tag, in order of address: an offset into each segment, so opening
+/// it costs the number of segments and a look-up a binary search.
+#[derive(Clone, Debug)]
+pub struct BlockList {
+    tag: Tag,
+    parts: Vec<(u64, Arc<Segment>)>,
+    length: u64,
+    big: Arc<BigTable>,
+}
+
+impl BlockList {
+    /// Blocks in the list.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The block at a place.
+    pub fn get(&self, index: u64) -> Option<Block> {
+        let after = self.parts.partition_point(|(first, _)| *first <= index);
+        let (first, segment) = self.parts.get(after.checked_sub(1)?)?;
+        let word = segment.words(self.tag).get((index - first) as usize)?;
+        Some(word.unpack(segment.base, self.tag, &self.big))
+    }
+
+    /// All blocks, in order of address.
+    pub fn iter(&self) -> impl Iterator<Item = Block> + '_ {
+        self.parts.iter().flat_map(move |(_, segment)| {
+            segment
+                .words(self.tag)
+                .iter()
+                .map(move |word| word.unpack(segment.base, self.tag, &self.big))
+        })
+    }
+
+    /// The place of the first block at or behind an address.
+    pub fn position(&self, va: crate::memory::Va) -> u64 {
+        let after = self.parts.partition_point(|(_, segment)| segment.base <= va);
+        let Some((first, segment)) = after.checked_sub(1).and_then(|i| self.parts.get(i)) else {
+            return 0;
+        };
+        let inside = segment.words(self.tag).partition_point(|word| word.va(segment.base) < va);
+        first + inside as u64
+    }
+}
+
+impl Snapshot {
+    /// The blocks of a tag found so far.
+    pub fn blocks(&self, tag: Tag) -> BlockList {
+        let mut parts = Vec::new();
+        let mut length = 0;
+        for segment in self.segments.iter() {
+            let count = segment.words(tag).len() as u64;
+            if count > 0 {
+                parts.push((length, Arc::clone(segment)));
+                length += count;
+            }
+        }
+        BlockList {
+            tag,
+            parts,
+            length,
+            big: Arc::clone(&self.big),
+        }
+    }
+
+    /// The blocks of all tags that match, in order of address, segment by segment.
+    pub fn matching<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
+        self.segments.iter().flat_map(move |segment| {
+            let mut blocks: Vec<Block> = segment
+                .by_tag()
+                .filter(|(tag, _)| pattern.matches(*tag))
+                .flat_map(|(tag, words)| words.iter().map(move |w| w.unpack(segment.base, tag, &self.big)))
+                .collect();
+            blocks.sort_unstable_by_key(|b| b.va);
+            blocks.into_iter()
+        })
+    }
+
+    /// The same, without those that are freed but parked.
+    pub fn allocated<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
+        self.matching(pattern).filter(|b| b.state == State::Allocated)
+    }
+}

@@ -1,0 +1,218 @@
+//! The blocks of one window of 64 MB of addresses, eight bytes each, grouped by tag.
+//!
+//! Within a tag the words are in order of address, and segments are too, so a tag's words
+//! from segment to segment are its blocks in order of address, without any global sort.
+//! A finished segment never changes: handing it to the screen is sharing a pointer.
+
+use rustc_hash::FxHashMap;
+
+use crate::memory::Va;
+use crate::pool::big::BigTable;
+use crate::pool::block::{Backend, Block, PoolKind, State};
+use crate::pool::tag::Tag;
+
+/// Bytes of addresses of a window.
+pub const WINDOW: u64 = 64 << 20;
+const UNIT: u64 = 16;
+
+/// One block in 50 bits of a u64: address in units (22) | size in units (20) | pool (2) |
+/// backend (3) | state (2) | protected (1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Word(u64);
+
+const SIZE_SHIFT: u32 = 22;
+const KIND_SHIFT: u32 = 42;
+const BACKEND_SHIFT: u32 = 44;
+const STATE_SHIFT: u32 = 47;
+const PROTECTED_SHIFT: u32 = 49;
+const ADDRESS_MASK: u64 = (1 << SIZE_SHIFT) - 1;
+const SIZE_MASK: u64 = (1 << 20) - 1;
+
+impl Word {
+    /// Packs a block of the window that starts at `base`. The size of a big block does
+    /// not fit; it is looked up in the big page table again.
+    pub fn pack(base: Va, block: &Block) -> Word {
+        let units = match block.backend {
+            Backend::Big => 0,
+            _ => (block.bytes / UNIT) & SIZE_MASK,
+        };
+        Word(
+            (block.va.0.wrapping_sub(base.0) / UNIT) & ADDRESS_MASK
+                | units << SIZE_SHIFT
+                | (block.kind as u64) << KIND_SHIFT
+                | (block.backend as u64) << BACKEND_SHIFT
+                | (block.state as u64) << STATE_SHIFT
+                | u64::from(block.protected) << PROTECTED_SHIFT,
+        )
+    }
+
+    /// The block again.
+    pub fn unpack(self, base: Va, tag: Tag, big: &BigTable) -> Block {
+        let va = self.va(base);
+        let backend = self.backend();
+        let bytes = match backend {
+            Backend::Big => big.at(va).map_or(0, |b| b.bytes),
+            _ => (self.0 >> SIZE_SHIFT & SIZE_MASK) * UNIT,
+        };
+        Block {
+            va,
+            bytes,
+            tag,
+            protected: self.0 >> PROTECTED_SHIFT & 1 == 1,
+            kind: self.kind(),
+            backend,
+            state: self.state(),
+        }
+    }
+
+    /// The block's address.
+    pub fn va(self, base: Va) -> Va {
+        base.add((self.0 & ADDRESS_MASK) * UNIT)
+    }
+
+    /// Which pool.
+    pub fn kind(self) -> PoolKind {
+        match self.0 >> KIND_SHIFT & 3 {
+            0 => PoolKind::NonPaged,
+            1 => PoolKind::NonPagedNx,
+            2 => PoolKind::Paged,
+            _ => PoolKind::Session,
+        }
+    }
+
+    /// In use or not.
+    pub fn state(self) -> State {
+        match self.0 >> STATE_SHIFT & 3 {
+            0 => State::Allocated,
+            1 => State::Lookaside,
+            _ => State::Free,
+        }
+    }
+
+    fn backend(self) -> Backend {
+        match self.0 >> BACKEND_SHIFT & 7 {
+            0 => Backend::Legacy,
+            1 => Backend::Vs,
+            2 => Backend::Lfh,
+            3 => Backend::Big,
+            _ => Backend::Special,
+        }
+    }
+}
+
+/// The finished blocks of a window.
+#[derive(Debug)]
+pub struct Segment {
+    /// The window's first address.
+    pub base: Va,
+    /// Tags in ascending order of value, each with the index of its first word.
+    tags: Box<[(Tag, u32)]>,
+    words: Box<[Word]>,
+}
+
+impl Segment {
+    /// Groups words by tag. `blocks` must be in order of address.
+    pub fn build(base: Va, blocks: &[(Tag, Word)]) -> Segment {
+        let mut counts: FxHashMap<Tag, u32> = FxHashMap::default();
+        for (tag, _) in blocks {
+            *counts.entry(*tag).or_default() += 1;
+        }
+        let mut tags: Vec<(Tag, u32)> = counts.into_iter().collect();
+        tags.sort_unstable_by_key(|t| t.0.value());
+        let mut next: FxHashMap<Tag, u32> = FxHashMap::default();
+        let mut start = 0;
+        for (tag, count) in &mut tags {
+            next.insert(*tag, start);
+            start += std::mem::replace(count, start);
+        }
+        let mut words = vec![Word(0); blocks.len()];
+        for (tag, word) in blocks {
+            if let Some(at) = next.get_mut(tag) {
+                if let Some(slot) = words.get_mut(*at as usize) {
+                    *slot = *word;
+                }
+                *at += 1;
+            }
+        }
+        Segment {
+            base,
+            tags: tags.into(),
+            words: words.into(),
+        }
+    }
+
+    /// A tag's words, in order of address.
+    pub fn words(&self, tag: Tag) -> &[Word] {
+        let Ok(i) = self.tags.binary_search_by_key(&tag.value(), |t| t.0.value()) else {
+            return &[];
+        };
+        self.words.get(self.range(i)).unwrap_or_default()
+    }
+
+    /// Every tag with its words.
+    pub fn by_tag(&self) -> impl Iterator<Item = (Tag, &[Word])> {
+        self.tags
+            .iter()
+            .enumerate()
+            .map(|(i, (tag, _))| (*tag, self.words.get(self.range(i)).unwrap_or_default()))
+    }
+
+    fn range(&self, i: usize) -> std::ops::Range<usize> {
+        let start = self.tags.get(i).map_or(0, |t| t.1 as usize);
+        let end = self.tags.get(i + 1).map_or(self.words.len(), |t| t.1 as usize);
+        start..end
+    }
+
+    /// Blocks in it.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// True when it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Bytes of memory it takes.
+    pub fn footprint(&self) -> usize {
+        self.words.len() * size_of::<Word>() + self.tags.len() * size_of::<(Tag, u32)>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(unit: u64, tag: u32, units: u64, kind: PoolKind, state: State, protected: bool) -> Block {
+        Block {
+            va: Va(0xffff_f8a0_0400_0000 + unit * 16),
+            bytes: units * 16,
+            tag: Tag::new(tag),
+            protected,
+            kind,
+            backend: Backend::Vs,
+            state,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_come_back_whole_and_grouped(plan in proptest::collection::btree_map(0u64..1 << 22, (0u32..20, 1u64..1 << 20, 0usize..4, 0usize..3, any::<bool>()), 0..200)) {
+            let base = Va(0xffff_f8a0_0400_0000);
+            let kinds = [PoolKind::NonPaged, PoolKind::NonPagedNx, PoolKind::Paged, PoolKind::Session];
+            let states = [State::Allocated, State::Lookaside, State::Free];
+            let blocks: Vec<Block> = plan.iter()
+                .map(|(&unit, &(tag, units, kind, state, protected))| block(unit, tag, units, kinds[kind], states[state], protected))
+                .collect();
+            let words: Vec<_> = blocks.iter().map(|b| (b.tag, Word::pack(base, b))).collect();
+            let segment = Segment::build(base, &words);
+            prop_assert_eq!(segment.len(), blocks.len());
+            for tag in 0..20 {
+                let want: Vec<_> = blocks.iter().filter(|b| b.tag == Tag::new(tag)).copied().collect();
+                let got: Vec<_> = segment.words(Tag::new(tag)).iter().map(|w| w.unpack(base, Tag::new(tag), &BigTable::default())).collect();
+                prop_assert_eq!(got, want);
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Sums over what the walk found.
+
+use rustc_hash::FxHashMap;
+
+use crate::memory::Va;
+use crate::pool::block::{Block, PoolKind, State};
+use crate::pool::tag::Tag;
+
+/// A number of blocks and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Blocks.
+    pub blocks: u64,
+    /// Their bytes, headers included.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Found {
+    fn add_assign(&mut self, other: Found) {
+        self.blocks += other.blocks;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// What was found of one tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TagFound {
+    /// Allocated, in nonpaged pool.
+    pub nonpaged: Found,
+    /// Allocated, in paged and session pool.
+    pub paged: Found,
+    /// Freed but kept on lookaside or deferred lists, either pool.
+    pub parked: Found,
+}
+
+impl TagFound {
+    fn add(&mut self, kind: PoolKind, state: State, found: Found) {
+        match (state, kind.is_nonpaged()) {
+            (State::Allocated, true) => self.nonpaged += found,
+            (State::Allocated, false) => self.paged += found,
+            _ => self.parked += found,
+        }
+    }
+
+    /// Blocks the index lists for the tag.
+    pub fn listed(&self) -> u64 {
+        self.nonpaged.blocks + self.paged.blocks + self.parked.blocks
+    }
+}
+
+/// Pages by what became of them; the unit is 4 KB everywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageCounts {
+    /// Walked as a chain of blocks.
+    pub pool: u64,
+    /// Inside allocations of whole pages.
+    pub big: u64,
+    /// Mapped, readable, and no chain: other uses of the region, or free pages.
+    pub other: u64,
+    /// Whose contents are in the page file.
+    pub paged_out: u64,
+    /// That the dump leaves out.
+    pub not_in_dump: u64,
+    /// That the file could not deliver while it was read.
+    pub failed: u64,
+}
+
+impl PageCounts {
+    /// Pages that can't be read, for whatever reason.
+    pub fn unreadable(&self) -> u64 {
+        self.paged_out + self.not_in_dump + self.failed
+    }
+
+    /// All mapped pages.
+    pub fn all(&self) -> u64 {
+        self.pool + self.big + self.other + self.unreadable()
+    }
+}
+
+impl std::ops::AddAssign for PageCounts {
+    fn add_assign(&mut self, other: PageCounts) {
+        self.pool += other.pool;
+        self.big += other.big;
+        self.other += other.other;
+        self.paged_out += other.paged_out;
+        self.not_in_dump += other.not_in_dump;
+        self.failed += other.failed;
+    }
+}
+
+/// What one window held.
+#[derive(Clone, Debug, Default)]
+pub struct WindowTotals {
+    /// Per tag.
+    pub tags: FxHashMap<Tag, TagFound>,
+    /// Pages walked as chains.
+    pub pages_pool: u64,
+    /// Pages inside big allocations.
+    pub pages_big: u64,
+    /// Readable pages that are no chain.
+    pub pages_other: u64,
+    /// Pages in the page file.
+    pub pages_paged_out: u64,
+    /// Pages that the dump leaves out.
+    pub pages_not_in_dump: u64,
+    /// Pages that the file could not deliver.
+    pub pages_failed: u64,
+    /// Free blocks and their bytes.
+    pub free_blocks: u64,
+    /// Bytes of free blocks.
+    pub free_bytes: u64,
+    /// Pages with a broken chain, and the offset in bytes where it breaks.
+    pub damaged: Vec<(Va, u16)>,
+}
+
+impl WindowTotals {
+    /// Counts a block.
+    pub fn count(&mut self, block: &Block) {
+        let found = Found {
+            blocks: 1,
+            bytes: block.bytes,
+        };
+        self.tags.entry(block.tag).or_default().add(block.kind, block.state, found);
+    }
+
+    fn pages(&self) -> PageCounts {
+        PageCounts {
+            pool: self.pages_pool,
+            big: self.pages_big,
+            other: self.pages_other,
+            paged_out: self.pages_paged_out,
+            not_in_dump: self.pages_not_in_dump,
+            failed: self.pages_failed,
+        }
+    }
+}
+
+/// Sums over all windows walked so far.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Per tag.
+    pub tags: FxHashMap<Tag, TagFound>,
+    /// Pages of nonpaged pool.
+    pub nonpaged_pages: PageCounts,
+    /// Pages of paged pool.
+    pub paged_pages: PageCounts,
+    /// Free blocks inside pool pages.
+    pub free: Found,
+    /// Pages with a broken chain: address, offset in bytes of the break.
+    pub damaged: Vec<(Va, u16)>,
+    /// Blocks listed in the index.
+    pub listed: u64,
+}
+
+impl Totals {
+    /// Adds a window of one kind of pool.
+    pub fn add(&mut self, kind: Option<PoolKind>, window: &WindowTotals) {
+        for (&tag, found) in &window.tags {
+            let sum = self.tags.entry(tag).or_default();
+            sum.nonpaged += found.nonpaged;
+            sum.paged += found.paged;
+            sum.parked += found.parked;
+            self.listed += found.listed();
+        }
+        match kind {
+            Some(kind) if kind.is_nonpaged() => self.nonpaged_pages += window.pages(),
+            _ => self.paged_pages += window.pages(),
+        }
+        self.free += Found {
+            blocks: window.free_blocks,
+            bytes: window.free_bytes,
+        };
+        self.damaged.extend_from_slice(&window.damaged);
+    }
+
+    /// What was found of a tag.
+    pub fn tag(&self, tag: Tag) -> TagFound {
+        self.tags.get(&tag).copied().unwrap_or_default()
+    }
+
+    /// Pool pages that can't be read.
+    pub fn unreadable_pages(&self) -> u64 {
+        self.nonpaged_pages.unreadable() + self.paged_pages.unreadable()
+    }
+}

@@ -1,0 +1,214 @@
+//! Walks one window of pool into a segment.
+
+use crate::memory::{Chunk, Fault, MappedPage, PAGE_SIZE, Va};
+use crate::pool::big::{BigBlock, BigTable};
+use crate::pool::block::{Backend, Block, PoolKind, State};
+use crate::pool::legacy::{self, RawBlock, UNIT, Verdict};
+use crate::pool::lookaside::Parked;
+use crate::pool::tag::{PROTECTED, Tag};
+use crate::{dump, memory::AddressSpace};
+
+use super::segment::{Segment, Word};
+use super::totals::WindowTotals;
+
+/// What a worker needs to know to walk any window.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The kernel's memory.
+    pub space: &'a AddressSpace,
+    /// Allocations of whole pages.
+    pub big: &'a BigTable,
+    /// Freed blocks that look allocated.
+    pub parked: &'a Parked,
+}
+
+/// A window: up to 64 MB of one region.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// First address.
+    pub start: Va,
+    /// The first address behind it.
+    pub end: Va,
+    /// What its region holds; `None` for a window outside the regions that holds big
+    /// blocks only.
+    pub kind: Option<PoolKind>,
+    /// The mapped 2 MB pieces, in order of address.
+    pub chunks: Vec<Chunk>,
+}
+
+/// Walks a window. `scratch` is reused from window to window.
+pub fn walk(context: Context<'_>, window: &Window, scratch: &mut Scratch) -> (Segment, WindowTotals) {
+    scratch.blocks.clear();
+    let mut walker = Walker {
+        context,
+        kind: window.kind,
+        base: window.start,
+        big: context.big.between(window.start, window.end),
+        parked: context.parked.between(window.start, window.end),
+        straddling: context.big.holding(window.start).map_or(0, BigBlock::end),
+        scratch,
+        totals: WindowTotals::default(),
+    };
+    let mut listed = 0;
+    for &chunk in &window.chunks {
+        context.space.chunk_pages(chunk, |va, page| {
+            if va >= window.start && va < window.end {
+                listed = walker.list_big(listed, va);
+                walker.page(va, page);
+            }
+        });
+    }
+    walker.list_big(listed, window.end);
+    let totals = walker.totals;
+    (Segment::build(window.start, &scratch.blocks), totals)
+}
+
+/// Buffers of a worker.
+#[derive(Default)]
+pub struct Scratch {
+    blocks: Vec<(Tag, Word)>,
+    raw: Vec<RawBlock>,
+}
+
+struct Walker<'a, 'b> {
+    context: Context<'a>,
+    kind: Option<PoolKind>,
+    base: Va,
+    big: &'a [BigBlock],
+    parked: &'a [(Va, State)],
+    /// End of the big block that reaches into the window from the one before.
+    straddling: u64,
+    scratch: &'b mut Scratch,
+    totals: WindowTotals,
+}
+
+impl Walker<'_, '_> {
+    /// Appends the big blocks that start before or at `before`, so that the window's
+    /// blocks stay in order of address. Returns how many are listed now.
+    fn list_big(&mut self, mut listed: usize, before: Va) -> usize {
+        while let Some(big) = self.big.get(listed).filter(|b| b.va <= before) {
+            self.push(big.block());
+            listed += 1;
+        }
+        listed
+    }
+
+    fn page(&mut self, va: Va, page: MappedPage<'_>) {
+        let taken = self.taken_by_big(va);
+        if taken >= PAGE_SIZE {
+            match page {
+                MappedPage::Missing(fault) => self.missing(fault),
+                _ => self.totals.pages_big += 1,
+            }
+            return;
+        }
+        match page {
+            MappedPage::Missing(fault) => self.missing(fault),
+            MappedPage::Zero => self.totals.pages_other += 1,
+            MappedPage::Bytes(bytes, _) => self.blocks_of_page(va, bytes, taken),
+        }
+    }
+
+    /// Bytes of this page, from its start, that a big allocation takes.
+    fn taken_by_big(&mut self, va: Va) -> u64 {
+        let after = self.big.partition_point(|b| b.va <= va);
+        let end = after
+            .checked_sub(1)
+            .and_then(|i| self.big.get(i))
+            .map_or(self.straddling, BigBlock::end);
+        end.saturating_sub(va.0).min(PAGE_SIZE)
+    }
+
+    fn blocks_of_page(&mut self, va: Va, bytes: &dump::PageBytes, taken: u64) {
+        let Some(kind) = self.kind else {
+            return;
+        };
+        let start = taken.div_ceil(UNIT as u64) as usize;
+        if start == 0 && !legacy::may_start_chain(bytes) && !worth_a_look(bytes) {
+            self.totals.pages_other += 1;
+            return;
+        }
+        let paged = Some(!kind.is_nonpaged());
+        let failed_before = dump::faults();
+        self.scratch.raw.clear();
+        let verdict = legacy::walk_page(bytes, start, paged, &mut self.scratch.raw);
+        if dump::faults() != failed_before {
+            self.missing(Fault::FileFailed);
+            return;
+        }
+        match verdict {
+            Verdict::Pool => self.totals.pages_pool += 1,
+            // The rest of a big block's last page is often just unused.
+            Verdict::NotPool if start > 0 => self.totals.pages_big += 1,
+            Verdict::NotPool => self.totals.pages_other += 1,
+            Verdict::Damaged(at) => {
+                self.totals.pages_pool += 1;
+                self.totals.damaged.push((va, at));
+            }
+        }
+        for i in 0..self.scratch.raw.len() {
+            if let Some(&raw) = self.scratch.raw.get(i) {
+                self.small(va, kind, raw);
+            }
+        }
+    }
+
+    fn small(&mut self, page: Va, kind: PoolKind, raw: RawBlock) {
+        let bytes = u64::from(raw.units) * UNIT as u64;
+        if !raw.is_allocated() {
+            self.totals.free_blocks += 1;
+            self.totals.free_bytes += bytes;
+            return;
+        }
+        if raw.is_fragment_marker() {
+            return;
+        }
+        let va = page.add(u64::from(raw.unit) * UNIT as u64);
+        let state = self.state(va);
+        self.push(Block {
+            va,
+            bytes,
+            tag: Tag::new(raw.tag),
+            protected: raw.tag & PROTECTED != 0,
+            kind: match raw.is_session() && raw.is_paged() {
+                true => PoolKind::Session,
+                false => kind,
+            },
+            backend: Backend::Legacy,
+            state,
+        });
+    }
+
+    /// Blocks come in order of address, so the parked ones are met in turn.
+    fn state(&mut self, va: Va) -> State {
+        while let Some((first, rest)) = self.parked.split_first() {
+            if first.0 > va {
+                break;
+            }
+            self.parked = rest;
+            if first.0 == va {
+                return first.1;
+            }
+        }
+        State::Allocated
+    }
+
+    fn push(&mut self, block: Block) {
+        self.totals.count(&block);
+        self.scratch.blocks.push((block.tag, Word::pack(self.base, &block)));
+    }
+
+    fn missing(&mut self, fault: Fault) {
+        match fault {
+            Fault::PagedOut => self.totals.pages_paged_out += 1,
+            Fault::FileFailed => self.totals.pages_failed += 1,
+            _ => self.totals.pages_not_in_dump += 1,
+        }
+    }
+}
+
+/// A page whose first header is damaged may still hold a chain further on; a page that
+/// starts with zeros does not.
+fn worth_a_look(bytes: &dump::PageBytes) -> bool {
+    bytes.iter().take(64).any(|&b| b != 0) && bytes.iter().skip(4000).any(|&b| b != 0)
+}

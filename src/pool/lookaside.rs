@@ -1,0 +1,154 @@
+//! Blocks that are freed but look allocated: lookaside lists and deferred frees.
+//!
+//! Every processor keeps lists of freed blocks per size (`KPRCB.PP*LookasideList`, arrays
+//! of `_GENERAL_LOOKASIDE_POOL`), linked through the blocks' bodies; a pool descriptor
+//! keeps a list of frees it has not done yet. The trackers count neither.
+
+use rustc_hash::FxHashSet;
+
+use crate::kernel::Kernel;
+use crate::memory::{AddressSpace, Va};
+
+use super::block::{HEADER_SIZE, State};
+
+/// The lists of a KPRCB.
+const LISTS: [&str; 3] = ["PPNPagedLookasideList", "PPPagedLookasideList", "PPNxPagedLookasideList"];
+/// A list holds at most 256 blocks; this only stops a crafted depth.
+const MAX_LIST: usize = 4096;
+/// Frees that a descriptor defers; as above.
+const MAX_PENDING: usize = 65_536;
+
+/// Freed blocks, by header address.
+#[derive(Clone, Debug, Default)]
+pub struct Parked {
+    /// Header addresses in order, each with what it is.
+    pub blocks: Vec<(Va, State)>,
+    /// Lists that broke, as sentences.
+    pub notes: Vec<String>,
+}
+
+impl Parked {
+    /// Walks every list of every processor and pool descriptor.
+    pub fn read(kernel: &Kernel) -> Parked {
+        let mut out = Parked::default();
+        lookaside_lists(kernel, &mut out);
+        pending_frees(kernel, &mut out);
+        out.blocks.sort_unstable_by_key(|b| b.0);
+        out.blocks.dedup_by_key(|b| b.0);
+        out
+    }
+
+    /// The parked blocks of a range.
+    pub fn between(&self, start: Va, end: Va) -> &[(Va, State)] {
+        let first = self.blocks.partition_point(|b| b.0 < start);
+        let last = self.blocks.partition_point(|b| b.0 < end);
+        self.blocks.get(first..last).unwrap_or_default()
+    }
+
+    fn add_bodies(&mut self, bodies: &[Va], state: State) {
+        let headers = bodies.iter().map(|body| Va(body.0.wrapping_sub(HEADER_SIZE)));
+        self.blocks.extend(headers.map(|header| (header, state)));
+    }
+}
+
+fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
+    let Some(size) = kernel.symbols.size_of("_GENERAL_LOOKASIDE_POOL").filter(|&s| s >= 0x10) else {
+        out.notes.push("the layout of lookaside lists is not known: blocks parked on them count as allocated".into());
+        return;
+    };
+    let processors = kernel.processor_blocks();
+    if processors.is_empty() {
+        out.notes.push("the processors' control blocks were not found: blocks parked on lookaside lists count as allocated".into());
+    }
+    let mut broken = 0;
+    for prcb in processors {
+        for list in LISTS {
+            let Some(field) = kernel.symbols.field("_KPRCB", list) else {
+                continue;
+            };
+            for i in 0..u64::from(field.size / size).min(64) {
+                let head = prcb.add(u64::from(field.offset) + i * u64::from(size));
+                let (bodies, whole) = slist(&kernel.space, head);
+                broken += u64::from(!whole);
+                out.add_bodies(&bodies, State::Lookaside);
+            }
+        }
+    }
+    if broken > 0 {
+        out.notes.push(format!("{broken} lookaside lists break off: some blocks parked on them may count as allocated"));
+    }
+}
+
+/// The entries of an `_SLIST_HEADER`: a depth in bits 0..15 of the first qword, the first
+/// entry in bits 4..63 of the second. On processors without a 16-byte compare-exchange
+/// (bit 0 of the second qword is 0) the entry is in bits 25..63 of the first qword. False
+/// when the list ends before its depth is used up or runs into itself.
+pub fn slist(space: &AddressSpace, head: Va) -> (Vec<Va>, bool) {
+    let Ok([alignment, region]) = space.u64(head).and_then(|a| Ok([a, space.u64(head.add(8))?])) else {
+        return (Vec::new(), false);
+    };
+    let depth = (alignment & 0xffff) as usize;
+    let first = match region & 1 {
+        1 => Va(region & !0xf),
+        _ if alignment >> 25 != 0 => Va(head.0 & !0x7ff_ffff_ffff | (alignment >> 25) << 4),
+        _ => Va(region & !0xf),
+    };
+    list(space, first, depth.min(MAX_LIST))
+}
+
+/// A singly linked list of at most `depth` entries whose first qword is the link.
+fn list(space: &AddressSpace, first: Va, depth: usize) -> (Vec<Va>, bool) {
+    let mut entries = Vec::new();
+    let mut seen = FxHashSet::default();
+    let mut at = first;
+    while at.0 != 0 && entries.len() < depth {
+        if !at.is_kernel() || !seen.insert(at) {
+            return (entries, false);
+        }
+        entries.push(at);
+        match space.pointer(at) {
+            Ok(next) => at = next,
+            // The link of a block that is not in the dump: the rest is unknown.
+            Err(_) => return (entries, false),
+        }
+    }
+    let whole = entries.len() == depth;
+    (entries, whole)
+}
+
+/// POOL_DESCRIPTOR.PendingFrees of the nonpaged and every paged descriptor.
+fn pending_frees(kernel: &Kernel, out: &mut Parked) {
+    let Some(offset) = kernel.offset("_POOL_DESCRIPTOR", "PendingFrees") else {
+        return;
+    };
+    let mut descriptors: Vec<Va> = Vec::new();
+    for array in ["ExpPagedPoolDescriptor", "ExpNonPagedPoolDescriptor"] {
+        let Some(array) = kernel.symbol(array) else {
+            continue;
+        };
+        for i in 0..64 {
+            match kernel.space.pointer(array.add(i * 8)) {
+                Ok(at) if at.is_kernel() => descriptors.push(at),
+                _ => break,
+            }
+        }
+    }
+    descriptors.extend(kernel.symbol("NonPagedPoolDescriptor"));
+    descriptors.sort_unstable();
+    descriptors.dedup();
+    for descriptor in descriptors {
+        let Ok(first) = kernel.space.pointer(descriptor.add(offset)) else {
+            continue;
+        };
+        let depth = kernel.field(descriptor, "_POOL_DESCRIPTOR", "PendingFreeDepth").unwrap_or(0);
+        let limit = (depth as usize).min(MAX_PENDING);
+        let (bodies, whole) = list(&kernel.space, first, limit);
+        if !whole {
+            out.notes.push(format!(
+                "the list of deferred frees of the pool descriptor at {descriptor} breaks off after {} of {depth}",
+                bodies.len()
+            ));
+        }
+        out.add_bodies(&bodies, State::Free);
+    }
+}

@@ -1,0 +1,14 @@
+//! The pool: its trackers, its pages, its blocks, and the index over them.
+
+pub mod big;
+pub mod block;
+pub mod index;
+pub mod legacy;
+pub mod lookaside;
+pub mod page;
+pub mod regions;
+pub mod tag;
+pub mod tracker;
+
+pub use block::{Backend, Block, PoolKind, State};
+pub use tag::{PatternError, Tag, TagPattern};

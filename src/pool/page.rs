@@ -1,0 +1,125 @@
+//! One page of pool, block by block: what `!pool` shows.
+
+use crate::kernel::Kernel;
+use crate::memory::{Fault, PAGE_SIZE, Va};
+
+use super::big::{BigBlock, BigTable};
+use super::block::{Block, HEADER_SIZE, PoolKind, State};
+use super::legacy::{self, UNIT, Verdict};
+use super::lookaside::Parked;
+use super::regions::Regions;
+use super::tag::{PROTECTED, Tag};
+
+/// A block of a page, with what only its header says.
+#[derive(Clone, Copy, Debug)]
+pub struct PageBlock {
+    /// The block.
+    pub block: Block,
+    /// PreviousSize in bytes; 0 for a big block.
+    pub previous_bytes: u64,
+    /// True when the asked address is inside it.
+    pub holds_address: bool,
+}
+
+/// A page and its blocks.
+#[derive(Clone, Debug)]
+pub struct PoolPage {
+    /// The page's address.
+    pub page: Va,
+    /// What its region holds, when it is in a pool region.
+    pub kind: Option<PoolKind>,
+    /// In order of address; free blocks too.
+    pub blocks: Vec<PageBlock>,
+    /// Where the chain breaks, as an offset in bytes.
+    pub damaged_at: Option<u16>,
+}
+
+/// Why there is no page to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// The page can't be read.
+    Unreadable(Fault),
+    /// It is readable and is no page of pool.
+    NotPool,
+}
+
+/// Reads the page that holds `address`.
+///
+/// # Errors
+/// A [`PageError`]; a big block whose page is missing is still shown.
+pub fn read(
+    kernel: &Kernel,
+    regions: &Regions,
+    big: &BigTable,
+    parked: &Parked,
+    address: Va,
+) -> Result<PoolPage, PageError> {
+    let page = address.page();
+    let kind = regions.at(address).map(|r| r.kind);
+    let holder = big.holding(page);
+    let mut out = PoolPage {
+        page,
+        kind: kind.or(holder.map(|b| b.kind)),
+        blocks: holder.map(|b| big_block(b, address)).into_iter().collect(),
+        damaged_at: None,
+    };
+    let taken = holder.map_or(0, |b| b.end().saturating_sub(page.0).min(PAGE_SIZE));
+    if taken == PAGE_SIZE {
+        return Ok(out);
+    }
+    let bytes = match kernel.space.page(page) {
+        Ok(bytes) => bytes,
+        Err(_) if holder.is_some() => return Ok(out),
+        Err(fault) => return Err(PageError::Unreadable(fault)),
+    };
+    let mut raw = Vec::new();
+    let paged = kind.map(|k| !k.is_nonpaged());
+    match legacy::walk_page(bytes, taken.div_ceil(UNIT as u64) as usize, paged, &mut raw) {
+        Verdict::NotPool if holder.is_none() => return Err(PageError::NotPool),
+        Verdict::Damaged(at) => out.damaged_at = Some(at),
+        _ => {}
+    }
+    let parked = parked.between(page, page.add(PAGE_SIZE));
+    out.blocks.extend(raw.into_iter().map(|raw| small_block(page, kind, raw, parked, address)));
+    Ok(out)
+}
+
+fn big_block(big: &BigBlock, address: Va) -> PageBlock {
+    PageBlock {
+        block: big.block(),
+        previous_bytes: 0,
+        holds_address: address >= big.va && address.0 < big.end(),
+    }
+}
+
+fn small_block(
+    page: Va,
+    kind: Option<PoolKind>,
+    raw: legacy::RawBlock,
+    parked: &[(Va, State)],
+    address: Va,
+) -> PageBlock {
+    let va = page.add(u64::from(raw.unit) * HEADER_SIZE);
+    let bytes = u64::from(raw.units) * HEADER_SIZE;
+    let state = match raw.is_allocated() {
+        true => parked.iter().find(|p| p.0 == va).map_or(State::Allocated, |p| p.1),
+        false => State::Free,
+    };
+    let by_header = match raw.is_paged() {
+        true => PoolKind::Paged,
+        false => PoolKind::NonPaged,
+    };
+    PageBlock {
+        block: Block {
+            va,
+            bytes,
+            tag: Tag::new(raw.tag),
+            protected: raw.tag & PROTECTED != 0,
+            kind: kind.unwrap_or(by_header),
+            backend: super::Backend::Legacy,
+            state,
+        },
+        previous_bytes: u64::from(raw.previous) * HEADER_SIZE,
+        holds_address: address >= va && address.0 < va.0 + bytes,
+    }
+}

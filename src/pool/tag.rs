@@ -1,0 +1,241 @@
+//! Pool tags: four bytes, shown in the order they stand in memory.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// The bit of a tag that makes freeing ask for the same tag. Kept in block headers and in
+/// the big page table, cleared in the trackers.
+pub const PROTECTED: u32 = 0x8000_0000;
+
+/// A tag with the protected bit cleared, as the trackers have it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Tag(u32);
+
+impl Tag {
+    /// The tag of a stored value, with or without the protected bit.
+    pub fn new(raw: u32) -> Tag {
+        Tag(raw & !PROTECTED)
+    }
+
+    /// The tag that is written `text`, padded with blanks; `None` over four bytes.
+    pub fn of(text: &str) -> Option<Tag> {
+        let mut bytes = *b"    ";
+        let source = text.as_bytes();
+        bytes.get_mut(..source.len())?.copy_from_slice(source);
+        Some(Tag::new(u32::from_le_bytes(bytes)))
+    }
+
+    /// The value as a little-endian dword.
+    pub fn value(self) -> u32 {
+        self.0
+    }
+
+    /// The bytes in memory order.
+    pub fn bytes(self) -> [u8; 4] {
+        self.0.to_le_bytes()
+    }
+
+    /// True when every byte is printable ASCII, so that the text is the whole tag.
+    pub fn is_printable(self) -> bool {
+        self.bytes().iter().all(|&b| (0x20..0x7f).contains(&b))
+    }
+
+    /// The text to type for this tag: `\xNN` where a byte is not printable.
+    pub fn typed(self) -> String {
+        let escape = |b: u8| match b {
+            b'\\' | b'*' | b'?' => format!("\\x{b:02x}"),
+            0x20..0x7f => char::from(b).to_string(),
+            _ => format!("\\x{b:02x}"),
+        };
+        self.bytes().into_iter().map(escape).collect()
+    }
+}
+
+impl Ord for Tag {
+    fn cmp(&self, other: &Tag) -> Ordering {
+        self.0.swap_bytes().cmp(&other.0.swap_bytes())
+    }
+}
+
+impl PartialOrd for Tag {
+    fn partial_cmp(&self, other: &Tag) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Tag {
+    /// Four characters; `.` for a byte that is not printable ASCII.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |b: u8| if (0x20..0x7f).contains(&b) { b.into() } else { '.' };
+        let text: String = self.bytes().into_iter().map(show).collect();
+        f.pad(&text)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({self:?})", self = self.typed())
+    }
+}
+
+/// A tag as people type it: four bytes, `?` for any byte, `*` for any run, `\xNN` for a
+/// byte that can't be typed, blanks filled in at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagPattern {
+    elements: Vec<Element>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    Byte(u8),
+    Any,
+    Run,
+}
+
+/// A pattern that no tag can match.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PatternError {
+    /// Five bytes or more without `*`.
+    #[error("a tag has four characters; `{0}` has more (write \\xNN for a byte that is not printable)")]
+    TooLong(String),
+    /// A character outside ASCII.
+    #[error("a tag is four bytes; write the bytes of `{0}` as \\xNN")]
+    NotAscii(char),
+    /// `\x` without two hexadecimal digits.
+    #[error("\\x takes two hexadecimal digits, as in \\xe5")]
+    BadEscape,
+    /// Nothing at all.
+    #[error("the tag is empty; write '*' for all tags")]
+    Empty,
+}
+
+impl TagPattern {
+    /// The pattern that matches every tag.
+    pub fn any() -> TagPattern {
+        TagPattern {
+            elements: vec![Element::Run],
+        }
+    }
+
+    /// Reads what was typed.
+    ///
+    /// # Errors
+    /// A [`PatternError`] that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<TagPattern, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let mut elements = Vec::new();
+        let mut rest = text.chars();
+        while let Some(c) = rest.next() {
+            elements.push(match c {
+                '*' => Element::Run,
+                '?' => Element::Any,
+                '\\' if rest.as_str().starts_with('x') => {
+                    let digits = rest.as_str().get(1..3).ok_or(PatternError::BadEscape)?;
+                    let byte = u8::from_str_radix(digits, 16).map_err(|_| PatternError::BadEscape)?;
+                    rest = rest.as_str().get(3..).unwrap_or("").chars();
+                    Element::Byte(byte)
+                }
+                c if c.is_ascii() => Element::Byte(c as u8),
+                c => return Err(PatternError::NotAscii(c)),
+            });
+        }
+        let fixed = elements.iter().filter(|e| **e != Element::Run).count();
+        if fixed > 4 {
+            return Err(PatternError::TooLong(text.into()));
+        }
+        if !elements.contains(&Element::Run) {
+            elements.resize(4, Element::Byte(b' '));
+        }
+        // The trackers clear the protected bit, so a byte typed with it matches as well.
+        if let (4, Some(Element::Byte(b))) = (elements.len(), elements.get_mut(3)) {
+            *b &= 0x7f;
+        }
+        Ok(TagPattern { elements })
+    }
+
+    /// True when the tag matches, the protected bit aside.
+    pub fn matches(&self, tag: Tag) -> bool {
+        matches(&self.elements, &tag.bytes())
+    }
+
+    /// The one tag that this stands for, when it has no wildcard.
+    pub fn exact(&self) -> Option<Tag> {
+        let mut bytes = [0; 4];
+        if self.elements.len() != 4 {
+            return None;
+        }
+        for (to, element) in bytes.iter_mut().zip(&self.elements) {
+            match element {
+                Element::Byte(b) => *to = *b,
+                _ => return None,
+            }
+        }
+        Some(Tag::new(u32::from_le_bytes(bytes)))
+    }
+}
+
+fn matches(elements: &[Element], bytes: &[u8]) -> bool {
+    match elements.split_first() {
+        None => bytes.is_empty(),
+        Some((Element::Run, rest)) => {
+            (0..=bytes.len()).any(|skip| matches(rest, bytes.get(skip..).unwrap_or_default()))
+        }
+        Some((element, rest)) => match bytes.split_first() {
+            Some((b, after)) => {
+                (*element == Element::Any || *element == Element::Byte(*b)) && matches(rest, after)
+            }
+            None => false,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hits(pattern: &str, tag: &str) -> bool {
+        TagPattern::parse(pattern).unwrap().matches(Tag::of(tag).unwrap())
+    }
+
+    #[test]
+    fn memory_order_is_reading_order() {
+        assert_eq!(Tag::of("Leak").unwrap().value(), 0x6b61_654c);
+        assert_eq!(Tag::new(0xe572_6854), Tag::of("Thre").unwrap(), "the protected bit is no part of it");
+        let mut tags = ["hSVD", "AGP", "8042", "1394"].map(|t| Tag::of(t).unwrap());
+        tags.sort();
+        assert_eq!(tags.map(|t| t.to_string()), ["1394", "8042", "AGP ", "hSVD"]);
+    }
+
+    #[test]
+    fn patterns_are_windbgs() {
+        assert!(hits("Leak", "Leak") && !hits("leak", "Leak"));
+        assert!(hits("Irp", "Irp ") && hits("Mm*", "MmSt") && hits("*", "x"));
+        assert!(hits("?m?t", "MmSt") && !hits("?m?", "MmSt") && hits("*t", "MmSt"));
+        assert!(hits("\\x4ceak", "Leak") && hits("Thr\\xe5", "Thre"));
+        assert_eq!(TagPattern::parse("Leaks"), Err(PatternError::TooLong("Leaks".into())));
+        assert_eq!(TagPattern::parse("\\x4"), Err(PatternError::BadEscape));
+        assert_eq!(TagPattern::parse("é"), Err(PatternError::NotAscii('é')));
+        assert_eq!(TagPattern::parse(""), Err(PatternError::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_for_typing_finds_the_tag(raw in any::<u32>()) {
+            let tag = Tag::new(raw);
+            let pattern = TagPattern::parse(&tag.typed()).unwrap();
+            prop_assert_eq!(pattern.exact(), Some(tag));
+            prop_assert!(pattern.matches(tag));
+            prop_assert!(!tag.to_string().contains(|c: char| c.is_control()));
+        }
+
+        #[test]
+        fn no_pattern_panics(text in ".{0,12}", raw in any::<u32>()) {
+            if let Ok(pattern) = TagPattern::parse(&text) {
+                pattern.matches(Tag::new(raw));
+            }
+        }
+    }
+}

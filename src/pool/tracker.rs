@@ -1,0 +1,347 @@
+//! The kernel's own accounts: one `_POOL_TRACKER_TABLE` per processor, and an overflow
+//! table, summed per tag.
+//!
+//! A block allocated on one processor and freed on another makes one table's count
+//! negative, so everything is added modulo the counters' own width and only the sum means
+//! anything. `PoolTrackTable` is processor 0's table, not a further one. Entries are
+//! 0x28 bytes with 32-bit counts up to Windows 10 1607, 0x38 or 0x50 with 64-bit ones
+//! later; the layout is asked by name.
+
+use rustc_hash::FxHashMap;
+
+use crate::bytes::{u32_at, u64_at};
+use crate::kernel::Kernel;
+use crate::kernel::kdbg::field;
+use crate::memory::Va;
+use crate::symbols::Field;
+
+use super::tag::Tag;
+
+/// Counts of one tag in one kind of pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Allocations since boot, modulo the counter's width.
+    pub allocs: u64,
+    /// Frees since boot, modulo the counter's width.
+    pub frees: u64,
+    /// Allocations outstanding: the difference, in the counter's width.
+    pub outstanding: u64,
+    /// Bytes outstanding, block headers and rounding included.
+    pub bytes: u64,
+}
+
+impl Usage {
+    /// True when nothing is outstanding.
+    pub fn is_empty(&self) -> bool {
+        self.outstanding == 0 && self.bytes == 0
+    }
+
+    /// Mean bytes per outstanding allocation.
+    pub fn bytes_per_alloc(&self) -> u64 {
+        self.bytes.checked_div(self.outstanding).unwrap_or(0)
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Usage) {
+        self.allocs = self.allocs.wrapping_add(other.allocs);
+        self.frees = self.frees.wrapping_add(other.frees);
+        self.outstanding = self.outstanding.wrapping_add(other.outstanding);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+    }
+}
+
+/// One tag's accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TagUsage {
+    /// The tag.
+    pub tag: Tag,
+    /// Executable and non-executable nonpaged pool together.
+    pub nonpaged: Usage,
+    /// All paged pools together.
+    pub paged: Usage,
+}
+
+/// All accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Trackers {
+    /// One row per tag, in order of tag.
+    pub rows: Vec<TagUsage>,
+    /// The sum of all rows.
+    pub total: TagUsage,
+    /// The tables that were added up.
+    pub tables: Vec<Va>,
+    /// Entries of each.
+    pub entries: u64,
+    /// Tables that could be read in part only or not at all, and other doubts, as
+    /// sentences.
+    pub notes: Vec<String>,
+}
+
+impl Trackers {
+    /// The accounts of a tag.
+    pub fn get(&self, tag: Tag) -> Option<&TagUsage> {
+        let at = self.rows.binary_search_by(|row| row.tag.cmp(&tag)).ok()?;
+        self.rows.get(at)
+    }
+}
+
+/// The fields of an entry.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    size: usize,
+    key: Field,
+    nonpaged: [Field; 3],
+    paged: [Field; 3],
+}
+
+impl Layout {
+    fn of(kernel: &Kernel) -> Option<Layout> {
+        const TYPE: &str = "_POOL_TRACKER_TABLE";
+        let get = |name| kernel.symbols.field(TYPE, name);
+        Some(Layout {
+            size: kernel.symbols.size_of(TYPE)? as usize,
+            key: get("Key")?,
+            nonpaged: [get("NonPagedAllocs")?, get("NonPagedFrees")?, get("NonPagedBytes")?],
+            paged: [get("PagedAllocs")?, get("PagedFrees")?, get("PagedBytes")?],
+        })
+        .filter(|layout| (0x20..=0x100).contains(&layout.size))
+    }
+
+    fn usage(&self, entry: &[u8], fields: [Field; 3]) -> Usage {
+        let [allocs, frees, bytes] = fields.map(|f| number(entry, f));
+        Usage {
+            allocs,
+            frees,
+            outstanding: allocs.wrapping_sub(frees),
+            bytes,
+        }
+    }
+
+    /// The counters' width as a mask.
+    fn count_mask(&self) -> u64 {
+        match self.nonpaged[0].size {
+            4 => u32::MAX.into(),
+            _ => u64::MAX,
+        }
+    }
+}
+
+fn number(entry: &[u8], field: Field) -> u64 {
+    let at = field.offset as usize;
+    match field.size {
+        4 => u32_at(entry, at).map(u64::from),
+        _ => u64_at(entry, at),
+    }
+    .unwrap_or(0)
+}
+
+/// A table of more entries than this is no tracker table (the largest known is 2^16).
+const MAX_ENTRIES: u64 = 1 << 20;
+/// Tables in the largest array known (Server 2022).
+const MAX_TABLES: u64 = 2048;
+
+/// Reads and adds up all tables.
+pub fn read(kernel: &Kernel) -> Trackers {
+    let mut out = Trackers::default();
+    let Some(layout) = Layout::of(kernel) else {
+        out.notes.push("the layout of the pool trackers is not known for this build: no accounts per tag".into());
+        return out;
+    };
+    let entries = kernel
+        .symbol("PoolTrackTableSize")
+        .and_then(|at| kernel.space.u64(at).ok())
+        .filter(|n| (2..=MAX_ENTRIES).contains(n));
+    let Some(entries) = entries else {
+        out.notes.push("the size of the pool tracker tables can't be read: no accounts per tag".into());
+        return out;
+    };
+    out.entries = entries;
+    out.tables = tables(kernel, &mut out.notes);
+    let mut rows = FxHashMap::default();
+    for &table in &out.tables {
+        add_table(kernel, &layout, table, entries, &mut rows, &mut out.notes);
+    }
+    if let Some((table, size)) = expansion(kernel) {
+        add_table(kernel, &layout, table, size, &mut rows, &mut out.notes);
+    }
+    let mask = layout.count_mask();
+    out.rows = rows.into_values().map(|row| clip(row, mask)).collect();
+    out.rows.sort_unstable_by_key(|row| row.tag);
+    finish(&mut out);
+    out
+}
+
+/// Counts modulo their width; outstanding counts and bytes below zero become 0.
+fn clip(mut row: TagUsage, mask: u64) -> TagUsage {
+    for usage in [&mut row.nonpaged, &mut row.paged] {
+        usage.allocs &= mask;
+        usage.frees &= mask;
+        usage.outstanding = usage.allocs.wrapping_sub(usage.frees) & mask;
+    }
+    row
+}
+
+/// Totals, and the rows whose sums are below zero.
+fn finish(out: &mut Trackers) {
+    let mut below_zero = 0;
+    for row in &mut out.rows {
+        for usage in [&mut row.nonpaged, &mut row.paged] {
+            let negative_count = usage.outstanding > u64::from(u32::MAX) / 2 && is_negative(usage.outstanding);
+            if negative_count || (usage.bytes as i64) < 0 {
+                below_zero += 1;
+                usage.outstanding = if negative_count { 0 } else { usage.outstanding };
+                usage.bytes = if (usage.bytes as i64) < 0 { 0 } else { usage.bytes };
+            }
+        }
+        out.total.nonpaged += row.nonpaged;
+        out.total.paged += row.paged;
+    }
+    if below_zero > 0 {
+        out.notes.push(format!(
+            "{below_zero} sums of the trackers are below zero (tables missing, or changing while a live dump was written) and are shown as 0"
+        ));
+    }
+}
+
+/// A count below zero, of either width.
+fn is_negative(count: u64) -> bool {
+    (count as i64) < 0 || (count <= u32::MAX.into() && (count as u32 as i32) < 0)
+}
+
+/// The distinct tables of ExPoolTagTables and PoolTrackTable.
+fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
+    let mut tables: Vec<Va> = Vec::new();
+    let mut add = |va: Va| {
+        if va.is_kernel() && !tables.contains(&va) {
+            tables.push(va);
+        }
+    };
+    let first = kernel.pointer_in("PoolTrackTable", Some(field::POOL_TRACK_TABLE));
+    if let Some(first) = first {
+        add(first);
+    }
+    let processors = u64::from(kernel.space.dump().header().processors);
+    match kernel.symbol("ExPoolTagTables") {
+        Some(array) => {
+            for i in 0..array_length(kernel) {
+                match kernel.space.pointer(array.add(i * 8)) {
+                    Ok(va) if va.0 == 0 => {}
+                    Ok(va) if va.is_kernel() => add(va),
+                    // The array ends where pointers do.
+                    _ => break,
+                }
+            }
+        }
+        None if processors > 1 => notes.push(format!(
+            "only one processor's pool tracker table was found, of {processors}: the accounts per tag are one processor's share"
+        )),
+        None => {}
+    }
+    if (tables.len() as u64) < processors && kernel.symbol("ExPoolTagTables").is_some() {
+        notes.push(format!(
+            "{} pool tracker tables were found for {processors} processors",
+            tables.len()
+        ));
+    }
+    tables
+}
+
+/// Pointers in ExPoolTagTables: 256 on Windows 7, 640 up to 1607, 1,280 up to Windows
+/// 10 2004, 2,048 later (distance to the next symbol in the public symbols).
+fn array_length(kernel: &Kernel) -> u64 {
+    match kernel.build {
+        0..9200 => 256,
+        9200..17763 => 640,
+        17763..20348 => 1280,
+        _ => MAX_TABLES,
+    }
+}
+
+fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
+    let table = kernel.pointer_in("PoolTrackTableExpansion", None)?;
+    let size = kernel.space.u64(kernel.symbol("PoolTrackTableExpansionSize")?).ok()?;
+    (1..=MAX_ENTRIES).contains(&size).then_some((table, size))
+}
+
+fn add_table(
+    kernel: &Kernel,
+    layout: &Layout,
+    table: Va,
+    entries: u64,
+    rows: &mut FxHashMap<Tag, TagUsage>,
+    notes: &mut Vec<String>,
+) {
+    let mut missing = 0u64;
+    let mut entry = vec![0u8; layout.size];
+    let mut at = table;
+    for _ in 0..entries {
+        // Entries straddle pages, so each is read by itself; the page look-up is cheap.
+        match kernel.space.read(at, &mut entry) {
+            Ok(()) => add_entry(layout, &entry, rows),
+            Err(_) => missing += 1,
+        }
+        at = at.add(layout.size as u64);
+    }
+    if missing > 0 {
+        notes.push(format!("{missing} of {entries} entries of the pool tracker table at {table} can't be read"));
+    }
+}
+
+fn add_entry(layout: &Layout, entry: &[u8], rows: &mut FxHashMap<Tag, TagUsage>) {
+    let key = number(entry, layout.key) as u32;
+    if key == 0 {
+        return;
+    }
+    let tag = Tag::new(key);
+    let row = rows.entry(tag).or_insert(TagUsage {
+        tag,
+        ..TagUsage::default()
+    });
+    row.nonpaged += layout.usage(entry, layout.nonpaged);
+    row.paged += layout.usage(entry, layout.paged);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(allocs: u64, frees: u64, bytes: u64) -> Usage {
+        Usage {
+            allocs,
+            frees,
+            outstanding: allocs.wrapping_sub(frees),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn shares_of_processors_that_went_negative_add_up() {
+        let mut sum = usage(10, 2, 4096);
+        sum += usage(1, 5, 1000u64.wrapping_neg());
+        let row = clip(TagUsage { nonpaged: sum, ..TagUsage::default() }, u64::MAX);
+        assert_eq!(row.nonpaged, usage(11, 7, 3096));
+    }
+
+    #[test]
+    fn narrow_counters_wrap_at_their_own_width() {
+        let mut sum = usage(u64::from(u32::MAX), 10, 0);
+        sum += usage(12, u64::from(u32::MAX) - 9, 0);
+        let row = clip(TagUsage { nonpaged: sum, ..TagUsage::default() }, u32::MAX.into());
+        assert_eq!((row.nonpaged.allocs, row.nonpaged.frees, row.nonpaged.outstanding), (11, 0, 11));
+    }
+
+    #[test]
+    fn sums_below_zero_are_said_and_shown_as_zero() {
+        let mut out = Trackers {
+            rows: vec![clip(
+                TagUsage { nonpaged: usage(3, 5, (-64i64) as u64), ..TagUsage::default() },
+                u32::MAX.into(),
+            )],
+            ..Trackers::default()
+        };
+        finish(&mut out);
+        assert_eq!((out.total.nonpaged.outstanding, out.total.nonpaged.bytes), (0, 0));
+        assert_eq!(out.notes.len(), 1);
+    }
+}

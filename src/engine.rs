@@ -8,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
+use crate::analysis::references::{self, References};
+use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
-use crate::kernel::vm::VmCounters;
 use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::Va;
+use crate::pool::Tag;
 use crate::pool::big::BigTable;
 use crate::pool::index::{IndexBuilder, Progress, Snapshot};
 use crate::pool::lookaside::Parked;
@@ -40,6 +42,14 @@ pub enum OpenError {
     /// The dump's kernel can't be found.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// The user's pooltag.txt can't be used.
+    #[error("{path}: {source}; leave --pooltag away to use the built-in table alone", path = path.display())]
+    Pooltag {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 /// An open dump and all that is known of it without the index.
@@ -47,7 +57,8 @@ pub enum OpenError {
 pub struct Engine {
     dump: Arc<Dump>,
     kernel: Kernel,
-    counters: VmCounters,
+    vm: VmReport,
+    descriptions: Descriptions,
     trackers: Trackers,
     regions: Regions,
     threads: usize,
@@ -61,11 +72,20 @@ impl Engine {
     /// # Errors
     /// An [`OpenError`] that says what the file is and what to do.
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
+        let descriptions = match &options.pooltag {
+            Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
+                path: file.clone(),
+                source,
+            })?,
+            None => Descriptions::built_in(),
+        };
         let dump = Arc::new(Dump::open(path)?);
         let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())?;
+        let trackers = tracker::read(&kernel);
         Ok(Engine {
-            counters: vm::read(&kernel),
-            trackers: tracker::read(&kernel),
+            vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
+            descriptions,
+            trackers,
             regions: Regions::find(&kernel),
             threads: options.threads,
             big: OnceLock::new(),
@@ -85,9 +105,56 @@ impl Engine {
         &self.kernel
     }
 
-    /// The `!vm` counters as they were read.
-    pub fn counters(&self) -> &VmCounters {
-        &self.counters
+    /// The `!vm` summary, judged.
+    pub fn vm(&self) -> &VmReport {
+        &self.vm
+    }
+
+    /// What tags are for.
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
+    }
+
+    /// Everything the user should know before trusting an answer, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let header = self.dump.header();
+        if self.dump.pages_cut_off() > 0 {
+            out.push(format!(
+                "the file is truncated: {} of {} pages are missing, those of the highest addresses",
+                self.dump.pages_cut_off(),
+                self.dump.pages_cut_off() + self.dump.pages_present()
+            ));
+        }
+        if header.is_insufficient() {
+            out.push(
+                "Windows had too little room for the dump and says that it is incomplete".into(),
+            );
+        }
+        if header.is_live() {
+            out.push(
+                "a live dump: memory changed while it was written, so counters may disagree".into(),
+            );
+        }
+        out.extend(self.kernel.notes.iter().cloned());
+        out.extend(self.trackers.notes.iter().cloned());
+        out.extend(self.vm.warnings());
+        out
+    }
+
+    /// Which modules mention a tag.
+    pub fn references(&self, tag: Tag) -> References {
+        references::find(&self.kernel, tag)
+    }
+
+    /// The trackers against the blocks found, for one tag.
+    pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
+        Coverage::of(tag, &self.trackers, index)
+    }
+
+    /// The trackers against the blocks found, for the whole pool.
+    pub fn total_coverage(&self, index: &Snapshot) -> Coverage {
+        Coverage::total(&self.trackers, index)
     }
 
     /// The accounts per tag.
@@ -102,7 +169,8 @@ impl Engine {
 
     /// Allocations of whole pages; read on first use.
     pub fn big(&self) -> &Arc<BigTable> {
-        self.big.get_or_init(|| Arc::new(BigTable::read(&self.kernel)))
+        self.big
+            .get_or_init(|| Arc::new(BigTable::read(&self.kernel)))
     }
 
     fn parked(&self) -> &Parked {
@@ -111,7 +179,12 @@ impl Engine {
 
     /// Plans a walk over the whole pool, to be run and looked at while it runs.
     pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder<'_> {
-        IndexBuilder::plan(&self.kernel, &self.regions, Arc::clone(self.big()), progress)
+        IndexBuilder::plan(
+            &self.kernel,
+            &self.regions,
+            Arc::clone(self.big()),
+            progress,
+        )
     }
 
     /// Worker threads for the walk.
@@ -140,6 +213,12 @@ impl Engine {
     /// # Errors
     /// A [`PageError`].
     pub fn pool_page(&self, address: Va) -> Result<PoolPage, PageError> {
-        page::read(&self.kernel, &self.regions, self.big(), self.parked(), address)
+        page::read(
+            &self.kernel,
+            &self.regions,
+            self.big(),
+            self.parked(),
+            address,
+        )
     }
 }

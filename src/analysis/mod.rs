@@ -1,1 +1,11 @@
 //! What the numbers mean: plausibility, descriptions, references, reconciliation.
+
+pub mod coverage;
+pub mod descriptions;
+pub mod references;
+pub mod vm;
+
+pub use coverage::Coverage;
+pub use descriptions::{Description, Descriptions};
+pub use references::{Reference, References};
+pub use vm::{Flag, VmReport};

@@ -78,14 +78,18 @@ impl Image {
             .ok_or(ImageError::NotPe)?;
         let count = header.coff_header.number_of_sections.min(MAX_SECTIONS);
         let directories = &optional.data_directories;
-        let debug = directories.get_debug_table().map(|d| (d.virtual_address, d.size));
+        let debug = directories
+            .get_debug_table()
+            .map(|d| (d.virtual_address, d.size));
         let mut image = Image {
             base,
             size: optional.windows_fields.size_of_image,
             timestamp: header.coff_header.time_date_stamp,
             sections: sections(space, base, sections_at, count),
             pdb: None,
-            export_directory: directories.get_export_table().map(|d| (d.virtual_address, d.size)),
+            export_directory: directories
+                .get_export_table()
+                .map(|d| (d.virtual_address, d.size)),
         };
         image.pdb = debug.and_then(|(rva, size)| image.code_view(space, rva, size));
         Ok(image)
@@ -101,7 +105,9 @@ impl Image {
     /// The RSDS record: the entry of type CODEVIEW, which is not always the first.
     fn code_view(&self, space: &AddressSpace, rva: u32, size: u32) -> Option<PdbId> {
         for i in 0..(size / DEBUG_ENTRY_SIZE).min(MAX_DEBUG_ENTRIES) {
-            let at = self.base.add(u64::from(rva) + u64::from(i * DEBUG_ENTRY_SIZE));
+            let at = self
+                .base
+                .add(u64::from(rva) + u64::from(i * DEBUG_ENTRY_SIZE));
             let entry: [u8; 28] = space.array(at).ok()?;
             if u32_at(&entry, 0x0c) == Some(DEBUG_TYPE_CODEVIEW) {
                 return self.rsds(space, u32_at(&entry, 0x14)?, u32_at(&entry, 0x10)?);
@@ -152,7 +158,9 @@ impl Image {
         let mut out = Vec::new();
         for i in 0..names as usize {
             let ordinal = usize::from(u16_at(&ordinals, i * 2)?);
-            let (Some(target), Some(name_rva)) = (u32_at(&addresses, ordinal * 4), u32_at(&name_rvas, i * 4)) else {
+            let (Some(target), Some(name_rva)) =
+                (u32_at(&addresses, ordinal * 4), u32_at(&name_rvas, i * 4))
+            else {
                 continue;
             };
             if let Some(name) = text(space, self.base.add(name_rva.into()), 128) {
@@ -173,7 +181,12 @@ fn sections(space: &AddressSpace, base: Va, at: usize, count: u16) -> Vec<Sectio
         .chunks_exact(40)
         .filter_map(|raw| SectionTable::parse(raw, &mut 0, 0).ok())
         .map(|s| Section {
-            name: s.name.iter().take_while(|&&b| b != 0).map(|&b| printable(b)).collect(),
+            name: s
+                .name
+                .iter()
+                .take_while(|&&b| b != 0)
+                .map(|&b| printable(b))
+                .collect(),
             rva: s.virtual_address,
             size: s.virtual_size.max(s.size_of_raw_data),
             executable: s.characteristics & IMAGE_SCN_MEM_EXECUTE != 0,
@@ -186,7 +199,11 @@ fn sections(space: &AddressSpace, base: Va, at: usize, count: u16) -> Vec<Sectio
 }
 
 fn printable(byte: u8) -> char {
-    if byte.is_ascii_graphic() { byte.into() } else { '.' }
+    if byte.is_ascii_graphic() {
+        byte.into()
+    } else {
+        '.'
+    }
 }
 
 /// A text of printable ASCII ending in 0, or `None` when it is longer than `limit`,
@@ -199,7 +216,9 @@ pub fn text(space: &AddressSpace, at: Va, limit: usize) -> Option<String> {
             Some(end) => {
                 out.extend_from_slice(piece.get(..end)?);
                 let all_text = out.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
-                return String::from_utf8(out).ok().filter(|s| all_text && !s.is_empty());
+                return String::from_utf8(out)
+                    .ok()
+                    .filter(|s| all_text && !s.is_empty());
             }
             None => out.extend_from_slice(piece),
         }

@@ -70,7 +70,11 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::NoKernel`] when the page tables lead nowhere.
-    pub fn open(dump: Arc<Dump>, path: &SymbolPath, options: LoadOptions) -> Result<Kernel, KernelError> {
+    pub fn open(
+        dump: Arc<Dump>,
+        path: &SymbolPath,
+        options: LoadOptions,
+    ) -> Result<Kernel, KernelError> {
         let header = dump.header().clone();
         let root = Pa(header.directory_table & ROOT_MASK);
         let space = AddressSpace::new(dump, root);
@@ -88,9 +92,14 @@ impl Kernel {
         notes.extend(list.notes);
         let mut modules = list.modules;
         let base = kernel_base(kdbg.as_ref(), &modules, head);
-        let pdb = modules.iter().find(|m| m.base == base).and_then(|m| m.pdb().cloned());
+        let pdb = modules
+            .iter()
+            .find(|m| m.base == base)
+            .and_then(|m| m.pdb().cloned());
         if pdb.is_none() {
-            notes.push("the debug record of nt is not in the dump: its symbols can't be matched".into());
+            notes.push(
+                "the debug record of nt is not in the dump: its symbols can't be matched".into(),
+            );
         }
         let loaded = Symbols::load(pdb.as_ref(), header.build, path, options);
         notes.extend(loaded.notes);
@@ -178,7 +187,8 @@ impl Kernel {
 
     /// The processors' control blocks, from KiProcessorBlock.
     pub fn processor_blocks(&self) -> Vec<Va> {
-        let Some((array, _)) = self.variable("KiProcessorBlock", Some(field::PROCESSOR_BLOCK)) else {
+        let Some((array, _)) = self.variable("KiProcessorBlock", Some(field::PROCESSOR_BLOCK))
+        else {
             return Vec::new();
         };
         let count = u64::from(self.space.dump().header().processors.min(MAX_PROCESSORS));
@@ -204,7 +214,10 @@ impl Kernel {
         let read = at.and_then(|at| self.space.u64(at).ok());
         // The mask is one or more high physical bits; anything else is another variable.
         if let Some(mask) = read.filter(|&m| m & 0xfff == 0 && m >> 52 == 0) {
-            self.space = self.space.clone().with_invalid_mask(InvalidMask::Known(mask));
+            self.space = self
+                .space
+                .clone()
+                .with_invalid_mask(InvalidMask::Known(mask));
         } else if at.is_some() {
             self.notes.push(
                 "the mask of invalid page-table entries can't be read: the usual one is assumed where needed".into(),
@@ -250,7 +263,10 @@ fn kdbg_note(why: KdbgError, at: Va) -> String {
 
 /// The head of the module list: the header's, or the debugger block's where that fails.
 fn list_head(space: &AddressSpace, kdbg: Option<&Kdbg>, header: Va) -> Result<Va, Fault> {
-    let candidates = [Some(header), kdbg.and_then(|k| k.address(field::LOADED_MODULES))];
+    let candidates = [
+        Some(header),
+        kdbg.and_then(|k| k.address(field::LOADED_MODULES)),
+    ];
     let mut why = Fault::Unmapped;
     for head in candidates.into_iter().flatten() {
         match space.pointer(head) {

@@ -99,7 +99,9 @@ pub fn loaded(space: &AddressSpace, head: Va) -> ModuleList {
     for at in entries {
         match module(space, at) {
             Some(module) => list.modules.push(module),
-            None => list.notes.push(format!("a module entry at {at} can't be used")),
+            None => list
+                .notes
+                .push(format!("a module entry at {at} can't be used")),
         }
     }
     if let Some(first) = list.modules.first_mut() {
@@ -145,8 +147,14 @@ fn module(space: &AddressSpace, at: Va) -> Option<Module> {
         return None;
     }
     Some(Module {
-        file: space.unicode_string(at.add(BASE_NAME), 260).ok().filter(|s| !s.is_empty()),
-        path: space.unicode_string(at.add(FULL_NAME), 520).ok().filter(|s| !s.is_empty()),
+        file: space
+            .unicode_string(at.add(BASE_NAME), 260)
+            .ok()
+            .filter(|s| !s.is_empty()),
+        path: space
+            .unicode_string(at.add(FULL_NAME), 520)
+            .ok()
+            .filter(|s| !s.is_empty()),
         base,
         size,
         image: Image::read(space, base).ok(),
@@ -161,7 +169,10 @@ pub fn unloaded(space: &AddressSpace, table: Va) -> Vec<Module> {
     (0..UNLOADED_ENTRIES)
         .filter_map(|i| {
             let at = table.add(i * UNLOADED_SIZE);
-            let (base, end) = (space.pointer(at.add(0x10)).ok()?, space.pointer(at.add(0x18)).ok()?);
+            let (base, end) = (
+                space.pointer(at.add(0x10)).ok()?,
+                space.pointer(at.add(0x18)).ok()?,
+            );
             let size = u32::try_from(end.0.checked_sub(base.0)?).ok()?;
             let file = space.unicode_string(at, 260).ok().filter(|s| !s.is_empty());
             (base.is_kernel() && size > 0 && size <= MAX_IMAGE_SIZE).then_some(Module {

@@ -121,9 +121,16 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("NumberOfPhysicalPages"),
         ]),
         page_files: page_files(kernel),
-        available: get(&[Global("MmAvailablePages", Some(field::AVAILABLE), U64), vp("AvailablePages")]),
+        available: get(&[
+            Global("MmAvailablePages", Some(field::AVAILABLE), U64),
+            vp("AvailablePages"),
+        ]),
         resident_available: get(&[
-            Global("MmResidentAvailablePages", Some(field::RESIDENT_AVAILABLE), U64),
+            Global(
+                "MmResidentAvailablePages",
+                Some(field::RESIDENT_AVAILABLE),
+                U64,
+            ),
             vp("ResidentAvailablePages"),
         ]),
         locked_io: Counter {
@@ -135,13 +142,20 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             Global("MmModifiedPageListHead", Some(field::MODIFIED_LIST), U64),
             vp("ModifiedPageListHead"),
         ]),
-        modified_pf: get(&[Global("MmTotalPagesForPagingFile", None, U64), vp("TotalPagesForPagingFile")]),
+        modified_pf: get(&[
+            Global("MmTotalPagesForPagingFile", None, U64),
+            vp("TotalPagesForPagingFile"),
+        ]),
         modified_no_write: get(&[
             Global("MmModifiedNoWritePageListHead", None, U64),
             vp("ModifiedNoWritePageListHead"),
         ]),
         nonpaged_usage: get(&[
-            Global("MmAllocatedNonPagedPool", Some(field::ALLOCATED_NONPAGED), U64),
+            Global(
+                "MmAllocatedNonPagedPool",
+                Some(field::ALLOCATED_NONPAGED),
+                U64,
+            ),
             State("Pools", "_MI_POOL_STATE", "AllocatedNonPagedPool"),
         ]),
         nonpaged_max: get(&[
@@ -162,13 +176,19 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("SharedCommit"),
             vs("SharedCommit"),
         ]),
-        special_pool: get(&[Global("MmSpecialPagesInUse", None, U64), vs("SpecialPagesInUse")]),
+        special_pool: get(&[
+            Global("MmSpecialPagesInUse", None, U64),
+            vs("SpecialPagesInUse"),
+        ]),
         shared_process: get(&[
             Global("MmProcessCommit", Some(field::PROCESS_COMMIT), U64),
             vs("ProcessCommit"),
         ]),
         paged_commit: paged_commit(kernel),
-        driver_commit: get(&[Global("MmDriverCommit", Some(field::DRIVER_COMMIT), I32), vs("DriverCommit")]),
+        driver_commit: get(&[
+            Global("MmDriverCommit", Some(field::DRIVER_COMMIT), I32),
+            vs("DriverCommit"),
+        ]),
         committed: get(&[
             Global("MmTotalCommittedPages", Some(field::COMMITTED), U64),
             vp("TotalCommittedPages"),
@@ -224,10 +244,20 @@ fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
             };
             Some((at, size, how))
         }
-        State(member, ty, name) => nested(kernel, ("MiState", "_MI_SYSTEM_INFORMATION"), member, ty, name),
-        Partition(member, ty, name) => {
-            nested(kernel, ("MiSystemPartition", "_MI_PARTITION"), member, ty, name)
-        }
+        State(member, ty, name) => nested(
+            kernel,
+            ("MiState", "_MI_SYSTEM_INFORMATION"),
+            member,
+            ty,
+            name,
+        ),
+        Partition(member, ty, name) => nested(
+            kernel,
+            ("MiSystemPartition", "_MI_PARTITION"),
+            member,
+            ty,
+            name,
+        ),
         KdbgBytes(kdbg_field) => {
             let at = kernel.kdbg.as_ref()?.address(kdbg_field)?;
             Some((at, 8, "the debugger data block".into()))
@@ -271,8 +301,12 @@ const MAX_PAGED_POOLS: u64 = 65;
 /// differences of the four running counters on later builds.
 fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
     let found = || {
-        let (array, _) = kernel.variable("ExpPagedPoolDescriptor", Some(field::PAGED_POOL_DESCRIPTORS))?;
-        let (count, _) = kernel.variable("ExpNumberOfPagedPools", Some(field::NUMBER_OF_PAGED_POOLS))?;
+        let (array, _) = kernel.variable(
+            "ExpPagedPoolDescriptor",
+            Some(field::PAGED_POOL_DESCRIPTORS),
+        )?;
+        let (count, _) =
+            kernel.variable("ExpNumberOfPagedPools", Some(field::NUMBER_OF_PAGED_POOLS))?;
         let count = u64::from(kernel.space.u32(count).ok()?);
         (count < MAX_PAGED_POOLS).then_some((array, count))
     };
@@ -325,21 +359,31 @@ fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
 fn allocated_paged(kernel: &Kernel) -> Counter {
     let global = || {
         let at = kernel.symbol("MmPagedPoolInfo")?;
-        let value = kernel.field(at, "_MM_PAGED_POOL_INFO", "AllocatedPagedPool").ok()?;
+        let value = kernel
+            .field(at, "_MM_PAGED_POOL_INFO", "AllocatedPagedPool")
+            .ok()?;
         Some((value, "nt!MmPagedPoolInfo.AllocatedPagedPool"))
     };
     let state = || {
         let at = kernel.symbol("MiState")?;
         let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
         let info = kernel.offset(VISIBLE_STATE, "PagedPoolInfo")?;
-        let value = kernel.field(at.add(vs + info), "_MM_PAGED_POOL_INFO", "AllocatedPagedPool").ok()?;
+        let value = kernel
+            .field(
+                at.add(vs + info),
+                "_MM_PAGED_POOL_INFO",
+                "AllocatedPagedPool",
+            )
+            .ok()?;
         Some((value, "nt!MiState.Vs.PagedPoolInfo.AllocatedPagedPool"))
     };
     // Windows 11 24H2 keeps the counter beside the nonpaged one.
     let direct = || {
         let at = kernel.symbol("MiState")?;
         let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
-        let value = kernel.field(at.add(vs), VISIBLE_STATE, "AllocatedPagedPool").ok()?;
+        let value = kernel
+            .field(at.add(vs), VISIBLE_STATE, "AllocatedPagedPool")
+            .ok()?;
         Some((value, "nt!MiState.Vs.AllocatedPagedPool"))
     };
     match global().or_else(state).or_else(direct) {
@@ -349,7 +393,8 @@ fn allocated_paged(kernel: &Kernel) -> Counter {
         },
         None => Counter {
             pages: None,
-            source: "neither the pool descriptors nor the paged pool's own counter can be read".into(),
+            source: "neither the pool descriptors nor the paged pool's own counter can be read"
+                .into(),
         },
     }
 }
@@ -359,7 +404,11 @@ fn allocated_paged(kernel: &Kernel) -> Counter {
 fn paged_commit(kernel: &Kernel) -> Counter {
     let own = counter(
         kernel,
-        &[Global("MmPagedPoolCommit", Some(field::PAGED_POOL_COMMIT), U64)],
+        &[Global(
+            "MmPagedPoolCommit",
+            Some(field::PAGED_POOL_COMMIT),
+            U64,
+        )],
     );
     match own.pages {
         Some(_) => own,
@@ -389,7 +438,11 @@ fn free_system_ptes(kernel: &Kernel) -> Counter {
         };
     };
     // 128 GB of system PTE space up to Windows 7, 16 TB later.
-    let region: u64 = if kernel.build < 9200 { 1 << 25 } else { 1 << 32 };
+    let region: u64 = if kernel.build < 9200 {
+        1 << 25
+    } else {
+        1 << 32
+    };
     let cached = get("CachedPteCount").unwrap_or(0);
     let handed_out = get("TotalSystemPtes").unwrap_or(0);
     let expandable = free <= handed_out && handed_out <= region;
@@ -427,13 +480,17 @@ fn session_commit(kernel: &Kernel) -> Counter {
     loop {
         let next = match kernel.space.pointer(at) {
             Ok(next) => next,
-            Err(fault) => return failed(format!("the session list breaks after {sessions}: {fault}")),
+            Err(fault) => {
+                return failed(format!("the session list breaks after {sessions}: {fault}"));
+            }
         };
         if next == head {
             break;
         }
         if !next.is_kernel() || sessions == MAX_SESSIONS {
-            return failed(format!("the session list is damaged after {sessions} sessions"));
+            return failed(format!(
+                "the session list is damaged after {sessions} sessions"
+            ));
         }
         let session = Va(next.0.wrapping_sub(link));
         match kernel.field(session, "_MM_SESSION_SPACE", "CommittedPages") {
@@ -454,7 +511,10 @@ const MAX_PAGE_FILES: u64 = 16;
 
 /// `None` when the array can't be found; unreadable entries keep their place.
 fn page_files(kernel: &Kernel) -> Option<Vec<PageFile>> {
-    let (array, count) = match (kernel.symbol("MmPagingFile"), kernel.symbol("MmNumberOfPagingFiles")) {
+    let (array, count) = match (
+        kernel.symbol("MmPagingFile"),
+        kernel.symbol("MmNumberOfPagingFiles"),
+    ) {
         (Some(array), Some(count)) => (array, count),
         _ => {
             let partition = kernel.symbol("MiSystemPartition")?;
@@ -479,10 +539,14 @@ fn page_files(kernel: &Kernel) -> Option<Vec<PageFile>> {
 fn page_file(kernel: &Kernel, at: Va) -> PageFile {
     const TYPE: &str = "_MMPAGING_FILE";
     let get = |name| kernel.field(at, TYPE, name).ok();
-    let name = kernel.offset(TYPE, "PageFileName").map(|offset| at.add(offset));
+    let name = kernel
+        .offset(TYPE, "PageFileName")
+        .map(|offset| at.add(offset));
     let length = name.and_then(|name| kernel.space.u16(name).ok());
     PageFile {
-        path: name.and_then(|name| kernel.space.unicode_string(name, 260).ok()).filter(|p| !p.is_empty()),
+        path: name
+            .and_then(|name| kernel.space.unicode_string(name, 260).ok())
+            .filter(|p| !p.is_empty()),
         nameless: length == Some(0),
         current: get("Size"),
         free: get("FreeSpace"),

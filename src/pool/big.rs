@@ -91,9 +91,12 @@ impl BigTable {
             return out;
         };
         let table = kernel.pointer_in("PoolBigPageTable", None);
-        let size = kernel.symbol("PoolBigPageTableSize").and_then(|at| kernel.space.u64(at).ok());
+        let size = kernel
+            .symbol("PoolBigPageTableSize")
+            .and_then(|at| kernel.space.u64(at).ok());
         let (Some(table), Some(size)) = (table, size) else {
-            out.notes.push("the big page table was not found: large allocations are missing".into());
+            out.notes
+                .push("the big page table was not found: large allocations are missing".into());
             return out;
         };
         if size > MAX_ENTRIES {
@@ -119,7 +122,9 @@ impl BigTable {
         });
         let refused = before - self.blocks.len();
         if refused > 0 {
-            self.notes.push(format!("{refused} entries of the big page table overlap others and were left out"));
+            self.notes.push(format!(
+                "{refused} entries of the big page table overlap others and were left out"
+            ));
         }
     }
 }
@@ -140,7 +145,10 @@ impl Layout {
             size: kernel.symbols.size_of(TYPE)? as usize,
             va: offset("Va")?,
             key: offset("Key")?,
-            kind: kernel.symbols.field(TYPE, "PoolType").or_else(|| kernel.symbols.field(TYPE, "PoolFlags"))?,
+            kind: kernel
+                .symbols
+                .field(TYPE, "PoolType")
+                .or_else(|| kernel.symbols.field(TYPE, "PoolFlags"))?,
             bytes: offset("NumberOfBytes")?,
         })
         .filter(|layout| (0x18..=0x40).contains(&layout.size))
@@ -170,7 +178,9 @@ impl Layout {
             out.notes.push(format!("{missing} of {size} entries of the big page table can't be read: large allocations are missing"));
         }
         if odd > 0 {
-            out.notes.push(format!("{odd} entries of the big page table are not plausible and were left out"));
+            out.notes.push(format!(
+                "{odd} entries of the big page table are not plausible and were left out"
+            ));
         }
     }
 
@@ -181,7 +191,9 @@ impl Layout {
             return None;
         }
         let bytes = u64_at(entry, self.bytes)?;
-        let pool_type = self.kind.extract(u32_at(entry, self.kind.offset as usize)?.into());
+        let pool_type = self
+            .kind
+            .extract(u32_at(entry, self.kind.offset as usize)?.into());
         if !va.is_kernel() || va.offset() != 0 || bytes == 0 || bytes > MAX_BYTES {
             return Some(Err(()));
         }

@@ -97,7 +97,12 @@ pub enum Verdict {
 
 /// Walks a page from `start` (in units; not 0 for the rest of a big allocation's last
 /// page) and appends its blocks to `out` in order. `paged` is what the region says.
-pub fn walk_page(page: &PageBytes, start: usize, paged: Option<bool>, out: &mut Vec<RawBlock>) -> Verdict {
+pub fn walk_page(
+    page: &PageBytes,
+    start: usize,
+    paged: Option<bool>,
+    out: &mut Vec<RawBlock>,
+) -> Verdict {
     let first = out.len();
     let broken = match chain(page, start, paged, out) {
         Ok(()) => return Verdict::Pool,
@@ -119,7 +124,12 @@ pub fn walk_page(page: &PageBytes, start: usize, paged: Option<bool>, out: &mut 
 
 /// Follows the chain from `start` to the end of the page; `Err` has the unit where it
 /// breaks, the blocks before it having been appended.
-fn chain(page: &PageBytes, start: usize, paged: Option<bool>, out: &mut Vec<RawBlock>) -> Result<(), usize> {
+fn chain(
+    page: &PageBytes,
+    start: usize,
+    paged: Option<bool>,
+    out: &mut Vec<RawBlock>,
+) -> Result<(), usize> {
     let mut unit = start;
     let mut previous = None;
     while unit < UNITS_PER_PAGE {
@@ -141,7 +151,12 @@ fn chain(page: &PageBytes, start: usize, paged: Option<bool>, out: &mut Vec<RawB
 
 /// Looks behind a break for a position from which the chain runs to the page's end over
 /// at least three blocks. Appends them and answers true when there is one.
-fn resynchronise(page: &PageBytes, from: usize, paged: Option<bool>, out: &mut Vec<RawBlock>) -> bool {
+fn resynchronise(
+    page: &PageBytes,
+    from: usize,
+    paged: Option<bool>,
+    out: &mut Vec<RawBlock>,
+) -> bool {
     const ENOUGH: usize = 3;
     let kept = out.len();
     for unit in from.max(1)..UNITS_PER_PAGE {
@@ -225,17 +240,27 @@ mod tests {
         with_tail.push((1, 0, b"xxxx"));
         let (verdict, blocks) = walk(&bytes, 0);
         assert_eq!(verdict, Verdict::Damaged(104 * 16));
-        assert_eq!(blocks.iter().map(|b| b.unit).collect::<Vec<_>>(), [0, 4], "two behind it are not proof");
+        assert_eq!(
+            blocks.iter().map(|b| b.unit).collect::<Vec<_>>(),
+            [0, 4],
+            "two behind it are not proof"
+        );
         let mut bytes = page(0, &with_tail);
         bytes[104 * UNIT + 2] = 0;
         let (_, blocks) = walk(&bytes, 0);
-        assert_eq!(blocks.iter().map(|b| b.unit).collect::<Vec<_>>(), [0, 4, 164, 254, 255]);
+        assert_eq!(
+            blocks.iter().map(|b| b.unit).collect::<Vec<_>>(),
+            [0, 4, 164, 254, 255]
+        );
     }
 
     #[test]
     fn the_wrong_pool_is_no_chain() {
         let mut out = Vec::new();
-        assert_eq!(walk_page(&page(0, &WHOLE), 0, Some(true), &mut out), Verdict::NotPool);
+        assert_eq!(
+            walk_page(&page(0, &WHOLE), 0, Some(true), &mut out),
+            Verdict::NotPool
+        );
         assert!(out.is_empty());
         assert_eq!(walk(&[0; 4096], 0).0, Verdict::NotPool);
     }

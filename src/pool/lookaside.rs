@@ -12,7 +12,11 @@ use crate::memory::{AddressSpace, Va};
 use super::block::{HEADER_SIZE, State};
 
 /// The lists of a KPRCB.
-const LISTS: [&str; 3] = ["PPNPagedLookasideList", "PPPagedLookasideList", "PPNxPagedLookasideList"];
+const LISTS: [&str; 3] = [
+    "PPNPagedLookasideList",
+    "PPPagedLookasideList",
+    "PPNxPagedLookasideList",
+];
 /// A list holds at most 256 blocks; this only stops a crafted depth.
 const MAX_LIST: usize = 4096;
 /// Frees that a descriptor defers; as above.
@@ -46,14 +50,23 @@ impl Parked {
     }
 
     fn add_bodies(&mut self, bodies: &[Va], state: State) {
-        let headers = bodies.iter().map(|body| Va(body.0.wrapping_sub(HEADER_SIZE)));
+        let headers = bodies
+            .iter()
+            .map(|body| Va(body.0.wrapping_sub(HEADER_SIZE)));
         self.blocks.extend(headers.map(|header| (header, state)));
     }
 }
 
 fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
-    let Some(size) = kernel.symbols.size_of("_GENERAL_LOOKASIDE_POOL").filter(|&s| s >= 0x10) else {
-        out.notes.push("the layout of lookaside lists is not known: blocks parked on them count as allocated".into());
+    let Some(size) = kernel
+        .symbols
+        .size_of("_GENERAL_LOOKASIDE_POOL")
+        .filter(|&s| s >= 0x10)
+    else {
+        out.notes.push(
+            "the layout of lookaside lists is not known: blocks parked on them count as allocated"
+                .into(),
+        );
         return;
     };
     let processors = kernel.processor_blocks();
@@ -75,7 +88,9 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
         }
     }
     if broken > 0 {
-        out.notes.push(format!("{broken} lookaside lists break off: some blocks parked on them may count as allocated"));
+        out.notes.push(format!(
+            "{broken} lookaside lists break off: some blocks parked on them may count as allocated"
+        ));
     }
 }
 
@@ -84,7 +99,10 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
 /// (bit 0 of the second qword is 0) the entry is in bits 25..63 of the first qword. False
 /// when the list ends before its depth is used up or runs into itself.
 pub fn slist(space: &AddressSpace, head: Va) -> (Vec<Va>, bool) {
-    let Ok([alignment, region]) = space.u64(head).and_then(|a| Ok([a, space.u64(head.add(8))?])) else {
+    let Ok([alignment, region]) = space
+        .u64(head)
+        .and_then(|a| Ok([a, space.u64(head.add(8))?]))
+    else {
         return (Vec::new(), false);
     };
     let depth = (alignment & 0xffff) as usize;
@@ -140,7 +158,9 @@ fn pending_frees(kernel: &Kernel, out: &mut Parked) {
         let Ok(first) = kernel.space.pointer(descriptor.add(offset)) else {
             continue;
         };
-        let depth = kernel.field(descriptor, "_POOL_DESCRIPTOR", "PendingFreeDepth").unwrap_or(0);
+        let depth = kernel
+            .field(descriptor, "_POOL_DESCRIPTOR", "PendingFreeDepth")
+            .unwrap_or(0);
         let limit = (depth as usize).min(MAX_PENDING);
         let (bodies, whole) = list(&kernel.space, first, limit);
         if !whole {

@@ -80,7 +80,10 @@ pub fn read(
         _ => {}
     }
     let parked = parked.between(page, page.add(PAGE_SIZE));
-    out.blocks.extend(raw.into_iter().map(|raw| small_block(page, kind, raw, parked, address)));
+    out.blocks.extend(
+        raw.into_iter()
+            .map(|raw| small_block(page, kind, raw, parked, address)),
+    );
     Ok(out)
 }
 
@@ -102,7 +105,10 @@ fn small_block(
     let va = page.add(u64::from(raw.unit) * HEADER_SIZE);
     let bytes = u64::from(raw.units) * HEADER_SIZE;
     let state = match raw.is_allocated() {
-        true => parked.iter().find(|p| p.0 == va).map_or(State::Allocated, |p| p.1),
+        true => parked
+            .iter()
+            .find(|p| p.0 == va)
+            .map_or(State::Allocated, |p| p.1),
         false => State::Free,
     };
     let by_header = match raw.is_paged() {

@@ -49,11 +49,15 @@ impl Regions {
         let mut out = Regions::default();
         match nonpaged(kernel) {
             Some(region) => out.regions.push(region),
-            None => out.notes.push("the bounds of nonpaged pool were not found: its small blocks are missing".into()),
+            None => out.notes.push(
+                "the bounds of nonpaged pool were not found: its small blocks are missing".into(),
+            ),
         }
         match paged(kernel) {
             Some(region) => out.regions.push(region),
-            None => out.notes.push("the bounds of paged pool were not found: its small blocks are missing".into()),
+            None => out.notes.push(
+                "the bounds of paged pool were not found: its small blocks are missing".into(),
+            ),
         }
         out.regions.sort_by_key(|r| r.start);
         if out.regions.windows(2).any(|w| w[0].end > w[1].start) {
@@ -78,7 +82,12 @@ fn nonpaged(kernel: &Kernel) -> Option<Region> {
         .pointer_in("MmNonPagedPoolStart", Some(field::NONPAGED_START))
         .or_else(|| kernel.pointer_in("MiNonPagedPoolStartAligned", None))?;
     let end = kernel.pointer_in("MiNonPagedPoolEnd", Some(field::NONPAGED_END))?;
-    region(start, end, PoolKind::NonPaged, "nt!MmNonPagedPoolStart and nt!MiNonPagedPoolEnd")
+    region(
+        start,
+        end,
+        PoolKind::NonPaged,
+        "nt!MmNonPagedPoolStart and nt!MiNonPagedPoolEnd",
+    )
 }
 
 /// MmPagedPoolEnd is the last byte, not the one behind it.
@@ -87,8 +96,20 @@ fn paged(kernel: &Kernel) -> Option<Region> {
     let start = kernel.pointer_in("MiPagedPoolStart", Some(field::PAGED_START));
     if kernel.build < 9200 {
         let (fixed_start, fixed_end) = WIN7_PAGED;
-        let end = end.filter(|&e| e > fixed_start && e < fixed_end).map_or(fixed_end, |e| e.add(1));
-        return region(fixed_start, end, PoolKind::Paged, "the fixed address of Windows 7 and nt!MmPagedPoolEnd");
+        let end = end
+            .filter(|&e| e > fixed_start && e < fixed_end)
+            .map_or(fixed_end, |e| e.add(1));
+        return region(
+            fixed_start,
+            end,
+            PoolKind::Paged,
+            "the fixed address of Windows 7 and nt!MmPagedPoolEnd",
+        );
     }
-    region(start?, end?.add(1), PoolKind::Paged, "nt!MiPagedPoolStart and nt!MmPagedPoolEnd")
+    region(
+        start?,
+        end?.add(1),
+        PoolKind::Paged,
+        "nt!MiPagedPoolStart and nt!MmPagedPoolEnd",
+    )
 }

@@ -66,7 +66,13 @@ impl PartialOrd for Tag {
 impl fmt::Display for Tag {
     /// Four characters; `.` for a byte that is not printable ASCII.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |b: u8| if (0x20..0x7f).contains(&b) { b.into() } else { '.' };
+        let show = |b: u8| {
+            if (0x20..0x7f).contains(&b) {
+                b.into()
+            } else {
+                '.'
+            }
+        };
         let text: String = self.bytes().into_iter().map(show).collect();
         f.pad(&text)
     }
@@ -96,7 +102,9 @@ enum Element {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PatternError {
     /// Five bytes or more without `*`.
-    #[error("a tag has four characters; `{0}` has more (write \\xNN for a byte that is not printable)")]
+    #[error(
+        "a tag has four characters; `{0}` has more (write \\xNN for a byte that is not printable)"
+    )]
     TooLong(String),
     /// A character outside ASCII.
     #[error("a tag is four bytes; write the bytes of `{0}` as \\xNN")]
@@ -133,7 +141,8 @@ impl TagPattern {
                 '?' => Element::Any,
                 '\\' if rest.as_str().starts_with('x') => {
                     let digits = rest.as_str().get(1..3).ok_or(PatternError::BadEscape)?;
-                    let byte = u8::from_str_radix(digits, 16).map_err(|_| PatternError::BadEscape)?;
+                    let byte =
+                        u8::from_str_radix(digits, 16).map_err(|_| PatternError::BadEscape)?;
                     rest = rest.as_str().get(3..).unwrap_or("").chars();
                     Element::Byte(byte)
                 }
@@ -197,16 +206,25 @@ mod tests {
     use proptest::prelude::*;
 
     fn hits(pattern: &str, tag: &str) -> bool {
-        TagPattern::parse(pattern).unwrap().matches(Tag::of(tag).unwrap())
+        TagPattern::parse(pattern)
+            .unwrap()
+            .matches(Tag::of(tag).unwrap())
     }
 
     #[test]
     fn memory_order_is_reading_order() {
         assert_eq!(Tag::of("Leak").unwrap().value(), 0x6b61_654c);
-        assert_eq!(Tag::new(0xe572_6854), Tag::of("Thre").unwrap(), "the protected bit is no part of it");
+        assert_eq!(
+            Tag::new(0xe572_6854),
+            Tag::of("Thre").unwrap(),
+            "the protected bit is no part of it"
+        );
         let mut tags = ["hSVD", "AGP", "8042", "1394"].map(|t| Tag::of(t).unwrap());
         tags.sort();
-        assert_eq!(tags.map(|t| t.to_string()), ["1394", "8042", "AGP ", "hSVD"]);
+        assert_eq!(
+            tags.map(|t| t.to_string()),
+            ["1394", "8042", "AGP ", "hSVD"]
+        );
     }
 
     #[test]
@@ -215,7 +233,10 @@ mod tests {
         assert!(hits("Irp", "Irp ") && hits("Mm*", "MmSt") && hits("*", "x"));
         assert!(hits("?m?t", "MmSt") && !hits("?m?", "MmSt") && hits("*t", "MmSt"));
         assert!(hits("\\x4ceak", "Leak") && hits("Thr\\xe5", "Thre"));
-        assert_eq!(TagPattern::parse("Leaks"), Err(PatternError::TooLong("Leaks".into())));
+        assert_eq!(
+            TagPattern::parse("Leaks"),
+            Err(PatternError::TooLong("Leaks".into()))
+        );
         assert_eq!(TagPattern::parse("\\x4"), Err(PatternError::BadEscape));
         assert_eq!(TagPattern::parse("é"), Err(PatternError::NotAscii('é')));
         assert_eq!(TagPattern::parse(""), Err(PatternError::Empty));

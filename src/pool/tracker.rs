@@ -102,7 +102,11 @@ impl Layout {
         Some(Layout {
             size: kernel.symbols.size_of(TYPE)? as usize,
             key: get("Key")?,
-            nonpaged: [get("NonPagedAllocs")?, get("NonPagedFrees")?, get("NonPagedBytes")?],
+            nonpaged: [
+                get("NonPagedAllocs")?,
+                get("NonPagedFrees")?,
+                get("NonPagedBytes")?,
+            ],
             paged: [get("PagedAllocs")?, get("PagedFrees")?, get("PagedBytes")?],
         })
         .filter(|layout| (0x20..=0x100).contains(&layout.size))
@@ -145,7 +149,10 @@ const MAX_TABLES: u64 = 2048;
 pub fn read(kernel: &Kernel) -> Trackers {
     let mut out = Trackers::default();
     let Some(layout) = Layout::of(kernel) else {
-        out.notes.push("the layout of the pool trackers is not known for this build: no accounts per tag".into());
+        out.notes.push(
+            "the layout of the pool trackers is not known for this build: no accounts per tag"
+                .into(),
+        );
         return out;
     };
     let entries = kernel
@@ -153,7 +160,8 @@ pub fn read(kernel: &Kernel) -> Trackers {
         .and_then(|at| kernel.space.u64(at).ok())
         .filter(|n| (2..=MAX_ENTRIES).contains(n));
     let Some(entries) = entries else {
-        out.notes.push("the size of the pool tracker tables can't be read: no accounts per tag".into());
+        out.notes
+            .push("the size of the pool tracker tables can't be read: no accounts per tag".into());
         return out;
     };
     out.entries = entries;
@@ -187,11 +195,16 @@ fn finish(out: &mut Trackers) {
     let mut below_zero = 0;
     for row in &mut out.rows {
         for usage in [&mut row.nonpaged, &mut row.paged] {
-            let negative_count = usage.outstanding > u64::from(u32::MAX) / 2 && is_negative(usage.outstanding);
+            let negative_count =
+                usage.outstanding > u64::from(u32::MAX) / 2 && is_negative(usage.outstanding);
             if negative_count || (usage.bytes as i64) < 0 {
                 below_zero += 1;
                 usage.outstanding = if negative_count { 0 } else { usage.outstanding };
-                usage.bytes = if (usage.bytes as i64) < 0 { 0 } else { usage.bytes };
+                usage.bytes = if (usage.bytes as i64) < 0 {
+                    0
+                } else {
+                    usage.bytes
+                };
             }
         }
         out.total.nonpaged += row.nonpaged;
@@ -260,7 +273,10 @@ fn array_length(kernel: &Kernel) -> u64 {
 
 fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
     let table = kernel.pointer_in("PoolTrackTableExpansion", None)?;
-    let size = kernel.space.u64(kernel.symbol("PoolTrackTableExpansionSize")?).ok()?;
+    let size = kernel
+        .space
+        .u64(kernel.symbol("PoolTrackTableExpansionSize")?)
+        .ok()?;
     (1..=MAX_ENTRIES).contains(&size).then_some((table, size))
 }
 
@@ -284,7 +300,9 @@ fn add_table(
         at = at.add(layout.size as u64);
     }
     if missing > 0 {
-        notes.push(format!("{missing} of {entries} entries of the pool tracker table at {table} can't be read"));
+        notes.push(format!(
+            "{missing} of {entries} entries of the pool tracker table at {table} can't be read"
+        ));
     }
 }
 
@@ -319,7 +337,13 @@ mod tests {
     fn shares_of_processors_that_went_negative_add_up() {
         let mut sum = usage(10, 2, 4096);
         sum += usage(1, 5, 1000u64.wrapping_neg());
-        let row = clip(TagUsage { nonpaged: sum, ..TagUsage::default() }, u64::MAX);
+        let row = clip(
+            TagUsage {
+                nonpaged: sum,
+                ..TagUsage::default()
+            },
+            u64::MAX,
+        );
         assert_eq!(row.nonpaged, usage(11, 7, 3096));
     }
 
@@ -327,21 +351,40 @@ mod tests {
     fn narrow_counters_wrap_at_their_own_width() {
         let mut sum = usage(u64::from(u32::MAX), 10, 0);
         sum += usage(12, u64::from(u32::MAX) - 9, 0);
-        let row = clip(TagUsage { nonpaged: sum, ..TagUsage::default() }, u32::MAX.into());
-        assert_eq!((row.nonpaged.allocs, row.nonpaged.frees, row.nonpaged.outstanding), (11, 0, 11));
+        let row = clip(
+            TagUsage {
+                nonpaged: sum,
+                ..TagUsage::default()
+            },
+            u32::MAX.into(),
+        );
+        assert_eq!(
+            (
+                row.nonpaged.allocs,
+                row.nonpaged.frees,
+                row.nonpaged.outstanding
+            ),
+            (11, 0, 11)
+        );
     }
 
     #[test]
     fn sums_below_zero_are_said_and_shown_as_zero() {
         let mut out = Trackers {
             rows: vec![clip(
-                TagUsage { nonpaged: usage(3, 5, (-64i64) as u64), ..TagUsage::default() },
+                TagUsage {
+                    nonpaged: usage(3, 5, (-64i64) as u64),
+                    ..TagUsage::default()
+                },
                 u32::MAX.into(),
             )],
             ..Trackers::default()
         };
         finish(&mut out);
-        assert_eq!((out.total.nonpaged.outstanding, out.total.nonpaged.bytes), (0, 0));
+        assert_eq!(
+            (out.total.nonpaged.outstanding, out.total.nonpaged.bytes),
+            (0, 0)
+        );
         assert_eq!(out.notes.len(), 1);
     }
 }

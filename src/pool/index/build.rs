@@ -13,10 +13,10 @@ use crate::pool::block::PoolKind;
 use crate::pool::lookaside::Parked;
 use crate::pool::regions::{Region, Regions};
 
+use super::Snapshot;
 use super::segment::{Segment, WINDOW};
 use super::totals::Totals;
 use super::window::{Context, Scratch, Window, walk};
-use super::Snapshot;
 
 /// How far the walk is; read from any thread.
 #[derive(Debug, Default)]
@@ -86,7 +86,12 @@ pub struct IndexBuilder<'k> {
 
 impl<'k> IndexBuilder<'k> {
     /// Plans the walk: reads the lists of parked blocks and cuts the regions into windows.
-    pub fn plan(kernel: &'k Kernel, regions: &Regions, big: Arc<BigTable>, progress: Arc<Progress>) -> Self {
+    pub fn plan(
+        kernel: &'k Kernel,
+        regions: &Regions,
+        big: Arc<BigTable>,
+        progress: Arc<Progress>,
+    ) -> Self {
         let parked = Parked::read(kernel);
         let mut notes = regions.notes.clone();
         notes.extend(big.notes.iter().cloned());
@@ -97,7 +102,10 @@ impl<'k> IndexBuilder<'k> {
         }
         add_windows_of_big(&big, &mut windows);
         windows.sort_by_key(|w| w.start);
-        let pages: u64 = windows.iter().map(|w| w.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE)).sum();
+        let pages: u64 = windows
+            .iter()
+            .map(|w| w.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE))
+            .sum();
         progress.pages_all.store(pages, Ordering::Relaxed);
         progress.windows_all.store(windows.len(), Ordering::Relaxed);
         IndexBuilder {
@@ -115,11 +123,13 @@ impl<'k> IndexBuilder<'k> {
     /// taken from other threads meanwhile.
     pub fn run(&self, pool: &rayon::ThreadPool) {
         pool.install(|| {
-            self.windows.par_iter().for_each_init(Scratch::default, |scratch, window| {
-                if !self.progress.is_cancelled() {
-                    self.walk_window(window, scratch);
-                }
-            });
+            self.windows
+                .par_iter()
+                .for_each_init(Scratch::default, |scratch, window| {
+                    if !self.progress.is_cancelled() {
+                        self.walk_window(window, scratch);
+                    }
+                });
         });
     }
 
@@ -163,7 +173,9 @@ impl<'k> IndexBuilder<'k> {
             notes.push(format!("{} pool pages have a damaged chain of blocks: blocks behind the damage may be missing", totals.damaged.len()));
         }
         for base in failed {
-            notes.push(format!("the window of 64 MB at {base} could not be walked: its blocks are missing"));
+            notes.push(format!(
+                "the window of 64 MB at {base} could not be walked: its blocks are missing"
+            ));
         }
         if self.progress.is_cancelled() {
             notes.push("the walk was cancelled: the index is partial".into());
@@ -187,7 +199,10 @@ fn window_start(va: Va) -> Va {
 fn cut(kernel: &Kernel, region: &Region, windows: &mut Vec<Window>, notes: &mut Vec<String>) {
     let mapped = kernel.space.mapped(region.start, region.end);
     for (va, bytes, fault) in &mapped.unreadable {
-        notes.push(format!("page tables for {bytes:#x} bytes of {} pool at {va} can't be read ({fault})", region.kind.word()));
+        notes.push(format!(
+            "page tables for {bytes:#x} bytes of {} pool at {va} can't be read ({fault})",
+            region.kind.word()
+        ));
     }
     if mapped.overrun {
         notes.push(format!("the page tables of the {} pool name more pages than the dump holds: the walk of it stops early", region.kind.word()));
@@ -215,10 +230,16 @@ fn add_windows_of_big(big: &BigTable, windows: &mut Vec<Window>) {
     let mut extra: Vec<Window> = Vec::new();
     for block in &big.blocks {
         let after = windows.partition_point(|w| w.start <= block.va);
-        let covered = after.checked_sub(1).and_then(|i| windows.get(i)).is_some_and(|w| block.va < w.end);
+        let covered = after
+            .checked_sub(1)
+            .and_then(|i| windows.get(i))
+            .is_some_and(|w| block.va < w.end);
         let again = extra.last().is_some_and(|w| block.va < w.end);
         if !covered && !again {
-            let start = after.checked_sub(1).and_then(|i| windows.get(i)).map_or(Va(0), |w| w.end);
+            let start = after
+                .checked_sub(1)
+                .and_then(|i| windows.get(i))
+                .map_or(Va(0), |w| w.end);
             let end = windows.get(after).map_or(Va(u64::MAX), |w| w.start);
             let aligned = window_start(block.va);
             extra.push(Window {

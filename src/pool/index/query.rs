@@ -50,11 +50,15 @@ impl BlockList {
 
     /// The place of the first block at or behind an address.
     pub fn position(&self, va: crate::memory::Va) -> u64 {
-        let after = self.parts.partition_point(|(_, segment)| segment.base <= va);
+        let after = self
+            .parts
+            .partition_point(|(_, segment)| segment.base <= va);
         let Some((first, segment)) = after.checked_sub(1).and_then(|i| self.parts.get(i)) else {
             return 0;
         };
-        let inside = segment.words(self.tag).partition_point(|word| word.va(segment.base) < va);
+        let inside = segment
+            .words(self.tag)
+            .partition_point(|word| word.va(segment.base) < va);
         first + inside as u64
     }
 }
@@ -85,7 +89,11 @@ impl Snapshot {
             let mut blocks: Vec<Block> = segment
                 .by_tag()
                 .filter(|(tag, _)| pattern.matches(*tag))
-                .flat_map(|(tag, words)| words.iter().map(move |w| w.unpack(segment.base, tag, &self.big)))
+                .flat_map(|(tag, words)| {
+                    words
+                        .iter()
+                        .map(move |w| w.unpack(segment.base, tag, &self.big))
+                })
                 .collect();
             blocks.sort_unstable_by_key(|b| b.va);
             blocks.into_iter()
@@ -94,6 +102,7 @@ impl Snapshot {
 
     /// The same, without those that are freed but parked.
     pub fn allocated<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
-        self.matching(pattern).filter(|b| b.state == State::Allocated)
+        self.matching(pattern)
+            .filter(|b| b.state == State::Allocated)
     }
 }

@@ -143,7 +143,10 @@ impl Segment {
 
     /// A tag's words, in order of address.
     pub fn words(&self, tag: Tag) -> &[Word] {
-        let Ok(i) = self.tags.binary_search_by_key(&tag.value(), |t| t.0.value()) else {
+        let Ok(i) = self
+            .tags
+            .binary_search_by_key(&tag.value(), |t| t.0.value())
+        else {
             return &[];
         };
         self.words.get(self.range(i)).unwrap_or_default()
@@ -159,7 +162,10 @@ impl Segment {
 
     fn range(&self, i: usize) -> std::ops::Range<usize> {
         let start = self.tags.get(i).map_or(0, |t| t.1 as usize);
-        let end = self.tags.get(i + 1).map_or(self.words.len(), |t| t.1 as usize);
+        let end = self
+            .tags
+            .get(i + 1)
+            .map_or(self.words.len(), |t| t.1 as usize);
         start..end
     }
 
@@ -184,7 +190,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn block(unit: u64, tag: u32, units: u64, kind: PoolKind, state: State, protected: bool) -> Block {
+    fn block(
+        unit: u64,
+        tag: u32,
+        units: u64,
+        kind: PoolKind,
+        state: State,
+        protected: bool,
+    ) -> Block {
         Block {
             va: Va(0xffff_f8a0_0400_0000 + unit * 16),
             bytes: units * 16,

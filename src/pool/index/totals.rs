@@ -120,7 +120,10 @@ impl WindowTotals {
             blocks: 1,
             bytes: block.bytes,
         };
-        self.tags.entry(block.tag).or_default().add(block.kind, block.state, found);
+        self.tags
+            .entry(block.tag)
+            .or_default()
+            .add(block.kind, block.state, found);
     }
 
     fn pages(&self) -> PageCounts {

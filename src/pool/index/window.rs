@@ -37,10 +37,13 @@ pub struct Window {
 }
 
 /// Walks a window. `scratch` is reused from window to window.
-pub fn walk(context: Context<'_>, window: &Window, scratch: &mut Scratch) -> (Segment, WindowTotals) {
+pub fn walk(
+    context: Context<'_>,
+    window: &Window,
+    scratch: &mut Scratch,
+) -> (Segment, WindowTotals) {
     scratch.blocks.clear();
     let mut walker = Walker {
-        context,
         kind: window.kind,
         base: window.start,
         big: context.big.between(window.start, window.end),
@@ -71,7 +74,6 @@ pub struct Scratch {
 }
 
 struct Walker<'a, 'b> {
-    context: Context<'a>,
     kind: Option<PoolKind>,
     base: Va,
     big: &'a [BigBlock],
@@ -195,7 +197,9 @@ impl Walker<'_, '_> {
 
     fn push(&mut self, block: Block) {
         self.totals.count(&block);
-        self.scratch.blocks.push((block.tag, Word::pack(self.base, &block)));
+        self.scratch
+            .blocks
+            .push((block.tag, Word::pack(self.base, &block)));
     }
 
     fn missing(&mut self, fault: Fault) {

@@ -1,0 +1,176 @@
+//! The trackers' accounts against the blocks found: what the list of a tag's
+//! allocations covers, and what is missing from it.
+
+use crate::pool::Tag;
+use crate::pool::index::{Found, PageCounts, Snapshot};
+use crate::pool::tracker::{Trackers, Usage};
+
+/// One pool's side of a tag: what the kernel counts and what was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// The trackers' outstanding allocations and bytes; `None` without trackers.
+    pub tracker: Option<Found>,
+    /// Blocks found, allocated.
+    pub found: Found,
+    /// Pages of this pool that can't be read: blocks may be in them.
+    pub pages: PageCounts,
+}
+
+impl Side {
+    /// Blocks that the trackers count and the walk did not find.
+    pub fn missing_blocks(&self) -> u64 {
+        self.tracker
+            .map_or(0, |t| t.blocks.saturating_sub(self.found.blocks))
+    }
+
+    /// Blocks found beyond what the trackers count.
+    pub fn surplus_blocks(&self) -> u64 {
+        self.tracker
+            .map_or(0, |t| self.found.blocks.saturating_sub(t.blocks))
+    }
+
+    /// True when blocks and bytes agree exactly.
+    pub fn agrees(&self) -> bool {
+        self.tracker == Some(self.found)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.found == Found::default() && self.tracker.is_none_or(|t| t == Found::default())
+    }
+
+    fn sentence(&self, pool: &str) -> Option<String> {
+        if self.is_empty() {
+            return None;
+        }
+        let found = format!("found {} / {} bytes", self.found.blocks, self.found.bytes);
+        let Some(tracker) = self.tracker else {
+            return Some(format!("{pool}: {found}; no tracker to compare with"));
+        };
+        let says = format!(
+            "{pool}: tracker says {} blocks / {} bytes",
+            tracker.blocks, tracker.bytes
+        );
+        if self.agrees() {
+            return Some(format!("{says}, all found"));
+        }
+        let mut out = format!("{says}, {found}");
+        if self.pages.unreadable() > 0 {
+            out += &format!(
+                "; {} pages of this pool can't be read ({} paged out, {} not in the dump)",
+                self.pages.unreadable(),
+                self.pages.paged_out,
+                self.pages.not_in_dump + self.pages.failed
+            );
+        }
+        if self.surplus_blocks() > 0 {
+            out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
+        }
+        Some(out)
+    }
+}
+
+/// A tag, or all tags, reconciled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Nonpaged pool.
+    pub nonpaged: Side,
+    /// Paged pool.
+    pub paged: Side,
+    /// Freed blocks on lookaside and deferred lists, taken out.
+    pub parked: Found,
+    /// False while the index grows, or when its walk was cancelled.
+    pub complete: bool,
+}
+
+impl Coverage {
+    /// For one tag.
+    pub fn of(tag: Tag, trackers: &Trackers, index: &Snapshot) -> Coverage {
+        let usage = trackers.get(tag).copied().unwrap_or_default();
+        let found = index.totals.tag(tag);
+        let have = !trackers.rows.is_empty();
+        Coverage {
+            nonpaged: side(
+                have.then_some(usage.nonpaged),
+                found.nonpaged,
+                index.totals.nonpaged_pages,
+            ),
+            paged: side(
+                have.then_some(usage.paged),
+                found.paged,
+                index.totals.paged_pages,
+            ),
+            parked: found.parked,
+            complete: index.is_complete(),
+        }
+    }
+
+    /// For the whole pool.
+    pub fn total(trackers: &Trackers, index: &Snapshot) -> Coverage {
+        let (mut nonpaged, mut paged, mut parked) =
+            (Found::default(), Found::default(), Found::default());
+        for found in index.totals.tags.values() {
+            nonpaged += found.nonpaged;
+            paged += found.paged;
+            parked += found.parked;
+        }
+        let have = !trackers.rows.is_empty();
+        Coverage {
+            nonpaged: side(
+                have.then_some(trackers.total.nonpaged),
+                nonpaged,
+                index.totals.nonpaged_pages,
+            ),
+            paged: side(
+                have.then_some(trackers.total.paged),
+                paged,
+                index.totals.paged_pages,
+            ),
+            parked,
+            complete: index.is_complete(),
+        }
+    }
+
+    /// What to tell the user, a sentence per pool that has something.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut out: Vec<String> = [
+            self.nonpaged.sentence("nonpaged"),
+            self.paged.sentence("paged"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if self.parked.blocks > 0 {
+            out.push(format!(
+                "{} freed blocks on lookaside or deferred lists are not counted",
+                self.parked.blocks
+            ));
+        }
+        if !self.complete {
+            out.push("the walk of the pool is not complete: more may be found".into());
+        }
+        out
+    }
+
+    /// Unreadable pages in the pools that hold this tag.
+    pub fn unreadable_pages(&self) -> u64 {
+        let of = |side: &Side| {
+            if side.is_empty() {
+                0
+            } else {
+                side.pages.unreadable()
+            }
+        };
+        of(&self.nonpaged) + of(&self.paged)
+    }
+}
+
+fn side(usage: Option<Usage>, found: Found, pages: PageCounts) -> Side {
+    Side {
+        tracker: usage.map(|u| Found {
+            blocks: u.outstanding,
+            bytes: u.bytes,
+        }),
+        found,
+        pages,
+    }
+}

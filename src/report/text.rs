@@ -1,0 +1,178 @@
+//! Words and numbers for people: addresses, sizes, hex lines, and text from a dump made
+//! safe for a terminal. Used by the command line and by the screen.
+
+use std::borrow::Cow;
+
+use crate::memory::{PAGE_SIZE, Va};
+
+/// Text from a dump with every character that a terminal might obey replaced by `.`:
+/// control characters of both sets, bidirectional overrides, line and paragraph
+/// separators, and other invisible format characters.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unsafe) {
+        Cow::Owned(
+            text.chars()
+                .map(|c| if is_unsafe(c) { '.' } else { c })
+                .collect(),
+        )
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Sixteen hexadecimal digits without a mark between them, as `!pool` prints an address.
+pub fn plain_address(va: Va) -> String {
+    format!("{:016x}", va.0)
+}
+
+/// The form of an address in JSON and CSV.
+pub fn json_address(va: Va) -> String {
+    format!("{:#x}", va.0)
+}
+
+/// Reads an address as people type it: hexadecimal, with or without `0x`, with
+/// WinDbg's mark in the middle allowed. `None` for anything else.
+pub fn parse_address(text: &str) -> Option<Va> {
+    let text = text.trim();
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text)
+        .replace('`', "");
+    let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    valid
+        .then(|| u64::from_str_radix(&digits, 16).ok())
+        .flatten()
+        .map(Va)
+}
+
+/// A dump line as the debugger's `s` and `db` print it: address, sixteen bytes with a
+/// dash after the eighth, and the bytes as text. Bytes that can't be read are `??`.
+pub fn dump_line(va: Va, bytes: &[Option<u8>]) -> String {
+    let mut hex = String::new();
+    let mut text = String::new();
+    for at in 0..16 {
+        if at > 0 {
+            hex.push(if at == 8 { '-' } else { ' ' });
+        }
+        match bytes.get(at) {
+            Some(Some(byte)) => hex += &format!("{byte:02x}"),
+            Some(None) => hex += "??",
+            None => hex += "  ",
+        }
+        match bytes.get(at) {
+            Some(Some(byte)) => text.push(printable(*byte)),
+            Some(None) => text.push('?'),
+            None => {}
+        }
+    }
+    format!("{va}  {hex}  {text}")
+}
+
+/// The byte as a character, `.` outside printable ASCII.
+pub fn printable(byte: u8) -> char {
+    if (0x20..0x7f).contains(&byte) {
+        byte.into()
+    } else {
+        '.'
+    }
+}
+
+/// Pages as kilobytes, `u64::MAX` when that overflows.
+pub fn kilobytes(pages: u64) -> u64 {
+    pages.saturating_mul(PAGE_SIZE / 1024)
+}
+
+/// Bytes in the largest unit that leaves a number above one: `586.9 MB`.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// Digits in groups of three: `615,424,000`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_a_terminal_obeys_gets_through() {
+        assert_eq!(
+            clean("a\x1b[31m\u{9b}b\r\n\u{202e}c\u{2028}"),
+            "a.[31m.b...c."
+        );
+        assert!(matches!(clean("C:\\Ünïcode.sys"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn addresses_are_read_as_people_type_them() {
+        for text in [
+            "fffff880044b63aa",
+            "0xfffff880044b63aa",
+            "fffff880`044b63aa",
+            " FFFFF880044B63AA ",
+        ] {
+            assert_eq!(parse_address(text), Some(Va(0xffff_f880_044b_63aa)));
+        }
+        for text in ["", "0x", "xyz", "+1", "11112222333344445"] {
+            assert_eq!(parse_address(text), None);
+        }
+    }
+
+    #[test]
+    fn the_dump_line_is_the_debuggers() {
+        let bytes: Vec<Option<u8>> = b"Leak;\xc1\x0fB\xc1A\x8dI\xfd\x8b\xd0\xff"
+            .iter()
+            .map(|b| Some(*b))
+            .collect();
+        assert_eq!(
+            dump_line(Va(0xffff_f880_044b_63aa), &bytes),
+            "fffff880`044b63aa  4c 65 61 6b 3b c1 0f 42-c1 41 8d 49 fd 8b d0 ff  Leak;..B.A.I...."
+        );
+        assert_eq!(
+            dump_line(Va(0), &[Some(0x41), None]),
+            format!("00000000`00000000  41 ??{}  A?", " ".repeat(42))
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_shortened() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(615_424_000), "615,424,000");
+        assert_eq!(human(1023), "1023 B");
+        assert_eq!(human(615_424_000), "586.9 MB");
+        assert_eq!(human(u64::MAX), "16384.0 PB");
+    }
+}

@@ -61,7 +61,8 @@ pub fn dump_line(va: Va, bytes: &[Option<u8>]) -> String {
     let mut text = String::new();
     for at in 0..16 {
         if at > 0 {
-            hex.push(if at == 8 { '-' } else { ' ' });
+            let dash = at == 8 && bytes.len() > 8;
+            hex.push(if dash { '-' } else { ' ' });
         }
         match bytes.get(at) {
             Some(Some(byte)) => hex += &format!("{byte:02x}"),

@@ -116,7 +116,7 @@ pub enum Command {
         dump: PathBuf,
         /// `[FLAGS] [/tN] [TAG]`: FLAGS as the debugger's bits (1 verbose, 2 by nonpaged,
         /// 4 by paged, 8 session), /tN for the first N rows, a tag with `*` and `?`.
-        #[arg(value_name = "ARGUMENT", allow_hyphen_values = true)]
+        #[arg(value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
     /// Every allocation with a tag (`!poolfind`).
@@ -124,7 +124,6 @@ pub enum Command {
         /// The dump.
         dump: PathBuf,
         /// The tag; `*` and `?` are wildcards, `\xNN` a byte that can't be typed.
-        #[arg(allow_hyphen_values = true)]
         tag: String,
     },
     /// The block that holds an address, and its page (`!pool`).
@@ -139,7 +138,6 @@ pub enum Command {
         /// The dump.
         dump: PathBuf,
         /// The tag; `\xNN` for a byte that can't be typed.
-        #[arg(allow_hyphen_values = true)]
         tag: String,
     },
     /// The loaded modules (`lm`), or the one that holds an address (`lm a`).

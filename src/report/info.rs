@@ -113,7 +113,8 @@ fn time_of(ticks: u64) -> Option<String> {
 fn uptime_text(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400, seconds % 86400);
     let (hours, minutes) = (rest / 3600, rest % 3600 / 60);
-    format!("{days} days {hours}:{minutes:02}:{:02}", rest % 60)
+    let unit = if days == 1 { "day" } else { "days" };
+    format!("{days} {unit} {hours}:{minutes:02}:{:02}", rest % 60)
 }
 
 /// The answer of `info`.
@@ -312,6 +313,6 @@ mod tests {
         let ticks = (1_273_651_200 + 11_644_473_600) * TICKS;
         assert_eq!(time_of(ticks).as_deref(), Some("2010-05-12T08:00:00Z"));
         assert_eq!(time_of(u64::MAX), None);
-        assert_eq!(uptime_text(90_061), "1 days 1:01:01");
+        assert_eq!(uptime_text(90_061), "1 day 1:01:01");
     }
 }

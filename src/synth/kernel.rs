@@ -189,8 +189,8 @@ pub struct LoaderEntry {
 
 /// Offset of the file's name behind a `_KLDR_DATA_TABLE_ENTRY`.
 const NAME_BEHIND_ENTRY: u64 = 0xa0;
-/// Bytes of a loader entry's block: header, entry, and a name of up to 24 characters.
-pub const LOADER_BLOCK: u64 = 0x10 + NAME_BEHIND_ENTRY + 0x30;
+/// Bytes of a loader entry's block: header, entry, and a name of up to 32 characters.
+pub const LOADER_BLOCK: u64 = 0x10 + NAME_BEHIND_ENTRY + 0x40;
 
 /// PsLoadedModuleList and its entries.
 pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {

@@ -118,6 +118,7 @@ impl<'a> Builder<'a> {
         self.books(&laid);
         let roots = self.lists_and_modules(&laid)?;
         let header = self.processors(&laid, roots);
+        self.references();
         self.check()?;
         Ok(Machine {
             memory: self.memory,
@@ -129,7 +130,6 @@ impl<'a> Builder<'a> {
     /// Loads the images, in order, each with its imports bound to those before.
     fn images(&mut self) {
         let mut known = Exports::new();
-        let tags: HashSet<Tag> = self.spec.demands.iter().map(|d| d.tag).collect();
         for (i, module) in self.spec.modules.iter().enumerate() {
             let image = match i {
                 0 => image::kernel(&self.image_spec(module, true), &known, NT_DATA, NT_TAIL),
@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
                 let key = (module.file.clone(), name.clone());
                 known.insert(key, image.base.add((*rva).into()));
             }
-            self.load(&image, &tags);
+            self.load(&image);
             self.truth.modules.push(ModuleTruth {
                 file: module.file.clone(),
                 base: module.base,
@@ -155,7 +155,6 @@ impl<'a> Builder<'a> {
                 unloaded: true,
             });
         }
-        self.truth.references.sort_by_key(|r| r.va);
     }
 
     fn image_spec(&self, module: &ModuleSpec, kernel: bool) -> ImageSpec {
@@ -206,8 +205,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Maps an image page by page, and looks through it for tags.
-    fn load(&mut self, image: &Image, tags: &HashSet<Tag>) {
+    /// Maps an image page by page, without those that are given back.
+    fn load(&mut self, image: &Image) {
         for (i, bytes) in image.bytes.chunks(PAGE_SIZE as usize).enumerate() {
             let offset = i as u64 * PAGE_SIZE;
             if image.is_discarded(offset) {
@@ -224,28 +223,34 @@ impl<'a> Builder<'a> {
                 self.memory.write(va, bytes);
             }
         }
-        self.find_tags(image, tags);
     }
 
-    fn find_tags(&mut self, image: &Image, tags: &HashSet<Tag>) {
-        for (at, window) in image.bytes.windows(4).enumerate() {
-            let Ok(found) = <[u8; 4]>::try_from(window) else {
-                continue;
-            };
-            if found[0] == 0 {
-                continue;
-            }
-            let [a, b, c, d] = found;
-            let tag = [a, b, c, d & 0x7f];
-            let ends = at as u64 + 3;
-            let whole = !image.is_discarded(at as u64) && !image.is_discarded(ends);
-            if whole && tags.contains(&tag) {
-                self.truth.references.push(ReferenceTruth {
-                    va: image.base.add(at as u64),
-                    tag,
-                });
+    /// Looks for tags in the images as they are in the end, variables included.
+    fn references(&mut self) {
+        let tags: HashSet<Tag> = self.truth.tags.keys().copied().collect();
+        let mut found = Vec::new();
+        for module in &self.spec.modules {
+            // The last bytes of the page before, for tags across the seam.
+            let mut seam: Vec<u8> = Vec::new();
+            for offset in (0..u64::from(module.size)).step_by(PAGE_SIZE as usize) {
+                let va = module.base.add(offset);
+                let frame = self.memory.frame(va);
+                let page = frame.and_then(|pfn| self.memory.physical.page(pfn));
+                let Some(page) = page else {
+                    seam.clear();
+                    continue;
+                };
+                let start = va.0 - seam.len() as u64;
+                seam.extend_from_slice(page);
+                find_tags(&seam, Va(start), &tags, &mut found);
+                seam = page
+                    .get(PAGE_SIZE as usize - 3..)
+                    .unwrap_or_default()
+                    .to_vec();
             }
         }
+        found.sort_by_key(|r: &ReferenceTruth| r.va);
+        self.truth.references = found;
     }
 
     /// Shared user data, the frame database, descriptors, sessions, stacks.
@@ -568,6 +573,21 @@ impl<'a> Builder<'a> {
                 "{} writes to unmapped addresses, the first at {first}",
                 self.memory.unmapped_writes().len()
             ))),
+        }
+    }
+}
+
+/// Appends where `bytes`, which are at `start`, have one of the tags, with or without
+/// the protected bit.
+fn find_tags(bytes: &[u8], start: Va, tags: &HashSet<Tag>, found: &mut Vec<ReferenceTruth>) {
+    for (at, window) in bytes.windows(4).enumerate() {
+        let Ok([a, b, c, d]) = <[u8; 4]>::try_from(window) else {
+            continue;
+        };
+        let tag = [a, b, c, d & 0x7f];
+        if a != 0 && tags.contains(&tag) {
+            let va = start.add(at as u64);
+            found.push(ReferenceTruth { va, tag });
         }
     }
 }

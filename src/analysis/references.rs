@@ -48,13 +48,21 @@ const LINE: u64 = 16;
 
 /// Searches all loaded modules.
 pub fn find(kernel: &Kernel, tag: Tag) -> References {
+    find_while(kernel, tag, &|| true).unwrap_or_default()
+}
+
+/// The same, as long as somebody wants the answer: asked before each module.
+pub fn find_while(kernel: &Kernel, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
     let mut out = References::default();
     for (index, module) in kernel.modules.iter().enumerate() {
+        if !wanted() {
+            return None;
+        }
         if !module.unloaded {
             search(kernel, index, module, tag, &mut out);
         }
     }
-    out
+    Some(out)
 }
 
 fn search(kernel: &Kernel, index: usize, module: &Module, tag: Tag, out: &mut References) {

@@ -69,8 +69,7 @@ impl App {
     fn reorder(&mut self, action: Action) {
         let by = match action {
             Action::Pool => {
-                self.tags.pool = self.tags.pool.next();
-                self.tags.rearrange(&self.model);
+                self.tags.next_pool(&self.model);
                 None
             }
             Action::UnknownOnly => {
@@ -312,7 +311,8 @@ impl App {
                 let height = view.height(areas.body);
                 view.toggle(areas.body.width, height);
             }
-            Some(_) => {}
+            Some(Screen::Summary(_)) => self.back(),
+            Some(Screen::Modules(_)) => {}
         }
     }
 

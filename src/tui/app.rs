@@ -315,12 +315,9 @@ impl App {
         let indexing = self.indexing();
         let list = layout::tag_list_height(&self.model, areas.body);
         self.tags.cursor.settle(self.tags.len(), list);
+        let context = self.screen_context();
         if let Some(top) = &mut self.help {
-            let context = match self.stack.last() {
-                None => Context::Tags,
-                _ => Context::Bytes,
-            };
-            let rows = super::help::len(context);
+            let rows = super::help::len(context, areas.body.width);
             *top = (*top).min(rows.saturating_sub(super::help::height(areas.body)));
         }
         let mut wanted = None;

@@ -34,13 +34,18 @@ impl TextFilter {
         }
     }
 
+    /// Asked of a tag's name alone.
+    pub fn tag_itself(&self, row: &TagRow) -> bool {
+        match &self.pattern {
+            Some(pattern) => pattern.matches(row.usage.tag),
+            None => self.in_text(&row.usage.tag.to_string()),
+        }
+    }
+
     /// Asked of a tag: its name, what it is for, whose it is.
     pub fn tag(&self, row: &TagRow) -> bool {
-        if let Some(pattern) = &self.pattern {
-            return pattern.matches(row.usage.tag);
-        }
         let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
-        self.in_text(&row.usage.tag.to_string()) || also(&row.about) || also(&row.binary)
+        self.tag_itself(row) || (self.pattern.is_none() && (also(&row.about) || also(&row.binary)))
     }
 
     /// Asked of a mention.

@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::draw::{cut, fill, pieces, split_top};
-use super::keys::{Context, Group, TABLE};
+use super::draw::{fill, pieces, split_top, wrap};
+use super::keys::{Binding, Context, Group, TABLE};
 use super::status::pane_title;
 use super::theme::Theme;
 
@@ -29,44 +29,69 @@ pub const LEGEND: &[(&str, &str)] = &[
     ("??", "a byte that can't be read; never shown as zero"),
 ];
 
-/// One line of the help.
+/// One line of the help: a heading, or a key with (a piece of) its sentence.
 enum HelpLine {
-    Heading(&'static str),
+    Heading(String),
     Key(String, String),
-    Blank,
 }
 
-fn lines(context: Context) -> Vec<HelpLine> {
-    let mut out = Vec::new();
+/// The help in lines of a width. The keys of the screen below come first.
+fn lines(context: Context, width: u16) -> Vec<HelpLine> {
+    let mut out = Page {
+        lines: Vec::new(),
+        sentence: usize::from(width).saturating_sub(key_width(width) + 4),
+    };
     for group in Group::ALL {
-        let bindings: Vec<_> = TABLE.iter().filter(|b| b.group == group).collect();
-        out.push(HelpLine::Heading(group.title()));
-        for binding in bindings {
-            let here = binding.applies(context);
-            let places = match here || binding.contexts.len() > 4 {
-                true => String::new(),
-                false => {
-                    let names: Vec<_> = binding.contexts.iter().map(|c| c.name()).collect();
-                    format!(" ({})", names.join(", "))
-                }
-            };
-            out.push(HelpLine::Key(
-                binding.key_names(),
-                format!("{}{places}", binding.help),
-            ));
+        let here = |b: &&Binding| b.group == group && b.applies(context);
+        out.section(
+            group.title(),
+            TABLE
+                .iter()
+                .filter(here)
+                .map(|b| (b.key_names(), b.help.to_owned())),
+        );
+    }
+    let elsewhere = TABLE.iter().filter(|b| !b.applies(context)).map(|b| {
+        let places: Vec<_> = b.contexts.iter().map(|c| c.name()).collect();
+        (b.key_names(), format!("{}: {}", places.join(", "), b.help))
+    });
+    let fixed = |pairs: &'static [(&str, &str)]| {
+        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+    };
+    out.section("Marks", fixed(LEGEND));
+    out.section("Columns of the tag list", fixed(COLUMNS));
+    out.section("Elsewhere", elsewhere);
+    out.lines
+}
+
+struct Page {
+    lines: Vec<HelpLine>,
+    /// Cells for sentences.
+    sentence: usize,
+}
+
+impl Page {
+    fn section(&mut self, title: &str, pairs: impl Iterator<Item = (String, String)>) {
+        let mut pairs = pairs.peekable();
+        if pairs.peek().is_none() {
+            return;
         }
-        out.push(HelpLine::Blank);
+        if !self.lines.is_empty() {
+            self.lines.push(HelpLine::Heading(String::new()));
+        }
+        self.lines.push(HelpLine::Heading(title.to_owned()));
+        for (mut key, text) in pairs {
+            for piece in wrap(&text, self.sentence) {
+                self.lines
+                    .push(HelpLine::Key(std::mem::take(&mut key), piece));
+            }
+        }
     }
-    out.push(HelpLine::Heading("Marks"));
-    for (mark, meaning) in LEGEND {
-        out.push(HelpLine::Key((*mark).into(), (*meaning).into()));
-    }
-    out.push(HelpLine::Blank);
-    out.push(HelpLine::Heading("Reading the tag list"));
-    for (word, meaning) in COLUMNS {
-        out.push(HelpLine::Key((*word).into(), (*meaning).into()));
-    }
-    out
+}
+
+/// Cells for the names of keys.
+fn key_width(width: u16) -> usize {
+    26.min(usize::from(width) / 3)
 }
 
 /// What the columns of the tag list are.
@@ -83,9 +108,9 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Mean", "bytes per outstanding allocation"),
 ];
 
-/// Lines in all.
-pub fn len(context: Context) -> u64 {
-    lines(context).len() as u64
+/// Lines in all, at a width.
+pub fn len(context: Context, width: u16) -> u64 {
+    lines(context, width).len() as u64
 }
 
 /// Lines on screen.
@@ -93,49 +118,35 @@ pub fn height(area: Rect) -> u64 {
     area.height.saturating_sub(1).into()
 }
 
-/// Draws it from a line on. `context` is the screen below: its keys are shown without
-/// naming it.
+/// Draws it from a line on. `context` is the screen below.
 pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context, top: u64) {
     let (title, body) = split_top(area, 1);
-    let all = lines(context);
+    let all = lines(context, area.width);
     let last = (top + u64::from(body.height)).min(all.len() as u64);
     let text = format!(
-        "Keys, lines {} to {last} of {} ({} closes)",
+        "Keys here ({}), lines {} to {last} of {}",
+        context.name(),
         top + 1,
-        all.len(),
-        "Esc"
+        all.len()
     );
     pane_title(buffer, title, theme, &text, true);
-    let keys = 26.min(usize::from(area.width) / 3);
-    for (y, line) in all
-        .iter()
-        .skip(top as usize)
-        .take(body.height.into())
-        .enumerate()
-    {
+    let keys = key_width(area.width);
+    let plain = Style::new();
+    let shown = all.iter().skip(top as usize).take(body.height.into());
+    for (y, line) in shown.enumerate() {
         match line {
-            HelpLine::Heading(text) => pieces(
-                buffer,
-                body,
-                y as u16,
-                &[(" ", Style::new()), (text, theme.heading())],
-            ),
-            HelpLine::Blank => 0,
+            HelpLine::Heading(text) => {
+                pieces(buffer, body, y as u16, &[(" ", plain), (text, theme.heading())]);
+            }
             HelpLine::Key(key, text) => {
                 let key = fill(key, keys, false, theme);
-                let room = usize::from(area.width).saturating_sub(keys + 4);
                 pieces(
                     buffer,
                     body,
                     y as u16,
-                    &[
-                        ("  ", Style::new()),
-                        (&key, theme.key()),
-                        (" ", Style::new()),
-                        (&cut(text, room, theme), Style::new()),
-                    ],
-                )
+                    &[("  ", plain), (&key, theme.key()), (" ", plain), (text, plain)],
+                );
             }
-        };
+        }
     }
 }

@@ -168,11 +168,9 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
         out.extend(counter(&label, line, width, theme));
     }
     out.push((String::new(), Tone::Plain));
-    out.extend(
-        page_files(model)
-            .into_iter()
-            .map(|line| (line, Tone::Plain)),
-    );
+    for line in page_files(model) {
+        out.extend(sentence(line, Tone::Plain));
+    }
     for fact in &model.facts {
         out.extend(sentence(fact.clone(), Tone::Plain));
     }

@@ -279,14 +279,14 @@ impl TagView {
             return;
         };
         let notes = self.mention_notes(mentions, list.width);
-        let (list, foot) = split_top(list, list.height.saturating_sub(notes.len() as u16));
+        // Without rows the reason stands where they would be.
+        let (list, foot) = match mentions.rows.is_empty() {
+            true => split_top(list, 0),
+            false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
+        };
         for (y, note) in notes.iter().enumerate() {
-            pieces(
-                buffer,
-                foot,
-                y as u16,
-                &[(" ", theme.quiet()), (note, theme.doubt())],
-            );
+            let style = theme.doubt();
+            pieces(buffer, foot, y as u16, &[(" ", style), (note, style)]);
         }
         let table = Table {
             columns: &MENTIONS,
@@ -317,15 +317,15 @@ impl TagView {
     fn mention_notes(&self, mentions: &Mentions, width: u16) -> Vec<String> {
         let mut notes = Vec::new();
         let all = mentions.pages_missing + mentions.pages_searched;
+        if mentions.rows.is_empty() {
+            notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
+        }
         if mentions.pages_missing > 0 {
             notes.push(format!(
                 "{} of {} image pages are not in the dump: no mention there means nothing",
                 grouped(mentions.pages_missing),
                 grouped(all)
             ));
-        }
-        if mentions.rows.is_empty() {
-            notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
         }
         notes
             .iter()
@@ -338,7 +338,7 @@ impl TagView {
 /// Cells of the left pane: what its columns need, a little more on wide screens.
 fn allocations_width(width: u16) -> u16 {
     if width < 110 {
-        width / 2
+        width / 2 + 2
     } else {
         (width * 2 / 5).clamp(54, 80)
     }

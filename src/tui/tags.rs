@@ -115,6 +115,8 @@ pub struct Tags {
     /// Only tags without a description.
     pub unknown_only: bool,
     selected: Option<Tag>,
+    /// The order that was asked for last, as long as nothing else was.
+    asked: Option<SortBy>,
 }
 
 impl Tags {
@@ -194,18 +196,31 @@ impl Tags {
         self.find_selected(model);
     }
 
-    /// Sorts by something; by the same thing again, the other way round.
+    /// Sorts by something, largest first; asked for the same twice running, the other
+    /// way round.
     pub fn sort_by(&mut self, model: &Model, sort: SortBy) {
-        self.reversed = self.sort == sort && !self.reversed;
+        self.reversed = self.asked == Some(sort) && !self.reversed;
+        self.asked = Some(sort);
         self.sort = sort;
+        self.rearrange(model);
+    }
+
+    /// Goes on to the next pool.
+    pub fn next_pool(&mut self, model: &Model) {
+        self.pool = self.pool.next();
+        self.asked = None;
         self.rearrange(model);
     }
 
     /// The next row that matches, going round at the ends.
     pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
         let filter = TextFilter::parse(typed)?;
-        around(self.len(), from, forward)
-            .find(|&at| self.row(model, at).is_some_and(|row| filter.tag(row)))
+        let find = |fits: &dyn Fn(&TagRow) -> bool| {
+            around(self.len(), from, forward)
+                .find(|&at| self.row(model, at).is_some_and(|row| fits(row)))
+        };
+        // Who types a tag wants that tag, not one whose description has the letters.
+        find(&|row| filter.tag_itself(row)).or_else(|| find(&|row| filter.tag(row)))
     }
 
     /// The order and the filter in words.
@@ -418,6 +433,9 @@ mod tests {
         assert_eq!(order(&tags, &model)[0], "Leak");
         tags.sort_by(&model, SortBy::Diff);
         assert_ne!(order(&tags, &model)[0], "Leak");
+        tags.next_pool(&model);
+        tags.sort_by(&model, SortBy::Bytes);
+        assert_eq!(order(&tags, &model)[0], "Leak", "p and b never turn it round");
         tags.sort_by(&model, SortBy::Tag);
         let ascending = order(&tags, &model);
         assert!(ascending.is_sorted());

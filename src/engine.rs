@@ -155,6 +155,11 @@ impl Engine {
         references::find(&self.kernel, self.sessions(), tag)
     }
 
+    /// The same, given up with `None` as soon as `wanted` says no.
+    pub fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
+        references::find_while(&self.kernel, self.sessions(), tag, wanted)
+    }
+
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
         Coverage::of(tag, &self.trackers, index)

@@ -1,0 +1,1 @@
+//! Screens and journeys, without a terminal and without a dump.

@@ -25,7 +25,11 @@ type Result<T = ()> = std::result::Result<T, CliError>;
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
     match (&args.command, &args.dump) {
-        (Some(command), _) => answer(args, command),
+        (Some(_), Some(dump)) => Err(CliError::Usage(format!(
+            "write the command before the dump: poolscope COMMAND {}",
+            dump.display()
+        ))),
+        (Some(command), None) => answer(args, command),
         (None, Some(dump)) => browse(args, dump),
         (None, None) => Err(CliError::Usage("name a dump, or a command".into())),
     }
@@ -240,7 +244,12 @@ fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
 
 fn browse(args: &Args, dump: &Path) -> Result {
     let source = (dump.to_owned(), args.common.options());
-    Ok(tui::run(source, tui::Options { ascii: args.ascii })?)
+    Ok(tui::run(
+        source,
+        tui::Options {
+            ascii: args.common.ascii,
+        },
+    )?)
 }
 
 /// Writes the sample to the file asked for, or to a temporary one that is shown and

@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
             },
             false => Pdb {
                 name: format!("{stem}.pdb"),
-                guid: (u128::from(seed.next()) << 64 | u128::from(seed.next())).to_le_bytes(),
+                guid: (u128::from(seed.bits()) << 64 | u128::from(seed.bits())).to_le_bytes(),
                 age: 1,
             },
         };
@@ -193,7 +193,7 @@ impl<'a> Builder<'a> {
             file: module.file.clone(),
             base: module.base,
             size: module.size,
-            timestamp: 0x4ce7_0000 + (seed.next() as u32 & 0xffff),
+            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff),
             pdb,
             exports: module
                 .exports

@@ -101,7 +101,7 @@ fn pattern(pool: Pool, tags: &[Tag], rng: &mut Rng) -> (Page, Vec<Piece>) {
     let mut left = PAGE_SIZE - 0x200;
     while left >= 0x20 {
         let largest = if rng.one_in(4) { 0x800 } else { 0x120 };
-        let bytes = (0x20 + rng.below(largest) & !(UNIT - 1)).min(left & !(UNIT - 1));
+        let bytes = ((0x20 + rng.below(largest)) & !(UNIT - 1)).min(left & !(UNIT - 1));
         let tag = tags.get(rng.below(tags.len() as u64) as usize);
         let tag = tag.copied().unwrap_or(*b"Bulk");
         used.push(Piece::used(bytes, tag, rng.one_in(10), 0));
@@ -110,7 +110,7 @@ fn pattern(pool: Pool, tags: &[Tag], rng: &mut Rng) -> (Page, Vec<Piece>) {
     let pieces = page::compose(&used, 0, rng);
     let mut bytes = [0u8; PAGE_SIZE as usize];
     for byte in &mut bytes {
-        *byte = rng.next() as u8;
+        *byte = rng.bits() as u8;
     }
     page::write(&mut bytes, 0, &pieces, (pool, 0), rng);
     (bytes, pieces)

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::memory::addr::Va;
 
 use super::code::{self, Site};
 use super::header::Bytes;
@@ -76,6 +76,8 @@ pub struct ImageSpec {
     pub imports: Vec<(String, String)>,
     /// Code that names tags.
     pub sites: Vec<Site>,
+    /// Constants: RVA and bytes.
+    pub constants: Vec<(u32, Vec<u8>)>,
 }
 
 /// Addresses of what the images so far export.
@@ -99,6 +101,15 @@ impl Image {
     pub fn is_discarded(&self, offset: u64) -> bool {
         self.sections.iter().any(|s| {
             s.is_discarded()
+                && offset >= s.rva.into()
+                && offset < u64::from(s.rva) + u64::from(s.size)
+        })
+    }
+
+    /// True when the page at this offset can be written.
+    pub fn is_data(&self, offset: u64) -> bool {
+        self.sections.iter().any(|s| {
+            s.flags == READ_WRITE
                 && offset >= s.rva.into()
                 && offset < u64::from(s.rva) + u64::from(s.size)
         })
@@ -193,6 +204,9 @@ fn assemble(
     let functions = code::emit(&mut bytes, &placed, &slots);
     let pdata = find(".pdata").map_or((0, 0), |s| (s.rva, s.size));
     let pdata_size = runtime_functions(&mut bytes, pdata, &functions, unwind);
+    for (rva, constant) in &spec.constants {
+        bytes.put(*rva as usize, constant);
+    }
     headers(&mut bytes, spec, &sections, text);
     let directories = [
         (0, export_directory),
@@ -408,9 +422,4 @@ impl<'a> Tables<'a> {
             .put(at as usize, &[0x01, 0x04, 0x01, 0x00, 0x04, 0x42, 0, 0]);
         at
     }
-}
-
-/// Pages of an image.
-pub fn pages(image: &Image) -> u64 {
-    (image.bytes.len() as u64).div_ceil(PAGE_SIZE)
 }

@@ -157,9 +157,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn image_spec(&self, module: &ModuleSpec, kernel: bool) -> ImageSpec {
+    fn image_spec(&self, module: &ModuleSpec, is_kernel: bool) -> ImageSpec {
         let mut imports = module.imports.clone();
-        for site in module.sites.iter().filter(|_| !kernel) {
+        for site in module.sites.iter().filter(|_| !is_kernel) {
             let (file, name) = site.what.import();
             let import = (file.to_owned(), name.to_owned());
             if !imports.contains(&import) {
@@ -173,7 +173,7 @@ impl<'a> Builder<'a> {
                 .fold(7, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))),
         );
         let stem = module.file.split('.').next().unwrap_or_default();
-        let pdb = match kernel {
+        let pdb = match is_kernel {
             true => Pdb {
                 name: "ntkrnlmp.pdb".into(),
                 guid: self.spec.era.guid,
@@ -181,11 +181,11 @@ impl<'a> Builder<'a> {
             },
             false => Pdb {
                 name: format!("{stem}.pdb"),
-                guid: (u128::from(seed.next()) << 64 | u128::from(seed.next())).to_le_bytes(),
+                guid: (u128::from(seed.bits()) << 64 | u128::from(seed.bits())).to_le_bytes(),
                 age: 1,
             },
         };
-        let placed = |name: &String| match kernel {
+        let placed = |name: &String| match is_kernel {
             true => self.spec.era.rva(name),
             false => None,
         };
@@ -193,7 +193,7 @@ impl<'a> Builder<'a> {
             file: module.file.clone(),
             base: module.base,
             size: module.size,
-            timestamp: 0x4ce7_0000 + (seed.next() as u32 & 0xffff),
+            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff),
             pdb,
             exports: module
                 .exports
@@ -202,6 +202,10 @@ impl<'a> Builder<'a> {
                 .collect(),
             imports,
             sites: module.sites.clone(),
+            constants: match is_kernel {
+                true => kernel::constants(self.spec.era),
+                false => Vec::new(),
+            },
         }
     }
 
@@ -209,7 +213,9 @@ impl<'a> Builder<'a> {
     fn load(&mut self, image: &Image) {
         for (i, bytes) in image.bytes.chunks(PAGE_SIZE as usize).enumerate() {
             let offset = i as u64 * PAGE_SIZE;
-            if image.is_discarded(offset) {
+            let empty = bytes.iter().all(|&b| b == 0);
+            let left_out = empty && !self.spec.options.whole_images && !image.is_data(offset);
+            if image.is_discarded(offset) || left_out {
                 continue;
             }
             let va = image.base.add(offset);
@@ -219,7 +225,7 @@ impl<'a> Builder<'a> {
                 false => super::paging::Entry::Data(frame),
             };
             self.memory.map(va, entry);
-            if bytes.iter().any(|&b| b != 0) {
+            if !empty {
                 self.memory.write(va, bytes);
             }
         }
@@ -346,8 +352,18 @@ impl<'a> Builder<'a> {
         };
         writer.pool(&nonpaged, &[]);
         writer.pool(&paged, &spec.vm.paged_usage);
-        self.rng = writer.rng;
-        Ok(writer.laid)
+        let (mut laid, rng) = (writer.laid, writer.rng);
+        self.rng = rng;
+        let mut ends = BTreeMap::from([(Pool::NonPaged, nonpaged.end), (Pool::Paged, paged.end)]);
+        for bulk in &spec.bulk {
+            let Some(end) = ends.get_mut(&bulk.pool) else {
+                continue;
+            };
+            bulk.lay(&mut self.memory, *end);
+            *end = end.add(bulk.pages * PAGE_SIZE);
+            laid.pages.entry(bulk.pool).or_default().small += bulk.pages;
+        }
+        Ok(laid)
     }
 
     /// Truth, trackers, big page table, counters.
@@ -366,6 +382,16 @@ impl<'a> Builder<'a> {
             match block.pool {
                 Pool::NonPaged => account.nonpaged.add(block.bytes),
                 Pool::Paged => account.paged.add(block.bytes),
+            }
+        }
+        for bulk in &self.spec.bulk {
+            truth.free += bulk.free();
+            for (tag, account) in bulk.accounts() {
+                let to = tags.entry(tag).or_default();
+                match bulk.pool {
+                    Pool::NonPaged => to.nonpaged += account,
+                    Pool::Paged => to.paged += account,
+                }
             }
         }
         truth.tags = tags;

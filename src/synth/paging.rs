@@ -260,10 +260,10 @@ impl Memory {
         while !rest.is_empty() {
             let room = PAGE_SIZE as usize - at.offset();
             let (now, later) = rest.split_at(room.min(rest.len()));
-            if let Some(page) = self.page_mut(at) {
-                if let Some(to) = page.get_mut(at.offset()..at.offset() + now.len()) {
-                    to.copy_from_slice(now);
-                }
+            if let Some(page) = self.page_mut(at)
+                && let Some(to) = page.get_mut(at.offset()..at.offset() + now.len())
+            {
+                to.copy_from_slice(now);
             }
             at = at.add(now.len() as u64);
             rest = later;

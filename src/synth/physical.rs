@@ -92,10 +92,10 @@ impl Physical {
 
     /// Takes `count` frames in a row.
     pub fn allocate(&mut self, count: u64) -> Pfn {
-        if let Some(rng) = &mut self.scatter {
-            if rng.one_in(8) {
-                self.next += rng.below(4);
-            }
+        if let Some(rng) = &mut self.scatter
+            && rng.one_in(8)
+        {
+            self.next += rng.below(4);
         }
         let next = self.next;
         let run = self

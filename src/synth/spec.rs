@@ -5,7 +5,7 @@ use crate::memory::addr::Va;
 use super::code::Site;
 use super::era::{Era, WIN7};
 use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
-use super::legacy::{Demand, PoolShape, Role};
+use super::legacy::{Bulk, Demand, PoolShape, Role};
 use super::physical::Run;
 use super::truth::{Pool, Tag, VmTruth};
 
@@ -56,6 +56,8 @@ pub struct Options {
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
     pub scatter: bool,
+    /// Pages of images that hold nothing are mapped as well.
+    pub whole_images: bool,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             gigabyte_page: false,
             root_low_bits: 0,
             scatter: true,
+            whole_images: true,
         }
     }
 }
@@ -103,6 +106,8 @@ pub struct Spec {
     pub processes: Vec<String>,
     /// All blocks, those of [`Spec::own_demands`] included.
     pub demands: Vec<Demand>,
+    /// More pages of small blocks, made when a dump is written.
+    pub bulk: Vec<Bulk>,
     /// The nonpaged pool.
     pub nonpaged: PoolShape,
     /// The paged pool.
@@ -131,6 +136,7 @@ impl Default for Spec {
             unloaded: Vec::new(),
             processes: vec!["System".into()],
             demands: Vec::new(),
+            bulk: Vec::new(),
             nonpaged: PoolShape::new(Pool::NonPaged, NONPAGED_START),
             paged: PoolShape::new(Pool::Paged, PAGED_START),
             options: Options::default(),

@@ -160,7 +160,7 @@ fn sites(tag: &Tag, nth: usize) -> Vec<Site> {
     let bytes = 0x40 + (nth as u32 * 0x58) % 0x1c0;
     let pool_type = (nth % 3 == 1).into();
     let mut out = vec![Site::new(*tag, Use::Allocate { pool_type, bytes })];
-    if nth % 2 == 0 {
+    if nth.is_multiple_of(2) {
         let bytes = bytes + 0x20;
         out.push(Site::new(*tag, Use::AllocateByThunk { pool_type, bytes }));
     }
@@ -214,7 +214,7 @@ fn nt() -> ModuleSpec {
             b"CM31" | b"CM25" | b"MmSt" | b"Toke" | b"SeAt"
         ));
         // Where symbols have no data: code pages from 1 MB on.
-        let rva = Some(0x10_0000 + n as u32 * 0x1330 & !0xf);
+        let rva = Some((0x10_0000 + n as u32 * 0x1330) & !0xf);
         nt.sites.push(Site {
             tag: **tag,
             what: Use::Allocate { pool_type, bytes },

@@ -116,7 +116,7 @@ pub fn partition(account: Account, share: Share, rng: &mut Rng) -> Option<Vec<u6
     }
     let units = account.bytes / UNIT;
     let (each, more) = (units / account.blocks, units % account.blocks);
-    if account.bytes % UNIT != 0 || each < 2 {
+    if !account.bytes.is_multiple_of(UNIT) || each < 2 {
         return None;
     }
     let mut sizes: Vec<u64> = (0..account.blocks)

@@ -25,6 +25,8 @@ pub struct PoolShape {
     pub pages: Option<u64>,
     /// 2 MB mappings at its start.
     pub large: u64,
+    /// Small pages in them, at most as many as they hold; the rest of them stays unused.
+    pub early: u64,
     /// Small pages that transition entries name.
     pub transition: u64,
     /// Small pages reached through a prototype entry.
@@ -47,6 +49,7 @@ impl PoolShape {
             start,
             pages: None,
             large: 0,
+            early: u64::MAX,
             transition: 0,
             prototype: 0,
             paged_out: 0,
@@ -236,8 +239,18 @@ impl Layout {
             (self.shape.damaged, PageFate::Damaged),
         ];
         for (count, fate) in wanted {
+            // Damage is only recognisable between sound blocks.
+            let blocks = if fate == PageFate::Damaged { 6 } else { 1 };
             for _ in 0..count {
-                if let Some(bin) = free.pop().and_then(|at| self.bins.get_mut(at)) {
+                let enough = |at: &usize| {
+                    let bin = self.bins.get(*at);
+                    bin.is_some_and(|b| b.blocks.len() >= blocks)
+                };
+                let Some(chosen) = free.iter().rposition(enough) else {
+                    continue;
+                };
+                let at = free.swap_remove(chosen);
+                if let Some(bin) = self.bins.get_mut(at) {
                     bin.fate = fate;
                 }
             }
@@ -268,7 +281,9 @@ fn lay_addresses(
     small_pages: u64,
     rng: &mut Rng,
 ) -> Layout {
-    let early = (shape.large * LARGE_PAGES).min(small_pages);
+    let early = (shape.large * LARGE_PAGES)
+        .min(shape.early)
+        .min(small_pages);
     let mut out = Layout {
         bins: Vec::with_capacity(small_pages as usize),
         bigs: Vec::with_capacity(bigs.len()),

@@ -107,7 +107,7 @@ pub fn write(
             Pool::NonPaged if rng.one_in(6) => rng.below(4) as u8,
             _ => index,
         };
-        let left_over = if rng.one_in(5) { rng.next() } else { 0 };
+        let left_over = if rng.one_in(5) { rng.bits() } else { 0 };
         let head = [previous, index, units, pool_type(piece, pool, rng)];
         header(page, at, head, stored_tag(piece), left_over);
         offsets.push(at);

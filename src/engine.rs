@@ -11,15 +11,16 @@ use thiserror::Error;
 use crate::analysis::references::{self, References};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
+use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::Va;
-use crate::pool::Tag;
 use crate::pool::big::BigTable;
 use crate::pool::index::{IndexBuilder, Progress, Snapshot};
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
+use crate::pool::{Tag, TagPattern};
 use crate::symbols::{LoadOptions, SymbolPath};
 
 /// How to open a dump.
@@ -64,6 +65,8 @@ pub struct Engine {
     threads: usize,
     big: OnceLock<Arc<BigTable>>,
     parked: OnceLock<Parked>,
+    sessions: OnceLock<Sessions>,
+    session_trackers: OnceLock<Trackers>,
 }
 
 impl Engine {
@@ -90,6 +93,8 @@ impl Engine {
             threads: options.threads,
             big: OnceLock::new(),
             parked: OnceLock::new(),
+            sessions: OnceLock::new(),
+            session_trackers: OnceLock::new(),
             dump,
             kernel,
         })
@@ -144,17 +149,22 @@ impl Engine {
 
     /// Which modules mention a tag.
     pub fn references(&self, tag: Tag) -> References {
-        references::find(&self.kernel, tag)
+        references::find(&self.kernel, self.sessions(), tag)
     }
 
     /// The same, given up with `None` as soon as `wanted` says no.
     pub fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
-        references::find_while(&self.kernel, tag, wanted)
+        references::find_while(&self.kernel, self.sessions(), tag, wanted)
     }
 
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
         Coverage::of(tag, &self.trackers, index)
+    }
+
+    /// The trackers against the blocks found, for all tags that match.
+    pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
+        Coverage::matching(pattern, &self.trackers, index)
     }
 
     /// The trackers against the blocks found, for the whole pool.
@@ -165,6 +175,17 @@ impl Engine {
     /// The accounts per tag.
     pub fn trackers(&self) -> &Trackers {
         &self.trackers
+    }
+
+    /// The terminal sessions; found on first use.
+    pub fn sessions(&self) -> &Sessions {
+        self.sessions.get_or_init(|| sessions::find(&self.kernel))
+    }
+
+    /// The accounts per tag of session pool, all sessions together; read on first use.
+    pub fn session_trackers(&self) -> &Trackers {
+        self.session_trackers
+            .get_or_init(|| tracker::read_sessions(&self.kernel, self.sessions()))
     }
 
     /// Where the pools are.

@@ -9,6 +9,7 @@
 
 pub mod analysis;
 pub mod bytes;
+pub mod cli;
 pub mod dump;
 pub mod engine;
 pub mod kernel;

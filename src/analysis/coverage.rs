@@ -1,9 +1,9 @@
 //! The trackers' accounts against the blocks found: what the list of a tag's
 //! allocations covers, and what is missing from it.
 
-use crate::pool::Tag;
-use crate::pool::index::{Found, PageCounts, Snapshot};
-use crate::pool::tracker::{Trackers, Usage};
+use crate::pool::index::{Found, PageCounts, Snapshot, TagFound};
+use crate::pool::tracker::{TagUsage, Trackers, Usage};
+use crate::pool::{Tag, TagPattern};
 
 /// One pool's side of a tag: what the kernel counts and what was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,45 +87,49 @@ impl Coverage {
     pub fn of(tag: Tag, trackers: &Trackers, index: &Snapshot) -> Coverage {
         let usage = trackers.get(tag).copied().unwrap_or_default();
         let found = index.totals.tag(tag);
-        let have = !trackers.rows.is_empty();
-        Coverage {
-            nonpaged: side(
-                have.then_some(usage.nonpaged),
-                found.nonpaged,
-                index.totals.nonpaged_pages,
-            ),
-            paged: side(
-                have.then_some(usage.paged),
-                found.paged,
-                index.totals.paged_pages,
-            ),
-            parked: found.parked,
-            complete: index.is_complete(),
+        Coverage::between(!trackers.rows.is_empty(), &usage, &found, index)
+    }
+
+    /// For all tags that match a pattern.
+    pub fn matching(pattern: &TagPattern, trackers: &Trackers, index: &Snapshot) -> Coverage {
+        let mut found = TagFound::default();
+        for (_, one) in index
+            .totals
+            .tags
+            .iter()
+            .filter(|(t, _)| pattern.matches(**t))
+        {
+            found.nonpaged += one.nonpaged;
+            found.paged += one.paged;
+            found.parked += one.parked;
         }
+        let mut usage = TagUsage::default();
+        for row in trackers.rows.iter().filter(|r| pattern.matches(r.tag)) {
+            usage.nonpaged += row.nonpaged;
+            usage.paged += row.paged;
+        }
+        Coverage::between(!trackers.rows.is_empty(), &usage, &found, index)
     }
 
     /// For the whole pool.
     pub fn total(trackers: &Trackers, index: &Snapshot) -> Coverage {
-        let (mut nonpaged, mut paged, mut parked) =
-            (Found::default(), Found::default(), Found::default());
-        for found in index.totals.tags.values() {
-            nonpaged += found.nonpaged;
-            paged += found.paged;
-            parked += found.parked;
-        }
-        let have = !trackers.rows.is_empty();
+        Coverage::matching(&TagPattern::any(), trackers, index)
+    }
+
+    fn between(counted: bool, usage: &TagUsage, found: &TagFound, index: &Snapshot) -> Coverage {
+        let totals = &index.totals;
         Coverage {
             nonpaged: side(
-                have.then_some(trackers.total.nonpaged),
-                nonpaged,
-                index.totals.nonpaged_pages,
+                counted.then_some(usage.nonpaged),
+                found.nonpaged,
+                totals.nonpaged_pages,
             ),
             paged: side(
-                have.then_some(trackers.total.paged),
-                paged,
-                index.totals.paged_pages,
+                counted.then_some(usage.paged),
+                found.paged,
+                totals.paged_pages,
             ),
-            parked,
+            parked: found.parked,
             complete: index.is_complete(),
         }
     }

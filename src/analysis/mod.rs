@@ -8,4 +8,4 @@ pub mod vm;
 pub use coverage::Coverage;
 pub use descriptions::{Description, Descriptions};
 pub use references::{Reference, References};
-pub use vm::{Flag, VmReport};
+pub use vm::{Flag, Line, VmReport};

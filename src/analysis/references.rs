@@ -8,7 +8,8 @@ use memchr::memmem;
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
-use crate::memory::{PAGE_SIZE, Va};
+use crate::kernel::sessions::Sessions;
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
 
 /// One occurrence of a tag's bytes in an image.
@@ -47,25 +48,49 @@ pub struct References {
 const LINE: u64 = 16;
 
 /// Searches all loaded modules.
-pub fn find(kernel: &Kernel, tag: Tag) -> References {
-    find_while(kernel, tag, &|| true).unwrap_or_default()
+pub fn find(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> References {
+    find_while(kernel, sessions, tag, &|| true).unwrap_or_default()
 }
 
 /// The same, as long as somebody wants the answer: asked before each module.
-pub fn find_while(kernel: &Kernel, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
+pub fn find_while(
+    kernel: &Kernel,
+    sessions: &Sessions,
+    tag: Tag,
+    wanted: &dyn Fn() -> bool,
+) -> Option<References> {
     let mut out = References::default();
     for (index, module) in kernel.modules.iter().enumerate() {
         if !wanted() {
             return None;
         }
         if !module.unloaded {
-            search(kernel, index, module, tag, &mut out);
+            let space = space_of(kernel, sessions, module);
+            search(kernel, space, index, module, tag, &mut out);
         }
     }
     Some(out)
 }
 
-fn search(kernel: &Kernel, index: usize, module: &Module, tag: Tag, out: &mut References) {
+/// Where a module is mapped: the system's address space, or that of the first session
+/// that has it.
+fn space_of<'a>(kernel: &'a Kernel, sessions: &'a Sessions, module: &Module) -> &'a AddressSpace {
+    let mapped = |space: &&AddressSpace| space.page(module.base).is_ok();
+    let of_sessions = sessions.sessions.iter().map(|s| &s.space);
+    std::iter::once(&kernel.space)
+        .chain(of_sessions)
+        .find(mapped)
+        .unwrap_or(&kernel.space)
+}
+
+fn search(
+    kernel: &Kernel,
+    space: &AddressSpace,
+    index: usize,
+    module: &Module,
+    tag: Tag,
+    out: &mut References,
+) {
     let needles = [
         tag.bytes(),
         (tag.value() | crate::pool::tag::PROTECTED).to_le_bytes(),
@@ -74,7 +99,7 @@ fn search(kernel: &Kernel, index: usize, module: &Module, tag: Tag, out: &mut Re
     let (mut searched, mut missing) = (0, 0);
     // The last three bytes of a page and the first three of the next may hold a hit.
     let mut seam: Vec<u8> = Vec::new();
-    for (va, piece) in kernel.space.pieces(module.base, module.size.into()) {
+    for (va, piece) in space.pieces(module.base, module.size.into()) {
         let Ok(bytes) = piece else {
             missing += 1;
             seam.clear();
@@ -106,14 +131,21 @@ fn search(kernel: &Kernel, index: usize, module: &Module, tag: Tag, out: &mut Re
     if hits.is_empty() {
         return;
     }
-    let names = Names::of(kernel, module);
+    let names = Names::of(space, module);
     out.found.extend(
         hits.into_iter()
-            .map(|va| reference(kernel, index, module, va, &names)),
+            .map(|va| reference(kernel, space, index, module, va, &names)),
     );
 }
 
-fn reference(kernel: &Kernel, index: usize, module: &Module, va: Va, names: &Names) -> Reference {
+fn reference(
+    kernel: &Kernel,
+    space: &AddressSpace,
+    index: usize,
+    module: &Module,
+    va: Va,
+    names: &Names,
+) -> Reference {
     let rva = (va.0 - module.base.0) as u32;
     let section = module.image.as_ref().and_then(|image| image.section(rva));
     Reference {
@@ -123,13 +155,13 @@ fn reference(kernel: &Kernel, index: usize, module: &Module, va: Va, names: &Nam
         section: section.map(|s| s.name.clone()),
         in_code: section.is_some_and(|s| s.executable),
         symbol: names.nearest(kernel, rva),
-        bytes: line(kernel, va),
+        bytes: line(space, va),
     }
 }
 
-fn line(kernel: &Kernel, va: Va) -> Vec<u8> {
+fn line(space: &AddressSpace, va: Va) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (_, piece) in kernel.space.pieces(va, LINE) {
+    for (_, piece) in space.pieces(va, LINE) {
         match piece {
             Ok(piece) => bytes.extend_from_slice(piece),
             Err(_) => break,
@@ -148,11 +180,8 @@ struct Names {
 const NEAR: u32 = 0x10000;
 
 impl Names {
-    fn of(kernel: &Kernel, module: &Module) -> Names {
-        let exports = module
-            .image
-            .as_ref()
-            .map(|image| image.exports(&kernel.space));
+    fn of(space: &AddressSpace, module: &Module) -> Names {
+        let exports = module.image.as_ref().map(|image| image.exports(space));
         Names {
             is_kernel: module.is_kernel,
             exports: exports.unwrap_or_default(),

@@ -8,6 +8,7 @@
 pub mod image;
 pub mod kdbg;
 pub mod modules;
+pub mod sessions;
 pub mod vm;
 
 use std::sync::Arc;

@@ -53,6 +53,8 @@ impl BigBlock {
 pub struct BigTable {
     /// In order of address, one per address.
     pub blocks: Vec<BigBlock>,
+    /// Where the table lies, first byte and the first behind it; `None` when not found.
+    pub table: Option<(Va, Va)>,
     /// What could not be read or was refused, as sentences.
     pub notes: Vec<String>,
 }
@@ -103,6 +105,7 @@ impl BigTable {
             out.notes.push(format!("the big page table says it has {size} entries, which is not believed: large allocations are missing"));
             return out;
         }
+        out.table = Some((table, table.add(size * layout.size as u64)));
         layout.read_entries(kernel, table, size, &mut out);
         out.settle();
         out

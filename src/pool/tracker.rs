@@ -12,7 +12,8 @@ use rustc_hash::FxHashMap;
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
-use crate::memory::Va;
+use crate::kernel::sessions::Sessions;
+use crate::memory::{AddressSpace, Va};
 use crate::symbols::Field;
 
 use super::tag::Tag;
@@ -83,6 +84,14 @@ impl Trackers {
     pub fn get(&self, tag: Tag) -> Option<&TagUsage> {
         let at = self.rows.binary_search_by(|row| row.tag.cmp(&tag)).ok()?;
         self.rows.get(at)
+    }
+
+    /// Takes the sums, in the counters' width and in order of tag.
+    fn settle(&mut self, rows: FxHashMap<Tag, TagUsage>, layout: &Layout) {
+        let mask = layout.count_mask();
+        self.rows = rows.into_values().map(|row| clip(row, mask)).collect();
+        self.rows.sort_unstable_by_key(|row| row.tag);
+        finish(self);
     }
 }
 
@@ -168,15 +177,74 @@ pub fn read(kernel: &Kernel) -> Trackers {
     out.tables = tables(kernel, &mut out.notes);
     let mut rows = FxHashMap::default();
     for &table in &out.tables {
-        add_table(kernel, &layout, table, entries, &mut rows, &mut out.notes);
+        add_table(
+            &kernel.space,
+            &layout,
+            table,
+            entries,
+            &mut rows,
+            &mut out.notes,
+        );
     }
     if let Some((table, size)) = expansion(kernel) {
-        add_table(kernel, &layout, table, size, &mut rows, &mut out.notes);
+        add_table(
+            &kernel.space,
+            &layout,
+            table,
+            size,
+            &mut rows,
+            &mut out.notes,
+        );
     }
-    let mask = layout.count_mask();
-    out.rows = rows.into_values().map(|row| clip(row, mask)).collect();
-    out.rows.sort_unstable_by_key(|row| row.tag);
-    finish(&mut out);
+    out.settle(rows, &layout);
+    out
+}
+
+/// Reads and adds up the tables of all sessions: what `!poolused 8` shows for one.
+///
+/// A session's table lies in its own address space; a table that several sessions share
+/// is counted once.
+pub fn read_sessions(kernel: &Kernel, sessions: &Sessions) -> Trackers {
+    let mut out = Trackers {
+        notes: sessions.notes.clone(),
+        ..Trackers::default()
+    };
+    let size = kernel
+        .symbol("ExpSessionPoolTrackTableSize")
+        .and_then(|at| kernel.space.u64(at).ok())
+        .filter(|n| (2..=MAX_ENTRIES).contains(n));
+    let (Some(layout), Some(table), Some(entries)) = (
+        Layout::of(kernel),
+        kernel.pointer_in("ExpSessionPoolTrackTable", None),
+        size,
+    ) else {
+        out.notes
+            .push("the session pool's trackers are not known on this build without its PDB".into());
+        return out;
+    };
+    if sessions.sessions.is_empty() {
+        out.notes.push("no session was found in this dump".into());
+    }
+    out.entries = entries;
+    let mut rows = FxHashMap::default();
+    let mut seen = Vec::new();
+    for session in &sessions.sessions {
+        let place = session.space.translate(table).ok();
+        if place.is_some() && seen.contains(&place) {
+            continue;
+        }
+        seen.push(place);
+        out.tables.push(table);
+        add_table(
+            &session.space,
+            &layout,
+            table,
+            entries,
+            &mut rows,
+            &mut out.notes,
+        );
+    }
+    out.settle(rows, &layout);
     out
 }
 
@@ -281,7 +349,7 @@ fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
 }
 
 fn add_table(
-    kernel: &Kernel,
+    space: &AddressSpace,
     layout: &Layout,
     table: Va,
     entries: u64,
@@ -293,7 +361,7 @@ fn add_table(
     let mut at = table;
     for _ in 0..entries {
         // Entries straddle pages, so each is read by itself; the page look-up is cheap.
-        match kernel.space.read(at, &mut entry) {
+        match space.read(at, &mut entry) {
             Ok(()) => add_entry(layout, &entry, rows),
             Err(_) => missing += 1,
         }

@@ -1,5 +1,122 @@
 //! Answers as people and programs read them: text in WinDbg's layouts, JSON and CSV.
 //!
-//! Everything here is a pure function of the engine's answers; nothing prints.
+//! One file per command, each a type that borrows from the engine and implements
+//! [`Answer`]. Nothing here reads the dump and nothing prints: a writer is passed in. The
+//! JSON is the `poolscope/1` schema; fields may be added, none changes its meaning.
 
+mod allocs;
+mod info;
+mod modules;
+mod page;
+mod poolused;
+mod refs;
 pub mod text;
+mod vm;
+
+pub use allocs::Allocs;
+pub use info::{DumpRecord, Info};
+pub use modules::Modules;
+pub use page::Page;
+pub use poolused::{PoolUsed, Selection, Sort};
+pub use refs::Refs;
+pub use vm::Vm;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::engine::Engine;
+
+/// The name of the JSON schema, in every answer.
+pub const SCHEMA: &str = "poolscope/1";
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Columns for people, WinDbg's where WinDbg has the command.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+    /// A header line and a line per row.
+    Csv,
+}
+
+/// One command's answer. Its `Serialize` gives the fields that stand beside `schema`,
+/// `dump` and `warnings` in the JSON.
+pub trait Answer: Serialize {
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// What the writer says.
+    fn text(&self, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes its rows as CSV.
+    ///
+    /// # Errors
+    /// What the writer says.
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// What every JSON answer has around it.
+#[derive(Serialize)]
+struct Envelope<'a, A> {
+    schema: &'static str,
+    dump: DumpRecord,
+    warnings: Vec<String>,
+    #[serde(flatten)]
+    answer: &'a A,
+}
+
+/// Writes an answer in a format.
+///
+/// # Errors
+/// What the writer says.
+pub fn write(
+    engine: &Engine,
+    answer: &impl Answer,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        Format::Text => answer.text(out)?,
+        Format::Csv => answer.csv(out)?,
+        Format::Json => {
+            let warnings = engine.warnings();
+            let envelope = Envelope {
+                schema: SCHEMA,
+                dump: DumpRecord::of(engine),
+                warnings: warnings.iter().map(|w| text::clean(w).into()).collect(),
+                answer,
+            };
+            serde_json::to_writer(&mut *out, &envelope)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()
+}
+
+/// A CSV writer whose records end in a plain newline.
+fn csv_writer(out: &mut dyn Write) -> csv::Writer<&mut dyn Write> {
+    csv::WriterBuilder::new().from_writer(out)
+}
+
+/// A cell of text from the dump: safe for a terminal, and for a spreadsheet, which would
+/// take a cell that starts with one of these for a formula.
+fn cell(value: &str) -> String {
+    let clean = text::clean(value);
+    match clean.starts_with(['=', '+', '-', '@']) {
+        true => format!("'{clean}"),
+        false => clean.into_owned(),
+    }
+}
+
+/// An optional number as a cell; empty when the dump does not give it.
+fn optional(value: Option<u64>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
+
+/// The tag's dword as JSON and CSV write it.
+fn tag_hex(tag: crate::pool::Tag) -> String {
+    format!("{:#010x}", tag.value())
+}

@@ -1,0 +1,150 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::engine::Options;
+use crate::report::Format;
+use crate::symbols::SymbolPath;
+
+/// Find the driver that leaked a Windows server's kernel pool, from its MEMORY.DMP.
+#[derive(Debug, Parser)]
+#[command(name = "poolscope", version, args_conflicts_with_subcommands = true)]
+#[command(arg_required_else_help = true)]
+pub struct Args {
+    /// The dump to browse in the terminal.
+    pub dump: Option<PathBuf>,
+    /// Use ASCII for lines and marks in the terminal UI.
+    #[arg(long)]
+    pub ascii: bool,
+    /// What holds for all commands.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to answer, instead of opening the terminal UI.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Common {
+    /// How the answer is written.
+    #[arg(long, global = true, value_enum, default_value_t = FormatName::Text)]
+    pub format: FormatName,
+    /// Where to look for PDBs, in the syntax of _NT_SYMBOL_PATH [default: that variable,
+    /// then the local cache].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub symbols: Option<String>,
+    /// Never ask a symbol server.
+    #[arg(long, global = true)]
+    pub no_network: bool,
+    /// Neither read nor write the caches.
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// A pooltag.txt to use over the built-in table.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub pooltag: Option<PathBuf>,
+    /// Worker threads; 0 for one per core.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// No progress on stderr.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+/// The formats by the names that are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatName {
+    /// Columns for people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// A header line and a line per row.
+    Csv,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Format {
+        match name {
+            FormatName::Text => Format::Text,
+            FormatName::Json => Format::Json,
+            FormatName::Csv => Format::Csv,
+        }
+    }
+}
+
+impl Common {
+    /// How to open a dump.
+    pub fn options(&self) -> Options {
+        let symbols = match &self.symbols {
+            Some(path) => SymbolPath::parse(path),
+            None => SymbolPath::from_env().unwrap_or_else(SymbolPath::local_cache),
+        };
+        Options {
+            symbols,
+            threads: self.threads,
+            pooltag: self.pooltag.clone(),
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the built-in sample dump and open it.
+    Demo {
+        /// Only write the dump, to this file.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// What kind of dump, which Windows, which symbols, what is missing.
+    Info {
+        /// The dump.
+        dump: PathBuf,
+    },
+    /// The `!vm` summary.
+    Vm {
+        /// The dump.
+        dump: PathBuf,
+        /// The debugger's flags; the processes that bit 0 leaves out are never listed.
+        flags: Option<String>,
+    },
+    /// The `!poolused` table.
+    Poolused {
+        /// The dump.
+        dump: PathBuf,
+        /// `[FLAGS] [/tN] [TAG]`: FLAGS as the debugger's bits (1 verbose, 2 by nonpaged,
+        /// 4 by paged, 8 session), /tN for the first N rows, a tag with `*` and `?`.
+        #[arg(value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
+    /// Every allocation with a tag (`!poolfind`).
+    Allocs {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag; `*` and `?` are wildcards, `\xNN` a byte that can't be typed.
+        tag: String,
+    },
+    /// The block that holds an address, and its page (`!pool`).
+    Pool {
+        /// The dump.
+        dump: PathBuf,
+        /// The address, in hexadecimal.
+        address: String,
+    },
+    /// Which modules mention a tag, and where.
+    Refs {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag; `\xNN` for a byte that can't be typed.
+        tag: String,
+    },
+    /// The loaded modules (`lm`), or the one that holds an address (`lm a`).
+    Modules {
+        /// The dump.
+        dump: PathBuf,
+        /// The address, in hexadecimal.
+        address: Option<String>,
+    },
+}

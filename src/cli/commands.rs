@@ -1,0 +1,288 @@
+//! What each command does.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::memory::Va;
+use crate::pool::index::{Progress, Snapshot};
+use crate::pool::page::PageError;
+use crate::pool::{Tag, TagPattern};
+use crate::report::text::parse_address;
+use crate::report::{
+    self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Vm,
+};
+
+use super::args::{Args, Command};
+use super::outcome::CliError;
+use super::{open, shows_progress};
+
+type Result<T = ()> = std::result::Result<T, CliError>;
+
+/// Runs the command, or opens the terminal UI when there is none.
+pub fn run(args: &Args) -> Result {
+    match (&args.command, &args.dump) {
+        (Some(command), _) => answer(args, command),
+        (None, Some(dump)) => browse(args, dump),
+        (None, None) => Err(CliError::Usage("name a dump, or a command".into())),
+    }
+}
+
+fn answer(args: &Args, command: &Command) -> Result {
+    match command {
+        Command::Demo { out } => demo(args, out.as_deref()),
+        Command::Info { dump } => {
+            let engine = open(args, dump)?;
+            print(args, &engine, &Info::of(&engine))
+        }
+        Command::Vm { dump, flags } => vm(args, dump, flags.as_deref()),
+        Command::Poolused { dump, arguments } => {
+            let selection = selection(arguments)?;
+            let engine = open(args, dump)?;
+            pool_used(args, &engine, &selection)
+        }
+        Command::Allocs { dump, tag } => allocs(args, dump, tag),
+        Command::Pool { dump, address } => pool(args, dump, address),
+        Command::Refs { dump, tag } => {
+            let tag = exact_tag(tag)?;
+            let engine = open(args, dump)?;
+            let found = engine.references(tag);
+            print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
+        }
+        Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
+    }
+}
+
+fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    Ok(report::write(
+        engine,
+        answer,
+        args.common.format.into(),
+        &mut out,
+    )?)
+}
+
+fn vm(args: &Args, dump: &Path, flags: Option<&str>) -> Result {
+    if let Some(flags) = flags.filter(|f| f.parse::<u8>().is_err()) {
+        return Err(CliError::Usage(format!(
+            "`{flags}` is no flag of !vm; leave it out or write 1"
+        )));
+    }
+    let engine = open(args, dump)?;
+    print(args, &engine, &Vm::of(engine.vm()))
+}
+
+/// Reads `[FLAGS] [/tN] [TAG]`, in any order but that flags come before a tag.
+fn selection(arguments: &[String]) -> Result<Selection> {
+    let mut flags = None;
+    let mut top = None;
+    let mut pattern = None;
+    for argument in arguments {
+        if let Some(count) = argument.strip_prefix("/t").and_then(|n| n.parse().ok()) {
+            top = Some(count);
+        } else if let (None, None, Some(bits)) = (flags, &pattern, number(argument)) {
+            flags = Some(bits);
+        } else if pattern.is_none() {
+            pattern = Some(parse_pattern(argument)?);
+        } else {
+            return Err(CliError::Usage(format!(
+                "`{argument}` is one argument too many: poolused takes [FLAGS] [/tN] [TAG]"
+            )));
+        }
+    }
+    let flags = flags.unwrap_or(0);
+    Ok(Selection {
+        sort: sort(flags)?,
+        verbose: flags & 1 != 0,
+        session: flags & 8 != 0,
+        top,
+        pattern: pattern.unwrap_or_else(TagPattern::any),
+    })
+}
+
+/// A number as the debugger reads it: hexadecimal with 0x, decimal digits without.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten(),
+    }
+}
+
+fn sort(flags: u64) -> Result<Sort> {
+    if flags & !0xf != 0 {
+        return Err(CliError::Usage(format!(
+            "{flags:#x} has unknown bits: 1 is verbose, 2 by nonpaged, 4 by paged, 8 session"
+        )));
+    }
+    match flags & 6 {
+        2 => Ok(Sort::Nonpaged),
+        4 => Ok(Sort::Paged),
+        0 => Ok(Sort::Tag),
+        _ => Err(CliError::Usage(
+            "flags 2 and 4 exclude each other: sort by nonpaged or by paged bytes".into(),
+        )),
+    }
+}
+
+fn pool_used(args: &Args, engine: &Engine, selection: &Selection) -> Result {
+    let trackers = match selection.session {
+        true => engine.session_trackers(),
+        false => engine.trackers(),
+    };
+    if trackers.tables.is_empty() {
+        let why = trackers.notes.join("; ");
+        return Err(CliError::NotThere(match why.is_empty() {
+            true => "the pool trackers were not found in this dump".into(),
+            false => why,
+        }));
+    }
+    if selection.session {
+        trackers
+            .notes
+            .iter()
+            .for_each(|note| super::say("warning", note));
+    }
+    print(
+        args,
+        engine,
+        &PoolUsed::of(trackers, engine.descriptions(), selection),
+    )
+}
+
+fn parse_pattern(text: &str) -> Result<TagPattern> {
+    TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
+}
+
+fn exact_tag(text: &str) -> Result<Tag> {
+    parse_pattern(text)?.exact().ok_or_else(|| {
+        CliError::Usage(format!(
+            "`{text}` has a wildcard; modules are searched for one tag"
+        ))
+    })
+}
+
+fn allocs(args: &Args, dump: &Path, tag: &str) -> Result {
+    let pattern = parse_pattern(tag)?;
+    let engine = open(args, dump)?;
+    let index = index(args, &engine)?;
+    let answer = Allocs::of(&engine, &index, &pattern);
+    if args.common.format == super::args::FormatName::Csv {
+        answer
+            .notes()
+            .iter()
+            .for_each(|note| super::say("note", note));
+    }
+    print(args, &engine, &answer)
+}
+
+/// Walks the pool, with the share done on stderr where somebody is watching.
+fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+    let progress = Arc::new(Progress::default());
+    if !shows_progress(args) {
+        return Ok(engine.index(progress)?);
+    }
+    let (done, stop) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let shown = Arc::clone(&progress);
+        scope.spawn(move || {
+            while stop.recv_timeout(Duration::from_millis(200))
+                == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                let _ = write!(io::stderr(), "\rpool {:3.0} %", shown.share() * 100.0);
+            }
+            let _ = write!(io::stderr(), "\r          \r");
+        });
+        let snapshot = engine.index(progress);
+        drop(done);
+        Ok(snapshot?)
+    })
+}
+
+fn address(text: &str) -> Result<Va> {
+    parse_address(text).ok_or_else(|| {
+        CliError::Usage(format!(
+            "`{text}` is no address: write it in hexadecimal, as fffff880`044b63aa"
+        ))
+    })
+}
+
+fn pool(args: &Args, dump: &Path, text: &str) -> Result {
+    let va = address(text)?;
+    let engine = open(args, dump)?;
+    let page = engine.pool_page(va).map_err(|e| {
+        CliError::NotThere(match e {
+            PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
+            PageError::NotPool => format!("{va} is in no page of pool"),
+        })
+    })?;
+    print(args, &engine, &Page::of(&page, engine.descriptions()))
+}
+
+fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
+    let va = text.map(address).transpose()?;
+    let engine = open(args, dump)?;
+    let answer = Modules::of(engine.kernel(), va);
+    match va.filter(|_| answer.is_empty()) {
+        Some(va) => Err(CliError::NotThere(format!(
+            "{va} is in no module of this dump"
+        ))),
+        None => print(args, &engine, &answer),
+    }
+}
+
+fn browse(_args: &Args, _dump: &Path) -> Result {
+    Err(CliError::NotThere(
+        "the terminal UI is not built yet".into(),
+    ))
+}
+
+fn demo(_args: &Args, _out: Option<&Path>) -> Result {
+    Err(CliError::NotThere("the demo is not built yet".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(arguments: &[&str]) -> Result<Selection> {
+        let arguments: Vec<String> = arguments.iter().map(|a| a.to_string()).collect();
+        selection(&arguments)
+    }
+
+    #[test]
+    fn the_debuggers_arguments_are_understood() {
+        let s = select(&["/t5", "2"]).unwrap();
+        assert_eq!((s.top, s.sort, s.verbose), (Some(5), Sort::Nonpaged, false));
+        let s = select(&["0x5", "Le*"]).unwrap();
+        assert_eq!((s.sort, s.verbose), (Sort::Paged, true));
+        assert!(s.pattern.matches(Tag::of("Leak").unwrap()));
+        assert!(!s.pattern.matches(Tag::of("Mm").unwrap()));
+    }
+
+    #[test]
+    fn a_number_behind_the_flags_is_a_tag() {
+        let s = select(&["2", "1394"]).unwrap();
+        assert_eq!(s.pattern.exact(), Tag::of("1394"));
+    }
+
+    #[test]
+    fn contradictions_are_refused_as_usage() {
+        for wrong in [
+            &["6"][..],
+            &["16"],
+            &["0", "Leaks"],
+            &["0", "Leak", "Thre"],
+            &["0", ""],
+        ] {
+            let error = select(wrong).unwrap_err();
+            assert_eq!(error.outcome(), super::super::Outcome::Usage, "{wrong:?}");
+        }
+    }
+}

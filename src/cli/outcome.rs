@@ -1,0 +1,67 @@
+//! How a run ends: its errors, and the exit status of each.
+
+use std::io;
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+use crate::engine::OpenError;
+
+/// The exit status of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: the answer is complete, or says what is missing.
+    Done,
+    /// 1: the dump can't be read, or does not hold what was asked for.
+    Failed,
+    /// 2: wrong usage.
+    Usage,
+    /// Ended by a signal: 128 and its number, as shells have it.
+    Signal(u8),
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        ExitCode::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::Usage => 2,
+            Outcome::Signal(number) => 128 + number,
+        })
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The dump can't be worked with.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The dump does not hold what was asked for.
+    #[error("{0}")]
+    NotThere(String),
+    /// The arguments make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The answer can't be written.
+    #[error("the answer can't be written: {0}")]
+    Write(#[from] io::Error),
+    /// The system refused threads.
+    #[error("the worker threads can't be started: {0}; try --threads 1")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl CliError {
+    /// True when whoever read the answer has gone: no error at all.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, CliError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit status.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            CliError::Usage(_) => Outcome::Usage,
+            _ => Outcome::Failed,
+        }
+    }
+}

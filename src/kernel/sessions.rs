@@ -1,0 +1,96 @@
+//! Terminal sessions, and the address space of each: session pool and the session's
+//! drivers (win32k and display drivers) are mapped in its processes only.
+//!
+//! Found by walking PsActiveProcessHead and taking one process per `_EPROCESS.Session`.
+
+use rustc_hash::FxHashSet;
+
+use crate::memory::{AddressSpace, Pa, Va};
+
+use super::Kernel;
+use super::kdbg::field;
+
+/// A session, seen through one of its processes.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// SessionId, when it can be read.
+    pub id: Option<u32>,
+    /// `_MM_SESSION_SPACE` (or what `_EPROCESS.Session` points at on this build).
+    pub at: Va,
+    /// The process's address space.
+    pub space: AddressSpace,
+}
+
+/// The sessions and what was wrong with the list of processes.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// In the order of their first processes.
+    pub sessions: Vec<Session>,
+    /// Sentences.
+    pub notes: Vec<String>,
+}
+
+/// A busy terminal server has tens of thousands.
+const MAX_PROCESSES: usize = 1 << 20;
+/// DirectoryTableBase: bits 12 to 51 are the address.
+const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
+
+/// Finds the sessions.
+pub fn find(kernel: &Kernel) -> Sessions {
+    let mut out = Sessions::default();
+    match walk(kernel, &mut out) {
+        Ok(()) => {}
+        Err(why) => out.notes.push(format!("sessions are missing: {why}")),
+    }
+    out
+}
+
+fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
+    let (head, _) = kernel
+        .variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))
+        .ok_or("the list of processes was not found")?;
+    let offset = |ty: &str, name: &str| {
+        kernel
+            .offset(ty, name)
+            .ok_or(format!("the offset of {ty}.{name} is not known"))
+    };
+    let link = offset("_EPROCESS", "ActiveProcessLinks")?;
+    let session = offset("_EPROCESS", "Session")?;
+    let root = offset("_EPROCESS", "Pcb")? + offset("_KPROCESS", "DirectoryTableBase")?;
+    let mut seen = FxHashSet::default();
+    let mut at = head;
+    for count in 0..MAX_PROCESSES {
+        let next = kernel
+            .space
+            .pointer(at)
+            .map_err(|fault| format!("the list of processes breaks after {count}: {fault}"))?;
+        if next == head {
+            return Ok(());
+        }
+        if !next.is_kernel() {
+            return Err(format!("the list of processes is damaged after {count}"));
+        }
+        let process = Va(next.0.wrapping_sub(link));
+        let pointers = kernel
+            .space
+            .pointer(process.add(session))
+            .and_then(|s| Ok((s, kernel.space.u64(process.add(root))?)));
+        if let Ok((session, root)) = pointers {
+            if session.is_kernel() && root & ROOT_MASK != 0 && seen.insert(session) {
+                out.sessions.push(of(kernel, session, root));
+            }
+        }
+        at = next;
+    }
+    Err(format!(
+        "the list of processes does not end within {MAX_PROCESSES}"
+    ))
+}
+
+fn of(kernel: &Kernel, at: Va, root: u64) -> Session {
+    let space = kernel.space.with_root(Pa(root & ROOT_MASK));
+    let id = kernel
+        .offset("_MM_SESSION_SPACE", "SessionId")
+        .and_then(|offset| space.u32(at.add(offset)).ok());
+    Session { id, at, space }
+}

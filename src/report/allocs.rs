@@ -1,0 +1,214 @@
+//! Every allocation with a tag, as `!poolfind` lists them. Rows are written as they are
+//! taken from the index, so that a list of all blocks needs no memory of its own.
+
+use std::io::{self, Write};
+
+use serde::ser::{SerializeStruct, Serializer};
+use serde::{Serialize, ser::SerializeSeq};
+
+use crate::analysis::Coverage;
+use crate::engine::Engine;
+use crate::memory::Va;
+use crate::pool::block::{Block, State};
+use crate::pool::index::{Found, Snapshot};
+use crate::pool::{Tag, TagPattern};
+
+use super::page::pool_name;
+use super::text::{clean, json_address, plain_address};
+use super::{Answer, cell, csv_writer, tag_hex};
+
+/// The answer of `allocs`.
+pub struct Allocs<'a> {
+    index: &'a Snapshot,
+    pattern: &'a TagPattern,
+    coverage: Coverage,
+    big_table: Option<(Va, Va)>,
+    regions: Vec<String>,
+}
+
+/// What a list adds up to.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    allocations: u64,
+    bytes: u64,
+    nonpaged_allocations: u64,
+    nonpaged_bytes: u64,
+    paged_allocations: u64,
+    paged_bytes: u64,
+    unreadable_pages: u64,
+    tracker: Option<TrackerSide>,
+    complete: bool,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TrackerSide {
+    nonpaged_allocations: u64,
+    nonpaged_bytes: u64,
+    paged_allocations: u64,
+    paged_bytes: u64,
+}
+
+impl<'a> Allocs<'a> {
+    /// Of the tags that match a pattern.
+    pub fn of(engine: &Engine, index: &'a Snapshot, pattern: &'a TagPattern) -> Allocs<'a> {
+        let regions = engine.regions().regions.iter().map(|r| {
+            let (start, end) = (plain_address(r.start), plain_address(r.end));
+            format!("Searching {} ({start} : {end})", pool_name(r.kind))
+        });
+        Allocs {
+            index,
+            pattern,
+            coverage: engine.coverage_of(pattern, index),
+            big_table: engine.big().table,
+            regions: regions.collect(),
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let c = &self.coverage;
+        let (n, p) = (c.nonpaged.found, c.paged.found);
+        let both = c.nonpaged.tracker.zip(c.paged.tracker);
+        Summary {
+            allocations: n.blocks + p.blocks,
+            bytes: n.bytes + p.bytes,
+            nonpaged_allocations: n.blocks,
+            nonpaged_bytes: n.bytes,
+            paged_allocations: p.blocks,
+            paged_bytes: p.bytes,
+            unreadable_pages: c.unreadable_pages(),
+            tracker: both.map(|(n, p): (Found, Found)| TrackerSide {
+                nonpaged_allocations: n.blocks,
+                nonpaged_bytes: n.bytes,
+                paged_allocations: p.blocks,
+                paged_bytes: p.bytes,
+            }),
+            complete: c.complete,
+            notes: self.notes(),
+        }
+    }
+
+    /// What the list covers and what is missing from it, as sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.index.notes.iter();
+        let mut out = self.coverage.sentences();
+        out.extend(notes.map(|n| clean(n).into_owned()));
+        out
+    }
+}
+
+#[derive(Serialize)]
+struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag_hex: Option<String>,
+    address: String,
+    size: u64,
+    pool: &'static str,
+    backend: &'static str,
+    state: &'static str,
+}
+
+/// The rows, serialised one by one.
+struct Rows<'a>(&'a Allocs<'a>);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Rows(answer) = self;
+        let many = answer.pattern.exact().is_none();
+        let mut rows = serializer.serialize_seq(None)?;
+        for block in answer.index.matching(answer.pattern) {
+            rows.serialize_element(&Row {
+                tag: many.then(|| block.tag.to_string()),
+                tag_hex: many.then(|| tag_hex(block.tag)),
+                address: json_address(block.va),
+                size: block.bytes,
+                pool: block.kind.word(),
+                backend: block.backend.word(),
+                state: block.state.word(),
+            })?;
+        }
+        rows.end()
+    }
+}
+
+impl Serialize for Allocs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Allocs", 4)?;
+        let exact = self.pattern.exact();
+        object.serialize_field("tag", &exact.map(|t| t.to_string()))?;
+        object.serialize_field("tag_hex", &exact.map(tag_hex))?;
+        object.serialize_field("summary", &self.summary())?;
+        object.serialize_field("allocations", &Rows(self))?;
+        object.end()
+    }
+}
+
+/// The tag as the debugger's headings name it.
+fn heading(exact: Option<Tag>) -> String {
+    match exact {
+        Some(tag) => format!("tag {:#x} ({tag})", tag.value()),
+        None => "every tag that matches".into(),
+    }
+}
+
+/// A row of `!poolfind`: the address and size that the owner sees, without the header.
+fn line(b: &Block) -> String {
+    let state = match b.state {
+        State::Allocated => "",
+        State::Lookaside => " (freed, on a lookaside list)",
+        State::Free => " (free)",
+    };
+    format!(
+        "{} : tag {}, size {:>#9x}, {}{state}",
+        plain_address(b.body()),
+        b.tag,
+        b.bytes.saturating_sub(b.header_bytes()),
+        pool_name(b.kind)
+    )
+}
+
+impl Answer for Allocs<'_> {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let heading = heading(self.pattern.exact());
+        match self.big_table {
+            Some((start, end)) => writeln!(
+                out,
+                "Scanning large pool allocation table for {heading} ({} : {})\n",
+                plain_address(start),
+                plain_address(end)
+            )?,
+            None => writeln!(out, "The large pool allocation table was not found\n")?,
+        }
+        for region in &self.regions {
+            writeln!(out, "{region} for {heading}")?;
+        }
+        writeln!(out)?;
+        for block in self.index.matching(self.pattern) {
+            writeln!(out, "{}", line(&block))?;
+        }
+        let s = self.summary();
+        writeln!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
+        s.notes.iter().try_for_each(|note| writeln!(out, "{note}"))
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv_writer(out);
+        csv.write_record([
+            "tag", "tag_hex", "address", "size", "pool", "backend", "state",
+        ])?;
+        for b in self.index.matching(self.pattern) {
+            csv.write_record([
+                cell(&b.tag.to_string()).as_str(),
+                &tag_hex(b.tag),
+                &json_address(b.va),
+                &b.bytes.to_string(),
+                b.kind.word(),
+                b.backend.word(),
+                b.state.word(),
+            ])?;
+        }
+        csv.flush()
+    }
+}

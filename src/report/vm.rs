@@ -1,0 +1,229 @@
+//! `!vm 1` in the debugger's layouts.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::analysis::{Flag, Line, VmReport};
+use crate::kernel::vm::PageFile;
+
+use super::text::{clean, kilobytes};
+use super::{Answer, cell, csv_writer, optional};
+
+/// The answer of `vm`.
+#[derive(Debug, Serialize)]
+pub struct Vm<'a> {
+    vm: Fields,
+    #[serde(skip)]
+    report: &'a VmReport,
+}
+
+#[derive(Debug, Serialize)]
+struct Fields {
+    physical_memory_pages: Option<u64>,
+    available_pages: Option<u64>,
+    resavail_pages: Option<u64>,
+    locked_io_pages: Option<u64>,
+    free_system_ptes: Option<u64>,
+    modified_pages: Option<u64>,
+    modified_pf_pages: Option<u64>,
+    modified_no_write_pages: Option<u64>,
+    nonpaged_pool_usage_pages: Option<u64>,
+    nonpaged_pool_max_pages: Option<u64>,
+    paged_pools: Vec<PagedPool>,
+    paged_pool_usage_pages: Option<u64>,
+    paged_pool_max_pages: Option<u64>,
+    session_commit_pages: Option<u64>,
+    shared_commit_pages: Option<u64>,
+    special_pool_pages: Option<u64>,
+    shared_process_pages: Option<u64>,
+    paged_pool_commit_pages: Option<u64>,
+    driver_commit_pages: Option<u64>,
+    committed_pages: Option<u64>,
+    commit_limit_pages: Option<u64>,
+    page_files: Option<Vec<PageFileRecord>>,
+    flags: Vec<&'static str>,
+    lines: Vec<LineRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct PagedPool {
+    index: usize,
+    usage_pages: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PageFileRecord {
+    path: Option<String>,
+    current_kb: Option<u64>,
+    free_kb: Option<u64>,
+    minimum_kb: Option<u64>,
+    maximum_kb: Option<u64>,
+}
+
+/// Where each number comes from and what is wrong with it.
+#[derive(Debug, Serialize)]
+struct LineRecord {
+    line: String,
+    pages: Option<u64>,
+    source: String,
+    doubt: Option<String>,
+}
+
+impl<'a> Vm<'a> {
+    /// Of a judged summary.
+    pub fn of(report: &'a VmReport) -> Vm<'a> {
+        Vm {
+            vm: Fields::of(report),
+            report,
+        }
+    }
+}
+
+impl Fields {
+    fn of(r: &VmReport) -> Fields {
+        Fields {
+            physical_memory_pages: r.physical_memory.pages,
+            available_pages: r.available.pages,
+            resavail_pages: r.resident_available.pages,
+            locked_io_pages: r.locked_io.pages,
+            free_system_ptes: r.free_system_ptes.pages,
+            modified_pages: r.modified.pages,
+            modified_pf_pages: r.modified_pf.pages,
+            modified_no_write_pages: r.modified_no_write.pages,
+            nonpaged_pool_usage_pages: r.nonpaged_usage.pages,
+            nonpaged_pool_max_pages: r.nonpaged_max.pages,
+            paged_pools: paged_pools(&r.paged_pools),
+            paged_pool_usage_pages: r.paged_usage.pages,
+            paged_pool_max_pages: r.paged_max.pages,
+            session_commit_pages: r.session_commit.pages,
+            shared_commit_pages: r.shared_commit.pages,
+            special_pool_pages: r.special_pool.pages,
+            shared_process_pages: r.shared_process.pages,
+            paged_pool_commit_pages: r.paged_commit.pages,
+            driver_commit_pages: r.driver_commit.pages,
+            committed_pages: r.committed.pages,
+            commit_limit_pages: r.commit_limit.pages,
+            page_files: r
+                .page_files
+                .as_ref()
+                .map(|files| files.iter().map(PageFileRecord::of).collect()),
+            flags: r.flags.iter().map(|f| f.word()).collect(),
+            lines: r.lines().into_iter().map(LineRecord::of).collect(),
+        }
+    }
+}
+
+fn paged_pools(lines: &[Line]) -> Vec<PagedPool> {
+    let pool = |(index, line): (usize, &Line)| PagedPool {
+        index,
+        usage_pages: line.pages,
+    };
+    lines.iter().enumerate().map(pool).collect()
+}
+
+impl PageFileRecord {
+    fn of(file: &PageFile) -> PageFileRecord {
+        let kb = |pages: Option<u64>| pages.map(kilobytes);
+        PageFileRecord {
+            path: file.path.as_deref().map(|p| clean(p).into()),
+            current_kb: kb(file.current),
+            free_kb: kb(file.free),
+            minimum_kb: kb(file.minimum),
+            maximum_kb: kb(file.maximum),
+        }
+    }
+}
+
+impl LineRecord {
+    fn of((line, judged): (String, &Line)) -> LineRecord {
+        LineRecord {
+            line,
+            pages: judged.pages,
+            source: clean(&judged.source).into(),
+            doubt: judged.doubt.clone(),
+        }
+    }
+}
+
+/// The count ends in this column behind the tab.
+const COUNT_END: usize = 28;
+
+fn label_line(out: &mut dyn Write, label: &str, line: &Line) -> io::Result<()> {
+    let label = format!("{label}:");
+    let width = COUNT_END.saturating_sub(label.len());
+    match line.pages {
+        Some(pages) => write!(
+            out,
+            "\t{label}{pages:>width$} ({:>10} Kb)",
+            kilobytes(pages)
+        )?,
+        None => write!(out, "\t{label}{:>width$}", "unknown")?,
+    }
+    match (&line.doubt, line.pages) {
+        (Some(doubt), _) => writeln!(out, "  <-- {}", clean(doubt)),
+        (None, None) => writeln!(out, "  ({})", clean(&line.source)),
+        (None, Some(_)) => writeln!(out),
+    }
+}
+
+fn page_file(out: &mut dyn Write, file: &PageFile) -> io::Result<()> {
+    match (&file.path, file.nameless) {
+        (Some(path), _) => writeln!(out, "\tPage File: {}", clean(path))?,
+        (None, true) => writeln!(out, "\tPage File: No Name for Paging File")?,
+        (None, false) => writeln!(out, "\tPage File: (its name is not in the dump)")?,
+    }
+    let kb = |pages: Option<u64>| pages.map_or("unknown".into(), |p| kilobytes(p).to_string());
+    writeln!(
+        out,
+        "\t  Current:{:>10} Kb  Free Space:{:>10} Kb",
+        kb(file.current),
+        kb(file.free)
+    )?;
+    writeln!(
+        out,
+        "\t  Minimum:{:>10} Kb  Maximum:   {:>10} Kb",
+        kb(file.minimum),
+        kb(file.maximum)
+    )
+}
+
+impl Answer for Vm<'_> {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let r = self.report;
+        writeln!(out, "\n*** Virtual Memory Usage ***")?;
+        for (at, (label, line)) in r.lines().into_iter().enumerate() {
+            label_line(out, &label, line)?;
+            if at == 0 {
+                match &r.page_files {
+                    Some(files) => files.iter().try_for_each(|f| page_file(out, f))?,
+                    None => writeln!(out, "\tPage File: unknown")?,
+                }
+            }
+            let flag = match label.as_str() {
+                "NonPagedPool Max" => Some(Flag::ExcessiveNonpaged),
+                "PagedPool Maximum" => Some(Flag::ExcessivePaged),
+                _ => None,
+            };
+            if let Some(flag) = flag.filter(|f| r.flags.contains(f)) {
+                writeln!(out, "\t{}", flag.banner())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv_writer(out);
+        csv.write_record(["line", "pages", "kb", "source", "doubt"])?;
+        for (label, line) in self.report.lines() {
+            csv.write_record([
+                label,
+                optional(line.pages),
+                optional(line.pages.map(kilobytes)),
+                cell(&line.source),
+                cell(line.doubt.as_deref().unwrap_or_default()),
+            ])?;
+        }
+        csv.flush()
+    }
+}

@@ -56,7 +56,9 @@ fn lines(context: Context, width: u16) -> Vec<HelpLine> {
         (b.key_names(), format!("{}: {}", places.join(", "), b.help))
     });
     let fixed = |pairs: &'static [(&str, &str)]| {
-        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+        pairs
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
     };
     out.section("Marks", fixed(LEGEND));
     out.section("Columns of the tag list", fixed(COLUMNS));
@@ -136,7 +138,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context, to
     for (y, line) in shown.enumerate() {
         match line {
             HelpLine::Heading(text) => {
-                pieces(buffer, body, y as u16, &[(" ", plain), (text, theme.heading())]);
+                pieces(
+                    buffer,
+                    body,
+                    y as u16,
+                    &[(" ", plain), (text, theme.heading())],
+                );
             }
             HelpLine::Key(key, text) => {
                 let key = fill(key, keys, false, theme);
@@ -144,7 +151,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context, to
                     buffer,
                     body,
                     y as u16,
-                    &[("  ", plain), (&key, theme.key()), (" ", plain), (text, plain)],
+                    &[
+                        ("  ", plain),
+                        (&key, theme.key()),
+                        (" ", plain),
+                        (text, plain),
+                    ],
                 );
             }
         }

@@ -435,7 +435,11 @@ mod tests {
         assert_ne!(order(&tags, &model)[0], "Leak");
         tags.next_pool(&model);
         tags.sort_by(&model, SortBy::Bytes);
-        assert_eq!(order(&tags, &model)[0], "Leak", "p and b never turn it round");
+        assert_eq!(
+            order(&tags, &model)[0],
+            "Leak",
+            "p and b never turn it round"
+        );
         tags.sort_by(&model, SortBy::Tag);
         let ascending = order(&tags, &model);
         assert!(ascending.is_sorted());

@@ -180,7 +180,7 @@ impl BytesView {
     /// What to type into the debugger.
     pub fn command(&self) -> String {
         let how = if self.pointers { "dps" } else { "db" };
-        format!("{how} {}", self.top)
+        format!("{how} {}", self.at)
     }
 
     fn contains(&self, va: Va) -> bool {

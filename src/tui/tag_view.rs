@@ -12,7 +12,7 @@ use crate::report::text::{grouped, human};
 use super::blocks::{BlockSort, BlockView};
 use super::draw::{pieces, put, split_left, split_top, wrap};
 use super::list::Cursor;
-use super::model::{Covered, Mentions, Model};
+use super::model::{Covered, Mentions, Model, TagRow};
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
 use super::theme::Theme;
@@ -132,6 +132,7 @@ impl TagView {
                 }
             };
             out.push(about);
+            out.extend(accounts(row, model));
         }
         if self.view.is_none() {
             out.push("looking…".into());
@@ -150,7 +151,7 @@ impl TagView {
     /// The areas: sentences, allocations, mentions. A pane that is not shown is empty.
     pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
         let lines = self.sentences(model, area.width, indexing).len() as u16;
-        let (top, rest) = split_top(area, lines.min(area.height / 3));
+        let (top, rest) = split_top(area, lines.min(area.height * 2 / 5));
         let none = Rect {
             width: 0,
             height: 0,
@@ -240,8 +241,8 @@ impl TagView {
         };
         if view.is_empty() {
             let why = match (indexing, self.filter.is_empty()) {
-                (true, _) => "none found yet",
-                (false, false) => "none matches the filter",
+                (_, false) => "none matches the filter",
+                (true, true) => "none found yet",
                 (false, true) => "none found",
             };
             put(buffer, list, 2, 1, why, theme.quiet());
@@ -333,6 +334,31 @@ impl TagView {
             .take(4)
             .collect()
     }
+}
+
+/// The tag's history since boot, and its share: what tells a leak from a large user.
+fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
+    let sides = [
+        ("nonpaged", &row.usage.nonpaged, model.total.nonpaged.bytes),
+        ("paged", &row.usage.paged, model.total.paged.bytes),
+    ];
+    let used = sides
+        .into_iter()
+        .filter(|(_, usage, _)| model.counted && (usage.allocs > 0 || !usage.is_empty()));
+    used.map(|(pool, usage, total)| {
+        let never = match usage.frees {
+            0 => ", NEVER FREED".to_owned(),
+            frees => format!(", freed {}", grouped(frees)),
+        };
+        format!(
+            "{pool}: allocated {} since boot{never}; outstanding {} in {}, {:.1}% of the tags' {pool} bytes",
+            grouped(usage.allocs),
+            human(usage.bytes),
+            grouped(usage.outstanding),
+            usage.bytes as f64 * 100.0 / total.max(1) as f64
+        )
+    })
+    .collect()
 }
 
 /// Cells of the left pane: what its columns need, a little more on wide screens.

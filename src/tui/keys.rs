@@ -165,10 +165,10 @@ pub enum Group {
 impl Group {
     /// In the order of the help.
     pub const ALL: [Group; 5] = [
-        Group::Move,
         Group::Path,
         Group::Sort,
         Group::Find,
+        Group::Move,
         Group::Program,
     ];
 
@@ -533,7 +533,7 @@ pub const TABLE: &[Binding] = &[
         &[key(KeyCode::Esc), ctrl('c')],
         &[Prompt],
         Action::Cancel,
-        "leave",
+        "leaves it as it was",
         "leave it as it was",
         Group::Find,
     ),
@@ -573,7 +573,7 @@ pub const TABLE: &[Binding] = &[
         &[key(KeyCode::Enter)],
         &[Prompt],
         Action::Accept,
-        "take",
+        "takes it",
         "take what is typed",
         Group::Find,
     ),

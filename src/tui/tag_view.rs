@@ -135,7 +135,7 @@ impl TagView {
             out.extend(accounts(row, model));
         }
         if self.view.is_none() {
-            out.push("looking…".into());
+            out.push("looking for its allocations".into());
         }
         for sentence in &self.covered.sentences {
             let unfinished = sentence.starts_with("the walk") && indexing;
@@ -206,7 +206,8 @@ impl TagView {
             .iter()
             .enumerate()
         {
-            let style = match line.contains("can't be read") || line.contains("more found") {
+            let doubtful = ["never freed", "can't be read", "more found"];
+            let style = match doubtful.iter().any(|words| line.contains(words)) {
                 true => theme.doubt(),
                 false => ratatui::style::Style::new(),
             };
@@ -316,9 +317,9 @@ impl TagView {
     }
 
     fn mention_notes(&self, mentions: &Mentions, width: u16) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
         let all = mentions.pages_missing + mentions.pages_searched;
-        if mentions.rows.is_empty() {
+        if mentions.rows.is_empty() && mentions.failed.is_none() {
             notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
         }
         if mentions.pages_missing > 0 {
@@ -346,15 +347,14 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
         .into_iter()
         .filter(|(_, usage, _)| model.counted && (usage.allocs > 0 || !usage.is_empty()));
     used.map(|(pool, usage, total)| {
-        let never = match usage.frees {
-            0 => ", NEVER FREED".to_owned(),
-            frees => format!(", freed {}", grouped(frees)),
+        let freed = match usage.frees {
+            0 => "never freed".to_owned(),
+            frees => format!("freed {}", grouped(frees)),
         };
         format!(
-            "{pool}: allocated {} since boot{never}; outstanding {} in {}, {:.1}% of the tags' {pool} bytes",
+            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of all {pool}",
             grouped(usage.allocs),
             human(usage.bytes),
-            grouped(usage.outstanding),
             usage.bytes as f64 * 100.0 / total.max(1) as f64
         )
     })

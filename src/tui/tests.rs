@@ -302,7 +302,7 @@ fn the_articles_case_takes_a_few_keys() {
     desk.walked();
     assert_eq!(desk.tag(), "Leak", "the leak is what one sees first");
     desk.enter();
-    assert!(desk.screen().contains("NEVER FREED"));
+    assert!(desk.screen().contains("allocated 601, never freed"));
     desk.press(KeyCode::Tab).enter();
     let screen = desk.screen();
     assert!(screen.contains("myfault+0x13aa"), "{screen}");
@@ -444,6 +444,8 @@ fn pointers_are_followed_and_the_way_back_is_kept() {
     desk.walked().enter().enter();
     assert_eq!(desk.app.path().len(), 5);
     desk.press(KeyCode::Tab).enter();
+    assert!(desk.app.path().contains(&"myfault+0x13aa".to_owned()));
+    desk.press(KeyCode::Esc).press(KeyCode::Down).enter();
     assert!(desk.status().contains("no kernel address"));
     desk.keys("]");
     let next = fixture::planted_block(1).va.to_string();

@@ -185,6 +185,7 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
             .iter()
             .map(|m| clean(m).into_owned())
             .collect(),
+        failed: None,
     })
 }
 

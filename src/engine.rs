@@ -15,7 +15,8 @@ use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
-use crate::pool::index::{IndexBuilder, Progress, Snapshot};
+use crate::pool::heap::{Heaps, Parking};
+use crate::pool::index::{HeapPool, IndexBuilder, Progress, Snapshot};
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
@@ -65,6 +66,7 @@ pub struct Engine {
     threads: usize,
     big: OnceLock<Arc<BigTable>>,
     parked: OnceLock<Parked>,
+    heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
 }
@@ -93,6 +95,7 @@ impl Engine {
             threads: options.threads,
             big: OnceLock::new(),
             parked: OnceLock::new(),
+            heaps: OnceLock::new(),
             sessions: OnceLock::new(),
             session_trackers: OnceLock::new(),
             dump,
@@ -210,6 +213,16 @@ impl Engine {
             .get_or_init(|| Arc::new(BigTable::read(&self.kernel)))
     }
 
+    /// The segment heaps of the pool, where it runs on them; found on first use.
+    pub fn heaps(&self) -> Option<Arc<HeapPool>> {
+        let find = || {
+            let heaps = Heaps::find(&self.kernel)?;
+            let parking = Parking::read(&self.kernel, &heaps);
+            Some(Arc::new(HeapPool { heaps, parking }))
+        };
+        self.heaps.get_or_init(find).clone()
+    }
+
     fn parked(&self) -> &Parked {
         self.parked.get_or_init(|| Parked::read(&self.kernel))
     }
@@ -219,6 +232,7 @@ impl Engine {
         IndexBuilder::plan(
             &self.kernel,
             &self.regions,
+            self.heaps(),
             Arc::clone(self.big()),
             progress,
         )

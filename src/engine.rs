@@ -13,7 +13,7 @@ use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
 use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
-use crate::memory::Va;
+use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
 use crate::pool::heap::{Heaps, Parking};
 use crate::pool::index::{HeapPool, IndexBuilder, Progress, Snapshot};
@@ -183,6 +183,17 @@ impl Engine {
     /// The terminal sessions; found on first use.
     pub fn sessions(&self) -> &Sessions {
         self.sessions.get_or_init(|| sessions::find(&self.kernel))
+    }
+
+    /// The address space to read an address in: the system's, or that of the first
+    /// session that has it mapped (win32k and session pool are in no other).
+    pub fn space_of(&self, va: Va) -> &AddressSpace {
+        let mapped = |space: &&AddressSpace| space.page(va.page()).is_ok();
+        if mapped(&&self.kernel.space) || !va.is_kernel() {
+            return &self.kernel.space;
+        }
+        let mut spaces = self.sessions().sessions.iter().map(|s| &s.space);
+        spaces.find(mapped).unwrap_or(&self.kernel.space)
     }
 
     /// The accounts per tag of session pool, all sessions together; read on first use.

@@ -380,6 +380,7 @@ impl App {
             Kind::Filter => filter_before.clone(),
             _ => String::new(),
         };
+        self.message = self.what_to_type(kind).map(Into::into);
         self.prompt = Some(Prompt {
             kind,
             input: Input::new(typed),
@@ -388,14 +389,29 @@ impl App {
         });
     }
 
+    fn what_to_type(&self, kind: Kind) -> Option<&'static str> {
+        match (kind, self.screen_context()) {
+            (Kind::Goto, _) => Some("hexadecimal, with or without 0x and `"),
+            (_, Context::Allocations) => Some(
+                "a size (4096, >0x1000, <=1M), the start of an address, or a word (paged, big, lookaside)",
+            ),
+            (_, Context::Tags) => {
+                Some("a tag (* and ? stand for letters), or words of its use or binary")
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn prompt_key(&mut self, event: &KeyEvent) {
         match keys::action(Context::Prompt, event) {
             Some(Action::Accept) => {
+                self.message = None;
                 if let Some(prompt) = self.prompt.take() {
                     self.accept(&prompt);
                 }
             }
             Some(_) => {
+                self.message = None;
                 if let Some(prompt) = self.prompt.take() {
                     self.undo(&prompt);
                 }

@@ -10,7 +10,7 @@ use super::filter::BlockFilter;
 use super::keys::{self, Context};
 use super::layout;
 use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
-use super::model::Model;
+use super::model::{Mentions, Model};
 use super::modules::ModulesView;
 use super::prompt::Prompt;
 use super::tag_view::{Pane, TagView};
@@ -296,7 +296,12 @@ impl App {
                     }
                 }
             }
-            Body::Failed(why) => self.message = Some(why),
+            Body::Failed(why) => {
+                if let Some(view) = self.tag_view() {
+                    fail_tag_request(view, number, &why);
+                }
+                self.message = Some(why);
+            }
             body => {
                 if let Some(view) = self.tag_view() {
                     let told = take_tag_answer(view, number, body);
@@ -360,6 +365,22 @@ impl App {
 
 fn found_of(model: &Model, tag: Tag) -> u64 {
     model.tag(tag).map_or(0, |row| row.found.listed())
+}
+
+/// A question of the open tag has no answer: says so where the answer would stand.
+fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
+    if view.awaited.blocks == number {
+        view.awaited.blocks = 0;
+        view.view.get_or_insert_default();
+        view.covered.sentences = vec![why.to_owned()];
+    }
+    if view.awaited.mentions == number {
+        view.awaited.mentions = 0;
+        view.mentions = Some(Mentions {
+            failed: Some(why.to_owned()),
+            ..Mentions::default()
+        });
+    }
 }
 
 /// Hands an answer to the open tag; one to an older request is dropped. Returns what to

@@ -66,11 +66,7 @@ impl BytesView {
 
     /// Fits it to a width: how many bytes are on a line.
     pub fn settle(&mut self, width: u16, height: u64) {
-        let step = match (self.pointers, width) {
-            (true, _) => 8,
-            (false, 0..74) => 8,
-            (false, _) => 16,
-        };
+        let step = step(self.pointers, width);
         if step != self.step {
             self.step = step;
             self.at = self.line_of(self.at);
@@ -135,6 +131,7 @@ impl BytesView {
     /// Changes between bytes and pointers.
     pub fn toggle(&mut self, width: u16, height: u64) {
         self.pointers = !self.pointers;
+        self.step = step(self.pointers, width);
         self.at = self.line_of(self.at);
         self.top = self.line_of(self.top);
         self.settle(width, height);
@@ -180,7 +177,7 @@ impl BytesView {
     /// What to type into the debugger.
     pub fn command(&self) -> String {
         let how = if self.pointers { "dps" } else { "db" };
-        format!("{how} {}", self.top)
+        format!("{how} {}", self.at)
     }
 
     fn contains(&self, va: Va) -> bool {
@@ -342,6 +339,14 @@ impl BytesView {
     }
 }
 
+/// Bytes on a line.
+fn step(pointers: bool, width: u16) -> u64 {
+    match (pointers, width) {
+        (true, _) | (false, 0..74) => 8,
+        (false, _) => 16,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
@@ -399,9 +404,9 @@ mod tests {
     #[test]
     fn unreadable_is_not_zero_and_not_blank() {
         let mut view = BytesView::new("x".into(), String::new(), Va(0x1000), None);
-        view.memory = Some(fixture::bytes(Va(0x1ff0), 0x20));
-        assert!(view.packed_line(Va(0x2000), 16).contains("???? ????"));
-        assert!(view.pointer_line(Va(0x2000)).contains("????????`????????"));
+        view.memory = Some(fixture::bytes(Va(0x13f0), 0x20));
+        assert!(view.packed_line(Va(0x1400), 16).contains("???? ????"));
+        assert!(view.pointer_line(Va(0x1400)).contains("????????`????????"));
         assert_eq!(view.wide_line(Va(0x3000), 200), Va(0x3000).to_string());
     }
 }

@@ -227,22 +227,32 @@ pub fn mentions() -> Mentions {
         pages_searched: 1500,
         pages_missing: 34,
         modules_missing: Vec::new(),
+        failed: None,
     }
 }
 
-/// Memory by formula, with a hole, and a pointer.
+/// Memory by formula: every other kilobyte can't be read, and there is a pointer every
+/// 64 bytes.
 pub fn bytes(start: Va, length: u64) -> Bytes {
-    let hole = Va(start.0 & !0xfff).add(0x1000);
-    let byte = |i: u64| {
-        let va = start.add(i);
-        (va < hole).then_some((va.0 >> 3) as u8)
-    };
-    Bytes {
+    let missing = |va: u64| va & 0x400 != 0;
+    let mut out = Bytes {
         start,
-        bytes: (0..length).map(byte).collect(),
-        holes: vec![(hole, "not in the dump")],
-        pointers: vec![(Va((start.0 + 63) & !0xf), "myfault+0x13aa".into())],
+        ..Bytes::default()
+    };
+    for va in (start.0..=u64::MAX).take(length as usize) {
+        if missing(va) && (va == start.0 || !missing(va - 1)) {
+            out.holes.push((Va(va), "not in the dump"));
+        }
+        if va % 64 == 0 && !missing(va) {
+            out.pointers.push((Va(va), "myfault+0x13aa".into()));
+        }
+        let byte = match va % 64 {
+            0..8 => 0xffff_f880_044b_63aa_u64.to_le_bytes()[va as usize % 8],
+            _ => (va >> 3) as u8,
+        };
+        out.bytes.push((!missing(va)).then_some(byte));
     }
+    out
 }
 
 /// What a walk adds up to that found all of the leak.

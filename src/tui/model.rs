@@ -214,6 +214,8 @@ pub struct Mentions {
     pub pages_searched: u64,
     /// Modules of which nothing could be searched.
     pub modules_missing: Vec<String>,
+    /// Why there was no search.
+    pub failed: Option<String>,
 }
 
 /// One occurrence of a tag's bytes in an image.

@@ -160,7 +160,16 @@ pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, prompt: &Prompt) {
     let text = clean(prompt.text()).into_owned();
     let skip = prompt.input.visual_scroll(room);
     let shown: String = text.chars().skip(skip).collect();
-    put(buffer, area, x, 0, &shown, Style::new());
+    let end = x.saturating_add(put(buffer, area, x, 0, &shown, Style::new()));
+    let hints: Vec<String> = keys::hints(Context::Prompt)
+        .into_iter()
+        .map(|(key, word)| format!("{key} {word}"))
+        .collect();
+    let hints = hints.join("  ");
+    let from = usize::from(area.width).saturating_sub(width(&hints));
+    if from > usize::from(end) + 2 {
+        put(buffer, area, from as u16, 0, &hints, theme.quiet());
+    }
     let at = usize::from(x) + prompt.input.visual_cursor().saturating_sub(skip);
     let at = u16::try_from(at).unwrap_or(u16::MAX);
     let cell = Rect::new(area.x.saturating_add(at), area.y, 1, 1);

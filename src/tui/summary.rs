@@ -8,7 +8,7 @@ use crate::analysis::vm::Line;
 use crate::memory::PAGE_SIZE;
 use crate::report::text::{clean, grouped, human, kilobytes};
 
-use super::draw::{fill, pieces, put, split_top, wrap};
+use super::draw::{cut, fill, pieces, put, split_top, wrap};
 use super::model::Model;
 use super::status::pane_title;
 use super::theme::Theme;
@@ -53,7 +53,7 @@ fn gauge(label: &str, part: &Line, whole: &Line, width: u16, theme: &Theme) -> S
     let mut out = format!("{label:<9} {:>9} of {:>9}", amount(part), amount(whole));
     if let Some(share) = share(part, whole) {
         out += &format!(" {:>3.0}%", share * 100.0);
-        if width >= 58 {
+        if width >= 64 {
             out += &format!(" {}", theme.bar(share, 10));
         }
     }
@@ -130,7 +130,7 @@ fn warnings_in_brief(model: &Model, width: u16, room: usize) -> Vec<(String, Ton
         if let Some(last) = out.last_mut() {
             let more = format!(" (v: {} more)", count - shown);
             let cells = usize::from(width).saturating_sub(more.len() + 2);
-            last.0 = super::draw::cut(
+            last.0 = cut(
                 &last.0,
                 cells,
                 &Theme {
@@ -190,7 +190,7 @@ fn counter(label: &str, line: &Line, width: u16, _theme: &Theme) -> Vec<(String,
     }
     if width >= 100 {
         text = format!("{text:<58}{}", clean(&line.source));
-    } else if line.pages.is_none() {
+    } else if line.pages.is_none() && width >= 80 {
         text += "  (not in this dump)";
     }
     let mut out = vec![(text, Tone::Plain)];
@@ -261,6 +261,7 @@ pub fn draw_pane(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model, 
         .iter()
         .enumerate()
     {
+        let line = &cut(line, usize::from(area.width.saturating_sub(1)), theme);
         pieces(
             buffer,
             body,

@@ -12,7 +12,7 @@ use crate::report::text::{grouped, human};
 use super::blocks::{BlockSort, BlockView};
 use super::draw::{pieces, put, split_left, split_top, wrap};
 use super::list::Cursor;
-use super::model::{Covered, Mentions, Model};
+use super::model::{Covered, Mentions, Model, TagRow};
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
 use super::theme::Theme;
@@ -132,9 +132,10 @@ impl TagView {
                 }
             };
             out.push(about);
+            out.extend(accounts(row, model));
         }
         if self.view.is_none() {
-            out.push("looking…".into());
+            out.push("looking for its allocations".into());
         }
         for sentence in &self.covered.sentences {
             let unfinished = sentence.starts_with("the walk") && indexing;
@@ -150,7 +151,7 @@ impl TagView {
     /// The areas: sentences, allocations, mentions. A pane that is not shown is empty.
     pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
         let lines = self.sentences(model, area.width, indexing).len() as u16;
-        let (top, rest) = split_top(area, lines.min(area.height / 3));
+        let (top, rest) = split_top(area, lines.min(area.height * 2 / 5));
         let none = Rect {
             width: 0,
             height: 0,
@@ -205,7 +206,8 @@ impl TagView {
             .iter()
             .enumerate()
         {
-            let style = match line.contains("can't be read") || line.contains("more found") {
+            let doubtful = ["never freed", "can't be read", "more found"];
+            let style = match doubtful.iter().any(|words| line.contains(words)) {
                 true => theme.doubt(),
                 false => ratatui::style::Style::new(),
             };
@@ -240,8 +242,8 @@ impl TagView {
         };
         if view.is_empty() {
             let why = match (indexing, self.filter.is_empty()) {
-                (true, _) => "none found yet",
-                (false, false) => "none matches the filter",
+                (_, false) => "none matches the filter",
+                (true, true) => "none found yet",
                 (false, true) => "none found",
             };
             put(buffer, list, 2, 1, why, theme.quiet());
@@ -315,9 +317,9 @@ impl TagView {
     }
 
     fn mention_notes(&self, mentions: &Mentions, width: u16) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
         let all = mentions.pages_missing + mentions.pages_searched;
-        if mentions.rows.is_empty() {
+        if mentions.rows.is_empty() && mentions.failed.is_none() {
             notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
         }
         if mentions.pages_missing > 0 {
@@ -333,6 +335,30 @@ impl TagView {
             .take(4)
             .collect()
     }
+}
+
+/// The tag's history since boot, and its share: what tells a leak from a large user.
+fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
+    let sides = [
+        ("nonpaged", &row.usage.nonpaged, model.total.nonpaged.bytes),
+        ("paged", &row.usage.paged, model.total.paged.bytes),
+    ];
+    let used = sides
+        .into_iter()
+        .filter(|(_, usage, _)| model.counted && (usage.allocs > 0 || !usage.is_empty()));
+    used.map(|(pool, usage, total)| {
+        let freed = match usage.frees {
+            0 => "never freed".to_owned(),
+            frees => format!("freed {}", grouped(frees)),
+        };
+        format!(
+            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of all {pool}",
+            grouped(usage.allocs),
+            human(usage.bytes),
+            usage.bytes as f64 * 100.0 / total.max(1) as f64
+        )
+    })
+    .collect()
 }
 
 /// Cells of the left pane: what its columns need, a little more on wide screens.

@@ -26,6 +26,19 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
         Some(prompt) => status::prompt(buffer, areas.hints, theme, prompt),
         None => status::hints(buffer, areas.hints, theme, app.context()),
     }
+    if theme.ascii {
+        keep_ascii(buffer);
+    }
+}
+
+/// Names from the dump may hold any letter; a terminal that is known to draw ASCII only
+/// gets no other.
+fn keep_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            cell.set_symbol("?");
+        }
+    }
 }
 
 fn body(app: &App, buffer: &mut Buffer, area: Rect) {

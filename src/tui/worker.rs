@@ -185,6 +185,7 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
             .iter()
             .map(|m| clean(m).into_owned())
             .collect(),
+        failed: None,
     })
 }
 
@@ -194,7 +195,7 @@ fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
         start,
         ..Bytes::default()
     };
-    for (at, piece) in engine.kernel().space.pieces(start, length) {
+    for (at, piece) in engine.space_of(start).pieces(start, length) {
         match piece {
             Ok(bytes) => out.bytes.extend(bytes.iter().copied().map(Some)),
             Err(fault) => {

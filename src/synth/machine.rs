@@ -38,9 +38,10 @@ const STACKS: Va = Va(0xffff_f880_0200_0000);
 const STACK_SIZE: u64 = 0x6000;
 /// A 1 GB mapping, outside of all pools and images.
 const GIGABYTE: Va = Va(0xffff_f8c0_0000_0000);
-/// Sections of the kernel that its symbols fix: .data, and the end of PAGE.
+/// Sections of the kernel that its symbols fix: .data, and where there is room between
+/// functions. Debuggers look for the debug record in the first 4 MB.
 const NT_DATA: (u32, u32) = (0x1d_d000, 0x2a_b000);
-const NT_TAIL: u32 = 0x5a_2000;
+const NT_TABLES: u32 = 0x16_0000;
 
 /// A machine in memory, of which any number of dumps can be written.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl<'a> Builder<'a> {
         let mut known = Exports::new();
         for (i, module) in self.spec.modules.iter().enumerate() {
             let image = match i {
-                0 => image::kernel(&self.image_spec(module, true), &known, NT_DATA, NT_TAIL),
+                0 => image::kernel(&self.image_spec(module, true), &known, NT_DATA, NT_TABLES),
                 _ => image::driver(&self.image_spec(module, false), &known),
             };
             for (name, rva) in &image.exports {

@@ -224,6 +224,18 @@ impl Memory {
         Some(table)
     }
 
+    /// Puts the table page of the 2 MB around `va` on the standby list: its entry one level
+    /// up becomes one in transition. Pages behind it can't be written to any more.
+    pub fn retire_table(&mut self, va: Va) {
+        let Some(pfn) = self.tables.get(&(0, va.0 >> 21)).copied() else {
+            return;
+        };
+        let raw = self.encode(Entry::Transition(pfn));
+        let above = self.table(va, 1);
+        self.set(above, index(va, 1), raw);
+        self.cached = None;
+    }
+
     /// A second root with the same kernel half and its own self-map: another process.
     pub fn clone_root(&mut self) -> Pa {
         let root = self.physical.allocate(1);

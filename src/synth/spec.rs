@@ -52,6 +52,8 @@ pub struct Options {
     pub invalid_mask: u64,
     /// Maps the first gigabyte of memory once more, as one page.
     pub gigabyte_page: bool,
+    /// The table page of the start of paged pool is itself in transition.
+    pub retired_table: bool,
     /// Low bits of DirectoryTableBase, which are no address bits.
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
@@ -72,6 +74,7 @@ impl Default for Options {
             packed_slists: false,
             invalid_mask: 0,
             gigabyte_page: false,
+            retired_table: false,
             root_low_bits: 0,
             scatter: true,
             whole_images: true,

@@ -126,6 +126,9 @@ impl<'a> Builder<'a> {
         let roots = self.processes(&laid)?;
         let header = self.processors(&laid, roots);
         self.references();
+        if self.spec.options.retired_table {
+            self.memory.retire_table(self.spec.paged.start);
+        }
         self.check()?;
         Ok(Machine {
             memory: self.memory,

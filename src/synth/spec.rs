@@ -6,6 +6,7 @@ use super::code::Site;
 use super::era::{Era, WIN7};
 use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
 use super::legacy::{Bulk, Demand, PoolShape, Role};
+use super::objects;
 use super::physical::Run;
 use super::truth::{Pool, Tag, VmTruth};
 
@@ -177,6 +178,10 @@ impl Spec {
                     .protected(true)
                     .role(Role::Process(i as u16)),
             );
+        }
+        for i in 0..objects::TYPES.len() {
+            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::TYPE_BLOCK);
+            out.push(ty.role(Role::ObjectType(i as u16)));
         }
         if !self.vm.page_files.is_empty() {
             out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0xb0).role(Role::PageFile));

@@ -7,6 +7,7 @@ use crate::synth::header::DumpHeader;
 use crate::synth::kernel::{self, LoaderEntry, Process};
 use crate::synth::legacy::Role;
 use crate::synth::legacy::write::Laid;
+use crate::synth::objects;
 use crate::synth::processors::{self, Processor};
 
 use super::{Builder, KPCRS, PFN_DATABASE, STACK_SIZE, STACKS};
@@ -45,6 +46,15 @@ impl Builder<'_> {
         let array = role(laid, Role::UnloadedDrivers)?;
         let now = self.spec.system_time;
         kernel::unloaded_drivers(&mut self.memory, &self.nt, array, &gone, now);
+        Ok(())
+    }
+
+    /// The object types.
+    pub(super) fn object_types(&mut self, laid: &Laid) -> io::Result<()> {
+        let places: io::Result<Vec<Va>> = (0..objects::TYPES.len())
+            .map(|i| role(laid, Role::ObjectType(i as u16)))
+            .collect();
+        objects::write(&mut self.memory, &self.nt, &places?, &self.truth.tags);
         Ok(())
     }
 

@@ -123,6 +123,7 @@ impl<'a> Builder<'a> {
         let laid = self.pools()?;
         self.books(&laid);
         self.module_lists(&laid)?;
+        self.object_types(&laid)?;
         let roots = self.processes(&laid)?;
         let header = self.processors(&laid, roots);
         self.references();

@@ -13,6 +13,9 @@ use super::physical::{Page, Physical};
 /// Slot of the top table that maps the tables themselves: FFFFF680`00000000.
 pub const SELF_MAP_SLOT: u64 = 0x1ed;
 
+/// Frame of the root table of System: what is below belongs to the firmware and loader.
+const SYSTEM_ROOT: Pfn = Pfn(0x187);
+
 const VALID: u64 = 1;
 /// Written, owner kernel, accessed, dirty, global, writable copy.
 const TABLE_BITS: u64 = 0x063;
@@ -61,8 +64,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A root table with its self-map.
+    /// A root table with its self-map, where Windows 7 has that of System, or as near
+    /// to it as memory allows.
     pub fn new(mut physical: Physical) -> Memory {
+        physical.skip_to(SYSTEM_ROOT);
         let root = physical.allocate(1);
         let mut memory = Memory {
             physical,
@@ -73,7 +78,7 @@ impl Memory {
             cached: None,
             unmapped_writes: Vec::new(),
         };
-        memory.set(root, SELF_MAP_SLOT, root.base().0 | TABLE_BITS | NO_EXECUTE);
+        memory.set(root, SELF_MAP_SLOT, root.base().0 | TABLE_BITS);
         memory
     }
 
@@ -219,6 +224,18 @@ impl Memory {
         Some(table)
     }
 
+    /// Puts the table page of the 2 MB around `va` on the standby list: its entry one level
+    /// up becomes one in transition. Pages behind it can't be written to any more.
+    pub fn retire_table(&mut self, va: Va) {
+        let Some(pfn) = self.tables.get(&(0, va.0 >> 21)).copied() else {
+            return;
+        };
+        let raw = self.encode(Entry::Transition(pfn));
+        let above = self.table(va, 1);
+        self.set(above, index(va, 1), raw);
+        self.cached = None;
+    }
+
     /// A second root with the same kernel half and its own self-map: another process.
     pub fn clone_root(&mut self) -> Pa {
         let root = self.physical.allocate(1);
@@ -228,7 +245,7 @@ impl Memory {
                 self.set(root, slot, entry);
             }
         }
-        let own = root.base().0 | TABLE_BITS | NO_EXECUTE;
+        let own = root.base().0 | TABLE_BITS;
         self.set(root, SELF_MAP_SLOT, own);
         root.base()
     }

@@ -20,6 +20,8 @@ pub enum Role {
     UnloadedDrivers,
     /// The name of an unloaded driver.
     UnloadedName(u16),
+    /// An object type, by its place in the list of types.
+    ObjectType(u16),
     /// A process object.
     Process(u16),
     /// The page file's structure.

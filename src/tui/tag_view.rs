@@ -345,7 +345,7 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     ];
     let used = sides
         .into_iter()
-        .filter(|(_, usage, _)| model.counted && (usage.allocs > 0 || !usage.is_empty()));
+        .filter(|(_, usage, _)| model.counted && !usage.is_empty());
     used.map(|(pool, usage, total)| {
         let freed = match usage.frees {
             0 => "never freed".to_owned(),

@@ -145,6 +145,9 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
     tmux.keys(&["Escape"]);
     tmux.see("!poolused 2");
     tmux.keys(&["q"]);
+    // Being stopped ended the shell's line, so the status is asked for again.
+    tmux.wait("the shell", |screen| screen.contains("prompt$"));
+    tmux.type_line("echo status-$?");
     tmux.see("status-0");
     tmux.shell_is_back("left");
 }

@@ -382,7 +382,7 @@ const ALLOCATIONS: [Column; 6] = [
 const MENTIONS: [Column; 4] = [
     Column::text("Module", 10, 0),
     Column::text("Address", 17, 1),
-    Column::text("Symbol", 7, 2).growing(),
+    Column::text("Symbol", 7, 2).growing(0),
     Column::text("Section", 12, 3),
 ];
 

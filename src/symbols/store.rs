@@ -240,20 +240,22 @@ fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
             .flat_map(|f| f.file_entries())
             .next();
         let name = first.map(|f| f.name().to_string());
-        let name = name.ok_or_else(|| invalid("the cabinet is empty"))?;
+        let name = name.ok_or_else(|| invalid("it is empty"))?;
         let mut bytes = Vec::new();
         cabinet
             .read_file(&name)?
             .take(LARGEST_UNPACKED + 1)
             .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_UNPACKED {
-            return Err(invalid("the cabinet holds too large a file"));
+            return Err(invalid("it holds too large a file"));
         }
         Ok(bytes)
     };
     // The decompressors index by what the data says.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(invalid("the cabinet is damaged")))
+    let unpacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    unpacked
+        .unwrap_or_else(|_| Err(invalid("it is damaged")))
+        .map_err(|e| io::Error::new(e.kind(), format!("the cabinet can't be unpacked: {e}")))
 }
 
 /// `ntkrnlmp.pdb` to `ntkrnlmp.pd_`.
@@ -305,3 +307,6 @@ fn read_pointer(path: &Path) -> Option<String> {
         .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

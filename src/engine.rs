@@ -13,9 +13,10 @@ use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
 use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
-use crate::memory::Va;
+use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
-use crate::pool::index::{IndexBuilder, Progress, Snapshot};
+use crate::pool::heap::{Heaps, Parking};
+use crate::pool::index::{HeapPool, IndexBuilder, Progress, Snapshot};
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
@@ -65,6 +66,7 @@ pub struct Engine {
     threads: usize,
     big: OnceLock<Arc<BigTable>>,
     parked: OnceLock<Parked>,
+    heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
 }
@@ -93,6 +95,7 @@ impl Engine {
             threads: options.threads,
             big: OnceLock::new(),
             parked: OnceLock::new(),
+            heaps: OnceLock::new(),
             sessions: OnceLock::new(),
             session_trackers: OnceLock::new(),
             dump,
@@ -152,6 +155,11 @@ impl Engine {
         references::find(&self.kernel, self.sessions(), tag)
     }
 
+    /// The same, given up with `None` as soon as `wanted` says no.
+    pub fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
+        references::find_while(&self.kernel, self.sessions(), tag, wanted)
+    }
+
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
         Coverage::of(tag, &self.trackers, index)
@@ -177,6 +185,17 @@ impl Engine {
         self.sessions.get_or_init(|| sessions::find(&self.kernel))
     }
 
+    /// The address space to read an address in: the system's, or that of the first
+    /// session that has it mapped (win32k and session pool are in no other).
+    pub fn space_of(&self, va: Va) -> &AddressSpace {
+        let mapped = |space: &&AddressSpace| space.page(va.page()).is_ok();
+        if mapped(&&self.kernel.space) || !va.is_kernel() {
+            return &self.kernel.space;
+        }
+        let mut spaces = self.sessions().sessions.iter().map(|s| &s.space);
+        spaces.find(mapped).unwrap_or(&self.kernel.space)
+    }
+
     /// The accounts per tag of session pool, all sessions together; read on first use.
     pub fn session_trackers(&self) -> &Trackers {
         self.session_trackers
@@ -194,6 +213,16 @@ impl Engine {
             .get_or_init(|| Arc::new(BigTable::read(&self.kernel)))
     }
 
+    /// The segment heaps of the pool, where it runs on them; found on first use.
+    pub fn heaps(&self) -> Option<Arc<HeapPool>> {
+        let find = || {
+            let heaps = Heaps::find(&self.kernel)?;
+            let parking = Parking::read(&self.kernel, &heaps);
+            Some(Arc::new(HeapPool { heaps, parking }))
+        };
+        self.heaps.get_or_init(find).clone()
+    }
+
     fn parked(&self) -> &Parked {
         self.parked.get_or_init(|| Parked::read(&self.kernel))
     }
@@ -203,6 +232,7 @@ impl Engine {
         IndexBuilder::plan(
             &self.kernel,
             &self.regions,
+            self.heaps(),
             Arc::clone(self.big()),
             progress,
         )

@@ -4,7 +4,7 @@
 //! [`bytes`] (vocabulary), [`dump`] (the container), [`memory`] (translation),
 //! [`symbols`] and [`kernel`] (what the structures are and where), [`pool`] (blocks and
 //! the index), [`analysis`] (who and whether), [`engine`] (all of it for one dump), and
-//! then [`report`] and `tui` (what people see). [`synth`] builds dumps and imports none of
+//! then [`report`] and [`tui`] (what people see). [`synth`] builds dumps and imports none of
 //! the readers.
 
 pub mod analysis;
@@ -18,3 +18,4 @@ pub mod pool;
 pub mod report;
 pub mod symbols;
 pub mod synth;
+pub mod tui;

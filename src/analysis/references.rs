@@ -49,14 +49,27 @@ const LINE: u64 = 16;
 
 /// Searches all loaded modules.
 pub fn find(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> References {
+    find_while(kernel, sessions, tag, &|| true).unwrap_or_default()
+}
+
+/// The same, as long as somebody wants the answer: asked before each module.
+pub fn find_while(
+    kernel: &Kernel,
+    sessions: &Sessions,
+    tag: Tag,
+    wanted: &dyn Fn() -> bool,
+) -> Option<References> {
     let mut out = References::default();
     for (index, module) in kernel.modules.iter().enumerate() {
+        if !wanted() {
+            return None;
+        }
         if !module.unloaded {
             let space = space_of(kernel, sessions, module);
             search(kernel, space, index, module, tag, &mut out);
         }
     }
-    out
+    Some(out)
 }
 
 /// Where a module is mapped: the system's address space, or that of the first session
@@ -176,10 +189,10 @@ impl Names {
     }
 
     fn nearest(&self, kernel: &Kernel, rva: u32) -> Option<(String, u32)> {
-        if self.is_kernel {
-            if let Some(found) = kernel.symbols.nearest(rva) {
-                return Some(found).filter(|(_, distance)| *distance < NEAR);
-            }
+        if self.is_kernel
+            && let Some(found) = kernel.symbols.nearest(rva)
+        {
+            return Some(found).filter(|(_, distance)| *distance < NEAR);
         }
         let after = self.exports.partition_point(|(at, _)| *at <= rva);
         let (at, name) = self.exports.get(after.checked_sub(1)?)?;

@@ -10,14 +10,11 @@ use crate::symbols::SymbolPath;
 
 /// Find the driver that leaked a Windows server's kernel pool, from its MEMORY.DMP.
 #[derive(Debug, Parser)]
-#[command(name = "poolscope", version, args_conflicts_with_subcommands = true)]
+#[command(name = "poolscope", version)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
     /// The dump to browse in the terminal.
     pub dump: Option<PathBuf>,
-    /// Use ASCII for lines and marks in the terminal UI.
-    #[arg(long)]
-    pub ascii: bool,
     /// What holds for all commands.
     #[command(flatten)]
     pub common: Common,
@@ -51,6 +48,9 @@ pub struct Common {
     /// No progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
+    /// Lines and marks of the terminal UI in ASCII.
+    #[arg(long, global = true)]
+    pub ascii: bool,
 }
 
 /// The formats by the names that are typed.

@@ -14,6 +14,7 @@ use crate::report::text::parse_address;
 use crate::report::{
     self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Vm,
 };
+use crate::{synth, tui};
 
 use super::args::{Args, Command};
 use super::outcome::CliError;
@@ -24,7 +25,11 @@ type Result<T = ()> = std::result::Result<T, CliError>;
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
     match (&args.command, &args.dump) {
-        (Some(command), _) => answer(args, command),
+        (Some(_), Some(dump)) => Err(CliError::Usage(format!(
+            "write the command before the dump: poolscope COMMAND {}",
+            dump.display()
+        ))),
+        (Some(command), None) => answer(args, command),
         (None, Some(dump)) => browse(args, dump),
         (None, None) => Err(CliError::Usage("name a dump, or a command".into())),
     }
@@ -237,14 +242,35 @@ fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
     }
 }
 
-fn browse(_args: &Args, _dump: &Path) -> Result {
-    Err(CliError::NotThere(
-        "the terminal UI is not built yet".into(),
-    ))
+fn browse(args: &Args, dump: &Path) -> Result {
+    let source = (dump.to_owned(), args.common.options());
+    Ok(tui::run(
+        source,
+        tui::Options {
+            ascii: args.common.ascii,
+        },
+    )?)
 }
 
-fn demo(_args: &Args, _out: Option<&Path>) -> Result {
-    Err(CliError::NotThere("the demo is not built yet".into()))
+/// Writes the sample to the file asked for, or to a temporary one that is shown and
+/// removed afterwards.
+fn demo(args: &Args, out: Option<&Path>) -> Result {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CliError::Demo { path, source }
+    };
+    if let Some(path) = out {
+        synth::demo::write(path).map_err(failed(path))?;
+        return Ok(());
+    }
+    let directory = std::env::temp_dir();
+    let file = tempfile::Builder::new()
+        .prefix("poolscope-demo-")
+        .suffix(".dmp")
+        .tempfile()
+        .map_err(failed(&directory))?;
+    synth::demo::write(file.path()).map_err(failed(file.path()))?;
+    browse(args, file.path())
 }
 
 #[cfg(test)]

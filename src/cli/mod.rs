@@ -17,6 +17,9 @@ pub fn run(args: Args) -> Outcome {
     match &result {
         Err(error) if error.is_closed_pipe() => Outcome::Done,
         Err(error) => {
+            if error.is_silent() {
+                return error.outcome();
+            }
             say("error", &error.to_string());
             error.outcome()
         }

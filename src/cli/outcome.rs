@@ -1,11 +1,13 @@
 //! How a run ends: its errors, and the exit status of each.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use thiserror::Error;
 
 use crate::engine::OpenError;
+use crate::tui;
 
 /// The exit status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => 0,
             Outcome::Failed => 1,
             Outcome::Usage => 2,
-            Outcome::Signal(number) => 128 + number,
+            Outcome::Signal(number) => 128u8.saturating_add(number),
         })
     }
 }
@@ -46,6 +48,17 @@ pub enum CliError {
     /// The answer can't be written.
     #[error("the answer can't be written: {0}")]
     Write(#[from] io::Error),
+    /// The sample can't be written.
+    #[error("the sample can't be written to {path}: {source}; name a place with --out FILE", path = path.display())]
+    Demo {
+        /// Where to.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The terminal UI ended.
+    #[error(transparent)]
+    Tui(#[from] tui::Error),
     /// The system refused threads.
     #[error("the worker threads can't be started: {0}; try --threads 1")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -57,10 +70,18 @@ impl CliError {
         matches!(self, CliError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// True when there is nothing to say.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, CliError::Tui(e) if e.is_silent())
+    }
+
     /// The exit status.
     pub fn outcome(&self) -> Outcome {
         match self {
-            CliError::Usage(_) => Outcome::Usage,
+            CliError::Usage(_) | CliError::Tui(tui::Error::NoTerminal) => Outcome::Usage,
+            CliError::Tui(tui::Error::Signal(number)) => {
+                Outcome::Signal(u8::try_from(*number).unwrap_or(0))
+            }
             _ => Outcome::Failed,
         }
     }

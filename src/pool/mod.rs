@@ -2,6 +2,7 @@
 
 pub mod big;
 pub mod block;
+pub mod heap;
 pub mod index;
 pub mod legacy;
 pub mod lookaside;

@@ -17,6 +17,9 @@ pub struct Region {
     pub kind: PoolKind,
     /// What the bounds were read from.
     pub source: &'static str,
+    /// True when its pages are chains of blocks with headers; false where segment heaps
+    /// say what is where.
+    pub chains: bool,
 }
 
 impl Region {
@@ -47,17 +50,15 @@ impl Regions {
     /// Finds the regions of this kernel.
     pub fn find(kernel: &Kernel) -> Regions {
         let mut out = Regions::default();
-        match nonpaged(kernel) {
-            Some(region) => out.regions.push(region),
-            None => out.notes.push(
-                "the bounds of nonpaged pool were not found: its small blocks are missing".into(),
-            ),
-        }
-        match paged(kernel) {
-            Some(region) => out.regions.push(region),
-            None => out.notes.push(
-                "the bounds of paged pool were not found: its small blocks are missing".into(),
-            ),
+        let pools = [(nonpaged(kernel), "nonpaged"), (paged(kernel), "paged")];
+        for (region, pool) in pools {
+            match region {
+                Some(region) => out.regions.push(region),
+                None if has_chains(kernel) => out.notes.push(format!(
+                    "the bounds of {pool} pool were not found: its small blocks are missing"
+                )),
+                None => {}
+            }
         }
         out.regions.sort_by_key(|r| r.start);
         if out.regions.windows(2).any(|w| w[0].end > w[1].start) {
@@ -67,22 +68,69 @@ impl Regions {
     }
 }
 
-fn region(start: Va, end: Va, kind: PoolKind, source: &'static str) -> Option<Region> {
+/// True where pages of pool can be chains of blocks: kernels that have no other
+/// allocator, and those that choose at boot (1809). Kernels since 1903 have no
+/// `_POOL_DESCRIPTOR.PendingFrees` that anything uses: only segment heaps.
+fn has_chains(kernel: &Kernel) -> bool {
+    kernel.build < FIRST_WITHOUT_CHAINS
+}
+
+/// Windows 10 1903.
+const FIRST_WITHOUT_CHAINS: u32 = 18362;
+
+fn region(
+    kernel: &Kernel,
+    start: Va,
+    end: Va,
+    kind: PoolKind,
+    source: &'static str,
+) -> Option<Region> {
     (start.is_kernel() && end.is_kernel() && start < end).then_some(Region {
         start: start.page(),
         end,
         kind,
         source,
+        chains: has_chains(kernel),
     })
 }
 
+/// Windows 10 1607 and later: `MiState.Vs.SystemVaRegions`, indexed by an enum whose
+/// order changes between builds.
+fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
+    let index = kernel
+        .symbols
+        .enumerator("_MI_ASSIGNED_REGION_TYPES", name)
+        .and_then(|i| u64::try_from(i).ok())?;
+    let size = kernel.symbols.size_of("_MI_SYSTEM_VA_ASSIGNMENT")?;
+    let table = kernel
+        .symbol("MiState")?
+        .add(kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?)
+        .add(kernel.offset("_MI_VISIBLE_STATE", "SystemVaRegions")?);
+    let entry = table.add(index * u64::from(size));
+    let read = |name| {
+        let offset = kernel.offset("_MI_SYSTEM_VA_ASSIGNMENT", name)?;
+        kernel.space.u64(entry.add(offset)).ok()
+    };
+    let start = Va(read("BaseAddress")?);
+    let bytes = read("NumberOfBytes").filter(|&b| b > 0 && b <= LARGEST_REGION)?;
+    let end = Va(start.0.checked_add(bytes)?);
+    region(kernel, start, end, kind, "nt!MiState.Vs.SystemVaRegions")
+}
+
+/// 16 TB is the largest region seen.
+const LARGEST_REGION: u64 = 1 << 45;
+
 /// Windows 7: MmNonPagedPoolStart (or its aligned twin) to MiNonPagedPoolEnd.
 fn nonpaged(kernel: &Kernel) -> Option<Region> {
+    if let Some(region) = assigned(kernel, "NonPagedPool", PoolKind::NonPaged) {
+        return Some(region);
+    }
     let start = kernel
         .pointer_in("MmNonPagedPoolStart", Some(field::NONPAGED_START))
         .or_else(|| kernel.pointer_in("MiNonPagedPoolStartAligned", None))?;
     let end = kernel.pointer_in("MiNonPagedPoolEnd", Some(field::NONPAGED_END))?;
     region(
+        kernel,
         start,
         end,
         PoolKind::NonPaged,
@@ -92,6 +140,9 @@ fn nonpaged(kernel: &Kernel) -> Option<Region> {
 
 /// MmPagedPoolEnd is the last byte, not the one behind it.
 fn paged(kernel: &Kernel) -> Option<Region> {
+    if let Some(region) = assigned(kernel, "PagedPool", PoolKind::Paged) {
+        return Some(region);
+    }
     let end = kernel.pointer_in("MmPagedPoolEnd", Some(field::PAGED_END));
     let start = kernel.pointer_in("MiPagedPoolStart", Some(field::PAGED_START));
     if kernel.build < 9200 {
@@ -100,6 +151,7 @@ fn paged(kernel: &Kernel) -> Option<Region> {
             .filter(|&e| e > fixed_start && e < fixed_end)
             .map_or(fixed_end, |e| e.add(1));
         return region(
+            kernel,
             fixed_start,
             end,
             PoolKind::Paged,
@@ -107,6 +159,7 @@ fn paged(kernel: &Kernel) -> Option<Region> {
         );
     }
     region(
+        kernel,
         start?,
         end?.add(1),
         PoolKind::Paged,

@@ -10,13 +10,14 @@ use crate::kernel::Kernel;
 use crate::memory::{CHUNK_SIZE, Chunk, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
 use crate::pool::block::PoolKind;
+use crate::pool::heap::{Heaps, PageSegment};
 use crate::pool::lookaside::Parked;
 use crate::pool::regions::{Region, Regions};
 
 use super::Snapshot;
 use super::segment::{Segment, WINDOW};
 use super::totals::Totals;
-use super::window::{Context, Scratch, Window, walk};
+use super::window::{Context, HeapPool, Scratch, Window, walk};
 
 /// How far the walk is; read from any thread.
 #[derive(Debug, Default)]
@@ -78,6 +79,7 @@ pub struct IndexBuilder<'k> {
     kernel: &'k Kernel,
     big: Arc<BigTable>,
     parked: Parked,
+    heaps: Option<Arc<HeapPool>>,
     windows: Vec<Window>,
     notes: Vec<String>,
     finished: Mutex<Finished>,
@@ -89,6 +91,7 @@ impl<'k> IndexBuilder<'k> {
     pub fn plan(
         kernel: &'k Kernel,
         regions: &Regions,
+        heaps: Option<Arc<HeapPool>>,
         big: Arc<BigTable>,
         progress: Arc<Progress>,
     ) -> Self {
@@ -97,21 +100,26 @@ impl<'k> IndexBuilder<'k> {
         notes.extend(big.notes.iter().cloned());
         notes.extend(parked.notes.iter().cloned());
         let mut windows = Vec::new();
-        for region in &regions.regions {
+        if let Some(pool) = &heaps {
+            notes.extend(pool.heaps.notes.iter().cloned());
+            notes.extend(pool.parking.notes.iter().cloned());
+        }
+        for region in regions.regions.iter().filter(|r| r.chains) {
             cut(kernel, region, &mut windows, &mut notes);
+        }
+        if let Some(pool) = &heaps {
+            add_segments(&pool.heaps, &mut windows);
         }
         add_windows_of_big(&big, &mut windows);
         windows.sort_by_key(|w| w.start);
-        let pages: u64 = windows
-            .iter()
-            .map(|w| w.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE))
-            .sum();
+        let pages: u64 = windows.iter().map(|w| work(heaps.as_deref(), w)).sum();
         progress.pages_all.store(pages, Ordering::Relaxed);
         progress.windows_all.store(windows.len(), Ordering::Relaxed);
         IndexBuilder {
             kernel,
             big,
             parked,
+            heaps,
             windows,
             notes,
             finished: Mutex::default(),
@@ -138,13 +146,14 @@ impl<'k> IndexBuilder<'k> {
             space: &self.kernel.space,
             big: &self.big,
             parked: &self.parked,
+            heaps: self.heaps.as_deref(),
         };
         // A dump that finds a bug in the walk costs one window, not the program.
         let walked = catch_unwind(AssertUnwindSafe(|| walk(context, window, scratch)));
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         match walked {
             Ok((segment, totals)) => {
-                finished.totals.add(window.kind, &totals);
+                finished.totals.add(&totals);
                 if !segment.is_empty() {
                     finished.segments.push(Arc::new(segment));
                 }
@@ -155,7 +164,7 @@ impl<'k> IndexBuilder<'k> {
             }
         }
         finished.windows += 1;
-        let pages = window.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE);
+        let pages = work(self.heaps.as_deref(), window);
         self.progress.pages_done.fetch_add(pages, Ordering::Relaxed);
         self.progress.windows_done.fetch_add(1, Ordering::Relaxed);
     }
@@ -171,6 +180,12 @@ impl<'k> IndexBuilder<'k> {
         let mut notes = self.notes.clone();
         if !totals.damaged.is_empty() {
             notes.push(format!("{} pool pages have a damaged chain of blocks: blocks behind the damage may be missing", totals.damaged.len()));
+        }
+        if totals.unplaced_bytes > 0 {
+            notes.push(format!(
+                "{} bytes of heap segments could not be divided into blocks: headers that are damaged, paged out or not in the dump",
+                totals.unplaced_bytes
+            ));
         }
         for base in failed {
             notes.push(format!(
@@ -189,6 +204,45 @@ impl<'k> IndexBuilder<'k> {
             notes: notes.into(),
         }
     }
+}
+
+/// Pages that a window makes the walk look at, at most.
+fn work(heaps: Option<&HeapPool>, window: &Window) -> u64 {
+    let context = |s: &PageSegment| heaps?.heaps.contexts.get(s.context);
+    let segments = window.segments.iter().filter_map(context);
+    let bytes: u64 = segments.map(|c| c.segment_bytes).sum();
+    window.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE) + bytes / PAGE_SIZE
+}
+
+/// Gives each heap segment to the window that it lies in. Segments are aligned to their
+/// size, so none crosses a window's border.
+fn add_segments(heaps: &Heaps, windows: &mut Vec<Window>) {
+    windows.sort_by_key(|w| w.start);
+    let mut extra: Vec<Window> = Vec::new();
+    for &segment in &heaps.segments {
+        let start = window_start(segment.va);
+        let holder = windows
+            .binary_search_by_key(&start, |w| window_start(w.start))
+            .ok();
+        if let Some(window) = holder.and_then(|i| windows.get_mut(i)) {
+            // A region may begin or end inside the window; its segments don't.
+            window.start = start;
+            window.end = Va(start.0.saturating_add(WINDOW));
+            window.segments.push(segment);
+            continue;
+        }
+        match extra.last_mut().filter(|w| w.start == start) {
+            Some(window) => window.segments.push(segment),
+            None => extra.push(Window {
+                start,
+                end: Va(start.0.saturating_add(WINDOW)),
+                kind: heaps.contexts.get(segment.context).map(|c| c.kind),
+                chunks: Vec::new(),
+                segments: vec![segment],
+            }),
+        }
+    }
+    windows.append(&mut extra);
 }
 
 fn window_start(va: Va) -> Va {
@@ -218,6 +272,7 @@ fn cut(kernel: &Kernel, region: &Region, windows: &mut Vec<Window>, notes: &mut 
             end: Va(end.min(region.end.0)),
             kind: Some(region.kind),
             chunks: here.to_vec(),
+            segments: Vec::new(),
         });
         chunks = rest;
     }
@@ -247,6 +302,7 @@ fn add_windows_of_big(big: &BigTable, windows: &mut Vec<Window>) {
                 end: Va(aligned.0.saturating_add(WINDOW)).min(end),
                 kind: None::<PoolKind>,
                 chunks: Vec::new(),
+                segments: Vec::new(),
             });
         }
     }

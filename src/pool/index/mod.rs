@@ -13,6 +13,7 @@ pub use build::{IndexBuilder, Progress};
 pub use query::BlockList;
 pub use segment::{Segment, WINDOW};
 pub use totals::{Found, PageCounts, TagFound, Totals};
+pub use window::HeapPool;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::memory::Va;
+use crate::memory::{Fault, Va};
 use crate::pool::block::{Block, PoolKind, State};
 use crate::pool::tag::Tag;
 
@@ -66,6 +66,15 @@ pub struct PageCounts {
 }
 
 impl PageCounts {
+    /// Counts a page that can't be read.
+    pub fn missing(&mut self, fault: Fault) {
+        match fault {
+            Fault::PagedOut => self.paged_out += 1,
+            Fault::FileFailed => self.failed += 1,
+            _ => self.not_in_dump += 1,
+        }
+    }
+
     /// Pages that can't be read, for whatever reason.
     pub fn unreadable(&self) -> u64 {
         self.paged_out + self.not_in_dump + self.failed
@@ -93,18 +102,13 @@ impl std::ops::AddAssign for PageCounts {
 pub struct WindowTotals {
     /// Per tag.
     pub tags: FxHashMap<Tag, TagFound>,
-    /// Pages walked as chains.
-    pub pages_pool: u64,
-    /// Pages inside big allocations.
-    pub pages_big: u64,
-    /// Readable pages that are no chain.
-    pub pages_other: u64,
-    /// Pages in the page file.
-    pub pages_paged_out: u64,
-    /// Pages that the dump leaves out.
-    pub pages_not_in_dump: u64,
-    /// Pages that the file could not deliver.
-    pub pages_failed: u64,
+    /// Pages of nonpaged pool.
+    pub nonpaged_pages: PageCounts,
+    /// Pages of paged pool.
+    pub paged_pages: PageCounts,
+    /// Bytes in use that no valid header describes, or that lie behind headers that
+    /// can't be read.
+    pub unplaced_bytes: u64,
     /// Free blocks and their bytes.
     pub free_blocks: u64,
     /// Bytes of free blocks.
@@ -126,14 +130,11 @@ impl WindowTotals {
             .add(block.kind, block.state, found);
     }
 
-    fn pages(&self) -> PageCounts {
-        PageCounts {
-            pool: self.pages_pool,
-            big: self.pages_big,
-            other: self.pages_other,
-            paged_out: self.pages_paged_out,
-            not_in_dump: self.pages_not_in_dump,
-            failed: self.pages_failed,
+    /// The pages of one kind of pool; those of unknown kind count as paged.
+    pub fn pages(&mut self, kind: Option<PoolKind>) -> &mut PageCounts {
+        match kind {
+            Some(kind) if kind.is_nonpaged() => &mut self.nonpaged_pages,
+            _ => &mut self.paged_pages,
         }
     }
 }
@@ -151,13 +152,15 @@ pub struct Totals {
     pub free: Found,
     /// Pages with a broken chain: address, offset in bytes of the break.
     pub damaged: Vec<(Va, u16)>,
+    /// Bytes in use of which no block can be named.
+    pub unplaced_bytes: u64,
     /// Blocks listed in the index.
     pub listed: u64,
 }
 
 impl Totals {
-    /// Adds a window of one kind of pool.
-    pub fn add(&mut self, kind: Option<PoolKind>, window: &WindowTotals) {
+    /// Adds a window.
+    pub fn add(&mut self, window: &WindowTotals) {
         for (&tag, found) in &window.tags {
             let sum = self.tags.entry(tag).or_default();
             sum.nonpaged += found.nonpaged;
@@ -165,10 +168,9 @@ impl Totals {
             sum.parked += found.parked;
             self.listed += found.listed();
         }
-        match kind {
-            Some(kind) if kind.is_nonpaged() => self.nonpaged_pages += window.pages(),
-            _ => self.paged_pages += window.pages(),
-        }
+        self.nonpaged_pages += window.nonpaged_pages;
+        self.paged_pages += window.paged_pages;
+        self.unplaced_bytes += window.unplaced_bytes;
         self.free += Found {
             blocks: window.free_blocks,
             bytes: window.free_bytes,

@@ -1,12 +1,13 @@
 //! Walks one window of pool into a segment.
 
-use crate::memory::{Chunk, Fault, MappedPage, PAGE_SIZE, Va};
+use crate::dump;
+use crate::memory::{AddressSpace, Chunk, Fault, MappedPage, PAGE_SIZE, Va};
 use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
+use crate::pool::heap::{Content, Heaps, PageSegment, Parking, View, walk_segment};
 use crate::pool::legacy::{self, RawBlock, UNIT, Verdict};
 use crate::pool::lookaside::Parked;
 use crate::pool::tag::{PROTECTED, Tag};
-use crate::{dump, memory::AddressSpace};
 
 use super::segment::{Segment, Word};
 use super::totals::WindowTotals;
@@ -20,6 +21,17 @@ pub struct Context<'a> {
     pub big: &'a BigTable,
     /// Freed blocks that look allocated.
     pub parked: &'a Parked,
+    /// The segment heaps, where the pool runs on them.
+    pub heaps: Option<&'a HeapPool>,
+}
+
+/// The segment heaps and the blocks they keep for the next allocation.
+#[derive(Debug)]
+pub struct HeapPool {
+    /// The heaps.
+    pub heaps: Heaps,
+    /// Freed blocks that look allocated.
+    pub parking: Parking,
 }
 
 /// A window: up to 64 MB of one region.
@@ -32,8 +44,10 @@ pub struct Window {
     /// What its region holds; `None` for a window outside the regions that holds big
     /// blocks only.
     pub kind: Option<PoolKind>,
-    /// The mapped 2 MB pieces, in order of address.
+    /// The mapped 2 MB pieces to be walked as chains, in order of address.
     pub chunks: Vec<Chunk>,
+    /// The heap segments in it, in order of address.
+    pub segments: Vec<PageSegment>,
 }
 
 /// Walks a window. `scratch` is reused from window to window.
@@ -55,15 +69,23 @@ pub fn walk(
     let mut listed = 0;
     for &chunk in &window.chunks {
         context.space.chunk_pages(chunk, |va, page| {
-            if va >= window.start && va < window.end {
+            if va >= window.start && va < window.end && !in_segment(context, window, va) {
                 listed = walker.list_big(listed, va);
                 walker.page(va, page);
             }
         });
     }
     walker.list_big(listed, window.end);
+    if !window.segments.is_empty() {
+        walker.segments(context, window);
+    }
     let totals = walker.totals;
     (Segment::build(window.start, &scratch.blocks), totals)
+}
+
+/// Pages of heap segments are not walked as chains.
+fn in_segment(context: Context<'_>, window: &Window, va: Va) -> bool {
+    !window.segments.is_empty() && context.heaps.is_some_and(|p| p.heaps.holding(va).is_some())
 }
 
 /// Buffers of a worker.
@@ -100,13 +122,13 @@ impl Walker<'_, '_> {
         if taken >= PAGE_SIZE {
             match page {
                 MappedPage::Missing(fault) => self.missing(fault),
-                _ => self.totals.pages_big += 1,
+                _ => self.totals.pages(self.kind).big += 1,
             }
             return;
         }
         match page {
             MappedPage::Missing(fault) => self.missing(fault),
-            MappedPage::Zero => self.totals.pages_other += 1,
+            MappedPage::Zero => self.totals.pages(self.kind).other += 1,
             MappedPage::Bytes(bytes, _) => self.blocks_of_page(va, bytes, taken),
         }
     }
@@ -127,7 +149,7 @@ impl Walker<'_, '_> {
         };
         let start = taken.div_ceil(UNIT as u64) as usize;
         if start == 0 && !legacy::may_start_chain(bytes) && !worth_a_look(bytes) {
-            self.totals.pages_other += 1;
+            self.totals.pages(self.kind).other += 1;
             return;
         }
         let paged = Some(!kind.is_nonpaged());
@@ -139,12 +161,12 @@ impl Walker<'_, '_> {
             return;
         }
         match verdict {
-            Verdict::Pool => self.totals.pages_pool += 1,
+            Verdict::Pool => self.totals.pages(self.kind).pool += 1,
             // The rest of a big block's last page is often just unused.
-            Verdict::NotPool if start > 0 => self.totals.pages_big += 1,
-            Verdict::NotPool => self.totals.pages_other += 1,
+            Verdict::NotPool if start > 0 => self.totals.pages(self.kind).big += 1,
+            Verdict::NotPool => self.totals.pages(self.kind).other += 1,
             Verdict::Damaged(at) => {
-                self.totals.pages_pool += 1;
+                self.totals.pages(self.kind).pool += 1;
                 self.totals.damaged.push((va, at));
             }
         }
@@ -203,11 +225,41 @@ impl Walker<'_, '_> {
     }
 
     fn missing(&mut self, fault: Fault) {
-        match fault {
-            Fault::PagedOut => self.totals.pages_paged_out += 1,
-            Fault::FileFailed => self.totals.pages_failed += 1,
-            _ => self.totals.pages_not_in_dump += 1,
+        self.totals.pages(self.kind).missing(fault);
+    }
+
+    /// Walks the window's heap segments and takes their blocks in.
+    fn segments(&mut self, context: Context<'_>, window: &Window) {
+        let Some(pool) = context.heaps else {
+            return;
+        };
+        let view = View::load(context.space, window.start, window.end);
+        let mut content = Content::default();
+        let mut blocks: Vec<Block> = Vec::new();
+        for &segment in &window.segments {
+            content.clear();
+            walk_segment(&pool.heaps, segment, &view, context.big, &mut content);
+            let kind = pool.heaps.contexts.get(segment.context).map(|c| c.kind);
+            *self.totals.pages(kind) += content.pages;
+            self.totals.free_blocks += content.free_blocks;
+            self.totals.free_bytes += content.free_bytes;
+            self.totals.unplaced_bytes += content.unplaced_bytes;
+            self.totals.damaged.append(&mut content.damaged);
+            blocks.append(&mut content.blocks);
         }
+        blocks.sort_unstable_by_key(|b| b.va);
+        blocks.dedup_by_key(|b| b.va);
+        pool.parking.mark(window.start, window.end, &mut blocks);
+        for mut block in blocks {
+            if block.state == State::Allocated {
+                block.state = self.state(block.va);
+            }
+            self.push(block);
+        }
+        let base = self.base;
+        self.scratch
+            .blocks
+            .sort_unstable_by_key(|(_, word)| word.va(base));
     }
 }
 

@@ -1,0 +1,370 @@
+//! Finds the heaps, their contexts and their segments.
+
+use rustc_hash::FxHashSet;
+
+use crate::kernel::Kernel;
+use crate::memory::{CHUNK_SIZE, Va};
+use crate::pool::block::PoolKind;
+
+use super::layout::Layout;
+
+/// `_SEGMENT_HEAP.Signature`.
+const HEAP_SIGNATURE: u32 = 0xddee_ddee;
+/// What a segment's signature is mixed with up to 22000; nothing from 26100 on.
+const SEGMENT_MIX: [u64; 2] = [0xa2e6_4ead_a2e6_4ead, 0];
+/// A context with more segments than this is damaged (16 TB of 1 MB segments).
+const MAX_SEGMENTS: usize = 1 << 24;
+/// Bytes of addresses under one top-level entry.
+const SLOT: u64 = 1 << 39;
+
+/// The keys that pointers and sizes are mixed with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keys {
+    /// HeapKey.
+    pub heap: u64,
+    /// LfhKey; `None` when it can't be read.
+    pub lfh: Option<u64>,
+}
+
+/// A context of a heap.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where it is.
+    pub at: Va,
+    /// The heap that it is part of.
+    pub heap: Va,
+    /// What the heap holds.
+    pub kind: PoolKind,
+    /// True for a heap of special pool.
+    pub special: bool,
+    /// log2 of the bytes of a unit.
+    pub unit_shift: u8,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// The first descriptor that is not the header itself.
+    pub first_descriptor: u8,
+    /// SegmentCount, when it can be read.
+    count: Option<u64>,
+}
+
+/// A page segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSegment {
+    /// First byte; a multiple of the segment's size.
+    pub va: Va,
+    /// Index into [`Heaps::contexts`].
+    pub context: usize,
+}
+
+/// The segment-heap pool of a kernel.
+#[derive(Clone, Debug)]
+pub struct Heaps {
+    /// Where fields are.
+    pub layout: Layout,
+    /// The keys.
+    pub keys: Keys,
+    /// All contexts of all heaps.
+    pub contexts: Vec<Context>,
+    /// All segments, in order of address.
+    pub segments: Vec<PageSegment>,
+    /// The pool nodes, for their lookaside lists.
+    pub nodes: Vec<Va>,
+    /// Sentences about what is missing.
+    pub notes: Vec<String>,
+}
+
+impl Heaps {
+    /// Finds the heaps; `None` when this kernel's pool does not run on segment heaps.
+    pub fn find(kernel: &Kernel) -> Option<Heaps> {
+        let layout = Layout::of(&kernel.symbols)?;
+        let state = kernel.symbol("ExPoolState")?;
+        let pools = kernel
+            .space
+            .u32(state.add(layout.state.number_of_pools))
+            .ok()
+            .map(u64::from)
+            .filter(|n| (1..=layout.state.node_count).contains(n))?;
+        let mut out = Heaps {
+            keys: Keys::default(),
+            contexts: Vec::new(),
+            segments: Vec::new(),
+            nodes: (0..pools)
+                .map(|i| state.add(layout.state.nodes + i * layout.state.node_size))
+                .collect(),
+            notes: Vec::new(),
+            layout,
+        };
+        out.add_heaps(kernel, state);
+        if out.contexts.is_empty() {
+            return None;
+        }
+        out.read_keys(kernel, state);
+        out.add_segments(kernel);
+        Some(out)
+    }
+
+    /// The segment that holds an address.
+    pub fn holding(&self, va: Va) -> Option<PageSegment> {
+        let after = self.segments.partition_point(|s| s.va <= va);
+        let segment = *self.segments.get(after.checked_sub(1)?)?;
+        let bytes = self.contexts.get(segment.context)?.segment_bytes;
+        (va.0 - segment.va.0 < bytes).then_some(segment)
+    }
+
+    fn add_heaps(&mut self, kernel: &Kernel, state: Va) {
+        let kinds = [
+            PoolKind::NonPaged,
+            PoolKind::NonPagedNx,
+            PoolKind::Paged,
+            PoolKind::Paged,
+        ];
+        let l = &self.layout.state;
+        let mut pointers: Vec<(Va, PoolKind, bool)> = Vec::new();
+        for node in &self.nodes {
+            for i in 0..l.heap_count {
+                let kind = kinds.get(i as usize).copied().unwrap_or(PoolKind::Paged);
+                pointers.push((node.add(l.heaps + i * 8), kind, false));
+            }
+        }
+        for i in 0..l.special_count {
+            let kind = kinds.get(i as usize).copied().unwrap_or(PoolKind::Paged);
+            pointers.push((state.add(l.special + i * 8), kind, true));
+        }
+        let mut seen = FxHashSet::default();
+        for (pointer, kind, special) in pointers {
+            match kernel.space.pointer(pointer) {
+                Ok(heap) if heap.0 == 0 || !seen.insert(heap) => {}
+                Ok(heap) => self.add_heap(kernel, heap, kind, special),
+                Err(fault) => self.notes.push(format!(
+                    "the pointer to a pool heap at {pointer} can't be read: {fault}"
+                )),
+            }
+        }
+    }
+
+    fn add_heap(&mut self, kernel: &Kernel, heap: Va, kind: PoolKind, special: bool) {
+        let signature = kernel.space.u32(heap.add(self.layout.heap.signature));
+        match signature {
+            Ok(HEAP_SIGNATURE) if heap.is_kernel() => {}
+            Ok(_) => {
+                self.notes.push(format!(
+                    "the {} heap at {heap} has no heap's signature: its blocks are missing",
+                    kind.word()
+                ));
+                return;
+            }
+            Err(fault) => {
+                self.notes.push(format!(
+                    "the {} heap at {heap} can't be read ({fault}): its blocks are missing",
+                    kind.word()
+                ));
+                return;
+            }
+        }
+        for i in 0..self.layout.heap.context_count {
+            let at = heap.add(self.layout.heap.contexts + i * self.layout.context.size);
+            match self.context(kernel, at, heap, kind, special) {
+                Some(context) => self.contexts.push(context),
+                None => self.notes.push(format!(
+                    "a context of the {} heap at {heap} is not plausible: its blocks are missing",
+                    kind.word()
+                )),
+            }
+        }
+    }
+
+    fn context(
+        &self,
+        kernel: &Kernel,
+        at: Va,
+        heap: Va,
+        kind: PoolKind,
+        special: bool,
+    ) -> Option<Context> {
+        let l = &self.layout.context;
+        let mask = kernel.space.u64(at.add(l.mask)).ok()?;
+        let unit_shift = kernel.space.u8(at.add(l.unit_shift)).ok()?;
+        let first_descriptor = kernel.space.u8(at.add(l.first)).ok()?;
+        // Stored inverted: the size is the mask's negative.
+        let segment_bytes = mask.wrapping_neg();
+        let sound = segment_bytes.is_power_of_two()
+            && (0x10_0000..=0x400_0000).contains(&segment_bytes)
+            && (12..=20).contains(&unit_shift)
+            && segment_bytes >> unit_shift <= 256;
+        sound.then(|| Context {
+            at,
+            heap,
+            kind,
+            special,
+            unit_shift,
+            segment_bytes,
+            first_descriptor,
+            count: kernel.space.u64(at.add(l.count)).ok(),
+        })
+    }
+
+    fn read_keys(&mut self, kernel: &Kernel, state: Va) {
+        let offset = |name, or| kernel.offset("_RTLP_HP_HEAP_GLOBALS", name).unwrap_or(or);
+        let pointed = kernel.space.pointer(state).ok().filter(|g| g.is_kernel());
+        let globals = kernel.symbol("RtlpHpHeapGlobals").or(pointed);
+        let read = |name, or| {
+            let at = globals?.add(offset(name, or));
+            kernel.space.u64(at).ok()
+        };
+        self.keys.lfh = read("LfhKey", 8);
+        match read("HeapKey", 0) {
+            Some(key) => self.keys.heap = key,
+            None => self.derive_key(kernel),
+        }
+        if self.keys.lfh.is_none() {
+            self.notes.push(
+                "the key of the low-fragmentation heaps can't be read: their blocks are missing"
+                    .into(),
+            );
+        }
+    }
+
+    /// The key that the first segments of the contexts agree on.
+    fn derive_key(&mut self, kernel: &Kernel) {
+        let mut votes: Vec<(u64, usize)> = Vec::new();
+        for context in &self.contexts {
+            let Ok(va) = kernel
+                .space
+                .pointer(context.at.add(self.layout.context.list))
+            else {
+                continue;
+            };
+            let Ok(signature) = kernel.space.u64(va.add(self.layout.segment.signature)) else {
+                continue;
+            };
+            for mix in SEGMENT_MIX {
+                let key = signature ^ va.0 ^ context.at.0 ^ mix;
+                match votes.iter_mut().find(|v| v.0 == key) {
+                    Some(vote) => vote.1 += 1,
+                    None => votes.push((key, 1)),
+                }
+            }
+        }
+        match votes.into_iter().max_by_key(|v| v.1).filter(|v| v.1 > 1) {
+            Some((key, votes)) => {
+                self.keys.heap = key;
+                self.notes.push(format!(
+                    "the heap key was worked out from {votes} segments that agree"
+                ));
+            }
+            None => self
+                .notes
+                .push("the heap key can't be read: variable-size blocks are missing".into()),
+        }
+    }
+
+    fn add_segments(&mut self, kernel: &Kernel) {
+        let mut seen = FxHashSet::default();
+        let mut short = Vec::new();
+        for index in 0..self.contexts.len() {
+            let found = self.list(kernel, index, &mut seen);
+            let expected = self.contexts.get(index).and_then(|c| c.count);
+            if expected.is_some_and(|n| n > found) {
+                short.push((index, found));
+            }
+        }
+        if !short.is_empty() {
+            self.scan(kernel, &mut seen);
+            self.note_short(&short);
+        }
+        self.segments.sort_unstable_by_key(|s| s.va);
+    }
+
+    /// Follows a context's list forward, and backward where it breaks. Returns how many
+    /// segments it gave.
+    fn list(&mut self, kernel: &Kernel, index: usize, seen: &mut FxHashSet<Va>) -> u64 {
+        let Some(context) = self.contexts.get(index).cloned() else {
+            return 0;
+        };
+        let head = context.at.add(self.layout.context.list);
+        let mut found = 0;
+        for link in [0, 8] {
+            let mut at = head;
+            while self.segments.len() < MAX_SEGMENTS {
+                let Ok(next) = kernel.space.pointer(at.add(link)) else {
+                    break;
+                };
+                if next == head {
+                    // A whole list: no need to go the other way.
+                    return found;
+                }
+                if !self.is_segment(kernel, next, &context) || !seen.insert(next) {
+                    break;
+                }
+                self.segments.push(PageSegment {
+                    va: next,
+                    context: index,
+                });
+                found += 1;
+                at = next;
+            }
+        }
+        found
+    }
+
+    fn is_segment(&self, kernel: &Kernel, va: Va, context: &Context) -> bool {
+        va.is_kernel()
+            && va.0 & (context.segment_bytes - 1) == 0
+            && self.owner(kernel, va) == Some(context.at)
+    }
+
+    /// The context that a segment's signature names.
+    fn owner(&self, kernel: &Kernel, va: Va) -> Option<Va> {
+        let signature = kernel
+            .space
+            .u64(va.add(self.layout.segment.signature))
+            .ok()?;
+        SEGMENT_MIX
+            .iter()
+            .map(|mix| Va(signature ^ va.0 ^ self.keys.heap ^ mix))
+            .find(|owner| self.contexts.iter().any(|c| c.at == *owner))
+    }
+
+    /// Looks at every megabyte that is mapped under the top-level entries that the heaps
+    /// and segments known so far lie in.
+    fn scan(&mut self, kernel: &Kernel, seen: &mut FxHashSet<Va>) {
+        let known = self.segments.iter().map(|s| s.va);
+        let heaps = self.contexts.iter().map(|c| c.heap);
+        let slots: FxHashSet<u64> = known.chain(heaps).map(|va| va.0 / SLOT).collect();
+        for slot in slots {
+            let start = Va(slot * SLOT);
+            let end = Va(start.0.saturating_add(SLOT));
+            for chunk in kernel.space.mapped(start, end).chunks {
+                for half in [0, CHUNK_SIZE / 2] {
+                    let va = chunk.va.add(half);
+                    let Some(owner) = self.owner(kernel, va) else {
+                        continue;
+                    };
+                    let context = self
+                        .contexts
+                        .iter()
+                        .position(|c| c.at == owner && va.0 & (c.segment_bytes - 1) == 0);
+                    if let Some(context) = context.filter(|_| seen.insert(va)) {
+                        self.segments.push(PageSegment { va, context });
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_short(&mut self, short: &[(usize, u64)]) {
+        for &(index, listed) in short {
+            let Some(context) = self.contexts.get(index) else {
+                continue;
+            };
+            let found = self.segments.iter().filter(|s| s.context == index).count() as u64;
+            let says = context.count.unwrap_or(0);
+            self.notes.push(format!(
+                "a {} heap says it has {says} segments; its list gave {listed}, a search for their signatures {} more{}",
+                context.kind.word(),
+                found.saturating_sub(listed),
+                if found < says { "; the blocks of the others are missing" } else { "" }
+            ));
+        }
+    }
+}

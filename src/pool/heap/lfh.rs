@@ -1,0 +1,120 @@
+//! LFH subsegments: slots of one size, a bitmap that says which are in use.
+
+use crate::memory::PAGE_SIZE;
+use crate::pool::block::Backend;
+
+use super::segment::{Range, Walk};
+use super::vs::pool_header;
+
+/// A slot is smaller than this.
+const LARGEST_SLOT: u64 = 0xff8;
+/// The unit of slot sizes in bytes.
+const UNIT: u64 = 0x10;
+
+/// The slots of a subsegment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slots {
+    first: u64,
+    bytes: u64,
+    count: u64,
+}
+
+/// Walks a subsegment.
+pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
+    let whole = range.end.0 - range.start.0;
+    let slots = match slots(walk, range) {
+        Some(Ok(Some(slots))) => slots,
+        // Not initialised yet: nothing was handed out of it.
+        Some(Ok(None)) => return,
+        Some(Err(())) => {
+            walk.out.damaged.push((range.start, 0));
+            walk.out.unplaced_bytes += whole;
+            return;
+        }
+        None => {
+            walk.out.unplaced_bytes += whole;
+            return;
+        }
+    };
+    let bitmap = range.start.add(walk.heaps.layout.lfh.bitmap);
+    for i in 0..slots.count {
+        let at = range.start.add(slots.first + i * slots.bytes);
+        // A slot that would straddle two pages is never handed out.
+        if at.offset() as u64 + slots.bytes > PAGE_SIZE {
+            continue;
+        }
+        let Ok(bits) = walk.view.u8(bitmap.add(i / 4)) else {
+            walk.out.unplaced_bytes += (slots.count - i) * slots.bytes;
+            return;
+        };
+        if bits >> (i % 4 * 2) & 1 == 0 {
+            walk.out.free_blocks += 1;
+            walk.out.free_bytes += slots.bytes;
+            continue;
+        }
+        match pool_header(walk, at, slots.bytes, Backend::Lfh) {
+            Ok(Some(block)) => walk.out.blocks.push(block),
+            Ok(None) => walk.out.unplaced_bytes += slots.bytes,
+            // Counted with the pages.
+            Err(_) => {}
+        }
+    }
+}
+
+/// `None` when the header can't be read, `Err` when it makes no sense.
+fn slots(walk: &Walk<'_, '_>, range: Range) -> Option<Result<Option<Slots>, ()>> {
+    let l = &walk.heaps.layout.lfh;
+    let key = walk.heaps.keys.lfh?;
+    let count = walk.view.u16(range.start.add(l.block_count)).ok()?;
+    let encoded = walk.view.u32(range.start.add(l.block_offsets)).ok()?;
+    if encoded == 0 && count == 0 {
+        return Some(Ok(None));
+    }
+    // Up to 22631 the low 32 bits of the address are shifted, from 26100 on all of it;
+    // the form that gives sound slots is the right one.
+    let forms = [(range.start.0 as u32) >> 12, (range.start.0 >> 12) as u32];
+    let found = forms
+        .iter()
+        .map(|form| decode(encoded ^ key as u32 ^ form, count.into()))
+        .find(|s| s.is_sound(range, l.bitmap));
+    Some(found.map(Some).ok_or(()))
+}
+
+fn decode(offsets: u32, count: u64) -> Slots {
+    Slots {
+        first: u64::from(offsets >> 16),
+        bytes: u64::from(offsets & 0xffff),
+        count,
+    }
+}
+
+impl Slots {
+    fn is_sound(&self, range: Range, bitmap: u64) -> bool {
+        let whole = range.end.0 - range.start.0;
+        (UNIT..LARGEST_SLOT).contains(&self.bytes)
+            && self.bytes.is_multiple_of(UNIT)
+            && self.first >= bitmap
+            && self.first + self.count * self.bytes <= whole
+            && self.count > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Va;
+
+    #[test]
+    fn slots_must_lie_in_their_range() {
+        let range = Range {
+            start: Va(0xffff_ba0f_1a20_0000),
+            end: Va(0xffff_ba0f_1a20_1000),
+        };
+        let sound = decode(0x0040_0020, 100);
+        assert_eq!((sound.first, sound.bytes), (0x40, 0x20));
+        assert!(sound.is_sound(range, 0x30));
+        assert!(!decode(0x0040_0020, 127).is_sound(range, 0x30));
+        assert!(!decode(0x0040_0021, 10).is_sound(range, 0x30));
+        assert!(!decode(0x0010_0020, 10).is_sound(range, 0x30));
+    }
+}

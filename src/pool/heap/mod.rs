@@ -1,0 +1,54 @@
+//! The segment-heap pool of Windows 10 1809 and later.
+//!
+//! `nt!ExPoolState` names, per node, four heaps (nonpaged, nonpaged NX, and two paged
+//! ones); each heap has two contexts of page segments (1 MB in pages, 16 MB in units of
+//! 64 KB); a segment's descriptors cut it into ranges, and a range is a VS subsegment
+//! (variable-size chunks), an LFH subsegment (equal slots) or whole pages that the big
+//! page table describes. Field names are those of the public symbols; the meaning of the
+//! encodings is from published research (Synacktiv, "Scoop the Windows 10 pool!").
+
+mod find;
+mod layout;
+mod lfh;
+mod parked;
+mod segment;
+mod view;
+mod vs;
+
+pub use find::{Heaps, PageSegment};
+pub use parked::Parking;
+pub use segment::walk_segment;
+pub use view::View;
+
+use super::block::Block;
+use super::index::PageCounts;
+
+/// What a segment held.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// Blocks in use, or parked.
+    pub blocks: Vec<Block>,
+    /// Free chunks and slots.
+    pub free_blocks: u64,
+    /// Bytes of them.
+    pub free_bytes: u64,
+    /// Bytes in use that no valid header describes, and bytes behind headers that can't
+    /// be read.
+    pub unplaced_bytes: u64,
+    /// Subsegments and segments whose own headers or chains are damaged.
+    pub damaged: Vec<(crate::memory::Va, u16)>,
+    /// The pages.
+    pub pages: PageCounts,
+}
+
+impl Content {
+    /// Empties it for the next segment, keeping the memory.
+    pub fn clear(&mut self) {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.clear();
+        *self = Content {
+            blocks,
+            ..Content::default()
+        };
+    }
+}

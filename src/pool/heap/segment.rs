@@ -1,0 +1,130 @@
+//! One page segment: its descriptors, and what the ranges hold.
+
+use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::big::BigTable;
+
+use super::find::{Context, Heaps, PageSegment};
+use super::view::{Slot, View};
+use super::{Content, lfh, vs};
+
+/// RangeFlags: the unit belongs to a range in use.
+const IN_USE: u8 = 1;
+/// RangeFlags: the first unit of a range.
+const FIRST: u8 = 2;
+/// RangeFlags: a VS subsegment, together with [`SUBSEGMENT`].
+const VS: u8 = 4;
+/// RangeFlags: the range holds a subsegment.
+const SUBSEGMENT: u8 = 8;
+
+/// What the walks of subsegments share.
+pub struct Walk<'a, 'b> {
+    /// The heaps.
+    pub heaps: &'a Heaps,
+    /// The context of the segment.
+    pub context: &'a Context,
+    /// The pages.
+    pub view: &'a View<'a>,
+    /// Allocations of whole pages.
+    pub big: &'a BigTable,
+    /// Where blocks go.
+    pub out: &'b mut Content,
+}
+
+/// A range of a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// First byte.
+    pub start: Va,
+    /// The first byte behind it.
+    pub end: Va,
+}
+
+/// Walks a segment. Blocks come range by range, in order of address.
+pub fn walk_segment(
+    heaps: &Heaps,
+    segment: PageSegment,
+    view: &View<'_>,
+    big: &BigTable,
+    out: &mut Content,
+) {
+    let Some(context) = heaps.contexts.get(segment.context) else {
+        return;
+    };
+    let mut walk = Walk {
+        heaps,
+        context,
+        view,
+        big,
+        out,
+    };
+    walk.ranges(segment.va);
+}
+
+impl Walk<'_, '_> {
+    fn ranges(&mut self, segment: Va) {
+        let shift = self.context.unit_shift;
+        let count = self.context.segment_bytes >> shift;
+        let mut index = u64::from(self.context.first_descriptor);
+        while index < count {
+            let l = &self.heaps.layout.segment;
+            let descriptor = segment.add(index * l.descriptor_size);
+            let flags = self.view.u8(descriptor.add(l.flags));
+            let units = self.view.u8(descriptor.add(l.unit_size));
+            let (flags, units) = match (flags, units) {
+                (Ok(flags), Ok(units)) => (flags, u64::from(units)),
+                (Err(fault), _) | (_, Err(fault)) => {
+                    self.unknown_rest(segment, index, fault);
+                    return;
+                }
+            };
+            let units = units.clamp(1, count - index);
+            let range = Range {
+                start: segment.add(index << shift),
+                end: segment.add((index + units) << shift),
+            };
+            if flags & (IN_USE | FIRST) == IN_USE | FIRST {
+                self.range(range, flags);
+            }
+            index += units;
+        }
+    }
+
+    fn range(&mut self, range: Range, flags: u8) {
+        match flags & (SUBSEGMENT | VS) {
+            SUBSEGMENT => lfh::walk(self, range),
+            both if both == SUBSEGMENT | VS => vs::walk(self, range),
+            _ => {}
+        }
+        let subsegment = flags & SUBSEGMENT != 0;
+        self.count_pages(range, subsegment);
+    }
+
+    fn count_pages(&mut self, range: Range, subsegment: bool) {
+        let mut va = range.start;
+        while va < range.end {
+            match self.view.slot(va) {
+                Slot::Empty => {}
+                Slot::Missing(fault) => self.out.pages.missing(fault),
+                Slot::Bytes(_) | Slot::Zero if subsegment => self.out.pages.pool += 1,
+                Slot::Bytes(_) | Slot::Zero => self.out.pages.big += 1,
+            }
+            va = va.add(PAGE_SIZE);
+        }
+    }
+
+    /// The segment's descriptors are unreadable from here on: what is mapped in the rest
+    /// of it can't be placed.
+    fn unknown_rest(&mut self, segment: Va, index: u64, fault: crate::memory::Fault) {
+        self.out.pages.missing(fault);
+        let end = segment.add(self.context.segment_bytes);
+        let mut va = segment.add(index << self.context.unit_shift);
+        while va < end {
+            match self.view.slot(va) {
+                Slot::Bytes(_) => self.out.unplaced_bytes += PAGE_SIZE,
+                Slot::Missing(fault) => self.out.pages.missing(fault),
+                Slot::Empty | Slot::Zero => {}
+            }
+            va = va.add(PAGE_SIZE);
+        }
+    }
+}

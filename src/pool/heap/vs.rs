@@ -1,0 +1,197 @@
+//! VS subsegments: chunks of any size, each with an encoded header, most with a
+//! POOL_HEADER behind it.
+
+use crate::memory::{Fault, PAGE_SIZE, Va};
+use crate::pool::block::{Backend, Block, HEADER_SIZE, State};
+use crate::pool::tag::{PROTECTED, Tag};
+
+use super::segment::{Range, Walk};
+
+/// Size and Signature of a sound subsegment, XORed, without the FullCommit bit.
+const SIGNATURE: u16 = 0x2bed;
+/// A chunk's header in bytes.
+const CHUNK_HEADER: u64 = 0x10;
+/// The unit of chunk sizes in bytes.
+const UNIT: u64 = 0x10;
+/// User bytes from which on a block has no POOL_HEADER but whole pages.
+const LARGEST_SMALL: u64 = 0xff0;
+
+/// A chunk's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chunk {
+    bytes: u64,
+    previous_bytes: u64,
+    allocated: bool,
+}
+
+impl Chunk {
+    fn decode(raw: u64, va: Va, key: u64) -> Chunk {
+        let bits = raw ^ va.0 ^ key;
+        Chunk {
+            bytes: (bits >> 16 & 0xffff) * UNIT,
+            previous_bytes: (bits >> 32 & 0xffff) * UNIT,
+            allocated: bits >> 48 & 0xff != 0,
+        }
+    }
+}
+
+/// Walks a subsegment.
+pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
+    let Some((first, end)) = bounds(walk, range) else {
+        return;
+    };
+    let mut at = first;
+    let mut previous: Option<u64> = None;
+    while at < end {
+        let raw = match walk.view.u64(at) {
+            Ok(raw) => raw,
+            // The chain is lost: what is behind can't be placed, and guessing invents.
+            Err(_) => {
+                walk.out.unplaced_bytes += end.0 - at.0;
+                return;
+            }
+        };
+        let chunk = Chunk::decode(raw, at, walk.heaps.keys.heap);
+        let chained = previous.is_none_or(|bytes| bytes == chunk.previous_bytes);
+        if chunk.bytes < UNIT || chunk.bytes > end.0 - at.0 || !chained {
+            walk.out.damaged.push((at.page(), at.offset() as u16));
+            walk.out.unplaced_bytes += end.0 - at.0;
+            return;
+        }
+        if chunk.allocated {
+            allocated(walk, at, chunk.bytes);
+        } else {
+            walk.out.free_blocks += 1;
+            walk.out.free_bytes += chunk.bytes;
+        }
+        previous = Some(chunk.bytes);
+        at = at.add(chunk.bytes);
+    }
+}
+
+/// The first chunk and the end of the last.
+fn bounds(walk: &mut Walk<'_, '_>, range: Range) -> Option<(Va, Va)> {
+    let l = &walk.heaps.layout.vs;
+    let size = walk.view.u16(range.start.add(l.size));
+    let signature = walk.view.u16(range.start.add(l.signature));
+    let whole = range.end.0 - range.start.0;
+    match (size, signature) {
+        (Ok(size), Ok(signature)) => {
+            let bytes = l.header + u64::from(size) * UNIT;
+            if (size ^ signature) & 0x7fff != SIGNATURE || bytes > whole {
+                walk.out.damaged.push((range.start, 0));
+                walk.out.unplaced_bytes += whole;
+                return None;
+            }
+            Some((range.start.add(l.header), range.start.add(bytes)))
+        }
+        _ => {
+            walk.out.unplaced_bytes += whole;
+            None
+        }
+    }
+}
+
+/// A chunk in use: a block with a POOL_HEADER, or pages that the big page table lists.
+fn allocated(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) {
+    let end = chunk.add(bytes);
+    let block = chunk.add(CHUNK_HEADER);
+    let next_page = Va(block.0.next_multiple_of(PAGE_SIZE));
+    if bytes >= PAGE_SIZE && next_page < end && walk.big.at(next_page).is_some() {
+        return;
+    }
+    let mut unreadable = None;
+    for header in candidates(block, bytes - CHUNK_HEADER, next_page) {
+        if header.0.saturating_add(HEADER_SIZE) > end.0 {
+            continue;
+        }
+        match pool_header(walk, header, end.0 - header.0, Backend::Vs) {
+            Ok(Some(found)) => {
+                walk.out.blocks.push(found);
+                return;
+            }
+            Ok(None) => {}
+            Err(fault) => unreadable = Some(fault),
+        }
+    }
+    // An unreadable page is counted with the pages; a readable chunk without a header
+    // is something that we do not understand, and is said.
+    if unreadable.is_none() {
+        walk.out.unplaced_bytes += bytes;
+    }
+}
+
+/// Where the POOL_HEADER of a block may be, the likeliest first: at its start, or at the
+/// next page where the block starts in the last unit of one, or would straddle two.
+fn candidates(block: Va, bytes: u64, next_page: Va) -> impl Iterator<Item = Va> {
+    let offset = block.offset() as u64;
+    let last_unit = offset == PAGE_SIZE - UNIT;
+    let straddles = bytes < LARGEST_SMALL && offset + bytes > PAGE_SIZE + 0x40;
+    let moved = (last_unit || straddles) && next_page > block;
+    let (first, second) = match moved {
+        true => (next_page, Some(block)),
+        false => (block, None),
+    };
+    std::iter::once(first).chain(second)
+}
+
+/// Reads and checks the POOL_HEADER at an address with `room` bytes to the end of its
+/// chunk or slot; `None` when it is none.
+pub fn pool_header(
+    walk: &Walk<'_, '_>,
+    va: Va,
+    room: u64,
+    backend: Backend,
+) -> Result<Option<Block>, Fault> {
+    let header: [u8; 8] = walk.view.array(va)?;
+    let [_, _, units, kind, tag @ ..] = header;
+    let bytes = u64::from(units) * UNIT;
+    let paged = !walk.context.kind.is_nonpaged();
+    let sound = kind & 2 != 0 && (kind & 1 != 0) == paged && bytes >= 2 * UNIT && bytes <= room;
+    let tag = u32::from_le_bytes(tag);
+    Ok((sound && tag & !PROTECTED != 0).then(|| Block {
+        va,
+        bytes,
+        tag: Tag::new(tag),
+        protected: tag & PROTECTED != 0,
+        kind: walk.context.kind,
+        backend,
+        state: State::Allocated,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_header_is_decoded_with_address_and_key() {
+        let va = Va(0xffff_ba0f_1a20_0030);
+        let key = 0x1234_5678_9abc_def0;
+        let bits: u64 = 0x0001_0007_0012_0003;
+        let chunk = Chunk::decode(bits ^ va.0 ^ key, va, key);
+        assert_eq!(
+            chunk,
+            Chunk {
+                bytes: 0x120,
+                previous_bytes: 0x70,
+                allocated: true
+            }
+        );
+    }
+
+    #[test]
+    fn a_header_moves_to_the_next_page_where_it_would_be_cut() {
+        let at = |offset: u64, bytes: u64| {
+            let block = Va(0xffff_ba0f_1a20_0000 + offset);
+            let next = Va(block.0.next_multiple_of(0x1000));
+            let all: Vec<u64> = candidates(block, bytes, next)
+                .map(|va| va.0 & 0x1fff)
+                .collect();
+            all
+        };
+        assert_eq!(at(0x40, 0x100), [0x40]);
+        assert_eq!(at(0xff0, 0x100), [0x1000, 0xff0]);
+        assert_eq!(at(0x800, 0xa00), [0x1000, 0x800]);
+    }
+}

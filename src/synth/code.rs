@@ -1,0 +1,233 @@
+//! Functions of drivers that allocate and free with a tag, in the instruction forms that
+//! compilers use on x64: the tag is an immediate, the call goes through the import table.
+
+use std::collections::HashMap;
+
+use super::header::Bytes;
+use super::image::ImageSpec;
+use super::truth::Tag;
+
+/// How a function uses its tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// `ExAllocatePoolWithTag(type, bytes, tag)`: the tag in r8d.
+    Allocate {
+        /// POOL_TYPE.
+        pool_type: u32,
+        /// NumberOfBytes.
+        bytes: u32,
+    },
+    /// The same call by way of a jump to the import.
+    AllocateByThunk {
+        /// POOL_TYPE.
+        pool_type: u32,
+        /// NumberOfBytes.
+        bytes: u32,
+    },
+    /// `ExFreePoolWithTag(body, tag)`: the tag in edx.
+    Free,
+    /// `NdisAllocateMemoryWithTagPriority(handle, bytes, tag, priority)`: r8d.
+    NdisAllocate {
+        /// Bytes.
+        bytes: u32,
+    },
+    /// These bytes, with the tag at an offset in them and a call through the import of
+    /// `ExAllocatePoolWithTag` whose displacement is at another.
+    Literal {
+        /// The code.
+        code: &'static [u8],
+        /// Offset of the tag.
+        tag_at: usize,
+        /// Offset of the displacement.
+        call_at: usize,
+    },
+}
+
+impl Use {
+    /// The file and the function that is called.
+    pub fn import(self) -> (&'static str, &'static str) {
+        match self {
+            Use::Free => ("ntoskrnl.exe", "ExFreePoolWithTag"),
+            Use::NdisAllocate { .. } => ("ndis.sys", "NdisAllocateMemoryWithTagPriority"),
+            _ => ("ntoskrnl.exe", "ExAllocatePoolWithTag"),
+        }
+    }
+}
+
+/// A function that names a tag.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The tag as the code has it, with the protected bit where it is set.
+    pub tag: Tag,
+    /// What it does.
+    pub what: Use,
+    /// RVA of the function; `None` for anywhere in .text.
+    pub rva: Option<u32>,
+}
+
+impl Site {
+    /// A site anywhere.
+    pub fn new(tag: Tag, what: Use) -> Site {
+        Site {
+            tag,
+            what,
+            rva: None,
+        }
+    }
+}
+
+/// Where the functions go.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    sites: Vec<(u32, Site)>,
+    pub(super) exports: Vec<(String, u32)>,
+    thunk: u32,
+}
+
+/// Spreads the functions without a place over the code section.
+pub(super) fn place(spec: &ImageSpec, (rva, size): (u32, u32)) -> Placed {
+    let free = |s: &&Site| s.rva.is_none();
+    let floating = spec.sites.iter().filter(free).count()
+        + spec.exports.iter().filter(|e| e.1.is_none()).count();
+    // The last 0x40 bytes are the thunk's.
+    let stride = (size.saturating_sub(0x40) / (floating as u32 + 1)).max(0x40) & !0xf;
+    let mut next = (rva + stride / 2) & !0xf;
+    let mut anywhere = || {
+        next += stride;
+        next - stride
+    };
+    let mut sites = Vec::new();
+    for site in &spec.sites {
+        sites.push((site.rva.unwrap_or_else(&mut anywhere), site.clone()));
+    }
+    let mut exports = Vec::new();
+    for (name, at) in &spec.exports {
+        exports.push((name.clone(), at.unwrap_or_else(&mut anywhere)));
+    }
+    Placed {
+        sites,
+        exports,
+        thunk: rva + size - 0x40,
+    }
+}
+
+/// Writes the functions; `slots` are the imports' places in the address table. Returns
+/// start and end of each, in order.
+pub(super) fn emit(
+    bytes: &mut Bytes,
+    placed: &Placed,
+    slots: &HashMap<String, u32>,
+) -> Vec<(u32, u32)> {
+    let slot = |name: &str| slots.get(name).copied().unwrap_or(0);
+    let mut functions = Vec::new();
+    for (rva, site) in &placed.sites {
+        let code = function(*rva, site, slot(site.what.import().1), placed.thunk);
+        bytes.put(*rva as usize, &code);
+        functions.push((*rva, *rva + code.len() as u32));
+    }
+    let allocate = slot("ExAllocatePoolWithTag");
+    if allocate != 0 {
+        bytes.put(placed.thunk as usize, &[0xff, 0x25]);
+        let distance = allocate.wrapping_sub(placed.thunk + 6);
+        bytes.u32(placed.thunk as usize + 2, distance);
+    }
+    for (_, rva) in &placed.exports {
+        // sub rsp, 28h; add rsp, 28h; ret
+        bytes.put(
+            *rva as usize,
+            &[0x48, 0x83, 0xec, 0x28, 0x48, 0x83, 0xc4, 0x28, 0xc3],
+        );
+        functions.push((*rva, *rva + 9));
+    }
+    functions.sort_unstable();
+    functions.dedup_by_key(|f| f.0);
+    functions
+}
+
+/// The bytes of a function at an RVA.
+fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
+    let mut code = Code {
+        rva,
+        bytes: vec![0x48, 0x83, 0xec, 0x28],
+    };
+    match site.what {
+        Use::Allocate { pool_type, bytes } => {
+            code.allocate(site.tag, pool_type, bytes);
+            code.call_slot(slot);
+        }
+        Use::AllocateByThunk { pool_type, bytes } => {
+            code.allocate(site.tag, pool_type, bytes);
+            code.bytes.push(0xe8);
+            code.displacement(thunk);
+        }
+        Use::Free => {
+            // mov rcx, [rcx+8]; mov edx, tag
+            code.bytes.extend([0x48, 0x8b, 0x49, 0x08, 0xba]);
+            code.bytes.extend(site.tag);
+            code.call_slot(slot);
+        }
+        Use::NdisAllocate { bytes } => {
+            // xor r9d, r9d; mov r8d, tag; mov edx, bytes
+            code.bytes.extend([0x45, 0x33, 0xc9, 0x41, 0xb8]);
+            code.bytes.extend(site.tag);
+            code.bytes.push(0xba);
+            code.bytes.extend(bytes.to_le_bytes());
+            code.call_slot(slot);
+        }
+        Use::Literal {
+            code: literal,
+            tag_at,
+            call_at,
+        } => return literal_code(rva, literal, (tag_at, site.tag), (call_at, slot)),
+    }
+    code.bytes.extend([0x48, 0x83, 0xc4, 0x28, 0xc3]);
+    code.bytes
+}
+
+fn literal_code(
+    rva: u32,
+    literal: &[u8],
+    (tag_at, tag): (usize, Tag),
+    (call_at, slot): (usize, u32),
+) -> Vec<u8> {
+    let mut bytes = Bytes(literal.to_vec());
+    bytes.put(tag_at, &tag);
+    bytes.u32(
+        call_at,
+        slot.wrapping_sub(rva.wrapping_add(call_at as u32 + 4)),
+    );
+    bytes.0
+}
+
+struct Code {
+    rva: u32,
+    bytes: Vec<u8>,
+}
+
+impl Code {
+    /// mov edx, bytes; mov r8d, tag; mov ecx, type
+    fn allocate(&mut self, tag: Tag, pool_type: u32, bytes: u32) {
+        self.bytes.push(0xba);
+        self.bytes.extend(bytes.to_le_bytes());
+        self.bytes.extend([0x41, 0xb8]);
+        self.bytes.extend(tag);
+        match pool_type {
+            0 => self.bytes.extend([0x33, 0xc9]),
+            _ => {
+                self.bytes.push(0xb9);
+                self.bytes.extend(pool_type.to_le_bytes());
+            }
+        }
+    }
+
+    /// call [rip+x]
+    fn call_slot(&mut self, slot: u32) {
+        self.bytes.extend([0xff, 0x15]);
+        self.displacement(slot);
+    }
+
+    fn displacement(&mut self, target: u32) {
+        let next = self.rva.wrapping_add(self.bytes.len() as u32 + 4);
+        self.bytes.extend(target.wrapping_sub(next).to_le_bytes());
+    }
+}

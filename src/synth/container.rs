@@ -1,0 +1,196 @@
+//! The file around the pages, for each type that Windows writes.
+//!
+//! Type 1 stores the memory runs one after the other; 5 and 6 a bitmap of frames with
+//! 64-bit fields; 2, the kernel dump up to Windows 7, one with 32-bit fields and a
+//! serialised RTL_BITMAP. Type numbers and signatures are those of `mindumpdef.h` of the
+//! Windows SDK; the layouts those of public readers (kdmp-parser, rizin, Ghidra).
+
+use std::io::{self, Seek, SeekFrom, Write};
+
+use crate::memory::addr::PAGE_SIZE;
+
+use super::header::{Bytes, DumpHeader, HEADER_SIZE};
+use super::physical::{Page, Physical};
+
+/// How the pages are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Type 1: all of memory.
+    Full,
+    /// Type 2: pages of the kernel, 32-bit fields; the bitmap's place is 0x28 when it is
+    /// aligned like a u64, 0x24 when packed.
+    Summary {
+        /// Offset of the bitmap in the second header.
+        bitmap_at: u16,
+    },
+    /// Type 2 with the second header of later versions.
+    SummaryWide,
+    /// Type 5: all of memory, with a bitmap.
+    BitmapFull,
+    /// Type 6: pages of the kernel, with a bitmap.
+    BitmapKernel,
+}
+
+impl Container {
+    /// The kernel dump of Windows 7.
+    pub const WIN7_KERNEL: Container = Container::Summary { bitmap_at: 0x28 };
+
+    /// DumpType of the header.
+    pub fn dump_type(self) -> u32 {
+        match self {
+            Container::Full => 1,
+            Container::Summary { .. } | Container::SummaryWide => 2,
+            Container::BitmapFull => 5,
+            Container::BitmapKernel => 6,
+        }
+    }
+
+    /// True when all of memory is stored, not just what the kernel uses.
+    pub fn stores_all(self) -> bool {
+        matches!(self, Container::Full | Container::BitmapFull)
+    }
+
+    fn stores(self, physical: &Physical, pfn: u64) -> bool {
+        match self.stores_all() {
+            true => physical.is_memory(pfn),
+            false => physical.is_present(pfn),
+        }
+    }
+
+    /// The second header with its bitmap, padded to whole pages.
+    fn second(self, physical: &Physical, frames: &[u64]) -> Vec<u8> {
+        // Windows rounds the bitmap up to whole words.
+        let bits = physical.end().next_multiple_of(64);
+        let bitmap_at = match self {
+            Container::Full => return Vec::new(),
+            Container::Summary { bitmap_at } => usize::from(bitmap_at),
+            _ => 0x38,
+        };
+        let end = HEADER_SIZE + bitmap_at + bits as usize / 8;
+        let first_page = end.next_multiple_of(PAGE_SIZE as usize);
+        let mut out = Bytes(vec![0; first_page - HEADER_SIZE]);
+        let signature: &[u8; 8] = match self {
+            Container::BitmapFull => b"FDMPDUMP",
+            _ => b"SDMPDUMP",
+        };
+        out.put(0, signature);
+        out.u32(8, 1);
+        match self {
+            Container::Summary { .. } => {
+                out.u32(0x0c, first_page as u32);
+                out.u32(0x10, bits as u32);
+                out.u32(0x14, frames.len() as u32);
+                out.u32(0x18, bits as u32);
+            }
+            _ => {
+                out.u64(0x20, first_page as u64);
+                out.u64(0x28, frames.len() as u64);
+                out.u64(0x30, bits);
+            }
+        }
+        for pfn in frames {
+            if let Some(byte) = out.0.get_mut(bitmap_at + *pfn as usize / 8) {
+                *byte |= 1 << (pfn % 8);
+            }
+        }
+        out.0
+    }
+
+    /// Writes a dump. Pages of zeros become holes where the file system has them.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write<W: Write + Seek>(
+        self,
+        header: &DumpHeader,
+        physical: &Physical,
+        to: &mut W,
+    ) -> io::Result<u64> {
+        let frames: Vec<u64> = (0..physical.end())
+            .filter(|&pfn| self.stores(physical, pfn))
+            .collect();
+        let second = self.second(physical, &frames);
+        let first_page = (HEADER_SIZE + second.len()) as u64;
+        let length = first_page + frames.len() as u64 * PAGE_SIZE;
+        to.seek(SeekFrom::Start(0))?;
+        to.write_all(&header.encode(self.dump_type(), length))?;
+        to.write_all(&second)?;
+        let mut pages = PageWriter::new(to, first_page);
+        for pfn in &frames {
+            match physical.page(crate::memory::addr::Pfn(*pfn)) {
+                Some(page) => pages.page(page)?,
+                None => pages.missing(physical, *pfn)?,
+            }
+        }
+        pages.finish(length)?;
+        Ok(length)
+    }
+}
+
+/// Bytes gathered before they are written.
+const BATCH: usize = 1 << 20;
+
+/// Writes pages in order, many at a time, and skips those of zeros.
+struct PageWriter<'a, W: Write + Seek> {
+    to: &'a mut W,
+    batch: Vec<u8>,
+    batch_at: u64,
+    at: u64,
+}
+
+impl<'a, W: Write + Seek> PageWriter<'a, W> {
+    fn new(to: &'a mut W, at: u64) -> Self {
+        PageWriter {
+            to,
+            batch: Vec::with_capacity(BATCH),
+            batch_at: at,
+            at,
+        }
+    }
+
+    fn page(&mut self, page: &Page) -> io::Result<()> {
+        self.batch.extend_from_slice(page);
+        self.at += PAGE_SIZE;
+        if self.batch.len() >= BATCH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A page whose bytes are not held: made now, or zeros.
+    fn missing(&mut self, physical: &Physical, pfn: u64) -> io::Result<()> {
+        let made = physical
+            .generated
+            .iter()
+            .find(|g| pfn >= g.first && pfn - g.first < g.count);
+        if let Some(made) = made {
+            let mut page = [0; PAGE_SIZE as usize];
+            (made.make)(pfn - made.first, &mut page);
+            return self.page(&page);
+        }
+        self.flush()?;
+        self.at += PAGE_SIZE;
+        self.batch_at = self.at;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.batch.is_empty() {
+            self.to.seek(SeekFrom::Start(self.batch_at))?;
+            self.to.write_all(&self.batch)?;
+            self.batch.clear();
+        }
+        self.batch_at = self.at;
+        Ok(())
+    }
+
+    /// Gives the file its length even when it ends in zeros.
+    fn finish(mut self, length: u64) -> io::Result<()> {
+        self.flush()?;
+        if self.to.seek(SeekFrom::End(0))? < length {
+            self.to.seek(SeekFrom::Start(length - 1))?;
+            self.to.write_all(&[0])?;
+        }
+        self.to.flush()
+    }
+}

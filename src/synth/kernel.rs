@@ -1,0 +1,316 @@
+//! nt's own data: the debugger data block, the module list, processes, descriptors.
+//!
+//! Which variable is where is the [`Era`]'s; what the debugger data block holds is
+//! KDDEBUGGER_DATA64 of `wdbgexts.h` of the Windows SDK.
+
+use crate::memory::addr::{PAGE_SIZE, Pa, Va};
+
+use super::era::Era;
+use super::header::Bytes;
+use super::paging::Memory;
+
+/// The kernel at its address.
+#[derive(Clone, Copy, Debug)]
+pub struct Nt {
+    /// What it looks like.
+    pub era: &'static Era,
+    /// Where it is loaded.
+    pub base: Va,
+}
+
+impl Nt {
+    /// A symbol's address; 0, which nothing is mapped at, when the era has none.
+    pub fn at(&self, name: &str) -> Va {
+        self.era
+            .rva(name)
+            .map_or(Va(0), |rva| self.base.add(rva.into()))
+    }
+
+    /// A field's address in a structure.
+    pub fn field(&self, at: Va, ty: &str, name: &str) -> Va {
+        match self.era.offset(ty, name) {
+            Some(offset) => at.add(offset),
+            None => Va(0),
+        }
+    }
+
+    /// A field's offset for places that store it as u16.
+    fn offset16(&self, ty: &str, name: &str) -> u16 {
+        self.era.offset(ty, name).unwrap_or(0) as u16
+    }
+}
+
+/// Writes the version block, the debugger data block.
+pub fn debugger_data(memory: &mut Memory, nt: &Nt) {
+    let block = nt.at("KdDebuggerDataBlock");
+    let list = nt.at("KdpDebuggerDataListHead");
+    memory.write(block, &kdbg(nt).0);
+    memory.ring(list, &[block]);
+    let version = nt.at("KdVersionBlock");
+    memory.u16(version, 15);
+    memory.u16(version.add(2), nt.era.build as u16);
+    memory.write(version.add(4), &[6, 2, 0x47, 0]);
+    memory.u16(version.add(8), 0x8664);
+    memory.write(version.add(10), &[0x0c, 0x03, 0x2d, 0]);
+    memory.pointer(version.add(0x10), nt.base);
+    memory.pointer(version.add(0x18), nt.at("PsLoadedModuleList"));
+    memory.pointer(version.add(0x20), list);
+    memory.u32(nt.at("CmNtCSDVersion"), nt.era.service_pack);
+}
+
+/// What nt has in its code section: NtBuildLab and NtBuildNumber.
+pub fn constants(era: &Era) -> Vec<(u32, Vec<u8>)> {
+    let number = 0xf000_0000 | era.build;
+    let named = [
+        ("NtBuildLab", era.lab.as_bytes().to_vec()),
+        ("NtBuildNumber", number.to_le_bytes().to_vec()),
+    ];
+    named
+        .into_iter()
+        .filter_map(|(name, bytes)| Some((era.rva(name)?, bytes)))
+        .collect()
+}
+
+/// Fields that hold a variable's address (or a function's, or a list head's).
+const ADDRESSES: [(usize, &str); 56] = [
+    (0x020, "DbgBreakPointWithStatus"),
+    (0x038, "KiCallUserMode"),
+    (0x048, "PsLoadedModuleList"),
+    (0x050, "PsActiveProcessHead"),
+    (0x058, "PspCidTable"),
+    (0x060, "ExpSystemResourcesList"),
+    (0x068, "ExpPagedPoolDescriptor"),
+    (0x070, "ExpNumberOfPagedPools"),
+    (0x078, "KeTimeIncrement"),
+    (0x080, "KeBugCheckCallbackListHead"),
+    (0x090, "IopErrorLogListHead"),
+    (0x098, "ObpRootDirectoryObject"),
+    (0x0a0, "ObpTypeObjectType"),
+    (0x0c0, "MmPfnDatabase"),
+    (0x0e0, "MmNumberOfPagingFiles"),
+    (0x0e8, "MmLowestPhysicalPage"),
+    (0x0f0, "MmHighestPhysicalPage"),
+    (0x0f8, "MmNumberOfPhysicalPages"),
+    (0x100, "MmMaximumNonPagedPoolInBytes"),
+    (0x110, "MmNonPagedPoolStart"),
+    (0x118, "MiNonPagedPoolEnd"),
+    (0x128, "MmPagedPoolEnd"),
+    (0x130, "MmPagedPoolInfo"),
+    (0x140, "MmSizeOfPagedPoolInBytes"),
+    (0x148, "MmTotalCommitLimit"),
+    (0x150, "MmTotalCommittedPages"),
+    (0x158, "MmSharedCommit"),
+    (0x160, "MmDriverCommit"),
+    (0x168, "MmProcessCommit"),
+    (0x170, "MmPagedPoolCommit"),
+    (0x180, "MmZeroedPageListHead"),
+    (0x188, "MmFreePageListHead"),
+    (0x190, "MmStandbyPageListHead"),
+    (0x198, "MmModifiedPageListHead"),
+    (0x1a0, "MmModifiedNoWritePageListHead"),
+    (0x1a8, "MmAvailablePages"),
+    (0x1b0, "MmResidentAvailablePages"),
+    (0x1b8, "PoolTrackTable"),
+    (0x1c0, "NonPagedPoolDescriptor"),
+    (0x1c8, "MmHighestUserAddress"),
+    (0x1d0, "MmSystemRangeStart"),
+    (0x1d8, "MmUserProbeAddress"),
+    (0x200, "MmLoadedUserImageList"),
+    (0x208, "NtBuildLab"),
+    (0x218, "KiProcessorBlock"),
+    (0x220, "MmUnloadedDrivers"),
+    (0x228, "MmLastUnloadedDriver"),
+    (0x238, "MmSpecialPoolTag"),
+    (0x248, "MmVerifierData"),
+    (0x250, "MmAllocatedNonPagedPool"),
+    (0x258, "MmPeakCommitment"),
+    (0x260, "MmTotalCommitLimitMaximum"),
+    (0x268, "CmNtCSDVersion"),
+    (0x270, "MmPhysicalMemoryBlock"),
+    (0x2d8, "KeLoaderBlock"),
+    (0x320, "MmBadPagesDetected"),
+];
+
+/// Size of the block on Windows 7.
+const KDBG_SIZE: usize = 0x340;
+
+fn kdbg(nt: &Nt) -> Bytes {
+    let mut bytes = Bytes(vec![0; KDBG_SIZE]);
+    bytes.put(0x10, b"KDBG");
+    bytes.u32(0x14, KDBG_SIZE as u32);
+    bytes.u64(0x18, nt.base.0);
+    bytes.u64(0x138, PAGE_SIZE);
+    for (at, name) in ADDRESSES {
+        bytes.u64(at, nt.at(name).0);
+    }
+    let of = |ty, name| nt.offset16(ty, name);
+    let fields = [
+        (0x29a, of("_KTHREAD", "Teb")),
+        (0x29c, of("_KTHREAD", "KernelStack")),
+        (0x29e, of("_KTHREAD", "InitialStack")),
+        // ApcState.Process
+        (0x2a0, of("_KTHREAD", "ApcState") + 0x20),
+        (0x2a2, of("_KTHREAD", "State")),
+        (0x2a8, nt.era.size("_EPROCESS").unwrap_or(0) as u16),
+        (0x2aa, of("_EPROCESS", "Peb")),
+        (0x2ac, of("_EPROCESS", "InheritedFromUniqueProcessId")),
+        (0x2ae, of("_KPROCESS", "DirectoryTableBase")),
+        (0x2b0, nt.era.size("_KPRCB").unwrap_or(0) as u16),
+        (0x2b4, of("_KPRCB", "CurrentThread")),
+        (0x2b6, of("_KPRCB", "MHz")),
+        (0x2ba, of("_KPRCB", "VendorString")),
+        (
+            0x2bc,
+            of("_KPRCB", "ProcessorState") + of("_KPROCESSOR_STATE", "ContextFrame"),
+        ),
+        (0x2be, of("_KPRCB", "Number")),
+        (0x2e2, of("_KPCR", "Self")),
+        (0x2e4, of("_KPCR", "CurrentPrcb")),
+        (0x2e6, of("_KPCR", "Prcb")),
+        (
+            0x2f2,
+            of("_KPRCB", "ProcessorState") + of("_KPROCESSOR_STATE", "SpecialRegisters"),
+        ),
+        (0x338, of("_KPRCB", "Context")),
+    ];
+    for (at, value) in fields {
+        bytes.u16(at, value);
+    }
+    bytes
+}
+
+/// A module for the loader's list.
+#[derive(Clone, Debug)]
+pub struct LoaderEntry {
+    /// Where the entry is.
+    pub at: Va,
+    /// Where its path is.
+    pub path_at: Va,
+    /// The path.
+    pub path: String,
+    /// The file's name, kept behind the entry.
+    pub file: String,
+    /// Base of the image.
+    pub base: Va,
+    /// SizeOfImage.
+    pub size: u32,
+    /// RVA of its entry point.
+    pub entry_point: u32,
+}
+
+/// Offset of the file's name behind a `_KLDR_DATA_TABLE_ENTRY`.
+const NAME_BEHIND_ENTRY: u64 = 0xa0;
+/// Bytes of a loader entry's block: header, entry, and a name of up to 32 characters.
+pub const LOADER_BLOCK: u64 = 0x10 + NAME_BEHIND_ENTRY + 0x40;
+
+/// PsLoadedModuleList and its entries.
+pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {
+    const TYPE: &str = "_LDR_DATA_TABLE_ENTRY";
+    let links: Vec<Va> = entries.iter().map(|e| e.at).collect();
+    memory.ring(nt.at("PsLoadedModuleList"), &links);
+    for entry in entries {
+        let at = |name| nt.field(entry.at, TYPE, name);
+        memory.pointer(at("DllBase"), entry.base);
+        memory.pointer(at("EntryPoint"), entry.base.add(entry.entry_point.into()));
+        memory.u32(at("SizeOfImage"), entry.size);
+        memory.unicode_string(at("FullDllName"), entry.path_at, &entry.path);
+        memory.unicode_string(
+            at("BaseDllName"),
+            entry.at.add(NAME_BEHIND_ENTRY),
+            &entry.file,
+        );
+        memory.u32(at("Flags"), 0x0910_4000);
+        memory.u16(at("LoadCount"), 1);
+        memory.u32(at("CheckSum"), entry.size ^ 0x1_2345);
+    }
+}
+
+/// MmUnloadedDrivers: 50 entries of name, start, end and time, filled from the front.
+pub fn unloaded_drivers(
+    memory: &mut Memory,
+    nt: &Nt,
+    array: Va,
+    drivers: &[(String, Va, Va, u32)],
+    now: u64,
+) {
+    memory.pointer(nt.at("MmUnloadedDrivers"), array);
+    memory.u32(nt.at("MmLastUnloadedDriver"), drivers.len() as u32);
+    for (i, (file, name_at, base, size)) in drivers.iter().enumerate() {
+        let at = array.add(i as u64 * UNLOADED_SIZE);
+        memory.unicode_string(at, *name_at, file);
+        memory.pointer(at.add(0x10), *base);
+        memory.pointer(at.add(0x18), base.add((*size).into()));
+        // Minutes before the dump.
+        let ago = (drivers.len() - i) as u64 * 40 * 60 * 10_000_000;
+        memory.u64(at.add(0x20), now.saturating_sub(ago));
+    }
+}
+
+const UNLOADED_SIZE: u64 = 0x28;
+/// Bytes of the block of the array of unloaded drivers.
+pub const UNLOADED_BLOCK: u64 = 0x10 + 50 * UNLOADED_SIZE;
+
+/// A process of the active list.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Image name, up to 14 characters.
+    pub name: String,
+    /// Process identifier.
+    pub id: u64,
+    /// Its creator's.
+    pub parent: u64,
+    /// The object's block body.
+    pub body: Va,
+    /// Its page-table root.
+    pub root: Pa,
+    /// FILETIME of its creation.
+    pub created: u64,
+}
+
+/// Quota information and OBJECT_HEADER before the process.
+const OBJECT_AT: u64 = 0x20;
+/// Bytes of a process's block.
+pub const PROCESS_BLOCK: u64 = 0x560;
+/// Type index of processes.
+const PROCESS_TYPE: u8 = 7;
+
+impl Process {
+    /// Where its EPROCESS is.
+    pub fn object(&self) -> Va {
+        self.body.add(OBJECT_AT + 0x30)
+    }
+}
+
+/// PsActiveProcessHead and the processes; the first is System.
+pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
+    const TYPE: &str = "_EPROCESS";
+    let link = |p: &Process| nt.field(p.object(), TYPE, "ActiveProcessLinks");
+    let links: Vec<Va> = processes.iter().map(link).collect();
+    memory.ring(nt.at("PsActiveProcessHead"), &links);
+    if let Some(system) = processes.first() {
+        memory.pointer(nt.at("PsInitialSystemProcess"), system.object());
+    }
+    for process in processes {
+        let header = process.body.add(OBJECT_AT);
+        let body = process.object();
+        let at = |name| nt.field(body, TYPE, name);
+        memory.u64(nt.field(header, "_OBJECT_HEADER", "PointerCount"), 120);
+        memory.u64(nt.field(header, "_OBJECT_HEADER", "HandleCount"), 3);
+        memory.write(
+            nt.field(header, "_OBJECT_HEADER", "TypeIndex"),
+            &[PROCESS_TYPE, 0, 0x08, 0],
+        );
+        memory.write(body, &[3, 0, 0x58, 0]);
+        memory.u64(
+            nt.field(body, "_KPROCESS", "DirectoryTableBase"),
+            process.root.0,
+        );
+        memory.u64(at("UniqueProcessId"), process.id);
+        memory.u64(at("InheritedFromUniqueProcessId"), process.parent);
+        memory.u64(at("CreateTime"), process.created);
+        memory.u64(at("CommitCharge"), 200 + process.id);
+        let mut name = process.name.clone().into_bytes();
+        name.resize(15, 0);
+        memory.write(at("ImageFileName"), &name);
+    }
+}

@@ -1,0 +1,96 @@
+//! The big page table: an open hash of `_POOL_TRACKER_BIG_PAGES`.
+//!
+//! Free entries have bit 0 of Va set: 1 when they were never used, the old address with
+//! that bit when they were, and then keep their other fields.
+
+use crate::memory::addr::Va;
+use crate::synth::era::Era;
+use crate::synth::paging::Memory;
+use crate::synth::rng::Rng;
+use crate::synth::truth::{Pool, Tag};
+
+/// A live entry.
+#[derive(Clone, Copy, Debug)]
+pub struct BigEntry {
+    /// First byte.
+    pub va: Va,
+    /// The tag.
+    pub tag: Tag,
+    /// With the protected bit.
+    pub protected: bool,
+    /// Which pool.
+    pub pool: Pool,
+    /// NumberOfBytes.
+    pub bytes: u64,
+}
+
+/// Where an entry goes first; collisions go to the next free place.
+fn home(va: Va, size: u64) -> u64 {
+    let hash = (va.0 >> 12 & 0xffff_ffff).wrapping_mul(0x9e5f);
+    (hash ^ hash >> 32) & (size - 1)
+}
+
+/// Writes a table of `size` entries (a power of two), with `tombstones` freed entries.
+/// Returns false when the entries do not fit.
+pub fn write(
+    memory: &mut Memory,
+    era: &Era,
+    table: Va,
+    size: u64,
+    entries: &[BigEntry],
+    tombstones: u64,
+    rng: &mut Rng,
+) -> bool {
+    if entries.len() as u64 + tombstones >= size || !size.is_power_of_two() {
+        return false;
+    }
+    let mut slots: Vec<Option<(BigEntry, bool)>> = vec![None; size as usize];
+    let mut insert = |entry: BigEntry, freed: bool| {
+        let mut at = home(entry.va, size);
+        while slots.get(at as usize).is_some_and(Option::is_some) {
+            at = (at + 1) & (size - 1);
+        }
+        if let Some(slot) = slots.get_mut(at as usize) {
+            *slot = Some((entry, freed));
+        }
+    };
+    for i in 0..tombstones {
+        let Some(old) = entries.get(rng.below(entries.len() as u64) as usize) else {
+            break;
+        };
+        let va = old.va.add(0x4000_0000 + i * 0x1000);
+        insert(BigEntry { va, ..*old }, true);
+    }
+    for entry in entries {
+        insert(*entry, false);
+    }
+    let bytes = encode(era, &slots);
+    memory.write(table, &bytes);
+    true
+}
+
+fn encode(era: &Era, slots: &[Option<(BigEntry, bool)>]) -> Vec<u8> {
+    let field = |name| era.offset("_POOL_TRACKER_BIG_PAGES", name).unwrap_or(0) as usize;
+    let (va, key, kind, number) = (
+        field("Va"),
+        field("Key"),
+        field("PoolType"),
+        field("NumberOfBytes"),
+    );
+    let size = era.size("_POOL_TRACKER_BIG_PAGES").unwrap_or(24) as usize;
+    let mut out = crate::synth::header::Bytes(vec![0; slots.len() * size]);
+    for (i, slot) in slots.iter().enumerate() {
+        let at = i * size;
+        let Some((entry, freed)) = slot else {
+            out.u64(at + va, 1);
+            continue;
+        };
+        out.u64(at + va, entry.va.0 | u64::from(*freed));
+        let tag = u32::from_le_bytes(entry.tag);
+        let bit = if entry.protected { super::PROTECTED } else { 0 };
+        out.u32(at + key, tag | bit);
+        out.u32(at + kind, u32::from(entry.pool == Pool::Paged));
+        out.u64(at + number, entry.bytes);
+    }
+    out.0
+}

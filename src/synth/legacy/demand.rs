@@ -1,0 +1,142 @@
+//! What is to be allocated.
+
+use crate::synth::rng::Rng;
+use crate::synth::truth::{Account, Pool, Tag};
+
+use super::{LARGEST_SMALL, UNIT};
+
+/// What a block is needed for besides being there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Nothing: contents in the manner of its tag.
+    Filler,
+    /// One of the leaked blocks, by number.
+    Leak(u32),
+    /// The loader entry of a module.
+    LoaderEntry(u16),
+    /// The path of a module.
+    LoaderName(u16),
+    /// The array of unloaded drivers.
+    UnloadedDrivers,
+    /// The name of an unloaded driver.
+    UnloadedName(u16),
+    /// A process object.
+    Process(u16),
+    /// The page file's structure.
+    PageFile,
+    /// The page file's name.
+    PageFileName,
+    /// A processor's tracker table.
+    TrackTable(u16),
+    /// The trackers' expansion table.
+    TrackExpansion,
+    /// The big page table.
+    BigPageTable,
+}
+
+/// What becomes of a block after it was allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// In use.
+    Live,
+    /// Freed to a processor's lookaside list.
+    Lookaside(u16),
+    /// On the list of deferred frees.
+    Pending,
+}
+
+/// One block.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// Whose it is.
+    pub tag: Tag,
+    /// Stored with the protected bit.
+    pub protected: bool,
+    /// Which pool.
+    pub pool: Pool,
+    /// Bytes, header included; a multiple of 16.
+    pub bytes: u64,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// What it is for.
+    pub role: Role,
+}
+
+impl Demand {
+    /// A block in use, of no special purpose.
+    pub fn new(tag: Tag, pool: Pool, bytes: u64) -> Demand {
+        Demand {
+            tag,
+            protected: false,
+            pool,
+            bytes,
+            fate: Fate::Live,
+            role: Role::Filler,
+        }
+    }
+
+    /// The same with a purpose.
+    pub fn role(mut self, role: Role) -> Demand {
+        self.role = role;
+        self
+    }
+
+    /// The same with the protected bit.
+    pub fn protected(mut self, protected: bool) -> Demand {
+        self.protected = protected;
+        self
+    }
+
+    /// The same with another fate.
+    pub fn fate(mut self, fate: Fate) -> Demand {
+        self.fate = fate;
+        self
+    }
+
+    /// True when it takes whole pages.
+    pub fn is_big(&self) -> bool {
+        self.bytes > LARGEST_SMALL
+    }
+}
+
+/// How sizes vary around their mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// One size, or two where it does not divide.
+    Even,
+    /// Between these two, in bytes.
+    Between(u64, u64),
+}
+
+/// Splits an account into sizes that are multiples of 16 and add up to it exactly.
+/// `None` when that is impossible.
+pub fn partition(account: Account, share: Share, rng: &mut Rng) -> Option<Vec<u64>> {
+    if account.blocks == 0 {
+        return (account.bytes == 0).then(Vec::new);
+    }
+    let units = account.bytes / UNIT;
+    let (each, more) = (units / account.blocks, units % account.blocks);
+    if !account.bytes.is_multiple_of(UNIT) || each < 2 {
+        return None;
+    }
+    let mut sizes: Vec<u64> = (0..account.blocks)
+        .map(|i| each + u64::from(i < more))
+        .collect();
+    if let Share::Between(least, most) = share {
+        vary(&mut sizes, (least / UNIT).max(2), most / UNIT, rng);
+    }
+    rng.shuffle(&mut sizes);
+    Some(sizes.into_iter().map(|units| units * UNIT).collect())
+}
+
+/// Moves units between neighbours without leaving the bounds.
+fn vary(sizes: &mut [u64], least: u64, most: u64, rng: &mut Rng) {
+    for pair in sizes.chunks_exact_mut(2) {
+        if let [a, b] = pair {
+            let room = a.saturating_sub(least).min(most.saturating_sub(*b));
+            let moved = rng.below(room + 1);
+            *a -= moved;
+            *b += moved;
+        }
+    }
+}

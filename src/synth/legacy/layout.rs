@@ -1,0 +1,353 @@
+//! Gives every block of a pool a place: which page, and which addresses the pages have.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+
+use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::synth::rng::Rng;
+use crate::synth::truth::Pool;
+
+use super::UNIT;
+use super::demand::{Demand, Fate, Role};
+
+/// Pages of a 2 MB mapping.
+pub const LARGE_PAGES: u64 = 512;
+
+/// The wanted shape of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolShape {
+    /// Which.
+    pub pool: Pool,
+    /// Its first address, 2 MB aligned.
+    pub start: Va,
+    /// Pages it takes in all; `None` for as many as the blocks need.
+    pub pages: Option<u64>,
+    /// 2 MB mappings at its start.
+    pub large: u64,
+    /// Small pages in them, at most as many as they hold; the rest of them stays unused.
+    pub early: u64,
+    /// Small pages that transition entries name.
+    pub transition: u64,
+    /// Small pages reached through a prototype entry.
+    pub prototype: u64,
+    /// Small pages whose contents are in the page file.
+    pub paged_out: u64,
+    /// Small pages that kernel dumps leave out.
+    pub omitted: u64,
+    /// Big allocations whose contents are in the page file.
+    pub paged_out_big: u64,
+    /// Small pages with a broken header.
+    pub damaged: u64,
+}
+
+impl PoolShape {
+    /// A plain pool.
+    pub fn new(pool: Pool, start: Va) -> PoolShape {
+        PoolShape {
+            pool,
+            start,
+            pages: None,
+            large: 0,
+            early: u64::MAX,
+            transition: 0,
+            prototype: 0,
+            paged_out: 0,
+            omitted: 0,
+            paged_out_big: 0,
+            damaged: 0,
+        }
+    }
+}
+
+/// What becomes of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFate {
+    /// Mapped.
+    Valid,
+    /// Named by a transition entry.
+    Transition,
+    /// Reached through a prototype entry.
+    Prototype,
+    /// In the page file.
+    PagedOut,
+    /// Mapped, but not stored in kernel dumps.
+    Omitted,
+    /// Mapped, with a broken chain.
+    Damaged,
+}
+
+/// A page, or the rest of a big allocation's last page, and the blocks on it.
+#[derive(Clone, Debug)]
+pub struct Bin {
+    /// The page.
+    pub va: Va,
+    /// Where its blocks start: 0, or where the big allocation ends, in bytes.
+    pub start: u64,
+    /// Indexes of the demands on it, in order of address.
+    pub blocks: Vec<u32>,
+    /// What becomes of it.
+    pub fate: PageFate,
+    fill: u64,
+}
+
+impl Bin {
+    /// True for a page of its own.
+    pub fn is_whole(&self) -> bool {
+        self.start == 0
+    }
+}
+
+/// A big allocation's place.
+#[derive(Clone, Copy, Debug)]
+pub struct BigPlace {
+    /// Index of the demand.
+    pub demand: u32,
+    /// Its first page.
+    pub va: Va,
+    /// Pages.
+    pub pages: u64,
+    /// In the page file, its last page aside when others share it.
+    pub paged_out: bool,
+}
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The shape it was made for.
+    pub shape: PoolShape,
+    /// Pages of small blocks, and rests of last pages.
+    pub bins: Vec<Bin>,
+    /// Big allocations.
+    pub bigs: Vec<BigPlace>,
+    /// The first address behind all.
+    pub end: Va,
+}
+
+impl Layout {
+    /// Pages of small blocks.
+    pub fn small_pages(&self) -> u64 {
+        self.bins.iter().filter(|b| b.is_whole()).count() as u64
+    }
+
+    /// Pages of big allocations.
+    pub fn big_pages(&self) -> u64 {
+        self.bigs.iter().map(|b| b.pages).sum()
+    }
+
+    /// Places the demands of one pool.
+    ///
+    /// # Errors
+    /// When they do not fit in the pages that the shape allows.
+    pub fn place(shape: PoolShape, demands: &[Demand], rng: &mut Rng) -> io::Result<Layout> {
+        let own = |d: &&(usize, &Demand)| d.1.pool == shape.pool;
+        let all: Vec<(usize, &Demand)> = demands.iter().enumerate().collect();
+        let mut bigs: Vec<u32> = Vec::new();
+        let mut smalls: Vec<u32> = Vec::new();
+        for (i, demand) in all.iter().filter(own) {
+            match demand.is_big() {
+                true => bigs.push(*i as u32),
+                false => smalls.push(*i as u32),
+            }
+        }
+        let bytes = |i: u32| demands.get(i as usize).map_or(0, |d| d.bytes);
+        let big_pages: u64 = bigs.iter().map(|&i| bytes(i).div_ceil(PAGE_SIZE)).sum();
+        let small_bytes: u64 = smalls.iter().map(|&i| bytes(i)).sum();
+        let small_pages = match shape.pages {
+            Some(pages) => pages
+                .checked_sub(big_pages)
+                .ok_or_else(|| too_small(&shape))?,
+            None => (small_bytes + small_bytes / 8).div_ceil(PAGE_SIZE),
+        };
+        rng.shuffle(&mut bigs);
+        let mut layout = lay_addresses(shape, &bigs, &bytes, small_pages, rng);
+        layout.fill(&smalls, demands, rng)?;
+        layout.pick_fates(demands, rng);
+        Ok(layout)
+    }
+
+    /// Puts the largest block into the emptiest page, and so on: all get about as full.
+    fn fill(&mut self, smalls: &[u32], demands: &[Demand], rng: &mut Rng) -> io::Result<()> {
+        let bytes = |i: u32| demands.get(i as usize).map_or(0, |d| d.bytes);
+        let mut order = smalls.to_vec();
+        rng.shuffle(&mut order);
+        order.sort_by_key(|&i| Reverse(bytes(i)));
+        // A head start makes pages differ; half of the rests of last pages stay unused.
+        let mut heap: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+        for (at, bin) in self.bins.iter().enumerate() {
+            if bin.is_whole() || rng.one_in(2) {
+                heap.push(Reverse((bin.fill + rng.below(16) * UNIT, at)));
+            }
+        }
+        for i in order {
+            let size = bytes(i);
+            let mut aside = Vec::new();
+            loop {
+                let Some(Reverse((virtual_fill, at))) = heap.pop() else {
+                    return Err(too_small(&self.shape));
+                };
+                let Some(bin) = self.bins.get_mut(at) else {
+                    continue;
+                };
+                if bin.fill + size > PAGE_SIZE {
+                    aside.push(Reverse((virtual_fill, at)));
+                    continue;
+                }
+                bin.fill += size;
+                bin.blocks.push(i);
+                heap.push(Reverse((virtual_fill + size, at)));
+                break;
+            }
+            heap.extend(aside);
+        }
+        for bin in &mut self.bins {
+            rng.shuffle(&mut bin.blocks);
+        }
+        if self
+            .bins
+            .iter()
+            .any(|b| b.is_whole() && b.blocks.is_empty())
+        {
+            return Err(io::Error::other("a pool page was left without a block"));
+        }
+        Ok(())
+    }
+
+    /// Chooses pages for what the shape asks for, among those without a special block.
+    fn pick_fates(&mut self, demands: &[Demand], rng: &mut Rng) {
+        let large_end = self
+            .shape
+            .start
+            .add(self.shape.large * LARGE_PAGES * PAGE_SIZE);
+        let plain = |i: &u32| {
+            let demand = demands.get(*i as usize);
+            demand.is_some_and(|d| d.role == Role::Filler && d.fate == Fate::Live)
+        };
+        let mut free: Vec<usize> = (0..self.bins.len())
+            .filter(|&at| {
+                self.bins.get(at).is_some_and(|b| {
+                    b.is_whole() && b.va >= large_end && b.blocks.iter().all(plain)
+                })
+            })
+            .collect();
+        rng.shuffle(&mut free);
+        let wanted = [
+            (self.shape.transition, PageFate::Transition),
+            (self.shape.prototype, PageFate::Prototype),
+            (self.shape.paged_out, PageFate::PagedOut),
+            (self.shape.omitted, PageFate::Omitted),
+            (self.shape.damaged, PageFate::Damaged),
+        ];
+        for (count, fate) in wanted {
+            // Damage is only recognisable between sound blocks.
+            let blocks = if fate == PageFate::Damaged { 6 } else { 1 };
+            for _ in 0..count {
+                let enough = |at: &usize| {
+                    let bin = self.bins.get(*at);
+                    bin.is_some_and(|b| b.blocks.len() >= blocks)
+                };
+                let Some(chosen) = free.iter().rposition(enough) else {
+                    continue;
+                };
+                let at = free.swap_remove(chosen);
+                if let Some(bin) = self.bins.get_mut(at) {
+                    bin.fate = fate;
+                }
+            }
+        }
+        let mut left = self.shape.paged_out_big;
+        for big in &mut self.bigs {
+            if left > 0 && plain(&big.demand) {
+                big.paged_out = true;
+                left -= 1;
+            }
+        }
+    }
+}
+
+fn too_small(shape: &PoolShape) -> io::Error {
+    io::Error::other(format!(
+        "the blocks of the {:?} pool do not fit its {:?} pages",
+        shape.pool, shape.pages
+    ))
+}
+
+/// Gives pages their addresses: first small ones, as many as the large mappings hold,
+/// then big allocations with small pages between them.
+fn lay_addresses(
+    shape: PoolShape,
+    bigs: &[u32],
+    bytes: &dyn Fn(u32) -> u64,
+    small_pages: u64,
+    rng: &mut Rng,
+) -> Layout {
+    let early = (shape.large * LARGE_PAGES)
+        .min(shape.early)
+        .min(small_pages);
+    let mut out = Layout {
+        bins: Vec::with_capacity(small_pages as usize),
+        bigs: Vec::with_capacity(bigs.len()),
+        end: shape.start,
+        shape,
+    };
+    let mut next = out.shape.start;
+    for _ in 0..early {
+        next = out.small(next);
+    }
+    next = next.max(
+        out.shape
+            .start
+            .add(out.shape.large * LARGE_PAGES * PAGE_SIZE),
+    );
+    let mut left = small_pages - early;
+    for (n, &demand) in bigs.iter().enumerate() {
+        let here = left / (bigs.len() - n + 1) as u64;
+        for _ in 0..here {
+            next = out.small(next);
+        }
+        left -= here;
+        next = out.big(next, demand, bytes(demand));
+        // Address space is left over between allocations now and then.
+        if rng.one_in(16) {
+            next = next.add((1 + rng.below(3)) * PAGE_SIZE);
+        }
+    }
+    for _ in 0..left {
+        next = out.small(next);
+    }
+    out.end = next;
+    out
+}
+
+impl Layout {
+    fn small(&mut self, va: Va) -> Va {
+        self.bin(va, 0);
+        va.add(PAGE_SIZE)
+    }
+
+    fn big(&mut self, va: Va, demand: u32, bytes: u64) -> Va {
+        let pages = bytes.div_ceil(PAGE_SIZE);
+        self.bigs.push(BigPlace {
+            demand,
+            va,
+            pages,
+            paged_out: false,
+        });
+        let inside = bytes % PAGE_SIZE;
+        if inside != 0 {
+            self.bin(va.add((pages - 1) * PAGE_SIZE), inside);
+        }
+        va.add(pages * PAGE_SIZE)
+    }
+
+    fn bin(&mut self, va: Va, start: u64) {
+        let marker = if start == 0 { 0 } else { UNIT };
+        self.bins.push(Bin {
+            va,
+            start,
+            blocks: Vec::new(),
+            fate: PageFate::Valid,
+            fill: start + marker,
+        });
+    }
+}

@@ -1,0 +1,104 @@
+//! Lists of blocks that are not in use: lookaside lists, deferred frees, free lists.
+//!
+//! A lookaside list is an `_SLIST_HEADER` (depth in the low 16 bits; the first entry in
+//! bits 4..63 of the second qword, or packed into bits 25..63 of the first on processors
+//! without a 16-byte compare-exchange); entries are block bodies, each starting with the
+//! link. Free lists are `LIST_ENTRY` rings through the bodies, one per size.
+
+use std::collections::BTreeMap;
+
+use crate::memory::addr::Va;
+use crate::synth::era::Era;
+use crate::synth::paging::Memory;
+use crate::synth::truth::{Pool, Tag};
+
+/// Lists per processor and pool: blocks of 1 to 32 units.
+pub const LISTS: u64 = 32;
+
+/// Freed blocks by processor, pool and units.
+pub type Parked = BTreeMap<(u16, Pool, u64), Vec<Va>>;
+
+/// Writes a processor's arrays of lookaside lists. `prcb` is its control block.
+pub fn lookaside(
+    memory: &mut Memory,
+    era: &Era,
+    (cpu, prcb): (u16, Va),
+    parked: &Parked,
+    packed: bool,
+) {
+    let size = era.size("_GENERAL_LOOKASIDE_POOL").unwrap_or(0x60);
+    let field = |name| era.offset("_GENERAL_LOOKASIDE_POOL", name).unwrap_or(0);
+    let arrays = [
+        (Pool::NonPaged, "PPNPagedLookasideList"),
+        (Pool::Paged, "PPPagedLookasideList"),
+    ];
+    for (pool, name) in arrays {
+        let array = prcb.add(era.offset("_KPRCB", name).unwrap_or(0));
+        for i in 0..LISTS {
+            let at = array.add(i * size);
+            let empty = Vec::new();
+            let bodies = parked.get(&(cpu, pool, i + 1)).unwrap_or(&empty);
+            slist(memory, at, bodies, packed);
+            memory.u16(at.add(field("Depth")), 4);
+            memory.u16(at.add(field("MaximumDepth")), 256);
+            memory.u32(at.add(field("TotalAllocates")), 400 + i as u32 * 7);
+            memory.u32(at.add(field("TotalFrees")), 390 + i as u32 * 7);
+            memory.u32(at.add(field("Type")), u32::from(pool == Pool::Paged));
+            memory.write(at.add(field("Tag")), b"Pool");
+            memory.u32(at.add(field("Size")), (i as u32 + 1) * 16);
+        }
+    }
+}
+
+/// An `_SLIST_HEADER` and the links of its entries.
+fn slist(memory: &mut Memory, head: Va, bodies: &[Va], packed: bool) {
+    for pair in bodies.windows(2) {
+        if let [body, next] = pair {
+            memory.pointer(*body, *next);
+        }
+    }
+    if let Some(last) = bodies.last() {
+        memory.u64(*last, 0);
+    }
+    let depth = bodies.len() as u64;
+    let first = bodies.first().map_or(0, |va| va.0);
+    if packed {
+        // 39 bits of the entry's address, without its low 4; the rest is the head's.
+        let entry = first >> 4 & 0x7f_ffff_ffff;
+        memory.u64(head, entry << 25 | depth);
+        memory.u64(head.add(8), 2);
+    } else {
+        memory.u64(head, depth | depth << 16);
+        memory.u64(head.add(8), first | 3);
+    }
+}
+
+/// POOL_DESCRIPTOR.PendingFrees: a chain of bodies and its length.
+pub fn pending(memory: &mut Memory, era: &Era, descriptor: Va, bodies: &[Va]) {
+    let field = |name| era.offset("_POOL_DESCRIPTOR", name).unwrap_or(0);
+    let mut link = descriptor.add(field("PendingFrees"));
+    for body in bodies {
+        memory.pointer(link, *body);
+        link = *body;
+    }
+    memory.u64(link, 0);
+    memory.u32(
+        descriptor.add(field("PendingFreeDepth")),
+        bodies.len() as u32,
+    );
+}
+
+/// POOL_DESCRIPTOR.ListHeads: a ring per size; `free` are bodies by units.
+pub fn free_lists(memory: &mut Memory, era: &Era, descriptor: Va, free: &BTreeMap<u64, Vec<Va>>) {
+    let heads = descriptor.add(era.offset("_POOL_DESCRIPTOR", "ListHeads").unwrap_or(0));
+    for units in 0..256u64 {
+        let empty = Vec::new();
+        let bodies = free.get(&units).unwrap_or(&empty);
+        memory.ring(heads.add(units * 16), bodies);
+    }
+}
+
+/// A tag as a key of a table.
+pub fn key(tag: &Tag) -> u32 {
+    u32::from_le_bytes(*tag)
+}

@@ -1,0 +1,30 @@
+//! The pool of Windows up to 10 1803: blocks with headers chained through pages, and
+//! whole-page allocations in the big page table.
+//!
+//! What is wanted ([`Demand`]s) is first given places ([`layout`]), then written
+//! ([`page`], [`big`]), and freed blocks put on their lists ([`lists`]). Structure
+//! layouts are those of the public symbols of 6.1.7601 (`_POOL_HEADER`,
+//! `_POOL_TRACKER_BIG_PAGES`, `_POOL_DESCRIPTOR`).
+
+pub mod big;
+pub mod bulk;
+mod contents;
+pub mod demand;
+pub mod layout;
+pub mod lists;
+pub mod page;
+pub mod write;
+
+pub use bulk::Bulk;
+pub use contents::Contents;
+pub use demand::{Demand, Fate, Role};
+pub use layout::PoolShape;
+
+/// Bytes per unit of a header's sizes; also the size of a header.
+pub const UNIT: u64 = 16;
+/// The largest block with a header: 255 units. Anything larger takes whole pages.
+pub const LARGEST_SMALL: u64 = 255 * UNIT;
+/// The marker of the rest of a big allocation's last page.
+pub const FRAGMENT: [u8; 4] = *b"Frag";
+/// Set in a stored tag whose block must be freed with the same tag.
+pub const PROTECTED: u32 = 0x8000_0000;

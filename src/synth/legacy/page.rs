@@ -1,0 +1,151 @@
+//! A page of blocks: headers that chain forward and backward, and free space between.
+//!
+//! `_POOL_HEADER`: PreviousSize, PoolIndex, BlockSize and PoolType are a byte each, then
+//! the tag, then a process or leftovers. In PoolType bit 1 says "in use" and bit 0
+//! "paged"; a free block keeps its tag and may keep other bits.
+
+use crate::memory::addr::PAGE_SIZE;
+use crate::synth::physical::Page;
+use crate::synth::rng::Rng;
+use crate::synth::truth::{Pool, Tag};
+
+use super::{FRAGMENT, PROTECTED, UNIT};
+
+const IN_USE: u8 = 2;
+const PAGED: u8 = 1;
+const CACHE_ALIGNED: u8 = 4;
+const QUOTA: u8 = 8;
+
+/// A block to be put on a page.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// Bytes, header included.
+    pub bytes: u64,
+    /// The tag; a free block's is that of its last owner.
+    pub tag: Tag,
+    /// Stored with the protected bit.
+    pub protected: bool,
+    /// Index of the demand; `None` for a free block or a marker.
+    pub demand: Option<u32>,
+    marker: bool,
+}
+
+impl Piece {
+    /// A block in use.
+    pub fn used(bytes: u64, tag: Tag, protected: bool, demand: u32) -> Piece {
+        Piece {
+            bytes,
+            tag,
+            protected,
+            demand: Some(demand),
+            marker: false,
+        }
+    }
+
+    fn free(bytes: u64, tag: Tag) -> Piece {
+        Piece {
+            bytes,
+            tag,
+            protected: false,
+            demand: None,
+            marker: false,
+        }
+    }
+
+    /// True for a block that nobody has.
+    pub fn is_free(&self) -> bool {
+        self.demand.is_none() && !self.marker
+    }
+}
+
+/// Puts free blocks between those in use so that all of the page from `start` is taken,
+/// and the marker first where a big allocation ends.
+pub fn compose(used: &[Piece], start: u64, rng: &mut Rng) -> Vec<Piece> {
+    let taken: u64 = used.iter().map(|p| p.bytes).sum();
+    let marker = if start == 0 { 0 } else { UNIT };
+    let mut gap = (PAGE_SIZE - start).saturating_sub(taken + marker);
+    let mut out = Vec::with_capacity(used.len() + 4);
+    if start != 0 {
+        out.push(Piece {
+            marker: true,
+            ..Piece::free(UNIT, FRAGMENT)
+        });
+    }
+    let last_owner = |at: usize| used.get(at % used.len().max(1)).map_or(*b"None", |p| p.tag);
+    for (at, piece) in used.iter().enumerate() {
+        // Mostly short gaps between blocks; the rest is one block at the end.
+        if gap >= 2 * UNIT && rng.one_in(3) {
+            let bytes = UNIT * (1 + rng.below((gap / UNIT / 2).clamp(1, 64)));
+            out.push(Piece::free(bytes, last_owner(at + 1)));
+            gap -= bytes;
+        }
+        out.push(*piece);
+    }
+    while gap > 0 {
+        let bytes = gap.min(255 * UNIT);
+        out.push(Piece::free(bytes, last_owner(out.len())));
+        gap -= bytes;
+    }
+    out
+}
+
+/// Writes headers from `start` on. `index` is the pool's number. Returns each piece's
+/// offset in bytes.
+pub fn write(
+    page: &mut Page,
+    start: u64,
+    pieces: &[Piece],
+    (pool, index): (Pool, u8),
+    rng: &mut Rng,
+) -> Vec<u64> {
+    let (mut at, mut previous) = (start, 0u8);
+    let mut offsets = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let units = (piece.bytes / UNIT) as u8;
+        // Leftovers of earlier owners are seen in both of these fields.
+        let index = match pool {
+            Pool::NonPaged if rng.one_in(6) => rng.below(4) as u8,
+            _ => index,
+        };
+        let left_over = if rng.one_in(5) { rng.bits() } else { 0 };
+        let head = [previous, index, units, pool_type(piece, pool, rng)];
+        header(page, at, head, stored_tag(piece), left_over);
+        offsets.push(at);
+        previous = units;
+        at += piece.bytes;
+    }
+    offsets
+}
+
+fn pool_type(piece: &Piece, pool: Pool, rng: &mut Rng) -> u8 {
+    let paged = match pool {
+        Pool::Paged => PAGED,
+        Pool::NonPaged => 0,
+    };
+    match piece.is_free() {
+        true if rng.one_in(4) => CACHE_ALIGNED,
+        true => 0,
+        false if rng.one_in(9) && !piece.marker => IN_USE | paged | QUOTA,
+        false => IN_USE | paged,
+    }
+}
+
+fn stored_tag(piece: &Piece) -> u32 {
+    let tag = u32::from_le_bytes(piece.tag);
+    if piece.protected {
+        tag | PROTECTED
+    } else {
+        tag
+    }
+}
+
+fn header(page: &mut Page, at: u64, head: [u8; 4], tag: u32, left_over: u64) {
+    let at = at as usize;
+    let fields = [head, tag.to_le_bytes()].concat();
+    if let Some(to) = page.get_mut(at..at + 8) {
+        to.copy_from_slice(&fields);
+    }
+    if let Some(to) = page.get_mut(at + 8..at + 16) {
+        to.copy_from_slice(&left_over.to_le_bytes());
+    }
+}

@@ -1,0 +1,315 @@
+//! Writes a placed pool into memory and keeps the account of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::synth::paging::{Entry, Memory};
+use crate::synth::rng::Rng;
+use crate::synth::truth::{Account, Block, PageTruth, Pool, State};
+
+use super::big::BigEntry;
+use super::contents::Contents;
+use super::demand::{Demand, Fate, Role};
+use super::layout::{BigPlace, Bin, LARGE_PAGES, Layout, PageFate};
+use super::lists::Parked;
+use super::page::{self, Piece};
+use super::{UNIT, demand};
+
+/// What is known of a pool once it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Laid {
+    /// Every block but the free ones.
+    pub blocks: Vec<Block>,
+    /// Live entries for the big page table.
+    pub big: Vec<BigEntry>,
+    /// Bodies of blocks with a purpose.
+    pub roles: HashMap<Role, Va>,
+    /// Freed blocks on lookaside lists.
+    pub parked: Parked,
+    /// Freed blocks waiting, by pool.
+    pub pending: BTreeMap<Pool, Vec<Va>>,
+    /// Bodies of free blocks by pool, pool number and units.
+    pub free_bodies: BTreeMap<(Pool, u8), BTreeMap<u64, Vec<Va>>>,
+    /// Free blocks.
+    pub free: Account,
+    /// Pages per pool.
+    pub pages: BTreeMap<Pool, PageTruth>,
+    /// Small pages and big pages by pool and pool number.
+    pub by_index: BTreeMap<(Pool, u8), (u64, u64)>,
+    /// Pages with a broken chain, and where it breaks.
+    pub damaged: Vec<(Va, u16)>,
+}
+
+/// Writes pools; `prototypes` is where prototype entries go, a page's worth.
+pub struct Writer<'a> {
+    /// Memory with its tables.
+    pub memory: &'a mut Memory,
+    /// All demands, which layouts point into.
+    pub demands: &'a [Demand],
+    /// What bodies hold.
+    pub contents: Contents,
+    /// Address of the next prototype entry.
+    pub prototypes: Va,
+    /// The account.
+    pub laid: Laid,
+    /// Choices of detail.
+    pub rng: Rng,
+}
+
+impl Writer<'_> {
+    /// Writes one pool. `usage` is how many pages each pool number gets, all of them
+    /// together being the pool's pages; without it everything has number 0.
+    pub fn pool(&mut self, layout: &Layout, usage: &[u64]) {
+        let (small_indexes, big_indexes) = indexes(layout, usage);
+        let pool = layout.shape.pool;
+        let start = layout.shape.start;
+        for i in 0..layout.shape.large {
+            let frames = self.memory.physical.allocate_aligned(LARGE_PAGES);
+            let va = start.add(i * LARGE_PAGES * PAGE_SIZE);
+            self.memory.map_2m(va, frames);
+        }
+        for (place, index) in layout.bigs.iter().zip(big_indexes) {
+            self.by_index(pool, index).1 += place.pages;
+            self.big(place);
+        }
+        let mut next = small_indexes.into_iter();
+        for bin in &layout.bins {
+            // The rest of a big allocation's last page counts as the first number's.
+            let index = match bin.is_whole() {
+                true => next.next().unwrap_or(0),
+                false => 0,
+            };
+            if bin.is_whole() {
+                self.by_index(pool, index).0 += 1;
+                let mapped = bin.va.0 - start.0 < layout.shape.large * LARGE_PAGES * PAGE_SIZE;
+                self.map_small(bin, mapped);
+            }
+            self.bin(bin, (pool, index));
+        }
+        let pages = self.laid.pages.entry(pool).or_default();
+        pages.small += layout.small_pages();
+        pages.big += layout.big_pages();
+    }
+
+    fn by_index(&mut self, pool: Pool, index: u8) -> &mut (u64, u64) {
+        self.laid.by_index.entry((pool, index)).or_default()
+    }
+
+    fn map_small(&mut self, bin: &Bin, mapped: bool) {
+        if mapped {
+            return;
+        }
+        let frame = match bin.fate {
+            PageFate::PagedOut => {
+                let page = self.rng.below(0x3_0000) as u32 + 0x100;
+                self.memory.map(bin.va, Entry::PageFile(0, page));
+                return;
+            }
+            _ => self.memory.physical.allocate(1),
+        };
+        match bin.fate {
+            PageFate::Transition => self.memory.map(bin.va, Entry::Transition(frame)),
+            PageFate::Prototype => {
+                let at = self.prototypes;
+                self.prototypes = at.add(8);
+                let raw = self.memory.encode(Entry::Data(frame));
+                self.memory.u64(at, raw);
+                self.memory.map(bin.va, Entry::Prototype(at));
+                self.memory.lend(bin.va, frame);
+            }
+            _ => self.memory.map(bin.va, Entry::Data(frame)),
+        }
+        if bin.fate == PageFate::Omitted {
+            self.memory.physical.omit(frame);
+        }
+    }
+
+    /// A big allocation: contiguous frames, contents on its first page.
+    fn big(&mut self, place: &BigPlace) {
+        let Some(demand) = self.demands.get(place.demand as usize).copied() else {
+            return;
+        };
+        let shared_tail = u64::from(demand.bytes % PAGE_SIZE != 0);
+        if place.paged_out {
+            let out = place.pages - shared_tail;
+            for i in 0..out {
+                let page = 0x8000 + i as u32;
+                self.memory
+                    .map(place.va.add(i * PAGE_SIZE), Entry::PageFile(0, page));
+            }
+            self.memory
+                .map_new(place.va.add(out * PAGE_SIZE), shared_tail);
+        } else {
+            self.memory.map_new(place.va, place.pages);
+            self.big_contents(place.va, &demand);
+        }
+        self.laid
+            .blocks
+            .push(block(&demand, place.va, State::Allocated));
+        self.laid.roles.insert(demand.role, place.va);
+        self.laid.big.push(BigEntry {
+            va: place.va,
+            tag: demand.tag,
+            protected: demand.protected,
+            pool: demand.pool,
+            bytes: demand.bytes,
+        });
+    }
+
+    fn big_contents(&mut self, va: Va, demand: &Demand) {
+        let Role::Leak(number) = demand.role else {
+            return;
+        };
+        if let Some(page) = self.memory.page_mut(va) {
+            self.contents.leaked(page, number, demand.bytes);
+        }
+    }
+
+    /// The blocks of a page.
+    fn bin(&mut self, bin: &Bin, (pool, index): (Pool, u8)) {
+        let used: Vec<Piece> = bin.blocks.iter().filter_map(|i| self.piece(*i)).collect();
+        let pieces = page::compose(&used, bin.start, &mut self.rng);
+        let absent = match bin.fate {
+            PageFate::PagedOut => Some(State::PagedOut),
+            PageFate::Omitted => Some(State::Omitted),
+            _ => None,
+        };
+        let paged_out_tail = !bin.is_whole() && self.memory.frame(bin.va).is_none();
+        if absent == Some(State::PagedOut) || paged_out_tail {
+            let mut at = bin.start;
+            for piece in &pieces {
+                self.account(piece, bin.va.add(at), Some(State::PagedOut), (pool, index));
+                at += piece.bytes;
+            }
+            self.laid.pages.entry(pool).or_default().paged_out += 1;
+            return;
+        }
+        let mut rng = self.rng.clone();
+        let Some(bytes) = self.memory.page_mut(bin.va) else {
+            return;
+        };
+        let offsets = page::write(bytes, bin.start, &pieces, (pool, index), &mut rng);
+        for (piece, at) in pieces.iter().zip(&offsets) {
+            let body = *at + UNIT;
+            let range = body as usize..(*at + piece.bytes) as usize;
+            if let (Some(_), Some(body_bytes)) = (piece.demand, bytes.get_mut(range)) {
+                self.contents
+                    .fill(body_bytes, bin.va.add(body), &piece.tag, &mut rng);
+            }
+        }
+        self.rng = rng;
+        let broken = match bin.fate {
+            PageFate::Damaged => self.damage(bin.va, &offsets),
+            _ => None,
+        };
+        if bin.fate == PageFate::Omitted {
+            self.laid.pages.entry(pool).or_default().omitted += 1;
+        }
+        for (piece, at) in pieces.iter().zip(&offsets) {
+            let hidden = broken.is_some_and(|broken| *at >= broken);
+            let state = absent.or(hidden.then_some(State::Damaged));
+            self.account(piece, bin.va.add(*at), state, (pool, index));
+        }
+    }
+
+    /// Breaks the chain at the block in the middle of a page.
+    fn damage(&mut self, page: Va, offsets: &[u64]) -> Option<u64> {
+        let at = *offsets.get(offsets.len() / 2)?;
+        self.memory.write(page.add(at), b"\xff\xff\0\xff");
+        self.laid.damaged.push((page, at as u16));
+        Some(at)
+    }
+
+    fn piece(&self, index: u32) -> Option<Piece> {
+        let demand = self.demands.get(index as usize)?;
+        Some(Piece::used(
+            demand.bytes,
+            demand.tag,
+            demand.protected,
+            index,
+        ))
+    }
+
+    /// Enters a piece into the books.
+    fn account(&mut self, piece: &Piece, va: Va, absent: Option<State>, (pool, index): (Pool, u8)) {
+        let body = va.add(UNIT);
+        let demand = piece.demand.and_then(|i| self.demands.get(i as usize));
+        let Some(demand) = demand.copied() else {
+            if piece.is_free() {
+                self.free(piece.bytes, body, absent, (pool, index));
+            }
+            return;
+        };
+        let state = match (absent, demand.fate) {
+            (Some(state), _) => state,
+            (None, Fate::Live) => State::Allocated,
+            (None, Fate::Lookaside(_)) => State::Lookaside,
+            (None, Fate::Pending) => State::Pending,
+        };
+        match demand.fate {
+            Fate::Lookaside(cpu) => {
+                let key = (cpu, pool, demand.bytes / UNIT);
+                self.laid.parked.entry(key).or_default().push(body);
+            }
+            Fate::Pending => self.laid.pending.entry(pool).or_default().push(body),
+            Fate::Live => {}
+        }
+        if demand.role != Role::Filler {
+            self.laid.roles.insert(demand.role, body);
+        } else if self.contents.neighbours.len() < NEIGHBOURS {
+            self.contents.neighbours.push(body);
+        }
+        self.laid.blocks.push(block(&demand, va, state));
+    }
+
+    fn free(&mut self, bytes: u64, body: Va, absent: Option<State>, (pool, index): (Pool, u8)) {
+        if absent.is_some() {
+            return;
+        }
+        self.laid.free.add(bytes);
+        // A block of one unit has no room for the links.
+        if bytes > UNIT {
+            let lists = self.laid.free_bodies.entry((pool, index)).or_default();
+            lists.entry(bytes / UNIT).or_default().push(body);
+        }
+    }
+}
+
+/// Pool numbers of small pages and big allocations so that each number has its pages.
+/// Number 0 takes what the others leave; numbers past 1 have small pages only.
+fn indexes(layout: &Layout, usage: &[u64]) -> (Vec<u8>, Vec<u8>) {
+    let mut left = usage.to_vec();
+    let mut take = |index: usize, pages: u64, keep: u64| match left.get_mut(index) {
+        Some(count) if *count >= pages + keep => {
+            *count -= pages;
+            true
+        }
+        _ => false,
+    };
+    // A little is kept so that small pages can make the count exact.
+    let mut bigs = vec![0; layout.bigs.len()];
+    for (place, index) in layout.bigs.iter().zip(&mut bigs) {
+        *index = u8::from(take(1, place.pages, 300));
+    }
+    let mut smalls = vec![0; layout.small_pages() as usize];
+    for small in &mut smalls {
+        let own = (1..usage.len()).rev().find(|&index| take(index, 1, 0));
+        *small = own.unwrap_or(0) as u8;
+    }
+    (smalls, bigs)
+}
+
+/// Body addresses kept for pointers between blocks.
+const NEIGHBOURS: usize = 4096;
+
+fn block(demand: &demand::Demand, va: Va, state: State) -> Block {
+    Block {
+        va,
+        bytes: demand.bytes,
+        tag: demand.tag,
+        protected: demand.protected,
+        pool: demand.pool,
+        big: demand.is_big(),
+        state,
+    }
+}

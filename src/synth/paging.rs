@@ -1,0 +1,317 @@
+//! Four-level page tables of x64, with the invalid entries that Windows gives a meaning.
+//!
+//! Bits of valid entries are the processor's (Intel SDM, volume 3, 4-level paging); those
+//! of the others are `_MMPTE_SOFTWARE`, `_MMPTE_TRANSITION` and `_MMPTE_PROTOTYPE` of the
+//! public symbols of 6.1.7601.
+
+use std::collections::HashMap;
+
+use crate::memory::addr::{PAGE_SIZE, Pa, Pfn, Va};
+
+use super::physical::{Page, Physical};
+
+/// Slot of the top table that maps the tables themselves: FFFFF680`00000000.
+pub const SELF_MAP_SLOT: u64 = 0x1ed;
+
+const VALID: u64 = 1;
+/// Written, owner kernel, accessed, dirty, global, writable copy.
+const TABLE_BITS: u64 = 0x063;
+const DATA_BITS: u64 = 0x963;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const PROTOTYPE: u64 = 1 << 10;
+const TRANSITION: u64 = 1 << 11;
+const SWIZZLE: u64 = 1 << 4;
+/// Protection 4 (read and write) in bits 5..9.
+const READ_WRITE: u64 = 4 << 5;
+
+/// What a page-table entry says of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// In memory, data.
+    Data(Pfn),
+    /// In memory, code.
+    Code(Pfn),
+    /// On the standby or modified list: still in memory.
+    Transition(Pfn),
+    /// The entry at this address says it.
+    Prototype(Va),
+    /// In a page file: file number and page in it.
+    PageFile(u8, u32),
+    /// Never written: zeros by definition.
+    DemandZero,
+    /// Whatever these bits mean.
+    Raw(u64),
+}
+
+/// Physical memory and the tables of the kernel's half.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// The frames.
+    pub physical: Physical,
+    root: Pfn,
+    /// XORed into entries that are not valid (the L1TF mask of patched kernels).
+    pub invalid_mask: u64,
+    /// Table pages by level and index, so that mapping does not walk from the top.
+    tables: HashMap<(u8, u64), Pfn>,
+    /// Frames of pages whose entry is not plainly valid, for writing to them.
+    indirect: HashMap<u64, Pfn>,
+    cached: Option<(u64, Pfn)>,
+    unmapped_writes: Vec<Va>,
+}
+
+impl Memory {
+    /// A root table with its self-map.
+    pub fn new(mut physical: Physical) -> Memory {
+        let root = physical.allocate(1);
+        let mut memory = Memory {
+            physical,
+            root,
+            invalid_mask: 0,
+            tables: HashMap::new(),
+            indirect: HashMap::new(),
+            cached: None,
+            unmapped_writes: Vec::new(),
+        };
+        memory.set(root, SELF_MAP_SLOT, root.base().0 | TABLE_BITS | NO_EXECUTE);
+        memory
+    }
+
+    /// Address of the root table, for CR3.
+    pub fn root(&self) -> Pa {
+        self.root.base()
+    }
+
+    /// Addresses that were written to without being mapped: the builder's own mistakes.
+    pub fn unmapped_writes(&self) -> &[Va] {
+        &self.unmapped_writes
+    }
+
+    fn set(&mut self, table: Pfn, index: u64, entry: u64) {
+        let at = index as usize * 8;
+        if let Some(slot) = self.physical.page_mut(table).get_mut(at..at + 8) {
+            slot.copy_from_slice(&entry.to_le_bytes());
+        }
+    }
+
+    fn get(&self, table: Pfn, index: u64) -> u64 {
+        let at = index as usize * 8;
+        let bytes = self
+            .physical
+            .page(table)
+            .and_then(|page| page.get(at..at + 8));
+        bytes
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u64::from_le_bytes)
+    }
+
+    /// The table that holds the entry for `va` at a level (0 for pages, 1 for 2 MB, 2 for
+    /// 1 GB, 3 for the root), made when missing.
+    fn table(&mut self, va: Va, level: u8) -> Pfn {
+        if level >= 3 {
+            return self.root;
+        }
+        let key = (level, va.0 >> (21 + 9 * u32::from(level)));
+        if let Some(pfn) = self.tables.get(&key) {
+            return *pfn;
+        }
+        let above = self.table(va, level + 1);
+        let pfn = self.physical.allocate(1);
+        // Table pages are in the dump even when all their entries are 0.
+        self.physical.page_mut(pfn);
+        self.set(above, index(va, level + 1), pfn.base().0 | TABLE_BITS);
+        self.tables.insert(key, pfn);
+        pfn
+    }
+
+    /// Sets the entry of a page.
+    pub fn map(&mut self, va: Va, entry: Entry) {
+        let page = va.0 / PAGE_SIZE;
+        match entry {
+            Entry::Data(_) | Entry::Code(_) => {}
+            Entry::Transition(pfn) => {
+                self.indirect.insert(page, pfn);
+            }
+            _ => {
+                self.indirect.remove(&page);
+            }
+        }
+        self.cached = None;
+        let raw = self.encode(entry);
+        let table = self.table(va, 0);
+        self.set(table, index(va, 0), raw);
+    }
+
+    /// The bits of an entry.
+    pub fn encode(&self, entry: Entry) -> u64 {
+        let raw = match entry {
+            Entry::Data(pfn) => return pfn.base().0 | DATA_BITS | NO_EXECUTE,
+            Entry::Code(pfn) => return pfn.base().0 | DATA_BITS,
+            Entry::Raw(raw) => return raw,
+            Entry::Transition(pfn) => pfn.base().0 | TRANSITION | READ_WRITE,
+            Entry::Prototype(at) => at.0 << 16 | PROTOTYPE | READ_WRITE,
+            Entry::PageFile(file, page) => {
+                u64::from(page) << 32 | u64::from(file & 0xf) << 12 | READ_WRITE
+            }
+            Entry::DemandZero => READ_WRITE,
+        };
+        match raw & self.invalid_mask {
+            // The mask goes on where it changes nothing but those bits; bit 4 says where not.
+            0 => raw ^ self.invalid_mask,
+            _ => raw | SWIZZLE,
+        }
+    }
+
+    /// Maps pages in a row to frames in a row.
+    pub fn map_run(&mut self, va: Va, first: Pfn, pages: u64) {
+        for i in 0..pages {
+            self.map(va.add(i * PAGE_SIZE), Entry::Data(Pfn(first.0 + i)));
+        }
+    }
+
+    /// Takes frames and maps them.
+    pub fn map_new(&mut self, va: Va, pages: u64) -> Pfn {
+        let first = self.physical.allocate(pages);
+        self.map_run(va, first, pages);
+        first
+    }
+
+    /// Maps 2 MB as one page; both numbers are aligned to it.
+    pub fn map_2m(&mut self, va: Va, first: Pfn) {
+        self.cached = None;
+        let table = self.table(va, 1);
+        let raw = first.base().0 | DATA_BITS | LARGE | NO_EXECUTE;
+        self.set(table, index(va, 1), raw);
+    }
+
+    /// Maps 1 GB as one page; both numbers are aligned to it.
+    pub fn map_1g(&mut self, va: Va, first: Pfn) {
+        self.cached = None;
+        let table = self.table(va, 2);
+        let raw = first.base().0 | DATA_BITS | LARGE | NO_EXECUTE;
+        self.set(table, index(va, 2), raw);
+    }
+
+    /// Says which frame a page has that its entry does not name (a prototype's).
+    pub fn lend(&mut self, va: Va, pfn: Pfn) {
+        self.indirect.insert(va.0 / PAGE_SIZE, pfn);
+        self.cached = None;
+    }
+
+    /// The frame of a page.
+    pub fn frame(&self, va: Va) -> Option<Pfn> {
+        if let Some(pfn) = self.indirect.get(&(va.0 / PAGE_SIZE)) {
+            return Some(*pfn);
+        }
+        let mut table = self.root;
+        for level in (0..4u8).rev() {
+            let raw = self.get(table, index(va, level));
+            if raw & VALID == 0 {
+                return None;
+            }
+            let pfn = raw >> 12 & 0xff_ffff_ffff;
+            if level > 0 && level < 3 && raw & LARGE != 0 {
+                let inside = (1u64 << (9 * u32::from(level))) - 1;
+                return Some(Pfn(pfn & !inside | va.0 >> 12 & inside));
+            }
+            table = Pfn(pfn);
+        }
+        Some(table)
+    }
+
+    /// A second root with the same kernel half and its own self-map: another process.
+    pub fn clone_root(&mut self) -> Pa {
+        let root = self.physical.allocate(1);
+        for slot in 256..512 {
+            let entry = self.get(self.root, slot);
+            if entry != 0 {
+                self.set(root, slot, entry);
+            }
+        }
+        let own = root.base().0 | TABLE_BITS | NO_EXECUTE;
+        self.set(root, SELF_MAP_SLOT, own);
+        root.base()
+    }
+
+    fn frame_cached(&mut self, va: Va) -> Option<Pfn> {
+        let page = va.0 / PAGE_SIZE;
+        if let Some((_, pfn)) = self.cached.filter(|(cached, _)| *cached == page) {
+            return Some(pfn);
+        }
+        let pfn = self.frame(va)?;
+        self.cached = Some((page, pfn));
+        Some(pfn)
+    }
+
+    /// The bytes of the page that holds `va`; `None`, and a note of it, when unmapped.
+    pub fn page_mut(&mut self, va: Va) -> Option<&mut Page> {
+        match self.frame_cached(va) {
+            Some(pfn) => Some(self.physical.page_mut(pfn)),
+            None => {
+                self.unmapped_writes.push(va);
+                None
+            }
+        }
+    }
+
+    /// Writes bytes, across pages.
+    pub fn write(&mut self, va: Va, bytes: &[u8]) {
+        let (mut at, mut rest) = (va, bytes);
+        while !rest.is_empty() {
+            let room = PAGE_SIZE as usize - at.offset();
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            if let Some(page) = self.page_mut(at)
+                && let Some(to) = page.get_mut(at.offset()..at.offset() + now.len())
+            {
+                to.copy_from_slice(now);
+            }
+            at = at.add(now.len() as u64);
+            rest = later;
+        }
+    }
+
+    /// Writes a u16.
+    pub fn u16(&mut self, va: Va, value: u16) {
+        self.write(va, &value.to_le_bytes());
+    }
+
+    /// Writes a u32.
+    pub fn u32(&mut self, va: Va, value: u32) {
+        self.write(va, &value.to_le_bytes());
+    }
+
+    /// Writes a u64.
+    pub fn u64(&mut self, va: Va, value: u64) {
+        self.write(va, &value.to_le_bytes());
+    }
+
+    /// Writes a pointer.
+    pub fn pointer(&mut self, va: Va, value: Va) {
+        self.u64(va, value.0);
+    }
+
+    /// Writes a `UNICODE_STRING` whose text is at `buffer`, and the text.
+    pub fn unicode_string(&mut self, va: Va, buffer: Va, text: &str) {
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        self.u16(va, bytes.len() as u16);
+        self.u16(va.add(2), bytes.len() as u16 + 2);
+        self.pointer(va.add(8), buffer);
+        self.write(buffer, &bytes);
+    }
+
+    /// Links `LIST_ENTRY`s into a ring with a head.
+    pub fn ring(&mut self, head: Va, links: &[Va]) {
+        let mut before = head;
+        for &link in links {
+            self.pointer(before, link);
+            self.pointer(link.add(8), before);
+            before = link;
+        }
+        self.pointer(before, head);
+        self.pointer(head.add(8), before);
+    }
+}
+
+fn index(va: Va, level: u8) -> u64 {
+    va.0 >> (12 + 9 * u32::from(level)) & 511
+}

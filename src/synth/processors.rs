@@ -1,0 +1,80 @@
+//! The processors: KPCR and KPRCB of each, with the contexts that the bug check saved.
+
+use crate::memory::addr::{Pa, Va};
+
+use super::header::DumpHeader;
+use super::kernel::Nt;
+use super::legacy::lists::{self, Parked};
+use super::paging::Memory;
+
+/// One processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Processor {
+    /// Its number.
+    pub number: u16,
+    /// Its KPCR.
+    pub kpcr: Va,
+    /// The thread it runs.
+    pub thread: Va,
+    /// CR3.
+    pub root: Pa,
+}
+
+impl Processor {
+    /// Its KPRCB.
+    pub fn prcb(&self, nt: &Nt) -> Va {
+        nt.field(self.kpcr, "_KPCR", "Prcb")
+    }
+}
+
+/// Writes control blocks and KiProcessorBlock. The context of processor 0 is the
+/// header's.
+pub fn write(
+    memory: &mut Memory,
+    nt: &Nt,
+    processors: &[Processor],
+    header: &DumpHeader,
+    (parked, packed): (&Parked, bool),
+) {
+    memory.u32(nt.at("KeNumberProcessors"), processors.len() as u32);
+    for processor in processors {
+        let prcb = processor.prcb(nt);
+        let slot = nt
+            .at("KiProcessorBlock")
+            .add(u64::from(processor.number) * 8);
+        memory.pointer(slot, prcb);
+        let kpcr = |name| nt.field(processor.kpcr, "_KPCR", name);
+        memory.pointer(kpcr("Self"), processor.kpcr);
+        memory.pointer(kpcr("CurrentPrcb"), prcb);
+        if processor.number == 0 {
+            memory.pointer(kpcr("KdVersionBlock"), nt.at("KdVersionBlock"));
+        }
+        let own = |name| nt.field(prcb, "_KPRCB", name);
+        memory.pointer(own("CurrentThread"), processor.thread);
+        memory.u32(own("Number"), processor.number.into());
+        memory.u32(own("MHz"), 2394);
+        memory.write(own("VendorString"), b"GenuineIntel\0");
+        state(memory, nt, processor, header);
+        lists::lookaside(memory, nt.era, (processor.number, prcb), parked, packed);
+    }
+}
+
+/// KPROCESSOR_STATE: control registers and the context, which KPRCB.Context points to.
+fn state(memory: &mut Memory, nt: &Nt, processor: &Processor, header: &DumpHeader) {
+    let prcb = processor.prcb(nt);
+    let state = nt.field(prcb, "_KPRCB", "ProcessorState");
+    let registers = nt.field(state, "_KPROCESSOR_STATE", "SpecialRegisters");
+    let control = |name| nt.field(registers, "_KSPECIAL_REGISTERS", name);
+    memory.u64(control("Cr0"), 0x8005_0031);
+    memory.u64(control("Cr3"), processor.root.0);
+    memory.u64(control("Cr4"), 0x6f8);
+    let mut own = header.clone();
+    if processor.number > 0 {
+        // Stopped elsewhere, on its own stack.
+        own.rsp = header.rsp.add(0x6000 * u64::from(processor.number));
+        own.rip = nt.at("KeBugCheckEx").add(0x40);
+    }
+    let frame = nt.field(state, "_KPROCESSOR_STATE", "ContextFrame");
+    memory.write(frame, &own.context());
+    memory.pointer(nt.field(prcb, "_KPRCB", "Context"), frame);
+}

@@ -1,0 +1,206 @@
+//! What a machine is to be like, and the blocks that its own structures need.
+
+use crate::memory::addr::Va;
+
+use super::code::Site;
+use super::era::{Era, WIN7};
+use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
+use super::legacy::{Bulk, Demand, PoolShape, Role};
+use super::physical::Run;
+use super::truth::{Pool, Tag, VmTruth};
+
+/// A module to load.
+#[derive(Clone, Debug)]
+pub struct ModuleSpec {
+    /// File name.
+    pub file: String,
+    /// Folder under the system folder, with its backslashes: `\SystemRoot\system32\drivers\`.
+    pub folder: &'static str,
+    /// Where it is loaded.
+    pub base: Va,
+    /// SizeOfImage.
+    pub size: u32,
+    /// Functions that others import from it.
+    pub exports: Vec<String>,
+    /// Code that names tags; it says what is imported.
+    pub sites: Vec<Site>,
+    /// Imports that are there before those the code needs.
+    pub imports: Vec<(String, String)>,
+}
+
+/// A driver that was unloaded: name, base, size in bytes.
+pub type UnloadedSpec = (String, Va, u32);
+
+/// Sizes of the pool's own tables, and oddities of the machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Entries of each processor's tracker table; a power of two and one.
+    pub tracker_entries: u64,
+    /// Entries of the expansion table; 0 for none.
+    pub expansion_entries: u64,
+    /// Tags that are in the expansion table.
+    pub expanded: Vec<Tag>,
+    /// Tags in the trackers of which nothing is outstanding.
+    pub idle_tags: Vec<Tag>,
+    /// Entries of the big page table, a power of two.
+    pub big_entries: u64,
+    /// Freed entries in it that keep their old fields.
+    pub tombstones: u64,
+    /// Lookaside lists in the form of processors without a 16-byte compare-exchange.
+    pub packed_slists: bool,
+    /// MiInvalidPteMask: XORed into entries that are not valid.
+    pub invalid_mask: u64,
+    /// Maps the first gigabyte of memory once more, as one page.
+    pub gigabyte_page: bool,
+    /// Low bits of DirectoryTableBase, which are no address bits.
+    pub root_low_bits: u64,
+    /// Frames are handed out with gaps.
+    pub scatter: bool,
+    /// Pages of images that hold nothing are mapped as well.
+    pub whole_images: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            tracker_entries: 257,
+            expansion_entries: 0,
+            expanded: Vec::new(),
+            idle_tags: Vec::new(),
+            big_entries: 256,
+            tombstones: 0,
+            packed_slists: false,
+            invalid_mask: 0,
+            gigabyte_page: false,
+            root_low_bits: 0,
+            scatter: true,
+            whole_images: true,
+        }
+    }
+}
+
+/// A whole machine.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Which Windows.
+    pub era: &'static Era,
+    /// Memory runs.
+    pub runs: Vec<Run>,
+    /// Processors.
+    pub processors: u16,
+    /// The same seed gives the same machine.
+    pub seed: u64,
+    /// FILETIME of the crash.
+    pub system_time: u64,
+    /// 100 ns units since it booted.
+    pub uptime: u64,
+    /// Bug check and parameters.
+    pub bugcheck: (u32, [u64; 4]),
+    /// Counters; a usage of 0 (nonpaged) or none (paged) is set to the pages laid down.
+    pub vm: VmTruth,
+    /// The kernel first, then hal, then drivers in load order.
+    pub modules: Vec<ModuleSpec>,
+    /// Drivers unloaded before.
+    pub unloaded: Vec<UnloadedSpec>,
+    /// Image names of the processes, System first.
+    pub processes: Vec<String>,
+    /// All blocks, those of [`Spec::own_demands`] included.
+    pub demands: Vec<Demand>,
+    /// More pages of small blocks, made when a dump is written.
+    pub bulk: Vec<Bulk>,
+    /// The nonpaged pool.
+    pub nonpaged: PoolShape,
+    /// The paged pool.
+    pub paged: PoolShape,
+    /// Table sizes and oddities.
+    pub options: Options,
+}
+
+/// First address of nonpaged pool when the frame database in front of it needs less.
+pub const NONPAGED_START: Va = Va(0xffff_fa80_0140_0000);
+/// Paged pool of Windows 7.
+pub const PAGED_START: Va = Va(0xffff_f8a0_0000_0000);
+
+impl Default for Spec {
+    fn default() -> Spec {
+        Spec {
+            era: &WIN7,
+            runs: vec![(1, 0x9e), (0x100, 0x700)],
+            processors: 1,
+            seed: 1,
+            system_time: 129_700_000_000_000_000,
+            uptime: 36_000_000_000,
+            bugcheck: (0xe2, [0; 4]),
+            vm: VmTruth::default(),
+            modules: Vec::new(),
+            unloaded: Vec::new(),
+            processes: vec!["System".into()],
+            demands: Vec::new(),
+            bulk: Vec::new(),
+            nonpaged: PoolShape::new(Pool::NonPaged, NONPAGED_START),
+            paged: PoolShape::new(Pool::Paged, PAGED_START),
+            options: Options::default(),
+        }
+    }
+}
+
+impl Spec {
+    /// Blocks that the machine's own structures live in, by its modules, processors and
+    /// tables.
+    pub fn own_demands(&self) -> Vec<Demand> {
+        let mut out = Vec::new();
+        for (i, module) in self.modules.iter().enumerate() {
+            let path = (module.folder.len() + module.file.len() + 1) as u64 * 2;
+            let bytes = (path + 0x10).next_multiple_of(16);
+            out.push(
+                Demand::new(*b"MmLd", Pool::NonPaged, LOADER_BLOCK)
+                    .role(Role::LoaderEntry(i as u16)),
+            );
+            out.push(Demand::new(*b"MmLd", Pool::Paged, bytes).role(Role::LoaderName(i as u16)));
+        }
+        if !self.unloaded.is_empty() {
+            out.push(
+                Demand::new(*b"MmDT", Pool::NonPaged, UNLOADED_BLOCK).role(Role::UnloadedDrivers),
+            );
+        }
+        for i in 0..self.unloaded.len() {
+            out.push(
+                Demand::new(*b"MmDT", Pool::NonPaged, 0x40).role(Role::UnloadedName(i as u16)),
+            );
+        }
+        for i in 0..self.processes.len() {
+            out.push(
+                Demand::new(*b"Proc", Pool::NonPaged, PROCESS_BLOCK)
+                    .protected(true)
+                    .role(Role::Process(i as u16)),
+            );
+        }
+        if !self.vm.page_files.is_empty() {
+            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0xb0).role(Role::PageFile));
+            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0x50).role(Role::PageFileName));
+        }
+        out.extend(self.tables());
+        out
+    }
+
+    /// The trackers and the big page table, which are pool themselves: whole pages,
+    /// entered in the big page table like other allocations of that size.
+    fn tables(&self) -> Vec<Demand> {
+        let pages = |entries: u64, ty: &str| {
+            let bytes = entries * self.era.size(ty).unwrap_or(0);
+            bytes.next_multiple_of(0x1000)
+        };
+        let table = |bytes, role| Demand::new(*b"Pool", Pool::NonPaged, bytes).role(role);
+        let trackers = pages(self.options.tracker_entries, "_POOL_TRACKER_TABLE");
+        let mut out: Vec<Demand> = (0..self.processors)
+            .map(|cpu| table(trackers, Role::TrackTable(cpu)))
+            .collect();
+        if self.options.expansion_entries > 0 {
+            let bytes = pages(self.options.expansion_entries, "_POOL_TRACKER_TABLE");
+            out.push(table(bytes, Role::TrackExpansion));
+        }
+        let bytes = pages(self.options.big_entries, "_POOL_TRACKER_BIG_PAGES");
+        out.push(table(bytes, Role::BigPageTable));
+        out
+    }
+}

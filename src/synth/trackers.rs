@@ -1,0 +1,198 @@
+//! The kernel's accounts per tag: `_POOL_TRACKER_TABLE`, one table per processor.
+//!
+//! A block is counted on the processor that allocated it and again on the one that freed
+//! it, so only the sum over all tables, in the counters' own width, means anything. Tags
+//! that found no place are in the expansion table, which all processors share. Layout:
+//! public symbols of 6.1.7601; the hash is that of ReactOS's `expool.c`.
+
+use std::collections::BTreeMap;
+
+use crate::memory::addr::Va;
+
+use super::era::Era;
+use super::header::Bytes;
+use super::paging::Memory;
+use super::rng::Rng;
+use super::truth::{Account, Tag, TagAccount};
+
+/// One table's share of one tag: counts are 32 bits wide on this era, bytes 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Allocations counted here.
+    pub allocs: u32,
+    /// Frees counted here.
+    pub frees: u32,
+    /// Bytes allocated here less bytes freed here.
+    pub bytes: u64,
+}
+
+/// Where the tables are.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// One per processor.
+    pub per_cpu: Vec<Va>,
+    /// Entries of each: a power of two and one for the overflow.
+    pub entries: u64,
+    /// The expansion table and its entries.
+    pub expansion: Option<(Va, u64)>,
+    /// Tags that are in the expansion table.
+    pub expanded: Vec<Tag>,
+}
+
+/// Splits an account among `cpus` so that most shares mean nothing by themselves.
+pub fn split(account: Account, cpus: usize, rng: &mut Rng) -> Vec<Share> {
+    let mut shares = vec![Share::default(); cpus.max(1)];
+    if account == Account::default() && !rng.one_in(3) {
+        return shares;
+    }
+    let mean = account.bytes.checked_div(account.blocks).unwrap_or(64);
+    let freed = rng.below(account.blocks * 40 + 50);
+    let last = shares.len() - 1;
+    let (mut allocs, mut frees, mut bytes) = (account.blocks + freed, freed, account.bytes);
+    for (cpu, share) in shares.iter_mut().enumerate() {
+        let (a, f) = match cpu == last {
+            true => (allocs, frees),
+            false => (rng.below(allocs + 1), rng.below(frees + 1)),
+        };
+        allocs -= a;
+        frees -= f;
+        let b = match cpu == last {
+            true => bytes,
+            // Below zero wherever more was freed than allocated.
+            false => a.wrapping_sub(f).wrapping_mul(mean),
+        };
+        bytes = bytes.wrapping_sub(b);
+        *share = Share {
+            allocs: a as u32,
+            frees: f as u32,
+            bytes: b,
+        };
+    }
+    shares
+}
+
+/// Has the counts of a tag run past 32 bits: adds the same to allocations and frees.
+pub fn wrap(shares: &mut [Share]) {
+    for share in shares {
+        share.allocs = share.allocs.wrapping_add(0xffff_fff0);
+        share.frees = share.frees.wrapping_add(0xffff_fff0);
+    }
+}
+
+/// Writes the tables.
+pub fn write(
+    memory: &mut Memory,
+    era: &Era,
+    tables: &Tables,
+    tags: &BTreeMap<Tag, TagAccount>,
+    rng: &mut Rng,
+) {
+    let encoder = Encoder::new(era);
+    let size = tables.entries as usize * encoder.size;
+    let mut images = vec![Bytes(vec![0; size]); tables.per_cpu.len()];
+    let mask = tables.entries.saturating_sub(2);
+    let mut taken = vec![false; tables.entries as usize];
+    let mut expanded = Vec::new();
+    for (tag, account) in tags {
+        if tables.expanded.contains(tag) {
+            expanded.push((*tag, *account));
+            continue;
+        }
+        let slot = slot(tag, mask, &mut taken);
+        let mut nonpaged = split(account.nonpaged, images.len(), rng);
+        let paged = split(account.paged, images.len(), rng);
+        if rng.one_in(16) {
+            wrap(&mut nonpaged);
+        }
+        for ((image, np), p) in images.iter_mut().zip(nonpaged).zip(paged) {
+            encoder.entry(image, slot, tag, np, p);
+        }
+    }
+    for (va, image) in tables.per_cpu.iter().zip(&images) {
+        memory.write(*va, &image.0);
+    }
+    if let Some((va, entries)) = tables.expansion {
+        let mut image = Bytes(vec![0; entries as usize * encoder.size]);
+        for (slot, (tag, account)) in expanded.iter().enumerate() {
+            let np = split(account.nonpaged, 1, rng);
+            let p = split(account.paged, 1, rng);
+            if let (Some(np), Some(p)) = (np.first(), p.first()) {
+                encoder.entry(&mut image, slot, tag, *np, *p);
+            }
+        }
+        memory.write(va, &image.0);
+    }
+}
+
+/// The place of a tag: its hash, or the next that is free.
+fn slot(tag: &Tag, mask: u64, taken: &mut [bool]) -> usize {
+    let hash = 40543u64.wrapping_mul(u32::from_le_bytes(*tag).into());
+    let mut at = ((hash ^ hash >> 32) as u32 as u64 & mask) as usize;
+    for _ in 0..taken.len() {
+        match taken.get_mut(at) {
+            Some(place) if !*place => {
+                *place = true;
+                return at;
+            }
+            _ => at = (at + 1) & mask as usize,
+        }
+    }
+    taken.len()
+}
+
+struct Encoder {
+    size: usize,
+    key: usize,
+    nonpaged: [usize; 3],
+    paged: [usize; 3],
+}
+
+impl Encoder {
+    fn new(era: &Era) -> Encoder {
+        let at = |name| era.offset("_POOL_TRACKER_TABLE", name).unwrap_or(0) as usize;
+        Encoder {
+            size: era.size("_POOL_TRACKER_TABLE").unwrap_or(0x28) as usize,
+            key: at("Key"),
+            nonpaged: [
+                at("NonPagedAllocs"),
+                at("NonPagedFrees"),
+                at("NonPagedBytes"),
+            ],
+            paged: [at("PagedAllocs"), at("PagedFrees"), at("PagedBytes")],
+        }
+    }
+
+    fn entry(&self, table: &mut Bytes, slot: usize, tag: &Tag, nonpaged: Share, paged: Share) {
+        let start = slot * self.size;
+        table.put(start + self.key, tag);
+        for ([allocs, frees, bytes], share) in [(self.nonpaged, nonpaged), (self.paged, paged)] {
+            table.u32(start + allocs, share.allocs);
+            table.u32(start + frees, share.frees);
+            table.u64(start + bytes, share.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_only_with_wrapping() {
+        let account = Account {
+            blocks: 607,
+            bytes: 774_048,
+        };
+        let mut below_zero = 0;
+        for seed in 0..50 {
+            let mut shares = split(account, 4, &mut Rng::new(seed));
+            wrap(&mut shares);
+            let sum = |f: fn(&Share) -> u32| shares.iter().map(f).fold(0, u32::wrapping_add);
+            assert_eq!(sum(|s| s.allocs).wrapping_sub(sum(|s| s.frees)), 607);
+            let bytes = shares.iter().map(|s| s.bytes).fold(0, u64::wrapping_add);
+            assert_eq!(bytes, 774_048);
+            below_zero += shares.iter().filter(|s| (s.bytes as i64) < 0).count();
+        }
+        assert!(below_zero > 0);
+    }
+}

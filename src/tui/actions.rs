@@ -1,0 +1,688 @@
+//! What each key does to the state.
+
+use crossterm::event::KeyEvent;
+use tui_input::Input;
+
+use crate::memory::Va;
+use crate::pool::Block;
+use crate::report::text::{grouped, parse_address};
+
+use super::app::{App, Screen};
+use super::bytes::BytesView;
+use super::filter::{BlockFilter, TextFilter};
+use super::help;
+use super::keys::{self, Action, Context};
+use super::layout;
+use super::list::Cursor;
+use super::message::{Effect, Question};
+use super::modules::ModulesView;
+use super::prompt::{Kind, Prompt};
+use super::tag_view::{Pane, TagView, pool_word};
+use super::tags::{SortBy, around};
+
+/// A way through a list.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Lines(i64),
+    Screens(i64),
+    First,
+    Last,
+}
+
+impl App {
+    /// Does what a key means.
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Up => self.travel(Move::Lines(-1)),
+            Action::Down => self.travel(Move::Lines(1)),
+            Action::PageUp => self.travel(Move::Screens(-1)),
+            Action::PageDown => self.travel(Move::Screens(1)),
+            Action::Home => self.travel(Move::First),
+            Action::End => self.travel(Move::Last),
+            Action::Open => self.open(),
+            Action::Back => self.back(),
+            Action::NextPane => self.next_pane(),
+            Action::Summary => self.stack.push(Screen::Summary(0)),
+            Action::Modules => {
+                let view = ModulesView::new(&self.model);
+                self.stack.push(Screen::Modules(view));
+            }
+            Action::PreviousBlock => self.neighbour(-1),
+            Action::NextBlock => self.neighbour(1),
+            Action::Goto => self.start(Kind::Goto),
+            Action::Search => self.start(Kind::Search),
+            Action::Filter => self.start(Kind::Filter),
+            Action::SearchNext => self.find(true, false),
+            Action::SearchPrevious => self.find(false, false),
+            Action::Copy => self.copy(),
+            Action::Help => self.help = Some(0),
+            Action::Cancel => self.help = None,
+            Action::Accept => {}
+            Action::Quit => self.effects.push(Effect::Quit),
+            Action::Interrupt => self.interrupt(),
+            Action::Suspend => self.effects.push(Effect::Suspend),
+            Action::Redraw => self.effects.push(Effect::Redraw),
+            sort => self.reorder(sort),
+        }
+    }
+
+    fn reorder(&mut self, action: Action) {
+        let by = match action {
+            Action::Pool => {
+                self.tags.next_pool(&self.model);
+                None
+            }
+            Action::UnknownOnly => {
+                self.tags.unknown_only = !self.tags.unknown_only;
+                self.tags.rearrange(&self.model);
+                None
+            }
+            Action::SortBytes => Some(SortBy::Bytes),
+            Action::SortAllocs => Some(SortBy::Allocs),
+            Action::SortFrees => Some(SortBy::Frees),
+            Action::SortDiff => Some(SortBy::Diff),
+            Action::SortPerAlloc => Some(SortBy::PerAlloc),
+            Action::SortTag => Some(SortBy::Tag),
+            Action::SortSize => return self.sort_blocks(true),
+            Action::SortAddress => return self.sort_blocks(false),
+            _ => None,
+        };
+        if let Some(by) = by {
+            self.tags.sort_by(&self.model, by);
+        }
+        self.message = Some(format!(
+            "{}: {} tags",
+            self.tags.words(),
+            grouped(self.tags.len())
+        ));
+    }
+
+    fn sort_blocks(&mut self, by_size: bool) {
+        let Some(Screen::Tag(view)) = self.stack.last_mut() else {
+            return;
+        };
+        view.sort.descending = if view.sort.by_size == by_size {
+            !view.sort.descending
+        } else {
+            by_size
+        };
+        view.sort.by_size = by_size;
+        self.ask_blocks();
+    }
+
+    fn travel(&mut self, how: Move) {
+        let areas = layout::areas(self.size);
+        if let Some(top) = &mut self.help {
+            *top = scrolled(*top, how, help::height(areas.body));
+            return;
+        }
+        let indexing = self.indexing();
+        match self.stack.last_mut() {
+            None if self.summary_focused => {}
+            None => {
+                let height = layout::tag_list_height(&self.model, areas.body);
+                let rows = self.tags.len();
+                moved(&mut self.tags.cursor, how, rows, height);
+                self.tags.cursor.settle(rows, height);
+                self.tags.remember(&self.model);
+            }
+            Some(Screen::Summary(top)) => {
+                *top = scrolled(*top, how, areas.body.height.saturating_sub(1).into());
+            }
+            Some(Screen::Tag(view)) => {
+                let heights = view.heights(areas.body, &self.model, indexing);
+                travel_tag(view, how, heights);
+            }
+            Some(Screen::Modules(view)) => {
+                let rows = view.len();
+                moved(&mut view.cursor, how, rows, ModulesView::height(areas.body));
+            }
+            Some(Screen::Bytes(view)) => {
+                let height = view.height(areas.body).max(2) as i64 - 1;
+                match how {
+                    Move::Lines(n) => view.by(n, false),
+                    Move::Screens(n) => view.by(n * height, true),
+                    Move::First => view.to_end(false),
+                    Move::Last => view.to_end(true),
+                }
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        match self.stack.last() {
+            None if self.summary_focused => self.stack.push(Screen::Summary(0)),
+            None => {
+                if let Some(row) = self.tags.current(&self.model) {
+                    let tag = row.usage.tag;
+                    self.tags.cursor.moved = true;
+                    self.tags.remember(&self.model);
+                    self.open_tag(tag);
+                }
+            }
+            Some(Screen::Summary(_)) => {
+                self.message = Some("this is all of it; Esc goes back".into());
+            }
+            Some(Screen::Bytes(_)) => self.follow(),
+            Some(_) => {
+                if let Some(view) = self.bytes_of_row() {
+                    self.stack.push(Screen::Bytes(Box::new(view)));
+                }
+            }
+        }
+    }
+
+    /// The memory of the selected row of the uppermost list.
+    fn bytes_of_row(&self) -> Option<BytesView> {
+        self.stack.iter().rev().find_map(|screen| match screen {
+            Screen::Tag(view) => Some(match view.pane {
+                Pane::Allocations => bytes_of_block(&view.current()?),
+                Pane::Mentions => {
+                    let mentions = view.mentions.as_ref()?;
+                    let row = mentions.rows.get(usize::try_from(view.mention.row).ok()?)?;
+                    let about = format!(
+                        "{} mentions {} here, in {} {}",
+                        row.module,
+                        view.tag,
+                        row.section,
+                        row.kind()
+                    );
+                    BytesView::new(row.place(), about, row.va, None).with_lines_before()
+                }
+            }),
+            Screen::Modules(view) => {
+                let module = view.current(&self.model)?;
+                let about = format!("{}: {}", module.name, module.path);
+                let length = module.end.0.wrapping_sub(module.base.0);
+                Some(BytesView::new(
+                    module.name.clone(),
+                    about,
+                    module.base,
+                    Some(length),
+                ))
+            }
+            _ => None,
+        })
+    }
+
+    /// In memory: to where the pointer on the line points.
+    fn follow(&mut self) {
+        let Some(Screen::Bytes(view)) = self.stack.last_mut() else {
+            return;
+        };
+        if !view.pointers {
+            self.next_pane();
+            self.message = Some("as pointers; Enter follows the one on the line".into());
+            return;
+        }
+        let Some(target) = view.target() else {
+            self.message = Some("no kernel address on this line".into());
+            return;
+        };
+        let name = view.target_name().unwrap_or("").to_owned();
+        let title = match name.is_empty() {
+            true => target.to_string(),
+            false => name.clone(),
+        };
+        let about = format!(
+            "pointed at from {}{}",
+            view.at,
+            if name.is_empty() {
+                String::new()
+            } else {
+                format!(": {name}")
+            }
+        );
+        let mut next = BytesView::new(title, about, target, None);
+        next.pointers = name.contains("pool");
+        next.to(target);
+        self.stack
+            .push(Screen::Bytes(Box::new(next.with_lines_before())));
+    }
+
+    fn neighbour(&mut self, step: i64) {
+        let Some(Screen::Bytes(old)) = self.stack.last() else {
+            return;
+        };
+        let pointers = old.pointers;
+        let below = self.stack.len().saturating_sub(2);
+        let moved = match self.stack.get_mut(below) {
+            Some(Screen::Tag(view)) => {
+                let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
+                let (cursor, rows) = match view.pane {
+                    Pane::Allocations => {
+                        (&mut view.cursor, view.view.as_ref().map_or(0, |v| v.len()))
+                    }
+                    Pane::Mentions => (&mut view.mention, rows),
+                };
+                let moved = stepped(cursor, step, rows);
+                view.remember();
+                moved
+            }
+            Some(Screen::Modules(view)) => {
+                let rows = view.len();
+                stepped(&mut view.cursor, step, rows)
+            }
+            _ => false,
+        };
+        if !moved {
+            self.message = Some("no further row in the list behind".into());
+            return;
+        }
+        let Some(Screen::Bytes(old)) = self.stack.pop() else {
+            return;
+        };
+        match self.bytes_of_row() {
+            Some(mut view) => {
+                view.pointers = pointers;
+                view.to(view.first);
+                self.stack.push(Screen::Bytes(Box::new(view)));
+            }
+            None => self.stack.push(Screen::Bytes(old)),
+        }
+    }
+
+    fn back(&mut self) {
+        if self.stack.pop().is_some() {
+            return;
+        }
+        if self.summary_focused {
+            self.summary_focused = false;
+        } else if !self.tags.filter.is_empty() || self.tags.unknown_only {
+            self.tags.filter.clear();
+            self.tags.unknown_only = false;
+            self.tags.rearrange(&self.model);
+        } else {
+            self.message = Some("this is the first screen; q quits".into());
+        }
+    }
+
+    fn next_pane(&mut self) {
+        let areas = layout::areas(self.size);
+        match self.stack.last_mut() {
+            None => self.summary_focused = !self.summary_focused,
+            Some(Screen::Tag(view)) => {
+                view.pane = match view.pane {
+                    Pane::Allocations => Pane::Mentions,
+                    Pane::Mentions => Pane::Allocations,
+                };
+            }
+            Some(Screen::Bytes(view)) => {
+                let height = view.height(areas.body);
+                view.toggle(areas.body.width, height);
+            }
+            Some(Screen::Summary(_)) => self.back(),
+            Some(Screen::Modules(_)) => {}
+        }
+    }
+
+    fn interrupt(&mut self) {
+        if self.indexing() && !self.stopping {
+            self.stopping = true;
+            self.effects.push(Effect::CancelIndex);
+            self.message = Some("stopping the walk; Ctrl-C again quits".into());
+        } else {
+            self.effects.push(Effect::Quit);
+        }
+    }
+
+    fn copy(&mut self) {
+        let text = match self.stack.last() {
+            None if self.summary_focused => None,
+            None => self.tags.current(&self.model).map(|row| {
+                let (n, p) = (row.usage.nonpaged, row.usage.paged);
+                format!(
+                    "{} nonpaged {} allocations {} bytes, paged {} allocations {} bytes",
+                    row.usage.tag.typed(),
+                    n.outstanding,
+                    n.bytes,
+                    p.outstanding,
+                    p.bytes
+                )
+            }),
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => view
+                    .current()
+                    .map(|b| format!("{} {} {} {}", b.va, b.bytes, b.kind.word(), b.tag.typed())),
+                Pane::Mentions => view.mentions.as_ref().and_then(|m| {
+                    let row = m.rows.get(usize::try_from(view.mention.row).ok()?)?;
+                    Some(format!("{} {}", row.va, row.place()))
+                }),
+            },
+            Some(Screen::Bytes(view)) => Some(view.line_text()),
+            Some(Screen::Modules(view)) => view
+                .current(&self.model)
+                .map(|m| format!("{} {} {} {}", m.base, m.end, m.name, m.path)),
+            Some(Screen::Summary(_)) => Some(self.model.warnings.join("\n")),
+        };
+        match text.filter(|t| !t.is_empty()) {
+            Some(text) => {
+                self.message = Some(format!(
+                    "to the clipboard, if your terminal takes OSC 52: {}",
+                    text.lines().next().unwrap_or("")
+                ));
+                self.effects.push(Effect::Copy(text));
+            }
+            None => self.message = Some("nothing here to copy".into()),
+        }
+    }
+
+    fn start(&mut self, kind: Kind) {
+        let (filter_before, cursor_before) = match self.stack.last() {
+            Some(Screen::Modules(view)) => (view.filter.clone(), view.cursor),
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => (view.filter.clone(), view.cursor),
+                Pane::Mentions => (String::new(), view.mention),
+            },
+            _ => (self.tags.filter.clone(), self.tags.cursor),
+        };
+        let typed = match kind {
+            Kind::Filter => filter_before.clone(),
+            _ => String::new(),
+        };
+        self.message = self.what_to_type(kind).map(Into::into);
+        self.prompt = Some(Prompt {
+            kind,
+            input: Input::new(typed),
+            filter_before,
+            cursor_before,
+        });
+    }
+
+    fn what_to_type(&self, kind: Kind) -> Option<&'static str> {
+        match (kind, self.screen_context()) {
+            (Kind::Goto, _) => Some("hexadecimal, with or without 0x and `"),
+            (_, Context::Allocations) => Some(
+                "a size (4096, >0x1000, <=1M), the start of an address, or a word (paged, big, lookaside)",
+            ),
+            (_, Context::Tags) => {
+                Some("a tag (* and ? stand for letters), or words of its use or binary")
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn prompt_key(&mut self, event: &KeyEvent) {
+        match keys::action(Context::Prompt, event) {
+            Some(Action::Accept) => {
+                self.message = None;
+                if let Some(prompt) = self.prompt.take() {
+                    self.accept(&prompt);
+                }
+            }
+            Some(_) => {
+                self.message = None;
+                if let Some(prompt) = self.prompt.take() {
+                    self.undo(&prompt);
+                }
+            }
+            None => {
+                let changed = self.prompt.as_mut().is_some_and(|p| p.key(event));
+                if let Some(prompt) = self.prompt.clone().filter(|_| changed) {
+                    self.preview(&prompt);
+                }
+            }
+        }
+    }
+
+    /// What the line does while it is typed: short lists follow at once.
+    fn preview(&mut self, prompt: &Prompt) {
+        match prompt.kind {
+            Kind::Filter => self.set_text_filter(prompt.text()),
+            Kind::Search => {
+                self.search = prompt.text().to_owned();
+                self.set_cursor(prompt.cursor_before);
+                if self.screen_context() != Context::Allocations {
+                    self.find(true, true);
+                }
+            }
+            Kind::Goto => {}
+        }
+    }
+
+    fn undo(&mut self, prompt: &Prompt) {
+        match prompt.kind {
+            Kind::Filter => self.set_text_filter(&prompt.filter_before),
+            Kind::Search => {}
+            Kind::Goto => return,
+        }
+        self.set_cursor(prompt.cursor_before);
+    }
+
+    fn accept(&mut self, prompt: &Prompt) {
+        let text = prompt.text().to_owned();
+        match (prompt.kind, self.screen_context()) {
+            (Kind::Goto, _) => self.go_to(&text),
+            (Kind::Filter, Context::Allocations) => self.filter_blocks(text),
+            (Kind::Filter, _) => self.set_text_filter(&text),
+            (Kind::Search, Context::Allocations) => {
+                self.search = text;
+                self.find(true, false);
+            }
+            (Kind::Search, _) => self.remember(),
+        }
+    }
+
+    fn set_text_filter(&mut self, text: &str) {
+        match self.stack.last_mut() {
+            None => {
+                self.tags.filter = text.to_owned();
+                self.tags.rearrange(&self.model);
+            }
+            Some(Screen::Modules(view)) => {
+                view.filter = text.to_owned();
+                view.rearrange(&self.model);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn filter_blocks(&mut self, text: String) {
+        if let Err(why) = BlockFilter::parse(&text) {
+            self.message = Some(why);
+            return;
+        }
+        if let Some(Screen::Tag(view)) = self.stack.last_mut() {
+            view.filter = text.trim().to_owned();
+            self.ask_blocks();
+        }
+    }
+
+    fn set_cursor(&mut self, cursor: Cursor) {
+        match self.stack.last_mut() {
+            None => self.tags.cursor = cursor,
+            Some(Screen::Modules(view)) => view.cursor = cursor,
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => view.cursor = cursor,
+                Pane::Mentions => view.mention = cursor,
+            },
+            Some(_) => {}
+        }
+        self.remember();
+    }
+
+    fn remember(&mut self) {
+        match self.stack.last_mut() {
+            None => self.tags.remember(&self.model),
+            Some(Screen::Tag(view)) => view.remember(),
+            Some(_) => {}
+        }
+    }
+
+    /// To the next row that matches what was searched last; `here` counts this row too.
+    fn find(&mut self, forward: bool, here: bool) {
+        let text = self.search.clone();
+        if text.trim().is_empty() {
+            if !here {
+                self.message = Some("/ searches first".into());
+            }
+            return;
+        }
+        let from = |row: u64, rows: u64| match here && rows > 0 {
+            true => (row + rows - 1) % rows,
+            false => row,
+        };
+        let found = match self.stack.last_mut() {
+            None => {
+                let from = from(self.tags.cursor.row, self.tags.len());
+                self.tags.find(&self.model, &text, from, forward)
+            }
+            Some(Screen::Modules(view)) => {
+                let from = from(view.cursor.row, view.len());
+                view.find(&self.model, &text, from, forward)
+            }
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => return self.find_block(&text, forward),
+                Pane::Mentions => find_mention(view, &text, forward, here),
+            },
+            Some(_) => return,
+        };
+        match found {
+            Some(row) => {
+                let mut cursor = match self.stack.last() {
+                    Some(Screen::Modules(view)) => view.cursor,
+                    Some(Screen::Tag(view)) => view.mention,
+                    _ => self.tags.cursor,
+                };
+                cursor.to(row);
+                self.set_cursor(cursor);
+                self.message = None;
+            }
+            None => self.message = Some(format!("no row has `{}`", text.trim())),
+        }
+    }
+
+    fn find_block(&mut self, text: &str, forward: bool) {
+        let filter = match BlockFilter::parse(text) {
+            Ok(Some(filter)) => filter,
+            Ok(None) => return,
+            Err(why) => {
+                self.message = Some(why);
+                return;
+            }
+        };
+        let Some(Screen::Tag(view)) = self.stack.last() else {
+            return;
+        };
+        let Some(list) = view.view.clone() else {
+            return;
+        };
+        let question = Question::Find {
+            view: list,
+            from: view.cursor.row,
+            forward,
+            filter,
+        };
+        let number = self.ask(question);
+        if let Some(Screen::Tag(view)) = self.stack.last_mut() {
+            view.awaited.found = number;
+        }
+    }
+
+    fn go_to(&mut self, text: &str) {
+        let Some(va) = parse_address(text) else {
+            self.message = Some(format!(
+                "`{}` is no address: type hexadecimal digits",
+                text.trim()
+            ));
+            return;
+        };
+        match self.stack.last_mut() {
+            Some(Screen::Bytes(view)) => {
+                view.to(va);
+                view.top = view.at;
+            }
+            Some(Screen::Modules(view)) => {
+                if !view.select_holder(&self.model, va) {
+                    self.message = Some(format!("no loaded module holds {va}"));
+                }
+            }
+            Some(Screen::Tag(view)) => self.message = go_to_block(view, va),
+            _ => {}
+        }
+    }
+}
+
+fn go_to_block(view: &mut TagView, va: Va) -> Option<String> {
+    let row = view.view.as_ref()?.row_at(va);
+    view.cursor.to(row);
+    view.remember();
+    let holds = view
+        .current()
+        .is_some_and(|b| va >= b.va && va.0 - b.va.0 < b.bytes);
+    (!holds).then(|| format!("no listed allocation holds {va}; this is the nearest"))
+}
+
+fn find_mention(view: &TagView, text: &str, forward: bool, here: bool) -> Option<u64> {
+    let (filter, mentions) = (TextFilter::parse(text)?, view.mentions.as_ref()?);
+    let rows = mentions.rows.len() as u64;
+    let from = match here && rows > 0 {
+        true => (view.mention.row + rows - 1) % rows,
+        false => view.mention.row,
+    };
+    around(rows, from, forward).find(|&at| {
+        let row = usize::try_from(at)
+            .ok()
+            .and_then(|at| mentions.rows.get(at));
+        row.is_some_and(|row| filter.mention(row))
+    })
+}
+
+fn travel_tag(view: &mut TagView, how: Move, heights: (u64, u64)) {
+    match view.pane {
+        Pane::Allocations => {
+            let rows = view.len();
+            moved(&mut view.cursor, how, rows, heights.0);
+            view.cursor.settle(rows, heights.0);
+            view.remember();
+        }
+        Pane::Mentions => {
+            let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
+            moved(&mut view.mention, how, rows, heights.1);
+        }
+    }
+}
+
+fn moved(cursor: &mut Cursor, how: Move, rows: u64, height: u64) {
+    let screen = height.saturating_sub(1).max(1) as i64;
+    match how {
+        Move::Lines(n) => cursor.by(n),
+        Move::Screens(n) => cursor.page(n * screen),
+        Move::First => cursor.to(0),
+        Move::Last => cursor.to(rows.saturating_sub(1)),
+    }
+}
+
+fn scrolled(top: u64, how: Move, height: u64) -> u64 {
+    let screen = height.saturating_sub(1).max(1) as i64;
+    match how {
+        Move::Lines(n) => top.saturating_add_signed(n),
+        Move::Screens(n) => top.saturating_add_signed(n * screen),
+        Move::First => 0,
+        Move::Last => u64::MAX,
+    }
+}
+
+fn stepped(cursor: &mut Cursor, step: i64, rows: u64) -> bool {
+    let Some(row) = cursor.row.checked_add_signed(step).filter(|r| *r < rows) else {
+        return false;
+    };
+    cursor.to(row);
+    true
+}
+
+fn bytes_of_block(block: &Block) -> BytesView {
+    let header = match block.header_bytes() {
+        0 => "no header".to_owned(),
+        n => format!("{n} bytes of header, the owner's from {}", block.body()),
+    };
+    let about = format!(
+        "{} block of {} bytes, {}, {}, {}; {header}",
+        block.tag,
+        grouped(block.bytes),
+        pool_word(block.kind),
+        block.backend.word(),
+        block.state.word()
+    );
+    BytesView::new(block.va.to_string(), about, block.va, Some(block.bytes))
+}

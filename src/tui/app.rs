@@ -1,0 +1,412 @@
+//! The state machine: told what happened, it changes and says what to do. It reads no
+//! file, draws nothing and waits for nothing, so tests drive it without a terminal.
+
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::report::text::grouped;
+
+use super::bytes::BytesView;
+use super::filter::BlockFilter;
+use super::keys::{self, Context};
+use super::layout;
+use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
+use super::model::{Mentions, Model};
+use super::modules::ModulesView;
+use super::prompt::Prompt;
+use super::tag_view::{Pane, TagView};
+use super::tags::Tags;
+use super::theme::Theme;
+
+/// A screen above the first one.
+#[derive(Clone, Debug)]
+pub enum Screen {
+    /// All of `!vm`, from a line on.
+    Summary(u64),
+    /// A tag.
+    Tag(Box<TagView>),
+    /// Memory.
+    Bytes(Box<BytesView>),
+    /// The loaded modules.
+    Modules(ModulesView),
+}
+
+/// Everything that is on screen, and how it got there.
+#[derive(Debug)]
+pub struct App {
+    /// What is known of the dump.
+    pub model: Model,
+    /// How things look.
+    pub theme: Theme,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// The tag list, on the first screen.
+    pub tags: Tags,
+    /// On the first screen: the summary has the keys, not the tag list.
+    pub summary_focused: bool,
+    /// The way from the first screen to here.
+    pub stack: Vec<Screen>,
+    /// The help, from a line on, when it is open.
+    pub help: Option<u64>,
+    /// The line being typed.
+    pub prompt: Option<Prompt>,
+    /// What was searched last.
+    pub search: String,
+    /// What to tell the user until the next key.
+    pub message: Option<String>,
+    /// How far the walk is.
+    pub index: IndexNews,
+    /// Blocks that the index lists.
+    pub listed: u64,
+    /// The walk was asked to stop.
+    pub stopping: bool,
+    last_number: u64,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl App {
+    /// The first screen of a dump.
+    pub fn new(model: Model, theme: Theme, size: (u16, u16)) -> App {
+        let mut app = App {
+            model,
+            theme,
+            size,
+            tags: Tags::default(),
+            summary_focused: false,
+            stack: Vec::new(),
+            help: None,
+            prompt: None,
+            search: String::new(),
+            message: None,
+            index: IndexNews::default(),
+            listed: 0,
+            stopping: false,
+            last_number: 0,
+            effects: Vec::new(),
+        };
+        app.tags.rearrange(&app.model);
+        app.settle();
+        app
+    }
+
+    /// Takes a message; returns what is to be done.
+    pub fn update(&mut self, message: Message) -> Vec<Effect> {
+        match message {
+            Message::Key(event) => self.key(&event),
+            Message::Resize(columns, rows) => self.size = (columns, rows),
+            Message::Index(news) => self.take_index(news),
+            Message::Answer(answer) => self.take_answer(answer),
+            Message::Notice(text) => self.message = Some(text),
+        }
+        self.settle();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn key(&mut self, event: &crossterm::event::KeyEvent) {
+        if self.prompt.is_some() {
+            self.prompt_key(event);
+            return;
+        }
+        self.message = None;
+        match keys::action(self.context(), event) {
+            Some(action) => self.act(action),
+            None => {
+                if let Some(key) = keys::Key::of(event) {
+                    self.message = Some(format!(
+                        "{} does nothing here; ? shows the keys",
+                        key.name()
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Where keys go.
+    pub fn context(&self) -> Context {
+        if self.prompt.is_some() {
+            return Context::Prompt;
+        }
+        if self.help.is_some() {
+            return Context::Help;
+        }
+        self.screen_context()
+    }
+
+    /// The same, help and prompt aside.
+    pub fn screen_context(&self) -> Context {
+        match self.stack.last() {
+            None if self.summary_focused => Context::Summary,
+            None => Context::Tags,
+            Some(Screen::Summary(_)) => Context::Summary,
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => Context::Allocations,
+                Pane::Mentions => Context::References,
+            },
+            Some(Screen::Bytes(_)) => Context::Bytes,
+            Some(Screen::Modules(_)) => Context::Modules,
+        }
+    }
+
+    /// True while the walk may still find blocks.
+    pub fn indexing(&self) -> bool {
+        self.index.stage.is_running()
+    }
+
+    /// The way here, as it is shown.
+    pub fn path(&self) -> Vec<String> {
+        let mut out = vec!["Summary".to_owned()];
+        if self.stack.is_empty() && self.summary_focused {
+            return out;
+        }
+        out.push("Tags".into());
+        for screen in &self.stack {
+            match screen {
+                Screen::Summary(_) => out.push("!vm".into()),
+                Screen::Tag(view) => out.push(view.tag.to_string()),
+                Screen::Modules(_) => out.push("Modules".into()),
+                Screen::Bytes(view) => {
+                    out.push(view.title.clone());
+                    out.push(if view.pointers { "pointers" } else { "bytes" }.into());
+                }
+            }
+        }
+        out
+    }
+
+    /// What to type into the debugger for this screen.
+    pub fn command(&self) -> String {
+        match self.stack.last() {
+            None if self.summary_focused => "!vm 1".into(),
+            None => self.tags.command(),
+            Some(Screen::Summary(_)) => "!vm 1".into(),
+            Some(Screen::Tag(view)) => view.command(&self.model),
+            Some(Screen::Bytes(view)) => view.command(),
+            Some(Screen::Modules(view)) => view.command(),
+        }
+    }
+
+    /// Where one is in the list that has the keys: `12/1,403`.
+    pub fn position(&self) -> String {
+        let of = |row: u64, all: u64| match all {
+            0 => String::new(),
+            _ => format!("{}/{}", grouped(row.saturating_add(1)), grouped(all)),
+        };
+        match self.stack.last() {
+            None if self.summary_focused => String::new(),
+            None => of(self.tags.cursor.row, self.tags.len()),
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => of(view.cursor.row, view.len()),
+                Pane::Mentions => {
+                    let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len());
+                    of(view.mention.row, rows as u64)
+                }
+            },
+            Some(Screen::Modules(view)) => of(view.cursor.row, view.len()),
+            Some(Screen::Bytes(view)) => match view.at.0.checked_sub(view.first.0) {
+                Some(offset) => format!("+{offset:#x}"),
+                None => format!("-{:#x}", view.first.0 - view.at.0),
+            },
+            Some(Screen::Summary(_)) => String::new(),
+        }
+    }
+
+    /// Asks a worker; returns the request's number.
+    pub(super) fn ask(&mut self, question: Question) -> u64 {
+        self.last_number += 1;
+        let number = self.last_number;
+        self.effects.push(Effect::Ask(Request { number, question }));
+        number
+    }
+
+    fn tag_view(&mut self) -> Option<&mut TagView> {
+        self.stack.iter_mut().rev().find_map(|screen| match screen {
+            Screen::Tag(view) => Some(&mut **view),
+            _ => None,
+        })
+    }
+
+    /// Opens a tag.
+    pub(super) fn open_tag(&mut self, tag: Tag) {
+        let mut view = TagView::new(tag);
+        view.awaited.mentions = self.ask(Question::Mentions { tag });
+        self.stack.push(Screen::Tag(Box::new(view)));
+        self.ask_blocks();
+    }
+
+    /// Asks for the allocations of the open tag as they are wanted now.
+    pub(super) fn ask_blocks(&mut self) {
+        let indexing = self.indexing();
+        let model = &self.model;
+        let listed = |tag| found_of(model, tag);
+        let Some((tag, sort, filter, as_of)) = self.stack.iter().rev().find_map(|s| match s {
+            Screen::Tag(v) => {
+                let filter = BlockFilter::parse(&v.filter).ok().flatten();
+                Some((v.tag, v.sort, filter, (listed(v.tag), indexing)))
+            }
+            _ => None,
+        }) else {
+            return;
+        };
+        let number = self.ask(Question::Blocks { tag, sort, filter });
+        if let Some(view) = self.tag_view() {
+            view.awaited.blocks = number;
+            view.awaited.as_of = as_of;
+        }
+    }
+
+    /// Asks again when the index has more of the open tag than is shown.
+    fn refresh_blocks(&mut self) {
+        let now = |tag, app: &App| (found_of(&app.model, tag), app.indexing());
+        let Some(view) = self.tag_view() else {
+            return;
+        };
+        let (tag, as_of, busy) = (view.tag, view.awaited.as_of, view.awaited.blocks != 0);
+        if !busy && now(tag, self) != as_of {
+            self.ask_blocks();
+        }
+    }
+
+    fn take_index(&mut self, news: IndexNews) {
+        if let Some(totals) = &news.totals {
+            self.listed = totals.listed;
+            self.model.take_totals(totals);
+            if !self.model.counted {
+                self.tags.rearrange(&self.model);
+            }
+        }
+        for note in news.notes.iter() {
+            if !self.model.warnings.contains(note) {
+                self.model.warnings.push(note.clone());
+            }
+        }
+        self.index = news;
+        self.refresh_blocks();
+    }
+
+    fn take_answer(&mut self, answer: Answer) {
+        let number = answer.number;
+        match answer.body {
+            Body::Bytes(memory) => {
+                for screen in &mut self.stack {
+                    if let Screen::Bytes(view) = screen {
+                        if view.awaited.is_some_and(|(n, ..)| n == number) {
+                            view.memory = Some(memory);
+                            view.awaited = None;
+                            return;
+                        }
+                    }
+                }
+            }
+            Body::Failed(why) => {
+                if let Some(view) = self.tag_view() {
+                    fail_tag_request(view, number, &why);
+                }
+                self.message = Some(why);
+            }
+            body => {
+                if let Some(view) = self.tag_view() {
+                    let told = take_tag_answer(view, number, body);
+                    if told.is_some() {
+                        self.message = told;
+                    }
+                }
+                self.refresh_blocks();
+            }
+        }
+    }
+
+    /// Fits cursors to the screen, and asks for the memory that it shows.
+    fn settle(&mut self) {
+        let areas = layout::areas(self.size);
+        let indexing = self.indexing();
+        let list = layout::tag_list_height(&self.model, areas.body);
+        self.tags.cursor.settle(self.tags.len(), list);
+        let context = self.screen_context();
+        if let Some(top) = &mut self.help {
+            let rows = super::help::len(context, areas.body.width);
+            *top = (*top).min(rows.saturating_sub(super::help::height(areas.body)));
+        }
+        let mut wanted = None;
+        match self.stack.last_mut() {
+            Some(Screen::Summary(top)) => {
+                let rows = super::summary::full(&self.model, areas.body.width, &self.theme).len();
+                let height = u64::from(areas.body.height.saturating_sub(1));
+                *top = (*top).min((rows as u64).saturating_sub(height));
+            }
+            Some(Screen::Tag(view)) => {
+                let (left, right) = view.heights(areas.body, &self.model, indexing);
+                let rows = view.len();
+                view.cursor.settle(rows, left);
+                let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
+                view.mention.settle(rows, right);
+            }
+            Some(Screen::Modules(view)) => {
+                let rows = view.len();
+                view.cursor.settle(rows, ModulesView::height(areas.body));
+            }
+            Some(Screen::Bytes(view)) => {
+                let height = view.height(areas.body);
+                view.settle(areas.body.width, height);
+                wanted = view.wanted(height);
+            }
+            None => {}
+        }
+        if let Some((start, length)) = wanted {
+            self.ask_bytes(start, length);
+        }
+    }
+
+    fn ask_bytes(&mut self, start: Va, length: u64) {
+        let number = self.ask(Question::Bytes { start, length });
+        if let Some(Screen::Bytes(view)) = self.stack.last_mut() {
+            view.awaited = Some((number, start, length));
+        }
+    }
+}
+
+fn found_of(model: &Model, tag: Tag) -> u64 {
+    model.tag(tag).map_or(0, |row| row.found.listed())
+}
+
+/// A question of the open tag has no answer: says so where the answer would stand.
+fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
+    if view.awaited.blocks == number {
+        view.awaited.blocks = 0;
+        view.view.get_or_insert_default();
+        view.covered.sentences = vec![why.to_owned()];
+    }
+    if view.awaited.mentions == number {
+        view.awaited.mentions = 0;
+        view.mentions = Some(Mentions {
+            failed: Some(why.to_owned()),
+            ..Mentions::default()
+        });
+    }
+}
+
+/// Hands an answer to the open tag; one to an older request is dropped. Returns what to
+/// tell the user.
+fn take_tag_answer(view: &mut TagView, number: u64, body: Body) -> Option<String> {
+    match body {
+        Body::Blocks {
+            view: list,
+            covered,
+        } if view.awaited.blocks == number => {
+            view.awaited.blocks = 0;
+            view.take_view(list, covered);
+        }
+        Body::Mentions(mentions) if view.awaited.mentions == number => {
+            view.awaited.mentions = 0;
+            view.mentions = Some(mentions);
+        }
+        Body::Found(row) if view.awaited.found == number => {
+            view.awaited.found = 0;
+            let Some(row) = row else {
+                return Some("no allocation matches".into());
+            };
+            view.cursor.to(row);
+            view.remember();
+        }
+        _ => {}
+    }
+    None
+}

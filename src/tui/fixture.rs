@@ -1,0 +1,271 @@
+//! A hand-made machine for the tests of the screens: the numbers of a well-known leak.
+
+use crate::analysis::Flag;
+use crate::analysis::vm::Line;
+use crate::kernel::vm::PageFile;
+use crate::memory::Va;
+use crate::pool::index::{Found, TagFound, Totals};
+use crate::pool::tracker::{TagUsage, Usage};
+use crate::pool::{Backend, Block, PoolKind, State, Tag};
+
+use super::blocks::Blocks;
+use super::model::{Bytes, MentionRow, Mentions, Model, ModuleRow, TagRow};
+
+/// Blocks by formula, so that a million cost nothing.
+pub struct Planted {
+    /// How many.
+    pub count: u64,
+}
+
+impl Blocks for Planted {
+    fn len(&self) -> u64 {
+        self.count
+    }
+
+    fn get(&self, index: u64) -> Option<Block> {
+        (index < self.count).then(|| planted_block(index))
+    }
+
+    fn position(&self, va: Va) -> u64 {
+        let offset = va.0.saturating_sub(FIRST);
+        offset.div_ceil(0x1000).min(self.count)
+    }
+}
+
+const FIRST: u64 = 0xffff_fa80_0100_0000;
+
+/// The block at a position.
+pub fn planted_block(index: u64) -> Block {
+    Block {
+        va: Va(FIRST + index * 0x1000),
+        bytes: 1_024_000 - index % 7 * 4096,
+        tag: Tag::of("Leak").unwrap(),
+        protected: false,
+        kind: PoolKind::NonPaged,
+        backend: Backend::Big,
+        state: State::Allocated,
+    }
+}
+
+/// A row of the tag list; nonpaged numbers.
+pub fn tag_row(
+    tag: &str,
+    count: u64,
+    bytes: u64,
+    about: Option<&str>,
+    binary: Option<&str>,
+) -> TagRow {
+    let usage = Usage {
+        allocs: count * 3 / 2,
+        frees: count / 2,
+        outstanding: count,
+        bytes,
+    };
+    TagRow {
+        usage: TagUsage {
+            tag: Tag::of(tag).unwrap(),
+            nonpaged: usage,
+            paged: Usage::default(),
+        },
+        about: about.map(Into::into),
+        binary: binary.map(Into::into),
+        found: TagFound {
+            nonpaged: Found {
+                blocks: count,
+                bytes,
+            },
+            ..TagFound::default()
+        },
+    }
+}
+
+fn line(pages: u64) -> Line {
+    Line {
+        pages: Some(pages),
+        source: "nt!Test".into(),
+        doubt: None,
+    }
+}
+
+/// The machine.
+pub fn model() -> Model {
+    let mut leak = tag_row("Leak", 601, 615_424_000, None, None);
+    leak.usage.nonpaged.allocs = 601;
+    leak.usage.nonpaged.frees = 0;
+    let mut netv = tag_row(
+        "netv",
+        4369,
+        1_172_224,
+        Some("virtual network service"),
+        None,
+    );
+    netv.usage.paged = Usage {
+        allocs: 1,
+        frees: 0,
+        outstanding: 1,
+        bytes: 144,
+    };
+    let mut cm = tag_row("CM31", 0, 0, Some("registry cells"), Some("nt!cm"));
+    cm.usage.paged = Usage {
+        allocs: 25_000,
+        frees: 3_000,
+        outstanding: 22_000,
+        bytes: 98_765_432,
+    };
+    let mut model = Model {
+        file: "MEMORY.DMP".into(),
+        facts: [
+            "Windows 6.1.7601 x64",
+            "kernel dump",
+            "2 CPUs",
+            "bugcheck 0xe2",
+        ]
+        .map(Into::into)
+        .to_vec(),
+        counted: true,
+        tags: vec![
+            cm,
+            leak,
+            tag_row("Pool", 6, 1_717_840, Some("Pool tables"), Some("nt!mm")),
+            tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps")),
+            tag_row("nVsC", 664, 1_531_552, None, None),
+            netv,
+        ],
+        modules: vec![
+            module("nt", 0xffff_f800_0260_0000, 0x5e_8000, "ntkrnlmp.exe"),
+            module("myfault", 0xffff_f880_044b_5000, 0x7000, "myfault.sys"),
+        ],
+        ..Model::default()
+    };
+    model.tags.sort_by_key(|row| row.usage.tag);
+    for row in &model.tags {
+        model.total.nonpaged += row.usage.nonpaged;
+        model.total.paged += row.usage.paged;
+    }
+    fill_vm(&mut model);
+    model
+}
+
+fn fill_vm(model: &mut Model) {
+    let vm = &mut model.vm;
+    vm.physical_memory = line(403_854);
+    vm.page_files = Some(vec![PageFile {
+        path: Some("\\??\\C:\\pagefile.sys".into()),
+        nameless: false,
+        current: Some(262_144),
+        free: Some(253_911),
+        minimum: Some(262_144),
+        maximum: Some(1_048_576),
+    }]);
+    vm.available = line(106_778);
+    vm.resident_available = line(225_678);
+    vm.free_system_ptes = line(33_533_355);
+    vm.modified = line(4844);
+    vm.nonpaged_usage = line(155_371);
+    vm.nonpaged_max = line(191_078);
+    vm.paged_pools = [27_618, 3848].map(line).to_vec();
+    vm.paged_usage = line(32_392);
+    vm.paged_max = line(33_554_432);
+    vm.session_commit = line(7764);
+    vm.paged_commit = Line {
+        pages: None,
+        source: "nt!Test".into(),
+        doubt: Some("reads 18446735300397918280, which is no count of pages; not used".into()),
+    };
+    vm.committed = line(326_464);
+    vm.commit_limit = line(665_998);
+    vm.flags = vec![Flag::ExcessiveNonpaged];
+    model.warnings = vec![
+        "PagedPool Commit: reads 18446735300397918280, which is no count of pages; not used".into(),
+    ];
+}
+
+fn module(name: &str, base: u64, size: u64, path: &str) -> ModuleRow {
+    ModuleRow {
+        name: name.into(),
+        base: Va(base),
+        end: Va(base + size),
+        path: format!("\\SystemRoot\\system32\\{path}"),
+        pdb: format!("{name}.pdb"),
+        unloaded: false,
+    }
+}
+
+/// A machine with many tags.
+pub fn many_tags(count: u32) -> Model {
+    let mut model = model();
+    model.tags = (0..count)
+        .map(|i| {
+            let tag = format!("{:04}", i * 7919 % 10_000);
+            tag_row(
+                &tag,
+                u64::from(i * 31 % 1009),
+                u64::from(i * 97 % 4099) * 16,
+                None,
+                None,
+            )
+        })
+        .collect();
+    model.tags.sort_by_key(|row| row.usage.tag);
+    model
+}
+
+/// The two places that mention the leaking tag.
+pub fn mentions() -> Mentions {
+    let at = |va: u64, offset: u64| MentionRow {
+        module: "myfault".into(),
+        va: Va(va),
+        section: ".text".into(),
+        in_code: true,
+        symbol: format!("+{offset:#x}"),
+    };
+    Mentions {
+        rows: vec![
+            at(0xffff_f880_044b_63aa, 0x13aa),
+            at(0xffff_f880_044b_6621, 0x1621),
+        ],
+        pages_searched: 1500,
+        pages_missing: 34,
+        modules_missing: Vec::new(),
+        failed: None,
+    }
+}
+
+/// Memory by formula: every other kilobyte can't be read, and there is a pointer every
+/// 64 bytes.
+pub fn bytes(start: Va, length: u64) -> Bytes {
+    let missing = |va: u64| va & 0x400 != 0;
+    let mut out = Bytes {
+        start,
+        ..Bytes::default()
+    };
+    for va in (start.0..=u64::MAX).take(length as usize) {
+        if missing(va) && (va == start.0 || !missing(va - 1)) {
+            out.holes.push((Va(va), "not in the dump"));
+        }
+        if va % 64 == 0 && !missing(va) {
+            out.pointers.push((Va(va), "myfault+0x13aa".into()));
+        }
+        let byte = match va % 64 {
+            0..8 => 0xffff_f880_044b_63aa_u64.to_le_bytes()[va as usize % 8],
+            _ => (va >> 3) as u8,
+        };
+        out.bytes.push((!missing(va)).then_some(byte));
+    }
+    out
+}
+
+/// What a walk adds up to that found all of the leak.
+pub fn totals(model: &Model) -> Totals {
+    let mut totals = Totals::default();
+    for row in &model.tags {
+        let mut found = row.found;
+        found.paged = Found {
+            blocks: row.usage.paged.outstanding,
+            bytes: row.usage.paged.bytes,
+        };
+        totals.listed += found.listed();
+        totals.tags.insert(row.usage.tag, found);
+    }
+    totals
+}

@@ -1,0 +1,91 @@
+//! Where one is in a long list: the selected row and the first row on screen.
+
+/// A cursor over rows that are known only by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The selected row.
+    pub row: u64,
+    /// The first row on screen.
+    pub top: u64,
+    /// False until someone moved it: an untouched cursor stays on the first row when the
+    /// order changes, a moved one stays on its thing.
+    pub moved: bool,
+}
+
+impl Cursor {
+    /// Moves by rows, stopping at the ends.
+    pub fn by(&mut self, rows: i64) {
+        self.moved = true;
+        self.row = self.row.saturating_add_signed(rows);
+    }
+
+    /// Moves by screens: the row keeps its line.
+    pub fn page(&mut self, rows: i64) {
+        self.by(rows);
+        self.top = self.top.saturating_add_signed(rows);
+    }
+
+    /// Goes to a row.
+    pub fn to(&mut self, row: u64) {
+        self.moved = true;
+        self.row = row;
+    }
+
+    /// The selected thing is now at `row`: selects it there, on the same line of the screen.
+    pub fn follow(&mut self, row: u64) {
+        let line = self.row.saturating_sub(self.top);
+        self.row = row;
+        self.top = row.saturating_sub(line);
+    }
+
+    /// Fits the cursor to a list and a screen: the row exists and is on screen, and no
+    /// line of the screen is wasted.
+    pub fn settle(&mut self, rows: u64, height: u64) {
+        self.row = self.row.min(rows.saturating_sub(1));
+        let height = height.max(1);
+        self.top = self.top.min(rows.saturating_sub(height));
+        let lowest = self.row.saturating_sub(height - 1);
+        self.top = self.top.clamp(lowest, self.row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_selected_keeps_its_line() {
+        let mut cursor = Cursor {
+            row: 105,
+            top: 100,
+            moved: true,
+        };
+        cursor.follow(5000);
+        cursor.settle(10_000, 20);
+        assert_eq!((cursor.row, cursor.top), (5000, 4995));
+    }
+
+    proptest! {
+        #[test]
+        fn the_row_is_always_on_screen(
+            moves in prop::collection::vec((any::<i64>(), 0u8..4), 0..20),
+            rows in prop::sample::select(vec![0u64, 1, 2, 24, 1000, u64::MAX]),
+            height in prop::sample::select(vec![0u64, 1, 2, 24, 1000]),
+        ) {
+            let mut cursor = Cursor::default();
+            for (by, how) in moves {
+                match how {
+                    0 => cursor.by(by),
+                    1 => cursor.page(by),
+                    2 => cursor.to(by.unsigned_abs()),
+                    _ => cursor.follow(by.unsigned_abs()),
+                }
+                cursor.settle(rows, height);
+                prop_assert!(cursor.row < rows.max(1));
+                prop_assert!(cursor.top <= cursor.row);
+                prop_assert!(cursor.row - cursor.top < height.max(1));
+            }
+        }
+    }
+}

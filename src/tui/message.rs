@@ -1,0 +1,143 @@
+//! What the state machine is told and what it asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::KeyEvent;
+
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::pool::index::Totals;
+
+use super::blocks::{BlockSort, BlockView};
+use super::filter::BlockFilter;
+use super::model::{Bytes, Covered, Mentions};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The screen has this many columns and rows now.
+    Resize(u16, u16),
+    /// The walk of the pool got on.
+    Index(IndexNews),
+    /// A worker answers.
+    Answer(Answer),
+    /// Something to tell the user, from outside the state machine.
+    Notice(String),
+}
+
+/// How far the walk of the pool is.
+#[derive(Clone, Debug, Default)]
+pub struct IndexNews {
+    /// Running, done, or why not.
+    pub stage: Stage,
+    /// Pages walked.
+    pub pages_done: u64,
+    /// Pages in all.
+    pub pages_all: u64,
+    /// Since it began.
+    pub elapsed: Duration,
+    /// Sums over what is found so far; `None` when nothing new is.
+    pub totals: Option<Arc<Totals>>,
+    /// What is missing from the index, as sentences.
+    pub notes: Arc<[String]>,
+}
+
+/// The walk's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading tables, to know what to walk.
+    #[default]
+    Planning,
+    /// Walking.
+    Walking,
+    /// Every page was walked.
+    Done,
+    /// Stopped by the user.
+    Cancelled,
+    /// Ended by an error.
+    Failed(String),
+}
+
+impl Stage {
+    /// True while results may still arrive.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Stage::Planning | Stage::Walking)
+    }
+}
+
+/// A worker's answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The request's number: an answer to an older request than the last is dropped.
+    pub number: u64,
+    /// What was found.
+    pub body: Body,
+}
+
+/// What a worker found.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Body {
+    /// A tag's allocations, arranged.
+    Blocks { view: BlockView, covered: Covered },
+    /// The row that a search of allocations ended at.
+    Found(Option<u64>),
+    /// The modules that mention a tag.
+    Mentions(Mentions),
+    /// Memory.
+    Bytes(Bytes),
+    /// The request could not be answered.
+    Failed(String),
+}
+
+/// A question to a worker.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its number; answers carry it.
+    pub number: u64,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What is asked of a worker.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Question {
+    /// The allocations of a tag, as far as the index goes now.
+    Blocks {
+        tag: Tag,
+        sort: BlockSort,
+        filter: Option<BlockFilter>,
+    },
+    /// The next row (or the one before) that matches.
+    Find {
+        view: BlockView,
+        from: u64,
+        forward: bool,
+        filter: BlockFilter,
+    },
+    /// The modules that mention a tag.
+    Mentions { tag: Tag },
+    /// Memory from an address on.
+    Bytes { start: Va, length: u64 },
+}
+
+/// What the state machine wants done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Ask a worker.
+    Ask(Request),
+    /// Stop the walk of the pool.
+    CancelIndex,
+    /// Put text into the terminal's clipboard.
+    Copy(String),
+    /// Draw everything anew.
+    Redraw,
+    /// Go to the background.
+    Suspend,
+    /// End.
+    Quit,
+}

@@ -1,0 +1,296 @@
+//! The terminal UI: the path from `!vm` to the driver, browsed.
+//!
+//! [`app::App`] is a state machine of plain data ([`model::Model`]): it takes a
+//! [`message::Message`], changes, and names [`message::Effect`]s; [`view`] draws it.
+//! Neither touches the dump or the terminal. [`worker`] reads the dump on threads of its
+//! own, [`event`] and [`signals`] bring everything into one channel, and [`run`] ties
+//! them together: it waits, updates, draws once, and waits again.
+
+pub mod actions;
+pub mod app;
+pub mod blocks;
+pub mod bytes;
+pub mod draw;
+pub mod event;
+pub mod filter;
+#[cfg(test)]
+mod fixture;
+pub mod help;
+pub mod keys;
+pub mod layout;
+pub mod list;
+pub mod message;
+pub mod model;
+pub mod modules;
+pub mod prompt;
+pub mod signals;
+pub mod status;
+pub mod summary;
+pub mod table;
+pub mod tag_view;
+pub mod tags;
+pub mod terminal;
+#[cfg(test)]
+mod tests;
+pub mod theme;
+pub mod view;
+pub mod worker;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use crate::engine::{self, Engine, OpenError};
+
+use app::App;
+use event::Event;
+use message::{Effect, Message};
+use model::Model;
+use terminal::Screen;
+use theme::Theme;
+use worker::Workers;
+
+/// How the UI should look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Draw with ASCII only, whatever the locale says.
+    pub ascii: bool,
+}
+
+/// What to open.
+#[derive(Debug)]
+pub enum Source {
+    /// A dump, and how to open it.
+    Path(PathBuf, engine::Options),
+    /// A dump that is open already.
+    Engine(Arc<Engine>),
+}
+
+impl From<Arc<Engine>> for Source {
+    fn from(engine: Arc<Engine>) -> Source {
+        Source::Engine(engine)
+    }
+}
+
+/// Why the UI ended other than by its user's wish.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The dump can't be opened. The terminal was not touched.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is no terminal to draw on.
+    #[error(
+        "the screen needs a terminal, and the output is none; ask for text instead, as in `poolscope poolused DUMP 2`"
+    )]
+    NoTerminal,
+    /// The terminal failed, or a thread could not be started.
+    #[error("the terminal can't be used: {0}")]
+    Terminal(#[from] io::Error),
+    /// A signal ended it; the terminal is restored.
+    #[error("ended by signal {0}")]
+    Signal(i32),
+}
+
+impl Error {
+    /// The status to exit with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Open(_) | Error::Terminal(_) => 1,
+            Error::NoTerminal => 2,
+            Error::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+
+    /// True when there is nothing to say: the sender of a signal knows.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Error::Signal(_))
+    }
+}
+
+/// A dump that takes longer than this to open is announced.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
+
+/// Opens a dump and shows it until the user quits.
+///
+/// The terminal is taken over only once the dump is open, so what can't be opened is an
+/// error on a clean screen.
+///
+/// # Errors
+/// An [`Error`]; the terminal is restored before it returns.
+pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
+    if !io::stdout().is_terminal() {
+        return Err(Error::NoTerminal);
+    }
+    let engine = open(source.into())?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let theme = Theme::detect(&options, variable);
+    let one_screen = variable("TERM")
+        .is_none_or(|term| matches!(term.as_str(), "" | "linux" | "dumb" | "vt100" | "ansi"));
+    let model = Model::of(&engine);
+    let (sender, events) = mpsc::channel();
+    signals::listen(sender.clone())?;
+    let mut screen = Screen::take(one_screen)?;
+    let mut app = App::new(model, theme, screen.size()?);
+    screen.draw(&app)?;
+    let workers = Workers::start(engine, sender.clone())?;
+    event::listen(sender)?;
+    let mut session = Session {
+        screen,
+        workers,
+        own_stop: false,
+    };
+    session.run(&mut app, &events)
+}
+
+impl From<(PathBuf, engine::Options)> for Source {
+    fn from((path, options): (PathBuf, engine::Options)) -> Source {
+        Source::Path(path, options)
+    }
+}
+
+fn open(source: Source) -> Result<Arc<Engine>, Error> {
+    let (path, options) = match source {
+        Source::Engine(engine) => return Ok(engine),
+        Source::Path(path, options) => (path, options),
+    };
+    let (done, opened) = mpsc::channel::<()>();
+    let path = path.as_path();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The sender's end is the news; only waiting too long is announced.
+            if opened.recv_timeout(ANNOUNCE_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = writeln!(io::stderr(), "opening {} ...", path.display());
+            }
+        });
+        let _done = done;
+        Ok(Arc::new(Engine::open(path, &options)?))
+    })
+}
+
+/// The main loop's belongings.
+struct Session {
+    screen: Screen,
+    workers: Workers,
+    /// The next SIGTSTP is the one that this program sent to its job.
+    own_stop: bool,
+}
+
+/// How the loop goes on.
+enum Next {
+    Go,
+    Quit,
+}
+
+/// A flood of events is drawn at least every so many.
+const EVENTS_PER_FRAME: usize = 512;
+
+impl Session {
+    fn run(&mut self, app: &mut App, events: &Receiver<Event>) -> Result<(), Error> {
+        loop {
+            // All senders gone can't be: this thread's workers hold one.
+            let Ok(first) = events.recv() else {
+                return Ok(());
+            };
+            let waiting = std::iter::once(first).chain(events.try_iter());
+            for event in waiting.take(EVENTS_PER_FRAME) {
+                if let Next::Quit = self.take(app, event, events)? {
+                    return Ok(());
+                }
+            }
+            self.screen.draw(app)?;
+        }
+    }
+
+    fn take(
+        &mut self,
+        app: &mut App,
+        event: Event,
+        events: &Receiver<Event>,
+    ) -> Result<Next, Error> {
+        let message = match event {
+            Event::Message(message) => message,
+            Event::Signal(signal) => return self.signal(app, signal),
+            Event::InputLost(why) => return Err(lost(why, events)),
+        };
+        panic_on_demand(&message);
+        for effect in app.update(message) {
+            if let Next::Quit = self.perform(app, effect)? {
+                return Ok(Next::Quit);
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    fn perform(&mut self, app: &mut App, effect: Effect) -> Result<Next, Error> {
+        match effect {
+            Effect::Ask(request) => self.workers.ask(request),
+            Effect::CancelIndex => self.workers.cancel_index(),
+            Effect::Copy(text) => self.screen.copy(&text)?,
+            Effect::Redraw => self.screen.redraw_all()?,
+            Effect::Suspend => self.suspend(app, true)?,
+            Effect::Quit => return Ok(Next::Quit),
+        }
+        Ok(Next::Go)
+    }
+
+    fn signal(&mut self, app: &mut App, signal: i32) -> Result<Next, Error> {
+        if signals::ends(signal) {
+            return Err(Error::Signal(signal));
+        }
+        if signals::suspends(signal) {
+            if !std::mem::take(&mut self.own_stop) {
+                self.suspend(app, false)?;
+            }
+            return Ok(Next::Go);
+        }
+        // Continued: whoever had the terminal meanwhile may have changed it.
+        self.screen.enter()?;
+        app.update(self.resized()?);
+        Ok(Next::Go)
+    }
+
+    fn suspend(&mut self, app: &mut App, from_keyboard: bool) -> Result<(), Error> {
+        self.screen.give_back();
+        self.own_stop = from_keyboard;
+        let stopped = signals::suspend(from_keyboard);
+        self.screen.enter()?;
+        app.update(self.resized()?);
+        if !stopped {
+            self.own_stop = false;
+            app.update(Message::Notice("no shell to go back to from here".into()));
+        }
+        Ok(())
+    }
+
+    fn resized(&self) -> io::Result<Message> {
+        let (columns, rows) = self.screen.size()?;
+        Ok(Message::Resize(columns, rows))
+    }
+}
+
+/// A terminal that hangs up ends the input and sends a signal: the signal says it better.
+fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
+    while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
+        if let Event::Signal(signal) = event {
+            if signals::ends(signal) {
+                return Error::Signal(signal);
+            }
+        }
+    }
+    Error::Terminal(why)
+}
+
+/// Lets a test see that a panic restores the terminal: with the variable set, `!` panics.
+/// Not in release builds.
+fn panic_on_demand(message: &Message) {
+    if cfg!(debug_assertions) {
+        if let Message::Key(key) = message {
+            let asked = key.code == crossterm::event::KeyCode::Char('!')
+                && std::env::var_os("POOLSCOPE_TEST_PANIC").is_some();
+            assert!(!asked, "the panic that a test asked for");
+        }
+    }
+}

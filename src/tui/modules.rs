@@ -1,0 +1,147 @@
+//! The loaded modules: `lm`.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::memory::Va;
+use crate::report::text::human;
+
+use super::draw::split_top;
+use super::filter::TextFilter;
+use super::list::Cursor;
+use super::model::{Model, ModuleRow};
+use super::status::pane_title;
+use super::table::{Column, Row, Table};
+use super::tags::around;
+use super::theme::Theme;
+
+/// The state of the screen.
+#[derive(Clone, Debug, Default)]
+pub struct ModulesView {
+    /// Modules shown, as places in the model.
+    order: Vec<usize>,
+    /// Where one is.
+    pub cursor: Cursor,
+    /// What was typed after `&`.
+    pub filter: String,
+    /// The address that was asked for last.
+    pub asked: Option<Va>,
+}
+
+impl ModulesView {
+    /// All modules, in order of address, those unloaded at the end.
+    pub fn new(model: &Model) -> ModulesView {
+        let mut view = ModulesView::default();
+        view.rearrange(model);
+        view
+    }
+
+    /// Filters anew.
+    pub fn rearrange(&mut self, model: &Model) {
+        let selected = self.order.get(self.cursor.row as usize).copied();
+        let filter = TextFilter::parse(&self.filter);
+        let module = |i: &usize| model.modules.get(*i);
+        self.order = (0..model.modules.len())
+            .filter(|i| module(i).is_some_and(|m| filter.as_ref().is_none_or(|f| f.module(m))))
+            .collect();
+        self.order
+            .sort_by_key(|i| module(i).map(|m| (m.unloaded, m.base)));
+        if let Some(at) = self.order.iter().position(|i| Some(*i) == selected) {
+            self.cursor.follow(at as u64);
+        }
+    }
+
+    /// Rows shown.
+    pub fn len(&self) -> u64 {
+        self.order.len() as u64
+    }
+
+    /// True when no row is shown.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The module at a place.
+    pub fn row<'m>(&self, model: &'m Model, at: u64) -> Option<&'m ModuleRow> {
+        model
+            .modules
+            .get(*self.order.get(usize::try_from(at).ok()?)?)
+    }
+
+    /// The selected module.
+    pub fn current<'m>(&self, model: &'m Model) -> Option<&'m ModuleRow> {
+        self.row(model, self.cursor.row)
+    }
+
+    /// Goes to the loaded module that holds an address. False when there is none.
+    pub fn select_holder(&mut self, model: &Model, va: Va) -> bool {
+        self.asked = Some(va);
+        let holds = |m: &ModuleRow| !m.unloaded && m.contains(va);
+        let Some(at) = (0..self.len()).find(|&at| self.row(model, at).is_some_and(holds)) else {
+            return false;
+        };
+        self.cursor.to(at);
+        true
+    }
+
+    /// The next module that matches, going round at the ends.
+    pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
+        let filter = TextFilter::parse(typed)?;
+        around(self.len(), from, forward)
+            .find(|&at| self.row(model, at).is_some_and(|row| filter.module(row)))
+    }
+
+    /// What to type into the debugger.
+    pub fn command(&self) -> String {
+        match self.asked {
+            Some(va) => format!("lm a {va}"),
+            None => "lm".into(),
+        }
+    }
+
+    /// Rows on screen.
+    pub fn height(area: Rect) -> u64 {
+        area.height.saturating_sub(1 + Table::HEADING).into()
+    }
+
+    /// Draws the screen.
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
+        let (title, list) = split_top(area, 1);
+        let mut text = format!("Loaded modules: {}", self.len());
+        if !self.filter.is_empty() {
+            text += &format!(" of {}, & {}", model.modules.len(), self.filter);
+        }
+        pane_title(buffer, title, theme, &text, true);
+        let table = Table {
+            columns: &COLUMNS,
+            sorted: None,
+            rows: self.len(),
+            cursor: self.cursor,
+            focused: true,
+        };
+        table.draw(buffer, list, theme, |at| {
+            let module = self.row(model, at)?;
+            Some(Row {
+                mark: if module.unloaded { 'u' } else { ' ' },
+                cells: vec![
+                    module.base.to_string().into(),
+                    module.end.to_string().into(),
+                    human(module.end.0.wrapping_sub(module.base.0)).into(),
+                    module.name.as_str().into(),
+                    module.path.as_str().into(),
+                    module.pdb.as_str().into(),
+                ],
+                ..Row::default()
+            })
+        });
+    }
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::text("Start", 17, 1),
+    Column::text("End", 17, 3),
+    Column::number("Size", 9, 4),
+    Column::text("Module", 16, 0),
+    Column::text("Path", 16, 2).growing(),
+    Column::text("PDB", 50, 5),
+];

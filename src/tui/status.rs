@@ -1,0 +1,180 @@
+//! The lines around every screen: what is open, the path, the walk's progress, the keys.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::report::text::{clean, grouped};
+
+use super::draw::{cut, pieces, put, width};
+use super::keys::{self, Context};
+use super::message::{IndexNews, Stage};
+use super::model::Model;
+use super::prompt::Prompt;
+use super::theme::Theme;
+
+/// The title of a pane: a line across it, marked when the pane has the keys.
+pub fn pane_title(buffer: &mut Buffer, area: Rect, theme: &Theme, text: &str, focused: bool) {
+    let rule = theme.glyph("─", "-");
+    let mark = match focused {
+        true => theme.glyph("▸", ">"),
+        false => rule,
+    };
+    let style = if focused {
+        theme.focus()
+    } else {
+        theme.quiet()
+    };
+    let room = usize::from(area.width).saturating_sub(4);
+    let text = cut(text, room, theme);
+    let used = pieces(
+        buffer,
+        area,
+        0,
+        &[(mark, style), (" ", style), (&text, style), (" ", style)],
+    );
+    let rest = usize::from(area.width.saturating_sub(used + 1));
+    put(buffer, area, used, 0, &rule.repeat(rest), theme.quiet());
+}
+
+/// The first line: the file, and of the facts as many as fit.
+pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
+    let dot = theme.glyph(" · ", " - ");
+    let mut text = format!("poolscope {}{dot}{}", env!("CARGO_PKG_VERSION"), model.file);
+    for fact in &model.facts {
+        if width(&text) + width(fact) + 3 > usize::from(area.width) {
+            break;
+        }
+        text += dot;
+        text += fact;
+    }
+    put(
+        buffer,
+        area,
+        0,
+        0,
+        &cut(&text, area.width.into(), theme),
+        theme.quiet(),
+    );
+}
+
+/// The path on the left, what to type into the debugger on the right.
+pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], command: &str) {
+    let arrow = theme.glyph(" › ", " > ");
+    let command = format!("{} {command}", theme.glyph("≡", "="));
+    let room = usize::from(area.width);
+    let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
+    // The start of a long path is known; its end is where one is.
+    let mut dropped = false;
+    while path.len() > 2 && width(&path.join(arrow)) + 4 > room {
+        path.remove(1);
+        dropped = true;
+    }
+    if dropped {
+        path.insert(1, "..");
+    }
+    let Some((last, before)) = path.split_last() else {
+        return;
+    };
+    let mut start = before.join(arrow);
+    if !before.is_empty() {
+        start += arrow;
+    }
+    let last = cut(last, room.saturating_sub(width(&start)), theme);
+    let used = pieces(
+        buffer,
+        area,
+        0,
+        &[(&start, theme.quiet()), (&last, theme.place())],
+    );
+    let left = room.saturating_sub(usize::from(used) + 2);
+    if left >= 6 {
+        let command = cut(&command, left, theme);
+        let x = room - width(&command);
+        put(buffer, area, x as u16, 0, &command, theme.quiet());
+    }
+}
+
+/// The walk in words.
+pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> String {
+    let seconds = news.elapsed.as_secs_f64();
+    let share = match news.pages_all {
+        0 => 0.0,
+        all => news.pages_done as f64 / all as f64,
+    };
+    let time = match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s => format!("{}:{:02} min", s as u64 / 60, s as u64 % 60),
+    };
+    match &news.stage {
+        Stage::Planning => "Looking for the pool's pages".into(),
+        Stage::Walking => {
+            let bar = if wide {
+                theme.bar(share, 10) + " "
+            } else {
+                String::new()
+            };
+            format!(
+                "Walking the pool {bar}{:.0}%, {} of {} pages, {time} (Ctrl-C stops)",
+                share * 100.0,
+                grouped(news.pages_done),
+                grouped(news.pages_all)
+            )
+        }
+        Stage::Done => format!("Pool walked: {} allocations in {time}", grouped(listed)),
+        Stage::Cancelled => format!(
+            "Walk stopped at {:.0}%: {} allocations, the rest is not listed",
+            share * 100.0,
+            grouped(listed)
+        ),
+        Stage::Failed(why) => format!("The pool could not be walked: {}", clean(why)),
+    }
+}
+
+/// The line above the keys: a message, or the walk; the row on the right.
+pub fn status(buffer: &mut Buffer, area: Rect, theme: &Theme, text: (&str, Style), row: &str) {
+    let room = usize::from(area.width).saturating_sub(width(row) + 2);
+    put(buffer, area, 0, 0, &cut(text.0, room, theme), text.1);
+    let x = usize::from(area.width).saturating_sub(width(row));
+    put(buffer, area, x as u16, 0, row, theme.quiet());
+}
+
+/// The keys of a context, as many as fit.
+pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context) {
+    let mut x = 0;
+    for (key, word) in keys::hints(context) {
+        let needed = (width(&key) + 1 + width(word)) as u16;
+        if x + needed > area.width {
+            continue;
+        }
+        x += put(buffer, area, x, 0, &key, theme.key());
+        x += put(buffer, area, x, 0, &format!(" {word}  "), Style::new());
+    }
+}
+
+/// The line being typed, with its cursor.
+pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, prompt: &Prompt) {
+    let sign = prompt.kind.sign();
+    let x = put(buffer, area, 0, 0, sign, theme.key());
+    let room = usize::from(area.width.saturating_sub(x));
+    let text = clean(prompt.text()).into_owned();
+    let skip = prompt.input.visual_scroll(room);
+    let shown: String = text.chars().skip(skip).collect();
+    let end = x.saturating_add(put(buffer, area, x, 0, &shown, Style::new()));
+    let hints: Vec<String> = keys::hints(Context::Prompt)
+        .into_iter()
+        .map(|(key, word)| format!("{key} {word}"))
+        .collect();
+    let hints = hints.join("  ");
+    let from = usize::from(area.width).saturating_sub(width(&hints));
+    if from > usize::from(end) + 2 {
+        put(buffer, area, from as u16, 0, &hints, theme.quiet());
+    }
+    let at = usize::from(x) + prompt.input.visual_cursor().saturating_sub(skip);
+    let at = u16::try_from(at).unwrap_or(u16::MAX);
+    let cell = Rect::new(area.x.saturating_add(at), area.y, 1, 1);
+    buffer.set_style(
+        cell.intersection(area).intersection(buffer.area),
+        theme.selected(),
+    );
+}

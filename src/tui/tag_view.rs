@@ -1,0 +1,410 @@
+//! One tag: what its accounts say against what was found, its allocations, and the
+//! modules that mention it.
+
+use std::borrow::Cow;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::pool::{Block, PoolKind, State, Tag};
+use crate::report::text::{grouped, human};
+
+use super::blocks::{BlockSort, BlockView};
+use super::draw::{pieces, put, split_left, split_top, wrap};
+use super::list::Cursor;
+use super::model::{Covered, Mentions, Model, TagRow};
+use super::status::pane_title;
+use super::table::{Column, Row, Table};
+use super::theme::Theme;
+
+/// Which of the two lists has the keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pane {
+    /// The allocations.
+    #[default]
+    Allocations,
+    /// The modules.
+    Mentions,
+}
+
+/// The state of the screen.
+#[derive(Clone, Debug)]
+pub struct TagView {
+    /// The tag.
+    pub tag: Tag,
+    /// Which list has the keys.
+    pub pane: Pane,
+    /// Its allocations; `None` until the first answer.
+    pub view: Option<BlockView>,
+    /// What is asked for: order.
+    pub sort: BlockSort,
+    /// What is asked for: typed after `&`.
+    pub filter: String,
+    /// Where one is in the allocations.
+    pub cursor: Cursor,
+    /// Which allocation that is.
+    pub selected: Option<Block>,
+    /// The accounts against the walk.
+    pub covered: Covered,
+    /// The modules; `None` while they are searched.
+    pub mentions: Option<Mentions>,
+    /// Where one is in the modules.
+    pub mention: Cursor,
+    /// Numbers of the requests whose answers are awaited.
+    pub awaited: Awaited,
+}
+
+/// Requests under way; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Awaited {
+    pub blocks: u64,
+    pub mentions: u64,
+    pub found: u64,
+    /// What the index had when the allocations were asked for: blocks of the tag, and
+    /// whether the walk ran.
+    pub as_of: (u64, bool),
+}
+
+/// Below this many columns only the pane with the keys is shown.
+const TWO_PANES: u16 = 76;
+
+impl TagView {
+    /// Before anything is known.
+    pub fn new(tag: Tag) -> TagView {
+        TagView {
+            tag,
+            pane: Pane::default(),
+            view: None,
+            sort: BlockSort::default(),
+            filter: String::new(),
+            cursor: Cursor::default(),
+            selected: None,
+            covered: Covered::default(),
+            mentions: None,
+            mention: Cursor::default(),
+            awaited: Awaited::default(),
+        }
+    }
+
+    /// Allocations in the list.
+    pub fn len(&self) -> u64 {
+        self.view.as_ref().map_or(0, BlockView::len)
+    }
+
+    /// True without allocations.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The selected allocation.
+    pub fn current(&self) -> Option<Block> {
+        self.view.as_ref()?.get(self.cursor.row)
+    }
+
+    /// Remembers what is selected, after the user moved.
+    pub fn remember(&mut self) {
+        self.selected = self.current();
+    }
+
+    /// Takes a new list: the allocation that was gone to stays selected, on its line.
+    pub fn take_view(&mut self, view: BlockView, covered: Covered) {
+        if self.cursor.moved {
+            if let Some(block) = &self.selected {
+                self.cursor.follow(view.row_of(block));
+            }
+        } else {
+            self.cursor = Cursor::default();
+        }
+        self.view = Some(view);
+        self.covered = covered;
+    }
+
+    fn sentences(&self, model: &Model, width: u16, indexing: bool) -> Vec<String> {
+        let mut out = Vec::new();
+        if let Some(row) = model.tag(self.tag) {
+            let about = match (&row.about, &row.binary) {
+                (Some(about), Some(binary)) => format!("{about} ({binary})"),
+                (Some(about), None) => about.clone(),
+                (None, _) => {
+                    "unknown tag: no description; the modules that mention it tell whose it is"
+                        .into()
+                }
+            };
+            out.push(about);
+            out.extend(accounts(row, model));
+        }
+        if self.view.is_none() {
+            out.push("looking for its allocations".into());
+        }
+        for sentence in &self.covered.sentences {
+            let unfinished = sentence.starts_with("the walk") && indexing;
+            if !unfinished {
+                out.push(sentence.clone());
+            }
+        }
+        out.iter()
+            .flat_map(|s| wrap(s, usize::from(width.saturating_sub(1))))
+            .collect()
+    }
+
+    /// The areas: sentences, allocations, mentions. A pane that is not shown is empty.
+    pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
+        let lines = self.sentences(model, area.width, indexing).len() as u16;
+        let (top, rest) = split_top(area, lines.min(area.height * 2 / 5));
+        let none = Rect {
+            width: 0,
+            height: 0,
+            ..rest
+        };
+        if area.width < TWO_PANES {
+            return match self.pane {
+                Pane::Allocations => (top, rest, none),
+                Pane::Mentions => (top, none, rest),
+            };
+        }
+        let (left, right) = split_left(rest, allocations_width(area.width));
+        (top, left, right)
+    }
+
+    /// Rows that each list has on screen.
+    pub fn heights(&self, area: Rect, model: &Model, indexing: bool) -> (u64, u64) {
+        let (_, left, right) = self.areas(area, model, indexing);
+        let rows = |pane: Rect| u64::from(pane.height.saturating_sub(1 + Table::HEADING));
+        (rows(left), rows(right))
+    }
+
+    /// What to type into the debugger for the pane with the keys.
+    pub fn command(&self, model: &Model) -> String {
+        let typed = self.tag.typed();
+        if self.pane == Pane::Mentions {
+            return format!("!for_each_module s -a @#Base @#End \"{typed}\"");
+        }
+        let usage = model.tag(self.tag).map(|row| row.usage);
+        let (nonpaged, paged) = usage.map_or((true, true), |u| {
+            (!u.nonpaged.is_empty(), !u.paged.is_empty())
+        });
+        match (nonpaged, paged) {
+            (true, false) => format!("!poolfind {typed} -nonpaged"),
+            (false, true) => format!("!poolfind {typed} -paged"),
+            _ => format!("!poolfind {typed}"),
+        }
+    }
+
+    /// Draws the screen.
+    pub fn draw(
+        &self,
+        buffer: &mut Buffer,
+        area: Rect,
+        theme: &Theme,
+        model: &Model,
+        indexing: bool,
+    ) {
+        let (top, left, right) = self.areas(area, model, indexing);
+        for (y, line) in self
+            .sentences(model, area.width, indexing)
+            .iter()
+            .enumerate()
+        {
+            let doubtful = ["never freed", "can't be read", "more found"];
+            let style = match doubtful.iter().any(|words| line.contains(words)) {
+                true => theme.doubt(),
+                false => ratatui::style::Style::new(),
+            };
+            put(buffer, top, 1, y as u16, line, style);
+        }
+        if left.width > 0 {
+            self.draw_allocations(buffer, left, theme, indexing);
+        }
+        if right.width > 0 {
+            self.draw_mentions(buffer, right, theme);
+        }
+    }
+
+    fn draw_allocations(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, indexing: bool) {
+        let (title, list) = split_top(area, 1);
+        let focused = self.pane == Pane::Allocations;
+        let count = match &self.view {
+            None => String::new(),
+            Some(view) if self.filter.is_empty() => format!(" {}", grouped(view.len())),
+            Some(view) => format!(
+                " {} of {}, & {}",
+                grouped(view.len()),
+                grouped(view.all()),
+                self.filter
+            ),
+        };
+        let so_far = if indexing { " so far" } else { "" };
+        let text = format!("Allocations{count}{so_far}, {}", self.sort.words());
+        pane_title(buffer, title, theme, &text, focused);
+        let Some(view) = &self.view else {
+            return;
+        };
+        if view.is_empty() {
+            let why = match (indexing, self.filter.is_empty()) {
+                (_, false) => "none matches the filter",
+                (true, true) => "none found yet",
+                (false, true) => "none found",
+            };
+            put(buffer, list, 2, 1, why, theme.quiet());
+        }
+        let table = Table {
+            columns: &ALLOCATIONS,
+            sorted: Some((usize::from(self.sort.by_size), self.sort.descending)),
+            rows: view.len(),
+            cursor: self.cursor,
+            focused,
+        };
+        table.draw(buffer, list, theme, |at| {
+            let block = view.get(at)?;
+            Some(Row {
+                mark: if block.state == State::Allocated {
+                    ' '
+                } else {
+                    'f'
+                },
+                cells: allocation_cells(&block),
+                ..Row::default()
+            })
+        });
+    }
+
+    fn draw_mentions(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
+        let (title, list) = split_top(area, 1);
+        let focused = self.pane == Pane::Mentions;
+        let text = match &self.mentions {
+            None => "Modules that mention it: searching".to_owned(),
+            Some(mentions) => format!("Modules that mention it: {}", mentions.rows.len()),
+        };
+        pane_title(buffer, title, theme, &text, focused);
+        let Some(mentions) = &self.mentions else {
+            return;
+        };
+        let notes = self.mention_notes(mentions, list.width);
+        // Without rows the reason stands where they would be.
+        let (list, foot) = match mentions.rows.is_empty() {
+            true => split_top(list, 0),
+            false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
+        };
+        for (y, note) in notes.iter().enumerate() {
+            let style = theme.doubt();
+            pieces(buffer, foot, y as u16, &[(" ", style), (note, style)]);
+        }
+        let table = Table {
+            columns: &MENTIONS,
+            sorted: None,
+            rows: mentions.rows.len() as u64,
+            cursor: self.mention,
+            focused,
+        };
+        table.draw(buffer, list, theme, |at| {
+            let row = mentions.rows.get(usize::try_from(at).ok()?)?;
+            let section = match row.section.is_empty() {
+                true => row.kind().to_owned(),
+                false => format!("{} {}", row.section, row.kind()),
+            };
+            Some(Row {
+                mark: ' ',
+                cells: vec![
+                    row.module.as_str().into(),
+                    row.va.to_string().into(),
+                    row.symbol.as_str().into(),
+                    section.into(),
+                ],
+                ..Row::default()
+            })
+        });
+    }
+
+    fn mention_notes(&self, mentions: &Mentions, width: u16) -> Vec<String> {
+        let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
+        let all = mentions.pages_missing + mentions.pages_searched;
+        if mentions.rows.is_empty() && mentions.failed.is_none() {
+            notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
+        }
+        if mentions.pages_missing > 0 {
+            notes.push(format!(
+                "{} of {} image pages are not in the dump: no mention there means nothing",
+                grouped(mentions.pages_missing),
+                grouped(all)
+            ));
+        }
+        notes
+            .iter()
+            .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))))
+            .take(4)
+            .collect()
+    }
+}
+
+/// The tag's history since boot, and its share: what tells a leak from a large user.
+fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
+    let sides = [
+        ("nonpaged", &row.usage.nonpaged, model.total.nonpaged.bytes),
+        ("paged", &row.usage.paged, model.total.paged.bytes),
+    ];
+    let used = sides
+        .into_iter()
+        .filter(|(_, usage, _)| model.counted && (usage.allocs > 0 || !usage.is_empty()));
+    used.map(|(pool, usage, total)| {
+        let freed = match usage.frees {
+            0 => "never freed".to_owned(),
+            frees => format!("freed {}", grouped(frees)),
+        };
+        format!(
+            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of all {pool}",
+            grouped(usage.allocs),
+            human(usage.bytes),
+            usage.bytes as f64 * 100.0 / total.max(1) as f64
+        )
+    })
+    .collect()
+}
+
+/// Cells of the left pane: what its columns need, a little more on wide screens.
+fn allocations_width(width: u16) -> u16 {
+    if width < 110 {
+        width / 2 + 2
+    } else {
+        (width * 2 / 5).clamp(54, 80)
+    }
+}
+
+const ALLOCATIONS: [Column; 6] = [
+    Column::text("Address", 17, 0),
+    Column::number("Bytes", 11, 1),
+    Column::number("", 9, 5),
+    Column::text("Pool", 8, 2),
+    Column::text("From", 7, 4),
+    Column::text("State", 9, 3),
+];
+
+const MENTIONS: [Column; 4] = [
+    Column::text("Module", 10, 0),
+    Column::text("Address", 17, 1),
+    Column::text("Symbol", 7, 2).growing(),
+    Column::text("Section", 12, 3),
+];
+
+fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {
+    vec![
+        block.va.to_string().into(),
+        grouped(block.bytes).into(),
+        if block.bytes < 1024 {
+            "".into()
+        } else {
+            human(block.bytes).into()
+        },
+        pool_word(block.kind).into(),
+        block.backend.word().into(),
+        block.state.word().into(),
+    ]
+}
+
+/// The pool in eight characters.
+pub fn pool_word(kind: PoolKind) -> &'static str {
+    match kind {
+        PoolKind::NonPagedNx => "nonp NX",
+        kind => kind.word(),
+    }
+}

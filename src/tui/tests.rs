@@ -1,0 +1,583 @@
+//! Screens and journeys, without a terminal and without a dump: keys go in, answers are
+//! made by hand, and what is drawn is compared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::style::Color;
+
+use crate::memory::Va;
+use crate::pool::Tag;
+
+use super::app::{App, Screen};
+use super::blocks::{BlockSort, BlockView};
+use super::fixture::{self, Planted};
+use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request, Stage};
+use super::model::{Covered, Model};
+use super::theme::Theme;
+use super::view;
+
+const FINE: Theme = Theme {
+    colour: true,
+    ascii: false,
+};
+
+/// A user, a terminal and the workers, all in one.
+struct Desk {
+    app: App,
+    /// Questions not answered yet.
+    asked: Vec<Request>,
+    effects: Vec<Effect>,
+    blocks: u64,
+}
+
+impl Desk {
+    fn new(size: (u16, u16)) -> Desk {
+        Desk::with(fixture::model(), FINE, size)
+    }
+
+    fn with(model: Model, theme: Theme, size: (u16, u16)) -> Desk {
+        Desk {
+            app: App::new(model, theme, size),
+            asked: Vec::new(),
+            effects: Vec::new(),
+            blocks: 601,
+        }
+    }
+
+    fn tell(&mut self, message: Message) {
+        for effect in self.app.update(message) {
+            match effect {
+                Effect::Ask(request) => self.asked.push(request),
+                other => self.effects.push(other),
+            }
+        }
+    }
+
+    fn press(&mut self, code: KeyCode) -> &mut Desk {
+        self.tell(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        self
+    }
+
+    fn ctrl(&mut self, c: char) -> &mut Desk {
+        self.tell(Message::Key(KeyEvent::new(
+            KeyCode::Char(c),
+            KeyModifiers::CONTROL,
+        )));
+        self
+    }
+
+    /// Types letters; the workers answer after each.
+    fn keys(&mut self, text: &str) -> &mut Desk {
+        for c in text.chars() {
+            self.press(KeyCode::Char(c));
+            self.answer();
+        }
+        self
+    }
+
+    fn enter(&mut self) -> &mut Desk {
+        self.press(KeyCode::Enter);
+        self.answer();
+        self
+    }
+
+    /// Answers everything that is asked.
+    fn answer(&mut self) {
+        for _ in 0..10 {
+            for request in std::mem::take(&mut self.asked) {
+                let body = self.body(&request.question);
+                let number = request.number;
+                self.tell(Message::Answer(Answer { number, body }));
+            }
+        }
+    }
+
+    fn body(&self, question: &Question) -> Body {
+        match question {
+            Question::Blocks { sort, filter, .. } => {
+                let keep = filter
+                    .clone()
+                    .map(|f| move |b: &crate::pool::Block| f.block(b));
+                let keep = keep
+                    .as_ref()
+                    .map(|k| k as &dyn Fn(&crate::pool::Block) -> bool);
+                let planted = Arc::new(Planted { count: self.blocks });
+                Body::Blocks {
+                    view: BlockView::arrange(planted, *sort, keep),
+                    covered: Covered {
+                        sentences: vec![
+                            "nonpaged: tracker says 601 blocks / 615424000 bytes, all found".into(),
+                        ],
+                        whole: true,
+                    },
+                }
+            }
+            Question::Find {
+                view,
+                from,
+                forward,
+                filter,
+            } => Body::Found(
+                super::tags::around(view.len(), *from, *forward)
+                    .find(|&row| view.get(row).is_some_and(|b| filter.block(&b))),
+            ),
+            Question::Mentions { .. } => Body::Mentions(fixture::mentions()),
+            Question::Bytes { start, length } => Body::Bytes(fixture::bytes(*start, *length)),
+        }
+    }
+
+    /// The walk is done and found everything.
+    fn walked(&mut self) -> &mut Desk {
+        let totals = fixture::totals(&self.app.model);
+        self.tell(Message::Index(IndexNews {
+            stage: Stage::Done,
+            pages_done: 200_000,
+            pages_all: 200_000,
+            elapsed: Duration::from_millis(1500),
+            totals: Some(Arc::new(totals)),
+            notes: Arc::default(),
+        }));
+        self.answer();
+        self
+    }
+
+    fn walking(&mut self) -> &mut Desk {
+        self.tell(Message::Index(IndexNews {
+            stage: Stage::Walking,
+            pages_done: 86_000,
+            pages_all: 200_000,
+            elapsed: Duration::from_millis(640),
+            ..IndexNews::default()
+        }));
+        self.answer();
+        self
+    }
+
+    fn draw(&self) -> Terminal<TestBackend> {
+        let (columns, rows) = self.app.size;
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal
+            .draw(|frame| view::draw(&self.app, frame.buffer_mut()))
+            .unwrap();
+        terminal
+    }
+
+    fn screen(&self) -> String {
+        self.draw().backend().to_string()
+    }
+
+    fn status(&self) -> String {
+        self.app.message.clone().unwrap_or_default()
+    }
+
+    fn tag(&self) -> String {
+        let row = self.app.tags.current(&self.app.model);
+        row.map_or(String::new(), |r| r.usage.tag.to_string())
+    }
+}
+
+const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
+
+/// Compares a screen at both sizes.
+fn shown(name: &str, prepare: impl Fn(&mut Desk)) {
+    for size in SIZES {
+        let mut desk = Desk::new(size);
+        prepare(&mut desk);
+        insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), desk.screen());
+    }
+}
+
+#[test]
+fn the_tags_screen() {
+    shown("tags", |desk| {
+        desk.walked();
+    });
+}
+
+#[test]
+fn one_pool_with_its_history() {
+    shown("tags_nonpaged", |desk| {
+        desk.walked().keys("pb");
+    });
+}
+
+#[test]
+fn a_tag_opened() {
+    shown("tag", |desk| {
+        desk.walked().enter();
+    });
+}
+
+#[test]
+fn the_bytes_of_a_mention_and_of_a_block() {
+    shown("bytes", |desk| {
+        desk.walked().enter().press(KeyCode::Tab).enter();
+    });
+    shown("pointers", |desk| {
+        desk.walked().enter().enter().press(KeyCode::Tab);
+        desk.answer();
+    });
+}
+
+#[test]
+fn the_help_the_modules_and_the_whole_summary() {
+    shown("help", |desk| {
+        desk.keys("?");
+    });
+    shown("modules", |desk| {
+        desk.keys("M");
+    });
+    shown("summary", |desk| {
+        desk.keys("v");
+    });
+}
+
+#[test]
+fn the_line_being_typed() {
+    shown("filter", |desk| {
+        desk.walked().keys("&n*");
+    });
+}
+
+#[test]
+fn the_walk_under_way() {
+    shown("walking", |desk| {
+        desk.walking();
+    });
+    shown("walking_tag", |desk| {
+        desk.blocks = 77;
+        desk.walking().enter();
+    });
+}
+
+#[test]
+fn an_answer_that_failed_and_a_walk_that_failed() {
+    shown("failed", |desk| {
+        desk.press(KeyCode::Enter);
+        let number = desk.asked[0].number;
+        desk.tell(Message::Answer(Answer {
+            number,
+            body: Body::Failed("an internal error: this question has no answer".into()),
+        }));
+        desk.asked.clear();
+        desk.tell(Message::Index(IndexNews {
+            stage: Stage::Failed("no thread could be started".into()),
+            ..IndexNews::default()
+        }));
+    });
+}
+
+#[test]
+fn without_colours_and_with_ascii_alone() {
+    let plain = Theme {
+        colour: false,
+        ascii: true,
+    };
+    for size in [(80, 24), (60, 20)] {
+        let mut desk = Desk::with(fixture::model(), plain, size);
+        for (name, keys) in [("ascii_tags", ""), ("ascii_help", "?"), ("ascii_vm", "v")] {
+            desk.walked().keys(keys);
+            let terminal = desk.draw();
+            insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), terminal.backend());
+            let cells = &terminal.backend().buffer().content;
+            assert!(
+                cells
+                    .iter()
+                    .all(|c| c.fg == Color::Reset && c.bg == Color::Reset)
+            );
+            assert!(cells.iter().all(|c| c.symbol().is_ascii()), "{name}");
+            desk.press(KeyCode::Esc);
+        }
+    }
+}
+
+#[test]
+fn the_articles_case_takes_a_few_keys() {
+    let mut desk = Desk::new((80, 24));
+    desk.walked();
+    assert_eq!(desk.tag(), "Leak", "the leak is what one sees first");
+    desk.enter();
+    assert!(desk.screen().contains("allocated 601, never freed"));
+    desk.press(KeyCode::Tab).enter();
+    let screen = desk.screen();
+    assert!(screen.contains("myfault+0x13aa"), "{screen}");
+    assert!(screen.contains("db fffff880`044b63aa"), "{screen}");
+    for _ in 0..2 {
+        desk.press(KeyCode::Esc);
+    }
+    assert!(desk.app.stack.is_empty());
+    desk.keys("q");
+    assert!(matches!(desk.effects.as_slice(), [Effect::Quit]));
+}
+
+#[test]
+fn a_million_allocations_scroll_freely() {
+    let mut desk = Desk::new((120, 40));
+    desk.blocks = 1_000_000;
+    desk.enter();
+    desk.press(KeyCode::End);
+    assert!(desk.screen().contains("1,000,000/1,000,000"));
+    desk.press(KeyCode::PageUp);
+    let last = fixture::planted_block(999_999).va.to_string();
+    assert!(!desk.screen().contains(&last));
+    let target = fixture::planted_block(123_456).va;
+    desk.keys("g").keys(&target.to_string()).enter();
+    assert!(
+        desk.screen().contains("123,457/1,000,000"),
+        "{}",
+        desk.screen()
+    );
+    desk.keys("b");
+    assert!(
+        desk.screen().contains(&target.to_string()),
+        "sorting by size leaves the selected allocation selected"
+    );
+    desk.keys("&4096").enter();
+    assert!(desk.screen().contains("none matches"), "{}", desk.screen());
+}
+
+#[test]
+fn growing_lists_do_not_move_the_row_under_the_cursor() {
+    let mut desk = Desk::new((80, 24));
+    desk.blocks = 300;
+    desk.walking().enter();
+    for _ in 0..40 {
+        desk.press(KeyCode::Down);
+    }
+    let line = |desk: &Desk| {
+        let screen = desk.screen();
+        let at = screen
+            .lines()
+            .position(|l| l.contains("\">") || l.contains("> fff"));
+        let text = screen.lines().find(|l| l.contains("> fff"));
+        (at, text.map(|t| t.chars().take(30).collect::<String>()))
+    };
+    let before = line(&desk);
+    assert!(before.1.is_some());
+    desk.blocks = 601;
+    desk.walked();
+    assert_eq!(line(&desk).1, before.1);
+}
+
+#[test]
+fn without_accounts_the_tags_come_from_the_walk() {
+    let mut model = fixture::model();
+    let totals = fixture::totals(&model);
+    model.tags.clear();
+    model.counted = false;
+    let mut desk = Desk::with(model, FINE, (80, 24));
+    assert!(desk.screen().contains("no tags"));
+    desk.tell(Message::Index(IndexNews {
+        stage: Stage::Walking,
+        totals: Some(Arc::new(totals)),
+        ..IndexNews::default()
+    }));
+    assert_eq!(desk.tag(), "Leak");
+    assert!(desk.screen().contains("as found"));
+}
+
+#[test]
+fn answers_to_older_questions_are_dropped() {
+    let mut desk = Desk::new((80, 24));
+    desk.press(KeyCode::Enter);
+    let stale = desk.asked.clone();
+    desk.asked.clear();
+    desk.press(KeyCode::Esc).press(KeyCode::Down).enter();
+    let before = desk.screen();
+    for request in stale {
+        let body = match request.question {
+            Question::Mentions { .. } => Body::Mentions(Default::default()),
+            _ => Body::Blocks {
+                view: BlockView::arrange(
+                    Arc::new(Planted { count: 1 }),
+                    BlockSort::default(),
+                    None,
+                ),
+                covered: Covered::default(),
+            },
+        };
+        let number = request.number;
+        desk.tell(Message::Answer(Answer { number, body }));
+    }
+    assert_eq!(desk.screen(), before);
+}
+
+#[test]
+fn ctrl_c_stops_the_walk_first_and_then_quits() {
+    let mut desk = Desk::new((80, 24));
+    desk.walking().ctrl('c');
+    assert!(matches!(desk.effects.as_slice(), [Effect::CancelIndex]));
+    desk.ctrl('c');
+    assert!(matches!(desk.effects.last(), Some(Effect::Quit)));
+    let mut desk = Desk::new((80, 24));
+    desk.walked().ctrl('c');
+    assert!(matches!(desk.effects.as_slice(), [Effect::Quit]));
+}
+
+#[test]
+fn searching_and_filtering_can_be_left_as_if_nothing_was() {
+    let mut desk = Desk::new((80, 24));
+    desk.walked().keys("/thre");
+    assert_eq!(desk.tag(), "Thre");
+    desk.press(KeyCode::Esc);
+    assert_eq!(desk.tag(), "Leak");
+    desk.keys("/nv").enter();
+    assert_eq!(desk.tag(), "nVsC");
+    desk.keys("&registry");
+    assert_eq!(desk.tag(), "CM31");
+    assert_eq!(desk.app.tags.len(), 1);
+    desk.press(KeyCode::Esc);
+    assert_eq!(desk.tag(), "nVsC");
+    assert_eq!(desk.app.tags.len(), 6);
+    desk.keys("/zzz").enter().keys("n");
+    assert!(desk.status().contains("no row has"), "{}", desk.status());
+}
+
+#[test]
+fn pointers_are_followed_and_the_way_back_is_kept() {
+    let mut desk = Desk::new((100, 30));
+    desk.walked().enter().enter();
+    assert_eq!(desk.app.path().len(), 5);
+    desk.press(KeyCode::Tab).enter();
+    assert!(desk.app.path().contains(&"myfault+0x13aa".to_owned()));
+    desk.press(KeyCode::Esc).press(KeyCode::Down).enter();
+    assert!(desk.status().contains("no kernel address"));
+    desk.keys("]");
+    let next = fixture::planted_block(1).va.to_string();
+    assert!(desk.app.path().contains(&next), "{:?}", desk.app.path());
+    desk.keys("[[");
+    assert!(desk.status().contains("no further"));
+}
+
+#[test]
+fn copying_tells_what_is_copied() {
+    let mut desk = Desk::new((80, 24));
+    desk.walked().keys("y");
+    assert!(
+        desk.status()
+            .contains("Leak nonpaged 601 allocations 615424000 bytes")
+    );
+    assert!(matches!(desk.effects.last(), Some(Effect::Copy(_))));
+}
+
+#[test]
+fn an_address_is_looked_up_among_the_modules() {
+    let mut desk = Desk::new((80, 24));
+    desk.keys("Mgfffff880`044b63aa").enter();
+    assert!(desk.screen().contains("lm a fffff880`044b63aa"));
+    let Some(Screen::Modules(view)) = desk.app.stack.last() else {
+        panic!("the modules are open");
+    };
+    assert_eq!(view.current(&desk.app.model).unwrap().name, "myfault");
+    desk.keys("gzz").enter();
+    assert!(desk.status().contains("no address"));
+}
+
+fn any_key() -> impl Strategy<Value = (KeyCode, bool)> {
+    let letters = prop::sample::select(
+        "pbafdmtuMvg/n N&y?hjkl[]Gq0f!x*`,.é\u{202e}世"
+            .chars()
+            .collect::<Vec<_>>(),
+    );
+    let named = prop::sample::select(vec![
+        KeyCode::Enter,
+        KeyCode::Enter,
+        KeyCode::Esc,
+        KeyCode::Tab,
+        KeyCode::BackTab,
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::Left,
+        KeyCode::Right,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Backspace,
+        KeyCode::Delete,
+        KeyCode::F(1),
+        KeyCode::Null,
+    ]);
+    prop_oneof![
+        3 => letters.prop_map(|c| (KeyCode::Char(c), false)),
+        4 => named.prop_map(|k| (k, false)),
+        1 => prop::sample::select(vec!['c', 'l', 'z', 'f', 'b', 'u', 'w', 'k'])
+            .prop_map(|c| (KeyCode::Char(c), true)),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Key(KeyCode, bool),
+    Resize(u16, u16),
+    Answers,
+    Walking,
+    Walked,
+    Address(u64),
+}
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        12 => any_key().prop_map(|(k, c)| Happening::Key(k, c)),
+        2 => (1u16..300, 1u16..100).prop_map(|(w, h)| Happening::Resize(w, h)),
+        4 => Just(Happening::Answers),
+        1 => Just(Happening::Walking),
+        1 => Just(Happening::Walked),
+        1 => prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)].prop_map(Happening::Address),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn nothing_that_happens_panics(
+        happenings in prop::collection::vec(any_happening(), 0..80),
+        size in (1u16..300, 1u16..100),
+        colour in any::<bool>(),
+        ascii in any::<bool>(),
+        tags in prop::sample::select(vec![0u32, 1, 6, 400]),
+    ) {
+        let model = match tags {
+            6 => fixture::model(),
+            n => fixture::many_tags(n),
+        };
+        let mut desk = Desk::with(model, Theme { colour, ascii }, size);
+        desk.blocks = u64::from(tags) * 3;
+        for happening in happenings {
+            match happening {
+                Happening::Key(code, false) => { desk.press(code); }
+                Happening::Key(KeyCode::Char(c), true) => { desk.ctrl(c); }
+                Happening::Key(..) => {}
+                Happening::Resize(w, h) => desk.tell(Message::Resize(w, h)),
+                Happening::Answers => desk.answer(),
+                Happening::Walking => { desk.walking(); }
+                Happening::Walked => { desk.walked(); }
+                Happening::Address(va) => {
+                    desk.keys("g").keys(&Va(va).to_string());
+                    desk.enter();
+                }
+            }
+            desk.screen();
+        }
+    }
+}
+
+#[test]
+fn a_hostile_name_is_shown_without_its_controls() {
+    let mut model = fixture::model();
+    model
+        .tags
+        .push(fixture::tag_row("\x1b[2J", 9, 999_999_999, None, None));
+    model.tags.sort_by_key(|row| row.usage.tag);
+    let desk = Desk::with(model, FINE, (80, 24));
+    assert!(!desk.screen().contains('\x1b'));
+    assert_eq!(
+        desk.app.tags.current(&desk.app.model).unwrap().usage.tag,
+        Tag::of("\x1b[2J").unwrap()
+    );
+}

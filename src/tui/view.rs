@@ -1,0 +1,93 @@
+//! Draws the state. Reads only.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::app::{App, Screen};
+use super::draw::{put, split_top};
+use super::message::Stage;
+use super::status::{self, pane_title};
+use super::{help, layout, summary};
+
+/// Draws the whole screen.
+pub fn draw(app: &App, buffer: &mut Buffer) {
+    let size = (buffer.area.width, buffer.area.height);
+    let areas = layout::areas(size);
+    let theme = &app.theme;
+    status::title(buffer, areas.title, theme, &app.model);
+    status::crumbs(buffer, areas.crumbs, theme, &app.path(), &app.command());
+    match app.help {
+        Some(top) => help::draw(buffer, areas.body, theme, app.screen_context(), top),
+        None => body(app, buffer, areas.body),
+    }
+    status_line(app, buffer, areas.status);
+    match &app.prompt {
+        Some(prompt) => status::prompt(buffer, areas.hints, theme, prompt),
+        None => status::hints(buffer, areas.hints, theme, app.context()),
+    }
+    if theme.ascii {
+        keep_ascii(buffer);
+    }
+}
+
+/// Names from the dump may hold any letter; a terminal that is known to draw ASCII only
+/// gets no other.
+fn keep_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            cell.set_symbol("?");
+        }
+    }
+}
+
+fn body(app: &App, buffer: &mut Buffer, area: Rect) {
+    let theme = &app.theme;
+    match app.stack.last() {
+        None => first_screen(app, buffer, area),
+        Some(Screen::Summary(top)) => {
+            summary::draw_full(buffer, area, theme, &app.model, *top, true);
+        }
+        Some(Screen::Tag(view)) => view.draw(buffer, area, theme, &app.model, app.indexing()),
+        Some(Screen::Bytes(view)) => view.draw(buffer, area, theme),
+        Some(Screen::Modules(view)) => view.draw(buffer, area, theme, &app.model),
+    }
+}
+
+fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
+    let (theme, model) = (&app.theme, &app.model);
+    let (top, list) = layout::first_screen(model, area);
+    if layout::beside(area) {
+        summary::draw_full(buffer, top, theme, model, 0, app.summary_focused);
+    } else if top.height > 0 {
+        summary::draw_pane(buffer, top, theme, model, app.summary_focused);
+    }
+    let (title, list) = split_top(list, 1);
+    let source = match model.counted {
+        true => "",
+        false => " as found (the kernel's accounts can't be read)",
+    };
+    let text = format!("Tags{source}: {}", app.tags.words());
+    pane_title(buffer, title, theme, &text, !app.summary_focused);
+    let done = app.index.stage == Stage::Done;
+    app.tags
+        .draw(buffer, list, theme, model, !app.summary_focused, done);
+    if app.tags.is_empty() && list.height > 1 {
+        let why = match app.tags.filter.is_empty() {
+            true => "no tags",
+            false => "no tag matches; Esc drops the filter",
+        };
+        put(buffer, list, 2, 1, why, Style::new());
+    }
+}
+
+fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
+    let theme = &app.theme;
+    let walk = status::index_words(&app.index, app.listed, theme, area.width >= 100);
+    let (text, style) = match (&app.message, &app.index.stage) {
+        (Some(message), _) => (message.as_str(), Style::new()),
+        (None, Stage::Failed(_) | Stage::Cancelled) => (walk.as_str(), theme.doubt()),
+        (None, _) => (walk.as_str(), Style::new()),
+    };
+    status::status(buffer, area, theme, (text, style), &app.position());
+}

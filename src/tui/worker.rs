@@ -1,0 +1,347 @@
+//! The threads that read the dump, so that the one that draws never waits for it.
+//!
+//! Three threads answer questions (memory; lists of allocations; the search of images),
+//! a fourth builds the index and tells how far it is. A question that a newer one of its
+//! kind has replaced is not answered; a search of images stops when it is replaced.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::index::{IndexBuilder, Progress, Snapshot};
+use crate::report::text::clean;
+
+use super::blocks::{BlockView, Blocks};
+use super::event::Event;
+use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
+use super::model::{Bytes, Covered, MentionRow, Mentions};
+use super::tags::around;
+
+/// Between two pieces of news from the walk.
+const NEWS_EVERY: Duration = Duration::from_millis(250);
+
+/// The threads, and how to ask them.
+pub struct Workers {
+    memory: Sender<Request>,
+    lists: Sender<Request>,
+    images: Sender<Request>,
+    progress: Arc<Progress>,
+    /// The number of the search of images that is wanted now.
+    wanted: Arc<AtomicU64>,
+}
+
+/// What every thread has.
+#[derive(Clone)]
+struct Shared {
+    engine: Arc<Engine>,
+    latest: Arc<Mutex<Snapshot>>,
+    wanted: Arc<AtomicU64>,
+    out: Sender<Event>,
+}
+
+impl Workers {
+    /// Starts the threads and the walk. They end with the process, or when nobody listens.
+    ///
+    /// # Errors
+    /// When the system refuses to start a thread.
+    pub fn start(engine: Arc<Engine>, out: Sender<Event>) -> std::io::Result<Workers> {
+        let wanted = Arc::new(AtomicU64::new(0));
+        let shared = Shared {
+            engine,
+            latest: Arc::default(),
+            wanted: Arc::clone(&wanted),
+            out,
+        };
+        let progress = Arc::new(Progress::default());
+        let workers = Workers {
+            memory: serve("ui-memory", &shared)?,
+            lists: serve("ui-lists", &shared)?,
+            images: serve("ui-images", &shared)?,
+            progress: Arc::clone(&progress),
+            wanted,
+        };
+        thread::Builder::new()
+            .name("ui-index".into())
+            .spawn(move || index(&shared, &progress))?;
+        Ok(workers)
+    }
+
+    /// Asks. The answer comes as an event.
+    pub fn ask(&self, request: Request) {
+        let to = match request.question {
+            Question::Bytes { .. } => &self.memory,
+            Question::Blocks { .. } | Question::Find { .. } => &self.lists,
+            Question::Mentions { .. } => {
+                self.wanted.store(request.number, Ordering::Relaxed);
+                &self.images
+            }
+        };
+        // A thread that is gone has said so by its panic.
+        let _ = to.send(request);
+    }
+
+    /// Stops the walk; what was found stays.
+    pub fn cancel_index(&self) {
+        self.progress.cancel();
+    }
+}
+
+fn serve(name: &str, shared: &Shared) -> std::io::Result<Sender<Request>> {
+    let (sender, receiver) = mpsc::channel();
+    let shared = shared.clone();
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || answer_all(&shared, &receiver))?;
+    Ok(sender)
+}
+
+fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let mut waiting = vec![first];
+        waiting.extend(requests.try_iter());
+        let kinds: Vec<_> = waiting
+            .iter()
+            .map(|r| std::mem::discriminant(&r.question))
+            .collect();
+        for (i, request) in waiting.into_iter().enumerate() {
+            let kind = kinds.get(i);
+            if kinds.iter().skip(i + 1).any(|k| Some(k) == kind) {
+                continue;
+            }
+            let number = request.number;
+            // A bug that a dump finds costs one answer, not the program.
+            let body = catch_unwind(AssertUnwindSafe(|| answer(shared, request)));
+            let body = body.unwrap_or_else(|_| {
+                Some(Body::Failed(
+                    "an internal error: this question has no answer (more on leaving)".into(),
+                ))
+            });
+            let Some(body) = body else {
+                continue;
+            };
+            let message = Message::Answer(Answer { number, body });
+            if shared.out.send(Event::Message(message)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn answer(shared: &Shared, request: Request) -> Option<Body> {
+    let engine = &shared.engine;
+    Some(match request.question {
+        Question::Blocks { tag, sort, filter } => {
+            let snapshot = shared
+                .latest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let blocks: Arc<dyn Blocks> = Arc::new(snapshot.blocks(tag));
+            let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
+            let keep = keep
+                .as_ref()
+                .map(|k| k as &dyn Fn(&crate::pool::Block) -> bool);
+            Body::Blocks {
+                view: BlockView::arrange(blocks, sort, keep),
+                covered: Covered::new(&engine.coverage(tag, &snapshot)),
+            }
+        }
+        Question::Find {
+            view,
+            from,
+            forward,
+            filter,
+        } => Body::Found(
+            around(view.len(), from, forward)
+                .find(|&row| view.get(row).is_some_and(|block| filter.block(&block))),
+        ),
+        Question::Mentions { tag } => {
+            let wanted = || shared.wanted.load(Ordering::Relaxed) == request.number;
+            Body::Mentions(mentions(engine, tag, &wanted)?)
+        }
+        Question::Bytes { start, length } => Body::Bytes(read(engine, start, length)),
+    })
+}
+
+fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -> Option<Mentions> {
+    let found = engine.references_while(tag, wanted)?;
+    let modules = &engine.kernel().modules;
+    let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
+    Some(Mentions {
+        rows: found
+            .found
+            .iter()
+            .map(|r| MentionRow::new(r, base(r.module)))
+            .collect(),
+        pages_missing: found.pages_missing,
+        pages_searched: found.pages_searched,
+        modules_missing: found
+            .modules_missing
+            .iter()
+            .map(|m| clean(m).into_owned())
+            .collect(),
+        failed: None,
+    })
+}
+
+/// Reads memory, holes included, and names what its pointers point at.
+fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
+    let mut out = Bytes {
+        start,
+        ..Bytes::default()
+    };
+    for (at, piece) in engine.space_of(start).pieces(start, length) {
+        match piece {
+            Ok(bytes) => out.bytes.extend(bytes.iter().copied().map(Some)),
+            Err(fault) => {
+                let done = out.bytes.len() as u64;
+                let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
+                out.bytes.resize((done + here) as usize, None);
+                out.holes.push((at, fault.reason()));
+            }
+        }
+    }
+    let mut at = Va(start.0.saturating_add(7) & !7);
+    while out.covers(at, 8) {
+        if let Some(name) = out.qword(at).and_then(|value| target(engine, Va(value))) {
+            out.pointers.push((at, name));
+        }
+        let Some(next) = at.0.checked_add(8) else {
+            break;
+        };
+        at = Va(next);
+    }
+    out
+}
+
+/// What a pointer points at: a module, or a block of pool.
+fn target(engine: &Engine, va: Va) -> Option<String> {
+    if !va.is_kernel() {
+        return None;
+    }
+    let kernel = engine.kernel();
+    if let Some(module) = kernel.module_at(va) {
+        let offset = va.0 - module.base.0;
+        let symbol = match module.is_kernel {
+            true => kernel.symbols.nearest(offset as u32),
+            false => None,
+        };
+        let name = match symbol {
+            Some((symbol, 0)) => format!("{}!{symbol}", module.name()),
+            Some((symbol, distance)) if distance < 0x10000 => {
+                format!("{}!{symbol}+{distance:#x}", module.name())
+            }
+            _ => format!("{}+{offset:#x}", module.name()),
+        };
+        return Some(clean(&name).into_owned());
+    }
+    let in_pool = engine.regions().at(va).is_some() || engine.big().holding(va).is_some();
+    if !in_pool {
+        return None;
+    }
+    let page = engine.pool_page(va).ok();
+    let holder = page
+        .as_ref()
+        .and_then(|p| p.blocks.iter().find(|b| b.holds_address));
+    Some(match (holder, engine.regions().at(va)) {
+        (Some(holder), _) => {
+            let block = holder.block;
+            let offset = va.0 - block.va.0;
+            format!(
+                "{} block+{offset:#x}, {} pool",
+                block.tag,
+                block.kind.word()
+            )
+        }
+        (None, Some(region)) => format!("{} pool", region.kind.word()),
+        (None, None) => return None,
+    })
+}
+
+/// Builds the index and tells how far it is.
+fn index(shared: &Shared, progress: &Arc<Progress>) {
+    let started = Instant::now();
+    let told = catch_unwind(AssertUnwindSafe(|| walk(shared, progress, started)));
+    let failed = match told {
+        Ok(Ok(())) => return,
+        Ok(Err(why)) => why,
+        Err(_) => "an internal error (more on leaving)".into(),
+    };
+    let news = IndexNews {
+        stage: Stage::Failed(failed),
+        elapsed: started.elapsed(),
+        ..IndexNews::default()
+    };
+    let _ = shared.out.send(Event::Message(Message::Index(news)));
+}
+
+fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(), String> {
+    let pool = shared.engine.thread_pool().map_err(|e| e.to_string())?;
+    let builder = shared.engine.index_builder(Arc::clone(progress));
+    let (done, finished) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let walker = scope.spawn(|| {
+            let _done = done;
+            builder.run(&pool);
+        });
+        let mut windows = usize::MAX;
+        // The walker's end closes the channel, a panic's too.
+        while finished.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
+            publish(
+                shared,
+                &builder,
+                progress,
+                started,
+                Stage::Walking,
+                &mut windows,
+            );
+        }
+        walker
+            .join()
+            .map_err(|_| "an internal error (more on leaving)".to_owned())
+    })?;
+    let stage = match progress.is_cancelled() {
+        true => Stage::Cancelled,
+        false => Stage::Done,
+    };
+    let mut unknown = usize::MAX;
+    publish(shared, &builder, progress, started, stage, &mut unknown);
+    Ok(())
+}
+
+fn publish(
+    shared: &Shared,
+    builder: &IndexBuilder<'_>,
+    progress: &Progress,
+    started: Instant,
+    stage: Stage,
+    windows: &mut usize,
+) {
+    let (pages_done, pages_all) = progress.pages();
+    let mut news = IndexNews {
+        stage,
+        pages_done,
+        pages_all,
+        elapsed: started.elapsed(),
+        ..IndexNews::default()
+    };
+    if progress.windows().0 != *windows {
+        let snapshot = builder.snapshot();
+        *windows = snapshot.windows_done;
+        news.totals = Some(Arc::clone(&snapshot.totals));
+        if !news.stage.is_running() {
+            news.notes = snapshot
+                .notes
+                .iter()
+                .map(|n| clean(n).into_owned())
+                .collect();
+        }
+        *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+    let _ = shared.out.send(Event::Message(Message::Index(news)));
+}

@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -24,6 +25,9 @@ const LARGEST_UNPACKED: u64 = 512 << 20;
 pub(super) const LONGEST_POINTER: u64 = 64 << 10;
 /// First bytes of a cabinet.
 const CABINET: &[u8] = b"MSCF";
+/// How the name of an unfinished file starts and ends.
+const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// WinDbg's folders below a flat directory; the first is the directory itself.
 const FOLDERS: [&str; 7] = [
     "",
@@ -149,12 +153,26 @@ fn holder(root: &Path, name: &str) -> PathBuf {
 /// A new file in a store, not yet under its name. It is removed when it is dropped.
 pub(super) fn begin(root: &Path) -> io::Result<NamedTempFile> {
     fs::create_dir_all(root)?;
+    sweep(root);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".poolscope-").suffix(".partial");
+    builder.prefix(PARTIAL.0).suffix(PARTIAL.1);
     // The files of a shared store are for everybody, as far as the umask lets them.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(root)
+}
+
+/// Removes what a process left that was killed: nobody fetches one file for a day.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1);
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours && age().is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Gives a finished file its name in the store, in one step: whoever looks sees all of

@@ -218,6 +218,27 @@ fn what_is_given_up_leaves_nothing() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_removed_after_a_day() {
+    let (directory, _) = root();
+    let old = directory.path().join(".poolscope-old.partial");
+    let other = directory.path().join("old.partial");
+    let new = directory.path().join(".poolscope-new.partial");
+    for file in [&old, &other, &new] {
+        put(file, b"");
+    }
+    let long_ago = std::time::SystemTime::now() - ABANDONED * 2;
+    for file in [&old, &other] {
+        let file = File::options().write(true).open(file).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    drop(begin(directory.path()).unwrap());
+    assert_eq!(
+        (old.exists(), other.exists(), new.exists()),
+        (false, true, true)
+    );
+}
+
+#[test]
 fn damaged_cabinets_are_refused() {
     let whole = cabinet("driver.pdb", PDB);
     let (directory, text) = root();

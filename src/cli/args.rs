@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::engine::Options;
 use crate::report::Format;
-use crate::symbols::SymbolPath;
+use crate::symbols::{Network, SymbolPath};
 
 /// Find the driver that leaked a Windows server's kernel pool, from its MEMORY.DMP.
 #[derive(Debug, Parser)]
@@ -82,7 +82,14 @@ impl Common {
             None => SymbolPath::from_env().unwrap_or_else(SymbolPath::local_cache),
         };
         Options {
-            symbols,
+            symbols: match self.no_cache {
+                true => symbols.without_caches(),
+                false => symbols,
+            },
+            network: match self.no_network {
+                true => Network::Off,
+                false => Network::On,
+            },
             threads: self.threads,
             pooltag: self.pooltag.clone(),
         }
@@ -146,5 +153,17 @@ pub enum Command {
         dump: PathBuf,
         /// The address, in hexadecimal.
         address: Option<String>,
+    },
+    /// Which PDB the kernel needs, where to get it and where to put it, and whether it is
+    /// there. Needs no network.
+    Symbols {
+        /// The dump.
+        dump: PathBuf,
+        /// All loaded modules that name a PDB, not only the kernel.
+        #[arg(long)]
+        all: bool,
+        /// Ask the servers on the symbol path for what is not there.
+        #[arg(long)]
+        download: bool,
     },
 }

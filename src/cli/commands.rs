@@ -12,7 +12,7 @@ use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::text::parse_address;
 use crate::report::{
-    self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Vm,
+    self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols, Vm,
 };
 use crate::{synth, tui};
 
@@ -57,6 +57,11 @@ fn answer(args: &Args, command: &Command) -> Result {
             print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
         }
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
+        Command::Symbols {
+            dump,
+            all,
+            download,
+        } => symbols(args, dump, *all, *download),
     }
 }
 
@@ -240,6 +245,26 @@ fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
         ))),
         None => print(args, &engine, &answer),
     }
+}
+
+fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
+    let mut engine = super::open_offline(args, dump)?;
+    let mut failed = None;
+    if download {
+        match super::download::all(args, &engine.pdbs(all)) {
+            Err(CliError::NotThere(why)) => failed = Some(CliError::NotThere(why)),
+            other => other?,
+        }
+        engine = super::open_offline(args, dump)?;
+    }
+    let pdbs = engine.pdbs(all);
+    let notes = pdbs.iter().flat_map(|p| &p.located.notes);
+    notes.for_each(|note| super::say("note", note));
+    if pdbs.is_empty() {
+        super::warn(&engine);
+    }
+    print(args, &engine, &Symbols::of(&engine, &pdbs))?;
+    failed.map_or(Ok(()), Err)
 }
 
 fn browse(args: &Args, dump: &Path) -> Result {

@@ -29,7 +29,7 @@ pub use id::{Needed, PUBLIC_SERVER, PdbId};
 pub use layout::Field;
 pub use path::{Element, Store, SymbolPath, default_store};
 use pdb::{Pdb, Refusal, Want};
-pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch};
+pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
 pub use wanted::{Located, Network, WantedPdb};
 
 /// Where an answer came from; shown to the user.

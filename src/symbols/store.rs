@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -24,6 +25,9 @@ const LARGEST_UNPACKED: u64 = 512 << 20;
 pub(super) const LONGEST_POINTER: u64 = 64 << 10;
 /// First bytes of a cabinet.
 const CABINET: &[u8] = b"MSCF";
+/// How the name of an unfinished file starts and ends.
+const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// WinDbg's folders below a flat directory; the first is the directory itself.
 const FOLDERS: [&str; 7] = [
     "",
@@ -149,12 +153,26 @@ fn holder(root: &Path, name: &str) -> PathBuf {
 /// A new file in a store, not yet under its name. It is removed when it is dropped.
 pub(super) fn begin(root: &Path) -> io::Result<NamedTempFile> {
     fs::create_dir_all(root)?;
+    sweep(root);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".poolscope-").suffix(".partial");
+    builder.prefix(PARTIAL.0).suffix(PARTIAL.1);
     // The files of a shared store are for everybody, as far as the umask lets them.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(root)
+}
+
+/// Removes what a process left that was killed: nobody fetches one file for a day.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1);
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours && age().is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Gives a finished file its name in the store, in one step: whoever looks sees all of
@@ -240,20 +258,22 @@ fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
             .flat_map(|f| f.file_entries())
             .next();
         let name = first.map(|f| f.name().to_string());
-        let name = name.ok_or_else(|| invalid("the cabinet is empty"))?;
+        let name = name.ok_or_else(|| invalid("it is empty"))?;
         let mut bytes = Vec::new();
         cabinet
             .read_file(&name)?
             .take(LARGEST_UNPACKED + 1)
             .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_UNPACKED {
-            return Err(invalid("the cabinet holds too large a file"));
+            return Err(invalid("it holds too large a file"));
         }
         Ok(bytes)
     };
     // The decompressors index by what the data says.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(invalid("the cabinet is damaged")))
+    let unpacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    unpacked
+        .unwrap_or_else(|_| Err(invalid("it is damaged")))
+        .map_err(|e| io::Error::new(e.kind(), format!("the cabinet can't be unpacked: {e}")))
 }
 
 /// `ntkrnlmp.pdb` to `ntkrnlmp.pd_`.
@@ -305,3 +325,6 @@ fn read_pointer(path: &Path) -> Option<String> {
         .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

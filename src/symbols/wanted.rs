@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::id::{Needed, PdbId};
 use super::path::SymbolPath;
 use super::pdb::Pdb;
-use super::server::{Client, FetchError, Fetched, Watch};
+use super::server::{Client, FetchError, Fetched, Watch, shown};
 
 /// Whether symbol servers may be asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,9 +63,13 @@ impl WantedPdb {
         Client::new(self.network).fetch(&self.id, &self.path, watch)
     }
 
-    /// What to fetch by hand, and where from; `None` for an unsafe name.
+    /// What to fetch by hand, and where from: the first server of the path, else the
+    /// public one. `None` for an unsafe name.
     pub fn needed(&self) -> Option<Needed> {
-        self.id.needed()
+        match self.path.servers().first() {
+            Some(server) => self.id.needed_from(&shown(server)),
+            None => self.id.needed(),
+        }
     }
 
     /// Where a file fetched by hand would be found.

@@ -198,7 +198,7 @@ pub(super) fn explain_io(error: &std::io::Error) -> String {
 }
 
 /// An address for people: without the user name and password it may hold.
-pub(super) fn shown(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.into();
     };

@@ -25,6 +25,7 @@ use super::path::{At, SymbolPath};
 use super::pdb::Pdb;
 use super::store::{self, Content, Pointer};
 use super::wanted::Network;
+pub use http::shown;
 use http::{Answer, Found};
 
 /// How long and how much.

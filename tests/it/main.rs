@@ -4,4 +4,5 @@ mod contract;
 mod demo;
 mod golden;
 mod layering;
+mod readme;
 mod refusals;

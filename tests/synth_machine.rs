@@ -136,6 +136,32 @@ fn what_is_missing_is_told_apart() {
 }
 
 #[test]
+fn what_the_trackers_count_and_the_dump_lacks_adds_up() {
+    let mut spec = poolscope::synth::small::spec();
+    spec.nonpaged.damaged = 0;
+    spec.nonpaged.omitted = 3;
+    spec.paged.paged_out = 5;
+    let machine = Machine::build(&spec).unwrap();
+    let lost = |pool, state| {
+        let blocks = machine.truth.blocks.iter();
+        let lost = blocks.filter(|b| (b.pool, b.state) == (pool, state));
+        lost.fold((0, 0), |(n, bytes), b| (n + 1, bytes + b.bytes))
+    };
+    with(&machine, Container::BitmapKernel, |engine, index| {
+        let coverage = engine.total_coverage(index);
+        for (side, pool, state) in [
+            (coverage.nonpaged, Pool::NonPaged, State::Omitted),
+            (coverage.paged, Pool::Paged, State::PagedOut),
+        ] {
+            let tracker = side.tracker.unwrap();
+            let missing = tracker.bytes - side.found.bytes;
+            assert_eq!((side.missing_blocks(), missing), lost(pool, state));
+            assert!(side.missing_blocks() > 0);
+        }
+    });
+}
+
+#[test]
 fn freed_blocks_that_look_allocated_are_taken_out() {
     for packed in [false, true] {
         let mut spec = poolscope::synth::small::spec();

@@ -149,6 +149,19 @@ fn the_module_list_agrees() {
 }
 
 #[test]
+fn the_same_seed_gives_the_same_file() {
+    let bytes = || {
+        let mut file = std::io::Cursor::new(Vec::new());
+        let machine = small().unwrap();
+        Container::BitmapKernel
+            .write(&machine.header, &machine.memory.physical, &mut file)
+            .unwrap();
+        file.into_inner()
+    };
+    assert!(bytes() == bytes());
+}
+
+#[test]
 fn the_demo_agrees_too() {
     let machine = demo::build().unwrap();
     written(&machine, Container::BitmapKernel, |_, parser| {

@@ -231,3 +231,70 @@ impl<'a, W: Write + Seek> PageWriter<'a, W> {
         self.to.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::addr::Pfn;
+    use std::io::Cursor;
+
+    /// Frames 2, 3 and 5 in use; 3 has contents.
+    fn physical() -> Physical {
+        let mut physical = Physical::new(vec![(1, 7)]);
+        physical.skip_to(Pfn(2));
+        physical.allocate(2);
+        physical.page_mut(Pfn(3)).fill(0xab);
+        physical.skip_to(Pfn(5));
+        physical.allocate(1);
+        physical
+    }
+
+    fn written(container: Container) -> io::Result<Vec<u8>> {
+        let mut file = Cursor::new(Vec::new());
+        let length = container.write(&DumpHeader::default(), &physical(), &mut file)?;
+        let bytes = file.into_inner();
+        assert_eq!(bytes.len() as u64, length);
+        Ok(bytes)
+    }
+
+    /// The file's only page of contents starts here.
+    fn contents(bytes: &[u8]) -> Option<usize> {
+        let found = bytes.windows(8).position(|w| w == [0xab; 8])?;
+        bytes
+            .get(found..found + 4096)?
+            .iter()
+            .all(|&b| b == 0xab)
+            .then_some(found)
+    }
+
+    #[test]
+    fn pages_are_in_order_of_frame() -> io::Result<()> {
+        let full = written(Container::Full)?;
+        assert_eq!(
+            (full.len(), contents(&full)),
+            (0x2000 + 7 * 4096, Some(0x4000))
+        );
+        for container in [
+            Container::WIN7_KERNEL,
+            Container::SummaryWide,
+            Container::BitmapKernel,
+            Container::RangesKernel,
+        ] {
+            let bytes = written(container)?;
+            assert_eq!((bytes.len(), contents(&bytes)), (0x6000, Some(0x4000)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_bitmap_of_windows_7_is_behind_32_bit_fields() -> io::Result<()> {
+        let bytes = written(Container::WIN7_KERNEL)?;
+        let word = |at: usize| bytes.get(at..at + 4).map(|b| [b[0], b[1], b[2], b[3]]);
+        assert_eq!(word(0x2000), Some(*b"SDMP"));
+        assert_eq!(word(0x200c), Some(0x3000u32.to_le_bytes()));
+        assert_eq!(word(0x2010), Some(64u32.to_le_bytes()));
+        assert_eq!(word(0x2014), Some(3u32.to_le_bytes()));
+        assert_eq!(word(0x2028), Some([0b10_1100, 0, 0, 0]));
+        Ok(())
+    }
+}

@@ -70,7 +70,10 @@ impl Builder<'_> {
         Places {
             nonpaged_start: spec.nonpaged.start,
             nonpaged_end: spec.nonpaged.start.add(vm.nonpaged_max * PAGE_SIZE),
-            paged_last: spec.paged.start.add(vm.paged_max * PAGE_SIZE - 1),
+            paged_last: spec
+                .paged
+                .start
+                .add((vm.paged_max * PAGE_SIZE).saturating_sub(1)),
             pfn_database: PFN_DATABASE,
             paged_descriptors: (0..self.paged_pools())
                 .map(|i| DESCRIPTORS.add(two_pages(i)))
@@ -81,7 +84,7 @@ impl Builder<'_> {
             page_file: role(Role::PageFile).zip(role(Role::PageFileName)),
             frames: (
                 spec.runs.first().map_or(0, |r| r.0),
-                self.memory.physical.end() - 1,
+                self.memory.physical.end().saturating_sub(1),
             ),
         }
     }
@@ -129,7 +132,10 @@ impl Builder<'_> {
             memory.pointer(nt.at("PoolTrackTable"), *first);
         }
         memory.u64(nt.at("PoolTrackTableSize"), tables.entries);
-        memory.u64(nt.at("PoolTrackTableMask"), tables.entries - 2);
+        memory.u64(
+            nt.at("PoolTrackTableMask"),
+            tables.entries.saturating_sub(2),
+        );
         if let Some((va, entries)) = tables.expansion {
             memory.pointer(nt.at("PoolTrackTableExpansion"), va);
             memory.u64(nt.at("PoolTrackTableExpansionSize"), entries);

@@ -10,15 +10,16 @@ use crate::synth::rng::Rng;
 use crate::synth::spec::ModuleSpec;
 use crate::synth::truth::{ModuleTruth, ReferenceTruth, Tag};
 
-use super::{Builder, NT_DATA, NT_TABLES};
+use super::Builder;
 
 impl Builder<'_> {
     /// Loads the images, in order, each with its imports bound to those before.
     pub(super) fn images(&mut self) {
         let mut known = Exports::new();
+        let era = self.spec.era;
         for (i, module) in self.spec.modules.iter().enumerate() {
             let image = match i {
-                0 => image::kernel(&self.image_spec(module, true), &known, NT_DATA, NT_TABLES),
+                0 => image::kernel(&self.image_spec(module, true), &known, era.data, era.tables),
                 _ => image::driver(&self.image_spec(module, false), &known),
             };
             for (name, rva) in &image.exports {

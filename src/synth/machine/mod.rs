@@ -37,10 +37,6 @@ const STACKS: Va = Va(0xffff_f880_0200_0000);
 const STACK_SIZE: u64 = 0x6000;
 /// A 1 GB mapping, outside of all pools and images.
 const GIGABYTE: Va = Va(0xffff_f8c0_0000_0000);
-/// Sections of the kernel that its symbols fix: .data, and where there is room between
-/// functions. Debuggers look for the debug record in the first 4 MB.
-const NT_DATA: (u32, u32) = (0x1d_d000, 0x2a_b000);
-const NT_TABLES: u32 = 0x16_0000;
 
 /// A machine in memory, of which any number of dumps can be written.
 #[derive(Clone, Debug)]
@@ -147,7 +143,7 @@ impl<'a> Builder<'a> {
             memory: &mut self.memory,
             demands: &spec.demands,
             contents: Contents {
-                kernel_data: self.nt.base.add(NT_DATA.0.into()),
+                kernel_data: self.nt.base.add(spec.era.data.0.into()),
                 leaker: leaker.add(0x13b9),
                 neighbours: Vec::new(),
             },

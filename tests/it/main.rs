@@ -1,4 +1,5 @@
 //! Tests of the whole program, from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod contract;
 mod demo;

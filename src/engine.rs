@@ -22,13 +22,16 @@ use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
-use crate::symbols::{LoadOptions, SymbolPath};
+use crate::symbols::{LoadOptions, Located, Network, PdbId, Source, SymbolPath, WantedPdb};
 
 /// How to open a dump.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Where to look for PDBs.
     pub symbols: SymbolPath,
+    /// Whether the servers on that path may be asked. Opening never asks them; see
+    /// [`Engine::missing_pdb`].
+    pub network: Network,
     /// Worker threads; 0 for one per core.
     pub threads: usize,
     /// A pooltag.txt to use over the built-in table.
@@ -41,6 +44,16 @@ pub enum OpenError {
     /// The file is no dump that can be read.
     #[error(transparent)]
     Dump(#[from] DumpError),
+    /// The file is cut short, and the kernel's own pages are among the missing.
+    #[error(
+        "the file is truncated: {missing} of {all} pages are missing, and those of the kernel are among them; copy it again, and compare the sizes"
+    )]
+    Truncated {
+        /// Pages that the container names and the file is too short for.
+        missing: u64,
+        /// Pages that the container names.
+        all: u64,
+    },
     /// The dump's kernel can't be found.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -54,6 +67,19 @@ pub enum OpenError {
     },
 }
 
+/// The PDB that a module names, and whether it is on this machine.
+#[derive(Clone, Debug)]
+pub struct PdbStatus {
+    /// The module's name, `nt` for the kernel.
+    pub module: String,
+    /// Which PDB, and where it may come from.
+    pub wanted: WantedPdb,
+    /// What the directories of the symbol path have.
+    pub located: Located,
+    /// True when built-in tables of this very kernel answer in its place.
+    pub built_in: bool,
+}
+
 /// An open dump and all that is known of it without the index.
 #[derive(Debug)]
 pub struct Engine {
@@ -64,11 +90,24 @@ pub struct Engine {
     trackers: Trackers,
     regions: Regions,
     threads: usize,
+    symbol_path: SymbolPath,
+    network: Network,
     big: OnceLock<Arc<BigTable>>,
     parked: OnceLock<Parked>,
     heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
+}
+
+/// In a file that is cut short, that is why there is no kernel.
+fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
+    match dump.pages_cut_off() {
+        0 => error.into(),
+        missing => OpenError::Truncated {
+            missing,
+            all: missing + dump.pages_present(),
+        },
+    }
 }
 
 impl Engine {
@@ -85,7 +124,8 @@ impl Engine {
             None => Descriptions::built_in(),
         };
         let dump = Arc::new(Dump::open(path)?);
-        let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())?;
+        let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())
+            .map_err(|error| no_kernel(&dump, error))?;
         let trackers = tracker::read(&kernel);
         Ok(Engine {
             vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
@@ -93,6 +133,8 @@ impl Engine {
             trackers,
             regions: Regions::find(&kernel),
             threads: options.threads,
+            symbol_path: options.symbols.clone(),
+            network: options.network,
             big: OnceLock::new(),
             parked: OnceLock::new(),
             heaps: OnceLock::new(),
@@ -145,9 +187,60 @@ impl Engine {
             );
         }
         out.extend(self.kernel.notes.iter().cloned());
+        out.extend(self.symbol_warning());
         out.extend(self.trackers.notes.iter().cloned());
         out.extend(self.vm.warnings());
         out
+    }
+
+    fn symbol_warning(&self) -> Option<String> {
+        let Source::Layout { build } = self.kernel.symbol_source() else {
+            return None;
+        };
+        let wanted = self.missing_pdb()?;
+        Some(format!(
+            "{} was not found, and this kernel is not among the built-in ones: the layouts of build {build} are used, with no addresses of symbols; `poolscope symbols` says what to fetch",
+            wanted.id
+        ))
+    }
+
+    /// The kernel's PDB, when neither it nor built-in tables of this very kernel are at
+    /// hand. It can be downloaded or waited for in a thread of its own; afterwards the
+    /// dump has to be opened again.
+    pub fn missing_pdb(&self) -> Option<WantedPdb> {
+        let id = self.kernel.pdb.as_ref()?;
+        matches!(self.kernel.symbol_source(), Source::Layout { .. }).then(|| self.wanted(id))
+    }
+
+    fn wanted(&self, id: &PdbId) -> WantedPdb {
+        WantedPdb {
+            id: id.clone(),
+            path: self.symbol_path.clone(),
+            network: self.network,
+        }
+    }
+
+    /// The PDBs of the kernel, or of all loaded modules that name one, and which of them
+    /// are on this machine. Looks at files, so not for a thread that draws.
+    pub fn pdbs(&self, all: bool) -> Vec<PdbStatus> {
+        let loaded = self.kernel.modules.iter().filter(|m| !m.unloaded);
+        let wanted = loaded.filter(|m| all || m.is_kernel);
+        wanted
+            .filter_map(|module| {
+                let id = match module.base == self.kernel.base {
+                    true => self.kernel.pdb.as_ref(),
+                    false => module.pdb(),
+                };
+                let wanted = self.wanted(id?);
+                let tables = matches!(self.kernel.symbol_source(), Source::BuiltIn { .. });
+                Some(PdbStatus {
+                    module: module.name(),
+                    located: wanted.locate(),
+                    wanted,
+                    built_in: module.is_kernel && tables,
+                })
+            })
+            .collect()
     }
 
     /// Which modules mention a tag.

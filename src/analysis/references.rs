@@ -189,10 +189,10 @@ impl Names {
     }
 
     fn nearest(&self, kernel: &Kernel, rva: u32) -> Option<(String, u32)> {
-        if self.is_kernel {
-            if let Some(found) = kernel.symbols.nearest(rva) {
-                return Some(found).filter(|(_, distance)| *distance < NEAR);
-            }
+        if self.is_kernel
+            && let Some(found) = kernel.symbols.nearest(rva)
+        {
+            return Some(found).filter(|(_, distance)| *distance < NEAR);
         }
         let after = self.exports.partition_point(|(at, _)| *at <= rva);
         let (at, name) = self.exports.get(after.checked_sub(1)?)?;

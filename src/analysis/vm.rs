@@ -115,10 +115,10 @@ impl VmReport {
 
     fn check_memory(&mut self, header: Option<u64>) {
         let physical = self.physical_memory.pages;
-        if let (Some(here), Some(header)) = (physical, header) {
-            if here.abs_diff(header) > header / 100 {
-                self.physical_memory.doubt = Some(format!("the dump header counts {header} pages"));
-            }
+        if let (Some(here), Some(header)) = (physical, header)
+            && here.abs_diff(header) > header / 100
+        {
+            self.physical_memory.doubt = Some(format!("the dump header counts {header} pages"));
         }
         let memory = physical.or(header).map(|pages| (pages, "physical memory"));
         for line in [
@@ -249,10 +249,10 @@ fn line(counter: &Counter) -> Line {
 
 impl Line {
     fn at_most(&mut self, limit: Option<(u64, &str)>) {
-        if let (Some(pages), Some((most, what)), None) = (self.pages, limit, &self.doubt) {
-            if pages > most {
-                self.doubt = Some(format!("{pages} pages is more than {what} ({most})"));
-            }
+        if let (Some(pages), Some((most, what)), None) = (self.pages, limit, &self.doubt)
+            && pages > most
+        {
+            self.doubt = Some(format!("{pages} pages is more than {what} ({most})"));
         }
     }
 

@@ -6,18 +6,15 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::engine::Options;
 use crate::report::Format;
-use crate::symbols::SymbolPath;
+use crate::symbols::{Network, SymbolPath};
 
 /// Find the driver that leaked a Windows server's kernel pool, from its MEMORY.DMP.
 #[derive(Debug, Parser)]
-#[command(name = "poolscope", version, args_conflicts_with_subcommands = true)]
+#[command(name = "poolscope", version)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
     /// The dump to browse in the terminal.
     pub dump: Option<PathBuf>,
-    /// Use ASCII for lines and marks in the terminal UI.
-    #[arg(long)]
-    pub ascii: bool,
     /// What holds for all commands.
     #[command(flatten)]
     pub common: Common,
@@ -51,6 +48,9 @@ pub struct Common {
     /// No progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
+    /// Lines and marks of the terminal UI in ASCII.
+    #[arg(long, global = true)]
+    pub ascii: bool,
 }
 
 /// The formats by the names that are typed.
@@ -82,7 +82,14 @@ impl Common {
             None => SymbolPath::from_env().unwrap_or_else(SymbolPath::local_cache),
         };
         Options {
-            symbols,
+            symbols: match self.no_cache {
+                true => symbols.without_caches(),
+                false => symbols,
+            },
+            network: match self.no_network {
+                true => Network::Off,
+                false => Network::On,
+            },
             threads: self.threads,
             pooltag: self.pooltag.clone(),
         }
@@ -146,5 +153,17 @@ pub enum Command {
         dump: PathBuf,
         /// The address, in hexadecimal.
         address: Option<String>,
+    },
+    /// Which PDB the kernel needs, where to get it and where to put it, and whether it is
+    /// there. Needs no network.
+    Symbols {
+        /// The dump.
+        dump: PathBuf,
+        /// All loaded modules that name a PDB, not only the kernel.
+        #[arg(long)]
+        all: bool,
+        /// Ask the servers on the symbol path for what is not there.
+        #[arg(long)]
+        download: bool,
     },
 }

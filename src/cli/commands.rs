@@ -12,7 +12,7 @@ use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::text::parse_address;
 use crate::report::{
-    self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Vm,
+    self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols, Vm,
 };
 use crate::{synth, tui};
 
@@ -25,7 +25,11 @@ type Result<T = ()> = std::result::Result<T, CliError>;
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
     match (&args.command, &args.dump) {
-        (Some(command), _) => answer(args, command),
+        (Some(_), Some(dump)) => Err(CliError::Usage(format!(
+            "write the command before the dump: poolscope COMMAND {}",
+            dump.display()
+        ))),
+        (Some(command), None) => answer(args, command),
         (None, Some(dump)) => browse(args, dump),
         (None, None) => Err(CliError::Usage("name a dump, or a command".into())),
     }
@@ -53,6 +57,11 @@ fn answer(args: &Args, command: &Command) -> Result {
             print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
         }
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
+        Command::Symbols {
+            dump,
+            all,
+            download,
+        } => symbols(args, dump, *all, *download),
     }
 }
 
@@ -238,9 +247,34 @@ fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
     }
 }
 
+fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
+    let mut engine = super::open_offline(args, dump)?;
+    let mut failed = None;
+    if download {
+        match super::download::all(args, &engine.pdbs(all)) {
+            Err(CliError::NotThere(why)) => failed = Some(CliError::NotThere(why)),
+            other => other?,
+        }
+        engine = super::open_offline(args, dump)?;
+    }
+    let pdbs = engine.pdbs(all);
+    let notes = pdbs.iter().flat_map(|p| &p.located.notes);
+    notes.for_each(|note| super::say("note", note));
+    if pdbs.is_empty() {
+        super::warn(&engine);
+    }
+    print(args, &engine, &Symbols::of(&engine, &pdbs))?;
+    failed.map_or(Ok(()), Err)
+}
+
 fn browse(args: &Args, dump: &Path) -> Result {
     let source = (dump.to_owned(), args.common.options());
-    Ok(tui::run(source, tui::Options { ascii: args.ascii })?)
+    Ok(tui::run(
+        source,
+        tui::Options {
+            ascii: args.common.ascii,
+        },
+    )?)
 }
 
 /// Writes the sample to the file asked for, or to a temporary one that is shown and

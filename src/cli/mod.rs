@@ -2,14 +2,18 @@
 
 mod args;
 mod commands;
+mod download;
 mod outcome;
 
 pub use args::Args;
 pub use outcome::Outcome;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
-use crate::engine::{Engine, OpenError};
+use crate::engine::Engine;
+use crate::symbols::FetchError;
+use outcome::CliError;
 
 /// Runs what was asked for. The answer goes to stdout, everything else to stderr.
 pub fn run(args: Args) -> Outcome {
@@ -33,13 +37,31 @@ fn say(kind: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {text}");
 }
 
-/// Opens the dump and says what to know about it.
-fn open(args: &Args, path: &std::path::Path) -> Result<Engine, OpenError> {
-    let engine = Engine::open(path, &args.common.options())?;
+/// Opens the dump, with the kernel's PDB from a server if it needs one and may have it,
+/// and says what to know about it.
+fn open(args: &Args, path: &Path) -> Result<Engine, CliError> {
+    let options = args.common.options();
+    let mut engine = Engine::open(path, &options)?;
+    if let Some(wanted) = engine.missing_pdb().filter(|w| w.may_download()) {
+        match download::fetch(args, &wanted) {
+            Ok(_) => engine = Engine::open(path, &options)?,
+            Err(FetchError::Cancelled) => return Err(download::interrupted()),
+            Err(error) => say("warning", &format!("{}: {error}", wanted.id)),
+        }
+    }
+    warn(&engine);
+    Ok(engine)
+}
+
+/// Opens the dump with what is on this machine.
+fn open_offline(args: &Args, path: &Path) -> Result<Engine, CliError> {
+    Ok(Engine::open(path, &args.common.options())?)
+}
+
+fn warn(engine: &Engine) {
     for warning in engine.warnings() {
         say("warning", &warning);
     }
-    Ok(engine)
 }
 
 /// True when progress may be shown.

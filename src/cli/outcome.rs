@@ -59,6 +59,9 @@ pub enum CliError {
     /// The terminal UI ended.
     #[error(transparent)]
     Tui(#[from] tui::Error),
+    /// Somebody ended it with a signal of this number.
+    #[error("interrupted")]
+    Interrupted(u8),
     /// The system refused threads.
     #[error("the worker threads can't be started: {0}; try --threads 1")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -82,6 +85,7 @@ impl CliError {
             CliError::Tui(tui::Error::Signal(number)) => {
                 Outcome::Signal(u8::try_from(*number).unwrap_or(0))
             }
+            CliError::Interrupted(number) => Outcome::Signal(*number),
             _ => Outcome::Failed,
         }
     }

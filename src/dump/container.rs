@@ -100,7 +100,8 @@ impl BitmapLayout {
         if self.bits == 0 || self.bits > MAX_FRAMES {
             return Err(format!("a bitmap of {} bits", self.bits));
         }
-        if self.first_page % PAGE_SIZE != 0 || self.first_page < SECOND as u64 + PAGE_SIZE {
+        if !self.first_page.is_multiple_of(PAGE_SIZE) || self.first_page < SECOND as u64 + PAGE_SIZE
+        {
             return Err(format!("pages start at {:#x}", self.first_page));
         }
         let end = self.bitmap as u64 + self.bits.div_ceil(8);

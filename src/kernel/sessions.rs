@@ -75,10 +75,12 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
             .space
             .pointer(process.add(session))
             .and_then(|s| Ok((s, kernel.space.u64(process.add(root))?)));
-        if let Ok((session, root)) = pointers {
-            if session.is_kernel() && root & ROOT_MASK != 0 && seen.insert(session) {
-                out.sessions.push(of(kernel, session, root));
-            }
+        if let Ok((session, root)) = pointers
+            && session.is_kernel()
+            && root & ROOT_MASK != 0
+            && seen.insert(session)
+        {
+            out.sessions.push(of(kernel, session, root));
         }
         at = next;
     }

@@ -32,6 +32,8 @@ impl Va {
     }
 
     /// The address `bytes` further on; wraps like the hardware does.
+    // Not `Add`: the wrap is a decision, and must not look like ordinary arithmetic.
+    #[allow(clippy::should_implement_trait)]
     pub fn add(self, bytes: u64) -> Va {
         Va(self.0.wrapping_add(bytes))
     }

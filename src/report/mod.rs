@@ -10,6 +10,7 @@ mod modules;
 mod page;
 mod poolused;
 mod refs;
+mod symbols;
 pub mod text;
 mod vm;
 
@@ -19,6 +20,7 @@ pub use modules::Modules;
 pub use page::Page;
 pub use poolused::{PoolUsed, Selection, Sort};
 pub use refs::Refs;
+pub use symbols::Symbols;
 pub use vm::Vm;
 
 use std::io::{self, Write};

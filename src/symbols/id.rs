@@ -59,6 +59,20 @@ impl PdbId {
         text
     }
 
+    /// The GUID as people and debuggers write it: `339E7413-3576-439C-BCDF-7E0229DA3773`.
+    pub fn guid_text(&self) -> String {
+        let hex = self.guid_hex();
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        let parts = [
+            part(0, 8),
+            part(8, 12),
+            part(12, 16),
+            part(16, 20),
+            part(20, 32),
+        ];
+        parts.join("-")
+    }
+
     /// The symbol-store key: GUID, then the age in hex without leading zeros.
     pub fn key(&self) -> String {
         format!("{}{:X}", self.guid_hex(), self.age)
@@ -81,13 +95,19 @@ impl PdbId {
         format!("{name}/{}/{name}", self.key())
     }
 
-    /// What somebody with a network has to fetch; `None` for an unsafe name.
+    /// What somebody with a network has to fetch from the public server; `None` for an
+    /// unsafe name.
     pub fn needed(&self) -> Option<Needed> {
+        self.needed_from(PUBLIC_SERVER)
+    }
+
+    /// The same from another symbol server.
+    pub fn needed_from(&self, server: &str) -> Option<Needed> {
         let file = self.file_name()?.to_string();
         let key = self.key();
         let encoded = percent_encode(&file);
         Some(Needed {
-            url: format!("{PUBLIC_SERVER}/{encoded}/{key}/{encoded}"),
+            url: format!("{server}/{encoded}/{key}/{encoded}"),
             store_path: self.store_path(),
             file,
             key,
@@ -117,7 +137,7 @@ pub struct Needed {
     pub file: String,
     /// Symbol-store key.
     pub key: String,
-    /// Where the public symbol server has it.
+    /// Where the symbol server has it.
     pub url: String,
     /// Where to put it below a symbol-store directory, with `/` separators.
     pub store_path: String,
@@ -156,7 +176,7 @@ fn is_device(name: &str) -> bool {
     })
 }
 
-fn percent_encode(name: &str) -> String {
+pub(super) fn percent_encode(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -11,20 +11,26 @@
 //! `_MI_SYSTEM_INFORMATION.Vs` and a field of `_MI_VISIBLE_STATE` separately.
 
 mod builtin;
+#[cfg(test)]
+mod fixture;
 mod id;
 mod layout;
 mod path;
 mod pdb;
+mod server;
 mod store;
+mod wanted;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use builtin::{Kernel, Tables};
 pub use id::{Needed, PUBLIC_SERVER, PdbId};
 pub use layout::Field;
 pub use path::{Element, Store, SymbolPath, default_store};
-use pdb::{Pdb, Want};
+use pdb::{Pdb, Refusal, Want};
+pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
+pub use wanted::{Located, Network, WantedPdb};
 
 /// Where an answer came from; shown to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,22 +236,33 @@ impl fmt::Debug for Symbols {
 
 /// Reads the first PDB on the path that is the wanted one; the others become notes.
 fn find_pdb(id: &PdbId, path: &SymbolPath, want: Want) -> (Option<(Pdb, PathBuf)>, Vec<String>) {
+    first_that(path, id, |file| Pdb::read(file, id, want))
+}
+
+/// The first file on the path that `read` accepts, copied to the stores that want it;
+/// the others become notes.
+fn first_that<T>(
+    path: &SymbolPath,
+    id: &PdbId,
+    read: impl Fn(store::Content) -> Result<T, Refusal>,
+) -> (Option<(T, PathBuf)>, Vec<String>) {
     let search = store::search(path, id);
     let mut notes = search.notes;
     for candidate in search.candidates {
-        let read = candidate
-            .open()
-            .map_err(Into::into)
-            .and_then(|file| Pdb::read(file, id, want));
-        match read {
-            Ok(pdb) => return (Some((pdb, candidate.path)), notes),
-            Err(refusal) => notes.push(format!(
-                "{} is not used: {refusal}",
-                candidate.path.display()
-            )),
+        let content = store::Content::open(&candidate.path).map_err(Refusal::from);
+        match content.and_then(&read) {
+            Ok(pdb) => {
+                store::copy(&candidate.path, &candidate.keep_in, id);
+                return (Some((pdb, candidate.path)), notes);
+            }
+            Err(refusal) => notes.push(refused(&candidate.path, &refusal)),
         }
     }
     (None, notes)
+}
+
+fn refused(path: &Path, refusal: &Refusal) -> String {
+    format!("{} is not used: {refusal}", path.display())
 }
 
 const _: fn() = || {

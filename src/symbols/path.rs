@@ -2,7 +2,11 @@
 //!
 //! Elements are separated by `;`, the parts of one element by `*`. Learned from the
 //! Debugging Tools for Windows documentation ("Symbol path for Windows debuggers",
-//! "Custom Symbol Stores and Symbol Servers"). Nothing here looks at a file or a network.
+//! "Custom Symbol Stores and Symbol Servers"). Nothing here opens a file or a network
+//! connection.
+//!
+//! A path copied from Windows is usual, also where there are no drives:
+//! `srv*c:\symbols*https://…` on Linux means the default store, not a directory `c:`.
 
 use std::path::PathBuf;
 
@@ -32,11 +36,12 @@ pub enum Store {
 }
 
 impl Store {
-    /// The directory of this store on this machine; `None` for a server.
+    /// The directory of this store on this machine; `None` for a server, and for a drive
+    /// or share that this system does not have.
     pub fn directory(&self) -> Option<PathBuf> {
         match self {
             Store::Default => default_store(),
-            Store::Dir(dir) => Some(native_path(dir)),
+            Store::Dir(dir) => local_path(dir),
             Store::Url(_) => None,
         }
     }
@@ -47,6 +52,24 @@ impl Store {
 pub struct SymbolPath {
     /// In the order they are searched.
     pub elements: Vec<Element>,
+    /// Set by [`SymbolPath::without_caches`].
+    no_caches: bool,
+}
+
+/// One place to look for a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub at: At<'a>,
+    /// The stores that keep what is found here, those to the left first.
+    pub keep_in: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum At<'a> {
+    /// A directory of any layout, or a file.
+    Local(PathBuf),
+    /// The base address of a server.
+    Server(&'a str),
 }
 
 impl SymbolPath {
@@ -62,7 +85,8 @@ impl SymbolPath {
         // Variables first: their value may hold separators, as in Windows.
         let text = expand(text, &variable);
         SymbolPath {
-            elements: text.split(';').filter_map(element).collect(),
+            elements: elements(&text),
+            no_caches: false,
         }
     }
 
@@ -81,33 +105,106 @@ impl SymbolPath {
     pub fn local_cache() -> SymbolPath {
         SymbolPath {
             elements: vec![Element::Cache(Store::Default)],
+            no_caches: false,
         }
+    }
+
+    /// The same path with no `cache*` and no default store, and nothing kept anywhere but
+    /// in the stores that it names.
+    pub fn without_caches(mut self) -> SymbolPath {
+        self.no_caches = true;
+        self.elements.retain_mut(|element| match element {
+            Element::Cache(_) => false,
+            Element::Dir(_) => true,
+            Element::Chain(stores) => {
+                stores.retain(|s| *s != Store::Default);
+                !stores.is_empty()
+            }
+        });
+        self
     }
 
     /// Every directory of the path in search order.
     pub fn directories(&self) -> Vec<PathBuf> {
+        let places = self.places().into_iter();
+        let local = places.filter_map(|place| match place.at {
+            At::Local(path) => Some(path),
+            At::Server(_) => None,
+        });
+        local.collect()
+    }
+
+    /// Every symbol server of the path in search order.
+    pub fn servers(&self) -> Vec<&str> {
+        let places = self.places().into_iter();
+        let servers = places.filter_map(|place| match place.at {
+            At::Local(_) => None,
+            At::Server(url) => Some(url),
+        });
+        servers.collect()
+    }
+
+    /// The directory that would hold a file fetched by hand: the first store, else the
+    /// default store.
+    pub fn first_store(&self) -> Option<PathBuf> {
+        let stores = self.elements.iter().flat_map(|element| match element {
+            Element::Dir(_) => &[],
+            Element::Chain(stores) => stores.as_slice(),
+            Element::Cache(store) => std::slice::from_ref(store),
+        });
+        stores
+            .filter_map(Store::directory)
+            .next()
+            .or_else(default_store)
+    }
+
+    /// Every place of the path in search order, each with the stores to its left that
+    /// keep what it gives: all `cache*`, and the earlier ones of its own chain.
+    pub(super) fn places(&self) -> Vec<Place<'_>> {
         let mut out = Vec::new();
+        let mut caches: Vec<PathBuf> = Vec::new();
         for element in &self.elements {
             match element {
-                Element::Dir(dir) => out.push(native_path(dir)),
-                Element::Chain(stores) => out.extend(stores.iter().filter_map(Store::directory)),
-                Element::Cache(store) => out.extend(store.directory()),
+                Element::Dir(dir) => out.extend(local_path(dir).map(|dir| Place {
+                    at: At::Local(dir),
+                    keep_in: caches.clone(),
+                })),
+                Element::Cache(store) => {
+                    let Some(dir) = store.directory() else {
+                        continue;
+                    };
+                    out.push(Place {
+                        at: At::Local(dir.clone()),
+                        keep_in: caches.clone(),
+                    });
+                    caches.push(dir);
+                }
+                Element::Chain(stores) => self.chain_places(stores, &caches, &mut out),
             }
         }
         out
     }
 
-    /// Every symbol server of the path in search order.
-    pub fn servers(&self) -> Vec<&str> {
-        let chains = self.elements.iter().filter_map(|e| match e {
-            Element::Chain(stores) => Some(stores),
-            _ => None,
-        });
-        let urls = chains.flatten().filter_map(|s| match s {
-            Store::Url(url) => Some(url.as_str()),
-            _ => None,
-        });
-        urls.collect()
+    fn chain_places<'a>(&self, chain: &'a [Store], caches: &[PathBuf], out: &mut Vec<Place<'a>>) {
+        let mut keep_in = caches.to_vec();
+        for store in chain {
+            if let Store::Url(url) = store {
+                let mut keep_in = keep_in.clone();
+                if keep_in.is_empty() && !self.no_caches {
+                    keep_in.extend(default_store());
+                }
+                out.push(Place {
+                    at: At::Server(url),
+                    keep_in,
+                });
+            } else if let Some(dir) = store.directory() {
+                out.push(Place {
+                    at: At::Local(dir.clone()),
+                    keep_in: keep_in.clone(),
+                });
+                keep_in.push(dir);
+            }
+        }
     }
 }
 
@@ -135,33 +232,44 @@ pub fn default_store() -> Option<PathBuf> {
     Some(cache?.join("poolscope").join("symbols"))
 }
 
-fn element(text: &str) -> Option<Element> {
+fn elements(text: &str) -> Vec<Element> {
+    let mut out = Vec::new();
+    for text in text.split(';') {
+        // What a server gives goes to a cache on its left, or else to the default store.
+        let cached = out.iter().any(|e| matches!(e, Element::Cache(_)));
+        out.extend(element(text, cached));
+    }
+    out
+}
+
+fn element(text: &str, cached: bool) -> Option<Element> {
     let text = text.trim().trim_matches('"').trim();
     let mut parts = text.split('*').map(str::trim);
     let head = parts.next().unwrap_or_default();
     let has_parts = text.contains('*');
     match head.to_ascii_lowercase().as_str() {
-        "srv" if has_parts => Some(Element::Chain(chain(parts.collect()))),
+        "srv" if has_parts => Some(Element::Chain(chain(parts.collect(), cached))),
         "symsrv" if has_parts => {
             // The next part names the server's DLL (`symsrv.dll`, once `ImageHlp`).
             parts.next();
-            Some(Element::Chain(chain(parts.collect())))
+            Some(Element::Chain(chain(parts.collect(), cached)))
         }
         "cache" if has_parts => Some(Element::Cache(store(parts.next().unwrap_or_default()))),
         "" if !has_parts => None,
-        _ if is_url(text) => Some(Element::Chain(chain(vec![text]))),
+        _ if is_url(text) => Some(Element::Chain(chain(vec![text], cached))),
         _ => Some(Element::Dir(text.to_string())),
     }
 }
 
 /// The stores of `srv*a*b*c`: an empty part is the default store, a lone server gets it
-/// in front, and nothing at all means the public server.
-fn chain(parts: Vec<&str>) -> Vec<Store> {
+/// in front unless a cache keeps what it gives, and nothing at all means the public
+/// server.
+fn chain(parts: Vec<&str>, cached: bool) -> Vec<Store> {
     let mut stores: Vec<Store> = parts.iter().map(|part| store(part)).collect();
     stores.dedup();
     match stores.as_slice() {
         [] | [Store::Default] => vec![Store::Default, Store::Url(PUBLIC_SERVER.into())],
-        [Store::Url(_)] => {
+        [Store::Url(_)] if !cached => {
             stores.insert(0, Store::Default);
             stores
         }
@@ -185,13 +293,26 @@ fn is_url(text: &str) -> bool {
 }
 
 /// A path written for Windows as this system's: elsewhere `\` separates too, unless a
-/// file by that very name exists.
-pub(super) fn native_path(text: &str) -> PathBuf {
+/// file by that very name exists. `None` for a drive or a share that isn't there.
+pub(super) fn local_path(text: &str) -> Option<PathBuf> {
     let path = PathBuf::from(text);
-    if cfg!(windows) || !text.contains('\\') || path.exists() {
-        return path;
+    if cfg!(windows) || path.exists() {
+        return Some(path);
     }
-    PathBuf::from(text.replace('\\', "/"))
+    if is_windows_only(text) {
+        // A translation layer may have such a directory below the current one.
+        return Some(PathBuf::from(text.replace('\\', "/"))).filter(|p| p.exists());
+    }
+    Some(PathBuf::from(text.replace('\\', "/")))
+}
+
+/// Starts with a drive or with the two backslashes of a share.
+fn is_windows_only(text: &str) -> bool {
+    let mut chars = text.chars();
+    let drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && chars.next() == Some(':')
+        && chars.next().is_none_or(|c| c == '\\' || c == '/');
+    drive || text.starts_with("\\\\")
 }
 
 /// Replaces `%NAME%`; an unknown variable stays as it is written.
@@ -219,3 +340,6 @@ fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> String {
     out.push_str(rest);
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Looking for a PDB in local directories and symbol stores.
+//! Looking for a PDB in local directories and symbol stores, and putting one there.
 //!
 //! A directory may be a flat one, one with WinDbg's `symbols\exe` folders, or a symbol
 //! store as `symstore.exe` and symbol servers lay it out: `name/KEY/name`, with a
@@ -12,20 +12,39 @@
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
 
 use super::id::PdbId;
-use super::path::SymbolPath;
+use super::path::{At, SymbolPath, local_path};
 
 /// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB.
 const LARGEST_UNPACKED: u64 = 512 << 20;
 /// A pointer file is one line.
-const LONGEST_POINTER: u64 = 64 << 10;
+pub(super) const LONGEST_POINTER: u64 = 64 << 10;
+/// First bytes of a cabinet.
+const CABINET: &[u8] = b"MSCF";
+/// How the name of an unfinished file starts and ends.
+const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// WinDbg's folders below a flat directory; the first is the directory itself.
+const FOLDERS: [&str; 7] = [
+    "",
+    "symbols/exe",
+    "exe",
+    "symbols/sys",
+    "sys",
+    "symbols/dll",
+    "dll",
+];
 
 /// A file that may be the wanted PDB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub path: PathBuf,
-    pub packed: bool,
+    /// The stores that should have a copy.
+    pub keep_in: Vec<PathBuf>,
 }
 
 /// What the directories hold for one PDB.
@@ -47,11 +66,18 @@ pub(super) fn search(path: &SymbolPath, id: &PdbId) -> Search {
         ));
         return search;
     };
-    for directory in path.directories() {
+    for place in path.places() {
+        let At::Local(directory) = place.at else {
+            continue;
+        };
+        let before = search.candidates.len();
         if directory.is_file() {
-            search.add_file(directory);
+            search.add(directory);
         } else {
             search.look_in(&directory, name, &id.key());
+        }
+        for candidate in search.candidates.iter_mut().skip(before) {
+            candidate.keep_in.clone_from(&place.keep_in);
         }
     }
     search
@@ -66,75 +92,113 @@ impl Search {
             vec![name, &lower]
         };
         let keys = [key.to_string(), key.to_lowercase()];
-        let two_tier = root.join("index2.txt").is_file();
         for name in &names {
-            let prefix: String = name.chars().take(2).collect();
-            let holder = if two_tier {
-                root.join(prefix).join(name)
-            } else {
-                root.join(name)
-            };
+            let holder = holder(root, name);
             for key in &keys {
                 self.look_in_store(&holder.join(key), name);
             }
         }
         for name in &names {
-            for folder in [
-                "",
-                "symbols/exe",
-                "exe",
-                "symbols/sys",
-                "sys",
-                "symbols/dll",
-                "dll",
-            ] {
-                self.add(root.join(folder).join(name), false);
+            for folder in FOLDERS {
+                self.add(root.join(folder).join(name));
             }
+            self.add(root.join(packed_name(name)));
         }
     }
 
     /// One store directory: the file, its cabinet, or a pointer.
     fn look_in_store(&mut self, directory: &Path, name: &str) {
-        self.add(directory.join(name), false);
-        self.add(directory.join(packed_name(name)), true);
+        self.add(directory.join(name));
+        self.add(directory.join(packed_name(name)));
         let pointer = directory.join("file.ptr");
-        if let Some(text) = read_pointer(&pointer) {
-            match follow(&text) {
-                Pointer::Path(target) => self.add_file(target),
-                Pointer::Message(text) => {
-                    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-                    self.notes.push(format!("{}: {text}", pointer.display()));
-                }
+        let Some(text) = read_pointer(&pointer) else {
+            return;
+        };
+        match Pointer::read(&text) {
+            Pointer::Message(text) => {
+                self.notes.push(format!("{}: {text}", pointer.display()));
             }
+            Pointer::Path(target) => match local_path(&target).filter(|p| p.is_file()) {
+                Some(target) => self.add(target),
+                None => self.notes.push(format!(
+                    "{} points to {target}, which is not on this machine",
+                    pointer.display()
+                )),
+            },
         }
     }
 
-    /// A file named outright: its last letter tells a cabinet.
-    fn add_file(&mut self, path: PathBuf) {
-        let packed = path
-            .extension()
-            .is_some_and(|e| e.to_string_lossy().ends_with('_'));
-        self.add(path, packed);
-    }
-
-    fn add(&mut self, path: PathBuf, packed: bool) {
-        let candidate = Candidate { path, packed };
-        if candidate.path.is_file() && !self.candidates.contains(&candidate) {
-            self.candidates.push(candidate);
+    fn add(&mut self, path: PathBuf) {
+        let known = self.candidates.iter().any(|c| c.path == path);
+        if !known && path.is_file() {
+            self.candidates.push(Candidate {
+                path,
+                keep_in: Vec::new(),
+            });
         }
     }
 }
 
-impl Candidate {
-    /// Opens the file, or what is packed in it.
-    pub fn open(&self) -> io::Result<Content> {
-        let file = File::open(&self.path)?;
-        if self.packed {
-            unpack(file).map(|b| Content::Unpacked(Cursor::new(b)))
-        } else {
-            Ok(Content::Plain(file))
+/// The directory of all files of a name: below the root, or in a two-tier store below
+/// the name's first two letters.
+fn holder(root: &Path, name: &str) -> PathBuf {
+    if root.join("index2.txt").is_file() {
+        let prefix: String = name.chars().take(2).collect();
+        root.join(prefix).join(name)
+    } else {
+        root.join(name)
+    }
+}
+
+/// A new file in a store, not yet under its name. It is removed when it is dropped.
+pub(super) fn begin(root: &Path) -> io::Result<NamedTempFile> {
+    fs::create_dir_all(root)?;
+    sweep(root);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PARTIAL.0).suffix(PARTIAL.1);
+    // The files of a shared store are for everybody, as far as the umask lets them.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(root)
+}
+
+/// Removes what a process left that was killed: nobody fetches one file for a day.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1);
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours && age().is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Gives a finished file its name in the store, in one step: whoever looks sees all of
+/// it or none, and of two that do this at once one wins.
+pub(super) fn finish(file: NamedTempFile, root: &Path, id: &PdbId) -> io::Result<PathBuf> {
+    let name = id.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let directory = holder(root, name).join(id.key());
+    fs::create_dir_all(&directory)?;
+    let target = directory.join(name);
+    file.persist(&target).map_err(|e| e.error)?;
+    Ok(target)
+}
+
+/// Copies a verified PDB, unpacked, into other stores. A store that takes nothing is no
+/// concern: it may be a read-only share.
+pub(super) fn copy(found: &Path, stores: &[PathBuf], id: &PdbId) {
+    for root in stores {
+        let _ = copy_one(found, root, id);
+    }
+}
+
+fn copy_one(found: &Path, root: &Path, id: &PdbId) -> io::Result<PathBuf> {
+    let mut content = Content::open(found)?;
+    let mut file = begin(root)?;
+    io::copy(&mut content, &mut file)?;
+    finish(file, root, id)
 }
 
 /// A PDB's bytes.
@@ -142,6 +206,28 @@ impl Candidate {
 pub(super) enum Content {
     Plain(File),
     Unpacked(Cursor<Vec<u8>>),
+}
+
+impl Content {
+    /// Opens a file, or what is packed in it.
+    pub fn open(path: &Path) -> io::Result<Content> {
+        let mut file = File::open(path)?;
+        let mut magic = Vec::new();
+        file.by_ref()
+            .take(CABINET.len() as u64)
+            .read_to_end(&mut magic)?;
+        file.rewind()?;
+        if magic == CABINET {
+            unpack(file).map(|b| Content::Unpacked(Cursor::new(b)))
+        } else {
+            Ok(Content::Plain(file))
+        }
+    }
+
+    /// True when a cabinet was unpacked.
+    pub fn was_packed(&self) -> bool {
+        matches!(self, Content::Unpacked(_))
+    }
 }
 
 impl Read for Content {
@@ -164,59 +250,65 @@ impl Seek for Content {
 
 /// Unpacks the first file of a cabinet into memory.
 fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the cabinet is damaged");
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let work = || {
         let mut cabinet = cab::Cabinet::new(file)?;
         let first = cabinet
             .folder_entries()
             .flat_map(|f| f.file_entries())
             .next();
-        let name = first.map(|f| f.name().to_string()).ok_or_else(damaged)?;
+        let name = first.map(|f| f.name().to_string());
+        let name = name.ok_or_else(|| invalid("it is empty"))?;
         let mut bytes = Vec::new();
         cabinet
             .read_file(&name)?
             .take(LARGEST_UNPACKED + 1)
             .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_UNPACKED {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the cabinet holds too large a file",
-            ));
+            return Err(invalid("it holds too large a file"));
         }
         Ok(bytes)
     };
     // The decompressors index by what the data says.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged()))
+    let unpacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    unpacked
+        .unwrap_or_else(|_| Err(invalid("it is damaged")))
+        .map_err(|e| io::Error::new(e.kind(), format!("the cabinet can't be unpacked: {e}")))
 }
 
 /// `ntkrnlmp.pdb` to `ntkrnlmp.pd_`.
-fn packed_name(name: &str) -> String {
+pub(super) fn packed_name(name: &str) -> String {
     let mut chars = name.chars();
     chars.next_back();
     format!("{}_", chars.as_str())
 }
 
+/// What a `file.ptr` says: `PATH:` and a file, `MSG:` and why there is none, or in old
+/// stores just a path.
 #[derive(Debug, PartialEq, Eq)]
-enum Pointer {
-    Path(PathBuf),
+pub(super) enum Pointer {
+    Path(String),
     Message(String),
 }
 
-/// `PATH:` and a file, `MSG:` and why there is none, or in old stores just a path.
-fn follow(text: &str) -> Pointer {
-    let line = text
-        .lines()
-        .map(str::trim)
-        .find(|l| !l.is_empty())
-        .unwrap_or_default();
-    match line.split_once(':') {
-        Some((word, rest)) if word.eq_ignore_ascii_case("MSG") => {
-            Pointer::Message(rest.trim().into())
+impl Pointer {
+    /// Reads the first line that says anything, without its control characters.
+    pub fn read(text: &str) -> Pointer {
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|l| !l.is_empty())
+            .unwrap_or_default();
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        match line.split_once(':') {
+            Some((word, rest)) if word.eq_ignore_ascii_case("MSG") => {
+                Pointer::Message(rest.trim().into())
+            }
+            Some((word, rest)) if word.eq_ignore_ascii_case("PATH") => {
+                Pointer::Path(rest.trim().into())
+            }
+            _ => Pointer::Path(line),
         }
-        Some((word, rest)) if word.eq_ignore_ascii_case("PATH") => {
-            Pointer::Path(super::path::native_path(rest.trim()))
-        }
-        _ => Pointer::Path(super::path::native_path(line)),
     }
 }
 
@@ -233,3 +325,6 @@ fn read_pointer(path: &Path) -> Option<String> {
         .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

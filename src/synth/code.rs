@@ -91,7 +91,7 @@ pub(super) fn place(spec: &ImageSpec, (rva, size): (u32, u32)) -> Placed {
         + spec.exports.iter().filter(|e| e.1.is_none()).count();
     // The last 0x40 bytes are the thunk's.
     let stride = (size.saturating_sub(0x40) / (floating as u32 + 1)).max(0x40) & !0xf;
-    let mut next = rva + stride / 2 & !0xf;
+    let mut next = (rva + stride / 2) & !0xf;
     let mut anywhere = || {
         next += stride;
         next - stride

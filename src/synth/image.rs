@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::memory::addr::Va;
 
 use super::code::{self, Site};
 use super::header::Bytes;
@@ -76,6 +76,8 @@ pub struct ImageSpec {
     pub imports: Vec<(String, String)>,
     /// Code that names tags.
     pub sites: Vec<Site>,
+    /// Constants: RVA and bytes.
+    pub constants: Vec<(u32, Vec<u8>)>,
 }
 
 /// Addresses of what the images so far export.
@@ -99,6 +101,15 @@ impl Image {
     pub fn is_discarded(&self, offset: u64) -> bool {
         self.sections.iter().any(|s| {
             s.is_discarded()
+                && offset >= s.rva.into()
+                && offset < u64::from(s.rva) + u64::from(s.size)
+        })
+    }
+
+    /// True when the page at this offset can be written.
+    pub fn is_data(&self, offset: u64) -> bool {
+        self.sections.iter().any(|s| {
+            s.flags == READ_WRITE
                 && offset >= s.rva.into()
                 && offset < u64::from(s.rva) + u64::from(s.size)
         })
@@ -141,9 +152,9 @@ pub fn driver(spec: &ImageSpec, known: &Exports) -> Image {
     assemble(spec, sections.to_vec(), ".text", known)
 }
 
-/// Lays out the kernel: sections wide enough for the symbols at their addresses, code
-/// that names tags between `code` addresses, everything else behind the last symbol.
-pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tail: u32) -> Image {
+/// Lays out the kernel: sections wide enough for the symbols at their addresses. `data` is
+/// where .data starts and ends, `tables` where no symbol is between code.
+pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tables: u32) -> Image {
     let section = |name, rva, end: u32, flags| Section {
         name,
         rva,
@@ -151,12 +162,12 @@ pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tail: u32) ->
         flags,
     };
     let sections = vec![
-        section(".text", SECTION_ALIGNMENT, data.0, CODE),
+        section(".text", SECTION_ALIGNMENT, tables, CODE),
+        section(".rdata", tables, tables + 0x8000, READ_ONLY),
+        section(".pdata", tables + 0x8000, tables + 0xa000, READ_ONLY),
+        section("POOLCODE", tables + 0xa000, data.0, CODE),
         section(".data", data.0, data.1, READ_WRITE),
-        section("PAGE", data.1, tail, PAGED_CODE),
-        section(".rdata", tail, tail + 0x8000, READ_ONLY),
-        section(".pdata", tail + 0x8000, tail + 0xa000, READ_ONLY),
-        section(".rsrc", tail + 0xa000, spec.size, READ_ONLY),
+        section("PAGE", data.1, spec.size, PAGED_CODE),
     ];
     assemble(spec, sections, ".text", known)
 }
@@ -193,6 +204,9 @@ fn assemble(
     let functions = code::emit(&mut bytes, &placed, &slots);
     let pdata = find(".pdata").map_or((0, 0), |s| (s.rva, s.size));
     let pdata_size = runtime_functions(&mut bytes, pdata, &functions, unwind);
+    for (rva, constant) in &spec.constants {
+        bytes.put(*rva as usize, constant);
+    }
     headers(&mut bytes, spec, &sections, text);
     let directories = [
         (0, export_directory),
@@ -408,9 +422,4 @@ impl<'a> Tables<'a> {
             .put(at as usize, &[0x01, 0x04, 0x01, 0x00, 0x04, 0x42, 0, 0]);
         at
     }
-}
-
-/// Pages of an image.
-pub fn pages(image: &Image) -> u64 {
-    (image.bytes.len() as u64).div_ceil(PAGE_SIZE)
 }

@@ -40,7 +40,7 @@ impl Nt {
     }
 }
 
-/// Writes the version block, the debugger data block, and the texts they lead to.
+/// Writes the version block, the debugger data block.
 pub fn debugger_data(memory: &mut Memory, nt: &Nt) {
     let block = nt.at("KdDebuggerDataBlock");
     let list = nt.at("KdpDebuggerDataListHead");
@@ -55,9 +55,20 @@ pub fn debugger_data(memory: &mut Memory, nt: &Nt) {
     memory.pointer(version.add(0x10), nt.base);
     memory.pointer(version.add(0x18), nt.at("PsLoadedModuleList"));
     memory.pointer(version.add(0x20), list);
-    memory.write(nt.at("NtBuildLab"), nt.era.lab.as_bytes());
-    memory.u32(nt.at("NtBuildNumber"), 0xf000_0000 | nt.era.build);
     memory.u32(nt.at("CmNtCSDVersion"), nt.era.service_pack);
+}
+
+/// What nt has in its code section: NtBuildLab and NtBuildNumber.
+pub fn constants(era: &Era) -> Vec<(u32, Vec<u8>)> {
+    let number = 0xf000_0000 | era.build;
+    let named = [
+        ("NtBuildLab", era.lab.as_bytes().to_vec()),
+        ("NtBuildNumber", number.to_le_bytes().to_vec()),
+    ];
+    named
+        .into_iter()
+        .filter_map(|(name, bytes)| Some((era.rva(name)?, bytes)))
+        .collect()
 }
 
 /// Fields that hold a variable's address (or a function's, or a list head's).

@@ -3,11 +3,13 @@
 //! A [`Spec`] says what the machine is like; [`Machine::build`] lays it down, structure by
 //! structure, in sparse physical memory behind real page tables; [`Machine::write`] makes
 //! a dump of it in any [`Container`]. The [`Truth`] that comes with it is what a reader
-//! must find. [`demo`] is the machine that `poolscope demo` shows.
+//! must find. [`demo`] is the machine that `poolscope demo` shows, [`small`](small()) one
+//! for tests, [`large`](large()) one for measurements, and [`broken`] what must be refused.
 //!
 //! Nothing here uses the readers or their tables: what both get wrong in the same way
 //! would otherwise go unseen.
 
+pub mod broken;
 pub mod code;
 pub mod container;
 pub mod counters;
@@ -16,17 +18,22 @@ pub mod era;
 pub mod header;
 pub mod image;
 pub mod kernel;
+mod large;
 pub mod legacy;
 mod machine;
+pub mod objects;
 pub mod paging;
 pub mod physical;
 pub mod processors;
 pub mod rng;
+pub mod small;
 mod spec;
 pub mod trackers;
 pub mod truth;
 
 pub use container::Container;
+pub use large::large;
 pub use machine::Machine;
+pub use small::small;
 pub use spec::{ModuleSpec, NONPAGED_START, Options, PAGED_START, Spec, UnloadedSpec};
 pub use truth::Truth;

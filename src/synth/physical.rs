@@ -70,6 +70,11 @@ impl Physical {
         self.scatter = Some(Rng::new(seed));
     }
 
+    /// Hands out no frame below this one.
+    pub fn skip_to(&mut self, frame: Pfn) {
+        self.next = self.next.max(frame.0);
+    }
+
     /// The memory runs.
     pub fn runs(&self) -> &[Run] {
         &self.runs
@@ -92,10 +97,10 @@ impl Physical {
 
     /// Takes `count` frames in a row.
     pub fn allocate(&mut self, count: u64) -> Pfn {
-        if let Some(rng) = &mut self.scatter {
-            if rng.one_in(8) {
-                self.next += rng.below(4);
-            }
+        if let Some(rng) = &mut self.scatter
+            && rng.one_in(8)
+        {
+            self.next += rng.below(4);
         }
         let next = self.next;
         let run = self

@@ -5,7 +5,8 @@ use crate::memory::addr::Va;
 use super::code::Site;
 use super::era::{Era, WIN7};
 use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
-use super::legacy::{Demand, PoolShape, Role};
+use super::legacy::{Bulk, Demand, PoolShape, Role};
+use super::objects;
 use super::physical::Run;
 use super::truth::{Pool, Tag, VmTruth};
 
@@ -52,10 +53,14 @@ pub struct Options {
     pub invalid_mask: u64,
     /// Maps the first gigabyte of memory once more, as one page.
     pub gigabyte_page: bool,
+    /// The table page of the start of paged pool is itself in transition.
+    pub retired_table: bool,
     /// Low bits of DirectoryTableBase, which are no address bits.
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
     pub scatter: bool,
+    /// Pages of images that hold nothing are mapped as well.
+    pub whole_images: bool,
 }
 
 impl Default for Options {
@@ -70,8 +75,10 @@ impl Default for Options {
             packed_slists: false,
             invalid_mask: 0,
             gigabyte_page: false,
+            retired_table: false,
             root_low_bits: 0,
             scatter: true,
+            whole_images: true,
         }
     }
 }
@@ -103,6 +110,8 @@ pub struct Spec {
     pub processes: Vec<String>,
     /// All blocks, those of [`Spec::own_demands`] included.
     pub demands: Vec<Demand>,
+    /// More pages of small blocks, made when a dump is written.
+    pub bulk: Vec<Bulk>,
     /// The nonpaged pool.
     pub nonpaged: PoolShape,
     /// The paged pool.
@@ -131,6 +140,7 @@ impl Default for Spec {
             unloaded: Vec::new(),
             processes: vec!["System".into()],
             demands: Vec::new(),
+            bulk: Vec::new(),
             nonpaged: PoolShape::new(Pool::NonPaged, NONPAGED_START),
             paged: PoolShape::new(Pool::Paged, PAGED_START),
             options: Options::default(),
@@ -168,6 +178,10 @@ impl Spec {
                     .protected(true)
                     .role(Role::Process(i as u16)),
             );
+        }
+        for i in 0..objects::TYPES.len() {
+            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::TYPE_BLOCK);
+            out.push(ty.role(Role::ObjectType(i as u16)));
         }
         if !self.vm.page_files.is_empty() {
             out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0xb0).role(Role::PageFile));

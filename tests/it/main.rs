@@ -1,3 +1,8 @@
 //! Tests of the whole program, from outside.
 
+mod contract;
+mod demo;
+mod golden;
 mod layering;
+mod readme;
+mod refusals;

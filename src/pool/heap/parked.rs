@@ -125,10 +125,10 @@ fn delayed(kernel: &Kernel, context: Va, heads: &mut Vec<Va>) {
     };
     let mut seen = FxHashSet::default();
     for i in 0..entries.min(MAX_AFFINITY) {
-        if let Ok(slot) = kernel.space.u16(map.add(i * 4)) {
-            if seen.insert(slot) {
-                heads.push(context.add((u64::from(slot) << 6) + list));
-            }
+        if let Ok(slot) = kernel.space.u16(map.add(i * 4))
+            && seen.insert(slot)
+        {
+            heads.push(context.add((u64::from(slot) << 6) + list));
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Walks one window of pool into a segment.
 
-use crate::memory::{Chunk, Fault, MappedPage, PAGE_SIZE, Va};
+use crate::dump;
+use crate::memory::{AddressSpace, Chunk, Fault, MappedPage, PAGE_SIZE, Va};
 use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::heap::{Content, Heaps, PageSegment, Parking, View, walk_segment};
 use crate::pool::legacy::{self, RawBlock, UNIT, Verdict};
 use crate::pool::lookaside::Parked;
 use crate::pool::tag::{PROTECTED, Tag};
-use crate::{dump, memory::AddressSpace};
 
 use super::segment::{Segment, Word};
 use super::totals::WindowTotals;

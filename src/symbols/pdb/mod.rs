@@ -30,6 +30,11 @@ pub(super) const LARGEST_FILE: u64 = 2 << 30;
 /// First bytes of a compressed PDB, which newer symbol servers can send.
 const MSFZ: &[u8] = b"Microsoft MSFZ Container";
 
+/// First bytes of a PDB, and where its header has the size and the number of its pages.
+const MSF: &[u8] = b"Microsoft C/C++ MSF 7.00";
+const PAGE_SIZE: usize = 32;
+const PAGE_COUNT: usize = 40;
+
 /// Number of the type stream in every PDB.
 const TYPE_STREAM: StreamIndex = StreamIndex(2);
 
@@ -101,6 +106,20 @@ impl Pdb {
             ));
         }
         Ok(Pdb { publics, types })
+    }
+
+    /// Says whether a file is the whole PDB that `id` names, without reading it all.
+    pub fn check<R>(file: R, id: &PdbId) -> Result<(), Refusal>
+    where
+        R: Read + Seek + Send + std::fmt::Debug,
+    {
+        let work = || {
+            let mut file = Bounded::new(file)?;
+            file.check_whole()?;
+            check_identity(&mut PDB::open(file)?, id)
+        };
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Refusal::Unreadable("damaged".into())))
     }
 
     pub fn rva(&self, name: &str) -> Option<u32> {
@@ -183,6 +202,28 @@ impl<R: Read + Seek> Bounded<R> {
         }
         Ok(Bounded { file, length })
     }
+
+    /// Refuses a file that is shorter than its header says, in pages: the pages of the
+    /// identity may be there when most of the rest is not.
+    fn check_whole(&mut self) -> Result<(), Refusal> {
+        let mut head = Vec::new();
+        self.file.rewind()?;
+        self.file
+            .by_ref()
+            .take(PAGE_COUNT as u64 + 4)
+            .read_to_end(&mut head)?;
+        let number = |at| crate::bytes::u32_at(&head, at).map(u64::from);
+        let pages = number(PAGE_SIZE).zip(number(PAGE_COUNT));
+        // What is no PDB at all is for the reader to refuse.
+        let wanted = pages.map_or(0, |(size, count)| size * count);
+        if head.starts_with(MSF) && self.length < wanted {
+            return Err(Refusal::Unreadable(format!(
+                "it breaks off: {} of {wanted} bytes",
+                self.length
+            )));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -222,3 +263,6 @@ impl<'s, R: Read + Seek + std::fmt::Debug> Source<'s> for Bounded<R> {
         Ok(Box::new(View(bytes)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,7 +160,7 @@ fn sites(tag: &Tag, nth: usize) -> Vec<Site> {
     let bytes = 0x40 + (nth as u32 * 0x58) % 0x1c0;
     let pool_type = (nth % 3 == 1).into();
     let mut out = vec![Site::new(*tag, Use::Allocate { pool_type, bytes })];
-    if nth % 2 == 0 {
+    if nth.is_multiple_of(2) {
         let bytes = bytes + 0x20;
         out.push(Site::new(*tag, Use::AllocateByThunk { pool_type, bytes }));
     }
@@ -214,7 +214,7 @@ fn nt() -> ModuleSpec {
             b"CM31" | b"CM25" | b"MmSt" | b"Toke" | b"SeAt"
         ));
         // Where symbols have no data: code pages from 1 MB on.
-        let rva = Some(0x10_0000 + n as u32 * 0x1330 & !0xf);
+        let rva = Some((0x10_0000 + n as u32 * 0x1330) & !0xf);
         nt.sites.push(Site {
             tag: **tag,
             what: Use::Allocate { pool_type, bytes },
@@ -265,7 +265,7 @@ fn myfault() -> ModuleSpec {
 }
 
 /// sub rsp,28h; mov r9d,4; ..; mov r8d,tag; cmp eax,ecx; cmovb eax,ecx; lea ecx,[r9-3];
-/// mov edx,eax; call [import]; add rsp,28h; ret. PagedPool is 1.
+/// mov edx,eax; call the import; add rsp,28h; ret. PagedPool is 1.
 const LEAK_PAGED: &[u8] = &[
     0x48, 0x83, 0xec, 0x28, 0x45, 0x8b, 0xc9, 0x90, 0x41, 0xb8, 0, 0, 0, 0, 0x3b, 0xc1, 0x0f, 0x42,
     0xc1, 0x41, 0x8d, 0x49, 0xfd, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3,

@@ -25,6 +25,8 @@ pub struct PoolShape {
     pub pages: Option<u64>,
     /// 2 MB mappings at its start.
     pub large: u64,
+    /// Small pages in them, at most as many as they hold; the rest of them stays unused.
+    pub early: u64,
     /// Small pages that transition entries name.
     pub transition: u64,
     /// Small pages reached through a prototype entry.
@@ -47,6 +49,7 @@ impl PoolShape {
             start,
             pages: None,
             large: 0,
+            early: u64::MAX,
             transition: 0,
             prototype: 0,
             paged_out: 0,
@@ -236,8 +239,18 @@ impl Layout {
             (self.shape.damaged, PageFate::Damaged),
         ];
         for (count, fate) in wanted {
+            // Damage is only recognisable between sound blocks.
+            let blocks = if fate == PageFate::Damaged { 10 } else { 1 };
             for _ in 0..count {
-                if let Some(bin) = free.pop().and_then(|at| self.bins.get_mut(at)) {
+                let enough = |at: &usize| {
+                    let bin = self.bins.get(*at);
+                    bin.is_some_and(|b| b.blocks.len() >= blocks)
+                };
+                let Some(chosen) = free.iter().rposition(enough) else {
+                    continue;
+                };
+                let at = free.swap_remove(chosen);
+                if let Some(bin) = self.bins.get_mut(at) {
                     bin.fate = fate;
                 }
             }
@@ -268,7 +281,9 @@ fn lay_addresses(
     small_pages: u64,
     rng: &mut Rng,
 ) -> Layout {
-    let early = (shape.large * LARGE_PAGES).min(small_pages);
+    let early = (shape.large * LARGE_PAGES)
+        .min(shape.early)
+        .min(small_pages);
     let mut out = Layout {
         bins: Vec::with_capacity(small_pages as usize),
         bigs: Vec::with_capacity(bigs.len()),
@@ -334,5 +349,44 @@ impl Layout {
             fate: PageFate::Valid,
             fill: start + marker,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synth::spec::NONPAGED_START;
+
+    fn demands() -> Vec<Demand> {
+        let small = (0..500).map(|i| 0x20 + i % 40 * 0x20);
+        let big = [0x3000, 0x5010, 0x1ff0];
+        small
+            .chain(big)
+            .map(|bytes| Demand::new(*b"Test", Pool::NonPaged, bytes))
+            .collect()
+    }
+
+    #[test]
+    fn a_pool_takes_exactly_the_pages_it_is_given() -> io::Result<()> {
+        let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
+        shape.pages = Some(100);
+        let layout = Layout::place(shape, &demands(), &mut Rng::new(5))?;
+        assert_eq!((layout.big_pages(), layout.small_pages()), (3 + 6 + 2, 89));
+        let placed: usize = layout.bins.iter().map(|b| b.blocks.len()).sum();
+        assert_eq!((placed, layout.bigs.len()), (500, 3));
+        let mut pages: Vec<Va> = layout.bins.iter().map(|b| b.va).collect();
+        pages.sort();
+        pages.dedup();
+        assert_eq!(pages.len(), layout.bins.len(), "no page twice");
+        Ok(())
+    }
+
+    #[test]
+    fn too_few_pages_are_an_error() {
+        let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
+        for pages in [5, 60] {
+            shape.pages = Some(pages);
+            assert!(Layout::place(shape.clone(), &demands(), &mut Rng::new(5)).is_err());
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! `_POOL_TRACKER_BIG_PAGES`, `_POOL_DESCRIPTOR`).
 
 pub mod big;
+pub mod bulk;
 mod contents;
 pub mod demand;
 pub mod layout;
@@ -14,9 +15,10 @@ pub mod lists;
 pub mod page;
 pub mod write;
 
+pub use bulk::Bulk;
 pub use contents::Contents;
-pub use demand::{Demand, Fate, Role, Share, partition};
-pub use layout::{Layout, PageFate, PoolShape};
+pub use demand::{Demand, Fate, Role};
+pub use layout::PoolShape;
 
 /// Bytes per unit of a header's sizes; also the size of a header.
 pub const UNIT: u64 = 16;

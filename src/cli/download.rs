@@ -1,0 +1,141 @@
+//! Fetching PDBs while somebody waits: progress on stderr, an end on Ctrl-C.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::engine::PdbStatus;
+use crate::symbols::{FetchError, Fetched, Progress, WantedPdb, Watch, shown_address};
+
+use super::args::Args;
+use super::outcome::CliError;
+use super::{say, shows_progress};
+
+/// Between two updates of the progress line.
+const PACE: Duration = Duration::from_millis(200);
+
+/// Fetches one PDB from the servers on its path.
+pub fn fetch(args: &Args, wanted: &WantedPdb) -> Result<Fetched, FetchError> {
+    let interrupt = Interrupt::listen();
+    let shown = shows_progress(args);
+    let last = Mutex::new(None::<Instant>);
+    let progress = |p: Progress<'_>| {
+        let Ok(mut last) = last.lock() else { return };
+        if shown && last.is_none_or(|at| at.elapsed() >= PACE) {
+            *last = Some(Instant::now());
+            show(wanted, p);
+        }
+    };
+    let watch = Watch {
+        cancel: interrupt.cancel(),
+        progress: &progress,
+    };
+    let fetched = wanted.download(watch);
+    drop(interrupt);
+    if shown {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    if let Ok(fetched) = &fetched
+        && !args.common.quiet
+    {
+        let (path, server) = (fetched.path.display(), &fetched.server);
+        say("note", &format!("fetched {path} from {server}"));
+    }
+    fetched
+}
+
+/// Fetches all that are not on this machine and says what became of each that failed.
+pub fn all(args: &Args, pdbs: &[PdbStatus]) -> Result<(), CliError> {
+    let mut failed = Vec::new();
+    for pdb in pdbs.iter().filter(|p| p.located.file.is_none()) {
+        match fetch(args, &pdb.wanted) {
+            Ok(_) => {}
+            Err(FetchError::Cancelled) => return Err(interrupted()),
+            // The same for every other file.
+            Err(e @ (FetchError::NetworkOff | FetchError::NoServer)) => {
+                return Err(CliError::NotThere(e.to_string()));
+            }
+            Err(e) => failed.push(format!("{}: {e}", pdb.wanted.id)),
+        }
+    }
+    match failed.pop() {
+        None => Ok(()),
+        Some(last) => {
+            failed.iter().for_each(|why| say("warning", why));
+            Err(CliError::NotThere(last))
+        }
+    }
+}
+
+/// How a run ends whose download was interrupted.
+pub fn interrupted() -> CliError {
+    const SIGINT: u8 = 2;
+    CliError::Interrupted(SIGINT)
+}
+
+fn show(wanted: &WantedPdb, p: Progress<'_>) {
+    let received = p.received / 1024;
+    let of = p
+        .total
+        .map_or(String::new(), |t| format!(" of {}", t / 1024));
+    let server = shown_address(p.server);
+    let line = format!("{}: {received}{of} KB from {server}", wanted.id.name);
+    let line = crate::report::text::clean(&line);
+    let _ = write!(io::stderr(), "\r\x1b[K{line}");
+}
+
+/// While it lives, the first Ctrl-C only sets a flag, so that the half of a file is
+/// removed; the second ends the program. Afterwards the first does.
+struct Interrupt {
+    flags: &'static Flags,
+}
+
+#[derive(Default)]
+struct Flags {
+    /// Somebody wants the download to end.
+    cancel: Arc<AtomicBool>,
+    /// A signal does what it does by default.
+    fatal: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    fn listen() -> Interrupt {
+        // Once, as a signal that was ever listened to is not given back.
+        static FLAGS: OnceLock<Flags> = OnceLock::new();
+        let flags = FLAGS.get_or_init(|| {
+            let flags = Flags::default();
+            #[cfg(unix)]
+            flags.register();
+            flags
+        });
+        flags.cancel.store(false, Ordering::Relaxed);
+        flags.fatal.store(false, Ordering::Relaxed);
+        Interrupt { flags }
+    }
+
+    fn cancel(&self) -> &AtomicBool {
+        &self.flags.cancel
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.flags.fatal.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(unix)]
+impl Flags {
+    /// Without this a signal ends the program at once, which is no worse than before.
+    fn register(&self) {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        use signal_hook::flag::{register, register_conditional_default};
+        for signal in [SIGINT, SIGTERM] {
+            // They run in this order: the second signal finds the flag of the first.
+            let _ = register_conditional_default(signal, Arc::clone(&self.fatal));
+            let _ = register(signal, Arc::clone(&self.fatal));
+            let _ = register(signal, Arc::clone(&self.cancel));
+        }
+    }
+}

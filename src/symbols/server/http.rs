@@ -1,0 +1,272 @@
+//! One GET request, with every limit a stranger's server calls for.
+//!
+//! Redirects are followed by hand, so that each hop is checked: only to http and https,
+//! and never from https back to http.
+
+use std::time::Duration;
+
+use ureq::http::header::{CONTENT_LENGTH, LOCATION};
+use ureq::http::{Response, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, Timeout};
+
+use super::Limits;
+
+/// Hops from the address asked for to the one that answers.
+const MOST_REDIRECTS: usize = 8;
+/// For a whole body, however steadily it drips.
+const LONGEST_BODY: Duration = Duration::from_secs(2 * 3600);
+
+/// What a server said.
+pub(super) enum Answer {
+    /// The file, not read yet.
+    Found(Found),
+    /// It has no such file.
+    Missing,
+}
+
+/// A body to be read.
+pub(super) struct Found {
+    pub body: ureq::BodyReader<'static>,
+    /// Bytes, if the server said how many.
+    pub length: Option<u64>,
+}
+
+/// A client for one server; connects to nothing yet.
+pub(super) fn agent(base: &str, limits: &Limits) -> Agent {
+    let mut config = Agent::config_builder()
+        .user_agent(concat!("poolscope/", env!("CARGO_PKG_VERSION")))
+        .accept("*/*")
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_resolve(Some(limits.connect))
+        .timeout_connect(Some(limits.connect))
+        .timeout_send_request(Some(limits.stall))
+        .timeout_recv_response(Some(limits.stall))
+        .timeout_per_read(Some(limits.stall))
+        .timeout_recv_body(Some(LONGEST_BODY))
+        .tls_config(TlsConfig::builder().root_certs(roots()).build());
+    if is_loopback(base) {
+        config = config.proxy(None);
+    }
+    config.build().into()
+}
+
+/// Mozilla's roots, or those in the file that SSL_CERT_FILE names: where TLS is
+/// inspected, an organisation has its own.
+fn roots() -> RootCerts {
+    let Some(file) = std::env::var_os("SSL_CERT_FILE") else {
+        return RootCerts::WebPki;
+    };
+    let pem = std::fs::read(file).unwrap_or_default();
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        return RootCerts::WebPki;
+    }
+    RootCerts::new_with_certs(&certificates)
+}
+
+/// Asks for `url` and follows redirects.
+pub(super) fn get(agent: &Agent, url: &str) -> Result<Answer, String> {
+    let mut at = url.to_string();
+    for _ in 0..=MOST_REDIRECTS {
+        let response = agent.get(&at).call().map_err(|e| explain(&e))?;
+        let status = response.status();
+        match status.as_u16() {
+            200 => return Ok(Answer::Found(found(response))),
+            404 | 410 => return Ok(Answer::Missing),
+            301 | 302 | 303 | 307 | 308 => at = redirect(&at, &response)?,
+            401 | 403 => {
+                return Err(format!(
+                    "the server does not let this machine have it (status {status})"
+                ));
+            }
+            _ => return Err(format!("the server answers with status {status}")),
+        }
+    }
+    Err(format!(
+        "the server redirects more than {MOST_REDIRECTS} times"
+    ))
+}
+
+fn found(response: Response<Body>) -> Found {
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    Found {
+        body: response.into_body().into_reader(),
+        length,
+    }
+}
+
+fn redirect(from: &str, response: &Response<Body>) -> Result<String, String> {
+    let location = response.headers().get(LOCATION);
+    let location = location
+        .and_then(|v| v.to_str().ok())
+        .ok_or("the server redirects to nowhere")?;
+    let to = join(from, location)
+        .ok_or_else(|| format!("the server redirects to {location:?}, which is not followed"))?;
+    if scheme(from) == Some("https") && scheme(&to) != Some("https") {
+        return Err(format!(
+            "the server redirects from https to {location:?}, which is not followed"
+        ));
+    }
+    Ok(to)
+}
+
+/// The address a `Location` means; `None` unless it is one of http or https.
+fn join(base: &str, location: &str) -> Option<String> {
+    let location = location.trim().split('#').next()?;
+    let base: Uri = base.parse().ok()?;
+    let (scheme_of_base, authority) = (base.scheme_str()?, base.authority()?);
+    let joined = if location.starts_with("//") {
+        format!("{scheme_of_base}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme_of_base}://{authority}{location}")
+    } else if has_scheme(location) {
+        location.to_string()
+    } else {
+        let directory = base.path().rsplit_once('/').map_or("", |(d, _)| d);
+        format!("{scheme_of_base}://{authority}{directory}/{location}")
+    };
+    let parsed: Uri = joined.parse().ok()?;
+    parsed.host().filter(|h| !h.is_empty())?;
+    scheme(&joined)?;
+    Some(joined)
+}
+
+/// Letters, digits, `+`, `-`, `.` and then a colon.
+fn has_scheme(location: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    location
+        .split_once(':')
+        .is_some_and(|(head, _)| !head.is_empty() && head.chars().all(word))
+}
+
+/// `http` or `https`.
+fn scheme(url: &str) -> Option<&'static str> {
+    let (scheme, _) = url.split_once("://")?;
+    ["http", "https"]
+        .into_iter()
+        .find(|s| scheme.eq_ignore_ascii_case(s))
+}
+
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(|u| u.host()).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|a| a.is_loopback())
+}
+
+/// The client's errors as sentences.
+fn explain(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+            "no connection within the time limit".into()
+        }
+        ureq::Error::Timeout(_) => "the server stopped answering".into(),
+        ureq::Error::HostNotFound => "there is no such host".into(),
+        ureq::Error::ConnectionFailed => "the connection failed".into(),
+        ureq::Error::Rustls(e) => format!(
+            "the server's certificate is not trusted: {e} (SSL_CERT_FILE can name a file with other roots)"
+        ),
+        ureq::Error::Io(e) => explain_io(e),
+        other => other.to_string(),
+    }
+}
+
+/// What went wrong while a body was read.
+pub(super) fn explain_io(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let inner = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<ureq::Error>());
+    match (inner, error.kind()) {
+        (Some(inner), _) if !matches!(inner, ureq::Error::Io(_)) => explain(inner),
+        (_, ErrorKind::TimedOut | ErrorKind::WouldBlock) => "the server stopped answering".into(),
+        (_, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+            "the connection was cut before the end".into()
+        }
+        (_, ErrorKind::ConnectionRefused) => "the connection is refused".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// An address for people: without the user name and password it may hold.
+pub fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.into();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_relative_to_where_it_comes_from() {
+        let base = "http://a.example:81/x/y/z?q";
+        for (location, to) in [
+            ("/new", "http://a.example:81/new"),
+            ("w", "http://a.example:81/x/y/w"),
+            ("//b.example/v", "http://b.example/v"),
+            ("https://b.example/v#part", "https://b.example/v"),
+            ("HTTP://b.example/v", "HTTP://b.example/v"),
+        ] {
+            assert_eq!(join(base, location).as_deref(), Some(to), "{location}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_http_is_followed() {
+        for location in [
+            "file:///etc/passwd",
+            "ftp://b.example/v",
+            "data:text/plain,x",
+            "javascript:x",
+            "http://",
+            "http:///v",
+            "\\\\server\\share",
+            "c:\\x",
+            "http://b example/",
+        ] {
+            let to = join("http://a.example/x", location);
+            assert!(
+                to.as_deref()
+                    .is_none_or(|to| to.starts_with("http://a.example/")),
+                "{location} leads to {to:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(
+            shown("https://me:secret@host/a@b"),
+            "https://host/a@b".to_string()
+        );
+        assert_eq!(shown("https://host"), "https://host");
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (url, yes) in [
+            ("http://127.0.0.1:80/x", true),
+            ("http://[::1]:80", true),
+            ("http://localhost/", true),
+            ("http://localhost.example/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_loopback(url), yes, "{url}");
+        }
+    }
+}

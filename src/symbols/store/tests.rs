@@ -1,0 +1,269 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::symbols::fixture::{self, KEY, PDB, cabinet, files, id, in_store, other_id, put};
+use crate::symbols::{Located, Network, Source, Symbols, WantedPdb};
+
+fn locate(text: &str, id: PdbId) -> Located {
+    let wanted = WantedPdb {
+        id,
+        path: fixture::path(text),
+        network: Network::Off,
+    };
+    wanted.locate()
+}
+
+fn root() -> (TempDir, String) {
+    let directory = TempDir::new().unwrap();
+    let text = directory.path().to_str().unwrap().to_string();
+    (directory, text)
+}
+
+/// The fixture with another GUID: the right name in the right place, the wrong file.
+fn other_pdb() -> Vec<u8> {
+    let at = memchr::memmem::find(PDB, &id().guid).unwrap();
+    let mut bytes = PDB.to_vec();
+    bytes[at..at + 16].copy_from_slice(&other_id().guid);
+    bytes
+}
+
+#[test]
+fn every_layout_of_a_directory_is_searched() {
+    let lower = KEY.to_lowercase();
+    let packed = cabinet("driver.pdb", PDB);
+    for (place, bytes) in [
+        ("driver.pdb", PDB),
+        ("driver.pd_", &packed),
+        ("symbols/sys/driver.pdb", PDB),
+        ("sys/driver.pdb", PDB),
+        ("exe/driver.pdb", PDB),
+        (&format!("driver.pdb/{KEY}/driver.pdb"), PDB),
+        (&format!("driver.pdb/{lower}/driver.pdb"), PDB),
+        (&format!("driver.pdb/{KEY}/driver.pd_"), &packed),
+        // Unpacked by somebody and never renamed.
+        (&format!("driver.pdb/{KEY}/driver.pd_"), PDB),
+    ] {
+        let (directory, text) = root();
+        let file = directory.path().join(place);
+        put(&file, bytes);
+        assert_eq!(locate(&text, id()).file, Some(file.clone()), "{place}");
+        let loaded = Symbols::load_module(&id(), &fixture::path(&text));
+        assert_eq!(loaded.symbols.source(), &Source::Pdb { path: file });
+        assert_eq!(loaded.symbols.rva("PsStart"), Some(0x1020), "{place}");
+        assert_eq!(loaded.notes, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_two_tier_store_has_a_directory_of_two_letters_in_front() {
+    let (directory, text) = root();
+    let file = in_store(&directory.path().join("dr"));
+    put(&file, PDB);
+    assert_eq!(locate(&text, id()).file, None);
+    put(&directory.path().join("index2.txt"), b"");
+    assert_eq!(locate(&text, id()).file, Some(file));
+}
+
+#[test]
+fn a_name_in_capitals_finds_the_file_in_small_letters() {
+    let (directory, text) = root();
+    let file = in_store(directory.path());
+    put(&file, PDB);
+    let capitals = PdbId {
+        name: "D:\\Build\\DRIVER.PDB".into(),
+        ..id()
+    };
+    let found = locate(&text, capitals).file.unwrap();
+    assert_eq!(fs::read(found).unwrap(), fs::read(file).unwrap());
+}
+
+#[test]
+fn a_file_may_be_named_outright() {
+    let (directory, _) = root();
+    let file = directory.path().join("saved-by-hand.bin");
+    put(&file, PDB);
+    assert_eq!(locate(file.to_str().unwrap(), id()).file, Some(file));
+}
+
+#[test]
+fn the_wrong_file_is_refused_with_both_identities_and_the_search_goes_on() {
+    let (first, a) = root();
+    let (second, b) = root();
+    let wrong = in_store(first.path());
+    put(&wrong, &other_pdb());
+    put(&in_store(second.path()), PDB);
+    let found = locate(&format!("{a};{b}"), id());
+    assert_eq!(found.file, Some(in_store(second.path())));
+    let [note] = found.notes.as_slice() else {
+        panic!("{:?}", found.notes);
+    };
+    for part in [wrong.to_str().unwrap(), KEY, &other_id().key()] {
+        assert!(note.contains(part), "{note}");
+    }
+}
+
+#[test]
+fn an_unsafe_name_touches_no_file() {
+    let (directory, text) = root();
+    put(&directory.path().join("driver.pdb"), PDB);
+    for name in ["..", "driver.pdb:x", "", "con"] {
+        let found = locate(
+            &text,
+            PdbId {
+                name: name.into(),
+                ..id()
+            },
+        );
+        assert_eq!(found.file, None);
+        assert_eq!(found.notes.len(), 1, "{name:?}");
+    }
+}
+
+#[test]
+fn a_pointer_file_leads_elsewhere_or_says_why_not() {
+    let (directory, text) = root();
+    let pointer = in_store(directory.path()).with_file_name("file.ptr");
+    let target = directory.path().join("elsewhere").join("build.pdb");
+    put(&target, PDB);
+    for line in [
+        format!("PATH:{}", target.display()),
+        format!("\r\npath: {}\r\n", target.display()),
+        target.display().to_string(),
+    ] {
+        put(&pointer, line.as_bytes());
+        assert_eq!(locate(&text, id()).file, Some(target.clone()), "{line}");
+    }
+    for (line, said) in [
+        ("MSG: withdrawn\x1b[2J", "withdrawn"),
+        ("PATH:\\\\gone\\share\\x.pdb", "not on this machine"),
+        ("PATH:/gone/x.pdb", "not on this machine"),
+    ] {
+        put(&pointer, line.as_bytes());
+        let found = locate(&text, id());
+        assert_eq!(found.file, None);
+        assert!(found.notes[0].contains(said), "{:?}", found.notes);
+        assert!(!found.notes[0].contains('\x1b'));
+    }
+}
+
+#[test]
+fn a_hit_in_a_later_store_is_copied_to_the_earlier_ones_unpacked() {
+    let (cache, c) = root();
+    let (near, n) = root();
+    let (far, f) = root();
+    let packed = in_store(far.path()).with_file_name("driver.pd_");
+    put(&packed, &cabinet("driver.pdb", PDB));
+    let path = fixture::path(&format!("cache*{c};srv*{n}*{f}"));
+    let loaded = Symbols::load_module(&id(), &path);
+    assert_eq!(loaded.symbols.source(), &Source::Pdb { path: packed });
+    for root in [&cache, &near] {
+        let copy = in_store(root.path());
+        assert_eq!(
+            files(root.path()),
+            [copy.strip_prefix(root.path()).unwrap()]
+        );
+        assert_eq!(fs::read(copy).unwrap(), PDB);
+    }
+    // From now on the cache answers.
+    let again = Symbols::load_module(&id(), &path);
+    let first = in_store(cache.path());
+    assert_eq!(again.symbols.source(), &Source::Pdb { path: first });
+}
+
+#[test]
+fn nothing_is_copied_that_was_refused_or_lies_left_of_the_cache() {
+    let (cache, c) = root();
+    let (left, l) = root();
+    let (right, r) = root();
+    put(&in_store(right.path()), &other_pdb());
+    put(&left.path().join("driver.pdb"), PDB);
+    assert!(locate(&format!("{l};cache*{c};{r}"), id()).file.is_some());
+    assert!(locate(&format!("cache*{c};{r}"), id()).file.is_none());
+    assert_eq!(files(cache.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_damaged_copy_in_a_cache_is_replaced() {
+    let (cache, c) = root();
+    let (share, s) = root();
+    put(&in_store(cache.path()), &PDB[..30_000]);
+    put(&in_store(share.path()), PDB);
+    let found = locate(&format!("cache*{c};{s}"), id());
+    assert_eq!(found.file, Some(in_store(share.path())));
+    assert_eq!(found.notes.len(), 1);
+    assert_eq!(fs::read(in_store(cache.path())).unwrap(), PDB);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_in_a_store_is_as_readable_as_the_umask_lets_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let (directory, _) = root();
+    let plain = directory.path().join("plain");
+    put(&plain, b"");
+    let file = begin(directory.path()).unwrap();
+    let stored = finish(file, directory.path(), &id()).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&stored), mode(&plain));
+}
+
+#[test]
+fn what_is_given_up_leaves_nothing() {
+    let (directory, _) = root();
+    drop(begin(directory.path()).unwrap());
+    assert_eq!(files(directory.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_after_a_day() {
+    let (directory, _) = root();
+    let old = directory.path().join(".poolscope-old.partial");
+    let other = directory.path().join("old.partial");
+    let new = directory.path().join(".poolscope-new.partial");
+    for file in [&old, &other, &new] {
+        put(file, b"");
+    }
+    let long_ago = std::time::SystemTime::now() - ABANDONED * 2;
+    for file in [&old, &other] {
+        let file = File::options().write(true).open(file).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    drop(begin(directory.path()).unwrap());
+    assert_eq!(
+        (old.exists(), other.exists(), new.exists()),
+        (false, true, true)
+    );
+}
+
+#[test]
+fn damaged_cabinets_are_refused() {
+    let whole = cabinet("driver.pdb", PDB);
+    let (directory, text) = root();
+    let file = directory.path().join("driver.pdb");
+    for length in (4..whole.len()).step_by(501) {
+        put(&file, &whole[..length]);
+        assert_eq!(locate(&text, id()).file, None, "{length}");
+    }
+    put(&file, b"MSCF");
+    assert_eq!(locate(&text, id()).file, None);
+    put(&file, &whole);
+    assert_eq!(locate(&text, id()).file, Some(file));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
+    #[test]
+    fn a_cabinet_with_flipped_bytes_is_unpacked_or_refused(
+        flips in proptest::collection::vec((0usize..20_000, 0u8..), 1..20),
+    ) {
+        let mut bytes = cabinet("driver.pdb", &PDB[..20_000]);
+        for (at, value) in flips {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        let _ = unpack(Cursor::new(bytes));
+    }
+}

@@ -1,0 +1,196 @@
+//! A small machine with a bit of everything that a reader may stumble over.
+//!
+//! It is built in milliseconds. Everything about it can be changed in its [`Spec`] before
+//! it is built: more blocks, other shapes of the pools, other oddities.
+
+use std::io;
+
+use crate::memory::addr::Va;
+
+use super::code::{Site, Use};
+use super::legacy::{Demand, Fate};
+use super::machine::Machine;
+use super::rng::Rng;
+use super::spec::{ModuleSpec, Options, Spec};
+use super::truth::{PageFileTruth, Pool, Tag, VmTruth};
+
+/// Tags of most of its blocks.
+pub const TAGS: [Tag; 8] = [
+    *b"Leak", *b"File", *b"Thre", *b"CM31", *b"Ntfx", *b"Irp ", *b"Toke", *b"netv",
+];
+
+/// Tags of one block in six: short ones, and some that are no text.
+pub const ODD_TAGS: [Tag; 4] = [*b"MZ\0\0", *b"\x01\0\0\0", *b"A\xffb\x7f", *b"\x1b[2J"];
+
+/// Tags whose accounts are in the expansion table.
+pub const EXPANDED: [Tag; 2] = [*b"Late", *b"\x02\x03\x04\x05"];
+
+/// Builds it.
+///
+/// # Errors
+/// None that depend on anything outside of it.
+pub fn small() -> io::Result<Machine> {
+    Machine::build(&spec())
+}
+
+/// What it is like.
+pub fn spec() -> Spec {
+    let mut spec = Spec {
+        processors: 2,
+        vm: counters(),
+        modules: modules(),
+        unloaded: vec![("gone.sys".into(), Va(0xffff_f880_0300_0000), 0x9000)],
+        processes: vec!["System".into(), "leaker.exe".into()],
+        options: options(),
+        ..Spec::default()
+    };
+    spec.nonpaged.large = 1;
+    spec.nonpaged.early = 6;
+    spec.nonpaged.omitted = 1;
+    spec.nonpaged.damaged = 1;
+    spec.paged.transition = 2;
+    spec.paged.prototype = 2;
+    spec.paged.paged_out = 2;
+    spec.paged.paged_out_big = 1;
+    spec.demands = demands(&spec);
+    spec
+}
+
+/// All blocks for a machine like this one: those its structures need, and others.
+pub fn demands(spec: &Spec) -> Vec<Demand> {
+    let mut out = spec.own_demands();
+    out.extend(blocks(spec));
+    out
+}
+
+fn options() -> Options {
+    Options {
+        expansion_entries: 64,
+        expanded: EXPANDED.to_vec(),
+        idle_tags: vec![*b"Idle"],
+        tombstones: 20,
+        invalid_mask: 1 << 45,
+        gigabyte_page: true,
+        root_low_bits: 2,
+        whole_images: false,
+        ..Options::default()
+    }
+}
+
+fn counters() -> VmTruth {
+    VmTruth {
+        physical_memory: 0x9e + 0x700,
+        page_files: vec![PageFileTruth {
+            path: "\\??\\D:\\pagefile.sys".into(),
+            current: 4096,
+            free: 4000,
+            minimum: 4096,
+            maximum: 8192,
+        }],
+        available: 300,
+        resident_available: 200,
+        free_system_ptes: 33_550_000,
+        modified: 20,
+        modified_pf: 12,
+        nonpaged_max: 0x8000,
+        paged_max: 33_554_432,
+        session_commit: vec![17],
+        shared_commit: 5,
+        special_pool: 0,
+        shared_process: 6,
+        paged_commit: 60,
+        driver_commit: 7,
+        committed: 900,
+        commit_limit: 6000,
+        ..VmTruth::default()
+    }
+}
+
+fn modules() -> Vec<ModuleSpec> {
+    const DRIVERS: &str = "\\SystemRoot\\system32\\drivers\\";
+    const SYSTEM: &str = "\\SystemRoot\\system32\\";
+    let module = |file: &str, base, size| ModuleSpec {
+        file: file.into(),
+        folder: match file {
+            "ntoskrnl.exe" | "hal.dll" => SYSTEM,
+            _ => DRIVERS,
+        },
+        base: Va(base),
+        size,
+        exports: Vec::new(),
+        sites: Vec::new(),
+        imports: Vec::new(),
+    };
+    let mut nt = module("ntoskrnl.exe", 0xffff_f800_0161_b000, 0x5e_7000);
+    nt.exports = ["ExAllocatePoolWithTag", "ExFreePoolWithTag", "KeBugCheckEx"]
+        .map(String::from)
+        .to_vec();
+    let hal = module("hal.dll", 0xffff_f800_015d_2000, 0x4_9000);
+    let mut leaker = module("leaker.sys", 0xffff_f880_0100_0000, 0xa000);
+    let allocate = Use::Allocate {
+        pool_type: 0,
+        bytes: 0x100,
+    };
+    leaker.sites = vec![
+        Site::new(*b"Leak", allocate),
+        Site::new(*b"Leak", Use::Free),
+        Site::new(*b"Thr\xe5", allocate),
+    ];
+    let other = module("other.sys", 0xffff_f880_0101_0000, 0x8000);
+    vec![nt, hal, leaker, other]
+}
+
+/// Sizes from the smallest to the largest with a header, big ones with and without a
+/// rest, and every fate.
+fn blocks(spec: &Spec) -> Vec<Demand> {
+    let mut rng = Rng::new(spec.seed ^ 0xb10c);
+    let mut out = Vec::new();
+    for i in 0..700u64 {
+        let pool = if rng.one_in(2) {
+            Pool::Paged
+        } else {
+            Pool::NonPaged
+        };
+        let tags: &[Tag] = if rng.one_in(6) { &ODD_TAGS } else { &TAGS };
+        let tag = tags.get(rng.below(tags.len() as u64) as usize);
+        let tag = tag.copied().unwrap_or_default();
+        let bytes = match i {
+            0..4 => 0xff0,
+            4..8 => 0x20,
+            _ => 0x20 + rng.below(0x240) / 16 * 16,
+        };
+        out.push(Demand::new(tag, pool, bytes).protected(&tag == b"Thre"));
+    }
+    for (i, bytes) in [0x1000, 0x1010, 0x1ff0, 0x3a20, 0x8000, 0x2fe0]
+        .into_iter()
+        .enumerate()
+    {
+        for pool in [Pool::NonPaged, Pool::Paged] {
+            let tag = if i % 2 == 0 { *b"Leak" } else { *b"CM31" };
+            out.push(Demand::new(tag, pool, bytes).protected(i == 3));
+        }
+    }
+    for tag in EXPANDED {
+        out.push(Demand::new(tag, Pool::NonPaged, 0x60));
+        out.push(Demand::new(tag, Pool::Paged, 0x60));
+    }
+    for i in 0..24 {
+        let pool = if i % 3 == 0 {
+            Pool::Paged
+        } else {
+            Pool::NonPaged
+        };
+        let fate = Fate::Lookaside(i as u16 % spec.processors.max(1));
+        let bytes = 0x20 + 0x50 * (i / 6);
+        out.push(Demand::new(*b"Irp ", pool, bytes).fate(fate));
+    }
+    for i in 0..6 {
+        let pool = if i % 2 == 0 {
+            Pool::Paged
+        } else {
+            Pool::NonPaged
+        };
+        out.push(Demand::new(*b"File", pool, 0x70).fate(Fate::Pending));
+    }
+    out
+}

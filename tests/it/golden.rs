@@ -1,0 +1,78 @@
+//! Every output on the sample dump, held against what it was. The figures in them are
+//! checked against the published machine in `demo_figures.rs`.
+
+use crate::demo::answer;
+
+/// The first and the last lines of a long answer.
+fn ends(text: &str, first: usize, last: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= first + last {
+        return text.into();
+    }
+    let left_out = lines.len() - first - last;
+    let mut out = lines[..first].to_vec();
+    let note = format!("[{left_out} lines]");
+    out.push(&note);
+    out.extend(&lines[lines.len() - last..]);
+    out.join("\n")
+}
+
+macro_rules! golden {
+    ($($name:ident: $arguments:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(ends(&answer(&$arguments), 24, 8));
+        }
+    )*};
+}
+
+golden! {
+    info: ["info", "demo.dmp"];
+    info_csv: ["info", "demo.dmp", "--format", "csv"];
+    vm_csv: ["vm", "demo.dmp", "--format", "csv"];
+    poolused_by_tag: ["poolused", "demo.dmp"];
+    poolused_top: ["poolused", "demo.dmp", "/t5", "2"];
+    poolused_verbose_paged: ["poolused", "demo.dmp", "5", "/t8"];
+    poolused_wildcard: ["poolused", "demo.dmp", "2", "n?t*"];
+    poolused_csv: ["poolused", "demo.dmp", "--format", "csv"];
+    allocs: ["allocs", "demo.dmp", "Leak"];
+    allocs_csv: ["allocs", "demo.dmp", "netv", "--format", "csv"];
+    refs: ["refs", "demo.dmp", "Leak"];
+    refs_csv: ["refs", "demo.dmp", "Leak", "--format", "csv"];
+    refs_none: ["refs", "demo.dmp", "Zzzz"];
+    modules: ["modules", "demo.dmp"];
+    modules_csv: ["modules", "demo.dmp", "--format", "csv"];
+    modules_at: ["modules", "demo.dmp", "fffff880`044b63aa"];
+}
+
+#[test]
+fn vm() {
+    insta::assert_snapshot!(answer(&["vm", "demo.dmp", "1"]));
+}
+
+/// A page of pool: that of the first small block of a tag.
+#[test]
+fn pool() {
+    let rows = answer(&["allocs", "demo.dmp", "Thre", "--format", "csv"]);
+    let address = rows.lines().nth(1).unwrap().split(',').nth(2).unwrap();
+    insta::assert_snapshot!(ends(&answer(&["pool", "demo.dmp", address]), 24, 8));
+    let csv = ["pool", "demo.dmp", address, "--format", "csv"];
+    insta::assert_snapshot!("pool_csv", ends(&answer(&csv), 24, 8));
+}
+
+/// JSON, indented so that a change shows as the lines it touches.
+#[test]
+fn json() {
+    for (name, arguments) in [
+        ("info", vec!["info", "demo.dmp"]),
+        ("vm", vec!["vm", "demo.dmp"]),
+        ("poolused", vec!["poolused", "demo.dmp", "2", "Thr*"]),
+        ("refs", vec!["refs", "demo.dmp", "Leak"]),
+        ("modules", vec!["modules", "demo.dmp", "fffff880044b5000"]),
+        ("allocs", vec!["allocs", "demo.dmp", "Pool"]),
+    ] {
+        let value = crate::demo::json(&arguments);
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        insta::assert_snapshot!(format!("json_{name}"), ends(&text, 90, 30));
+    }
+}

@@ -4,3 +4,4 @@ mod contract;
 mod demo;
 mod golden;
 mod layering;
+mod symbols;

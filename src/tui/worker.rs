@@ -195,12 +195,16 @@ fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
         start,
         ..Bytes::default()
     };
-    for (at, piece) in engine.space_of(start).pieces(start, length) {
-        match piece {
-            Ok(bytes) => out.bytes.extend(bytes.iter().copied().map(Some)),
+    while (out.bytes.len() as u64) < length {
+        let done = out.bytes.len() as u64;
+        let at = start.add(done);
+        let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
+        match engine.space_of(at).page(at.page()) {
+            Ok(page) => {
+                let page = page.iter().skip(at.offset()).take(here as usize);
+                out.bytes.extend(page.copied().map(Some));
+            }
             Err(fault) => {
-                let done = out.bytes.len() as u64;
-                let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
                 out.bytes.resize((done + here) as usize, None);
                 out.holes.push((at, fault.reason()));
             }

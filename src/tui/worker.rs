@@ -199,11 +199,10 @@ fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
         let done = out.bytes.len() as u64;
         let at = start.add(done);
         let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
-        match engine.space_of(at).page(at.page()) {
-            Ok(page) => {
-                let page = page.iter().skip(at.offset()).take(here as usize);
-                out.bytes.extend(page.copied().map(Some));
-            }
+        let mut page = vec![0; here as usize];
+        // `read` knows when the file failed under it and left zeros.
+        match engine.space_of(at).read(at, &mut page) {
+            Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
             Err(fault) => {
                 out.bytes.resize((done + here) as usize, None);
                 out.holes.push((at, fault.reason()));

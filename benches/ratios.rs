@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench ratios [-- MEGABYTES]`; 4096 MB of pool by default, made by the
 //! builder in the temporary directory (`TMPDIR`), every page of it really written.
+#![allow(clippy::unwrap_used)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

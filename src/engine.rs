@@ -360,6 +360,7 @@ impl Engine {
         page::read(
             &self.kernel,
             &self.regions,
+            self.heaps().as_deref(),
             self.big(),
             self.parked(),
             address,

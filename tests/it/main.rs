@@ -1,4 +1,5 @@
 //! Tests of the whole program, from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod contract;
 mod demo;
@@ -6,3 +7,4 @@ mod golden;
 mod layering;
 mod readme;
 mod refusals;
+mod symbols;

@@ -13,6 +13,10 @@ use crate::symbols::layout::{Field, by_suffix};
 const LONGEST_CHAIN: usize = 256;
 /// Anonymous members within anonymous members, and base classes of base classes.
 const DEEPEST_NESTING: usize = 8;
+/// Members looked at for one question. The largest real structure has a few hundred; a
+/// few kilobytes of types that hold each other without a name could ask for millions of
+/// millions.
+const MOST_MEMBERS: u32 = 1 << 20;
 
 /// All types of one PDB.
 pub(super) struct Types {
@@ -110,10 +114,11 @@ impl Types {
     pub fn field(&self, ty: &str, path: &str) -> Option<Field> {
         let mut holder = *self.by_name.get(ty.as_bytes())?;
         let mut parts = path.split('.');
-        let mut found = self.member(holder, parts.next()?, 0)?;
+        let mut left = MOST_MEMBERS;
+        let mut found = self.member(holder, parts.next()?, 0, &mut left)?;
         for part in parts {
             holder = self.definition(found.ty)?;
-            let inner = self.member(holder, part, 0)?;
+            let inner = self.member(holder, part, 0, &mut left)?;
             found = Found {
                 field: inner.field.shifted(found.field.offset)?,
                 ..inner
@@ -129,7 +134,7 @@ impl Types {
             return None;
         };
         let mut all = Vec::new();
-        self.members(named.fields, |member| {
+        self.members(named.fields, &mut { MOST_MEMBERS }, |member, _| {
             if let Member::Enumerator { name, value } = member {
                 all.extend(std::str::from_utf8(name).ok().map(|name| (name, value)));
             }
@@ -146,9 +151,9 @@ impl Types {
     }
 
     /// Finds a member by name, looking into base classes and members without a name.
-    fn member(&self, holder: u32, wanted: &str, depth: usize) -> Option<Found> {
+    fn member(&self, holder: u32, wanted: &str, depth: usize, left: &mut u32) -> Option<Found> {
         let list = self.composite(holder)?.fields;
-        self.members(list, |member| match member {
+        let look = |member, left: &mut u32| match member {
             Member::Data { name, ty, offset } if name == wanted.as_bytes() && !name.is_empty() => {
                 self.found(ty, offset)
             }
@@ -160,29 +165,33 @@ impl Types {
             | Member::Base { ty, offset }
                 if depth < DEEPEST_NESTING =>
             {
-                let inner = self.member(self.definition(ty)?, wanted, depth + 1)?;
+                let inner = self.member(self.definition(ty)?, wanted, depth + 1, left)?;
                 Some(Found {
                     field: inner.field.shifted(offset)?,
                     ..inner
                 })
             }
             _ => None,
-        })
+        };
+        self.members(list, left, look)
     }
 
-    /// Runs through a field list and its continuations until `look` finds something.
+    /// Runs through a field list and its continuations until `look` finds something or
+    /// nothing is left of the budget.
     fn members<'a, T>(
         &'a self,
         list: u32,
-        mut look: impl FnMut(Member<'a>) -> Option<T>,
+        left: &mut u32,
+        mut look: impl FnMut(Member<'a>, &mut u32) -> Option<T>,
     ) -> Option<T> {
         let mut next = Some(list);
         for _ in 0..LONGEST_CHAIN {
             let record = self.record(next.take()?)?;
             for member in Members::of(record)? {
+                *left = left.checked_sub(1)?;
                 if let Member::Continue { list } = member {
                     next = Some(list);
-                } else if let Some(found) = look(member) {
+                } else if let Some(found) = look(member, left) {
                     return Some(found);
                 }
             }
@@ -293,3 +302,6 @@ fn record_at(bytes: &[u8], start: u32) -> Option<&[u8]> {
     let length = usize::from(u16::from_le_bytes(*length.first_chunk()?));
     bytes.get(start..start.checked_add(length)?)
 }
+
+#[cfg(test)]
+mod tests;

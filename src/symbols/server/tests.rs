@@ -374,6 +374,33 @@ fn a_download_can_be_cancelled_before_and_between_chunks() {
 }
 
 #[test]
+fn nobody_waits_for_a_silent_server_after_cancelling() {
+    let server = Server::new(|_| Reply::Silence);
+    let store = TempDir::new().unwrap();
+    let path = format!("srv*{}*{}", store.path().display(), server.url());
+    let cancel = AtomicBool::new(false);
+    let watch = Watch {
+        cancel: &cancel,
+        progress: &|_| {},
+    };
+    let patient = Limits {
+        stall: Duration::from_secs(20),
+        ..LIMITS
+    };
+    let client = Client::new(Network::On).with_limits(patient);
+    let started = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            cancel.store(true, Ordering::Relaxed);
+        });
+        let fetched = client.fetch(&id(), &fixture::path(&path), watch);
+        assert_eq!(fetched, Err(FetchError::Cancelled));
+    });
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn without_network_no_connection_is_made() {
     let server = Server::with_file("driver.pdb", PDB.to_vec());
     let store = TempDir::new().unwrap();

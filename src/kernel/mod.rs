@@ -164,6 +164,14 @@ impl Kernel {
         Some((at, Origin::Kdbg))
     }
 
+    /// The number in a 64-bit kernel variable.
+    pub fn number_in(&self, name: &str) -> Option<u64> {
+        match self.symbol(name) {
+            Some(at) => self.space.u64(at).ok(),
+            None => self.found.numbers.get(name).copied(),
+        }
+    }
+
     /// The pointer in a kernel variable, when it is a kernel address.
     pub fn pointer_in(&self, name: &str, kdbg_field: Option<usize>) -> Option<Va> {
         let (at, _) = self.variable(name, kdbg_field)?;

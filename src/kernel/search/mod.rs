@@ -27,6 +27,8 @@ use super::Kernel;
 pub struct Found {
     /// Variables.
     pub variables: FxHashMap<&'static str, Va>,
+    /// Values of variables that were themselves not found.
+    pub numbers: FxHashMap<&'static str, u64>,
     /// The revision of the layouts that the structures fit, where they tell.
     pub revision: Option<u32>,
     /// Sentences.

@@ -18,6 +18,8 @@ const SIZES: std::ops::RangeInclusive<u32> = 9..=16;
 const ENOUGH: usize = 16;
 /// Slots compared between one processor's table and another's.
 const COMPARED: u64 = 512;
+/// Empty entries that are looked for behind the last one of an overflow table.
+const EMPTY_BEHIND: usize = 4;
 /// The largest array of tables known.
 const MAX_TABLES: u64 = 2048;
 
@@ -46,12 +48,53 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
             .copied()
             .find(|at| data.word(*at) == Some(slots + 1))
     };
-    if let Some(at) = sizes.iter().rev().find_map(said) {
-        out.put("PoolTrackTableSize", at);
+    match (sizes.iter().rev().find_map(said), sizes.last()) {
+        (Some(at), _) => out.put("PoolTrackTableSize", at),
+        (None, Some(slots)) => {
+            out.numbers.insert("PoolTrackTableSize", slots + 1);
+        }
+        (None, None) => {}
     }
     if let Some(at) = tables(kernel, data, &near, variable, table, &shape) {
         out.put("ExPoolTagTables", at);
     }
+    let slots = sizes.last().copied().unwrap_or(0) as usize;
+    let placed = keys.get(..slots).unwrap_or_default();
+    if let Some((at, entries)) = expansion(kernel, data, &near, placed, &shape) {
+        out.put("PoolTrackTableExpansion", at);
+        out.numbers.insert("PoolTrackTableExpansionSize", entries);
+    }
+}
+
+/// The overflow table: entries of the same shape for printable tags that the main table
+/// does not have. Entries are filled from the first on, so the first empty one ends it.
+fn expansion(
+    kernel: &Kernel,
+    data: &Data,
+    near: &[Va],
+    placed: &[u32],
+    shape: &Shape,
+) -> Option<(Va, u64)> {
+    let printable = |key: &u32| {
+        let letters = key.to_le_bytes();
+        letters.iter().filter(|b| (0x20..0x7f).contains(*b)).count() >= 3
+    };
+    let used = |table: Va| {
+        let keys = shape.keys(kernel, table);
+        let used = keys.iter().take_while(|key| **key != 0).count();
+        let own = |key: &u32| printable(key) && !placed.contains(key);
+        let sound = used > 0 && used < placed.len() && keys.iter().take(used).all(own);
+        // Behind the last entry the table is empty.
+        let rest = keys
+            .iter()
+            .skip(used)
+            .take(EMPTY_BEHIND)
+            .all(|key| *key == 0);
+        (sound && rest).then_some(used as u64)
+    };
+    near.iter()
+        .filter_map(|&at| Some((at, used(data.pointer(at)?)?)))
+        .max_by_key(|(_, used)| *used)
 }
 
 /// The numbers of slots that the hash confirms, ascending. Every number below the right

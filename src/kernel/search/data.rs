@@ -81,7 +81,7 @@ impl Data {
     /// The dword at a multiple of 4.
     pub fn dword(&self, at: Va) -> Option<u32> {
         let word = self.word(Va(at.0 & !7))?;
-        Some((word >> (at.0 & 4) * 8) as u32)
+        Some((word >> ((at.0 & 4) * 8)) as u32)
     }
 
     /// All words whose address is a multiple of `step`.

@@ -40,14 +40,14 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
     };
     out.put("MiSystemPartition", partition);
     let fits = |(_, distance, _): &&(u32, i64, Option<u32>)| {
-        let state = Va(partition.0.wrapping_sub_signed(*distance));
+        let state = Va(partition.0.wrapping_add_signed(-*distance));
         is_state(kernel, data, state, physical)
     };
     let of_build = DISTANCES.iter().filter(|d| d.0 == kernel.build);
     let fitting: Vec<_> = of_build.filter(fits).collect();
     // Two distances that both fit would be a guess.
     if let [(_, distance, revision)] = fitting.as_slice() {
-        out.put("MiState", Va(partition.0.wrapping_sub_signed(*distance)));
+        out.put("MiState", Va(partition.0.wrapping_add_signed(-*distance)));
         out.revision = *revision;
     }
 }

@@ -44,6 +44,16 @@ pub enum OpenError {
     /// The file is no dump that can be read.
     #[error(transparent)]
     Dump(#[from] DumpError),
+    /// The file is cut short, and the kernel's own pages are among the missing.
+    #[error(
+        "the file is truncated: {missing} of {all} pages are missing, and those of the kernel are among them; copy it again, and compare the sizes"
+    )]
+    Truncated {
+        /// Pages that the container names and the file is too short for.
+        missing: u64,
+        /// Pages that the container names.
+        all: u64,
+    },
     /// The dump's kernel can't be found.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -89,6 +99,17 @@ pub struct Engine {
     session_trackers: OnceLock<Trackers>,
 }
 
+/// In a file that is cut short, that is why there is no kernel.
+fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
+    match dump.pages_cut_off() {
+        0 => error.into(),
+        missing => OpenError::Truncated {
+            missing,
+            all: missing + dump.pages_present(),
+        },
+    }
+}
+
 impl Engine {
     /// Opens a dump.
     ///
@@ -103,7 +124,8 @@ impl Engine {
             None => Descriptions::built_in(),
         };
         let dump = Arc::new(Dump::open(path)?);
-        let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())?;
+        let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())
+            .map_err(|error| no_kernel(&dump, error))?;
         let trackers = tracker::read(&kernel);
         Ok(Engine {
             vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
@@ -338,6 +360,7 @@ impl Engine {
         page::read(
             &self.kernel,
             &self.regions,
+            self.heaps().as_deref(),
             self.big(),
             self.parked(),
             address,

@@ -14,13 +14,15 @@ use poolscope::synth::broken::{self, Broken};
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, large, small};
 
-const CONTAINERS: [Container; 6] = [
+const CONTAINERS: [Container; 8] = [
     Container::Full,
     Container::WIN7_KERNEL,
     Container::Summary { bitmap_at: 0x24 },
     Container::SummaryWide,
     Container::BitmapFull,
     Container::BitmapKernel,
+    Container::RangesKernel,
+    Container::RangesFull,
 ];
 
 fn tag(bytes: &[u8; 4]) -> Tag {
@@ -134,6 +136,32 @@ fn what_is_missing_is_told_apart() {
 }
 
 #[test]
+fn what_the_trackers_count_and_the_dump_lacks_adds_up() {
+    let mut spec = poolscope::synth::small::spec();
+    spec.nonpaged.damaged = 0;
+    spec.nonpaged.omitted = 3;
+    spec.paged.paged_out = 5;
+    let machine = Machine::build(&spec).unwrap();
+    let lost = |pool, state| {
+        let blocks = machine.truth.blocks.iter();
+        let lost = blocks.filter(|b| (b.pool, b.state) == (pool, state));
+        lost.fold((0, 0), |(n, bytes), b| (n + 1, bytes + b.bytes))
+    };
+    with(&machine, Container::BitmapKernel, |engine, index| {
+        let coverage = engine.total_coverage(index);
+        for (side, pool, state) in [
+            (coverage.nonpaged, Pool::NonPaged, State::Omitted),
+            (coverage.paged, Pool::Paged, State::PagedOut),
+        ] {
+            let tracker = side.tracker.unwrap();
+            let missing = tracker.bytes - side.found.bytes;
+            assert_eq!((side.missing_blocks(), missing), lost(pool, state));
+            assert!(side.missing_blocks() > 0);
+        }
+    });
+}
+
+#[test]
 fn freed_blocks_that_look_allocated_are_taken_out() {
     for packed in [false, true] {
         let mut spec = poolscope::synth::small::spec();
@@ -174,6 +202,27 @@ fn any_mask_of_invalid_entries_is_read() {
             check_blocks(&machine.truth, index, Container::BitmapKernel);
         });
     }
+}
+
+#[test]
+fn a_table_page_in_transition_is_followed() {
+    let mut spec = poolscope::synth::small::spec();
+    spec.options.retired_table = true;
+    let machine = Machine::build(&spec).unwrap();
+    with(&machine, Container::BitmapKernel, |_, index| {
+        check_blocks(&machine.truth, index, Container::BitmapKernel);
+    });
+}
+
+#[test]
+fn a_gigabyte_page_shows_the_frames_it_maps() {
+    let machine = small().unwrap();
+    with(&machine, Container::BitmapKernel, |engine, _| {
+        let root = machine.memory.root().0;
+        let alias = Va(0xffff_f8c0_0000_0000 + root);
+        let entry = engine.kernel().space.u64(alias.add(0x1ed * 8)).unwrap();
+        assert_eq!(entry & 0xf_ffff_f000, root, "the self-map entry");
+    });
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A reader that is not ours opens what the builder makes, and agrees on everything it
-//! reads: `kdmp-parser`, for the types it knows (1, 5 and 6). goblin parses the images.
+//! reads: `kdmp-parser`, for the types it knows (1, 5, 6, 8 and 10). goblin parses the images.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -14,10 +14,12 @@ use poolscope::memory::{AddressSpace, Pa, Pfn, Va};
 use poolscope::synth::truth::{State, Truth};
 use poolscope::synth::{Container, Machine, demo, small};
 
-const KNOWN: [(Container, u32); 3] = [
+const KNOWN: [(Container, u32); 5] = [
     (Container::Full, 1),
     (Container::BitmapFull, 5),
     (Container::BitmapKernel, 6),
+    (Container::RangesKernel, 8),
+    (Container::RangesFull, 10),
 ];
 
 fn written(machine: &Machine, container: Container, f: impl FnOnce(&Path, &KernelDumpParser)) {
@@ -144,6 +146,19 @@ fn the_module_list_agrees() {
             check_modules(&machine.truth, parser);
         });
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_file() {
+    let bytes = || {
+        let mut file = std::io::Cursor::new(Vec::new());
+        let machine = small().unwrap();
+        Container::BitmapKernel
+            .write(&machine.header, &machine.memory.physical, &mut file)
+            .unwrap();
+        file.into_inner()
+    };
+    assert!(bytes() == bytes());
 }
 
 #[test]

@@ -109,7 +109,8 @@ pub fn walk_page(
         Err(broken) => broken,
     };
     let prefix = out.len() - first;
-    let credible = prefix >= 2 && has_readable_tag(out.get(first..).unwrap_or_default());
+    let blocks = out.get(first..).unwrap_or_default();
+    let credible = prefix >= PROOF || (prefix >= 2 && has_readable_tag(blocks));
     if !credible {
         out.truncate(first);
     }
@@ -171,6 +172,10 @@ fn resynchronise(
     out.truncate(kept);
     false
 }
+
+/// Blocks linked from a page's start that are pool whatever their tags: drivers may use
+/// tags that are no text, and that many links do not fit by chance.
+const PROOF: usize = 5;
 
 /// Most tags of the blocks read as text. Chains by chance in other pages' data rarely do.
 fn has_readable_tag(blocks: &[RawBlock]) -> bool {
@@ -252,6 +257,26 @@ mod tests {
             blocks.iter().map(|b| b.unit).collect::<Vec<_>>(),
             [0, 4, 164, 254, 255]
         );
+    }
+
+    #[test]
+    fn a_long_chain_is_pool_whatever_its_tags() {
+        let odd: [(u8, u8, &[u8; 4]); 6] = [
+            (4, 2, b"\x01\0\0\0"),
+            (10, 2, b"\x02\x03\x04\x05"),
+            (6, 2, b"\x1b[2J"),
+            (9, 2, b"\x01\0\0\0"),
+            (20, 2, b"\xff\xff\0\0"),
+            (207, 2, b"Leak"),
+        ];
+        let mut bytes = page(0, &odd);
+        bytes[49 * UNIT + 2] = 0;
+        let (verdict, blocks) = walk(&bytes, 0);
+        assert_eq!(verdict, Verdict::Damaged(49 * 16));
+        assert_eq!(blocks.len(), 5);
+        let mut bytes = page(0, &odd[..2]);
+        bytes[14 * UNIT + 2] = 0;
+        assert_eq!(walk(&bytes, 0).0, Verdict::NotPool, "two are not proof");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use crate::memory::{Fault, PAGE_SIZE, Va};
 
 use super::big::{BigBlock, BigTable};
 use super::block::{Block, HEADER_SIZE, PoolKind, State};
+use super::heap::{Content, View, walk_segment};
+use super::index::HeapPool;
 use super::legacy::{self, UNIT, Verdict};
 use super::lookaside::Parked;
 use super::regions::Regions;
@@ -50,10 +52,16 @@ pub enum PageError {
 pub fn read(
     kernel: &Kernel,
     regions: &Regions,
+    heaps: Option<&HeapPool>,
     big: &BigTable,
     parked: &Parked,
     address: Va,
 ) -> Result<PoolPage, PageError> {
+    if let Some(pool) = heaps
+        && let Some(page) = heap_page(kernel, pool, big, parked, address)
+    {
+        return Ok(page);
+    }
     let page = address.page();
     let kind = regions.at(address).map(|r| r.kind);
     let holder = big.holding(page);
@@ -85,6 +93,55 @@ pub fn read(
             .map(|raw| small_block(page, kind, raw, parked, address)),
     );
     Ok(out)
+}
+
+/// The blocks of a heap segment that lie in, or reach into, one page; `None` outside of
+/// segments, or where the segment has none there.
+fn heap_page(
+    kernel: &Kernel,
+    pool: &HeapPool,
+    big: &BigTable,
+    parked: &Parked,
+    address: Va,
+) -> Option<PoolPage> {
+    let segment = pool.heaps.holding(address)?;
+    let context = pool.heaps.contexts.get(segment.context)?;
+    let end = segment.va.add(context.segment_bytes);
+    let view = View::load(&kernel.space, segment.va, end);
+    let mut content = Content {
+        keep_free: true,
+        ..Content::default()
+    };
+    walk_segment(&pool.heaps, segment, &view, big, &mut content);
+    pool.parking.mark(segment.va, end, &mut content.blocks);
+    let page = address.page();
+    let reaches = |b: &Block| b.va < page.add(PAGE_SIZE) && b.va.0 + b.bytes > page.0;
+    let mut blocks: Vec<PageBlock> = content
+        .blocks
+        .into_iter()
+        .filter(reaches)
+        .map(|block| heap_block(block, parked, address))
+        .collect();
+    blocks.extend(big.holding(page).map(|b| big_block(b, address)));
+    blocks.sort_by_key(|b| b.block.va);
+    let damaged = content.damaged.iter().find(|(at, _)| *at == page);
+    (!blocks.is_empty()).then(|| PoolPage {
+        page,
+        kind: Some(context.kind),
+        blocks,
+        damaged_at: damaged.map(|(_, at)| *at),
+    })
+}
+
+fn heap_block(mut block: Block, parked: &Parked, address: Va) -> PageBlock {
+    if let [(_, state)] = parked.between(block.va, block.va.add(1)) {
+        block.state = *state;
+    }
+    PageBlock {
+        block,
+        previous_bytes: 0,
+        holds_address: address >= block.va && address.0 < block.va.0 + block.bytes,
+    }
 }
 
 fn big_block(big: &BigBlock, address: Va) -> PageBlock {

@@ -2,7 +2,7 @@
 //!
 //! Type 1 stores the memory runs one after the other; 5 and 6 a bitmap of frames with
 //! 64-bit fields; 2, the kernel dump up to Windows 7, one with 32-bit fields and a
-//! serialised RTL_BITMAP. Type numbers and signatures are those of `mindumpdef.h` of the
+//! serialised RTL_BITMAP; 8, 9 and 0xA, written by a debugger, a list of ranges. Type numbers and signatures are those of `mindumpdef.h` of the
 //! Windows SDK; the layouts those of public readers (kdmp-parser, rizin, Ghidra).
 
 use std::io::{self, Seek, SeekFrom, Write};
@@ -29,6 +29,10 @@ pub enum Container {
     BitmapFull,
     /// Type 6: pages of the kernel, with a bitmap.
     BitmapKernel,
+    /// Type 8: pages of the kernel by ranges, from the debugger's `.dump /k`.
+    RangesKernel,
+    /// Type 0xA: all of memory by ranges, from the debugger's `.dump /f`.
+    RangesFull,
 }
 
 impl Container {
@@ -42,12 +46,17 @@ impl Container {
             Container::Summary { .. } | Container::SummaryWide => 2,
             Container::BitmapFull => 5,
             Container::BitmapKernel => 6,
+            Container::RangesKernel => 8,
+            Container::RangesFull => 0xa,
         }
     }
 
     /// True when all of memory is stored, not just what the kernel uses.
     pub fn stores_all(self) -> bool {
-        matches!(self, Container::Full | Container::BitmapFull)
+        matches!(
+            self,
+            Container::Full | Container::BitmapFull | Container::RangesFull
+        )
     }
 
     fn stores(self, physical: &Physical, pfn: u64) -> bool {
@@ -63,6 +72,7 @@ impl Container {
         let bits = physical.end().next_multiple_of(64);
         let bitmap_at = match self {
             Container::Full => return Vec::new(),
+            Container::RangesKernel | Container::RangesFull => return self.ranges(frames),
             Container::Summary { bitmap_at } => usize::from(bitmap_at),
             _ => 0x38,
         };
@@ -92,6 +102,33 @@ impl Container {
             if let Some(byte) = out.0.get_mut(bitmap_at + *pfn as usize / 8) {
                 *byte |= 1 << (pfn % 8);
             }
+        }
+        out.0
+    }
+
+    /// The second header of a debugger's dump: runs of frames, and one of frame 0 to end
+    /// them. Its length and the first page's place depend on each other.
+    fn ranges(self, frames: &[u64]) -> Vec<u8> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for &pfn in frames {
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == pfn => *count += 1,
+                _ => runs.push((pfn, 1)),
+            }
+        }
+        let size = (0x30 + (runs.len() + 1) * 16).next_multiple_of(PAGE_SIZE as usize);
+        let mut out = Bytes(vec![0; size]);
+        out.u32(0, 0x40);
+        out.put(4, b"RDMPDUMP");
+        out.u64(0x10, size as u64 - 0x20);
+        out.u64(0x18, (HEADER_SIZE + size) as u64);
+        if self == Container::RangesFull {
+            out.u32(0x20, runs.len() as u32);
+            out.u64(0x28, frames.len() as u64);
+        }
+        for (i, (first, count)) in runs.iter().enumerate() {
+            out.u64(0x30 + i * 16, *first);
+            out.u64(0x38 + i * 16, *count);
         }
         out.0
     }
@@ -192,5 +229,72 @@ impl<'a, W: Write + Seek> PageWriter<'a, W> {
             self.to.write_all(&[0])?;
         }
         self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::addr::Pfn;
+    use std::io::Cursor;
+
+    /// Frames 2, 3 and 5 in use; 3 has contents.
+    fn physical() -> Physical {
+        let mut physical = Physical::new(vec![(1, 7)]);
+        physical.skip_to(Pfn(2));
+        physical.allocate(2);
+        physical.page_mut(Pfn(3)).fill(0xab);
+        physical.skip_to(Pfn(5));
+        physical.allocate(1);
+        physical
+    }
+
+    fn written(container: Container) -> io::Result<Vec<u8>> {
+        let mut file = Cursor::new(Vec::new());
+        let length = container.write(&DumpHeader::default(), &physical(), &mut file)?;
+        let bytes = file.into_inner();
+        assert_eq!(bytes.len() as u64, length);
+        Ok(bytes)
+    }
+
+    /// The file's only page of contents starts here.
+    fn contents(bytes: &[u8]) -> Option<usize> {
+        let found = bytes.windows(8).position(|w| w == [0xab; 8])?;
+        bytes
+            .get(found..found + 4096)?
+            .iter()
+            .all(|&b| b == 0xab)
+            .then_some(found)
+    }
+
+    #[test]
+    fn pages_are_in_order_of_frame() -> io::Result<()> {
+        let full = written(Container::Full)?;
+        assert_eq!(
+            (full.len(), contents(&full)),
+            (0x2000 + 7 * 4096, Some(0x4000))
+        );
+        for container in [
+            Container::WIN7_KERNEL,
+            Container::SummaryWide,
+            Container::BitmapKernel,
+            Container::RangesKernel,
+        ] {
+            let bytes = written(container)?;
+            assert_eq!((bytes.len(), contents(&bytes)), (0x6000, Some(0x4000)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_bitmap_of_windows_7_is_behind_32_bit_fields() -> io::Result<()> {
+        let bytes = written(Container::WIN7_KERNEL)?;
+        let word = |at: usize| bytes.get(at..at + 4).map(|b| [b[0], b[1], b[2], b[3]]);
+        assert_eq!(word(0x2000), Some(*b"SDMP"));
+        assert_eq!(word(0x200c), Some(0x3000u32.to_le_bytes()));
+        assert_eq!(word(0x2010), Some(64u32.to_le_bytes()));
+        assert_eq!(word(0x2014), Some(3u32.to_le_bytes()));
+        assert_eq!(word(0x2028), Some([0b10_1100, 0, 0, 0]));
+        Ok(())
     }
 }

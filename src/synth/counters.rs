@@ -85,7 +85,7 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
 fn system_ptes(memory: &mut Memory, nt: &Nt, free: u64) {
     let used = SYSTEM_PTES.saturating_sub(free);
     let handed_out = (used + used / 2 + SYSTEM_PTES_CACHED).next_multiple_of(512);
-    let back = handed_out - used - SYSTEM_PTES_CACHED;
+    let back = handed_out.saturating_sub(used + SYSTEM_PTES_CACHED);
     let at = nt.at("MiSystemPteInfo");
     let field = |name| nt.field(at, "_MI_SYSTEM_PTE_TYPE", name);
     memory.u32(field("TotalSystemPtes"), handed_out as u32);
@@ -154,8 +154,11 @@ fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFil
     memory.u64(field("MaximumSize"), truth.maximum);
     memory.u64(field("MinimumSize"), truth.minimum);
     memory.u64(field("FreeSpace"), truth.free);
-    memory.u64(field("PeakUsage"), truth.current - truth.free);
-    memory.u64(field("HighestPage"), truth.current - truth.free);
+    memory.u64(field("PeakUsage"), truth.current.saturating_sub(truth.free));
+    memory.u64(
+        field("HighestPage"),
+        truth.current.saturating_sub(truth.free),
+    );
     memory.u16(field("PageFileNumber"), 0x10);
     memory.unicode_string(field("PageFileName"), name, &truth.path);
 }

@@ -152,9 +152,9 @@ pub fn driver(spec: &ImageSpec, known: &Exports) -> Image {
     assemble(spec, sections.to_vec(), ".text", known)
 }
 
-/// Lays out the kernel: sections wide enough for the symbols at their addresses, code
-/// that names tags between `code` addresses, everything else behind the last symbol.
-pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tail: u32) -> Image {
+/// Lays out the kernel: sections wide enough for the symbols at their addresses. `data` is
+/// where .data starts and ends, `tables` where no symbol is between code.
+pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tables: u32) -> Image {
     let section = |name, rva, end: u32, flags| Section {
         name,
         rva,
@@ -162,12 +162,12 @@ pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tail: u32) ->
         flags,
     };
     let sections = vec![
-        section(".text", SECTION_ALIGNMENT, data.0, CODE),
+        section(".text", SECTION_ALIGNMENT, tables, CODE),
+        section(".rdata", tables, tables + 0x8000, READ_ONLY),
+        section(".pdata", tables + 0x8000, tables + 0xa000, READ_ONLY),
+        section("POOLCODE", tables + 0xa000, data.0, CODE),
         section(".data", data.0, data.1, READ_WRITE),
-        section("PAGE", data.1, tail, PAGED_CODE),
-        section(".rdata", tail, tail + 0x8000, READ_ONLY),
-        section(".pdata", tail + 0x8000, tail + 0xa000, READ_ONLY),
-        section(".rsrc", tail + 0xa000, spec.size, READ_ONLY),
+        section("PAGE", data.1, spec.size, PAGED_CODE),
     ];
     assemble(spec, sections, ".text", known)
 }

@@ -21,6 +21,7 @@ pub mod kernel;
 mod large;
 pub mod legacy;
 mod machine;
+pub mod objects;
 pub mod paging;
 pub mod physical;
 pub mod processors;

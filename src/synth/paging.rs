@@ -13,6 +13,9 @@ use super::physical::{Page, Physical};
 /// Slot of the top table that maps the tables themselves: FFFFF680`00000000.
 pub const SELF_MAP_SLOT: u64 = 0x1ed;
 
+/// Frame of the root table of System: what is below belongs to the firmware and loader.
+const SYSTEM_ROOT: Pfn = Pfn(0x187);
+
 const VALID: u64 = 1;
 /// Written, owner kernel, accessed, dirty, global, writable copy.
 const TABLE_BITS: u64 = 0x063;
@@ -61,8 +64,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A root table with its self-map.
+    /// A root table with its self-map, where Windows 7 has that of System, or as near
+    /// to it as memory allows.
     pub fn new(mut physical: Physical) -> Memory {
+        physical.skip_to(SYSTEM_ROOT);
         let root = physical.allocate(1);
         let mut memory = Memory {
             physical,
@@ -73,7 +78,7 @@ impl Memory {
             cached: None,
             unmapped_writes: Vec::new(),
         };
-        memory.set(root, SELF_MAP_SLOT, root.base().0 | TABLE_BITS | NO_EXECUTE);
+        memory.set(root, SELF_MAP_SLOT, root.base().0 | TABLE_BITS);
         memory
     }
 
@@ -219,6 +224,18 @@ impl Memory {
         Some(table)
     }
 
+    /// Puts the table page of the 2 MB around `va` on the standby list: its entry one level
+    /// up becomes one in transition. Pages behind it can't be written to any more.
+    pub fn retire_table(&mut self, va: Va) {
+        let Some(pfn) = self.tables.get(&(0, va.0 >> 21)).copied() else {
+            return;
+        };
+        let raw = self.encode(Entry::Transition(pfn));
+        let above = self.table(va, 1);
+        self.set(above, index(va, 1), raw);
+        self.cached = None;
+    }
+
     /// A second root with the same kernel half and its own self-map: another process.
     pub fn clone_root(&mut self) -> Pa {
         let root = self.physical.allocate(1);
@@ -228,7 +245,7 @@ impl Memory {
                 self.set(root, slot, entry);
             }
         }
-        let own = root.base().0 | TABLE_BITS | NO_EXECUTE;
+        let own = root.base().0 | TABLE_BITS;
         self.set(root, SELF_MAP_SLOT, own);
         root.base()
     }
@@ -314,4 +331,56 @@ impl Memory {
 
 fn index(va: Va, level: u8) -> u64 {
     va.0 >> (12 + 9 * u32::from(level)) & 511
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Memory {
+        Memory::new(Physical::new(vec![(1, 0x9e), (0x100, 0x700)]))
+    }
+
+    #[test]
+    fn the_self_map_shows_an_entry_at_its_own_address() {
+        let mut memory = memory();
+        let va = Va(0xffff_f880_1234_5000);
+        let frame = memory.map_new(va, 1);
+        let entry_at = Va(0xffff_f680_0000_0000 + (va.0 >> 9 & 0x7f_ffff_fff8));
+        let table = memory.frame(entry_at);
+        let raw = table.map(|table| memory.get(table, entry_at.0 >> 3 & 511));
+        assert_eq!(raw.map(|raw| raw >> 12 & 0xff_ffff_ffff), Some(frame.0));
+    }
+
+    #[test]
+    fn pages_of_all_sizes_lead_to_their_frames() {
+        let mut memory = memory();
+        let large = memory.physical.allocate_aligned(512);
+        memory.map_2m(Va(0xffff_fa80_0140_0000), large);
+        memory.map_1g(Va(0xffff_f8c0_0000_0000), Pfn(0));
+        let at = |va| memory.frame(Va(va));
+        assert_eq!(at(0xffff_fa80_0140_5000), Some(Pfn(large.0 + 5)));
+        assert_eq!(at(0xffff_f8c0_0018_7000), Some(Pfn(0x187)));
+        assert_eq!(at(0xffff_fa80_0160_0000), None);
+    }
+
+    #[test]
+    fn the_mask_goes_on_invalid_entries_alone() {
+        let mut memory = memory();
+        memory.invalid_mask = 1 << 45;
+        let frame = Pfn(0x123);
+        assert_eq!(memory.encode(Entry::Data(frame)) & 1 << 45, 0);
+        let transition = memory.encode(Entry::Transition(frame));
+        assert_eq!(transition & (1 << 45 | SWIZZLE), 1 << 45);
+        // A page-file entry that has the bit itself says so by bit 4.
+        let paged = memory.encode(Entry::PageFile(0, 1 << 13));
+        assert_eq!(paged & (1 << 45 | SWIZZLE), 1 << 45 | SWIZZLE);
+    }
+
+    #[test]
+    fn writes_to_nowhere_are_kept() {
+        let mut memory = memory();
+        memory.u64(Va(0xffff_f880_0000_0000), 1);
+        assert_eq!(memory.unmapped_writes(), [Va(0xffff_f880_0000_0000)]);
+    }
 }

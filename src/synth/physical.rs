@@ -70,6 +70,11 @@ impl Physical {
         self.scatter = Some(Rng::new(seed));
     }
 
+    /// Hands out no frame below this one.
+    pub fn skip_to(&mut self, frame: Pfn) {
+        self.next = self.next.max(frame.0);
+    }
+
     /// The memory runs.
     pub fn runs(&self) -> &[Run] {
         &self.runs

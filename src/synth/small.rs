@@ -108,9 +108,13 @@ fn counters() -> VmTruth {
 
 fn modules() -> Vec<ModuleSpec> {
     const DRIVERS: &str = "\\SystemRoot\\system32\\drivers\\";
+    const SYSTEM: &str = "\\SystemRoot\\system32\\";
     let module = |file: &str, base, size| ModuleSpec {
         file: file.into(),
-        folder: DRIVERS,
+        folder: match file {
+            "ntoskrnl.exe" | "hal.dll" => SYSTEM,
+            _ => DRIVERS,
+        },
         base: Va(base),
         size,
         exports: Vec::new(),

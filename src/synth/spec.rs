@@ -6,6 +6,7 @@ use super::code::Site;
 use super::era::{Era, WIN7};
 use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
 use super::legacy::{Bulk, Demand, PoolShape, Role};
+use super::objects;
 use super::physical::Run;
 use super::truth::{Pool, Tag, VmTruth};
 
@@ -52,6 +53,8 @@ pub struct Options {
     pub invalid_mask: u64,
     /// Maps the first gigabyte of memory once more, as one page.
     pub gigabyte_page: bool,
+    /// The table page of the start of paged pool is itself in transition.
+    pub retired_table: bool,
     /// Low bits of DirectoryTableBase, which are no address bits.
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
@@ -72,6 +75,7 @@ impl Default for Options {
             packed_slists: false,
             invalid_mask: 0,
             gigabyte_page: false,
+            retired_table: false,
             root_low_bits: 0,
             scatter: true,
             whole_images: true,
@@ -174,6 +178,10 @@ impl Spec {
                     .protected(true)
                     .role(Role::Process(i as u16)),
             );
+        }
+        for i in 0..objects::TYPES.len() {
+            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::TYPE_BLOCK);
+            out.push(ty.role(Role::ObjectType(i as u16)));
         }
         if !self.vm.page_files.is_empty() {
             out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0xb0).role(Role::PageFile));

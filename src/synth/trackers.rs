@@ -79,25 +79,24 @@ pub fn wrap(shares: &mut [Share]) {
     }
 }
 
-/// Writes the tables.
+/// Writes the tables. Returns false when there are more tags than places.
 pub fn write(
     memory: &mut Memory,
     era: &Era,
     tables: &Tables,
     tags: &BTreeMap<Tag, TagAccount>,
     rng: &mut Rng,
-) {
+) -> bool {
     let encoder = Encoder::new(era);
     let size = tables.entries as usize * encoder.size;
     let mut images = vec![Bytes(vec![0; size]); tables.per_cpu.len()];
     let mask = tables.entries.saturating_sub(2);
-    let mut taken = vec![false; tables.entries as usize];
-    let mut expanded = Vec::new();
-    for (tag, account) in tags {
-        if tables.expanded.contains(tag) {
-            expanded.push((*tag, *account));
-            continue;
-        }
+    let mut taken = vec![false; mask as usize + 1];
+    let (expanded, own): (Vec<_>, Vec<_>) = tags
+        .iter()
+        .partition(|(tag, _)| tables.expanded.contains(tag));
+    let fits = own.len() < taken.len();
+    for (tag, account) in own {
         let slot = slot(tag, mask, &mut taken);
         let mut nonpaged = split(account.nonpaged, images.len(), rng);
         let paged = split(account.paged, images.len(), rng);
@@ -111,17 +110,19 @@ pub fn write(
     for (va, image) in tables.per_cpu.iter().zip(&images) {
         memory.write(*va, &image.0);
     }
-    if let Some((va, entries)) = tables.expansion {
-        let mut image = Bytes(vec![0; entries as usize * encoder.size]);
-        for (slot, (tag, account)) in expanded.iter().enumerate() {
-            let np = split(account.nonpaged, 1, rng);
-            let p = split(account.paged, 1, rng);
-            if let (Some(np), Some(p)) = (np.first(), p.first()) {
-                encoder.entry(&mut image, slot, tag, *np, *p);
-            }
+    let Some((va, entries)) = tables.expansion else {
+        return fits && expanded.is_empty();
+    };
+    let mut image = Bytes(vec![0; entries as usize * encoder.size]);
+    for (slot, (tag, account)) in expanded.iter().enumerate() {
+        let np = split(account.nonpaged, 1, rng);
+        let p = split(account.paged, 1, rng);
+        if let (Some(np), Some(p)) = (np.first(), p.first()) {
+            encoder.entry(&mut image, slot, tag, *np, *p);
         }
-        memory.write(va, &image.0);
     }
+    memory.write(va, &image.0);
+    fits && expanded.len() as u64 <= entries
 }
 
 /// The place of a tag: its hash, or the next that is free.

@@ -593,9 +593,8 @@ impl App {
                 view.top = view.at;
             }
             Some(Screen::Modules(view)) => {
-                if !view.select_holder(&self.model, va) {
-                    self.message = Some(format!("no loaded module holds {va}"));
-                }
+                let found = view.select_holder(&self.model, va);
+                self.message = (!found).then(|| format!("no loaded module holds {va}"));
             }
             Some(Screen::Tag(view)) => self.message = go_to_block(view, va),
             _ => {}

@@ -287,12 +287,12 @@ impl App {
         match answer.body {
             Body::Bytes(memory) => {
                 for screen in &mut self.stack {
-                    if let Screen::Bytes(view) = screen {
-                        if view.awaited.is_some_and(|(n, ..)| n == number) {
-                            view.memory = Some(memory);
-                            view.awaited = None;
-                            return;
-                        }
+                    if let Screen::Bytes(view) = screen
+                        && view.awaited.is_some_and(|(n, ..)| n == number)
+                    {
+                        view.memory = Some(memory);
+                        view.awaited = None;
+                        return;
                     }
                 }
             }

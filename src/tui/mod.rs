@@ -274,10 +274,10 @@ impl Session {
 /// A terminal that hangs up ends the input and sends a signal: the signal says it better.
 fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
     while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
-        if let Event::Signal(signal) = event {
-            if signals::ends(signal) {
-                return Error::Signal(signal);
-            }
+        if let Event::Signal(signal) = event
+            && signals::ends(signal)
+        {
+            return Error::Signal(signal);
         }
     }
     Error::Terminal(why)
@@ -286,11 +286,11 @@ fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
 /// Lets a test see that a panic restores the terminal: with the variable set, `!` panics.
 /// Not in release builds.
 fn panic_on_demand(message: &Message) {
-    if cfg!(debug_assertions) {
-        if let Message::Key(key) = message {
-            let asked = key.code == crossterm::event::KeyCode::Char('!')
-                && std::env::var_os("POOLSCOPE_TEST_PANIC").is_some();
-            assert!(!asked, "the panic that a test asked for");
-        }
+    if cfg!(debug_assertions)
+        && let Message::Key(key) = message
+    {
+        let asked = key.code == crossterm::event::KeyCode::Char('!')
+            && std::env::var_os("POOLSCOPE_TEST_PANIC").is_some();
+        assert!(!asked, "the panic that a test asked for");
     }
 }

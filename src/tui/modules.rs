@@ -142,6 +142,6 @@ const COLUMNS: [Column; 6] = [
     Column::text("End", 17, 3),
     Column::number("Size", 9, 4),
     Column::text("Module", 16, 0),
-    Column::text("Path", 16, 2).growing(),
+    Column::text("Path", 16, 2).growing(0),
     Column::text("PDB", 50, 5),
 ];

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::analysis::vm::Line;
+use crate::kernel::vm::PageFile;
 use crate::memory::PAGE_SIZE;
 use crate::report::text::{clean, grouped, human, kilobytes};
 
@@ -46,6 +47,30 @@ fn amount(line: &Line) -> String {
 fn share(part: &Line, whole: &Line) -> Option<f64> {
     let (part, whole) = (part.pages?, whole.pages.filter(|w| *w > 0)?);
     Some(part as f64 / whole as f64)
+}
+
+/// What the machine could still have used.
+fn rest_in_brief(model: &Model) -> String {
+    let vm = &model.vm;
+    let files = vm.page_files.iter().flatten();
+    let sum = |of: fn(&PageFile) -> Option<u64>| {
+        let mut files = files.clone().peekable();
+        files.peek()?;
+        files.map(of).sum::<Option<u64>>()
+    };
+    let amount_of = |pages| {
+        amount(&Line {
+            pages,
+            ..Line::default()
+        })
+    };
+    format!(
+        "Page file {:>9} of {:>9} free   Resident {}   Modified {}",
+        amount_of(sum(|f| f.free)),
+        amount_of(sum(|f| f.current)),
+        amount(&vm.resident_available),
+        amount(&vm.modified)
+    )
 }
 
 /// One of the bars: `NonPaged  606.9 MB of 746.4 MB  81% ########..`.
@@ -107,13 +132,16 @@ fn brief(model: &Model, width: u16, rows: u16, theme: &Theme) -> Vec<(String, To
             amount(&vm.physical_memory)
         );
     }
+    if rows > 4 && width >= 78 {
+        out.push((rest_in_brief(model), Tone::Plain));
+    }
     let room = usize::from(rows).saturating_sub(out.len());
-    out.extend(warnings_in_brief(model, width, room));
+    out.extend(warnings_in_brief(model, width, room, theme));
     out.truncate(rows.into());
     out
 }
 
-fn warnings_in_brief(model: &Model, width: u16, room: usize) -> Vec<(String, Tone)> {
+fn warnings_in_brief(model: &Model, width: u16, room: usize, theme: &Theme) -> Vec<(String, Tone)> {
     let count = model.warnings.len();
     if count == 0 || room == 0 {
         return Vec::new();
@@ -126,19 +154,12 @@ fn warnings_in_brief(model: &Model, width: u16, room: usize) -> Vec<(String, Ton
         .take(shown)
         .map(|w| (format!("! {w}"), Tone::Doubt))
         .collect();
-    if count > shown {
-        if let Some(last) = out.last_mut() {
-            let more = format!(" (v: {} more)", count - shown);
-            let cells = usize::from(width).saturating_sub(more.len() + 2);
-            last.0 = cut(
-                &last.0,
-                cells,
-                &Theme {
-                    ascii: true,
-                    colour: false,
-                },
-            ) + &more;
-        }
+    if count > shown
+        && let Some(last) = out.last_mut()
+    {
+        let more = format!(" (v: {} more)", count - shown);
+        let cells = usize::from(width).saturating_sub(more.len() + 2);
+        last.0 = cut(&last.0, cells, theme) + &more;
     }
     out
 }
@@ -245,7 +266,7 @@ pub fn pane_height(model: &Model, body: u16) -> u16 {
         0..8 => 0,
         8..14 => 3,
         14..24 => 4 + warnings.min(1),
-        _ => 4 + warnings.min((body - 16) / 4),
+        _ => 5 + warnings.min((body - 16) / 4),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Column {
     pub priority: u8,
     /// Takes what the others leave.
     pub grows: bool,
+    /// A growing column pushes less important ones out until it has this many cells.
+    pub wish: u16,
 }
 
 impl Column {
@@ -35,6 +37,7 @@ impl Column {
             right: false,
             priority,
             grows: false,
+            wish: width,
         }
     }
 
@@ -46,10 +49,12 @@ impl Column {
         }
     }
 
-    /// The same, taking what is left.
-    pub const fn growing(self) -> Column {
+    /// The same, taking what is left, and the room of less important columns up to
+    /// `wish` cells.
+    pub const fn growing(self, wish: u16) -> Column {
         Column {
             grows: true,
+            wish,
             ..self
         }
     }
@@ -62,29 +67,33 @@ pub const MARKS: u16 = 2;
 
 /// Which columns fit into a width, in their order, with the cells of each.
 pub fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
-    let mut by_priority: Vec<usize> = (0..columns.len()).collect();
-    by_priority.sort_by_key(|&i| columns.get(i).map(|c| c.priority));
+    let mut by_priority: Vec<(usize, &Column)> = columns.iter().enumerate().collect();
+    by_priority.sort_by_key(|(_, column)| column.priority);
     let mut left = width.saturating_sub(MARKS);
-    let mut kept = Vec::new();
-    for i in by_priority {
-        let Some(column) = columns.get(i) else {
-            continue;
-        };
+    let mut kept: Vec<(usize, &Column)> = Vec::new();
+    for (i, column) in by_priority {
         let gap = if kept.is_empty() { 0 } else { GAP };
-        if kept.is_empty() {
-            kept.push((i, column.width.min(left)));
-            left = left.saturating_sub(column.width);
-        } else if column.width + gap <= left {
-            kept.push((i, column.width));
-            left -= column.width + gap;
+        if kept.is_empty() || column.width + gap <= left {
+            left = left.saturating_sub(column.width + gap);
+            kept.push((i, column));
         }
     }
-    kept.sort_unstable();
-    let growing = |i: usize| columns.get(i).is_some_and(|c| c.grows);
-    if let Some(column) = kept.iter_mut().find(|(i, _)| growing(*i)) {
-        column.1 += left;
+    // The last one kept is the least important.
+    if let Some(grows) = kept.iter().map(|k| k.1).find(|c| c.grows) {
+        while grows.width + left < grows.wish
+            && let Some((_, least)) = kept.last()
+            && least.priority > grows.priority
+        {
+            left += least.width + GAP;
+            kept.pop();
+        }
     }
-    kept
+    kept.sort_unstable_by_key(|(i, _)| *i);
+    let cells = |column: &Column| match column.grows {
+        true => column.width + left,
+        false => column.width.min(width.saturating_sub(MARKS)),
+    };
+    kept.iter().map(|(i, column)| (*i, cells(column))).collect()
 }
 
 /// One row as it is drawn.
@@ -251,7 +260,7 @@ mod tests {
     const COLUMNS: [Column; 3] = [
         Column::text("Tag", 4, 0),
         Column::number("Frees", 10, 2),
-        Column::text("Description", 10, 1).growing(),
+        Column::text("Description", 10, 1).growing(10),
     ];
 
     #[test]

@@ -345,7 +345,7 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     ];
     let used = sides
         .into_iter()
-        .filter(|(_, usage, _)| model.counted && (usage.allocs > 0 || !usage.is_empty()));
+        .filter(|(_, usage, _)| model.counted && !usage.is_empty());
     used.map(|(pool, usage, total)| {
         let freed = match usage.frees {
             0 => "never freed".to_owned(),
@@ -382,7 +382,7 @@ const ALLOCATIONS: [Column; 6] = [
 const MENTIONS: [Column; 4] = [
     Column::text("Module", 10, 0),
     Column::text("Address", 17, 1),
-    Column::text("Symbol", 7, 2).growing(),
+    Column::text("Symbol", 7, 2).growing(0),
     Column::text("Section", 12, 3),
 ];
 

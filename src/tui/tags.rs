@@ -216,8 +216,7 @@ impl Tags {
     pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
         let filter = TextFilter::parse(typed)?;
         let find = |fits: &dyn Fn(&TagRow) -> bool| {
-            around(self.len(), from, forward)
-                .find(|&at| self.row(model, at).is_some_and(|row| fits(row)))
+            around(self.len(), from, forward).find(|&at| self.row(model, at).is_some_and(fits))
         };
         // Who types a tag wants that tag, not one whose description has the letters.
         find(&|row| filter.tag_itself(row)).or_else(|| find(&|row| filter.tag(row)))
@@ -373,7 +372,7 @@ const BOTH: [Column; 10] = [
     Column::number("Share", 6, 4),
     Column::text("", BAR, 7),
     Column::number("Mean", 11, 6),
-    Column::text("Used for", 12, 3).growing(),
+    Column::text("Used for", 12, 3).growing(26),
     Column::text("Binary", 14, 5),
 ];
 
@@ -386,7 +385,7 @@ const ONE: [Column; 10] = [
     Column::number("Share", 6, 3),
     Column::text("", BAR, 8),
     Column::number("Mean", 11, 7),
-    Column::text("Used for", 12, 4).growing(),
+    Column::text("Used for", 12, 4).growing(26),
     Column::text("Binary", 14, 6),
 ];
 

@@ -81,8 +81,13 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub fn redraw_all(&mut self) -> io::Result<()> {
-        self.terminal.autoresize()?;
-        self.terminal.clear()
+        // Not `clear`: that asks the terminal where its cursor is and waits for the answer,
+        // which a slow line or a plain terminal does not give in time.
+        let size = self.terminal.size()?;
+        self.terminal.resize(ratatui::layout::Rect::from((
+            ratatui::layout::Position::ORIGIN,
+            size,
+        )))
     }
 
     /// Columns and rows.

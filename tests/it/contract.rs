@@ -69,7 +69,11 @@ fn wrong_usage_is_status_2_and_what_is_not_there_status_1() {
         (&["refs", "demo.dmp", "L*"], 2, "wildcard"),
         (&["pool", "demo.dmp", "xyz"], 2, "hexadecimal"),
         (&["nosuch", "demo.dmp"], 2, "unrecognized"),
-        (&["demo.dmp", "vm"], 2, "command before the dump"),
+        (
+            &["demo.dmp", "vm", "demo.dmp"],
+            2,
+            "command before the dump",
+        ),
         (&["modules", "demo.dmp", "0"], 1, "no module"),
         (
             &["pool", "demo.dmp", "fffff880`044b5000"],

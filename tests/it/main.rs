@@ -1,7 +1,10 @@
 //! Tests of the whole program, from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod contract;
 mod demo;
 mod golden;
 mod layering;
+mod readme;
+mod refusals;
 mod symbols;

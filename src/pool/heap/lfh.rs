@@ -48,8 +48,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
             return;
         };
         if bits >> (i % 4 * 2) & 1 == 0 {
-            walk.out.free_blocks += 1;
-            walk.out.free_bytes += slots.bytes;
+            walk.free(at, slots.bytes, Backend::Lfh);
             continue;
         }
         match pool_header(walk, at, slots.bytes, Backend::Lfh) {

@@ -22,12 +22,15 @@ pub use view::View;
 
 use super::block::Block;
 use super::index::PageCounts;
+use super::tag::Tag;
 
 /// What a segment held.
 #[derive(Debug, Default)]
 pub struct Content {
-    /// Blocks in use, or parked.
+    /// Blocks in use, or parked; free ones too where [`Content::keep_free`] asks.
     pub blocks: Vec<Block>,
+    /// List free chunks and slots as blocks, under the tag that they had.
+    pub keep_free: bool,
     /// Free chunks and slots.
     pub free_blocks: u64,
     /// Bytes of them.
@@ -48,7 +51,18 @@ impl Content {
         blocks.clear();
         *self = Content {
             blocks,
+            keep_free: self.keep_free,
             ..Content::default()
         };
+    }
+
+    /// Counts a free chunk or slot, whose old tag is read with `tag` if it is asked for.
+    fn free(&mut self, block: Block, tag: impl FnOnce() -> Option<u32>) {
+        self.free_blocks += 1;
+        self.free_bytes += block.bytes;
+        if self.keep_free {
+            let tag = Tag::new(tag().unwrap_or(0));
+            self.blocks.push(Block { tag, ..block });
+        }
     }
 }

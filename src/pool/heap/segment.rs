@@ -2,6 +2,8 @@
 
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
+use crate::pool::block::{Backend, Block, State};
+use crate::pool::tag::Tag;
 
 use super::find::{Context, Heaps, PageSegment};
 use super::view::{Slot, View};
@@ -15,6 +17,8 @@ const FIRST: u8 = 2;
 const VS: u8 = 4;
 /// RangeFlags: the range holds a subsegment.
 const SUBSEGMENT: u8 = 8;
+/// `_POOL_HEADER.PoolTag`.
+const TAG: u64 = 4;
 
 /// What the walks of subsegments share.
 pub struct Walk<'a, 'b> {
@@ -61,6 +65,21 @@ pub fn walk_segment(
 }
 
 impl Walk<'_, '_> {
+    /// A free chunk or slot.
+    pub fn free(&mut self, va: Va, bytes: u64, backend: Backend) {
+        let block = Block {
+            va,
+            bytes,
+            tag: Tag::default(),
+            protected: false,
+            kind: self.context.kind,
+            backend,
+            state: State::Free,
+        };
+        let view = self.view;
+        self.out.free(block, || view.u32(va.add(TAG)).ok());
+    }
+
     fn ranges(&mut self, segment: Va) {
         let shift = self.context.unit_shift;
         let count = self.context.segment_bytes >> shift;

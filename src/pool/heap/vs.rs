@@ -61,8 +61,11 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
         if chunk.allocated {
             allocated(walk, at, chunk.bytes);
         } else {
-            walk.out.free_blocks += 1;
-            walk.out.free_bytes += chunk.bytes;
+            walk.free(
+                at.add(CHUNK_HEADER),
+                chunk.bytes - CHUNK_HEADER,
+                Backend::Vs,
+            );
         }
         previous = Some(chunk.bytes);
         at = at.add(chunk.bytes);

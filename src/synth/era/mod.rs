@@ -25,6 +25,11 @@ pub struct Era {
     pub age: u32,
     /// SizeOfImage of the kernel in bytes; large enough for every symbol in the table.
     pub image_size: u32,
+    /// Where the kernel's variables start and end (RVAs).
+    pub data: (u32, u32),
+    /// An RVA with 40 KB of room between functions, for import, export and debug tables;
+    /// debuggers look for the debug record in the first 4 MB.
+    pub tables: u32,
     symbols: &'static [(&'static str, u32)],
     sizes: &'static [(&'static str, u32)],
     fields: &'static [(&'static str, &'static str, u32)],

@@ -30,17 +30,30 @@ fn home(va: Va, size: u64) -> u64 {
     (hash ^ hash >> 32) & (size - 1)
 }
 
-/// Writes a table of `size` entries (a power of two), with `tombstones` freed entries.
-/// Returns false when the entries do not fit.
+/// The table.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Its address.
+    pub table: Va,
+    /// Entries, a power of two.
+    pub size: u64,
+    /// Freed entries that keep their old fields.
+    pub tombstones: u64,
+}
+
+/// Writes the table. Returns false when the entries do not fit.
 pub fn write(
     memory: &mut Memory,
     era: &Era,
-    table: Va,
-    size: u64,
+    shape: Shape,
     entries: &[BigEntry],
-    tombstones: u64,
     rng: &mut Rng,
 ) -> bool {
+    let Shape {
+        table,
+        size,
+        tombstones,
+    } = shape;
     if entries.len() as u64 + tombstones >= size || !size.is_power_of_two() {
         return false;
     }

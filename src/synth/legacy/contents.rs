@@ -1,6 +1,7 @@
 //! Bodies of blocks: enough of what their owners keep in them to look like it.
 
 use crate::memory::addr::Va;
+use crate::synth::objects;
 use crate::synth::rng::Rng;
 use crate::synth::truth::Tag;
 
@@ -29,9 +30,10 @@ const PATHS: [&str; 8] = [
 impl Contents {
     /// Fills the start of a body at `va` in the manner of its tag.
     pub fn fill(&self, body: &mut [u8], va: Va, tag: &Tag, rng: &mut Rng) {
+        if let Some(index) = objects::index_of(tag) {
+            return self.object(body, va, index, rng);
+        }
         match tag {
-            b"File" | b"Thre" | b"Proc" | b"Even" | b"Sema" | b"Muta" | b"Toke" | b"Dire"
-            | b"SymL" | b"Sect" | b"Key " | b"Time" => self.object(body, va, rng),
             b"IoNm" | b"FMfn" | b"ObNm" | b"NtFs" | b"SeAt" | b"MmLd" | b"ObDi" => text(body, rng),
             b"CM25" | b"CM31" | b"CM16" => hive(body, rng),
             _ => self.record(body, va, rng),
@@ -40,12 +42,12 @@ impl Contents {
 
     /// An object: quota information, OBJECT_HEADER (counts, type index at 0x18, body at
     /// 0x30) and a dispatcher header with an empty wait list.
-    fn object(&self, body: &mut [u8], va: Va, rng: &mut Rng) {
+    fn object(&self, body: &mut [u8], va: Va, index: u8, rng: &mut Rng) {
         let header = 0x20;
         put(body, 0x00, 0x500);
         put(body, header, 1 + rng.below(5));
         put(body, header + 0x08, rng.below(2));
-        put(body, header + 0x18, 0x4008_0000 | (5 + rng.below(30)));
+        put(body, header + 0x18, 0x4008_0000 | u64::from(index));
         put(body, header + 0x28, self.neighbour(va, rng).0);
         let wait_list = va.add(header as u64 + 0x38);
         put(body, header + 0x30, 0x0000_0001_0006_0000 | rng.below(16));

@@ -20,6 +20,8 @@ pub enum Role {
     UnloadedDrivers,
     /// The name of an unloaded driver.
     UnloadedName(u16),
+    /// An object type, by its place in the list of types.
+    ObjectType(u16),
     /// A process object.
     Process(u16),
     /// The page file's structure.
@@ -138,5 +140,37 @@ fn vary(sizes: &mut [u64], least: u64, most: u64, rng: &mut Rng) {
             *a -= moved;
             *b += moved;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    proptest! {
+        #[test]
+        fn parts_add_up_and_stay_in_bounds(blocks in 1u64..500, mean in 2u64..200, more in 0u64..500, seed in any::<u64>()) {
+            let account = Account { blocks, bytes: (blocks * mean + more % blocks) * UNIT };
+            let share = Share::Between(0x20, LARGEST_SMALL);
+            let sizes = partition(account, share, &mut Rng::new(seed)).unwrap_or_default();
+            prop_assert_eq!(sizes.len() as u64, blocks);
+            prop_assert_eq!(sizes.iter().sum::<u64>(), account.bytes);
+            prop_assert!(sizes.iter().all(|s| s % UNIT == 0 && (0x20..=LARGEST_SMALL).contains(s)));
+        }
+    }
+
+    #[test]
+    fn what_does_not_divide_is_refused() {
+        let odd = Account {
+            blocks: 2,
+            bytes: 100,
+        };
+        assert_eq!(partition(odd, Share::Even, &mut Rng::new(1)), None);
+        let tiny = Account {
+            blocks: 4,
+            bytes: 64,
+        };
+        assert_eq!(partition(tiny, Share::Even, &mut Rng::new(1)), None);
     }
 }

@@ -240,7 +240,7 @@ impl Layout {
         ];
         for (count, fate) in wanted {
             // Damage is only recognisable between sound blocks.
-            let blocks = if fate == PageFate::Damaged { 6 } else { 1 };
+            let blocks = if fate == PageFate::Damaged { 10 } else { 1 };
             for _ in 0..count {
                 let enough = |at: &usize| {
                     let bin = self.bins.get(*at);
@@ -349,5 +349,44 @@ impl Layout {
             fate: PageFate::Valid,
             fill: start + marker,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synth::spec::NONPAGED_START;
+
+    fn demands() -> Vec<Demand> {
+        let small = (0..500).map(|i| 0x20 + i % 40 * 0x20);
+        let big = [0x3000, 0x5010, 0x1ff0];
+        small
+            .chain(big)
+            .map(|bytes| Demand::new(*b"Test", Pool::NonPaged, bytes))
+            .collect()
+    }
+
+    #[test]
+    fn a_pool_takes_exactly_the_pages_it_is_given() -> io::Result<()> {
+        let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
+        shape.pages = Some(100);
+        let layout = Layout::place(shape, &demands(), &mut Rng::new(5))?;
+        assert_eq!((layout.big_pages(), layout.small_pages()), (3 + 6 + 2, 89));
+        let placed: usize = layout.bins.iter().map(|b| b.blocks.len()).sum();
+        assert_eq!((placed, layout.bigs.len()), (500, 3));
+        let mut pages: Vec<Va> = layout.bins.iter().map(|b| b.va).collect();
+        pages.sort();
+        pages.dedup();
+        assert_eq!(pages.len(), layout.bins.len(), "no page twice");
+        Ok(())
+    }
+
+    #[test]
+    fn too_few_pages_are_an_error() {
+        let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
+        for pages in [5, 60] {
+            shape.pages = Some(pages);
+            assert!(Layout::place(shape.clone(), &demands(), &mut Rng::new(5)).is_err());
+        }
     }
 }

@@ -149,3 +149,41 @@ fn header(page: &mut Page, at: u64, head: [u8; 4], tag: u32, left_over: u64) {
         to.copy_from_slice(&left_over.to_le_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, prop_assume, proptest};
+
+    proptest! {
+        #[test]
+        fn pieces_fill_the_page_and_chain_both_ways(sizes in proptest::collection::vec(2u64..40, 1..12), start in 0u64..100, seed in any::<u64>()) {
+            let mut left = PAGE_SIZE / UNIT - start - 1;
+            let mut used = Vec::new();
+            for units in sizes {
+                if units <= left {
+                    left -= units;
+                    used.push(Piece::used(units * UNIT, *b"Test", false, 0));
+                }
+            }
+            prop_assume!(!used.is_empty());
+            let mut rng = Rng::new(seed);
+            let pieces = compose(&used, start * UNIT, &mut rng);
+            prop_assert_eq!(pieces.iter().filter(|p| p.demand.is_some()).count(), used.len());
+            let mut page = [0u8; PAGE_SIZE as usize];
+            let offsets = write(&mut page, start * UNIT, &pieces, (Pool::NonPaged, 0), &mut rng);
+            let (mut at, mut previous) = (start as usize * UNIT as usize, 0u8);
+            for offset in &offsets {
+                prop_assert_eq!(*offset as usize, at);
+                prop_assert_eq!(page[at], previous);
+                previous = page[at + 2];
+                prop_assert!(previous > 0);
+                at += usize::from(previous) * UNIT as usize;
+            }
+            prop_assert_eq!(at, PAGE_SIZE as usize);
+            if start > 0 {
+                prop_assert_eq!(&page[start as usize * 16 + 4..start as usize * 16 + 8], &FRAGMENT);
+            }
+        }
+    }
+}

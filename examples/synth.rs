@@ -1,0 +1,82 @@
+//! Writes a made-up dump and what is in it, for other programs to be held against.
+//!
+//! `cargo run --example synth -- demo|small|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
+//! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing).
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use poolscope::synth::{Container, Machine, Truth, demo, large, small};
+use serde_json::json;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (machine, container, file, truth) = match args.as_slice() {
+        [machine, container, file] => (machine, container, file, None),
+        [machine, container, file, truth] => (machine, container, file, Some(truth)),
+        _ => {
+            eprintln!(
+                "usage: synth demo|small|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match write(machine, container, Path::new(file)) {
+        Ok(made) => {
+            if let Some(path) = truth {
+                std::fs::write(path, describe(&made).to_string()).unwrap();
+            }
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> {
+    let container = match container {
+        "full" => Container::Full,
+        "kernel" => Container::WIN7_KERNEL,
+        "bitmap-full" => Container::BitmapFull,
+        _ => Container::BitmapKernel,
+    };
+    let start = Instant::now();
+    let made: Machine = match machine {
+        "demo" => demo::build()?,
+        "small" => small()?,
+        bytes => {
+            let bytes = bytes.parse().map_err(std::io::Error::other)?;
+            let truth = large(file, bytes)?;
+            eprintln!("{:?}", start.elapsed());
+            return Ok(truth);
+        }
+    };
+    let built = start.elapsed();
+    made.write(file, container)?;
+    eprintln!(
+        "built in {built:?}, written in {:?}",
+        start.elapsed() - built
+    );
+    Ok(made.truth)
+}
+
+fn describe(truth: &Truth) -> serde_json::Value {
+    let modules = truth.modules.iter().filter(|m| !m.unloaded);
+    let big = truth.blocks.iter().filter(|b| b.big);
+    json!({
+        "build": truth.build,
+        "kernel_base": truth.kernel_base.0,
+        "modules": modules.map(|m| json!([m.file, m.base.0, m.size])).collect::<Vec<_>>(),
+        "big": big
+            .map(|b| {
+                let tag: String = b.tag.iter().map(|&c| char::from(c)).collect();
+                json!([b.va.0, tag, b.bytes, b.protected])
+            })
+            .collect::<Vec<_>>(),
+        "blocks": truth.blocks.len(),
+    })
+}

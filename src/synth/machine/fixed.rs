@@ -1,0 +1,84 @@
+//! What is at fixed addresses or outside of images and pools.
+
+use crate::memory::addr::{PAGE_SIZE, Pfn};
+
+use super::{
+    Builder, DESCRIPTORS, GIGABYTE, KPCRS, MEMORY_BLOCK, PFN_DATABASE, PROTOTYPES, SESSIONS,
+    SHARED_USER_DATA, STACK_SIZE, STACKS,
+};
+
+impl Builder<'_> {
+    /// Shared user data, the frame database, descriptors, sessions, stacks.
+    pub(super) fn fixed_mappings(&mut self) {
+        let spec = self.spec;
+        self.memory.map_new(SHARED_USER_DATA, 1);
+        self.shared_user_data();
+        let frames = self.memory.physical.end();
+        let size = spec.era.size("_MMPFN").unwrap_or(0x30);
+        self.memory
+            .map_new(PFN_DATABASE, (frames * size).div_ceil(PAGE_SIZE));
+        let pools = self.paged_pools();
+        self.memory.map_new(DESCRIPTORS, pools * 2);
+        self.memory
+            .map_new(SESSIONS, spec.vm.session_commit.len() as u64 * 2);
+        self.memory.map_new(PROTOTYPES, 1);
+        self.memory.map_new(MEMORY_BLOCK, 1);
+        self.memory_block();
+        for cpu in 0..u64::from(spec.processors) {
+            if cpu > 0 {
+                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), 8);
+            }
+            self.memory
+                .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);
+        }
+        if spec.options.gigabyte_page {
+            self.memory.map_1g(GIGABYTE, Pfn(0));
+        }
+        let mask = spec.options.invalid_mask;
+        self.memory.u64(self.nt.at("MiInvalidPteMask"), mask);
+    }
+
+    pub(super) fn paged_pools(&self) -> u64 {
+        self.spec.vm.paged_usage.len().max(1) as u64
+    }
+
+    fn shared_user_data(&mut self) {
+        let at = |name| self.nt.field(SHARED_USER_DATA, "_KUSER_SHARED_DATA", name);
+        let (root, product) = (at("NtSystemRoot"), at("NtProductType"));
+        let (major, minor) = (at("NtMajorVersion"), at("NtMinorVersion"));
+        let (pages, active) = (at("NumberOfPhysicalPages"), at("ActiveProcessorCount"));
+        let (interrupt, system) = (at("InterruptTime"), at("SystemTime"));
+        let path: Vec<u8> = "C:\\Windows"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        self.memory.write(root, &path);
+        self.memory.u32(product, 3);
+        self.memory.u32(major, self.spec.era.version.0);
+        self.memory.u32(minor, self.spec.era.version.1);
+        self.memory.u32(pages, self.memory.physical.frames() as u32);
+        self.memory.u32(active, self.spec.processors.into());
+        for (at, time) in [
+            (interrupt, self.spec.uptime),
+            (system, self.spec.system_time),
+        ] {
+            self.memory.u64(at, time);
+            self.memory.u32(at.add(8), (time >> 32) as u32);
+        }
+    }
+
+    /// MmPhysicalMemoryBlock: the runs once more, in nt's own form.
+    fn memory_block(&mut self) {
+        self.memory
+            .pointer(self.nt.at("MmPhysicalMemoryBlock"), MEMORY_BLOCK);
+        let runs = self.memory.physical.runs().to_vec();
+        self.memory.u32(MEMORY_BLOCK, runs.len() as u32);
+        self.memory
+            .u64(MEMORY_BLOCK.add(8), self.memory.physical.frames());
+        for (i, (first, pages)) in runs.iter().enumerate() {
+            let at = MEMORY_BLOCK.add(0x10 + i as u64 * 16);
+            self.memory.u64(at, *first);
+            self.memory.u64(at.add(8), *pages);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The images, and the tags in them.
+
+use std::collections::HashSet;
+
+use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::synth::image::{self, Exports, Image, ImageSpec, Pdb};
+use crate::synth::kernel;
+use crate::synth::paging::Entry;
+use crate::synth::rng::Rng;
+use crate::synth::spec::ModuleSpec;
+use crate::synth::truth::{ModuleTruth, ReferenceTruth, Tag};
+
+use super::Builder;
+
+impl Builder<'_> {
+    /// Loads the images, in order, each with its imports bound to those before.
+    pub(super) fn images(&mut self) {
+        let mut known = Exports::new();
+        let era = self.spec.era;
+        for (i, module) in self.spec.modules.iter().enumerate() {
+            let image = match i {
+                0 => image::kernel(&self.image_spec(module, true), &known, era.data, era.tables),
+                _ => image::driver(&self.image_spec(module, false), &known),
+            };
+            for (name, rva) in &image.exports {
+                let key = (module.file.clone(), name.clone());
+                known.insert(key, image.base.add((*rva).into()));
+            }
+            self.load(&image);
+            self.truth.modules.push(ModuleTruth {
+                file: module.file.clone(),
+                base: module.base,
+                size: module.size,
+                unloaded: false,
+            });
+        }
+        for (file, base, size) in &self.spec.unloaded {
+            self.truth.modules.push(ModuleTruth {
+                file: file.clone(),
+                base: *base,
+                size: *size,
+                unloaded: true,
+            });
+        }
+    }
+
+    fn image_spec(&self, module: &ModuleSpec, is_kernel: bool) -> ImageSpec {
+        let mut imports = module.imports.clone();
+        for site in module.sites.iter().filter(|_| !is_kernel) {
+            let (file, name) = site.what.import();
+            let import = (file.to_owned(), name.to_owned());
+            if !imports.contains(&import) {
+                imports.push(import);
+            }
+        }
+        let mut seed = Rng::new(
+            module
+                .file
+                .bytes()
+                .fold(7, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))),
+        );
+        let stem = module.file.split('.').next().unwrap_or_default();
+        let pdb = match is_kernel {
+            true => Pdb {
+                name: "ntkrnlmp.pdb".into(),
+                guid: self.spec.era.guid,
+                age: self.spec.era.age,
+            },
+            false => Pdb {
+                name: format!("{stem}.pdb"),
+                guid: (u128::from(seed.bits()) << 64 | u128::from(seed.bits())).to_le_bytes(),
+                age: 1,
+            },
+        };
+        let placed = |name: &String| match is_kernel {
+            true => self.spec.era.rva(name),
+            false => None,
+        };
+        ImageSpec {
+            file: module.file.clone(),
+            base: module.base,
+            size: module.size,
+            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff),
+            pdb,
+            exports: module
+                .exports
+                .iter()
+                .map(|name| (name.clone(), placed(name)))
+                .collect(),
+            imports,
+            sites: module.sites.clone(),
+            constants: match is_kernel {
+                true => kernel::constants(self.spec.era),
+                false => Vec::new(),
+            },
+        }
+    }
+
+    /// Maps an image page by page, without those that are given back.
+    fn load(&mut self, image: &Image) {
+        for (i, bytes) in image.bytes.chunks(PAGE_SIZE as usize).enumerate() {
+            let offset = i as u64 * PAGE_SIZE;
+            let empty = bytes.iter().all(|&b| b == 0);
+            let left_out = empty && !self.spec.options.whole_images && !image.is_data(offset);
+            if image.is_discarded(offset) || left_out {
+                continue;
+            }
+            let va = image.base.add(offset);
+            let frame = self.memory.physical.allocate(1);
+            let entry = match image.is_code(offset) {
+                true => Entry::Code(frame),
+                false => Entry::Data(frame),
+            };
+            self.memory.map(va, entry);
+            if !empty {
+                self.memory.write(va, bytes);
+            }
+        }
+    }
+
+    /// Looks for tags in the images as they are in the end, variables included.
+    pub(super) fn references(&mut self) {
+        let tags: HashSet<Tag> = self.truth.tags.keys().copied().collect();
+        let mut found = Vec::new();
+        for module in &self.spec.modules {
+            // The last bytes of the page before, for tags across the seam.
+            let mut seam: Vec<u8> = Vec::new();
+            for offset in (0..u64::from(module.size)).step_by(PAGE_SIZE as usize) {
+                let va = module.base.add(offset);
+                let frame = self.memory.frame(va);
+                let page = frame.and_then(|pfn| self.memory.physical.page(pfn));
+                let Some(page) = page else {
+                    seam.clear();
+                    continue;
+                };
+                let start = va.0 - seam.len() as u64;
+                seam.extend_from_slice(page);
+                find_tags(&seam, Va(start), &tags, &mut found);
+                seam = page
+                    .get(PAGE_SIZE as usize - 3..)
+                    .unwrap_or_default()
+                    .to_vec();
+            }
+        }
+        found.sort_by_key(|r: &ReferenceTruth| r.va);
+        self.truth.references = found;
+    }
+}
+
+/// Appends where `bytes`, which are at `start`, have one of the tags, with or without
+/// the protected bit.
+fn find_tags(bytes: &[u8], start: Va, tags: &HashSet<Tag>, found: &mut Vec<ReferenceTruth>) {
+    for (at, window) in bytes.windows(4).enumerate() {
+        let Ok([a, b, c, d]) = <[u8; 4]>::try_from(window) else {
+            continue;
+        };
+        let tag = [a, b, c, d & 0x7f];
+        if a != 0 && tags.contains(&tag) {
+            let va = start.add(at as u64);
+            found.push(ReferenceTruth { va, tag });
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Builds a machine from its [`Spec`] and writes dumps of it.
+
+mod books;
+mod fixed;
+mod images;
+mod lists;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::memory::addr::{PAGE_SIZE, Va};
+
+use super::container::Container;
+use super::header::DumpHeader;
+use super::kernel::Nt;
+use super::legacy::Contents;
+use super::legacy::layout::Layout;
+use super::legacy::write::{Laid, Writer};
+use super::paging::Memory;
+use super::physical::Physical;
+use super::rng::Rng;
+use super::spec::Spec;
+use super::truth::{Pool, Truth};
+
+const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
+const PFN_DATABASE: Va = Va(0xffff_fa80_0000_0000);
+/// System mapping space, where things are put that are in neither image nor pool.
+const KPCRS: Va = Va(0xffff_f880_0090_0000);
+const DESCRIPTORS: Va = Va(0xffff_f880_00a0_0000);
+const SESSIONS: Va = Va(0xffff_f880_00a8_0000);
+const PROTOTYPES: Va = Va(0xffff_f880_00b0_0000);
+const MEMORY_BLOCK: Va = Va(0xffff_f880_00b1_0000);
+const STACKS: Va = Va(0xffff_f880_0200_0000);
+/// Bytes of a kernel stack, and of the stretch each has.
+const STACK_SIZE: u64 = 0x6000;
+/// A 1 GB mapping, outside of all pools and images.
+const GIGABYTE: Va = Va(0xffff_f8c0_0000_0000);
+
+/// A machine in memory, of which any number of dumps can be written.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its memory.
+    pub memory: Memory,
+    /// What the headers of its dumps say.
+    pub header: DumpHeader,
+    /// What was laid down.
+    pub truth: Truth,
+}
+
+impl Machine {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// When the blocks do not fit the pools, the pools not the memory, or the builder
+    /// itself wrote where nothing is mapped.
+    pub fn build(spec: &Spec) -> io::Result<Machine> {
+        Builder::new(spec).build()
+    }
+
+    /// Writes a dump. Returns its length in bytes; most of it may be holes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, path: &Path, container: Container) -> io::Result<u64> {
+        let mut file = File::create(path)?;
+        container.write(&self.header, &self.memory.physical, &mut file)
+    }
+}
+
+struct Builder<'a> {
+    spec: &'a Spec,
+    nt: Nt,
+    memory: Memory,
+    rng: Rng,
+    truth: Truth,
+    /// What does not fit, for the caller to read.
+    mistakes: Vec<String>,
+}
+
+/// Processors that the stretch of their control blocks has room for.
+const MAX_PROCESSORS: u16 = 16;
+
+impl<'a> Builder<'a> {
+    fn new(spec: &'a Spec) -> Self {
+        let mut physical = Physical::new(spec.runs.clone());
+        if spec.options.scatter {
+            physical.scatter(spec.seed ^ 0x5ca7);
+        }
+        let mut memory = Memory::new(physical);
+        memory.invalid_mask = spec.options.invalid_mask;
+        Builder {
+            spec,
+            nt: Nt {
+                era: spec.era,
+                base: spec.modules.first().map_or(Va(0), |m| m.base),
+            },
+            memory,
+            rng: Rng::new(spec.seed),
+            truth: Truth {
+                build: spec.era.build,
+                lab: spec.era.lab.into(),
+                processors: spec.processors.into(),
+                kernel_base: spec.modules.first().map_or(Va(0), |m| m.base),
+                system_time: spec.system_time,
+                uptime: spec.uptime,
+                bugcheck: spec.bugcheck.0,
+                vm: spec.vm.clone(),
+                ..Truth::default()
+            },
+            mistakes: Vec::new(),
+        }
+    }
+
+    fn build(mut self) -> io::Result<Machine> {
+        self.images();
+        self.fixed_mappings();
+        let laid = self.pools()?;
+        self.books(&laid);
+        self.module_lists(&laid)?;
+        self.object_types(&laid)?;
+        let roots = self.processes(&laid)?;
+        let header = self.processors(&laid, roots);
+        self.references();
+        if self.spec.options.retired_table {
+            self.memory.retire_table(self.spec.paged.start);
+        }
+        self.check()?;
+        Ok(Machine {
+            memory: self.memory,
+            header,
+            truth: self.truth,
+        })
+    }
+
+    fn pools(&mut self) -> io::Result<Laid> {
+        let spec = self.spec;
+        let nonpaged = Layout::place(spec.nonpaged.clone(), &spec.demands, &mut self.rng)?;
+        let paged = Layout::place(spec.paged.clone(), &spec.demands, &mut self.rng)?;
+        let leaker = spec.modules.last().map_or(self.nt.base, |m| m.base);
+        let mut writer = Writer {
+            memory: &mut self.memory,
+            demands: &spec.demands,
+            contents: Contents {
+                kernel_data: self.nt.base.add(spec.era.data.0.into()),
+                leaker: leaker.add(0x13b9),
+                neighbours: Vec::new(),
+            },
+            prototypes: PROTOTYPES,
+            laid: Laid::default(),
+            rng: self.rng.clone(),
+        };
+        writer.pool(&nonpaged, &[]);
+        writer.pool(&paged, &spec.vm.paged_usage);
+        let (mut laid, rng) = (writer.laid, writer.rng);
+        self.rng = rng;
+        let mut ends = BTreeMap::from([(Pool::NonPaged, nonpaged.end), (Pool::Paged, paged.end)]);
+        for bulk in &spec.bulk {
+            let Some(end) = ends.get_mut(&bulk.pool) else {
+                continue;
+            };
+            bulk.lay(&mut self.memory, *end);
+            *end = end.add(bulk.pages * PAGE_SIZE);
+            laid.pages.entry(bulk.pool).or_default().small += bulk.pages;
+        }
+        Ok(laid)
+    }
+
+    /// The builder's own mistakes, said rather than left in the dump.
+    fn check(&self) -> io::Result<()> {
+        if let Some(mistake) = self.mistakes.first() {
+            return Err(io::Error::other(mistake.clone()));
+        }
+        if self.spec.processors > MAX_PROCESSORS {
+            return Err(io::Error::other("the machine has too many processors"));
+        }
+        if self.memory.physical.is_exhausted() {
+            return Err(io::Error::other("the machine has too little memory"));
+        }
+        match self.memory.unmapped_writes() {
+            [] => Ok(()),
+            [first, ..] => Err(io::Error::other(format!(
+                "{} writes to unmapped addresses, the first at {first}",
+                self.memory.unmapped_writes().len()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The object manager's types: `ObTypeIndexTable` and the OBJECT_TYPEs it leads to.
+//!
+//! An object's header has an index into the table; a type has its name and the tag of its
+//! objects. Indexes are those that Windows 7 gives out at boot (they are in the documents
+//! of Volatility and other public tools); layouts are from its public symbols.
+
+use std::collections::BTreeMap;
+
+use crate::memory::addr::Va;
+
+use super::kernel::Nt;
+use super::paging::Memory;
+use super::truth::{Tag, TagAccount};
+
+/// Index, name and tag of the types whose objects are laid down.
+pub const TYPES: [(u8, &str, Tag); 15] = [
+    (2, "Type", *b"ObjT"),
+    (3, "Directory", *b"Dire"),
+    (4, "SymbolicLink", *b"SymL"),
+    (5, "Token", *b"Toke"),
+    (6, "Job", *b"Job "),
+    (7, "Process", *b"Proc"),
+    (8, "Thread", *b"Thre"),
+    (12, "Event", *b"Even"),
+    (14, "Mutant", *b"Muta"),
+    (16, "Semaphore", *b"Sema"),
+    (17, "Timer", *b"Time"),
+    (25, "Device", *b"Devi"),
+    (26, "Driver", *b"Driv"),
+    (28, "File", *b"File"),
+    (33, "Section", *b"Sect"),
+];
+
+/// Bytes of OBJECT_HEADER before an object's body.
+pub const HEADER: u64 = 0x30;
+/// Where a type's name is, from the start of its block's body.
+const NAME_AT: u64 = 0x100;
+/// Bytes of a type's block.
+pub const TYPE_BLOCK: u64 = 0x10 + NAME_AT + 0x20;
+
+/// The index of the type whose objects have this tag.
+pub fn index_of(tag: &Tag) -> Option<u8> {
+    let found = TYPES.iter().find(|(_, _, key)| key == tag)?;
+    Some(found.0)
+}
+
+/// Writes the table and the types; `places` are their blocks' bodies, in order.
+pub fn write(memory: &mut Memory, nt: &Nt, places: &[Va], tags: &BTreeMap<Tag, TagAccount>) {
+    let table = nt.at("ObTypeIndexTable");
+    // What Windows 7 has for the index that no type gets.
+    memory.u64(table.add(8), 0xbad0_b0b0);
+    for ((index, name, key), body) in TYPES.iter().zip(places) {
+        let object = body.add(HEADER);
+        memory.pointer(table.add(u64::from(*index) * 8), object);
+        memory.u64(nt.field(*body, "_OBJECT_HEADER", "PointerCount"), 2);
+        let own = nt.field(*body, "_OBJECT_HEADER", "TypeIndex");
+        memory.write(own, &[2, 0, 0, 0x13]);
+        let field = |name| nt.field(object, "_OBJECT_TYPE", name);
+        memory.ring(field("TypeList"), &[]);
+        memory.unicode_string(field("Name"), body.add(NAME_AT), name);
+        memory.write(field("Index"), &[*index]);
+        let account = tags.get(key).copied().unwrap_or_default();
+        let objects = account.nonpaged.blocks + account.paged.blocks;
+        memory.u32(field("TotalNumberOfObjects"), objects as u32);
+        memory.u32(field("TotalNumberOfHandles"), objects as u32 / 2);
+        memory.write(field("Key"), key);
+    }
+}

@@ -1,0 +1,117 @@
+//! The README shows what the program really says. `UPDATE_README=1 cargo test readme`
+//! writes its sections anew.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use poolscope::tui::keys::{Context, Group, TABLE};
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+use crate::demo::{answer, directory};
+
+fn readme() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
+}
+
+fn indented(text: &str) -> String {
+    let line = |l: &str| match l {
+        "" => "\n".into(),
+        _ => format!("    {}\n", l.trim_end().replace('\t', "  ")),
+    };
+    text.lines().map(line).collect()
+}
+
+/// The first screen at 80x24, drawn by the program on a pseudo-terminal.
+fn screen() -> String {
+    let size = PtySize {
+        rows: 24,
+        cols: 80,
+        ..PtySize::default()
+    };
+    let pair = native_pty_system().openpty(size).unwrap();
+    let mut command = CommandBuilder::new(assert_cmd::cargo::cargo_bin("poolscope"));
+    command.arg("demo.dmp");
+    command.cwd(directory());
+    command.env("TERM", "xterm-256color");
+    command.env("LANG", "C.UTF-8");
+    let mut child = pair.slave.spawn_command(command).unwrap();
+    drop(pair.slave);
+    let mut reader = pair.master.try_clone_reader().unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = std::io::Read::read(&mut reader, &mut buffer) {
+            if send.send(buffer[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut terminal = vt100::Parser::new(24, 80, 0);
+    let end = Instant::now() + Duration::from_secs(30);
+    while !terminal.screen().contents().contains("Pool walked") {
+        let left = end.saturating_duration_since(Instant::now());
+        let bytes = receive.recv_timeout(left).expect("the walk ends");
+        terminal.process(&bytes);
+    }
+    let mut writer = pair.master.take_writer().unwrap();
+    writer.write_all(b"q").unwrap();
+    child.wait().unwrap();
+    // The only figure on it that a machine's speed changes.
+    let text = terminal.screen().contents();
+    let walked = text.find(" in ").zip(text.find(" s  "));
+    match walked {
+        Some((from, to)) if from < to => format!("{}{}", &text[..from], &text[to + 2..]),
+        _ => text,
+    }
+}
+
+fn keys() -> String {
+    let mut out = String::from("| keys | what |\n| --- | --- |\n");
+    for group in Group::ALL {
+        for binding in TABLE.iter().filter(|b| b.group == group) {
+            let known = Context::ALL
+                .iter()
+                .any(|c| binding.applies(*c) && !matches!(c, Context::Help | Context::Prompt));
+            if known && group != Group::Move {
+                let names = binding.key_names().replace('|', "\\|");
+                writeln!(out, "| {names} | {} |", binding.help).unwrap();
+            }
+        }
+    }
+    out
+}
+
+/// Replaces what stands between `<!-- name -->` and `<!-- end -->`.
+fn with_section(text: &str, name: &str, body: &str) -> String {
+    let start = format!("<!-- {name} -->\n");
+    let (before, rest) = text
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("no section {name}"));
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    format!("{before}{start}\n{body}\n<!-- end -->{after}")
+}
+
+#[test]
+fn the_readme_shows_what_the_program_says() {
+    let old = std::fs::read_to_string(readme()).unwrap();
+    let last_two = |text: String| {
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len() - 2..].join("\n")
+    };
+    let mut new = with_section(&old, "screen", &indented(&screen()));
+    for (name, body) in [
+        ("poolused", answer(&["poolused", "demo.dmp", "/t5", "2"])),
+        ("refs", answer(&["refs", "demo.dmp", "Leak"])),
+        ("allocs", last_two(answer(&["allocs", "demo.dmp", "Leak"]))),
+    ] {
+        new = with_section(&new, name, &indented(&body));
+    }
+    new = with_section(&new, "keys", &keys());
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(readme(), &new).unwrap();
+    } else if old != new {
+        panic!("the README is out of date: UPDATE_README=1 cargo test --test it readme");
+    }
+    assert!(new.lines().count() < 200);
+}

@@ -1,0 +1,305 @@
+//! The terminal UI as a user has it: the binary in a pseudo-terminal, keys in, screen out.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// Generous: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The demo's dump, written once.
+fn demo() -> &'static Path {
+    static DEMO: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = DEMO.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("MEMORY.DMP");
+        poolscope::synth::demo::write(&path).unwrap();
+        (folder, path)
+    });
+    path
+}
+
+/// A program in a terminal.
+struct Terminal {
+    screen: Arc<Mutex<vt100::Parser>>,
+    /// Everything that was sent to the terminal.
+    sent: Arc<Mutex<Vec<u8>>>,
+    keys: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+}
+
+impl Terminal {
+    fn open(dump: &Path, variables: &[(&str, &str)], size: (u16, u16)) -> Terminal {
+        let size = PtySize {
+            cols: size.0,
+            rows: size.1,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_poolscope"));
+        command.arg(dump);
+        command.env("TERM", "xterm-256color");
+        command.env("LC_ALL", "C.UTF-8");
+        command.env_remove("NO_COLOR");
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 0)));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let (to_screen, to_sent) = (Arc::clone(&screen), Arc::clone(&sent));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut buffer) {
+                to_screen.lock().unwrap().process(&buffer[..n]);
+                to_sent.lock().unwrap().extend_from_slice(&buffer[..n]);
+            }
+        });
+        Terminal {
+            screen,
+            sent,
+            keys: pair.master.take_writer().unwrap(),
+            child,
+            master: pair.master,
+        }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        let started = Instant::now();
+        while !holds(&self.text()) {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "waited for {what}; the screen is\n{}",
+                self.text()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn see(&self, text: &str) {
+        self.wait(text, |screen| screen.contains(text));
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn resize(&mut self, cols: u16, rows: u16) {
+        let size = PtySize {
+            cols,
+            rows,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
+        self.screen
+            .lock()
+            .unwrap()
+            .screen_mut()
+            .set_size(rows, cols);
+        self.master.resize(size).unwrap();
+    }
+
+    fn signal(&self, signal: i32) {
+        let id = self.child.process_id().unwrap();
+        // SAFETY: sends a signal to the child that this test started and has not reaped.
+        unsafe { libc::kill(id as i32, signal) };
+    }
+
+    fn exit_code(&mut self) -> u32 {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn is_restored(&self) {
+        let started = Instant::now();
+        let restored = || {
+            let parser = self.screen.lock().unwrap();
+            !parser.screen().alternate_screen() && !parser.screen().hide_cursor()
+        };
+        while !restored() {
+            assert!(started.elapsed() < PATIENCE, "the terminal is not restored");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn took_the_screen(&self) -> bool {
+        let sent = self.sent.lock().unwrap();
+        sent.windows(8).any(|bytes| bytes == b"\x1b[?1049h")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+const ENTER: &str = "\r";
+const ESC: &str = "\x1b";
+
+#[test]
+fn from_the_first_screen_to_the_driver_and_out() {
+    let mut terminal = Terminal::open(demo(), &[], (80, 24));
+    terminal.see("Pool walked");
+    let first = terminal.text();
+    for expected in [
+        "!vm summary",
+        "81%",
+        "EXCESSIVE",
+        "Leak",
+        "615,424,000",
+        "CM31",
+    ] {
+        assert!(first.contains(expected), "{expected}:\n{first}");
+    }
+    terminal.press("pb");
+    terminal.see("nonpaged pool by bytes, large first");
+    terminal.press(ENTER);
+    terminal.see("tracker says 601 blocks");
+    terminal.see("fffff880`044b6621");
+    terminal.press("\t");
+    terminal.see("s -a @#Base");
+    terminal.press(ENTER);
+    terminal.see("4c65 616b 3bc1 0f42 c141 8d49 fd8b d0ff");
+    assert!(terminal.text().contains("myfault+0x13aa"));
+    terminal.press(ESC);
+    terminal.see("s -a @#Base");
+    terminal.press(ESC);
+    terminal.see("!poolused 2");
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.is_restored();
+}
+
+#[test]
+fn a_resize_draws_the_new_size() {
+    let mut terminal = Terminal::open(demo(), &[], (80, 24));
+    terminal.see("Pool walked");
+    terminal.resize(200, 50);
+    terminal.see("Commit limit");
+    terminal.resize(60, 20);
+    terminal.wait("the small screen", |screen| {
+        !screen.contains("Commit limit")
+    });
+    terminal.see("Leak");
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+#[test]
+fn quitting_does_not_wait_for_the_walk() {
+    let mut terminal = Terminal::open(demo(), &[], (80, 24));
+    terminal.see("Leak");
+    let started = Instant::now();
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+    // It takes some milliseconds; a busy machine gets a second.
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn signals_that_end_it_restore_the_terminal_and_are_the_exit_status() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let mut terminal = Terminal::open(demo(), &[], (80, 24));
+        terminal.see("Leak");
+        terminal.signal(signal);
+        assert_eq!(terminal.exit_code(), 128 + signal as u32);
+        terminal.is_restored();
+    }
+}
+
+#[test]
+fn being_stopped_and_continued_draws_everything_anew() {
+    let mut terminal = Terminal::open(demo(), &[], (80, 24));
+    terminal.see("Pool walked");
+    terminal.signal(libc::SIGSTOP);
+    terminal.screen.lock().unwrap().process(b"\x1b[2J");
+    assert!(!terminal.text().contains("Leak"));
+    terminal.signal(libc::SIGCONT);
+    terminal.see("Leak");
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+/// Builds without debug assertions have no way to panic on demand.
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_restores_the_terminal_and_is_told() {
+    let variables = [("POOLSCOPE_TEST_PANIC", "1"), ("RUST_BACKTRACE", "0")];
+    let mut terminal = Terminal::open(demo(), &variables, (80, 24));
+    terminal.see("Leak");
+    terminal.press("!");
+    assert_eq!(terminal.exit_code(), 101);
+    terminal.is_restored();
+    terminal.see("the panic that a test asked for");
+    assert!(!terminal.text().contains("!poolused"));
+}
+
+#[test]
+fn what_is_no_dump_is_an_error_on_a_clean_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "no dump at all\n").unwrap();
+    let mut terminal = Terminal::open(&path, &[], (80, 24));
+    assert_eq!(terminal.exit_code(), 1);
+    terminal.see("error: ");
+    assert!(!terminal.took_the_screen());
+}
+
+#[test]
+fn no_color_and_plain_terminals_are_respected() {
+    let terminal = Terminal::open(demo(), &[("NO_COLOR", "1")], (80, 24));
+    terminal.see("Pool walked");
+    {
+        let parser = terminal.screen.lock().unwrap();
+        for row in 0..24 {
+            for column in 0..80 {
+                let cell = parser.screen().cell(row, column).unwrap();
+                assert_eq!(cell.fgcolor(), vt100::Color::Default);
+                assert_eq!(cell.bgcolor(), vt100::Color::Default);
+            }
+        }
+    }
+    for variables in [
+        [("TERM", "vt100"), ("LC_ALL", "C.UTF-8")],
+        [("TERM", "xterm"), ("LC_ALL", "C")],
+    ] {
+        let terminal = Terminal::open(demo(), &variables, (80, 24));
+        terminal.see("Pool walked");
+        assert!(terminal.text().is_ascii(), "{}", terminal.text());
+    }
+}
+
+#[test]
+fn nothing_is_sent_while_nothing_happens() {
+    let terminal = Terminal::open(demo(), &[], (80, 24));
+    terminal.see("Pool walked");
+    thread::sleep(Duration::from_millis(500));
+    let before = terminal.sent.lock().unwrap().len();
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(terminal.sent.lock().unwrap().len(), before);
+}

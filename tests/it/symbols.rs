@@ -116,7 +116,7 @@ fn what_is_needed_is_told_without_a_network() {
     assert_eq!((status, err.as_str()), (Some(0), ""));
     let store = format!("ntkrnlmp.pdb/{SAMPLE_KEY}/ntkrnlmp.pdb");
     for part in [
-        "339E7413-3576-439C-BCDF-7E0229DA3773 1",
+        "339E7413-3576-439C-BCDF-7E0229DA3773, age 1",
         &format!("https://msdl.microsoft.com/download/symbols/{store}"),
         &format!("poolscope/symbols/{store}"),
         "built in",

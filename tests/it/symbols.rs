@@ -180,6 +180,22 @@ fn a_missing_pdb_is_fetched_once_from_the_server_on_the_path() {
 }
 
 #[test]
+fn programs_that_fetch_at_once_leave_one_whole_file() {
+    let (server, store) = (Server::good(), TempDir::new().unwrap());
+    let dump = unknown().to_str().unwrap();
+    let path = server.path(&store);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(run(&["info", dump, "--symbols", &path]).0, Some(0)));
+        }
+    });
+    assert_eq!(fs::read(stored(&store)).unwrap(), PDB);
+    assert_eq!(fs::read_dir(store.path()).unwrap().count(), 1);
+    let folder = fs::read_dir(stored(&store).parent().unwrap()).unwrap();
+    assert_eq!(folder.count(), 1);
+}
+
+#[test]
 fn the_variable_names_a_server_as_the_option_does() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let mut command = poolscope(&["info", unknown().to_str().unwrap(), "--quiet"]);

@@ -4,11 +4,8 @@
 //! pass; members are read when somebody asks. That makes loading a few milliseconds and
 //! leaves nothing to bound but the stream itself.
 
-use std::hash::Hasher;
-
-use rustc_hash::FxHasher;
-
 use super::codeview::{FIRST_INDEX, Member, Members, Named, Record, simple_size};
+use super::hash;
 use crate::symbols::layout::{Field, by_suffix};
 
 /// No real chain of typedefs, arrays or continued field lists comes near; a longer one is a loop.
@@ -39,14 +36,8 @@ pub(super) struct Types {
 struct Names(Vec<(u64, u32)>);
 
 impl Names {
-    fn hash(name: &[u8]) -> u64 {
-        let mut hasher = FxHasher::default();
-        hasher.write(name);
-        hasher.finish()
-    }
-
     fn add(&mut self, name: &[u8], index: u32) {
-        self.0.push((Names::hash(name), index));
+        self.0.push((hash(name), index));
     }
 
     /// To be called once, when all are added.
@@ -57,10 +48,10 @@ impl Names {
     /// The lowest index that `is` the name, which is the first definition. Names of one
     /// hash are as good as never different, and not looked through without end.
     fn find(&self, name: &[u8], is: impl Fn(u32) -> bool) -> Option<u32> {
-        let hash = Names::hash(name);
-        let first = self.0.partition_point(|&(h, _)| h < hash);
+        let wanted = hash(name);
+        let first = self.0.partition_point(|&(h, _)| h < wanted);
         let same = self.0.iter().skip(first).take(MOST_COLLISIONS);
-        let mut same = same.take_while(|(h, _)| *h == hash).map(|(_, i)| *i);
+        let mut same = same.take_while(|(h, _)| *h == wanted).map(|(_, i)| *i);
         same.find(|&index| is(index))
     }
 }

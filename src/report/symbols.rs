@@ -74,7 +74,7 @@ impl Row {
         let none = "none: the dump gives a name that is no file's";
         writeln!(out, "Module         {}", self.module)?;
         writeln!(out, "File           {}", self.file)?;
-        writeln!(out, "GUID and age   {} {:x}", self.guid, self.age)?;
+        writeln!(out, "Identity       {}, age {}", self.guid, self.age)?;
         writeln!(
             out,
             "Fetch          {}",

@@ -116,7 +116,7 @@ fn what_is_needed_is_told_without_a_network() {
     assert_eq!((status, err.as_str()), (Some(0), ""));
     let store = format!("ntkrnlmp.pdb/{SAMPLE_KEY}/ntkrnlmp.pdb");
     for part in [
-        "339E7413-3576-439C-BCDF-7E0229DA3773 1",
+        "339E7413-3576-439C-BCDF-7E0229DA3773, age 1",
         &format!("https://msdl.microsoft.com/download/symbols/{store}"),
         &format!("poolscope/symbols/{store}"),
         "built in",
@@ -177,6 +177,22 @@ fn a_missing_pdb_is_fetched_once_from_the_server_on_the_path() {
         server.asked(),
         [format!("/ntkrnlmp.pdb/{KEY}/ntkrnlmp.pdb")]
     );
+}
+
+#[test]
+fn programs_that_fetch_at_once_leave_one_whole_file() {
+    let (server, store) = (Server::good(), TempDir::new().unwrap());
+    let dump = unknown().to_str().unwrap();
+    let path = server.path(&store);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(run(&["info", dump, "--symbols", &path]).0, Some(0)));
+        }
+    });
+    assert_eq!(fs::read(stored(&store)).unwrap(), PDB);
+    assert_eq!(fs::read_dir(store.path()).unwrap().count(), 1);
+    let folder = fs::read_dir(stored(&store).parent().unwrap()).unwrap();
+    assert_eq!(folder.count(), 1);
 }
 
 #[test]

@@ -208,11 +208,19 @@ fn explain(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "the server stopped answering".into(),
         ureq::Error::HostNotFound => "there is no such host".into(),
         ureq::Error::ConnectionFailed => "the connection failed".into(),
-        ureq::Error::Rustls(e) => format!(
-            "the server's certificate is not trusted: {e} (SSL_CERT_FILE can name a file with other roots)"
-        ),
+        ureq::Error::Rustls(e) => explain_tls(&e.to_string()),
         ureq::Error::Io(e) => explain_io(e),
         other => other.to_string(),
+    }
+}
+
+/// The TLS library's errors come as themselves or inside one of the socket.
+fn explain_tls(error: &str) -> String {
+    match error.contains("certificate") {
+        true => format!(
+            "its certificate is not trusted ({error}); where TLS is inspected, SSL_CERT_FILE can name the roots to trust"
+        ),
+        false => format!("TLS failed: {error}"),
     }
 }
 
@@ -229,6 +237,7 @@ fn explain_io(error: &std::io::Error) -> String {
             "the connection was cut before the end".into()
         }
         (_, ErrorKind::ConnectionRefused) => "the connection is refused".into(),
+        (_, ErrorKind::InvalidData) => explain_tls(&error.to_string()),
         _ => error.to_string(),
     }
 }

@@ -307,6 +307,21 @@ fn a_body_without_end_is_ended_at_the_limit() {
 }
 
 #[test]
+fn a_server_that_only_claims_to_speak_tls_is_given_up() {
+    let server = Server::new(|_| missing());
+    let url = server.url().replace("http:", "https:");
+    let store = TempDir::new().unwrap();
+    let error = fetch(&format!("srv*{}*{url}", store.path().display())).unwrap_err();
+    let said = error.to_string();
+    // Not the words for a thread that panicked.
+    assert!(
+        said.contains(&url) && !said.contains("ended early"),
+        "{said}"
+    );
+    assert_eq!(files(store.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn redirects_lead_to_other_http_servers() {
     let good = Server::with_file("driver.pdb", PDB.to_vec());
     // The same machine by another name.

@@ -131,6 +131,20 @@ fn a_definition_is_found_through_its_forward_declaration() {
 }
 
 #[test]
+fn of_two_definitions_the_first_counts() {
+    let types = types(&[
+        field_list(&[member("A", UINT, 4)]),
+        structure("S", 0x1000, 8),
+        field_list(&[member("A", UINT, 12)]),
+        structure("S", 0x1002, 16),
+    ]);
+    assert_eq!(
+        (offset(&types, "A"), types.size_of("S")),
+        (Some(4), Some(8))
+    );
+}
+
+#[test]
 fn types_that_hold_themselves_come_to_an_end() {
     let started = Instant::now();
     let me = 0x1001u32;

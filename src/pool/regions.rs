@@ -170,7 +170,7 @@ fn paged(kernel: &Kernel) -> Option<Region> {
     }
     let end = kernel.pointer_in("MmPagedPoolEnd", Some(field::PAGED_END));
     let start = kernel.pointer_in("MiPagedPoolStart", Some(field::PAGED_START));
-    if kernel.build < 9200 {
+    if (7000..9200).contains(&kernel.build) {
         let (fixed_start, fixed_end) = WIN7_PAGED;
         let end = end
             .filter(|&e| e > fixed_start && e < fixed_end)
@@ -188,6 +188,6 @@ fn paged(kernel: &Kernel) -> Option<Region> {
         start?,
         end?.add(1),
         PoolKind::Paged,
-        "nt!MiPagedPoolStart and nt!MmPagedPoolEnd",
+        "the bounds of paged pool in nt's variables",
     )
 }

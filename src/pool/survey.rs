@@ -5,7 +5,7 @@ use crate::kernel::Kernel;
 use crate::memory::{CHUNK_SIZE, Chunk, MappedPage, Va};
 
 use super::block::PoolKind;
-use super::legacy::{self, RawBlock, Verdict};
+use super::legacy::{self, Encoding, RawBlock, Rules, Verdict};
 
 /// Bytes of addresses under one top-level entry: the grain of the kernel's regions.
 const SLOT: u64 = 1 << 39;
@@ -63,6 +63,10 @@ pub fn survey(kernel: &Kernel) -> Vec<Surveyed> {
 fn kind_of(kernel: &Kernel, chunks: &[Chunk]) -> Option<PoolKind> {
     let step = chunks.len().div_ceil(CHUNKS).max(1);
     let (mut paged, mut nonpaged) = (0, 0);
+    let rules = Rules {
+        paged: None,
+        encoding: Encoding::of_build(kernel.build),
+    };
     let mut blocks: Vec<RawBlock> = Vec::new();
     for chunk in chunks.iter().step_by(step) {
         let mut seen = 0;
@@ -75,7 +79,7 @@ fn kind_of(kernel: &Kernel, chunks: &[Chunk]) -> Option<PoolKind> {
             }
             seen += 1;
             blocks.clear();
-            let verdict = legacy::walk_page(bytes, 0, None, &mut blocks);
+            let verdict = legacy::walk_page(bytes, 0, rules, &mut blocks);
             let live = || blocks.iter().filter(|b| b.is_allocated());
             if verdict == Verdict::Pool && live().count() >= 2 {
                 match live().all(RawBlock::is_paged) {

@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_never_leaves_tls() {
+        let to = |location: &str| {
+            let response = Response::builder().header(LOCATION, location);
+            let response = response.body(Body::builder().data("")).unwrap();
+            redirect("https://a.example/x/y", &response)
+        };
+        assert!(to("http://a.example/y").unwrap_err().contains("from https"));
+        assert_eq!(to("HTTPS://b.example/y").unwrap(), "HTTPS://b.example/y");
+        assert_eq!(to("z").unwrap(), "https://a.example/x/z");
+    }
+
+    #[test]
     fn a_password_is_not_shown() {
         assert_eq!(
             shown("https://me:secret@host/a@b"),

@@ -27,6 +27,11 @@ pub enum Flag {
     ExcessiveNonpaged,
     /// Paged pool uses more than 80 % of its maximum: the debugger's own rule.
     ExcessivePaged,
+    /// Nonpaged pool uses more than a quarter of the machine's memory: our rule, for
+    /// builds whose maximum is 16 TB of addresses and is never reached.
+    HighNonpaged,
+    /// Paged pool uses more than a quarter of what can be committed: our rule, as above.
+    HighPaged,
 }
 
 impl Flag {
@@ -35,14 +40,22 @@ impl Flag {
         match self {
             Flag::ExcessiveNonpaged => "excessive_nonpaged_pool_usage",
             Flag::ExcessivePaged => "excessive_paged_pool_usage",
+            Flag::HighNonpaged => "high_nonpaged_pool_usage",
+            Flag::HighPaged => "high_paged_pool_usage",
         }
     }
 
-    /// The line that the debugger prints.
+    /// The line that the debugger prints; for our own rules the rule.
     pub fn banner(self) -> &'static str {
         match self {
             Flag::ExcessiveNonpaged => "********** Excessive NonPaged Pool Usage *****",
             Flag::ExcessivePaged => "********** Excessive Paged Pool Usage *****",
+            Flag::HighNonpaged => {
+                "********** High NonPaged Pool Usage ***** (poolscope's rule: over 25 % of memory)"
+            }
+            Flag::HighPaged => {
+                "********** High Paged Pool Usage ***** (poolscope's rule: over 25 % of the commit limit)"
+            }
         }
     }
 }
@@ -73,6 +86,8 @@ pub struct VmReport {
     pub driver_commit: Line,
     pub committed: Line,
     pub commit_limit: Line,
+    /// The lines that Windows 10 added, in the debugger's order; empty before.
+    pub extra: Vec<(&'static str, Line)>,
     /// Warnings that hold.
     pub flags: Vec<Flag>,
 }
@@ -104,6 +119,11 @@ impl VmReport {
             driver_commit: line(&c.driver_commit),
             committed: line(&c.committed),
             commit_limit: line(&c.commit_limit),
+            extra: c
+                .extra
+                .iter()
+                .map(|e| (e.label, line(&e.counter)))
+                .collect(),
             flags: Vec::new(),
         };
         report.check_memory(header.physical_pages);
@@ -179,6 +199,11 @@ impl VmReport {
         ] {
             line.at_most(committed);
         }
+        let memory = self.physical_memory.pages;
+        for (_, line) in &mut self.extra {
+            // Some are in no page file and so may exceed what is committed, not both.
+            line.at_most(committed.max(memory.map(|pages| (pages, "physical memory"))));
+        }
     }
 
     /// The debugger's rule, `usage > 4 * (max / 5)`, on values without a doubt only: a
@@ -196,35 +221,94 @@ impl VmReport {
         if exceeds(&self.paged_usage, &self.paged_max) {
             self.flags.push(Flag::ExcessivePaged);
         }
+        if !self.extra.is_empty() {
+            self.raise_own_flags();
+        }
     }
 
-    /// The lines in the debugger's order with their labels, the page files aside.
-    pub fn lines(&self) -> Vec<(String, &Line)> {
-        let mut out: Vec<(String, &Line)> = Vec::new();
-        let mut add = |label: &str, line| out.push((label.to_owned(), line));
-        add("Physical Memory", &self.physical_memory);
-        add("Available Pages", &self.available);
-        add("ResAvail Pages", &self.resident_available);
-        add("Locked IO Pages", &self.locked_io);
-        add("Free System PTEs", &self.free_system_ptes);
-        add("Modified Pages", &self.modified);
-        add("Modified PF Pages", &self.modified_pf);
-        add("NonPagedPool Usage", &self.nonpaged_usage);
-        add("NonPagedPool Max", &self.nonpaged_max);
-        for (i, pool) in self.paged_pools.iter().enumerate() {
-            add(&format!("PagedPool {i} Usage"), pool);
+    /// Our rules, where the debugger's can't fire.
+    fn raise_own_flags(&mut self) {
+        let over_a_quarter = |usage: &Line, of: &Line| match (usage.pages, of.pages) {
+            (Some(usage_pages), Some(all)) => {
+                usage.doubt.is_none() && of.doubt.is_none() && usage_pages > all / 4
+            }
+            _ => false,
+        };
+        if !self.flags.contains(&Flag::ExcessiveNonpaged)
+            && over_a_quarter(&self.nonpaged_usage, &self.physical_memory)
+        {
+            self.flags.push(Flag::HighNonpaged);
         }
-        add("PagedPool Usage", &self.paged_usage);
-        add("PagedPool Maximum", &self.paged_max);
-        add("Session Commit", &self.session_commit);
-        add("Shared Commit", &self.shared_commit);
-        add("Special Pool", &self.special_pool);
-        add("Shared Process", &self.shared_process);
-        add("PagedPool Commit", &self.paged_commit);
-        add("Driver Commit", &self.driver_commit);
-        add("Committed pages", &self.committed);
-        add("Commit limit", &self.commit_limit);
+        if !self.flags.contains(&Flag::ExcessivePaged)
+            && over_a_quarter(&self.paged_usage, &self.commit_limit)
+        {
+            self.flags.push(Flag::HighPaged);
+        }
+    }
+
+    /// True for the lines of Windows 10 and later.
+    pub fn is_modern(&self) -> bool {
+        !self.extra.is_empty()
+    }
+
+    /// The lines in the debugger's order with their labels, the page files aside. The
+    /// order is the build's: Windows 10 added lines in between.
+    pub fn lines(&self) -> Vec<(String, &Line)> {
+        let mut out: Vec<(String, &Line)> = vec![
+            ("Physical Memory".into(), &self.physical_memory),
+            ("Available Pages".into(), &self.available),
+            ("ResAvail Pages".into(), &self.resident_available),
+            ("Locked IO Pages".into(), &self.locked_io),
+            ("Free System PTEs".into(), &self.free_system_ptes),
+            ("Modified Pages".into(), &self.modified),
+            ("Modified PF Pages".into(), &self.modified_pf),
+        ];
+        if self.is_modern() {
+            out.push(("Modified No Write Pages".into(), &self.modified_no_write));
+        }
+        out.push(("NonPagedPool Usage".into(), &self.nonpaged_usage));
+        out.push(("NonPagedPool Max".into(), &self.nonpaged_max));
+        for (i, pool) in self.paged_pools.iter().enumerate() {
+            out.push((format!("PagedPool {i} Usage"), pool));
+        }
+        out.push(("PagedPool Usage".into(), &self.paged_usage));
+        out.push(("PagedPool Maximum".into(), &self.paged_max));
+        match self.is_modern() {
+            true => self.modern_commit(&mut out),
+            false => self.old_commit(&mut out),
+        }
+        out.push(("Committed pages".into(), &self.committed));
+        out.push(("Commit limit".into(), &self.commit_limit));
         out
+    }
+
+    fn old_commit<'a>(&'a self, out: &mut Vec<(String, &'a Line)>) {
+        out.push(("Session Commit".into(), &self.session_commit));
+        out.push(("Shared Commit".into(), &self.shared_commit));
+        out.push(("Special Pool".into(), &self.special_pool));
+        out.push(("Shared Process".into(), &self.shared_process));
+        out.push(("PagedPool Commit".into(), &self.paged_commit));
+        out.push(("Driver Commit".into(), &self.driver_commit));
+    }
+
+    fn modern_commit<'a>(&'a self, out: &mut Vec<(String, &'a Line)>) {
+        for (label, line) in &self.extra {
+            if *label == "Boot Commit" {
+                out.push(("PagedPool Commit".into(), &self.paged_commit));
+                out.push(("Driver Commit".into(), &self.driver_commit));
+            }
+            out.push(((*label).into(), line));
+            if *label == "Processor Commit" {
+                out.push(("Session Commit".into(), &self.session_commit));
+                out.push(("Shared Commit".into(), &self.shared_commit));
+                out.push(("Special Pool".into(), &self.special_pool));
+            }
+        }
+        let has = |wanted: &str| out.iter().any(|(label, _)| label == wanted);
+        if !has("PagedPool Commit") {
+            out.push(("PagedPool Commit".into(), &self.paged_commit));
+            out.push(("Driver Commit".into(), &self.driver_commit));
+        }
     }
 
     /// The doubts as sentences.
@@ -346,6 +430,53 @@ mod tests {
         };
         let report = VmReport::judge(&counters, &header(), &trackers);
         assert!(report.nonpaged_usage.doubt.is_some());
+    }
+
+    fn modern(nonpaged: u64, extra: &[&'static str]) -> VmReport {
+        let extra = extra.iter().map(|label| crate::kernel::vm_lines::Extra {
+            label,
+            counter: counter(10),
+        });
+        judge(VmCounters {
+            physical_memory: counter(1_000_000),
+            nonpaged_usage: counter(nonpaged),
+            nonpaged_max: counter(1 << 32),
+            extra: extra.collect(),
+            ..VmCounters::default()
+        })
+    }
+
+    #[test]
+    fn where_the_maximum_is_never_reached_our_own_rule_warns() {
+        let lines = ["Processor Commit", "Boot Commit"];
+        assert_eq!(modern(250_000, &lines).flags, []);
+        let report = modern(250_001, &lines);
+        assert_eq!(report.flags, [Flag::HighNonpaged]);
+        assert!(report.flags[0].banner().contains("poolscope's rule"));
+        assert_eq!(modern(250_001, &[]).flags, [], "not before Windows 10");
+    }
+
+    #[test]
+    fn windows_10_has_its_own_order_and_every_line_once() {
+        let report = modern(1, &["Processor Commit", "Pages For MDLs", "Boot Commit"]);
+        let labels: Vec<String> = report.lines().into_iter().map(|l| l.0).collect();
+        let commit = labels.iter().position(|l| l == "Processor Commit").unwrap();
+        assert_eq!(
+            labels[commit..],
+            [
+                "Processor Commit",
+                "Session Commit",
+                "Shared Commit",
+                "Special Pool",
+                "Pages For MDLs",
+                "PagedPool Commit",
+                "Driver Commit",
+                "Boot Commit",
+                "Committed pages",
+                "Commit limit"
+            ]
+        );
+        assert!(!labels.contains(&"Shared Process".to_owned()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod modules;
 pub mod search;
 pub mod sessions;
 pub mod vm;
+pub mod vm_lines;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@
 use crate::memory::{Fault, Va};
 
 use super::kdbg::field;
+use super::vm_lines::{self, Extra};
 use super::{Kernel, Origin};
 
 /// One counter as it was read. What it means beside the others is judged elsewhere.
@@ -83,10 +84,12 @@ pub struct VmCounters {
     pub committed: Counter,
     /// The most that can be committed.
     pub commit_limit: Counter,
+    /// The lines that Windows 10 added; empty before.
+    pub extra: Vec<Extra>,
 }
 
 /// Where a counter may be, tried in order.
-enum Place {
+pub(super) enum Place {
     /// A variable of nt, and the debugger block's field that holds its address.
     Global(&'static str, Option<usize>, Width),
     /// `MiState` → member → field.
@@ -97,8 +100,9 @@ enum Place {
     KdbgBytes(usize),
 }
 
+/// The type of a variable.
 #[derive(Clone, Copy)]
-enum Width {
+pub(super) enum Width {
     U64,
     I32,
 }
@@ -197,10 +201,19 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             Global("MmTotalCommitLimit", Some(field::COMMIT_LIMIT), U64),
             vp("TotalCommitLimit"),
         ]),
+        extra: vm_lines::read(kernel),
     }
 }
 
-fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
+impl Place {
+    /// True when something leads to it on this kernel.
+    pub(super) fn is_known(&self, kernel: &Kernel) -> bool {
+        locate(kernel, self).is_some()
+    }
+}
+
+/// The first place that can be read.
+pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
     let mut why = Vec::new();
     for place in places {
         let Some((at, size, name)) = locate(kernel, place) else {

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::analysis::Flag;
 use crate::analysis::vm::Line;
 use crate::kernel::vm::PageFile;
 use crate::memory::PAGE_SIZE;
@@ -113,11 +114,12 @@ fn brief(model: &Model, width: u16, rows: u16, theme: &Theme) -> Vec<(String, To
     ];
     for flag in &vm.flags {
         let at = match flag {
-            crate::analysis::Flag::ExcessiveNonpaged => 0,
-            crate::analysis::Flag::ExcessivePaged => 1,
+            Flag::ExcessiveNonpaged | Flag::HighNonpaged => 0,
+            Flag::ExcessivePaged | Flag::HighPaged => 1,
         };
         if let Some(line) = out.get_mut(at) {
             let words = match width {
+                0..84 if matches!(flag, Flag::HighNonpaged | Flag::HighPaged) => "HIGH".to_owned(),
                 0..84 => "EXCESSIVE".to_owned(),
                 _ => flag.banner().trim_matches(['*', ' ']).to_owned(),
             };

@@ -1,0 +1,149 @@
+//! The lines that Windows 10 added to `!vm`: what the committed pages are for.
+//!
+//! The counters are fields of `_MI_VISIBLE_STATE`, `_MI_VISIBLE_PARTITION` and their
+//! neighbours (public symbols); which line shows which field follows from their names.
+
+use crate::memory::Va;
+
+use super::Kernel;
+use super::kdbg::field;
+use super::vm::{Counter, Place, counter};
+
+/// A line of its own, in the debugger's order.
+#[derive(Clone, Debug)]
+pub struct Extra {
+    /// The debugger's label.
+    pub label: &'static str,
+    /// What it counts.
+    pub counter: Counter,
+}
+
+/// Windows 10 1507: the first with these lines.
+const FIRST: u32 = 10240;
+/// No machine runs more processes than this.
+const MAX_PROCESSES: usize = 1 << 20;
+
+/// Lines whose field some builds lack are left out there.
+const LINES: &[(&str, &[Place])] = &[
+    (
+        "Pages For MDLs",
+        &[vs("MdlPagesAllocated"), vp("MdlPagesAllocated")],
+    ),
+    (
+        "ContigMem Pages",
+        &[
+            vs("ContiguousPagesAllocated"),
+            vp("ContiguousPagesAllocated"),
+        ],
+    ),
+    ("Pages For AWE", &[vp("VadPhysicalPages")]),
+    ("NonPagedPool Commit", &[vs("NonPagedPoolCommit")]),
+    ("Boot Commit", &[vs("BootCommit")]),
+    ("PFN Array Commit", &[vs("PfnDatabaseCommit")]),
+    ("SmallNonPagedPtesCommit", &[vs("SmallNonPagedPtesCommit")]),
+    ("SlabAllocatorPages", &[vp("SlabAllocatorPages")]),
+    (
+        "SkPagesInUnchargedSlabs",
+        &[vp("SecureKernelPagesFromNonChargedSlabs")],
+    ),
+    ("System PageTables", &[vs("SystemPageTableCommit")]),
+    ("ProcessLockedFilePages", &[vp("ProcessLockedFilePages")]),
+    ("Pagefile Hash Pages", &[vs("PagefileHashPages")]),
+];
+
+const fn vs(name: &'static str) -> Place {
+    Place::State("Vs", "_MI_VISIBLE_STATE", name)
+}
+
+const fn vp(name: &'static str) -> Place {
+    Place::Partition("Vp", "_MI_VISIBLE_PARTITION", name)
+}
+
+/// Reads the lines that this build has; none before Windows 10.
+pub fn read(kernel: &Kernel) -> Vec<Extra> {
+    if kernel.build < FIRST {
+        return Vec::new();
+    }
+    let mut out = vec![Extra {
+        label: "Processor Commit",
+        counter: processor_commit(kernel),
+    }];
+    for (label, places) in LINES {
+        let known = places.iter().any(|p| p.is_known(kernel));
+        if known {
+            let counter = counter(kernel, places);
+            out.push(Extra { label, counter });
+        }
+    }
+    out.push(Extra {
+        label: "Total Private",
+        counter: total_private(kernel),
+    });
+    out
+}
+
+/// The sum of `KPRCB.CachedCommit` over the processors.
+fn processor_commit(kernel: &Kernel) -> Counter {
+    let processors = kernel.processor_blocks();
+    let sum = || {
+        let offset = kernel
+            .offset("_KPRCB", "CachedCommit")
+            .ok_or("its offset is not known")?;
+        if processors.is_empty() {
+            return Err("the processors' control blocks were not found");
+        }
+        let cached = |prcb: &Va| kernel.space.u32(prcb.add(offset)).ok().map(u64::from);
+        let all: Option<Vec<u64>> = processors.iter().map(cached).collect();
+        Ok(all
+            .ok_or("a processor's control block can't be read")?
+            .iter()
+            .sum())
+    };
+    named("sum of KPRCB.CachedCommit", sum())
+}
+
+/// The sum of `EPROCESS.CommitCharge` over the processes.
+fn total_private(kernel: &Kernel) -> Counter {
+    let sum = || {
+        let head = kernel
+            .variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))
+            .map(|(at, _)| at)
+            .ok_or("the list of processes was not found")?;
+        let link = kernel.offset("_EPROCESS", "ActiveProcessLinks");
+        let charge = kernel.offset("_EPROCESS", "CommitCharge");
+        let (Some(link), Some(charge)) = (link, charge) else {
+            return Err("its offset is not known");
+        };
+        let (mut at, mut total) = (head, 0u64);
+        for _ in 0..MAX_PROCESSES {
+            at = kernel
+                .space
+                .pointer(at)
+                .map_err(|_| "the list of processes breaks off")?;
+            if at == head {
+                return Ok(total);
+            }
+            if !at.is_kernel() {
+                return Err("the list of processes is damaged");
+            }
+            let process = Va(at.0.wrapping_sub(link));
+            let pages = kernel.space.u64(process.add(charge));
+            total = total.wrapping_add(pages.map_err(|_| "a process can't be read")?);
+        }
+        Err("the list of processes does not end")
+    };
+    named("sum of EPROCESS.CommitCharge", sum())
+}
+
+fn named(what: &str, sum: Result<u64, &'static str>) -> Counter {
+    match sum {
+        Ok(pages) => Counter {
+            pages: Some(pages),
+            source: what.into(),
+        },
+        Err(why) => Counter {
+            pages: None,
+            source: format!("{what}: {why}"),
+        },
+    }
+}

@@ -143,6 +143,7 @@ impl<'a> Builder<'a> {
             memory: &mut self.memory,
             demands: &spec.demands,
             contents: Contents {
+                era: spec.era,
                 kernel_data: self.nt.base.add(spec.era.data.0.into()),
                 leaker: leaker.add(0x13b9),
                 neighbours: Vec::new(),

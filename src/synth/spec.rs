@@ -4,6 +4,7 @@ use crate::memory::addr::Va;
 
 use super::code::Site;
 use super::era::{Era, WIN7};
+use super::heap::HeapShape;
 use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
 use super::legacy::{Bulk, Demand, PoolShape, Role};
 use super::objects;
@@ -112,6 +113,8 @@ pub struct Spec {
     pub demands: Vec<Demand>,
     /// More pages of small blocks, made when a dump is written.
     pub bulk: Vec<Bulk>,
+    /// The pools run on segment heaps of this shape; else on chains of blocks.
+    pub heaps: Option<HeapShape>,
     /// The nonpaged pool.
     pub nonpaged: PoolShape,
     /// The paged pool.
@@ -141,6 +144,7 @@ impl Default for Spec {
             processes: vec!["System".into()],
             demands: Vec::new(),
             bulk: Vec::new(),
+            heaps: None,
             nonpaged: PoolShape::new(Pool::NonPaged, NONPAGED_START),
             paged: PoolShape::new(Pool::Paged, PAGED_START),
             options: Options::default(),

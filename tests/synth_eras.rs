@@ -22,11 +22,7 @@ fn tag(bytes: &[u8; 4]) -> Tag {
     Tag::new(u32::from_le_bytes(*bytes))
 }
 
-fn with<R>(
-    machine: &Machine,
-    container: Container,
-    f: impl FnOnce(&Engine, &Snapshot) -> R,
-) -> R {
+fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Snapshot) -> R) -> R {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     machine.write(&path, container).unwrap();
@@ -79,10 +75,21 @@ fn found(index: &Snapshot, parked: bool) -> BTreeSet<Plain> {
 fn check_blocks(truth: &Truth, index: &Snapshot, must: &[State], may: &[State]) {
     let (must, found_now) = (laid(truth, must), found(index, false));
     let missing: Vec<_> = must.difference(&found_now).collect();
-    assert!(missing.is_empty(), "missing {}: {missing:x?}", missing.len());
+    assert!(
+        missing.is_empty(),
+        "missing {}: {missing:x?}",
+        missing.len()
+    );
     let may = laid(truth, may);
-    let invented: Vec<_> = found_now.difference(&must).filter(|b| !may.contains(b)).collect();
-    assert!(invented.is_empty(), "invented {}: {invented:x?}", invented.len());
+    let invented: Vec<_> = found_now
+        .difference(&must)
+        .filter(|b| !may.contains(b))
+        .collect();
+    assert!(
+        invented.is_empty(),
+        "invented {}: {invented:x?}",
+        invented.len()
+    );
 }
 
 fn check_trackers(truth: &Truth, engine: &Engine) {
@@ -116,7 +123,7 @@ fn check_modules(truth: &Truth, engine: &Engine) {
     let want: Vec<_> = truth
         .modules
         .iter()
-        .map(|m| (m.base, u64::from(m.size), m.unloaded))
+        .map(|m| (m.base, m.size, m.unloaded))
         .collect();
     assert_eq!(got, want);
 }
@@ -141,4 +148,171 @@ fn heaps_are_read_block_by_block() {
             });
         }
     }
+}
+
+#[test]
+fn pages_that_are_gone_take_no_more_than_their_blocks() {
+    for era in HEAP_ERAS {
+        for seed in 0..6 {
+            let mut spec = small::of_era(era);
+            spec.seed = seed;
+            spec.nonpaged.omitted = 3;
+            spec.paged.paged_out = 5;
+            spec.demands = small::demands(&spec);
+            let machine = Machine::build(&spec).unwrap();
+            let truth = &machine.truth;
+            with(&machine, Container::BitmapKernel, |engine, index| {
+                check_trackers(truth, engine);
+                check_blocks(truth, index, &[State::Allocated], &[State::Damaged]);
+                assert_eq!(found(index, true), laid(truth, &[State::Lookaside]));
+                assert_eq!(
+                    index.totals.nonpaged_pages.not_in_dump,
+                    truth.nonpaged_pages.omitted
+                );
+                assert!(index.totals.paged_pages.paged_out >= 5);
+                for broken in &truth.damaged {
+                    assert!(index.totals.damaged.contains(broken), "{broken:x?}");
+                }
+                assert!(index.totals.unplaced_bytes > 0);
+                let said = index
+                    .notes
+                    .iter()
+                    .any(|n| n.contains("could not be divided"));
+                assert!(said, "{:?}", index.notes);
+            });
+            with(&machine, Container::Full, |_, index| {
+                let may = [State::Damaged, State::Omitted];
+                check_blocks(truth, index, &[State::Allocated], &may);
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_of_each_tag_adds_up() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.nonpaged.omitted = 3;
+        spec.paged.paged_out = 5;
+        let machine = Machine::build(&spec).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, index| {
+            let coverage = engine.total_coverage(index);
+            for (side, pool) in [
+                (coverage.nonpaged, Pool::NonPaged),
+                (coverage.paged, Pool::Paged),
+            ] {
+                let gone = |b: &&poolscope::synth::truth::Block| {
+                    b.pool == pool && !matches!(b.state, State::Allocated | State::Lookaside)
+                };
+                let lost = machine.truth.blocks.iter().filter(gone).count() as u64;
+                assert_eq!(side.missing_blocks(), lost, "{} {pool:?}", era.build);
+                assert!(lost > 0);
+            }
+        });
+    }
+}
+
+#[test]
+fn damaged_lists_lose_no_block_and_end() {
+    for era in HEAP_ERAS {
+        for damage in [Damage::CutList, Damage::LoopingList, Damage::HeapAtItself] {
+            for nodes in [1, 2] {
+                let mut spec = whole(era);
+                let heaps = spec.heaps.as_mut().unwrap();
+                heaps.damage = Some(damage);
+                heaps.nodes = nodes;
+                heaps.units = 24;
+                let machine = Machine::build(&spec).unwrap();
+                with(&machine, Container::BitmapKernel, |_, index| {
+                    eprintln!("{} {damage:?} {nodes}: {:?}", era.build, index.notes);
+                    let truth = &machine.truth;
+                    check_blocks(truth, index, &[State::Allocated], &[]);
+                    assert_eq!(found(index, true), laid(truth, &[State::Lookaside]));
+                    let said = index.notes.iter().any(|n| n.contains("its list gave"));
+                    assert!(said, "{damage:?}: {:?}", index.notes);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absurd_number_of_nodes_invents_nothing_and_is_said() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.heaps.as_mut().unwrap().damage = Some(Damage::ManyPools);
+        let machine = Machine::build(&spec).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, index| {
+            check_trackers(&machine.truth, engine);
+            check_blocks(&machine.truth, index, &[], &[State::Allocated]);
+            let big = |b: &&Plain| b.5;
+            let want: Vec<_> = laid(&machine.truth, &[State::Allocated])
+                .into_iter()
+                .filter(|b| big(&b))
+                .collect();
+            let got: Vec<_> = found(index, false)
+                .into_iter()
+                .filter(|b| big(&b))
+                .collect();
+            assert_eq!(got, want);
+            assert!(!index.notes.is_empty());
+        });
+    }
+}
+
+#[test]
+fn counters_are_those_laid_down() {
+    for era in HEAP_ERAS {
+        let machine = Machine::build(&small::of_era(era)).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, _| {
+            check_counters(&machine, engine)
+        });
+    }
+}
+
+fn check_counters(machine: &Machine, engine: &Engine) {
+    let want = &machine.truth.vm;
+    let got = poolscope::kernel::vm::read(engine.kernel());
+    let paged: u64 = want.paged_usage.iter().sum();
+    let sessions: u64 = want.session_commit.iter().sum();
+    let pairs = [
+        ("physical", &got.physical_memory, want.physical_memory),
+        ("available", &got.available, want.available),
+        (
+            "resident available",
+            &got.resident_available,
+            want.resident_available,
+        ),
+        ("free ptes", &got.free_system_ptes, want.free_system_ptes),
+        ("modified", &got.modified, want.modified),
+        ("modified pf", &got.modified_pf, want.modified_pf),
+        ("nonpaged", &got.nonpaged_usage, want.nonpaged_usage),
+        ("nonpaged max", &got.nonpaged_max, want.nonpaged_max),
+        ("paged", &got.paged_usage, paged),
+        ("paged max", &got.paged_max, want.paged_max),
+        ("sessions", &got.session_commit, sessions),
+        ("shared", &got.shared_commit, want.shared_commit),
+        ("processes", &got.shared_process, want.shared_process),
+        ("drivers", &got.driver_commit, want.driver_commit.into()),
+        ("committed", &got.committed, want.committed),
+        ("limit", &got.commit_limit, want.commit_limit),
+    ];
+    for (name, counter, want) in pairs {
+        assert_eq!(
+            counter.pages,
+            Some(want),
+            "{name} of {}",
+            machine.truth.build
+        );
+    }
+    let files = got.page_files.unwrap();
+    let [file] = files.as_slice() else {
+        panic!("{files:?}");
+    };
+    let want = want.page_files.first().unwrap();
+    assert_eq!(file.path.as_deref(), Some(want.path.as_str()));
+    assert_eq!(
+        [file.current, file.free, file.minimum, file.maximum],
+        [want.current, want.free, want.minimum, want.maximum].map(Some)
+    );
 }

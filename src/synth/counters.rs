@@ -311,6 +311,7 @@ fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFil
         memory.pointer(array, at);
     }
     let used = truth.current.saturating_sub(truth.free);
+    let wide = field("MaximumSize").0 - field("Size").0 == 8;
     for (name, pages) in [
         ("Size", truth.current),
         ("MaximumSize", truth.maximum),
@@ -318,8 +319,11 @@ fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFil
         ("FreeSpace", truth.free),
         ("PeakUsage", used),
     ] {
-        // 64 bits wide up to Windows 11 21H2, 32 later; less than 2^32 here.
-        memory.u32(field(name), pages as u32);
+        // 64 bits wide up to Windows 11 21H2, 32 later.
+        match wide {
+            true => memory.u64(field(name), pages),
+            false => memory.u32(field(name), pages as u32),
+        }
     }
     memory.u16(field("PageFileNumber"), 0x10);
     memory.unicode_string(field("PageFileName"), name, &truth.path);

@@ -282,7 +282,10 @@ pub struct Process {
 /// Quota information and OBJECT_HEADER before the process.
 const OBJECT_AT: u64 = 0x20;
 /// Bytes of a process's block.
-pub const PROCESS_BLOCK: u64 = 0x560;
+pub fn process_block(era: &Era) -> u64 {
+    let object = era.size("_EPROCESS").unwrap_or(0);
+    (0x10 + OBJECT_AT + 0x30 + object).next_multiple_of(16)
+}
 
 impl Process {
     /// Where its EPROCESS is.

@@ -61,8 +61,9 @@ pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
         neighbours: Vec::new(),
     };
     let heads = writer.heaps();
-    writer.settle();
     heads::write(writer.memory, &writer.setting, keys, &heads, &writer.parked);
+    // Pages go last: nothing can be written to them any more.
+    writer.settle();
     writer.laid
 }
 

@@ -11,12 +11,13 @@ use poolscope::pool::block::{Backend, PoolKind};
 use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
 use poolscope::pool::{Tag, block};
-use poolscope::synth::era::{Era, WIN10_1809, WIN10_2004, WIN11};
+use poolscope::synth::era::{Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN81};
 use poolscope::synth::heap::Damage;
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, small};
 
 const HEAP_ERAS: [&Era; 3] = [&WIN10_2004, &WIN11, &WIN10_1809];
+const CHAIN_ERAS: [&Era; 4] = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809];
 
 fn tag(bytes: &[u8; 4]) -> Tag {
     Tag::new(u32::from_le_bytes(*bytes))
@@ -43,14 +44,35 @@ fn whole(era: &'static Era) -> Spec {
     spec
 }
 
+/// A machine whose pool is chains of blocks.
+fn chains(era: &'static Era) -> Spec {
+    let mut spec = small::of_era(era);
+    spec.heaps = None;
+    spec.demands = small::demands(&spec);
+    spec
+}
+
 /// A block: start, bytes, tag, protected, pool, whether it has no header.
 type Plain = (Va, u64, Tag, bool, PoolKind, bool);
 
+/// Whether the pool is chains of blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chains {
+    Yes,
+    No,
+}
+
 fn laid(truth: &Truth, states: &[State]) -> BTreeSet<Plain> {
+    plain(truth, states, Chains::No)
+}
+
+fn plain(truth: &Truth, states: &[State], chains: Chains) -> BTreeSet<Plain> {
     let wanted = truth.blocks.iter().filter(|b| states.contains(&b.state));
     wanted
         .map(|b| {
-            let kind = match (b.pool, b.nx) {
+            // A header does not say what is executable; the big page table does.
+            let nx = b.nx && (b.big || chains == Chains::No);
+            let kind = match (b.pool, nx) {
                 (Pool::Paged, _) => PoolKind::Paged,
                 (Pool::NonPaged, true) => PoolKind::NonPagedNx,
                 (Pool::NonPaged, false) => PoolKind::NonPaged,
@@ -73,14 +95,17 @@ fn found(index: &Snapshot, parked: bool) -> BTreeSet<Plain> {
 }
 
 fn check_blocks(truth: &Truth, index: &Snapshot, must: &[State], may: &[State]) {
-    let (must, found_now) = (laid(truth, must), found(index, false));
+    check_sets(laid(truth, must), laid(truth, may), index);
+}
+
+fn check_sets(must: BTreeSet<Plain>, may: BTreeSet<Plain>, index: &Snapshot) {
+    let found_now = found(index, false);
     let missing: Vec<_> = must.difference(&found_now).collect();
     assert!(
         missing.is_empty(),
         "missing {}: {missing:x?}",
         missing.len()
     );
-    let may = laid(truth, may);
     let invented: Vec<_> = found_now
         .difference(&must)
         .filter(|b| !may.contains(b))
@@ -316,4 +341,30 @@ fn check_counters(machine: &Machine, engine: &Engine) {
         [file.current, file.free, file.minimum, file.maximum],
         [want.current, want.free, want.minimum, want.maximum].map(Some)
     );
+}
+
+#[test]
+fn chains_are_read_block_by_block() {
+    for era in CHAIN_ERAS {
+        for container in [Container::BitmapKernel, Container::Full] {
+            let machine = Machine::build(&chains(era)).unwrap();
+            with(&machine, container, |engine, index| {
+                let truth = &machine.truth;
+                eprintln!("{} {container:?}: {:?}", era.build, index.notes);
+                assert_eq!(engine.kernel().build, era.build);
+                check_modules(truth, engine);
+                check_trackers(truth, engine);
+                check_counters(&machine, engine);
+                let mut must = plain(truth, &[State::Allocated], Chains::Yes);
+                let all = plain(truth, &[State::Omitted], Chains::Yes);
+                if container.stores_all() {
+                    must.extend(all);
+                }
+                let may = plain(truth, &[State::Damaged], Chains::Yes);
+                check_sets(must, may, index);
+                let parked = plain(truth, &[State::Lookaside, State::Pending], Chains::Yes);
+                assert_eq!(found(index, true), parked);
+            });
+        }
+    }
 }

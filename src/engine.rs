@@ -303,7 +303,7 @@ impl Engine {
     /// Allocations of whole pages; read on first use.
     pub fn big(&self) -> &Arc<BigTable> {
         self.big
-            .get_or_init(|| Arc::new(BigTable::read(&self.kernel)))
+            .get_or_init(|| Arc::new(BigTable::read(&self.kernel, &self.regions)))
     }
 
     /// The segment heaps of the pool, where it runs on them; found on first use.

@@ -157,16 +157,19 @@ fn other_ways_to_end_give_the_shell_its_terminal_back() {
     let Some(tmux) = Tmux::start("ends", (120, 40)) else {
         return;
     };
-    let (_folder, command) = demo();
-    let name = env!("CARGO_BIN_EXE_poolscope");
-    let child = format!(
-        "pgrep -n -f '^{name}' -P $(tmux -L {} list-panes -F '#{{pane_pid}}')",
-        tmux.name
+    let (folder, command) = demo();
+    let number = folder.path().join("id");
+    let wrapped = format!(
+        "sh -c 'echo $$ > {}; exec \"$0\" \"$1\"' {command}",
+        number.display()
     );
-    tmux.type_line(&command);
+    tmux.type_line(&wrapped);
     tmux.see("Pool walked");
-    let id = Command::new("sh").args(["-c", &child]).output().unwrap();
-    let id: i32 = String::from_utf8_lossy(&id.stdout).trim().parse().unwrap();
+    let id: i32 = std::fs::read_to_string(&number)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
     // SAFETY: sends a signal to the program that this test started in its own tmux.
     unsafe { libc::kill(id, libc::SIGTERM) };
     tmux.see("status-143");

@@ -8,6 +8,7 @@
 pub mod image;
 pub mod kdbg;
 pub mod modules;
+pub mod search;
 pub mod sessions;
 pub mod vm;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 use crate::dump::Dump;
 use crate::memory::{AddressSpace, Fault, InvalidMask, Pa, Va};
+use search::Found;
+
 use crate::symbols::{Field, LoadOptions, PdbId, Source, SymbolPath, Symbols};
 
 use kdbg::{Kdbg, KdbgError, field};
@@ -60,6 +63,8 @@ pub struct Kernel {
     pub pdb: Option<PdbId>,
     /// Names to addresses and offsets.
     pub symbols: Symbols,
+    /// Variables that were found by structure, where there are no symbols.
+    found: Found,
     /// Loaded modules, nt first; those unloaded before at the end.
     pub modules: Vec<Module>,
     /// Sentences about what is missing or was guessed.
@@ -118,17 +123,35 @@ impl Kernel {
             kdbg,
             pdb,
             symbols: loaded.symbols,
+            found: Found::default(),
             modules,
             notes,
             space,
         };
+        if matches!(kernel.symbol_source(), Source::Layout { .. }) {
+            kernel.search(path);
+        }
         kernel.learn_invalid_mask();
         Ok(kernel)
     }
 
+    /// Finds by structure what no symbol leads to; where the structures tell another
+    /// revision of the layouts apart, with those.
+    fn search(&mut self, path: &SymbolPath) {
+        self.found = search::search(self);
+        if let Some(revision) = self.found.revision {
+            let options = LoadOptions {
+                revision: Some(revision),
+            };
+            self.symbols = Symbols::load(self.pdb.as_ref(), self.build, path, options).symbols;
+        }
+        self.notes.append(&mut self.found.notes);
+    }
+
     /// The address of a kernel variable or function.
     pub fn symbol(&self, name: &str) -> Option<Va> {
-        self.symbols.rva(name).map(|rva| self.base.add(rva.into()))
+        let by_name = self.symbols.rva(name).map(|rva| self.base.add(rva.into()));
+        by_name.or_else(|| self.found.variables.get(name).copied())
     }
 
     /// A kernel variable: by its symbol, or else by the debugger block's field that holds
@@ -139,6 +162,14 @@ impl Kernel {
         }
         let at = self.kdbg.as_ref()?.address(kdbg_field?)?;
         Some((at, Origin::Kdbg))
+    }
+
+    /// The number in a 64-bit kernel variable.
+    pub fn number_in(&self, name: &str) -> Option<u64> {
+        match self.symbol(name) {
+            Some(at) => self.space.u64(at).ok(),
+            None => self.found.numbers.get(name).copied(),
+        }
     }
 
     /// The pointer in a kernel variable, when it is a kernel address.

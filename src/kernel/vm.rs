@@ -233,7 +233,10 @@ fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
 fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
     match *place {
         Global(name, kdbg_field, width) => {
-            let (at, origin) = kernel.variable(name, kdbg_field)?;
+            // From 1607 on the counters are in MiState and MiSystemPartition, and the
+            // debugger block may point at what is left of the old ones.
+            let moved = kernel.build >= 14393 && kernel.symbol("MiSystemPartition").is_some();
+            let (at, origin) = kernel.variable(name, kdbg_field.filter(|_| !moved))?;
             let size = match width {
                 U64 => 8,
                 I32 => -4,

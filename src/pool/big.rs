@@ -8,6 +8,8 @@ use crate::kernel::Kernel;
 use crate::memory::{PAGE_SIZE, Va};
 
 use super::block::{Backend, Block, PoolKind, State};
+use super::legacy::Encoding;
+use super::regions::Regions;
 use super::tag::{PROTECTED, Tag};
 
 /// One allocation of whole pages.
@@ -85,8 +87,8 @@ impl BigTable {
         self.blocks.get(first..last).unwrap_or_default()
     }
 
-    /// Reads the table.
-    pub fn read(kernel: &Kernel) -> BigTable {
+    /// Reads the table. `regions` tell the pools apart where entries don't.
+    pub fn read(kernel: &Kernel, regions: &Regions) -> BigTable {
         let mut out = BigTable::default();
         let Some(layout) = Layout::of(kernel) else {
             out.notes.push("the layout of the big page table is not known for this build: large allocations are missing".into());
@@ -106,7 +108,7 @@ impl BigTable {
             return out;
         }
         out.table = Some((table, table.add(size * layout.size as u64)));
-        layout.read_entries(kernel, table, size, &mut out);
+        layout.read_entries(kernel, regions, (table, size), &mut out);
         out.settle();
         out
     }
@@ -136,28 +138,48 @@ struct Layout {
     size: usize,
     va: usize,
     key: usize,
-    kind: crate::symbols::Field,
+    kind: Option<crate::symbols::Field>,
     bytes: usize,
 }
+
+/// Up to NT 5.2 an entry has NumberOfPages, 32 bits behind the key, in place of PoolType
+/// and NumberOfBytes (public symbols of Server 2003).
+const PAGES: usize = 0xc;
 
 impl Layout {
     fn of(kernel: &Kernel) -> Option<Layout> {
         const TYPE: &str = "_POOL_TRACKER_BIG_PAGES";
         let offset = |name| Some(kernel.symbols.field(TYPE, name)?.offset as usize);
+        if Encoding::of_build(kernel.build) == Encoding::Nt52 {
+            return Some(Layout {
+                size: kernel.symbols.size_of(TYPE)? as usize,
+                va: offset("Va")?,
+                key: offset("Key")?,
+                kind: None,
+                bytes: PAGES,
+            });
+        }
+        let kind = kernel
+            .symbols
+            .field(TYPE, "PoolType")
+            .or_else(|| kernel.symbols.field(TYPE, "PoolFlags"))?;
         Some(Layout {
             size: kernel.symbols.size_of(TYPE)? as usize,
             va: offset("Va")?,
             key: offset("Key")?,
-            kind: kernel
-                .symbols
-                .field(TYPE, "PoolType")
-                .or_else(|| kernel.symbols.field(TYPE, "PoolFlags"))?,
+            kind: Some(kind),
             bytes: offset("NumberOfBytes")?,
         })
         .filter(|layout| (0x18..=0x40).contains(&layout.size))
     }
 
-    fn read_entries(&self, kernel: &Kernel, table: Va, size: u64, out: &mut BigTable) {
+    fn read_entries(
+        &self,
+        kernel: &Kernel,
+        regions: &Regions,
+        (table, size): (Va, u64),
+        out: &mut BigTable,
+    ) {
         let (mut missing, mut odd) = (0u64, 0u64);
         let mut entry = vec![0u8; self.size];
         for i in 0..size {
@@ -171,7 +193,7 @@ impl Layout {
                 }
                 continue;
             }
-            match self.entry(&entry) {
+            match self.entry(&entry, regions) {
                 Some(Ok(block)) => out.blocks.push(block),
                 Some(Err(())) => odd += 1,
                 None => {}
@@ -188,15 +210,21 @@ impl Layout {
     }
 
     /// `None` for a free entry, `Err` for one that can't be an allocation.
-    fn entry(&self, entry: &[u8]) -> Option<Result<BigBlock, ()>> {
+    fn entry(&self, entry: &[u8], regions: &Regions) -> Option<Result<BigBlock, ()>> {
         let va = Va(u64_at(entry, self.va)?);
         if va.0 == 0 || va.0 & 1 != 0 {
             return None;
         }
-        let bytes = u64_at(entry, self.bytes)?;
-        let pool_type = self
-            .kind
-            .extract(u32_at(entry, self.kind.offset as usize)?.into());
+        let (bytes, kind) = match self.kind {
+            Some(field) => (
+                u64_at(entry, self.bytes)?,
+                kind(field.extract(u32_at(entry, field.offset as usize)?.into())),
+            ),
+            None => (
+                u64::from(u32_at(entry, self.bytes)?) * PAGE_SIZE,
+                regions.at(va).map_or(PoolKind::NonPaged, |r| r.kind),
+            ),
+        };
         if !va.is_kernel() || va.offset() != 0 || bytes == 0 || bytes > MAX_BYTES {
             return Some(Err(()));
         }
@@ -204,7 +232,7 @@ impl Layout {
             va,
             bytes,
             key: u32_at(entry, self.key)?,
-            kind: kind(pool_type),
+            kind,
         }))
     }
 }

@@ -22,6 +22,43 @@ const KNOWN_BITS: u8 = 0x7f;
 /// The marker of the rest of a big allocation's last page.
 pub const FRAGMENT: u32 = u32::from_le_bytes(*b"Frag");
 
+/// What the PoolType byte means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Vista and later: bit 1 is "in use", bit 0 "paged".
+    #[default]
+    Vista,
+    /// NT 5.2 (Server 2003 x64): 0 is free, else the POOL_TYPE plus 1.
+    Nt52,
+}
+
+impl Encoding {
+    /// That of a kernel, by its build.
+    pub fn of_build(build: u32) -> Encoding {
+        match build {
+            0..6000 => Encoding::Nt52,
+            _ => Encoding::Vista,
+        }
+    }
+
+    /// The byte as Vista would write it.
+    fn normal(self, pool_type: u8) -> u8 {
+        match (self, pool_type) {
+            (Encoding::Vista, _) | (Encoding::Nt52, 0) => pool_type,
+            (Encoding::Nt52, _) => (pool_type - 1) & !IN_USE | IN_USE,
+        }
+    }
+}
+
+/// How a page is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// True in paged pool, false in nonpaged pool, `None` where the region is unknown.
+    pub paged: Option<bool>,
+    /// The encoding of its headers.
+    pub encoding: Encoding,
+}
+
 /// A block as its header has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawBlock {
@@ -31,21 +68,21 @@ pub struct RawBlock {
     pub units: u8,
     /// PreviousSize in units.
     pub previous: u8,
-    /// The PoolType byte.
+    /// The PoolType byte, in the encoding of Vista and later.
     pub pool_type: u8,
     /// The tag as stored, with the protected bit.
     pub tag: u32,
 }
 
 impl RawBlock {
-    fn at(page: &PageBytes, unit: usize) -> Option<RawBlock> {
+    fn at(page: &PageBytes, unit: usize, encoding: Encoding) -> Option<RawBlock> {
         let sizes = u32_at(page, unit * UNIT)?;
         let [previous, _pool_index, units, pool_type] = sizes.to_le_bytes();
         Some(RawBlock {
             unit: unit as u8,
             units,
             previous,
-            pool_type,
+            pool_type: encoding.normal(pool_type),
             tag: u32_at(page, unit * UNIT + 4)?,
         })
     }
@@ -97,14 +134,9 @@ pub enum Verdict {
 
 /// Walks a page from `start` (in units; not 0 for the rest of a big allocation's last
 /// page) and appends its blocks to `out` in order. `paged` is what the region says.
-pub fn walk_page(
-    page: &PageBytes,
-    start: usize,
-    paged: Option<bool>,
-    out: &mut Vec<RawBlock>,
-) -> Verdict {
+pub fn walk_page(page: &PageBytes, start: usize, rules: Rules, out: &mut Vec<RawBlock>) -> Verdict {
     let first = out.len();
-    let broken = match chain(page, start, paged, out) {
+    let broken = match chain(page, start, rules, out) {
         Ok(()) => return Verdict::Pool,
         Err(broken) => broken,
     };
@@ -115,7 +147,7 @@ pub fn walk_page(
         out.truncate(first);
     }
     let from = if credible { broken } else { start };
-    let tail = resynchronise(page, from + 1, paged, out);
+    let tail = resynchronise(page, from + 1, rules, out);
     if credible || tail {
         return Verdict::Damaged((broken * UNIT).min(0xfff) as u16);
     }
@@ -128,19 +160,19 @@ pub fn walk_page(
 fn chain(
     page: &PageBytes,
     start: usize,
-    paged: Option<bool>,
+    rules: Rules,
     out: &mut Vec<RawBlock>,
 ) -> Result<(), usize> {
     let mut unit = start;
     let mut previous = None;
     while unit < UNITS_PER_PAGE {
-        let block = RawBlock::at(page, unit).ok_or(unit)?;
+        let block = RawBlock::at(page, unit, rules.encoding).ok_or(unit)?;
         let linked = match previous {
             Some(units) => block.previous == units,
             // The first block of a page has none before it.
             None => start != 0 || block.previous == 0,
         };
-        if !linked || !block.is_sound(paged) {
+        if !linked || !block.is_sound(rules.paged) {
             return Err(unit);
         }
         previous = Some(block.units);
@@ -152,17 +184,12 @@ fn chain(
 
 /// Looks behind a break for a position from which the chain runs to the page's end over
 /// at least three blocks. Appends them and answers true when there is one.
-fn resynchronise(
-    page: &PageBytes,
-    from: usize,
-    paged: Option<bool>,
-    out: &mut Vec<RawBlock>,
-) -> bool {
+fn resynchronise(page: &PageBytes, from: usize, rules: Rules, out: &mut Vec<RawBlock>) -> bool {
     const ENOUGH: usize = 3;
     let kept = out.len();
     for unit in from.max(1)..UNITS_PER_PAGE {
         out.truncate(kept);
-        if chain(page, unit, paged, out).is_ok() {
+        if chain(page, unit, rules, out).is_ok() {
             let found = out.get(kept..).unwrap_or_default();
             if found.len() >= ENOUGH && has_readable_tag(found) {
                 return true;
@@ -213,9 +240,42 @@ mod tests {
         page
     }
 
+    fn nonpaged() -> Rules {
+        Rules {
+            paged: Some(false),
+            ..Rules::default()
+        }
+    }
+
+    #[test]
+    fn server_2003_adds_one_to_the_type() {
+        let rules = Rules {
+            encoding: Encoding::Nt52,
+            ..nonpaged()
+        };
+        // Nonpaged, free, cache aligned, raise on failure.
+        let blocks = [
+            (4, 1, b"Irp "),
+            (100, 0, b"Old "),
+            (60, 5, b"File"),
+            (92, 0x11, b"Leak"),
+        ];
+        let mut out = Vec::new();
+        assert_eq!(
+            walk_page(&page(0, &blocks), 0, rules, &mut out),
+            Verdict::Pool
+        );
+        let live: Vec<bool> = out.iter().map(RawBlock::is_allocated).collect();
+        assert_eq!(live, [true, false, true, true]);
+        assert!(!out.iter().any(RawBlock::is_paged));
+        let mixed = [(4, 1, b"Irp "), (252, 2, b"Pgd ")];
+        let verdict = walk_page(&page(0, &mixed), 0, rules, &mut out);
+        assert_eq!(verdict, Verdict::NotPool);
+    }
+
     fn walk(page: &PageBytes, start: usize) -> (Verdict, Vec<RawBlock>) {
         let mut out = Vec::new();
-        let verdict = walk_page(page, start, Some(false), &mut out);
+        let verdict = walk_page(page, start, nonpaged(), &mut out);
         (verdict, out)
     }
 
@@ -281,9 +341,13 @@ mod tests {
 
     #[test]
     fn the_wrong_pool_is_no_chain() {
+        let paged = Rules {
+            paged: Some(true),
+            ..Rules::default()
+        };
         let mut out = Vec::new();
         assert_eq!(
-            walk_page(&page(0, &WHOLE), 0, Some(true), &mut out),
+            walk_page(&page(0, &WHOLE), 0, paged, &mut out),
             Verdict::NotPool
         );
         assert!(out.is_empty());

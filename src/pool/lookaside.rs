@@ -22,6 +22,11 @@ const MAX_LIST: usize = 4096;
 /// Frees that a descriptor defers; as above.
 const MAX_PENDING: usize = 65_536;
 
+/// Vista: the first build whose structures are like those of the built-in layouts.
+const FIRST_ALIKE: u32 = 6000;
+/// Lists in each of a KPRCB's arrays.
+const LISTS_PER_ARRAY: u32 = 32;
+
 /// Freed blocks, by header address.
 #[derive(Clone, Debug, Default)]
 pub struct Parked {
@@ -35,6 +40,12 @@ impl Parked {
     /// Walks every list of every processor and pool descriptor.
     pub fn read(kernel: &Kernel) -> Parked {
         let mut out = Parked::default();
+        if kernel.build < FIRST_ALIKE && kernel.symbols.type_origin("_KPRCB") != "pdb" {
+            out.notes.push(
+                "the lookaside lists of this build are laid out otherwise, and its PDB is needed to walk them: blocks parked on them count as allocated".into(),
+            );
+            return out;
+        }
         lookaside_lists(kernel, &mut out);
         pending_frees(kernel, &mut out);
         out.blocks.sort_unstable_by_key(|b| b.0);
@@ -79,8 +90,7 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
             let Some(field) = kernel.symbols.field("_KPRCB", list) else {
                 continue;
             };
-            for i in 0..u64::from(field.size / size).min(64) {
-                let head = prcb.add(u64::from(field.offset) + i * u64::from(size));
+            for head in heads(kernel, prcb.add(field.offset.into()), field.size, size) {
                 let (bodies, whole) = slist(&kernel.space, head);
                 broken += u64::from(!whole);
                 out.add_bodies(&bodies, State::Lookaside);
@@ -92,6 +102,23 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
             "{broken} lookaside lists break off: some blocks parked on them may count as allocated"
         ));
     }
+}
+
+/// The list heads of an array in a KPRCB: lists in place, or (NT 5.2) two pointers for
+/// each size, to the processor's list and to the shared one.
+fn heads(kernel: &Kernel, array: Va, bytes: u32, list: u32) -> Vec<Va> {
+    const POINTERS: u32 = 16;
+    if bytes == LISTS_PER_ARRAY * POINTERS {
+        return (0..u64::from(bytes / 8))
+            .filter_map(|i| kernel.space.pointer(array.add(i * 8)).ok())
+            .filter(|head| head.is_kernel())
+            .collect::<FxHashSet<Va>>()
+            .into_iter()
+            .collect();
+    }
+    (0..u64::from(bytes / list).min(64))
+        .map(|i| array.add(i * u64::from(list)))
+        .collect()
 }
 
 /// The entries of an `_SLIST_HEADER`: a depth in bits 0..15 of the first qword, the first

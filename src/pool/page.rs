@@ -7,7 +7,7 @@ use super::big::{BigBlock, BigTable};
 use super::block::{Block, HEADER_SIZE, PoolKind, State};
 use super::heap::{Content, View, walk_segment};
 use super::index::HeapPool;
-use super::legacy::{self, UNIT, Verdict};
+use super::legacy::{self, Encoding, Rules, UNIT, Verdict};
 use super::lookaside::Parked;
 use super::regions::Regions;
 use super::tag::{PROTECTED, Tag};
@@ -81,8 +81,11 @@ pub fn read(
         Err(fault) => return Err(PageError::Unreadable(fault)),
     };
     let mut raw = Vec::new();
-    let paged = kind.map(|k| !k.is_nonpaged());
-    match legacy::walk_page(bytes, taken.div_ceil(UNIT as u64) as usize, paged, &mut raw) {
+    let rules = Rules {
+        paged: kind.map(|k| !k.is_nonpaged()),
+        encoding: Encoding::of_build(kernel.build),
+    };
+    match legacy::walk_page(bytes, taken.div_ceil(UNIT as u64) as usize, rules, &mut raw) {
         Verdict::NotPool if holder.is_none() => return Err(PageError::NotPool),
         Verdict::Damaged(at) => out.damaged_at = Some(at),
         _ => {}

@@ -5,6 +5,7 @@ use crate::kernel::kdbg::field;
 use crate::memory::Va;
 
 use super::block::PoolKind;
+use super::survey::{self, Surveyed};
 
 /// A range of addresses that holds one kind of pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +51,15 @@ impl Regions {
     /// Finds the regions of this kernel.
     pub fn find(kernel: &Kernel) -> Regions {
         let mut out = Regions::default();
-        let pools = [(nonpaged(kernel), "nonpaged"), (paged(kernel), "paged")];
-        for (region, pool) in pools {
+        let known = [nonpaged(kernel), paged(kernel)];
+        let surveyed = match known.iter().all(Option::is_some) || !has_chains(kernel) {
+            true => Vec::new(),
+            false => survey::survey(kernel),
+        };
+        for (region, is_nonpaged) in known.into_iter().zip([true, false]) {
             match region {
                 Some(region) => out.regions.push(region),
-                None if has_chains(kernel) => out.notes.push(format!(
-                    "the bounds of {pool} pool were not found: its small blocks are missing"
-                )),
+                None if has_chains(kernel) => out.add_surveyed(kernel, &surveyed, is_nonpaged),
                 None => {}
             }
         }
@@ -65,6 +68,28 @@ impl Regions {
             out.notes.push("the pool regions overlap".into());
         }
         out
+    }
+}
+
+impl Regions {
+    /// Takes the regions of one kind that the survey found, outside of those known.
+    fn add_surveyed(&mut self, kernel: &Kernel, surveyed: &[Surveyed], nonpaged: bool) {
+        let before = self.regions.len();
+        for found in surveyed.iter().filter(|s| s.kind.is_nonpaged() == nonpaged) {
+            let source = "pages that are whole chains of blocks";
+            let region = region(kernel, found.start, found.end, found.kind, source);
+            let apart = |r: &Region| {
+                let overlaps = |k: &Region| r.start < k.end && k.start < r.end;
+                !self.regions.iter().any(overlaps)
+            };
+            self.regions.extend(region.filter(apart));
+        }
+        let pool = if nonpaged { "nonpaged" } else { "paged" };
+        if self.regions.len() == before {
+            self.notes.push(format!(
+                "the bounds of {pool} pool were not found: its small blocks are missing"
+            ));
+        }
     }
 }
 
@@ -145,7 +170,7 @@ fn paged(kernel: &Kernel) -> Option<Region> {
     }
     let end = kernel.pointer_in("MmPagedPoolEnd", Some(field::PAGED_END));
     let start = kernel.pointer_in("MiPagedPoolStart", Some(field::PAGED_START));
-    if kernel.build < 9200 {
+    if (7000..9200).contains(&kernel.build) {
         let (fixed_start, fixed_end) = WIN7_PAGED;
         let end = end
             .filter(|&e| e > fixed_start && e < fixed_end)
@@ -163,6 +188,6 @@ fn paged(kernel: &Kernel) -> Option<Region> {
         start?,
         end?.add(1),
         PoolKind::Paged,
-        "nt!MiPagedPoolStart and nt!MmPagedPoolEnd",
+        "the bounds of paged pool in nt's variables",
     )
 }

@@ -165,8 +165,7 @@ pub fn read(kernel: &Kernel) -> Trackers {
         return out;
     };
     let entries = kernel
-        .symbol("PoolTrackTableSize")
-        .and_then(|at| kernel.space.u64(at).ok())
+        .number_in("PoolTrackTableSize")
         .filter(|n| (2..=MAX_ENTRIES).contains(n));
     let Some(entries) = entries else {
         out.notes
@@ -210,8 +209,7 @@ pub fn read_sessions(kernel: &Kernel, sessions: &Sessions) -> Trackers {
         ..Trackers::default()
     };
     let size = kernel
-        .symbol("ExpSessionPoolTrackTableSize")
-        .and_then(|at| kernel.space.u64(at).ok())
+        .number_in("ExpSessionPoolTrackTableSize")
         .filter(|n| (2..=MAX_ENTRIES).contains(n));
     let (Some(layout), Some(table), Some(entries)) = (
         Layout::of(kernel),
@@ -341,10 +339,7 @@ fn array_length(kernel: &Kernel) -> u64 {
 
 fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
     let table = kernel.pointer_in("PoolTrackTableExpansion", None)?;
-    let size = kernel
-        .space
-        .u64(kernel.symbol("PoolTrackTableExpansionSize")?)
-        .ok()?;
+    let size = kernel.number_in("PoolTrackTableExpansionSize")?;
     (1..=MAX_ENTRIES).contains(&size).then_some((table, size))
 }
 

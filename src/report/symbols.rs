@@ -72,12 +72,17 @@ impl Row {
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let none = "none: the dump gives a name that is no file's";
-        let or_none = |value: &Option<String>| value.clone().unwrap_or(none.into());
         writeln!(out, "Module         {}", self.module)?;
         writeln!(out, "File           {}", self.file)?;
-        writeln!(out, "GUID and age   {} {:x}", self.guid, self.age)?;
-        writeln!(out, "Fetch          {}", or_none(&self.url))?;
-        writeln!(out, "Put it at      {}", or_none(&self.place))?;
+        writeln!(out, "Identity       {}, age {}", self.guid, self.age)?;
+        writeln!(
+            out,
+            "Fetch          {}",
+            self.url.as_deref().unwrap_or(none)
+        )?;
+        let anywhere = "any directory, and name that with --symbols";
+        let place = self.place.as_deref().unwrap_or(anywhere);
+        writeln!(out, "Put it at      {place}")?;
         writeln!(out, "Found          {}", self.state())
     }
 

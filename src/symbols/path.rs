@@ -144,18 +144,20 @@ impl SymbolPath {
         servers.collect()
     }
 
-    /// The directory that would hold a file fetched by hand: the first store, else the
-    /// default store.
+    /// The directory to put a file into that is fetched by hand, so that this path finds
+    /// it: the first store, else the first directory, else where a server's files go.
     pub fn first_store(&self) -> Option<PathBuf> {
         let stores = self.elements.iter().flat_map(|element| match element {
             Element::Dir(_) => &[],
             Element::Chain(stores) => stores.as_slice(),
             Element::Cache(store) => std::slice::from_ref(store),
         });
+        let mut kept = self.places().into_iter().map(|place| place.keep_in);
         stores
             .filter_map(Store::directory)
             .next()
-            .or_else(default_store)
+            .or_else(|| self.directories().into_iter().find(|d| !d.is_file()))
+            .or_else(|| kept.find_map(|stores| stores.into_iter().next()))
     }
 
     /// Every place of the path in search order, each with the stores to its left that

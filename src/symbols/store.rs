@@ -150,6 +150,12 @@ fn holder(root: &Path, name: &str) -> PathBuf {
     }
 }
 
+/// Where a store has a PDB; `None` for an unsafe name.
+pub(super) fn place(root: &Path, id: &PdbId) -> Option<PathBuf> {
+    let name = id.file_name()?;
+    Some(holder(root, name).join(id.key()).join(name))
+}
+
 /// A new file in a store, not yet under its name. It is removed when it is dropped.
 pub(super) fn begin(root: &Path) -> io::Result<NamedTempFile> {
     fs::create_dir_all(root)?;
@@ -178,10 +184,10 @@ fn sweep(root: &Path) {
 /// Gives a finished file its name in the store, in one step: whoever looks sees all of
 /// it or none, and of two that do this at once one wins.
 pub(super) fn finish(file: NamedTempFile, root: &Path, id: &PdbId) -> io::Result<PathBuf> {
-    let name = id.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let directory = holder(root, name).join(id.key());
-    fs::create_dir_all(&directory)?;
-    let target = directory.join(name);
+    let target = place(root, id).ok_or(io::ErrorKind::InvalidInput)?;
+    if let Some(directory) = target.parent() {
+        fs::create_dir_all(directory)?;
+    }
     file.persist(&target).map_err(|e| e.error)?;
     Ok(target)
 }

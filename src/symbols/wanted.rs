@@ -6,6 +6,7 @@ use super::id::{Needed, PdbId};
 use super::path::SymbolPath;
 use super::pdb::Pdb;
 use super::server::{Client, FetchError, Fetched, Watch, shown};
+use super::store;
 
 /// Whether symbol servers may be asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,10 +73,8 @@ impl WantedPdb {
         }
     }
 
-    /// Where a file fetched by hand would be found.
+    /// Where a file fetched by hand would be found; `None` when the path has no place.
     pub fn place(&self) -> Option<PathBuf> {
-        let name = self.id.file_name()?;
-        let root = self.path.first_store()?;
-        Some(root.join(name).join(self.id.key()).join(name))
+        store::place(&self.path.first_store()?, &self.id)
     }
 }

@@ -8,7 +8,7 @@ use ratatui::style::Style;
 use crate::memory::Va;
 use crate::report::text::{dump_line, printable};
 
-use super::draw::{fill, put, split_top, style_line, wrap};
+use super::draw::{cut, put, split_top, wrap};
 use super::model::Bytes;
 use super::status::pane_title;
 use super::theme::Theme;
@@ -252,23 +252,20 @@ impl BytesView {
             (false, true) => " ",
             (false, false) => theme.glyph("·", ":"),
         };
-        put(buffer, area, 0, y, mark, style);
+        let style = if va == self.at {
+            theme.selected()
+        } else {
+            style
+        };
+        let text = format!("{mark} {}", text.trim_end());
         put(
             buffer,
             area,
-            2,
+            0,
             y,
-            &fill(
-                &text,
-                usize::from(area.width.saturating_sub(2)),
-                false,
-                theme,
-            ),
+            &cut(&text, area.width.into(), theme),
             style,
         );
-        if va == self.at {
-            style_line(buffer, area, y, theme.selected());
-        }
     }
 
     fn is_read(&self, va: Va) -> bool {

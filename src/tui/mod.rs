@@ -33,6 +33,7 @@ pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod theme;
+pub mod typed;
 pub mod view;
 pub mod worker;
 

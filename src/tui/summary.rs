@@ -132,7 +132,8 @@ fn brief(model: &Model, width: u16, rows: u16, theme: &Theme) -> Vec<(String, To
             amount(&vm.physical_memory)
         );
     }
-    if rows > 4 && width >= 78 {
+    let warned = usize::from(!model.warnings.is_empty());
+    if usize::from(rows) > out.len() + warned && width >= 78 {
         out.push((rest_in_brief(model), Tone::Plain));
     }
     let room = usize::from(rows).saturating_sub(out.len());

@@ -332,7 +332,7 @@ impl TagView {
         notes
             .iter()
             .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))))
-            .take(4)
+            .take(if mentions.rows.is_empty() { 12 } else { 4 })
             .collect()
     }
 }

@@ -195,12 +195,15 @@ fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
         start,
         ..Bytes::default()
     };
-    for (at, piece) in engine.space_of(start).pieces(start, length) {
-        match piece {
-            Ok(bytes) => out.bytes.extend(bytes.iter().copied().map(Some)),
+    while (out.bytes.len() as u64) < length {
+        let done = out.bytes.len() as u64;
+        let at = start.add(done);
+        let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
+        let mut page = vec![0; here as usize];
+        // `read` knows when the file failed under it and left zeros.
+        match engine.space_of(at).read(at, &mut page) {
+            Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
             Err(fault) => {
-                let done = out.bytes.len() as u64;
-                let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
                 out.bytes.resize((done + here) as usize, None);
                 out.holes.push((at, fault.reason()));
             }

@@ -7,3 +7,4 @@ mod golden;
 mod layering;
 mod readme;
 mod refusals;
+mod symbols;

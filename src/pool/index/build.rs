@@ -11,6 +11,7 @@ use crate::memory::{CHUNK_SIZE, Chunk, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
 use crate::pool::block::PoolKind;
 use crate::pool::heap::{Heaps, PageSegment};
+use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::regions::{Region, Regions};
 
@@ -152,6 +153,7 @@ impl<'k> IndexBuilder<'k> {
             space: &self.kernel.space,
             big: &self.big,
             parked: &self.parked,
+            encoding: Encoding::of_build(self.kernel.build),
             heaps: self.heaps.as_deref(),
         };
         // A dump that finds a bug in the walk costs one window, not the program.

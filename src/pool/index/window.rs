@@ -5,7 +5,7 @@ use crate::memory::{AddressSpace, Chunk, Fault, MappedPage, PAGE_SIZE, Va};
 use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::heap::{Content, Heaps, PageSegment, Parking, View, walk_segment};
-use crate::pool::legacy::{self, RawBlock, UNIT, Verdict};
+use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
 use crate::pool::lookaside::Parked;
 use crate::pool::tag::{PROTECTED, Tag};
 
@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub big: &'a BigTable,
     /// Freed blocks that look allocated.
     pub parked: &'a Parked,
+    /// The encoding of block headers.
+    pub encoding: Encoding,
     /// The segment heaps, where the pool runs on them.
     pub heaps: Option<&'a HeapPool>,
 }
@@ -59,6 +61,7 @@ pub fn walk(
     scratch.blocks.clear();
     let mut walker = Walker {
         kind: window.kind,
+        encoding: context.encoding,
         base: window.start,
         big: context.big.between(window.start, window.end),
         parked: context.parked.between(window.start, window.end),
@@ -97,6 +100,7 @@ pub struct Scratch {
 
 struct Walker<'a, 'b> {
     kind: Option<PoolKind>,
+    encoding: Encoding,
     base: Va,
     big: &'a [BigBlock],
     parked: &'a [(Va, State)],
@@ -152,10 +156,13 @@ impl Walker<'_, '_> {
             self.totals.pages(self.kind).other += 1;
             return;
         }
-        let paged = Some(!kind.is_nonpaged());
+        let rules = Rules {
+            paged: Some(!kind.is_nonpaged()),
+            encoding: self.encoding,
+        };
         let failed_before = dump::faults();
         self.scratch.raw.clear();
-        let verdict = legacy::walk_page(bytes, start, paged, &mut self.scratch.raw);
+        let verdict = legacy::walk_page(bytes, start, rules, &mut self.scratch.raw);
         if dump::faults() != failed_before {
             self.missing(Fault::FileFailed);
             return;

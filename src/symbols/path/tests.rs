@@ -147,6 +147,20 @@ fn without_caches_only_named_stores_stay() {
 }
 
 #[test]
+fn a_file_fetched_by_hand_goes_where_the_path_finds_it() {
+    for (text, place) in [
+        ("/flat;srv*/a*https://s", Some("/a".into())),
+        ("/flat;/other", Some("/flat".into())),
+        ("cache*/c;/flat", Some("/c".into())),
+        ("https://s", default_store()),
+        ("", None),
+    ] {
+        assert_eq!(path(text).first_store(), place, "{text}");
+    }
+    assert_eq!(path("https://s").without_caches().first_store(), None);
+}
+
+#[test]
 fn by_default_no_server_is_on_the_path() {
     assert_eq!(SymbolPath::local_cache().servers(), Vec::<&str>::new());
     assert_eq!(SymbolPath::default().directories(), Vec::<PathBuf>::new());

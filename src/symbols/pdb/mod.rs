@@ -13,10 +13,12 @@ mod codeview;
 mod publics;
 mod types;
 
+use std::hash::Hasher;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::pdb::{PDB, Source, SourceSlice, SourceView, StreamIndex};
+use rustc_hash::FxHasher;
 use thiserror::Error;
 
 use super::id::PdbId;
@@ -145,6 +147,14 @@ impl Pdb {
     pub fn enumerator(&self, en: &str, suffix: &str) -> Option<i64> {
         self.types.as_ref()?.enumerator(en, suffix)
     }
+}
+
+/// Names are found by their hash: comparing tens of thousands of them to sort them is
+/// what took longest in loading a kernel's PDB.
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(name);
+    hasher.finish()
 }
 
 fn read_publics<'s, S: Source<'s> + 's>(pdb: &mut PDB<'s, S>) -> ::pdb::Result<Publics> {

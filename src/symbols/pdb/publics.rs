@@ -2,6 +2,8 @@
 
 use ::pdb::{AddressMap, FallibleIterator, ImageSectionHeader, SymbolData, SymbolTable};
 
+use super::hash;
+
 /// Record kind of a public symbol (`S_PUB32`); other kinds are skipped undecoded.
 const PUBLIC: u16 = 0x110E;
 
@@ -11,8 +13,8 @@ pub(super) struct Publics {
     text: String,
     /// Ascending by RVA, then name.
     by_rva: Vec<Public>,
-    /// Positions in `by_rva`, ascending by name.
-    by_name: Vec<u32>,
+    /// Hashes of names, ascending, with positions in `by_rva`.
+    by_name: Vec<(u64, u32)>,
     /// Start and end RVA of the image's sections.
     sections: Vec<(u32, u32)>,
 }
@@ -65,12 +67,13 @@ impl Publics {
 
     fn sort(&mut self) {
         let text = std::mem::take(&mut self.text);
-        self.by_rva
-            .sort_unstable_by(|a, b| (a.rva, a.name(&text)).cmp(&(b.rva, b.name(&text))));
-        let mut order: Vec<u32> = (0u32..).take(self.by_rva.len()).collect();
-        let name = |&i: &u32| self.by_rva.get(i as usize).map(|p| p.name(&text));
-        order.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
-        self.by_name = order;
+        self.by_rva.sort_unstable_by(|a, b| {
+            let by_name = || a.name(&text).cmp(b.name(&text));
+            a.rva.cmp(&b.rva).then_with(by_name)
+        });
+        let hashes = self.by_rva.iter().map(|p| hash(p.name(&text).as_bytes()));
+        self.by_name = hashes.zip(0..).collect();
+        self.by_name.sort_unstable();
         self.text = text;
     }
 
@@ -79,14 +82,16 @@ impl Publics {
         self.by_rva.len()
     }
 
-    /// RVA of the symbol with exactly this name.
+    /// RVA of the symbol with exactly this name; of several the lowest.
     pub fn rva(&self, name: &str) -> Option<u32> {
-        let public = |&i: &u32| self.by_rva.get(i as usize);
-        let found = self
-            .by_name
-            .partition_point(|i| public(i).is_some_and(|p| p.name(&self.text) < name));
-        let public = self.by_name.get(found).and_then(public)?;
-        (public.name(&self.text) == name).then_some(public.rva)
+        let wanted = hash(name.as_bytes());
+        let first = self.by_name.partition_point(|&(hash, _)| hash < wanted);
+        let same = self.by_name.iter().skip(first);
+        let mut same = same
+            .take_while(|(hash, _)| *hash == wanted)
+            .filter_map(|&(_, i)| self.by_rva.get(i as usize));
+        let found = same.find(|p| p.name(&self.text) == name);
+        found.map(|p| p.rva)
     }
 
     /// The symbol at or below an RVA in the same section, and how far below. Of several

@@ -76,7 +76,7 @@ fn bit_fields_have_their_container_and_place() {
     assert_eq!(pdb.field("_PS_ENTRY", "NoExecute"), bits(0, 8, 63, 1));
     assert_eq!(pdb.field("_PS_DEVICE", "Rest"), bits(40, 1, 3, 5));
     let frame = pdb.field("_PS_ENTRY", "Frame").unwrap();
-    assert_eq!(frame.extract(0x8000_0123_4567_8FFF), 0x1_2345_678);
+    assert_eq!(frame.extract(0x8000_0123_4567_8FFF), 0x1234_5678);
 }
 
 #[test]

@@ -4,15 +4,20 @@
 //! pass; members are read when somebody asks. That makes loading a few milliseconds and
 //! leaves nothing to bound but the stream itself.
 
-use rustc_hash::FxHashMap;
-
 use super::codeview::{FIRST_INDEX, Member, Members, Named, Record, simple_size};
+use super::hash;
 use crate::symbols::layout::{Field, by_suffix};
 
 /// No real chain of typedefs, arrays or continued field lists comes near; a longer one is a loop.
 const LONGEST_CHAIN: usize = 256;
 /// Anonymous members within anonymous members, and base classes of base classes.
 const DEEPEST_NESTING: usize = 8;
+/// Members looked at for one question. The largest real structure has a few hundred; a
+/// few kilobytes of types that hold each other without a name could ask for millions of
+/// millions.
+const MOST_MEMBERS: u32 = 1 << 20;
+
+const MOST_COLLISIONS: usize = 16;
 
 /// All types of one PDB.
 pub(super) struct Types {
@@ -21,8 +26,34 @@ pub(super) struct Types {
     /// Start of every record's kind, by type index from `first`.
     records: Vec<u32>,
     /// Definitions by name and by decorated name; the latter tell anonymous types apart.
-    by_name: FxHashMap<Box<[u8]>, u32>,
-    by_unique: FxHashMap<Box<[u8]>, u32>,
+    by_name: Names,
+    by_unique: Names,
+}
+
+/// Names by their hash, to type indices. The names themselves stay in the stream: a
+/// kernel has thousands, and a few are asked for.
+#[derive(Default)]
+struct Names(Vec<(u64, u32)>);
+
+impl Names {
+    fn add(&mut self, name: &[u8], index: u32) {
+        self.0.push((hash(name), index));
+    }
+
+    /// To be called once, when all are added.
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+    }
+
+    /// The lowest index that `is` the name, which is the first definition. Names of one
+    /// hash are as good as never different, and not looked through without end.
+    fn find(&self, name: &[u8], is: impl Fn(u32) -> bool) -> Option<u32> {
+        let wanted = hash(name);
+        let first = self.0.partition_point(|&(h, _)| h < wanted);
+        let same = self.0.iter().skip(first).take(MOST_COLLISIONS);
+        let mut same = same.take_while(|(h, _)| *h == wanted).map(|(_, i)| *i);
+        same.find(|&index| is(index))
+    }
 }
 
 /// What is known of a member before its name is taken apart further.
@@ -50,16 +81,16 @@ impl Types {
             records: record_starts(bytes, header),
             bytes: bytes.into(),
             first,
-            by_name: FxHashMap::default(),
-            by_unique: FxHashMap::default(),
+            by_name: Names::default(),
+            by_unique: Names::default(),
         };
         types.index_names();
         Some(types)
     }
 
     fn index_names(&mut self) {
-        let mut by_name = FxHashMap::default();
-        let mut by_unique = FxHashMap::default();
+        let mut by_name = Names::default();
+        let mut by_unique = Names::default();
         for (position, &start) in (0u32..).zip(&self.records) {
             let Some(record) = record_at(&self.bytes, start) else {
                 continue;
@@ -77,13 +108,32 @@ impl Types {
             }
             // The first definition counts; a second one is the same type seen by
             // another compiler run, or a different local one.
-            by_name.entry(named.name.into()).or_insert(index);
+            by_name.add(named.name, index);
             if let Some(unique) = named.unique {
-                by_unique.entry(unique.into()).or_insert(index);
+                by_unique.add(unique, index);
             }
         }
+        by_name.sort();
+        by_unique.sort();
         self.by_name = by_name;
         self.by_unique = by_unique;
+    }
+
+    fn by_name(&self, name: &[u8]) -> Option<u32> {
+        let is = |index| self.named(index).is_some_and(|n| n.name == name);
+        self.by_name.find(name, is)
+    }
+
+    fn by_unique(&self, unique: &[u8]) -> Option<u32> {
+        let is = |index| self.named(index).is_some_and(|n| n.unique == Some(unique));
+        self.by_unique.find(unique, is)
+    }
+
+    fn named(&self, index: u32) -> Option<Named<'_>> {
+        match Record::parse(self.record(index)?)? {
+            Record::Composite(named) | Record::Enum { named, .. } => Some(named),
+            _ => None,
+        }
     }
 
     fn record(&self, index: u32) -> Option<&[u8]> {
@@ -98,22 +148,23 @@ impl Types {
 
     /// Whether `name` is defined as a structure, union or enum.
     pub fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name.as_bytes())
+        self.by_name(name.as_bytes()).is_some()
     }
 
     pub fn size_of(&self, ty: &str) -> Option<u32> {
-        Some(self.composite(*self.by_name.get(ty.as_bytes())?)?.size)
+        Some(self.composite(self.by_name(ty.as_bytes())?)?.size)
     }
 
     /// Finds `a.b.c` in a type. A named part may itself contain no dot in a PDB, so each
     /// dot steps into the member's type; an array's name stands for its first element.
     pub fn field(&self, ty: &str, path: &str) -> Option<Field> {
-        let mut holder = *self.by_name.get(ty.as_bytes())?;
+        let mut holder = self.by_name(ty.as_bytes())?;
         let mut parts = path.split('.');
-        let mut found = self.member(holder, parts.next()?, 0)?;
+        let mut left = MOST_MEMBERS;
+        let mut found = self.member(holder, parts.next()?, 0, &mut left)?;
         for part in parts {
             holder = self.definition(found.ty)?;
-            let inner = self.member(holder, part, 0)?;
+            let inner = self.member(holder, part, 0, &mut left)?;
             found = Found {
                 field: inner.field.shifted(found.field.offset)?,
                 ..inner
@@ -123,13 +174,12 @@ impl Types {
     }
 
     pub fn enumerator(&self, en: &str, suffix: &str) -> Option<i64> {
-        let Record::Enum { named, .. } =
-            Record::parse(self.record(*self.by_name.get(en.as_bytes())?)?)?
+        let Record::Enum { named, .. } = Record::parse(self.record(self.by_name(en.as_bytes())?)?)?
         else {
             return None;
         };
         let mut all = Vec::new();
-        self.members(named.fields, |member| {
+        self.members(named.fields, &mut { MOST_MEMBERS }, |member, _| {
             if let Member::Enumerator { name, value } = member {
                 all.extend(std::str::from_utf8(name).ok().map(|name| (name, value)));
             }
@@ -146,9 +196,9 @@ impl Types {
     }
 
     /// Finds a member by name, looking into base classes and members without a name.
-    fn member(&self, holder: u32, wanted: &str, depth: usize) -> Option<Found> {
+    fn member(&self, holder: u32, wanted: &str, depth: usize, left: &mut u32) -> Option<Found> {
         let list = self.composite(holder)?.fields;
-        self.members(list, |member| match member {
+        let look = |member, left: &mut u32| match member {
             Member::Data { name, ty, offset } if name == wanted.as_bytes() && !name.is_empty() => {
                 self.found(ty, offset)
             }
@@ -160,29 +210,33 @@ impl Types {
             | Member::Base { ty, offset }
                 if depth < DEEPEST_NESTING =>
             {
-                let inner = self.member(self.definition(ty)?, wanted, depth + 1)?;
+                let inner = self.member(self.definition(ty)?, wanted, depth + 1, left)?;
                 Some(Found {
                     field: inner.field.shifted(offset)?,
                     ..inner
                 })
             }
             _ => None,
-        })
+        };
+        self.members(list, left, look)
     }
 
-    /// Runs through a field list and its continuations until `look` finds something.
+    /// Runs through a field list and its continuations until `look` finds something or
+    /// nothing is left of the budget.
     fn members<'a, T>(
         &'a self,
         list: u32,
-        mut look: impl FnMut(Member<'a>) -> Option<T>,
+        left: &mut u32,
+        mut look: impl FnMut(Member<'a>, &mut u32) -> Option<T>,
     ) -> Option<T> {
         let mut next = Some(list);
         for _ in 0..LONGEST_CHAIN {
             let record = self.record(next.take()?)?;
             for member in Members::of(record)? {
+                *left = left.checked_sub(1)?;
                 if let Member::Continue { list } = member {
                     next = Some(list);
-                } else if let Some(found) = look(member) {
+                } else if let Some(found) = look(member, left) {
                     return Some(found);
                 }
             }
@@ -255,10 +309,10 @@ impl Types {
 
     fn resolve(&self, named: &Named<'_>) -> Option<u32> {
         match named.unique {
-            Some(unique) => self.by_unique.get(unique).copied(),
+            Some(unique) => self.by_unique(unique),
             // All anonymous types share one name, which then says nothing.
             None if is_anonymous(named.name) => None,
-            None => self.by_name.get(named.name).copied(),
+            None => self.by_name(named.name),
         }
     }
 }
@@ -293,3 +347,6 @@ fn record_at(bytes: &[u8], start: u32) -> Option<&[u8]> {
     let length = usize::from(u16::from_le_bytes(*length.first_chunk()?));
     bytes.get(start..start.checked_add(length)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,13 @@
 //! One GET request, with every limit a stranger's server calls for.
 //!
+//! It runs in a thread of its own, so that whoever waits for it can stop waiting at any
+//! moment; the thread then ends with its next chunk or its time limit.
+//!
 //! Redirects are followed by hand, so that each hop is checked: only to http and https,
 //! and never from https back to http.
 
+use std::io::Read;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
@@ -14,22 +19,23 @@ use super::Limits;
 
 /// Hops from the address asked for to the one that answers.
 const MOST_REDIRECTS: usize = 8;
+/// Bytes read at a time, and how many such reads may wait to be written.
+const CHUNK: usize = 64 << 10;
+const CHUNKS_AHEAD: usize = 8;
 /// For a whole body, however steadily it drips.
 const LONGEST_BODY: Duration = Duration::from_secs(2 * 3600);
 
-/// What a server said.
-pub(super) enum Answer {
-    /// The file, not read yet.
-    Found(Found),
-    /// It has no such file.
+/// What happens in the course of a request.
+pub(super) enum Event {
+    /// The server has no such file. Nothing follows.
     Missing,
-}
-
-/// A body to be read.
-pub(super) struct Found {
-    pub body: ureq::BodyReader<'static>,
-    /// Bytes, if the server said how many.
-    pub length: Option<u64>,
+    /// It has, with this many bytes if it says so. Chunks follow.
+    Found(Option<u64>),
+    Chunk(Vec<u8>),
+    /// The body is complete. Nothing follows.
+    End,
+    /// Nothing follows.
+    Failed(String),
 }
 
 /// A client for one server; connects to nothing yet.
@@ -72,15 +78,54 @@ fn roots() -> RootCerts {
     RootCerts::new_with_certs(&certificates)
 }
 
-/// Asks for `url` and follows redirects.
-pub(super) fn get(agent: &Agent, url: &str) -> Result<Answer, String> {
+/// Asks for `url` and follows redirects; what happens is sent as it happens.
+pub(super) fn get(agent: &Agent, url: String) -> Receiver<Event> {
+    let (send, receive) = sync_channel(CHUNKS_AHEAD);
+    let (agent, failed) = (agent.clone(), send.clone());
+    let work = move || {
+        let last = run(&agent, &url, &send).unwrap_or_else(Event::Failed);
+        // Nobody waiting any more is no concern.
+        let _ = send.send(last);
+    };
+    let name = "symbol-server".to_string();
+    if let Err(e) = std::thread::Builder::new().name(name).spawn(work) {
+        let _ = failed.send(Event::Failed(format!("no thread for the download: {e}")));
+    }
+    receive
+}
+
+fn run(agent: &Agent, url: &str, out: &SyncSender<Event>) -> Result<Event, String> {
+    let Some(response) = follow(agent, url)? else {
+        return Ok(Event::Missing);
+    };
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    let gone = |_| "nobody waits for it".to_string();
+    out.send(Event::Found(length)).map_err(gone)?;
+    let mut body = response.into_body().into_reader();
+    loop {
+        let mut chunk = vec![0; CHUNK];
+        match body.read(&mut chunk) {
+            Ok(0) => return Ok(Event::End),
+            Ok(got) => {
+                chunk.truncate(got);
+                out.send(Event::Chunk(chunk)).map_err(gone)?;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(explain_io(&e)),
+        }
+    }
+}
+
+/// The answer behind all redirects; `None` when there is no such file.
+fn follow(agent: &Agent, url: &str) -> Result<Option<Response<Body>>, String> {
     let mut at = url.to_string();
     for _ in 0..=MOST_REDIRECTS {
         let response = agent.get(&at).call().map_err(|e| explain(&e))?;
         let status = response.status();
         match status.as_u16() {
-            200 => return Ok(Answer::Found(found(response))),
-            404 | 410 => return Ok(Answer::Missing),
+            200 => return Ok(Some(response)),
+            404 | 410 => return Ok(None),
             301 | 302 | 303 | 307 | 308 => at = redirect(&at, &response)?,
             401 | 403 => {
                 return Err(format!(
@@ -93,15 +138,6 @@ pub(super) fn get(agent: &Agent, url: &str) -> Result<Answer, String> {
     Err(format!(
         "the server redirects more than {MOST_REDIRECTS} times"
     ))
-}
-
-fn found(response: Response<Body>) -> Found {
-    let length = response.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|v| v.to_str().ok()?.trim().parse().ok());
-    Found {
-        body: response.into_body().into_reader(),
-        length,
-    }
 }
 
 fn redirect(from: &str, response: &Response<Body>) -> Result<String, String> {
@@ -172,16 +208,24 @@ fn explain(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "the server stopped answering".into(),
         ureq::Error::HostNotFound => "there is no such host".into(),
         ureq::Error::ConnectionFailed => "the connection failed".into(),
-        ureq::Error::Rustls(e) => format!(
-            "the server's certificate is not trusted: {e} (SSL_CERT_FILE can name a file with other roots)"
-        ),
+        ureq::Error::Rustls(e) => explain_tls(&e.to_string()),
         ureq::Error::Io(e) => explain_io(e),
         other => other.to_string(),
     }
 }
 
+/// The TLS library's errors come as themselves or inside one of the socket.
+fn explain_tls(error: &str) -> String {
+    match error.contains("certificate") {
+        true => format!(
+            "its certificate is not trusted ({error}); where TLS is inspected, SSL_CERT_FILE can name the roots to trust"
+        ),
+        false => format!("TLS failed: {error}"),
+    }
+}
+
 /// What went wrong while a body was read.
-pub(super) fn explain_io(error: &std::io::Error) -> String {
+fn explain_io(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let inner = error
         .get_ref()
@@ -193,6 +237,7 @@ pub(super) fn explain_io(error: &std::io::Error) -> String {
             "the connection was cut before the end".into()
         }
         (_, ErrorKind::ConnectionRefused) => "the connection is refused".into(),
+        (_, ErrorKind::InvalidData) => explain_tls(&error.to_string()),
         _ => error.to_string(),
     }
 }
@@ -246,6 +291,18 @@ mod tests {
                 "{location} leads to {to:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_redirect_never_leaves_tls() {
+        let to = |location: &str| {
+            let response = Response::builder().header(LOCATION, location);
+            let response = response.body(Body::builder().data("")).unwrap();
+            redirect("https://a.example/x/y", &response)
+        };
+        assert!(to("http://a.example/y").unwrap_err().contains("from https"));
+        assert_eq!(to("HTTPS://b.example/y").unwrap(), "HTTPS://b.example/y");
+        assert_eq!(to("z").unwrap(), "https://a.example/x/z");
     }
 
     #[test]

@@ -11,9 +11,10 @@
 
 mod http;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
@@ -25,8 +26,11 @@ use super::path::{At, SymbolPath};
 use super::pdb::Pdb;
 use super::store::{self, Content, Pointer};
 use super::wanted::Network;
+use http::Event;
 pub use http::shown;
-use http::{Answer, Found};
+
+/// Between two looks at whether to go on.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How long and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,7 @@ pub struct Progress<'a> {
 /// Looks on while a file is fetched, and can end it.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
-    /// Set to end it; looked at between chunks.
+    /// Set to end it; looked at between chunks and several times a second.
     pub cancel: &'a AtomicBool,
     /// Called for every chunk, so several hundred times a second.
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
@@ -121,6 +125,12 @@ impl From<String> for Miss {
     fn from(why: String) -> Miss {
         Miss::Failed(why)
     }
+}
+
+/// A file that a server has, not read yet.
+struct Found {
+    events: Receiver<Event>,
+    length: Option<u64>,
 }
 
 /// One file from one server.
@@ -208,34 +218,66 @@ impl Job<'_> {
     }
 
     fn is_two_tier(&self) -> Result<bool, Miss> {
-        Ok(matches!(self.get("index2.txt")?, Answer::Found(_)))
+        Ok(self.get("index2.txt")?.is_some())
     }
 
     /// Tries the forms that a file can have in its folder.
     fn in_folder(&self, name: &str, folder: &str) -> Result<Fetched, Miss> {
         for form in [name.to_string(), store::packed_name(name)] {
             let form = super::id::percent_encode(&form);
-            if let Answer::Found(found) = self.get(&format!("{folder}/{form}"))? {
-                return self.receive(found);
+            if let Some(found) = self.get(&format!("{folder}/{form}"))? {
+                return self.receive(&found);
             }
         }
         match self.get(&format!("{folder}/file.ptr"))? {
-            Answer::Missing => Err(Miss::Missing),
-            Answer::Found(found) => Err(Miss::Failed(explain_pointer(found)?)),
+            None => Err(Miss::Missing),
+            Some(found) => Err(Miss::Failed(self.explain_pointer(&found)?)),
         }
     }
 
-    fn get(&self, path: &str) -> Result<Answer, Miss> {
-        if self.watch.cancel.load(Ordering::Relaxed) {
+    /// Asks for a file of the server.
+    fn get(&self, path: &str) -> Result<Option<Found>, Miss> {
+        if self.cancelled() {
             return Err(Miss::Cancelled);
         }
-        Ok(http::get(&self.agent, &format!("{}/{path}", self.server))?)
+        let events = http::get(&self.agent, format!("{}/{path}", self.server));
+        match self.next(&events)? {
+            Event::Found(length) => Ok(Some(Found { events, length })),
+            _ => Ok(None),
+        }
+    }
+
+    /// The next chunk of a file; `None` at its end.
+    fn chunk(&self, found: &Found) -> Result<Option<Vec<u8>>, Miss> {
+        match self.next(&found.events)? {
+            Event::Chunk(chunk) => Ok(Some(chunk)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits for something to happen; a failure is an error.
+    fn next(&self, events: &Receiver<Event>) -> Result<Event, Miss> {
+        while !self.cancelled() {
+            match events.recv_timeout(TICK) {
+                Ok(Event::Failed(why)) => return Err(Miss::Failed(why)),
+                Ok(event) => return Ok(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Miss::Failed("the download ended early".into()));
+                }
+            }
+        }
+        Err(Miss::Cancelled)
+    }
+
+    fn cancelled(&self) -> bool {
+        self.watch.cancel.load(Ordering::Relaxed)
     }
 
     /// Reads a file, looks whether it is the right one, and gives it to the stores.
-    fn receive(&self, mut found: Found) -> Result<Fetched, Miss> {
+    fn receive(&self, found: &Found) -> Result<Fetched, Miss> {
         let (mut file, root) = self.begin()?;
-        let bytes = self.read_into(&mut found, &mut file)?;
+        let bytes = self.read_into(found, &mut file)?;
         let unpacked = Content::open(file.path()).map_err(|e| e.to_string())?;
         if unpacked.was_packed() {
             file = repack(unpacked, root)?;
@@ -273,33 +315,19 @@ impl Job<'_> {
         Err(Miss::Failed(why))
     }
 
-    fn read_into(&self, found: &mut Found, file: &mut NamedTempFile) -> Result<u64, Miss> {
-        let too_large = || {
-            Miss::Failed(format!(
-                "the file is larger than {} bytes",
-                self.limits.bytes
-            ))
-        };
-        if found.length.is_some_and(|l| l > self.limits.bytes) {
+    fn read_into(&self, found: &Found, file: &mut NamedTempFile) -> Result<u64, Miss> {
+        let most = self.limits.bytes;
+        let too_large = || Miss::Failed(format!("the file is larger than {most} bytes"));
+        if found.length.is_some_and(|l| l > most) {
             return Err(too_large());
         }
         let mut received = 0u64;
-        let mut chunk = vec![0; 64 << 10];
-        loop {
-            if self.watch.cancel.load(Ordering::Relaxed) {
-                return Err(Miss::Cancelled);
-            }
-            let got = match found.body.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(got) => got,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Miss::Failed(http::explain_io(&e))),
-            };
-            received += got as u64;
-            if received > self.limits.bytes {
+        while let Some(chunk) = self.chunk(found)? {
+            received += chunk.len() as u64;
+            if received > most {
                 return Err(too_large());
             }
-            file.write_all(chunk.get(..got).unwrap_or_default())
+            file.write_all(&chunk)
                 .map_err(|e| format!("{} can't be written: {e}", file.path().display()))?;
             (self.watch.progress)(Progress {
                 server: self.server,
@@ -310,8 +338,25 @@ impl Job<'_> {
         if found.length.is_some_and(|l| l != received) {
             return Err(Miss::Failed("the connection was cut before the end".into()));
         }
-        file.flush().map_err(|e| e.to_string())?;
         Ok(received)
+    }
+
+    /// A `file.ptr` from a server names a file that is not the server's to name: it is
+    /// told, and never opened.
+    fn explain_pointer(&self, found: &Found) -> Result<String, Miss> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk(found)? {
+            bytes.extend(chunk);
+            if bytes.len() as u64 > store::LONGEST_POINTER {
+                break;
+            }
+        }
+        Ok(match Pointer::read(&String::from_utf8_lossy(&bytes)) {
+            Pointer::Message(text) => format!("it says: {text}"),
+            Pointer::Path(target) => format!(
+                "it does not have the file but points to {target}; if you can reach that, put it on the symbol path"
+            ),
+        })
     }
 }
 
@@ -320,28 +365,9 @@ fn repack(mut unpacked: Content, root: &Path) -> Result<NamedTempFile, Miss> {
     let mut work = || {
         let mut file = store::begin(root)?;
         io::copy(&mut unpacked, &mut file)?;
-        file.flush()?;
         Ok(file)
     };
     work().map_err(|e: io::Error| Miss::Failed(format!("it can't be unpacked: {e}")))
-}
-
-/// A `file.ptr` from a server names a file that is not the server's to name: it is told,
-/// and never opened.
-fn explain_pointer(mut found: Found) -> Result<String, Miss> {
-    let mut bytes = Vec::new();
-    found
-        .body
-        .by_ref()
-        .take(store::LONGEST_POINTER)
-        .read_to_end(&mut bytes)
-        .map_err(|e| http::explain_io(&e))?;
-    Ok(match Pointer::read(&String::from_utf8_lossy(&bytes)) {
-        Pointer::Message(text) => format!("it says: {text}"),
-        Pointer::Path(target) => format!(
-            "it does not have the file but points to {target}; if you can reach that, put it on the symbol path"
-        ),
-    })
 }
 
 #[cfg(test)]

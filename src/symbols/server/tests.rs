@@ -307,6 +307,21 @@ fn a_body_without_end_is_ended_at_the_limit() {
 }
 
 #[test]
+fn a_server_that_only_claims_to_speak_tls_is_given_up() {
+    let server = Server::new(|_| missing());
+    let url = server.url().replace("http:", "https:");
+    let store = TempDir::new().unwrap();
+    let error = fetch(&format!("srv*{}*{url}", store.path().display())).unwrap_err();
+    let said = error.to_string();
+    // Not the words for a thread that panicked.
+    assert!(
+        said.contains(&url) && !said.contains("ended early"),
+        "{said}"
+    );
+    assert_eq!(files(store.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn redirects_lead_to_other_http_servers() {
     let good = Server::with_file("driver.pdb", PDB.to_vec());
     // The same machine by another name.
@@ -371,6 +386,33 @@ fn a_download_can_be_cancelled_before_and_between_chunks() {
     let before = server.connections.load(Ordering::SeqCst);
     assert_eq!(fetch_with(&path, watch), Err(FetchError::Cancelled));
     assert_eq!(server.connections.load(Ordering::SeqCst), before);
+}
+
+#[test]
+fn nobody_waits_for_a_silent_server_after_cancelling() {
+    let server = Server::new(|_| Reply::Silence);
+    let store = TempDir::new().unwrap();
+    let path = format!("srv*{}*{}", store.path().display(), server.url());
+    let cancel = AtomicBool::new(false);
+    let watch = Watch {
+        cancel: &cancel,
+        progress: &|_| {},
+    };
+    let patient = Limits {
+        stall: Duration::from_secs(20),
+        ..LIMITS
+    };
+    let client = Client::new(Network::On).with_limits(patient);
+    let started = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            cancel.store(true, Ordering::Relaxed);
+        });
+        let fetched = client.fetch(&id(), &fixture::path(&path), watch);
+        assert_eq!(fetched, Err(FetchError::Cancelled));
+    });
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! nt's writable data as words, with the holes.
+
+use crate::bytes::u64_at;
+use crate::kernel::Kernel;
+use crate::memory::Va;
+
+/// No kernel's data comes near this.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A stretch of memory, readable 8 bytes at a time.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// First address, a multiple of 8.
+    pub start: Va,
+    words: Vec<Option<u64>>,
+}
+
+impl Stretch {
+    /// Addresses of its words.
+    pub fn places(&self) -> impl Iterator<Item = Va> + '_ {
+        (0..self.words.len() as u64).map(|i| self.start.add(i * 8))
+    }
+}
+
+/// The writable, lasting sections of nt.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// In order of address.
+    pub stretches: Vec<Stretch>,
+}
+
+impl Data {
+    /// Reads them; all of the image when its headers are not in the dump.
+    pub fn of(kernel: &Kernel) -> Data {
+        let mut out = Data::default();
+        let Some(nt) = kernel.nt() else {
+            return out;
+        };
+        match &nt.image {
+            Some(image) => {
+                for section in image
+                    .sections
+                    .iter()
+                    .filter(|s| s.writable && !s.discardable)
+                {
+                    out.add(kernel, nt.base.add(section.rva.into()), section.size.into());
+                }
+            }
+            None => out.add(kernel, nt.base, nt.size.into()),
+        }
+        out.stretches.sort_by_key(|s| s.start);
+        out
+    }
+
+    fn add(&mut self, kernel: &Kernel, start: Va, bytes: u64) {
+        let taken: usize = self.stretches.iter().map(|s| s.words.len()).sum();
+        let room = MAX_BYTES.saturating_sub(taken as u64 * 8);
+        let start = Va(start.0.next_multiple_of(8));
+        let mut words = Vec::new();
+        for (_, piece) in kernel.space.pieces(start, bytes.min(room) & !7) {
+            match piece {
+                Ok(bytes) => words.extend((0..bytes.len() / 8).map(|i| u64_at(bytes, i * 8))),
+                Err(_) => words.resize((words.len() + 512) & !511, None),
+            }
+        }
+        self.stretches.push(Stretch { start, words });
+    }
+
+    /// The word at a multiple of 8.
+    pub fn word(&self, at: Va) -> Option<u64> {
+        let after = self.stretches.partition_point(|s| s.start <= at);
+        let stretch = self.stretches.get(after.checked_sub(1)?)?;
+        *stretch.words.get(((at.0 - stretch.start.0) / 8) as usize)?
+    }
+
+    /// The pointer at a multiple of 8, when it is a kernel address.
+    pub fn pointer(&self, at: Va) -> Option<Va> {
+        self.word(at).map(Va).filter(|va| va.is_kernel())
+    }
+
+    /// The dword at a multiple of 4.
+    pub fn dword(&self, at: Va) -> Option<u32> {
+        let word = self.word(Va(at.0 & !7))?;
+        Some((word >> ((at.0 & 4) * 8)) as u32)
+    }
+
+    /// All words whose address is a multiple of `step`.
+    pub fn every(&self, step: u64) -> impl Iterator<Item = Va> + '_ {
+        self.stretches
+            .iter()
+            .flat_map(Stretch::places)
+            .filter(move |at| at.0.is_multiple_of(step))
+    }
+
+    /// Words within `distance` bytes of an address, nearest first.
+    pub fn near(&self, at: Va, distance: u64) -> Vec<Va> {
+        let at = Va(at.0 & !7);
+        let mut all: Vec<Va> = self
+            .every(8)
+            .filter(|place| place.0.abs_diff(at.0) <= distance)
+            .collect();
+        all.sort_by_key(|place| place.0.abs_diff(at.0));
+        all
+    }
+}

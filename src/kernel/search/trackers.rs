@@ -1,0 +1,259 @@
+//! The pool trackers: the size of a table by the hash that places its tags, then the
+//! array of all processors' tables.
+
+use crate::bytes::u32_at;
+use crate::kernel::Kernel;
+use crate::kernel::kdbg::field;
+use crate::memory::Va;
+
+use super::{Data, Found};
+
+/// Bytes around PoolTrackTable in which its relatives lie, on all kernels measured.
+const WINDOW: u64 = 0x5000;
+/// The multiplier of the tag hash.
+const HASH: u64 = 40543;
+/// log2 of the slots of a table.
+const SIZES: std::ops::RangeInclusive<u32> = 9..=16;
+/// Tags that a table must hold to prove its size.
+const ENOUGH: usize = 16;
+/// Slots compared between one processor's table and another's.
+const COMPARED: u64 = 512;
+/// Empty entries that are looked for behind the last one of an overflow table.
+const EMPTY_BEHIND: usize = 4;
+/// The largest array of tables known.
+const MAX_TABLES: u64 = 2048;
+
+/// Finds PoolTrackTableSize and ExPoolTagTables, from PoolTrackTable.
+pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
+    let Some((variable, _)) = kernel.variable("PoolTrackTable", Some(field::POOL_TRACK_TABLE))
+    else {
+        return;
+    };
+    let Some(table) = kernel
+        .space
+        .pointer(variable)
+        .ok()
+        .filter(|t| t.is_kernel())
+    else {
+        return;
+    };
+    let Some(shape) = Shape::of(kernel) else {
+        return;
+    };
+    let keys = shape.keys(kernel, table);
+    let near = data.near(variable, WINDOW);
+    let sizes = fitting(&keys);
+    let said = |slots: &u64| {
+        near.iter()
+            .copied()
+            .find(|at| data.word(*at) == Some(slots + 1))
+    };
+    match (sizes.iter().rev().find_map(said), sizes.last()) {
+        (Some(at), _) => out.put("PoolTrackTableSize", at),
+        (None, Some(slots)) => {
+            out.numbers.insert("PoolTrackTableSize", slots + 1);
+        }
+        (None, None) => {}
+    }
+    if let Some(at) = tables(kernel, data, &near, variable, table, &shape) {
+        out.put("ExPoolTagTables", at);
+    }
+    let slots = sizes.last().copied().unwrap_or(0) as usize;
+    let placed = keys.get(..slots).unwrap_or_default();
+    if let Some((at, entries)) = expansion(kernel, data, &near, placed, &shape) {
+        out.put("PoolTrackTableExpansion", at);
+        out.numbers.insert("PoolTrackTableExpansionSize", entries);
+    }
+}
+
+/// The overflow table: entries of the same shape for printable tags that the main table
+/// does not have. Entries are filled from the first on, so the first empty one ends it.
+fn expansion(
+    kernel: &Kernel,
+    data: &Data,
+    near: &[Va],
+    placed: &[u32],
+    shape: &Shape,
+) -> Option<(Va, u64)> {
+    let printable = |key: &u32| {
+        let letters = key.to_le_bytes();
+        letters.iter().filter(|b| (0x20..0x7f).contains(*b)).count() >= 3
+    };
+    let used = |table: Va| {
+        let keys = shape.keys(kernel, table);
+        let used = keys.iter().take_while(|key| **key != 0).count();
+        let own = |key: &u32| printable(key) && !placed.contains(key);
+        let sound = used > 0 && used < placed.len() && keys.iter().take(used).all(own);
+        // Behind the last entry the table is empty.
+        let rest = keys
+            .iter()
+            .skip(used)
+            .take(EMPTY_BEHIND)
+            .all(|key| *key == 0);
+        (sound && rest).then_some(used as u64)
+    };
+    near.iter()
+        .filter_map(|&at| Some((at, used(data.pointer(at)?)?)))
+        .max_by_key(|(_, used)| *used)
+}
+
+/// The numbers of slots that the hash confirms, ascending. Every number below the right
+/// one passes as well, so the last is meant, if a variable says it.
+fn fitting(keys: &[u32]) -> Vec<u64> {
+    SIZES
+        .map(|k| 1u64 << k)
+        .filter(|&slots| fits(keys, slots))
+        .collect()
+}
+
+fn slot(key: u32, slots: u64) -> u64 {
+    let product = HASH.wrapping_mul(key.into());
+    u64::from((product ^ product >> 32) as u32) & (slots - 1)
+}
+
+/// True when nine of ten tags lie where the hash, and the full slots behind it, put them.
+fn fits(keys: &[u32], slots: u64) -> bool {
+    let Some(keys) = keys.get(..slots as usize) else {
+        return false;
+    };
+    let full = |at: u64| keys.get((at % slots) as usize).is_some_and(|&k| k != 0);
+    let mut used = 0usize;
+    let mut placed = 0usize;
+    // Full slots that end here; two rounds, for runs that cross the table's end.
+    let mut run = 0u64;
+    for at in 0..slots * 2 {
+        run = if full(at) { (run + 1).min(slots) } else { 0 };
+        let key = keys.get((at % slots) as usize).copied().unwrap_or(0);
+        if at >= slots && key != 0 {
+            let distance = (at - slots + slots - slot(key, slots)) % slots;
+            used += 1;
+            placed += usize::from(run > distance);
+        }
+    }
+    used >= ENOUGH && placed * 10 >= used * 9
+}
+
+/// What is needed of an entry's layout.
+struct Shape {
+    size: u64,
+    key: u64,
+}
+
+impl Shape {
+    fn of(kernel: &Kernel) -> Option<Shape> {
+        const TYPE: &str = "_POOL_TRACKER_TABLE";
+        Some(Shape {
+            size: kernel.symbols.size_of(TYPE).map(u64::from)?,
+            key: kernel.offset(TYPE, "Key")?,
+        })
+        .filter(|s| (0x20..=0x100).contains(&s.size) && s.key + 4 <= s.size)
+    }
+
+    /// The keys of a table up to its first unreadable page.
+    fn keys(&self, kernel: &Kernel, table: Va) -> Vec<u32> {
+        let most = (1u64 << SIZES.end()) * self.size;
+        let mut bytes = Vec::new();
+        for (_, piece) in kernel.space.pieces(table, most) {
+            match piece {
+                Ok(piece) => bytes.extend_from_slice(piece),
+                Err(_) => break,
+            }
+        }
+        bytes
+            .chunks_exact(self.size as usize)
+            .filter_map(|entry| u32_at(entry, self.key as usize))
+            .collect()
+    }
+
+    /// True when another table agrees: each slot has the first table's tag, or none.
+    fn agree(&self, kernel: &Kernel, first: Va, other: Va) -> bool {
+        let key = |table: Va, i: u64| kernel.space.u32(table.add(i * self.size + self.key));
+        let (mut same, mut differ) = (0, 0);
+        for i in 0..COMPARED {
+            match (key(first, i), key(other, i)) {
+                (Ok(a), Ok(b)) if a == b && a != 0 => same += 1,
+                (Ok(a), Ok(b)) if b != 0 && a != b => differ += 1,
+                (_, Err(_)) => return false,
+                _ => {}
+            }
+        }
+        differ == 0 && same > 0 || differ * 20 < same
+    }
+}
+
+/// An array that starts with the first table and goes on with tables that agree.
+fn tables(
+    kernel: &Kernel,
+    data: &Data,
+    near: &[Va],
+    variable: Va,
+    first: Va,
+    shape: &Shape,
+) -> Option<Va> {
+    let processors = u64::from(kernel.space.dump().header().processors);
+    let length = |at: Va| {
+        let more = (1..MAX_TABLES).take_while(|i| {
+            data.pointer(at.add(i * 8))
+                .is_some_and(|other| other != first && shape.agree(kernel, first, other))
+        });
+        1 + more.count() as u64
+    };
+    near.iter()
+        .copied()
+        .filter(|&at| at != variable && data.pointer(at) == Some(first))
+        .max_by_key(|&at| length(at).min(processors))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(text: &[u8; 4]) -> u32 {
+        u32::from_le_bytes(*text)
+    }
+
+    #[test]
+    fn the_hash_places_known_tags() {
+        for (text, small, large) in [
+            (b"Leak", 1369, 3417),
+            (b"Proc", 1587, 1587),
+            (b"Thre", 494, 494),
+            (b"Irp ", 774, 774),
+            (b"File", 580, 2628),
+        ] {
+            assert_eq!(slot(tag(text), 2048), small);
+            assert_eq!(slot(tag(text), 4096), large);
+        }
+    }
+
+    fn table(slots: u64, tags: u32) -> Vec<u32> {
+        let mut keys = vec![0; slots as usize];
+        for i in 0..tags {
+            let key = i.wrapping_mul(0x0103_0507) | 0x2020_2020;
+            let mut at = slot(key, slots);
+            while keys[at as usize] != 0 && keys[at as usize] != key {
+                at = (at + 1) % slots;
+            }
+            keys[at as usize] = key;
+        }
+        keys
+    }
+
+    #[test]
+    fn the_largest_size_that_fits_is_the_right_one() {
+        let mut keys = table(1024, 600);
+        // What follows a table in memory: another, and nothing.
+        keys.extend(table(1024, 200));
+        keys.resize(1 << 16, 0);
+        assert_eq!(fitting(&keys).last(), Some(&1024));
+    }
+
+    #[test]
+    fn other_memory_does_not_fit() {
+        let noise: Vec<u32> = (0..70_000u32)
+            .map(|i| i.wrapping_mul(2_654_435_761))
+            .collect();
+        assert_eq!(fitting(&noise).last(), None);
+        assert_eq!(fitting(&[0; 4096]).last(), None);
+    }
+}

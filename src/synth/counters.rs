@@ -1,4 +1,5 @@
-//! The counters behind `!vm`: variables of nt up to Windows 8.1.
+//! The counters behind `!vm`: variables of nt up to Windows 8.1, then fields of `MiState`
+//! and `MiSystemPartition`.
 
 use crate::memory::addr::{PAGE_SIZE, Va};
 
@@ -6,8 +7,13 @@ use super::kernel::Nt;
 use super::paging::Memory;
 use super::truth::{PageFileTruth, Pool, VmTruth};
 
-/// Page-table entries of the system's mapping space on Windows 7: 128 GB.
-const SYSTEM_PTES: u64 = 1 << 25;
+/// Page-table entries of the system's mapping space: 128 GB on Windows 7, 16 TB later.
+fn system_pte_space(nt: &Nt) -> u64 {
+    match nt.era.build {
+        ..9200 => 1 << 25,
+        _ => 1 << 32,
+    }
+}
 /// Pages of it that the machine handed out, and of those cached per processor.
 const SYSTEM_PTES_CACHED: u64 = 77;
 
@@ -24,6 +30,8 @@ pub struct Places {
     pub pfn_database: Va,
     /// One POOL_DESCRIPTOR per paged pool.
     pub paged_descriptors: Vec<Va>,
+    /// First address of paged pool.
+    pub paged_start: Va,
     /// One MM_SESSION_SPACE per session.
     pub sessions: Vec<Va>,
     /// MMPAGING_FILE and its name.
@@ -59,38 +67,165 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
         ("MmNonPagedPoolStart", places.nonpaged_start.0),
         ("MiNonPagedPoolStartAligned", places.nonpaged_start.0),
         ("MiNonPagedPoolEnd", places.nonpaged_end.0),
+        ("MiPagedPoolStart", places.paged_start.0),
         ("MmPagedPoolEnd", places.paged_last.0),
+        ("MmPteBase", super::paging::PTE_BASE),
         ("MmPfnDatabase", places.pfn_database.0),
         ("MmHighestUserAddress", 0x7ff_fffe_ffff),
         ("MmSystemRangeStart", 0xffff_0800_0000_0000),
         ("MmUserProbeAddress", 0x7ff_ffff_0000),
     ];
     for (name, value) in numbers {
-        memory.u64(nt.at(name), value);
+        if let Some(at) = nt.variable(name) {
+            memory.u64(at, value);
+        }
     }
-    memory.u32(nt.at("MmDriverCommit"), vm.driver_commit);
-    let info = nt.at("MmPagedPoolInfo");
-    let info = |name| nt.field(info, "_MM_PAGED_POOL_INFO", name);
-    memory.u64(info("PagedPoolCommit"), vm.paged_commit);
-    memory.u64(info("AllocatedPagedPool"), paged);
+    if let Some(at) = nt.variable("MmDriverCommit") {
+        memory.u32(at, vm.driver_commit);
+    }
+    if let Some(info) = nt.variable("MmPagedPoolInfo") {
+        for (name, pages) in [
+            ("PagedPoolCommit", vm.paged_commit),
+            ("AllocatedPagedPool", paged),
+        ] {
+            if let Some(offset) = nt.era.offset("_MM_PAGED_POOL_INFO", name) {
+                memory.u64(info.add(offset), pages);
+            }
+        }
+    }
+    state(memory, nt, vm, places);
     system_ptes(memory, nt, vm.free_system_ptes);
-    descriptors(memory, nt, vm, places);
+    if nt.variable("NonPagedPoolDescriptor").is_some() {
+        descriptors(memory, nt, vm, places);
+    }
     sessions(memory, nt, vm, places);
     if let (Some((file, name)), Some(truth)) = (places.page_file, vm.page_files.first()) {
         page_file(memory, nt, (file, name), truth);
     }
 }
 
+/// `MiState` and `MiSystemPartition`, where the era has them.
+fn state(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
+    let paged: u64 = vm.paged_usage.iter().sum();
+    let numbers = [
+        ("MiState", "Pools.AllocatedNonPagedPool", vm.nonpaged_usage),
+        ("MiState", "Vs.PagedPoolInfo.AllocatedPagedPool", paged),
+        ("MiState", "Vs.AllocatedPagedPool", paged),
+        ("MiState", "Vs.MaximumNonPagedPoolInPages", vm.nonpaged_max),
+        ("MiState", "Vs.SizeOfPagedPoolInPages", vm.paged_max),
+        ("MiState", "Vs.ProcessCommit", vm.shared_process),
+        ("MiState", "Vs.SpecialPagesInUse", vm.special_pool),
+        ("MiState", "Vs.NonPagedPoolCommit", vm.nonpaged_usage + 3),
+        (
+            "MiSystemPartition",
+            "Vp.NumberOfPhysicalPages",
+            vm.physical_memory,
+        ),
+        ("MiSystemPartition", "Vp.AvailablePages", vm.available),
+        (
+            "MiSystemPartition",
+            "Vp.ResidentAvailablePages",
+            vm.resident_available,
+        ),
+        ("MiSystemPartition", "Vp.ModifiedPageListHead", vm.modified),
+        (
+            "MiSystemPartition",
+            "Vp.TotalPagesForPagingFile",
+            vm.modified_pf,
+        ),
+        ("MiSystemPartition", "Vp.TotalCommittedPages", vm.committed),
+        ("MiSystemPartition", "Vp.TotalCommitLimit", vm.commit_limit),
+    ];
+    for (symbol, path, value) in numbers {
+        if let Some(at) = nt.nested(symbol, path) {
+            memory.u64(at, value);
+        }
+    }
+    let shared = [
+        ("MiState", "Vs.SharedCommit"),
+        ("MiSystemPartition", "Vp.SharedCommit"),
+    ];
+    for (symbol, path) in shared {
+        if let Some(at) = nt.nested(symbol, path) {
+            memory.u64(at, vm.shared_commit);
+        }
+    }
+    if let Some(at) = nt.nested("MiState", "Vs.DriverCommit") {
+        memory.u32(at, vm.driver_commit);
+    }
+    regions(memory, nt, places);
+}
+
+/// `_MI_SYSTEM_VA_TYPE` of the slots of 512 GB that the pools are in.
+const VA_TYPES: (u8, u8) = (5, 6);
+
+/// SystemVaRegions and, where there is one, the type of each 512 GB.
+fn regions(memory: &mut Memory, nt: &Nt, places: &Places) {
+    let Some(table) = nt.nested("MiState", "Vs.SystemVaRegions") else {
+        return;
+    };
+    const SIZE: u64 = 0x10;
+    let pools = [
+        (
+            "NonPagedPool",
+            VA_TYPES.0,
+            places.nonpaged_start,
+            places.nonpaged_end,
+        ),
+        (
+            "PagedPool",
+            VA_TYPES.1,
+            places.paged_start,
+            places.paged_last.add(1),
+        ),
+    ];
+    for (name, va_type, start, end) in pools {
+        let Some(index) = nt.era.offset("_MI_ASSIGNED_REGION_TYPES", name) else {
+            continue;
+        };
+        let at = table.add(index * SIZE);
+        memory.pointer(at, start);
+        memory.u64(at.add(8), end.0 - start.0);
+        let Some(types) = nt.nested("MiState", "Vs.SystemVaType") else {
+            continue;
+        };
+        let slot = |va: u64| va >> 39 & 0xff;
+        for slot in slot(start.0)..=slot(end.0 - 1) {
+            memory.write(types.add(slot), &[va_type]);
+        }
+    }
+}
+
 /// MiSystemPteInfo: entries handed out, and how many of them are free again.
 fn system_ptes(memory: &mut Memory, nt: &Nt, free: u64) {
-    let used = SYSTEM_PTES.saturating_sub(free);
+    let used = system_pte_space(nt).saturating_sub(free);
     let handed_out = (used + used / 2 + SYSTEM_PTES_CACHED).next_multiple_of(512);
     let back = handed_out.saturating_sub(used + SYSTEM_PTES_CACHED);
-    let at = nt.at("MiSystemPteInfo");
-    let field = |name| nt.field(at, "_MI_SYSTEM_PTE_TYPE", name);
-    memory.u32(field("TotalSystemPtes"), handed_out as u32);
-    memory.u32(field("TotalFreeSystemPtes"), back as u32);
-    memory.u32(field("CachedPteCount"), SYSTEM_PTES_CACHED as u32);
+    // Nothing is cached per processor where there is no counter for it.
+    let cached = nt.era.offset("_MI_SYSTEM_PTE_TYPE", "CachedPteCount");
+    let counts = [
+        ("TotalSystemPtes", handed_out),
+        (
+            "TotalFreeSystemPtes",
+            back + if cached.is_none() {
+                SYSTEM_PTES_CACHED
+            } else {
+                0
+            },
+        ),
+        ("CachedPteCount", SYSTEM_PTES_CACHED),
+    ];
+    for (name, count) in counts {
+        let variable = nt.variable("MiSystemPteInfo").and_then(|at| {
+            let offset = nt.era.offset("_MI_SYSTEM_PTE_TYPE", name)?;
+            Some(at.add(offset))
+        });
+        let nested = nt.nested("MiState", &format!("Vs.SystemPteInfo.{name}"));
+        // 32 bits wide up to Windows 7; less than that many anywhere.
+        if let Some(at) = variable.or(nested) {
+            memory.u32(at, count as u32);
+        }
+    }
 }
 
 /// The nonpaged descriptor in nt and the paged ones, with their pages. Pages of small
@@ -121,6 +256,18 @@ fn descriptor(memory: &mut Memory, nt: &Nt, at: Va, (pool, index): (Pool, u32), 
     let big = pages - pages / 8;
     memory.u32(field("PoolType"), u32::from(pool == Pool::Paged));
     memory.u32(field("PoolIndex"), index);
+    if nt.era.offset("_POOL_DESCRIPTOR", "TotalPages").is_none() {
+        // Counters that only grow, whose differences count.
+        for (name, count) in [
+            ("PagesAllocated", 70_000 + pages - big),
+            ("PagesDeallocated", 70_000),
+            ("BigPagesAllocated", 9000 + big),
+            ("BigPagesDeallocated", 9000),
+        ] {
+            memory.u64(field(name), count);
+        }
+        return;
+    }
     memory.u32(field("TotalPages"), (pages - big) as u32);
     memory.u32(field("TotalBigPages"), big as u32);
     memory.u64(field("TotalBytes"), pages * PAGE_SIZE - pages * 100);
@@ -135,7 +282,12 @@ fn sessions(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
         .iter()
         .map(|at| nt.field(*at, TYPE, "WsListEntry"))
         .collect();
-    memory.ring(nt.at("MiSessionWsList"), &links);
+    let head = nt
+        .variable("MiSessionWsList")
+        .or_else(|| nt.nested("MiState", "Vs.SessionWsList"));
+    if let Some(head) = head {
+        memory.ring(head, &links);
+    }
     for (i, (at, committed)) in places.sessions.iter().zip(&vm.session_commit).enumerate() {
         let field = |name| nt.field(*at, TYPE, name);
         memory.u32(field("ReferenceCount"), 4);
@@ -148,17 +300,31 @@ fn sessions(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
 
 fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFileTruth) {
     let field = |name| nt.field(at, "_MMPAGING_FILE", name);
-    memory.u32(nt.at("MmNumberOfPagingFiles"), 1);
-    memory.pointer(nt.at("MmPagingFile"), at);
-    memory.u64(field("Size"), truth.current);
-    memory.u64(field("MaximumSize"), truth.maximum);
-    memory.u64(field("MinimumSize"), truth.minimum);
-    memory.u64(field("FreeSpace"), truth.free);
-    memory.u64(field("PeakUsage"), truth.current.saturating_sub(truth.free));
-    memory.u64(
-        field("HighestPage"),
-        truth.current.saturating_sub(truth.free),
-    );
+    let place = |name, path| {
+        nt.variable(name)
+            .or_else(|| nt.nested("MiSystemPartition", path))
+    };
+    if let Some(count) = place("MmNumberOfPagingFiles", "Vp.NumberOfPagingFiles") {
+        memory.u32(count, 1);
+    }
+    if let Some(array) = place("MmPagingFile", "Vp.PagingFile") {
+        memory.pointer(array, at);
+    }
+    let used = truth.current.saturating_sub(truth.free);
+    let wide = field("MaximumSize").0 - field("Size").0 == 8;
+    for (name, pages) in [
+        ("Size", truth.current),
+        ("MaximumSize", truth.maximum),
+        ("MinimumSize", truth.minimum),
+        ("FreeSpace", truth.free),
+        ("PeakUsage", used),
+    ] {
+        // 64 bits wide up to Windows 11 21H2, 32 later.
+        match wide {
+            true => memory.u64(field(name), pages),
+            false => memory.u32(field(name), pages as u32),
+        }
+    }
     memory.u16(field("PageFileNumber"), 0x10);
     memory.unicode_string(field("PageFileName"), name, &truth.path);
 }

@@ -7,6 +7,7 @@ use crate::memory::addr::{PAGE_SIZE, Pa, Va};
 
 use super::era::Era;
 use super::header::Bytes;
+use super::objects;
 use super::paging::Memory;
 
 /// The kernel at its address.
@@ -24,6 +25,17 @@ impl Nt {
         self.era
             .rva(name)
             .map_or(Va(0), |rva| self.base.add(rva.into()))
+    }
+
+    /// A variable's address, when the era has it among its data.
+    pub fn variable(&self, name: &str) -> Option<Va> {
+        self.era.has_variable(name).then(|| self.at(name))
+    }
+
+    /// The address of a part of `MiState` or `MiSystemPartition`, by its path in it.
+    pub fn nested(&self, symbol: &str, path: &str) -> Option<Va> {
+        let offset = self.era.offset(symbol, path)?;
+        Some(self.variable(symbol)?.add(offset))
     }
 
     /// A field's address in a structure.
@@ -131,13 +143,11 @@ const ADDRESSES: [(usize, &str); 56] = [
     (0x320, "MmBadPagesDetected"),
 ];
 
-/// Size of the block on Windows 7.
-const KDBG_SIZE: usize = 0x340;
-
 fn kdbg(nt: &Nt) -> Bytes {
-    let mut bytes = Bytes(vec![0; KDBG_SIZE]);
+    let size = nt.era.debugger_data;
+    let mut bytes = Bytes(vec![0; size]);
     bytes.put(0x10, b"KDBG");
-    bytes.u32(0x14, KDBG_SIZE as u32);
+    bytes.u32(0x14, size as u32);
     bytes.u64(0x18, nt.base.0);
     bytes.u64(0x138, PAGE_SIZE);
     for (at, name) in ADDRESSES {
@@ -176,6 +186,8 @@ fn kdbg(nt: &Nt) -> Bytes {
     for (at, value) in fields {
         bytes.u16(at, value);
     }
+    // Behind the end, and so left out, before Windows 10 1607.
+    bytes.u64(0x360, super::paging::PTE_BASE);
     bytes
 }
 
@@ -270,9 +282,10 @@ pub struct Process {
 /// Quota information and OBJECT_HEADER before the process.
 const OBJECT_AT: u64 = 0x20;
 /// Bytes of a process's block.
-pub const PROCESS_BLOCK: u64 = 0x560;
-/// Type index of processes.
-const PROCESS_TYPE: u8 = 7;
+pub fn process_block(era: &Era) -> u64 {
+    let object = era.size("_EPROCESS").unwrap_or(0);
+    (0x10 + OBJECT_AT + 0x30 + object).next_multiple_of(16)
+}
 
 impl Process {
     /// Where its EPROCESS is.
@@ -298,7 +311,12 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
         memory.u64(nt.field(header, "_OBJECT_HEADER", "HandleCount"), 3);
         memory.write(
             nt.field(header, "_OBJECT_HEADER", "TypeIndex"),
-            &[PROCESS_TYPE, 0, 0x08, 0],
+            &[
+                objects::stored(nt.era, header, objects::PROCESS),
+                0,
+                0x08,
+                0,
+            ],
         );
         memory.write(body, &[3, 0, 0x58, 0]);
         memory.u64(

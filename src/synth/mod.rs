@@ -16,6 +16,7 @@ pub mod counters;
 pub mod demo;
 pub mod era;
 pub mod header;
+pub mod heap;
 pub mod image;
 pub mod kernel;
 mod large;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::memory::addr::Va;
 
+use super::era::Era;
 use super::kernel::Nt;
 use super::paging::Memory;
 use super::truth::{Tag, TagAccount};
@@ -31,6 +32,20 @@ pub const TYPES: [(u8, &str, Tag); 15] = [
     (33, "Section", *b"Sect"),
 ];
 
+/// The index of processes.
+pub const PROCESS: u8 = 7;
+/// ObHeaderCookie of every machine here.
+const COOKIE: u8 = 0x28;
+
+/// TypeIndex as an object's header at `header` has it: from Windows 10 on it is mixed
+/// with the second byte of the address and a cookie.
+pub fn stored(era: &Era, header: Va, index: u8) -> u8 {
+    match era.rva("ObHeaderCookie") {
+        Some(_) => index ^ (header.0 >> 8) as u8 ^ COOKIE,
+        None => index,
+    }
+}
+
 /// Bytes of OBJECT_HEADER before an object's body.
 pub const HEADER: u64 = 0x30;
 /// Where a type's name is, from the start of its block's body.
@@ -47,6 +62,9 @@ pub fn index_of(tag: &Tag) -> Option<u8> {
 /// Writes the table and the types; `places` are their blocks' bodies, in order.
 pub fn write(memory: &mut Memory, nt: &Nt, places: &[Va], tags: &BTreeMap<Tag, TagAccount>) {
     let table = nt.at("ObTypeIndexTable");
+    if let Some(cookie) = nt.variable("ObHeaderCookie") {
+        memory.write(cookie, &[COOKIE]);
+    }
     // What Windows 7 has for the index that no type gets.
     memory.u64(table.add(8), 0xbad0_b0b0);
     for ((index, name, key), body) in TYPES.iter().zip(places) {
@@ -54,7 +72,7 @@ pub fn write(memory: &mut Memory, nt: &Nt, places: &[Va], tags: &BTreeMap<Tag, T
         memory.pointer(table.add(u64::from(*index) * 8), object);
         memory.u64(nt.field(*body, "_OBJECT_HEADER", "PointerCount"), 2);
         let own = nt.field(*body, "_OBJECT_HEADER", "TypeIndex");
-        memory.write(own, &[2, 0, 0, 0x13]);
+        memory.write(own, &[stored(nt.era, *body, 2), 0, 0, 0x13]);
         let field = |name| nt.field(object, "_OBJECT_TYPE", name);
         memory.ring(field("TypeList"), &[]);
         memory.unicode_string(field("Name"), body.add(NAME_AT), name);

@@ -13,6 +13,9 @@ use super::physical::{Page, Physical};
 /// Slot of the top table that maps the tables themselves: FFFFF680`00000000.
 pub const SELF_MAP_SLOT: u64 = 0x1ed;
 
+/// Where the self-map shows the entries of the lowest page.
+pub const PTE_BASE: u64 = 0xffff_0000_0000_0000 | SELF_MAP_SLOT << 39;
+
 /// Frame of the root table of System: what is below belongs to the firmware and loader.
 const SYSTEM_ROOT: Pfn = Pfn(0x187);
 

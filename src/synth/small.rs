@@ -8,6 +8,8 @@ use std::io;
 use crate::memory::addr::Va;
 
 use super::code::{Site, Use};
+use super::era::{Era, WIN7};
+use super::heap::HeapShape;
 use super::legacy::{Demand, Fate};
 use super::machine::Machine;
 use super::rng::Rng;
@@ -56,11 +58,79 @@ pub fn spec() -> Spec {
     spec
 }
 
+/// The same for another Windows; with segment heaps where the era has them.
+pub fn of_era(era: &'static Era) -> Spec {
+    if era.build == WIN7.build {
+        return spec();
+    }
+    let mut out = spec();
+    out.era = era;
+    // Room for a large kernel, and for allocations that need address space of their own.
+    out.runs = vec![(1, 0x9e), (0x100, 0x4000), (0x8000, 0x4000)];
+    out.vm.physical_memory = 0x9e + 0x8000;
+    out.vm.free_system_ptes = (1 << 32) - 60_000;
+    out.vm.nonpaged_max = 1 << 32;
+    out.vm.paged_max = 1 << 32;
+    if let Some(nt) = out.modules.first_mut() {
+        nt.size = era.image_size;
+    }
+    let (nonpaged, paged) = pool_starts(era);
+    out.nonpaged.start = nonpaged;
+    out.paged.start = paged;
+    out.options.scatter = true;
+    if era.heap.is_some() {
+        out.heaps = Some(HeapShape {
+            units: 48,
+            ..HeapShape::default()
+        });
+        out.paged.prototype = 0;
+    }
+    out.demands = demands(&out);
+    out
+}
+
+/// Where the pools start: the same on every machine with Windows 8.1, anywhere later.
+fn pool_starts(era: &Era) -> (Va, Va) {
+    match era.build {
+        ..10000 => (Va(0xffff_e000_0000_0000), Va(0xffff_c000_0000_0000)),
+        ..17000 => (Va(0xffff_a48b_8000_0000), Va(0xffff_c60f_0000_0000)),
+        _ => (Va(0xffff_b180_0000_0000), Va(0xffff_c880_0000_0000)),
+    }
+}
+
 /// All blocks for a machine like this one: those its structures need, and others.
 pub fn demands(spec: &Spec) -> Vec<Demand> {
     let mut out = spec.own_demands();
     out.extend(blocks(spec));
+    if spec.heaps.is_some() {
+        heap_blocks(&mut out);
+    }
+    if spec.era.build >= 9200 {
+        // Most of the nonpaged pool is not executable since Windows 8.
+        for (i, demand) in out.iter_mut().enumerate() {
+            *demand = demand.nx(i % 5 != 0);
+        }
+    }
     out
+}
+
+/// What chains of blocks do not have: the heap of prototype entries, whole pages of all
+/// kinds, and lists of freed blocks of another kind.
+fn heap_blocks(out: &mut Vec<Demand>) {
+    for i in 0..40 {
+        out.push(Demand::new(*b"MmSt", Pool::Paged, 0x50 + i * 0x90));
+    }
+    for pool in [Pool::NonPaged, Pool::Paged] {
+        for bytes in [0x1_f000, 0x2_1000, 0x4_0a30, 0x8_0000, 0x12_3450, 0x90_0000] {
+            out.push(Demand::new(*b"Leak", pool, bytes));
+        }
+        for i in 0..6 {
+            let parked = Demand::new(*b"Thre", pool, 0x200 + i % 3 * 0x340);
+            out.push(parked.protected(true).fate(Fate::Dynamic));
+            let parked = Demand::new(*b"File", pool, 0x40 + i * 0x30);
+            out.push(parked.fate(Fate::Delayed));
+        }
+    }
 }
 
 fn options() -> Options {

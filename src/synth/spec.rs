@@ -4,7 +4,8 @@ use crate::memory::addr::Va;
 
 use super::code::Site;
 use super::era::{Era, WIN7};
-use super::kernel::{LOADER_BLOCK, PROCESS_BLOCK, UNLOADED_BLOCK};
+use super::heap::HeapShape;
+use super::kernel::{LOADER_BLOCK, UNLOADED_BLOCK, process_block};
 use super::legacy::{Bulk, Demand, PoolShape, Role};
 use super::objects;
 use super::physical::Run;
@@ -112,6 +113,8 @@ pub struct Spec {
     pub demands: Vec<Demand>,
     /// More pages of small blocks, made when a dump is written.
     pub bulk: Vec<Bulk>,
+    /// The pools run on segment heaps of this shape; else on chains of blocks.
+    pub heaps: Option<HeapShape>,
     /// The nonpaged pool.
     pub nonpaged: PoolShape,
     /// The paged pool.
@@ -141,6 +144,7 @@ impl Default for Spec {
             processes: vec!["System".into()],
             demands: Vec::new(),
             bulk: Vec::new(),
+            heaps: None,
             nonpaged: PoolShape::new(Pool::NonPaged, NONPAGED_START),
             paged: PoolShape::new(Pool::Paged, PAGED_START),
             options: Options::default(),
@@ -174,7 +178,7 @@ impl Spec {
         }
         for i in 0..self.processes.len() {
             out.push(
-                Demand::new(*b"Proc", Pool::NonPaged, PROCESS_BLOCK)
+                Demand::new(*b"Proc", Pool::NonPaged, process_block(self.era))
                     .protected(true)
                     .role(Role::Process(i as u16)),
             );
@@ -184,7 +188,9 @@ impl Spec {
             out.push(ty.role(Role::ObjectType(i as u16)));
         }
         if !self.vm.page_files.is_empty() {
-            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0xb0).role(Role::PageFile));
+            let file = self.era.size("_MMPAGING_FILE").unwrap_or(0);
+            let file = (0x10 + file).next_multiple_of(16).max(0xb0);
+            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, file).role(Role::PageFile));
             out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0x50).role(Role::PageFileName));
         }
         out.extend(self.tables());

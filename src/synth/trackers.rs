@@ -15,13 +15,13 @@ use super::paging::Memory;
 use super::rng::Rng;
 use super::truth::{Account, Tag, TagAccount};
 
-/// One table's share of one tag: counts are 32 bits wide on this era, bytes 64.
+/// One table's share of one tag: counts are 32 bits wide up to Windows 10 1803, bytes 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
     /// Allocations counted here.
-    pub allocs: u32,
+    pub allocs: u64,
     /// Frees counted here.
-    pub frees: u32,
+    pub frees: u64,
     /// Bytes allocated here less bytes freed here.
     pub bytes: u64,
 }
@@ -63,19 +63,19 @@ pub fn split(account: Account, cpus: usize, rng: &mut Rng) -> Vec<Share> {
         };
         bytes = bytes.wrapping_sub(b);
         *share = Share {
-            allocs: a as u32,
-            frees: f as u32,
+            allocs: a,
+            frees: f,
             bytes: b,
         };
     }
     shares
 }
 
-/// Has the counts of a tag run past 32 bits: adds the same to allocations and frees.
+/// Has the counts of a tag run past their width: adds the same to allocations and frees.
 pub fn wrap(shares: &mut [Share]) {
     for share in shares {
-        share.allocs = share.allocs.wrapping_add(0xffff_fff0);
-        share.frees = share.frees.wrapping_add(0xffff_fff0);
+        share.allocs = share.allocs.wrapping_add(u64::MAX - 15);
+        share.frees = share.frees.wrapping_add(u64::MAX - 15);
     }
 }
 
@@ -143,6 +143,8 @@ fn slot(tag: &Tag, mask: u64, taken: &mut [bool]) -> usize {
 
 struct Encoder {
     size: usize,
+    /// Counts are 64 bits wide.
+    wide: bool,
     key: usize,
     nonpaged: [usize; 3],
     paged: [usize; 3],
@@ -153,6 +155,7 @@ impl Encoder {
         let at = |name| era.offset("_POOL_TRACKER_TABLE", name).unwrap_or(0) as usize;
         Encoder {
             size: era.size("_POOL_TRACKER_TABLE").unwrap_or(0x28) as usize,
+            wide: at("NonPagedFrees") - at("NonPagedAllocs") == 8,
             key: at("Key"),
             nonpaged: [
                 at("NonPagedAllocs"),
@@ -167,8 +170,12 @@ impl Encoder {
         let start = slot * self.size;
         table.put(start + self.key, tag);
         for ([allocs, frees, bytes], share) in [(self.nonpaged, nonpaged), (self.paged, paged)] {
-            table.u32(start + allocs, share.allocs);
-            table.u32(start + frees, share.frees);
+            for (at, count) in [(start + allocs, share.allocs), (start + frees, share.frees)] {
+                match self.wide {
+                    true => table.u64(at, count),
+                    false => table.u32(at, count as u32),
+                }
+            }
             table.u64(start + bytes, share.bytes);
         }
     }
@@ -188,8 +195,11 @@ mod tests {
         for seed in 0..50 {
             let mut shares = split(account, 4, &mut Rng::new(seed));
             wrap(&mut shares);
-            let sum = |f: fn(&Share) -> u32| shares.iter().map(f).fold(0, u32::wrapping_add);
-            assert_eq!(sum(|s| s.allocs).wrapping_sub(sum(|s| s.frees)), 607);
+            for mask in [u64::MAX, u32::MAX.into()] {
+                let sum = |f: fn(&Share) -> u64| shares.iter().map(f).fold(0, u64::wrapping_add);
+                let outstanding = sum(|s| s.allocs).wrapping_sub(sum(|s| s.frees));
+                assert_eq!(outstanding & mask, 607);
+            }
             let bytes = shares.iter().map(|s| s.bytes).fold(0, u64::wrapping_add);
             assert_eq!(bytes, 774_048);
             below_zero += shares.iter().filter(|s| (s.bytes as i64) < 0).count();

@@ -53,6 +53,8 @@ pub struct Block {
     pub protected: bool,
     /// Which pool.
     pub pool: Pool,
+    /// In the nonpaged pool whose pages are not executable.
+    pub nx: bool,
     /// Known by the big page table, without a header.
     pub big: bool,
     /// What became of it.

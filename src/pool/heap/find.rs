@@ -83,17 +83,24 @@ impl Heaps {
             .u32(state.add(layout.state.number_of_pools))
             .ok()
             .map(u64::from)
-            .filter(|n| (1..=layout.state.node_count).contains(n))?;
+            .filter(|n| *n > 0)?;
         let mut out = Heaps {
             keys: Keys::default(),
             contexts: Vec::new(),
             segments: Vec::new(),
-            nodes: (0..pools)
+            nodes: (0..pools.min(layout.state.node_count))
                 .map(|i| state.add(layout.state.nodes + i * layout.state.node_size))
                 .collect(),
             notes: Vec::new(),
             layout,
         };
+        // Heaps are known by their signature, so all places for them can be tried.
+        if pools > out.layout.state.node_count {
+            out.notes.push(format!(
+                "nt!ExPoolState says it has {pools} nodes, which is not believed: all {} places for them were tried",
+                out.layout.state.node_count
+            ));
+        }
         out.add_heaps(kernel, state);
         if out.contexts.is_empty() {
             return None;

@@ -111,6 +111,12 @@ impl<'k> IndexBuilder<'k> {
         if let Some(pool) = &heaps {
             add_segments(&pool.heaps, &mut windows);
         }
+        let chains = regions.regions.iter().any(|r| r.chains);
+        if heaps.is_none() && !chains && regions.notes.is_empty() {
+            notes.push(
+                "the segment heaps of the pool were not found: its small blocks are missing".into(),
+            );
+        }
         add_windows_of_big(&big, &mut windows);
         windows.sort_by_key(|w| w.start);
         let pages: u64 = windows.iter().map(|w| work(heaps.as_deref(), w)).sum();

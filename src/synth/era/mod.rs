@@ -4,9 +4,32 @@
 //! offset in the one shows as a disagreement with the other. A further version is a
 //! further file with a table.
 
+mod win10_1607;
+mod win10_1809;
+mod win10_2004;
+mod win11;
 mod win7;
+mod win81;
 
 pub use win7::WIN7;
+pub use win10_1607::WIN10_1607;
+pub use win10_1809::WIN10_1809;
+pub use win10_2004::WIN10_2004;
+pub use win11::WIN11;
+pub use win81::WIN81;
+
+/// What a segment's signature is mixed with up to Windows 11 21H2 (published research:
+/// PoolViewer, MemProcFS).
+const SEGMENT_MIX: u64 = 0xa2e6_4ead_a2e6_4ead;
+
+/// How an era's segment heaps encode what their layout does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Heap {
+    /// Mixed into segment signatures.
+    pub mix: u64,
+    /// LFH offsets are mixed with bits 12..43 of the address; else with bits 12..31.
+    pub whole_address: bool,
+}
 
 /// A kernel: its identity, and where its symbols and fields are.
 #[derive(Debug)]
@@ -30,6 +53,10 @@ pub struct Era {
     /// An RVA with 40 KB of room between functions, for import, export and debug tables;
     /// debuggers look for the debug record in the first 4 MB.
     pub tables: u32,
+    /// Bytes of the debugger data block.
+    pub debugger_data: usize,
+    /// The segment heap, where the era has one.
+    pub heap: Option<Heap>,
     symbols: &'static [(&'static str, u32)],
     sizes: &'static [(&'static str, u32)],
     fields: &'static [(&'static str, &'static str, u32)],
@@ -40,6 +67,12 @@ impl Era {
     pub fn rva(&self, name: &str) -> Option<u32> {
         let found = self.symbols.iter().find(|(n, _)| *n == name)?;
         Some(found.1)
+    }
+
+    /// True when a symbol is among the variables.
+    pub fn has_variable(&self, name: &str) -> bool {
+        let rva = self.rva(name);
+        rva.is_some_and(|rva| rva >= self.data.0 && rva < self.data.1)
     }
 
     /// The size of a type in bytes.

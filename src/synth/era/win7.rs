@@ -19,6 +19,8 @@ pub static WIN7: Era = Era {
     image_size: 0x5e_7000,
     data: (0x1d_d000, 0x2a_b000),
     tables: 0x16_0000,
+    debugger_data: 0x340,
+    heap: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

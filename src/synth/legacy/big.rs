@@ -20,6 +20,8 @@ pub struct BigEntry {
     pub protected: bool,
     /// Which pool.
     pub pool: Pool,
+    /// Not executable.
+    pub nx: bool,
     /// NumberOfBytes.
     pub bytes: u64,
 }
@@ -82,12 +84,23 @@ pub fn write(
     true
 }
 
+/// POOL_TYPE; from Windows 10 1607 on in bits 8..19, with a pattern before and the slack
+/// behind the allocation after it.
+fn pool_type(era: &Era, entry: &BigEntry) -> u32 {
+    let kind = u32::from(entry.pool == Pool::Paged) | if entry.nx { 0x200 } else { 0 };
+    let slack = entry.bytes.next_multiple_of(0x1000) - entry.bytes;
+    match era.build {
+        ..14393 => kind,
+        _ => entry.va.0 as u32 >> 12 & 0xff | kind << 8 | (slack as u32) << 20,
+    }
+}
+
 fn encode(era: &Era, slots: &[Option<(BigEntry, bool)>]) -> Vec<u8> {
     let field = |name| era.offset("_POOL_TRACKER_BIG_PAGES", name).unwrap_or(0) as usize;
     let (va, key, kind, number) = (
         field("Va"),
         field("Key"),
-        field("PoolType"),
+        field("PoolType").max(field("PoolFlags")),
         field("NumberOfBytes"),
     );
     let size = era.size("_POOL_TRACKER_BIG_PAGES").unwrap_or(24) as usize;
@@ -102,7 +115,7 @@ fn encode(era: &Era, slots: &[Option<(BigEntry, bool)>]) -> Vec<u8> {
         let tag = u32::from_le_bytes(entry.tag);
         let bit = if entry.protected { super::PROTECTED } else { 0 };
         out.u32(at + key, tag | bit);
-        out.u32(at + kind, u32::from(entry.pool == Pool::Paged));
+        out.u32(at + kind, pool_type(era, entry));
         out.u64(at + number, entry.bytes);
     }
     out.0

@@ -1,6 +1,7 @@
 //! Bodies of blocks: enough of what their owners keep in them to look like it.
 
 use crate::memory::addr::Va;
+use crate::synth::era::Era;
 use crate::synth::objects;
 use crate::synth::rng::Rng;
 use crate::synth::truth::Tag;
@@ -8,6 +9,8 @@ use crate::synth::truth::Tag;
 /// Addresses that bodies point to.
 #[derive(Clone, Debug)]
 pub struct Contents {
+    /// How objects are marked.
+    pub era: &'static Era,
     /// Inside the kernel's data.
     pub kernel_data: Va,
     /// Inside the leaking driver's image.
@@ -44,10 +47,11 @@ impl Contents {
     /// 0x30) and a dispatcher header with an empty wait list.
     fn object(&self, body: &mut [u8], va: Va, index: u8, rng: &mut Rng) {
         let header = 0x20;
+        let stored = objects::stored(self.era, va.add(header as u64), index);
         put(body, 0x00, 0x500);
         put(body, header, 1 + rng.below(5));
         put(body, header + 0x08, rng.below(2));
-        put(body, header + 0x18, 0x4008_0000 | u64::from(index));
+        put(body, header + 0x18, 0x4008_0000 | u64::from(stored));
         put(body, header + 0x28, self.neighbour(va, rng).0);
         let wait_list = va.add(header as u64 + 0x38);
         put(body, header + 0x30, 0x0000_0001_0006_0000 | rng.below(16));

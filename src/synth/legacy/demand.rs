@@ -43,8 +43,12 @@ pub enum Fate {
     Live,
     /// Freed to a processor's lookaside list.
     Lookaside(u16),
-    /// On the list of deferred frees.
+    /// On the list of deferred frees (chains of blocks).
     Pending,
+    /// In its node's dynamic lookaside (segment heaps).
+    Dynamic,
+    /// On its heap's list of delayed frees (segment heaps).
+    Delayed,
 }
 
 /// One block.
@@ -56,6 +60,8 @@ pub struct Demand {
     pub protected: bool,
     /// Which pool.
     pub pool: Pool,
+    /// From the nonpaged pool whose pages are not executable (Windows 8 and later).
+    pub nx: bool,
     /// Bytes, header included; a multiple of 16.
     pub bytes: u64,
     /// What becomes of it.
@@ -71,6 +77,7 @@ impl Demand {
             tag,
             protected: false,
             pool,
+            nx: false,
             bytes,
             fate: Fate::Live,
             role: Role::Filler,
@@ -80,6 +87,12 @@ impl Demand {
     /// The same with a purpose.
     pub fn role(mut self, role: Role) -> Demand {
         self.role = role;
+        self
+    }
+
+    /// The same in the pool that is not executable; nothing changes for paged pool.
+    pub fn nx(mut self, nx: bool) -> Demand {
+        self.nx = nx && self.pool == Pool::NonPaged;
         self
     }
 

@@ -12,11 +12,35 @@ use crate::synth::era::Era;
 use crate::synth::paging::Memory;
 use crate::synth::truth::{Pool, Tag};
 
+use super::demand::Demand;
+
 /// Lists per processor and pool: blocks of 1 to 32 units.
 pub const LISTS: u64 = 32;
 
-/// Freed blocks by processor, pool and units.
-pub type Parked = BTreeMap<(u16, Pool, u64), Vec<Va>>;
+/// One of a processor's arrays of lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum List {
+    /// PPNPagedLookasideList.
+    NonPaged,
+    /// PPNxPagedLookasideList (Windows 8 and later).
+    NonPagedNx,
+    /// PPPagedLookasideList.
+    Paged,
+}
+
+impl List {
+    /// The lists that a block is freed to.
+    pub fn of(demand: &Demand) -> List {
+        match (demand.pool, demand.nx) {
+            (Pool::Paged, _) => List::Paged,
+            (Pool::NonPaged, true) => List::NonPagedNx,
+            (Pool::NonPaged, false) => List::NonPaged,
+        }
+    }
+}
+
+/// Freed blocks by processor, list and units.
+pub type Parked = BTreeMap<(u16, List, u64), Vec<Va>>;
 
 /// Writes a processor's arrays of lookaside lists. `prcb` is its control block.
 pub fn lookaside(
@@ -29,21 +53,24 @@ pub fn lookaside(
     let size = era.size("_GENERAL_LOOKASIDE_POOL").unwrap_or(0x60);
     let field = |name| era.offset("_GENERAL_LOOKASIDE_POOL", name).unwrap_or(0);
     let arrays = [
-        (Pool::NonPaged, "PPNPagedLookasideList"),
-        (Pool::Paged, "PPPagedLookasideList"),
+        (List::NonPaged, "PPNPagedLookasideList"),
+        (List::NonPagedNx, "PPNxPagedLookasideList"),
+        (List::Paged, "PPPagedLookasideList"),
     ];
-    for (pool, name) in arrays {
-        let array = prcb.add(era.offset("_KPRCB", name).unwrap_or(0));
+    for (list, name) in arrays {
+        let Some(array) = era.offset("_KPRCB", name).map(|offset| prcb.add(offset)) else {
+            continue;
+        };
         for i in 0..LISTS {
             let at = array.add(i * size);
             let empty = Vec::new();
-            let bodies = parked.get(&(cpu, pool, i + 1)).unwrap_or(&empty);
+            let bodies = parked.get(&(cpu, list, i + 1)).unwrap_or(&empty);
             slist(memory, at, bodies, packed);
             memory.u16(at.add(field("Depth")), 4);
             memory.u16(at.add(field("MaximumDepth")), 256);
             memory.u32(at.add(field("TotalAllocates")), 400 + i as u32 * 7);
             memory.u32(at.add(field("TotalFrees")), 390 + i as u32 * 7);
-            memory.u32(at.add(field("Type")), u32::from(pool == Pool::Paged));
+            memory.u32(at.add(field("Type")), u32::from(list == List::Paged));
             memory.write(at.add(field("Tag")), b"Pool");
             memory.u32(at.add(field("Size")), (i as u32 + 1) * 16);
         }
@@ -51,7 +78,7 @@ pub fn lookaside(
 }
 
 /// An `_SLIST_HEADER` and the links of its entries.
-fn slist(memory: &mut Memory, head: Va, bodies: &[Va], packed: bool) {
+pub fn slist(memory: &mut Memory, head: Va, bodies: &[Va], packed: bool) {
     for pair in bodies.windows(2) {
         if let [body, next] = pair {
             memory.pointer(*body, *next);

@@ -11,7 +11,7 @@ use super::big::BigEntry;
 use super::contents::Contents;
 use super::demand::{Demand, Fate, Role};
 use super::layout::{BigPlace, Bin, LARGE_PAGES, Layout, PageFate};
-use super::lists::Parked;
+use super::lists::{List, Parked};
 use super::page::{self, Piece};
 use super::{UNIT, demand};
 
@@ -152,6 +152,7 @@ impl Writer<'_> {
             tag: demand.tag,
             protected: demand.protected,
             pool: demand.pool,
+            nx: demand.nx,
             bytes: demand.bytes,
         });
     }
@@ -244,14 +245,16 @@ impl Writer<'_> {
             (Some(state), _) => state,
             (None, Fate::Live) => State::Allocated,
             (None, Fate::Lookaside(_)) => State::Lookaside,
-            (None, Fate::Pending) => State::Pending,
+            (None, Fate::Pending | Fate::Dynamic | Fate::Delayed) => State::Pending,
         };
         match demand.fate {
             Fate::Lookaside(cpu) => {
-                let key = (cpu, pool, demand.bytes / UNIT);
+                let key = (cpu, List::of(&demand), demand.bytes / UNIT);
                 self.laid.parked.entry(key).or_default().push(body);
             }
-            Fate::Pending => self.laid.pending.entry(pool).or_default().push(body),
+            Fate::Pending | Fate::Dynamic | Fate::Delayed => {
+                self.laid.pending.entry(pool).or_default().push(body);
+            }
             Fate::Live => {}
         }
         if demand.role != Role::Filler {
@@ -302,8 +305,10 @@ fn indexes(layout: &Layout, usage: &[u64]) -> (Vec<u8>, Vec<u8>) {
 /// Body addresses kept for pointers between blocks.
 const NEIGHBOURS: usize = 4096;
 
-fn block(demand: &demand::Demand, va: Va, state: State) -> Block {
+/// A demand as the block that it became.
+pub fn block(demand: &demand::Demand, va: Va, state: State) -> Block {
     Block {
+        nx: demand.nx,
         va,
         bytes: demand.bytes,
         tag: demand.tag,

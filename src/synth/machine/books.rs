@@ -74,6 +74,7 @@ impl Builder<'_> {
                 .paged
                 .start
                 .add((vm.paged_max * PAGE_SIZE).saturating_sub(1)),
+            paged_start: spec.paged.start,
             pfn_database: PFN_DATABASE,
             paged_descriptors: (0..self.paged_pools())
                 .map(|i| DESCRIPTORS.add(two_pages(i)))
@@ -91,7 +92,9 @@ impl Builder<'_> {
 
     /// Free lists and deferred frees of each descriptor.
     fn free_blocks(&mut self, laid: &Laid, places: &Places) {
-        let nonpaged = self.nt.at("NonPagedPoolDescriptor");
+        let Some(nonpaged) = self.nt.variable("NonPagedPoolDescriptor") else {
+            return;
+        };
         let mut descriptors = vec![(Pool::NonPaged, 0, nonpaged)];
         for (i, at) in places.paged_descriptors.iter().enumerate() {
             descriptors.push((Pool::Paged, i as u8, *at));

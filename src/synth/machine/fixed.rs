@@ -25,8 +25,8 @@ impl Builder<'_> {
         self.memory.map_new(MEMORY_BLOCK, 1);
         self.memory_block();
         for cpu in 0..u64::from(spec.processors) {
-            if cpu > 0 {
-                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), 8);
+            if cpu > 0 || self.nt.variable("KiInitialPCR").is_none() {
+                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), 16);
             }
             self.memory
                 .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);
@@ -35,7 +35,11 @@ impl Builder<'_> {
             self.memory.map_1g(GIGABYTE, Pfn(0));
         }
         let mask = spec.options.invalid_mask;
-        self.memory.u64(self.nt.at("MiInvalidPteMask"), mask);
+        let own = self.nt.variable("MiInvalidPteMask");
+        let nested = || self.nt.nested("MiState", "Hardware.InvalidPteMask");
+        if let Some(at) = own.or_else(nested) {
+            self.memory.u64(at, mask);
+        }
     }
 
     pub(super) fn paged_pools(&self) -> u64 {
@@ -53,6 +57,10 @@ impl Builder<'_> {
             .flat_map(u16::to_le_bytes)
             .collect();
         self.memory.write(root, &path);
+        if let Some(offset) = self.nt.era.offset("_KUSER_SHARED_DATA", "NtBuildNumber") {
+            let number = 0xf000_0000 | self.spec.era.build;
+            self.memory.u32(SHARED_USER_DATA.add(offset), number);
+        }
         self.memory.u32(product, 3);
         self.memory.u32(major, self.spec.era.version.0);
         self.memory.u32(minor, self.spec.era.version.1);

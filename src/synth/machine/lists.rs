@@ -101,7 +101,7 @@ impl Builder<'_> {
             .map(|number| Processor {
                 number,
                 kpcr: match number {
-                    0 => self.nt.at("KiInitialPCR"),
+                    0 if self.nt.variable("KiInitialPCR").is_some() => self.nt.at("KiInitialPCR"),
                     _ => KPCRS.add(u64::from(number) * 0x1_0000),
                 },
                 thread: self.nt.at("KiInitialThread"),

@@ -13,7 +13,9 @@ use std::path::Path;
 use crate::memory::addr::{PAGE_SIZE, Va};
 
 use super::container::Container;
+use super::era::Heap as Encoding;
 use super::header::DumpHeader;
+use super::heap::{self, HeapShape};
 use super::kernel::Nt;
 use super::legacy::Contents;
 use super::legacy::layout::Layout;
@@ -135,18 +137,47 @@ impl<'a> Builder<'a> {
     }
 
     fn pools(&mut self) -> io::Result<Laid> {
+        match (&self.spec.heaps, self.spec.era.heap) {
+            (Some(shape), Some(encoding)) => Ok(self.heaps(shape, encoding)),
+            (Some(_), None) => Err(io::Error::other("this era has no segment heaps")),
+            (None, _) => self.chains(),
+        }
+    }
+
+    fn contents(&self) -> Contents {
+        let spec = self.spec;
+        let leaker = spec.modules.last().map_or(self.nt.base, |m| m.base);
+        Contents {
+            era: spec.era,
+            kernel_data: self.nt.base.add(spec.era.data.0.into()),
+            leaker: leaker.add(0x13b9),
+            neighbours: Vec::new(),
+        }
+    }
+
+    /// Pools on segment heaps.
+    fn heaps(&mut self, shape: &HeapShape, encoding: Encoding) -> Laid {
+        let setting = heap::Setting {
+            nt: self.nt,
+            encoding,
+            demands: &self.spec.demands,
+            contents: self.contents(),
+            shape,
+            pools: [&self.spec.nonpaged, &self.spec.paged],
+        };
+        heap::lay(&mut self.memory, setting, &mut self.rng)
+    }
+
+    /// Pools of chained blocks.
+    fn chains(&mut self) -> io::Result<Laid> {
         let spec = self.spec;
         let nonpaged = Layout::place(spec.nonpaged.clone(), &spec.demands, &mut self.rng)?;
         let paged = Layout::place(spec.paged.clone(), &spec.demands, &mut self.rng)?;
-        let leaker = spec.modules.last().map_or(self.nt.base, |m| m.base);
+        let contents = self.contents();
         let mut writer = Writer {
             memory: &mut self.memory,
             demands: &spec.demands,
-            contents: Contents {
-                kernel_data: self.nt.base.add(spec.era.data.0.into()),
-                leaker: leaker.add(0x13b9),
-                neighbours: Vec::new(),
-            },
+            contents,
             prototypes: PROTOTYPES,
             laid: Laid::default(),
             rng: self.rng.clone(),

@@ -1,0 +1,97 @@
+//! LFH subsegments: slots of one size, two bits for each.
+
+use crate::memory::addr::PAGE_SIZE;
+use crate::synth::rng::Rng;
+
+use super::UNIT;
+
+/// A subsegment.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Bytes of a slot.
+    pub bytes: u64,
+    /// Pages of the range.
+    pub pages: u64,
+    /// Offset of the first slot.
+    pub first: u64,
+    /// Offset of the states of its pages.
+    pub commit_state: u64,
+    /// Index of the demand in each slot that is in use.
+    pub slots: Vec<Option<u32>>,
+}
+
+impl Plan {
+    /// Offset of a slot.
+    pub fn at(&self, slot: usize) -> u64 {
+        self.first + slot as u64 * self.bytes
+    }
+
+    /// True for a slot that goes over a page's end: such are never handed out.
+    pub fn straddles(&self, slot: usize) -> bool {
+        self.at(slot) % PAGE_SIZE + self.bytes > PAGE_SIZE
+    }
+}
+
+/// Gives blocks of `bytes` slots, in random order, in as few pages as hold them with some
+/// slots to spare. `bitmap` is where the bitmap starts.
+pub fn compose(demands: &[u32], bytes: u64, bitmap: u64, rng: &mut Rng) -> Plan {
+    let mut pages = 1;
+    loop {
+        let mut plan = empty(bytes, pages, bitmap);
+        let mut usable: Vec<usize> = (0..plan.slots.len())
+            .filter(|&i| !plan.straddles(i))
+            .collect();
+        if usable.len() >= demands.len() + 2 {
+            rng.shuffle(&mut usable);
+            for (demand, slot) in demands.iter().zip(usable) {
+                if let Some(to) = plan.slots.get_mut(slot) {
+                    *to = Some(*demand);
+                }
+            }
+            return plan;
+        }
+        pages += 1;
+    }
+}
+
+/// As many slots as fit behind the bitmap and the states of the pages.
+fn empty(bytes: u64, pages: u64, bitmap: u64) -> Plan {
+    let whole = pages * PAGE_SIZE;
+    let start = |count: u64| {
+        let commit_state = bitmap + count.div_ceil(32) * 8;
+        let first = (commit_state + 2 * pages).next_multiple_of(UNIT);
+        (commit_state, first)
+    };
+    let mut count = whole / bytes;
+    while count > 0 && start(count).1 + count * bytes > whole {
+        count -= 1;
+    }
+    let (commit_state, first) = start(count);
+    Plan {
+        bytes,
+        pages,
+        first,
+        commit_state,
+        slots: vec![None; count as usize],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_fit_their_pages_and_none_in_use_goes_over_an_end() {
+        for bytes in (0x20..=0x1f0).step_by(16) {
+            let demands: Vec<u32> = (0..30).collect();
+            let plan = compose(&demands, bytes, 0x30, &mut Rng::new(bytes));
+            let used: Vec<usize> = (0..plan.slots.len())
+                .filter(|&i| plan.slots[i].is_some())
+                .collect();
+            assert_eq!(used.len(), 30);
+            assert!(used.iter().all(|&i| !plan.straddles(i)));
+            assert!(plan.at(plan.slots.len()) <= plan.pages * PAGE_SIZE);
+            assert!(plan.first as usize >= 0x30 + plan.slots.len().div_ceil(4));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! VS subsegments: chunks of any size behind each other, each with an encoded header.
+//!
+//! A block's POOL_HEADER is at the start of its chunk's body, except where it would be in
+//! the last unit of a page, or the block would go well over the page's end: then it is at
+//! the start of the next page. Allocations of a page and more have no POOL_HEADER; they
+//! start at the first page boundary in their chunk.
+
+use crate::memory::addr::PAGE_SIZE;
+use crate::synth::rng::Rng;
+
+use super::UNIT;
+
+/// How far a block may go over a page's end and keep its header where it is.
+const OVERHANG: u64 = 0x40;
+/// The smallest free chunk: header and tree links.
+const SMALLEST_FREE: u64 = 0x20;
+/// Below this a body's header may move to the next page.
+const MOVES_BELOW: u64 = 0xff0;
+
+/// What a chunk holds; offsets are from the subsegment's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Nothing.
+    Free,
+    /// A block whose POOL_HEADER is at an offset.
+    Block {
+        /// Index of the demand.
+        demand: u32,
+        /// Where the header is.
+        header: u64,
+    },
+    /// Whole pages that start at an offset.
+    Pages {
+        /// Index of the demand.
+        demand: u32,
+        /// Where they start.
+        data: u64,
+    },
+}
+
+/// A chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Offset of its header.
+    pub at: u64,
+    /// Bytes, header included.
+    pub bytes: u64,
+    /// What is in it.
+    pub what: What,
+    /// Bytes at its end that nobody uses.
+    pub slack: u64,
+}
+
+/// A subsegment.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// From the first to the end.
+    pub chunks: Vec<Chunk>,
+    /// Offset behind the last.
+    pub end: u64,
+    /// Pages of the range: one more than needed now and then, which holds nothing.
+    pub pages: u64,
+}
+
+impl Plan {
+    /// True for a page that is not committed: inside a free chunk, behind its links.
+    pub fn is_decommitted(&self, page: u64) -> bool {
+        let (start, end) = (page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+        let empty = |c: &Chunk| {
+            c.what == What::Free && c.at + SMALLEST_FREE <= start && end <= c.at + c.bytes
+        };
+        self.chunks.iter().any(empty)
+    }
+}
+
+/// Puts blocks (index of the demand, bytes) into chunks behind a header of `first` bytes.
+pub fn compose(blocks: &[(u32, u64)], first: u64, rng: &mut Rng) -> Plan {
+    let mut composer = Composer {
+        chunks: Vec::new(),
+        at: first,
+    };
+    for &(demand, bytes) in blocks {
+        if rng.one_in(10) {
+            composer.free(SMALLEST_FREE + rng.below(40) * UNIT);
+        } else if rng.one_in(40) {
+            composer.free((3 + rng.below(3)) * PAGE_SIZE);
+        }
+        match bytes > super::super::legacy::LARGEST_SMALL {
+            true => composer.pages(demand, bytes, rng),
+            false => composer.block(demand, bytes, rng),
+        }
+    }
+    composer.finish(rng)
+}
+
+struct Composer {
+    chunks: Vec<Chunk>,
+    at: u64,
+}
+
+impl Composer {
+    fn push(&mut self, bytes: u64, what: What, slack: u64) {
+        let at = self.at;
+        self.chunks.push(Chunk {
+            at,
+            bytes,
+            what,
+            slack,
+        });
+        self.at += bytes;
+    }
+
+    /// A free chunk, one with the free chunk before it.
+    fn free(&mut self, bytes: u64) {
+        match self.chunks.last_mut() {
+            Some(last) if last.what == What::Free => {
+                last.bytes += bytes;
+                self.at += bytes;
+            }
+            _ => self.push(bytes, What::Free, 0),
+        }
+    }
+
+    /// Leaves room so that the next chunk starts at an offset in a page.
+    fn skip_to(&mut self, offset: u64) {
+        let gap = offset.wrapping_sub(self.at) % PAGE_SIZE;
+        match gap {
+            0 => {}
+            1..SMALLEST_FREE => self.free(gap + PAGE_SIZE),
+            _ => self.free(gap),
+        }
+    }
+
+    /// Whole pages: often the chunk's header is right before them.
+    fn pages(&mut self, demand: u32, bytes: u64, rng: &mut Rng) {
+        match rng.below(3) {
+            0 => self.skip_to(PAGE_SIZE - 2 * UNIT),
+            1 => self.skip_to(PAGE_SIZE - UNIT),
+            _ => {}
+        }
+        let data = (self.at + UNIT).next_multiple_of(PAGE_SIZE);
+        let chunk = data - self.at + bytes.next_multiple_of(UNIT);
+        self.push(chunk, What::Pages { demand, data }, 0);
+    }
+
+    fn block(&mut self, demand: u32, bytes: u64, rng: &mut Rng) {
+        if rng.one_in(12) {
+            self.skip_to(PAGE_SIZE - 2 * UNIT);
+        }
+        loop {
+            let body = self.at + UNIT;
+            let offset = body % PAGE_SIZE;
+            let next_page = body.next_multiple_of(PAGE_SIZE);
+            let over = offset + bytes > PAGE_SIZE;
+            let (header, slack) = if offset == PAGE_SIZE - UNIT {
+                (next_page, 0)
+            } else if !over {
+                let room = offset + bytes + UNIT <= PAGE_SIZE;
+                (body, if room && rng.one_in(6) { UNIT } else { 0 })
+            } else if offset + bytes <= PAGE_SIZE + OVERHANG {
+                (body, 0)
+            } else if PAGE_SIZE - offset + bytes < MOVES_BELOW && rng.one_in(2) {
+                (next_page, 0)
+            } else {
+                self.skip_to(0);
+                continue;
+            };
+            let chunk = header - self.at + bytes + slack;
+            self.push(chunk, What::Block { demand, header }, slack);
+            return;
+        }
+    }
+
+    /// Ends with a page, and now and then has another one behind it.
+    fn finish(mut self, rng: &mut Rng) -> Plan {
+        self.skip_to(0);
+        let spare = u64::from(rng.one_in(2));
+        Plan {
+            pages: self.at / PAGE_SIZE + spare,
+            end: self.at,
+            chunks: self.chunks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    proptest! {
+        #[test]
+        fn chunks_follow_each_other_and_hold_their_blocks(sizes in proptest::collection::vec(2u64..700, 1..60), seed in any::<u64>()) {
+            let blocks: Vec<(u32, u64)> = sizes.iter().enumerate().map(|(i, s)| (i as u32, s * UNIT)).collect();
+            let plan = compose(&blocks, 0x30, &mut Rng::new(seed));
+            let (mut at, mut held) = (0x30, 0);
+            for chunk in &plan.chunks {
+                prop_assert_eq!(chunk.at, at);
+                at += chunk.bytes;
+                let (demand, start) = match chunk.what {
+                    What::Free => continue,
+                    What::Block { demand, header } => (demand, header),
+                    What::Pages { demand, data } => (demand, data),
+                };
+                prop_assert_eq!(demand, held);
+                prop_assert!(start % PAGE_SIZE != PAGE_SIZE - UNIT, "no header in the last unit");
+                prop_assert!(start >= chunk.at + UNIT && start + sizes[held as usize] * UNIT + chunk.slack == at);
+                held += 1;
+            }
+            prop_assert_eq!(held as usize, sizes.len());
+            prop_assert_eq!(plan.end, at);
+            prop_assert!(plan.end % PAGE_SIZE == 0 && plan.pages * PAGE_SIZE >= plan.end);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! A small machine of each era, with everything odd about it, read by the engine without
+//! a PDB.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use poolscope::engine::{Engine, Options};
+use poolscope::memory::Va;
+use poolscope::pool::block::{Backend, PoolKind};
+use poolscope::pool::index::{Progress, Snapshot};
+use poolscope::pool::tag::TagPattern;
+use poolscope::pool::{Tag, block};
+use poolscope::synth::era::{Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN81};
+use poolscope::synth::heap::Damage;
+use poolscope::synth::truth::{Pool, State, Truth};
+use poolscope::synth::{Container, Machine, Spec, small};
+
+const HEAP_ERAS: [&Era; 3] = [&WIN10_2004, &WIN11, &WIN10_1809];
+const CHAIN_ERAS: [&Era; 4] = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809];
+
+fn tag(bytes: &[u8; 4]) -> Tag {
+    Tag::new(u32::from_le_bytes(*bytes))
+}
+
+fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Snapshot) -> R) -> R {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, container).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::new(Progress::default())).unwrap();
+    f(&engine, &index)
+}
+
+/// Nothing taken away and nothing broken.
+fn whole(era: &'static Era) -> Spec {
+    let mut spec = small::of_era(era);
+    for shape in [&mut spec.nonpaged, &mut spec.paged] {
+        shape.paged_out = 0;
+        shape.paged_out_big = 0;
+        shape.omitted = 0;
+        shape.damaged = 0;
+    }
+    spec
+}
+
+/// A machine whose pool is chains of blocks.
+fn chains(era: &'static Era) -> Spec {
+    let mut spec = small::of_era(era);
+    spec.heaps = None;
+    spec.demands = small::demands(&spec);
+    spec
+}
+
+/// A block: start, bytes, tag, protected, pool, whether it has no header.
+type Plain = (Va, u64, Tag, bool, PoolKind, bool);
+
+/// Whether the pool is chains of blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chains {
+    Yes,
+    No,
+}
+
+fn laid(truth: &Truth, states: &[State]) -> BTreeSet<Plain> {
+    plain(truth, states, Chains::No)
+}
+
+fn plain(truth: &Truth, states: &[State], chains: Chains) -> BTreeSet<Plain> {
+    let wanted = truth.blocks.iter().filter(|b| states.contains(&b.state));
+    wanted
+        .map(|b| {
+            // A header does not say what is executable; the big page table does.
+            let nx = b.nx && (b.big || chains == Chains::No);
+            let kind = match (b.pool, nx) {
+                (Pool::Paged, _) => PoolKind::Paged,
+                (Pool::NonPaged, true) => PoolKind::NonPagedNx,
+                (Pool::NonPaged, false) => PoolKind::NonPaged,
+            };
+            (b.va, b.bytes, tag(&b.tag), b.protected, kind, b.big)
+        })
+        .collect()
+}
+
+fn found(index: &Snapshot, parked: bool) -> BTreeSet<Plain> {
+    let all = TagPattern::parse("*").unwrap();
+    index
+        .matching(&all)
+        .filter(|b| (b.state != block::State::Allocated) == parked)
+        .map(|b| {
+            let big = b.backend == Backend::Big;
+            (b.va, b.bytes, b.tag, b.protected, b.kind, big)
+        })
+        .collect()
+}
+
+fn check_blocks(truth: &Truth, index: &Snapshot, must: &[State], may: &[State]) {
+    check_sets(laid(truth, must), laid(truth, may), index);
+}
+
+fn check_sets(must: BTreeSet<Plain>, may: BTreeSet<Plain>, index: &Snapshot) {
+    let found_now = found(index, false);
+    let missing: Vec<_> = must.difference(&found_now).collect();
+    assert!(
+        missing.is_empty(),
+        "missing {}: {missing:x?}",
+        missing.len()
+    );
+    let invented: Vec<_> = found_now
+        .difference(&must)
+        .filter(|b| !may.contains(b))
+        .collect();
+    assert!(
+        invented.is_empty(),
+        "invented {}: {invented:x?}",
+        invented.len()
+    );
+}
+
+fn check_trackers(truth: &Truth, engine: &Engine) {
+    let got: BTreeSet<_> = engine
+        .trackers()
+        .rows
+        .iter()
+        .map(|r| {
+            let (np, p) = (r.nonpaged, r.paged);
+            (r.tag, np.outstanding, np.bytes, p.outstanding, p.bytes)
+        })
+        .collect();
+    let want: BTreeSet<_> = truth
+        .tags
+        .iter()
+        .map(|(t, a)| {
+            let (np, p) = (a.nonpaged, a.paged);
+            (tag(t), np.blocks, np.bytes, p.blocks, p.bytes)
+        })
+        .collect();
+    assert_eq!(got, want);
+}
+
+fn check_modules(truth: &Truth, engine: &Engine) {
+    let got: Vec<_> = engine
+        .kernel()
+        .modules
+        .iter()
+        .map(|m| (m.base, m.size, m.unloaded))
+        .collect();
+    let want: Vec<_> = truth
+        .modules
+        .iter()
+        .map(|m| (m.base, m.size, m.unloaded))
+        .collect();
+    assert_eq!(got, want);
+}
+
+#[test]
+fn heaps_are_read_block_by_block() {
+    for era in HEAP_ERAS {
+        let machine = Machine::build(&whole(era)).unwrap();
+        for container in [Container::BitmapKernel, Container::Full] {
+            with(&machine, container, |engine, index| {
+                let truth = &machine.truth;
+                eprintln!("{} {container:?}: {:?}", era.build, index.notes);
+                assert_eq!(engine.kernel().build, era.build);
+                check_modules(truth, engine);
+                check_trackers(truth, engine);
+                check_blocks(truth, index, &[State::Allocated], &[]);
+                assert_eq!(found(index, true), laid(truth, &[State::Lookaside]));
+                assert!(!laid(truth, &[State::Lookaside]).is_empty());
+                assert_eq!(index.totals.free.bytes, truth.free.bytes);
+                assert_eq!(index.totals.unplaced_bytes, 0);
+                assert!(index.totals.damaged.is_empty());
+            });
+        }
+    }
+}
+
+#[test]
+fn pages_that_are_gone_take_no_more_than_their_blocks() {
+    for era in HEAP_ERAS {
+        for seed in 0..6 {
+            let mut spec = small::of_era(era);
+            spec.seed = seed;
+            spec.nonpaged.omitted = 3;
+            spec.paged.paged_out = 5;
+            spec.demands = small::demands(&spec);
+            let machine = Machine::build(&spec).unwrap();
+            let truth = &machine.truth;
+            with(&machine, Container::BitmapKernel, |engine, index| {
+                check_trackers(truth, engine);
+                check_blocks(truth, index, &[State::Allocated], &[State::Damaged]);
+                assert_eq!(found(index, true), laid(truth, &[State::Lookaside]));
+                assert_eq!(
+                    index.totals.nonpaged_pages.not_in_dump,
+                    truth.nonpaged_pages.omitted
+                );
+                assert!(index.totals.paged_pages.paged_out >= 5);
+                for broken in &truth.damaged {
+                    assert!(index.totals.damaged.contains(broken), "{broken:x?}");
+                }
+                assert!(index.totals.unplaced_bytes > 0);
+                let said = index
+                    .notes
+                    .iter()
+                    .any(|n| n.contains("could not be divided"));
+                assert!(said, "{:?}", index.notes);
+            });
+            with(&machine, Container::Full, |_, index| {
+                let may = [State::Damaged, State::Omitted];
+                check_blocks(truth, index, &[State::Allocated], &may);
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_of_each_tag_adds_up() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.nonpaged.omitted = 3;
+        spec.paged.paged_out = 5;
+        let machine = Machine::build(&spec).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, index| {
+            let coverage = engine.total_coverage(index);
+            for (side, pool) in [
+                (coverage.nonpaged, Pool::NonPaged),
+                (coverage.paged, Pool::Paged),
+            ] {
+                let gone = |b: &&poolscope::synth::truth::Block| {
+                    b.pool == pool && !matches!(b.state, State::Allocated | State::Lookaside)
+                };
+                let lost = machine.truth.blocks.iter().filter(gone).count() as u64;
+                assert_eq!(side.missing_blocks(), lost, "{} {pool:?}", era.build);
+                assert!(lost > 0);
+            }
+        });
+    }
+}
+
+#[test]
+fn damaged_lists_lose_no_block_and_end() {
+    for era in HEAP_ERAS {
+        for damage in [
+            Damage::CutList,
+            Damage::LoopingList,
+            Damage::HeapAtItself,
+            Damage::ManyPools,
+        ] {
+            for nodes in [1, 2] {
+                let mut spec = whole(era);
+                let heaps = spec.heaps.as_mut().unwrap();
+                heaps.damage = Some(damage);
+                heaps.nodes = nodes;
+                heaps.units = 24;
+                let machine = Machine::build(&spec).unwrap();
+                with(&machine, Container::BitmapKernel, |_, index| {
+                    let truth = &machine.truth;
+                    check_blocks(truth, index, &[State::Allocated], &[]);
+                    assert_eq!(found(index, true), laid(truth, &[State::Lookaside]));
+                    // What cost nothing need not be said.
+                    let said = match damage {
+                        Damage::CutList => "its list gave",
+                        Damage::ManyPools => "which is not believed",
+                        _ => return,
+                    };
+                    let said = index.notes.iter().any(|n| n.contains(said));
+                    assert!(said, "{damage:?}: {:?}", index.notes);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
+    let mut machine = Machine::build(&whole(&WIN10_2004)).unwrap();
+    let state = machine.truth.kernel_base.add(0xc5_4780);
+    machine.memory.u32(state.add(0x38d0), 0);
+    with(&machine, Container::BitmapKernel, |engine, index| {
+        check_trackers(&machine.truth, engine);
+        let mut want = laid(&machine.truth, &[State::Allocated]);
+        want.retain(|b| b.5);
+        assert_eq!(found(index, false), want);
+        let said = index.notes.iter().any(|n| n.contains("were not found"));
+        assert!(said, "{:?}", index.notes);
+    });
+}
+
+#[test]
+fn counters_are_those_laid_down() {
+    for era in HEAP_ERAS {
+        let machine = Machine::build(&small::of_era(era)).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, _| {
+            check_counters(&machine, engine)
+        });
+    }
+}
+
+fn check_counters(machine: &Machine, engine: &Engine) {
+    let want = &machine.truth.vm;
+    let got = poolscope::kernel::vm::read(engine.kernel());
+    let paged: u64 = want.paged_usage.iter().sum();
+    let sessions: u64 = want.session_commit.iter().sum();
+    let pairs = [
+        ("physical", &got.physical_memory, want.physical_memory),
+        ("available", &got.available, want.available),
+        (
+            "resident available",
+            &got.resident_available,
+            want.resident_available,
+        ),
+        ("free ptes", &got.free_system_ptes, want.free_system_ptes),
+        ("modified", &got.modified, want.modified),
+        ("modified pf", &got.modified_pf, want.modified_pf),
+        ("nonpaged", &got.nonpaged_usage, want.nonpaged_usage),
+        ("nonpaged max", &got.nonpaged_max, want.nonpaged_max),
+        ("paged", &got.paged_usage, paged),
+        ("paged max", &got.paged_max, want.paged_max),
+        ("sessions", &got.session_commit, sessions),
+        ("shared", &got.shared_commit, want.shared_commit),
+        ("processes", &got.shared_process, want.shared_process),
+        ("drivers", &got.driver_commit, want.driver_commit.into()),
+        ("committed", &got.committed, want.committed),
+        ("limit", &got.commit_limit, want.commit_limit),
+    ];
+    for (name, counter, want) in pairs {
+        assert_eq!(
+            counter.pages,
+            Some(want),
+            "{name} of {}",
+            machine.truth.build
+        );
+    }
+    let files = got.page_files.unwrap();
+    let [file] = files.as_slice() else {
+        panic!("{files:?}");
+    };
+    let want = want.page_files.first().unwrap();
+    assert_eq!(file.path.as_deref(), Some(want.path.as_str()));
+    assert_eq!(
+        [file.current, file.free, file.minimum, file.maximum],
+        [want.current, want.free, want.minimum, want.maximum].map(Some)
+    );
+}
+
+#[test]
+fn chains_are_read_block_by_block() {
+    for era in CHAIN_ERAS {
+        for container in [Container::BitmapKernel, Container::Full] {
+            let machine = Machine::build(&chains(era)).unwrap();
+            with(&machine, container, |engine, index| {
+                let truth = &machine.truth;
+                eprintln!("{} {container:?}: {:?}", era.build, index.notes);
+                assert_eq!(engine.kernel().build, era.build);
+                check_modules(truth, engine);
+                check_trackers(truth, engine);
+                check_counters(&machine, engine);
+                let mut must = plain(truth, &[State::Allocated], Chains::Yes);
+                let all = plain(truth, &[State::Omitted], Chains::Yes);
+                if container.stores_all() {
+                    must.extend(all);
+                }
+                let may = plain(truth, &[State::Damaged], Chains::Yes);
+                check_sets(must, may, index);
+                let parked = plain(truth, &[State::Lookaside, State::Pending], Chains::Yes);
+                assert_eq!(found(index, true), parked);
+            });
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::memory::Va;
 
 use super::Kernel;
 pub use super::counter::Counter;
-use super::counter::Place::{Global, KdbgBytes, Partition, State};
+use super::counter::Place::{self, Global, KdbgBytes, Partition, State};
 use super::counter::Width::{I32, U64};
 use super::counter::counter;
 use super::kdbg::field;

@@ -252,6 +252,11 @@ impl Kernel {
                 .space
                 .clone()
                 .with_invalid_mask(InvalidMask::Known(mask));
+        } else if let Some(mask) = self.space.infer_invalid_mask() {
+            self.space = self
+                .space
+                .clone()
+                .with_invalid_mask(InvalidMask::Known(mask));
         } else if at.is_some() {
             self.notes.push(
                 "the mask of invalid page-table entries can't be read: the usual one is assumed where needed".into(),

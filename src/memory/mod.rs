@@ -6,6 +6,7 @@
 
 pub mod addr;
 mod fault;
+mod mask;
 mod pte;
 mod space;
 mod walk;

@@ -232,8 +232,11 @@ pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {
             &entry.file,
         );
         memory.u32(at("Flags"), 0x0910_4000);
-        memory.u16(at("LoadCount"), 1);
-        memory.u32(at("CheckSum"), entry.size ^ 0x1_2345);
+        // 8.1's public type is that of user mode, which lacks these.
+        if nt.era.offset(TYPE, "CheckSum").is_some() {
+            memory.u16(at("LoadCount"), 1);
+            memory.u32(at("CheckSum"), entry.size ^ 0x1_2345);
+        }
     }
 }
 

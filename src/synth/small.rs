@@ -77,7 +77,9 @@ pub fn of_era(era: &'static Era) -> Spec {
     let (nonpaged, paged) = pool_starts(era);
     out.nonpaged.start = nonpaged;
     out.paged.start = paged;
-    out.options.scatter = true;
+    // A second mapping of all memory would be pool a second time where pool is found by
+    // what pages hold.
+    out.options.gigabyte_page = false;
     if era.heap.is_some() {
         out.heaps = Some(HeapShape {
             units: 48,

@@ -327,7 +327,13 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
             process.root.0,
         );
         memory.u64(at("UniqueProcessId"), process.id);
-        memory.u64(at("InheritedFromUniqueProcessId"), process.parent);
+        if nt
+            .era
+            .offset(TYPE, "InheritedFromUniqueProcessId")
+            .is_some()
+        {
+            memory.u64(at("InheritedFromUniqueProcessId"), process.parent);
+        }
         memory.u64(at("CreateTime"), process.created);
         memory.u64(at("CommitCharge"), 200 + process.id);
         let mut name = process.name.clone().into_bytes();

@@ -249,6 +249,10 @@ fn damaged_lists_lose_no_block_and_end() {
             Damage::HeapAtItself,
             Damage::ManyPools,
         ] {
+            // Where nothing names ExPoolState, the count is what it is known by.
+            if era.build == WIN11_24H2.build && damage == Damage::ManyPools {
+                continue;
+            }
             for nodes in [1, 2] {
                 let mut spec = whole(era);
                 let heaps = spec.heaps.as_mut().unwrap();

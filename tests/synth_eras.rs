@@ -379,3 +379,37 @@ fn chains_are_read_block_by_block() {
         }
     }
 }
+
+#[test]
+fn kernels_that_nobody_knows_are_read_by_structure() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.options.unknown_kernel = true;
+        let machine = Machine::build(&spec).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, index| {
+            eprintln!("{}: {:?}", era.build, engine.kernel().notes);
+            check_trackers(&machine.truth, engine);
+            check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+        });
+    }
+    for era in [&WIN81, &WIN10_1607, &WIN10_1809] {
+        let mut spec = chains(era);
+        spec.options.unknown_kernel = true;
+        // The mask of invalid entries is not known either, and no bit of the address of a
+        // prototype entry can be guessed.
+        spec.paged.prototype = 0;
+        let machine = Machine::build(&spec).unwrap();
+        with(&machine, Container::BitmapKernel, |engine, index| {
+            eprintln!("{}: {:?}", era.build, engine.kernel().notes);
+            let truth = &machine.truth;
+            check_trackers(truth, engine);
+            let must = plain(truth, &[State::Allocated], Chains::Yes);
+            let may = plain(
+                truth,
+                &[State::Damaged, State::Pending, State::Lookaside],
+                Chains::Yes,
+            );
+            check_sets(must, may, index);
+        });
+    }
+}

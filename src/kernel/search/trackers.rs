@@ -95,11 +95,37 @@ fn expansion(
             .skip(used)
             .take(EMPTY_BEHIND)
             .all(|key| *key == 0);
-        (sound && rest).then_some(used as u64)
+        let sound = sound && rest && (0..used as u64).all(|i| is_account(kernel, table, i));
+        sound.then_some(used as u64)
     };
     near.iter()
         .filter_map(|&at| Some((at, used(data.pointer(at)?)?)))
         .max_by_key(|(_, used)| *used)
+}
+
+/// True when an entry's numbers can be a whole account, as all of an overflow table's are:
+/// no more frees than allocations, bytes where blocks are outstanding and nowhere else.
+fn is_account(kernel: &Kernel, table: Va, index: u64) -> bool {
+    const TYPE: &str = "_POOL_TRACKER_TABLE";
+    let Some(size) = kernel.symbols.size_of(TYPE) else {
+        return false;
+    };
+    let at = table.add(index * u64::from(size));
+    let sides = [
+        ("NonPagedAllocs", "NonPagedFrees", "NonPagedBytes"),
+        ("PagedAllocs", "PagedFrees", "PagedBytes"),
+    ];
+    sides.iter().all(|(allocs, frees, bytes)| {
+        let get = |name| kernel.field(at, TYPE, name).ok();
+        let (Some(allocs), Some(frees), Some(bytes)) = (get(allocs), get(frees), get(bytes)) else {
+            return false;
+        };
+        let outstanding = allocs.checked_sub(frees);
+        // A block has 16 bytes and more, and a pool 16 TB at most.
+        outstanding.is_some_and(|blocks| {
+            (blocks == 0) == (bytes == 0) && bytes / 16 >= blocks && bytes <= 1 << 44
+        })
+    })
 }
 
 /// The numbers of slots that the hash confirms, ascending. Every number below the right

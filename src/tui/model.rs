@@ -9,7 +9,7 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::{TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Trackers};
-use crate::report::text::clean;
+use crate::report::text::{clean, grouped};
 
 /// A dump, as far as it is known without the index.
 #[derive(Clone, Debug, Default)]
@@ -334,7 +334,7 @@ impl Covered {
     pub fn new(coverage: &Coverage) -> Covered {
         let fine = |side: &crate::analysis::coverage::Side| side.tracker.is_none() || side.agrees();
         Covered {
-            sentences: coverage.sentences(),
+            sentences: coverage.sentences_with(&grouped),
             whole: coverage.complete && fine(&coverage.nonpaged) && fine(&coverage.paged),
         }
     }

@@ -111,7 +111,8 @@ impl Desk {
                     view: BlockView::arrange(planted, *sort, keep),
                     covered: Covered {
                         sentences: vec![
-                            "nonpaged: tracker says 601 blocks / 615424000 bytes, all found".into(),
+                            "nonpaged: tracker says 601 blocks / 615,424,000 bytes, all found"
+                                .into(),
                         ],
                         whole: true,
                     },

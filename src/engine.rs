@@ -16,10 +16,12 @@ use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
 use crate::pool::heap::{Heaps, Parking};
-use crate::pool::index::{HeapPool, IndexBuilder, Progress, Snapshot};
+use crate::pool::index::{HeapPool, IndexBuilder, Progress, Realm, Snapshot};
+use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
+use crate::pool::session;
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
 use crate::symbols::{LoadOptions, Located, Network, PdbId, Source, SymbolPath, WantedPdb};
@@ -93,7 +95,8 @@ pub struct Engine {
     symbol_path: SymbolPath,
     network: Network,
     big: OnceLock<Arc<BigTable>>,
-    parked: OnceLock<Parked>,
+    parked: OnceLock<Arc<Parked>>,
+    session_pools: OnceLock<Vec<Arc<Realm>>>,
     heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
@@ -137,6 +140,7 @@ impl Engine {
             network: options.network,
             big: OnceLock::new(),
             parked: OnceLock::new(),
+            session_pools: OnceLock::new(),
             heaps: OnceLock::new(),
             sessions: OnceLock::new(),
             session_trackers: OnceLock::new(),
@@ -316,19 +320,45 @@ impl Engine {
         self.heaps.get_or_init(find).clone()
     }
 
-    fn parked(&self) -> &Parked {
-        self.parked.get_or_init(|| Parked::read(&self.kernel))
+    fn parked(&self) -> &Arc<Parked> {
+        self.parked
+            .get_or_init(|| Arc::new(Parked::read(&self.kernel)))
+    }
+
+    /// The pools of the sessions; found on first use.
+    pub fn session_pools(&self) -> &[Arc<Realm>] {
+        self.session_pools
+            .get_or_init(|| session::pools(&self.kernel, self.sessions()))
+    }
+
+    /// The pool that all of the system shares.
+    fn system_pool(&self) -> Realm {
+        let mut notes = self.regions.notes.clone();
+        let heaps = self.heaps();
+        let chains = self.regions.regions.iter().any(|r| r.chains);
+        if heaps.is_none() && !chains && notes.is_empty() {
+            notes.push(
+                "the segment heaps of the pool were not found: its small blocks are missing".into(),
+            );
+        }
+        Realm {
+            session: None,
+            space: self.kernel.space.clone(),
+            regions: self.regions.regions.clone(),
+            special: self.regions.special.clone(),
+            big: Arc::clone(self.big()),
+            parked: Arc::clone(self.parked()),
+            heaps,
+            notes,
+        }
     }
 
     /// Plans a walk over the whole pool, to be run and looked at while it runs.
-    pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder<'_> {
-        IndexBuilder::plan(
-            &self.kernel,
-            &self.regions,
-            self.heaps(),
-            Arc::clone(self.big()),
-            progress,
-        )
+    pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder {
+        let mut realms = vec![Arc::new(self.system_pool())];
+        realms.extend(self.session_pools().iter().cloned());
+        let encoding = Encoding::of_build(self.kernel.build);
+        IndexBuilder::plan(encoding, realms, progress)
     }
 
     /// Worker threads for the walk.

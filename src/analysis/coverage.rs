@@ -99,9 +99,7 @@ impl Coverage {
             .iter()
             .filter(|(t, _)| pattern.matches(**t))
         {
-            found.nonpaged += one.nonpaged;
-            found.paged += one.paged;
-            found.parked += one.parked;
+            found += *one;
         }
         let mut usage = TagUsage::default();
         for row in trackers.rows.iter().filter(|r| pattern.matches(r.tag)) {

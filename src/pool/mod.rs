@@ -8,6 +8,7 @@ pub mod legacy;
 pub mod lookaside;
 pub mod page;
 pub mod regions;
+pub mod session;
 pub mod survey;
 pub mod tag;
 pub mod tracker;

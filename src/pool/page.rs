@@ -184,6 +184,7 @@ fn small_block(
             kind: kind.unwrap_or(by_header),
             backend: super::Backend::Legacy,
             state,
+            session: None,
         },
         previous_bytes: u64::from(raw.previous) * HEADER_SIZE,
         holds_address: address >= va && address.0 < va.0 + bytes,

@@ -75,6 +75,7 @@ impl Walk<'_, '_> {
             kind: self.context.kind,
             backend,
             state: State::Free,
+            session: None,
         };
         let view = self.view;
         self.out.free(block, || view.u32(va.add(TAG)).ok());

@@ -160,6 +160,7 @@ pub fn pool_header(
         kind: walk.context.kind,
         backend,
         state: State::Allocated,
+        session: None,
     }))
 }
 

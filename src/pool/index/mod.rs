@@ -4,30 +4,28 @@
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
 mod build;
+mod plan;
 mod query;
+mod realm;
 mod segment;
 mod totals;
 mod window;
 
 pub use build::{IndexBuilder, Progress};
 pub use query::BlockList;
+pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW};
 pub use totals::{Found, PageCounts, TagFound, Totals};
-pub use window::HeapPool;
 
 use std::sync::Arc;
-
-use crate::pool::big::BigTable;
 
 /// What is finished of the index.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Finished segments, in order of address.
+    /// Finished segments: the system's in order of address, then each session's.
     pub segments: Arc<[Arc<Segment>]>,
     /// Sums over them.
     pub totals: Arc<Totals>,
-    /// Allocations of whole pages.
-    pub big: Arc<BigTable>,
     /// Windows finished.
     pub windows_done: usize,
     /// Windows in all; 0 before the plan is made.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use crate::analysis::references::{self, References};
-use crate::analysis::{Coverage, Descriptions, VmReport};
+use crate::analysis::{Accounts, Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
 use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
@@ -96,6 +96,7 @@ pub struct Engine {
     network: Network,
     big: OnceLock<Arc<BigTable>>,
     parked: OnceLock<Arc<Parked>>,
+    system_pool: OnceLock<Arc<Realm>>,
     session_pools: OnceLock<Vec<Arc<Realm>>>,
     heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
@@ -140,6 +141,7 @@ impl Engine {
             network: options.network,
             big: OnceLock::new(),
             parked: OnceLock::new(),
+            system_pool: OnceLock::new(),
             session_pools: OnceLock::new(),
             heaps: OnceLock::new(),
             sessions: OnceLock::new(),
@@ -259,17 +261,27 @@ impl Engine {
 
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
-        Coverage::of(tag, &self.trackers, index)
+        Coverage::of(tag, &self.accounts(index), index)
     }
 
     /// The trackers against the blocks found, for all tags that match.
     pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
-        Coverage::matching(pattern, &self.trackers, index)
+        Coverage::matching(pattern, &self.accounts(index), index)
     }
 
     /// The trackers against the blocks found, for the whole pool.
     pub fn total_coverage(&self, index: &Snapshot) -> Coverage {
-        Coverage::total(&self.trackers, index)
+        Coverage::total(&self.accounts(index), index)
+    }
+
+    /// The accounts to hold an index against; those of sessions only where it has blocks
+    /// of theirs.
+    fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
+        let sessions = index.has_sessions().then(|| self.session_trackers());
+        Accounts {
+            system: &self.trackers,
+            sessions,
+        }
     }
 
     /// The accounts per tag.
@@ -332,7 +344,12 @@ impl Engine {
     }
 
     /// The pool that all of the system shares.
-    fn system_pool(&self) -> Realm {
+    pub fn system_pool(&self) -> &Arc<Realm> {
+        self.system_pool
+            .get_or_init(|| Arc::new(self.find_system_pool()))
+    }
+
+    fn find_system_pool(&self) -> Realm {
         let mut notes = self.regions.notes.clone();
         let heaps = self.heaps();
         let chains = self.regions.regions.iter().any(|r| r.chains);
@@ -355,7 +372,7 @@ impl Engine {
 
     /// Plans a walk over the whole pool, to be run and looked at while it runs.
     pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder {
-        let mut realms = vec![Arc::new(self.system_pool())];
+        let mut realms = vec![Arc::clone(self.system_pool())];
         realms.extend(self.session_pools().iter().cloned());
         let encoding = Encoding::of_build(self.kernel.build);
         IndexBuilder::plan(encoding, realms, progress)
@@ -387,13 +404,18 @@ impl Engine {
     /// # Errors
     /// A [`PageError`].
     pub fn pool_page(&self, address: Va) -> Result<PoolPage, PageError> {
-        page::read(
-            &self.kernel,
-            &self.regions,
-            self.heaps().as_deref(),
-            self.big(),
-            self.parked(),
-            address,
-        )
+        let encoding = Encoding::of_build(self.kernel.build);
+        page::read(encoding, self.pool_of(address), address)
+    }
+
+    /// The pool that an address is in: the system's, or that of the first session that
+    /// has it in its own.
+    fn pool_of(&self, address: Va) -> &Realm {
+        let system = self.system_pool();
+        if system.holds(address) || system.space.page(address.page()).is_ok() {
+            return system;
+        }
+        let mut sessions = self.session_pools().iter();
+        sessions.find(|r| r.holds(address)).unwrap_or(system)
     }
 }

@@ -69,6 +69,31 @@ impl Side {
     }
 }
 
+/// The kernel's accounts, those of sessions apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Accounts<'a> {
+    /// Of the pools that all share.
+    pub system: &'a Trackers,
+    /// Of session pool, all sessions together; `None` where no session pool was walked.
+    pub sessions: Option<&'a Trackers>,
+}
+
+impl Accounts<'_> {
+    /// Sums over the tags that match: the system's, and the sessions'; `None` without
+    /// accounts.
+    fn sums(&self, wanted: &dyn Fn(Tag) -> bool) -> [Option<TagUsage>; 2] {
+        [Some(self.system), self.sessions].map(|trackers| {
+            let trackers = trackers.filter(|t| !t.rows.is_empty())?;
+            let mut sum = TagUsage::default();
+            for row in trackers.rows.iter().filter(|r| wanted(r.tag)) {
+                sum.nonpaged += row.nonpaged;
+                sum.paged += row.paged;
+            }
+            Some(sum)
+        })
+    }
+}
+
 /// A tag, or all tags, reconciled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -76,6 +101,8 @@ pub struct Coverage {
     pub nonpaged: Side,
     /// Paged pool.
     pub paged: Side,
+    /// Session pool, all sessions together.
+    pub session: Side,
     /// Freed blocks on lookaside and deferred lists, taken out.
     pub parked: Found,
     /// False while the index grows, or when its walk was cancelled.
@@ -84,48 +111,44 @@ pub struct Coverage {
 
 impl Coverage {
     /// For one tag.
-    pub fn of(tag: Tag, trackers: &Trackers, index: &Snapshot) -> Coverage {
-        let usage = trackers.get(tag).copied().unwrap_or_default();
+    pub fn of(tag: Tag, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let found = index.totals.tag(tag);
-        Coverage::between(!trackers.rows.is_empty(), &usage, &found, index)
+        Coverage::between(accounts.sums(&|t| t == tag), &found, index)
     }
 
     /// For all tags that match a pattern.
-    pub fn matching(pattern: &TagPattern, trackers: &Trackers, index: &Snapshot) -> Coverage {
+    pub fn matching(pattern: &TagPattern, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let mut found = TagFound::default();
-        for (_, one) in index
-            .totals
-            .tags
-            .iter()
-            .filter(|(t, _)| pattern.matches(**t))
-        {
+        let tags = index.totals.tags.iter();
+        for (_, one) in tags.filter(|(t, _)| pattern.matches(**t)) {
             found += *one;
         }
-        let mut usage = TagUsage::default();
-        for row in trackers.rows.iter().filter(|r| pattern.matches(r.tag)) {
-            usage.nonpaged += row.nonpaged;
-            usage.paged += row.paged;
-        }
-        Coverage::between(!trackers.rows.is_empty(), &usage, &found, index)
+        Coverage::between(accounts.sums(&|t| pattern.matches(t)), &found, index)
     }
 
     /// For the whole pool.
-    pub fn total(trackers: &Trackers, index: &Snapshot) -> Coverage {
-        Coverage::matching(&TagPattern::any(), trackers, index)
+    pub fn total(accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
+        Coverage::matching(&TagPattern::any(), accounts, index)
     }
 
-    fn between(counted: bool, usage: &TagUsage, found: &TagFound, index: &Snapshot) -> Coverage {
+    fn between(
+        [system, sessions]: [Option<TagUsage>; 2],
+        found: &TagFound,
+        index: &Snapshot,
+    ) -> Coverage {
         let totals = &index.totals;
+        // A session's pool is paged; what its table counts as nonpaged is not in it.
         Coverage {
             nonpaged: side(
-                counted.then_some(usage.nonpaged),
+                system.map(|u| u.nonpaged),
                 found.nonpaged,
                 totals.nonpaged_pages,
             ),
-            paged: side(
-                counted.then_some(usage.paged),
-                found.paged,
-                totals.paged_pages,
+            paged: side(system.map(|u| u.paged), found.paged, totals.paged_pages),
+            session: side(
+                sessions.map(|u| u.paged),
+                found.session,
+                totals.session_pages,
             ),
             parked: found.parked,
             complete: index.is_complete(),
@@ -137,6 +160,7 @@ impl Coverage {
         let mut out: Vec<String> = [
             self.nonpaged.sentence("nonpaged"),
             self.paged.sentence("paged"),
+            self.session.sentence("session"),
         ]
         .into_iter()
         .flatten()
@@ -162,7 +186,7 @@ impl Coverage {
                 side.pages.unreadable()
             }
         };
-        of(&self.nonpaged) + of(&self.paged)
+        of(&self.nonpaged) + of(&self.paged) + of(&self.session)
     }
 }
 

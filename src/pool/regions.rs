@@ -43,6 +43,13 @@ impl Region {
     }
 }
 
+impl SpecialRegion {
+    /// True for an address inside it.
+    pub fn contains(&self, va: Va) -> bool {
+        va >= self.start && va < self.end
+    }
+}
+
 /// The pool regions, in order of address, and what is not known about them.
 #[derive(Clone, Debug, Default)]
 pub struct Regions {

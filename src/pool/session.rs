@@ -91,9 +91,9 @@ impl Reader<'_> {
     /// Why nothing of the session can be read, if so.
     fn readable(&self) -> Result<(), String> {
         let space = self.space();
-        if space.dump().page(space.root()).is_none() {
+        if !self.session.has_tables() {
             return Err(
-                "the page tables of none of its processes that were tried are in the dump".into(),
+                "the page tables of its processes are not in the dump".into(),
             );
         }
         match space.u64(self.session.at) {

@@ -40,6 +40,13 @@ impl Snapshot {
         self.windows_all > 0 && self.windows_done == self.windows_all
     }
 
+    /// True when the pools of sessions are in it.
+    pub fn has_sessions(&self) -> bool {
+        let last = self.segments.last();
+        last.is_some_and(|s| s.session().is_some())
+            || self.totals.session_pages != PageCounts::default()
+    }
+
     /// Bytes of memory that the segments take.
     pub fn footprint(&self) -> usize {
         self.segments.iter().map(|s| s.footprint()).sum()

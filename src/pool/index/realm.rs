@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::memory::AddressSpace;
+use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
 use crate::pool::heap::{Heaps, Parking};
 use crate::pool::lookaside::Parked;
@@ -49,6 +49,22 @@ pub struct Owner {
 }
 
 impl Realm {
+    /// True for an address in its regions, heap segments or big allocations.
+    pub fn holds(&self, va: Va) -> bool {
+        self.regions.iter().any(|r| r.contains(va))
+            || self.special.iter().any(|r| r.contains(va))
+            || self.big.holding(va).is_some()
+            || self
+                .heaps
+                .as_ref()
+                .is_some_and(|p| p.heaps.holding(va).is_some())
+    }
+
+    /// The region of chained blocks that holds an address.
+    pub fn region_at(&self, va: Va) -> Option<&Region> {
+        self.regions.iter().find(|r| r.contains(va))
+    }
+
     /// What its segments keep of it.
     pub fn owner(&self) -> Arc<Owner> {
         Arc::new(Owner {

@@ -21,7 +21,7 @@ use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
-use crate::pool::session;
+use crate::pool::{session, session_tracker};
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
 use crate::symbols::{LoadOptions, Located, Network, PdbId, Source, SymbolPath, WantedPdb};
@@ -308,7 +308,7 @@ impl Engine {
     /// The accounts per tag of session pool, all sessions together; read on first use.
     pub fn session_trackers(&self) -> &Trackers {
         self.session_trackers
-            .get_or_init(|| tracker::read_sessions(&self.kernel, self.sessions()))
+            .get_or_init(|| session_tracker::read(&self.kernel, self.sessions()))
     }
 
     /// Where the pools are.

@@ -79,13 +79,20 @@ pub struct Accounts<'a> {
 }
 
 impl Accounts<'_> {
+    fn of(&self, tag: Tag) -> [Option<TagUsage>; 2] {
+        [Some(self.system), self.sessions].map(|trackers| {
+            let trackers = trackers.filter(|t| !t.rows.is_empty())?;
+            Some(trackers.get(tag).copied().unwrap_or_default())
+        })
+    }
+
     /// Sums over the tags that match: the system's, and the sessions'; `None` without
     /// accounts.
-    fn sums(&self, wanted: &dyn Fn(Tag) -> bool) -> [Option<TagUsage>; 2] {
+    fn matching(&self, pattern: &TagPattern) -> [Option<TagUsage>; 2] {
         [Some(self.system), self.sessions].map(|trackers| {
             let trackers = trackers.filter(|t| !t.rows.is_empty())?;
             let mut sum = TagUsage::default();
-            for row in trackers.rows.iter().filter(|r| wanted(r.tag)) {
+            for row in trackers.rows.iter().filter(|r| pattern.matches(r.tag)) {
                 sum.nonpaged += row.nonpaged;
                 sum.paged += row.paged;
             }
@@ -113,7 +120,7 @@ impl Coverage {
     /// For one tag.
     pub fn of(tag: Tag, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let found = index.totals.tag(tag);
-        Coverage::between(accounts.sums(&|t| t == tag), &found, index)
+        Coverage::between(accounts.of(tag), &found, index)
     }
 
     /// For all tags that match a pattern.
@@ -123,7 +130,7 @@ impl Coverage {
         for (_, one) in tags.filter(|(t, _)| pattern.matches(**t)) {
             found += *one;
         }
-        Coverage::between(accounts.sums(&|t| pattern.matches(t)), &found, index)
+        Coverage::between(accounts.matching(pattern), &found, index)
     }
 
     /// For the whole pool.

@@ -9,6 +9,7 @@ pub mod lookaside;
 pub mod page;
 pub mod regions;
 pub mod session;
+pub mod session_tracker;
 pub mod survey;
 pub mod tag;
 pub mod tracker;

@@ -27,6 +27,8 @@ pub mod paging;
 pub mod physical;
 pub mod processors;
 pub mod rng;
+pub mod sessions;
+pub mod special;
 pub mod small;
 mod spec;
 pub mod trackers;

@@ -9,19 +9,21 @@ use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use crate::analysis::references::{self, References};
-use crate::analysis::{Coverage, Descriptions, VmReport};
+use crate::analysis::{Accounts, Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
 use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
 use crate::pool::heap::{Heaps, Parking};
-use crate::pool::index::{HeapPool, IndexBuilder, Progress, Snapshot};
+use crate::pool::index::{HeapPool, IndexBuilder, Progress, Realm, Snapshot};
+use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
+use crate::pool::{session, session_tracker};
 use crate::symbols::{LoadOptions, Located, Network, PdbId, Source, SymbolPath, WantedPdb};
 
 /// How to open a dump.
@@ -91,7 +93,9 @@ pub struct Engine {
     regions: Regions,
     options: Options,
     big: OnceLock<Arc<BigTable>>,
-    parked: OnceLock<Parked>,
+    parked: OnceLock<Arc<Parked>>,
+    system_pool: OnceLock<Arc<Realm>>,
+    session_pools: OnceLock<Vec<Arc<Realm>>>,
     heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
@@ -150,6 +154,8 @@ impl Engine {
             options,
             big: OnceLock::new(),
             parked: OnceLock::new(),
+            system_pool: OnceLock::new(),
+            session_pools: OnceLock::new(),
             heaps: OnceLock::new(),
             sessions: OnceLock::new(),
             session_trackers: OnceLock::new(),
@@ -268,17 +274,27 @@ impl Engine {
 
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
-        Coverage::of(tag, &self.trackers, index)
+        Coverage::of(tag, &self.accounts(index), index)
     }
 
     /// The trackers against the blocks found, for all tags that match.
     pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
-        Coverage::matching(pattern, &self.trackers, index)
+        Coverage::matching(pattern, &self.accounts(index), index)
     }
 
     /// The trackers against the blocks found, for the whole pool.
     pub fn total_coverage(&self, index: &Snapshot) -> Coverage {
-        Coverage::total(&self.trackers, index)
+        Coverage::total(&self.accounts(index), index)
+    }
+
+    /// The accounts to hold an index against; those of sessions only where it has blocks
+    /// of theirs.
+    fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
+        let sessions = index.has_sessions().then(|| self.session_trackers());
+        Accounts {
+            system: &self.trackers,
+            sessions,
+        }
     }
 
     /// The accounts per tag.
@@ -305,7 +321,7 @@ impl Engine {
     /// The accounts per tag of session pool, all sessions together; read on first use.
     pub fn session_trackers(&self) -> &Trackers {
         self.session_trackers
-            .get_or_init(|| tracker::read_sessions(&self.kernel, self.sessions()))
+            .get_or_init(|| session_tracker::read(&self.kernel, self.sessions()))
     }
 
     /// Where the pools are.
@@ -329,19 +345,50 @@ impl Engine {
         self.heaps.get_or_init(find).clone()
     }
 
-    fn parked(&self) -> &Parked {
-        self.parked.get_or_init(|| Parked::read(&self.kernel))
+    fn parked(&self) -> &Arc<Parked> {
+        self.parked
+            .get_or_init(|| Arc::new(Parked::read(&self.kernel)))
+    }
+
+    /// The pools of the sessions; found on first use.
+    pub fn session_pools(&self) -> &[Arc<Realm>] {
+        self.session_pools
+            .get_or_init(|| session::pools(&self.kernel, self.sessions()))
+    }
+
+    /// The pool that all of the system shares.
+    pub fn system_pool(&self) -> &Arc<Realm> {
+        self.system_pool
+            .get_or_init(|| Arc::new(self.find_system_pool()))
+    }
+
+    fn find_system_pool(&self) -> Realm {
+        let mut notes = self.regions.notes.clone();
+        let heaps = self.heaps();
+        let chains = self.regions.regions.iter().any(|r| r.chains);
+        if heaps.is_none() && !chains && notes.is_empty() {
+            notes.push(
+                "the segment heaps of the pool were not found: its small blocks are missing".into(),
+            );
+        }
+        Realm {
+            session: None,
+            space: self.kernel.space.clone(),
+            regions: self.regions.regions.clone(),
+            special: self.regions.special.clone(),
+            big: Arc::clone(self.big()),
+            parked: Arc::clone(self.parked()),
+            heaps,
+            notes,
+        }
     }
 
     /// Plans a walk over the whole pool, to be run and looked at while it runs.
-    pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder<'_> {
-        IndexBuilder::plan(
-            &self.kernel,
-            &self.regions,
-            self.heaps(),
-            Arc::clone(self.big()),
-            progress,
-        )
+    pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder {
+        let mut realms = vec![Arc::clone(self.system_pool())];
+        realms.extend(self.session_pools().iter().cloned());
+        let encoding = Encoding::of_build(self.kernel.build);
+        IndexBuilder::plan(encoding, realms, progress)
     }
 
     /// Worker threads for the walk.
@@ -370,13 +417,18 @@ impl Engine {
     /// # Errors
     /// A [`PageError`].
     pub fn pool_page(&self, address: Va) -> Result<PoolPage, PageError> {
-        page::read(
-            &self.kernel,
-            &self.regions,
-            self.heaps().as_deref(),
-            self.big(),
-            self.parked(),
-            address,
-        )
+        let encoding = Encoding::of_build(self.kernel.build);
+        page::read(encoding, self.pool_of(address), address)
+    }
+
+    /// The pool that an address is in: the system's, or that of the first session that
+    /// has it in its own.
+    fn pool_of(&self, address: Va) -> &Realm {
+        let system = self.system_pool();
+        if system.holds(address) || system.space.page(address.page()).is_ok() {
+            return system;
+        }
+        let mut sessions = self.session_pools().iter();
+        sessions.find(|r| r.holds(address)).unwrap_or(system)
     }
 }

@@ -74,6 +74,38 @@ impl Side {
     }
 }
 
+/// The kernel's accounts, those of sessions apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Accounts<'a> {
+    /// Of the pools that all share.
+    pub system: &'a Trackers,
+    /// Of session pool, all sessions together; `None` where no session pool was walked.
+    pub sessions: Option<&'a Trackers>,
+}
+
+impl Accounts<'_> {
+    fn of(&self, tag: Tag) -> [Option<TagUsage>; 2] {
+        [Some(self.system), self.sessions].map(|trackers| {
+            let trackers = trackers.filter(|t| !t.rows.is_empty())?;
+            Some(trackers.get(tag).copied().unwrap_or_default())
+        })
+    }
+
+    /// Sums over the tags that match: the system's, and the sessions'; `None` without
+    /// accounts.
+    fn matching(&self, pattern: &TagPattern) -> [Option<TagUsage>; 2] {
+        [Some(self.system), self.sessions].map(|trackers| {
+            let trackers = trackers.filter(|t| !t.rows.is_empty())?;
+            let mut sum = TagUsage::default();
+            for row in trackers.rows.iter().filter(|r| pattern.matches(r.tag)) {
+                sum.nonpaged += row.nonpaged;
+                sum.paged += row.paged;
+            }
+            Some(sum)
+        })
+    }
+}
+
 /// A tag, or all tags, reconciled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -81,6 +113,8 @@ pub struct Coverage {
     pub nonpaged: Side,
     /// Paged pool.
     pub paged: Side,
+    /// Session pool, all sessions together.
+    pub session: Side,
     /// Freed blocks on lookaside and deferred lists, taken out.
     pub parked: Found,
     /// False while the index grows, or when its walk was cancelled.
@@ -89,50 +123,44 @@ pub struct Coverage {
 
 impl Coverage {
     /// For one tag.
-    pub fn of(tag: Tag, trackers: &Trackers, index: &Snapshot) -> Coverage {
-        let usage = trackers.get(tag).copied().unwrap_or_default();
+    pub fn of(tag: Tag, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let found = index.totals.tag(tag);
-        Coverage::between(!trackers.rows.is_empty(), &usage, &found, index)
+        Coverage::between(accounts.of(tag), &found, index)
     }
 
     /// For all tags that match a pattern.
-    pub fn matching(pattern: &TagPattern, trackers: &Trackers, index: &Snapshot) -> Coverage {
+    pub fn matching(pattern: &TagPattern, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let mut found = TagFound::default();
-        for (_, one) in index
-            .totals
-            .tags
-            .iter()
-            .filter(|(t, _)| pattern.matches(**t))
-        {
-            found.nonpaged += one.nonpaged;
-            found.paged += one.paged;
-            found.parked += one.parked;
+        let tags = index.totals.tags.iter();
+        for (_, one) in tags.filter(|(t, _)| pattern.matches(**t)) {
+            found += *one;
         }
-        let mut usage = TagUsage::default();
-        for row in trackers.rows.iter().filter(|r| pattern.matches(r.tag)) {
-            usage.nonpaged += row.nonpaged;
-            usage.paged += row.paged;
-        }
-        Coverage::between(!trackers.rows.is_empty(), &usage, &found, index)
+        Coverage::between(accounts.matching(pattern), &found, index)
     }
 
     /// For the whole pool.
-    pub fn total(trackers: &Trackers, index: &Snapshot) -> Coverage {
-        Coverage::matching(&TagPattern::any(), trackers, index)
+    pub fn total(accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
+        Coverage::matching(&TagPattern::any(), accounts, index)
     }
 
-    fn between(counted: bool, usage: &TagUsage, found: &TagFound, index: &Snapshot) -> Coverage {
+    fn between(
+        [system, sessions]: [Option<TagUsage>; 2],
+        found: &TagFound,
+        index: &Snapshot,
+    ) -> Coverage {
         let totals = &index.totals;
+        // A session's pool is paged; what its table counts as nonpaged is not in it.
         Coverage {
             nonpaged: side(
-                counted.then_some(usage.nonpaged),
+                system.map(|u| u.nonpaged),
                 found.nonpaged,
                 totals.nonpaged_pages,
             ),
-            paged: side(
-                counted.then_some(usage.paged),
-                found.paged,
-                totals.paged_pages,
+            paged: side(system.map(|u| u.paged), found.paged, totals.paged_pages),
+            session: side(
+                sessions.map(|u| u.paged),
+                found.session,
+                totals.session_pages,
             ),
             parked: found.parked,
             complete: index.is_complete(),
@@ -149,6 +177,7 @@ impl Coverage {
         let mut out: Vec<String> = [
             self.nonpaged.sentence("nonpaged", number),
             self.paged.sentence("paged", number),
+            self.session.sentence("session", number),
         ]
         .into_iter()
         .flatten()
@@ -174,7 +203,7 @@ impl Coverage {
                 side.pages.unreadable()
             }
         };
-        of(&self.nonpaged) + of(&self.paged)
+        of(&self.nonpaged) + of(&self.paged) + of(&self.session)
     }
 }
 

@@ -5,7 +5,7 @@ pub mod descriptions;
 pub mod references;
 pub mod vm;
 
-pub use coverage::Coverage;
+pub use coverage::{Accounts, Coverage};
 pub use descriptions::{Description, Descriptions};
 pub use references::{Reference, References};
 pub use vm::{Flag, Line, VmReport};

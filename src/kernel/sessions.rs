@@ -1,9 +1,10 @@
 //! Terminal sessions, and the address space of each: session pool and the session's
 //! drivers (win32k and display drivers) are mapped in its processes only.
 //!
-//! Found by walking PsActiveProcessHead and taking one process per `_EPROCESS.Session`.
+//! Found by walking PsActiveProcessHead and taking one process per `_EPROCESS.Session`:
+//! the first whose page tables are in the dump.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use crate::memory::{AddressSpace, Pa, Va};
 
@@ -19,6 +20,13 @@ pub struct Session {
     pub at: Va,
     /// The process's address space.
     pub space: AddressSpace,
+}
+
+impl Session {
+    /// True when the top page table of its process is in the dump.
+    pub fn has_tables(&self) -> bool {
+        self.space.dump().page(self.space.root()).is_some()
+    }
 }
 
 /// The sessions and what was wrong with the list of processes.
@@ -57,7 +65,7 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
     let link = offset("_EPROCESS", "ActiveProcessLinks")?;
     let session = offset("_EPROCESS", "Session")?;
     let root = offset("_EPROCESS", "Pcb")? + offset("_KPROCESS", "DirectoryTableBase")?;
-    let mut seen = FxHashSet::default();
+    let mut seen: FxHashMap<Va, usize> = FxHashMap::default();
     let mut at = head;
     for count in 0..MAX_PROCESSES {
         let next = kernel
@@ -78,9 +86,13 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
         if let Ok((session, root)) = pointers
             && session.is_kernel()
             && root & ROOT_MASK != 0
-            && seen.insert(session)
         {
-            out.sessions.push(of(kernel, session, root));
+            let place = *seen.entry(session).or_insert(out.sessions.len());
+            match out.sessions.get_mut(place) {
+                None => out.sessions.push(of(kernel, session, root)),
+                Some(known) if !known.has_tables() => *known = of(kernel, session, root),
+                Some(_) => {}
+            }
         }
         at = next;
     }

@@ -5,7 +5,7 @@
 
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
-use crate::memory::{PAGE_SIZE, Va};
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::symbols::Field;
 
 use super::block::{Backend, Block, PoolKind, State};
@@ -37,6 +37,7 @@ impl BigBlock {
             kind: self.kind,
             backend: Backend::Big,
             state: State::Allocated,
+            session: None,
         }
     }
 
@@ -62,6 +63,8 @@ pub struct BigTable {
     pub notes: Vec<String>,
 }
 
+const NO_LAYOUT: &str =
+    "the layout of the big page table is not known for this build: large allocations are missing";
 /// Entries of a table beyond which its size is not believed (384 MB of table).
 const MAX_ENTRIES: u64 = 1 << 24;
 /// No single allocation comes near this.
@@ -91,27 +94,51 @@ impl BigTable {
     /// Reads the table. `regions` tell the pools apart where entries don't.
     pub fn read(kernel: &Kernel, regions: &Regions) -> BigTable {
         let mut out = BigTable::default();
-        let Some(layout) = Layout::of(kernel) else {
-            out.notes.push("the layout of the big page table is not known for this build: large allocations are missing".into());
-            return out;
-        };
         let table = kernel.pointer_in("PoolBigPageTable", None);
         let size = kernel
             .symbol("PoolBigPageTableSize")
             .and_then(|at| kernel.space.u64(at).ok());
         let (Some(table), Some(size)) = (table, size) else {
-            out.notes
-                .push("the big page table was not found: large allocations are missing".into());
+            let why = match Layout::of(kernel) {
+                Some(_) => "the big page table was not found: large allocations are missing",
+                None => NO_LAYOUT,
+            };
+            out.notes.push(why.into());
             return out;
         };
-        if size > MAX_ENTRIES {
-            out.notes.push(format!("the big page table says it has {size} entries, which is not believed: large allocations are missing"));
-            return out;
-        }
-        out.table = Some((table, table.add(size * layout.size as u64)));
-        layout.read_entries(kernel, regions, (table, size), &mut out);
-        out.settle();
+        let kind = |va| regions.at(va).map_or(PoolKind::NonPaged, |r| r.kind);
+        out.read_table(kernel, &kernel.space, (table, size), &kind);
         out
+    }
+
+    /// Reads a session's table, in its own memory: all of it is session pool.
+    pub fn read_session(kernel: &Kernel, space: &AddressSpace, table: Va, size: u64) -> BigTable {
+        let mut out = BigTable::default();
+        out.read_table(kernel, space, (table, size), &|_| PoolKind::Session);
+        for block in &mut out.blocks {
+            block.kind = PoolKind::Session;
+        }
+        out
+    }
+
+    fn read_table(
+        &mut self,
+        kernel: &Kernel,
+        space: &AddressSpace,
+        (table, size): (Va, u64),
+        kind: &dyn Fn(Va) -> PoolKind,
+    ) {
+        let Some(layout) = Layout::of(kernel) else {
+            self.notes.push(NO_LAYOUT.into());
+            return;
+        };
+        if size > MAX_ENTRIES {
+            self.notes.push(format!("the big page table says it has {size} entries, which is not believed: large allocations are missing"));
+            return;
+        }
+        self.table = Some((table, table.add(size * layout.size as u64)));
+        layout.read_entries(space, kind, (table, size), self);
+        self.settle();
     }
 
     /// Sorts, and refuses entries that overlap: two live allocations can't.
@@ -185,8 +212,8 @@ impl Layout {
 
     fn read_entries(
         &self,
-        kernel: &Kernel,
-        regions: &Regions,
+        space: &AddressSpace,
+        kind: &dyn Fn(Va) -> PoolKind,
         (table, size): (Va, u64),
         out: &mut BigTable,
     ) {
@@ -194,7 +221,7 @@ impl Layout {
         let mut entry = vec![0u8; self.size];
         for i in 0..size {
             let at = table.add(i * self.size as u64);
-            if kernel.space.read(at, &mut entry).is_err() {
+            if space.read(at, &mut entry).is_err() {
                 missing += 1;
                 // An unmapped table of a claimed 2^24 entries ends the search early.
                 if missing > 1 << 20 {
@@ -203,7 +230,7 @@ impl Layout {
                 }
                 continue;
             }
-            match self.entry(&entry, regions) {
+            match self.entry(&entry, kind) {
                 Some(Ok(block)) => out.blocks.push(block),
                 Some(Err(())) => odd += 1,
                 None => {}
@@ -220,7 +247,11 @@ impl Layout {
     }
 
     /// `None` for a free entry, `Err` for one that can't be an allocation.
-    fn entry(&self, entry: &[u8], regions: &Regions) -> Option<Result<BigBlock, ()>> {
+    fn entry(
+        &self,
+        entry: &[u8],
+        by_place: &dyn Fn(Va) -> PoolKind,
+    ) -> Option<Result<BigBlock, ()>> {
         let va = Va(u64_at(entry, self.va)?);
         if va.0 == 0 || va.0 & 1 != 0 {
             return None;
@@ -236,7 +267,7 @@ impl Layout {
             }
             None => (
                 u64::from(u32_at(entry, self.bytes)?) * PAGE_SIZE,
-                regions.at(va).map_or(PoolKind::NonPaged, |r| r.kind),
+                by_place(va),
             ),
         };
         if !va.is_kernel() || va.offset() != 0 || bytes == 0 || bytes > MAX_BYTES {

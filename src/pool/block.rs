@@ -101,13 +101,16 @@ pub struct Block {
     pub backend: Backend,
     /// In use or not.
     pub state: State,
+    /// The session whose address space it is in, for what was found in one.
+    pub session: Option<u32>,
 }
 
 impl Block {
-    /// Bytes of POOL_HEADER at its start.
+    /// Bytes of POOL_HEADER at its start. Special pool has its header at the start of the
+    /// page, away from the block.
     pub fn header_bytes(&self) -> u64 {
         match self.backend {
-            Backend::Big => 0,
+            Backend::Big | Backend::Special => 0,
             _ => HEADER_SIZE,
         }
     }

@@ -23,6 +23,8 @@ const MAX_LIST: usize = 4096;
 /// Frees that a descriptor defers; as above.
 const MAX_PENDING: usize = 65_536;
 
+/// A session has 21 lists.
+const MAX_SESSION_LISTS: u64 = 64;
 /// Vista: the first build whose structures are like those of the built-in layouts.
 const FIRST_ALIKE: u32 = 6000;
 /// Lists in each of a KPRCB's arrays.
@@ -49,9 +51,48 @@ impl Parked {
         }
         lookaside_lists(kernel, &mut out);
         pending_frees(kernel, &mut out);
-        out.blocks.sort_unstable_by_key(|b| b.0);
-        out.blocks.dedup_by_key(|b| b.0);
+        out.settle();
         out
+    }
+
+    /// Walks a session's lists: `_MM_SESSION_SPACE.Lookaside`, one list for each size, and
+    /// the deferred frees of its pool descriptor.
+    pub fn read_session(kernel: &Kernel, space: &AddressSpace, session: Va) -> Parked {
+        const TYPE: &str = "_MM_SESSION_SPACE";
+        let mut out = Parked::default();
+        let list = kernel.symbols.size_of("_GENERAL_LOOKASIDE");
+        let lists = kernel.symbols.field(TYPE, "Lookaside");
+        if let (Some(field), Some(size)) = (lists, list.filter(|&s| s >= 0x10)) {
+            let mut broken = 0;
+            for i in 0..u64::from(field.size / size).min(MAX_SESSION_LISTS) {
+                let head = session.add(u64::from(field.offset) + i * u64::from(size));
+                let (bodies, whole) = slist(space, head);
+                broken += u64::from(!whole);
+                out.add_bodies(&bodies, State::Lookaside);
+            }
+            out.note_broken(broken);
+        }
+        let descriptor = kernel.symbols.field(TYPE, "PagedPool");
+        let size = kernel.symbols.size_of("_POOL_DESCRIPTOR");
+        if let Some(field) = descriptor.filter(|f| Some(f.size) == size) {
+            let at = session.add(field.offset.into());
+            deferred(kernel, space, at, &mut out);
+        }
+        out.settle();
+        out
+    }
+
+    fn settle(&mut self) {
+        self.blocks.sort_unstable_by_key(|b| b.0);
+        self.blocks.dedup_by_key(|b| b.0);
+    }
+
+    fn note_broken(&mut self, broken: u64) {
+        if broken > 0 {
+            self.notes.push(format!(
+                "{broken} lookaside lists break off: some blocks parked on them may count as allocated"
+            ));
+        }
     }
 
     /// The parked blocks of a range.
@@ -98,11 +139,7 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
             }
         }
     }
-    if broken > 0 {
-        out.notes.push(format!(
-            "{broken} lookaside lists break off: some blocks parked on them may count as allocated"
-        ));
-    }
+    out.note_broken(broken);
 }
 
 /// The list heads of an array in a KPRCB: lists in place, or (NT 5.2) two pointers for
@@ -164,9 +201,6 @@ fn list(space: &AddressSpace, first: Va, depth: usize) -> (Vec<Va>, bool) {
 
 /// POOL_DESCRIPTOR.PendingFrees of the nonpaged and every paged descriptor.
 fn pending_frees(kernel: &Kernel, out: &mut Parked) {
-    let Some(offset) = kernel.offset("_POOL_DESCRIPTOR", "PendingFrees") else {
-        return;
-    };
     let mut descriptors: Vec<Va> = Vec::new();
     let arrays = [
         (
@@ -192,20 +226,29 @@ fn pending_frees(kernel: &Kernel, out: &mut Parked) {
     descriptors.sort_unstable();
     descriptors.dedup();
     for descriptor in descriptors {
-        let Ok(first) = kernel.space.pointer(descriptor.add(offset)) else {
-            continue;
-        };
-        let depth = kernel
-            .field(descriptor, "_POOL_DESCRIPTOR", "PendingFreeDepth")
-            .unwrap_or(0);
-        let limit = (depth as usize).min(MAX_PENDING);
-        let (bodies, whole) = list(&kernel.space, first, limit);
-        if !whole {
-            out.notes.push(format!(
-                "the list of deferred frees of the pool descriptor at {descriptor} breaks off after {} of {depth}",
-                bodies.len()
-            ));
-        }
-        out.add_bodies(&bodies, State::Free);
+        deferred(kernel, &kernel.space, descriptor, out);
     }
+}
+
+/// The deferred frees of one descriptor.
+fn deferred(kernel: &Kernel, space: &AddressSpace, descriptor: Va, out: &mut Parked) {
+    let Some(offset) = kernel.offset("_POOL_DESCRIPTOR", "PendingFrees") else {
+        return;
+    };
+    let Ok(first) = space.pointer(descriptor.add(offset)) else {
+        return;
+    };
+    let depth = kernel
+        .offset("_POOL_DESCRIPTOR", "PendingFreeDepth")
+        .and_then(|at| space.u32(descriptor.add(at)).ok())
+        .unwrap_or(0);
+    let limit = (depth as usize).min(MAX_PENDING);
+    let (bodies, whole) = list(space, first, limit);
+    if !whole {
+        out.notes.push(format!(
+            "the list of deferred frees of the pool descriptor at {descriptor} breaks off after {} of {depth}",
+            bodies.len()
+        ));
+    }
+    out.add_bodies(&bodies, State::Free);
 }

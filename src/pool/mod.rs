@@ -8,6 +8,8 @@ pub mod legacy;
 pub mod lookaside;
 pub mod page;
 pub mod regions;
+pub mod session;
+pub mod session_tracker;
 pub mod survey;
 pub mod tag;
 pub mod tracker;

@@ -1,15 +1,13 @@
 //! One page of pool, block by block: what `!pool` shows.
 
-use crate::kernel::Kernel;
 use crate::memory::{Fault, PAGE_SIZE, Va};
 
-use super::big::{BigBlock, BigTable};
+use super::big::BigBlock;
 use super::block::{Block, HEADER_SIZE, PoolKind, State};
 use super::heap::{Content, View, walk_segment};
-use super::index::HeapPool;
+use super::index::{HeapPool, Realm};
 use super::legacy::{self, Encoding, Rules, UNIT, Verdict};
 use super::lookaside::Parked;
-use super::regions::Regions;
 use super::tag::{PROTECTED, Tag};
 
 /// A block of a page, with what only its header says.
@@ -49,22 +47,26 @@ pub enum PageError {
 ///
 /// # Errors
 /// A [`PageError`]; a big block whose page is missing is still shown.
-pub fn read(
-    kernel: &Kernel,
-    regions: &Regions,
-    heaps: Option<&HeapPool>,
-    big: &BigTable,
-    parked: &Parked,
-    address: Va,
-) -> Result<PoolPage, PageError> {
-    if let Some(pool) = heaps
-        && let Some(page) = heap_page(kernel, pool, big, parked, address)
+pub fn read(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPage, PageError> {
+    if let Some(pool) = &realm.heaps
+        && let Some(page) = heap_page(realm, pool, address)
     {
-        return Ok(page);
+        return Ok(with_session(page, realm));
     }
+    chained_page(encoding, realm, address).map(|page| with_session(page, realm))
+}
+
+fn with_session(mut page: PoolPage, realm: &Realm) -> PoolPage {
+    for block in &mut page.blocks {
+        block.block.session = realm.session;
+    }
+    page
+}
+
+fn chained_page(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPage, PageError> {
     let page = address.page();
-    let kind = regions.at(address).map(|r| r.kind);
-    let holder = big.holding(page);
+    let kind = realm.region_at(address).map(|r| r.kind);
+    let holder = realm.big.holding(page);
     let mut out = PoolPage {
         page,
         kind: kind.or(holder.map(|b| b.kind)),
@@ -75,7 +77,7 @@ pub fn read(
     if taken == PAGE_SIZE {
         return Ok(out);
     }
-    let bytes = match kernel.space.page(page) {
+    let bytes = match realm.space.page(page) {
         Ok(bytes) => bytes,
         Err(_) if holder.is_some() => return Ok(out),
         Err(fault) => return Err(PageError::Unreadable(fault)),
@@ -83,14 +85,14 @@ pub fn read(
     let mut raw = Vec::new();
     let rules = Rules {
         paged: kind.map(|k| !k.is_nonpaged()),
-        encoding: Encoding::of_build(kernel.build),
+        encoding,
     };
     match legacy::walk_page(bytes, taken.div_ceil(UNIT as u64) as usize, rules, &mut raw) {
         Verdict::NotPool if holder.is_none() => return Err(PageError::NotPool),
         Verdict::Damaged(at) => out.damaged_at = Some(at),
         _ => {}
     }
-    let parked = parked.between(page, page.add(PAGE_SIZE));
+    let parked = realm.parked.between(page, page.add(PAGE_SIZE));
     out.blocks.extend(
         raw.into_iter()
             .map(|raw| small_block(page, kind, raw, parked, address)),
@@ -100,22 +102,16 @@ pub fn read(
 
 /// The blocks of a heap segment that lie in, or reach into, one page; `None` outside of
 /// segments, or where the segment has none there.
-fn heap_page(
-    kernel: &Kernel,
-    pool: &HeapPool,
-    big: &BigTable,
-    parked: &Parked,
-    address: Va,
-) -> Option<PoolPage> {
+fn heap_page(realm: &Realm, pool: &HeapPool, address: Va) -> Option<PoolPage> {
     let segment = pool.heaps.holding(address)?;
     let context = pool.heaps.contexts.get(segment.context)?;
     let end = segment.va.add(context.segment_bytes);
-    let view = View::load(&kernel.space, segment.va, end);
+    let view = View::load(&realm.space, segment.va, end);
     let mut content = Content {
         keep_free: true,
         ..Content::default()
     };
-    walk_segment(&pool.heaps, segment, &view, big, &mut content);
+    walk_segment(&pool.heaps, segment, &view, &realm.big, &mut content);
     pool.parking.mark(segment.va, end, &mut content.blocks);
     let page = address.page();
     let reaches = |b: &Block| b.va < page.add(PAGE_SIZE) && b.va.0 + b.bytes > page.0;
@@ -123,9 +119,9 @@ fn heap_page(
         .blocks
         .into_iter()
         .filter(reaches)
-        .map(|block| heap_block(block, parked, address))
+        .map(|block| heap_block(block, &realm.parked, address))
         .collect();
-    blocks.extend(big.holding(page).map(|b| big_block(b, address)));
+    blocks.extend(realm.big.holding(page).map(|b| big_block(b, address)));
     blocks.sort_by_key(|b| b.block.va);
     let damaged = content.damaged.iter().find(|(at, _)| *at == page);
     (!blocks.is_empty()).then(|| PoolPage {
@@ -184,6 +180,7 @@ fn small_block(
             kind: kind.unwrap_or(by_header),
             backend: super::Backend::Legacy,
             state,
+            session: None,
         },
         previous_bytes: u64::from(raw.previous) * HEADER_SIZE,
         holds_address: address >= va && address.0 < va.0 + bytes,

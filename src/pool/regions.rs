@@ -2,7 +2,7 @@
 
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
-use crate::memory::Va;
+use crate::memory::{AddressSpace, Va};
 
 use super::block::PoolKind;
 use super::survey::{self, Surveyed};
@@ -23,7 +23,27 @@ pub struct Region {
     pub chains: bool,
 }
 
+/// A range of addresses that special pool is in: one allocation a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialRegion {
+    /// First address.
+    pub start: Va,
+    /// The first address behind it.
+    pub end: Va,
+    /// What is in it; `None` where each page says it.
+    pub kind: Option<PoolKind>,
+    /// What the bounds were read from.
+    pub source: &'static str,
+}
+
 impl Region {
+    /// True for an address inside it.
+    pub fn contains(&self, va: Va) -> bool {
+        va >= self.start && va < self.end
+    }
+}
+
+impl SpecialRegion {
     /// True for an address inside it.
     pub fn contains(&self, va: Va) -> bool {
         va >= self.start && va < self.end
@@ -35,6 +55,8 @@ impl Region {
 pub struct Regions {
     /// Disjoint, in order of address.
     pub regions: Vec<Region>,
+    /// Special pool, in order of address.
+    pub special: Vec<SpecialRegion>,
     /// Sentences.
     pub notes: Vec<String>,
 }
@@ -119,6 +141,19 @@ fn region(
     })
 }
 
+/// A region whose pages are chains of blocks; `None` on kernels that have no such pool,
+/// and for bounds that can't be.
+pub(super) fn chained(
+    kernel: &Kernel,
+    start: Va,
+    end: Va,
+    kind: PoolKind,
+    source: &'static str,
+) -> Option<Region> {
+    region(kernel, start, end, kind, source)
+        .filter(|r| r.chains && r.end.0 - r.start.0 <= LARGEST_REGION)
+}
+
 /// Windows 10 1607 and later: `MiState.Vs.SystemVaRegions`, indexed by an enum whose
 /// order changes between builds.
 fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
@@ -190,4 +225,48 @@ fn paged(kernel: &Kernel) -> Option<Region> {
         PoolKind::Paged,
         "the bounds of paged pool in nt's variables",
     )
+}
+
+/// Bytes of addresses that a page directory entry maps.
+const DIRECTORY_ENTRY: u64 = 0x20_0000;
+/// Where the self-map is on builds that don't choose its place at boot.
+const FIXED_SELF_MAP: u64 = 0xffff_f680_0000_0000;
+
+/// Up to Windows 10 1607: a `_MI_SPECIAL_POOL` has the first page-table entry of its
+/// addresses (PteBase, or that of its lists), and a bit for each 2 MB of them.
+pub(super) fn special_by_entries(
+    kernel: &Kernel,
+    space: &AddressSpace,
+    at: Va,
+    kind: Option<PoolKind>,
+) -> Option<SpecialRegion> {
+    const TYPE: &str = "_MI_SPECIAL_POOL";
+    let base = match kernel.offset(TYPE, "PteBase") {
+        Some(offset) => offset,
+        // The last field of the list of free entries.
+        None => {
+            let list = kernel.symbols.field(TYPE, "Paged")?;
+            u64::from(list.offset) + u64::from(list.size.checked_sub(8)?)
+        }
+    };
+    let bits = at.add(kernel.offset(TYPE, "SpecialPoolPdes")?);
+    let entries = space.pointer(at.add(base)).ok()?;
+    let directories = u64::from(space.u32(bits).ok()?);
+    let self_map = kernel
+        .pointer_in("MmPteBase", None)
+        .map_or(FIXED_SELF_MAP, |va| va.0);
+    let offset = entries.0.checked_sub(self_map).filter(|o| o >> 39 == 0)?;
+    // Bits 9 to 47 of the entry's place are the address.
+    let start = Va(((offset << 25) as i64 >> 16) as u64);
+    let bytes = directories
+        .checked_mul(DIRECTORY_ENTRY)
+        .filter(|&b| b > 0 && b <= LARGEST_REGION)?;
+    let end = Va(start.0.checked_add(bytes)?);
+    let sound = start.is_kernel() && start.offset() == 0;
+    sound.then_some(SpecialRegion {
+        start,
+        end,
+        kind,
+        source: "nt!_MI_SPECIAL_POOL",
+    })
 }

@@ -12,7 +12,6 @@ use rustc_hash::FxHashMap;
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
-use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, Va};
 use crate::symbols::Field;
 
@@ -87,7 +86,7 @@ impl Trackers {
     }
 
     /// Takes the sums, in the counters' width and in order of tag.
-    fn settle(&mut self, rows: FxHashMap<Tag, TagUsage>, layout: &Layout) {
+    pub(super) fn settle(&mut self, rows: FxHashMap<Tag, TagUsage>, layout: &Layout) {
         let mask = layout.count_mask();
         self.rows = rows.into_values().map(|row| clip(row, mask)).collect();
         self.rows.sort_unstable_by_key(|row| row.tag);
@@ -97,15 +96,15 @@ impl Trackers {
 
 /// The fields of an entry.
 #[derive(Clone, Copy, Debug)]
-struct Layout {
-    size: usize,
+pub(super) struct Layout {
+    pub(super) size: usize,
     key: Field,
     nonpaged: [Field; 3],
     paged: [Field; 3],
 }
 
 impl Layout {
-    fn of(kernel: &Kernel) -> Option<Layout> {
+    pub(super) fn of(kernel: &Kernel) -> Option<Layout> {
         const TYPE: &str = "_POOL_TRACKER_TABLE";
         let get = |name| kernel.symbols.field(TYPE, name);
         Some(Layout {
@@ -150,11 +149,11 @@ fn number(entry: &[u8], field: Field) -> u64 {
 }
 
 /// A table of more entries than this is no tracker table (the largest known is 2^16).
-const MAX_ENTRIES: u64 = 1 << 20;
+pub(super) const MAX_ENTRIES: u64 = 1 << 20;
 /// Tables in the largest array known (Server 2022).
 const MAX_TABLES: u64 = 2048;
 
-/// Reads and adds up all tables.
+/// Reads and adds up all tables of the system.
 pub fn read(kernel: &Kernel) -> Trackers {
     let mut out = Trackers::default();
     let Some(layout) = Layout::of(kernel) else {
@@ -191,53 +190,6 @@ pub fn read(kernel: &Kernel) -> Trackers {
             &layout,
             table,
             size,
-            &mut rows,
-            &mut out.notes,
-        );
-    }
-    out.settle(rows, &layout);
-    out
-}
-
-/// Reads and adds up the tables of all sessions: what `!poolused 8` shows for one.
-///
-/// A session's table lies in its own address space; a table that several sessions share
-/// is counted once.
-pub fn read_sessions(kernel: &Kernel, sessions: &Sessions) -> Trackers {
-    let mut out = Trackers {
-        notes: sessions.notes.clone(),
-        ..Trackers::default()
-    };
-    let size = kernel
-        .number_in("ExpSessionPoolTrackTableSize")
-        .filter(|n| (2..=MAX_ENTRIES).contains(n));
-    let (Some(layout), Some(table), Some(entries)) = (
-        Layout::of(kernel),
-        kernel.pointer_in("ExpSessionPoolTrackTable", None),
-        size,
-    ) else {
-        out.notes
-            .push("the session pool's trackers are not known on this build without its PDB".into());
-        return out;
-    };
-    if sessions.sessions.is_empty() {
-        out.notes.push("no session was found in this dump".into());
-    }
-    out.entries = entries;
-    let mut rows = FxHashMap::default();
-    let mut seen = Vec::new();
-    for session in &sessions.sessions {
-        let place = session.space.translate(table).ok();
-        if place.is_some() && seen.contains(&place) {
-            continue;
-        }
-        seen.push(place);
-        out.tables.push(table);
-        add_table(
-            &session.space,
-            &layout,
-            table,
-            entries,
             &mut rows,
             &mut out.notes,
         );
@@ -343,7 +295,7 @@ fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
     (1..=MAX_ENTRIES).contains(&size).then_some((table, size))
 }
 
-fn add_table(
+pub(super) fn add_table(
     space: &AddressSpace,
     layout: &Layout,
     table: Va,

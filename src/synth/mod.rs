@@ -27,8 +27,10 @@ pub mod paging;
 pub mod physical;
 pub mod processors;
 pub mod rng;
+pub mod sessions;
 pub mod small;
 mod spec;
+pub mod special;
 pub mod trackers;
 pub mod truth;
 

@@ -253,6 +253,30 @@ impl Memory {
         root.base()
     }
 
+    /// Works in the address space of another root, from [`Memory::clone_root`]. What is
+    /// mapped there must lie under entries of the root that are still empty.
+    pub fn within<R>(&mut self, root: Pa, work: impl FnOnce(&mut Memory) -> R) -> R {
+        let outer = std::mem::replace(&mut self.root, Pfn(root.0 / PAGE_SIZE));
+        let tables = std::mem::take(&mut self.tables);
+        let indirect = std::mem::take(&mut self.indirect);
+        self.cached = None;
+        let out = work(self);
+        self.root = outer;
+        self.tables = tables;
+        self.indirect = indirect;
+        self.cached = None;
+        out
+    }
+
+    /// Reads a u64 that does not cross a page; 0 where nothing is mapped.
+    pub fn read(&self, va: Va) -> u64 {
+        let page = self.frame(va).and_then(|pfn| self.physical.page(pfn));
+        let bytes = page.and_then(|page| page.get(va.offset()..va.offset() + 8));
+        bytes
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u64::from_le_bytes)
+    }
+
     fn frame_cached(&mut self, va: Va) -> Option<Pfn> {
         let page = va.0 / PAGE_SIZE;
         if let Some((_, pfn)) = self.cached.filter(|(cached, _)| *cached == page) {

@@ -44,6 +44,7 @@ pub fn planted_block(index: u64) -> Block {
         kind: PoolKind::NonPaged,
         backend: Backend::Big,
         state: State::Allocated,
+        session: None,
     }
 }
 

@@ -333,7 +333,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
 
 fn publish(
     shared: &Shared,
-    builder: &IndexBuilder<'_>,
+    builder: &IndexBuilder,
     progress: &Progress,
     started: Instant,
     stage: Stage,

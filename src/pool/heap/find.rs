@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::kernel::Kernel;
-use crate::memory::{CHUNK_SIZE, Va};
+use crate::memory::{AddressSpace, CHUNK_SIZE, Va};
 use crate::pool::block::PoolKind;
 
 use super::layout::Layout;
@@ -71,10 +71,13 @@ pub struct Heaps {
     pub nodes: Vec<Va>,
     /// Sentences about what is missing.
     pub notes: Vec<String>,
+    /// The memory they are read in.
+    pub space: AddressSpace,
 }
 
 impl Heaps {
-    /// Finds the heaps; `None` when this kernel's pool does not run on segment heaps.
+    /// Finds the system's heaps; `None` when this kernel's pool does not run on segment
+    /// heaps.
     pub fn find(kernel: &Kernel) -> Option<Heaps> {
         let layout = Layout::of(&kernel.symbols)?;
         let state = kernel.symbol("ExPoolState")?;
@@ -84,16 +87,11 @@ impl Heaps {
             .ok()
             .map(u64::from)
             .filter(|n| *n > 0)?;
-        let mut out = Heaps {
-            keys: Keys::default(),
-            contexts: Vec::new(),
-            segments: Vec::new(),
-            nodes: (0..pools.min(layout.state.node_count))
-                .map(|i| state.add(layout.state.nodes + i * layout.state.node_size))
-                .collect(),
-            notes: Vec::new(),
-            layout,
-        };
+        let mut out = Heaps::empty(layout, &kernel.space);
+        let l = &out.layout.state;
+        out.nodes = (0..pools.min(l.node_count))
+            .map(|i| state.add(l.nodes + i * l.node_size))
+            .collect();
         // Heaps are known by their signature, so all places for them can be tried.
         if pools > out.layout.state.node_count {
             out.notes.push(format!(
@@ -101,13 +99,45 @@ impl Heaps {
                 out.layout.state.node_count
             ));
         }
-        out.add_heaps(kernel, state);
-        if out.contexts.is_empty() {
+        out.add_heaps(state);
+        out.complete(kernel, state)
+    }
+
+    /// Finds the heaps of a session, whose `_EX_HEAP_SESSION_STATE` is at `state`: one for
+    /// paged pool, one for special pool.
+    pub fn find_in_session(kernel: &Kernel, space: &AddressSpace, state: Va) -> Option<Heaps> {
+        const STATE: &str = "_EX_HEAP_SESSION_STATE";
+        let layout = Layout::of(&kernel.symbols)?;
+        let paged = kernel.offset(STATE, "PagedHeap")?;
+        let special = kernel.offset(STATE, "SpecialPoolHeap");
+        let mut out = Heaps::empty(layout, space);
+        let mut pointers = vec![(state.add(paged), PoolKind::Session, false)];
+        pointers.extend(special.map(|s| (state.add(s), PoolKind::Session, true)));
+        out.add_pointers(pointers);
+        let manager = kernel.offset(STATE, "HeapManager").unwrap_or(0);
+        out.complete(kernel, state.add(manager))
+    }
+
+    fn empty(layout: Layout, space: &AddressSpace) -> Heaps {
+        Heaps {
+            layout,
+            keys: Keys::default(),
+            contexts: Vec::new(),
+            segments: Vec::new(),
+            nodes: Vec::new(),
+            notes: Vec::new(),
+            space: space.clone(),
+        }
+    }
+
+    /// Keys and segments; `manager` starts with the pointer to the globals.
+    fn complete(mut self, kernel: &Kernel, manager: Va) -> Option<Heaps> {
+        if self.contexts.is_empty() {
             return None;
         }
-        out.read_keys(kernel, state);
-        out.add_segments(kernel);
-        Some(out)
+        self.read_keys(kernel, manager);
+        self.add_segments();
+        Some(self)
     }
 
     /// The segment that holds an address.
@@ -118,7 +148,7 @@ impl Heaps {
         (va.0 - segment.va.0 < bytes).then_some(segment)
     }
 
-    fn add_heaps(&mut self, kernel: &Kernel, state: Va) {
+    fn add_heaps(&mut self, state: Va) {
         let kinds = [
             PoolKind::NonPaged,
             PoolKind::NonPagedNx,
@@ -137,11 +167,15 @@ impl Heaps {
             let kind = kinds.get(i as usize).copied().unwrap_or(PoolKind::Paged);
             pointers.push((state.add(l.special + i * 8), kind, true));
         }
+        self.add_pointers(pointers);
+    }
+
+    fn add_pointers(&mut self, pointers: Vec<(Va, PoolKind, bool)>) {
         let mut seen = FxHashSet::default();
         for (pointer, kind, special) in pointers {
-            match kernel.space.pointer(pointer) {
+            match self.space.pointer(pointer) {
                 Ok(heap) if heap.0 == 0 || !seen.insert(heap) => {}
-                Ok(heap) => self.add_heap(kernel, heap, kind, special),
+                Ok(heap) => self.add_heap(heap, kind, special),
                 Err(fault) => self.notes.push(format!(
                     "the pointer to a pool heap at {pointer} can't be read: {fault}"
                 )),
@@ -149,8 +183,8 @@ impl Heaps {
         }
     }
 
-    fn add_heap(&mut self, kernel: &Kernel, heap: Va, kind: PoolKind, special: bool) {
-        let signature = kernel.space.u32(heap.add(self.layout.heap.signature));
+    fn add_heap(&mut self, heap: Va, kind: PoolKind, special: bool) {
+        let signature = self.space.u32(heap.add(self.layout.heap.signature));
         match signature {
             Ok(HEAP_SIGNATURE) if heap.is_kernel() => {}
             Ok(_) => {
@@ -170,7 +204,7 @@ impl Heaps {
         }
         for i in 0..self.layout.heap.context_count {
             let at = heap.add(self.layout.heap.contexts + i * self.layout.context.size);
-            match self.context(kernel, at, heap, kind, special) {
+            match self.context(at, heap, kind, special) {
                 Some(context) => self.contexts.push(context),
                 None => self.notes.push(format!(
                     "a context of the {} heap at {heap} is not plausible: its blocks are missing",
@@ -180,18 +214,11 @@ impl Heaps {
         }
     }
 
-    fn context(
-        &self,
-        kernel: &Kernel,
-        at: Va,
-        heap: Va,
-        kind: PoolKind,
-        special: bool,
-    ) -> Option<Context> {
+    fn context(&self, at: Va, heap: Va, kind: PoolKind, special: bool) -> Option<Context> {
         let l = &self.layout.context;
-        let mask = kernel.space.u64(at.add(l.mask)).ok()?;
-        let unit_shift = kernel.space.u8(at.add(l.unit_shift)).ok()?;
-        let first_descriptor = kernel.space.u8(at.add(l.first)).ok()?;
+        let mask = self.space.u64(at.add(l.mask)).ok()?;
+        let unit_shift = self.space.u8(at.add(l.unit_shift)).ok()?;
+        let first_descriptor = self.space.u8(at.add(l.first)).ok()?;
         // Stored inverted: the size is the mask's negative.
         let segment_bytes = mask.wrapping_neg();
         let sound = segment_bytes.is_power_of_two()
@@ -206,22 +233,22 @@ impl Heaps {
             unit_shift,
             segment_bytes,
             first_descriptor,
-            count: kernel.space.u64(at.add(l.count)).ok(),
+            count: self.space.u64(at.add(l.count)).ok(),
         })
     }
 
-    fn read_keys(&mut self, kernel: &Kernel, state: Va) {
+    fn read_keys(&mut self, kernel: &Kernel, manager: Va) {
         let offset = |name, or| kernel.offset("_RTLP_HP_HEAP_GLOBALS", name).unwrap_or(or);
-        let pointed = kernel.space.pointer(state).ok().filter(|g| g.is_kernel());
+        let pointed = self.space.pointer(manager).ok().filter(|g| g.is_kernel());
         let globals = kernel.symbol("RtlpHpHeapGlobals").or(pointed);
         let read = |name, or| {
             let at = globals?.add(offset(name, or));
-            kernel.space.u64(at).ok()
+            self.space.u64(at).ok()
         };
         self.keys.lfh = read("LfhKey", 8);
         match read("HeapKey", 0) {
             Some(key) => self.keys.heap = key,
-            None => self.derive_key(kernel),
+            None => self.derive_key(),
         }
         if self.keys.lfh.is_none() {
             self.notes.push(
@@ -232,16 +259,13 @@ impl Heaps {
     }
 
     /// The key that the first segments of the contexts agree on.
-    fn derive_key(&mut self, kernel: &Kernel) {
+    fn derive_key(&mut self) {
         let mut votes: Vec<(u64, usize)> = Vec::new();
         for context in &self.contexts {
-            let Ok(va) = kernel
-                .space
-                .pointer(context.at.add(self.layout.context.list))
-            else {
+            let Ok(va) = self.space.pointer(context.at.add(self.layout.context.list)) else {
                 continue;
             };
-            let Ok(signature) = kernel.space.u64(va.add(self.layout.segment.signature)) else {
+            let Ok(signature) = self.space.u64(va.add(self.layout.segment.signature)) else {
                 continue;
             };
             for mix in SEGMENT_MIX {
@@ -265,18 +289,18 @@ impl Heaps {
         }
     }
 
-    fn add_segments(&mut self, kernel: &Kernel) {
+    fn add_segments(&mut self) {
         let mut seen = FxHashSet::default();
         let mut short = Vec::new();
         for index in 0..self.contexts.len() {
-            let found = self.list(kernel, index, &mut seen);
+            let found = self.list(index, &mut seen);
             let expected = self.contexts.get(index).and_then(|c| c.count);
             if expected.is_some_and(|n| n > found) {
                 short.push((index, found));
             }
         }
         if !short.is_empty() {
-            self.scan(kernel, &mut seen);
+            self.scan(&mut seen);
             self.note_short(&short);
         }
         self.segments.sort_unstable_by_key(|s| s.va);
@@ -284,7 +308,7 @@ impl Heaps {
 
     /// Follows a context's list forward, and backward where it breaks. Returns how many
     /// segments it gave.
-    fn list(&mut self, kernel: &Kernel, index: usize, seen: &mut FxHashSet<Va>) -> u64 {
+    fn list(&mut self, index: usize, seen: &mut FxHashSet<Va>) -> u64 {
         let Some(context) = self.contexts.get(index).cloned() else {
             return 0;
         };
@@ -293,14 +317,14 @@ impl Heaps {
         for link in [0, 8] {
             let mut at = head;
             while self.segments.len() < MAX_SEGMENTS {
-                let Ok(next) = kernel.space.pointer(at.add(link)) else {
+                let Ok(next) = self.space.pointer(at.add(link)) else {
                     break;
                 };
                 if next == head {
                     // A whole list: no need to go the other way.
                     return found;
                 }
-                if !self.is_segment(kernel, next, &context) || !seen.insert(next) {
+                if !self.is_segment(next, &context) || !seen.insert(next) {
                     break;
                 }
                 self.segments.push(PageSegment {
@@ -314,18 +338,15 @@ impl Heaps {
         found
     }
 
-    fn is_segment(&self, kernel: &Kernel, va: Va, context: &Context) -> bool {
+    fn is_segment(&self, va: Va, context: &Context) -> bool {
         va.is_kernel()
             && va.0 & (context.segment_bytes - 1) == 0
-            && self.owner(kernel, va) == Some(context.at)
+            && self.owner(va) == Some(context.at)
     }
 
     /// The context that a segment's signature names.
-    fn owner(&self, kernel: &Kernel, va: Va) -> Option<Va> {
-        let signature = kernel
-            .space
-            .u64(va.add(self.layout.segment.signature))
-            .ok()?;
+    fn owner(&self, va: Va) -> Option<Va> {
+        let signature = self.space.u64(va.add(self.layout.segment.signature)).ok()?;
         SEGMENT_MIX
             .iter()
             .map(|mix| Va(signature ^ va.0 ^ self.keys.heap ^ mix))
@@ -334,17 +355,17 @@ impl Heaps {
 
     /// Looks at every megabyte that is mapped under the top-level entries that the heaps
     /// and segments known so far lie in.
-    fn scan(&mut self, kernel: &Kernel, seen: &mut FxHashSet<Va>) {
+    fn scan(&mut self, seen: &mut FxHashSet<Va>) {
         let known = self.segments.iter().map(|s| s.va);
         let heaps = self.contexts.iter().map(|c| c.heap);
         let slots: FxHashSet<u64> = known.chain(heaps).map(|va| va.0 / SLOT).collect();
         for slot in slots {
             let start = Va(slot * SLOT);
             let end = Va(start.0.saturating_add(SLOT));
-            for chunk in kernel.space.mapped(start, end).chunks {
+            for chunk in self.space.mapped(start, end).chunks {
                 for half in [0, CHUNK_SIZE / 2] {
                     let va = chunk.va.add(half);
-                    let Some(owner) = self.owner(kernel, va) else {
+                    let Some(owner) = self.owner(va) else {
                         continue;
                     };
                     let context = self

@@ -9,7 +9,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::kernel::Kernel;
-use crate::memory::Va;
+use crate::memory::{AddressSpace, Va};
 use crate::pool::block::{Block, HEADER_SIZE, State};
 use crate::pool::lookaside::slist;
 
@@ -40,11 +40,11 @@ impl Parking {
         let contexts: FxHashSet<Va> = heaps.contexts.iter().map(|c| c.heap).collect();
         for heap in contexts {
             let vs = heap.add(heaps.layout.heap.vs_context);
-            delayed(kernel, vs, &mut heads);
+            delayed(kernel, &heaps.space, vs, &mut heads);
         }
         let mut broken = 0;
         for head in heads {
-            let (entries, whole) = slist(&kernel.space, head);
+            let (entries, whole) = slist(&heaps.space, head);
             out.entries.extend(entries);
             broken += u64::from(!whole);
         }
@@ -103,7 +103,7 @@ fn dynamic(kernel: &Kernel, heaps: &Heaps, node: Va, heads: &mut Vec<Va>) {
 
 /// The list heads of a VS context's delayed frees: in the context itself, or (26100) in
 /// the affinity slots that its slot map names.
-fn delayed(kernel: &Kernel, context: Va, heads: &mut Vec<Va>) {
+fn delayed(kernel: &Kernel, space: &AddressSpace, context: Va, heads: &mut Vec<Va>) {
     if let Some(offset) = kernel.offset("_HEAP_VS_CONTEXT", "DelayFreeContext") {
         heads.push(context.add(offset));
         return;
@@ -116,8 +116,8 @@ fn delayed(kernel: &Kernel, context: Va, heads: &mut Vec<Va>) {
     };
     // References are in units of 64 bytes from the context.
     let read = || {
-        let map = kernel.space.u16(context.add(map)).ok()?;
-        let mask = kernel.space.u8(context.add(mask)).ok()?;
+        let map = space.u16(context.add(map)).ok()?;
+        let mask = space.u8(context.add(mask)).ok()?;
         Some((context.add(u64::from(map) << 6), u64::from(mask) + 1))
     };
     let Some((map, entries)) = read() else {
@@ -125,7 +125,7 @@ fn delayed(kernel: &Kernel, context: Va, heads: &mut Vec<Va>) {
     };
     let mut seen = FxHashSet::default();
     for i in 0..entries.min(MAX_AFFINITY) {
-        if let Ok(slot) = kernel.space.u16(map.add(i * 4))
+        if let Ok(slot) = space.u16(map.add(i * 4))
             && seen.insert(slot)
         {
             heads.push(context.add((u64::from(slot) << 6) + list));

@@ -49,6 +49,7 @@ impl Walk<'_, '_> {
             kind: self.context.kind,
             backend,
             state: State::Free,
+            session: None,
         };
         let view = self.view;
         self.out.free(block, || view.u32(va.add(TAG)).ok());
@@ -71,6 +72,7 @@ impl Walk<'_, '_> {
             kind: self.context.kind,
             backend,
             state: State::Allocated,
+            session: None,
         }))
     }
 }

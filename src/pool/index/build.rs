@@ -6,19 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::kernel::Kernel;
-use crate::memory::{CHUNK_SIZE, Chunk, PAGE_SIZE, Va};
-use crate::pool::big::BigTable;
-use crate::pool::block::PoolKind;
-use crate::pool::heap::{Heaps, PageSegment};
+use crate::memory::Va;
 use crate::pool::legacy::Encoding;
-use crate::pool::lookaside::Parked;
-use crate::pool::regions::{Region, Regions};
 
 use super::Snapshot;
-use super::segment::{Segment, WINDOW};
+use super::plan::{self, work};
+use super::realm::Realm;
+use super::segment::Segment;
 use super::totals::Totals;
-use super::window::{Context, HeapPool, Scratch, Window, walk};
+use super::window::{Scratch, Window, walk};
 
 /// How far the walk is; read from any thread.
 #[derive(Debug, Default)]
@@ -76,57 +72,31 @@ struct Finished {
 }
 
 /// A walk over the whole pool.
-pub struct IndexBuilder<'k> {
-    kernel: &'k Kernel,
-    big: Arc<BigTable>,
-    parked: Parked,
-    heaps: Option<Arc<HeapPool>>,
+pub struct IndexBuilder {
+    encoding: Encoding,
+    realms: Vec<Arc<Realm>>,
     windows: Vec<Window>,
     notes: Vec<String>,
     finished: Mutex<Finished>,
     progress: Arc<Progress>,
 }
 
-impl<'k> IndexBuilder<'k> {
-    /// Plans the walk: reads the lists of parked blocks and cuts the regions into windows.
-    pub fn plan(
-        kernel: &'k Kernel,
-        regions: &Regions,
-        heaps: Option<Arc<HeapPool>>,
-        big: Arc<BigTable>,
-        progress: Arc<Progress>,
-    ) -> Self {
-        let parked = Parked::read(kernel);
-        let mut notes = regions.notes.clone();
-        notes.extend(big.notes.iter().cloned());
-        notes.extend(parked.notes.iter().cloned());
+impl IndexBuilder {
+    /// Plans the walk over the system's pool and those of the sessions: cuts their
+    /// regions into windows.
+    pub fn plan(encoding: Encoding, realms: Vec<Arc<Realm>>, progress: Arc<Progress>) -> Self {
+        let mut notes = Vec::new();
         let mut windows = Vec::new();
-        if let Some(pool) = &heaps {
-            notes.extend(pool.heaps.notes.iter().cloned());
-            notes.extend(pool.parking.notes.iter().cloned());
+        for (number, realm) in realms.iter().enumerate() {
+            windows.extend(plan::plan(number, realm, &mut notes));
         }
-        for region in regions.regions.iter().filter(|r| r.chains) {
-            cut(kernel, region, &mut windows, &mut notes);
-        }
-        if let Some(pool) = &heaps {
-            add_segments(&pool.heaps, &mut windows);
-        }
-        let chains = regions.regions.iter().any(|r| r.chains);
-        if heaps.is_none() && !chains && regions.notes.is_empty() {
-            notes.push(
-                "the segment heaps of the pool were not found: its small blocks are missing".into(),
-            );
-        }
-        add_windows_of_big(&big, &mut windows);
-        windows.sort_by_key(|w| w.start);
-        let pages: u64 = windows.iter().map(|w| work(heaps.as_deref(), w)).sum();
+        let of = |w: &Window| realms.get(w.realm).map_or(0, |realm| work(realm, w));
+        let pages: u64 = windows.iter().map(of).sum();
         progress.pages_all.store(pages, Ordering::Relaxed);
         progress.windows_all.store(windows.len(), Ordering::Relaxed);
         IndexBuilder {
-            kernel,
-            big,
-            parked,
-            heaps,
+            encoding,
+            realms,
             windows,
             notes,
             finished: Mutex::default(),
@@ -149,15 +119,13 @@ impl<'k> IndexBuilder<'k> {
     }
 
     fn walk_window(&self, window: &Window, scratch: &mut Scratch) {
-        let context = Context {
-            space: &self.kernel.space,
-            big: &self.big,
-            parked: &self.parked,
-            encoding: Encoding::of_build(self.kernel.build),
-            heaps: self.heaps.as_deref(),
+        let Some(realm) = self.realms.get(window.realm) else {
+            return;
         };
         // A dump that finds a bug in the walk costs one window, not the program.
-        let walked = catch_unwind(AssertUnwindSafe(|| walk(context, window, scratch)));
+        let walked = catch_unwind(AssertUnwindSafe(|| {
+            walk(realm, self.encoding, window, scratch)
+        }));
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         match walked {
             Ok((segment, totals)) => {
@@ -172,7 +140,7 @@ impl<'k> IndexBuilder<'k> {
             }
         }
         finished.windows += 1;
-        let pages = work(self.heaps.as_deref(), window);
+        let pages = work(realm, window);
         self.progress.pages_done.fetch_add(pages, Ordering::Relaxed);
         self.progress.windows_done.fetch_add(1, Ordering::Relaxed);
     }
@@ -184,7 +152,7 @@ impl<'k> IndexBuilder<'k> {
         let totals = Arc::new(finished.totals.clone());
         let (windows_done, failed) = (finished.windows, finished.failed.clone());
         drop(finished);
-        segments.sort_by_key(|s| s.base);
+        segments.sort_by_key(|s| (s.session(), s.base));
         let mut notes = self.notes.clone();
         if !totals.damaged.is_empty() {
             notes.push(format!("{} pool pages have a damaged chain of blocks: blocks behind the damage may be missing", totals.damaged.len()));
@@ -206,113 +174,9 @@ impl<'k> IndexBuilder<'k> {
         Snapshot {
             segments: segments.into(),
             totals,
-            big: Arc::clone(&self.big),
             windows_done,
             windows_all: self.windows.len(),
             notes: notes.into(),
         }
     }
-}
-
-/// Pages that a window makes the walk look at, at most.
-fn work(heaps: Option<&HeapPool>, window: &Window) -> u64 {
-    let context = |s: &PageSegment| heaps?.heaps.contexts.get(s.context);
-    let segments = window.segments.iter().filter_map(context);
-    let bytes: u64 = segments.map(|c| c.segment_bytes).sum();
-    window.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE) + bytes / PAGE_SIZE
-}
-
-/// Gives each heap segment to the window that it lies in. Segments are aligned to their
-/// size, so none crosses a window's border.
-fn add_segments(heaps: &Heaps, windows: &mut Vec<Window>) {
-    windows.sort_by_key(|w| w.start);
-    let mut extra: Vec<Window> = Vec::new();
-    for &segment in &heaps.segments {
-        let start = window_start(segment.va);
-        let holder = windows
-            .binary_search_by_key(&start, |w| window_start(w.start))
-            .ok();
-        if let Some(window) = holder.and_then(|i| windows.get_mut(i)) {
-            // A region may begin or end inside the window; its segments don't.
-            window.start = start;
-            window.end = Va(start.0.saturating_add(WINDOW));
-            window.segments.push(segment);
-            continue;
-        }
-        match extra.last_mut().filter(|w| w.start == start) {
-            Some(window) => window.segments.push(segment),
-            None => extra.push(Window {
-                start,
-                end: Va(start.0.saturating_add(WINDOW)),
-                kind: heaps.contexts.get(segment.context).map(|c| c.kind),
-                chunks: Vec::new(),
-                segments: vec![segment],
-            }),
-        }
-    }
-    windows.append(&mut extra);
-}
-
-fn window_start(va: Va) -> Va {
-    Va(va.0 & !(WINDOW - 1))
-}
-
-/// Cuts a region's mapped chunks into windows.
-fn cut(kernel: &Kernel, region: &Region, windows: &mut Vec<Window>, notes: &mut Vec<String>) {
-    let mapped = kernel.space.mapped(region.start, region.end);
-    for (va, bytes, fault) in &mapped.unreadable {
-        notes.push(format!(
-            "page tables for {bytes:#x} bytes of {} pool at {va} can't be read ({fault})",
-            region.kind.word()
-        ));
-    }
-    if mapped.overrun {
-        notes.push(format!("the page tables of the {} pool name more pages than the dump holds: the walk of it stops early", region.kind.word()));
-    }
-    let mut chunks = mapped.chunks.as_slice();
-    while let Some(first) = chunks.first() {
-        let start = window_start(first.va);
-        let end = start.0.saturating_add(WINDOW);
-        let count = chunks.partition_point(|c: &Chunk| c.va.0 < end);
-        let (here, rest) = chunks.split_at(count.max(1));
-        windows.push(Window {
-            start: start.max(region.start),
-            end: Va(end.min(region.end.0)),
-            kind: Some(region.kind),
-            chunks: here.to_vec(),
-            segments: Vec::new(),
-        });
-        chunks = rest;
-    }
-}
-
-/// Big allocations that are paged out whole, or outside the regions, still are
-/// allocations: windows without pages list them.
-fn add_windows_of_big(big: &BigTable, windows: &mut Vec<Window>) {
-    windows.sort_by_key(|w| w.start);
-    let mut extra: Vec<Window> = Vec::new();
-    for block in &big.blocks {
-        let after = windows.partition_point(|w| w.start <= block.va);
-        let covered = after
-            .checked_sub(1)
-            .and_then(|i| windows.get(i))
-            .is_some_and(|w| block.va < w.end);
-        let again = extra.last().is_some_and(|w| block.va < w.end);
-        if !covered && !again {
-            let start = after
-                .checked_sub(1)
-                .and_then(|i| windows.get(i))
-                .map_or(Va(0), |w| w.end);
-            let end = windows.get(after).map_or(Va(u64::MAX), |w| w.start);
-            let aligned = window_start(block.va);
-            extra.push(Window {
-                start: aligned.max(start),
-                end: Va(aligned.0.saturating_add(WINDOW)).min(end),
-                kind: None::<PoolKind>,
-                chunks: Vec::new(),
-                segments: Vec::new(),
-            });
-        }
-    }
-    windows.append(&mut extra);
 }

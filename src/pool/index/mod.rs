@@ -4,30 +4,28 @@
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
 mod build;
+mod plan;
 mod query;
+mod realm;
 mod segment;
 mod totals;
 mod window;
 
 pub use build::{IndexBuilder, Progress};
 pub use query::BlockList;
+pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW};
 pub use totals::{Found, PageCounts, TagFound, Totals};
-pub use window::HeapPool;
 
 use std::sync::Arc;
-
-use crate::pool::big::BigTable;
 
 /// What is finished of the index.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Finished segments, in order of address.
+    /// Finished segments: the system's in order of address, then each session's.
     pub segments: Arc<[Arc<Segment>]>,
     /// Sums over them.
     pub totals: Arc<Totals>,
-    /// Allocations of whole pages.
-    pub big: Arc<BigTable>,
     /// Windows finished.
     pub windows_done: usize,
     /// Windows in all; 0 before the plan is made.
@@ -40,6 +38,13 @@ impl Snapshot {
     /// True when every window is in it.
     pub fn is_complete(&self) -> bool {
         self.windows_all > 0 && self.windows_done == self.windows_all
+    }
+
+    /// True when the pools of sessions are in it.
+    pub fn has_sessions(&self) -> bool {
+        let last = self.segments.last();
+        last.is_some_and(|s| s.session().is_some())
+            || self.totals.session_pages != PageCounts::default()
     }
 
     /// Bytes of memory that the segments take.

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use crate::pool::big::BigTable;
+use crate::memory::Va;
 use crate::pool::block::{Block, State};
 use crate::pool::tag::{Tag, TagPattern};
 
 use super::Snapshot;
 use super::segment::Segment;
 
-/// The blocks of one tag, in order of address: an offset into each segment, so opening
+/// The blocks of one tag, the system's in order of address and then those of each
+/// session: an offset into each segment, so opening
 /// it costs the number of segments and a look-up a binary search.
 #[derive(Clone, Debug)]
 pub struct BlockList {
     tag: Tag,
     parts: Vec<(u64, Arc<Segment>)>,
     length: u64,
-    big: Arc<BigTable>,
 }
 
 impl BlockList {
@@ -35,30 +35,38 @@ impl BlockList {
         let after = self.parts.partition_point(|(first, _)| *first <= index);
         let (first, segment) = self.parts.get(after.checked_sub(1)?)?;
         let word = segment.words(self.tag).get((index - first) as usize)?;
-        Some(word.unpack(segment.base, self.tag, &self.big))
+        Some(segment.block(self.tag, *word))
     }
 
-    /// All blocks, in order of address.
+    /// All blocks, in the list's order.
     pub fn iter(&self) -> impl Iterator<Item = Block> + '_ {
         self.parts.iter().flat_map(move |(_, segment)| {
             segment
                 .words(self.tag)
                 .iter()
-                .map(move |word| word.unpack(segment.base, self.tag, &self.big))
+                .map(move |word| segment.block(self.tag, *word))
         })
     }
 
-    /// The place of the first block at or behind an address.
-    pub fn position(&self, va: crate::memory::Va) -> u64 {
+    /// The place of the first block of the system's pool at or behind an address.
+    pub fn position(&self, va: Va) -> u64 {
+        self.position_in(None, va)
+    }
+
+    /// The same in the pool of a session, or the system's. Blocks are in order of address
+    /// within each: the system's first, then those of one session after the other.
+    pub fn position_in(&self, session: Option<u32>, va: Va) -> u64 {
         let after = self
             .parts
-            .partition_point(|(_, segment)| segment.base <= va);
+            .partition_point(|(_, s)| (s.session(), s.base) <= (session, va));
         let Some((first, segment)) = after.checked_sub(1).and_then(|i| self.parts.get(i)) else {
             return 0;
         };
-        let inside = segment
-            .words(self.tag)
-            .partition_point(|word| word.va(segment.base) < va);
+        let words = segment.words(self.tag);
+        if segment.session() != session {
+            return first + words.len() as u64;
+        }
+        let inside = words.partition_point(|word| word.va(segment.base) < va);
         first + inside as u64
     }
 }
@@ -75,25 +83,17 @@ impl Snapshot {
                 length += count;
             }
         }
-        BlockList {
-            tag,
-            parts,
-            length,
-            big: Arc::clone(&self.big),
-        }
+        BlockList { tag, parts, length }
     }
 
-    /// The blocks of all tags that match, in order of address, segment by segment.
+    /// The blocks of all tags that match, segment by segment: the system's in order of
+    /// address, then each session's.
     pub fn matching<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
         self.segments.iter().flat_map(move |segment| {
             let mut blocks: Vec<Block> = segment
                 .by_tag()
                 .filter(|(tag, _)| pattern.matches(*tag))
-                .flat_map(|(tag, words)| {
-                    words
-                        .iter()
-                        .map(move |w| w.unpack(segment.base, tag, &self.big))
-                })
+                .flat_map(|(tag, words)| words.iter().map(move |w| segment.block(tag, *w)))
                 .collect();
             blocks.sort_unstable_by_key(|b| b.va);
             blocks.into_iter()

@@ -4,12 +4,15 @@
 //! from segment to segment are its blocks in order of address, without any global sort.
 //! A finished segment never changes: handing it to the screen is sharing a pointer.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use crate::memory::Va;
-use crate::pool::big::BigTable;
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::tag::Tag;
+
+use super::realm::Owner;
 
 /// Bytes of addresses of a window.
 pub const WINDOW: u64 = 64 << 20;
@@ -47,11 +50,11 @@ impl Word {
     }
 
     /// The block again.
-    pub fn unpack(self, base: Va, tag: Tag, big: &BigTable) -> Block {
+    pub fn unpack(self, base: Va, tag: Tag, owner: &Owner) -> Block {
         let va = self.va(base);
         let backend = self.backend();
         let bytes = match backend {
-            Backend::Big => big.at(va).map_or(0, |b| b.bytes),
+            Backend::Big => owner.big.at(va).map_or(0, |b| b.bytes),
             _ => (self.0 >> SIZE_SHIFT & SIZE_MASK) * UNIT,
         };
         Block {
@@ -62,6 +65,7 @@ impl Word {
             kind: self.kind(),
             backend,
             state: self.state(),
+            session: owner.session,
         }
     }
 
@@ -105,6 +109,8 @@ impl Word {
 pub struct Segment {
     /// The window's first address.
     pub base: Va,
+    /// Whose they are.
+    owner: Arc<Owner>,
     /// Tags in ascending order of value, each with the index of its first word.
     tags: Box<[(Tag, u32)]>,
     words: Box<[Word]>,
@@ -112,7 +118,7 @@ pub struct Segment {
 
 impl Segment {
     /// Groups words by tag. `blocks` must be in order of address.
-    pub fn build(base: Va, blocks: &[(Tag, Word)]) -> Segment {
+    pub fn build(base: Va, owner: Arc<Owner>, blocks: &[(Tag, Word)]) -> Segment {
         let mut counts: FxHashMap<Tag, u32> = FxHashMap::default();
         for (tag, _) in blocks {
             *counts.entry(*tag).or_default() += 1;
@@ -136,9 +142,20 @@ impl Segment {
         }
         Segment {
             base,
+            owner,
             tags: tags.into(),
             words: words.into(),
         }
+    }
+
+    /// The session whose pool it holds; `None` for the system's.
+    pub fn session(&self) -> Option<u32> {
+        self.owner.session
+    }
+
+    /// The block of one of its words.
+    pub fn block(&self, tag: Tag, word: Word) -> Block {
+        word.unpack(self.base, tag, &self.owner)
     }
 
     /// A tag's words, in order of address.
@@ -206,6 +223,7 @@ mod tests {
             kind,
             backend: Backend::Vs,
             state,
+            session: None,
         }
     }
 
@@ -219,11 +237,11 @@ mod tests {
                 .map(|(&unit, &(tag, units, kind, state, protected))| block(unit, tag, units, kinds[kind], states[state], protected))
                 .collect();
             let words: Vec<_> = blocks.iter().map(|b| (b.tag, Word::pack(base, b))).collect();
-            let segment = Segment::build(base, &words);
+            let segment = Segment::build(base, Arc::default(), &words);
             prop_assert_eq!(segment.len(), blocks.len());
             for tag in 0..20 {
                 let want: Vec<_> = blocks.iter().filter(|b| b.tag == Tag::new(tag)).copied().collect();
-                let got: Vec<_> = segment.words(Tag::new(tag)).iter().map(|w| w.unpack(base, Tag::new(tag), &BigTable::default())).collect();
+                let got: Vec<_> = segment.words(Tag::new(tag)).iter().map(|w| segment.block(Tag::new(tag), *w)).collect();
                 prop_assert_eq!(got, want);
             }
         }

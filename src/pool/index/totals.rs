@@ -27,24 +27,40 @@ impl std::ops::AddAssign for Found {
 pub struct TagFound {
     /// Allocated, in nonpaged pool.
     pub nonpaged: Found,
-    /// Allocated, in paged and session pool.
+    /// Allocated, in paged pool.
     pub paged: Found,
+    /// Allocated, in the pools of sessions.
+    pub session: Found,
     /// Freed but kept on lookaside or deferred lists, either pool.
     pub parked: Found,
 }
 
 impl TagFound {
-    fn add(&mut self, kind: PoolKind, state: State, found: Found) {
-        match (state, kind.is_nonpaged()) {
-            (State::Allocated, true) => self.nonpaged += found,
-            (State::Allocated, false) => self.paged += found,
+    fn add(&mut self, block: &Block) {
+        let found = Found {
+            blocks: 1,
+            bytes: block.bytes,
+        };
+        match (block.state, block.session, block.kind.is_nonpaged()) {
+            (State::Allocated, Some(_), _) => self.session += found,
+            (State::Allocated, None, true) => self.nonpaged += found,
+            (State::Allocated, None, false) => self.paged += found,
             _ => self.parked += found,
         }
     }
 
     /// Blocks the index lists for the tag.
     pub fn listed(&self) -> u64 {
-        self.nonpaged.blocks + self.paged.blocks + self.parked.blocks
+        self.nonpaged.blocks + self.paged.blocks + self.session.blocks + self.parked.blocks
+    }
+}
+
+impl std::ops::AddAssign for TagFound {
+    fn add_assign(&mut self, other: TagFound) {
+        self.nonpaged += other.nonpaged;
+        self.paged += other.paged;
+        self.session += other.session;
+        self.parked += other.parked;
     }
 }
 
@@ -106,6 +122,8 @@ pub struct WindowTotals {
     pub nonpaged_pages: PageCounts,
     /// Pages of paged pool.
     pub paged_pages: PageCounts,
+    /// Pages of the pools of sessions.
+    pub session_pages: PageCounts,
     /// Bytes in use that no valid header describes, or that lie behind headers that
     /// can't be read.
     pub unplaced_bytes: u64,
@@ -120,20 +138,14 @@ pub struct WindowTotals {
 impl WindowTotals {
     /// Counts a block.
     pub fn count(&mut self, block: &Block) {
-        let found = Found {
-            blocks: 1,
-            bytes: block.bytes,
-        };
-        self.tags
-            .entry(block.tag)
-            .or_default()
-            .add(block.kind, block.state, found);
+        self.tags.entry(block.tag).or_default().add(block);
     }
 
     /// The pages of one kind of pool; those of unknown kind count as paged.
     pub fn pages(&mut self, kind: Option<PoolKind>) -> &mut PageCounts {
         match kind {
             Some(kind) if kind.is_nonpaged() => &mut self.nonpaged_pages,
+            Some(PoolKind::Session) => &mut self.session_pages,
             _ => &mut self.paged_pages,
         }
     }
@@ -148,6 +160,8 @@ pub struct Totals {
     pub nonpaged_pages: PageCounts,
     /// Pages of paged pool.
     pub paged_pages: PageCounts,
+    /// Pages of the pools of sessions.
+    pub session_pages: PageCounts,
     /// Free blocks inside pool pages.
     pub free: Found,
     /// Pages with a broken chain: address, offset in bytes of the break.
@@ -161,15 +175,13 @@ pub struct Totals {
 impl Totals {
     /// Adds a window.
     pub fn add(&mut self, window: &WindowTotals) {
-        for (&tag, found) in &window.tags {
-            let sum = self.tags.entry(tag).or_default();
-            sum.nonpaged += found.nonpaged;
-            sum.paged += found.paged;
-            sum.parked += found.parked;
+        for (&tag, &found) in &window.tags {
+            *self.tags.entry(tag).or_default() += found;
             self.listed += found.listed();
         }
         self.nonpaged_pages += window.nonpaged_pages;
         self.paged_pages += window.paged_pages;
+        self.session_pages += window.session_pages;
         self.unplaced_bytes += window.unplaced_bytes;
         self.free += Found {
             blocks: window.free_blocks,
@@ -185,6 +197,8 @@ impl Totals {
 
     /// Pool pages that can't be read.
     pub fn unreadable_pages(&self) -> u64 {
-        self.nonpaged_pages.unreadable() + self.paged_pages.unreadable()
+        self.nonpaged_pages.unreadable()
+            + self.paged_pages.unreadable()
+            + self.session_pages.unreadable()
     }
 }

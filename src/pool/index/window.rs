@@ -1,44 +1,24 @@
 //! Walks one window of pool into a segment.
 
 use crate::dump;
-use crate::memory::{AddressSpace, Chunk, Fault, MappedPage, PAGE_SIZE, Va};
-use crate::pool::big::{BigBlock, BigTable};
+use crate::memory::{Chunk, Fault, MappedPage, PAGE_SIZE, Va};
+use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
-use crate::pool::heap::{Content, Heaps, PageSegment, Parking, View, walk_segment};
+use crate::pool::heap::{Content, PageSegment, View, walk_segment};
 use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
-use crate::pool::lookaside::Parked;
 use crate::pool::tag::{PROTECTED, Tag};
 
+use super::realm::Realm;
 use super::segment::{Segment, Word};
 use super::totals::WindowTotals;
 
-/// What a worker needs to know to walk any window.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// The kernel's memory.
-    pub space: &'a AddressSpace,
-    /// Allocations of whole pages.
-    pub big: &'a BigTable,
-    /// Freed blocks that look allocated.
-    pub parked: &'a Parked,
-    /// The encoding of block headers.
-    pub encoding: Encoding,
-    /// The segment heaps, where the pool runs on them.
-    pub heaps: Option<&'a HeapPool>,
-}
-
-/// The segment heaps and the blocks they keep for the next allocation.
-#[derive(Debug)]
-pub struct HeapPool {
-    /// The heaps.
-    pub heaps: Heaps,
-    /// Freed blocks that look allocated.
-    pub parking: Parking,
-}
-
 /// A window: up to 64 MB of one region.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Window {
+    /// Which realm it is in, by its place in the plan.
+    pub realm: usize,
+    /// True for special pool: one allocation a page.
+    pub special: bool,
     /// First address.
     pub start: Va,
     /// The first address behind it.
@@ -54,25 +34,27 @@ pub struct Window {
 
 /// Walks a window. `scratch` is reused from window to window.
 pub fn walk(
-    context: Context<'_>,
+    realm: &Realm,
+    encoding: Encoding,
     window: &Window,
     scratch: &mut Scratch,
 ) -> (Segment, WindowTotals) {
     scratch.blocks.clear();
     let mut walker = Walker {
         kind: window.kind,
-        encoding: context.encoding,
+        session: realm.session,
+        encoding,
         base: window.start,
-        big: context.big.between(window.start, window.end),
-        parked: context.parked.between(window.start, window.end),
-        straddling: context.big.holding(window.start).map_or(0, BigBlock::end),
+        big: realm.big.between(window.start, window.end),
+        parked: realm.parked.between(window.start, window.end),
+        straddling: realm.big.holding(window.start).map_or(0, BigBlock::end),
         scratch,
         totals: WindowTotals::default(),
     };
     let mut listed = 0;
     for &chunk in &window.chunks {
-        context.space.chunk_pages(chunk, |va, page| {
-            if va >= window.start && va < window.end && !in_segment(context, window, va) {
+        realm.space.chunk_pages(chunk, |va, page| {
+            if va >= window.start && va < window.end && !in_segment(realm, window, va) {
                 listed = walker.list_big(listed, va);
                 walker.page(va, page);
             }
@@ -80,15 +62,22 @@ pub fn walk(
     }
     walker.list_big(listed, window.end);
     if !window.segments.is_empty() {
-        walker.segments(context, window);
+        walker.segments(realm, window);
     }
     let totals = walker.totals;
-    (Segment::build(window.start, &scratch.blocks), totals)
+    (
+        Segment::build(window.start, realm.owner(), &scratch.blocks),
+        totals,
+    )
 }
 
 /// Pages of heap segments are not walked as chains.
-fn in_segment(context: Context<'_>, window: &Window, va: Va) -> bool {
-    !window.segments.is_empty() && context.heaps.is_some_and(|p| p.heaps.holding(va).is_some())
+fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
+    !window.segments.is_empty()
+        && realm
+            .heaps
+            .as_ref()
+            .is_some_and(|p| p.heaps.holding(va).is_some())
 }
 
 /// Buffers of a worker.
@@ -100,6 +89,7 @@ pub struct Scratch {
 
 struct Walker<'a, 'b> {
     kind: Option<PoolKind>,
+    session: Option<u32>,
     encoding: Encoding,
     base: Va,
     big: &'a [BigBlock],
@@ -207,6 +197,7 @@ impl Walker<'_, '_> {
             },
             backend: Backend::Legacy,
             state,
+            session: None,
         });
     }
 
@@ -224,7 +215,8 @@ impl Walker<'_, '_> {
         State::Allocated
     }
 
-    fn push(&mut self, block: Block) {
+    fn push(&mut self, mut block: Block) {
+        block.session = self.session;
         self.totals.count(&block);
         self.scratch
             .blocks
@@ -236,16 +228,16 @@ impl Walker<'_, '_> {
     }
 
     /// Walks the window's heap segments and takes their blocks in.
-    fn segments(&mut self, context: Context<'_>, window: &Window) {
-        let Some(pool) = context.heaps else {
+    fn segments(&mut self, realm: &Realm, window: &Window) {
+        let Some(pool) = realm.heaps.as_deref() else {
             return;
         };
-        let view = View::load(context.space, window.start, window.end);
+        let view = View::load(&realm.space, window.start, window.end);
         let mut content = Content::default();
         let mut blocks: Vec<Block> = Vec::new();
         for &segment in &window.segments {
             content.clear();
-            walk_segment(&pool.heaps, segment, &view, context.big, &mut content);
+            walk_segment(&pool.heaps, segment, &view, &realm.big, &mut content);
             let kind = pool.heaps.contexts.get(segment.context).map(|c| c.kind);
             *self.totals.pages(kind) += content.pages;
             self.totals.free_blocks += content.free_blocks;

@@ -14,7 +14,7 @@
 mod fates;
 mod heads;
 pub mod lfh;
-mod segment;
+pub(super) mod segment;
 pub mod vs;
 mod write;
 

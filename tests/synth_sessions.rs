@@ -1,0 +1,136 @@
+//! Sessions and special pool on small machines, read by the engine without a PDB.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use poolscope::engine::{Engine, Options};
+use poolscope::memory::Va;
+use poolscope::pool::Tag;
+use poolscope::pool::block::{self, PoolKind};
+use poolscope::pool::index::{Progress, Snapshot};
+use poolscope::pool::tag::TagPattern;
+use poolscope::synth::era::{Era, WIN7, WIN10_2004};
+use poolscope::synth::sessions::{self, Fault, SessionBlock};
+use poolscope::synth::{Container, Machine, small};
+
+const ERAS: [&Era; 2] = [&WIN7, &WIN10_2004];
+
+fn tag(bytes: &[u8; 4]) -> Tag {
+    Tag::new(u32::from_le_bytes(*bytes))
+}
+
+fn machine(era: &'static Era) -> Machine {
+    let mut spec = small::of_era(era);
+    spec.processes = ["System", "a.exe", "b.exe", "c.exe"]
+        .map(String::from)
+        .to_vec();
+    spec.demands = small::demands(&spec);
+    Machine::build(&spec).unwrap()
+}
+
+fn with<R>(machine: &Machine, f: impl FnOnce(&Engine, &Snapshot) -> R) -> R {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapKernel).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::new(Progress::default())).unwrap();
+    f(&engine, &index)
+}
+
+type Plain = (Option<u32>, Va, u64, Tag, bool);
+
+fn laid(blocks: &[SessionBlock], sessions: &[u32]) -> BTreeSet<Plain> {
+    let own = blocks.iter().filter(|b| sessions.contains(&b.session));
+    own.map(|b| (Some(b.session), b.va, b.bytes, tag(&b.tag), b.parked))
+        .collect()
+}
+
+fn found(index: &Snapshot) -> BTreeSet<Plain> {
+    let all = TagPattern::any();
+    let own = index.matching(&all).filter(|b| b.session.is_some());
+    own.map(|b| {
+        assert_eq!(b.kind, PoolKind::Session);
+        let parked = b.state != block::State::Allocated;
+        (b.session, b.va, b.bytes, b.tag, parked)
+    })
+    .collect()
+}
+
+#[test]
+fn each_session_has_its_own_blocks_at_the_same_addresses() {
+    for era in ERAS {
+        let plain = machine(era);
+        let mut machine = plain.clone();
+        let blocks = sessions::add(&mut machine, era, &[Fault::None, Fault::None]);
+        let system = with(&plain, |_, index| {
+            index.matching(&TagPattern::any()).collect::<Vec<_>>()
+        });
+        with(&machine, |engine, index| {
+            assert_eq!(
+                engine.sessions().sessions.len(),
+                2,
+                "{:?}",
+                engine.sessions().notes
+            );
+            assert_eq!(found(index), laid(&blocks, &[1, 2]), "{}", era.build);
+            // What the system has is what it has without sessions.
+            let now: Vec<_> = index
+                .matching(&TagPattern::any())
+                .filter(|b| b.session.is_none())
+                .collect();
+            assert_eq!(now, system);
+            let coverage = engine.total_coverage(index);
+            assert!(coverage.session.agrees(), "{:?}", coverage.sentences());
+            assert!(coverage.session.found.blocks > 20);
+            for name in [b"Ses1", b"Ses2", b"Gbig", b"Ttfd"] {
+                let coverage = engine.coverage(tag(name), index);
+                assert!(coverage.session.agrees() && coverage.session.found.blocks > 0);
+                assert_eq!(coverage.paged.found.blocks, 0);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_session_whose_tables_or_structure_are_missing_is_said() {
+    for era in ERAS {
+        for fault in [Fault::NoTables, Fault::NoSpace] {
+            let mut machine = machine(era);
+            let blocks = sessions::add(&mut machine, era, &[Fault::None, fault]);
+            with(&machine, |_, index| {
+                assert_eq!(found(index), laid(&blocks, &[1]));
+                let said = |n: &&String| {
+                    n.starts_with("session 2: its pool is missing") || n.contains("the session at")
+                };
+                assert_eq!(
+                    index.notes.iter().filter(said).count(),
+                    1,
+                    "{:?}",
+                    index.notes
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn a_list_of_blocks_is_in_order_within_each_pool() {
+    let mut machine = machine(&WIN7);
+    sessions::add(&mut machine, &WIN7, &[Fault::None; 3]);
+    with(&machine, |engine, index| {
+        for name in [b"Ttfd", b"Gbig", b"Leak"] {
+            let list = index.blocks(tag(name));
+            let all: Vec<_> = list.iter().collect();
+            assert!(all.is_sorted_by_key(|b| (b.session, b.va)));
+            for (i, block) in all.iter().enumerate() {
+                assert_eq!(list.position_in(block.session, block.va), i as u64);
+                assert_eq!(list.get(i as u64).as_ref(), Some(block));
+            }
+        }
+        // A page of a session's pool is shown from the first session that has it.
+        let block = index.blocks(tag(b"Ses1")).get(0).unwrap();
+        let page = engine.pool_page(block.va).unwrap();
+        assert!(page.blocks.iter().any(|b| b.block == block));
+    });
+}

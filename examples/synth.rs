@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
 //! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing; ERA is
-//! one of 8.1, 1607, 1809, 1809-chains, 2004, 11, 24h2).
+//! one of 8.1, 1607, 1809, 1809-chains, 2004, 11, 24h2; 2004, 11 and 24h2 may end in -plain).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -54,6 +54,9 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
         "small" => small()?,
         name if era(name).is_some() => {
             let mut spec = small::of_era(era(name).unwrap_or(&WIN7));
+            if let Some(heaps) = &mut spec.heaps {
+                heaps.plain = name.ends_with("-plain");
+            }
             if name == "1809-chains" {
                 spec.heaps = None;
                 spec.demands = small::demands(&spec);
@@ -83,9 +86,9 @@ fn era(name: &str) -> Option<&'static Era> {
         "8.1" => &WIN81,
         "1607" => &WIN10_1607,
         "1809" | "1809-chains" => &WIN10_1809,
-        "2004" => &WIN10_2004,
-        "11" => &WIN11,
-        "24h2" => &WIN11_24H2,
+        "2004" | "2004-plain" => &WIN10_2004,
+        "11" | "11-plain" => &WIN11,
+        "24h2" | "24h2-plain" => &WIN11_24H2,
         _ => return None,
     })
 }

@@ -99,7 +99,7 @@ pub fn of_era(era: &'static Era) -> Spec {
     out.vm.commit_limit = 60_000;
     // Tables as large as show that they are tables to who has no symbols.
     out.options.tracker_entries = 1025;
-    out.options.big_entries = 2048;
+    out.options.big_entries = 4096;
     out.options.expanded = vec![*b"Late"];
     out.options.idle_tags = idle_tags();
     // A second mapping of all memory would be pool a second time where pool is found by

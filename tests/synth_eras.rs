@@ -413,3 +413,63 @@ fn kernels_that_nobody_knows_are_read_by_structure() {
         });
     }
 }
+
+#[test]
+fn every_container_of_windows_10_shows_the_same_heaps() {
+    let machine = Machine::build(&whole(&WIN10_2004)).unwrap();
+    for container in [
+        Container::BitmapFull,
+        Container::RangesKernel,
+        Container::RangesKernelAndUser,
+        Container::RangesFull,
+    ] {
+        with(&machine, container, |engine, index| {
+            check_trackers(&machine.truth, engine);
+            check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+        });
+    }
+}
+
+/// Sparse files: the pages between take no room.
+#[test]
+fn memory_beyond_4_gb_in_several_runs_is_found() {
+    let mut spec = whole(&WIN11);
+    // 1 MB, 16 MB, then stretches at 3 GB, 5 GB and 20 GB.
+    spec.runs = vec![
+        (1, 0x9e),
+        (0x100, 0x1000),
+        (0xc_0000, 0x400),
+        (0x14_0000, 0x8_0000),
+        (0x50_0000, 0xc_0000),
+    ];
+    let frames: u64 = spec.runs.iter().map(|r| r.1).sum();
+    spec.vm.physical_memory = frames;
+    spec.vm.commit_limit = frames * 2;
+    let machine = Machine::build(&spec).unwrap();
+    let mut frames = 0xc_0000..0x14_8000;
+    assert!(frames.any(|pfn| pfn >= 0x14_0000 && machine.memory.physical.is_present(pfn)));
+    for container in [
+        Container::Full,
+        Container::BitmapKernel,
+        Container::RangesFull,
+    ] {
+        with(&machine, container, |engine, index| {
+            check_trackers(&machine.truth, engine);
+            check_counters(&machine, engine);
+            check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+        });
+    }
+}
+
+#[test]
+fn a_live_dump_says_so() {
+    let mut spec = whole(&WIN11);
+    spec.options.live = true;
+    let machine = Machine::build(&spec).unwrap();
+    with(&machine, Container::BitmapKernel, |engine, index| {
+        let header = engine.dump().header();
+        assert_eq!(header.bugcheck.code, 0x161);
+        assert!(header.is_live());
+        check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+    });
+}

@@ -6,9 +6,9 @@ use crate::memory::addr::{PAGE_SIZE, Va};
 use crate::synth::era::Heap as Encoding;
 use crate::synth::kernel::Nt;
 use crate::synth::legacy::big::BigEntry;
-use crate::synth::legacy::lists::{self, List};
+use crate::synth::legacy::lists::List;
 use crate::synth::legacy::write::{Laid, block};
-use crate::synth::legacy::{Contents, Demand, Fate, LARGEST_SMALL, PROTECTED, PoolShape, Role};
+use crate::synth::legacy::{Contents, Demand, Fate, PROTECTED, PoolShape, Role};
 use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Pool, State};
@@ -167,7 +167,7 @@ impl Writer<'_, '_> {
             };
             let kept = demand.role != Role::Filler || demand.fate != Fate::Live;
             // A size's slots are in use once it has been asked for often enough.
-            let active = demand.bytes / UNIT % 3 != 0 && demand.fate != Fate::Delayed;
+            let active = !(demand.bytes / UNIT).is_multiple_of(3) && demand.fate != Fate::Delayed;
             match demand.bytes {
                 ..=LARGEST_SLOT if active => slots.entry((demand.bytes, kept)).or_default().push(i),
                 ..=LARGEST_VS => chunks.entry(kept).or_default().push(i),
@@ -219,7 +219,7 @@ impl Writer<'_, '_> {
     fn whole_pages(&mut self, heap: &mut Heap, demand: &Demand) {
         let va = match demand.bytes {
             ..=LARGEST_PAGES => self.place(heap, 0, demand.bytes, IN_USE),
-            ..=LARGEST_UNITS => self.place(heap, 1, demand.bytes, IN_USE),
+            bytes if bytes <= LARGEST_UNITS => self.place(heap, 1, bytes, IN_USE),
             _ => {
                 let va = self.cursor(heap.pool).take(demand.bytes, 0x1_0000);
                 heap.head.large.push((va, pages(demand.bytes)));
@@ -336,7 +336,7 @@ impl Writer<'_, '_> {
         let cost = self.rng.below(4);
         let bits = cost | (chunk.bytes / UNIT) << 16 | previous << 32 | allocated << 48;
         self.memory.u64(at, bits ^ at.0 ^ self.keys.heap);
-        let page = (at.0 - start.0) / PAGE_SIZE ^ self.keys.heap ^ at.0;
+        let page = ((at.0 - start.0) / PAGE_SIZE) ^ self.keys.heap ^ at.0;
         let unused = u32::from(chunk.slack > 0) << 8;
         self.memory.u32(at.add(8), page as u32 & 0xff | unused);
     }
@@ -528,6 +528,5 @@ impl Writer<'_, '_> {
             pages.omitted += omitted;
         }
         self.laid.damaged = absent.damaged();
-        debug_assert!(lists::LISTS * UNIT <= LARGEST_SMALL);
     }
 }

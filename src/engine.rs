@@ -21,9 +21,9 @@ use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
 use crate::pool::regions::Regions;
-use crate::pool::{session, session_tracker};
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
+use crate::pool::{session, session_tracker};
 use crate::symbols::{LoadOptions, Located, Network, PdbId, Source, SymbolPath, WantedPdb};
 
 /// How to open a dump.

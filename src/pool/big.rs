@@ -62,7 +62,8 @@ pub struct BigTable {
     pub notes: Vec<String>,
 }
 
-const NO_LAYOUT: &str = "the layout of the big page table is not known for this build: large allocations are missing";
+const NO_LAYOUT: &str =
+    "the layout of the big page table is not known for this build: large allocations are missing";
 /// Entries of a table beyond which its size is not believed (384 MB of table).
 const MAX_ENTRIES: u64 = 1 << 24;
 /// No single allocation comes near this.

@@ -92,9 +92,7 @@ impl Reader<'_> {
     fn readable(&self) -> Result<(), String> {
         let space = self.space();
         if !self.session.has_tables() {
-            return Err(
-                "the page tables of its processes are not in the dump".into(),
-            );
+            return Err("the page tables of its processes are not in the dump".into());
         }
         match space.u64(self.session.at) {
             Ok(_) => Ok(()),

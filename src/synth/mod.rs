@@ -28,9 +28,9 @@ pub mod physical;
 pub mod processors;
 pub mod rng;
 pub mod sessions;
-pub mod special;
 pub mod small;
 mod spec;
+pub mod special;
 pub mod trackers;
 pub mod truth;
 

@@ -214,13 +214,7 @@ impl Heaps {
         }
     }
 
-    fn context(
-        &self,
-        at: Va,
-        heap: Va,
-        kind: PoolKind,
-        special: bool,
-    ) -> Option<Context> {
+    fn context(&self, at: Va, heap: Va, kind: PoolKind, special: bool) -> Option<Context> {
         let l = &self.layout.context;
         let mask = self.space.u64(at.add(l.mask)).ok()?;
         let unit_shift = self.space.u8(at.add(l.unit_shift)).ok()?;
@@ -268,10 +262,7 @@ impl Heaps {
     fn derive_key(&mut self) {
         let mut votes: Vec<(u64, usize)> = Vec::new();
         for context in &self.contexts {
-            let Ok(va) = self
-                .space
-                .pointer(context.at.add(self.layout.context.list))
-            else {
+            let Ok(va) = self.space.pointer(context.at.add(self.layout.context.list)) else {
                 continue;
             };
             let Ok(signature) = self.space.u64(va.add(self.layout.segment.signature)) else {
@@ -355,10 +346,7 @@ impl Heaps {
 
     /// The context that a segment's signature names.
     fn owner(&self, va: Va) -> Option<Va> {
-        let signature = self
-            .space
-            .u64(va.add(self.layout.segment.signature))
-            .ok()?;
+        let signature = self.space.u64(va.add(self.layout.segment.signature)).ok()?;
         SEGMENT_MIX
             .iter()
             .map(|mix| Va(signature ^ va.0 ^ self.keys.heap ^ mix))

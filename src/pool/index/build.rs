@@ -123,7 +123,9 @@ impl IndexBuilder {
             return;
         };
         // A dump that finds a bug in the walk costs one window, not the program.
-        let walked = catch_unwind(AssertUnwindSafe(|| walk(realm, self.encoding, window, scratch)));
+        let walked = catch_unwind(AssertUnwindSafe(|| {
+            walk(realm, self.encoding, window, scratch)
+        }));
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         match walked {
             Ok((segment, totals)) => {
@@ -159,6 +161,12 @@ impl IndexBuilder {
             notes.push(format!(
                 "{} bytes of heap segments could not be divided into blocks: headers that are damaged, paged out or not in the dump",
                 totals.unplaced_bytes
+            ));
+        }
+        if totals.doubted > 0 {
+            notes.push(format!(
+                "{} pages of special pool have a broken pattern: somebody wrote outside of a block there, or its size is another one, at most a page",
+                totals.doubted
             ));
         }
         for base in failed {

@@ -93,9 +93,7 @@ impl Snapshot {
             let mut blocks: Vec<Block> = segment
                 .by_tag()
                 .filter(|(tag, _)| pattern.matches(*tag))
-                .flat_map(|(tag, words)| {
-                    words.iter().map(move |w| segment.block(tag, *w))
-                })
+                .flat_map(|(tag, words)| words.iter().map(move |w| segment.block(tag, *w)))
                 .collect();
             blocks.sort_unstable_by_key(|b| b.va);
             blocks.into_iter()

@@ -6,6 +6,7 @@ use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::heap::{Content, PageSegment, View, walk_segment};
 use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
+use crate::pool::special;
 use crate::pool::tag::{PROTECTED, Tag};
 
 use super::realm::Realm;
@@ -56,7 +57,10 @@ pub fn walk(
         realm.space.chunk_pages(chunk, |va, page| {
             if va >= window.start && va < window.end && !in_segment(realm, window, va) {
                 listed = walker.list_big(listed, va);
-                walker.page(va, page);
+                match window.special {
+                    true => walker.special(va, page),
+                    false => walker.page(va, page),
+                }
             }
         });
     }
@@ -65,12 +69,19 @@ pub fn walk(
         walker.segments(realm, window);
     }
     let totals = walker.totals;
-    (Segment::build(window.start, realm.owner(), &scratch.blocks), totals)
+    (
+        Segment::build(window.start, realm.owner(), &scratch.blocks),
+        totals,
+    )
 }
 
 /// Pages of heap segments are not walked as chains.
 fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
-    !window.segments.is_empty() && realm.heaps.as_ref().is_some_and(|p| p.heaps.holding(va).is_some())
+    !window.segments.is_empty()
+        && realm
+            .heaps
+            .as_ref()
+            .is_some_and(|p| p.heaps.holding(va).is_some())
 }
 
 /// Buffers of a worker.
@@ -118,6 +129,24 @@ impl Walker<'_, '_> {
             MappedPage::Zero => self.totals.pages(self.kind).other += 1,
             MappedPage::Bytes(bytes, _) => self.blocks_of_page(va, bytes, taken),
         }
+    }
+
+    /// A page of special pool: nothing but one block.
+    fn special(&mut self, va: Va, page: MappedPage<'_>) {
+        let found = match page {
+            MappedPage::Missing(fault) => return self.missing(fault),
+            MappedPage::Zero => None,
+            MappedPage::Bytes(bytes, _) => special::decode(bytes),
+        };
+        let Some(found) = found else {
+            self.totals.pages(self.kind).other += 1;
+            return;
+        };
+        let block = found.block(va, self.kind);
+        let kind = self.kind.unwrap_or(block.kind);
+        self.totals.pages(Some(kind)).pool += 1;
+        self.totals.doubted += u64::from(!found.intact);
+        self.push(block);
     }
 
     /// Bytes of this page, from its start, that a big allocation takes.
@@ -236,6 +265,7 @@ impl Walker<'_, '_> {
             self.totals.free_blocks += content.free_blocks;
             self.totals.free_bytes += content.free_bytes;
             self.totals.unplaced_bytes += content.unplaced_bytes;
+            self.totals.doubted += content.doubted;
             self.totals.damaged.append(&mut content.damaged);
             blocks.append(&mut content.blocks);
         }

@@ -91,9 +91,7 @@ pub struct Engine {
     descriptions: Descriptions,
     trackers: Trackers,
     regions: Regions,
-    threads: usize,
-    symbol_path: SymbolPath,
-    network: Network,
+    options: Options,
     big: OnceLock<Arc<BigTable>>,
     parked: OnceLock<Arc<Parked>>,
     system_pool: OnceLock<Arc<Realm>>,
@@ -127,7 +125,24 @@ impl Engine {
             })?,
             None => Descriptions::built_in(),
         };
-        let dump = Arc::new(Dump::open(path)?);
+        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+    }
+
+    /// The same dump opened again, with what the symbol path has now. Shares the file's
+    /// mapping with this one, which stays as it is.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn reopen(&self) -> Result<Engine, OpenError> {
+        let descriptions = self.descriptions.clone();
+        Engine::of(Arc::clone(&self.dump), descriptions, self.options.clone())
+    }
+
+    fn of(
+        dump: Arc<Dump>,
+        descriptions: Descriptions,
+        options: Options,
+    ) -> Result<Engine, OpenError> {
         let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())
             .map_err(|error| no_kernel(&dump, error))?;
         let trackers = tracker::read(&kernel);
@@ -136,9 +151,7 @@ impl Engine {
             descriptions,
             trackers,
             regions: Regions::find(&kernel),
-            threads: options.threads,
-            symbol_path: options.symbols.clone(),
-            network: options.network,
+            options,
             big: OnceLock::new(),
             parked: OnceLock::new(),
             system_pool: OnceLock::new(),
@@ -212,7 +225,7 @@ impl Engine {
 
     /// The kernel's PDB, when neither it nor built-in tables of this very kernel are at
     /// hand. It can be downloaded or waited for in a thread of its own; afterwards the
-    /// dump has to be opened again.
+    /// dump has to be opened again, see [`Engine::reopen`].
     pub fn missing_pdb(&self) -> Option<WantedPdb> {
         let id = self.kernel.pdb.as_ref()?;
         matches!(self.kernel.symbol_source(), Source::Layout { .. }).then(|| self.wanted(id))
@@ -221,8 +234,8 @@ impl Engine {
     fn wanted(&self, id: &PdbId) -> WantedPdb {
         WantedPdb {
             id: id.clone(),
-            path: self.symbol_path.clone(),
-            network: self.network,
+            path: self.options.symbols.clone(),
+            network: self.options.network,
         }
     }
 
@@ -384,7 +397,7 @@ impl Engine {
     /// When the system refuses to start them.
     pub fn thread_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
+            .num_threads(self.options.threads)
             .thread_name(|i| format!("pool-{i}"))
             .build()
     }

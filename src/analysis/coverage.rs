@@ -38,17 +38,22 @@ impl Side {
         self.found == Found::default() && self.tracker.is_none_or(|t| t == Found::default())
     }
 
-    fn sentence(&self, pool: &str) -> Option<String> {
+    fn sentence(&self, pool: &str, number: &dyn Fn(u64) -> String) -> Option<String> {
         if self.is_empty() {
             return None;
         }
-        let found = format!("found {} / {} bytes", self.found.blocks, self.found.bytes);
+        let found = format!(
+            "found {} / {} bytes",
+            number(self.found.blocks),
+            number(self.found.bytes)
+        );
         let Some(tracker) = self.tracker else {
             return Some(format!("{pool}: {found}; no tracker to compare with"));
         };
         let says = format!(
             "{pool}: tracker says {} blocks / {} bytes",
-            tracker.blocks, tracker.bytes
+            number(tracker.blocks),
+            number(tracker.bytes)
         );
         if self.agrees() {
             return Some(format!("{says}, all found"));
@@ -57,9 +62,9 @@ impl Side {
         if self.pages.unreadable() > 0 {
             out += &format!(
                 "; {} pages of this pool can't be read ({} paged out, {} not in the dump)",
-                self.pages.unreadable(),
-                self.pages.paged_out,
-                self.pages.not_in_dump + self.pages.failed
+                number(self.pages.unreadable()),
+                number(self.pages.paged_out),
+                number(self.pages.not_in_dump + self.pages.failed)
             );
         }
         if self.surplus_blocks() > 0 {
@@ -164,10 +169,15 @@ impl Coverage {
 
     /// What to tell the user, a sentence per pool that has something.
     pub fn sentences(&self) -> Vec<String> {
+        self.sentences_with(&|n| n.to_string())
+    }
+
+    /// The same, with numbers written as the reader wants them.
+    pub fn sentences_with(&self, number: &dyn Fn(u64) -> String) -> Vec<String> {
         let mut out: Vec<String> = [
-            self.nonpaged.sentence("nonpaged"),
-            self.paged.sentence("paged"),
-            self.session.sentence("session"),
+            self.nonpaged.sentence("nonpaged", number),
+            self.paged.sentence("paged", number),
+            self.session.sentence("session", number),
         ]
         .into_iter()
         .flatten()
@@ -175,7 +185,7 @@ impl Coverage {
         if self.parked.blocks > 0 {
             out.push(format!(
                 "{} freed blocks on lookaside or deferred lists are not counted",
-                self.parked.blocks
+                number(self.parked.blocks)
             ));
         }
         if !self.complete {

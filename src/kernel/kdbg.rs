@@ -53,6 +53,8 @@ pub mod field {
     pub const RESIDENT_AVAILABLE: usize = 0x1b0;
     /// PoolTrackTable: the address of the variable that points to the table.
     pub const POOL_TRACK_TABLE: usize = 0x1b8;
+    /// NonPagedPoolDescriptor.
+    pub const NONPAGED_DESCRIPTOR: usize = 0x1c0;
     /// NtBuildLab: the address of a text ending in 0.
     pub const NT_BUILD_LAB: usize = 0x208;
     /// KiProcessorBlock: the address of an array of KPRCB pointers.

@@ -5,6 +5,7 @@
 //! is no name, by the debugger data block. What could not be had is a note for the user
 //! and a `None` for the layers above, never a guess that looks like a fact.
 
+mod counter;
 pub mod image;
 pub mod kdbg;
 pub mod modules;
@@ -247,6 +248,11 @@ impl Kernel {
         let read = at.and_then(|at| self.space.u64(at).ok());
         // The mask is one or more high physical bits; anything else is another variable.
         if let Some(mask) = read.filter(|&m| m & 0xfff == 0 && m >> 52 == 0) {
+            self.space = self
+                .space
+                .clone()
+                .with_invalid_mask(InvalidMask::Known(mask));
+        } else if let Some(mask) = self.space.infer_invalid_mask() {
             self.space = self
                 .space
                 .clone()

@@ -5,20 +5,15 @@
 //! Which of the two is asked by name, not by build number. Without symbols the debugger
 //! data block still gives the addresses of most of them up to 8.1.
 
-use crate::memory::{Fault, Va};
+use crate::memory::Va;
 
+use super::Kernel;
+pub use super::counter::Counter;
+use super::counter::Place::{self, Global, KdbgBytes, Partition, State};
+use super::counter::Width::{I32, U64};
+use super::counter::counter;
 use super::kdbg::field;
 use super::vm_lines::{self, Extra};
-use super::{Kernel, Origin};
-
-/// One counter as it was read. What it means beside the others is judged elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counter {
-    /// Pages, or `None` when this dump does not give it.
-    pub pages: Option<u64>,
-    /// Where it was read, or why it was not.
-    pub source: String,
-}
 
 /// A page file. Sizes in pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,28 +82,6 @@ pub struct VmCounters {
     /// The lines that Windows 10 added; empty before.
     pub extra: Vec<Extra>,
 }
-
-/// Where a counter may be, tried in order.
-pub(super) enum Place {
-    /// A variable of nt, and the debugger block's field that holds its address.
-    Global(&'static str, Option<usize>, Width),
-    /// `MiState` → member → field.
-    State(&'static str, &'static str, &'static str),
-    /// `MiSystemPartition` → member → field.
-    Partition(&'static str, &'static str, &'static str),
-    /// A debugger block field whose variable counts bytes.
-    KdbgBytes(usize),
-}
-
-/// The type of a variable.
-#[derive(Clone, Copy)]
-pub(super) enum Width {
-    U64,
-    I32,
-}
-
-use Place::{Global, KdbgBytes, Partition, State};
-use Width::{I32, U64};
 
 const VISIBLE_STATE: &str = "_MI_VISIBLE_STATE";
 const VISIBLE_PARTITION: &str = "_MI_VISIBLE_PARTITION";
@@ -202,111 +175,6 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("TotalCommitLimit"),
         ]),
         extra: vm_lines::read(kernel),
-    }
-}
-
-impl Place {
-    /// True when something leads to it on this kernel.
-    pub(super) fn is_known(&self, kernel: &Kernel) -> bool {
-        locate(kernel, self).is_some()
-    }
-}
-
-/// The first place that can be read.
-pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
-    let mut why = Vec::new();
-    for place in places {
-        let Some((at, size, name)) = locate(kernel, place) else {
-            continue;
-        };
-        match read_number(kernel, at, size) {
-            Ok(number) => {
-                let pages = match place {
-                    KdbgBytes(_) => number / 4096,
-                    _ => number,
-                };
-                return Counter {
-                    pages: Some(pages),
-                    source: name,
-                };
-            }
-            Err(fault) => why.push(format!("{name}: {fault}")),
-        }
-    }
-    Counter {
-        pages: None,
-        source: match why.is_empty() {
-            true => "no symbol, layout or debugger data leads to it".into(),
-            false => why.join("; "),
-        },
-    }
-}
-
-/// The address, the size in bytes (negative for signed) and the name of a counter.
-fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
-    match *place {
-        Global(name, kdbg_field, width) => {
-            // From 1607 on the counters are in MiState and MiSystemPartition, and the
-            // debugger block may point at what is left of the old ones.
-            let moved = kernel.build >= 14393 && kernel.symbol("MiSystemPartition").is_some();
-            let (at, origin) = kernel.variable(name, kdbg_field.filter(|_| !moved))?;
-            let size = match width {
-                U64 => 8,
-                I32 => -4,
-            };
-            let how = match origin {
-                Origin::Symbol => format!("nt!{name}"),
-                Origin::Kdbg => format!("nt!{name} by the debugger data block"),
-            };
-            Some((at, size, how))
-        }
-        State(member, ty, name) => nested(
-            kernel,
-            ("MiState", "_MI_SYSTEM_INFORMATION"),
-            member,
-            ty,
-            name,
-        ),
-        Partition(member, ty, name) => nested(
-            kernel,
-            ("MiSystemPartition", "_MI_PARTITION"),
-            member,
-            ty,
-            name,
-        ),
-        KdbgBytes(kdbg_field) => {
-            let at = kernel.kdbg.as_ref()?.address(kdbg_field)?;
-            Some((at, 8, "the debugger data block".into()))
-        }
-    }
-}
-
-fn nested(
-    kernel: &Kernel,
-    (symbol, outer): (&str, &str),
-    member: &str,
-    ty: &str,
-    name: &str,
-) -> Option<(Va, i8, String)> {
-    let base = kernel.symbol(symbol)?;
-    let member_offset = kernel.offset(outer, member)?;
-    let field = kernel.symbols.field(ty, name)?;
-    let at = base.add(member_offset + u64::from(field.offset));
-    // Driver commit is the one signed counter; list heads start with their total.
-    let size = match (name, field.size) {
-        ("DriverCommit", 4) => -4,
-        (_, 4) => 4,
-        _ => 8,
-    };
-    Some((at, size, format!("nt!{symbol}.{member}.{name}")))
-}
-
-fn read_number(kernel: &Kernel, at: Va, size: i8) -> Result<u64, Fault> {
-    match size {
-        4 => kernel.space.u32(at).map(u64::from),
-        // A negative count becomes a huge one, which the plausibility check names.
-        -4 => kernel.space.u32(at).map(|v| i64::from(v as i32) as u64),
-        _ => kernel.space.u64(at),
     }
 }
 

@@ -6,8 +6,8 @@
 use crate::memory::Va;
 
 use super::Kernel;
+use super::counter::{Counter, Place, counter};
 use super::kdbg::field;
-use super::vm::{Counter, Place, counter};
 
 /// A line of its own, in the debugger's order.
 #[derive(Clone, Debug)]

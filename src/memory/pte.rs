@@ -59,7 +59,27 @@ pub enum Entry {
     Empty,
 }
 
+/// An entry as the search for the mask sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// In transition, and mixed with the mask: these bits no frame has.
+    Mixed(u64),
+    /// Anything else.
+    Other,
+}
+
 impl PteRules {
+    /// Of an entry in transition that the mask is mixed into, the bits above the highest
+    /// frame: all of the mask, as it has high bits only.
+    pub(super) fn transition_bits(&self, raw: u64, highest: Pfn) -> Transition {
+        let is_transition = raw & (VALID | PROTOTYPE | TRANSITION | SWIZZLE) == TRANSITION;
+        let frames = highest.0.checked_add(1).map(u64::next_power_of_two);
+        match frames.filter(|_| is_transition) {
+            Some(frames) => Transition::Mixed(raw & FRAME & !((frames << 12) - 1)),
+            None => Transition::Other,
+        }
+    }
+
     /// Decodes one entry.
     pub fn decode(&self, raw: u64) -> Entry {
         if raw & VALID != 0 {

@@ -6,6 +6,7 @@
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
+use crate::symbols::Field;
 
 use super::block::{Backend, Block, PoolKind, State};
 use super::legacy::Encoding;
@@ -165,7 +166,9 @@ struct Layout {
     size: usize,
     va: usize,
     key: usize,
-    kind: Option<crate::symbols::Field>,
+    kind: Option<Field>,
+    /// Its values are POOL_FLAG_*.
+    by_flags: bool,
     bytes: usize,
 }
 
@@ -183,18 +186,25 @@ impl Layout {
                 va: offset("Va")?,
                 key: offset("Key")?,
                 kind: None,
+                by_flags: false,
                 bytes: PAGES,
             });
         }
-        let kind = kernel
-            .symbols
-            .field(TYPE, "PoolType")
-            .or_else(|| kernel.symbols.field(TYPE, "PoolFlags"))?;
+        let flags = || {
+            let field = kernel.symbols.field(TYPE, "PoolFlags")?;
+            // The built-in table knows the container only; the bits are PoolType's.
+            let bits = field.bits.or(Some(POOL_TYPE_BITS));
+            Some(Field { bits, ..field })
+        };
+        let kind = kernel.symbols.field(TYPE, "PoolType");
+        let by_flags = kind.is_none();
+        let kind = kind.or_else(flags)?;
         Some(Layout {
             size: kernel.symbols.size_of(TYPE)? as usize,
             va: offset("Va")?,
             key: offset("Key")?,
             kind: Some(kind),
+            by_flags,
             bytes: offset("NumberOfBytes")?,
         })
         .filter(|layout| (0x18..=0x40).contains(&layout.size))
@@ -247,10 +257,14 @@ impl Layout {
             return None;
         }
         let (bytes, kind) = match self.kind {
-            Some(field) => (
-                u64_at(entry, self.bytes)?,
-                kind(field.extract(u32_at(entry, field.offset as usize)?.into())),
-            ),
+            Some(field) => {
+                let value = field.extract(u32_at(entry, field.offset as usize)?.into());
+                let kind = match self.by_flags {
+                    true => kind_by_flags(value),
+                    false => kind(value),
+                };
+                (u64_at(entry, self.bytes)?, kind)
+            }
             None => (
                 u64::from(u32_at(entry, self.bytes)?) * PAGE_SIZE,
                 by_place(va),
@@ -268,6 +282,23 @@ impl Layout {
     }
 }
 
+/// First bit and number of bits of PoolType since Windows 10 1607.
+const POOL_TYPE_BITS: (u8, u8) = (8, 12);
+
+/// `POOL_FLAG_NON_PAGED`, `_NON_PAGED_EXECUTE` and `_PAGED` of `wdm.h`.
+const POOL_FLAGS: [(u64, PoolKind); 3] = [
+    (0x40, PoolKind::NonPagedNx),
+    (0x80, PoolKind::NonPaged),
+    (0x100, PoolKind::Paged),
+];
+
+/// What PoolFlags of Windows 11 24H2 says: POOL_FLAG_* where one of those that name a
+/// pool is set, else a POOL_TYPE.
+fn kind_by_flags(flags: u64) -> PoolKind {
+    let named = POOL_FLAGS.iter().find(|(flag, _)| flags & flag != 0);
+    named.map_or_else(|| kind(flags), |(_, kind)| *kind)
+}
+
 /// POOL_TYPE: bit 0 paged, 0x20 session, 0x200 not executable.
 fn kind(pool_type: u64) -> PoolKind {
     match (pool_type & 1, pool_type & 0x20, pool_type & 0x200) {
@@ -275,5 +306,21 @@ fn kind(pool_type: u64) -> PoolKind {
         (1, ..) => PoolKind::Session,
         (_, _, 0) => PoolKind::NonPaged,
         _ => PoolKind::NonPagedNx,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_told_by_its_type_or_by_its_flags() {
+        let kinds = |values: &[u64]| values.iter().map(|v| kind(*v)).collect::<Vec<_>>();
+        let both = [PoolKind::NonPaged, PoolKind::NonPagedNx, PoolKind::Paged];
+        assert_eq!(kinds(&[0, 0x200, 1]), both);
+        let flags = |values: &[u64]| values.iter().map(|v| kind_by_flags(*v)).collect::<Vec<_>>();
+        assert_eq!(flags(&[0x82, 0x42, 0x102]), both);
+        assert_eq!(flags(&[0, 0x200, 1]), both);
+        assert_eq!(kinds(&[0x21]), [PoolKind::Session]);
     }
 }

@@ -7,6 +7,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::kernel::Kernel;
+use crate::kernel::kdbg::field;
 use crate::memory::{AddressSpace, Va};
 
 use super::block::{HEADER_SIZE, State};
@@ -201,8 +202,15 @@ fn list(space: &AddressSpace, first: Va, depth: usize) -> (Vec<Va>, bool) {
 /// POOL_DESCRIPTOR.PendingFrees of the nonpaged and every paged descriptor.
 fn pending_frees(kernel: &Kernel, out: &mut Parked) {
     let mut descriptors: Vec<Va> = Vec::new();
-    for array in ["ExpPagedPoolDescriptor", "ExpNonPagedPoolDescriptor"] {
-        let Some(array) = kernel.symbol(array) else {
+    let arrays = [
+        (
+            "ExpPagedPoolDescriptor",
+            Some(field::PAGED_POOL_DESCRIPTORS),
+        ),
+        ("ExpNonPagedPoolDescriptor", None),
+    ];
+    for (array, by_kdbg) in arrays {
+        let Some((array, _)) = kernel.variable(array, by_kdbg) else {
             continue;
         };
         for i in 0..64 {
@@ -212,7 +220,9 @@ fn pending_frees(kernel: &Kernel, out: &mut Parked) {
             }
         }
     }
-    descriptors.extend(kernel.symbol("NonPagedPoolDescriptor"));
+    let by_kdbg = Some(field::NONPAGED_DESCRIPTOR);
+    let nonpaged = kernel.variable("NonPagedPoolDescriptor", by_kdbg);
+    descriptors.extend(nonpaged.map(|(at, _)| at));
     descriptors.sort_unstable();
     descriptors.dedup();
     for descriptor in descriptors {

@@ -232,8 +232,11 @@ pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {
             &entry.file,
         );
         memory.u32(at("Flags"), 0x0910_4000);
-        memory.u16(at("LoadCount"), 1);
-        memory.u32(at("CheckSum"), entry.size ^ 0x1_2345);
+        // 8.1's public type is that of user mode, which lacks these.
+        if nt.era.offset(TYPE, "CheckSum").is_some() {
+            memory.u16(at("LoadCount"), 1);
+            memory.u32(at("CheckSum"), entry.size ^ 0x1_2345);
+        }
     }
 }
 
@@ -324,7 +327,13 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
             process.root.0,
         );
         memory.u64(at("UniqueProcessId"), process.id);
-        memory.u64(at("InheritedFromUniqueProcessId"), process.parent);
+        if nt
+            .era
+            .offset(TYPE, "InheritedFromUniqueProcessId")
+            .is_some()
+        {
+            memory.u64(at("InheritedFromUniqueProcessId"), process.parent);
+        }
         memory.u64(at("CreateTime"), process.created);
         memory.u64(at("CommitCharge"), 200 + process.id);
         let mut name = process.name.clone().into_bytes();

@@ -77,7 +77,16 @@ pub fn of_era(era: &'static Era) -> Spec {
     let (nonpaged, paged) = pool_starts(era);
     out.nonpaged.start = nonpaged;
     out.paged.start = paged;
-    out.options.scatter = true;
+    out.vm.committed = 20_000;
+    out.vm.commit_limit = 60_000;
+    // Tables as large as show that they are tables to who has no symbols.
+    out.options.tracker_entries = 1025;
+    out.options.big_entries = 2048;
+    out.options.expanded = vec![*b"Late"];
+    out.options.idle_tags = idle_tags();
+    // A second mapping of all memory would be pool a second time where pool is found by
+    // what pages hold.
+    out.options.gigabyte_page = false;
     if era.heap.is_some() {
         out.heaps = Some(HeapShape {
             units: 48,
@@ -85,8 +94,20 @@ pub fn of_era(era: &'static Era) -> Spec {
         });
         out.paged.prototype = 0;
     }
+    if era.size("_MM_SESSION_SPACE").is_none() {
+        out.vm.session_commit = Vec::new();
+    }
     out.demands = demands(&out);
     out
+}
+
+/// Tags of which nothing is outstanding.
+fn idle_tags() -> Vec<Tag> {
+    let mut rng = Rng::new(0x1d1e);
+    let mut letter = || b"abcdefghijklmnopqrstuvwxyz"[rng.below(26) as usize];
+    (0..300)
+        .map(|_| [b'I', letter(), letter(), letter()])
+        .collect()
 }
 
 /// Where the pools start: the same on every machine with Windows 8.1, anywhere later.
@@ -104,6 +125,9 @@ pub fn demands(spec: &Spec) -> Vec<Demand> {
     out.extend(blocks(spec));
     if spec.heaps.is_some() {
         heap_blocks(&mut out);
+    }
+    if spec.era.offset("_KPRCB", "PPPagedLookasideList").is_none() {
+        out.retain(|demand| !matches!(demand.fate, Fate::Lookaside(_)));
     }
     if spec.era.build >= 9200 {
         // Most of the nonpaged pool is not executable since Windows 8.

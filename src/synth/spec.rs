@@ -60,6 +60,8 @@ pub struct Options {
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
     pub scatter: bool,
+    /// nt's debug record names a PDB that nobody knows.
+    pub unknown_kernel: bool,
     /// Pages of images that hold nothing are mapped as well.
     pub whole_images: bool,
 }
@@ -79,6 +81,7 @@ impl Default for Options {
             retired_table: false,
             root_low_bits: 0,
             scatter: true,
+            unknown_kernel: false,
             whole_images: true,
         }
     }

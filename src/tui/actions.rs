@@ -12,6 +12,7 @@ use super::list::Cursor;
 use super::message::Effect;
 use super::modules::ModulesView;
 use super::prompt::Kind;
+use super::swap::Fetch;
 use super::tag_view::{Pane, TagView, pool_word};
 use super::tags::SortBy;
 
@@ -312,7 +313,11 @@ impl App {
     }
 
     fn interrupt(&mut self) {
-        if self.indexing() && !self.stopping {
+        if self.fetch.is_running() {
+            self.fetch = Fetch::Over;
+            self.effects.push(Effect::CancelFetch);
+            self.message = Some("download stopped; v says where to put the file".into());
+        } else if self.indexing() && !self.stopping {
             self.stopping = true;
             self.effects.push(Effect::CancelIndex);
             self.message = Some("stopping the walk; Ctrl-C again quits".into());

@@ -13,6 +13,7 @@ use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request
 use super::model::{Mentions, Model};
 use super::modules::ModulesView;
 use super::prompt::Prompt;
+use super::swap::Fetch;
 use super::tag_view::{Pane, TagView};
 use super::tags::Tags;
 use super::theme::Theme;
@@ -53,6 +54,8 @@ pub struct App {
     pub search: String,
     /// What to tell the user until the next key.
     pub message: Option<String>,
+    /// The download of the kernel's PDB.
+    pub fetch: Fetch,
     /// How far the walk is.
     pub index: IndexNews,
     /// Blocks that the index lists.
@@ -77,6 +80,7 @@ impl App {
             prompt: None,
             search: String::new(),
             message: None,
+            fetch: Fetch::default(),
             index: IndexNews::default(),
             listed: 0,
             stopping: false,
@@ -95,6 +99,8 @@ impl App {
             Message::Resize(columns, rows) => self.size = (columns, rows),
             Message::Index(news) => self.take_index(news),
             Message::Answer(answer) => self.take_answer(answer),
+            Message::Symbols(news) => self.take_symbols(news),
+            Message::Reopened(reopening) => self.take_reopening(*reopening),
             Message::Notice(text) => self.message = Some(text),
         }
         self.settle();
@@ -217,7 +223,7 @@ impl App {
         number
     }
 
-    fn tag_view(&mut self) -> Option<&mut TagView> {
+    pub(super) fn tag_view(&mut self) -> Option<&mut TagView> {
         self.stack.iter_mut().rev().find_map(|screen| match screen {
             Screen::Tag(view) => Some(&mut **view),
             _ => None,
@@ -250,6 +256,7 @@ impl App {
         if let Some(view) = self.tag_view() {
             view.awaited.blocks = number;
             view.awaited.as_of = as_of;
+            view.stale = None;
         }
     }
 
@@ -260,12 +267,18 @@ impl App {
             return;
         };
         let (tag, as_of, busy) = (view.tag, view.awaited.as_of, view.awaited.blocks != 0);
-        if !busy && now(tag, self) != as_of {
+        let stale = view.stale;
+        let (found, running) = now(tag, self);
+        let worse = running && stale.is_some_and(|before| found < before);
+        if !busy && !worse && (stale.is_some() || (found, running) != as_of) {
             self.ask_blocks();
         }
     }
 
     fn take_index(&mut self, news: IndexNews) {
+        if news.walk != self.index.walk {
+            return;
+        }
         if let Some(totals) = &news.totals {
             self.listed = totals.listed;
             self.model.take_totals(totals);
@@ -290,8 +303,7 @@ impl App {
                     if let Screen::Bytes(view) = screen
                         && view.awaited.is_some_and(|(n, ..)| n == number)
                     {
-                        view.memory = Some(memory);
-                        view.awaited = None;
+                        view.take(memory);
                         return;
                     }
                 }
@@ -396,7 +408,7 @@ fn take_tag_answer(view: &mut TagView, number: u64, body: Body) -> Option<String
         }
         Body::Mentions(mentions) if view.awaited.mentions == number => {
             view.awaited.mentions = 0;
-            view.mentions = Some(mentions);
+            view.take_mentions(mentions);
         }
         Body::Found(row) if view.awaited.found == number => {
             view.awaited.found = 0;

@@ -34,6 +34,8 @@ pub struct BytesView {
     pub memory: Option<Bytes>,
     /// The stretch that is asked for, and the request's number.
     pub awaited: Option<(u64, Va, u64)>,
+    /// The memory, and what it points at, is from before the dump was read anew.
+    pub stale: bool,
     /// Bytes on a line.
     step: u64,
 }
@@ -54,6 +56,7 @@ impl BytesView {
             pointers: false,
             memory: None,
             awaited: None,
+            stale: false,
             step: 16,
         }
     }
@@ -137,6 +140,13 @@ impl BytesView {
         self.settle(width, height);
     }
 
+    /// Takes what was read.
+    pub fn take(&mut self, memory: Bytes) {
+        self.memory = Some(memory);
+        self.awaited = None;
+        self.stale = false;
+    }
+
     /// The stretch to ask for, when the screen shows more than was read.
     pub fn wanted(&self, height: u64) -> Option<(Va, u64)> {
         let shown = height.max(1).saturating_mul(self.step);
@@ -144,11 +154,8 @@ impl BytesView {
         let enough = |first: Va, length: u64| {
             first <= self.top && first.0.saturating_add(length) >= self.top.0.saturating_add(shown)
         };
-        if self
-            .memory
-            .as_ref()
-            .is_some_and(|m| m.covers(self.top, shown))
-        {
+        let known = self.memory.as_ref().filter(|_| !self.stale);
+        if known.is_some_and(|m| m.covers(self.top, shown)) {
             return None;
         }
         if self

@@ -6,12 +6,15 @@ use std::thread;
 use crossterm::event::{self, KeyEventKind};
 
 use super::message::Message;
+use super::pickup::Reopened;
 
 /// Something that wakes the main loop.
 #[derive(Debug)]
 pub enum Event {
     /// For the state machine.
     Message(Message),
+    /// The dump was read anew: another engine answers from now on.
+    Reopened(Box<Reopened>),
     /// A signal that ends, suspends or resumes.
     Signal(i32),
     /// The terminal gives no more keys.

@@ -550,7 +550,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags, Summary, Allocations, References, Bytes, Modules, Help],
         Action::Interrupt,
         "",
-        "stop the walk of the pool, keeping what was found; when none runs, quit",
+        "stop the download of symbols, then the walk of the pool, keeping what was found; when none runs, quit",
         Group::Program,
     ),
     bind(

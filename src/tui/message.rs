@@ -11,7 +11,7 @@ use crate::pool::index::Totals;
 
 use super::blocks::{BlockSort, BlockView};
 use super::filter::BlockFilter;
-use super::model::{Bytes, Covered, Mentions};
+use super::model::{Bytes, Covered, Mentions, Model};
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -24,13 +24,52 @@ pub enum Message {
     Index(IndexNews),
     /// A worker answers.
     Answer(Answer),
+    /// How it goes with the kernel's PDB, which is missing.
+    Symbols(SymbolNews),
+    /// The PDB was picked up, and the dump read anew with it.
+    Reopened(Box<Reopening>),
     /// Something to tell the user, from outside the state machine.
     Notice(String),
+}
+
+/// How it goes with a PDB that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SymbolNews {
+    /// A server is asked, or sends it.
+    Fetching {
+        /// Which.
+        server: String,
+        /// Bytes so far.
+        received: u64,
+        /// Bytes in all, if the server says.
+        total: Option<u64>,
+    },
+    /// It was fetched; the dump is being read anew.
+    Fetched,
+    /// No server gave it.
+    Failed(String),
+    /// The files that lie where it should, and why they are not used. Told when there
+    /// are others than before.
+    Refused(Vec<String>),
+}
+
+/// What is known of a dump that was read anew.
+#[derive(Clone, Debug)]
+pub struct Reopening {
+    /// Everything, without the index.
+    pub model: Model,
+    /// The PDB that it was read with.
+    pub file: String,
+    /// The number of the walk that has begun; see [`IndexNews::walk`].
+    pub walk: u64,
 }
 
 /// How far the walk of the pool is.
 #[derive(Clone, Debug, Default)]
 pub struct IndexNews {
+    /// Which walk: there is another each time the dump is read, and news of an older one
+    /// are dropped.
+    pub walk: u64,
     /// Running, done, or why not.
     pub stage: Stage,
     /// Pages walked.
@@ -132,6 +171,8 @@ pub enum Effect {
     Ask(Request),
     /// Stop the walk of the pool.
     CancelIndex,
+    /// Stop the download of the kernel's PDB.
+    CancelFetch,
     /// Put text into the terminal's clipboard.
     Copy(String),
     /// Draw everything anew.

@@ -22,10 +22,12 @@ pub mod list;
 pub mod message;
 pub mod model;
 pub mod modules;
+pub mod pickup;
 pub mod prompt;
 pub mod signals;
 pub mod status;
 pub mod summary;
+pub mod swap;
 pub mod table;
 pub mod tag_view;
 pub mod tags;
@@ -40,16 +42,18 @@ pub mod worker;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
 use crate::engine::{self, Engine, OpenError};
+use crate::report::text::clean;
 
 use app::App;
 use event::Event;
-use message::{Effect, Message};
+use message::{Effect, Message, Reopening};
 use model::Model;
+use pickup::{Pickup, Reopened};
 use terminal::Screen;
 use theme::Theme;
 use worker::Workers;
@@ -136,11 +140,15 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let mut screen = Screen::take(one_screen)?;
     let mut app = App::new(model, theme, screen.size()?);
     screen.draw(&app)?;
-    let workers = Workers::start(engine, sender.clone())?;
-    event::listen(sender)?;
+    let workers = Workers::start(Arc::clone(&engine), 0, sender.clone())?;
+    let pickup = Pickup::start(&engine, &sender)?;
+    drop(engine);
+    event::listen(sender.clone())?;
     let mut session = Session {
         screen,
         workers,
+        pickup,
+        sender,
         own_stop: false,
     };
     session.run(&mut app, &events)
@@ -175,6 +183,9 @@ fn open(source: Source) -> Result<Arc<Engine>, Error> {
 struct Session {
     screen: Screen,
     workers: Workers,
+    /// While the kernel's PDB is missing.
+    pickup: Option<Pickup>,
+    sender: Sender<Event>,
     /// The next SIGTSTP is the one that this program sent to its job.
     own_stop: bool,
 }
@@ -191,7 +202,7 @@ const EVENTS_PER_FRAME: usize = 512;
 impl Session {
     fn run(&mut self, app: &mut App, events: &Receiver<Event>) -> Result<(), Error> {
         loop {
-            // All senders gone can't be: this thread's workers hold one.
+            // All senders gone can't be: this has one.
             let Ok(first) = events.recv() else {
                 return Ok(());
             };
@@ -213,6 +224,7 @@ impl Session {
     ) -> Result<Next, Error> {
         let message = match event {
             Event::Message(message) => message,
+            Event::Reopened(reopened) => self.swap(*reopened),
             Event::Signal(signal) => return self.signal(app, signal),
             Event::InputLost(why) => return Err(lost(why, events)),
         };
@@ -225,10 +237,29 @@ impl Session {
         Ok(Next::Go)
     }
 
+    /// Has another engine answer from now on, before anything is asked of it.
+    fn swap(&mut self, reopened: Reopened) -> Message {
+        let walk = self.workers.walk + 1;
+        match Workers::start(reopened.engine, walk, self.sender.clone()) {
+            Ok(workers) => self.workers = workers,
+            Err(why) => return Message::Notice(format!("the dump can't be read anew: {why}")),
+        }
+        Message::Reopened(Box::new(Reopening {
+            model: reopened.model,
+            file: clean(&reopened.file.to_string_lossy()).into_owned(),
+            walk,
+        }))
+    }
+
     fn perform(&mut self, app: &mut App, effect: Effect) -> Result<Next, Error> {
         match effect {
             Effect::Ask(request) => self.workers.ask(request),
             Effect::CancelIndex => self.workers.cancel_index(),
+            Effect::CancelFetch => {
+                if let Some(pickup) = &self.pickup {
+                    pickup.cancel_fetch();
+                }
+            }
             Effect::Copy(text) => self.screen.copy(&text)?,
             Effect::Redraw => self.screen.redraw_all()?,
             Effect::Suspend => self.suspend(app, true)?,

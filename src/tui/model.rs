@@ -9,7 +9,8 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::{TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Trackers};
-use crate::report::text::clean;
+use crate::report::text::{clean, grouped};
+use crate::symbols::WantedPdb;
 
 /// A dump, as far as it is known without the index.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,52 @@ pub struct Model {
     pub modules: Vec<ModuleRow>,
     /// What to know before trusting a number, as sentences.
     pub warnings: Vec<String>,
+    /// The kernel's PDB, when it is missing.
+    pub missing: Option<MissingPdb>,
+}
+
+/// A PDB that is missing, and what to do about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingPdb {
+    /// The file's name.
+    pub file: String,
+    /// What to fetch and where to put it, as sentences.
+    pub advice: Vec<String>,
+    /// What became of the attempts to get it, as sentences.
+    pub refused: Vec<String>,
+    /// Why it was not fetched.
+    pub failed: Option<String>,
+}
+
+impl MissingPdb {
+    fn new(wanted: &WantedPdb) -> MissingPdb {
+        let safe = |text: &str| clean(text).into_owned();
+        let Some(needed) = wanted.needed() else {
+            return MissingPdb {
+                file: safe(&wanted.id.name),
+                advice: vec![
+                    "the kernel's PDB is not looked for: its name is no plain file name".into(),
+                ],
+                ..MissingPdb::default()
+            };
+        };
+        let put = match wanted.place() {
+            Some(place) => format!(
+                "to have symbols, put {} at {}: it is picked up at once, without a restart",
+                needed.file,
+                place.display()
+            ),
+            None => format!(
+                "the symbol path has no directory for {}: start again with --symbols DIRECTORY",
+                needed.file
+            ),
+        };
+        MissingPdb {
+            advice: vec![safe(&put), safe(&format!("it comes from {}", needed.url))],
+            file: safe(&needed.file),
+            ..MissingPdb::default()
+        }
+    }
 }
 
 /// One tag.
@@ -124,6 +171,7 @@ impl Model {
                 .map(|w| clean(w).into_owned())
                 .collect(),
             tags: Vec::new(),
+            missing: engine.missing_pdb().as_ref().map(MissingPdb::new),
         };
         model.take_trackers(trackers);
         model
@@ -334,7 +382,7 @@ impl Covered {
     pub fn new(coverage: &Coverage) -> Covered {
         let fine = |side: &crate::analysis::coverage::Side| side.tracker.is_none() || side.agrees();
         Covered {
-            sentences: coverage.sentences(),
+            sentences: coverage.sentences_with(&grouped),
             whole: coverage.complete && fine(&coverage.nonpaged) && fine(&coverage.paged),
         }
     }

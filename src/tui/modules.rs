@@ -51,6 +51,16 @@ impl ModulesView {
         }
     }
 
+    /// Shows the modules of a dump that was read anew; the selected one stays selected.
+    pub fn renew(&mut self, old: &Model, new: &Model) {
+        let selected = self.current(old).map(|m| (m.base, m.unloaded));
+        self.rearrange(new);
+        let same = |m: &ModuleRow| Some((m.base, m.unloaded)) == selected;
+        if let Some(at) = (0..self.len()).find(|&at| self.row(new, at).is_some_and(same)) {
+            self.cursor.follow(at);
+        }
+    }
+
     /// Rows shown.
     pub fn len(&self) -> u64 {
         self.order.len() as u64

@@ -4,13 +4,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::report::text::{clean, grouped};
+use crate::report::text::{clean, grouped, human};
 
 use super::draw::{cut, pieces, put, width};
 use super::keys::{self, Context};
 use super::message::{IndexNews, Stage};
-use super::model::Model;
+use super::model::{MissingPdb, Model};
 use super::prompt::Prompt;
+use super::swap::Fetch;
 use super::theme::Theme;
 
 /// The title of a pane: a line across it, marked when the pane has the keys.
@@ -129,6 +130,29 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
         ),
         Stage::Failed(why) => format!("The pool could not be walked: {}", clean(why)),
     }
+}
+
+/// The download of the kernel's PDB in words; `None` when none is under way.
+pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, wide: bool) -> Option<String> {
+    let Fetch::Running {
+        server,
+        received,
+        total,
+    } = fetch
+    else {
+        return None;
+    };
+    let file = missing.map_or("the PDB", |m| &m.file);
+    let amount = match (received, total) {
+        (0, _) => "asking".to_owned(),
+        (_, Some(total)) => format!("{} of {}", human(*received), human(*total)),
+        (_, None) => human(*received),
+    };
+    // Where there is no room, how to stop it is worth more than whom it comes from.
+    Some(match wide {
+        true => format!("Fetching {file} from {server}: {amount} (Ctrl-C stops)"),
+        false => format!("Fetching {file}: {amount} (Ctrl-C stops)"),
+    })
 }
 
 /// The line above the keys: a message, or the walk; the row on the right.

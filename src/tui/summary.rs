@@ -11,7 +11,7 @@ use crate::memory::PAGE_SIZE;
 use crate::report::text::{clean, grouped, human, kilobytes};
 
 use super::draw::{cut, fill, pieces, put, split_top, wrap};
-use super::model::Model;
+use super::model::{MissingPdb, Model};
 use super::status::pane_title;
 use super::theme::Theme;
 
@@ -181,6 +181,9 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
     for warning in &model.warnings {
         out.extend(sentence(format!("! {warning}"), Tone::Doubt));
     }
+    for line in model.missing.iter().flat_map(missing) {
+        out.extend(sentence(line, Tone::Doubt));
+    }
     if !out.is_empty() {
         out.push((String::new(), Tone::Plain));
     }
@@ -199,6 +202,14 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
         out.extend(sentence(fact.clone(), Tone::Plain));
     }
     out
+}
+
+/// What to do about a PDB that is missing, and what was tried.
+fn missing(pdb: &MissingPdb) -> Vec<String> {
+    let advice = pdb.advice.iter().map(|line| format!("  {line}"));
+    let failed = pdb.failed.iter().map(|why| format!("  download: {why}"));
+    let refused = pdb.refused.iter().map(|why| format!("! {why}"));
+    advice.chain(failed).chain(refused).collect()
 }
 
 fn counter(label: &str, line: &Line, width: u16, _theme: &Theme) -> Vec<(String, Tone)> {

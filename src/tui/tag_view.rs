@@ -50,6 +50,9 @@ pub struct TagView {
     pub mentions: Option<Mentions>,
     /// Where one is in the modules.
     pub mention: Cursor,
+    /// After the dump was read anew: the list is still that from before, with this many
+    /// blocks of the tag found. It stays until the new walk has as many, or ends.
+    pub stale: Option<u64>,
     /// Numbers of the requests whose answers are awaited.
     pub awaited: Awaited,
 }
@@ -83,6 +86,7 @@ impl TagView {
             covered: Covered::default(),
             mentions: None,
             mention: Cursor::default(),
+            stale: None,
             awaited: Awaited::default(),
         }
     }
@@ -118,6 +122,17 @@ impl TagView {
         }
         self.view = Some(view);
         self.covered = covered;
+    }
+
+    /// Takes the modules: the mention that was selected stays selected.
+    pub fn take_mentions(&mut self, mentions: Mentions) {
+        let at = |m: &Mentions, row: u64| Some(m.rows.get(usize::try_from(row).ok()?)?.va);
+        let before = self.mentions.as_ref();
+        let selected = before.and_then(|m| at(m, self.mention.row));
+        if let Some(row) = mentions.rows.iter().position(|r| Some(r.va) == selected) {
+            self.mention.follow(row as u64);
+        }
+        self.mentions = Some(mentions);
     }
 
     fn sentences(&self, model: &Model, width: u16, indexing: bool) -> Vec<String> {
@@ -234,7 +249,11 @@ impl TagView {
                 self.filter
             ),
         };
-        let so_far = if indexing { " so far" } else { "" };
+        let so_far = match (indexing, self.stale.is_some()) {
+            (_, true) => " (walking anew)",
+            (true, false) => " so far",
+            (false, false) => "",
+        };
         let text = format!("Allocations{count}{so_far}, {}", self.sort.words());
         pane_title(buffer, title, theme, &text, focused);
         let Some(view) = &self.view else {

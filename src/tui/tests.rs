@@ -111,7 +111,8 @@ impl Desk {
                     view: BlockView::arrange(planted, *sort, keep),
                     covered: Covered {
                         sentences: vec![
-                            "nonpaged: tracker says 601 blocks / 615424000 bytes, all found".into(),
+                            "nonpaged: tracker says 601 blocks / 615,424,000 bytes, all found"
+                                .into(),
                         ],
                         whole: true,
                     },
@@ -141,6 +142,7 @@ impl Desk {
             elapsed: Duration::from_millis(1500),
             totals: Some(Arc::new(totals)),
             notes: Arc::default(),
+            walk: self.app.index.walk,
         }));
         self.answer();
         self
@@ -152,6 +154,7 @@ impl Desk {
             pages_done: 86_000,
             pages_all: 200_000,
             elapsed: Duration::from_millis(640),
+            walk: self.app.index.walk,
             ..IndexNews::default()
         }));
         self.answer();

@@ -83,11 +83,18 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
 
 fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
     let theme = &app.theme;
-    let walk = status::index_words(&app.index, app.listed, theme, area.width >= 100);
-    let (text, style) = match (&app.message, &app.index.stage) {
-        (Some(message), _) => (message.as_str(), Style::new()),
-        (None, Stage::Failed(_) | Stage::Cancelled) => (walk.as_str(), theme.doubt()),
-        (None, _) => (walk.as_str(), Style::new()),
+    let wide = area.width >= 100;
+    let missing = app.model.missing.as_ref();
+    let fetch = status::fetch_words(&app.fetch, missing, wide);
+    let mut walk = status::index_words(&app.index, app.listed, theme, wide);
+    if missing.is_some() && !app.indexing() {
+        walk += "; no symbols, v: what to do";
+    }
+    let (text, style) = match (&app.message, &fetch, &app.index.stage) {
+        (Some(message), ..) => (message, Style::new()),
+        (None, Some(fetch), _) => (fetch, Style::new()),
+        (None, None, Stage::Failed(_) | Stage::Cancelled) => (&walk, theme.doubt()),
+        (None, None, _) => (&walk, Style::new()),
     };
     status::status(buffer, area, theme, (text, style), &app.position());
 }

@@ -31,6 +31,8 @@ pub struct Workers {
     lists: Sender<Request>,
     images: Sender<Request>,
     progress: Arc<Progress>,
+    /// The number of this walk.
+    pub walk: u64,
     /// The number of the search of images that is wanted now.
     wanted: Arc<AtomicU64>,
 }
@@ -40,20 +42,23 @@ pub struct Workers {
 struct Shared {
     engine: Arc<Engine>,
     latest: Arc<Mutex<Snapshot>>,
+    walk: u64,
     wanted: Arc<AtomicU64>,
     out: Sender<Event>,
 }
 
 impl Workers {
-    /// Starts the threads and the walk. They end with the process, or when nobody listens.
+    /// Starts the threads and the walk, which gets a number. They end when this is
+    /// dropped.
     ///
     /// # Errors
     /// When the system refuses to start a thread.
-    pub fn start(engine: Arc<Engine>, out: Sender<Event>) -> std::io::Result<Workers> {
+    pub fn start(engine: Arc<Engine>, walk: u64, out: Sender<Event>) -> std::io::Result<Workers> {
         let wanted = Arc::new(AtomicU64::new(0));
         let shared = Shared {
             engine,
             latest: Arc::default(),
+            walk,
             wanted: Arc::clone(&wanted),
             out,
         };
@@ -63,6 +68,7 @@ impl Workers {
             lists: serve("ui-lists", &shared)?,
             images: serve("ui-images", &shared)?,
             progress: Arc::clone(&progress),
+            walk,
             wanted,
         };
         thread::Builder::new()
@@ -88,6 +94,13 @@ impl Workers {
     /// Stops the walk; what was found stays.
     pub fn cancel_index(&self) {
         self.progress.cancel();
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.progress.cancel();
+        self.wanted.store(u64::MAX, Ordering::Relaxed);
     }
 }
 
@@ -276,6 +289,7 @@ fn index(shared: &Shared, progress: &Arc<Progress>) {
         Err(_) => "an internal error (more on leaving)".into(),
     };
     let news = IndexNews {
+        walk: shared.walk,
         stage: Stage::Failed(failed),
         elapsed: started.elapsed(),
         ..IndexNews::default()
@@ -327,6 +341,7 @@ fn publish(
 ) {
     let (pages_done, pages_all) = progress.pages();
     let mut news = IndexNews {
+        walk: shared.walk,
         stage,
         pages_done,
         pages_all,

@@ -23,7 +23,9 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ),
     (
         "tui",
-        &["memory", "kernel", "pool", "analysis", "engine", "report"],
+        &[
+            "memory", "symbols", "kernel", "pool", "analysis", "engine", "report",
+        ],
     ),
     ("synth", &[]),
 ];

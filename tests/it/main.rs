@@ -8,3 +8,4 @@ mod layering;
 mod readme;
 mod refusals;
 mod symbols;
+mod unknown_kernel;

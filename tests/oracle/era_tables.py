@@ -1,6 +1,9 @@
 """Makes a table of src/synth/era from public symbols in Volatility 3's JSON form.
 
     python3 era_tables.py ISF.json.xz > tables.rs
+    python3 era_tables.py LAYOUTS.json BUILD > tables.rs
+
+The second form reads {build: {type: {field: [offset, size]}}}, where "." is the type.
 
 The builder's tables come from here and not from assets/, so that a wrong offset in the
 one shows as a disagreement with the other. Names that a kernel does not have are left
@@ -154,6 +157,47 @@ class Isf:
         return constants[min(fit, key=len)] if fit else None
 
 
+class Layouts:
+    """Layouts of one build as offsets and sizes, without addresses."""
+
+    symbols = {}
+
+    MEMBERS = {
+        "Vs": "_MI_VISIBLE_STATE",
+        "Vp": "_MI_VISIBLE_PARTITION",
+        "Pools": "_MI_POOL_STATE",
+        "Hardware": "_MI_HARDWARE_STATE",
+        "SystemPteInfo": "_MI_SYSTEM_PTE_TYPE",
+        "MemStats": "_HEAP_RUNTIME_MEMORY_STATS",
+        "PagedPoolInfo": "_MM_PAGED_POOL_INFO",
+    }
+
+    def __init__(self, path, build):
+        self.types = json.load(open(path))[build]
+
+    def size(self, ty):
+        return self.types.get(ty, {}).get(".", [0, 0])[1]
+
+    def place(self, ty, path):
+        fields = self.types.get(ty, {})
+        if path in fields:
+            return fields[path][0]
+        for field, (offset, *_) in fields.items():
+            # Members without a name are flattened: "u1.Flink".
+            if field.startswith("u") and field.partition(".")[2] == path:
+                return offset
+        name, _, rest = path.partition(".")
+        if not rest or name not in fields:
+            return None
+        inner = self.place(self.MEMBERS.get(name), rest)
+        return None if inner is None else fields[name][0] + inner
+
+    def enumerator(self, en, suffix):
+        constants = self.types.get("enums", {}).get(en, {})
+        fit = [n for n in constants if n.endswith(suffix)]
+        return constants[min(fit, key=len)] if fit else None
+
+
 def tables(isf):
     symbols = [(n, isf.symbols[n]) for n in SYMBOLS if n in isf.symbols]
     sizes = [(t, isf.size(t)) for t in SIZES if isf.size(t)]
@@ -172,7 +216,8 @@ def tables(isf):
 
 
 def main():
-    symbols, sizes, fields = tables(Isf(sys.argv[1]))
+    source = Layouts(*sys.argv[1:3]) if len(sys.argv) > 2 else Isf(sys.argv[1])
+    symbols, sizes, fields = tables(source)
     text = lambda *names: ", ".join(f'"{n}"' for n in names)
     for name, about, ty, rows in (
         ("SYMBOLS", "Names and RVAs.", "(&str, u32)", symbols),

@@ -9,10 +9,11 @@ use super::{Data, Found};
 
 /// As for the trackers.
 const WINDOW: u64 = 0x5000;
-/// Entries that are looked at before a candidate's size is known.
-const SAMPLE: u64 = 1024;
+/// Entries that are looked at before a candidate's size is known: a page of them, and
+/// no known table is smaller.
+const SAMPLE: u64 = 128;
 /// The smallest and the largest table believed.
-const SIZES: std::ops::RangeInclusive<u64> = 256..=1 << 24;
+const SIZES: std::ops::RangeInclusive<u64> = 128..=1 << 24;
 /// The size lies this near to the pointer on nearly all kernels.
 const BESIDE: u64 = 0x40;
 

@@ -9,7 +9,6 @@
 
 mod big_pages;
 mod data;
-mod descriptors;
 mod heaps;
 mod partition;
 mod trackers;
@@ -47,7 +46,6 @@ pub fn search(kernel: &Kernel) -> Found {
     let data = Data::of(kernel);
     trackers::find(kernel, &data, &mut out);
     big_pages::find(kernel, &data, &mut out);
-    descriptors::find(kernel, &data, &mut out);
     heaps::find(kernel, &data, &mut out);
     partition::find(kernel, &data, &mut out);
     if !out.variables.is_empty() {

@@ -13,7 +13,7 @@ const WINDOW: u64 = 0x5000;
 /// The multiplier of the tag hash.
 const HASH: u64 = 40543;
 /// log2 of the slots of a table.
-const SIZES: std::ops::RangeInclusive<u32> = 9..=16;
+const SIZES: std::ops::RangeInclusive<u32> = 8..=16;
 /// Tags that a table must hold to prove its size.
 const ENOUGH: usize = 16;
 /// Slots compared between one processor's table and another's.
@@ -66,8 +66,8 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
     }
 }
 
-/// The overflow table: entries of the same shape for printable tags that the main table
-/// does not have. Entries are filled from the first on, so the first empty one ends it.
+/// The overflow table: entries of the same shape, mostly for printable tags, none of which
+/// the main table has. Entries are filled from the first on, so the first empty one ends it.
 fn expansion(
     kernel: &Kernel,
     data: &Data,
@@ -82,19 +82,50 @@ fn expansion(
     let used = |table: Va| {
         let keys = shape.keys(kernel, table);
         let used = keys.iter().take_while(|key| **key != 0).count();
-        let own = |key: &u32| printable(key) && !placed.contains(key);
-        let sound = used > 0 && used < placed.len() && keys.iter().take(used).all(own);
+        let tags = keys.get(..used).unwrap_or_default();
+        // Drivers may use tags that are no text, so most is asked for, not all.
+        let readable = tags.iter().filter(|key| printable(key)).count();
+        let sound = used > 0
+            && used < placed.len()
+            && readable * 2 >= used
+            && !tags.iter().any(|key| placed.contains(key));
         // Behind the last entry the table is empty.
         let rest = keys
             .iter()
             .skip(used)
             .take(EMPTY_BEHIND)
             .all(|key| *key == 0);
-        (sound && rest).then_some(used as u64)
+        let sound = sound && rest && (0..used as u64).all(|i| is_account(kernel, table, i));
+        sound.then_some(used as u64)
     };
     near.iter()
         .filter_map(|&at| Some((at, used(data.pointer(at)?)?)))
         .max_by_key(|(_, used)| *used)
+}
+
+/// True when an entry's numbers can be a whole account, as all of an overflow table's are:
+/// no more frees than allocations, bytes where blocks are outstanding and nowhere else.
+fn is_account(kernel: &Kernel, table: Va, index: u64) -> bool {
+    const TYPE: &str = "_POOL_TRACKER_TABLE";
+    let Some(size) = kernel.symbols.size_of(TYPE) else {
+        return false;
+    };
+    let at = table.add(index * u64::from(size));
+    let sides = [
+        ("NonPagedAllocs", "NonPagedFrees", "NonPagedBytes"),
+        ("PagedAllocs", "PagedFrees", "PagedBytes"),
+    ];
+    sides.iter().all(|(allocs, frees, bytes)| {
+        let get = |name| kernel.field(at, TYPE, name).ok();
+        let (Some(allocs), Some(frees), Some(bytes)) = (get(allocs), get(frees), get(bytes)) else {
+            return false;
+        };
+        let outstanding = allocs.checked_sub(frees);
+        // A block has 16 bytes and more, and a pool 16 TB at most.
+        outstanding.is_some_and(|blocks| {
+            (blocks == 0) == (bytes == 0) && bytes / 16 >= blocks && bytes <= 1 << 44
+        })
+    })
 }
 
 /// The numbers of slots that the hash confirms, ascending. Every number below the right

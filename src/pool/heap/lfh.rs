@@ -3,13 +3,10 @@
 use crate::memory::PAGE_SIZE;
 use crate::pool::block::Backend;
 
-use super::segment::{Range, Walk};
-use super::vs::pool_header;
+use super::walk::{Range, UNIT, Walk};
 
 /// A slot is smaller than this.
 const LARGEST_SLOT: u64 = 0xff8;
-/// The unit of slot sizes in bytes.
-const UNIT: u64 = 0x10;
 
 /// The slots of a subsegment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +48,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
             walk.free(at, slots.bytes, Backend::Lfh);
             continue;
         }
-        match pool_header(walk, at, slots.bytes, Backend::Lfh) {
+        match walk.pool_header(at, slots.bytes, Backend::Lfh) {
             Ok(Some(block)) => walk.out.blocks.push(block),
             Ok(None) => walk.out.unplaced_bytes += slots.bytes,
             // Counted with the pages.

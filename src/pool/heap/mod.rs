@@ -14,6 +14,7 @@ mod parked;
 mod segment;
 mod view;
 mod vs;
+mod walk;
 
 pub use find::{Heaps, PageSegment};
 pub use parked::Parking;

@@ -1,13 +1,12 @@
 //! One page segment: its descriptors, and what the ranges hold.
 
-use crate::memory::{PAGE_SIZE, Va};
+use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
-use crate::pool::block::{Backend, Block, State};
 use crate::pool::special;
-use crate::pool::tag::Tag;
 
-use super::find::{Context, Heaps, PageSegment};
+use super::find::{Heaps, PageSegment};
 use super::view::{Slot, View};
+use super::walk::{Range, Walk};
 use super::{Content, lfh, vs};
 
 /// RangeFlags: the unit belongs to a range in use.
@@ -18,31 +17,6 @@ const FIRST: u8 = 2;
 const VS: u8 = 4;
 /// RangeFlags: the range holds a subsegment.
 const SUBSEGMENT: u8 = 8;
-/// `_POOL_HEADER.PoolTag`.
-const TAG: u64 = 4;
-
-/// What the walks of subsegments share.
-pub struct Walk<'a, 'b> {
-    /// The heaps.
-    pub heaps: &'a Heaps,
-    /// The context of the segment.
-    pub context: &'a Context,
-    /// The pages.
-    pub view: &'a View<'a>,
-    /// Allocations of whole pages.
-    pub big: &'a BigTable,
-    /// Where blocks go.
-    pub out: &'b mut Content,
-}
-
-/// A range of a segment.
-#[derive(Clone, Copy, Debug)]
-pub struct Range {
-    /// First byte.
-    pub start: Va,
-    /// The first byte behind it.
-    pub end: Va,
-}
 
 /// Walks a segment. Blocks come range by range, in order of address.
 pub fn walk_segment(
@@ -66,22 +40,6 @@ pub fn walk_segment(
 }
 
 impl Walk<'_, '_> {
-    /// A free chunk or slot.
-    pub fn free(&mut self, va: Va, bytes: u64, backend: Backend) {
-        let block = Block {
-            va,
-            bytes,
-            tag: Tag::default(),
-            protected: false,
-            kind: self.context.kind,
-            backend,
-            state: State::Free,
-            session: None,
-        };
-        let view = self.view;
-        self.out.free(block, || view.u32(va.add(TAG)).ok());
-    }
-
     fn ranges(&mut self, segment: Va) {
         let shift = self.context.unit_shift;
         let count = self.context.segment_bytes >> shift;
@@ -163,7 +121,7 @@ impl Walk<'_, '_> {
 
     /// The segment's descriptors are unreadable from here on: what is mapped in the rest
     /// of it can't be placed.
-    fn unknown_rest(&mut self, segment: Va, index: u64, fault: crate::memory::Fault) {
+    fn unknown_rest(&mut self, segment: Va, index: u64, fault: Fault) {
         self.out.pages.missing(fault);
         let end = segment.add(self.context.segment_bytes);
         let mut va = segment.add(index << self.context.unit_shift);

@@ -1,18 +1,15 @@
 //! VS subsegments: chunks of any size, each with an encoded header, most with a
 //! POOL_HEADER behind it.
 
-use crate::memory::{Fault, PAGE_SIZE, Va};
-use crate::pool::block::{Backend, Block, HEADER_SIZE, State};
-use crate::pool::tag::{PROTECTED, Tag};
+use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::block::{Backend, HEADER_SIZE};
 
-use super::segment::{Range, Walk};
+use super::walk::{Range, UNIT, Walk};
 
 /// Size and Signature of a sound subsegment, XORed, without the FullCommit bit.
 const SIGNATURE: u16 = 0x2bed;
 /// A chunk's header in bytes.
 const CHUNK_HEADER: u64 = 0x10;
-/// The unit of chunk sizes in bytes.
-const UNIT: u64 = 0x10;
 /// User bytes from which on a block has no POOL_HEADER but whole pages.
 const LARGEST_SMALL: u64 = 0xff0;
 
@@ -108,7 +105,7 @@ fn allocated(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) {
         if header.0.saturating_add(HEADER_SIZE) > end.0 {
             continue;
         }
-        match pool_header(walk, header, end.0 - header.0, Backend::Vs) {
+        match walk.pool_header(header, end.0 - header.0, Backend::Vs) {
             Ok(Some(found)) => {
                 walk.out.blocks.push(found);
                 return;
@@ -136,32 +133,6 @@ fn candidates(block: Va, bytes: u64, next_page: Va) -> impl Iterator<Item = Va> 
         false => (block, None),
     };
     std::iter::once(first).chain(second)
-}
-
-/// Reads and checks the POOL_HEADER at an address with `room` bytes to the end of its
-/// chunk or slot; `None` when it is none.
-pub fn pool_header(
-    walk: &Walk<'_, '_>,
-    va: Va,
-    room: u64,
-    backend: Backend,
-) -> Result<Option<Block>, Fault> {
-    let header: [u8; 8] = walk.view.array(va)?;
-    let [_, _, units, kind, tag @ ..] = header;
-    let bytes = u64::from(units) * UNIT;
-    let paged = !walk.context.kind.is_nonpaged();
-    let sound = kind & 2 != 0 && (kind & 1 != 0) == paged && bytes >= 2 * UNIT && bytes <= room;
-    let tag = u32::from_le_bytes(tag);
-    Ok((sound && tag & !PROTECTED != 0).then(|| Block {
-        va,
-        bytes,
-        tag: Tag::new(tag),
-        protected: tag & PROTECTED != 0,
-        kind: walk.context.kind,
-        backend,
-        state: State::Allocated,
-        session: None,
-    }))
 }
 
 #[cfg(test)]

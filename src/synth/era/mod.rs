@@ -8,6 +8,7 @@ mod win10_1607;
 mod win10_1809;
 mod win10_2004;
 mod win11;
+mod win11_24h2;
 mod win7;
 mod win81;
 
@@ -16,6 +17,7 @@ pub use win10_1607::WIN10_1607;
 pub use win10_1809::WIN10_1809;
 pub use win10_2004::WIN10_2004;
 pub use win11::WIN11;
+pub use win11_24h2::WIN11_24H2;
 pub use win81::WIN81;
 
 /// What a segment's signature is mixed with up to Windows 11 21H2 (published research:

@@ -84,10 +84,18 @@ pub fn write(
     true
 }
 
-/// POOL_TYPE; from Windows 10 1607 on in bits 8..19, with a pattern before and the slack
+/// POOL_TYPE, or POOL_FLAG_* of `wdm.h` where the field is called after them; from Windows 10 1607 on in bits 8..19, with a pattern before and the slack
 /// behind the allocation after it.
 fn pool_type(era: &Era, entry: &BigEntry) -> u32 {
-    let kind = u32::from(entry.pool == Pool::Paged) | if entry.nx { 0x200 } else { 0 };
+    let flags = era.offset("_POOL_TRACKER_BIG_PAGES", "PoolFlags").is_some();
+    let kind = match (flags, entry.pool, entry.nx) {
+        (true, Pool::Paged, _) => 0x100,
+        (true, Pool::NonPaged, true) => 0x40,
+        (true, Pool::NonPaged, false) => 0x80,
+        (false, Pool::Paged, _) => 1,
+        (false, Pool::NonPaged, true) => 0x200,
+        (false, Pool::NonPaged, false) => 0,
+    };
     let slack = entry.bytes.next_multiple_of(0x1000) - entry.bytes;
     match era.build {
         ..14393 => kind,

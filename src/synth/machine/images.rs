@@ -63,7 +63,10 @@ impl Builder<'_> {
         let pdb = match is_kernel {
             true => Pdb {
                 name: "ntkrnlmp.pdb".into(),
-                guid: self.spec.era.guid,
+                guid: match self.spec.options.unknown_kernel {
+                    true => [0x5a; 16],
+                    false => self.spec.era.guid,
+                },
                 age: self.spec.era.age,
             },
             false => Pdb {

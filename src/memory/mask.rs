@@ -1,0 +1,48 @@
+//! Works out the mask of invalid page-table entries where the kernel's variable was not
+//! found: an entry in transition holds a frame, and bits that no frame of this machine
+//! has are the mask.
+
+use rustc_hash::FxHashMap;
+
+use crate::bytes::u64_at;
+
+use super::addr::Va;
+use super::pte::Transition;
+use super::space::AddressSpace;
+use super::walk::ChunkMapping;
+
+/// Tables that are looked into.
+const TABLES: usize = 1 << 14;
+/// Entries that must agree.
+const ENOUGH: u64 = 2;
+/// The kernel half of the addresses.
+const KERNEL_HALF: (Va, Va) = (Va(0xffff_8000_0000_0000), Va(u64::MAX));
+
+impl AddressSpace {
+    /// The mask that nine of ten entries in transition agree on; `None` when there are
+    /// too few of them to tell.
+    pub fn infer_invalid_mask(&self) -> Option<u64> {
+        let highest = self.rules().highest_frame?;
+        let mut votes: FxHashMap<u64, u64> = FxHashMap::default();
+        let (start, end) = KERNEL_HALF;
+        let tables = self
+            .mapped(start, end)
+            .chunks
+            .into_iter()
+            .filter_map(|chunk| match chunk.mapped {
+                ChunkMapping::Table(pfn) => self.table(pfn).ok(),
+                ChunkMapping::Large(_) => None,
+            });
+        for table in tables.take(TABLES) {
+            for i in 0..512 {
+                let raw = u64_at(table, i * 8).unwrap_or(0);
+                if let Transition::Mixed(excess) = self.rules().transition_bits(raw, highest) {
+                    *votes.entry(excess).or_default() += 1;
+                }
+            }
+        }
+        let all: u64 = votes.values().sum();
+        let (mask, agree) = votes.into_iter().max_by_key(|(_, votes)| *votes)?;
+        (agree >= ENOUGH && agree * 10 >= all * 9).then_some(mask)
+    }
+}

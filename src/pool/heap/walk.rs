@@ -1,0 +1,78 @@
+//! What the walks of subsegments share: where they read, where blocks go, and the
+//! POOL_HEADER that blocks of both kinds start with.
+
+use crate::memory::{Fault, Va};
+use crate::pool::big::BigTable;
+use crate::pool::block::{Backend, Block, State};
+use crate::pool::tag::{PROTECTED, Tag};
+
+use super::Content;
+use super::find::{Context, Heaps};
+use super::view::View;
+
+/// The unit of block sizes in bytes.
+pub const UNIT: u64 = 0x10;
+/// `_POOL_HEADER.PoolTag`.
+const TAG: u64 = 4;
+
+/// What the walks of subsegments share.
+pub struct Walk<'a, 'b> {
+    /// The heaps.
+    pub heaps: &'a Heaps,
+    /// The context of the segment.
+    pub context: &'a Context,
+    /// The pages.
+    pub view: &'a View<'a>,
+    /// Allocations of whole pages.
+    pub big: &'a BigTable,
+    /// Where blocks go.
+    pub out: &'b mut Content,
+}
+
+/// A range of a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// First byte.
+    pub start: Va,
+    /// The first byte behind it.
+    pub end: Va,
+}
+
+impl Walk<'_, '_> {
+    /// A free chunk or slot.
+    pub fn free(&mut self, va: Va, bytes: u64, backend: Backend) {
+        let block = Block {
+            va,
+            bytes,
+            tag: Tag::default(),
+            protected: false,
+            kind: self.context.kind,
+            backend,
+            state: State::Free,
+            session: None,
+        };
+        let view = self.view;
+        self.out.free(block, || view.u32(va.add(TAG)).ok());
+    }
+
+    /// Reads and checks the POOL_HEADER at an address with `room` bytes to the end of its
+    /// chunk or slot; `None` when it is none.
+    pub fn pool_header(&self, va: Va, room: u64, backend: Backend) -> Result<Option<Block>, Fault> {
+        let header: [u8; 8] = self.view.array(va)?;
+        let [_, _, units, kind, tag @ ..] = header;
+        let bytes = u64::from(units) * UNIT;
+        let paged = !self.context.kind.is_nonpaged();
+        let sound = kind & 2 != 0 && (kind & 1 != 0) == paged && bytes >= 2 * UNIT && bytes <= room;
+        let tag = u32::from_le_bytes(tag);
+        Ok((sound && tag & !PROTECTED != 0).then(|| Block {
+            va,
+            bytes,
+            tag: Tag::new(tag),
+            protected: tag & PROTECTED != 0,
+            kind: self.context.kind,
+            backend,
+            state: State::Allocated,
+            session: None,
+        }))
+    }
+}

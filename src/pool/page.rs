@@ -87,7 +87,12 @@ fn special_page(realm: &Realm, kind: Option<PoolKind>, address: Va) -> Result<Po
 
 fn chained_page(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPage, PageError> {
     let page = address.page();
-    let kind = realm.region_at(address).map(|r| r.kind);
+    let kind = match realm.region_at(address).map(|r| r.kind) {
+        Some(PoolKind::NonPaged) if realm.tells_nx && is_nx(realm, page) => {
+            Some(PoolKind::NonPagedNx)
+        }
+        kind => kind,
+    };
     let holder = realm.big.holding(page);
     let mut out = PoolPage {
         page,
@@ -152,6 +157,15 @@ fn heap_page(realm: &Realm, pool: &HeapPool, address: Va) -> Option<PoolPage> {
         blocks,
         damaged_at: damaged.map(|(_, at)| *at),
     })
+}
+
+/// True for a page that is not executable.
+fn is_nx(realm: &Realm, page: Va) -> bool {
+    let mapped = realm.space.mapped(page, page.add(PAGE_SIZE));
+    mapped
+        .chunks
+        .first()
+        .is_some_and(|chunk| realm.space.no_execute(*chunk).at(page))
 }
 
 fn heap_block(mut block: Block, parked: &Parked, address: Va) -> PageBlock {

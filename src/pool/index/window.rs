@@ -1,7 +1,7 @@
 //! Walks one window of pool into a segment.
 
 use crate::dump;
-use crate::memory::{Chunk, Fault, MappedPage, PAGE_SIZE, Va};
+use crate::memory::{Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
 use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::heap::{Content, PageSegment, View, walk_segment};
@@ -49,11 +49,16 @@ pub fn walk(
         big: realm.big.between(window.start, window.end),
         parked: realm.parked.between(window.start, window.end),
         straddling: realm.big.holding(window.start).map_or(0, BigBlock::end),
+        no_execute: NoExecute::default(),
         scratch,
         totals: WindowTotals::default(),
     };
     let mut listed = 0;
+    let nx = realm.tells_nx && window.kind == Some(PoolKind::NonPaged);
     for &chunk in &window.chunks {
+        if nx {
+            walker.no_execute = realm.space.no_execute(chunk);
+        }
         realm.space.chunk_pages(chunk, |va, page| {
             if va >= window.start && va < window.end && !in_segment(realm, window, va) {
                 listed = walker.list_big(listed, va);
@@ -100,6 +105,8 @@ struct Walker<'a, 'b> {
     parked: &'a [(Va, State)],
     /// End of the big block that reaches into the window from the one before.
     straddling: u64,
+    /// Pages of the current chunk that hold the pool that is not executable.
+    no_execute: NoExecute,
     scratch: &'b mut Scratch,
     totals: WindowTotals,
 }
@@ -213,9 +220,10 @@ impl Walker<'_, '_> {
             bytes,
             tag: Tag::new(raw.tag),
             protected: raw.tag & PROTECTED != 0,
-            kind: match raw.is_session() && raw.is_paged() {
-                true => PoolKind::Session,
-                false => kind,
+            kind: match kind {
+                _ if raw.is_session() && raw.is_paged() => PoolKind::Session,
+                PoolKind::NonPaged if self.no_execute.at(page) => PoolKind::NonPagedNx,
+                kind => kind,
             },
             backend: Backend::Legacy,
             state,

@@ -1,13 +1,17 @@
 //! Writes a made-up dump and what is in it, for other programs to be held against.
 //!
-//! `cargo run --example synth -- demo|small|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
-//! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing).
+//! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
+//! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing; ERA is
+//! one of 8.1, 1607, 1809, 1809-chains, 2004, 11, 24h2; 2004, 11 and 24h2 may end in -plain).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use poolscope::synth::era::{
+    Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
+};
 use poolscope::synth::{Container, Machine, Truth, demo, large, small};
 use serde_json::json;
 
@@ -18,7 +22,7 @@ fn main() -> ExitCode {
         [machine, container, file, truth] => (machine, container, file, Some(truth)),
         _ => {
             eprintln!(
-                "usage: synth demo|small|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]"
+                "usage: synth demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]"
             );
             return ExitCode::from(2);
         }
@@ -48,6 +52,19 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
     let made: Machine = match machine {
         "demo" => demo::build()?,
         "small" => small()?,
+        name if era(name).is_some() => {
+            let mut spec = small::of_era(era(name).unwrap_or(&WIN7));
+            if let Some(heaps) = &mut spec.heaps {
+                heaps.plain = name.ends_with("-plain");
+            }
+            if name == "1809-chains" {
+                spec.heaps = None;
+                spec.demands = small::demands(&spec);
+            }
+            // Readers that look for the kernel want all of its pages.
+            spec.options.whole_images = true;
+            Machine::build(&spec)?
+        }
         bytes => {
             let bytes = bytes.parse().map_err(std::io::Error::other)?;
             let truth = large(file, bytes)?;
@@ -64,6 +81,18 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
     Ok(made.truth)
 }
 
+fn era(name: &str) -> Option<&'static Era> {
+    Some(match name {
+        "8.1" => &WIN81,
+        "1607" => &WIN10_1607,
+        "1809" | "1809-chains" => &WIN10_1809,
+        "2004" | "2004-plain" => &WIN10_2004,
+        "11" | "11-plain" => &WIN11,
+        "24h2" | "24h2-plain" => &WIN11_24H2,
+        _ => return None,
+    })
+}
+
 fn describe(truth: &Truth) -> serde_json::Value {
     let modules = truth.modules.iter().filter(|m| !m.unloaded);
     let big = truth.blocks.iter().filter(|b| b.big);
@@ -78,5 +107,14 @@ fn describe(truth: &Truth) -> serde_json::Value {
             })
             .collect::<Vec<_>>(),
         "blocks": truth.blocks.len(),
+        "all": truth
+            .blocks
+            .iter()
+            .map(|b| {
+                let tag: String = b.tag.iter().map(|&c| char::from(c)).collect();
+                let pool = format!("{:?}", b.pool);
+                json!([b.va.0, tag, b.bytes, pool, b.nx, b.big, format!("{:?}", b.state), b.protected])
+            })
+            .collect::<Vec<_>>(),
     })
 }

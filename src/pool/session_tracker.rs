@@ -28,8 +28,11 @@ pub fn read(kernel: &Kernel, sessions: &Sessions) -> Trackers {
         ..Trackers::default()
     };
     let Some(layout) = Layout::of(kernel).filter(|_| place(kernel).is_some()) else {
-        out.notes
-            .push("the session pool's trackers are not known on this build without its PDB".into());
+        // A variable that is known and empty is an answer; one that is not known is none.
+        out.notes.push(match kernel.symbol("ExpSessionPoolTrackTable") {
+            Some(_) => "nt!ExpSessionPoolTrackTable points nowhere: no session had pool when this dump was written".into(),
+            None => "the session pool's trackers are not known on this build without its PDB".into(),
+        });
         return out;
     };
     if sessions.sessions.is_empty() {

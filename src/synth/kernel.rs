@@ -9,6 +9,7 @@ use super::era::Era;
 use super::header::Bytes;
 use super::objects;
 use super::paging::Memory;
+use super::physical::Page;
 
 /// The kernel at its address.
 #[derive(Clone, Copy, Debug)]
@@ -280,7 +281,51 @@ pub struct Process {
     pub root: Pa,
     /// FILETIME of its creation.
     pub created: u64,
+    /// Its handle table, where it has one.
+    pub handles: Option<Va>,
+    /// Room for the path of its image.
+    pub image_path: Option<Va>,
 }
+
+/// Where processes have their environment block.
+pub const PEB: Va = Va(0x7ff_dead_0000);
+/// STATUS_PENDING: a process that still runs.
+const PENDING: u32 = 0x103;
+
+/// What tools look for in a process: handles, the path of the image, address space.
+fn environment(memory: &mut Memory, nt: &Nt, process: &Process) {
+    let field = |name| nt.field(process.object(), "_EPROCESS", name);
+    let (Some(handles), Some(path)) = (process.handles, process.image_path) else {
+        return;
+    };
+    memory.pointer(field("ObjectTable"), handles);
+    memory.u32(field("ExitStatus"), PENDING);
+    memory.pointer(field("VadRoot"), handles.add(0x40));
+    memory.pointer(field("SeAuditProcessCreationInfo"), path);
+    let text = format!("\\Device\\HarddiskVolume2\\{}", process.name);
+    memory.unicode_string(path, path.add(0x10), &text);
+    if process.id != SYSTEM_ID {
+        memory.pointer(field("Peb"), PEB);
+    }
+}
+
+/// The version numbers of a PEB: OSMajorVersion, OSMinorVersion, OSBuildNumber (public
+/// symbols; the same offsets on all x64 versions).
+pub fn environment_block(page: &mut Page, era: &Era) {
+    let numbers = [
+        (0x118, era.version.0),
+        (0x11c, era.version.1),
+        (0x120, era.build),
+    ];
+    for (at, number) in numbers {
+        if let Some(to) = page.get_mut(at..at + 4) {
+            to.copy_from_slice(&number.to_le_bytes());
+        }
+    }
+}
+
+/// The identifier of System.
+const SYSTEM_ID: u64 = 4;
 
 /// Quota information and OBJECT_HEADER before the process.
 const OBJECT_AT: u64 = 0x20;
@@ -321,7 +366,8 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
                 0,
             ],
         );
-        memory.write(body, &[3, 0, 0x58, 0]);
+        // The dispatcher header: a process that has not ended.
+        memory.write(body, &[3, 0, 0x58, 0, 0, 0, 0, 0]);
         memory.u64(
             nt.field(body, "_KPROCESS", "DirectoryTableBase"),
             process.root.0,
@@ -339,5 +385,6 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
         let mut name = process.name.clone().into_bytes();
         name.resize(15, 0);
         memory.write(at("ImageFileName"), &name);
+        environment(memory, nt, process);
     }
 }

@@ -239,6 +239,21 @@ impl Memory {
         self.cached = None;
     }
 
+    /// Maps a new page at an address of the user's half under a root of its own.
+    pub fn map_user(&mut self, root: Pa, va: Va) -> &mut Page {
+        const USER: u64 = 4;
+        let mut table = root.pfn();
+        for level in (1..4u8).rev() {
+            let next = self.physical.allocate(1);
+            self.set(table, index(va, level), next.base().0 | TABLE_BITS | USER);
+            table = next;
+        }
+        let page = self.physical.allocate(1);
+        let entry = page.base().0 | DATA_BITS | NO_EXECUTE | USER;
+        self.set(table, index(va, 0), entry);
+        self.physical.page_mut(page)
+    }
+
     /// A second root with the same kernel half and its own self-map: another process.
     pub fn clone_root(&mut self) -> Pa {
         let root = self.physical.allocate(1);

@@ -58,6 +58,24 @@ pub fn spec() -> Spec {
     spec
 }
 
+/// As on a machine that nobody is logged on to.
+const PROCESSES: [&str; 14] = [
+    "System",
+    "smss.exe",
+    "csrss.exe",
+    "wininit.exe",
+    "services.exe",
+    "lsass.exe",
+    "svchost.exe",
+    "svchost.exe",
+    "svchost.exe",
+    "winlogon.exe",
+    "dwm.exe",
+    "svchost.exe",
+    "svchost.exe",
+    "leaker.exe",
+];
+
 /// The same for another Windows; with segment heaps where the era has them.
 pub fn of_era(era: &'static Era) -> Spec {
     if era.build == WIN7.build {
@@ -81,7 +99,7 @@ pub fn of_era(era: &'static Era) -> Spec {
     out.vm.commit_limit = 60_000;
     // Tables as large as show that they are tables to who has no symbols.
     out.options.tracker_entries = 1025;
-    out.options.big_entries = 2048;
+    out.options.big_entries = 4096;
     out.options.expanded = vec![*b"Late"];
     out.options.idle_tags = idle_tags();
     // A second mapping of all memory would be pool a second time where pool is found by
@@ -94,6 +112,8 @@ pub fn of_era(era: &'static Era) -> Spec {
         });
         out.paged.prototype = 0;
     }
+    // Readers that look for processes want these.
+    out.processes = PROCESSES.map(String::from).to_vec();
     if era.size("_MM_SESSION_SPACE").is_none() {
         out.vm.session_commit = Vec::new();
     }

@@ -186,6 +186,14 @@ impl Spec {
                     .role(Role::Process(i as u16)),
             );
         }
+        if self.era.offset("_EPROCESS", "ObjectTable").is_some() {
+            for i in 0..self.processes.len() as u16 {
+                let handles = Demand::new(*b"Obtb", Pool::Paged, 0x90);
+                out.push(handles.role(Role::HandleTable(i)));
+                let path = Demand::new(*b"SeAt", Pool::Paged, 0x90);
+                out.push(path.role(Role::ImagePath(i)));
+            }
+        }
         for i in 0..objects::TYPES.len() {
             let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::TYPE_BLOCK);
             out.push(ty.role(Role::ObjectType(i as u16)));

@@ -57,7 +57,8 @@ FIELDS = {
     "_KTHREAD": "Process Teb InitialStack StackBase StackLimit KernelStack State ApcState",
     "_KPROCESS": "DirectoryTableBase",
     "_EPROCESS": "CreateTime UniqueProcessId ActiveProcessLinks InheritedFromUniqueProcessId "
-    "CommitCharge Session ImageFileName Peb Token",
+    "CommitCharge Session ImageFileName Peb Token ObjectTable SeAuditProcessCreationInfo "
+    "ExitStatus VadRoot",
     "_OBJECT_HEADER": "PointerCount HandleCount TypeIndex InfoMask Flags Body",
     "_OBJECT_TYPE": "TypeList Name Index TotalNumberOfObjects TotalNumberOfHandles Key",
     "_POOL_DESCRIPTOR": "PoolType RunningAllocs RunningDeAllocs TotalBigPages TotalBytes "

@@ -40,6 +40,10 @@ pub struct HeapShape {
     pub nodes: u64,
     /// Units of a segment that are used before the next one is begun; at most 254.
     pub units: u64,
+    /// Only what all public readers expect: no subsegment says that all of it is committed,
+    /// whole pages follow their chunk's header at once, no block goes over a page's end,
+    /// and no slot has unused bytes.
+    pub plain: bool,
     /// Damage to the lists.
     pub damage: Option<Damage>,
 }
@@ -49,6 +53,7 @@ impl Default for HeapShape {
         HeapShape {
             nodes: 1,
             units: 254,
+            plain: false,
             damage: None,
         }
     }

@@ -74,9 +74,11 @@ impl Plan {
 }
 
 /// Puts blocks (index of the demand, bytes) into chunks behind a header of `first` bytes.
-pub fn compose(blocks: &[(u32, u64)], first: u64, rng: &mut Rng) -> Plan {
+/// See [`HeapShape::plain`](super::HeapShape::plain).
+pub fn compose(blocks: &[(u32, u64)], first: u64, plain: bool, rng: &mut Rng) -> Plan {
     let mut composer = Composer {
         chunks: Vec::new(),
+        plain,
         at: first,
     };
     for &(demand, bytes) in blocks {
@@ -95,6 +97,7 @@ pub fn compose(blocks: &[(u32, u64)], first: u64, rng: &mut Rng) -> Plan {
 
 struct Composer {
     chunks: Vec<Chunk>,
+    plain: bool,
     at: u64,
 }
 
@@ -134,6 +137,7 @@ impl Composer {
     /// Whole pages: often the chunk's header is right before them.
     fn pages(&mut self, demand: u32, bytes: u64, rng: &mut Rng) {
         match rng.below(3) {
+            _ if self.plain => self.skip_to(PAGE_SIZE - 2 * UNIT),
             0 => self.skip_to(PAGE_SIZE - 2 * UNIT),
             1 => self.skip_to(PAGE_SIZE - UNIT),
             _ => {}
@@ -152,7 +156,13 @@ impl Composer {
             let offset = body % PAGE_SIZE;
             let next_page = body.next_multiple_of(PAGE_SIZE);
             let over = offset + bytes > PAGE_SIZE;
-            let (header, slack) = if offset == PAGE_SIZE - UNIT {
+            let odd = offset == PAGE_SIZE - UNIT
+                && !(OVERHANG < bytes && bytes < MOVES_BELOW - UNIT)
+                || over && offset + bytes <= PAGE_SIZE + OVERHANG;
+            let (header, slack) = if self.plain && odd {
+                self.skip_to(0);
+                continue;
+            } else if offset == PAGE_SIZE - UNIT {
                 (next_page, 0)
             } else if !over {
                 let room = offset + bytes + UNIT <= PAGE_SIZE;
@@ -192,7 +202,7 @@ mod tests {
         #[test]
         fn chunks_follow_each_other_and_hold_their_blocks(sizes in proptest::collection::vec(2u64..700, 1..60), seed in any::<u64>()) {
             let blocks: Vec<(u32, u64)> = sizes.iter().enumerate().map(|(i, s)| (i as u32, s * UNIT)).collect();
-            let plan = compose(&blocks, 0x30, &mut Rng::new(seed));
+            let plan = compose(&blocks, 0x30, seed % 2 == 0, &mut Rng::new(seed));
             let (mut at, mut held) = (0x30, 0);
             for chunk in &plan.chunks {
                 prop_assert_eq!(chunk.at, at);

@@ -279,12 +279,12 @@ impl Writer<'_, '_> {
         let nt = self.setting.nt;
         let first = nt.era.size("_HEAP_VS_SUBSEGMENT").unwrap_or(0);
         let first = first.next_multiple_of(UNIT);
-        let plan = vs::compose(&blocks, first, self.rng);
+        let plan = vs::compose(&blocks, first, self.setting.shape.plain, self.rng);
         let va = self.place(heap, 0, plan.pages * PAGE_SIZE, VS);
         let mapped = self.commit(heap, va, plan.pages, |page| plan.is_decommitted(page));
         let field = |name| nt.field(va, "_HEAP_VS_SUBSEGMENT", name);
         let units = ((plan.end - first) / UNIT) as u16;
-        let full = mapped.len() as u64 == plan.pages;
+        let full = mapped.len() as u64 == plan.pages && !self.setting.shape.plain;
         let signature = (units ^ 0x2bed) & 0x7fff | u16::from(full) << 15;
         self.memory.u16(field("Size"), units);
         self.memory.u16(field("Signature"), signature);
@@ -363,7 +363,7 @@ impl Writer<'_, '_> {
         for (i, slot) in plan.slots.iter().enumerate() {
             let at = va.add(plan.at(i));
             let pair = match slot {
-                Some(_) if self.rng.one_in(3) => 3,
+                Some(_) if self.rng.one_in(3) && !self.setting.shape.plain => 3,
                 Some(_) => 1,
                 None if plan.straddles(i) => self.rng.below(2) as u8,
                 None => 0,

@@ -24,6 +24,10 @@ pub enum Role {
     ObjectType(u16),
     /// A process object.
     Process(u16),
+    /// The handle table of a process.
+    HandleTable(u16),
+    /// The path of a process's image.
+    ImagePath(u16),
     /// The page file's structure.
     PageFile,
     /// The page file's name.

@@ -73,9 +73,15 @@ impl Builder<'_> {
                 body: role(laid, Role::Process(i as u16))?,
                 root: if i == 0 { system } else { crashed },
                 created: booted + i as u64 * 20_000_000,
+                handles: laid.roles.get(&Role::HandleTable(i as u16)).copied(),
+                image_path: laid.roles.get(&Role::ImagePath(i as u16)).copied(),
             });
         }
         kernel::processes(&mut self.memory, &self.nt, &processes);
+        if processes.iter().any(|p| p.handles.is_some()) {
+            let page = self.memory.map_user(crashed, kernel::PEB);
+            kernel::environment_block(page, self.spec.era);
+        }
         Ok((system, crashed))
     }
 

@@ -112,6 +112,9 @@ fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
     }
 }
 
+/// Windows 8: the first with nonpaged pool that is not executable.
+const FIRST_WITH_NX: u32 = 9200;
+
 impl Engine {
     /// Opens a dump.
     ///
@@ -379,6 +382,7 @@ impl Engine {
             big: Arc::clone(self.big()),
             parked: Arc::clone(self.parked()),
             heaps,
+            tells_nx: self.kernel.build >= FIRST_WITH_NX,
             notes,
         }
     }

@@ -57,24 +57,11 @@ fn chains(era: &'static Era) -> Spec {
 /// A block: start, bytes, tag, protected, pool, whether it has no header.
 type Plain = (Va, u64, Tag, bool, PoolKind, bool);
 
-/// Whether the pool is chains of blocks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chains {
-    Yes,
-    No,
-}
-
 fn laid(truth: &Truth, states: &[State]) -> BTreeSet<Plain> {
-    plain(truth, states, Chains::No)
-}
-
-fn plain(truth: &Truth, states: &[State], chains: Chains) -> BTreeSet<Plain> {
     let wanted = truth.blocks.iter().filter(|b| states.contains(&b.state));
     wanted
         .map(|b| {
-            // A header does not say what is executable; the big page table does.
-            let nx = b.nx && (b.big || chains == Chains::No);
-            let kind = match (b.pool, nx) {
+            let kind = match (b.pool, b.nx) {
                 (Pool::Paged, _) => PoolKind::Paged,
                 (Pool::NonPaged, true) => PoolKind::NonPagedNx,
                 (Pool::NonPaged, false) => PoolKind::NonPaged,
@@ -366,14 +353,14 @@ fn chains_are_read_block_by_block() {
                 check_modules(truth, engine);
                 check_trackers(truth, engine);
                 check_counters(&machine, engine);
-                let mut must = plain(truth, &[State::Allocated], Chains::Yes);
-                let all = plain(truth, &[State::Omitted], Chains::Yes);
+                let mut must = laid(truth, &[State::Allocated]);
+                let all = laid(truth, &[State::Omitted]);
                 if container.stores_all() {
                     must.extend(all);
                 }
-                let may = plain(truth, &[State::Damaged], Chains::Yes);
+                let may = laid(truth, &[State::Damaged]);
                 check_sets(must, may, index);
-                let parked = plain(truth, &[State::Lookaside, State::Pending], Chains::Yes);
+                let parked = laid(truth, &[State::Lookaside, State::Pending]);
                 assert_eq!(found(index, true), parked);
             });
         }
@@ -403,12 +390,8 @@ fn kernels_that_nobody_knows_are_read_by_structure() {
             eprintln!("{}: {:?}", era.build, engine.kernel().notes);
             let truth = &machine.truth;
             check_trackers(truth, engine);
-            let must = plain(truth, &[State::Allocated], Chains::Yes);
-            let may = plain(
-                truth,
-                &[State::Damaged, State::Pending, State::Lookaside],
-                Chains::Yes,
-            );
+            let must = laid(truth, &[State::Allocated]);
+            let may = laid(truth, &[State::Damaged, State::Pending, State::Lookaside]);
             check_sets(must, may, index);
         });
     }

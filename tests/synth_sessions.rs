@@ -7,11 +7,13 @@ use std::sync::Arc;
 use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
-use poolscope::pool::block::{self, PoolKind};
+use poolscope::pool::block::{self, Backend, PoolKind};
 use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
-use poolscope::synth::era::{Era, WIN7, WIN10_2004};
+use poolscope::synth::era::{Era, WIN7, WIN10_1607, WIN10_2004};
+use poolscope::synth::kernel::Nt;
 use poolscope::synth::sessions::{self, Fault, SessionBlock};
+use poolscope::synth::special::{self, Special};
 use poolscope::synth::{Container, Machine, small};
 
 const ERAS: [&Era; 2] = [&WIN7, &WIN10_2004];
@@ -133,4 +135,130 @@ fn a_list_of_blocks_is_in_order_within_each_pool() {
         let page = engine.pool_page(block.va).unwrap();
         assert!(page.blocks.iter().any(|b| b.block == block));
     });
+}
+
+/// A block of special pool: where, bytes, tag, which pool.
+type OfSpecial = (Va, u64, Tag, PoolKind);
+
+fn specials() -> Vec<Special> {
+    let plain = |bytes| Special::new(*b"Spcl", bytes);
+    vec![
+        plain(0x18),
+        plain(0x123),
+        Special {
+            at_start: true,
+            ..plain(0x200)
+        },
+        Special {
+            tracked: true,
+            ..plain(0x48)
+        },
+        Special {
+            tracked: true,
+            at_start: true,
+            ..plain(0x80)
+        },
+        Special {
+            overwritten: true,
+            ..plain(0x333)
+        },
+        plain(0xff0),
+        plain(1),
+    ]
+}
+
+fn laid_special(
+    all: &[Special],
+    at: &[Va],
+    kind: impl Fn(&Special) -> PoolKind,
+) -> BTreeSet<OfSpecial> {
+    let bytes = |s: &Special| s.bytes.next_multiple_of(16);
+    all.iter()
+        .zip(at)
+        .map(|(s, va)| (*va, bytes(s), tag(&s.tag), kind(s)))
+        .collect()
+}
+
+fn found_special(index: &Snapshot) -> BTreeSet<OfSpecial> {
+    let all = TagPattern::any();
+    let own = index
+        .matching(&all)
+        .filter(|b| b.backend == Backend::Special);
+    own.map(|b| (b.va, b.bytes, b.tag, b.kind)).collect()
+}
+
+fn check_special(machine: &Machine, want: &BTreeSet<OfSpecial>) {
+    with(machine, |engine, index| {
+        assert_eq!(&found_special(index), want);
+        let doubts = index
+            .notes
+            .iter()
+            .filter(|n| n.contains("broken pattern"))
+            .count();
+        assert_eq!((index.totals.doubted, doubts), (1, 1));
+        for (va, _, name, _) in want {
+            let page = engine.pool_page(*va).unwrap();
+            assert_eq!(page.blocks.len(), 1);
+            assert!(page.blocks[0].holds_address && page.blocks[0].block.tag == *name);
+            assert_eq!(page.blocks[0].block.body(), *va, "no header before it");
+        }
+    });
+}
+
+fn paged_by_bit(special: &Special) -> PoolKind {
+    match special.paged {
+        true => PoolKind::Paged,
+        false => PoolKind::NonPaged,
+    }
+}
+
+#[test]
+fn special_pool_is_read_where_windows_7_says_it_is() {
+    let mut machine = machine(&WIN7);
+    let nt = Nt {
+        era: &WIN7,
+        base: machine.truth.kernel_base,
+    };
+    let start = Va(0xffff_f980_4000_0000);
+    let mut all = specials();
+    for special in all.iter_mut().step_by(3) {
+        special.paged = true;
+    }
+    let at = sessions::within_dump(&mut machine, |memory| special::lay(memory, start, &all));
+    special::windows_7(&mut machine.memory, &nt, start, 4);
+    check_special(&machine, &laid_special(&all, &at, paged_by_bit));
+}
+
+#[test]
+fn special_pool_has_a_region_in_windows_10_1607() {
+    let mut machine = machine(&WIN10_1607);
+    let nt = Nt {
+        era: &WIN10_1607,
+        base: machine.truth.kernel_base,
+    };
+    let start = Va(0xffff_dc00_0000_0000);
+    // AssignedRegionSpecialPool is 9.
+    let entry = nt
+        .nested("MiState", "Vs.SystemVaRegions")
+        .unwrap()
+        .add(9 * 16);
+    machine.memory.pointer(entry, start);
+    machine.memory.u64(entry.add(8), 0x1_0000_0000);
+    let all = specials();
+    let at = sessions::within_dump(&mut machine, |memory| special::lay(memory, start, &all));
+    check_special(&machine, &laid_special(&all, &at, paged_by_bit));
+}
+
+#[test]
+fn special_pool_is_heaps_in_windows_10_2004() {
+    for (number, kind) in [
+        (0, PoolKind::NonPaged),
+        (1, PoolKind::NonPagedNx),
+        (2, PoolKind::Paged),
+    ] {
+        let mut machine = machine(&WIN10_2004);
+        let all = specials();
+        let at = sessions::add_special_heap(&mut machine, &WIN10_2004, number, &all);
+        check_special(&machine, &laid_special(&all, &at, |_| kind));
+    }
 }

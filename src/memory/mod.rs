@@ -15,4 +15,4 @@ pub use addr::{PAGE_SIZE, Pa, Pfn, Va};
 pub use fault::Fault;
 pub use pte::{Entry, InvalidMask, PteRules};
 pub use space::{AddressSpace, Target, Via};
-pub use walk::{CHUNK_SIZE, Chunk, ChunkMapping, Mapped, MappedPage};
+pub use walk::{CHUNK_SIZE, Chunk, ChunkMapping, Mapped, MappedPage, NoExecute};

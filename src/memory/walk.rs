@@ -20,7 +20,26 @@ pub struct Chunk {
     pub va: Va,
     /// How it is mapped.
     pub mapped: ChunkMapping,
+    /// No page of it is executable: an entry above its pages' own says so.
+    pub no_execute: bool,
 }
+
+/// Which pages of a chunk are not executable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoExecute([u64; 8]);
+
+impl NoExecute {
+    /// True for the page of an address in the chunk.
+    pub fn at(&self, va: Va) -> bool {
+        let page = (va.0 % CHUNK_SIZE / PAGE_SIZE) as usize;
+        self.0
+            .get(page / 64)
+            .is_some_and(|w| w >> (page % 64) & 1 == 1)
+    }
+}
+
+/// The processor's no-execute bit, at every level.
+const NO_EXECUTE: u64 = 1 << 63;
 
 /// How a chunk is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,15 +81,22 @@ impl AddressSpace {
             self.descend(
                 self.root(),
                 self.levels() - 1,
-                start,
-                Va(end.0 - 1),
+                (start, Va(end.0 - 1)),
+                false,
                 &mut out,
             );
         }
         out
     }
 
-    fn descend(&self, table: Pfn, level: u8, first: Va, last: Va, out: &mut Mapped) {
+    fn descend(
+        &self,
+        table: Pfn,
+        level: u8,
+        (first, last): (Va, Va),
+        no_execute: bool,
+        out: &mut Mapped,
+    ) {
         let page = match self.table(table) {
             Ok(page) => page,
             Err(fault) => {
@@ -82,7 +108,9 @@ impl AddressSpace {
         let span = 1u64 << (12 + 9 * u32::from(level));
         let mut va = Va(first.0 & !(span - 1));
         loop {
-            self.follow(entry(page, va, level), level, va, first, last, out);
+            let raw = entry(page, va, level);
+            let no_execute = no_execute || raw & NO_EXECUTE != 0;
+            self.follow(raw, level, va, (first, last), no_execute, out);
             match va.0.checked_add(span) {
                 Some(next) if next <= last.0 && !out.overrun => va = Va(next),
                 _ => break,
@@ -91,7 +119,15 @@ impl AddressSpace {
     }
 
     /// One entry of an upper table: `level` 1 entries map chunks, those above tables.
-    fn follow(&self, raw: u64, level: u8, va: Va, first: Va, last: Va, out: &mut Mapped) {
+    fn follow(
+        &self,
+        raw: u64,
+        level: u8,
+        va: Va,
+        (first, last): (Va, Va),
+        no_execute: bool,
+        out: &mut Mapped,
+    ) {
         let span = 1u64 << (12 + 9 * u32::from(level));
         match self.rules().decode(raw) {
             Entry::Valid { pfn, large: true } if level == 1 => {
@@ -99,6 +135,7 @@ impl AddressSpace {
                     Chunk {
                         va,
                         mapped: ChunkMapping::Large(large_frame(pfn, va, 1)),
+                        no_execute,
                     },
                     out,
                 );
@@ -112,6 +149,7 @@ impl AddressSpace {
                             Chunk {
                                 va: at,
                                 mapped: ChunkMapping::Large(frame),
+                                no_execute,
                             },
                             out,
                         );
@@ -125,13 +163,15 @@ impl AddressSpace {
                     Chunk {
                         va,
                         mapped: ChunkMapping::Table(pfn),
+                        // Only a valid entry's bit is the processor's.
+                        no_execute: no_execute && raw & 1 != 0,
                     },
                     out,
                 );
             }
             Entry::Valid { pfn, .. } | Entry::Transition(pfn) => {
                 let end = Va(va.0.saturating_add(span - 1)).min(last);
-                self.descend(pfn, level - 1, va.max(first), end, out);
+                self.descend(pfn, level - 1, (va.max(first), end), no_execute, out);
             }
             Entry::PagedOut => out.unreadable.push((va, span, Fault::PagedOut)),
             Entry::Prototype(_) | Entry::DemandZero | Entry::Empty => {}
@@ -145,6 +185,28 @@ impl AddressSpace {
         } else {
             out.chunks.push(chunk);
         }
+    }
+
+    /// Which pages of a chunk are not executable, by the bits of all levels. Of pages that
+    /// are not valid the processor's bit says nothing.
+    pub fn no_execute(&self, chunk: Chunk) -> NoExecute {
+        let table = match chunk.mapped {
+            _ if chunk.no_execute => return NoExecute([u64::MAX; 8]),
+            ChunkMapping::Large(_) => return NoExecute::default(),
+            ChunkMapping::Table(pfn) => self.table(pfn),
+        };
+        let mut out = NoExecute::default();
+        let Ok(table) = table else {
+            return out;
+        };
+        for (word, group) in out.0.iter_mut().enumerate() {
+            for bit in 0..64 {
+                let va = Va((word as u64 * 64 + bit) * PAGE_SIZE);
+                let raw = entry(table, va, 0);
+                *group |= u64::from(raw & 1 != 0 && raw & NO_EXECUTE != 0) << bit;
+            }
+        }
+        out
     }
 
     /// Visits the mapped pages of a chunk between two addresses, in order of address.

@@ -10,6 +10,7 @@ pub mod page;
 pub mod regions;
 pub mod session;
 pub mod session_tracker;
+pub mod special;
 pub mod survey;
 pub mod tag;
 pub mod tracker;

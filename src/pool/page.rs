@@ -8,6 +8,7 @@ use super::heap::{Content, View, walk_segment};
 use super::index::{HeapPool, Realm};
 use super::legacy::{self, Encoding, Rules, UNIT, Verdict};
 use super::lookaside::Parked;
+use super::special;
 use super::tag::{PROTECTED, Tag};
 
 /// A block of a page, with what only its header says.
@@ -53,6 +54,9 @@ pub fn read(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPage, 
     {
         return Ok(with_session(page, realm));
     }
+    if let Some(region) = realm.special.iter().find(|r| r.contains(address)) {
+        return special_page(realm, region.kind, address).map(|page| with_session(page, realm));
+    }
     chained_page(encoding, realm, address).map(|page| with_session(page, realm))
 }
 
@@ -63,9 +67,32 @@ fn with_session(mut page: PoolPage, realm: &Realm) -> PoolPage {
     page
 }
 
+/// A page of special pool: one block.
+fn special_page(realm: &Realm, kind: Option<PoolKind>, address: Va) -> Result<PoolPage, PageError> {
+    let page = address.page();
+    let bytes = realm.space.page(page).map_err(PageError::Unreadable)?;
+    let found = special::decode(bytes).ok_or(PageError::NotPool)?;
+    let block = found.block(page, kind);
+    Ok(PoolPage {
+        page,
+        kind: Some(block.kind),
+        blocks: vec![PageBlock {
+            holds_address: address >= block.va && address.0 < block.va.0 + block.bytes,
+            block,
+            previous_bytes: 0,
+        }],
+        damaged_at: None,
+    })
+}
+
 fn chained_page(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPage, PageError> {
     let page = address.page();
-    let kind = realm.region_at(address).map(|r| r.kind);
+    let kind = match realm.region_at(address).map(|r| r.kind) {
+        Some(PoolKind::NonPaged) if realm.tells_nx && is_nx(realm, page) => {
+            Some(PoolKind::NonPagedNx)
+        }
+        kind => kind,
+    };
     let holder = realm.big.holding(page);
     let mut out = PoolPage {
         page,
@@ -130,6 +157,15 @@ fn heap_page(realm: &Realm, pool: &HeapPool, address: Va) -> Option<PoolPage> {
         blocks,
         damaged_at: damaged.map(|(_, at)| *at),
     })
+}
+
+/// True for a page that is not executable.
+fn is_nx(realm: &Realm, page: Va) -> bool {
+    let mapped = realm.space.mapped(page, page.add(PAGE_SIZE));
+    mapped
+        .chunks
+        .first()
+        .is_some_and(|chunk| realm.space.no_execute(*chunk).at(page))
 }
 
 fn heap_block(mut block: Block, parked: &Parked, address: Va) -> PageBlock {

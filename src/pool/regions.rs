@@ -86,6 +86,10 @@ impl Regions {
             }
         }
         out.regions.sort_by_key(|r| r.start);
+        out.special = special(kernel);
+        let regions = out.regions.clone();
+        let apart = |s: &SpecialRegion| !regions.iter().any(|r| r.start < s.end && s.start < r.end);
+        out.special.retain(apart);
         if out.regions.windows(2).any(|w| w[0].end > w[1].start) {
             out.notes.push("the pool regions overlap".into());
         }
@@ -154,9 +158,16 @@ pub(super) fn chained(
         .filter(|r| r.chains && r.end.0 - r.start.0 <= LARGEST_REGION)
 }
 
-/// Windows 10 1607 and later: `MiState.Vs.SystemVaRegions`, indexed by an enum whose
-/// order changes between builds.
+/// Windows 10 1607 and later.
 fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
+    let (start, end) = assigned_bounds(kernel, name)?;
+    region(kernel, start, end, kind, VA_REGIONS)
+}
+
+const VA_REGIONS: &str = "nt!MiState.Vs.SystemVaRegions";
+
+/// `MiState.Vs.SystemVaRegions`, indexed by an enum whose order changes between builds.
+fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
     let index = kernel
         .symbols
         .enumerator("_MI_ASSIGNED_REGION_TYPES", name)
@@ -173,8 +184,7 @@ fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
     };
     let start = Va(read("BaseAddress")?);
     let bytes = read("NumberOfBytes").filter(|&b| b > 0 && b <= LARGEST_REGION)?;
-    let end = Va(start.0.checked_add(bytes)?);
-    region(kernel, start, end, kind, "nt!MiState.Vs.SystemVaRegions")
+    Some((start, Va(start.0.checked_add(bytes)?)))
 }
 
 /// 16 TB is the largest region seen.
@@ -225,6 +235,39 @@ fn paged(kernel: &Kernel) -> Option<Region> {
         PoolKind::Paged,
         "the bounds of paged pool in nt's variables",
     )
+}
+
+/// Where special pool is, on builds where it is no heap: one region (1607), one for each
+/// pool (1809), or what `MiSpecialPool` says (Windows 7 and 8.1).
+fn special(kernel: &Kernel) -> Vec<SpecialRegion> {
+    let assigned = |name, kind| {
+        let (start, end) = assigned_bounds(kernel, name)?;
+        (start.is_kernel() && end.is_kernel()).then_some(SpecialRegion {
+            start: start.page(),
+            end,
+            kind,
+            source: VA_REGIONS,
+        })
+    };
+    if !has_chains(kernel) {
+        return Vec::new();
+    }
+    let mut out: Vec<SpecialRegion> = [
+        // The shortest name that ends so: not there where the pools have one each.
+        ("RegionSpecialPool", None),
+        ("RegionSpecialPoolPaged", Some(PoolKind::Paged)),
+        ("RegionSpecialPoolNonPaged", Some(PoolKind::NonPaged)),
+    ]
+    .into_iter()
+    .filter_map(|(name, kind)| assigned(name, kind))
+    .collect();
+    if out.is_empty()
+        && let Some(at) = kernel.symbol("MiSpecialPool")
+    {
+        out.extend(special_by_entries(kernel, &kernel.space, at, None));
+    }
+    out.sort_by_key(|r| r.start);
+    out
 }
 
 /// Bytes of addresses that a page directory entry maps.

@@ -56,6 +56,7 @@ impl Reader<'_> {
             big: Arc::default(),
             parked: Arc::default(),
             heaps: None,
+            tells_nx: false,
             notes: Vec::new(),
         };
         if let Err(fault) = self.readable() {

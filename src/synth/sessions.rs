@@ -394,18 +394,27 @@ pub fn add_special_heap(
         era,
         base: machine.truth.kernel_base,
     };
-    let memory = &mut machine.memory;
+    within_dump(machine, |memory| special_heap(memory, &nt, number, all))
+}
+
+/// Works in the address space that the dump's header names, for what is to be seen there.
+pub fn within_dump<R>(machine: &mut Machine, work: impl FnOnce(&mut Memory) -> R) -> R {
+    let root = Pa(machine.header.directory_table & !0xfff);
+    machine.memory.within(root, work)
+}
+
+fn special_heap(memory: &mut Memory, nt: &Nt, number: u64, all: &[Special]) -> Vec<Va> {
     let heap = Va(0xffff_9100_0000_0000 + number * 0x1000_0000);
     memory.map_new(heap, 1);
     let state = nt.at("ExPoolState");
     let slots = nt.field(state, "_EX_POOL_HEAP_MANAGER_STATE", "SpecialHeaps");
     memory.pointer(slots.add(number * 8), heap);
-    let mut contexts = empty_heap(memory, &nt, heap);
+    let mut contexts = empty_heap(memory, nt, heap);
     let mut cursor = Cursor(heap.add(0x100_0000));
     let mut out = Vec::new();
     if let Some(context) = contexts.first_mut() {
         out = special_range(memory, context, &mut cursor, all, &mut Rng::new(number));
     }
-    write_contexts(memory, &nt, heap, &contexts);
+    write_contexts(memory, nt, heap, &contexts);
     out
 }

@@ -39,6 +39,8 @@ pub struct Content {
     /// Bytes in use that no valid header describes, and bytes behind headers that can't
     /// be read.
     pub unplaced_bytes: u64,
+    /// Pages of special pool whose pattern is broken.
+    pub doubted: u64,
     /// Subsegments and segments whose own headers or chains are damaged.
     pub damaged: Vec<(crate::memory::Va, u16)>,
     /// The pages.

@@ -2,6 +2,7 @@
 
 use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
+use crate::pool::special;
 
 use super::find::{Heaps, PageSegment};
 use super::view::{Slot, View};
@@ -74,7 +75,35 @@ impl Walk<'_, '_> {
             _ => {}
         }
         let subsegment = flags & SUBSEGMENT != 0;
+        if self.context.special && !subsegment {
+            self.special(range);
+            return;
+        }
         self.count_pages(range, subsegment);
+    }
+
+    /// Whole pages in a heap of special pool: a block each, but for allocations that the
+    /// big page table has, and the unmapped pages between.
+    fn special(&mut self, range: Range) {
+        let mut va = range.start;
+        while va < range.end {
+            match self.view.slot(va) {
+                Slot::Empty => {}
+                Slot::Missing(fault) => self.out.pages.missing(fault),
+                _ if self.big.holding(va).is_some() => self.out.pages.big += 1,
+                Slot::Zero => self.out.pages.other += 1,
+                Slot::Bytes(bytes) => match special::decode(bytes) {
+                    Some(found) => {
+                        self.out.pages.pool += 1;
+                        self.out.doubted += u64::from(!found.intact);
+                        let kind = self.context.kind;
+                        self.out.blocks.push(found.block(va, Some(kind)));
+                    }
+                    None => self.out.pages.other += 1,
+                },
+            }
+            va = va.add(PAGE_SIZE);
+        }
     }
 
     fn count_pages(&mut self, range: Range, subsegment: bool) {

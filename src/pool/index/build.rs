@@ -163,6 +163,12 @@ impl IndexBuilder {
                 totals.unplaced_bytes
             ));
         }
+        if totals.doubted > 0 {
+            notes.push(format!(
+                "{} pages of special pool have a broken pattern: somebody wrote outside of a block there, or its size is another one, at most a page",
+                totals.doubted
+            ));
+        }
         for base in failed {
             notes.push(format!(
                 "the window of 64 MB at {base} could not be walked: its blocks are missing"

@@ -35,6 +35,9 @@ pub struct Realm {
     pub parked: Arc<Parked>,
     /// The segment heaps, where the pool runs on them.
     pub heaps: Option<Arc<HeapPool>>,
+    /// Chains of nonpaged pool are in two pools, told apart by whether their pages are
+    /// executable (Windows 8 and later): headers don't say it.
+    pub tells_nx: bool,
     /// Sentences about what is missing.
     pub notes: Vec<String>,
 }

@@ -127,6 +127,8 @@ pub struct WindowTotals {
     /// Bytes in use that no valid header describes, or that lie behind headers that
     /// can't be read.
     pub unplaced_bytes: u64,
+    /// Pages of special pool whose pattern is broken: their blocks may have another size.
+    pub doubted: u64,
     /// Free blocks and their bytes.
     pub free_blocks: u64,
     /// Bytes of free blocks.
@@ -168,6 +170,8 @@ pub struct Totals {
     pub damaged: Vec<(Va, u16)>,
     /// Bytes in use of which no block can be named.
     pub unplaced_bytes: u64,
+    /// Pages of special pool whose pattern is broken: their blocks may have another size.
+    pub doubted: u64,
     /// Blocks listed in the index.
     pub listed: u64,
 }
@@ -183,6 +187,7 @@ impl Totals {
         self.paged_pages += window.paged_pages;
         self.session_pages += window.session_pages;
         self.unplaced_bytes += window.unplaced_bytes;
+        self.doubted += window.doubted;
         self.free += Found {
             blocks: window.free_blocks,
             bytes: window.free_bytes,

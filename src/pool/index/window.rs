@@ -1,11 +1,12 @@
 //! Walks one window of pool into a segment.
 
 use crate::dump;
-use crate::memory::{Chunk, Fault, MappedPage, PAGE_SIZE, Va};
+use crate::memory::{Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
 use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::heap::{Content, PageSegment, View, walk_segment};
 use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
+use crate::pool::special;
 use crate::pool::tag::{PROTECTED, Tag};
 
 use super::realm::Realm;
@@ -48,15 +49,23 @@ pub fn walk(
         big: realm.big.between(window.start, window.end),
         parked: realm.parked.between(window.start, window.end),
         straddling: realm.big.holding(window.start).map_or(0, BigBlock::end),
+        no_execute: NoExecute::default(),
         scratch,
         totals: WindowTotals::default(),
     };
     let mut listed = 0;
+    let nx = realm.tells_nx && window.kind == Some(PoolKind::NonPaged);
     for &chunk in &window.chunks {
+        if nx {
+            walker.no_execute = realm.space.no_execute(chunk);
+        }
         realm.space.chunk_pages(chunk, |va, page| {
             if va >= window.start && va < window.end && !in_segment(realm, window, va) {
                 listed = walker.list_big(listed, va);
-                walker.page(va, page);
+                match window.special {
+                    true => walker.special(va, page),
+                    false => walker.page(va, page),
+                }
             }
         });
     }
@@ -96,6 +105,8 @@ struct Walker<'a, 'b> {
     parked: &'a [(Va, State)],
     /// End of the big block that reaches into the window from the one before.
     straddling: u64,
+    /// Pages of the current chunk that hold the pool that is not executable.
+    no_execute: NoExecute,
     scratch: &'b mut Scratch,
     totals: WindowTotals,
 }
@@ -125,6 +136,24 @@ impl Walker<'_, '_> {
             MappedPage::Zero => self.totals.pages(self.kind).other += 1,
             MappedPage::Bytes(bytes, _) => self.blocks_of_page(va, bytes, taken),
         }
+    }
+
+    /// A page of special pool: nothing but one block.
+    fn special(&mut self, va: Va, page: MappedPage<'_>) {
+        let found = match page {
+            MappedPage::Missing(fault) => return self.missing(fault),
+            MappedPage::Zero => None,
+            MappedPage::Bytes(bytes, _) => special::decode(bytes),
+        };
+        let Some(found) = found else {
+            self.totals.pages(self.kind).other += 1;
+            return;
+        };
+        let block = found.block(va, self.kind);
+        let kind = self.kind.unwrap_or(block.kind);
+        self.totals.pages(Some(kind)).pool += 1;
+        self.totals.doubted += u64::from(!found.intact);
+        self.push(block);
     }
 
     /// Bytes of this page, from its start, that a big allocation takes.
@@ -191,9 +220,10 @@ impl Walker<'_, '_> {
             bytes,
             tag: Tag::new(raw.tag),
             protected: raw.tag & PROTECTED != 0,
-            kind: match raw.is_session() && raw.is_paged() {
-                true => PoolKind::Session,
-                false => kind,
+            kind: match kind {
+                _ if raw.is_session() && raw.is_paged() => PoolKind::Session,
+                PoolKind::NonPaged if self.no_execute.at(page) => PoolKind::NonPagedNx,
+                kind => kind,
             },
             backend: Backend::Legacy,
             state,
@@ -243,6 +273,7 @@ impl Walker<'_, '_> {
             self.totals.free_blocks += content.free_blocks;
             self.totals.free_bytes += content.free_bytes;
             self.totals.unplaced_bytes += content.unplaced_bytes;
+            self.totals.doubted += content.doubted;
             self.totals.damaged.append(&mut content.damaged);
             blocks.append(&mut content.blocks);
         }

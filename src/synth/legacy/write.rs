@@ -1,6 +1,6 @@
 //! Writes a placed pool into memory and keeps the account of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::memory::addr::{PAGE_SIZE, Va};
 use crate::synth::paging::{Entry, Memory};
@@ -38,6 +38,8 @@ pub struct Laid {
     pub by_index: BTreeMap<(Pool, u8), (u64, u64)>,
     /// Pages with a broken chain, and where it breaks.
     pub damaged: Vec<(Va, u16)>,
+    /// Pages of small blocks that are executable, where that is a pool of its own.
+    pub executable: HashSet<Va>,
 }
 
 /// Writes pools; `prototypes` is where prototype entries go, a page's worth.
@@ -117,11 +119,23 @@ impl Writer<'_> {
                 self.memory.map(bin.va, Entry::Prototype(at));
                 self.memory.lend(bin.va, frame);
             }
+            _ if self.is_executable(bin) => {
+                self.laid.executable.insert(bin.va);
+                self.memory.map(bin.va, Entry::Code(frame));
+            }
             _ => self.memory.map(bin.va, Entry::Data(frame)),
         }
         if bin.fate == PageFate::Omitted {
             self.memory.physical.omit(frame);
         }
+    }
+
+    /// Since Windows 8 there are two nonpaged pools; a page is in the one that its first
+    /// block asks for.
+    fn is_executable(&self, bin: &Bin) -> bool {
+        let first = bin.blocks.first();
+        let demand = first.and_then(|i| self.demands.get(*i as usize));
+        self.contents.era.build >= 9200 && demand.is_some_and(|d| d.pool == Pool::NonPaged && !d.nx)
     }
 
     /// A big allocation: contiguous frames, contents on its first page.
@@ -262,7 +276,12 @@ impl Writer<'_> {
         } else if self.contents.neighbours.len() < NEIGHBOURS {
             self.contents.neighbours.push(body);
         }
-        self.laid.blocks.push(block(&demand, va, state));
+        let mut block = block(&demand, va, state);
+        // The page decides, not what its blocks ask for.
+        block.nx = self.contents.era.build >= 9200
+            && pool == Pool::NonPaged
+            && !self.laid.executable.contains(&va.page());
+        self.laid.blocks.push(block);
     }
 
     fn free(&mut self, bytes: u64, body: Va, absent: Option<State>, (pool, index): (Pool, u8)) {

@@ -72,6 +72,16 @@ fn the_file_and_its_place_are_named() {
 }
 
 #[test]
+fn a_narrow_screen_has_room_for_what_to_do() {
+    let mut desk = Desk::with(without_symbols(), FINE, (60, 20));
+    desk.walked();
+    assert!(desk.screen().contains("no symbols, v: what to do"));
+    desk.tell(fetching(6_291_456));
+    let screen = desk.screen();
+    assert!(screen.contains("50% (Ctrl-C stops)"), "{screen}");
+}
+
+#[test]
 fn picking_it_up_leaves_the_tag_list_as_it_was() {
     let mut desk = desk();
     desk.walked().keys("ppd").keys("&*e*").enter();

@@ -181,7 +181,7 @@ fn heaps_are_read_block_by_block() {
 #[test]
 fn pages_that_are_gone_take_no_more_than_their_blocks() {
     for era in HEAP_ERAS {
-        for seed in 0..6 {
+        for seed in 0..3 {
             let mut spec = small::of_era(era);
             spec.seed = seed;
             spec.nonpaged.omitted = 3;
@@ -275,6 +275,34 @@ fn damaged_lists_lose_no_block_and_end() {
                 });
             }
         }
+    }
+}
+
+#[test]
+fn a_segment_without_its_header_is_missed_and_that_is_said() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.heaps.as_mut().unwrap().damage = Some(Damage::LostHeader);
+        spec.heaps.as_mut().unwrap().units = 24;
+        let machine = Machine::build(&spec).unwrap();
+        let truth = &machine.truth;
+        assert!(!laid(truth, &[State::Damaged]).is_empty());
+        with(&machine, Container::BitmapKernel, |_, index| {
+            check_blocks(truth, index, &[State::Allocated], &[]);
+            let said = index
+                .notes
+                .iter()
+                .any(|n| n.contains("of the others are missing"));
+            assert!(said, "{:?}", index.notes);
+        });
+        with(&machine, Container::Full, |_, index| {
+            check_blocks(
+                truth,
+                index,
+                &[State::Allocated, State::Damaged],
+                &[State::Damaged],
+            );
+        });
     }
 }
 

@@ -12,13 +12,21 @@ use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
 use poolscope::pool::{Tag, block};
 use poolscope::synth::era::{
-    Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
+    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_24H2,
+    WIN81,
 };
 use poolscope::synth::heap::Damage;
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, small};
 
-const HEAP_ERAS: [&Era; 4] = [&WIN10_2004, &WIN11, &WIN10_1809, &WIN11_24H2];
+const HEAP_ERAS: [&Era; 6] = [
+    &WIN10_1903,
+    &WIN10_2004,
+    &SERVER_2022,
+    &WIN11,
+    &WIN10_1809,
+    &WIN11_24H2,
+];
 const CHAIN_ERAS: [&Era; 4] = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809];
 
 fn tag(bytes: &[u8; 4]) -> Tag {

@@ -12,13 +12,21 @@ use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
 use poolscope::pool::{Tag, block};
 use poolscope::synth::era::{
-    Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
+    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_24H2,
+    WIN81,
 };
 use poolscope::synth::heap::Damage;
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, small};
 
-const HEAP_ERAS: [&Era; 4] = [&WIN10_2004, &WIN11, &WIN10_1809, &WIN11_24H2];
+const HEAP_ERAS: [&Era; 6] = [
+    &WIN10_1903,
+    &WIN10_2004,
+    &SERVER_2022,
+    &WIN11,
+    &WIN10_1809,
+    &WIN11_24H2,
+];
 const CHAIN_ERAS: [&Era; 4] = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809];
 
 fn tag(bytes: &[u8; 4]) -> Tag {
@@ -168,7 +176,7 @@ fn heaps_are_read_block_by_block() {
 #[test]
 fn pages_that_are_gone_take_no_more_than_their_blocks() {
     for era in HEAP_ERAS {
-        for seed in 0..6 {
+        for seed in 0..3 {
             let mut spec = small::of_era(era);
             spec.seed = seed;
             spec.nonpaged.omitted = 3;
@@ -262,6 +270,34 @@ fn damaged_lists_lose_no_block_and_end() {
                 });
             }
         }
+    }
+}
+
+#[test]
+fn a_segment_without_its_header_is_missed_and_that_is_said() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.heaps.as_mut().unwrap().damage = Some(Damage::LostHeader);
+        spec.heaps.as_mut().unwrap().units = 24;
+        let machine = Machine::build(&spec).unwrap();
+        let truth = &machine.truth;
+        assert!(!laid(truth, &[State::Damaged]).is_empty());
+        with(&machine, Container::BitmapKernel, |_, index| {
+            check_blocks(truth, index, &[State::Allocated], &[]);
+            let said = index
+                .notes
+                .iter()
+                .any(|n| n.contains("of the others are missing"));
+            assert!(said, "{:?}", index.notes);
+        });
+        with(&machine, Container::Full, |_, index| {
+            check_blocks(
+                truth,
+                index,
+                &[State::Allocated, State::Damaged],
+                &[State::Damaged],
+            );
+        });
     }
 }
 

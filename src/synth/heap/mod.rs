@@ -29,6 +29,8 @@ pub enum Damage {
     LoopingList,
     /// The second context's list of every heap starts at the heap itself.
     HeapAtItself,
+    /// The header page of a segment in the middle of a list is not in kernel dumps.
+    LostHeader,
     /// NumberOfPools is 2^31.
     ManyPools,
 }

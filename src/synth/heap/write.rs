@@ -17,7 +17,9 @@ use super::fates::{self, Item, Subsegment};
 use super::heads::{self, Head, Parked};
 use super::segment::{Context, Cursor, IN_USE, LFH, VS, pages};
 use super::vs::What;
-use super::{HeapShape, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs};
+use super::{
+    Damage, HeapShape, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs,
+};
 
 /// What the heaps are written with.
 pub struct Setting<'a> {
@@ -63,7 +65,7 @@ pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
     let heads = writer.heaps();
     heads::write(writer.memory, &writer.setting, keys, &heads, &writer.parked);
     // Pages go last: nothing can be written to them any more.
-    writer.settle();
+    writer.settle(&heads);
     writer.laid
 }
 
@@ -495,14 +497,21 @@ impl Writer<'_, '_> {
     }
 
     /// Takes pages away and enters the blocks with what is left of them.
-    fn settle(&mut self) {
-        let absent = fates::apply(
+    fn settle(&mut self, heads: &[Head]) {
+        let mut absent = fates::apply(
             self.memory,
             &self.subsegments,
             &self.setting.pools,
             self.keys.heap,
             self.rng,
         );
+        if self.setting.shape.damage == Some(Damage::LostHeader) {
+            let lists = heads.iter().map(|h| &h.segments);
+            let segment = lists.filter_map(|[pages, _]| pages.get(1)).next();
+            if let Some(segment) = segment {
+                absent.hide(self.memory, *segment, 0x10_0000);
+            }
+        }
         for subsegment in &self.subsegments {
             for bytes in absent.free(subsegment) {
                 self.laid.free.add(bytes);
@@ -512,13 +521,12 @@ impl Writer<'_, '_> {
                 let Some(demand) = self.setting.demands.get(item.demand as usize) else {
                     continue;
                 };
-                let own = match demand.fate {
-                    Fate::Live => State::Allocated,
+                let state = match demand.fate {
+                    Fate::Live => gone.unwrap_or(State::Allocated),
+                    // Freed, whatever becomes of its page.
                     _ => State::Lookaside,
                 };
-                self.laid
-                    .blocks
-                    .push(block(demand, item.va, gone.unwrap_or(own)));
+                self.laid.blocks.push(block(demand, item.va, state));
             }
         }
         for pool in [Pool::NonPaged, Pool::Paged] {

@@ -21,9 +21,12 @@ impl Builder<'_> {
         self.memory.map_new(PROTOTYPES, 1);
         self.memory.map_new(MEMORY_BLOCK, 1);
         self.memory_block();
+        let prcb = spec.era.size("_KPRCB").unwrap_or(0);
+        let inside = spec.era.offset("_KPCR", "Prcb").unwrap_or(0);
+        let blocks = (inside + prcb).div_ceil(PAGE_SIZE);
         for cpu in 0..u64::from(spec.processors) {
             if cpu > 0 || self.nt.variable("KiInitialPCR").is_none() {
-                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), 16);
+                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), blocks);
             }
             self.memory
                 .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use crate::analysis::references::{self, References};
+use crate::analysis::verifier;
 use crate::analysis::{Accounts, Coverage, Descriptions, VmReport};
 use crate::dump::{Dump, DumpError};
 use crate::kernel::sessions::{self, Sessions};
@@ -212,6 +213,7 @@ impl Engine {
         out.extend(self.symbol_warning());
         out.extend(self.trackers.notes.iter().cloned());
         out.extend(self.vm.warnings());
+        out.extend(verifier::note(&self.kernel));
         out
     }
 

@@ -262,3 +262,23 @@ fn special_pool_is_heaps_in_windows_10_2004() {
         check_special(&machine, &laid_special(&all, &at, |_| kind));
     }
 }
+
+#[test]
+fn verifier_is_said_when_it_was_on() {
+    let mut machine = machine(&WIN7);
+    let verifier = |engine: &Engine| {
+        let warnings = engine.warnings();
+        let said = warnings.iter().find(|w| w.contains("Driver Verifier"));
+        said.cloned()
+    };
+    with(&machine, |engine, _| assert_eq!(verifier(engine), None));
+    let nt = Nt {
+        era: &WIN7,
+        base: machine.truth.kernel_base,
+    };
+    machine.memory.u32(nt.at("MmVerifierData"), 0x9);
+    with(&machine, |engine, _| {
+        let said = verifier(engine).unwrap();
+        assert!(said.contains("0x9: special pool, pool tracking"), "{said}");
+    });
+}

@@ -38,6 +38,36 @@ impl Side {
         self.found == Found::default() && self.tracker.is_none_or(|t| t == Found::default())
     }
 
+    /// What can hide blocks of this pool, each with its number.
+    fn causes(&self) -> String {
+        let p = &self.pages;
+        let mut out = String::new();
+        if p.unreadable() > 0 {
+            out += &format!(
+                "; {} pages of this pool can't be read ({} paged out, {} not in the dump)",
+                p.unreadable(),
+                p.paged_out,
+                p.not_in_dump + p.failed
+            );
+        }
+        if p.unread_big > 0 {
+            out += &format!(
+                ", {} of them inside large allocations, which are found all the same",
+                p.unread_big
+            );
+        }
+        if p.damaged > 0 {
+            out += &format!("; {} pages have a damaged chain of blocks", p.damaged);
+        }
+        if p.unplaced_bytes > 0 {
+            out += &format!(
+                "; {} bytes in use could not be divided into blocks",
+                p.unplaced_bytes
+            );
+        }
+        out
+    }
+
     fn sentence(&self, pool: &str, number: &dyn Fn(u64) -> String) -> Option<String> {
         if self.is_empty() {
             return None;
@@ -59,14 +89,7 @@ impl Side {
             return Some(format!("{says}, all found"));
         }
         let mut out = format!("{says}, {found}");
-        if self.pages.unreadable() > 0 {
-            out += &format!(
-                "; {} pages of this pool can't be read ({} paged out, {} not in the dump)",
-                number(self.pages.unreadable()),
-                number(self.pages.paged_out),
-                number(self.pages.not_in_dump + self.pages.failed)
-            );
-        }
+        out += &self.causes();
         if self.surplus_blocks() > 0 {
             out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
         }

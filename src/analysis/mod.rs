@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod descriptions;
 pub mod references;
+pub mod verifier;
 pub mod vm;
 
 pub use coverage::{Accounts, Coverage};

@@ -63,6 +63,8 @@ pub mod field {
     pub const UNLOADED_DRIVERS: usize = 0x220;
     /// MmSpecialPoolTag, a variable (u32).
     pub const SPECIAL_POOL_TAG: usize = 0x238;
+    /// MmVerifierData.
+    pub const VERIFIER_DATA: usize = 0x248;
     /// MmAllocatedNonPagedPool, a variable.
     pub const ALLOCATED_NONPAGED: usize = 0x250;
     /// PteBase, a value: base of the page-table self-map (Windows 10 1607 and later).

@@ -35,6 +35,11 @@ struct Summary {
     nonpaged_bytes: u64,
     paged_allocations: u64,
     paged_bytes: u64,
+    /// Left away where no session's pool was walked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_allocations: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_bytes: Option<u64>,
     unreadable_pages: u64,
     tracker: Option<TrackerSide>,
     complete: bool,
@@ -47,6 +52,10 @@ struct TrackerSide {
     nonpaged_bytes: u64,
     paged_allocations: u64,
     paged_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_allocations: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_bytes: Option<u64>,
 }
 
 impl<'a> Allocs<'a> {
@@ -67,11 +76,14 @@ impl<'a> Allocs<'a> {
 
     fn summary(&self) -> Summary {
         let c = &self.coverage;
-        let (n, p) = (c.nonpaged.found, c.paged.found);
+        let (n, p, s) = (c.nonpaged.found, c.paged.found, c.session.found);
         let both = c.nonpaged.tracker.zip(c.paged.tracker);
+        let walked = self.index.has_sessions();
         Summary {
-            allocations: n.blocks + p.blocks,
-            bytes: n.bytes + p.bytes,
+            allocations: n.blocks + p.blocks + s.blocks,
+            bytes: n.bytes + p.bytes + s.bytes,
+            session_allocations: walked.then_some(s.blocks),
+            session_bytes: walked.then_some(s.bytes),
             nonpaged_allocations: n.blocks,
             nonpaged_bytes: n.bytes,
             paged_allocations: p.blocks,
@@ -82,6 +94,8 @@ impl<'a> Allocs<'a> {
                 nonpaged_bytes: n.bytes,
                 paged_allocations: p.blocks,
                 paged_bytes: p.bytes,
+                session_allocations: c.session.tracker.map(|s| s.blocks),
+                session_bytes: c.session.tracker.map(|s| s.bytes),
             }),
             complete: c.complete,
             notes: self.notes(),
@@ -108,6 +122,9 @@ struct Row {
     pool: &'static str,
     backend: &'static str,
     state: &'static str,
+    /// For session pool: whose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<u32>,
 }
 
 /// The rows, serialised one by one.
@@ -127,6 +144,7 @@ impl Serialize for Rows<'_> {
                 pool: block.kind.word(),
                 backend: block.backend.word(),
                 state: block.state.word(),
+                session: block.session,
             })?;
         }
         rows.end()
@@ -160,12 +178,14 @@ fn line(b: &Block) -> String {
         State::Lookaside => " (freed, on a lookaside list)",
         State::Free => " (free)",
     };
+    let session = b.session.map(|s| format!(" of session {s}"));
     format!(
-        "{} : tag {}, size {:>#9x}, {}{state}",
+        "{} : tag {}, size {:>#9x}, {}{}{state}",
         plain_address(b.body()),
         b.tag,
         b.bytes.saturating_sub(b.header_bytes()),
-        pool_name(b.kind)
+        pool_name(b.kind),
+        session.unwrap_or_default()
     )
 }
 
@@ -195,11 +215,15 @@ impl Answer for Allocs<'_> {
 
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut csv = csv_writer(out);
-        csv.write_record([
+        // A column that is there only where it says something.
+        let sessions = self.index.has_sessions();
+        let names = [
             "tag", "tag_hex", "address", "size", "pool", "backend", "state",
-        ])?;
+        ];
+        csv.write_record(names.into_iter().chain(sessions.then_some("session")))?;
         for b in self.index.matching(self.pattern) {
-            csv.write_record([
+            let session = b.session.map_or(String::new(), |s| s.to_string());
+            let cells = [
                 cell(&b.tag.to_string()).as_str(),
                 &tag_hex(b.tag),
                 &json_address(b.va),
@@ -207,7 +231,9 @@ impl Answer for Allocs<'_> {
                 b.kind.word(),
                 b.backend.word(),
                 b.state.word(),
-            ])?;
+            ]
+            .map(String::from);
+            csv.write_record(cells.into_iter().chain(sessions.then_some(session)))?;
         }
         csv.flush()
     }

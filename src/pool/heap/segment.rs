@@ -111,7 +111,12 @@ impl Walk<'_, '_> {
         while va < range.end {
             match self.view.slot(va) {
                 Slot::Empty => {}
-                Slot::Missing(fault) => self.out.pages.missing(fault),
+                Slot::Missing(fault) => {
+                    self.out.pages.missing(fault);
+                    // VS subsegments hold large allocations too.
+                    let big = !subsegment || self.big.holding(va).is_some();
+                    self.out.pages.unread_big += u64::from(big);
+                }
                 Slot::Bytes(_) | Slot::Zero if subsegment => self.out.pages.pool += 1,
                 Slot::Bytes(_) | Slot::Zero => self.out.pages.big += 1,
             }

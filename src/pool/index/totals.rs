@@ -79,6 +79,13 @@ pub struct PageCounts {
     pub not_in_dump: u64,
     /// That the file could not deliver while it was read.
     pub failed: u64,
+    /// Of those that can't be read, the ones inside allocations of whole pages: their
+    /// blocks are known from the big page table all the same.
+    pub unread_big: u64,
+    /// Pages, or starts of heap subsegments, where a chain of blocks is damaged.
+    pub damaged: u64,
+    /// Bytes in use of which no block can be named.
+    pub unplaced_bytes: u64,
 }
 
 impl PageCounts {
@@ -110,6 +117,9 @@ impl std::ops::AddAssign for PageCounts {
         self.paged_out += other.paged_out;
         self.not_in_dump += other.not_in_dump;
         self.failed += other.failed;
+        self.unread_big += other.unread_big;
+        self.damaged += other.damaged;
+        self.unplaced_bytes += other.unplaced_bytes;
     }
 }
 

@@ -126,7 +126,10 @@ impl Walker<'_, '_> {
         let taken = self.taken_by_big(va);
         if taken >= PAGE_SIZE {
             match page {
-                MappedPage::Missing(fault) => self.missing(fault),
+                MappedPage::Missing(fault) => {
+                    self.missing(fault);
+                    self.totals.pages(self.kind).unread_big += 1;
+                }
                 _ => self.totals.pages(self.kind).big += 1,
             }
             return;
@@ -193,6 +196,7 @@ impl Walker<'_, '_> {
             Verdict::NotPool => self.totals.pages(self.kind).other += 1,
             Verdict::Damaged(at) => {
                 self.totals.pages(self.kind).pool += 1;
+                self.totals.pages(self.kind).damaged += 1;
                 self.totals.damaged.push((va, at));
             }
         }
@@ -269,7 +273,10 @@ impl Walker<'_, '_> {
             content.clear();
             walk_segment(&pool.heaps, segment, &view, &realm.big, &mut content);
             let kind = pool.heaps.contexts.get(segment.context).map(|c| c.kind);
-            *self.totals.pages(kind) += content.pages;
+            let pages = self.totals.pages(kind);
+            *pages += content.pages;
+            pages.damaged += content.damaged.len() as u64;
+            pages.unplaced_bytes += content.unplaced_bytes;
             self.totals.free_blocks += content.free_blocks;
             self.totals.free_bytes += content.free_bytes;
             self.totals.unplaced_bytes += content.unplaced_bytes;

@@ -240,3 +240,45 @@ fn side(usage: Option<Usage>, found: Found, pages: PageCounts) -> Side {
         pages,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(blocks: u64, bytes: u64) -> Found {
+        Found { blocks, bytes }
+    }
+
+    #[test]
+    fn each_cause_of_a_gap_has_its_number_and_no_gap_has_none() {
+        let pages = PageCounts {
+            paged_out: 5,
+            not_in_dump: 3,
+            failed: 1,
+            unread_big: 4,
+            damaged: 2,
+            unplaced_bytes: 640,
+            ..PageCounts::default()
+        };
+        let mut side = Side {
+            tracker: Some(found(10, 1000)),
+            found: found(7, 700),
+            pages,
+        };
+        let said = side.sentence("paged").unwrap();
+        for part in [
+            "9 pages of this pool can't be read (5 paged out, 4 not in the dump)",
+            "4 of them inside large allocations",
+            "2 pages have a damaged chain",
+            "640 bytes in use",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        side.found = found(10, 1000);
+        let said = side.sentence("paged").unwrap();
+        assert_eq!(
+            said,
+            "paged: tracker says 10 blocks / 1000 bytes, all found"
+        );
+    }
+}

@@ -222,7 +222,7 @@ impl Session<'_> {
             block.parked = true;
             let list = self.space.add(lists + (block.bytes / UNIT).min(20) * 0x80);
             memory.u64(list, 1);
-            memory.u64(list.add(8), block.va.0 + UNIT | 1);
+            memory.u64(list.add(8), (block.va.0 + UNIT) | 1);
             memory.u64(block.va.add(UNIT), 0);
         }
     }
@@ -279,7 +279,7 @@ impl Session<'_> {
                 wanted
             };
             let header = start.add(at);
-            let bits = chunk / UNIT << 16 | previous << 32 | 1 << 48;
+            let bits = (chunk / UNIT) << 16 | previous << 32 | 1 << 48;
             memory.u64(header, bits ^ header.0 ^ key);
             let va = header.add(UNIT);
             let tag = self.tag();

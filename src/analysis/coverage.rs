@@ -39,30 +39,33 @@ impl Side {
     }
 
     /// What can hide blocks of this pool, each with its number.
-    fn causes(&self) -> String {
+    fn causes(&self, number: &dyn Fn(u64) -> String) -> String {
         let p = &self.pages;
         let mut out = String::new();
         if p.unreadable() > 0 {
             out += &format!(
                 "; {} pages of this pool can't be read ({} paged out, {} not in the dump)",
-                p.unreadable(),
-                p.paged_out,
-                p.not_in_dump + p.failed
+                number(p.unreadable()),
+                number(p.paged_out),
+                number(p.not_in_dump + p.failed)
             );
         }
         if p.unread_big > 0 {
             out += &format!(
                 ", {} of them inside large allocations, which are found all the same",
-                p.unread_big
+                number(p.unread_big)
             );
         }
         if p.damaged > 0 {
-            out += &format!("; {} pages have a damaged chain of blocks", p.damaged);
+            out += &format!(
+                "; {} pages have a damaged chain of blocks",
+                number(p.damaged)
+            );
         }
         if p.unplaced_bytes > 0 {
             out += &format!(
                 "; {} bytes in use could not be divided into blocks",
-                p.unplaced_bytes
+                number(p.unplaced_bytes)
             );
         }
         out
@@ -89,7 +92,7 @@ impl Side {
             return Some(format!("{says}, all found"));
         }
         let mut out = format!("{says}, {found}");
-        out += &self.causes();
+        out += &self.causes(number);
         if self.surplus_blocks() > 0 {
             out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
         }
@@ -265,7 +268,7 @@ mod tests {
             found: found(7, 700),
             pages,
         };
-        let said = side.sentence("paged").unwrap();
+        let said = side.sentence("paged", &|n| n.to_string()).unwrap();
         for part in [
             "9 pages of this pool can't be read (5 paged out, 4 not in the dump)",
             "4 of them inside large allocations",
@@ -275,7 +278,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         side.found = found(10, 1000);
-        let said = side.sentence("paged").unwrap();
+        let said = side.sentence("paged", &|n| n.to_string()).unwrap();
         assert_eq!(
             said,
             "paged: tracker says 10 blocks / 1000 bytes, all found"

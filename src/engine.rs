@@ -323,6 +323,16 @@ impl Engine {
         spaces.find(mapped).unwrap_or(&self.kernel.space)
     }
 
+    /// The address space to read an address in, for a block of a session's pool: that
+    /// session's.
+    pub fn space_in(&self, session: Option<u32>, va: Va) -> &AddressSpace {
+        if session.is_none() {
+            return self.space_of(va);
+        }
+        let own = self.session_pools().iter().find(|r| r.session == session);
+        own.map_or_else(|| self.space_of(va), |realm| &realm.space)
+    }
+
     /// The accounts per tag of session pool, all sessions together; read on first use.
     pub fn session_trackers(&self) -> &Trackers {
         self.session_trackers

@@ -282,3 +282,34 @@ fn verifier_is_said_when_it_was_on() {
         assert!(said.contains("0x9: special pool, pool tracking"), "{said}");
     });
 }
+
+#[test]
+fn a_session_with_absurd_sizes_costs_its_pool_and_nothing_else() {
+    let mut machine = machine(&WIN7);
+    let blocks = sessions::add(&mut machine, &WIN7, &[Fault::None; 2]);
+    // PoolTrackBigPagesSize, PoolTrackTableExpansionSize, PagedPoolEnd, and a list of
+    // freed blocks that is said to be long and leads to itself.
+    let space = Va(0xffff_f880_0400_0000);
+    let absurd = [
+        (0x1f48, 1 << 60),
+        (0x1f38, 1 << 60),
+        (0x48, u64::MAX),
+        (0xc0, 0xffff),
+        (0xc8, space.0 + 0x101),
+        (0x100, space.0 + 0x100),
+    ];
+    for (offset, value) in absurd {
+        machine.memory.u64(space.add(offset), value);
+    }
+    with(&machine, |_, index| {
+        let others = found(index).into_iter().filter(|b| b.0 == Some(2));
+        assert_eq!(others.collect::<BTreeSet<_>>(), laid(&blocks, &[2]));
+        let said = |what: &str| {
+            index
+                .notes
+                .iter()
+                .any(|n| n.starts_with("session 1") && n.contains(what))
+        };
+        assert!(said("not believed") && said("bounds"), "{:?}", index.notes);
+    });
+}

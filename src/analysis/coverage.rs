@@ -39,30 +39,33 @@ impl Side {
     }
 
     /// What can hide blocks of this pool, each with its number.
-    fn causes(&self) -> String {
+    fn causes(&self, number: &dyn Fn(u64) -> String) -> String {
         let p = &self.pages;
         let mut out = String::new();
         if p.unreadable() > 0 {
             out += &format!(
                 "; {} pages of this pool can't be read ({} paged out, {} not in the dump)",
-                p.unreadable(),
-                p.paged_out,
-                p.not_in_dump + p.failed
+                number(p.unreadable()),
+                number(p.paged_out),
+                number(p.not_in_dump + p.failed)
             );
         }
         if p.unread_big > 0 {
             out += &format!(
                 ", {} of them inside large allocations, which are found all the same",
-                p.unread_big
+                number(p.unread_big)
             );
         }
         if p.damaged > 0 {
-            out += &format!("; {} pages have a damaged chain of blocks", p.damaged);
+            out += &format!(
+                "; {} pages have a damaged chain of blocks",
+                number(p.damaged)
+            );
         }
         if p.unplaced_bytes > 0 {
             out += &format!(
                 "; {} bytes in use could not be divided into blocks",
-                p.unplaced_bytes
+                number(p.unplaced_bytes)
             );
         }
         out
@@ -89,7 +92,7 @@ impl Side {
             return Some(format!("{says}, all found"));
         }
         let mut out = format!("{says}, {found}");
-        out += &self.causes();
+        out += &self.causes(number);
         if self.surplus_blocks() > 0 {
             out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
         }
@@ -238,5 +241,47 @@ fn side(usage: Option<Usage>, found: Found, pages: PageCounts) -> Side {
         }),
         found,
         pages,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(blocks: u64, bytes: u64) -> Found {
+        Found { blocks, bytes }
+    }
+
+    #[test]
+    fn each_cause_of_a_gap_has_its_number_and_no_gap_has_none() {
+        let pages = PageCounts {
+            paged_out: 5,
+            not_in_dump: 3,
+            failed: 1,
+            unread_big: 4,
+            damaged: 2,
+            unplaced_bytes: 640,
+            ..PageCounts::default()
+        };
+        let mut side = Side {
+            tracker: Some(found(10, 1000)),
+            found: found(7, 700),
+            pages,
+        };
+        let said = side.sentence("paged", &|n| n.to_string()).unwrap();
+        for part in [
+            "9 pages of this pool can't be read (5 paged out, 4 not in the dump)",
+            "4 of them inside large allocations",
+            "2 pages have a damaged chain",
+            "640 bytes in use",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        side.found = found(10, 1000);
+        let said = side.sentence("paged", &|n| n.to_string()).unwrap();
+        assert_eq!(
+            said,
+            "paged: tracker says 10 blocks / 1000 bytes, all found"
+        );
     }
 }

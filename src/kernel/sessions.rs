@@ -40,6 +40,8 @@ pub struct Sessions {
 
 /// A busy terminal server has tens of thousands.
 const MAX_PROCESSES: usize = 1 << 20;
+/// More than the largest terminal servers have.
+const MAX_SESSIONS: usize = 1024;
 /// DirectoryTableBase: bits 12 to 51 are the address.
 const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
 
@@ -66,6 +68,7 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
     let session = offset("_EPROCESS", "Session")?;
     let root = offset("_EPROCESS", "Pcb")? + offset("_KPROCESS", "DirectoryTableBase")?;
     let mut seen: FxHashMap<Va, usize> = FxHashMap::default();
+    let mut too_many = 0u64;
     let mut at = head;
     for count in 0..MAX_PROCESSES {
         let next = kernel
@@ -73,7 +76,10 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
             .pointer(at)
             .map_err(|fault| format!("the list of processes breaks after {count}: {fault}"))?;
         if next == head {
-            return Ok(());
+            return match too_many {
+                0 => Ok(()),
+                _ => Err(format!("only the first {MAX_SESSIONS} were taken")),
+            };
         }
         if !next.is_kernel() {
             return Err(format!("the list of processes is damaged after {count}"));
@@ -87,8 +93,10 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
             && session.is_kernel()
             && root & ROOT_MASK != 0
         {
-            let place = *seen.entry(session).or_insert(out.sessions.len());
+            let known = out.sessions.len();
+            let place = *seen.entry(session).or_insert(known);
             match out.sessions.get_mut(place) {
+                None if known >= MAX_SESSIONS => too_many += 1,
                 None => out.sessions.push(of(kernel, session, root)),
                 Some(known) if !known.has_tables() => *known = of(kernel, session, root),
                 Some(_) => {}

@@ -67,6 +67,8 @@ const NO_LAYOUT: &str =
     "the layout of the big page table is not known for this build: large allocations are missing";
 /// Entries of a table beyond which its size is not believed (384 MB of table).
 const MAX_ENTRIES: u64 = 1 << 24;
+/// The same for a session's table; it begins with some thousands.
+const MAX_SESSION_ENTRIES: u64 = 1 << 20;
 /// No single allocation comes near this.
 const MAX_BYTES: u64 = 1 << 40;
 
@@ -114,6 +116,10 @@ impl BigTable {
     /// Reads a session's table, in its own memory: all of it is session pool.
     pub fn read_session(kernel: &Kernel, space: &AddressSpace, table: Va, size: u64) -> BigTable {
         let mut out = BigTable::default();
+        if size > MAX_SESSION_ENTRIES {
+            out.notes.push(format!("its big page table says it has {size} entries, which is not believed: large allocations are missing"));
+            return out;
+        }
         out.read_table(kernel, space, (table, size), &|_| PoolKind::Session);
         for block in &mut out.blocks {
             block.kind = PoolKind::Session;

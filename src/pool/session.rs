@@ -121,19 +121,12 @@ impl Reader<'_> {
         let (Some(table), Some(size)) = (table, size) else {
             return BigTable::default();
         };
-        let mut out = BigTable::read_session(self.kernel, self.space(), table, size);
-        for note in &mut out.notes {
-            *note = format!("{}: {note}", self.name());
-        }
-        out
+        BigTable::read_session(self.kernel, self.space(), table, size)
     }
 
     fn heaps(&self) -> Option<Arc<HeapPool>> {
         let state = self.pointer("HeapState")?;
-        let mut heaps = Heaps::find_in_session(self.kernel, self.space(), state)?;
-        for note in &mut heaps.notes {
-            *note = format!("{}: {note}", self.name());
-        }
+        let heaps = Heaps::find_in_session(self.kernel, self.space(), state)?;
         let parking = Parking::read(self.kernel, &heaps);
         Some(Arc::new(HeapPool { heaps, parking }))
     }

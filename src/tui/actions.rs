@@ -424,5 +424,11 @@ fn bytes_of_block(block: &Block) -> BytesView {
         block.backend.word(),
         block.state.word()
     );
-    BytesView::new(block.va.to_string(), about, block.va, Some(block.bytes))
+    let about = match block.session {
+        Some(session) => format!("session {session}: {about}"),
+        None => about,
+    };
+    let mut view = BytesView::new(block.va.to_string(), about, block.va, Some(block.bytes));
+    view.session = block.session;
+    view
 }

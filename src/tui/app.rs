@@ -368,7 +368,15 @@ impl App {
     }
 
     fn ask_bytes(&mut self, start: Va, length: u64) {
-        let number = self.ask(Question::Bytes { start, length });
+        let session = match self.stack.last() {
+            Some(Screen::Bytes(view)) => view.session,
+            _ => None,
+        };
+        let number = self.ask(Question::Bytes {
+            start,
+            length,
+            session,
+        });
         if let Some(Screen::Bytes(view)) = self.stack.last_mut() {
             view.awaited = Some((number, start, length));
         }

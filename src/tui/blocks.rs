@@ -13,8 +13,9 @@ pub trait Blocks: Send + Sync {
     fn len(&self) -> u64;
     /// The block at a position.
     fn get(&self, index: u64) -> Option<Block>;
-    /// The position of the first block at or behind an address.
-    fn position(&self, va: Va) -> u64;
+    /// The position of the first block at or behind an address, in the pool of a session
+    /// or the system's.
+    fn position(&self, session: Option<u32>, va: Va) -> u64;
     /// True when there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -30,8 +31,8 @@ impl Blocks for BlockList {
         BlockList::get(self, index)
     }
 
-    fn position(&self, va: Va) -> u64 {
-        BlockList::position(self, va)
+    fn position(&self, session: Option<u32>, va: Va) -> u64 {
+        BlockList::position_in(self, session, va)
     }
 }
 
@@ -47,7 +48,7 @@ impl Blocks for NoBlocks {
         None
     }
 
-    fn position(&self, _: Va) -> u64 {
+    fn position(&self, _: Option<u32>, _: Va) -> u64 {
         0
     }
 }
@@ -187,7 +188,7 @@ impl BlockView {
     /// The row of a block, or where it would be.
     pub fn row_of(&self, block: &Block) -> u64 {
         if self.order.is_none() && !self.sort.descending {
-            return self.blocks.position(block.va);
+            return self.blocks.position(block.session, block.va);
         }
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -206,7 +207,7 @@ impl BlockView {
 
     /// The row of the last block that starts at or before an address, whatever the order.
     pub fn row_at(&self, va: Va) -> u64 {
-        let after = self.blocks.position(Va(va.0.saturating_add(1)));
+        let after = self.blocks.position(None, Va(va.0.saturating_add(1)));
         match self.blocks.get(after.saturating_sub(1)) {
             Some(block) => self.row_of(&block).min(self.len().saturating_sub(1)),
             None => 0,

@@ -28,6 +28,8 @@ pub struct BytesView {
     pub at: Va,
     /// The first line on screen.
     pub top: Va,
+    /// The session to read in, for a block of its pool.
+    pub session: Option<u32>,
     /// As pointers instead of as bytes.
     pub pointers: bool,
     /// Memory around the screen, as it was read.
@@ -53,6 +55,7 @@ impl BytesView {
             length,
             at: first,
             top: first,
+            session: None,
             pointers: false,
             memory: None,
             awaited: None,

@@ -26,7 +26,7 @@ impl Blocks for Planted {
         (index < self.count).then(|| planted_block(index))
     }
 
-    fn position(&self, va: Va) -> u64 {
+    fn position(&self, _: Option<u32>, va: Va) -> u64 {
         let offset = va.0.saturating_sub(FIRST);
         offset.div_ceil(0x1000).min(self.count)
     }

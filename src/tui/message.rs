@@ -161,7 +161,12 @@ pub enum Question {
     /// The modules that mention a tag.
     Mentions { tag: Tag },
     /// Memory from an address on.
-    Bytes { start: Va, length: u64 },
+    Bytes {
+        start: Va,
+        length: u64,
+        /// The session to read it in, for its pool.
+        session: Option<u32>,
+    },
 }
 
 /// What the state machine wants done.

@@ -134,7 +134,7 @@ impl Desk {
                     .find(|&row| view.get(row).is_some_and(|b| filter.block(&b))),
             ),
             Question::Mentions { .. } => Body::Mentions(fixture::mentions()),
-            Question::Bytes { start, length } => Body::Bytes(fixture::bytes(*start, *length)),
+            Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
         }
     }
 

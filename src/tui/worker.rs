@@ -178,7 +178,11 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             let wanted = || shared.wanted.load(Ordering::Relaxed) == request.number;
             Body::Mentions(mentions(engine, tag, &wanted)?)
         }
-        Question::Bytes { start, length } => Body::Bytes(read(engine, start, length)),
+        Question::Bytes {
+            start,
+            length,
+            session,
+        } => Body::Bytes(read(engine, start, length, session)),
     })
 }
 
@@ -204,7 +208,7 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
 }
 
 /// Reads memory, holes included, and names what its pointers point at.
-fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
+fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes {
     let mut out = Bytes {
         start,
         ..Bytes::default()
@@ -215,7 +219,7 @@ fn read(engine: &Engine, start: Va, length: u64) -> Bytes {
         let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
         let mut page = vec![0; here as usize];
         // `read` knows when the file failed under it and left zeros.
-        match engine.space_of(at).read(at, &mut page) {
+        match engine.space_in(session, at).read(at, &mut page) {
             Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
             Err(fault) => {
                 out.bytes.resize((done + here) as usize, None);

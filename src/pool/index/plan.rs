@@ -11,6 +11,17 @@ use super::window::Window;
 
 /// The windows of a realm, in order of address, and what is missing from them.
 pub fn plan(number: usize, realm: &Realm, notes: &mut Vec<String>) -> Vec<Window> {
+    let mut own = Vec::new();
+    let windows = cut(number, realm, &mut own);
+    let named = |note: &String| note.starts_with("session ") || note.starts_with("the session ");
+    notes.extend(own.into_iter().map(|note| match realm.session {
+        Some(id) if !named(&note) => format!("session {id}: {note}"),
+        _ => note,
+    }));
+    windows
+}
+
+fn cut(number: usize, realm: &Realm, notes: &mut Vec<String>) -> Vec<Window> {
     let mut windows = Vec::new();
     notes.extend(realm.notes.iter().cloned());
     notes.extend(realm.big.notes.iter().cloned());

@@ -4,7 +4,7 @@
 //! in pages, 16 MB in units of 64 KB); a segment's descriptors cut it into ranges: VS
 //! subsegments ([`vs`]), LFH subsegments ([`lfh`]), and whole pages that the big page
 //! table knows. What is wanted ([`Demand`](super::legacy::Demand)s) is given ranges, the
-//! ranges are composed and written ([`write`]), and then some of their pages are taken
+//! ranges are composed and written (`write`), and then some of their pages are taken
 //! away.
 //!
 //! Layouts are those of the public symbols; what is encoded and where headers go is from

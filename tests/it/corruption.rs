@@ -1,0 +1,137 @@
+//! Whatever is in a dump, every question gets an answer or an error: no panic, no hang.
+
+use std::fs;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use poolscope::engine::{Engine, Options};
+use poolscope::memory::Va;
+use poolscope::pool::{Tag, TagPattern};
+use poolscope::synth::{Container, era, small};
+use proptest::prelude::*;
+
+/// A machine with chains of blocks and one with segment heaps.
+fn originals() -> &'static [Vec<u8>; 2] {
+    static ORIGINALS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    ORIGINALS.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = |spec: poolscope::synth::Spec, name: &str| {
+            let path = folder.path().join(name);
+            let machine = poolscope::synth::Machine::build(&spec).unwrap();
+            machine.write(&path, Container::BitmapKernel).unwrap();
+            fs::read(path).unwrap()
+        };
+        [
+            bytes(small::spec(), "chains.dmp"),
+            bytes(small::of_era(&era::WIN10_2004), "heaps.dmp"),
+        ]
+    })
+}
+
+/// What is done to one place of the file.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    /// A byte.
+    Byte(u8),
+    /// An aligned qword: zeros, ones, a kernel address, the word's own place.
+    Word(u64),
+    /// A page of one byte.
+    Page(u8),
+    /// Another page of the file over this one.
+    Copy(prop::sample::Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        any::<u8>().prop_map(Damage::Byte),
+        prop_oneof![
+            Just(0),
+            Just(u64::MAX),
+            (0u64..1 << 30).prop_map(|at| 0xffff_f8a0_0000_0000 + (at & !0xf)),
+            any::<u64>(),
+        ]
+        .prop_map(Damage::Word),
+        any::<u8>().prop_map(Damage::Page),
+        any::<prop::sample::Index>().prop_map(Damage::Copy),
+    ]
+}
+
+fn apply(bytes: &mut [u8], at: prop::sample::Index, damage: Damage) {
+    let at = at.index(bytes.len());
+    let page = at & !0xfff;
+    let end = (page + 0x1000).min(bytes.len());
+    match damage {
+        Damage::Byte(byte) => bytes[at] = byte,
+        Damage::Word(word) => {
+            let at = (at & !7).min(bytes.len() - 8);
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        Damage::Page(byte) => bytes[page..end].fill(byte),
+        Damage::Copy(from) => {
+            let from = from.index(bytes.len()) & !0xfff;
+            let length = (end - page).min(bytes.len() - from);
+            bytes.copy_within(from..from + length, page);
+        }
+    }
+}
+
+/// Asks everything.
+fn ask(path: &std::path::Path) {
+    let Ok(engine) = Engine::open(path, &Options::default()) else {
+        return;
+    };
+    let index = engine.index(Default::default()).unwrap();
+    // A walk that panicked costs a window and is said: here it is a failure.
+    let lost = index
+        .notes
+        .iter()
+        .find(|n| n.contains("could not be walked"));
+    assert_eq!(lost, None);
+    let any = TagPattern::any();
+    let blocks: Vec<_> = index.matching(&any).take(1 << 20).collect();
+    let _ = engine.coverage_of(&any, &index).sentences();
+    let _ = engine.warnings();
+    let _ = engine.session_trackers();
+    let _ = engine.references(Tag::of("Leak").unwrap());
+    for block in blocks.iter().step_by(blocks.len() / 8 + 1) {
+        let _ = engine.pool_page(block.va);
+    }
+    let _ = engine.pool_page(Va(0xffff_f8a0_0000_0000));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_dump_is_answered_for(
+        which in 0usize..2,
+        damages in proptest::collection::vec((any::<prop::sample::Index>(), damage()), 1..200),
+    ) {
+        let mut bytes = originals()[which].clone();
+        for (at, damage) in damages {
+            apply(&mut bytes, at, damage);
+        }
+        // The header is damaged by other tests; here what it leads to is.
+        bytes[..0x2000].copy_from_slice(&originals()[which][..0x2000]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bytes).unwrap();
+        let start = Instant::now();
+        ask(file.path());
+        prop_assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_damaged_header_is_answered_for(
+        damages in proptest::collection::vec((0usize..0x3000, any::<u8>()), 1..64),
+        cut in proptest::option::of(0usize..0x8000),
+    ) {
+        let mut bytes = originals()[0].clone();
+        for (at, byte) in damages {
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.unwrap_or(usize::MAX).min(bytes.len()));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bytes).unwrap();
+        ask(file.path());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
 //! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing; ERA is
-//! one of 8.1, 1607, 1809, 1809-chains, 2004, 11, 24h2; 2004, 11 and 24h2 may end in -plain).
+//! one of 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2022, 11, 24h2; those from 1903 on may end in -plain).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use poolscope::synth::era::{
-    Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
+    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_24H2,
+    WIN81,
 };
 use poolscope::synth::{Container, Machine, Truth, demo, large, small};
 use serde_json::json;
@@ -86,6 +87,8 @@ fn era(name: &str) -> Option<&'static Era> {
         "8.1" => &WIN81,
         "1607" => &WIN10_1607,
         "1809" | "1809-chains" => &WIN10_1809,
+        "1903" | "1903-plain" => &WIN10_1903,
+        "2022" | "2022-plain" => &SERVER_2022,
         "2004" | "2004-plain" => &WIN10_2004,
         "11" | "11-plain" => &WIN11,
         "24h2" | "24h2-plain" => &WIN11_24H2,

@@ -12,13 +12,21 @@ use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
 use poolscope::pool::{Tag, block};
 use poolscope::synth::era::{
-    Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
+    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_24H2,
+    WIN81,
 };
 use poolscope::synth::heap::Damage;
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, small};
 
-const HEAP_ERAS: [&Era; 4] = [&WIN10_2004, &WIN11, &WIN10_1809, &WIN11_24H2];
+const HEAP_ERAS: [&Era; 6] = [
+    &WIN10_1903,
+    &WIN10_2004,
+    &SERVER_2022,
+    &WIN11,
+    &WIN10_1809,
+    &WIN11_24H2,
+];
 const CHAIN_ERAS: [&Era; 4] = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809];
 
 fn tag(bytes: &[u8; 4]) -> Tag {
@@ -168,7 +176,7 @@ fn heaps_are_read_block_by_block() {
 #[test]
 fn pages_that_are_gone_take_no_more_than_their_blocks() {
     for era in HEAP_ERAS {
-        for seed in 0..6 {
+        for seed in 0..3 {
             let mut spec = small::of_era(era);
             spec.seed = seed;
             spec.nonpaged.omitted = 3;
@@ -262,6 +270,34 @@ fn damaged_lists_lose_no_block_and_end() {
                 });
             }
         }
+    }
+}
+
+#[test]
+fn a_segment_without_its_header_is_missed_and_that_is_said() {
+    for era in HEAP_ERAS {
+        let mut spec = whole(era);
+        spec.heaps.as_mut().unwrap().damage = Some(Damage::LostHeader);
+        spec.heaps.as_mut().unwrap().units = 24;
+        let machine = Machine::build(&spec).unwrap();
+        let truth = &machine.truth;
+        assert!(!laid(truth, &[State::Damaged]).is_empty());
+        with(&machine, Container::BitmapKernel, |_, index| {
+            check_blocks(truth, index, &[State::Allocated], &[]);
+            let said = index
+                .notes
+                .iter()
+                .any(|n| n.contains("of the others are missing"));
+            assert!(said, "{:?}", index.notes);
+        });
+        with(&machine, Container::Full, |_, index| {
+            check_blocks(
+                truth,
+                index,
+                &[State::Allocated, State::Damaged],
+                &[State::Damaged],
+            );
+        });
     }
 }
 
@@ -395,4 +431,64 @@ fn kernels_that_nobody_knows_are_read_by_structure() {
             check_sets(must, may, index);
         });
     }
+}
+
+#[test]
+fn every_container_of_windows_10_shows_the_same_heaps() {
+    let machine = Machine::build(&whole(&WIN10_2004)).unwrap();
+    for container in [
+        Container::BitmapFull,
+        Container::RangesKernel,
+        Container::RangesKernelAndUser,
+        Container::RangesFull,
+    ] {
+        with(&machine, container, |engine, index| {
+            check_trackers(&machine.truth, engine);
+            check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+        });
+    }
+}
+
+/// Sparse files: the pages between take no room.
+#[test]
+fn memory_beyond_4_gb_in_several_runs_is_found() {
+    let mut spec = whole(&WIN11);
+    // 1 MB, 16 MB, then stretches at 3 GB, 5 GB and 20 GB.
+    spec.runs = vec![
+        (1, 0x9e),
+        (0x100, 0x1000),
+        (0xc_0000, 0x400),
+        (0x14_0000, 0x8_0000),
+        (0x50_0000, 0xc_0000),
+    ];
+    let frames: u64 = spec.runs.iter().map(|r| r.1).sum();
+    spec.vm.physical_memory = frames;
+    spec.vm.commit_limit = frames * 2;
+    let machine = Machine::build(&spec).unwrap();
+    let mut frames = 0xc_0000..0x14_8000;
+    assert!(frames.any(|pfn| pfn >= 0x14_0000 && machine.memory.physical.is_present(pfn)));
+    for container in [
+        Container::Full,
+        Container::BitmapKernel,
+        Container::RangesFull,
+    ] {
+        with(&machine, container, |engine, index| {
+            check_trackers(&machine.truth, engine);
+            check_counters(&machine, engine);
+            check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+        });
+    }
+}
+
+#[test]
+fn a_live_dump_says_so() {
+    let mut spec = whole(&WIN11);
+    spec.options.live = true;
+    let machine = Machine::build(&spec).unwrap();
+    with(&machine, Container::BitmapKernel, |engine, index| {
+        let header = engine.dump().header();
+        assert_eq!(header.bugcheck.code, 0x161);
+        assert!(header.is_live());
+        check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+    });
 }

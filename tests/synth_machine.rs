@@ -14,7 +14,7 @@ use poolscope::synth::broken::{self, Broken};
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, large, small};
 
-const CONTAINERS: [Container; 8] = [
+const CONTAINERS: [Container; 9] = [
     Container::Full,
     Container::WIN7_KERNEL,
     Container::Summary { bitmap_at: 0x24 },
@@ -22,6 +22,7 @@ const CONTAINERS: [Container; 8] = [
     Container::BitmapFull,
     Container::BitmapKernel,
     Container::RangesKernel,
+    Container::RangesKernelAndUser,
     Container::RangesFull,
 ];
 

@@ -130,11 +130,18 @@ impl Kernel {
             notes,
             space,
         };
-        if matches!(kernel.symbol_source(), Source::Layout { .. }) {
+        if kernel.lacks_symbols() {
             kernel.search(path);
         }
         kernel.learn_invalid_mask();
         Ok(kernel)
+    }
+
+    /// True where the symbols do not lead to the pool: there are none, or the PDB is a
+    /// stripped one.
+    fn lacks_symbols(&self) -> bool {
+        const NEEDED: [&str; 3] = ["PoolTrackTableSize", "ExPoolTagTables", "PoolBigPageTable"];
+        NEEDED.iter().any(|name| self.symbols.rva(name).is_none())
     }
 
     /// Finds by structure what no symbol leads to; where the structures tell another

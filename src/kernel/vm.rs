@@ -230,8 +230,10 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
 }
 
 fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
+    // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
+    // count nothing.
     let sum: Option<u64> = pools.iter().map(|p| p.pages).sum();
-    if let Some(sum) = sum.filter(|_| !pools.is_empty()) {
+    if let Some(sum) = sum.filter(|&sum| sum > 0) {
         return Counter {
             pages: Some(sum),
             source: "sum of the paged pool descriptors".into(),

@@ -31,6 +31,8 @@ pub enum Container {
     BitmapKernel,
     /// Type 8: pages of the kernel by ranges, from the debugger's `.dump /k`.
     RangesKernel,
+    /// Type 9: the same with the pages of processes, from `.dump /ka`.
+    RangesKernelAndUser,
     /// Type 0xA: all of memory by ranges, from the debugger's `.dump /f`.
     RangesFull,
 }
@@ -47,6 +49,7 @@ impl Container {
             Container::BitmapFull => 5,
             Container::BitmapKernel => 6,
             Container::RangesKernel => 8,
+            Container::RangesKernelAndUser => 9,
             Container::RangesFull => 0xa,
         }
     }
@@ -72,7 +75,9 @@ impl Container {
         let bits = physical.end().next_multiple_of(64);
         let bitmap_at = match self {
             Container::Full => return Vec::new(),
-            Container::RangesKernel | Container::RangesFull => return self.ranges(frames),
+            Container::RangesKernel | Container::RangesKernelAndUser | Container::RangesFull => {
+                return self.ranges(frames);
+            }
             Container::Summary { bitmap_at } => usize::from(bitmap_at),
             _ => 0x38,
         };

@@ -30,6 +30,8 @@ pub struct Places {
     pub pfn_database: Va,
     /// One POOL_DESCRIPTOR per paged pool.
     pub paged_descriptors: Vec<Va>,
+    /// The pools run on segment heaps.
+    pub heaps: bool,
     /// First address of paged pool.
     pub paged_start: Va,
     /// One MM_SESSION_SPACE per session.
@@ -96,7 +98,12 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     state(memory, nt, vm, places);
     system_ptes(memory, nt, vm.free_system_ptes);
     if nt.variable("NonPagedPoolDescriptor").is_some() {
-        descriptors(memory, nt, vm, places);
+        // Where the pools run on heaps, descriptors are there but nothing is counted.
+        let unused = VmTruth {
+            paged_usage: vec![0; vm.paged_usage.len()],
+            ..VmTruth::default()
+        };
+        descriptors(memory, nt, if places.heaps { &unused } else { vm }, places);
     }
     sessions(memory, nt, vm, places);
     if let (Some((file, name)), Some(truth)) = (places.page_file, vm.page_files.first()) {
@@ -256,6 +263,9 @@ fn descriptor(memory: &mut Memory, nt: &Nt, at: Va, (pool, index): (Pool, u32), 
     let big = pages - pages / 8;
     memory.u32(field("PoolType"), u32::from(pool == Pool::Paged));
     memory.u32(field("PoolIndex"), index);
+    if pages == 0 {
+        return;
+    }
     if nt.era.offset("_POOL_DESCRIPTOR", "TotalPages").is_none() {
         // Counters that only grow, whose differences count.
         for (name, count) in [

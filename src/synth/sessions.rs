@@ -279,7 +279,7 @@ impl Session<'_> {
                 wanted
             };
             let header = start.add(at);
-            let bits = (chunk / UNIT) << 16 | previous << 32 | 1 << 48;
+            let bits = ((chunk / UNIT) << 16) | previous << 32 | 1 << 48;
             memory.u64(header, bits ^ header.0 ^ key);
             let va = header.add(UNIT);
             let tag = self.tag();

@@ -5,11 +5,30 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
+use crate::report::text::grouped;
+
 use super::theme::Theme;
 
 /// Cells that a text takes.
 pub fn width(text: &str) -> usize {
     text.width()
+}
+
+/// A sentence with its large numbers grouped: `1672080 bytes` as `1,672,080 bytes`. Not
+/// for sentences with build numbers.
+pub fn group_numbers(text: &str) -> String {
+    let word = |word: &str| {
+        let digits = word.trim_end_matches([',', ';', ':', '.']);
+        match digits.parse::<u64>() {
+            Ok(number) if number.to_string() == digits => {
+                let tail = word.get(digits.len()..).unwrap_or_default();
+                grouped(number) + tail
+            }
+            _ => word.to_owned(),
+        }
+    };
+    let words: Vec<String> = text.split(' ').map(word).collect();
+    words.join(" ")
 }
 
 /// The text cut to a width, with a mark where something is cut off.
@@ -162,6 +181,14 @@ mod tests {
         assert_eq!(fill("7", 3, true, &ASCII), "  7");
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+    }
+
+    #[test]
+    fn numbers_in_sentences_are_grouped_and_addresses_are_not() {
+        assert_eq!(
+            group_numbers("1672080 bytes at fffff880`00000000, 12 of 40000: 007"),
+            "1,672,080 bytes at fffff880`00000000, 12 of 40,000: 007"
+        );
     }
 
     proptest! {

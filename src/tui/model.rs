@@ -42,11 +42,11 @@ pub struct Model {
 pub struct MissingPdb {
     /// The file's name.
     pub file: String,
-    /// What to fetch and where to put it, as sentences.
-    pub advice: Vec<String>,
-    /// What became of the attempts to get it, as sentences.
+    /// What to fetch and where to put it, as a sentence.
+    pub advice: String,
+    /// Files that lie in its place, and why they are not used.
     pub refused: Vec<String>,
-    /// Why it was not fetched.
+    /// Why no server gave it.
     pub failed: Option<String>,
 }
 
@@ -56,25 +56,24 @@ impl MissingPdb {
         let Some(needed) = wanted.needed() else {
             return MissingPdb {
                 file: safe(&wanted.id.name),
-                advice: vec![
-                    "the kernel's PDB is not looked for: its name is no plain file name".into(),
-                ],
+                advice: "the kernel's PDB is not looked for: its name is no plain file name".into(),
                 ..MissingPdb::default()
             };
         };
         let put = match wanted.place() {
             Some(place) => format!(
-                "to have symbols, put {} at {}: it is picked up at once, without a restart",
+                "to have symbols, put {} at {}: it is picked up at once, without a restart; fetch it from {}",
                 needed.file,
-                place.display()
+                place.display(),
+                needed.url
             ),
             None => format!(
-                "the symbol path has no directory for {}: start again with --symbols DIRECTORY",
-                needed.file
+                "the symbol path has no directory for {}: start again with --symbols DIRECTORY; fetch it from {}",
+                needed.file, needed.url
             ),
         };
         MissingPdb {
-            advice: vec![safe(&put), safe(&format!("it comes from {}", needed.url))],
+            advice: safe(&put),
             file: safe(&needed.file),
             ..MissingPdb::default()
         }

@@ -133,7 +133,7 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
 }
 
 /// The download of the kernel's PDB in words; `None` when none is under way.
-pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, wide: bool) -> Option<String> {
+pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, columns: u16) -> Option<String> {
     let Fetch::Running {
         server,
         received,
@@ -145,13 +145,16 @@ pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, wide: bool) -> O
     let file = missing.map_or("the PDB", |m| &m.file);
     let amount = match (received, total) {
         (0, _) => "asking".to_owned(),
+        (_, Some(total @ 1..)) if columns < 70 => {
+            format!("{:.0}%", *received as f64 * 100.0 / *total as f64)
+        }
         (_, Some(total)) => format!("{} of {}", human(*received), human(*total)),
         (_, None) => human(*received),
     };
     // Where there is no room, how to stop it is worth more than whom it comes from.
-    Some(match wide {
-        true => format!("Fetching {file} from {server}: {amount} (Ctrl-C stops)"),
-        false => format!("Fetching {file}: {amount} (Ctrl-C stops)"),
+    Some(match columns {
+        100.. => format!("Fetching {file} from {server}: {amount} (Ctrl-C stops)"),
+        _ => format!("Fetching {file}: {amount} (Ctrl-C stops)"),
     })
 }
 

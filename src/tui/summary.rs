@@ -178,11 +178,9 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
     for flag in &model.vm.flags {
         out.push((flag.banner().to_owned(), Tone::Alarm));
     }
-    for warning in &model.warnings {
+    let symbols = model.missing.iter().flat_map(missing);
+    for warning in symbols.chain(model.warnings.iter().cloned()) {
         out.extend(sentence(format!("! {warning}"), Tone::Doubt));
-    }
-    for line in model.missing.iter().flat_map(missing) {
-        out.extend(sentence(line, Tone::Doubt));
     }
     if !out.is_empty() {
         out.push((String::new(), Tone::Plain));
@@ -206,10 +204,13 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
 
 /// What to do about a PDB that is missing, and what was tried.
 fn missing(pdb: &MissingPdb) -> Vec<String> {
-    let advice = pdb.advice.iter().map(|line| format!("  {line}"));
-    let failed = pdb.failed.iter().map(|why| format!("  download: {why}"));
-    let refused = pdb.refused.iter().map(|why| format!("! {why}"));
-    advice.chain(failed).chain(refused).collect()
+    let failed = pdb.failed.iter();
+    let failed = failed.map(|why| format!("{} was not fetched: {why}", pdb.file));
+    let advice = std::iter::once(pdb.advice.clone());
+    advice
+        .chain(failed)
+        .chain(pdb.refused.iter().cloned())
+        .collect()
 }
 
 fn counter(label: &str, line: &Line, width: u16, _theme: &Theme) -> Vec<(String, Tone)> {

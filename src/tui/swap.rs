@@ -45,8 +45,11 @@ impl App {
                 notes.retain(|n| !self.model.warnings.contains(n));
                 let new = notes.iter().find(|n| !missing.refused.contains(n));
                 if let Some(why) = new {
-                    let file = &missing.file;
-                    self.message = Some(format!("not the {file} wanted (v: more): {why}"));
+                    // Who copied the file knows where; the reason has to fit.
+                    let why = why
+                        .split_once(" is not used: ")
+                        .map_or(&**why, |(_, why)| why);
+                    self.message = Some(format!("{} is not used (v: more): {why}", missing.file));
                 }
                 missing.refused = notes;
             }

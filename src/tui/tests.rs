@@ -12,6 +12,7 @@ use ratatui::style::Color;
 
 use crate::memory::Va;
 use crate::pool::Tag;
+use crate::pool::index::Totals;
 
 use super::app::{App, Screen};
 use super::blocks::{BlockSort, BlockView};
@@ -20,6 +21,8 @@ use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request
 use super::model::{Covered, Model};
 use super::theme::Theme;
 use super::view;
+
+mod pickup;
 
 const FINE: Theme = Theme {
     colour: true,
@@ -33,6 +36,8 @@ struct Desk {
     asked: Vec<Request>,
     effects: Vec<Effect>,
     blocks: u64,
+    /// What a walk finds.
+    found: Arc<Totals>,
 }
 
 impl Desk {
@@ -42,6 +47,7 @@ impl Desk {
 
     fn with(model: Model, theme: Theme, size: (u16, u16)) -> Desk {
         Desk {
+            found: Arc::new(fixture::totals(&model)),
             app: App::new(model, theme, size),
             asked: Vec::new(),
             effects: Vec::new(),
@@ -134,13 +140,12 @@ impl Desk {
 
     /// The walk is done and found everything.
     fn walked(&mut self) -> &mut Desk {
-        let totals = fixture::totals(&self.app.model);
         self.tell(Message::Index(IndexNews {
             stage: Stage::Done,
             pages_done: 200_000,
             pages_all: 200_000,
             elapsed: Duration::from_millis(1500),
-            totals: Some(Arc::new(totals)),
+            totals: Some(Arc::clone(&self.found)),
             notes: Arc::default(),
             walk: self.app.index.walk,
         }));
@@ -522,6 +527,7 @@ enum Happening {
     Walking,
     Walked,
     Address(u64),
+    Reopened,
 }
 
 fn any_happening() -> impl Strategy<Value = Happening> {
@@ -531,6 +537,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         4 => Just(Happening::Answers),
         1 => Just(Happening::Walking),
         1 => Just(Happening::Walked),
+        1 => Just(Happening::Reopened),
         1 => prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)].prop_map(Happening::Address),
     ]
 }
@@ -560,6 +567,10 @@ proptest! {
                 Happening::Answers => desk.answer(),
                 Happening::Walking => { desk.walking(); }
                 Happening::Walked => { desk.walked(); }
+                Happening::Reopened => {
+                    let walk = desk.app.index.walk + 1;
+                    desk.tell(pickup::reopening(walk));
+                }
                 Happening::Address(va) => {
                     desk.keys("g").keys(&Va(va).to_string());
                     desk.enter();

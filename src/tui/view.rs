@@ -85,10 +85,15 @@ fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
     let theme = &app.theme;
     let wide = area.width >= 100;
     let missing = app.model.missing.as_ref();
-    let fetch = status::fetch_words(&app.fetch, missing, wide);
+    let fetch = status::fetch_words(&app.fetch, missing, area.width);
     let mut walk = status::index_words(&app.index, app.listed, theme, wide);
     if missing.is_some() && !app.indexing() {
-        walk += "; no symbols, v: what to do";
+        const HINT: &str = "no symbols, v: what to do";
+        walk = match area.width {
+            // The end of the line is cut off.
+            0..70 => format!("{HINT}; {walk}"),
+            _ => format!("{walk}; {HINT}"),
+        };
     }
     let (text, style) = match (&app.message, &fetch, &app.index.stage) {
         (Some(message), ..) => (message, Style::new()),

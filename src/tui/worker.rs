@@ -17,6 +17,7 @@ use crate::pool::index::{IndexBuilder, Progress, Snapshot};
 use crate::report::text::clean;
 
 use super::blocks::{BlockView, Blocks};
+use super::draw::group_numbers;
 use super::event::Event;
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
 use super::model::{Bytes, Covered, MentionRow, Mentions};
@@ -360,7 +361,7 @@ fn publish(
             news.notes = snapshot
                 .notes
                 .iter()
-                .map(|n| clean(n).into_owned())
+                .map(|n| group_numbers(&clean(n)))
                 .collect();
         }
         *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;

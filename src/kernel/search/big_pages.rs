@@ -28,6 +28,9 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
     ) else {
         return;
     };
+    let Some(key) = kernel.offset(TYPE, "Key") else {
+        return;
+    };
     let near = data.near(anchor, WINDOW);
     let best = near
         .iter()
@@ -37,16 +40,16 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
                 at: data.pointer(at)?,
                 stride,
                 va,
+                key,
             };
-            let live = table.live(SAMPLE).filter(|&live| live > 0)?;
-            Some((live, at, table))
+            table.live(SAMPLE)?;
+            let (entries, size) = size(data, &near, at, &table)?;
+            let live = table.live(entries).filter(|&live| live > 0)?;
+            Some((live, at, size))
         })
         .max_by_key(|(live, ..)| *live);
-    let Some((_, at, table)) = best else {
-        return;
-    };
-    out.put("PoolBigPageTable", at);
-    if let Some(size) = size(data, &near, at, &table) {
+    if let Some((_, at, size)) = best {
+        out.put("PoolBigPageTable", at);
         out.put("PoolBigPageTableSize", size);
     }
 }
@@ -56,32 +59,42 @@ struct Table<'k> {
     at: Va,
     stride: u64,
     va: u64,
+    key: u64,
 }
 
 impl Table<'_> {
-    /// Live entries among the first ones; `None` when one is malformed or unreadable.
+    /// Live entries among the first ones; `None` when one is malformed or unreadable, or
+    /// most of their tags are no text.
     fn live(&self, entries: u64) -> Option<u64> {
-        let mut live = 0;
+        let (mut live, mut readable) = (0, 0);
         for i in 0..entries {
-            let word = self
-                .kernel
-                .space
-                .u64(self.at.add(i * self.stride + self.va))
-                .ok()?;
+            let entry = self.at.add(i * self.stride);
+            let word = self.kernel.space.u64(entry.add(self.va)).ok()?;
             let va = Va(word & !1);
-            let sound = word <= 1 || (va.is_kernel() && va.offset() == 0);
-            if !sound {
+            if word > 1 && !(va.is_kernel() && va.offset() == 0) {
                 return None;
             }
-            live += u64::from(word > 1 && word & 1 == 0);
+            if word > 1 && word & 1 == 0 {
+                let key = self.kernel.space.u32(entry.add(self.key)).ok()?;
+                live += 1;
+                readable += u64::from(is_text(key & !PROTECTED));
+            }
         }
-        Some(live)
+        (readable * 2 >= live).then_some(live)
     }
 }
 
-/// The variable with the size: beside the pointer if one there fits, else the largest of
+/// The bit of a key that makes freeing ask for the same tag.
+const PROTECTED: u32 = 0x8000_0000;
+
+fn is_text(key: u32) -> bool {
+    let letters = key.to_le_bytes();
+    letters.iter().filter(|b| (0x20..0x7f).contains(*b)).count() >= 3
+}
+
+/// The size and its variable: beside the pointer if one there fits, else the largest of
 /// the window that does.
-fn size(data: &Data, near: &[Va], pointer: Va, table: &Table<'_>) -> Option<Va> {
+fn size(data: &Data, near: &[Va], pointer: Va, table: &Table<'_>) -> Option<(u64, Va)> {
     let mut fitting: Vec<(u64, Va)> = near
         .iter()
         .filter_map(|&at| {
@@ -97,5 +110,5 @@ fn size(data: &Data, near: &[Va], pointer: Va, table: &Table<'_>) -> Option<Va> 
         .rev()
         .find(beside)
         .or(fitting.last())
-        .map(|(_, at)| *at)
+        .copied()
 }

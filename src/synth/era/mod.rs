@@ -4,17 +4,21 @@
 //! offset in the one shows as a disagreement with the other. A further version is a
 //! further file with a table.
 
+mod server_2022;
 mod win10_1607;
 mod win10_1809;
+mod win10_1903;
 mod win10_2004;
 mod win11;
 mod win11_24h2;
 mod win7;
 mod win81;
 
+pub use server_2022::SERVER_2022;
 pub use win7::WIN7;
 pub use win10_1607::WIN10_1607;
 pub use win10_1809::WIN10_1809;
+pub use win10_1903::WIN10_1903;
 pub use win10_2004::WIN10_2004;
 pub use win11::WIN11;
 pub use win11_24h2::WIN11_24H2;

@@ -44,9 +44,21 @@ pub struct Absent {
     omitted: HashSet<u64>,
     /// Broken chunk headers.
     broken: HashSet<Va>,
+    /// Segments whose descriptors are gone: first byte and bytes.
+    hidden: Vec<(Va, u64)>,
 }
 
 impl Absent {
+    /// Leaves a segment's header out of kernel dumps.
+    pub fn hide(&mut self, memory: &mut Memory, segment: Va, bytes: u64) {
+        for page in [segment, segment.add(PAGE_SIZE)] {
+            if let Some(frame) = memory.frame(page) {
+                memory.physical.omit(frame);
+            }
+        }
+        self.hidden.push((segment, bytes));
+    }
+
     fn state(&self, va: Va) -> Option<State> {
         let page = va.0 / PAGE_SIZE;
         if self.paged_out.contains(&page) {
@@ -75,8 +87,12 @@ impl Absent {
 
     /// The first chunk from which on nothing can be placed; what hides it.
     fn lost_from(&self, subsegment: &Subsegment) -> Option<usize> {
+        let hidden = |va: Va| {
+            let inside = |(start, bytes): &(Va, u64)| va >= *start && va.0 - start.0 < *bytes;
+            self.hidden.iter().any(inside)
+        };
         if let Some(first) = subsegment.pages.first()
-            && self.state(*first).is_some()
+            && (self.state(*first).is_some() || hidden(*first))
         {
             return Some(0);
         }

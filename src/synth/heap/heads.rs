@@ -240,7 +240,8 @@ fn damage(memory: &mut Memory, nt: &Nt, damage: Option<Damage>, heads: &[Head]) 
         )
     };
     match damage {
-        None => {}
+        // Pages are taken away elsewhere, after all is written.
+        None | Some(Damage::LostHeader) => {}
         Some(Damage::CutList) => {
             let [first, _] = heads
                 .iter()

@@ -5,7 +5,7 @@
 //! subsegments ([`vs`]), LFH subsegments ([`lfh`]), and whole pages that the big page
 //! table knows. What is wanted ([`Demand`](super::legacy::Demand)s) is given ranges, the
 //! ranges are composed and written ([`write`]), and then some of their pages are taken
-//! away ([`fates`]).
+//! away.
 //!
 //! Layouts are those of the public symbols; what is encoded and where headers go is from
 //! published research (C. Bayet and P. Fariello, "Scoop the Windows 10 pool!", SSTIC 2020;
@@ -29,6 +29,8 @@ pub enum Damage {
     LoopingList,
     /// The second context's list of every heap starts at the heap itself.
     HeapAtItself,
+    /// The header page of a segment in the middle of a list is not in kernel dumps.
+    LostHeader,
     /// NumberOfPools is 2^31.
     ManyPools,
 }

@@ -219,7 +219,7 @@ mod tests {
             }
             prop_assert_eq!(held as usize, sizes.len());
             prop_assert_eq!(plan.end, at);
-            prop_assert!(plan.end % PAGE_SIZE == 0 && plan.pages * PAGE_SIZE >= plan.end);
+            prop_assert!(plan.end.is_multiple_of(PAGE_SIZE) && plan.pages * PAGE_SIZE >= plan.end);
         }
     }
 }

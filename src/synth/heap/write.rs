@@ -6,9 +6,9 @@ use crate::memory::addr::{PAGE_SIZE, Va};
 use crate::synth::era::Heap as Encoding;
 use crate::synth::kernel::Nt;
 use crate::synth::legacy::big::BigEntry;
-use crate::synth::legacy::lists::{self, List};
+use crate::synth::legacy::lists::List;
 use crate::synth::legacy::write::{Laid, block};
-use crate::synth::legacy::{Contents, Demand, Fate, LARGEST_SMALL, PROTECTED, PoolShape, Role};
+use crate::synth::legacy::{Contents, Demand, Fate, PROTECTED, PoolShape, Role};
 use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Pool, State};
@@ -17,7 +17,9 @@ use super::fates::{self, Item, Subsegment};
 use super::heads::{self, Head, Parked};
 use super::segment::{Context, Cursor, IN_USE, LFH, VS, pages};
 use super::vs::What;
-use super::{HeapShape, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs};
+use super::{
+    Damage, HeapShape, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs,
+};
 
 /// What the heaps are written with.
 pub struct Setting<'a> {
@@ -63,7 +65,7 @@ pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
     let heads = writer.heaps();
     heads::write(writer.memory, &writer.setting, keys, &heads, &writer.parked);
     // Pages go last: nothing can be written to them any more.
-    writer.settle();
+    writer.settle(&heads);
     writer.laid
 }
 
@@ -167,7 +169,7 @@ impl Writer<'_, '_> {
             };
             let kept = demand.role != Role::Filler || demand.fate != Fate::Live;
             // A size's slots are in use once it has been asked for often enough.
-            let active = demand.bytes / UNIT % 3 != 0 && demand.fate != Fate::Delayed;
+            let active = !(demand.bytes / UNIT).is_multiple_of(3) && demand.fate != Fate::Delayed;
             match demand.bytes {
                 ..=LARGEST_SLOT if active => slots.entry((demand.bytes, kept)).or_default().push(i),
                 ..=LARGEST_VS => chunks.entry(kept).or_default().push(i),
@@ -219,7 +221,7 @@ impl Writer<'_, '_> {
     fn whole_pages(&mut self, heap: &mut Heap, demand: &Demand) {
         let va = match demand.bytes {
             ..=LARGEST_PAGES => self.place(heap, 0, demand.bytes, IN_USE),
-            ..=LARGEST_UNITS => self.place(heap, 1, demand.bytes, IN_USE),
+            bytes if bytes <= LARGEST_UNITS => self.place(heap, 1, bytes, IN_USE),
             _ => {
                 let va = self.cursor(heap.pool).take(demand.bytes, 0x1_0000);
                 heap.head.large.push((va, pages(demand.bytes)));
@@ -336,7 +338,7 @@ impl Writer<'_, '_> {
         let cost = self.rng.below(4);
         let bits = cost | (chunk.bytes / UNIT) << 16 | previous << 32 | allocated << 48;
         self.memory.u64(at, bits ^ at.0 ^ self.keys.heap);
-        let page = (at.0 - start.0) / PAGE_SIZE ^ self.keys.heap ^ at.0;
+        let page = ((at.0 - start.0) / PAGE_SIZE) ^ self.keys.heap ^ at.0;
         let unused = u32::from(chunk.slack > 0) << 8;
         self.memory.u32(at.add(8), page as u32 & 0xff | unused);
     }
@@ -495,14 +497,21 @@ impl Writer<'_, '_> {
     }
 
     /// Takes pages away and enters the blocks with what is left of them.
-    fn settle(&mut self) {
-        let absent = fates::apply(
+    fn settle(&mut self, heads: &[Head]) {
+        let mut absent = fates::apply(
             self.memory,
             &self.subsegments,
             &self.setting.pools,
             self.keys.heap,
             self.rng,
         );
+        if self.setting.shape.damage == Some(Damage::LostHeader) {
+            let lists = heads.iter().map(|h| &h.segments);
+            let segment = lists.filter_map(|[pages, _]| pages.get(1)).next();
+            if let Some(segment) = segment {
+                absent.hide(self.memory, *segment, 0x10_0000);
+            }
+        }
         for subsegment in &self.subsegments {
             for bytes in absent.free(subsegment) {
                 self.laid.free.add(bytes);
@@ -512,13 +521,12 @@ impl Writer<'_, '_> {
                 let Some(demand) = self.setting.demands.get(item.demand as usize) else {
                     continue;
                 };
-                let own = match demand.fate {
-                    Fate::Live => State::Allocated,
+                let state = match demand.fate {
+                    Fate::Live => gone.unwrap_or(State::Allocated),
+                    // Freed, whatever becomes of its page.
                     _ => State::Lookaside,
                 };
-                self.laid
-                    .blocks
-                    .push(block(demand, item.va, gone.unwrap_or(own)));
+                self.laid.blocks.push(block(demand, item.va, state));
             }
         }
         for pool in [Pool::NonPaged, Pool::Paged] {
@@ -528,6 +536,5 @@ impl Writer<'_, '_> {
             pages.omitted += omitted;
         }
         self.laid.damaged = absent.damaged();
-        debug_assert!(lists::LISTS * UNIT <= LARGEST_SMALL);
     }
 }

@@ -74,6 +74,7 @@ impl Builder<'_> {
                 .paged
                 .start
                 .add((vm.paged_max * PAGE_SIZE).saturating_sub(1)),
+            heaps: spec.heaps.is_some(),
             paged_start: spec.paged.start,
             pfn_database: PFN_DATABASE,
             paged_descriptors: (0..self.paged_pools())
@@ -92,7 +93,9 @@ impl Builder<'_> {
 
     /// Free lists and deferred frees of each descriptor.
     fn free_blocks(&mut self, laid: &Laid, places: &Places) {
-        let Some(nonpaged) = self.nt.variable("NonPagedPoolDescriptor") else {
+        let chains = self.spec.heaps.is_none();
+        let own = self.nt.variable("NonPagedPoolDescriptor");
+        let Some(nonpaged) = own.filter(|_| chains) else {
             return;
         };
         let mut descriptors = vec![(Pool::NonPaged, 0, nonpaged)];

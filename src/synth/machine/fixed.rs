@@ -13,10 +13,7 @@ impl Builder<'_> {
         let spec = self.spec;
         self.memory.map_new(SHARED_USER_DATA, 1);
         self.shared_user_data();
-        let frames = self.memory.physical.end();
-        let size = spec.era.size("_MMPFN").unwrap_or(0x30);
-        self.memory
-            .map_new(PFN_DATABASE, (frames * size).div_ceil(PAGE_SIZE));
+        self.frame_database();
         let pools = self.paged_pools();
         self.memory.map_new(DESCRIPTORS, pools * 2);
         self.memory
@@ -24,9 +21,12 @@ impl Builder<'_> {
         self.memory.map_new(PROTOTYPES, 1);
         self.memory.map_new(MEMORY_BLOCK, 1);
         self.memory_block();
+        let prcb = spec.era.size("_KPRCB").unwrap_or(0);
+        let inside = spec.era.offset("_KPCR", "Prcb").unwrap_or(0);
+        let blocks = (inside + prcb).div_ceil(PAGE_SIZE);
         for cpu in 0..u64::from(spec.processors) {
             if cpu > 0 || self.nt.variable("KiInitialPCR").is_none() {
-                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), 16);
+                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), blocks);
             }
             self.memory
                 .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);
@@ -39,6 +39,26 @@ impl Builder<'_> {
         let nested = || self.nt.nested("MiState", "Hardware.InvalidPteMask");
         if let Some(at) = own.or_else(nested) {
             self.memory.u64(at, mask);
+        }
+    }
+
+    /// The frame database: whole on a small machine; on one with memory beyond 4 GB not
+    /// where there is no memory, and in frames as they come.
+    fn frame_database(&mut self) {
+        let frames = self.memory.physical.end();
+        let size = self.spec.era.size("_MMPFN").unwrap_or(0x30);
+        if frames <= 1 << 20 {
+            let pages = (frames * size).div_ceil(PAGE_SIZE);
+            self.memory.map_new(PFN_DATABASE, pages);
+            return;
+        }
+        let mut next = 0;
+        for (first, count) in self.spec.runs.clone() {
+            let start = (first * size / PAGE_SIZE).max(next);
+            next = ((first + count) * size).div_ceil(PAGE_SIZE);
+            for page in start..next {
+                self.memory.map_new(PFN_DATABASE.add(page * PAGE_SIZE), 1);
+            }
         }
     }
 

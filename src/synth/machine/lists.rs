@@ -12,6 +12,10 @@ use crate::synth::processors::{self, Processor};
 
 use super::{Builder, KPCRS, PFN_DATABASE, STACK_SIZE, STACKS};
 
+/// Bug check of a dump of a machine that runs on, and its bit in the header's Attributes.
+const LIVE_SYSTEM_DUMP: u32 = 0x161;
+const LIVE_DUMP: u32 = 1 << 4;
+
 /// The address of a block with a purpose.
 fn role(laid: &Laid, role: Role) -> io::Result<Va> {
     let found = laid.roles.get(&role).copied();
@@ -95,7 +99,11 @@ impl Builder<'_> {
             processes: self.nt.at("PsActiveProcessHead"),
             debugger_data: self.nt.at("KdDebuggerDataBlock"),
             processors: self.spec.processors.into(),
-            bugcheck: self.spec.bugcheck,
+            bugcheck: match self.spec.options.live {
+                true => (LIVE_SYSTEM_DUMP, [0; 4]),
+                false => self.spec.bugcheck,
+            },
+            attributes: self.spec.options.live.then_some(LIVE_DUMP),
             runs: self.spec.runs.clone(),
             system_time: self.spec.system_time,
             uptime: self.spec.uptime,

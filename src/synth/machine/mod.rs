@@ -107,7 +107,11 @@ impl<'a> Builder<'a> {
                 kernel_base: spec.modules.first().map_or(Va(0), |m| m.base),
                 system_time: spec.system_time,
                 uptime: spec.uptime,
-                bugcheck: spec.bugcheck.0,
+                bugcheck: if spec.options.live {
+                    0x161
+                } else {
+                    spec.bugcheck.0
+                },
                 vm: spec.vm.clone(),
                 ..Truth::default()
             },

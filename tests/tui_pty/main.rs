@@ -2,16 +2,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{Read, Write};
+mod pickup;
+mod terminal;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-
-/// Generous: the machine may be busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+use terminal::Terminal;
 
 /// The demo's dump, written once.
 fn demo() -> &'static Path {
@@ -23,135 +22,6 @@ fn demo() -> &'static Path {
         (folder, path)
     });
     path
-}
-
-/// A program in a terminal.
-struct Terminal {
-    screen: Arc<Mutex<vt100::Parser>>,
-    /// Everything that was sent to the terminal.
-    sent: Arc<Mutex<Vec<u8>>>,
-    keys: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-}
-
-impl Terminal {
-    fn open(dump: &Path, variables: &[(&str, &str)], size: (u16, u16)) -> Terminal {
-        let size = PtySize {
-            cols: size.0,
-            rows: size.1,
-            pixel_width: 0,
-            pixel_height: 0,
-        };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_poolscope"));
-        command.arg(dump);
-        command.env("TERM", "xterm-256color");
-        command.env("LC_ALL", "C.UTF-8");
-        command.env_remove("NO_COLOR");
-        for (name, value) in variables {
-            command.env(name, value);
-        }
-        let child = pair.slave.spawn_command(command).unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(size.rows, size.cols, 0)));
-        let sent = Arc::new(Mutex::new(Vec::new()));
-        let mut output = pair.master.try_clone_reader().unwrap();
-        let (to_screen, to_sent) = (Arc::clone(&screen), Arc::clone(&sent));
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = output.read(&mut buffer) {
-                to_screen.lock().unwrap().process(&buffer[..n]);
-                to_sent.lock().unwrap().extend_from_slice(&buffer[..n]);
-            }
-        });
-        Terminal {
-            screen,
-            sent,
-            keys: pair.master.take_writer().unwrap(),
-            child,
-            master: pair.master,
-        }
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    fn wait(&self, what: &str, holds: impl Fn(&str) -> bool) {
-        let started = Instant::now();
-        while !holds(&self.text()) {
-            assert!(
-                started.elapsed() < PATIENCE,
-                "waited for {what}; the screen is\n{}",
-                self.text()
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn see(&self, text: &str) {
-        self.wait(text, |screen| screen.contains(text));
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    fn resize(&mut self, cols: u16, rows: u16) {
-        let size = PtySize {
-            cols,
-            rows,
-            pixel_width: 0,
-            pixel_height: 0,
-        };
-        self.screen
-            .lock()
-            .unwrap()
-            .screen_mut()
-            .set_size(rows, cols);
-        self.master.resize(size).unwrap();
-    }
-
-    fn signal(&self, signal: i32) {
-        let id = self.child.process_id().unwrap();
-        // SAFETY: sends a signal to the child that this test started and has not reaped.
-        unsafe { libc::kill(id as i32, signal) };
-    }
-
-    fn exit_code(&mut self) -> u32 {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            assert!(started.elapsed() < PATIENCE, "it does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn is_restored(&self) {
-        let started = Instant::now();
-        let restored = || {
-            let parser = self.screen.lock().unwrap();
-            !parser.screen().alternate_screen() && !parser.screen().hide_cursor()
-        };
-        while !restored() {
-            assert!(started.elapsed() < PATIENCE, "the terminal is not restored");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn took_the_screen(&self) -> bool {
-        let sent = self.sent.lock().unwrap();
-        sent.windows(8).any(|bytes| bytes == b"\x1b[?1049h")
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
 }
 
 const ENTER: &str = "\r";

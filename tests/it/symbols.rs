@@ -12,6 +12,8 @@ use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use poolscope::synth::{Container, small};
+
 use crate::demo::{directory, json, poolscope};
 
 /// A PDB of our own and its identity; see `tests/fixtures/pdb`.
@@ -22,15 +24,17 @@ const KEY: &str = "4D6DADD0BE9D9A0A4C4C44205044422E1";
 const SAMPLE_GUID: &[u8; 16] = b"\x13\x74\x9e\x33\x76\x35\x9c\x43\xbc\xdf\x7e\x02\x29\xda\x37\x73";
 const SAMPLE_KEY: &str = "339E74133576439CBCDF7E0229DA37731";
 
-/// The sample with a kernel that no built-in table knows: its PDB is the fixture.
+/// The small machine with a kernel that no built-in table knows: its PDB is the fixture.
 fn unknown() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
-        let mut dump = fs::read(directory().join("demo.dmp")).unwrap();
+        let file = directory().join("fixture.dmp");
+        let machine = small::small().unwrap();
+        machine.write(&file, Container::BitmapKernel).unwrap();
+        let mut dump = fs::read(&file).unwrap();
         let record = [b"RSDS".as_slice(), SAMPLE_GUID].concat();
         let at = memchr::memmem::find(&dump, &record).unwrap() + 4;
         dump[at..at + 16].copy_from_slice(GUID);
-        let file = directory().join(format!("unknown-{}.dmp", std::process::id()));
         fs::write(&file, dump).unwrap();
         file
     })
@@ -280,12 +284,12 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
     let err = run(&["info", dump, "--no-cache", "--symbols", &url]);
     assert!(err.contains("no directory to keep it in"), "{err}");
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
-    run(&["info", dump, "--symbols", &url]);
+    let err = run(&["info", dump, "--symbols", &url]);
     let kept = cache
         .path()
         .join("poolscope/symbols/ntkrnlmp.pdb")
         .join(KEY);
-    assert!(kept.join("ntkrnlmp.pdb").is_file());
+    assert!(kept.join("ntkrnlmp.pdb").is_file(), "{err}");
 }
 
 #[cfg(unix)]

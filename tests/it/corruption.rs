@@ -10,9 +10,10 @@ use poolscope::pool::{Tag, TagPattern};
 use poolscope::synth::{Container, era, small};
 use proptest::prelude::*;
 
-/// A machine with chains of blocks and one with segment heaps.
-fn originals() -> &'static [Vec<u8>; 2] {
-    static ORIGINALS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+/// A machine with chains of blocks, one with segment heaps, and one whose kernel nobody
+/// knows, so that its variables are searched for.
+fn originals() -> &'static [Vec<u8>; 3] {
+    static ORIGINALS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
     ORIGINALS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let bytes = |spec: poolscope::synth::Spec, name: &str| {
@@ -21,9 +22,12 @@ fn originals() -> &'static [Vec<u8>; 2] {
             machine.write(&path, Container::BitmapKernel).unwrap();
             fs::read(path).unwrap()
         };
+        let mut unknown = small::of_era(&era::WIN10_2004);
+        unknown.options.unknown_kernel = true;
         [
             bytes(small::spec(), "chains.dmp"),
             bytes(small::of_era(&era::WIN10_2004), "heaps.dmp"),
+            bytes(unknown, "unknown.dmp"),
         ]
     })
 }
@@ -104,7 +108,7 @@ proptest! {
 
     #[test]
     fn a_damaged_dump_is_answered_for(
-        which in 0usize..2,
+        which in 0usize..3,
         damages in proptest::collection::vec((any::<prop::sample::Index>(), damage()), 1..200),
     ) {
         let mut bytes = originals()[which].clone();

@@ -9,9 +9,8 @@ use super::{Data, Found};
 
 /// As for the trackers.
 const WINDOW: u64 = 0x5000;
-/// Entries that are looked at before a candidate's size is known: a page of them, and
-/// no known table is smaller.
-const SAMPLE: u64 = 128;
+/// Entries that are looked at in all, whatever pointers a crafted dump offers.
+const BUDGET: u64 = 1 << 25;
 /// The smallest and the largest table believed.
 const SIZES: std::ops::RangeInclusive<u64> = 128..=1 << 24;
 /// The size lies this near to the pointer on nearly all kernels.
@@ -32,22 +31,29 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
         return;
     };
     let near = data.near(anchor, WINDOW);
-    let best = near
-        .iter()
-        .filter_map(|&at| {
-            let table = Table {
-                kernel,
-                at: data.pointer(at)?,
-                stride,
-                va,
-                key,
-            };
-            table.live(SAMPLE)?;
-            let (entries, size) = size(data, &near, at, &table)?;
-            let live = table.live(entries).filter(|&live| live > 0)?;
-            Some((live, at, size))
-        })
-        .max_by_key(|(live, ..)| *live);
+    let mut budget = BUDGET;
+    let mut seen = Vec::new();
+    let mut best: Option<(u64, Va, Va)> = None;
+    for &at in &near {
+        let Some(pointer) = data.pointer(at).filter(|p| !seen.contains(p)) else {
+            continue;
+        };
+        seen.push(pointer);
+        let table = Table {
+            kernel,
+            at: pointer,
+            stride,
+            va,
+            key,
+        };
+        let sizes = table.sizes(&mut budget);
+        let Some((live, size)) = size(data, &near, at, &sizes) else {
+            continue;
+        };
+        if best.is_none_or(|(most, ..)| live > most) {
+            best = Some((live, at, size));
+        }
+    }
     if let Some((_, at, size)) = best {
         out.put("PoolBigPageTable", at);
         out.put("PoolBigPageTableSize", size);
@@ -63,25 +69,56 @@ struct Table<'k> {
 }
 
 impl Table<'_> {
-    /// Live entries among the first ones; `None` when one is malformed or unreadable, or
-    /// most of their tags are no text.
-    fn live(&self, entries: u64) -> Option<u64> {
-        let (mut live, mut readable) = (0, 0);
-        for i in 0..entries {
-            let entry = self.at.add(i * self.stride);
-            let word = self.kernel.space.u64(entry.add(self.va)).ok()?;
-            let va = Va(word & !1);
-            if word > 1 && !(va.is_kernel() && va.offset() == 0) {
-                return None;
+    /// The numbers of entries, powers of two, up to which the memory can be a table, each
+    /// with the live entries in it. Read once, as far as entries are well formed; the
+    /// tags of most live ones must be text.
+    fn sizes(&self, budget: &mut u64) -> Vec<(u64, u64)> {
+        let mut out = Vec::new();
+        let (mut live, mut readable) = (0u64, 0u64);
+        for i in 0..*SIZES.end() {
+            let Some(left) = budget.checked_sub(1) else {
+                break;
+            };
+            *budget = left;
+            match self.entry(i) {
+                None => break,
+                Some(Entry::Free) => {}
+                Some(Entry::Live(key)) => {
+                    live += 1;
+                    readable += u64::from(is_text(key & !PROTECTED));
+                }
             }
-            if word > 1 && word & 1 == 0 {
-                let key = self.kernel.space.u32(entry.add(self.key)).ok()?;
-                live += 1;
-                readable += u64::from(is_text(key & !PROTECTED));
+            let entries = i + 1;
+            let whole = entries.is_power_of_two() && SIZES.contains(&entries);
+            if whole && live > 0 && readable * 2 >= live {
+                out.push((entries, live));
             }
         }
-        (readable * 2 >= live).then_some(live)
+        out
     }
+
+    /// `None` when it is malformed or can't be read.
+    fn entry(&self, index: u64) -> Option<Entry> {
+        let entry = self.at.add(index * self.stride);
+        let word = self.kernel.space.u64(entry.add(self.va)).ok()?;
+        let va = Va(word & !1);
+        match word {
+            0 | 1 => Some(Entry::Free),
+            _ if !va.is_kernel() || va.offset() != 0 => None,
+            _ if word & 1 != 0 => Some(Entry::Free),
+            _ => Some(Entry::Live(
+                self.kernel.space.u32(entry.add(self.key)).ok()?,
+            )),
+        }
+    }
+}
+
+/// An entry of a table.
+enum Entry {
+    /// Never used, or freed.
+    Free,
+    /// In use, with its key.
+    Live(u32),
 }
 
 /// The bit of a key that makes freeing ask for the same tag.
@@ -92,23 +129,23 @@ fn is_text(key: u32) -> bool {
     letters.iter().filter(|b| (0x20..0x7f).contains(*b)).count() >= 3
 }
 
-/// The size and its variable: beside the pointer if one there fits, else the largest of
-/// the window that does.
-fn size(data: &Data, near: &[Va], pointer: Va, table: &Table<'_>) -> Option<(u64, Va)> {
-    let mut fitting: Vec<(u64, Va)> = near
+/// The live entries and the variable with the size: beside the pointer if one there fits,
+/// else the largest of the window that does.
+fn size(data: &Data, near: &[Va], pointer: Va, sizes: &[(u64, u64)]) -> Option<(u64, Va)> {
+    let mut fitting: Vec<(u64, u64, Va)> = near
         .iter()
         .filter_map(|&at| {
-            let entries = data.word(at)?;
-            let sound = entries.is_power_of_two() && SIZES.contains(&entries);
-            (sound && table.live(entries).is_some()).then_some((entries, at))
+            let said = data.word(at)?;
+            let (entries, live) = sizes.iter().find(|(entries, _)| *entries == said)?;
+            Some((*entries, *live, at))
         })
         .collect();
     fitting.sort();
-    let beside = |&&(_, at): &&(u64, Va)| at.0.abs_diff(pointer.0) <= BESIDE;
+    let beside = |&&(.., at): &&(u64, u64, Va)| at.0.abs_diff(pointer.0) <= BESIDE;
     fitting
         .iter()
         .rev()
         .find(beside)
         .or(fitting.last())
-        .copied()
+        .map(|&(_, live, at)| (live, at))
 }

@@ -2,7 +2,7 @@
 
 use crate::bytes::u64_at;
 use crate::kernel::Kernel;
-use crate::memory::Va;
+use crate::memory::{PAGE_SIZE, Va};
 
 /// No kernel's data comes near this.
 const MAX_BYTES: u64 = 64 << 20;
@@ -57,10 +57,17 @@ impl Data {
         let room = MAX_BYTES.saturating_sub(taken as u64 * 8);
         let start = Va(start.0.next_multiple_of(8));
         let mut words = Vec::new();
-        for (_, piece) in kernel.space.pieces(start, bytes.min(room) & !7) {
+        let length = bytes.min(room) & !7;
+        for (va, piece) in kernel.space.pieces(start, length) {
             match piece {
                 Ok(bytes) => words.extend((0..bytes.len() / 8).map(|i| u64_at(bytes, i * 8))),
-                Err(_) => words.resize((words.len() + 512) & !511, None),
+                Err(_) => {
+                    // To the end of the page, or of the section where that comes first.
+                    let end = (va.page().0 - start.page().0 + PAGE_SIZE)
+                        .saturating_sub(start.offset() as u64)
+                        .min(length);
+                    words.resize((end / 8) as usize, None);
+                }
             }
         }
         self.stretches.push(Stretch { start, words });

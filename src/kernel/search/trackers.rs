@@ -1,6 +1,8 @@
 //! The pool trackers: the size of a table by the hash that places its tags, then the
 //! array of all processors' tables.
 
+use rustc_hash::FxHashSet;
+
 use crate::bytes::u32_at;
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
@@ -16,10 +18,14 @@ const HASH: u64 = 40543;
 const SIZES: std::ops::RangeInclusive<u32> = 8..=16;
 /// Tags that a table must hold to prove its size.
 const ENOUGH: usize = 16;
+/// Places that may be the array of tables; sound kernels have one or two.
+const CANDIDATES: usize = 8;
 /// Slots compared between one processor's table and another's.
 const COMPARED: u64 = 512;
 /// Empty entries that are looked for behind the last one of an overflow table.
-const EMPTY_BEHIND: usize = 4;
+const EMPTY_BEHIND: u64 = 4;
+/// Entries that are read in search of it, whatever pointers a crafted dump offers.
+const BUDGET: u64 = 1 << 22;
 /// The largest array of tables known.
 const MAX_TABLES: u64 = 2048;
 
@@ -79,24 +85,18 @@ fn expansion(
         let letters = key.to_le_bytes();
         letters.iter().filter(|b| (0x20..0x7f).contains(*b)).count() >= 3
     };
-    let used = |table: Va| {
-        let keys = shape.keys(kernel, table);
-        let used = keys.iter().take_while(|key| **key != 0).count();
-        let tags = keys.get(..used).unwrap_or_default();
+    let main: FxHashSet<u32> = placed.iter().copied().collect();
+    let mut budget = BUDGET;
+    let mut used = |table: Va| {
+        let tags = shape.leading_keys(kernel, table, placed.len() as u64, &mut budget)?;
+        let used = tags.len() as u64;
         // Drivers may use tags that are no text, so most is asked for, not all.
         let readable = tags.iter().filter(|key| printable(key)).count();
-        let sound = used > 0
-            && used < placed.len()
-            && readable * 2 >= used
-            && !tags.iter().any(|key| placed.contains(key));
-        // Behind the last entry the table is empty.
-        let rest = keys
-            .iter()
-            .skip(used)
-            .take(EMPTY_BEHIND)
-            .all(|key| *key == 0);
-        let sound = sound && rest && (0..used as u64).all(|i| is_account(kernel, table, i));
-        sound.then_some(used as u64)
+        let sound = !tags.is_empty()
+            && readable * 2 >= tags.len()
+            && !tags.iter().any(|key| main.contains(key))
+            && (0..used).all(|i| is_account(kernel, table, i));
+        sound.then_some(used)
     };
     near.iter()
         .filter_map(|&at| Some((at, used(data.pointer(at)?)?)))
@@ -196,6 +196,30 @@ impl Shape {
             .collect()
     }
 
+    /// The keys up to the first empty entry; `None` when there are too many for a table
+    /// beside the main one, no empty ones follow, or the budget of reads is used up.
+    fn leading_keys(
+        &self,
+        kernel: &Kernel,
+        table: Va,
+        most: u64,
+        budget: &mut u64,
+    ) -> Option<Vec<u32>> {
+        let key = |i: u64| kernel.space.u32(table.add(i * self.size + self.key)).ok();
+        let mut out = Vec::new();
+        for i in 0..most {
+            *budget = budget.checked_sub(1)?;
+            match key(i)? {
+                0 => {
+                    let empty = |i| key(i).is_none_or(|key| key == 0);
+                    return (i..i + EMPTY_BEHIND).all(empty).then_some(out);
+                }
+                found => out.push(found),
+            }
+        }
+        None
+    }
+
     /// True when another table agrees: each slot has the first table's tag, or none.
     fn agree(&self, kernel: &Kernel, first: Va, other: Va) -> bool {
         let key = |table: Va, i: u64| kernel.space.u32(table.add(i * self.size + self.key));
@@ -232,6 +256,7 @@ fn tables(
     near.iter()
         .copied()
         .filter(|&at| at != variable && data.pointer(at) == Some(first))
+        .take(CANDIDATES)
         .max_by_key(|&at| length(at).min(processors))
 }
 

@@ -24,6 +24,15 @@ use page_map::PageMap;
 /// The bytes of one physical page.
 pub type PageBytes = [u8; PAGE_SIZE as usize];
 
+/// Reads a byte of every cache line of a page, so that it is at hand. The next header of
+/// a chain is known only when the one before has arrived, so a walk waits for memory at
+/// every block; these reads don't depend on each other and wait about once a page.
+pub fn fetch(page: &PageBytes) {
+    const LINE: usize = 64;
+    let sum = page.iter().step_by(LINE).fold(0, |sum, &byte| sum | byte);
+    std::hint::black_box(sum);
+}
+
 /// An open dump. Cheap to share between threads behind an `Arc`; never written to.
 #[derive(Debug)]
 pub struct Dump {

@@ -4,6 +4,7 @@
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
 mod build;
+mod gather;
 mod plan;
 mod query;
 mod realm;

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
 //! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing, and
-//! `heaps:BYTES` one with segment heaps; ERA is
+//! `heaps:BYTES` one with segment heaps, its pages in no order; ERA is
 //! one of 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2022, 11, 24h2; those from 1903 on may end in -plain).
 #![allow(clippy::unwrap_used)]
 
@@ -72,7 +72,7 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
             let amount = heaps.unwrap_or(bytes);
             let amount = amount.parse().map_err(std::io::Error::other)?;
             let truth = match heaps {
-                Some(_) => large_heaps(file, &WIN10_2004, amount)?,
+                Some(_) => large_heaps(file, &WIN10_2004, amount, true)?,
                 None => large(file, amount)?,
             };
             eprintln!("{:?}", start.elapsed());

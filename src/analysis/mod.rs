@@ -2,7 +2,9 @@
 
 pub mod coverage;
 pub mod descriptions;
+pub mod lockstep;
 pub mod references;
+pub mod score;
 pub mod verifier;
 pub mod vm;
 

@@ -10,7 +10,7 @@ use crate::memory::Va;
 use super::Kernel;
 pub use super::counter::Counter;
 use super::counter::Place::{self, Global, KdbgBytes, Partition, State};
-use super::counter::Width::{I32, U64};
+use super::counter::Width::{Count, I32, U64};
 use super::counter::counter;
 use super::kdbg::field;
 use super::vm_lines::{self, Extra};
@@ -94,7 +94,11 @@ pub fn read(kernel: &Kernel) -> VmCounters {
     let paged_pools = paged_pools(kernel);
     VmCounters {
         physical_memory: get(&[
-            Global("MmNumberOfPhysicalPages", Some(field::PHYSICAL_PAGES), U64),
+            Global(
+                "MmNumberOfPhysicalPages",
+                Some(field::PHYSICAL_PAGES),
+                Count,
+            ),
             vp("NumberOfPhysicalPages"),
         ]),
         page_files: page_files(kernel),

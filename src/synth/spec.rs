@@ -198,7 +198,7 @@ impl Spec {
             }
         }
         for i in 0..objects::TYPES.len() {
-            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::TYPE_BLOCK);
+            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::type_block(self.era));
             out.push(ty.role(Role::ObjectType(i as u16)));
         }
         if !self.vm.page_files.is_empty() {

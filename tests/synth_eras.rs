@@ -395,7 +395,7 @@ fn chains_are_read_block_by_block() {
                 check_modules(truth, engine);
                 check_trackers(truth, engine);
                 check_counters(&machine, engine);
-                let mut must = laid(truth, &[State::Allocated]);
+                let mut must = laid(truth, &[State::Allocated, State::Unlisted]);
                 let all = laid(truth, &[State::Omitted]);
                 if container.stores_all() {
                     must.extend(all);

@@ -190,7 +190,8 @@ fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
 /// 16 TB is the largest region seen.
 const LARGEST_REGION: u64 = 1 << 45;
 
-/// Windows 7: MmNonPagedPoolStart (or its aligned twin) to MiNonPagedPoolEnd.
+/// Up to Windows 7: MmNonPagedPoolStart (or its aligned twin) to MiNonPagedPoolEnd, which
+/// is MmNonPagedPoolEnd on NT 5.2.
 fn nonpaged(kernel: &Kernel) -> Option<Region> {
     if let Some(region) = assigned(kernel, "NonPagedPool", PoolKind::NonPaged) {
         return Some(region);
@@ -199,13 +200,11 @@ fn nonpaged(kernel: &Kernel) -> Option<Region> {
         .pointer_in("MmNonPagedPoolStart", Some(field::NONPAGED_START))
         .or_else(|| kernel.pointer_in("MiNonPagedPoolStartAligned", None))?;
     let end = kernel.pointer_in("MiNonPagedPoolEnd", Some(field::NONPAGED_END))?;
-    region(
-        kernel,
-        start,
-        end,
-        PoolKind::NonPaged,
-        "nt!MmNonPagedPoolStart and nt!MiNonPagedPoolEnd",
-    )
+    let source = match kernel.symbol("MiNonPagedPoolEnd") {
+        Some(_) => "nt!MmNonPagedPoolStart and nt!MiNonPagedPoolEnd",
+        None => "the bounds of nonpaged pool in nt's variables",
+    };
+    region(kernel, start, end, PoolKind::NonPaged, source)
 }
 
 /// MmPagedPoolEnd is the last byte, not the one behind it.

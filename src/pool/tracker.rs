@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
-use crate::memory::{AddressSpace, Va};
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::symbols::Field;
 
 use super::legacy::Encoding;
@@ -297,6 +297,25 @@ fn array_length(kernel: &Kernel, processors: u64) -> u64 {
         17763..20348 => 1280,
         _ => MAX_TABLES,
     }
+}
+
+/// Where the tables are, each with its bytes in whole pages.
+pub(super) fn extents(kernel: &Kernel) -> Vec<(Va, u64)> {
+    let Some(layout) = Layout::of(kernel) else {
+        return Vec::new();
+    };
+    let entries = kernel.number_in("PoolTrackTableSize");
+    let entries = entries.filter(|n| (2..=MAX_ENTRIES).contains(n));
+    let own = tables(kernel, &mut Vec::new());
+    let own = own.into_iter().filter_map(|table| Some((table, entries?)));
+    own.chain(expansion(kernel))
+        .map(|(at, entries)| {
+            (
+                at,
+                (entries * layout.size as u64).next_multiple_of(PAGE_SIZE),
+            )
+        })
+        .collect()
 }
 
 fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {

@@ -66,6 +66,8 @@ pub struct Options {
     pub unknown_kernel: bool,
     /// Pages of images that hold nothing are mapped as well.
     pub whole_images: bool,
+    /// All processors count in one tracker table, and there is no array of tables.
+    pub one_tracker: bool,
 }
 
 impl Default for Options {
@@ -86,6 +88,7 @@ impl Default for Options {
             live: false,
             unknown_kernel: false,
             whole_images: true,
+            one_tracker: false,
         }
     }
 }
@@ -220,7 +223,11 @@ impl Spec {
         };
         let table = |bytes, role| Demand::new(*b"Pool", Pool::NonPaged, bytes).role(role);
         let trackers = pages(self.options.tracker_entries, "_POOL_TRACKER_TABLE");
-        let mut out: Vec<Demand> = (0..self.processors)
+        let tables = match self.options.one_tracker {
+            true => 1,
+            false => self.processors,
+        };
+        let mut out: Vec<Demand> = (0..tables)
             .map(|cpu| table(trackers, Role::TrackTable(cpu)))
             .collect();
         if self.options.expansion_entries > 0 {

@@ -233,6 +233,7 @@ static FIELDS: &[(&str, &str, u32)] = &[
     ("_KUSER_SHARED_DATA", "ProductTypeIsValid", 0x268),
     ("_KUSER_SHARED_DATA", "NtMajorVersion", 0x26c),
     ("_KUSER_SHARED_DATA", "NtMinorVersion", 0x270),
+    ("_KUSER_SHARED_DATA", "Reserved1", 0x2b4),
     ("_KUSER_SHARED_DATA", "SuiteMask", 0x2d0),
     ("_KUSER_SHARED_DATA", "KdDebuggerEnabled", 0x2d4),
     ("_KUSER_SHARED_DATA", "NumberOfPhysicalPages", 0x2e8),

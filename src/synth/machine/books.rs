@@ -131,7 +131,11 @@ impl Builder<'_> {
             self.mistakes
                 .push("the tags do not fit the tracker tables".into());
         }
-        for (cpu, table) in tables.per_cpu.iter().enumerate() {
+        let listed = match options.one_tracker {
+            true => &[],
+            false => tables.per_cpu.as_slice(),
+        };
+        for (cpu, table) in listed.iter().enumerate() {
             memory.pointer(nt.at("ExPoolTagTables").add(cpu as u64 * 8), *table);
         }
         if let Some(first) = tables.per_cpu.first() {

@@ -100,6 +100,10 @@ impl Builder<'_> {
         {
             self.memory.u32(active, self.spec.processors.into());
         }
+        if let Some(offset) = self.nt.era.offset("_KUSER_SHARED_DATA", "Reserved1") {
+            // The last address of 32-bit programs, by which Volatility 2 knows the page.
+            self.memory.u32(SHARED_USER_DATA.add(offset), 0x7ffe_ffff);
+        }
         for (at, time) in [
             (interrupt, self.spec.uptime),
             (system, self.spec.system_time),

@@ -1,7 +1,7 @@
 //! Blocks that are freed but look allocated: lookaside lists and deferred frees.
 //!
 //! Every processor keeps lists of freed blocks per size (`KPRCB.PP*LookasideList`, arrays
-//! of `_GENERAL_LOOKASIDE_POOL`), linked through the blocks' bodies; a pool descriptor
+//! of `_GENERAL_LOOKASIDE_POOL`; up to NT 5.2 of pairs of pointers to lists), linked through the blocks' bodies; a pool descriptor
 //! keeps a list of frees it has not done yet. The trackers count neither.
 
 use rustc_hash::FxHashSet;

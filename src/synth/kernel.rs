@@ -385,6 +385,9 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
         let mut name = process.name.clone().into_bytes();
         name.resize(15, 0);
         memory.write(at("ImageFileName"), &name);
+        if nt.era.offset(TYPE, "ThreadListHead").is_some() {
+            memory.ring(at("ThreadListHead"), &[]);
+        }
         environment(memory, nt, process);
     }
 }

@@ -161,6 +161,7 @@ static FIELDS: &[(&str, &str, u32)] = &[
     ("_EPROCESS", "CommitCharge", 0x120),
     ("_EPROCESS", "Session", 0x260),
     ("_EPROCESS", "ImageFileName", 0x268),
+    ("_EPROCESS", "ThreadListHead", 0x290),
     ("_EPROCESS", "Peb", 0x2c0),
     ("_EPROCESS", "Token", 0x160),
     ("_OBJECT_HEADER", "PointerCount", 0x0),

@@ -314,6 +314,38 @@ fn counters_are_read_by_the_debugger_data_block_and_the_others_are_unknown() {
     });
 }
 
+/// Sessions of NT 5.2 have no table of their own for allocations of whole pages.
+#[test]
+fn a_large_allocation_in_session_space_is_session_pool() {
+    let mut machine = Machine::build(&whole()).unwrap();
+    let tables = machine.truth.blocks.iter();
+    let table = tables
+        .filter(|b| b.state == State::Unlisted)
+        .max_by_key(|b| b.bytes)
+        .unwrap();
+    let slots = (0..4096).map(|i| table.va.add(i * 0x18));
+    let free = slots
+        .filter(|at| machine.memory.read(*at) == 1)
+        .nth(7)
+        .unwrap();
+    let va = Va(0xffff_f900_c123_4000);
+    machine.memory.pointer(free, va);
+    machine.memory.write(free.add(8), b"Gbig\x03\0\0\0");
+    with(&machine, Container::WIN7_KERNEL, |engine, index| {
+        let block = engine.big().at(va).copied().unwrap();
+        assert_eq!((block.bytes, block.kind), (0x3000, PoolKind::Session));
+        let gbig = tag(b"Gbig");
+        // Whose session's it is, nothing says.
+        let listed: Vec<_> = index
+            .allocated(&TagPattern::any())
+            .filter(|b| b.tag == gbig)
+            .map(|b| (b.va, b.kind, b.session))
+            .collect();
+        assert_eq!(listed, [(va, PoolKind::Session, None)]);
+        assert_eq!(index.totals.tag(gbig).nonpaged.bytes, 0);
+    });
+}
+
 #[test]
 fn each_session_has_its_blocks_and_their_accounts_are_said_to_be_unknown() {
     let mut machine = Machine::build(&whole()).unwrap();

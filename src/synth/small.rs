@@ -153,7 +153,7 @@ fn idle_tags() -> Vec<Tag> {
 fn pool_starts(era: &Era) -> (Va, Va) {
     match era.build {
         ..6000 => (Va(0xffff_fadf_c000_0000), Va(0xffff_fa80_0000_0000)),
-        ..10000 => (Va(0xffff_e000_0000_0000), Va(0xffff_c000_0000_0000)),
+        6000..10000 => (Va(0xffff_e000_0000_0000), Va(0xffff_c000_0000_0000)),
         10000..17000 => (Va(0xffff_a48b_8000_0000), Va(0xffff_c60f_0000_0000)),
         _ => (Va(0xffff_b180_0000_0000), Va(0xffff_c880_0000_0000)),
     }

@@ -39,7 +39,7 @@ pub mod trackers;
 pub mod truth;
 
 pub use container::Container;
-pub use large::large;
+pub use large::{large, large_heaps};
 pub use machine::Machine;
 pub use small::small;
 pub use spec::{ModuleSpec, NONPAGED_START, Options, PAGED_START, Spec, UnloadedSpec};

@@ -60,6 +60,8 @@ pub struct Options {
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
     pub scatter: bool,
+    /// Single frames are handed out in no order.
+    pub shuffle: bool,
     /// The dump is of a machine that runs on: bug check 0x161, and the header says so.
     pub live: bool,
     /// nt's debug record names a PDB that nobody knows.
@@ -85,6 +87,7 @@ impl Default for Options {
             retired_table: false,
             root_low_bits: 0,
             scatter: true,
+            shuffle: false,
             live: false,
             unknown_kernel: false,
             whole_images: true,

@@ -89,6 +89,9 @@ impl<'a> Builder<'a> {
         if spec.options.scatter {
             physical.scatter(spec.seed ^ 0x5ca7);
         }
+        if spec.options.shuffle {
+            physical.shuffle(spec.seed ^ 0xdec4);
+        }
         let mut memory = Memory::new(physical);
         memory.invalid_mask = spec.options.invalid_mask;
         Builder {

@@ -106,6 +106,8 @@ fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
     for packed in [true, false] {
         let mut spec = whole();
         spec.options.packed_slists = packed;
+        spec.processors = if packed { 2 } else { 4 };
+        spec.demands = small::demands(&spec);
         let machine = Machine::build(&spec).unwrap();
         let truth = &machine.truth;
         for container in CONTAINERS {
@@ -258,6 +260,43 @@ fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
         assert!(engine.trackers().rows.is_empty());
         assert!(!engine.trackers().notes.is_empty());
         assert!(in_use(index).len() > 100);
+    });
+}
+
+/// Bounds of nonpaged pool that have the drivers between them.
+#[test]
+fn images_within_the_bounds_of_a_pool_are_no_pool() {
+    let mut spec = whole();
+    spec.nonpaged.start = Va(0xffff_fadf_0000_0000);
+    spec.vm.nonpaged_max = 0x10_0000;
+    spec.demands = small::demands(&spec);
+    let machine = Machine::build(&spec).unwrap();
+    with(&machine, Container::Full, |engine, index| {
+        let regions = engine.regions();
+        for module in engine.kernel().modules.iter().filter(|m| !m.unloaded) {
+            let inside = module.base.0 >> 32 == 0xffff_fadf;
+            assert_eq!(regions.at(module.base).is_some(), inside);
+        }
+        assert_eq!(in_use(index), laid(&machine.truth, &HELD));
+    });
+}
+
+#[test]
+fn without_bounds_the_fixed_addresses_are_walked() {
+    let mut machine = Machine::build(&whole()).unwrap();
+    let kdbg = machine.header.debugger_data;
+    for field in [0x110, 0x118, 0x120, 0x128] {
+        machine.memory.u64(kdbg.add(field), 0);
+    }
+    with(&machine, Container::WIN7_KERNEL, |engine, index| {
+        let regions = &engine.regions().regions;
+        assert!(
+            regions
+                .iter()
+                .all(|r| r.source == "the fixed addresses of NT 5.2")
+        );
+        assert_eq!(regions.len(), 2);
+        assert_eq!(in_use(index), laid(&machine.truth, &HELD));
     });
 }
 

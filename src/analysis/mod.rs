@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod descriptions;
+pub mod guidance;
 pub mod lockstep;
 pub mod references;
 pub mod score;

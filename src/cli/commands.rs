@@ -10,7 +10,7 @@ use crate::memory::Va;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::parse_address;
+use crate::report::text::{moment, parse_address};
 use crate::report::{
     self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols, Vm,
 };
@@ -182,18 +182,46 @@ fn allocs(args: &Args, dump: &Path, tag: &str) -> Result {
     let pattern = parse_pattern(tag)?;
     let engine = open(args, dump)?;
     let index = index(args, &engine)?;
-    let answer = Allocs::of(&engine, &index, &pattern);
-    if args.common.format == super::args::FormatName::Csv {
-        answer
-            .notes()
-            .iter()
-            .for_each(|note| super::say("note", note));
+    std::thread::scope(|scope| {
+        let kept = scope.spawn(|| engine.keep_index(&index));
+        let answer = Allocs::of(&engine, &index, &pattern);
+        if args.common.format == super::args::FormatName::Csv {
+            answer
+                .notes()
+                .iter()
+                .for_each(|note| super::say("note", note));
+        }
+        let printed = print(args, &engine, &answer);
+        if let Ok(Some(why)) = kept.join() {
+            note(args, &why);
+        }
+        printed
+    })
+}
+
+fn note(args: &Args, text: &str) {
+    if !args.common.quiet {
+        super::say("note", text);
     }
-    print(args, &engine, &answer)
+}
+
+/// The index that was kept, or else a walk's.
+fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+    let answered = engine.kept_index(&|| true);
+    if let Some(why) = answered.note {
+        note(args, &why);
+    }
+    let Some(index) = answered.index else {
+        return walk(args, engine);
+    };
+    if let Some(made) = index.kept.filter(|_| shows_progress(args)) {
+        super::say("note", &format!("index from cache ({})", moment(made)));
+    }
+    Ok(index)
 }
 
 /// Walks the pool, with the share done on stderr where somebody is watching.
-fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+fn walk(args: &Args, engine: &Engine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());
     if !shows_progress(args) {
         return Ok(engine.index(progress)?);

@@ -5,6 +5,7 @@
 mod container;
 mod error;
 mod header;
+mod identity;
 mod mapping;
 mod page_map;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
@@ -32,6 +34,10 @@ pub struct Dump {
     mapping: Mapping,
     pages: PageMap,
     stored: u64,
+    opened: SystemTime,
+    modified: Option<SystemTime>,
+    /// Pages of mapped files that had failed before.
+    faults_before: u64,
 }
 
 impl Dump {
@@ -45,6 +51,7 @@ impl Dump {
             path: path.to_owned(),
             source,
         };
+        let opened = SystemTime::now();
         let metadata = std::fs::metadata(path).map_err(io)?;
         if metadata.is_dir() {
             return Err(DumpError::NotAFile {
@@ -71,6 +78,9 @@ impl Dump {
             stored,
             pages,
             mapping,
+            opened,
+            modified: metadata.modified().ok(),
+            faults_before: faults(),
         })
     }
 

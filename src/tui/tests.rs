@@ -146,8 +146,8 @@ impl Desk {
             pages_all: 200_000,
             elapsed: Duration::from_millis(1500),
             totals: Some(Arc::clone(&self.found)),
-            notes: Arc::default(),
             walk: self.app.index.walk,
+            ..IndexNews::default()
         }));
         self.answer();
         self

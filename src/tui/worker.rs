@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::memory::{PAGE_SIZE, Va};
-use crate::pool::index::{IndexBuilder, Progress, Snapshot};
-use crate::report::text::clean;
+use crate::pool::index::{Progress, Snapshot};
+use crate::report::text::{clean, moment};
 
 use super::blocks::{BlockView, Blocks};
 use super::draw::group_numbers;
@@ -303,6 +303,13 @@ fn index(shared: &Shared, progress: &Arc<Progress>) {
 }
 
 fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(), String> {
+    let answered = shared.engine.kept_index(&|| !progress.is_cancelled());
+    if let Some(index) = answered.index {
+        let mut news = news(shared, Stage::Done, progress, started);
+        news.kept = index.kept.map(moment);
+        publish(shared, news, index);
+        return Ok(());
+    }
     let pool = shared.engine.thread_pool().map_err(|e| e.to_string())?;
     let builder = shared.engine.index_builder(Arc::clone(progress));
     let (done, finished) = mpsc::channel::<()>();
@@ -314,14 +321,14 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut windows = usize::MAX;
         // The walker's end closes the channel, a panic's too.
         while finished.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
-            publish(
-                shared,
-                &builder,
-                progress,
-                started,
-                Stage::Walking,
-                &mut windows,
-            );
+            let news = news(shared, Stage::Walking, progress, started);
+            if progress.windows().0 == windows {
+                let _ = shared.out.send(Event::Message(Message::Index(news)));
+                continue;
+            }
+            let index = builder.snapshot();
+            windows = index.windows_done;
+            publish(shared, news, index);
         }
         walker
             .join()
@@ -331,40 +338,40 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         true => Stage::Cancelled,
         false => Stage::Done,
     };
-    let mut unknown = usize::MAX;
-    publish(shared, &builder, progress, started, stage, &mut unknown);
+    let index = builder.snapshot();
+    let news = news(shared, stage, progress, started);
+    publish(shared, news.clone(), index.clone());
+    let notes = answered
+        .note
+        .into_iter()
+        .chain(shared.engine.keep_index(&index));
+    let notes: Arc<[String]> = notes.map(|n| clean(&n).into_owned()).collect();
+    if !notes.is_empty() {
+        let news = IndexNews { notes, ..news };
+        let _ = shared.out.send(Event::Message(Message::Index(news)));
+    }
     Ok(())
 }
 
-fn publish(
-    shared: &Shared,
-    builder: &IndexBuilder,
-    progress: &Progress,
-    started: Instant,
-    stage: Stage,
-    windows: &mut usize,
-) {
+fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) -> IndexNews {
     let (pages_done, pages_all) = progress.pages();
-    let mut news = IndexNews {
+    IndexNews {
         walk: shared.walk,
         stage,
         pages_done,
         pages_all,
         elapsed: started.elapsed(),
         ..IndexNews::default()
-    };
-    if progress.windows().0 != *windows {
-        let snapshot = builder.snapshot();
-        *windows = snapshot.windows_done;
-        news.totals = Some(Arc::clone(&snapshot.totals));
-        if !news.stage.is_running() {
-            news.notes = snapshot
-                .notes
-                .iter()
-                .map(|n| group_numbers(&clean(n)))
-                .collect();
-        }
-        *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
+}
+
+/// Has questions answered from this index from now on, and tells of it.
+fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
+    news.totals = Some(Arc::clone(&index.totals));
+    if !news.stage.is_running() {
+        let notes = index.notes.iter();
+        news.notes = notes.map(|n| group_numbers(&clean(n))).collect();
+    }
+    *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = index;
     let _ = shared.out.send(Event::Message(Message::Index(news)));
 }

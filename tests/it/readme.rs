@@ -31,7 +31,7 @@ fn screen() -> String {
     };
     let pair = native_pty_system().openpty(size).unwrap();
     let mut command = CommandBuilder::new(assert_cmd::cargo::cargo_bin("poolscope"));
-    command.arg("demo.dmp");
+    command.args(["--no-cache", "demo.dmp"]);
     command.cwd(directory());
     command.env("TERM", "xterm-256color");
     command.env("LANG", "C.UTF-8");

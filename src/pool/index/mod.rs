@@ -4,6 +4,7 @@
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
 mod build;
+pub mod file;
 mod plan;
 mod query;
 mod realm;
@@ -18,6 +19,7 @@ pub use segment::{Segment, WINDOW};
 pub use totals::{Found, PageCounts, TagFound, Totals};
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What is finished of the index.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,12 @@ pub struct Snapshot {
     pub windows_all: usize,
     /// Sentences about what is missing from the index.
     pub notes: Arc<[String]>,
+    /// Windows that could not be walked.
+    pub failed_windows: usize,
+    /// Blocks that the sums count and the segments leave out, for want of memory.
+    pub left_out: u64,
+    /// When it was made, for an index that was kept and read again.
+    pub kept: Option<SystemTime>,
 }
 
 impl Snapshot {

@@ -111,7 +111,7 @@ fn demo() -> (tempfile::TempDir, String) {
     let path = folder.path().join("MEMORY.DMP");
     poolscope::synth::demo::write(&path).unwrap();
     let command = format!(
-        "{} '{}'; echo status-$?",
+        "{} --no-cache '{}'; echo status-$?",
         env!("CARGO_BIN_EXE_poolscope"),
         path.display()
     );

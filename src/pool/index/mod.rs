@@ -5,6 +5,11 @@
 
 mod build;
 pub mod file;
+#[cfg(test)]
+mod fixture;
+mod histogram;
+mod occupancy;
+pub mod order;
 mod plan;
 mod query;
 mod realm;
@@ -13,9 +18,11 @@ mod totals;
 mod window;
 
 pub use build::{IndexBuilder, Progress};
+pub use histogram::SizeCount;
+pub use occupancy::PageUse;
 pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
-pub use segment::{Segment, WINDOW};
+pub use segment::{Segment, WINDOW, Word};
 pub use totals::{Found, PageCounts, TagFound, Totals};
 
 use std::sync::Arc;

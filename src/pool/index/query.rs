@@ -1,5 +1,6 @@
 //! Answers from the index: a tag's blocks as one list, without copying them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::memory::Va;
@@ -7,7 +8,8 @@ use crate::pool::block::{Block, State};
 use crate::pool::tag::{Tag, TagPattern};
 
 use super::Snapshot;
-use super::segment::Segment;
+use super::order::Sizes;
+use super::segment::{Segment, Word};
 
 /// The blocks of one tag, the system's in order of address and then those of each
 /// session: an offset into each segment, so opening
@@ -71,6 +73,44 @@ impl BlockList {
     }
 }
 
+impl Sizes for BlockList {
+    fn count(&self) -> u64 {
+        self.length
+    }
+
+    fn scan(&self, rows: Range<u32>, mut each: impl FnMut(u32, u64)) {
+        let first = u64::from(rows.start);
+        let after = self.parts.partition_point(|(at, _)| *at <= first);
+        let from = after.saturating_sub(1);
+        let mut row = rows.start;
+        for (at, segment) in self.parts.iter().skip(from) {
+            if row >= rows.end {
+                return;
+            }
+            let words = segment.words(self.tag);
+            let inside = (u64::from(row) - at) as usize;
+            let count = (rows.end - row) as usize;
+            for &word in words.iter().skip(inside).take(count) {
+                each(row, self.bytes(segment, word));
+                row += 1;
+            }
+        }
+    }
+
+    fn bytes_of(&self, row: u32) -> u64 {
+        self.get(row.into()).map_or(0, |block| block.bytes)
+    }
+}
+
+impl BlockList {
+    fn bytes(&self, segment: &Segment, word: Word) -> u64 {
+        match word.small_units() {
+            Some(units) => u64::from(units) * 16,
+            None => segment.block(self.tag, word).bytes,
+        }
+    }
+}
+
 impl Snapshot {
     /// The blocks of a tag found so far.
     pub fn blocks(&self, tag: Tag) -> BlockList {
@@ -104,5 +144,36 @@ impl Snapshot {
     pub fn allocated<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
         self.matching(pattern)
             .filter(|b| b.state == State::Allocated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fixture, order};
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_from_any_row_on() {
+        let index = fixture::index(4, 300);
+        let list = index.blocks(Tag::of("Aa30").unwrap());
+        let all: Vec<u64> = list.iter().map(|b| b.bytes).collect();
+        let count = all.len() as u32;
+        for start in 0..=count {
+            for end in [start, (start + 50).min(count), count] {
+                let mut got = Vec::new();
+                list.scan(start..end, |row, bytes| got.push((row, bytes)));
+                let want = (start..end).map(|row| (row, all[row as usize]));
+                assert!(got.into_iter().eq(want), "{start}..{end}");
+            }
+        }
+        assert_eq!(list.bytes_of(count), 0);
+    }
+
+    #[test]
+    fn large_blocks_are_in_order_by_the_tables_sizes() {
+        let index = fixture::index(5, 0);
+        let list = index.blocks(Tag::of("Big ").unwrap());
+        let rows = order::by_size(&list, None, true, &|| true);
+        assert_eq!(rows, Some(vec![0, 1, 2, 3, 4]));
     }
 }

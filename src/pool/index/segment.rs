@@ -91,6 +91,13 @@ impl Word {
         (self.0 & ADDRESS_MASK) as u32
     }
 
+    /// The block's size in units of 16 bytes; `None` for a big block, whose size is in the
+    /// big page table.
+    pub fn small_units(self) -> Option<u32> {
+        let units = (self.0 >> SIZE_SHIFT & SIZE_MASK) as u32;
+        (self.backend() != Backend::Big).then_some(units)
+    }
+
     /// Which pool.
     pub fn kind(self) -> PoolKind {
         match self.0 >> KIND_SHIFT & 3 {

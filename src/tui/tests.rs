@@ -109,12 +109,10 @@ impl Desk {
                 let keep = filter
                     .clone()
                     .map(|f| move |b: &crate::pool::Block| f.block(b));
-                let keep = keep
-                    .as_ref()
-                    .map(|k| k as &dyn Fn(&crate::pool::Block) -> bool);
+                let keep = keep.as_ref().map(|k| k as super::blocks::Keep<'_>);
                 let planted = Arc::new(Planted { count: self.blocks });
                 Body::Blocks {
-                    view: BlockView::arrange(planted, *sort, keep),
+                    view: BlockView::arrange(planted, *sort, keep, &|| true).unwrap(),
                     covered: Covered {
                         sentences: vec![
                             "nonpaged: tracker says 601 blocks / 615,424,000 bytes, all found"
@@ -405,7 +403,9 @@ fn answers_to_older_questions_are_dropped() {
                     Arc::new(Planted { count: 1 }),
                     BlockSort::default(),
                     None,
-                ),
+                    &|| true,
+                )
+                .unwrap(),
                 covered: Covered::default(),
             },
         };

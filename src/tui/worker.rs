@@ -2,7 +2,7 @@
 //!
 //! Three threads answer questions (memory; lists of allocations; the search of images),
 //! a fourth builds the index and tells how far it is. A question that a newer one of its
-//! kind has replaced is not answered; a search of images stops when it is replaced.
+//! kind has replaced is not answered, and stops when it was begun.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,15 @@ use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
 
-use super::blocks::{BlockView, Blocks};
+use super::blocks::{BlockView, Blocks, Keep};
 use super::draw::group_numbers;
 use super::event::Event;
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
 use super::model::{Bytes, Covered, MentionRow, Mentions};
 use super::tags::around;
 
+/// Rows between two looks at whether a search of allocations is still wanted.
+const LOOK_EVERY: usize = 1 << 14;
 /// Between two pieces of news from the walk.
 const NEWS_EVERY: Duration = Duration::from_millis(250);
 
@@ -34,8 +36,15 @@ pub struct Workers {
     progress: Arc<Progress>,
     /// The number of this walk.
     pub walk: u64,
-    /// The number of the search of images that is wanted now.
-    wanted: Arc<AtomicU64>,
+    wanted: Arc<Numbers>,
+}
+
+/// The numbers of the questions that are wanted now; an older one of the kind ends.
+#[derive(Debug, Default)]
+struct Numbers {
+    images: AtomicU64,
+    blocks: AtomicU64,
+    found: AtomicU64,
 }
 
 /// What every thread has.
@@ -44,7 +53,7 @@ struct Shared {
     engine: Arc<Engine>,
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
-    wanted: Arc<AtomicU64>,
+    wanted: Arc<Numbers>,
     out: Sender<Event>,
 }
 
@@ -55,7 +64,7 @@ impl Workers {
     /// # Errors
     /// When the system refuses to start a thread.
     pub fn start(engine: Arc<Engine>, walk: u64, out: Sender<Event>) -> std::io::Result<Workers> {
-        let wanted = Arc::new(AtomicU64::new(0));
+        let wanted = Arc::<Numbers>::default();
         let shared = Shared {
             engine,
             latest: Arc::default(),
@@ -82,9 +91,16 @@ impl Workers {
     pub fn ask(&self, request: Request) {
         let to = match request.question {
             Question::Bytes { .. } => &self.memory,
-            Question::Blocks { .. } | Question::Find { .. } => &self.lists,
+            Question::Blocks { .. } => {
+                self.wanted.blocks.store(request.number, Ordering::Relaxed);
+                &self.lists
+            }
+            Question::Find { .. } => {
+                self.wanted.found.store(request.number, Ordering::Relaxed);
+                &self.lists
+            }
             Question::Mentions { .. } => {
-                self.wanted.store(request.number, Ordering::Relaxed);
+                self.wanted.images.store(request.number, Ordering::Relaxed);
                 &self.images
             }
         };
@@ -101,7 +117,14 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.progress.cancel();
-        self.wanted.store(u64::MAX, Ordering::Relaxed);
+        let Numbers {
+            images,
+            blocks,
+            found,
+        } = &*self.wanted;
+        for number in [images, blocks, found] {
+            number.store(u64::MAX, Ordering::Relaxed);
+        }
     }
 }
 
@@ -157,11 +180,10 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
                 .clone();
             let blocks: Arc<dyn Blocks> = Arc::new(snapshot.blocks(tag));
             let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
-            let keep = keep
-                .as_ref()
-                .map(|k| k as &dyn Fn(&crate::pool::Block) -> bool);
+            let keep = keep.as_ref().map(|k| k as Keep<'_>);
+            let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
             Body::Blocks {
-                view: BlockView::arrange(blocks, sort, keep),
+                view: BlockView::arrange(blocks, sort, keep, &wanted)?,
                 covered: Covered::new(&engine.coverage(tag, &snapshot)),
             }
         }
@@ -170,12 +192,23 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             from,
             forward,
             filter,
-        } => Body::Found(
-            around(view.len(), from, forward)
-                .find(|&row| view.get(row).is_some_and(|block| filter.block(&block))),
-        ),
+        } => {
+            let wanted = || shared.wanted.found.load(Ordering::Relaxed) == request.number;
+            let matches = |row| view.get(row).is_some_and(|block| filter.block(&block));
+            let mut found = None;
+            for (i, row) in around(view.len(), from, forward).enumerate() {
+                if i % LOOK_EVERY == 0 && !wanted() {
+                    return None;
+                }
+                if matches(row) {
+                    found = Some(row);
+                    break;
+                }
+            }
+            Body::Found(found)
+        }
         Question::Mentions { tag } => {
-            let wanted = || shared.wanted.load(Ordering::Relaxed) == request.number;
+            let wanted = || shared.wanted.images.load(Ordering::Relaxed) == request.number;
             Body::Mentions(mentions(engine, tag, &wanted)?)
         }
         Question::Bytes {

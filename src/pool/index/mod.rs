@@ -23,7 +23,7 @@ pub use occupancy::PageUse;
 pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW, Word};
-pub use totals::{Found, PageCounts, TagFound, Totals};
+pub use totals::{Found, PageCounts, TagFound, Totals, WindowTotals};
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::{self, Engine, IndexCache};
 use crate::memory::Va;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
@@ -296,9 +296,12 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
 }
 
 fn browse(args: &Args, dump: &Path) -> Result {
-    let source = (dump.to_owned(), args.common.options());
+    browse_with(args, dump, args.common.options())
+}
+
+fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
     Ok(tui::run(
-        source,
+        (dump.to_owned(), options),
         tui::Options {
             ascii: args.common.ascii,
         },
@@ -323,7 +326,12 @@ fn demo(args: &Args, out: Option<&Path>) -> Result {
         .tempfile()
         .map_err(failed(&directory))?;
     synth::demo::write(file.path()).map_err(failed(file.path()))?;
-    browse(args, file.path())
+    let options = engine::Options {
+        // Nobody opens this file again.
+        cache: IndexCache::Off,
+        ..args.common.options()
+    };
+    browse_with(args, file.path(), options)
 }
 
 #[cfg(test)]

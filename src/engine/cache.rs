@@ -172,6 +172,7 @@ impl Engine {
         }?;
         // Not synced: after a loss of power the checksums tell.
         out.persist(place(directory, key)).map_err(|e| e.error)?;
+        make_room(directory, LARGEST_CACHE);
         Ok(())
     }
 

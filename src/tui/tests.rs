@@ -595,3 +595,33 @@ fn a_hostile_name_is_shown_without_its_controls() {
         Tag::of("\x1b[2J").unwrap()
     );
 }
+
+#[test]
+fn a_kept_index_is_named_with_its_date() {
+    let mut desk = Desk::new((80, 24));
+    let news = IndexNews {
+        stage: Stage::Done,
+        totals: Some(Arc::clone(&desk.found)),
+        kept: Some("2026-11-24 01:30 UTC".into()),
+        ..IndexNews::default()
+    };
+    desk.tell(Message::Index(news));
+    let screen = desk.screen();
+    assert!(
+        screen.contains("Index from cache (2026-11-24 01:30 UTC): "),
+        "{screen}"
+    );
+    assert!(!screen.contains("Pool walked"), "{screen}");
+}
+
+#[test]
+fn a_list_that_memory_cut_short_says_so() {
+    let covered = || super::model::Covered {
+        whole: true,
+        ..Default::default()
+    };
+    assert!(covered().listing(7, 7).whole);
+    let cut = covered().listing(7, 1000);
+    assert!(!cut.whole);
+    assert!(cut.sentences[0].starts_with("7 of the 1,000 blocks are listed"));
+}

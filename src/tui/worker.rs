@@ -179,12 +179,13 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
             let blocks: Arc<dyn Blocks> = Arc::new(snapshot.blocks(tag));
+            let listed = (blocks.len(), snapshot.totals.tag(tag).listed());
             let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
             let keep = keep.as_ref().map(|k| k as Keep<'_>);
             let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
             Body::Blocks {
                 view: BlockView::arrange(blocks, sort, keep, &wanted)?,
-                covered: Covered::new(&engine.coverage(tag, &snapshot)),
+                covered: Covered::new(&engine.coverage(tag, &snapshot)).listing(listed.0, listed.1),
             }
         }
         Question::Find {

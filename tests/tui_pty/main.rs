@@ -198,6 +198,10 @@ fn the_second_opening_shows_the_kept_index_at_once() {
     terminal.press(ENTER);
     terminal.press(ENTER);
     terminal.see("1,024,000");
+    // The command line says it where somebody watches.
+    let arguments = ["allocs".as_ref(), demo().as_os_str(), "Pool".as_ref()];
+    let terminal = Terminal::run(&arguments, &variables, (80, 24));
+    terminal.see("note: index from cache (20");
 }
 
 fn fs_entries(path: &Path) -> Vec<String> {

@@ -225,13 +225,16 @@ impl Segment {
 
     /// A tag's words, in order of address.
     pub fn words(&self, tag: Tag) -> &[Word] {
-        let Ok(i) = self
-            .tags
-            .binary_search_by_key(&tag.value(), |t| t.0.value())
-        else {
-            return &[];
-        };
-        self.words.get(self.range(i)).unwrap_or_default()
+        self.words.get(self.range_of(tag)).unwrap_or_default()
+    }
+
+    /// Where a tag's words are among all; empty for a tag that has none.
+    pub fn range_of(&self, tag: Tag) -> std::ops::Range<usize> {
+        let value = |t: &(Tag, u32)| t.0.value();
+        match self.tags.binary_search_by_key(&tag.value(), value) {
+            Ok(i) => self.range(i),
+            Err(_) => 0..0,
+        }
     }
 
     /// Every tag with its words.

@@ -99,7 +99,7 @@ impl Engine {
             Err(why) => Answered {
                 index: None,
                 note: Some(format!(
-                    "the kept index {} is not used, and made anew: {why}",
+                    "the kept index {} is not used, the pool is walked again: {why}",
                     path.display()
                 )),
             },

@@ -58,8 +58,8 @@ struct SizeRecord {
 /// Sizes that the text names.
 const SIZES_NAMED: usize = 5;
 
-/// `sizes: 1,024,000 x 601`; `None` without blocks.
-fn sizes_line(sizes: &[SizeRecord]) -> Option<String> {
+/// `sizes: 1,024,000 x 601`; `None` without blocks. `all` when no block is in no list.
+fn sizes_line(sizes: &[SizeRecord], all: bool) -> Option<String> {
     let one = |s: &SizeRecord| format!("{} x {}", grouped(s.size), grouped(s.count));
     let named: Vec<String> = sizes.iter().take(SIZES_NAMED).map(one).collect();
     let rest = match sizes.get(SIZES_NAMED..).unwrap_or_default() {
@@ -70,7 +70,12 @@ fn sizes_line(sizes: &[SizeRecord]) -> Option<String> {
             grouped(rest.iter().fold(0, |sum, s| sum.saturating_add(s.bytes)))
         ),
     };
-    (!named.is_empty()).then(|| format!("sizes: {}{rest}", named.join(", ")))
+    let of = if all {
+        "sizes"
+    } else {
+        "sizes of those listed"
+    };
+    (!named.is_empty()).then(|| format!("{of}: {}{rest}", named.join(", ")))
 }
 
 #[derive(Debug, Serialize)]
@@ -248,7 +253,7 @@ impl Answer for Allocs<'_> {
         }
         let s = self.summary();
         writeln!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
-        if let Some(sizes) = sizes_line(&s.sizes) {
+        if let Some(sizes) = sizes_line(&s.sizes, self.index.left_out == 0) {
             writeln!(out, "{sizes}")?;
         }
         s.notes.iter().try_for_each(|note| writeln!(out, "{note}"))
@@ -277,5 +282,31 @@ impl Answer for Allocs<'_> {
             csv.write_record(cells.into_iter().chain(sessions.then_some(session)))?;
         }
         csv.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_sums_are_named_and_the_rest_is_added_up() {
+        let sizes: Vec<SizeRecord> = (1..=7)
+            .map(|i| SizeRecord {
+                size: 1000 * i,
+                count: 10,
+                bytes: 10_000 * i,
+            })
+            .rev()
+            .collect();
+        let line = |n: usize, all| sizes_line(&sizes[..n], all);
+        assert_eq!(line(0, true), None);
+        assert_eq!(line(1, true).as_deref(), Some("sizes: 7,000 x 10"));
+        assert_eq!(
+            line(7, false).as_deref(),
+            Some(
+                "sizes of those listed: 7,000 x 10, 6,000 x 10, 5,000 x 10, 4,000 x 10, 3,000 x 10, and 2 other sizes, 30,000 bytes"
+            )
+        );
     }
 }

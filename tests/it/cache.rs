@@ -193,7 +193,10 @@ fn damaged_files_are_said_and_made_anew() {
         fs::write(desk.the_kept(), damaged).unwrap();
         let (answer, said) = desk.says(&ALL);
         assert_eq!(answer, walked.0);
-        assert!(said.contains("is not used, and made anew"), "{said}");
+        assert!(
+            said.contains("is not used, the pool is walked again"),
+            "{said}"
+        );
         assert!(said.contains(why), "{said}");
         assert_eq!(desk.says(&ALL), walked, "it was not made anew");
     }
@@ -263,4 +266,34 @@ fn many_at_once_leave_one_whole_file() {
     let engine = desk.engine();
     let kept = engine.kept_index(&|| true).index.unwrap();
     assert!(!kept.blocks(Tag::of("Leak").unwrap()).is_empty() || kept.totals.listed > 0);
+}
+
+/// Ended at any moment: what has its name is whole, and what has not goes one day.
+#[test]
+fn a_killed_process_leaves_a_whole_file_or_none() {
+    let desk = Desk::new(&small::spec());
+    let start = std::time::Instant::now();
+    desk.run(&ALL);
+    let whole = start.elapsed();
+    let mut kept = 0;
+    for i in 0..12u32 {
+        let _ = fs::remove_dir_all(desk.cache());
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("poolscope"))
+            .current_dir(desk.folder.path())
+            .env("XDG_CACHE_HOME", desk.folder.path().join("home"))
+            .args(ALL)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * i / 10);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let named = |p: &&PathBuf| p.extension().is_some_and(|e| e == "poolidx");
+        let there = desk.kept().iter().filter(named).count();
+        let answered = desk.engine().kept_index(&|| true);
+        assert_eq!(answered.note, None);
+        assert_eq!(answered.index.is_some(), there == 1);
+        kept += there;
+    }
+    assert!(kept < 12, "none was killed in time");
 }

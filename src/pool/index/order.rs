@@ -1,7 +1,7 @@
 //! Orders of a tag's blocks: by size, and only those that are wanted. Rows stay numbers
 //! into the list, four bytes each; blocks are not copied.
 //!
-//! Blocks have few sizes: nearly all are multiples of 16 below [`COUNTED`] units, so they
+//! Blocks have few sizes: nearly all are multiples of 16 below 8,192 units, so they
 //! are sorted by counting, in parallel, in two passes over the packed words. The rest, large
 //! ones, are sorted by their bytes digit by digit.
 

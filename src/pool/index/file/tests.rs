@@ -73,7 +73,7 @@ fn small(base: Va, i: u64, session: Option<u32>) -> Block {
         va: base.add(i * 0x1230),
         bytes: 0x20 + i % 9 * 0x10,
         tag: Tag::new(0x6161_6161 + (i % 7) as u32),
-        protected: i % 5 == 0,
+        protected: i.is_multiple_of(5),
         kind: [PoolKind::NonPagedNx, PoolKind::Paged][i as usize % 2],
         backend: [Backend::Vs, Backend::Lfh][i as usize / 3 % 2],
         state: states[i as usize % 3],
@@ -130,12 +130,11 @@ fn what_was_kept_gives_the_same_answers() {
     assert_eq!(told(&again), told(&index()));
     assert!(again.kept.is_some_and(|t| t.elapsed().is_ok()));
     let tag = Tag::new(0x6161_6161);
-    for (list, other) in [(again.blocks(tag), index().blocks(tag))] {
-        assert_eq!(list.len(), other.len());
-        let last = list.get(list.len() - 1).unwrap();
-        assert_eq!(last.session, Some(1));
-        assert_eq!(list.position_in(Some(1), last.va), list.len() - 1);
-    }
+    let (list, other) = (again.blocks(tag), index().blocks(tag));
+    assert_eq!(list.len(), other.len());
+    let last = list.get(list.len() - 1).unwrap();
+    assert_eq!(last.session, Some(1));
+    assert_eq!(list.position_in(Some(1), last.va), list.len() - 1);
 }
 
 #[test]

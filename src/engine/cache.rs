@@ -151,15 +151,15 @@ impl Engine {
         let needed = index.footprint() as u64;
         if needed > LARGEST_CACHE / 2 {
             return Err(io::Error::other(format!(
-                "it takes {} MB, more than half of the cache",
-                needed >> 20
+                "it takes {:.1} MB, more than half of the cache",
+                needed as f64 / 1e6
             )));
         }
         make_room(directory, LARGEST_CACHE - needed);
         if fs4::available_space(directory).is_ok_and(|free| needed > free / SHARE_OF_DISK) {
             return Err(io::Error::other(format!(
-                "it takes {} MB, more than a quarter of the free disk",
-                needed >> 20
+                "it takes {:.1} MB, more than a quarter of the free disk",
+                needed as f64 / 1e6
             )));
         }
         let mut out = tempfile::Builder::new()

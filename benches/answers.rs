@@ -15,7 +15,7 @@ use poolscope::memory::Va;
 use poolscope::pool::block::{Backend, Block, PoolKind, State};
 use poolscope::pool::index::file::{Stamp, Terms, read, write};
 use poolscope::pool::index::order;
-use poolscope::pool::index::{Owner, Segment, Snapshot, Totals, WINDOW, WindowTotals, Word};
+use poolscope::pool::index::{Gather, Owner, Snapshot, Totals, WINDOW};
 use poolscope::pool::{Tag, TagPattern};
 
 const WINDOWS: u64 = 60;
@@ -38,13 +38,12 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
     for window in 0..WINDOWS {
         let base = Va(0xffff_8a00_0000_0000 + window * WINDOW);
-        let mut counted = WindowTotals::default();
-        let words: Vec<(Tag, Word)> = (0..BLOCKS)
+        let blocks: Vec<Block> = (0..BLOCKS)
             .map(|i| {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                let block = Block {
+                Block {
                     va: base.add(i * 0x140),
                     bytes: 0x20 + (random >> 40) % 250 * 16,
                     tag: if i % 6 == 0 {
@@ -57,13 +56,12 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
                     backend: Backend::Vs,
                     state: State::Allocated,
                     session: None,
-                };
-                counted.count(&block);
-                (block.tag, Word::pack(base, &block))
+                }
             })
             .collect();
+        let (segment, counted) = Gather::all(base, Arc::clone(&owner), &blocks);
         totals.add(&counted);
-        segments.push(Arc::new(Segment::build(base, Arc::clone(&owner), &words)));
+        segments.push(Arc::new(segment));
     }
     Snapshot {
         segments: segments.into(),

@@ -11,7 +11,7 @@ use poolscope::memory::Va;
 use poolscope::pool::Tag;
 use poolscope::pool::block::{Backend, Block, PoolKind, State};
 use poolscope::pool::index::order;
-use poolscope::pool::index::{Owner, Segment, Snapshot, WINDOW, Word};
+use poolscope::pool::index::{Gather, Owner, Snapshot, WINDOW};
 
 struct Counting;
 
@@ -60,14 +60,14 @@ const TAGS: u64 = 500;
 /// An index as the walk builds it: window after window, through a worker's buffer.
 fn synthetic(blocks: u64) -> Snapshot {
     let owner = Arc::new(Owner::default());
-    let mut buffer: Vec<(Tag, Word)> = Vec::new();
+    let mut buffer = Gather::default();
     let mut segments = Vec::new();
     let mut left = blocks;
     while left > 0 {
         let base = Va(0xffff_8a00_0000_0000 + segments.len() as u64 * WINDOW);
         buffer.clear();
         let here = left.min(PER_WINDOW);
-        buffer.extend((0..here).map(|i| {
+        for i in 0..here {
             let block = Block {
                 va: base.add(i * 0x20),
                 bytes: 0x20,
@@ -80,9 +80,9 @@ fn synthetic(blocks: u64) -> Snapshot {
                 state: State::Allocated,
                 session: None,
             };
-            (block.tag, Word::pack(base, &block))
-        }));
-        segments.push(Arc::new(Segment::build(base, Arc::clone(&owner), &buffer)));
+            buffer.push(base, &block);
+        }
+        segments.push(Arc::new(buffer.segment(base, Arc::clone(&owner))));
         left -= here;
     }
     Snapshot {

@@ -2,6 +2,7 @@
 //!
 //! Knows physical pages only; what they mean is for the layers below in the import order.
 
+mod ahead;
 mod container;
 mod error;
 mod header;
@@ -15,22 +16,33 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use ahead::Stretches;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
 pub use mapping::faults;
 
 use crate::memory::addr::{PAGE_SIZE, Pfn};
-use mapping::Mapping;
+use mapping::{Mapping, Positioned};
 use page_map::PageMap;
 
 /// The bytes of one physical page.
 pub type PageBytes = [u8; PAGE_SIZE as usize];
+
+/// Reads a byte of every cache line of a page, so that it is at hand. The next header of
+/// a chain is known only when the one before has arrived, so a walk waits for memory at
+/// every block; these reads don't depend on each other and wait about once a page.
+pub fn fetch(page: &PageBytes) {
+    const LINE: usize = 64;
+    let sum = page.iter().step_by(LINE).fold(0, |sum, &byte| sum | byte);
+    std::hint::black_box(sum);
+}
 
 /// An open dump. Cheap to share between threads behind an `Arc`; never written to.
 #[derive(Debug)]
 pub struct Dump {
     path: PathBuf,
     header: Header,
+    file: Positioned,
     mapping: Mapping,
     pages: PageMap,
     stored: u64,
@@ -68,6 +80,7 @@ impl Dump {
             return Err(DumpError::Empty);
         }
         let mapping = Mapping::new(&file).map_err(io)?;
+        mapping.expect(true);
         let bytes = mapping.bytes();
         let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))?;
         let pages = container::page_map(bytes, &header)?;
@@ -77,6 +90,7 @@ impl Dump {
             header,
             stored,
             pages,
+            file: Positioned::new(file),
             mapping,
             opened,
             modified: metadata.modified().ok(),
@@ -113,11 +127,6 @@ impl Dump {
     /// The place of a frame in the file, for visiting pages in file order.
     pub fn file_offset(&self, pfn: Pfn) -> Option<u64> {
         self.pages.offset(self.mapping.bytes(), pfn)
-    }
-
-    /// Says that a stretch of the file will be read soon. A hint only.
-    pub fn will_need(&self, offset: u64, length: u64) {
-        self.mapping.will_need(offset as usize, length as usize);
     }
 
     /// Pages that can be read from the file.

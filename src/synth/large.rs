@@ -6,8 +6,11 @@ use std::path::Path;
 use crate::memory::addr::PAGE_SIZE;
 
 use super::container::Container;
-use super::legacy::Bulk;
+use super::era::Era;
+use super::heap::UNIT;
+use super::legacy::{Bulk, Demand};
 use super::machine::Machine;
+use super::rng::Rng;
 use super::small;
 use super::truth::{Pool, Tag, Truth};
 
@@ -38,6 +41,55 @@ pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
     spec.options.gigabyte_page = false;
     // Tables of another size take other blocks.
     spec.demands = small::demands(&spec);
+    let machine = Machine::build(&spec)?;
+    machine.write(path, Container::BitmapKernel)?;
+    Ok(machine.truth)
+}
+
+/// Writes a bitmap kernel dump of an era with segment heaps, with about `pool_bytes` of
+/// small blocks in them, three quarters nonpaged. `shuffled` puts the pages into the file
+/// in no order, as on a machine that has run for a while. Takes as much memory to make as the
+/// pool is large: nothing in a heap repeats.
+///
+/// # Errors
+/// What the file system says; an era without segment heaps.
+pub fn large_heaps(
+    path: &Path,
+    era: &'static Era,
+    pool_bytes: u64,
+    shuffled: bool,
+) -> io::Result<Truth> {
+    if era.heap.is_none() {
+        return Err(io::Error::other("this Windows has no segment heaps"));
+    }
+    let mut spec = small::of_era(era);
+    if let Some(heaps) = &mut spec.heaps {
+        heaps.units = 254;
+    }
+    let tags = tags();
+    let mut rng = Rng::new(13);
+    let mut left = pool_bytes;
+    while left > 0 {
+        let tag = tags.get(rng.below(tags.len() as u64) as usize);
+        let tag = tag.copied().unwrap_or(*b"Bulk");
+        let largest = if rng.one_in(4) { 0x800 } else { 0x120 };
+        let bytes = (0x20 + rng.below(largest)) & !(UNIT - 1);
+        let pool = match rng.below(4) {
+            0 => Pool::Paged,
+            _ => Pool::NonPaged,
+        };
+        spec.demands.push(Demand::new(tag, pool, bytes).nx(true));
+        left = left.saturating_sub(bytes);
+    }
+    let pages = pool_bytes / PAGE_SIZE;
+    // Subsegments are not filled to the last byte, and decommitted pages take none.
+    let memory = (pages * 2 + 0x8000).next_multiple_of(512);
+    spec.runs = vec![(1, 0x9e), (0x100, memory)];
+    spec.vm.physical_memory = 0x9e + memory;
+    spec.options.shuffle = shuffled;
+    spec.vm.committed = memory;
+    spec.vm.commit_limit = memory * 2;
+    spec.options.tracker_entries = 1025;
     let machine = Machine::build(&spec)?;
     machine.write(path, Container::BitmapKernel)?;
     Ok(machine.truth)

@@ -344,7 +344,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         publish(shared, news, index);
         return Ok(());
     }
-    let pool = shared.engine.thread_pool().map_err(|e| e.to_string())?;
+    let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
     let builder = shared.engine.index_builder(Arc::clone(progress));
     let (done, finished) = mpsc::channel::<()>();
     thread::scope(|scope| {

@@ -10,5 +10,6 @@ mod golden;
 mod layering;
 mod readme;
 mod refusals;
+mod server_2003;
 mod symbols;
 mod unknown_kernel;

@@ -69,6 +69,9 @@ impl Walk<'_, '_> {
     }
 
     fn range(&mut self, range: Range, flags: u8) {
+        if flags & SUBSEGMENT != 0 {
+            self.view.fetch(range.start, range.end);
+        }
         match flags & (SUBSEGMENT | VS) {
             SUBSEGMENT => lfh::walk(self, range),
             both if both == SUBSEGMENT | VS => vs::walk(self, range),

@@ -1,6 +1,6 @@
 //! A stretch of pool with every page looked up once, for walks that jump about in it.
 
-use crate::dump::PageBytes;
+use crate::dump::{self, PageBytes};
 use crate::memory::{AddressSpace, Fault, MappedPage, PAGE_SIZE, Va};
 
 /// The pages between two addresses.
@@ -67,6 +67,18 @@ impl<'a> View<'a> {
             .and_then(|i| self.pages.get(i as usize))
             .copied()
             .unwrap_or(Slot::Empty)
+    }
+
+    /// Brings the pages between two addresses into the processor's caches, before a walk
+    /// whose every step waits for the one before.
+    pub fn fetch(&self, start: Va, end: Va) {
+        let index = |va: Va| (va.0.saturating_sub(self.start.0) / PAGE_SIZE) as usize;
+        let last = index(end).min(self.pages.len());
+        for slot in self.pages.get(index(start)..last).unwrap_or_default() {
+            if let Slot::Bytes(bytes) = slot {
+                dump::fetch(bytes);
+            }
+        }
     }
 
     /// The bytes of the page that holds an address.

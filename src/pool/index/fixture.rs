@@ -7,8 +7,7 @@ use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::tag::Tag;
 
-use super::segment::{Segment, WINDOW, Word};
-use super::{Owner, Snapshot};
+use super::{Gather, Owner, Snapshot, WINDOW};
 
 /// Bytes of every large block.
 pub const BIG_BYTES: u64 = 0x10_0010;
@@ -65,8 +64,7 @@ pub fn index(windows: u64, count: u64) -> Snapshot {
             })
             .collect();
         all.push(large.block());
-        let words: Vec<_> = all.iter().map(|b| (b.tag, Word::pack(base, b))).collect();
-        Arc::new(Segment::build(base, Arc::clone(&owner), &words))
+        Arc::new(Gather::all(base, Arc::clone(&owner), &all).0)
     };
     Snapshot {
         segments: blocks.iter().enumerate().map(segment).collect(),

@@ -3,10 +3,12 @@
 //! The pool regions are cut into windows of 64 MB; each is walked by one worker into a
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
+mod ahead;
 mod build;
 pub mod file;
 #[cfg(test)]
 mod fixture;
+mod gather;
 mod histogram;
 mod occupancy;
 pub mod order;
@@ -18,6 +20,7 @@ mod totals;
 mod window;
 
 pub use build::{IndexBuilder, Progress};
+pub use gather::Gather;
 pub use histogram::SizeCount;
 pub use occupancy::PageUse;
 pub use query::BlockList;

@@ -116,18 +116,13 @@ mod tests {
 
     use super::*;
     use crate::pool::Tag;
-    use crate::pool::index::segment::Word;
-    use crate::pool::index::{Owner, fixture};
+    use crate::pool::index::{Gather, Owner, fixture};
 
     const BASE: Va = Va(0xffff_8a00_0000_0000);
 
     fn snapshot(windows: &[(Va, &[Block])]) -> Snapshot {
         let segment = |(base, blocks): &(Va, &[Block])| {
-            let words: Vec<_> = blocks
-                .iter()
-                .map(|b| (b.tag, Word::pack(*base, b)))
-                .collect();
-            Arc::new(Segment::build(*base, Arc::new(Owner::default()), &words))
+            Arc::new(Gather::all(*base, Arc::new(Owner::default()), blocks).0)
         };
         Snapshot {
             segments: windows.iter().map(segment).collect(),
@@ -188,8 +183,7 @@ mod tests {
         let small = fixture::small(rest, 0x800, 0x40, Tag::of("Test").unwrap());
         let base = index.segments[0].base;
         let owner = Arc::clone(index.segments[0].owner());
-        let word = Word::pack(base, &small);
-        let one = Segment::build(base, owner, &[(small.tag, word)]);
+        let (one, _) = Gather::all(base, owner, &[small]);
         let index = Snapshot {
             segments: [Arc::new(one)].into(),
             ..Snapshot::default()

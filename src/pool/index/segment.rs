@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use crate::memory::Va;
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::tag::Tag;
@@ -22,7 +20,7 @@ pub const MAX_BLOCKS: u32 = (WINDOW / UNIT) as u32;
 
 /// One block in 50 bits of a u64: address in units (22) | size in units (20) | pool (2) |
 /// backend (3) | state (2) | protected (1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word(u64);
 
 const SIZE_SHIFT: u32 = 22;
@@ -141,29 +139,9 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Groups words by tag. `blocks` must be in order of address.
-    pub fn build(base: Va, owner: Arc<Owner>, blocks: &[(Tag, Word)]) -> Segment {
-        let mut counts: FxHashMap<Tag, u32> = FxHashMap::default();
-        for (tag, _) in blocks {
-            *counts.entry(*tag).or_default() += 1;
-        }
-        let mut tags: Vec<(Tag, u32)> = counts.into_iter().collect();
-        tags.sort_unstable_by_key(|t| t.0.value());
-        let mut next: FxHashMap<Tag, u32> = FxHashMap::default();
-        let mut start = 0;
-        for (tag, count) in &mut tags {
-            next.insert(*tag, start);
-            start += std::mem::replace(count, start);
-        }
-        let mut words = vec![Word(0); blocks.len()];
-        for (tag, word) in blocks {
-            if let Some(at) = next.get_mut(tag) {
-                if let Some(slot) = words.get_mut(*at as usize) {
-                    *slot = *word;
-                }
-                *at += 1;
-            }
-        }
+    /// Of words grouped by tag. `tags` are in ascending order of value, each with the
+    /// index of its first word.
+    pub fn new(base: Va, owner: Arc<Owner>, tags: Vec<(Tag, u32)>, words: Vec<Word>) -> Segment {
         Segment {
             base,
             owner,
@@ -272,6 +250,7 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gather::Gather;
     use super::*;
     use proptest::prelude::*;
 
@@ -304,8 +283,11 @@ mod tests {
             let blocks: Vec<Block> = plan.iter()
                 .map(|(&unit, &(tag, units, kind, state, protected))| block(unit, tag, units, kinds[kind], states[state], protected))
                 .collect();
-            let words: Vec<_> = blocks.iter().map(|b| (b.tag, Word::pack(base, b))).collect();
-            let segment = Segment::build(base, Arc::default(), &words);
+            let mut gather = Gather::default();
+            for block in &blocks {
+                gather.push(base, block);
+            }
+            let segment = gather.segment(base, Arc::default());
             prop_assert_eq!(segment.len(), blocks.len());
             for tag in 0..20 {
                 let want: Vec<_> = blocks.iter().filter(|b| b.tag == Tag::new(tag)).copied().collect();

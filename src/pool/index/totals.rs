@@ -37,7 +37,8 @@ pub struct TagFound {
 }
 
 impl TagFound {
-    fn add(&mut self, block: &Block) {
+    /// Counts a block.
+    pub fn add(&mut self, block: &Block) {
         let found = Found {
             blocks: 1,
             bytes: block.bytes,
@@ -157,8 +158,8 @@ impl std::ops::AddAssign for PageCounts {
 /// What one window held.
 #[derive(Clone, Debug, Default)]
 pub struct WindowTotals {
-    /// Per tag.
-    pub tags: FxHashMap<Tag, TagFound>,
+    /// Per tag, each once.
+    pub tags: Vec<(Tag, TagFound)>,
     /// Pages of nonpaged pool.
     pub nonpaged_pages: PageCounts,
     /// Pages of paged pool.
@@ -179,11 +180,6 @@ pub struct WindowTotals {
 }
 
 impl WindowTotals {
-    /// Counts a block.
-    pub fn count(&mut self, block: &Block) {
-        self.tags.entry(block.tag).or_default().add(block);
-    }
-
     /// The pages of one kind of pool; those of unknown kind count as paged.
     pub fn pages(&mut self, kind: Option<PoolKind>) -> &mut PageCounts {
         match kind {
@@ -220,7 +216,7 @@ pub struct Totals {
 impl Totals {
     /// Adds a window.
     pub fn add(&mut self, window: &WindowTotals) {
-        for (&tag, &found) in &window.tags {
+        for &(tag, found) in &window.tags {
             *self.tags.entry(tag).or_default() += found;
             self.listed += found.listed();
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dump;
-use crate::memory::{Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
+use crate::memory::{CHUNK_SIZE, Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
 use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::heap::{Content, PageSegment, View, walk_segment};
@@ -11,8 +11,9 @@ use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
 use crate::pool::special;
 use crate::pool::tag::{PROTECTED, Tag};
 
+use super::gather::Gather;
 use super::realm::{Owner, Realm};
-use super::segment::{Segment, Word};
+use super::segment::Segment;
 use super::totals::WindowTotals;
 
 /// A window: up to 64 MB of one region.
@@ -45,7 +46,7 @@ pub fn walk(
     scratch: &mut Scratch,
     wanted: &dyn Fn() -> bool,
 ) -> Option<WindowTotals> {
-    scratch.blocks.clear();
+    scratch.found.clear();
     let mut walker = Walker {
         kind: window.kind,
         session: realm.session,
@@ -59,6 +60,7 @@ pub fn walk(
         totals: WindowTotals::default(),
     };
     let mut listed = 0;
+    let mut pages = Vec::with_capacity(PAGES_OF_CHUNK);
     let nx = realm.tells_nx && window.kind == Some(PoolKind::NonPaged);
     for &chunk in &window.chunks {
         if !wanted() {
@@ -69,20 +71,34 @@ pub fn walk(
         }
         realm.space.chunk_pages(chunk, |va, page| {
             if va >= window.start && va < window.end && !in_segment(realm, window, va) {
+                pages.push((va, page));
+            }
+        });
+        for group in pages.chunks(TOGETHER) {
+            walker.fetch(group);
+            for &(va, page) in group {
                 listed = walker.list_big(listed, va);
                 match window.special {
                     true => walker.special(va, page),
                     false => walker.page(va, page),
                 }
             }
-        });
+        }
+        pages.clear();
     }
     walker.list_big(listed, window.end);
     if !window.segments.is_empty() {
         walker.segments(realm, window, wanted)?;
     }
-    Some(walker.totals)
+    let mut totals = walker.totals;
+    totals.tags = scratch.found.tags().to_vec();
+    Some(totals)
 }
+
+/// Pages that are fetched before the first of them is walked: what stays in the
+/// processor's nearest caches.
+const TOGETHER: usize = 16;
+const PAGES_OF_CHUNK: usize = (CHUNK_SIZE / PAGE_SIZE) as usize;
 
 /// Pages of heap segments are not walked as chains.
 fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
@@ -97,19 +113,19 @@ fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
 /// of the smallest.
 #[derive(Default)]
 pub struct Scratch {
-    blocks: Vec<(Tag, Word)>,
+    found: Gather,
     raw: Vec<RawBlock>,
 }
 
 impl Scratch {
     /// Blocks of the window that was walked last.
     pub fn len(&self) -> usize {
-        self.blocks.len()
+        self.found.len()
     }
 
     /// The window that was walked last.
     pub fn segment(&self, window: &Window, owner: Arc<Owner>) -> Segment {
-        Segment::build(window.start, owner, &self.blocks)
+        self.found.segment(window.start, owner)
     }
 }
 
@@ -137,6 +153,18 @@ impl Walker<'_, '_> {
             listed += 1;
         }
         listed
+    }
+
+    /// Brings pages into the processor's caches, but for those inside big allocations,
+    /// which nobody looks into.
+    fn fetch(&self, pages: &[(Va, MappedPage<'_>)]) {
+        for (va, page) in pages {
+            if let MappedPage::Bytes(bytes, _) = page
+                && self.taken_by_big(*va) < PAGE_SIZE
+            {
+                dump::fetch(bytes);
+            }
+        }
     }
 
     fn page(&mut self, va: Va, page: MappedPage<'_>) {
@@ -177,7 +205,7 @@ impl Walker<'_, '_> {
     }
 
     /// Bytes of this page, from its start, that a big allocation takes.
-    fn taken_by_big(&mut self, va: Va) -> u64 {
+    fn taken_by_big(&self, va: Va) -> u64 {
         let after = self.big.partition_point(|b| b.va <= va);
         let end = after
             .checked_sub(1)
@@ -268,10 +296,7 @@ impl Walker<'_, '_> {
 
     fn push(&mut self, mut block: Block) {
         block.session = self.session;
-        self.totals.count(&block);
-        self.scratch
-            .blocks
-            .push((block.tag, Word::pack(self.base, &block)));
+        self.scratch.found.push(self.base, &block);
     }
 
     fn missing(&mut self, fault: Fault) {
@@ -317,10 +342,7 @@ impl Walker<'_, '_> {
                 self.push(block);
             }
         }
-        let base = self.base;
-        self.scratch
-            .blocks
-            .sort_unstable_by_key(|(_, word)| word.va(base));
+        self.scratch.found.sort(self.base);
         Some(())
     }
 

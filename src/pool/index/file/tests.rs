@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::*;
 use crate::pool::TagPattern;
 use crate::pool::block::{Backend, Block, State};
-use crate::pool::index::{Segment, Snapshot, WINDOW};
+use crate::pool::index::{Gather, Snapshot, WINDOW};
 
 const KEY: u128 = 0x1234_5678_9abc_def0_0fed_cba9_8765_4321;
 
@@ -48,15 +48,10 @@ fn index() -> Snapshot {
                 session,
                 ..big(window).block()
             });
-            let mut counted = super::super::totals::WindowTotals::default();
-            blocks.iter().for_each(|b| counted.count(b));
+            let (segment, mut counted) = Gather::all(base, Arc::clone(&owner), &blocks);
             counted.damaged.push((base, 16));
             totals.add(&counted);
-            let words: Vec<_> = blocks
-                .iter()
-                .map(|b| (b.tag, Word::pack(base, b)))
-                .collect();
-            segments.push(Arc::new(Segment::build(base, Arc::clone(&owner), &words)));
+            segments.push(Arc::new(segment));
         }
     }
     snapshot.windows_all = segments.len() + 1;

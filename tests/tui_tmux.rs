@@ -160,7 +160,7 @@ fn other_ways_to_end_give_the_shell_its_terminal_back() {
     let (folder, command) = demo();
     let number = folder.path().join("id");
     let wrapped = format!(
-        "sh -c 'echo $$ > {}; exec \"$0\" \"$1\"' {command}",
+        "sh -c 'echo $$ > {}; exec \"$0\" \"$@\"' {command}",
         number.display()
     );
     tmux.type_line(&wrapped);

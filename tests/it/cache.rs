@@ -9,6 +9,7 @@ use assert_cmd::Command;
 use poolscope::engine::{Engine, IndexCache, Options};
 use poolscope::memory::Va;
 use poolscope::pool::{Tag, TagPattern};
+use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::{Container, Machine, Spec, era, small};
 use tempfile::TempDir;
 
@@ -19,10 +20,13 @@ struct Desk {
 
 impl Desk {
     fn new(spec: &Spec) -> Desk {
+        Desk::of(&Machine::build(spec).unwrap())
+    }
+
+    fn of(machine: &Machine) -> Desk {
         let desk = Desk {
             folder: tempfile::tempdir().unwrap(),
         };
-        let machine = Machine::build(spec).unwrap();
         machine
             .write(&desk.dump(), Container::BitmapKernel)
             .unwrap();
@@ -118,6 +122,34 @@ fn every_command_says_the_same_with_no_cold_and_warm_cache() {
             assert_eq!(none, cold, "{}", era.build);
             assert_eq!(cold, warm, "{}", era.build);
         }
+    }
+}
+
+#[test]
+fn blocks_of_sessions_are_kept_with_whose_they_are() {
+    for era in [&era::WIN7, &era::WIN10_2004] {
+        let mut spec = small::of_era(era);
+        spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
+        spec.demands = small::demands(&spec);
+        let mut machine = Machine::build(&spec).unwrap();
+        sessions::add(&mut machine, era, &[Fault::None, Fault::None]);
+        let desk = Desk::of(&machine);
+        for format in ["text", "csv", "json"] {
+            let arguments = ["allocs", "it.dmp", "*", "--format", format];
+            let none = desk.says(&[&arguments[..], &["--no-cache"]].concat());
+            assert!(none.0.contains("session"));
+            assert_eq!(desk.says(&arguments), none);
+            desk.the_kept();
+            assert_eq!(desk.says(&arguments), none);
+        }
+        let engine = desk.engine();
+        let kept = engine.kept_index(&|| true).index.unwrap();
+        let walked = engine.index(Default::default()).unwrap();
+        let any = TagPattern::any();
+        assert!(kept.matching(&any).eq(walked.matching(&any)));
+        assert!(kept.matching(&any).any(|b| b.session == Some(2)));
+        assert!(kept.has_sessions());
+        assert_eq!(kept.totals.session_pages, walked.totals.session_pages);
     }
 }
 

@@ -152,6 +152,33 @@ fn other_dumps_and_versions_and_small_limits_are_refused() {
     assert!(matches!(large, Err(ReadError::TooLarge(8040))));
 }
 
+/// A disk with room for so many bytes.
+struct Disk(usize);
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        match taken {
+            0 => Err(std::io::ErrorKind::StorageFull.into()),
+            taken => Ok(taken),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_wherever_it_is_met() {
+    let length = bytes().len();
+    for room in [0, 10, PREFIX, PREFIX + 1, length - 1] {
+        let error = write(&index(), &stamp(), &mut Disk(room)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{room}");
+    }
+}
+
 #[test]
 fn nobody_waits_for_what_is_not_wanted() {
     let mut file = tempfile::NamedTempFile::new().unwrap();

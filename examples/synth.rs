@@ -120,6 +120,14 @@ fn describe(truth: &Truth) -> serde_json::Value {
             })
             .collect::<Vec<_>>(),
         "blocks": truth.blocks.len(),
+        "accounts": truth
+            .tags
+            .iter()
+            .map(|(tag, account)| {
+                let tag: String = tag.iter().map(|&c| char::from(c)).collect();
+                (tag, json!([account.nonpaged.bytes, account.paged.bytes]))
+            })
+            .collect::<serde_json::Map<_, _>>(),
         "all": truth
             .blocks
             .iter()

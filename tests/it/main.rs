@@ -7,6 +7,7 @@ mod demo;
 mod golden;
 mod layering;
 mod readme;
+mod references;
 mod refusals;
 mod symbols;
 mod unknown_kernel;

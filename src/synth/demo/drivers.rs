@@ -152,6 +152,8 @@ fn module(file: &str, folder: &'static str, base: Va, size: u32) -> ModuleSpec {
         exports: Vec::new(),
         sites: Vec::new(),
         imports: Vec::new(),
+        data: Vec::new(),
+        names_in_init: false,
     }
 }
 

@@ -70,7 +70,7 @@ fn exporter(file: &str, base: u64, exports: &[&str]) -> ModuleSpec {
 
 /// Two FLT_CONTEXT_REGISTRATIONs: of streams, with a size, and of instances, of any size;
 /// then the end of the array.
-fn contexts(tag: Tag) -> Vec<u8> {
+pub(super) fn contexts(tag: Tag) -> Vec<u8> {
     let mut out = vec![0; 0x38 * 2 + 2];
     let mut put = |at: usize, bytes: &[u8]| {
         if let Some(to) = out.get_mut(at..at + bytes.len()) {

@@ -1,7 +1,7 @@
 //! What the screens show, as plain data: taken from an [`Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
-use crate::analysis::references::Reference;
+use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::Engine;
 use crate::kernel::modules::Module;
@@ -261,6 +261,8 @@ pub struct Mentions {
     pub pages_searched: u64,
     /// Modules of which nothing could be searched.
     pub modules_missing: Vec<String>,
+    /// Whose tag it may be where no code has it, and what was left out, as sentences.
+    pub notes: Vec<String>,
     /// Why there was no search.
     pub failed: Option<String>,
 }
@@ -278,6 +280,14 @@ pub struct MentionRow {
     pub in_code: bool,
     /// The nearest symbol with the distance, or the offset in the module.
     pub symbol: String,
+    /// How sure it is that the tag is meant, in a word.
+    pub confidence: &'static str,
+    /// The function that takes the tag, or what is done with it.
+    pub api: String,
+    /// The function that the place is in.
+    pub function: String,
+    /// Why, as a sentence.
+    pub reason: String,
 }
 
 impl MentionRow {
@@ -288,12 +298,25 @@ impl MentionRow {
             Some((name, distance)) => format!("{name}+{distance:#x}"),
             None => format!("+{:#x}", reference.va.0.wrapping_sub(base.0)),
         };
+        let verdict = &reference.verdict;
         MentionRow {
             module: clean(&reference.module_name).into_owned(),
             va: reference.va,
             section: clean(reference.section.as_deref().unwrap_or("")).into_owned(),
             in_code: reference.in_code,
             symbol: clean(&symbol).into_owned(),
+            confidence: verdict.confidence.map_or("?", |c| match c {
+                Confidence::Certain => "certain",
+                Confidence::Likely => "likely",
+                Confidence::Coincidence => "chance",
+            }),
+            api: match (&verdict.api, verdict.role) {
+                (Some(api), _) => clean(api).into_owned(),
+                (None, Role::Unknown) => String::new(),
+                (None, role) => role.word().replace('_', " "),
+            },
+            function: clean(verdict.function.as_deref().unwrap_or("")).into_owned(),
+            reason: clean(&verdict.reason).into_owned(),
         }
     }
 

@@ -326,7 +326,10 @@ impl TagView {
                 mark: ' ',
                 cells: vec![
                     row.module.as_str().into(),
+                    row.confidence.into(),
                     row.va.to_string().into(),
+                    row.api.as_str().into(),
+                    row.function.as_str().into(),
                     row.symbol.as_str().into(),
                     section.into(),
                 ],
@@ -338,6 +341,7 @@ impl TagView {
     fn mention_notes(&self, mentions: &Mentions, width: u16) -> Vec<String> {
         let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
         let all = mentions.pages_missing + mentions.pages_searched;
+        notes.extend(mentions.notes.iter().cloned());
         if mentions.rows.is_empty() && mentions.failed.is_none() {
             notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
         }
@@ -398,11 +402,14 @@ const ALLOCATIONS: [Column; 6] = [
     Column::text("State", 9, 3),
 ];
 
-const MENTIONS: [Column; 4] = [
+const MENTIONS: [Column; 7] = [
     Column::text("Module", 10, 0),
-    Column::text("Address", 17, 1),
-    Column::text("Symbol", 7, 2).growing(0),
-    Column::text("Section", 12, 3),
+    Column::text("Sure", 7, 1),
+    Column::text("Address", 17, 2),
+    Column::text("Used by", 21, 3).growing(32),
+    Column::text("In", 14, 4),
+    Column::text("Symbol", 7, 5),
+    Column::text("Section", 10, 6),
 ];
 
 fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {

@@ -190,11 +190,16 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
     let found = engine.references_while(tag, wanted)?;
     let modules = &engine.kernel().modules;
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
+    let notes = found.default_of.iter().map(|c| c.sentence());
     Some(Mentions {
         rows: found
-            .found
-            .iter()
+            .ranked()
+            .into_iter()
             .map(|r| MentionRow::new(r, base(r.module)))
+            .collect(),
+        notes: notes
+            .chain(found.notes.iter().cloned())
+            .map(|n| clean(&n).into_owned())
             .collect(),
         pages_missing: found.pages_missing,
         pages_searched: found.pages_searched,

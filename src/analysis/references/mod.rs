@@ -183,6 +183,14 @@ pub fn find_while(
 }
 
 impl References {
+    /// The places in the order of their modules' ranks, the most telling of each first.
+    pub fn ranked(&self) -> Vec<&Reference> {
+        let rank = |r: &Reference| self.modules.iter().position(|m| m.module == r.module);
+        let mut out: Vec<&Reference> = self.found.iter().collect();
+        out.sort_by_cached_key(|r| (rank(r), Standing::of(&r.verdict), r.va));
+        out
+    }
+
     fn cover(&mut self, kernel: &Kernel, occurrences: &Occurrences) {
         for (index, module) in kernel.modules.iter().enumerate() {
             let Some(searched) = occurrences.coverage.get(&(index as u32)) else {

@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 
 use super::api::Role;
-use super::{Confidence, Reference, References};
+use super::{Confidence, Reference, References, Verdict};
 
 /// What the best place of a module says, the most telling first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +27,8 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn of(r: &Reference) -> Standing {
-        let verdict = &r.verdict;
+    /// Of one place.
+    pub fn of(verdict: &Verdict) -> Standing {
         match (verdict.confidence, verdict.role) {
             (None, _) => Standing::Unknown,
             (Some(Confidence::Coincidence), _) => Standing::Coincidence,
@@ -91,7 +91,7 @@ fn is_system(name: &str) -> bool {
 pub fn rank(kernel: &Kernel, found: &References) -> Vec<ModuleRank> {
     let mut out: Vec<ModuleRank> = Vec::new();
     for r in &found.found {
-        let standing = Standing::of(r);
+        let standing = Standing::of(&r.verdict);
         match out.last_mut().filter(|m| m.module == r.module) {
             Some(module) => module.add(standing, r),
             None => out.push(ModuleRank::new(kernel, found, standing, r)),

@@ -164,6 +164,8 @@ impl Piece {
 /// Writes the functions. Returns their pieces, in order.
 pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) -> Vec<Piece> {
     let slot = |name: &str| around.slots.get(name).copied().unwrap_or(0);
+    // Who exports a function has no slot for it, and calls it as such.
+    let own = |name: &str| placed.exports.iter().find(|e| e.0 == name).map(|e| e.1);
     let mut pieces = Vec::new();
     for (rva, site) in &placed.sites {
         let (code, second) = match site.what {
@@ -179,7 +181,12 @@ pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) ->
                 form.emit(site.tag, &setting)
             }
             what => {
-                let code = function(*rva, site, slot(what.import().1), placed.thunk);
+                let name = what.import().1;
+                let callee = match own(name) {
+                    Some(rva) => Callee::Own(rva),
+                    None => Callee::Slot(slot(name)),
+                };
+                let code = function(*rva, site, callee, placed.thunk);
                 let chained = matches!(what, Use::Chained { .. });
                 (code, chained.then_some(PROLOGUE))
             }
@@ -220,7 +227,7 @@ pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) ->
 const PROLOGUE: usize = 4;
 
 /// The bytes of a function at an RVA.
-fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
+fn function(rva: u32, site: &Site, callee: Callee, thunk: u32) -> Vec<u8> {
     let mut code = Code {
         rva,
         bytes: vec![0x48, 0x83, 0xec, 0x28],
@@ -228,7 +235,7 @@ fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
     match site.what {
         Use::Allocate { pool_type, bytes } | Use::Chained { pool_type, bytes } => {
             code.allocate(site.tag, pool_type, bytes);
-            code.call_slot(slot);
+            code.call(callee);
         }
         Use::AllocateByThunk { pool_type, bytes } => {
             code.allocate(site.tag, pool_type, bytes);
@@ -239,7 +246,7 @@ fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
             // mov rcx, [rcx+8]; mov edx, tag
             code.bytes.extend([0x48, 0x8b, 0x49, 0x08, 0xba]);
             code.bytes.extend(site.tag);
-            code.call_slot(slot);
+            code.call(callee);
         }
         Use::NdisAllocate { bytes } => {
             // xor r9d, r9d; mov r8d, tag; mov edx, bytes
@@ -247,13 +254,13 @@ fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
             code.bytes.extend(site.tag);
             code.bytes.push(0xba);
             code.bytes.extend(bytes.to_le_bytes());
-            code.call_slot(slot);
+            code.call(callee);
         }
         Use::Literal {
             code: literal,
             tag_at,
             call_at,
-        } => return literal_code(rva, literal, (tag_at, site.tag), (call_at, slot)),
+        } => return literal_code(rva, literal, (tag_at, site.tag), (call_at, callee.rva())),
         Use::Form(_) => return Vec::new(),
     }
     code.bytes.extend([0x48, 0x83, 0xc4, 0x28, 0xc3]);
@@ -273,6 +280,23 @@ fn literal_code(
         slot.wrapping_sub(rva.wrapping_add(call_at as u32 + 4)),
     );
     bytes.0
+}
+
+/// What a function calls.
+#[derive(Clone, Copy, Debug)]
+enum Callee {
+    /// Through the import's slot.
+    Slot(u32),
+    /// A function of the same image.
+    Own(u32),
+}
+
+impl Callee {
+    fn rva(self) -> u32 {
+        match self {
+            Callee::Slot(rva) | Callee::Own(rva) => rva,
+        }
+    }
 }
 
 struct Code {
@@ -296,10 +320,13 @@ impl Code {
         }
     }
 
-    /// call [rip+x]
-    fn call_slot(&mut self, slot: u32) {
-        self.bytes.extend([0xff, 0x15]);
-        self.displacement(slot);
+    /// call [rip+x], or call x
+    fn call(&mut self, callee: Callee) {
+        match callee {
+            Callee::Slot(_) => self.bytes.extend([0xff, 0x15]),
+            Callee::Own(_) => self.bytes.push(0xe8),
+        }
+        self.displacement(callee.rva());
     }
 
     fn displacement(&mut self, target: u32) {

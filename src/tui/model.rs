@@ -329,6 +329,15 @@ impl MentionRow {
         }
     }
 
+    /// Where it is and what it does there, as a sentence.
+    pub fn detail(&self) -> Option<String> {
+        let place = match self.function.is_empty() {
+            true => self.place(),
+            false => self.function.clone(),
+        };
+        (!self.reason.is_empty()).then(|| format!("{place}: {}", self.reason))
+    }
+
     /// What the section is, in one word.
     pub fn kind(&self) -> &'static str {
         match (self.in_code, self.section.is_empty()) {

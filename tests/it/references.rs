@@ -201,3 +201,64 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
         assert_eq!(modules, ranked);
     }
 }
+
+/// Bytes of every kind over the drivers' code, tables and headers.
+#[test]
+fn damaged_images_are_judged_all_the_same() {
+    use std::time::{Duration, Instant};
+    let machine = Machine::build(&callers::spec()).unwrap();
+    let forms = machine.truth.modules.iter().find(|m| m.file == "forms.sys");
+    let base = forms.unwrap().base;
+    let mut seed = 7u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for round in 0..12 {
+        let mut machine = machine.clone();
+        for _ in 0..400 {
+            // The headers stay in half of the rounds, so that tables are followed.
+            let from = if round % 2 == 0 { 0x1000 } else { 0 };
+            let at = base.add(from + random(0xf000 - from));
+            if machine.memory.frame(at).is_some() {
+                let value = [0, 0xff, 0xe9, 0x80, 0x4c][random(5) as usize] ^ random(4) as u8;
+                machine.memory.write(at, &[value]);
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("MEMORY.DMP");
+        machine.write(&path, Container::BitmapKernel).unwrap();
+        let engine = Engine::open(&path, &Options::default()).unwrap();
+        let start = Instant::now();
+        for bytes in FORMS.iter().map(|f| f.1).chain(IN_DATA) {
+            for r in engine.references(tag(&bytes)).found {
+                assert!(!r.verdict.reason.is_empty());
+            }
+        }
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[test]
+fn more_places_than_are_listed_are_counted() {
+    let mut spec = callers::spec();
+    let forms = spec.modules.iter_mut().find(|m| m.file == "forms.sys");
+    let many: Vec<u8> = b"Leak".iter().copied().cycle().take(4 * 2000).collect();
+    let data = poolscope::synth::image::Data::Bytes(".text", 0x4000, many);
+    forms.unwrap().data.push(data);
+    let machine = Machine::build(&spec).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapKernel).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let before = engine.references(tag(b"Leak"));
+    engine.tag_search(&|| true).unwrap();
+    for found in [before, engine.references(tag(b"Leak"))] {
+        let forms = found.modules.iter().find(|m| m.module_name == "forms");
+        assert_eq!(forms.unwrap().sites, 2000);
+        let listed = found.found.iter().filter(|r| r.module_name == "forms");
+        assert_eq!(listed.count(), 1024);
+        let note = &found.notes[0];
+        assert!(note.contains("2000 times: the first 1024"), "{note}");
+    }
+}

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Kernel;
+use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
@@ -22,7 +23,7 @@ pub const MAX_PER_MODULE: usize = 1024;
 /// Hits that are kept in all.
 const MAX_HITS: u64 = 1 << 23;
 /// Pages of images that are searched in all: 4 GB, four times what any machine loads.
-const MAX_PAGES: u64 = 1 << 20;
+pub const MAX_PAGES: u64 = 1 << 20;
 /// Pages that one worker takes at a time.
 const CHUNK_PAGES: u64 = 64;
 /// Bits of the filter's address.
@@ -247,6 +248,14 @@ impl TagSearch {
     }
 }
 
+/// The sentence for modules that together claim more than can be true.
+pub fn too_large(first_left_out: &Module) -> String {
+    format!(
+        "the modules claim more than {MAX_PAGES} pages: {} and those behind it were not searched",
+        first_left_out.name()
+    )
+}
+
 fn chunks<'a>(
     kernel: &'a Kernel,
     sessions: &'a Sessions,
@@ -260,10 +269,7 @@ fn chunks<'a>(
         }
         let all = u64::from(module.size).div_ceil(PAGE_SIZE);
         if all > left {
-            notes.push(format!(
-                "the modules claim more than {MAX_PAGES} pages: {} and those behind it were not searched for all tags",
-                module.name()
-            ));
+            notes.push(too_large(module));
             break;
         }
         left -= all;

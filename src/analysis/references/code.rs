@@ -1,5 +1,6 @@
 //! The code of one image: its instructions, functions, imports, and what it calls.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, MasmFormatter, OpKind};
@@ -17,6 +18,8 @@ use super::targets::Targets;
 
 /// Bytes of an instruction at most.
 const LONGEST: u64 = 15;
+/// Searches for the readers of a variable in one image.
+const MAX_VARIABLES: u32 = 16;
 /// The module that the driver framework's functions are in.
 const FRAMEWORK: &str = "wdf01000";
 
@@ -31,6 +34,8 @@ pub struct Code<'a> {
     targets: &'a Targets,
     functions: OnceLock<Functions>,
     imports: OnceLock<Imports>,
+    /// Variables whose readers may still be looked for.
+    variables: Cell<u32>,
 }
 
 /// A function that is called.
@@ -59,7 +64,16 @@ impl<'a> Code<'a> {
             targets,
             functions: OnceLock::new(),
             imports: OnceLock::new(),
+            variables: Cell::new(MAX_VARIABLES),
         }
+    }
+
+    /// Takes one of the searches for the readers of a variable, each of which goes through
+    /// all code of the image; false when there were enough.
+    pub fn may_look_for_readers(&self) -> bool {
+        let left = self.variables.get();
+        self.variables.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// The image's headers, where they are in the dump.
@@ -194,7 +208,7 @@ impl<'a> Code<'a> {
 
     /// A function of the driver framework, called through the table it gives its drivers.
     fn framework(&self, value: Option<u64>, base: u64, offset: u64) -> Option<&'static str> {
-        if offset == 0 || offset % 8 != 0 {
+        if offset == 0 || !offset.is_multiple_of(8) {
             return None;
         }
         let of_framework = |va: u64| {

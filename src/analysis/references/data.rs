@@ -196,8 +196,15 @@ fn text(code: &Code, hit: Va) -> Option<Verdict> {
 
 /// A variable that code reads, to hand it to a call.
 fn variable(code: &Code, hit: Va) -> Option<Verdict> {
-    if hit.0 % 4 != 0 {
+    if !hit.0.is_multiple_of(4) {
         return None;
+    }
+    if !code.may_look_for_readers() {
+        return Some(Verdict {
+            confidence: Some(Confidence::Coincidence),
+            reason: "data: no structure that is known to hold a tag; as one of many places in this image, it was not looked for code that reads it".into(),
+            ..Verdict::default()
+        });
     }
     let mut looked = 0;
     let sections = code.image()?.sections.iter().filter(|s| s.executable);

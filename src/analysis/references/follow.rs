@@ -245,7 +245,7 @@ fn takes(api: &'static Api, state: &State, tail: bool) -> Option<Taken> {
     let (number, holds) = match api.tag {
         TagPlace::Argument(n) => (n, argument(n)),
         TagPlace::Field(n, offset) => match argument(n) {
-            Value::Stack(at) => (n, state.slot(at + i64::from(offset))),
+            Value::Stack(at) => (n, state.slot(at.wrapping_add(i64::from(offset)))),
             _ => return None,
         },
     };

@@ -60,6 +60,8 @@ pub enum Place {
 /// Reads a qword of the dump.
 pub type Read<'a> = &'a dyn Fn(u64) -> Option<u64>;
 
+/// Larger than any kernel stack.
+const FRAME: i64 = 1 << 20;
 /// Stack slots that are remembered.
 const MAX_SLOTS: usize = 48;
 /// Registers that a call leaves as they were: rbx, rbp, rsi, rdi, r12 to r15.
@@ -88,7 +90,7 @@ impl State {
     pub fn entered(&self, tail: bool) -> State {
         let mut out = self.clone();
         if let (Value::Stack(at), false) = (self.get(Register::RSP), tail) {
-            out.regs[RSP] = Value::Stack(at - 8);
+            out.regs[RSP] = Value::Stack(at.wrapping_sub(8));
         }
         out
     }
@@ -118,7 +120,9 @@ impl State {
     }
 
     fn put(&mut self, at: i64, size: i64, value: Value) {
-        self.slots.retain(|s| s.0 + 4 <= at || s.0 >= at + size);
+        let end = at.saturating_add(size);
+        self.slots
+            .retain(|s| s.0.saturating_add(4) <= at || s.0 >= end);
         if value != Value::Unknown && self.slots.len() < MAX_SLOTS {
             self.slots.push((at, value));
         }
@@ -135,7 +139,7 @@ impl State {
                 let Value::Stack(at) = self.get(Register::RSP) else {
                     return Value::Unknown;
                 };
-                self.slot(at + i64::from(number) * 8 - 8 + if tail { 8 } else { 0 })
+                self.slot(at.wrapping_add(i64::from(number) * 8 - 8 + if tail { 8 } else { 0 }))
             }
         }
     }
@@ -150,7 +154,8 @@ impl State {
     /// caller leaves it on the stack included.
     pub fn returned(&mut self) {
         if let Some(at) = self.stack() {
-            self.slots.retain(|s| s.0 < at || s.0 >= at + 0x20);
+            let end = at.saturating_add(0x20);
+            self.slots.retain(|s| s.0 < at || s.0 >= end);
         }
         for (i, value) in self.regs.iter_mut().enumerate() {
             if !KEPT.contains(&i) && i != RSP {
@@ -271,7 +276,7 @@ impl State {
                 let at = self.stack();
                 self.write(i, at.map_or(Value::Unknown, |at| self.slot(at)));
                 if let Some(at) = at {
-                    self.set_stack(at + 8);
+                    self.set_stack(at.wrapping_add(8));
                 }
             }
             Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Bt | Mnemonic::Nop => {}
@@ -307,13 +312,26 @@ impl State {
 
     fn push(&mut self, value: Value) {
         if let Some(at) = self.stack() {
-            self.set_stack(at - 8);
-            self.put(at - 8, 8, value);
+            let at = at.wrapping_sub(8);
+            self.set_stack(at);
+            self.put(at, 8, value);
         }
+    }
+
+    /// A stack pointer that can't be followed (`sub rsp, rax` behind a stack probe, an
+    /// alignment) points into a frame of its own from there on.
+    fn move_stack(&mut self, value: Value) {
+        let moved = match (value, self.stack()) {
+            (Value::Stack(at), _) => at,
+            (_, Some(at)) => at.wrapping_sub(FRAME),
+            (_, None) => return,
+        };
+        self.set_stack(moved);
     }
 
     fn write(&mut self, i: &Instruction, value: Value) {
         match i.op0_kind() {
+            OpKind::Register if index(i.op0_register()) == Some(RSP) => self.move_stack(value),
             OpKind::Register => self.set(i.op0_register(), value),
             OpKind::Memory => {
                 if let Some(Place::Stack(at)) = self.place(i) {

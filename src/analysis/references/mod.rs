@@ -139,6 +139,10 @@ pub struct References {
     sites: FxHashMap<usize, u64>,
 }
 
+/// Places that are disassembled: the bytes of a tag that is no text may be anywhere.
+const MAX_JUDGED: usize = 4096;
+/// Places that are listed.
+const MAX_LISTED: usize = 1 << 16;
 /// Bytes of the dump line.
 const LINE: u64 = 16;
 
@@ -164,16 +168,29 @@ pub fn find_while(
         let Some(module) = kernel.modules.get(index) else {
             continue;
         };
-        if !wanted() {
-            return None;
-        }
         let space = space_of(kernel, sessions, module);
         let names = Names::of(space, module);
         let code = Code::of(kernel, space, module, targets);
         for hit in hits {
-            out.found.push(reference(&code, index, *hit, &names));
+            if !wanted() {
+                return None;
+            }
+            if out.found.len() == MAX_LISTED {
+                continue;
+            }
+            let judged = out.found.len() < MAX_JUDGED;
+            out.found
+                .push(reference(&code, index, *hit, &names, judged));
         }
     }
+    let places = occurrences.hits.len();
+    if places > MAX_JUDGED {
+        out.notes.push(format!(
+            "{places} places have these four bytes: the first {MAX_JUDGED} were disassembled, and {} are listed",
+            out.found.len()
+        ));
+    }
+    out.notes.extend(occurrences.notes);
     out.modules = rank::rank(kernel, &out);
     let owned = |m: &ModuleRank| m.standing <= Standing::Frees;
     if !out.modules.iter().any(owned) {
@@ -228,10 +245,14 @@ pub(super) fn space_of<'a>(
         .unwrap_or(&kernel.space)
 }
 
-fn reference(code: &Code, index: usize, hit: Hit, names: &Names) -> Reference {
+fn reference(code: &Code, index: usize, hit: Hit, names: &Names, judged: bool) -> Reference {
     let va = code.module.base.add(hit.rva.into());
     let section = code.image().and_then(|image| image.section(hit.rva));
     let verdict = match section {
+        _ if !judged => Verdict {
+            reason: "one of too many places with these bytes: not disassembled".into(),
+            ..Verdict::default()
+        },
         Some(section) if section.executable => site::judge(code, va),
         Some(section) => data::judge(code, va, section.writable),
         None if code.image().is_some() => Verdict {

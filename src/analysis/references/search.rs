@@ -3,11 +3,13 @@
 use memchr::memmem;
 use rustc_hash::FxHashMap;
 
-use crate::analysis::tag_search::{Hit, MAX_PER_MODULE, Searched, TagSearch, forms};
+use crate::analysis::tag_search::{
+    Hit, MAX_PAGES, MAX_PER_MODULE, Searched, TagSearch, forms, too_large,
+};
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
-use crate::memory::AddressSpace;
+use crate::memory::{AddressSpace, PAGE_SIZE};
 use crate::pool::Tag;
 use crate::pool::tag::PROTECTED;
 
@@ -22,6 +24,8 @@ pub struct Occurrences {
     pub coverage: FxHashMap<u32, Searched>,
     /// All occurrences in a module, where fewer are listed.
     pub totals: FxHashMap<u32, u64>,
+    /// What was left out, as sentences.
+    pub notes: Vec<String>,
 }
 
 impl Occurrences {
@@ -33,6 +37,7 @@ impl Occurrences {
         Occurrences {
             totals: totals.collect(),
             coverage: all.searched.clone(),
+            notes: Vec::new(),
             hits,
         }
     }
@@ -49,11 +54,18 @@ impl Occurrences {
             .flat_map(|form| [form.to_le_bytes(), (form | PROTECTED).to_le_bytes()])
             .collect();
         let mut out = Occurrences::default();
+        let mut left = MAX_PAGES;
         for (index, module) in kernel.modules.iter().enumerate() {
             if !wanted() {
                 return None;
             }
             if !module.unloaded {
+                let pages = u64::from(module.size).div_ceil(PAGE_SIZE);
+                let Some(rest) = left.checked_sub(pages) else {
+                    out.notes.push(too_large(module));
+                    break;
+                };
+                left = rest;
                 let space = space_of(kernel, sessions, module);
                 out.search(space, index as u32, module, &needles);
             }

@@ -193,7 +193,7 @@ fn loaded(code: &Code, found: &Found) -> Verdict {
     state.step(i, true, &|va| code.read(va));
     let config = match place {
         Some(Place::Stack(at)) => {
-            state.slot(at - DRIVER_CONFIG.1).number() == Some(DRIVER_CONFIG.0)
+            state.slot(at.wrapping_sub(DRIVER_CONFIG.1)).number() == Some(DRIVER_CONFIG.0)
         }
         _ => false,
     };

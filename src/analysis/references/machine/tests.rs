@@ -60,6 +60,15 @@ fn numbers_follow_from_numbers() {
 }
 
 #[test]
+fn arguments_are_found_behind_a_stack_probe() {
+    // sub rsp, rax; mov [rsp+28h], 7
+    let state = run(&[0x48, 0x2b, 0xe0, 0xc7, 0x44, 0x24, 0x28, 7, 0, 0, 0]);
+    assert_eq!(state.argument(6, false), Value::Number(7));
+    // pop rsp; push rsp; enter 10h, 0; leave: nothing of it is known, and nothing panics
+    run(&[0x5c, 0x54, 0xc8, 0x10, 0, 0, 0xc9]);
+}
+
+#[test]
 fn a_pointer_remembers_where_it_was_read() {
     // mov rax, [5000h]; mov rax, [rax+600h]
     let mut code = vec![0x48, 0x8b, 0x05];

@@ -1,11 +1,11 @@
-//! How fast, as ratios within one run: the legacy index against `cat` of the same warm
-//! file, 2 threads against 1, and the first screen at three dump sizes.
+//! How fast, as ratios within one run: the index of chained blocks and of segment heaps
+//! against `dd bs=1M` of the same warm file, 2 threads against 1, and the first screen at
+//! three dump sizes.
 //!
 //! `cargo bench --bench ratios [-- MEGABYTES]`; 4096 MB of pool by default, made by the
 //! builder in the temporary directory (`TMPDIR`), every page of it really written.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -13,24 +13,23 @@ use std::time::{Duration, Instant};
 
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::index::Progress;
-use poolscope::synth;
+use poolscope::synth::{self, era::WIN10_2004};
 
 const RUNS: usize = 7;
 
 /// Minimum, median and maximum of several runs.
 struct Times([Duration; 3]);
 
+fn timed(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
 impl Times {
-    fn of(mut run: impl FnMut()) -> Times {
-        let mut all: Vec<Duration> = (0..RUNS)
-            .map(|_| {
-                let start = Instant::now();
-                run();
-                start.elapsed()
-            })
-            .collect();
+    fn new(mut all: Vec<Duration>) -> Times {
         all.sort();
-        Times([all[0], all[RUNS / 2], all[RUNS - 1]])
+        Times([all[0], all[all.len() / 2], all[all.len() - 1]])
     }
 
     fn median(&self) -> f64 {
@@ -44,10 +43,11 @@ impl Times {
     }
 }
 
-fn cat(file: &Path) {
-    let status = Command::new("cat")
-        .stdin(File::open(file).unwrap())
-        .stdout(Stdio::null())
+fn dd(file: &Path) {
+    let from = format!("if={}", file.display());
+    let status = Command::new("dd")
+        .args([from.as_str(), "of=/dev/null", "bs=1M"])
+        .stderr(Stdio::null())
         .status();
     assert!(status.unwrap().success());
 }
@@ -80,36 +80,55 @@ fn make(directory: &Path, megabytes: u64) -> PathBuf {
     file
 }
 
+/// Times of `dd` and of the index, in turn, so that what else the machine does meets both.
+fn compare(what: &str, file: &Path) {
+    let bytes = file.metadata().unwrap().len();
+    println!("{what}: {} MB dump", bytes >> 20);
+    dd(file);
+    let mut blocks = 0;
+    let mut times = [(); 3].map(|()| Vec::new());
+    for _ in 0..RUNS {
+        times[0].push(timed(|| dd(file)));
+        times[1].push(timed(|| blocks = index(file, 1)));
+        times[2].push(timed(|| blocks = index(file, 2)));
+    }
+    let [read, one, two] = times.map(Times::new);
+    read.row("dd bs=1M of the warm file", bytes);
+    one.row("open and index, 1 thread", bytes);
+    two.row("open and index, 2 threads", bytes);
+    println!("blocks in the index                {blocks:>9}");
+    let ratio = |a: &Times, b: &Times| a.median() / b.median();
+    println!(
+        "speed against dd, 2 threads        {:>9.2}",
+        ratio(&read, &two)
+    );
+    println!(
+        "2 threads against 1                {:>9.2}\n",
+        ratio(&one, &two)
+    );
+}
+
 fn main() {
     let asked = std::env::args().skip(1).find_map(|a| a.parse().ok());
     let megabytes: u64 = asked.unwrap_or(4096);
     let directory = tempfile::tempdir().unwrap();
-    let file = make(directory.path(), megabytes);
-    let bytes = file.metadata().unwrap().len();
-    println!(
-        "{} MB dump, {RUNS} runs: minimum, median, maximum",
-        bytes >> 20
-    );
+    println!("{RUNS} runs: minimum, median, maximum\n");
 
-    let read = Times::of(|| cat(&file));
-    read.row("cat of the warm file", bytes);
-    let mut blocks = 0;
-    let one = Times::of(|| blocks = index(&file, 1));
-    one.row("open and index, 1 thread", bytes);
-    let two = Times::of(|| blocks = index(&file, 2));
-    two.row("open and index, 2 threads", bytes);
-    println!("blocks in the index                {blocks:>9}");
-    println!(
-        "speed against cat, 2 threads       {:>9.2}",
-        read.median() / two.median()
-    );
-    println!(
-        "2 threads against 1                {:>9.2}",
-        one.median() / two.median()
-    );
+    let file = make(directory.path(), megabytes);
+    compare("chained blocks (Windows 7)", &file);
+    std::fs::remove_file(&file).unwrap();
+
+    // Subsegments are filled by a bit more than half.
+    let file = directory.path().join("heaps.dmp");
+    let bytes = (megabytes << 20) * 9 / 16;
+    synth::large_heaps(&file, &WIN10_2004, bytes, true).unwrap();
+    compare("segment heaps (Windows 10 2004), pages in no order", &file);
+    std::fs::remove_file(&file).unwrap();
 
     for size in [megabytes / 16, megabytes / 4, megabytes] {
         let file = make(directory.path(), size);
-        Times::of(|| first_screen(&file)).row(&format!("first screen, {size} MB of pool"), 0);
+        let times = (0..RUNS).map(|_| timed(|| first_screen(&file))).collect();
+        Times::new(times).row(&format!("first screen, {size} MB of pool"), 0);
+        std::fs::remove_file(&file).unwrap();
     }
 }

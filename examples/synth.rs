@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
 //! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing, and
-//! `heaps:BYTES` one with segment heaps; ERA is
-//! one of 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2022, 11, 24h2; those from 1903 on may end in -plain).
+//! `heaps:BYTES` one with segment heaps, its pages in no order; ERA is
+//! one of 2003, 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2022, 11, 24h2; those from 1903 on may end in -plain).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use poolscope::synth::era::{
-    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_24H2,
-    WIN81,
+    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11,
+    WIN11_24H2, WIN81,
 };
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
 use serde_json::json;
@@ -72,7 +72,7 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
             let amount = heaps.unwrap_or(bytes);
             let amount = amount.parse().map_err(std::io::Error::other)?;
             let truth = match heaps {
-                Some(_) => large_heaps(file, &WIN10_2004, amount)?,
+                Some(_) => large_heaps(file, &WIN10_2004, amount, true)?,
                 None => large(file, amount)?,
             };
             eprintln!("{:?}", start.elapsed());
@@ -90,6 +90,7 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
 
 fn era(name: &str) -> Option<&'static Era> {
     Some(match name {
+        "2003" => &SERVER_2003,
         "8.1" => &WIN81,
         "1607" => &WIN10_1607,
         "1809" | "1809-chains" => &WIN10_1809,

@@ -439,15 +439,25 @@ impl Engine {
         IndexBuilder::plan(encoding, realms, progress)
     }
 
-    /// Worker threads for the walk.
+    /// Worker threads for the walk: as many as were asked for, or one per core.
     ///
     /// # Errors
     /// When the system refuses to start them.
     pub fn thread_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(self.options.threads)
-            .thread_name(|i| format!("pool-{i}"))
-            .build()
+        threads(self.options.threads)
+    }
+
+    /// The same for a walk behind a screen, which keeps a core for itself unless a number
+    /// of threads was asked for: keys are answered while the pool is walked.
+    ///
+    /// # Errors
+    /// When the system refuses to start them.
+    pub fn background_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.options.threads {
+            0 => threads(cores.saturating_sub(1).max(1)),
+            asked => threads(asked),
+        }
     }
 
     /// Walks the whole pool and returns when it is done or cancelled.
@@ -479,4 +489,11 @@ impl Engine {
         let mut sessions = self.session_pools().iter();
         sessions.find(|r| r.holds(address)).unwrap_or(system)
     }
+}
+
+fn threads(count: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(|i| format!("pool-{i}"))
+        .build()
 }

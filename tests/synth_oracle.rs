@@ -11,6 +11,7 @@ use kdmp_parser::parse::KernelDumpParser;
 use kdmp_parser::{phys, virt};
 use poolscope::dump::Dump;
 use poolscope::memory::{AddressSpace, Pa, Pfn, Va};
+use poolscope::synth::era::SERVER_2003;
 use poolscope::synth::truth::{State, Truth};
 use poolscope::synth::{Container, Machine, demo, small};
 
@@ -146,6 +147,41 @@ fn the_module_list_agrees() {
             check_modules(&machine.truth, parser);
         });
     }
+}
+
+/// Complete dumps of Server 2003; its kernel dumps are of a type that `kdmp-parser` does
+/// not know.
+#[test]
+fn a_complete_dump_of_server_2003_agrees() {
+    let machine = Machine::build(&small::of_era(&SERVER_2003)).unwrap();
+    let physical = &machine.memory.physical;
+    written(&machine, Container::Full, |path, parser| {
+        let headers = parser.headers();
+        assert_eq!((headers.dump_type, headers.minor_version), (1, 3790));
+        check_modules(&machine.truth, parser);
+        let kdbg = read_virtual(parser, machine.header.debugger_data, 0x318).unwrap();
+        assert_eq!(kdbg[0x10..0x18], *b"KDBG\x18\x03\0\0");
+        let dump = Arc::new(Dump::open(path).unwrap());
+        let reader = phys::Reader::new(parser);
+        for pfn in 0..physical.end() + 8 {
+            let mut theirs = [0; 4096];
+            let has = reader.read_exact(Gpa::new(pfn << 12), &mut theirs).is_ok();
+            let ours = dump.page(Pfn(pfn));
+            assert_eq!(has.then_some(&theirs), ours, "{pfn:#x}");
+        }
+        let root = Pa(machine.header.directory_table & !0xfff);
+        let space = AddressSpace::new(Arc::clone(&dump), root);
+        let mut read = 0;
+        for block in &machine.truth.blocks {
+            if let Some(theirs) = read_virtual(parser, block.va, 0x20) {
+                let mut ours = [0; 0x20];
+                space.read(block.va, &mut ours).unwrap();
+                assert_eq!(theirs, ours);
+                read += 1;
+            }
+        }
+        assert!(read > machine.truth.blocks.len() * 3 / 4);
+    });
 }
 
 #[test]

@@ -70,6 +70,7 @@ pub struct VmReport {
     pub resident_available: Line,
     pub locked_io: Line,
     pub free_system_ptes: Line,
+    pub free_nonpaged_ptes: Option<Line>,
     pub modified: Line,
     pub modified_pf: Line,
     pub modified_no_write: Line,
@@ -103,6 +104,7 @@ impl VmReport {
             resident_available: line(&c.resident_available),
             locked_io: line(&c.locked_io),
             free_system_ptes: line(&c.free_system_ptes),
+            free_nonpaged_ptes: c.free_nonpaged_ptes.as_ref().map(line),
             modified: line(&c.modified),
             modified_pf: line(&c.modified_pf),
             modified_no_write: line(&c.modified_no_write),
@@ -260,9 +262,12 @@ impl VmReport {
             ("ResAvail Pages".into(), &self.resident_available),
             ("Locked IO Pages".into(), &self.locked_io),
             ("Free System PTEs".into(), &self.free_system_ptes),
-            ("Modified Pages".into(), &self.modified),
-            ("Modified PF Pages".into(), &self.modified_pf),
         ];
+        if let Some(line) = &self.free_nonpaged_ptes {
+            out.push(("Free NP PTEs".into(), line));
+        }
+        out.push(("Modified Pages".into(), &self.modified));
+        out.push(("Modified PF Pages".into(), &self.modified_pf));
         if self.is_modern() {
             out.push(("Modified No Write Pages".into(), &self.modified_no_write));
         }

@@ -43,20 +43,44 @@ impl Mapping {
         &self.map
     }
 
-    /// Tells the system that a stretch of the file will be read soon. A hint only.
-    pub fn will_need(&self, offset: usize, length: usize) {
+    /// Says whether pages will be read here and there, or most of them. A hint: without
+    /// it some systems read megabytes around every page that is touched.
+    pub fn expect(&self, here_and_there: bool) {
         #[cfg(unix)]
-        if offset
-            .checked_add(length)
-            .is_some_and(|end| end <= self.map.len())
         {
+            let advice = match here_and_there {
+                true => memmap2::Advice::Random,
+                false => memmap2::Advice::Normal,
+            };
             // A refused hint changes nothing that is promised.
-            let _ = self
-                .map
-                .advise_range(memmap2::Advice::WillNeed, offset, length);
+            let _ = self.map.advise(advice);
         }
         #[cfg(not(unix))]
-        let _ = (offset, length);
+        let _ = here_and_there;
+    }
+}
+
+/// The same file, read by calls at given places.
+#[derive(Debug)]
+pub struct Positioned(File);
+
+impl Positioned {
+    /// Takes an open file over.
+    pub fn new(file: File) -> Positioned {
+        Positioned(file)
+    }
+
+    /// Reads up to `to.len()` bytes at `offset`; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_at(&self.0, to, offset);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_read(&self.0, to, offset);
+        #[cfg(not(any(unix, windows)))]
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
     }
 }
 

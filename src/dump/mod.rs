@@ -2,6 +2,7 @@
 //!
 //! Knows physical pages only; what they mean is for the layers below in the import order.
 
+mod ahead;
 mod container;
 mod error;
 mod header;
@@ -13,12 +14,13 @@ mod tests;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+pub use ahead::Stretches;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
 pub use mapping::faults;
 
 use crate::memory::addr::{PAGE_SIZE, Pfn};
-use mapping::Mapping;
+use mapping::{Mapping, Positioned};
 use page_map::PageMap;
 
 /// The bytes of one physical page.
@@ -38,6 +40,7 @@ pub fn fetch(page: &PageBytes) {
 pub struct Dump {
     path: PathBuf,
     header: Header,
+    file: Positioned,
     mapping: Mapping,
     pages: PageMap,
     stored: u64,
@@ -70,6 +73,7 @@ impl Dump {
             return Err(DumpError::Empty);
         }
         let mapping = Mapping::new(&file).map_err(io)?;
+        mapping.expect(true);
         let bytes = mapping.bytes();
         let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))?;
         let pages = container::page_map(bytes, &header)?;
@@ -79,6 +83,7 @@ impl Dump {
             header,
             stored,
             pages,
+            file: Positioned::new(file),
             mapping,
         })
     }
@@ -112,11 +117,6 @@ impl Dump {
     /// The place of a frame in the file, for visiting pages in file order.
     pub fn file_offset(&self, pfn: Pfn) -> Option<u64> {
         self.pages.offset(self.mapping.bytes(), pfn)
-    }
-
-    /// Says that a stretch of the file will be read soon. A hint only.
-    pub fn will_need(&self, offset: u64, length: u64) {
-        self.mapping.will_need(offset as usize, length as usize);
     }
 
     /// Pages that can be read from the file.

@@ -33,10 +33,15 @@ pub(super) enum Place {
 pub(super) enum Width {
     U64,
     I32,
+    /// A count of pages: 32 bits up to NT 5.2 (PFN_COUNT, as ReactOS has it), 64 later.
+    Count,
 }
 
+/// Vista: the first build whose counts of pages are 64 bits wide.
+const FIRST_WIDE: u32 = 6000;
+
 use Place::{Global, KdbgBytes, Partition, State};
-use Width::{I32, U64};
+use Width::{Count, I32, U64};
 
 impl Place {
     /// True when something leads to it on this kernel.
@@ -86,6 +91,8 @@ fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
             let size = match width {
                 U64 => 8,
                 I32 => -4,
+                Count if kernel.build < FIRST_WIDE => 4,
+                Count => 8,
             };
             let how = match origin {
                 Origin::Symbol => format!("nt!{name}"),

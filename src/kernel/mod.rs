@@ -247,6 +247,11 @@ impl Kernel {
     }
 
     fn learn_invalid_mask(&mut self) {
+        // Kernels that old never got the updates of 2018 which brought the mask.
+        if self.build < FIRST_MASKED {
+            self.space = self.space.clone().with_invalid_mask(InvalidMask::Known(0));
+            return;
+        }
         let partition_mask = || {
             let at = self.symbol("MiState")?;
             let hardware = self.offset("_MI_SYSTEM_INFORMATION", "Hardware")?;
@@ -273,6 +278,9 @@ impl Kernel {
         }
     }
 }
+
+/// Vista: older builds have no mask of invalid page-table entries.
+const FIRST_MASKED: u32 = 6000;
 
 /// More than any x64 Windows supports (2,048 from Server 2022 on).
 const MAX_PROCESSORS: u32 = 2048;

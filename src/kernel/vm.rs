@@ -10,9 +10,10 @@ use crate::memory::Va;
 use super::Kernel;
 pub use super::counter::Counter;
 use super::counter::Place::{self, Global, KdbgBytes, Partition, State};
-use super::counter::Width::{I32, U64};
+use super::counter::Width::{Count, I32, U64};
 use super::counter::counter;
 use super::kdbg::field;
+use super::sessions::{self, Session};
 use super::vm_lines::{self, Extra};
 
 /// A page file. Sizes in pages.
@@ -43,10 +44,12 @@ pub struct VmCounters {
     pub available: Counter,
     /// Pages that could still be made resident.
     pub resident_available: Counter,
-    /// No build has a counter for it; debuggers print 0.
+    /// No build since Vista has a counter for it; debuggers print 0.
     pub locked_io: Counter,
     /// Page-table entries left for mappings (in entries: one maps a page).
     pub free_system_ptes: Counter,
+    /// Entries left for nonpaged pool to grow into: a line of NT 5.2 only.
+    pub free_nonpaged_ptes: Option<Counter>,
     /// The modified list.
     pub modified: Counter,
     /// Of those, pages bound for a page file.
@@ -94,7 +97,11 @@ pub fn read(kernel: &Kernel) -> VmCounters {
     let paged_pools = paged_pools(kernel);
     VmCounters {
         physical_memory: get(&[
-            Global("MmNumberOfPhysicalPages", Some(field::PHYSICAL_PAGES), U64),
+            Global(
+                "MmNumberOfPhysicalPages",
+                Some(field::PHYSICAL_PAGES),
+                Count,
+            ),
             vp("NumberOfPhysicalPages"),
         ]),
         page_files: page_files(kernel),
@@ -110,11 +117,9 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             ),
             vp("ResidentAvailablePages"),
         ]),
-        locked_io: Counter {
-            pages: Some(0),
-            source: "no build keeps this counter; debuggers print 0".into(),
-        },
+        locked_io: locked_io(kernel),
         free_system_ptes: free_system_ptes(kernel),
+        free_nonpaged_ptes: (kernel.build < VISTA).then(|| free_entries(kernel, 1)),
         modified: get(&[
             Global("MmModifiedPageListHead", Some(field::MODIFIED_LIST), U64),
             vp("ModifiedPageListHead"),
@@ -302,9 +307,51 @@ fn paged_commit(kernel: &Kernel) -> Counter {
     }
 }
 
+/// The first build without NT 5.2's counters.
+const VISTA: u32 = 6000;
+
+fn locked_io(kernel: &Kernel) -> Counter {
+    match kernel.build < VISTA {
+        true => Counter {
+            pages: None,
+            source: "nothing public names the counter of this build".into(),
+        },
+        false => Counter {
+            pages: Some(0),
+            source: "no build keeps this counter; debuggers print 0".into(),
+        },
+    }
+}
+
+/// NT 5.2: MmTotalFreeSystemPtes, 32 bits each for mappings (0) and for nonpaged pool (1),
+/// as ReactOS has it.
+fn free_entries(kernel: &Kernel, pool: u64) -> Counter {
+    const NAME: &str = "MmTotalFreeSystemPtes";
+    let source = format!("nt!{NAME}[{pool}]");
+    let Some(at) = kernel.symbol(NAME) else {
+        return Counter {
+            pages: None,
+            source: format!("no symbol leads to {NAME}"),
+        };
+    };
+    match kernel.space.u32(at.add(pool * 4)) {
+        Ok(entries) => Counter {
+            pages: Some(entries.into()),
+            source,
+        },
+        Err(fault) => Counter {
+            pages: None,
+            source: format!("{source}: {fault}"),
+        },
+    }
+}
+
 /// TotalFreeSystemPtes, what is cached, and the part of the region not yet handed out.
 fn free_system_ptes(kernel: &Kernel) -> Counter {
     const TYPE: &str = "_MI_SYSTEM_PTE_TYPE";
+    if kernel.build < VISTA {
+        return free_entries(kernel, 0);
+    }
     let state = || {
         let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
         let info = kernel.offset(VISIBLE_STATE, "SystemPteInfo")?;
@@ -345,6 +392,28 @@ fn free_system_ptes(kernel: &Kernel) -> Counter {
 /// Sessions that a walk follows; terminal servers have hundreds.
 const MAX_SESSIONS: usize = 65_536;
 
+/// The same over the sessions of the processes, where nothing leads to their list.
+fn session_commit_by_processes(kernel: &Kernel) -> Counter {
+    let found = sessions::find(kernel);
+    let pages = |s: &Session| {
+        let offset = kernel.offset("_MM_SESSION_SPACE", "CommittedPages")?;
+        s.space.u64(s.at.add(offset)).ok()
+    };
+    let all: Option<Vec<u64>> = found.sessions.iter().map(pages).collect();
+    match all.filter(|all| !all.is_empty() && found.notes.is_empty()) {
+        Some(all) => Counter {
+            pages: Some(all.iter().fold(0, |sum, n| sum.saturating_add(*n))),
+            source: format!("sum over the {} sessions of the processes", all.len()),
+        },
+        None => Counter {
+            pages: None,
+            source:
+                "no symbol leads to the session list, and the processes do not lead to all sessions"
+                    .into(),
+        },
+    }
+}
+
 /// The sum of MM_SESSION_SPACE.CommittedPages over the session list.
 fn session_commit(kernel: &Kernel) -> Counter {
     let failed = |source: String| Counter {
@@ -357,7 +426,7 @@ fn session_commit(kernel: &Kernel) -> Counter {
         Some(kernel.symbol("MiState")?.add(vs + list))
     };
     let Some(head) = kernel.symbol("MiSessionWsList").or_else(state) else {
-        return failed("no symbol leads to the session list".into());
+        return session_commit_by_processes(kernel);
     };
     let Some(link) = kernel.offset("_MM_SESSION_SPACE", "WsListEntry") else {
         return failed("the layout of _MM_SESSION_SPACE is not known".into());

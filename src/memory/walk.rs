@@ -209,6 +209,26 @@ impl AddressSpace {
         out
     }
 
+    /// Visits the frames of a chunk's pages, in order of address, without reading them.
+    pub fn chunk_frames(&self, chunk: Chunk, mut visit: impl FnMut(Pfn)) {
+        let first = match chunk.mapped {
+            ChunkMapping::Large(first) => {
+                (0..512).for_each(|i| visit(Pfn(first.0 + i)));
+                return;
+            }
+            ChunkMapping::Table(pfn) => pfn,
+        };
+        let Ok(table) = self.table(first) else {
+            return;
+        };
+        for i in 0..512 {
+            let va = chunk.va.add(i * PAGE_SIZE);
+            if let Ok(Target::Frame { pfn, .. }) = self.leaf(entry(table, va, 0)) {
+                visit(pfn);
+            }
+        }
+    }
+
     /// Visits the mapped pages of a chunk between two addresses, in order of address.
     pub fn chunk_pages<'a>(&'a self, chunk: Chunk, mut visit: impl FnMut(Va, MappedPage<'a>)) {
         let table = match chunk.mapped {

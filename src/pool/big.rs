@@ -12,6 +12,7 @@ use super::block::{Backend, Block, PoolKind, State};
 use super::legacy::Encoding;
 use super::regions::Regions;
 use super::tag::{PROTECTED, Tag};
+use super::tracker;
 
 /// One allocation of whole pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub struct BigTable {
     pub notes: Vec<String>,
 }
 
+/// The tag of the pool's own tables.
+const OWN_TABLES: u32 = u32::from_le_bytes(*b"Pool");
+/// Session space: the same on all machines up to Windows 7.
+const SESSION_SPACE: std::ops::Range<u64> = 0xffff_f900_0000_0000..0xffff_f980_0000_0000;
 const NO_LAYOUT: &str =
     "the layout of the big page table is not known for this build: large allocations are missing";
 /// Entries of a table beyond which its size is not believed (384 MB of table).
@@ -108,9 +113,39 @@ impl BigTable {
             out.notes.push(why.into());
             return out;
         };
-        let kind = |va| regions.at(va).map_or(PoolKind::NonPaged, |r| r.kind);
+        let kind = |va| match regions.at(va) {
+            Some(region) => region.kind,
+            None if SESSION_SPACE.contains(&va.0) => PoolKind::Session,
+            None => PoolKind::NonPaged,
+        };
         out.read_table(kernel, &kernel.space, (table, size), &kind);
+        if Encoding::of_build(kernel.build) == Encoding::Nt52 {
+            out.add_own_tables(kernel, regions);
+        }
         out
+    }
+
+    /// Up to NT 5.2 the tables that the pool keeps of itself are pages of pool with
+    /// neither headers nor entries here, but its trackers count them as `Pool` (ReactOS's
+    /// `expool.c`).
+    fn add_own_tables(&mut self, kernel: &Kernel, regions: &Regions) {
+        let own = self.table.map(|(start, end)| {
+            let bytes = end.0.saturating_sub(start.0);
+            (start, bytes.next_multiple_of(PAGE_SIZE))
+        });
+        for (va, bytes) in tracker::extents(kernel).into_iter().chain(own) {
+            let kind = regions.at(va).map(|r| r.kind);
+            let sound = va.offset() == 0 && kind.is_some_and(PoolKind::is_nonpaged);
+            if sound && self.holding(va).is_none() {
+                self.blocks.push(BigBlock {
+                    va,
+                    bytes,
+                    key: OWN_TABLES,
+                    kind: PoolKind::NonPaged,
+                });
+                self.settle();
+            }
+        }
     }
 
     /// Reads a session's table, in its own memory: all of it is session pool.

@@ -1,7 +1,7 @@
 //! Blocks that are freed but look allocated: lookaside lists and deferred frees.
 //!
 //! Every processor keeps lists of freed blocks per size (`KPRCB.PP*LookasideList`, arrays
-//! of `_GENERAL_LOOKASIDE_POOL`), linked through the blocks' bodies; a pool descriptor
+//! of `_GENERAL_LOOKASIDE_POOL`; up to NT 5.2 of pairs of pointers to lists), linked through the blocks' bodies; a pool descriptor
 //! keeps a list of frees it has not done yet. The trackers count neither.
 
 use rustc_hash::FxHashSet;
@@ -23,10 +23,10 @@ const MAX_LIST: usize = 4096;
 /// Frees that a descriptor defers; as above.
 const MAX_PENDING: usize = 65_536;
 
+/// Pool descriptors in an array, on the builds with the largest.
+const MAX_DESCRIPTORS: u64 = 65;
 /// A session has 21 lists.
 const MAX_SESSION_LISTS: u64 = 64;
-/// Vista: the first build whose structures are like those of the built-in layouts.
-const FIRST_ALIKE: u32 = 6000;
 /// Lists in each of a KPRCB's arrays.
 const LISTS_PER_ARRAY: u32 = 32;
 
@@ -43,12 +43,6 @@ impl Parked {
     /// Walks every list of every processor and pool descriptor.
     pub fn read(kernel: &Kernel) -> Parked {
         let mut out = Parked::default();
-        if kernel.build < FIRST_ALIKE && kernel.symbols.type_origin("_KPRCB") != "pdb" {
-            out.notes.push(
-                "the lookaside lists of this build are laid out otherwise, and its PDB is needed to walk them: blocks parked on them count as allocated".into(),
-            );
-            return out;
-        }
         lookaside_lists(kernel, &mut out);
         pending_frees(kernel, &mut out);
         out.settle();
@@ -111,11 +105,11 @@ impl Parked {
 }
 
 fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
-    let Some(size) = kernel
-        .symbols
-        .size_of("_GENERAL_LOOKASIDE_POOL")
-        .filter(|&s| s >= 0x10)
-    else {
+    // Up to NT 5.2 pool's lists are of the same type as drivers'.
+    let list = ["_GENERAL_LOOKASIDE_POOL", "_GENERAL_LOOKASIDE"]
+        .iter()
+        .find_map(|ty| kernel.symbols.size_of(ty));
+    let Some(size) = list.filter(|&s| s >= 0x10) else {
         out.notes.push(
             "the layout of lookaside lists is not known: blocks parked on them count as allocated"
                 .into(),
@@ -127,12 +121,17 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
         out.notes.push("the processors' control blocks were not found: blocks parked on lookaside lists count as allocated".into());
     }
     let mut broken = 0;
+    // The processors have the second lists of NT 5.2 in common.
+    let mut walked = FxHashSet::default();
     for prcb in processors {
         for list in LISTS {
             let Some(field) = kernel.symbols.field("_KPRCB", list) else {
                 continue;
             };
             for head in heads(kernel, prcb.add(field.offset.into()), field.size, size) {
+                if !walked.insert(head) {
+                    continue;
+                }
                 let (bodies, whole) = slist(&kernel.space, head);
                 broken += u64::from(!whole);
                 out.add_bodies(&bodies, State::Lookaside);
@@ -150,8 +149,6 @@ fn heads(kernel: &Kernel, array: Va, bytes: u32, list: u32) -> Vec<Va> {
         return (0..u64::from(bytes / 8))
             .filter_map(|i| kernel.space.pointer(array.add(i * 8)).ok())
             .filter(|head| head.is_kernel())
-            .collect::<FxHashSet<Va>>()
-            .into_iter()
             .collect();
     }
     (0..u64::from(bytes / list).min(64))
@@ -213,7 +210,7 @@ fn pending_frees(kernel: &Kernel, out: &mut Parked) {
         let Some((array, _)) = kernel.variable(array, by_kdbg) else {
             continue;
         };
-        for i in 0..64 {
+        for i in 0..by_kdbg.map_or(MAX_DESCRIPTORS, |_| paged_descriptors(kernel)) {
             match kernel.space.pointer(array.add(i * 8)) {
                 Ok(at) if at.is_kernel() => descriptors.push(at),
                 _ => break,
@@ -228,6 +225,15 @@ fn pending_frees(kernel: &Kernel, out: &mut Parked) {
     for descriptor in descriptors {
         deferred(kernel, &kernel.space, descriptor, out);
     }
+}
+
+/// Pointers in ExpPagedPoolDescriptor: ExpNumberOfPagedPools and one, as many as its
+/// array has room for at most (it is shorter on NT 5.2, and other variables follow it).
+fn paged_descriptors(kernel: &Kernel) -> u64 {
+    kernel
+        .variable("ExpNumberOfPagedPools", Some(field::NUMBER_OF_PAGED_POOLS))
+        .and_then(|(at, _)| kernel.space.u32(at).ok())
+        .map_or(MAX_DESCRIPTORS, |n| (u64::from(n) + 1).min(MAX_DESCRIPTORS))
 }
 
 /// The deferred frees of one descriptor.

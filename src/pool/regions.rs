@@ -5,6 +5,7 @@ use crate::kernel::kdbg::field;
 use crate::memory::{AddressSpace, Va};
 
 use super::block::PoolKind;
+use super::legacy::Encoding;
 use super::survey::{self, Surveyed};
 
 /// A range of addresses that holds one kind of pool.
@@ -64,6 +65,18 @@ pub struct Regions {
 /// Windows 7: paged pool has had this address on every machine (128 GB).
 const WIN7_PAGED: (Va, Va) = (Va(0xffff_f8a0_0000_0000), Va(0xffff_f8c0_0000_0000));
 
+/// NT 5.2: where paged pool starts and nonpaged pool ends on every machine, and what is
+/// between (ReactOS's memory layout for amd64). System mappings lie before nonpaged pool.
+const NT52_PAGED: (Va, Va) = (Va(0xffff_fa80_0000_0000), Va(0xffff_faa0_0000_0000));
+const NT52_NONPAGED: (Va, Va) = (Va(0xffff_faa0_0000_0000), Va(0xffff_fae0_0000_0000));
+
+/// The widest bounds of a pool of NT 5.2, where its variables do not give them.
+fn fixed(kernel: &Kernel, (start, end): (Va, Va), kind: PoolKind) -> Option<Region> {
+    let source = "the fixed addresses of NT 5.2";
+    region(kernel, start, end, kind, source)
+        .filter(|_| Encoding::of_build(kernel.build) == Encoding::Nt52)
+}
+
 impl Regions {
     /// The region that holds an address.
     pub fn at(&self, va: Va) -> Option<&Region> {
@@ -73,7 +86,10 @@ impl Regions {
     /// Finds the regions of this kernel.
     pub fn find(kernel: &Kernel) -> Regions {
         let mut out = Regions::default();
-        let known = [nonpaged(kernel), paged(kernel)];
+        let known = [
+            nonpaged(kernel).or_else(|| fixed(kernel, NT52_NONPAGED, PoolKind::NonPaged)),
+            paged(kernel).or_else(|| fixed(kernel, NT52_PAGED, PoolKind::Paged)),
+        ];
         let surveyed = match known.iter().all(Option::is_some) || !has_chains(kernel) {
             true => Vec::new(),
             false => survey::survey(kernel),
@@ -190,7 +206,8 @@ fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
 /// 16 TB is the largest region seen.
 const LARGEST_REGION: u64 = 1 << 45;
 
-/// Windows 7: MmNonPagedPoolStart (or its aligned twin) to MiNonPagedPoolEnd.
+/// Up to Windows 7: MmNonPagedPoolStart (or its aligned twin) to MiNonPagedPoolEnd, which
+/// is MmNonPagedPoolEnd on NT 5.2.
 fn nonpaged(kernel: &Kernel) -> Option<Region> {
     if let Some(region) = assigned(kernel, "NonPagedPool", PoolKind::NonPaged) {
         return Some(region);
@@ -199,13 +216,11 @@ fn nonpaged(kernel: &Kernel) -> Option<Region> {
         .pointer_in("MmNonPagedPoolStart", Some(field::NONPAGED_START))
         .or_else(|| kernel.pointer_in("MiNonPagedPoolStartAligned", None))?;
     let end = kernel.pointer_in("MiNonPagedPoolEnd", Some(field::NONPAGED_END))?;
-    region(
-        kernel,
-        start,
-        end,
-        PoolKind::NonPaged,
-        "nt!MmNonPagedPoolStart and nt!MiNonPagedPoolEnd",
-    )
+    let source = match kernel.symbol("MiNonPagedPoolEnd") {
+        Some(_) => "nt!MmNonPagedPoolStart and nt!MiNonPagedPoolEnd",
+        None => "the bounds of nonpaged pool in nt's variables",
+    };
+    region(kernel, start, end, PoolKind::NonPaged, source)
 }
 
 /// MmPagedPoolEnd is the last byte, not the one behind it.

@@ -12,9 +12,10 @@ use rustc_hash::FxHashMap;
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
-use crate::memory::{AddressSpace, Va};
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::symbols::Field;
 
+use super::legacy::Encoding;
 use super::tag::Tag;
 
 /// Counts of one tag in one kind of pool.
@@ -150,6 +151,8 @@ fn number(entry: &[u8], field: Field) -> u64 {
 
 /// A table of more entries than this is no tracker table (the largest known is 2^16).
 pub(super) const MAX_ENTRIES: u64 = 1 << 20;
+/// Bits of a processor mask, and so the most processors of NT 5.2.
+const NT52_PROCESSORS: u64 = 64;
 /// Tables in the largest array known (Server 2022).
 const MAX_TABLES: u64 = 2048;
 
@@ -255,7 +258,7 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
     let processors = u64::from(kernel.space.dump().header().processors);
     match kernel.symbol("ExPoolTagTables") {
         Some(array) => {
-            for i in 0..array_length(kernel) {
+            for i in 0..array_length(kernel, processors) {
                 match kernel.space.pointer(array.add(i * 8)) {
                     Ok(va) if va.0 == 0 => {}
                     Ok(va) if va.is_kernel() => add(va),
@@ -263,6 +266,11 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
                     _ => break,
                 }
             }
+        }
+        None if processors > 1 && Encoding::of_build(kernel.build) == Encoding::Nt52 => {
+            notes.push(format!(
+                "one pool tracker table was found, for {processors} processors: where this kernel keeps one for each, the accounts per tag are one processor's share"
+            ));
         }
         None if processors > 1 => notes.push(format!(
             "only one processor's pool tracker table was found, of {processors}: the accounts per tag are one processor's share"
@@ -279,14 +287,35 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
 }
 
 /// Pointers in ExPoolTagTables: 256 on Windows 7, 640 up to 1607, 1,280 up to Windows
-/// 10 2004, 2,048 later (distance to the next symbol in the public symbols).
-fn array_length(kernel: &Kernel) -> u64 {
+/// 10 2004, 2,048 later (distance to the next symbol in the public symbols). What it has
+/// room for on NT 5.2 is not known, so no more are taken than there are processors.
+fn array_length(kernel: &Kernel, processors: u64) -> u64 {
     match kernel.build {
-        0..9200 => 256,
+        0..6000 => processors.clamp(1, NT52_PROCESSORS),
+        6000..9200 => 256,
         9200..17763 => 640,
         17763..20348 => 1280,
         _ => MAX_TABLES,
     }
+}
+
+/// Where the tables are, each with its bytes in whole pages.
+pub(super) fn extents(kernel: &Kernel) -> Vec<(Va, u64)> {
+    let Some(layout) = Layout::of(kernel) else {
+        return Vec::new();
+    };
+    let entries = kernel.number_in("PoolTrackTableSize");
+    let entries = entries.filter(|n| (2..=MAX_ENTRIES).contains(n));
+    let own = tables(kernel, &mut Vec::new());
+    let own = own.into_iter().filter_map(|table| Some((table, entries?)));
+    own.chain(expansion(kernel))
+        .map(|(at, entries)| {
+            (
+                at,
+                (entries * layout.size as u64).next_multiple_of(PAGE_SIZE),
+            )
+        })
+        .collect()
 }
 
 fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {

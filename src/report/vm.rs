@@ -25,6 +25,9 @@ struct Fields {
     resavail_pages: Option<u64>,
     locked_io_pages: Option<u64>,
     free_system_ptes: Option<u64>,
+    /// On NT 5.2 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_np_ptes: Option<Option<u64>>,
     modified_pages: Option<u64>,
     modified_pf_pages: Option<u64>,
     modified_no_write_pages: Option<u64>,
@@ -88,6 +91,7 @@ impl Fields {
             resavail_pages: r.resident_available.pages,
             locked_io_pages: r.locked_io.pages,
             free_system_ptes: r.free_system_ptes.pages,
+            free_np_ptes: r.free_nonpaged_ptes.as_ref().map(|l| l.pages),
             modified_pages: r.modified.pages,
             modified_pf_pages: r.modified_pf.pages,
             modified_no_write_pages: r.modified_no_write.pages,

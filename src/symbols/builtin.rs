@@ -1,4 +1,4 @@
-//! The built-in tables: layouts of fourteen kernels and symbol addresses of 213.
+//! The built-in tables: layouts of fifteen kernels and symbol addresses of 213.
 //!
 //! `assets/layouts/<build>[.<revision>].json` hold offsets and sizes of the types that
 //! poolscope reads, taken from Microsoft's public PDBs by way of the symbol tables that
@@ -37,7 +37,8 @@ macro_rules! asset {
 }
 
 /// Ascending by build and revision; the first of a build is complete unless it has a base.
-static ASSETS: [Asset; 14] = [
+static ASSETS: [Asset; 15] = [
+    asset!(3790, 0, "", "3790"),
     asset!(7601, 0, "339E74133576439CBCDF7E0229DA37731", "7601"),
     asset!(9600, 0, "22597D0B40394E23936F6A24C6C52D5B1", "9600"),
     asset!(14393, 0, "517E128F7B7C4EA79491DE6B9B9CE1901", "14393"),
@@ -79,6 +80,11 @@ const BITS_FROM: u32 = 22000;
 /// Two kernels of the collection say the first build of themselves and are the second:
 /// their revisions are ones of 18362, and their symbols keep its distances.
 const MISLABELLED: (u32, u32) = (18326, 18362);
+
+/// Vista's first build: its structures are nearer to those of Windows 7, the next known,
+/// than to those of NT 5.2 before it.
+const VISTA: u32 = 6000;
+const WINDOWS_7: u32 = 7601;
 
 type Fields = FxHashMap<&'static str, Field>;
 
@@ -161,7 +167,7 @@ pub(super) struct Tables {
 
 impl Tables {
     /// The layouts for `build`, or of the highest known build below it (the lowest known
-    /// for anything older). Without a revision, the newest of that build: machines that
+    /// for anything older, and Windows 7's for Vista and Server 2008). Without a revision, the newest of that build: machines that
     /// are worth a dump are mostly updated ones.
     pub fn nearest(build: u32, revision: Option<u32>) -> Tables {
         let build = if build == MISLABELLED.0 {
@@ -170,11 +176,14 @@ impl Tables {
             build
         };
         let builds = || ASSETS.iter().map(|a| a.build);
-        let known = builds()
-            .filter(|&b| b <= build)
-            .max()
-            .or_else(|| builds().min())
-            .unwrap_or(0);
+        let known = match build {
+            VISTA..WINDOWS_7 => WINDOWS_7,
+            _ => builds()
+                .filter(|&b| b <= build)
+                .max()
+                .or_else(|| builds().min())
+                .unwrap_or(0),
+        };
         let (known, revision) = adjust(build, known, revision);
         let mut tables = Tables {
             build: known,

@@ -46,7 +46,6 @@ pub struct Places {
 pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     let paged: u64 = vm.paged_usage.iter().sum();
     let numbers = [
-        ("MmNumberOfPhysicalPages", vm.physical_memory),
         ("MmLowestPhysicalPage", places.frames.0),
         ("MmHighestPhysicalPage", places.frames.1),
         ("MmAvailablePages", vm.available),
@@ -69,6 +68,8 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
         ("MmNonPagedPoolStart", places.nonpaged_start.0),
         ("MiNonPagedPoolStartAligned", places.nonpaged_start.0),
         ("MiNonPagedPoolEnd", places.nonpaged_end.0),
+        ("MmNonPagedPoolEnd", places.nonpaged_end.0),
+        ("MmPagedPoolStart", places.paged_start.0),
         ("MiPagedPoolStart", places.paged_start.0),
         ("MmPagedPoolEnd", places.paged_last.0),
         ("MmPteBase", super::paging::PTE_BASE),
@@ -80,6 +81,12 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     for (name, value) in numbers {
         if let Some(at) = nt.variable(name) {
             memory.u64(at, value);
+        }
+    }
+    if let Some(at) = nt.variable("MmNumberOfPhysicalPages") {
+        match nt.era.is_nt52() {
+            true => memory.u32(at, vm.physical_memory as u32),
+            false => memory.u64(at, vm.physical_memory),
         }
     }
     if let Some(at) = nt.variable("MmDriverCommit") {

@@ -85,7 +85,7 @@ pub fn constants(era: &Era) -> Vec<(u32, Vec<u8>)> {
 }
 
 /// Fields that hold a variable's address (or a function's, or a list head's).
-const ADDRESSES: [(usize, &str); 56] = [
+const ADDRESSES: [(usize, &str); 58] = [
     (0x020, "DbgBreakPointWithStatus"),
     (0x038, "KiCallUserMode"),
     (0x048, "PsLoadedModuleList"),
@@ -107,6 +107,9 @@ const ADDRESSES: [(usize, &str); 56] = [
     (0x100, "MmMaximumNonPagedPoolInBytes"),
     (0x110, "MmNonPagedPoolStart"),
     (0x118, "MiNonPagedPoolEnd"),
+    // Called so up to Vista.
+    (0x118, "MmNonPagedPoolEnd"),
+    (0x120, "MmPagedPoolStart"),
     (0x128, "MmPagedPoolEnd"),
     (0x130, "MmPagedPoolInfo"),
     (0x140, "MmSizeOfPagedPoolInBytes"),
@@ -152,7 +155,9 @@ fn kdbg(nt: &Nt) -> Bytes {
     bytes.u64(0x18, nt.base.0);
     bytes.u64(0x138, PAGE_SIZE);
     for (at, name) in ADDRESSES {
-        bytes.u64(at, nt.at(name).0);
+        if nt.era.rva(name).is_some() {
+            bytes.u64(at, nt.at(name).0);
+        }
     }
     let of = |ty, name| nt.offset16(ty, name);
     let fields = [
@@ -277,6 +282,8 @@ pub struct Process {
     pub parent: u64,
     /// The object's block body.
     pub body: Va,
+    /// The OBJECT_TYPE of processes.
+    pub object_type: Va,
     /// Its page-table root.
     pub root: Pa,
     /// FILETIME of its creation.
@@ -357,15 +364,8 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
         let at = |name| nt.field(body, TYPE, name);
         memory.u64(nt.field(header, "_OBJECT_HEADER", "PointerCount"), 120);
         memory.u64(nt.field(header, "_OBJECT_HEADER", "HandleCount"), 3);
-        memory.write(
-            nt.field(header, "_OBJECT_HEADER", "TypeIndex"),
-            &[
-                objects::stored(nt.era, header, objects::PROCESS),
-                0,
-                0x08,
-                0,
-            ],
-        );
+        let ty = (objects::PROCESS, process.object_type);
+        objects::mark(memory, nt, header, ty, [0, 0x08, 0]);
         // The dispatcher header: a process that has not ended.
         memory.write(body, &[3, 0, 0x58, 0, 0, 0, 0, 0]);
         memory.u64(
@@ -385,6 +385,9 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
         let mut name = process.name.clone().into_bytes();
         name.resize(15, 0);
         memory.write(at("ImageFileName"), &name);
+        if nt.era.offset(TYPE, "ThreadListHead").is_some() {
+            memory.ring(at("ThreadListHead"), &[]);
+        }
         environment(memory, nt, process);
     }
 }

@@ -47,12 +47,18 @@ pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
 }
 
 /// Writes a bitmap kernel dump of an era with segment heaps, with about `pool_bytes` of
-/// small blocks in them, three quarters nonpaged. Takes as much memory to make as the
+/// small blocks in them, three quarters nonpaged. `shuffled` puts the pages into the file
+/// in no order, as on a machine that has run for a while. Takes as much memory to make as the
 /// pool is large: nothing in a heap repeats.
 ///
 /// # Errors
 /// What the file system says; an era without segment heaps.
-pub fn large_heaps(path: &Path, era: &'static Era, pool_bytes: u64) -> io::Result<Truth> {
+pub fn large_heaps(
+    path: &Path,
+    era: &'static Era,
+    pool_bytes: u64,
+    shuffled: bool,
+) -> io::Result<Truth> {
     if era.heap.is_none() {
         return Err(io::Error::other("this Windows has no segment heaps"));
     }
@@ -80,6 +86,7 @@ pub fn large_heaps(path: &Path, era: &'static Era, pool_bytes: u64) -> io::Resul
     let memory = (pages * 2 + 0x8000).next_multiple_of(512);
     spec.runs = vec![(1, 0x9e), (0x100, memory)];
     spec.vm.physical_memory = 0x9e + memory;
+    spec.options.shuffle = shuffled;
     spec.vm.committed = memory;
     spec.vm.commit_limit = memory * 2;
     spec.options.tracker_entries = 1025;

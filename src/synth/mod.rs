@@ -6,7 +6,7 @@
 //! must find. [`demo`] is the machine that `poolscope demo` shows, [`small`](small()) one
 //! for tests, [`large`](large()) one for measurements, and [`broken`] what must be refused.
 //!
-//! Which Windows it is is an [`era`]: 7, 8.1, 1607, 1809, 1903, 2004, Server 2022, 11 and
+//! Which Windows it is is an [`era`]: Server 2003, 7, 8.1, 1607, 1809, 1903, 2004, Server 2022, 11 and
 //! 24H2. [`small::of_era`] is a small machine of any of them; its pools are chains of
 //! blocks ([`legacy`]) or segment heaps ([`heap`]).
 //!

@@ -1,6 +1,6 @@
 //! The object manager's types: `ObTypeIndexTable` and the OBJECT_TYPEs it leads to.
 //!
-//! An object's header has an index into the table; a type has its name and the tag of its
+//! An object's header has an index into the table (before Windows 7 the type's address); a type has its name and the tag of its
 //! objects. Indexes are those that Windows 7 gives out at boot (they are in the documents
 //! of Volatility and other public tools); layouts are from its public symbols.
 
@@ -48,10 +48,17 @@ pub fn stored(era: &Era, header: Va, index: u8) -> u8 {
 
 /// Bytes of OBJECT_HEADER before an object's body.
 pub const HEADER: u64 = 0x30;
-/// Where a type's name is, from the start of its block's body.
-const NAME_AT: u64 = 0x100;
+
+/// Where a type's name is, from the start of its block's body: behind the type.
+fn name_at(era: &Era) -> u64 {
+    let ty = era.size("_OBJECT_TYPE").unwrap_or(0);
+    (HEADER + ty).next_multiple_of(16).max(0x100)
+}
+
 /// Bytes of a type's block.
-pub const TYPE_BLOCK: u64 = 0x10 + NAME_AT + 0x20;
+pub fn type_block(era: &Era) -> u64 {
+    0x10 + name_at(era) + 0x20
+}
 
 /// The index of the type whose objects have this tag.
 pub fn index_of(tag: &Tag) -> Option<u8> {
@@ -59,23 +66,40 @@ pub fn index_of(tag: &Tag) -> Option<u8> {
     Some(found.0)
 }
 
+/// Says of which type an object is: by its index, or before Windows 7 by its address.
+/// `rest` are the header's three bytes behind the index: optional headers and flags.
+pub fn mark(memory: &mut Memory, nt: &Nt, header: Va, (index, ty): (u8, Va), rest: [u8; 3]) {
+    const TYPE: &str = "_OBJECT_HEADER";
+    if nt.era.offset(TYPE, "TypeIndex").is_none() {
+        memory.pointer(nt.field(header, TYPE, "Type"), ty);
+        return;
+    }
+    let [a, b, c] = rest;
+    let own = nt.field(header, TYPE, "TypeIndex");
+    memory.write(own, &[stored(nt.era, header, index), a, b, c]);
+}
+
 /// Writes the table and the types; `places` are their blocks' bodies, in order.
 pub fn write(memory: &mut Memory, nt: &Nt, places: &[Va], tags: &BTreeMap<Tag, TagAccount>) {
-    let table = nt.at("ObTypeIndexTable");
+    let table = nt.variable("ObTypeIndexTable");
     if let Some(cookie) = nt.variable("ObHeaderCookie") {
         memory.write(cookie, &[COOKIE]);
     }
-    // What Windows 7 has for the index that no type gets.
-    memory.u64(table.add(8), 0xbad0_b0b0);
+    if let Some(table) = table {
+        // What Windows 7 has for the index that no type gets.
+        memory.u64(table.add(8), 0xbad0_b0b0);
+    }
+    let of_types = places.first().map_or(Va(0), |body| body.add(HEADER));
     for ((index, name, key), body) in TYPES.iter().zip(places) {
         let object = body.add(HEADER);
-        memory.pointer(table.add(u64::from(*index) * 8), object);
+        if let Some(table) = table {
+            memory.pointer(table.add(u64::from(*index) * 8), object);
+        }
         memory.u64(nt.field(*body, "_OBJECT_HEADER", "PointerCount"), 2);
-        let own = nt.field(*body, "_OBJECT_HEADER", "TypeIndex");
-        memory.write(own, &[stored(nt.era, *body, 2), 0, 0, 0x13]);
+        mark(memory, nt, *body, (2, of_types), [0, 0, 0x13]);
         let field = |name| nt.field(object, "_OBJECT_TYPE", name);
         memory.ring(field("TypeList"), &[]);
-        memory.unicode_string(field("Name"), body.add(NAME_AT), name);
+        memory.unicode_string(field("Name"), body.add(name_at(nt.era)), name);
         memory.write(field("Index"), &[*index]);
         let account = tags.get(key).copied().unwrap_or_default();
         let objects = account.nonpaged.blocks + account.paged.blocks;

@@ -45,6 +45,8 @@ pub struct Physical {
     /// Frames from here on up are taken by aligned allocations.
     top: u64,
     scatter: Option<Rng>,
+    /// Single frames come from here, in no order; see [`Physical::shuffle`].
+    deck: Option<(Rng, Vec<u64>)>,
     exhausted: bool,
 }
 
@@ -59,6 +61,7 @@ impl Physical {
             pages: HashMap::new(),
             generated: Vec::new(),
             scatter: None,
+            deck: None,
             exhausted: false,
             runs,
         }
@@ -68,6 +71,31 @@ impl Physical {
     /// for a while.
     pub fn scatter(&mut self, seed: u64) {
         self.scatter = Some(Rng::new(seed));
+    }
+
+    /// From now on single frames are handed out in no order, as on a machine that has run
+    /// for a while.
+    pub fn shuffle(&mut self, seed: u64) {
+        self.deck = Some((Rng::new(seed), Vec::new()));
+    }
+
+    /// The next single frame in no order.
+    fn draw(&mut self) -> Option<Pfn> {
+        /// Frames that are mixed with each other: 1 GB.
+        const DECK: u64 = 0x4_0000;
+        let (rng, deck) = self.deck.as_mut()?;
+        if deck.is_empty() {
+            let next = self.next;
+            let (first, pages) = *self.runs.iter().find(|(f, n)| next.max(*f) < f + n)?;
+            let start = next.max(first);
+            // Room is left for stretches that have to be in order.
+            let free = (first + pages).min(self.top).saturating_sub(start);
+            let end = start + (free / 4).min(DECK);
+            deck.extend(start..end);
+            rng.shuffle(deck);
+            self.next = end;
+        }
+        deck.pop().map(Pfn)
     }
 
     /// Hands out no frame below this one.
@@ -97,6 +125,12 @@ impl Physical {
 
     /// Takes `count` frames in a row.
     pub fn allocate(&mut self, count: u64) -> Pfn {
+        if count == 1
+            && let Some(frame) = self.draw()
+        {
+            self.mark(frame.0, 1);
+            return frame;
+        }
         if let Some(rng) = &mut self.scatter
             && rng.one_in(8)
         {

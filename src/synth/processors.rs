@@ -4,7 +4,7 @@ use crate::memory::addr::{Pa, Va};
 
 use super::header::DumpHeader;
 use super::kernel::Nt;
-use super::legacy::lists::{self, Parked};
+use super::legacy::lists::{self, Pairs, Parked};
 use super::paging::Memory;
 
 /// One processor.
@@ -51,13 +51,32 @@ pub fn write(
         }
         let own = |name| nt.field(prcb, "_KPRCB", name);
         memory.pointer(own("CurrentThread"), processor.thread);
+        // A byte on NT 5.2; what is behind it is 0 there.
         memory.u32(own("Number"), processor.number.into());
         memory.u32(own("MHz"), 2394);
         memory.write(own("VendorString"), b"GenuineIntel\0");
         state(memory, nt, processor, header);
         lists::lookaside(memory, nt.era, (processor.number, prcb), parked, packed);
     }
+    if nt.era.is_nt52()
+        && let Some(first) = processors.first()
+    {
+        let prcbs: Vec<Va> = processors.iter().map(|p| p.prcb(nt)).collect();
+        let pairs = Pairs {
+            own: (first.kpcr.add(OWN_LISTS.0), CONTROL_BLOCKS),
+            shared: [
+                nt.at("ExpSmallNPagedPoolLookasideLists"),
+                nt.at("ExpSmallPagedPoolLookasideLists"),
+            ],
+        };
+        lists::lookaside_pairs(memory, nt.era, &prcbs, &pairs, (parked, packed));
+    }
 }
+
+/// Bytes between the control blocks of two processors, where they are in a row.
+pub const CONTROL_BLOCKS: u64 = 0x1_0000;
+/// NT 5.2: where a processor's own lists are behind its KPCR, and their pages.
+pub const OWN_LISTS: (u64, u64) = (0x8000, 2);
 
 /// KPROCESSOR_STATE: control registers and the context, which KPRCB.Context points to.
 fn state(memory: &mut Memory, nt: &Nt, processor: &Processor, header: &DumpHeader) {
@@ -76,5 +95,7 @@ fn state(memory: &mut Memory, nt: &Nt, processor: &Processor, header: &DumpHeade
     }
     let frame = nt.field(state, "_KPROCESSOR_STATE", "ContextFrame");
     memory.write(frame, &own.context());
-    memory.pointer(nt.field(prcb, "_KPRCB", "Context"), frame);
+    if nt.era.offset("_KPRCB", "Context").is_some() {
+        memory.pointer(nt.field(prcb, "_KPRCB", "Context"), frame);
+    }
 }

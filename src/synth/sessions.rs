@@ -28,6 +28,13 @@ const BIG_ENTRIES: u64 = 64;
 const UNIT: u64 = 16;
 /// PoolType of a block in use in session pool.
 const IN_USE_BLOCK: u8 = 0x23;
+/// The same on NT 5.2: PagedPoolSession and 1.
+const OLD_IN_USE_BLOCK: u8 = 0x22;
+
+/// CommittedPages of a session.
+pub fn committed(id: u32) -> u64 {
+    1000 + 10 * u64::from(id)
+}
 
 /// A block of a session's pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,9 +66,16 @@ pub enum Fault {
 /// Offsets of a build.
 struct Offsets {
     lookaside: Option<u64>,
+    heap_state: Option<(u64, u64)>,
+    /// A session's own accounts; NT 5.2's types have none.
+    accounts: Option<Accounts>,
+}
+
+/// Where a session's tables are named.
+#[derive(Clone, Copy)]
+struct Accounts {
     big: (u64, u64),
     expansion: (u64, u64),
-    heap_state: Option<(u64, u64)>,
     /// RVAs of ExpSessionPoolTrackTable and of its size.
     table: (u64, u64),
 }
@@ -69,27 +83,36 @@ struct Offsets {
 impl Offsets {
     fn of(era: &Era) -> Offsets {
         match era.build {
+            3790 => Offsets {
+                lookaside: Some(0x100),
+                heap_state: None,
+                accounts: None,
+            },
             7601 => Offsets {
                 lookaside: Some(0xc0),
-                big: (0x1f40, 0x1f48),
-                expansion: (0x1f30, 0x1f38),
                 heap_state: None,
-                table: (0x21_17a8, 0x21_17b0),
+                accounts: Some(Accounts {
+                    big: (0x1f40, 0x1f48),
+                    expansion: (0x1f30, 0x1f38),
+                    table: (0x21_17a8, 0x21_17b0),
+                }),
             },
             _ => Offsets {
                 lookaside: None,
-                big: (0x3e0, 0x3e8),
-                expansion: (0x3d0, 0x3d8),
                 // HeapState; PagedHeap and behind it SpecialPoolHeap in what it points at.
                 heap_state: Some((0x2a0, 0x38e0)),
-                table: (0xc1_91c8, 0xc1_91d0),
+                accounts: Some(Accounts {
+                    big: (0x3e0, 0x3e8),
+                    expansion: (0x3d0, 0x3d8),
+                    table: (0xc1_91c8, 0xc1_91d0),
+                }),
             },
         }
     }
 }
 
-/// Adds sessions to a machine with Windows 7 or Windows 10 2004, from its second process
-/// on. Returns their blocks.
+/// Adds sessions to a machine with Server 2003, Windows 7 or Windows 10 2004, from its
+/// second process on. Returns their blocks.
 pub fn add(machine: &mut Machine, era: &'static Era, faults: &[Fault]) -> Vec<SessionBlock> {
     let nt = Nt {
         era,
@@ -98,8 +121,10 @@ pub fn add(machine: &mut Machine, era: &'static Era, faults: &[Fault]) -> Vec<Se
     let offsets = Offsets::of(era);
     let processes = processes(&machine.memory, &nt);
     let memory = &mut machine.memory;
-    memory.pointer(nt.base.add(offsets.table.0), TABLES);
-    memory.u64(nt.base.add(offsets.table.1), ENTRIES);
+    if let Some(accounts) = offsets.accounts {
+        memory.pointer(nt.base.add(accounts.table.0), TABLES);
+        memory.u64(nt.base.add(accounts.table.1), ENTRIES);
+    }
     let mut out = Vec::new();
     for (i, fault) in faults.iter().enumerate() {
         let space = SPACES.add(i as u64 * SPACE_BYTES);
@@ -171,8 +196,13 @@ impl Session<'_> {
             None => self.chains(memory),
             Some(at) => self.heap(memory, at),
         }
-        self.big(memory);
-        self.trackers(memory);
+        if let Some(at) = self.nt.era.offset("_MM_SESSION_SPACE", "CommittedPages") {
+            memory.u64(self.space.add(at), committed(self.id));
+        }
+        if let Some(accounts) = self.offsets.accounts {
+            self.big(memory, accounts);
+            self.trackers(memory, accounts);
+        }
     }
 
     fn add(&mut self, va: Va, bytes: u64, tag: Tag, parked: bool) {
@@ -210,7 +240,11 @@ impl Session<'_> {
                 };
                 let tag = self.tag();
                 let units = (bytes / UNIT) as u8;
-                memory.write(start.add(at), &[previous, 0, units, IN_USE_BLOCK]);
+                let kind = match self.nt.era.is_nt52() {
+                    true => OLD_IN_USE_BLOCK,
+                    false => IN_USE_BLOCK,
+                };
+                memory.write(start.add(at), &[previous, 0, units, kind]);
                 memory.write(start.add(at + 4), &tag);
                 self.add(start.add(at), bytes, tag, false);
                 previous = units;
@@ -293,11 +327,11 @@ impl Session<'_> {
     }
 
     /// Two large allocations and the table that has them.
-    fn big(&mut self, memory: &mut Memory) {
+    fn big(&mut self, memory: &mut Memory, accounts: Accounts) {
         let table = TABLES.add(0x10_0000);
         memory.map_new(table, 1);
-        memory.pointer(self.space.add(self.offsets.big.0), table);
-        memory.u64(self.space.add(self.offsets.big.1), BIG_ENTRIES);
+        memory.pointer(self.space.add(accounts.big.0), table);
+        memory.u64(self.space.add(accounts.big.1), BIG_ENTRIES);
         let pool_type: u32 = match self.nt.era.build {
             7601 => 0x21,
             _ => 0x21 << 8,
@@ -319,13 +353,13 @@ impl Session<'_> {
     }
 
     /// The session's accounts: the first tag is in the table of those that did not fit.
-    fn trackers(&mut self, memory: &mut Memory) {
+    fn trackers(&mut self, memory: &mut Memory, accounts: Accounts) {
         let size = self.nt.era.size("_POOL_TRACKER_TABLE").unwrap_or(0);
         memory.map_new(TABLES, (ENTRIES * size).div_ceil(PAGE_SIZE));
         let expansion = TABLES.add(0x8_0000);
         memory.map_new(expansion, 1);
-        memory.pointer(self.space.add(self.offsets.expansion.0), expansion);
-        memory.u64(self.space.add(self.offsets.expansion.1), 8);
+        memory.pointer(self.space.add(accounts.expansion.0), expansion);
+        memory.u64(self.space.add(accounts.expansion.1), 8);
         let mut tags: Vec<Tag> = self.blocks.iter().map(|b| b.tag).collect();
         tags.sort_unstable();
         tags.dedup();

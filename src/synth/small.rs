@@ -92,6 +92,9 @@ pub fn of_era(era: &'static Era) -> Spec {
     if let Some(nt) = out.modules.first_mut() {
         nt.size = era.image_size;
     }
+    if era.is_nt52() {
+        before_vista(&mut out);
+    }
     let (nonpaged, paged) = pool_starts(era);
     out.nonpaged.start = nonpaged;
     out.paged.start = paged;
@@ -121,6 +124,21 @@ pub fn of_era(era: &'static Era) -> Spec {
     out
 }
 
+/// What is otherwise on NT 5.2: pools of a few gigabytes and 128 at most, drivers beside
+/// the nonpaged one, no mask in entries that are not valid, and lists that processors
+/// without a 16-byte compare-exchange can use.
+fn before_vista(out: &mut Spec) {
+    out.vm.nonpaged_max = 0x4_0000;
+    out.vm.paged_max = 1 << 25;
+    out.options.invalid_mask = 0;
+    out.options.packed_slists = true;
+    for module in &mut out.modules {
+        if module.base.0 >> 32 == 0xffff_f880 {
+            module.base = Va(0xffff_fadf_0000_0000 | module.base.0 & 0xffff_ffff);
+        }
+    }
+}
+
 /// Tags of which nothing is outstanding.
 fn idle_tags() -> Vec<Tag> {
     let mut rng = Rng::new(0x1d1e);
@@ -130,10 +148,12 @@ fn idle_tags() -> Vec<Tag> {
         .collect()
 }
 
-/// Where the pools start: the same on every machine with Windows 8.1, anywhere later.
+/// Where the pools start: paged pool at the same address on every machine up to Windows
+/// 8.1, anywhere later; nonpaged pool on NT 5.2 as far before its fixed end as it may grow.
 fn pool_starts(era: &Era) -> (Va, Va) {
     match era.build {
-        ..10000 => (Va(0xffff_e000_0000_0000), Va(0xffff_c000_0000_0000)),
+        ..6000 => (Va(0xffff_fadf_c000_0000), Va(0xffff_fa80_0000_0000)),
+        6000..10000 => (Va(0xffff_e000_0000_0000), Va(0xffff_c000_0000_0000)),
         10000..17000 => (Va(0xffff_a48b_8000_0000), Va(0xffff_c60f_0000_0000)),
         _ => (Va(0xffff_b180_0000_0000), Va(0xffff_c880_0000_0000)),
     }
@@ -148,6 +168,12 @@ pub fn demands(spec: &Spec) -> Vec<Demand> {
     }
     if spec.era.offset("_KPRCB", "PPPagedLookasideList").is_none() {
         out.retain(|demand| !matches!(demand.fate, Fate::Lookaside(_)));
+    }
+    if spec.era.is_nt52() {
+        // Large allocations are counted in pages, and nothing shares the last of them.
+        for demand in out.iter_mut().filter(|d| d.is_big()) {
+            demand.bytes = demand.bytes.next_multiple_of(0x1000);
+        }
     }
     if spec.era.build >= 9200 {
         // Most of the nonpaged pool is not executable since Windows 8.

@@ -65,12 +65,16 @@ pub struct Options {
     pub root_low_bits: u64,
     /// Frames are handed out with gaps.
     pub scatter: bool,
+    /// Single frames are handed out in no order.
+    pub shuffle: bool,
     /// The dump is of a machine that runs on: bug check 0x161, and the header says so.
     pub live: bool,
     /// nt's debug record names a PDB that nobody knows.
     pub unknown_kernel: bool,
     /// Pages of images that hold nothing are mapped as well.
     pub whole_images: bool,
+    /// All processors count in one tracker table, and there is no array of tables.
+    pub one_tracker: bool,
 }
 
 impl Default for Options {
@@ -88,9 +92,11 @@ impl Default for Options {
             retired_table: false,
             root_low_bits: 0,
             scatter: true,
+            shuffle: false,
             live: false,
             unknown_kernel: false,
             whole_images: true,
+            one_tracker: false,
         }
     }
 }
@@ -203,7 +209,7 @@ impl Spec {
             }
         }
         for i in 0..objects::TYPES.len() {
-            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::TYPE_BLOCK);
+            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::type_block(self.era));
             out.push(ty.role(Role::ObjectType(i as u16)));
         }
         if !self.vm.page_files.is_empty() {
@@ -225,7 +231,11 @@ impl Spec {
         };
         let table = |bytes, role| Demand::new(*b"Pool", Pool::NonPaged, bytes).role(role);
         let trackers = pages(self.options.tracker_entries, "_POOL_TRACKER_TABLE");
-        let mut out: Vec<Demand> = (0..self.processors)
+        let tables = match self.options.one_tracker {
+            true => 1,
+            false => self.processors,
+        };
+        let mut out: Vec<Demand> = (0..tables)
             .map(|cpu| table(trackers, Role::TrackTable(cpu)))
             .collect();
         if self.options.expansion_entries > 0 {

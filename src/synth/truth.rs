@@ -31,6 +31,9 @@ pub enum State {
     Omitted,
     /// In use, behind a broken header in its page.
     Damaged,
+    /// In use, with neither header nor entry in the big page table: the tables that the
+    /// pool of NT 5.2 keeps of itself (ReactOS's `expool.c`).
+    Unlisted,
 }
 
 impl State {

@@ -308,7 +308,7 @@ fn index(shared: &Shared, progress: &Arc<Progress>) {
 }
 
 fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(), String> {
-    let pool = shared.engine.thread_pool().map_err(|e| e.to_string())?;
+    let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
     let builder = shared.engine.index_builder(Arc::clone(progress));
     let (done, finished) = mpsc::channel::<()>();
     thread::scope(|scope| {

@@ -10,10 +10,10 @@ use poolscope::pool::{Tag, TagPattern};
 use poolscope::synth::{Container, era, small};
 use proptest::prelude::*;
 
-/// A machine with chains of blocks, one with segment heaps, and one whose kernel nobody
-/// knows, so that its variables are searched for.
-fn originals() -> &'static [Vec<u8>; 3] {
-    static ORIGINALS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
+/// A machine with chains of blocks, one with segment heaps, one whose kernel nobody
+/// knows, so that its variables are searched for, and one of Server 2003.
+fn originals() -> &'static [Vec<u8>; 4] {
+    static ORIGINALS: OnceLock<[Vec<u8>; 4]> = OnceLock::new();
     ORIGINALS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let bytes = |spec: poolscope::synth::Spec, name: &str| {
@@ -28,6 +28,7 @@ fn originals() -> &'static [Vec<u8>; 3] {
             bytes(small::spec(), "chains.dmp"),
             bytes(small::of_era(&era::WIN10_2004), "heaps.dmp"),
             bytes(unknown, "unknown.dmp"),
+            bytes(small::of_era(&era::SERVER_2003), "2003.dmp"),
         ]
     })
 }
@@ -109,7 +110,7 @@ proptest! {
 
     #[test]
     fn a_damaged_dump_is_answered_for(
-        which in 0usize..3,
+        which in 0usize..4,
         damages in proptest::collection::vec((any::<prop::sample::Index>(), damage()), 1..200),
     ) {
         let mut bytes = originals()[which].clone();

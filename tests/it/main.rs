@@ -9,5 +9,6 @@ mod layering;
 mod readme;
 mod references;
 mod refusals;
+mod server_2003;
 mod symbols;
 mod unknown_kernel;

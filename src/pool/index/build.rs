@@ -4,12 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
-
 use crate::memory::Va;
 use crate::pool::legacy::Encoding;
 
 use super::Snapshot;
+use super::ahead::Ahead;
 use super::plan::{self, work};
 use super::realm::Realm;
 use super::segment::Segment;
@@ -105,17 +104,55 @@ impl IndexBuilder {
     }
 
     /// Walks all windows on `pool`; returns when done or cancelled. Snapshots may be
-    /// taken from other threads meanwhile.
+    /// taken from other threads meanwhile. A file that is not in memory yet is read in
+    /// its own order at the same time.
     pub fn run(&self, pool: &rayon::ThreadPool) {
-        pool.install(|| {
-            self.windows
-                .par_iter()
-                .for_each_init(Scratch::default, |scratch, window| {
-                    if !self.progress.is_cancelled() {
-                        self.walk_window(window, scratch);
-                    }
-                });
+        self.run_with(
+            pool,
+            Ahead::plan(&self.realms, &self.windows, room()).as_ref(),
+        );
+    }
+
+    /// The same, reading ahead whether the file is in memory or not, and keeping about
+    /// `room` bytes of it there.
+    pub fn run_ahead(&self, pool: &rayon::ThreadPool, room: u64) {
+        self.run_with(pool, Ahead::new(&self.realms, &self.windows, room).as_ref());
+    }
+
+    fn run_with(&self, pool: &rayon::ThreadPool, ahead: Option<&Ahead<'_>>) {
+        let order = match ahead {
+            Some(ahead) => ahead.order(),
+            None => (0..self.windows.len()).collect(),
+        };
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            if let Some(ahead) = ahead {
+                scope.spawn(|| ahead.run(&self.progress));
+            }
+            pool.broadcast(|_| self.work(&order, &next, ahead));
         });
+    }
+
+    /// One worker: takes the next window until there is none.
+    fn work(&self, order: &[usize], next: &AtomicUsize, ahead: Option<&Ahead<'_>>) {
+        let mut scratch = Scratch::default();
+        loop {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            let window = order.get(nth).and_then(|at| self.windows.get(*at));
+            let Some(window) = window else {
+                return;
+            };
+            if let Some(ahead) = ahead {
+                ahead.wait_for(nth, &self.progress);
+            }
+            if self.progress.is_cancelled() {
+                return;
+            }
+            self.walk_window(window, &mut scratch);
+            if let Some(ahead) = ahead {
+                ahead.walked();
+            }
+        }
     }
 
     fn walk_window(&self, window: &Window, scratch: &mut Scratch) {
@@ -185,4 +222,14 @@ impl IndexBuilder {
             notes: notes.into(),
         }
     }
+}
+
+/// Bytes of file that may be kept in memory while it is read ahead: half of what the
+/// system says it could free.
+fn room() -> u64 {
+    const UNKNOWN: u64 = 1 << 30;
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
+    let kb = line.and_then(|l| l.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kb.map_or(UNKNOWN, |kb| kb.saturating_mul(1024) / 2)
 }

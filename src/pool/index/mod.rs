@@ -3,6 +3,7 @@
 //! The pool regions are cut into windows of 64 MB; each is walked by one worker into a
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
+mod ahead;
 mod build;
 mod gather;
 mod plan;

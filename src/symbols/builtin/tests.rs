@@ -131,7 +131,12 @@ fn a_revision_picks_between_the_layouts_of_a_build() {
 #[test]
 fn the_nearest_build_below_answers_for_one_that_is_not_known() {
     for (build, known) in [
-        (3790, 7601),
+        (2600, 3790),
+        (3790, 3790),
+        (5384, 3790),
+        (6000, 7601),
+        (6002, 7601),
+        (7600, 7601),
         (7601, 7601),
         (9200, 7601),
         (17134, 14393),

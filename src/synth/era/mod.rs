@@ -4,6 +4,7 @@
 //! offset in the one shows as a disagreement with the other. A further version is a
 //! further file with a table.
 
+mod server_2003;
 mod server_2022;
 mod win10_1607;
 mod win10_1809;
@@ -14,6 +15,7 @@ mod win11_24h2;
 mod win7;
 mod win81;
 
+pub use server_2003::SERVER_2003;
 pub use server_2022::SERVER_2022;
 pub use win7::WIN7;
 pub use win10_1607::WIN10_1607;
@@ -69,6 +71,12 @@ pub struct Era {
 }
 
 impl Era {
+    /// True before Vista, whose pool headers, big page table and lookaside lists differ
+    /// from all later ones.
+    pub fn is_nt52(&self) -> bool {
+        self.build < 6000
+    }
+
     /// The RVA of a symbol.
     pub fn rva(&self, name: &str) -> Option<u32> {
         let found = self.symbols.iter().find(|(n, _)| *n == name)?;

@@ -1,7 +1,9 @@
 //! The big page table: an open hash of `_POOL_TRACKER_BIG_PAGES`.
 //!
 //! Free entries have bit 0 of Va set: 1 when they were never used, the old address with
-//! that bit when they were, and then keep their other fields.
+//! that bit when they were, and then keep their other fields. On NT 5.2 an entry has a
+//! number of pages, and a process that is charged, in place of PoolType and
+//! NumberOfBytes.
 
 use crate::memory::addr::Va;
 use crate::synth::era::Era;
@@ -111,6 +113,7 @@ fn encode(era: &Era, slots: &[Option<(BigEntry, bool)>]) -> Vec<u8> {
         field("PoolType").max(field("PoolFlags")),
         field("NumberOfBytes"),
     );
+    let pages = era.offset("_POOL_TRACKER_BIG_PAGES", "NumberOfPages");
     let size = era.size("_POOL_TRACKER_BIG_PAGES").unwrap_or(24) as usize;
     let mut out = crate::synth::header::Bytes(vec![0; slots.len() * size]);
     for (i, slot) in slots.iter().enumerate() {
@@ -123,6 +126,10 @@ fn encode(era: &Era, slots: &[Option<(BigEntry, bool)>]) -> Vec<u8> {
         let tag = u32::from_le_bytes(entry.tag);
         let bit = if entry.protected { super::PROTECTED } else { 0 };
         out.u32(at + key, tag | bit);
+        if let Some(pages) = pages {
+            out.u32(at + pages as usize, entry.bytes.div_ceil(0x1000) as u32);
+            continue;
+        }
         out.u32(at + kind, pool_type(era, entry));
         out.u64(at + number, entry.bytes);
     }

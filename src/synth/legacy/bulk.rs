@@ -13,7 +13,7 @@ use crate::synth::rng::Rng;
 use crate::synth::truth::{Account, Pool, Tag};
 
 use super::UNIT;
-use super::page::{self, Piece};
+use super::page::{self, Piece, Types};
 
 /// Patterns before they repeat.
 const PATTERNS: usize = 64;
@@ -29,7 +29,8 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// Patterns of the given tags in random sizes, pages filled to the last bytes.
+    /// Patterns of the given tags in random sizes, pages filled to the last bytes, with
+    /// headers of Vista and later.
     pub fn new(pool: Pool, pages: u64, tags: &[Tag], seed: u64) -> Bulk {
         let mut rng = Rng::new(seed);
         let patterns = (0..PATTERNS)
@@ -112,6 +113,6 @@ fn pattern(pool: Pool, tags: &[Tag], rng: &mut Rng) -> (Page, Vec<Piece>) {
     for byte in &mut bytes {
         *byte = rng.bits() as u8;
     }
-    page::write(&mut bytes, 0, &pieces, (pool, 0), rng);
+    page::write(&mut bytes, 0, &pieces, (Types::Vista, pool, 0), rng);
     (bytes, pieces)
 }

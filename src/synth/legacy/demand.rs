@@ -40,6 +40,16 @@ pub enum Role {
     BigPageTable,
 }
 
+impl Role {
+    /// True for the tables that the pool keeps of itself.
+    pub fn is_table(self) -> bool {
+        matches!(
+            self,
+            Role::TrackTable(_) | Role::TrackExpansion | Role::BigPageTable
+        )
+    }
+}
+
 /// What becomes of a block after it was allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

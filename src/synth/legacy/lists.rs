@@ -50,7 +50,9 @@ pub fn lookaside(
     parked: &Parked,
     packed: bool,
 ) {
-    let size = era.size("_GENERAL_LOOKASIDE_POOL").unwrap_or(0x60);
+    let Some(size) = era.size("_GENERAL_LOOKASIDE_POOL") else {
+        return;
+    };
     let field = |name| era.offset("_GENERAL_LOOKASIDE_POOL", name).unwrap_or(0);
     let arrays = [
         (List::NonPaged, "PPNPagedLookasideList"),
@@ -75,6 +77,62 @@ pub fn lookaside(
             memory.u32(at.add(field("Size")), (i as u32 + 1) * 16);
         }
     }
+}
+
+/// Where lists lie that a processor's control block only points to.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs {
+    /// Processor 0's own, two arrays; the others' follow at this distance.
+    pub own: (Va, u64),
+    /// All processors' second lists, nonpaged and paged.
+    pub shared: [Va; 2],
+}
+
+/// NT 5.2: for each size two pointers, `_PP_LOOKASIDE_LIST`, to a list of the processor's
+/// own and to one that all share. `prcbs` are the control blocks in order.
+pub fn lookaside_pairs(
+    memory: &mut Memory,
+    era: &Era,
+    prcbs: &[Va],
+    pairs: &Pairs,
+    (parked, packed): (&Parked, bool),
+) {
+    const TYPE: &str = "_GENERAL_LOOKASIDE";
+    let size = era.size(TYPE).unwrap_or(0x80);
+    let arrays = [
+        (List::NonPaged, "PPNPagedLookasideList"),
+        (List::Paged, "PPPagedLookasideList"),
+    ];
+    for ((kind, (list, name)), shared) in arrays.into_iter().enumerate().zip(pairs.shared) {
+        for i in 0..LISTS {
+            let mut second = Vec::new();
+            let shared = shared.add(i * size);
+            for (cpu, prcb) in prcbs.iter().enumerate() {
+                let own = pairs.own.0.add(cpu as u64 * pairs.own.1);
+                let own = own.add((kind as u64 * LISTS + i) * size);
+                let array = prcb.add(era.offset("_KPRCB", name).unwrap_or(0));
+                memory.pointer(array.add(i * 16), own);
+                memory.pointer(array.add(i * 16 + 8), shared);
+                let bodies = parked.get(&(cpu as u16, list, i + 1));
+                let mut bodies = bodies.cloned().unwrap_or_default();
+                // What a processor's own list has no room for goes to the other.
+                second.extend(bodies.split_off(bodies.len().div_ceil(2)));
+                slist(memory, own, &bodies, packed);
+                describe(memory, era, own, (list, i));
+            }
+            slist(memory, shared, &second, packed);
+            describe(memory, era, shared, (list, i));
+        }
+    }
+}
+
+fn describe(memory: &mut Memory, era: &Era, at: Va, (list, i): (List, u64)) {
+    let field = |name| at.add(era.offset("_GENERAL_LOOKASIDE", name).unwrap_or(0));
+    memory.u16(field("Depth"), 4);
+    memory.u16(field("MaximumDepth"), 256);
+    memory.u32(field("Type"), u32::from(list == List::Paged));
+    memory.write(field("Tag"), b"Pool");
+    memory.u32(field("Size"), (i as u32 + 1) * 16);
 }
 
 /// An `_SLIST_HEADER` and the links of its entries.

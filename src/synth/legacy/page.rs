@@ -2,9 +2,11 @@
 //!
 //! `_POOL_HEADER`: PreviousSize, PoolIndex, BlockSize and PoolType are a byte each, then
 //! the tag, then a process or leftovers. In PoolType bit 1 says "in use" and bit 0
-//! "paged"; a free block keeps its tag and may keep other bits.
+//! "paged"; a free block keeps its tag and may keep other bits. On NT 5.2 it is 0 for a
+//! free block, and otherwise the POOL_TYPE plus 1 (ReactOS's `expool.c`).
 
 use crate::memory::addr::PAGE_SIZE;
+use crate::synth::era::Era;
 use crate::synth::physical::Page;
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Pool, Tag};
@@ -15,6 +17,26 @@ const IN_USE: u8 = 2;
 const PAGED: u8 = 1;
 const CACHE_ALIGNED: u8 = 4;
 const QUOTA: u8 = 8;
+const RAISE_ON_FAILURE: u8 = 0x10;
+
+/// How PoolType says what a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Types {
+    /// A bit for "in use".
+    Vista,
+    /// The type plus 1.
+    Nt52,
+}
+
+impl Types {
+    /// Those of an era.
+    pub fn of(era: &Era) -> Types {
+        match era.is_nt52() {
+            true => Types::Nt52,
+            false => Types::Vista,
+        }
+    }
+}
 
 /// A block to be put on a page.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +117,7 @@ pub fn write(
     page: &mut Page,
     start: u64,
     pieces: &[Piece],
-    (pool, index): (Pool, u8),
+    (types, pool, index): (Types, Pool, u8),
     rng: &mut Rng,
 ) -> Vec<u64> {
     let (mut at, mut previous) = (start, 0u8);
@@ -108,7 +130,11 @@ pub fn write(
             _ => index,
         };
         let left_over = if rng.one_in(5) { rng.bits() } else { 0 };
-        let head = [previous, index, units, pool_type(piece, pool, rng)];
+        let kind = match types {
+            Types::Vista => pool_type(piece, pool, rng),
+            Types::Nt52 => old_type(piece, pool, rng),
+        };
+        let head = [previous, index, units, kind];
         header(page, at, head, stored_tag(piece), left_over);
         offsets.push(at);
         previous = units;
@@ -128,6 +154,16 @@ fn pool_type(piece: &Piece, pool: Pool, rng: &mut Rng) -> u8 {
         false if rng.one_in(9) && !piece.marker => IN_USE | paged | QUOTA,
         false => IN_USE | paged,
     }
+}
+
+fn old_type(piece: &Piece, pool: Pool, rng: &mut Rng) -> u8 {
+    if piece.is_free() {
+        return 0;
+    }
+    let base = u8::from(pool == Pool::Paged);
+    let flags = [0, 0, 0, CACHE_ALIGNED, QUOTA, RAISE_ON_FAILURE];
+    let flag = flags.get(rng.below(flags.len() as u64) as usize);
+    (base | flag.copied().unwrap_or(0)) + 1
 }
 
 fn stored_tag(piece: &Piece) -> u32 {
@@ -171,7 +207,8 @@ mod tests {
             let pieces = compose(&used, start * UNIT, &mut rng);
             prop_assert_eq!(pieces.iter().filter(|p| p.demand.is_some()).count(), used.len());
             let mut page = [0u8; PAGE_SIZE as usize];
-            let offsets = write(&mut page, start * UNIT, &pieces, (Pool::NonPaged, 0), &mut rng);
+            let pool = (Types::Vista, Pool::NonPaged, 0);
+            let offsets = write(&mut page, start * UNIT, &pieces, pool, &mut rng);
             let (mut at, mut previous) = (start as usize * UNIT as usize, 0u8);
             for offset in &offsets {
                 prop_assert_eq!(*offset as usize, at);

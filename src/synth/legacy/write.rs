@@ -12,7 +12,7 @@ use super::contents::Contents;
 use super::demand::{Demand, Fate, Role};
 use super::layout::{BigPlace, Bin, LARGE_PAGES, Layout, PageFate};
 use super::lists::{List, Parked};
-use super::page::{self, Piece};
+use super::page::{self, Piece, Types};
 use super::{UNIT, demand};
 
 /// What is known of a pool once it is written.
@@ -157,10 +157,16 @@ impl Writer<'_> {
             self.memory.map_new(place.va, place.pages);
             self.big_contents(place.va, &demand);
         }
-        self.laid
-            .blocks
-            .push(block(&demand, place.va, State::Allocated));
+        let listed = !self.contents.era.is_nt52() || !demand.role.is_table();
+        let state = match listed {
+            true => State::Allocated,
+            false => State::Unlisted,
+        };
+        self.laid.blocks.push(block(&demand, place.va, state));
         self.laid.roles.insert(demand.role, place.va);
+        if !listed {
+            return;
+        }
         self.laid.big.push(BigEntry {
             va: place.va,
             tag: demand.tag,
@@ -203,7 +209,9 @@ impl Writer<'_> {
         let Some(bytes) = self.memory.page_mut(bin.va) else {
             return;
         };
-        let offsets = page::write(bytes, bin.start, &pieces, (pool, index), &mut rng);
+        let types = Types::of(self.contents.era);
+        let pool_is = (types, pool, index);
+        let offsets = page::write(bytes, bin.start, &pieces, pool_is, &mut rng);
         for (piece, at) in pieces.iter().zip(&offsets) {
             let body = *at + UNIT;
             let range = body as usize..(*at + piece.bytes) as usize;

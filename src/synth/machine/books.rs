@@ -9,7 +9,7 @@ use crate::synth::legacy::{Role, big, lists};
 use crate::synth::trackers::{self, Tables};
 use crate::synth::truth::{Pool, Tag, TagAccount};
 
-use super::{Builder, DESCRIPTORS, PFN_DATABASE, SESSIONS};
+use super::{Builder, DESCRIPTORS, SESSIONS};
 
 impl Builder<'_> {
     /// Everything that counts: the truth first, then what the kernel keeps.
@@ -76,7 +76,7 @@ impl Builder<'_> {
                 .add((vm.paged_max * PAGE_SIZE).saturating_sub(1)),
             heaps: spec.heaps.is_some(),
             paged_start: spec.paged.start,
-            pfn_database: PFN_DATABASE,
+            pfn_database: self.pfn_database(),
             paged_descriptors: (0..self.paged_pools())
                 .map(|i| DESCRIPTORS.add(two_pages(i)))
                 .collect(),
@@ -131,7 +131,11 @@ impl Builder<'_> {
             self.mistakes
                 .push("the tags do not fit the tracker tables".into());
         }
-        for (cpu, table) in tables.per_cpu.iter().enumerate() {
+        let listed = match options.one_tracker {
+            true => &[],
+            false => tables.per_cpu.as_slice(),
+        };
+        for (cpu, table) in listed.iter().enumerate() {
             memory.pointer(nt.at("ExPoolTagTables").add(cpu as u64 * 8), *table);
         }
         if let Some(first) = tables.per_cpu.first() {

@@ -1,10 +1,11 @@
 //! What is at fixed addresses or outside of images and pools.
 
 use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::synth::processors;
 
 use super::{
-    Builder, DESCRIPTORS, GIGABYTE, KPCRS, MEMORY_BLOCK, PFN_DATABASE, PROTOTYPES, SESSIONS,
-    SHARED_USER_DATA, STACK_SIZE, STACKS,
+    Builder, DESCRIPTORS, GIGABYTE, KPCRS, MEMORY_BLOCK, PROTOTYPES, SESSIONS, SHARED_USER_DATA,
+    STACK_SIZE, STACKS,
 };
 
 impl Builder<'_> {
@@ -26,7 +27,12 @@ impl Builder<'_> {
         let blocks = (inside + prcb).div_ceil(PAGE_SIZE);
         for cpu in 0..u64::from(spec.processors) {
             if cpu > 0 || self.nt.variable("KiInitialPCR").is_none() {
-                self.memory.map_new(KPCRS.add(cpu * 0x1_0000), blocks);
+                let kpcr = KPCRS.add(cpu * processors::CONTROL_BLOCKS);
+                self.memory.map_new(kpcr, blocks);
+                if spec.era.is_nt52() {
+                    let (behind, pages) = processors::OWN_LISTS;
+                    self.memory.map_new(kpcr.add(behind), pages);
+                }
             }
             self.memory
                 .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);
@@ -47,9 +53,10 @@ impl Builder<'_> {
     fn frame_database(&mut self) {
         let frames = self.memory.physical.end();
         let size = self.spec.era.size("_MMPFN").unwrap_or(0x30);
+        let base = self.pfn_database();
         if frames <= 1 << 20 {
             let pages = (frames * size).div_ceil(PAGE_SIZE);
-            self.memory.map_new(PFN_DATABASE, pages);
+            self.memory.map_new(base, pages);
             return;
         }
         let mut next = 0;
@@ -57,7 +64,7 @@ impl Builder<'_> {
             let start = (first * size / PAGE_SIZE).max(next);
             next = ((first + count) * size).div_ceil(PAGE_SIZE);
             for page in start..next {
-                self.memory.map_new(PFN_DATABASE.add(page * PAGE_SIZE), 1);
+                self.memory.map_new(base.add(page * PAGE_SIZE), 1);
             }
         }
     }
@@ -85,7 +92,18 @@ impl Builder<'_> {
         self.memory.u32(major, self.spec.era.version.0);
         self.memory.u32(minor, self.spec.era.version.1);
         self.memory.u32(pages, self.memory.physical.frames() as u32);
-        self.memory.u32(active, self.spec.processors.into());
+        if self
+            .spec
+            .era
+            .offset("_KUSER_SHARED_DATA", "ActiveProcessorCount")
+            .is_some()
+        {
+            self.memory.u32(active, self.spec.processors.into());
+        }
+        if let Some(offset) = self.nt.era.offset("_KUSER_SHARED_DATA", "Reserved1") {
+            // The last address of 32-bit programs, by which Volatility 2 knows the page.
+            self.memory.u32(SHARED_USER_DATA.add(offset), 0x7ffe_ffff);
+        }
         for (at, time) in [
             (interrupt, self.spec.uptime),
             (system, self.spec.system_time),

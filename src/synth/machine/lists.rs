@@ -10,7 +10,7 @@ use crate::synth::legacy::write::Laid;
 use crate::synth::objects;
 use crate::synth::processors::{self, Processor};
 
-use super::{Builder, KPCRS, PFN_DATABASE, STACK_SIZE, STACKS};
+use super::{Builder, KPCRS, STACK_SIZE, STACKS};
 
 /// Bug check of a dump of a machine that runs on, and its bit in the header's Attributes.
 const LIVE_SYSTEM_DUMP: u32 = 0x161;
@@ -68,6 +68,11 @@ impl Builder<'_> {
         let system = self.memory.root();
         let crashed = self.memory.clone_root();
         let booted = self.spec.system_time.saturating_sub(self.spec.uptime);
+        let of_processes = objects::TYPES
+            .iter()
+            .position(|(index, ..)| *index == objects::PROCESS)
+            .unwrap_or(0);
+        let ty = role(laid, Role::ObjectType(of_processes as u16))?;
         let mut processes = Vec::new();
         for (i, name) in self.spec.processes.iter().enumerate() {
             processes.push(Process {
@@ -75,6 +80,7 @@ impl Builder<'_> {
                 id: if i == 0 { 4 } else { 200 + 88 * i as u64 },
                 parent: if i == 0 { 0 } else { 4 },
                 body: role(laid, Role::Process(i as u16))?,
+                object_type: ty.add(objects::HEADER),
                 root: if i == 0 { system } else { crashed },
                 created: booted + i as u64 * 20_000_000,
                 handles: laid.roles.get(&Role::HandleTable(i as u16)).copied(),
@@ -94,7 +100,7 @@ impl Builder<'_> {
         let header = DumpHeader {
             build: self.spec.era.build,
             directory_table: crashed.0 | self.spec.options.root_low_bits,
-            pfn_database: PFN_DATABASE,
+            pfn_database: self.pfn_database(),
             loaded_modules: self.nt.at("PsLoadedModuleList"),
             processes: self.nt.at("PsActiveProcessHead"),
             debugger_data: self.nt.at("KdDebuggerDataBlock"),
@@ -116,7 +122,7 @@ impl Builder<'_> {
                 number,
                 kpcr: match number {
                     0 if self.nt.variable("KiInitialPCR").is_some() => self.nt.at("KiInitialPCR"),
-                    _ => KPCRS.add(u64::from(number) * 0x1_0000),
+                    _ => KPCRS.add(u64::from(number) * processors::CONTROL_BLOCKS),
                 },
                 thread: self.nt.at("KiInitialThread"),
                 root: if number == 0 { crashed } else { system },

@@ -27,7 +27,6 @@ use super::spec::Spec;
 use super::truth::{Pool, Truth};
 
 const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
-const PFN_DATABASE: Va = Va(0xffff_fa80_0000_0000);
 /// System mapping space, where things are put that are in neither image nor pool.
 const KPCRS: Va = Va(0xffff_f880_0090_0000);
 const DESCRIPTORS: Va = Va(0xffff_f880_00a0_0000);
@@ -90,6 +89,9 @@ impl<'a> Builder<'a> {
         if spec.options.scatter {
             physical.scatter(spec.seed ^ 0x5ca7);
         }
+        if spec.options.shuffle {
+            physical.shuffle(spec.seed ^ 0xdec4);
+        }
         let mut memory = Memory::new(physical);
         memory.invalid_mask = spec.options.invalid_mask;
         Builder {
@@ -116,6 +118,14 @@ impl<'a> Builder<'a> {
                 ..Truth::default()
             },
             mistakes: Vec::new(),
+        }
+    }
+
+    /// The frame database. On NT 5.2 paged pool is where all later versions have it.
+    fn pfn_database(&self) -> Va {
+        match self.spec.era.is_nt52() {
+            true => Va(0xffff_fac0_0000_0000),
+            false => Va(0xffff_fa80_0000_0000),
         }
     }
 

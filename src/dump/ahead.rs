@@ -1,0 +1,105 @@
+//! Reading the file in its own order, ahead of those who jump about in it.
+//!
+//! Pool pages lie in a dump in the order of their frames, which has little to do with
+//! their addresses. On a file that is not in memory yet, walking by address would be a
+//! seek per page; reading the wanted stretches in file order first runs at the speed of
+//! the disk.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::memory::addr::{PAGE_SIZE, Pfn};
+
+use super::Dump;
+
+/// A page that takes longer than this to arrive was not in memory. A page that was takes
+/// about a microsecond, the fastest disks about fifty.
+const SLOW: Duration = Duration::from_micros(25);
+
+impl Dump {
+    /// Says that most of the pages will be read from now on. Until then the system is
+    /// told not to read around the few that an opened dump looks at.
+    pub fn expect_walk(&self) {
+        self.mapping.expect(false);
+    }
+
+    /// True when reading these frames waits for the disk: a quarter of them or more do.
+    /// Reads them one after the other and stops when it knows.
+    pub fn is_cold(&self, frames: &[Pfn]) -> bool {
+        let enough = frames.len().div_ceil(4).max(1);
+        let mut slow = 0;
+        for &frame in frames {
+            let start = Instant::now();
+            let byte = self.page(frame).and_then(|page| page.first().copied());
+            std::hint::black_box(byte);
+            slow += usize::from(start.elapsed() > SLOW);
+            if slow >= enough {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Reads a stretch of the file so that it is in the system's cache afterwards. Returns
+    /// the bytes that the file had of it. `buffer` is only a place to read to.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn load(&self, offset: u64, length: u64, buffer: &mut [u8]) -> io::Result<u64> {
+        let mut done = 0;
+        while done < length {
+            let n = (length - done).min(buffer.len() as u64) as usize;
+            let to = buffer.get_mut(..n).unwrap_or_default();
+            match self.file.read_at(to, offset + done)? {
+                0 => break,
+                n => done += n as u64,
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Stretches of a file that cover wanted pages, in file order; pages between them that
+/// nobody wants are read along where skipping them would cost more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretches(Vec<(u64, u64)>);
+
+/// Bytes between two wanted pages that are read along: a disk reads them in the time it
+/// takes to ask it again.
+const GAP: u64 = 128 << 10;
+
+impl Stretches {
+    /// Covers the pages at these offsets, in any order.
+    pub fn cover(mut offsets: Vec<u64>) -> Stretches {
+        offsets.sort_unstable();
+        let mut out: Vec<(u64, u64)> = Vec::new();
+        for at in offsets {
+            let end = at.saturating_add(PAGE_SIZE);
+            match out.last_mut() {
+                Some((_, last)) if at <= last.saturating_add(GAP) => *last = end.max(*last),
+                _ => out.push((at, end)),
+            }
+        }
+        Stretches(out)
+    }
+
+    /// First and last offset (exclusive) of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_pages_are_read_in_one_go_and_far_ones_are_not() {
+        let far = 0x4000 + PAGE_SIZE + GAP + PAGE_SIZE;
+        let cover = Stretches::cover(vec![far, 0x4000, 0x2000, 0x2000]);
+        assert_eq!(
+            cover.iter().collect::<Vec<_>>(),
+            [(0x2000, 0x5000), (far, far + PAGE_SIZE)]
+        );
+    }
+}

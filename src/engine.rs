@@ -293,13 +293,24 @@ impl Engine {
     /// over all of them in parallel, on first use. `None` as soon as `wanted` says no, or
     /// when the system refuses to start the workers.
     pub fn tag_search(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Option<&TagSearch> {
+        match self.tag_search.get() {
+            Some(done) => Some(done),
+            None => self.tag_search_on(&self.thread_pool().ok()?, wanted),
+        }
+    }
+
+    /// The same on these workers.
+    pub fn tag_search_on(
+        &self,
+        workers: &rayon::ThreadPool,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<&TagSearch> {
         if let Some(done) = self.tag_search.get() {
             return Some(done);
         }
         let tags = self.trackers.rows.iter().map(|usage| usage.tag);
         let tags: Vec<Tag> = tags.chain(self.descriptions.tags()).collect();
         let (kernel, sessions) = (&self.kernel, self.sessions());
-        let workers = self.thread_pool().ok()?;
         let search = workers.install(|| TagSearch::run(kernel, sessions, tags, wanted))?;
         Some(self.tag_search.get_or_init(|| search))
     }

@@ -29,7 +29,7 @@ pub struct Refs<'a> {
     #[serde(skip)]
     found: &'a References,
     #[serde(skip)]
-    typed: String,
+    search: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,13 +93,26 @@ impl<'a> Refs<'a> {
             pages_missing: found.pages_missing,
             modules_missing: missing.map(|m| clean(m).into()).collect(),
             found,
-            typed: tag.typed(),
+            search: search_command(tag),
         }
     }
 
     /// How much of the images could be searched, as a sentence.
     pub fn coverage(&self) -> String {
         coverage(self.found)
+    }
+}
+
+/// The debugger's search of all modules: for text, or for bytes where the tag is none.
+pub fn search_command(tag: Tag) -> String {
+    const ALL: &str = "!for_each_module s";
+    let text = tag.to_string();
+    match tag.is_printable() && !text.contains(['"', '\\']) {
+        true => format!("{ALL} -a @#Base @#End \"{text}\""),
+        false => {
+            let [a, b, c, d] = tag.bytes();
+            format!("{ALL} -b @#Base @#End {a:02x} {b:02x} {c:02x} {d:02x}")
+        }
     }
 }
 
@@ -260,11 +273,7 @@ impl Refs<'_> {
             }
         }
         writeln!(out, "\nin the debugger:")?;
-        writeln!(
-            out,
-            "    !for_each_module s -a @#Base @#End \"{}\"",
-            self.typed
-        )?;
+        writeln!(out, "    {}", self.search)?;
         let best = self.found.modules.first();
         let places = self.found.found.iter();
         let best_place = places
@@ -332,5 +341,25 @@ impl Answer for Refs<'_> {
             ])?;
         }
         csv.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debugger_is_given_bytes_where_a_tag_is_no_text() {
+        let command = |raw: &[u8; 4]| search_command(Tag::new(u32::from_le_bytes(*raw)));
+        let all = "!for_each_module s";
+        assert_eq!(command(b"Irp "), format!("{all} -a @#Base @#End \"Irp \""));
+        assert_eq!(
+            command(b"MZ\0\0"),
+            format!("{all} -b @#Base @#End 4d 5a 00 00")
+        );
+        assert_eq!(
+            command(b"a\"*b"),
+            format!("{all} -b @#Base @#End 61 22 2a 62")
+        );
     }
 }

@@ -70,6 +70,7 @@ pub fn tag_row(
         },
         about: about.map(Into::into),
         binary: binary.map(Into::into),
+        mentioned: None,
         found: TagFound {
             nonpaged: Found {
                 blocks: count,

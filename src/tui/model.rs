@@ -1,6 +1,8 @@
 //! What the screens show, as plain data: taken from an [`Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
+use rustc_hash::FxHashMap;
+
 use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::Engine;
@@ -35,6 +37,16 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// The kernel's PDB, when it is missing.
     pub missing: Option<MissingPdb>,
+}
+
+/// Images that have the bytes of a tag, in a few words.
+pub fn mentioned_in(names: &[String]) -> Option<String> {
+    match names {
+        [] => None,
+        [one] => Some(format!("in {one}")),
+        [one, other] => Some(format!("in {one}, {other}")),
+        more => Some(format!("in {} images", more.len())),
+    }
 }
 
 /// A PDB that is missing, and what to do about it.
@@ -89,6 +101,8 @@ pub struct TagRow {
     pub about: Option<String>,
     /// Whose it is: `nt!ps`, `fltmgr.sys`.
     pub binary: Option<String>,
+    /// The images that have the tag's bytes: `in myfault`.
+    pub mentioned: Option<String>,
     /// What the walk found so far.
     pub found: TagFound,
 }
@@ -100,6 +114,7 @@ impl TagRow {
             usage,
             about: known.map(|d| clean(&d.text).into_owned()),
             binary: known.and_then(|d| Some(clean(d.binary.as_deref()?).into_owned())),
+            mentioned: None,
             found: TagFound::default(),
         }
     }
@@ -184,6 +199,13 @@ impl Model {
             .iter()
             .map(|usage| TagRow::new(*usage, &self.descriptions))
             .collect();
+    }
+
+    /// Takes the images that mention each tag.
+    pub fn take_mentioned(&mut self, modules: &FxHashMap<Tag, String>) {
+        for row in &mut self.tags {
+            row.mentioned = modules.get(&row.usage.tag).cloned();
+        }
     }
 
     /// Notes what the walk found; without accounts, makes the rows of that.

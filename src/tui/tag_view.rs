@@ -303,14 +303,10 @@ impl TagView {
         let wide = usize::from(list.width.saturating_sub(2));
         let selected = usize::try_from(self.mention.row).ok();
         let selected = selected.and_then(|at| mentions.rows.get(at));
-        let detail = selected.and_then(MentionRow::detail).unwrap_or_default();
+        let detail = selected.and_then(MentionRow::detail);
+        let detail = detail.map_or_else(Vec::new, |d| wrap(&d, wide));
         let mut notes: Vec<(String, Style)> = Vec::new();
-        notes.extend(
-            wrap(&detail, wide)
-                .into_iter()
-                .take(4)
-                .map(|n| (n, Style::new())),
-        );
+        notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
         let doubts = self.mention_notes(mentions, list.width);
         notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
         // Without rows the reason stands where they would be.

@@ -20,7 +20,7 @@ use super::blocks::{BlockView, Blocks};
 use super::draw::group_numbers;
 use super::event::Event;
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use super::model::{Bytes, Covered, MentionRow, Mentions};
+use super::model::{Bytes, Covered, MentionRow, Mentions, mentioned_in};
 use super::tags::around;
 
 /// Between two pieces of news from the walk.
@@ -338,7 +338,29 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
     };
     let mut unknown = usize::MAX;
     publish(shared, &builder, progress, started, stage, &mut unknown);
+    mentioned(shared, &pool, progress);
     Ok(())
+}
+
+/// Searches all images for all tags, so that the list can say where each is.
+fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
+    let engine = &shared.engine;
+    let Some(found) = engine.tag_search_on(workers, &|| !progress.is_cancelled()) else {
+        return;
+    };
+    let modules = &engine.kernel().modules;
+    let tags = engine.trackers().rows.iter().filter_map(|row| {
+        let tag = row.tag;
+        let names: Vec<String> = found
+            .modules(tag)
+            .into_iter()
+            .filter_map(|(index, _)| modules.get(index))
+            .map(|module| clean(&module.name()).into_owned())
+            .collect();
+        Some((tag, mentioned_in(&names)?))
+    });
+    let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let _ = shared.out.send(Event::Message(message));
 }
 
 fn publish(

@@ -81,10 +81,10 @@ const SYSTEM: [&str; 8] = [
 ];
 
 /// Those that allocate on behalf of whoever calls them.
-const ON_BEHALF: [&str; 5] = ["nt", "ndis", "NDIS", "fltmgr", "Wdf01000"];
+const ON_BEHALF: [&str; 4] = ["nt", "ndis", "fltmgr", "Wdf01000"];
 
-fn is_system(name: &str) -> bool {
-    SYSTEM.iter().any(|s| s.eq_ignore_ascii_case(name))
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|s| s.eq_ignore_ascii_case(name))
 }
 
 /// Ranks the modules of a search.
@@ -107,7 +107,7 @@ pub fn rank(kernel: &Kernel, found: &References) -> Vec<ModuleRank> {
     out.sort_by_key(|m| {
         (
             m.standing,
-            is_system(&m.module_name),
+            is_one_of(&SYSTEM, &m.module_name),
             std::cmp::Reverse(m.best_sites),
         )
     });
@@ -152,7 +152,7 @@ impl ModuleRank {
 
     fn note_caller(&mut self) {
         let allocates = matches!(self.standing, Standing::Allocates | Standing::HasLookaside);
-        self.note = (allocates && ON_BEHALF.contains(&self.module_name.as_str())).then(|| {
+        self.note = (allocates && is_one_of(&ON_BEHALF, &self.module_name)).then(|| {
             format!(
                 "{} allocates this on behalf of whoever calls it: the tag does not name the caller",
                 self.module_name

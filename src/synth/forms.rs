@@ -11,13 +11,13 @@ use super::truth::Tag;
 /// A form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// call [import] with a prefix and a nop behind it, to be patched.
+    /// `call [import]` with a prefix and a nop behind it, to be patched.
     Optimised,
-    /// The same, patched: mov r10, [import]; call a stub behind the image.
+    /// The same, patched: `mov r10, [import]`; call a stub behind the image.
     Retpoline,
     /// call the function itself: `NdisAllocateMemoryWithTagPriority`.
     Direct,
-    /// jmp [import].
+    /// `jmp [import]`.
     TailJump,
     /// The same, patched.
     TailRetpoline,
@@ -45,7 +45,7 @@ pub enum Form {
     Filter,
     /// In a variable that the code reads.
     Variable,
-    /// cmp [rcx], tag.
+    /// `cmp [rcx], tag`.
     Comparison,
     /// `ObfReferenceObjectWithTag`.
     ObjectReference,

@@ -3,6 +3,11 @@
 //! Opening reads a few megabytes whatever the dump's size: header, module list, counters
 //! and trackers. The index is built afterwards, on request, in parallel.
 
+mod cache;
+mod memory;
+
+pub use cache::{Answered, IndexCache};
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -39,6 +44,11 @@ pub struct Options {
     pub threads: usize,
     /// A pooltag.txt to use over the built-in table.
     pub pooltag: Option<PathBuf>,
+    /// Where finished indexes are kept.
+    pub cache: IndexCache,
+    /// Bytes of memory that the blocks of an index may take; `None` for three quarters of
+    /// what is available, where that is known.
+    pub memory: Option<u64>,
 }
 
 /// Why a dump can't be worked with.
@@ -447,7 +457,13 @@ impl Engine {
         let mut realms = vec![Arc::clone(self.system_pool())];
         realms.extend(self.session_pools().iter().cloned());
         let encoding = Encoding::of_build(self.kernel.build);
-        IndexBuilder::plan(encoding, realms, progress)
+        IndexBuilder::plan(encoding, realms, progress).limited_to(self.memory_limit())
+    }
+
+    /// Bytes of memory that the blocks of an index may take.
+    fn memory_limit(&self) -> u64 {
+        let asked = self.options.memory;
+        asked.or_else(memory::default_limit).unwrap_or(u64::MAX)
     }
 
     /// Worker threads for the walk: as many as were asked for, or one per core.

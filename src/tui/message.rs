@@ -85,6 +85,8 @@ pub struct IndexNews {
     pub totals: Option<Arc<Totals>>,
     /// What is missing from the index, as sentences.
     pub notes: Arc<[String]>,
+    /// When the index was made, for one that was kept by an earlier run.
+    pub kept: Option<String>,
 }
 
 /// The walk's state.

@@ -439,4 +439,17 @@ impl Covered {
             whole: coverage.complete && fine(&coverage.nonpaged) && fine(&coverage.paged),
         }
     }
+
+    /// The same for a list that has fewer blocks than were found.
+    #[must_use]
+    pub fn listing(mut self, listed: u64, found: u64) -> Covered {
+        if listed < found {
+            self.whole = false;
+            let (listed, found) = (grouped(listed), grouped(found));
+            self.sentences.push(format!(
+                "{listed} of the {found} blocks are listed: there was no memory for the others (see --memory)"
+            ));
+        }
+        self
+    }
 }

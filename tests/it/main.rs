@@ -1,6 +1,8 @@
 //! Tests of the whole program, from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cache;
+mod cancel;
 mod contract;
 mod corruption;
 mod demo;

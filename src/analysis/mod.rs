@@ -2,11 +2,14 @@
 
 pub mod coverage;
 pub mod descriptions;
+pub mod kmdf;
 pub mod references;
+pub mod tag_search;
 pub mod verifier;
 pub mod vm;
 
 pub use coverage::{Accounts, Coverage};
 pub use descriptions::{Description, Descriptions};
-pub use references::{Reference, References};
+pub use references::{Confidence, ModuleRank, Reference, References, Role, Standing};
+pub use tag_search::TagSearch;
 pub use vm::{Flag, Line, VmReport};

@@ -96,6 +96,7 @@ pub fn tag_row(
         },
         about: about.map(Into::into),
         binary: binary.map(Into::into),
+        mentioned: None,
         found: TagFound {
             nonpaged: Found {
                 blocks: count,
@@ -245,6 +246,10 @@ pub fn mentions() -> Mentions {
         section: ".text".into(),
         in_code: true,
         symbol: format!("+{offset:#x}"),
+        confidence: "certain",
+        api: "ExAllocatePoolWithTag".into(),
+        function: "myfault+0x1390".into(),
+        reason: "passed to ExAllocatePoolWithTag as its third argument".into(),
     };
     Mentions {
         rows: vec![
@@ -254,6 +259,7 @@ pub fn mentions() -> Mentions {
         pages_searched: 1500,
         pages_missing: 34,
         modules_missing: Vec::new(),
+        notes: Vec::new(),
         failed: None,
     }
 }

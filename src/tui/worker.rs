@@ -20,7 +20,7 @@ use super::blocks::{BlockView, Blocks, Keep};
 use super::draw::group_numbers;
 use super::event::Event;
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use super::model::{Bytes, Covered, MentionRow, Mentions};
+use super::model::{Bytes, Covered, MentionRow, Mentions, mentioned_in};
 use super::tags::around;
 
 /// Rows between two looks at whether a search of allocations is still wanted.
@@ -224,11 +224,16 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
     let found = engine.references_while(tag, wanted)?;
     let modules = &engine.kernel().modules;
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
+    let notes = found.default_of.iter().map(|c| c.sentence());
     Some(Mentions {
         rows: found
-            .found
-            .iter()
+            .ranked()
+            .into_iter()
             .map(|r| MentionRow::new(r, base(r.module)))
+            .collect(),
+        notes: notes
+            .chain(found.notes.iter().cloned())
+            .map(|n| clean(&n).into_owned())
             .collect(),
         pages_missing: found.pages_missing,
         pages_searched: found.pages_searched,
@@ -342,6 +347,8 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut news = news(shared, Stage::Done, progress, started);
         news.kept = index.kept.map(moment);
         publish(shared, news, index);
+        let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
+        mentioned(shared, &pool, progress);
         return Ok(());
     }
     let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
@@ -384,7 +391,29 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let news = IndexNews { notes, ..news };
         let _ = shared.out.send(Event::Message(Message::Index(news)));
     }
+    mentioned(shared, &pool, progress);
     Ok(())
+}
+
+/// Searches all images for all tags, so that the list can say where each is.
+fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
+    let engine = &shared.engine;
+    let Some(found) = engine.tag_search_on(workers, &|| !progress.is_cancelled()) else {
+        return;
+    };
+    let modules = &engine.kernel().modules;
+    let tags = engine.trackers().rows.iter().filter_map(|row| {
+        let tag = row.tag;
+        let names: Vec<String> = found
+            .modules(tag)
+            .into_iter()
+            .filter_map(|(index, _)| modules.get(index))
+            .map(|module| clean(&module.name()).into_owned())
+            .collect();
+        Some((tag, mentioned_in(&names)?))
+    });
+    let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let _ = shared.out.send(Event::Message(message));
 }
 
 fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) -> IndexNews {

@@ -9,6 +9,7 @@ mod demo;
 mod golden;
 mod layering;
 mod readme;
+mod references;
 mod refusals;
 mod server_2003;
 mod symbols;

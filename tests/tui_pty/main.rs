@@ -172,8 +172,10 @@ fn no_color_and_plain_terminals_are_respected() {
 
 #[test]
 fn nothing_is_sent_while_nothing_happens() {
-    let terminal = Terminal::open(demo(), &[], (80, 24));
+    // Wide enough for what comes last: which images mention a tag.
+    let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
+    terminal.see("in myfault");
     thread::sleep(Duration::from_millis(500));
     let before = terminal.sent.lock().unwrap().len();
     thread::sleep(Duration::from_millis(700));

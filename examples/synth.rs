@@ -3,7 +3,7 @@
 //! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
 //! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing, and
 //! `heaps:BYTES` one with segment heaps, its pages in no order; ERA is
-//! one of 2003, 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2022, 11, 24h2; those from 1903 on may end in -plain).
+//! one of 2003, 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11, 24h2; those from 1903 on may end in -plain).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use poolscope::synth::era::{
-    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11,
-    WIN11_24H2, WIN81,
+    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004,
+    WIN10_2004_RTM, WIN11, WIN11_24H2, WIN81,
 };
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
 use serde_json::json;
@@ -63,8 +63,10 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
                 spec.heaps = None;
                 spec.demands = small::demands(&spec);
             }
-            // Readers that look for the kernel want all of its pages.
+            // Readers that look for the kernel want all of its pages, and no bits beside
+            // the address of the page tables.
             spec.options.whole_images = true;
+            spec.options.root_low_bits = 0;
             Machine::build(&spec)?
         }
         bytes => {
@@ -72,7 +74,7 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
             let amount = heaps.unwrap_or(bytes);
             let amount = amount.parse().map_err(std::io::Error::other)?;
             let truth = match heaps {
-                Some(_) => large_heaps(file, &WIN10_2004, amount, true)?,
+                Some(_) => large_heaps(file, &WIN10_2004_RTM, amount, true)?,
                 None => large(file, amount)?,
             };
             eprintln!("{:?}", start.elapsed());
@@ -97,6 +99,7 @@ fn era(name: &str) -> Option<&'static Era> {
         "1903" | "1903-plain" => &WIN10_1903,
         "2022" | "2022-plain" => &SERVER_2022,
         "2004" | "2004-plain" => &WIN10_2004,
+        "2004-rtm" | "2004-rtm-plain" => &WIN10_2004_RTM,
         "11" | "11-plain" => &WIN11,
         "24h2" | "24h2-plain" => &WIN11_24H2,
         _ => return None,
@@ -117,6 +120,14 @@ fn describe(truth: &Truth) -> serde_json::Value {
             })
             .collect::<Vec<_>>(),
         "blocks": truth.blocks.len(),
+        "accounts": truth
+            .tags
+            .iter()
+            .map(|(tag, account)| {
+                let tag: String = tag.iter().map(|&c| char::from(c)).collect();
+                (tag, json!([account.nonpaged.bytes, account.paged.bytes]))
+            })
+            .collect::<serde_json::Map<_, _>>(),
         "all": truth
             .blocks
             .iter()

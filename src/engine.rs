@@ -3,14 +3,19 @@
 //! Opening reads a few megabytes whatever the dump's size: header, module list, counters
 //! and trackers. The index is built afterwards, on request, in parallel.
 
+mod cache;
+mod memory;
+
+pub use cache::{Answered, IndexCache};
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
-use crate::analysis::references::{self, References};
+use crate::analysis::references::{self, References, Targets};
 use crate::analysis::verifier;
-use crate::analysis::{Accounts, Coverage, Descriptions, VmReport};
+use crate::analysis::{Accounts, Coverage, Descriptions, TagSearch, VmReport};
 use crate::dump::{Dump, DumpError};
 use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
@@ -39,6 +44,11 @@ pub struct Options {
     pub threads: usize,
     /// A pooltag.txt to use over the built-in table.
     pub pooltag: Option<PathBuf>,
+    /// Where finished indexes are kept.
+    pub cache: IndexCache,
+    /// Bytes of memory that the blocks of an index may take; `None` for three quarters of
+    /// what is available, where that is known.
+    pub memory: Option<u64>,
 }
 
 /// Why a dump can't be worked with.
@@ -100,6 +110,8 @@ pub struct Engine {
     heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
+    targets: OnceLock<Targets>,
+    tag_search: OnceLock<TagSearch>,
 }
 
 /// In a file that is cut short, that is why there is no kernel.
@@ -163,6 +175,8 @@ impl Engine {
             heaps: OnceLock::new(),
             sessions: OnceLock::new(),
             session_trackers: OnceLock::new(),
+            targets: OnceLock::new(),
+            tag_search: OnceLock::new(),
             dump,
             kernel,
         })
@@ -267,14 +281,53 @@ impl Engine {
             .collect()
     }
 
-    /// Which modules mention a tag.
+    /// Which modules mention a tag, and what their code does with it.
     pub fn references(&self, tag: Tag) -> References {
-        references::find(&self.kernel, self.sessions(), tag)
+        self.references_while(tag, &|| true).unwrap_or_default()
     }
 
     /// The same, given up with `None` as soon as `wanted` says no.
     pub fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
-        references::find_while(&self.kernel, self.sessions(), tag, wanted)
+        let all = self.tag_search.get();
+        let (kernel, sessions) = (&self.kernel, self.sessions());
+        references::find_while(kernel, sessions, self.targets(), all, tag, wanted)
+    }
+
+    /// The functions that code may call, by address; read on first use.
+    fn targets(&self) -> &Targets {
+        self.targets
+            .get_or_init(|| Targets::of(&self.kernel, self.sessions()))
+    }
+
+    /// Where all tags of the trackers and of the descriptions are in the images: one pass
+    /// over all of them in parallel, on first use. `None` as soon as `wanted` says no, or
+    /// when the system refuses to start the workers.
+    pub fn tag_search(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Option<&TagSearch> {
+        match self.tag_search.get() {
+            Some(done) => Some(done),
+            None => self.tag_search_on(&self.thread_pool().ok()?, wanted),
+        }
+    }
+
+    /// The same on these workers.
+    pub fn tag_search_on(
+        &self,
+        workers: &rayon::ThreadPool,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<&TagSearch> {
+        if let Some(done) = self.tag_search.get() {
+            return Some(done);
+        }
+        let tags = self.trackers.rows.iter().map(|usage| usage.tag);
+        let tags: Vec<Tag> = tags.chain(self.descriptions.tags()).collect();
+        let (kernel, sessions) = (&self.kernel, self.sessions());
+        let search = workers.install(|| TagSearch::run(kernel, sessions, tags, wanted))?;
+        Some(self.tag_search.get_or_init(|| search))
+    }
+
+    /// The result of that pass, where it has been made.
+    pub fn tags_found(&self) -> Option<&TagSearch> {
+        self.tag_search.get()
     }
 
     /// The trackers against the blocks found, for one tag.
@@ -404,7 +457,13 @@ impl Engine {
         let mut realms = vec![Arc::clone(self.system_pool())];
         realms.extend(self.session_pools().iter().cloned());
         let encoding = Encoding::of_build(self.kernel.build);
-        IndexBuilder::plan(encoding, realms, progress)
+        IndexBuilder::plan(encoding, realms, progress).limited_to(self.memory_limit())
+    }
+
+    /// Bytes of memory that the blocks of an index may take.
+    fn memory_limit(&self) -> u64 {
+        let asked = self.options.memory;
+        asked.or_else(memory::default_limit).unwrap_or(u64::MAX)
     }
 
     /// Worker threads for the walk: as many as were asked for, or one per core.

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use poolscope::analysis::references::{Confidence, ModuleRank, Role, Standing};
 use poolscope::analysis::vm::{Flag, Line};
 use poolscope::engine::{Engine, Options};
 use poolscope::kernel::vm::PageFile;
@@ -200,8 +201,65 @@ fn leak_is_named_in_two_places_with_the_articles_bytes() {
 }
 
 #[test]
+fn the_articles_driver_is_certain_to_allocate_with_the_tag() {
+    let refs = demo().engine.references(tag(b"Leak"));
+    let told: Vec<_> = refs.found.iter().map(|r| &r.verdict).collect();
+    let pools = ["PagedPool", "NonPagedPool"];
+    let functions = ["myfault+0x1390", "myfault+0x1610"];
+    for ((verdict, pool), function) in told.into_iter().zip(pools).zip(functions) {
+        assert_eq!(verdict.confidence, Some(Confidence::Certain));
+        assert_eq!(verdict.role, Role::Allocation);
+        assert_eq!(verdict.instruction.as_deref(), Some("mov r8d, 6B61654Ch"));
+        assert_eq!(verdict.api.as_deref(), Some("ExAllocatePoolWithTag"));
+        assert_eq!(verdict.pool.as_deref(), Some(pool));
+        assert_eq!(verdict.function.as_deref(), Some(function));
+    }
+    let [module] = refs.modules.as_slice() else {
+        panic!("{:#?}", refs.modules);
+    };
+    assert_eq!(module.module_name, "myfault");
+    assert_eq!((module.standing, module.sites), (Standing::Allocates, 2));
+    assert_eq!(module.note, None);
+}
+
+#[test]
+fn what_nt_allocates_for_others_is_said_to_be() {
+    let refs = demo().engine.references(tag(b"Irp "));
+    let first = refs.modules.first().unwrap();
+    assert_eq!(first.module_name, "nt");
+    assert_eq!(first.standing, Standing::Allocates);
+    let note = first.note.as_deref().unwrap();
+    assert!(note.contains("on behalf of whoever calls it"), "{note}");
+}
+
+#[test]
+fn other_images_with_the_same_bytes_are_behind() {
+    let standings = |t: &[u8; 4]| -> Vec<_> {
+        let refs = demo().engine.references(tag(t));
+        let of = |m: &ModuleRank| (m.module_name.clone(), m.standing);
+        refs.modules.iter().map(of).collect()
+    };
+    let named = |name: &str, standing| (name.to_owned(), standing);
+    assert_eq!(
+        standings(b"Part"),
+        [
+            named("partmgr", Standing::Allocates),
+            named("disk", Standing::Coincidence)
+        ]
+    );
+    assert_eq!(
+        standings(b"File"),
+        [
+            named("nt", Standing::Allocates),
+            named("fileinfo", Standing::Coincidence)
+        ]
+    );
+}
+
+#[test]
 fn references_to_every_tag_are_those_in_the_images() {
     let Demo { truth, engine, .. } = demo();
+    engine.tag_search(&|| true).unwrap();
     for bytes in truth.tags.keys() {
         let found = engine.references(tag(bytes)).found;
         let mut got: Vec<_> = found.iter().map(|r| r.va).collect();

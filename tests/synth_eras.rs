@@ -12,15 +12,16 @@ use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
 use poolscope::pool::{Tag, block};
 use poolscope::synth::era::{
-    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11,
-    WIN11_24H2, WIN81,
+    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004,
+    WIN10_2004_RTM, WIN11, WIN11_24H2, WIN81,
 };
 use poolscope::synth::heap::Damage;
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, small};
 
-const HEAP_ERAS: [&Era; 6] = [
+const HEAP_ERAS: [&Era; 7] = [
     &WIN10_1903,
+    &WIN10_2004_RTM,
     &WIN10_2004,
     &SERVER_2022,
     &WIN11,

@@ -111,7 +111,7 @@ fn demo() -> (tempfile::TempDir, String) {
     let path = folder.path().join("MEMORY.DMP");
     poolscope::synth::demo::write(&path).unwrap();
     let command = format!(
-        "{} '{}'; echo status-$?",
+        "{} --no-cache '{}'; echo status-$?",
         env!("CARGO_BIN_EXE_poolscope"),
         path.display()
     );
@@ -160,7 +160,7 @@ fn other_ways_to_end_give_the_shell_its_terminal_back() {
     let (folder, command) = demo();
     let number = folder.path().join("id");
     let wrapped = format!(
-        "sh -c 'echo $$ > {}; exec \"$0\" \"$1\"' {command}",
+        "sh -c 'echo $$ > {}; exec \"$0\" \"$@\"' {command}",
         number.display()
     );
     tmux.type_line(&wrapped);

@@ -72,6 +72,12 @@ impl Descriptions {
         self.layers.iter().find_map(|layer| layer.get(tag.bytes()))
     }
 
+    /// The tags that are described one by one, not by a pattern.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> + '_ {
+        let exact = self.layers.iter().flat_map(|layer| layer.exact.keys());
+        exact.map(|bytes| Tag::new(u32::from_le_bytes(*bytes)))
+    }
+
     /// Entries of the uppermost layer, and lines of it that are neither entry nor comment.
     pub fn counts(&self) -> (usize, usize) {
         self.layers

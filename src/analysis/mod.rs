@@ -3,13 +3,16 @@
 pub mod coverage;
 pub mod descriptions;
 pub mod guidance;
+pub mod kmdf;
 pub mod lockstep;
 pub mod references;
 pub mod score;
+pub mod tag_search;
 pub mod verifier;
 pub mod vm;
 
 pub use coverage::{Accounts, Coverage};
 pub use descriptions::{Description, Descriptions};
-pub use references::{Reference, References};
+pub use references::{Confidence, ModuleRank, Reference, References, Role, Standing};
+pub use tag_search::TagSearch;
 pub use vm::{Flag, Line, VmReport};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::engine::Options;
+use crate::engine::{IndexCache, Options};
 use crate::report::Format;
 use crate::symbols::{Network, SymbolPath};
 
@@ -45,6 +45,10 @@ pub struct Common {
     /// Worker threads; 0 for one per core.
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+    /// Memory that the list of blocks may take, with k, m or g for the unit [default: three
+    /// quarters of what is available].
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<u64>,
     /// No progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
@@ -92,8 +96,34 @@ impl Common {
             },
             threads: self.threads,
             pooltag: self.pooltag.clone(),
+            cache: match self.no_cache {
+                true => IndexCache::Off,
+                false => IndexCache::of_user(),
+            },
+            memory: self.memory,
         }
     }
+}
+
+/// Reads `2g`, `512M`, `100k` or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text
+        .get(digits.len()..)
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
+        Some("") => 0,
+        Some("k" | "kb") => 10,
+        Some("m" | "mb") => 20,
+        Some("g" | "gb") => 30,
+        _ => return Err("write a number with k, m or g behind it, as 2g".into()),
+    };
+    let number = digits.parse::<u64>().ok();
+    number
+        .and_then(|n| n.checked_mul(1 << shift))
+        .filter(|&n| n > 0)
+        .ok_or_else(|| "write a number with k, m or g behind it, as 2g".into())
 }
 
 /// The commands.
@@ -166,4 +196,20 @@ pub enum Command {
         #[arg(long)]
         download: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("2g"), Ok(2 << 30));
+        assert_eq!(size("512MB"), Ok(512 << 20));
+        assert_eq!(size("100k"), Ok(100 << 10));
+        assert_eq!(size("4096"), Ok(4096));
+        for wrong in ["", "g", "0", "-1", "2t", "1.5g", "99999999999g"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::{self, Engine, IndexCache};
 use crate::memory::Va;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::parse_address;
+use crate::report::text::{moment, parse_address};
 use crate::report::{
     self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols, Vm,
 };
@@ -182,18 +182,46 @@ fn allocs(args: &Args, dump: &Path, tag: &str) -> Result {
     let pattern = parse_pattern(tag)?;
     let engine = open(args, dump)?;
     let index = index(args, &engine)?;
-    let answer = Allocs::of(&engine, &index, &pattern);
-    if args.common.format == super::args::FormatName::Csv {
-        answer
-            .notes()
-            .iter()
-            .for_each(|note| super::say("note", note));
+    std::thread::scope(|scope| {
+        let kept = scope.spawn(|| engine.keep_index(&index));
+        let answer = Allocs::of(&engine, &index, &pattern);
+        if args.common.format == super::args::FormatName::Csv {
+            answer
+                .notes()
+                .iter()
+                .for_each(|note| super::say("note", note));
+        }
+        let printed = print(args, &engine, &answer);
+        if let Ok(Some(why)) = kept.join() {
+            note(args, &why);
+        }
+        printed
+    })
+}
+
+fn note(args: &Args, text: &str) {
+    if !args.common.quiet {
+        super::say("note", text);
     }
-    print(args, &engine, &answer)
+}
+
+/// The index that was kept, or else a walk's.
+fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+    let answered = engine.kept_index(&|| true);
+    if let Some(why) = answered.note {
+        note(args, &why);
+    }
+    let Some(index) = answered.index else {
+        return walk(args, engine);
+    };
+    if let Some(made) = index.kept.filter(|_| shows_progress(args)) {
+        super::say("note", &format!("index from cache ({})", moment(made)));
+    }
+    Ok(index)
 }
 
 /// Walks the pool, with the share done on stderr where somebody is watching.
-fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+fn walk(args: &Args, engine: &Engine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());
     if !shows_progress(args) {
         return Ok(engine.index(progress)?);
@@ -268,9 +296,12 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
 }
 
 fn browse(args: &Args, dump: &Path) -> Result {
-    let source = (dump.to_owned(), args.common.options());
+    browse_with(args, dump, args.common.options())
+}
+
+fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
     Ok(tui::run(
-        source,
+        (dump.to_owned(), options),
         tui::Options {
             ascii: args.common.ascii,
         },
@@ -295,7 +326,12 @@ fn demo(args: &Args, out: Option<&Path>) -> Result {
         .tempfile()
         .map_err(failed(&directory))?;
     synth::demo::write(file.path()).map_err(failed(file.path()))?;
-    browse(args, file.path())
+    let options = engine::Options {
+        // Nobody opens this file again.
+        cache: IndexCache::Off,
+        ..args.common.options()
+    };
+    browse_with(args, file.path(), options)
 }
 
 #[cfg(test)]

@@ -17,6 +17,10 @@ use outcome::CliError;
 
 /// Runs what was asked for. The answer goes to stdout, everything else to stderr.
 pub fn run(args: Args) -> Outcome {
+    // Sorting and counting use rayon's own threads; without them it is slower, no more.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.common.threads)
+        .build_global();
     let result = commands::run(&args);
     match &result {
         Err(error) if error.is_closed_pipe() => Outcome::Done,

@@ -6,6 +6,7 @@ mod ahead;
 mod container;
 mod error;
 mod header;
+mod identity;
 mod mapping;
 mod page_map;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use ahead::Stretches;
 pub use error::DumpError;
@@ -44,6 +46,10 @@ pub struct Dump {
     mapping: Mapping,
     pages: PageMap,
     stored: u64,
+    opened: SystemTime,
+    modified: Option<SystemTime>,
+    /// Pages of mapped files that had failed before.
+    faults_before: u64,
 }
 
 impl Dump {
@@ -57,6 +63,7 @@ impl Dump {
             path: path.to_owned(),
             source,
         };
+        let opened = SystemTime::now();
         let metadata = std::fs::metadata(path).map_err(io)?;
         if metadata.is_dir() {
             return Err(DumpError::NotAFile {
@@ -85,6 +92,9 @@ impl Dump {
             pages,
             file: Positioned::new(file),
             mapping,
+            opened,
+            modified: metadata.modified().ok(),
+            faults_before: faults(),
         })
     }
 

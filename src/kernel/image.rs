@@ -4,6 +4,7 @@
 //! through the address space piece by piece, because most images have holes (discarded
 //! INIT sections, paged-out code).
 
+use goblin::pe::data_directories::DataDirectory;
 use goblin::pe::header::Header as PeHeader;
 use goblin::pe::section_table::{
     IMAGE_SCN_MEM_DISCARDABLE, IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_WRITE, SectionTable,
@@ -51,6 +52,12 @@ pub struct Image {
     pub sections: Vec<Section>,
     /// What its PDB is called and must identify as.
     pub pdb: Option<PdbId>,
+    /// RVA and bytes of the import descriptors.
+    pub import_directory: Option<(u32, u32)>,
+    /// RVA and bytes of the RUNTIME_FUNCTION table.
+    pub exception_directory: Option<(u32, u32)>,
+    /// RVA and bytes of IMAGE_LOAD_CONFIG_DIRECTORY64.
+    pub load_config: Option<(u32, u32)>,
     export_directory: Option<(u32, u32)>,
 }
 
@@ -78,18 +85,17 @@ impl Image {
             .ok_or(ImageError::NotPe)?;
         let count = header.coff_header.number_of_sections.min(MAX_SECTIONS);
         let directories = &optional.data_directories;
-        let debug = directories
-            .get_debug_table()
-            .map(|d| (d.virtual_address, d.size));
+        let debug = place(directories.get_debug_table());
         let mut image = Image {
             base,
             size: optional.windows_fields.size_of_image,
             timestamp: header.coff_header.time_date_stamp,
             sections: sections(space, base, sections_at, count),
             pdb: None,
-            export_directory: directories
-                .get_export_table()
-                .map(|d| (d.virtual_address, d.size)),
+            import_directory: place(directories.get_import_table()),
+            exception_directory: place(directories.get_exception_table()),
+            load_config: place(directories.get_load_config_table()),
+            export_directory: place(directories.get_export_table()),
         };
         image.pdb = debug.and_then(|(rva, size)| image.code_view(space, rva, size));
         Ok(image)
@@ -134,7 +140,8 @@ impl Image {
     }
 
     /// The exported names with their RVAs, in order of RVA; empty when the directory is
-    /// not in the dump. Names that can't be read are left out.
+    /// not in the dump. Names that can't be read are left out, and so are forwarders: their
+    /// RVA leads to the name of another image's function, inside the directory itself.
     pub fn exports(&self, space: &AddressSpace) -> Vec<(u32, String)> {
         self.read_exports(space).unwrap_or_default()
     }
@@ -142,7 +149,8 @@ impl Image {
     /// IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
     /// functions, names and ordinals.
     fn read_exports(&self, space: &AddressSpace) -> Option<Vec<(u32, String)>> {
-        let (rva, _) = self.export_directory?;
+        let (rva, size) = self.export_directory?;
+        let forwarder = |target: u32| target >= rva && target - rva < size;
         let directory: [u8; 40] = space.array(self.base.add(rva.into())).ok()?;
         let functions = u32_at(&directory, 0x14)?.min(MAX_EXPORTS);
         let names = u32_at(&directory, 0x18)?.min(MAX_EXPORTS);
@@ -163,6 +171,9 @@ impl Image {
             else {
                 continue;
             };
+            if forwarder(target) {
+                continue;
+            }
             if let Some(name) = text(space, self.base.add(name_rva.into()), 128) {
                 out.push((target, name));
             }
@@ -170,6 +181,10 @@ impl Image {
         out.sort();
         Some(out)
     }
+}
+
+fn place(directory: Option<&DataDirectory>) -> Option<(u32, u32)> {
+    directory.map(|d| (d.virtual_address, d.size))
 }
 
 fn sections(space: &AddressSpace, base: Va, at: usize, count: u16) -> Vec<Section> {

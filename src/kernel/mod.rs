@@ -6,7 +6,9 @@
 //! and a `None` for the layers above, never a guess that looks like a fact.
 
 mod counter;
+pub mod functions;
 pub mod image;
+pub mod imports;
 pub mod kdbg;
 pub mod modules;
 pub mod search;

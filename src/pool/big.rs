@@ -75,7 +75,7 @@ const MAX_ENTRIES: u64 = 1 << 24;
 /// The same for a session's table; it begins with some thousands.
 const MAX_SESSION_ENTRIES: u64 = 1 << 20;
 /// No single allocation comes near this.
-const MAX_BYTES: u64 = 1 << 40;
+pub const MAX_BYTES: u64 = 1 << 40;
 
 impl BigTable {
     /// The allocation that holds an address.

@@ -23,6 +23,13 @@ impl PoolKind {
         matches!(self, PoolKind::NonPaged | PoolKind::NonPagedNx)
     }
 
+    /// The pool that is `number as PoolKind`.
+    pub fn of_number(number: u8) -> Option<PoolKind> {
+        use PoolKind::{NonPaged, NonPagedNx, Paged, Session};
+        let all = [NonPaged, NonPagedNx, Paged, Session];
+        all.into_iter().find(|kind| *kind as u8 == number)
+    }
+
     /// The word that the JSON and CSV answers use.
     pub fn word(self) -> &'static str {
         match self {

@@ -10,11 +10,11 @@ use crate::analysis::Coverage;
 use crate::engine::Engine;
 use crate::memory::Va;
 use crate::pool::block::{Block, State};
-use crate::pool::index::{Found, Snapshot};
+use crate::pool::index::{Found, SizeCount, Snapshot};
 use crate::pool::{Tag, TagPattern};
 
 use super::page::pool_name;
-use super::text::{clean, json_address, plain_address};
+use super::text::{clean, grouped, json_address, plain_address};
 use super::{Answer, cell, csv_writer, tag_hex};
 
 /// The answer of `allocs`.
@@ -44,6 +44,38 @@ struct Summary {
     tracker: Option<TrackerSide>,
     complete: bool,
     notes: Vec<String>,
+    /// Of the allocated blocks listed; those that take the most bytes first.
+    sizes: Vec<SizeRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct SizeRecord {
+    size: u64,
+    count: u64,
+    bytes: u64,
+}
+
+/// Sizes that the text names.
+const SIZES_NAMED: usize = 5;
+
+/// `sizes: 1,024,000 x 601`; `None` without blocks. `all` when no block is in no list.
+fn sizes_line(sizes: &[SizeRecord], all: bool) -> Option<String> {
+    let one = |s: &SizeRecord| format!("{} x {}", grouped(s.size), grouped(s.count));
+    let named: Vec<String> = sizes.iter().take(SIZES_NAMED).map(one).collect();
+    let rest = match sizes.get(SIZES_NAMED..).unwrap_or_default() {
+        [] => String::new(),
+        rest => format!(
+            ", and {} other sizes, {} bytes",
+            grouped(rest.len() as u64),
+            grouped(rest.iter().fold(0, |sum, s| sum.saturating_add(s.bytes)))
+        ),
+    };
+    let of = if all {
+        "sizes"
+    } else {
+        "sizes of those listed"
+    };
+    (!named.is_empty()).then(|| format!("{of}: {}{rest}", named.join(", ")))
 }
 
 #[derive(Debug, Serialize)]
@@ -97,9 +129,20 @@ impl<'a> Allocs<'a> {
                 session_allocations: c.session.tracker.map(|s| s.blocks),
                 session_bytes: c.session.tracker.map(|s| s.bytes),
             }),
-            complete: c.complete,
+            complete: c.complete && self.index.left_out == 0,
             notes: self.notes(),
+            sizes: self.sizes(),
         }
+    }
+
+    fn sizes(&self) -> Vec<SizeRecord> {
+        let sizes = self.index.sizes(self.pattern).into_iter();
+        let record = |s: SizeCount| SizeRecord {
+            size: s.size,
+            count: s.count,
+            bytes: s.bytes(),
+        };
+        sizes.map(record).collect()
     }
 
     /// What the list covers and what is missing from it, as sentences.
@@ -210,6 +253,9 @@ impl Answer for Allocs<'_> {
         }
         let s = self.summary();
         writeln!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
+        if let Some(sizes) = sizes_line(&s.sizes, self.index.left_out == 0) {
+            writeln!(out, "{sizes}")?;
+        }
         s.notes.iter().try_for_each(|note| writeln!(out, "{note}"))
     }
 
@@ -236,5 +282,31 @@ impl Answer for Allocs<'_> {
             csv.write_record(cells.into_iter().chain(sessions.then_some(session)))?;
         }
         csv.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_sums_are_named_and_the_rest_is_added_up() {
+        let sizes: Vec<SizeRecord> = (1..=7)
+            .map(|i| SizeRecord {
+                size: 1000 * i,
+                count: 10,
+                bytes: 10_000 * i,
+            })
+            .rev()
+            .collect();
+        let line = |n: usize, all| sizes_line(&sizes[..n], all);
+        assert_eq!(line(0, true), None);
+        assert_eq!(line(1, true).as_deref(), Some("sizes: 7,000 x 10"));
+        assert_eq!(
+            line(7, false).as_deref(),
+            Some(
+                "sizes of those listed: 7,000 x 10, 6,000 x 10, 5,000 x 10, 4,000 x 10, 3,000 x 10, and 2 other sizes, 30,000 bytes"
+            )
+        );
     }
 }

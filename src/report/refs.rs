@@ -1,14 +1,17 @@
-//! Which modules mention a tag, with the debugger's dump line for each place.
+//! Which modules mention a tag: the debugger's dump line for each place, what the code
+//! there does, and the modules in the order in which they are likely to own it.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::references::{Reference, References};
+use crate::analysis::kmdf::Candidate;
+use crate::analysis::references::{ModuleRank, Reference, References};
 use crate::kernel::Kernel;
+use crate::memory::Va;
 use crate::pool::Tag;
 
-use super::text::{clean, dump_line, json_address};
+use super::text::{clean, dump_line, grouped, json_address};
 use super::{Answer, cell, csv_writer, tag_hex};
 
 /// The answer of `refs`.
@@ -17,11 +20,16 @@ pub struct Refs<'a> {
     tag: String,
     tag_hex: String,
     references: Vec<Row>,
+    modules: Vec<ModuleRow>,
+    default_tag_of: Vec<DefaultRow>,
+    notes: Vec<String>,
     pages_searched: u64,
     pages_missing: u64,
     modules_missing: Vec<String>,
     #[serde(skip)]
     found: &'a References,
+    #[serde(skip)]
+    search: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +44,34 @@ struct Row {
     instruction: Option<String>,
     api: Option<String>,
     confidence: Option<&'static str>,
+    role: &'static str,
+    function: Option<String>,
+    register: Option<String>,
+    pool: Option<String>,
+    size: Option<u64>,
+    reason: String,
+}
+
+/// A module that mentions the tag.
+#[derive(Debug, Serialize)]
+struct ModuleRow {
+    module: String,
+    role: &'static str,
+    confidence: Option<&'static str>,
+    sites: u64,
+    pages_readable: u64,
+    pages: u64,
+    note: Option<String>,
+    #[serde(skip)]
+    range: (Va, Va),
+}
+
+/// A driver that the framework may have made the tag for.
+#[derive(Debug, Serialize)]
+struct DefaultRow {
+    module: String,
+    confidence: Option<&'static str>,
+    reason: String,
 }
 
 impl<'a> Refs<'a> {
@@ -46,16 +82,37 @@ impl<'a> Refs<'a> {
             tag: tag.to_string(),
             tag_hex: tag_hex(tag),
             references: found.found.iter().map(|r| Row::of(kernel, r)).collect(),
+            modules: found
+                .modules
+                .iter()
+                .map(|m| ModuleRow::of(kernel, m))
+                .collect(),
+            default_tag_of: found.default_of.iter().map(DefaultRow::of).collect(),
+            notes: found.notes.iter().map(|n| clean(n).into()).collect(),
             pages_searched: found.pages_searched,
             pages_missing: found.pages_missing,
             modules_missing: missing.map(|m| clean(m).into()).collect(),
             found,
+            search: search_command(tag),
         }
     }
 
     /// How much of the images could be searched, as a sentence.
     pub fn coverage(&self) -> String {
         coverage(self.found)
+    }
+}
+
+/// The debugger's search of all modules: for text, or for bytes where the tag is none.
+pub fn search_command(tag: Tag) -> String {
+    const ALL: &str = "!for_each_module s";
+    let text = tag.to_string();
+    match tag.is_printable() && !text.contains(['"', '\\']) {
+        true => format!("{ALL} -a @#Base @#End \"{text}\""),
+        false => {
+            let [a, b, c, d] = tag.bytes();
+            format!("{ALL} -b @#Base @#End {a:02x} {b:02x} {c:02x} {d:02x}")
+        }
     }
 }
 
@@ -76,6 +133,7 @@ pub fn coverage(found: &References) -> String {
 impl Row {
     fn of(kernel: &Kernel, r: &Reference) -> Row {
         let base = kernel.modules.get(r.module).map_or(0, |m| m.base.0);
+        let verdict = &r.verdict;
         Row {
             module: clean(&r.module_name).into(),
             address: json_address(r.va),
@@ -84,9 +142,63 @@ impl Row {
             symbol: symbol(r),
             kind: if r.in_code { "code" } else { "data" },
             bytes: r.bytes.iter().map(|b| format!("{b:02x}")).collect(),
-            instruction: None,
-            api: None,
-            confidence: None,
+            instruction: verdict.instruction.clone(),
+            api: owned(&verdict.api),
+            confidence: verdict.confidence.map(|c| c.word()),
+            role: verdict.role.word(),
+            function: owned(&verdict.function),
+            register: verdict.register.clone(),
+            pool: verdict.pool.clone(),
+            size: verdict.size,
+            reason: clean(&verdict.reason).into(),
+        }
+    }
+}
+
+fn owned(text: &Option<String>) -> Option<String> {
+    text.as_deref().map(|t| clean(t).into())
+}
+
+impl ModuleRow {
+    fn of(kernel: &Kernel, m: &ModuleRank) -> ModuleRow {
+        let module = kernel.modules.get(m.module);
+        ModuleRow {
+            module: clean(&m.module_name).into(),
+            role: m.role.word(),
+            confidence: m.confidence.map(|c| c.word()),
+            sites: m.sites,
+            pages_readable: m.pages_readable,
+            pages: m.pages,
+            note: owned(&m.note),
+            range: module.map_or((Va(0), Va(0)), |m| (m.base, m.end())),
+        }
+    }
+
+    /// What `lm a` has in its last column, with what was found in place of the symbols.
+    fn line(&self) -> String {
+        let places = match self.sites {
+            1 => "1 place".to_owned(),
+            n => format!("{} places", grouped(n)),
+        };
+        format!(
+            "{} {}   {:<8}   {} ({}), {places}; {} of {} pages searched",
+            self.range.0,
+            self.range.1,
+            self.module,
+            self.role.replace('_', " "),
+            self.confidence.unwrap_or("can't be told"),
+            self.pages_readable,
+            self.pages
+        )
+    }
+}
+
+impl DefaultRow {
+    fn of(c: &Candidate) -> DefaultRow {
+        DefaultRow {
+            module: clean(&c.name).into(),
+            confidence: c.is_framework_driver.then_some("likely"),
+            reason: clean(&c.sentence()).into(),
         }
     }
 }
@@ -101,8 +213,37 @@ fn symbol(r: &Reference) -> Option<String> {
     })
 }
 
-impl Answer for Refs<'_> {
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+/// What the code does, in a line: `certain: mov r8d, 6B61654Ch in myfault+0x1390`.
+pub fn verdict_line(r: &Reference) -> String {
+    let verdict = &r.verdict;
+    let mut out = verdict
+        .confidence
+        .map_or("can't be told", |c| c.word())
+        .to_owned();
+    if let Some(instruction) = &verdict.instruction {
+        out += &format!(": {instruction}");
+    }
+    if let Some(api) = &verdict.api {
+        out += &format!(" -> {}", clean(api));
+    }
+    let asked: Vec<String> = [
+        verdict.pool.clone(),
+        verdict.size.map(|size| format!("{size:#x} bytes")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !asked.is_empty() {
+        out += &format!(" ({})", asked.join(", "));
+    }
+    if let Some(function) = &verdict.function {
+        out += &format!(", in {}", clean(function));
+    }
+    out
+}
+
+impl Refs<'_> {
+    fn places(&self, out: &mut dyn Write) -> io::Result<()> {
         for (row, r) in self.references.iter().zip(&self.found.found) {
             let bytes: Vec<Option<u8>> = (0..16).map(|i| r.bytes.get(i).copied()).collect();
             let section = row.section.as_deref().unwrap_or("section unknown");
@@ -117,9 +258,50 @@ impl Answer for Refs<'_> {
                 Some(symbol) => writeln!(out, " {symbol}")?,
                 None => writeln!(out)?,
             }
+            writeln!(out, "    {}", verdict_line(r))?;
+            writeln!(out, "    {}", row.reason)?;
         }
+        Ok(())
+    }
+
+    fn ranked(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "\nstart             end                 module name")?;
+        for module in &self.modules {
+            writeln!(out, "{}", module.line())?;
+            if let Some(note) = &module.note {
+                writeln!(out, "    {note}")?;
+            }
+        }
+        writeln!(out, "\nin the debugger:")?;
+        writeln!(out, "    {}", self.search)?;
+        let best = self.found.modules.first();
+        let places = self.found.found.iter();
+        let best_place = places
+            .filter(|r| best.is_some_and(|m| m.module == r.module))
+            .min_by_key(|r| (r.verdict.confidence.is_none(), r.verdict.confidence));
+        match best_place {
+            Some(place) if place.in_code => {
+                writeln!(out, "    lm a {}; ub {}", place.va, place.va.add(4))
+            }
+            Some(place) => writeln!(out, "    lm a {}", place.va),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Answer for Refs<'_> {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.places(out)?;
         if self.references.is_empty() {
             writeln!(out, "no loaded image mentions {}", self.tag)?;
+        } else {
+            self.ranked(out)?;
+        }
+        for candidate in &self.default_tag_of {
+            writeln!(out, "{}", candidate.reason)?;
+        }
+        for note in &self.notes {
+            writeln!(out, "{note}")?;
         }
         writeln!(out, "\n{}", self.coverage())
     }
@@ -127,7 +309,19 @@ impl Answer for Refs<'_> {
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut csv = csv_writer(out);
         csv.write_record([
-            "module", "address", "offset", "section", "symbol", "kind", "bytes",
+            "module",
+            "address",
+            "offset",
+            "section",
+            "symbol",
+            "kind",
+            "bytes",
+            "instruction",
+            "api",
+            "confidence",
+            "role",
+            "function",
+            "reason",
         ])?;
         for row in &self.references {
             csv.write_record([
@@ -138,8 +332,34 @@ impl Answer for Refs<'_> {
                 cell(row.symbol.as_deref().unwrap_or_default()),
                 row.kind.into(),
                 row.bytes.clone(),
+                cell(row.instruction.as_deref().unwrap_or_default()),
+                cell(row.api.as_deref().unwrap_or_default()),
+                row.confidence.unwrap_or_default().into(),
+                row.role.into(),
+                cell(row.function.as_deref().unwrap_or_default()),
+                cell(&row.reason),
             ])?;
         }
         csv.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debugger_is_given_bytes_where_a_tag_is_no_text() {
+        let command = |raw: &[u8; 4]| search_command(Tag::new(u32::from_le_bytes(*raw)));
+        let all = "!for_each_module s";
+        assert_eq!(command(b"Irp "), format!("{all} -a @#Base @#End \"Irp \""));
+        assert_eq!(
+            command(b"MZ\0\0"),
+            format!("{all} -b @#Base @#End 4d 5a 00 00")
+        );
+        assert_eq!(
+            command(b"a\"*b"),
+            format!("{all} -b @#Base @#End 61 22 2a 62")
+        );
     }
 }

@@ -2,6 +2,9 @@
 //! safe for a terminal. Used by the command line and by the screen.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
 
 use crate::memory::{PAGE_SIZE, Va};
 
@@ -110,6 +113,20 @@ pub fn human(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// A time to the minute, in UTC; a question mark for one that no calendar has.
+pub fn moment(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok();
+    let seconds = seconds.and_then(|d| i64::try_from(d.as_secs()).ok());
+    let time = seconds.and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+    time.map_or_else(
+        || "?".into(),
+        |t| {
+            let (date, hour, minute) = (t.date(), t.hour(), t.minute());
+            format!("{date} {hour:02}:{minute:02} UTC")
+        },
+    )
+}
+
 /// Digits in groups of three: `615,424,000`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -165,6 +182,13 @@ mod tests {
             dump_line(Va(0), &[Some(0x41), None]),
             format!("00000000`00000000  41 ??{}  A?", " ".repeat(42))
         );
+    }
+
+    #[test]
+    fn moments_are_said_to_the_minute_and_impossible_ones_not() {
+        let after = |s| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(s);
+        assert_eq!(moment(after(1_273_651_200)), "2010-05-12 08:00 UTC");
+        assert_eq!(moment(after(i64::MAX as u64)), "?");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use builtin::{Kernel, Tables};
 pub use id::{Needed, PUBLIC_SERVER, PdbId};
 pub use layout::Field;
-pub use path::{Element, Store, SymbolPath, default_store};
+pub use path::{Element, Store, SymbolPath, cache_directory, default_store};
 use pdb::{Pdb, Refusal, Want};
 pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
 pub use wanted::{Located, Network, WantedPdb};

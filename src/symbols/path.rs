@@ -213,25 +213,37 @@ impl SymbolPath {
 /// Where symbols go when the path names no store: `%ProgramData%\Dbg\sym` on Windows as
 /// in WinDbg, else the user's cache directory.
 pub fn default_store() -> Option<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
     if cfg!(windows) {
         return Some(variable("ProgramData")?.join("Dbg").join("sym"));
     }
-    let cache = variable("XDG_CACHE_HOME")
-        .filter(|p| p.is_absolute())
-        .or_else(|| {
-            let home = variable("HOME")?;
-            Some(if cfg!(target_os = "macos") {
-                home.join("Library/Caches")
-            } else {
-                home.join(".cache")
+    Some(cache_directory()?.join("symbols"))
+}
+
+/// The directory of what can be made again: `poolscope` in `$XDG_CACHE_HOME` or
+/// `~/.cache`, on macOS in `~/Library/Caches`, on Windows in `%LOCALAPPDATA%`. `None`
+/// when the environment names none.
+pub fn cache_directory() -> Option<PathBuf> {
+    let cache = if cfg!(windows) {
+        variable("LOCALAPPDATA")
+    } else {
+        variable("XDG_CACHE_HOME")
+            .filter(|p| p.is_absolute())
+            .or_else(|| {
+                let home = variable("HOME")?;
+                Some(if cfg!(target_os = "macos") {
+                    home.join("Library/Caches")
+                } else {
+                    home.join(".cache")
+                })
             })
-        });
-    Some(cache?.join("poolscope").join("symbols"))
+    };
+    Some(cache?.join("poolscope"))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from)
 }
 
 fn elements(text: &str) -> Vec<Element> {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::forms::{Form, Setting};
 use super::header::Bytes;
 use super::image::ImageSpec;
 use super::truth::Tag;
@@ -41,11 +42,27 @@ pub enum Use {
         /// Offset of the displacement.
         call_at: usize,
     },
+    /// One of the other forms.
+    Form(Form),
+    /// `Allocate`, with unwind data in two pieces: the second is chained to the first.
+    Chained {
+        /// POOL_TYPE.
+        pool_type: u32,
+        /// NumberOfBytes.
+        bytes: u32,
+    },
 }
 
 impl Use {
-    /// The file and the function that is called.
-    pub fn import(self) -> (&'static str, &'static str) {
+    /// The files and the functions that are called.
+    pub fn imports(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Use::Form(form) => form.imports(),
+            other => vec![other.import()],
+        }
+    }
+
+    fn import(self) -> (&'static str, &'static str) {
         match self {
             Use::Free => ("ntoskrnl.exe", "ExFreePoolWithTag"),
             Use::NdisAllocate { .. } => ("ndis.sys", "NdisAllocateMemoryWithTagPriority"),
@@ -81,7 +98,7 @@ impl Site {
 pub(super) struct Placed {
     sites: Vec<(u32, Site)>,
     pub(super) exports: Vec<(String, u32)>,
-    thunk: u32,
+    pub(super) thunk: u32,
 }
 
 /// Spreads the functions without a place over the code section.
@@ -111,19 +128,81 @@ pub(super) fn place(spec: &ImageSpec, (rva, size): (u32, u32)) -> Placed {
     }
 }
 
-/// Writes the functions; `slots` are the imports' places in the address table. Returns
-/// start and end of each, in order.
-pub(super) fn emit(
-    bytes: &mut Bytes,
-    placed: &Placed,
-    slots: &HashMap<String, u32>,
-) -> Vec<(u32, u32)> {
-    let slot = |name: &str| slots.get(name).copied().unwrap_or(0);
-    let mut functions = Vec::new();
+/// What the functions refer to.
+pub(super) struct Surroundings<'a> {
+    /// The imports' places in the address table.
+    pub slots: &'a HashMap<String, u32>,
+    /// The imports themselves, relative to the image's base.
+    pub targets: &'a HashMap<String, u32>,
+    /// RVA of .data.
+    pub data: u32,
+    /// SizeOfImage.
+    pub end: u32,
+    /// The slot of control flow guard's check.
+    pub guard: u32,
+}
+
+/// A stretch of code with unwind data of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Piece {
+    pub start: u32,
+    pub end: u32,
+    /// The start of the piece that it is chained to.
+    pub parent: Option<u32>,
+}
+
+impl Piece {
+    fn new(start: u32, end: u32) -> Piece {
+        Piece {
+            start,
+            end,
+            parent: None,
+        }
+    }
+}
+
+/// Writes the functions. Returns their pieces, in order.
+pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) -> Vec<Piece> {
+    let slot = |name: &str| around.slots.get(name).copied().unwrap_or(0);
+    // Who exports a function has no slot for it, and calls it as such.
+    let own = |name: &str| placed.exports.iter().find(|e| e.0 == name).map(|e| e.1);
+    let mut pieces = Vec::new();
     for (rva, site) in &placed.sites {
-        let code = function(*rva, site, slot(site.what.import().1), placed.thunk);
+        let (code, second) = match site.what {
+            Use::Form(form) => {
+                let setting = Setting {
+                    rva: *rva,
+                    slot: &slot,
+                    target: &|name| around.targets.get(name).copied().unwrap_or(0),
+                    data: around.data,
+                    end: around.end,
+                    guard: around.guard,
+                };
+                form.emit(site.tag, &setting)
+            }
+            what => {
+                let name = what.import().1;
+                let callee = match own(name) {
+                    Some(rva) => Callee::Own(rva),
+                    None => Callee::Slot(slot(name)),
+                };
+                let code = function(*rva, site, callee, placed.thunk);
+                let chained = matches!(what, Use::Chained { .. });
+                (code, chained.then_some(PROLOGUE))
+            }
+        };
         bytes.put(*rva as usize, &code);
-        functions.push((*rva, *rva + code.len() as u32));
+        let end = *rva + code.len() as u32;
+        let middle = second.map_or(end, |at| *rva + at as u32);
+        pieces.push(Piece::new(*rva, middle));
+        if middle < end {
+            let chained = matches!(site.what, Use::Chained { .. });
+            pieces.push(Piece {
+                start: middle,
+                end,
+                parent: chained.then_some(*rva),
+            });
+        }
     }
     let allocate = slot("ExAllocatePoolWithTag");
     if allocate != 0 {
@@ -137,23 +216,26 @@ pub(super) fn emit(
             *rva as usize,
             &[0x48, 0x83, 0xec, 0x28, 0x48, 0x83, 0xc4, 0x28, 0xc3],
         );
-        functions.push((*rva, *rva + 9));
+        pieces.push(Piece::new(*rva, *rva + 9));
     }
-    functions.sort_unstable();
-    functions.dedup_by_key(|f| f.0);
-    functions
+    pieces.sort_unstable();
+    pieces.dedup_by_key(|p| p.start);
+    pieces
 }
 
+/// Bytes of `sub rsp, 28h`, with which functions begin.
+const PROLOGUE: usize = 4;
+
 /// The bytes of a function at an RVA.
-fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
+fn function(rva: u32, site: &Site, callee: Callee, thunk: u32) -> Vec<u8> {
     let mut code = Code {
         rva,
         bytes: vec![0x48, 0x83, 0xec, 0x28],
     };
     match site.what {
-        Use::Allocate { pool_type, bytes } => {
+        Use::Allocate { pool_type, bytes } | Use::Chained { pool_type, bytes } => {
             code.allocate(site.tag, pool_type, bytes);
-            code.call_slot(slot);
+            code.call(callee);
         }
         Use::AllocateByThunk { pool_type, bytes } => {
             code.allocate(site.tag, pool_type, bytes);
@@ -164,7 +246,7 @@ fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
             // mov rcx, [rcx+8]; mov edx, tag
             code.bytes.extend([0x48, 0x8b, 0x49, 0x08, 0xba]);
             code.bytes.extend(site.tag);
-            code.call_slot(slot);
+            code.call(callee);
         }
         Use::NdisAllocate { bytes } => {
             // xor r9d, r9d; mov r8d, tag; mov edx, bytes
@@ -172,13 +254,14 @@ fn function(rva: u32, site: &Site, slot: u32, thunk: u32) -> Vec<u8> {
             code.bytes.extend(site.tag);
             code.bytes.push(0xba);
             code.bytes.extend(bytes.to_le_bytes());
-            code.call_slot(slot);
+            code.call(callee);
         }
         Use::Literal {
             code: literal,
             tag_at,
             call_at,
-        } => return literal_code(rva, literal, (tag_at, site.tag), (call_at, slot)),
+        } => return literal_code(rva, literal, (tag_at, site.tag), (call_at, callee.rva())),
+        Use::Form(_) => return Vec::new(),
     }
     code.bytes.extend([0x48, 0x83, 0xc4, 0x28, 0xc3]);
     code.bytes
@@ -197,6 +280,23 @@ fn literal_code(
         slot.wrapping_sub(rva.wrapping_add(call_at as u32 + 4)),
     );
     bytes.0
+}
+
+/// What a function calls.
+#[derive(Clone, Copy, Debug)]
+enum Callee {
+    /// Through the import's slot.
+    Slot(u32),
+    /// A function of the same image.
+    Own(u32),
+}
+
+impl Callee {
+    fn rva(self) -> u32 {
+        match self {
+            Callee::Slot(rva) | Callee::Own(rva) => rva,
+        }
+    }
 }
 
 struct Code {
@@ -220,10 +320,13 @@ impl Code {
         }
     }
 
-    /// call [rip+x]
-    fn call_slot(&mut self, slot: u32) {
-        self.bytes.extend([0xff, 0x15]);
-        self.displacement(slot);
+    /// call [rip+x], or call x
+    fn call(&mut self, callee: Callee) {
+        match callee {
+            Callee::Slot(_) => self.bytes.extend([0xff, 0x15]),
+            Callee::Own(_) => self.bytes.push(0xe8),
+        }
+        self.displacement(callee.rva());
     }
 
     fn displacement(&mut self, target: u32) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::memory::addr::Va;
 
-use super::code::{self, Site};
+use super::code::{self, Piece, Site};
 use super::header::Bytes;
 
 const FILE_ALIGNMENT: u32 = 0x200;
@@ -78,6 +78,56 @@ pub struct ImageSpec {
     pub sites: Vec<Site>,
     /// Constants: RVA and bytes.
     pub constants: Vec<(u32, Vec<u8>)>,
+    /// What its data sections hold.
+    pub data: Vec<Data>,
+    /// The imports' descriptors and names are in INIT, which is given back.
+    pub names_in_init: bool,
+}
+
+/// Something in a section of data, so many bytes from the section's start.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Bytes.
+    Bytes(&'static str, u32, Vec<u8>),
+    /// Live lookaside lists in .data, linked with one another: tags and bytes.
+    Lookasides(u32, Vec<([u8; 4], u32)>),
+}
+
+impl Data {
+    fn put(&self, bytes: &mut Bytes, base: Va, sections: &[Section]) {
+        let start = |name: &str| {
+            sections
+                .iter()
+                .find(|s| s.name == name)
+                .map_or(0, |s| s.rva)
+        };
+        match self {
+            Data::Bytes(section, offset, what) => {
+                bytes.put((start(section) + offset) as usize, what);
+            }
+            Data::Lookasides(offset, lists) => {
+                let first = start(".data") + offset;
+                lookasides(bytes, base, first, lists);
+            }
+        }
+    }
+}
+
+/// NPAGED_LOOKASIDE_LIST, 80h bytes each, in a ring by their ListEntry.
+fn lookasides(bytes: &mut Bytes, base: Va, first: u32, lists: &[([u8; 4], u32)]) {
+    let count = lists.len() as u32;
+    let entry = |n: u32| base.0 + u64::from(first + (n % count) * 0x80 + 0x40);
+    for (n, (tag, size)) in (0..count).zip(lists) {
+        let at = (first + n * 0x80) as usize;
+        bytes.u16(at + 0x10, 4);
+        bytes.u16(at + 0x12, 256);
+        bytes.u32(at + 0x14, 1000 + n);
+        bytes.u32(at + 0x1c, 900 + n);
+        bytes.put(at + 0x28, tag);
+        bytes.u32(at + 0x2c, *size);
+        bytes.u64(at + 0x40, entry(n + 1));
+        bytes.u64(at + 0x48, entry(n + count - 1));
+    }
 }
 
 /// Addresses of what the images so far export.
@@ -194,16 +244,34 @@ fn assemble(
     let find = |name: &str| sections.iter().find(|s| s.name == name);
     let text = find(code_section).map_or((0, 0), |s| (s.rva, s.size));
     let rdata = find(".rdata").map_or(0, |s| s.rva);
-    let mut tables = Tables::new(&mut bytes, rdata);
+    let data = find(".data").map_or(0, |s| s.rva);
+    let init = find("INIT").filter(|_| spec.names_in_init).map(|s| s.rva);
+    let mut tables = Tables::new(&mut bytes, rdata, init);
     let slots = tables.imports(spec, known);
     let import_directory = tables.import_directory;
     let debug = tables.debug(spec);
     let placed = code::place(spec, text);
     let export_directory = tables.exports(spec, &placed.exports);
     let unwind = tables.unwind();
-    let functions = code::emit(&mut bytes, &placed, &slots);
+    let (load_config, guard) = tables.load_config(spec.base, placed.thunk);
+    let targets = spec.imports.iter().filter_map(|import| {
+        let target = known.get(import)?.0.wrapping_sub(spec.base.0) as u32;
+        Some((import.1.clone(), target))
+    });
+    let around = code::Surroundings {
+        slots: &slots,
+        targets: &targets.collect(),
+        data,
+        end: spec.size,
+        guard,
+    };
+    let pieces = code::emit(tables.bytes, &placed, &around);
+    let unwind = tables.chained(&pieces, unwind);
     let pdata = find(".pdata").map_or((0, 0), |s| (s.rva, s.size));
-    let pdata_size = runtime_functions(&mut bytes, pdata, &functions, unwind);
+    let pdata_size = runtime_functions(&mut bytes, pdata, &pieces, &unwind);
+    for data in &spec.data {
+        data.put(&mut bytes, spec.base, &sections);
+    }
     for (rva, constant) in &spec.constants {
         bytes.put(*rva as usize, constant);
     }
@@ -213,6 +281,7 @@ fn assemble(
         (1, import_directory),
         (3, (pdata.0, pdata_size)),
         (6, debug),
+        (10, load_config),
         (12, (rdata, slots.len() as u32 * 8)),
     ];
     for (i, (rva, size)) in directories {
@@ -231,15 +300,15 @@ fn assemble(
 fn runtime_functions(
     bytes: &mut Bytes,
     (rva, size): (u32, u32),
-    functions: &[(u32, u32)],
-    unwind: u32,
+    functions: &[Piece],
+    unwind: &[u32],
 ) -> u32 {
     let room = size as usize / 12;
-    for (i, (start, end)) in functions.iter().take(room).enumerate() {
+    for (i, (piece, unwind)) in functions.iter().zip(unwind).take(room).enumerate() {
         let at = rva as usize + i * 12;
-        bytes.u32(at, *start);
-        bytes.u32(at + 4, *end);
-        bytes.u32(at + 8, unwind);
+        bytes.u32(at, piece.start);
+        bytes.u32(at + 4, piece.end);
+        bytes.u32(at + 8, *unwind);
     }
     functions.len().min(room) as u32 * 12
 }
@@ -292,14 +361,17 @@ fn headers(bytes: &mut Bytes, spec: &ImageSpec, sections: &[Section], text: (u32
 struct Tables<'a> {
     bytes: &'a mut Bytes,
     next: u32,
+    /// Where imports are described, when not with the rest.
+    init: Option<u32>,
     import_directory: (u32, u32),
 }
 
 impl<'a> Tables<'a> {
-    fn new(bytes: &'a mut Bytes, rdata: u32) -> Self {
+    fn new(bytes: &'a mut Bytes, rdata: u32, init: Option<u32>) -> Self {
         Tables {
             bytes,
             next: rdata,
+            init,
             import_directory: (0, 0),
         }
     }
@@ -345,6 +417,10 @@ impl<'a> Tables<'a> {
         if files.is_empty() {
             return slots;
         }
+        let rdata = self.next;
+        if let Some(init) = self.init {
+            self.next = init;
+        }
         let directory = self.take((files.len() as u32 + 1) * 20);
         self.import_directory = (directory, (files.len() as u32 + 1) * 20);
         for (i, (file, table)) in files.iter().zip(tables).enumerate() {
@@ -362,7 +438,40 @@ impl<'a> Tables<'a> {
             self.bytes.u32(at + 12, file_name);
             self.bytes.u32(at + 16, table);
         }
+        if self.init.is_some() {
+            self.next = rdata;
+        }
         slots
+    }
+
+    /// IMAGE_LOAD_CONFIG_DIRECTORY64 up to the pointer to control flow guard's slot, and
+    /// that slot, with a function of the image in it.
+    fn load_config(&mut self, base: Va, check: u32) -> ((u32, u32), u32) {
+        let slot = self.take(8);
+        self.bytes.u64(slot as usize, base.0 + u64::from(check));
+        let config = self.take(0x80);
+        self.bytes.u32(config as usize, 0x80);
+        self.bytes
+            .u64(config as usize + 0x78, base.0 + u64::from(slot));
+        ((config, 0x80), slot)
+    }
+
+    /// The unwind data of each piece: UNWIND_INFO with the flag UNW_FLAG_CHAININFO and the
+    /// first piece's entry for those that are chained, else `plain`.
+    fn chained(&mut self, pieces: &[Piece], plain: u32) -> Vec<u32> {
+        let first = |start| pieces.iter().find(|p| p.start == start);
+        let unwind = pieces.iter().map(|piece| {
+            let Some(parent) = piece.parent.and_then(first) else {
+                return plain;
+            };
+            let at = self.take(16);
+            self.bytes.put(at as usize, &[0x21, 0, 0, 0]);
+            self.bytes.u32(at as usize + 4, parent.start);
+            self.bytes.u32(at as usize + 8, parent.end);
+            self.bytes.u32(at as usize + 12, plain);
+            at
+        });
+        unwind.collect()
     }
 
     /// IMAGE_DEBUG_DIRECTORY with one CODEVIEW entry and its RSDS record.

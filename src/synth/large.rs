@@ -87,6 +87,10 @@ pub fn large_heaps(
     spec.runs = vec![(1, 0x9e), (0x100, memory)];
     spec.vm.physical_memory = 0x9e + memory;
     spec.options.shuffle = shuffled;
+    // Readers that look for the kernel want all of its pages, and no bits beside the
+    // address of the page tables.
+    spec.options.whole_images = true;
+    spec.options.root_low_bits = 0;
     spec.vm.committed = memory;
     spec.vm.commit_limit = memory * 2;
     spec.options.tracker_entries = 1025;

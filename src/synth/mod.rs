@@ -14,11 +14,13 @@
 //! would otherwise go unseen.
 
 pub mod broken;
+pub mod callers;
 pub mod code;
 pub mod container;
 pub mod counters;
 pub mod demo;
 pub mod era;
+pub mod forms;
 pub mod header;
 pub mod heap;
 pub mod image;

@@ -260,6 +260,8 @@ fn modules() -> Vec<ModuleSpec> {
         exports: Vec::new(),
         sites: Vec::new(),
         imports: Vec::new(),
+        data: Vec::new(),
+        names_in_init: false,
     };
     let mut nt = module("ntoskrnl.exe", 0xffff_f800_0161_b000, 0x5e_7000);
     nt.exports = ["ExAllocatePoolWithTag", "ExFreePoolWithTag", "KeBugCheckEx"]

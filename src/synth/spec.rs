@@ -5,6 +5,7 @@ use crate::memory::addr::Va;
 use super::code::Site;
 use super::era::{Era, WIN7};
 use super::heap::HeapShape;
+use super::image::Data;
 use super::kernel::{LOADER_BLOCK, UNLOADED_BLOCK, process_block};
 use super::legacy::{Bulk, Demand, PoolShape, Role};
 use super::objects;
@@ -28,6 +29,10 @@ pub struct ModuleSpec {
     pub sites: Vec<Site>,
     /// Imports that are there before those the code needs.
     pub imports: Vec<(String, String)>,
+    /// What its data sections hold.
+    pub data: Vec<Data>,
+    /// The imports' descriptors and names are in INIT, which is given back.
+    pub names_in_init: bool,
 }
 
 /// A driver that was unloaded: name, base, size in bytes.

@@ -177,11 +177,13 @@ impl App {
                     let mentions = view.mentions.as_ref()?;
                     let row = mentions.rows.get(usize::try_from(view.mention.row).ok()?)?;
                     let about = format!(
-                        "{} mentions {} here, in {} {}",
+                        "{} mentions {} here, in {} {}; {}: {}",
                         row.module,
                         view.tag,
                         row.section,
-                        row.kind()
+                        row.kind(),
+                        row.confidence,
+                        row.reason
                     );
                     BytesView::new(row.place(), about, row.va, None).with_lines_before()
                 }
@@ -346,7 +348,14 @@ impl App {
                     .map(|b| format!("{} {} {} {}", b.va, b.bytes, b.kind.word(), b.tag.typed())),
                 Pane::Mentions => view.mentions.as_ref().and_then(|m| {
                     let row = m.rows.get(usize::try_from(view.mention.row).ok()?)?;
-                    Some(format!("{} {}", row.va, row.place()))
+                    Some(format!(
+                        "{} {} {} {} {}",
+                        row.va,
+                        row.place(),
+                        row.confidence,
+                        row.api,
+                        row.function
+                    ))
                 }),
             },
             Some(Screen::Bytes(view)) => Some(view.line_text()),

@@ -98,6 +98,10 @@ impl App {
             Message::Key(event) => self.key(&event),
             Message::Resize(columns, rows) => self.size = (columns, rows),
             Message::Index(news) => self.take_index(news),
+            Message::Mentioned(walk, modules) if walk == self.index.walk => {
+                self.model.take_mentioned(&modules);
+            }
+            Message::Mentioned(..) => {}
             Message::Answer(answer) => self.take_answer(answer),
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::memory::Va;
 use crate::pool::Block;
 use crate::pool::index::BlockList;
+use crate::pool::index::order::{self, Wanted};
 
 /// Blocks in order of address, by position.
 pub trait Blocks: Send + Sync {
@@ -16,6 +17,14 @@ pub trait Blocks: Send + Sync {
     /// The position of the first block at or behind an address, in the pool of a session
     /// or the system's.
     fn position(&self, session: Option<u32>, va: Va) -> u64;
+    /// The positions (`kept`: only these) in order of size, equals in order of address;
+    /// `None` when the answer isn't wanted any more.
+    fn by_size(
+        &self,
+        kept: Option<&[u32]>,
+        descending: bool,
+        wanted: Wanted<'_>,
+    ) -> Option<Vec<u32>>;
     /// True when there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -34,6 +43,15 @@ impl Blocks for BlockList {
     fn position(&self, session: Option<u32>, va: Va) -> u64 {
         BlockList::position_in(self, session, va)
     }
+
+    fn by_size(
+        &self,
+        kept: Option<&[u32]>,
+        descending: bool,
+        wanted: Wanted<'_>,
+    ) -> Option<Vec<u32>> {
+        order::by_size(self, kept, descending, wanted)
+    }
 }
 
 /// What a list without blocks is made of.
@@ -50,6 +68,10 @@ impl Blocks for NoBlocks {
 
     fn position(&self, _: Option<u32>, _: Va) -> u64 {
         0
+    }
+
+    fn by_size(&self, _: Option<&[u32]>, _: bool, _: Wanted<'_>) -> Option<Vec<u32>> {
+        Some(Vec::new())
     }
 }
 
@@ -91,12 +113,15 @@ impl BlockSort {
     }
 }
 
+/// What a filter says of a block.
+pub type Keep<'a> = &'a (dyn Fn(&Block) -> bool + Sync);
+
 /// Blocks in an order, with those left out that a filter does not want.
 #[derive(Clone)]
 pub struct BlockView {
     blocks: Arc<dyn Blocks>,
     /// Positions in `blocks`; `None` for all of them in order of address.
-    order: Option<Arc<[u32]>>,
+    order: Option<Arc<Vec<u32>>>,
     /// The order.
     pub sort: BlockSort,
 }
@@ -119,38 +144,29 @@ impl std::fmt::Debug for BlockView {
 
 impl BlockView {
     /// Arranges blocks. Costs nothing for all of them by address, else a pass over them:
-    /// not for the thread that draws.
+    /// not for the thread that draws. `None` when it isn't wanted any more.
     pub fn arrange(
         blocks: Arc<dyn Blocks>,
         sort: BlockSort,
-        keep: Option<&dyn Fn(&Block) -> bool>,
-    ) -> BlockView {
-        if keep.is_none() && !sort.by_size {
-            return BlockView {
-                blocks,
-                order: None,
-                sort,
-            };
-        }
-        // Four thousand million allocations of one tag do not fit into a machine.
-        let all = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
-        let mut rows: Vec<(u64, u32)> = (0..all)
-            .filter_map(|i| Some((i, blocks.get(i.into())?)))
-            .filter(|(_, block)| keep.is_none_or(|keep| keep(block)))
-            .map(|(i, block)| (block.bytes, i))
-            .collect();
-        if sort.by_size {
-            // Positions are in order of address, so a stable sort leaves equals that way.
-            match sort.descending {
-                true => rows.sort_by_key(|row| std::cmp::Reverse(row.0)),
-                false => rows.sort_by_key(|row| row.0),
+        keep: Option<Keep<'_>>,
+        wanted: Wanted<'_>,
+    ) -> Option<BlockView> {
+        let kept = match keep {
+            None => None,
+            Some(keep) => {
+                let keep = |row: u32| blocks.get(row.into()).is_some_and(|block| keep(&block));
+                Some(order::only(blocks.len(), &keep, wanted)?)
             }
-        }
-        BlockView {
+        };
+        let order = match sort.by_size {
+            true => Some(blocks.by_size(kept.as_deref(), sort.descending, wanted)?),
+            false => kept,
+        };
+        Some(BlockView {
             blocks,
-            order: Some(rows.into_iter().map(|(_, i)| i).collect()),
+            order: order.map(Arc::new),
             sort,
-        }
+        })
     }
 
     /// Rows.
@@ -220,13 +236,13 @@ mod tests {
     use super::super::fixture::{Planted, planted_block};
     use super::*;
 
-    fn view(sort: BlockSort, keep: Option<&dyn Fn(&Block) -> bool>) -> BlockView {
-        BlockView::arrange(Arc::new(Planted { count: 1000 }), sort, keep)
+    fn view(sort: BlockSort, keep: Option<Keep<'_>>) -> BlockView {
+        BlockView::arrange(Arc::new(Planted { count: 1000 }), sort, keep, &|| true).unwrap()
     }
 
     #[test]
     fn every_order_finds_its_rows_again() {
-        let even: &dyn Fn(&Block) -> bool = &|b| b.va.0 / 0x1000 % 2 == 0;
+        let even: Keep<'_> = &|b| b.va.0 / 0x1000 % 2 == 0;
         for by_size in [false, true] {
             for descending in [false, true] {
                 for keep in [None, Some(even)] {

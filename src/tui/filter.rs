@@ -50,7 +50,8 @@ impl TextFilter {
 
     /// Asked of a mention.
     pub fn mention(&self, row: &MentionRow) -> bool {
-        self.in_text(&row.place()) || self.in_text(&row.section)
+        let texts = [&row.place(), &row.section, &row.api, &row.function];
+        texts.into_iter().any(|text| self.in_text(text)) || self.in_text(row.confidence)
     }
 
     /// Asked of a module: its name and its path.

@@ -1,9 +1,12 @@
 //! A hand-made machine for the tests of the screens: the numbers of a well-known leak.
 
+use std::ops::Range;
+
 use crate::analysis::Flag;
 use crate::analysis::vm::Line;
 use crate::kernel::vm::PageFile;
 use crate::memory::Va;
+use crate::pool::index::order::{self, Sizes, Wanted};
 use crate::pool::index::{Found, TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Usage};
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
@@ -29,6 +32,29 @@ impl Blocks for Planted {
     fn position(&self, _: Option<u32>, va: Va) -> u64 {
         let offset = va.0.saturating_sub(FIRST);
         offset.div_ceil(0x1000).min(self.count)
+    }
+
+    fn by_size(
+        &self,
+        kept: Option<&[u32]>,
+        descending: bool,
+        wanted: Wanted<'_>,
+    ) -> Option<Vec<u32>> {
+        order::by_size(self, kept, descending, wanted)
+    }
+}
+
+impl Sizes for Planted {
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn scan(&self, rows: Range<u32>, mut each: impl FnMut(u32, u64)) {
+        rows.for_each(|row| each(row, self.bytes_of(row)));
+    }
+
+    fn bytes_of(&self, row: u32) -> u64 {
+        planted_block(row.into()).bytes
     }
 }
 
@@ -70,6 +96,7 @@ pub fn tag_row(
         },
         about: about.map(Into::into),
         binary: binary.map(Into::into),
+        mentioned: None,
         found: TagFound {
             nonpaged: Found {
                 blocks: count,
@@ -219,6 +246,10 @@ pub fn mentions() -> Mentions {
         section: ".text".into(),
         in_code: true,
         symbol: format!("+{offset:#x}"),
+        confidence: "certain",
+        api: "ExAllocatePoolWithTag".into(),
+        function: "myfault+0x1390".into(),
+        reason: "passed to ExAllocatePoolWithTag as its third argument".into(),
     };
     Mentions {
         rows: vec![
@@ -228,6 +259,7 @@ pub fn mentions() -> Mentions {
         pages_searched: 1500,
         pages_missing: 34,
         modules_missing: Vec::new(),
+        notes: Vec::new(),
         failed: None,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::KeyEvent;
+use rustc_hash::FxHashMap;
 
 use crate::memory::Va;
 use crate::pool::Tag;
@@ -22,6 +23,8 @@ pub enum Message {
     Resize(u16, u16),
     /// The walk of the pool got on.
     Index(IndexNews),
+    /// All images were searched for all tags, after the walk of that number.
+    Mentioned(u64, Arc<FxHashMap<Tag, String>>),
     /// A worker answers.
     Answer(Answer),
     /// How it goes with the kernel's PDB, which is missing.
@@ -82,6 +85,8 @@ pub struct IndexNews {
     pub totals: Option<Arc<Totals>>,
     /// What is missing from the index, as sentences.
     pub notes: Arc<[String]>,
+    /// When the index was made, for one that was kept by an earlier run.
+    pub kept: Option<String>,
 }
 
 /// The walk's state.

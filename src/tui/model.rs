@@ -1,7 +1,9 @@
 //! What the screens show, as plain data: taken from an [`Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
-use crate::analysis::references::Reference;
+use rustc_hash::FxHashMap;
+
+use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::Engine;
 use crate::kernel::modules::Module;
@@ -35,6 +37,16 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// The kernel's PDB, when it is missing.
     pub missing: Option<MissingPdb>,
+}
+
+/// Images that have the bytes of a tag, in a few words.
+pub fn mentioned_in(names: &[String]) -> Option<String> {
+    match names {
+        [] => None,
+        [one] => Some(format!("in {one}")),
+        [one, other] => Some(format!("in {one}, {other}")),
+        more => Some(format!("in {} images", more.len())),
+    }
 }
 
 /// A PDB that is missing, and what to do about it.
@@ -89,6 +101,8 @@ pub struct TagRow {
     pub about: Option<String>,
     /// Whose it is: `nt!ps`, `fltmgr.sys`.
     pub binary: Option<String>,
+    /// The images that have the tag's bytes: `in myfault`.
+    pub mentioned: Option<String>,
     /// What the walk found so far.
     pub found: TagFound,
 }
@@ -100,6 +114,7 @@ impl TagRow {
             usage,
             about: known.map(|d| clean(&d.text).into_owned()),
             binary: known.and_then(|d| Some(clean(d.binary.as_deref()?).into_owned())),
+            mentioned: None,
             found: TagFound::default(),
         }
     }
@@ -186,6 +201,13 @@ impl Model {
             .collect();
     }
 
+    /// Takes the images that mention each tag.
+    pub fn take_mentioned(&mut self, modules: &FxHashMap<Tag, String>) {
+        for row in &mut self.tags {
+            row.mentioned = modules.get(&row.usage.tag).cloned();
+        }
+    }
+
     /// Notes what the walk found; without accounts, makes the rows of that.
     pub fn take_totals(&mut self, totals: &Totals) {
         if self.counted {
@@ -261,6 +283,8 @@ pub struct Mentions {
     pub pages_searched: u64,
     /// Modules of which nothing could be searched.
     pub modules_missing: Vec<String>,
+    /// Whose tag it may be where no code has it, and what was left out, as sentences.
+    pub notes: Vec<String>,
     /// Why there was no search.
     pub failed: Option<String>,
 }
@@ -278,6 +302,14 @@ pub struct MentionRow {
     pub in_code: bool,
     /// The nearest symbol with the distance, or the offset in the module.
     pub symbol: String,
+    /// How sure it is that the tag is meant, in a word.
+    pub confidence: &'static str,
+    /// The function that takes the tag, or what is done with it.
+    pub api: String,
+    /// The function that the place is in.
+    pub function: String,
+    /// Why, as a sentence.
+    pub reason: String,
 }
 
 impl MentionRow {
@@ -288,12 +320,25 @@ impl MentionRow {
             Some((name, distance)) => format!("{name}+{distance:#x}"),
             None => format!("+{:#x}", reference.va.0.wrapping_sub(base.0)),
         };
+        let verdict = &reference.verdict;
         MentionRow {
             module: clean(&reference.module_name).into_owned(),
             va: reference.va,
             section: clean(reference.section.as_deref().unwrap_or("")).into_owned(),
             in_code: reference.in_code,
             symbol: clean(&symbol).into_owned(),
+            confidence: verdict.confidence.map_or("?", |c| match c {
+                Confidence::Certain => "certain",
+                Confidence::Likely => "likely",
+                Confidence::Coincidence => "chance",
+            }),
+            api: match (&verdict.api, verdict.role) {
+                (Some(api), _) => clean(api).into_owned(),
+                (None, Role::Unknown) => String::new(),
+                (None, role) => role.word().replace('_', " "),
+            },
+            function: clean(verdict.function.as_deref().unwrap_or("")).into_owned(),
+            reason: clean(&verdict.reason).into_owned(),
         }
     }
 
@@ -304,6 +349,15 @@ impl MentionRow {
         } else {
             format!("{}!{}", self.module, self.symbol)
         }
+    }
+
+    /// Where it is and what it does there, as a sentence.
+    pub fn detail(&self) -> Option<String> {
+        let place = match self.function.is_empty() {
+            true => self.place(),
+            false => self.function.clone(),
+        };
+        (!self.reason.is_empty()).then(|| format!("{place}: {}", self.reason))
     }
 
     /// What the section is, in one word.
@@ -384,5 +438,18 @@ impl Covered {
             sentences: coverage.sentences_with(&grouped),
             whole: coverage.complete && fine(&coverage.nonpaged) && fine(&coverage.paged),
         }
+    }
+
+    /// The same for a list that has fewer blocks than were found.
+    #[must_use]
+    pub fn listing(mut self, listed: u64, found: u64) -> Covered {
+        if listed < found {
+            self.whole = false;
+            let (listed, found) = (grouped(listed), grouped(found));
+            self.sentences.push(format!(
+                "{listed} of the {found} blocks are listed: there was no memory for the others (see --memory)"
+            ));
+        }
+        self
     }
 }

@@ -122,6 +122,11 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
                 grouped(news.pages_all)
             )
         }
+        Stage::Done if news.kept.is_some() => format!(
+            "Index from cache ({}): {} allocations",
+            news.kept.as_deref().unwrap_or_default(),
+            grouped(listed)
+        ),
         Stage::Done => format!("Pool walked: {} allocations in {time}", grouped(listed)),
         Stage::Cancelled => format!(
             "Walk stopped at {:.0}%: {} allocations, the rest is not listed",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
 use crate::pool::{Block, PoolKind, State, Tag};
 use crate::report::text::{grouped, human};
@@ -12,7 +13,7 @@ use crate::report::text::{grouped, human};
 use super::blocks::{BlockSort, BlockView};
 use super::draw::{pieces, put, split_left, split_top, wrap};
 use super::list::Cursor;
-use super::model::{Covered, Mentions, Model, TagRow};
+use super::model::{Covered, MentionRow, Mentions, Model, TagRow};
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
 use super::theme::Theme;
@@ -224,7 +225,7 @@ impl TagView {
             let doubtful = ["never freed", "can't be read", "more found"];
             let style = match doubtful.iter().any(|words| line.contains(words)) {
                 true => theme.doubt(),
-                false => ratatui::style::Style::new(),
+                false => Style::new(),
             };
             put(buffer, top, 1, y as u16, line, style);
         }
@@ -299,15 +300,22 @@ impl TagView {
         let Some(mentions) = &self.mentions else {
             return;
         };
-        let notes = self.mention_notes(mentions, list.width);
+        let wide = usize::from(list.width.saturating_sub(2));
+        let selected = usize::try_from(self.mention.row).ok();
+        let selected = selected.and_then(|at| mentions.rows.get(at));
+        let detail = selected.and_then(MentionRow::detail);
+        let detail = detail.map_or_else(Vec::new, |d| wrap(&d, wide));
+        let mut notes: Vec<(String, Style)> = Vec::new();
+        notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
+        let doubts = self.mention_notes(mentions, list.width);
+        notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
         // Without rows the reason stands where they would be.
         let (list, foot) = match mentions.rows.is_empty() {
             true => split_top(list, 0),
             false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
         };
-        for (y, note) in notes.iter().enumerate() {
-            let style = theme.doubt();
-            pieces(buffer, foot, y as u16, &[(" ", style), (note, style)]);
+        for (y, (note, style)) in notes.iter().enumerate() {
+            pieces(buffer, foot, y as u16, &[(" ", *style), (note, *style)]);
         }
         let table = Table {
             columns: &MENTIONS,
@@ -326,7 +334,10 @@ impl TagView {
                 mark: ' ',
                 cells: vec![
                     row.module.as_str().into(),
+                    row.confidence.into(),
                     row.va.to_string().into(),
+                    row.api.as_str().into(),
+                    row.function.as_str().into(),
                     row.symbol.as_str().into(),
                     section.into(),
                 ],
@@ -338,6 +349,7 @@ impl TagView {
     fn mention_notes(&self, mentions: &Mentions, width: u16) -> Vec<String> {
         let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
         let all = mentions.pages_missing + mentions.pages_searched;
+        notes.extend(mentions.notes.iter().cloned());
         if mentions.rows.is_empty() && mentions.failed.is_none() {
             notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
         }
@@ -398,11 +410,14 @@ const ALLOCATIONS: [Column; 6] = [
     Column::text("State", 9, 3),
 ];
 
-const MENTIONS: [Column; 4] = [
+const MENTIONS: [Column; 7] = [
     Column::text("Module", 10, 0),
-    Column::text("Address", 17, 1),
-    Column::text("Symbol", 7, 2).growing(0),
-    Column::text("Section", 12, 3),
+    Column::text("Sure", 7, 1),
+    Column::text("Address", 17, 2),
+    Column::text("Used by", 21, 3).growing(32),
+    Column::text("In", 14, 4),
+    Column::text("Symbol", 7, 5),
+    Column::text("Section", 10, 6),
 ];
 
 fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {

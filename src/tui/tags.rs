@@ -326,7 +326,8 @@ impl Tags {
             false => Cow::Borrowed("?"),
         };
         let about = about(row);
-        let binary = row.binary.as_deref().unwrap_or("").into();
+        let binary = row.binary.as_ref().or(row.mentioned.as_ref());
+        let binary = binary.map_or("", String::as_str).into();
         let usage = self.pool.of(&row.usage);
         let share = usage.bytes as f64 / total.max(1) as f64;
         let percent = format!("{:.1}%", share * 100.0).into();

@@ -109,12 +109,10 @@ impl Desk {
                 let keep = filter
                     .clone()
                     .map(|f| move |b: &crate::pool::Block| f.block(b));
-                let keep = keep
-                    .as_ref()
-                    .map(|k| k as &dyn Fn(&crate::pool::Block) -> bool);
+                let keep = keep.as_ref().map(|k| k as super::blocks::Keep<'_>);
                 let planted = Arc::new(Planted { count: self.blocks });
                 Body::Blocks {
-                    view: BlockView::arrange(planted, *sort, keep),
+                    view: BlockView::arrange(planted, *sort, keep, &|| true).unwrap(),
                     covered: Covered {
                         sentences: vec![
                             "nonpaged: tracker says 601 blocks / 615,424,000 bytes, all found"
@@ -146,8 +144,8 @@ impl Desk {
             pages_all: 200_000,
             elapsed: Duration::from_millis(1500),
             totals: Some(Arc::clone(&self.found)),
-            notes: Arc::default(),
             walk: self.app.index.walk,
+            ..IndexNews::default()
         }));
         self.answer();
         self
@@ -219,6 +217,24 @@ fn a_tag_opened() {
     shown("tag", |desk| {
         desk.walked().enter();
     });
+}
+
+#[test]
+fn the_list_says_which_images_mention_an_unknown_tag() {
+    let mut desk = Desk::new((200, 50));
+    desk.walked();
+    assert!(!desk.screen().contains("in myfault"));
+    let leak = Tag::of("Leak").unwrap();
+    let names = [(leak, "in myfault".to_owned())].into_iter().collect();
+    let names = Arc::new(names);
+    let walk = desk.app.index.walk;
+    desk.tell(Message::Mentioned(walk + 1, Arc::clone(&names)));
+    assert!(
+        !desk.screen().contains("in myfault"),
+        "of another reading of the dump"
+    );
+    desk.tell(Message::Mentioned(walk, names));
+    assert!(desk.screen().contains("in myfault"));
 }
 
 #[test]
@@ -405,7 +421,9 @@ fn answers_to_older_questions_are_dropped() {
                     Arc::new(Planted { count: 1 }),
                     BlockSort::default(),
                     None,
-                ),
+                    &|| true,
+                )
+                .unwrap(),
                 covered: Covered::default(),
             },
         };
@@ -594,4 +612,34 @@ fn a_hostile_name_is_shown_without_its_controls() {
         desk.app.tags.current(&desk.app.model).unwrap().usage.tag,
         Tag::of("\x1b[2J").unwrap()
     );
+}
+
+#[test]
+fn a_kept_index_is_named_with_its_date() {
+    let mut desk = Desk::new((80, 24));
+    let news = IndexNews {
+        stage: Stage::Done,
+        totals: Some(Arc::clone(&desk.found)),
+        kept: Some("2026-11-24 01:30 UTC".into()),
+        ..IndexNews::default()
+    };
+    desk.tell(Message::Index(news));
+    let screen = desk.screen();
+    assert!(
+        screen.contains("Index from cache (2026-11-24 01:30 UTC): "),
+        "{screen}"
+    );
+    assert!(!screen.contains("Pool walked"), "{screen}");
+}
+
+#[test]
+fn a_list_that_memory_cut_short_says_so() {
+    let covered = || super::model::Covered {
+        whole: true,
+        ..Default::default()
+    };
+    assert!(covered().listing(7, 7).whole);
+    let cut = covered().listing(7, 1000);
+    assert!(!cut.whole);
+    assert!(cut.sentences[0].starts_with("7 of the 1,000 blocks are listed"));
 }

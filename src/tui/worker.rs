@@ -2,7 +2,7 @@
 //!
 //! Three threads answer questions (memory; lists of allocations; the search of images),
 //! a fourth builds the index and tells how far it is. A question that a newer one of its
-//! kind has replaced is not answered; a search of images stops when it is replaced.
+//! kind has replaced is not answered, and stops when it was begun.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,16 +13,18 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::memory::{PAGE_SIZE, Va};
-use crate::pool::index::{IndexBuilder, Progress, Snapshot};
-use crate::report::text::clean;
+use crate::pool::index::{Progress, Snapshot};
+use crate::report::text::{clean, moment};
 
-use super::blocks::{BlockView, Blocks};
+use super::blocks::{BlockView, Blocks, Keep};
 use super::draw::group_numbers;
 use super::event::Event;
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use super::model::{Bytes, Covered, MentionRow, Mentions};
+use super::model::{Bytes, Covered, MentionRow, Mentions, mentioned_in};
 use super::tags::around;
 
+/// Rows between two looks at whether a search of allocations is still wanted.
+const LOOK_EVERY: usize = 1 << 14;
 /// Between two pieces of news from the walk.
 const NEWS_EVERY: Duration = Duration::from_millis(250);
 
@@ -34,8 +36,15 @@ pub struct Workers {
     progress: Arc<Progress>,
     /// The number of this walk.
     pub walk: u64,
-    /// The number of the search of images that is wanted now.
-    wanted: Arc<AtomicU64>,
+    wanted: Arc<Numbers>,
+}
+
+/// The numbers of the questions that are wanted now; an older one of the kind ends.
+#[derive(Debug, Default)]
+struct Numbers {
+    images: AtomicU64,
+    blocks: AtomicU64,
+    found: AtomicU64,
 }
 
 /// What every thread has.
@@ -44,7 +53,7 @@ struct Shared {
     engine: Arc<Engine>,
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
-    wanted: Arc<AtomicU64>,
+    wanted: Arc<Numbers>,
     out: Sender<Event>,
 }
 
@@ -55,7 +64,7 @@ impl Workers {
     /// # Errors
     /// When the system refuses to start a thread.
     pub fn start(engine: Arc<Engine>, walk: u64, out: Sender<Event>) -> std::io::Result<Workers> {
-        let wanted = Arc::new(AtomicU64::new(0));
+        let wanted = Arc::<Numbers>::default();
         let shared = Shared {
             engine,
             latest: Arc::default(),
@@ -82,9 +91,16 @@ impl Workers {
     pub fn ask(&self, request: Request) {
         let to = match request.question {
             Question::Bytes { .. } => &self.memory,
-            Question::Blocks { .. } | Question::Find { .. } => &self.lists,
+            Question::Blocks { .. } => {
+                self.wanted.blocks.store(request.number, Ordering::Relaxed);
+                &self.lists
+            }
+            Question::Find { .. } => {
+                self.wanted.found.store(request.number, Ordering::Relaxed);
+                &self.lists
+            }
             Question::Mentions { .. } => {
-                self.wanted.store(request.number, Ordering::Relaxed);
+                self.wanted.images.store(request.number, Ordering::Relaxed);
                 &self.images
             }
         };
@@ -101,7 +117,14 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.progress.cancel();
-        self.wanted.store(u64::MAX, Ordering::Relaxed);
+        let Numbers {
+            images,
+            blocks,
+            found,
+        } = &*self.wanted;
+        for number in [images, blocks, found] {
+            number.store(u64::MAX, Ordering::Relaxed);
+        }
     }
 }
 
@@ -156,13 +179,13 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
             let blocks: Arc<dyn Blocks> = Arc::new(snapshot.blocks(tag));
+            let listed = (blocks.len(), snapshot.totals.tag(tag).listed());
             let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
-            let keep = keep
-                .as_ref()
-                .map(|k| k as &dyn Fn(&crate::pool::Block) -> bool);
+            let keep = keep.as_ref().map(|k| k as Keep<'_>);
+            let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
             Body::Blocks {
-                view: BlockView::arrange(blocks, sort, keep),
-                covered: Covered::new(&engine.coverage(tag, &snapshot)),
+                view: BlockView::arrange(blocks, sort, keep, &wanted)?,
+                covered: Covered::new(&engine.coverage(tag, &snapshot)).listing(listed.0, listed.1),
             }
         }
         Question::Find {
@@ -170,12 +193,23 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             from,
             forward,
             filter,
-        } => Body::Found(
-            around(view.len(), from, forward)
-                .find(|&row| view.get(row).is_some_and(|block| filter.block(&block))),
-        ),
+        } => {
+            let wanted = || shared.wanted.found.load(Ordering::Relaxed) == request.number;
+            let matches = |row| view.get(row).is_some_and(|block| filter.block(&block));
+            let mut found = None;
+            for (i, row) in around(view.len(), from, forward).enumerate() {
+                if i % LOOK_EVERY == 0 && !wanted() {
+                    return None;
+                }
+                if matches(row) {
+                    found = Some(row);
+                    break;
+                }
+            }
+            Body::Found(found)
+        }
         Question::Mentions { tag } => {
-            let wanted = || shared.wanted.load(Ordering::Relaxed) == request.number;
+            let wanted = || shared.wanted.images.load(Ordering::Relaxed) == request.number;
             Body::Mentions(mentions(engine, tag, &wanted)?)
         }
         Question::Bytes {
@@ -190,11 +224,16 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
     let found = engine.references_while(tag, wanted)?;
     let modules = &engine.kernel().modules;
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
+    let notes = found.default_of.iter().map(|c| c.sentence());
     Some(Mentions {
         rows: found
-            .found
-            .iter()
+            .ranked()
+            .into_iter()
             .map(|r| MentionRow::new(r, base(r.module)))
+            .collect(),
+        notes: notes
+            .chain(found.notes.iter().cloned())
+            .map(|n| clean(&n).into_owned())
             .collect(),
         pages_missing: found.pages_missing,
         pages_searched: found.pages_searched,
@@ -303,6 +342,15 @@ fn index(shared: &Shared, progress: &Arc<Progress>) {
 }
 
 fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(), String> {
+    let answered = shared.engine.kept_index(&|| !progress.is_cancelled());
+    if let Some(index) = answered.index {
+        let mut news = news(shared, Stage::Done, progress, started);
+        news.kept = index.kept.map(moment);
+        publish(shared, news, index);
+        let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
+        mentioned(shared, &pool, progress);
+        return Ok(());
+    }
     let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
     let builder = shared.engine.index_builder(Arc::clone(progress));
     let (done, finished) = mpsc::channel::<()>();
@@ -314,14 +362,14 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut windows = usize::MAX;
         // The walker's end closes the channel, a panic's too.
         while finished.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
-            publish(
-                shared,
-                &builder,
-                progress,
-                started,
-                Stage::Walking,
-                &mut windows,
-            );
+            let news = news(shared, Stage::Walking, progress, started);
+            if progress.windows().0 == windows {
+                let _ = shared.out.send(Event::Message(Message::Index(news)));
+                continue;
+            }
+            let index = builder.snapshot();
+            windows = index.windows_done;
+            publish(shared, news, index);
         }
         walker
             .join()
@@ -331,40 +379,62 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         true => Stage::Cancelled,
         false => Stage::Done,
     };
-    let mut unknown = usize::MAX;
-    publish(shared, &builder, progress, started, stage, &mut unknown);
+    let index = builder.snapshot();
+    let news = news(shared, stage, progress, started);
+    publish(shared, news.clone(), index.clone());
+    let notes = answered
+        .note
+        .into_iter()
+        .chain(shared.engine.keep_index(&index));
+    let notes: Arc<[String]> = notes.map(|n| clean(&n).into_owned()).collect();
+    if !notes.is_empty() {
+        let news = IndexNews { notes, ..news };
+        let _ = shared.out.send(Event::Message(Message::Index(news)));
+    }
+    mentioned(shared, &pool, progress);
     Ok(())
 }
 
-fn publish(
-    shared: &Shared,
-    builder: &IndexBuilder,
-    progress: &Progress,
-    started: Instant,
-    stage: Stage,
-    windows: &mut usize,
-) {
+/// Searches all images for all tags, so that the list can say where each is.
+fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
+    let engine = &shared.engine;
+    let Some(found) = engine.tag_search_on(workers, &|| !progress.is_cancelled()) else {
+        return;
+    };
+    let modules = &engine.kernel().modules;
+    let tags = engine.trackers().rows.iter().filter_map(|row| {
+        let tag = row.tag;
+        let names: Vec<String> = found
+            .modules(tag)
+            .into_iter()
+            .filter_map(|(index, _)| modules.get(index))
+            .map(|module| clean(&module.name()).into_owned())
+            .collect();
+        Some((tag, mentioned_in(&names)?))
+    });
+    let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let _ = shared.out.send(Event::Message(message));
+}
+
+fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) -> IndexNews {
     let (pages_done, pages_all) = progress.pages();
-    let mut news = IndexNews {
+    IndexNews {
         walk: shared.walk,
         stage,
         pages_done,
         pages_all,
         elapsed: started.elapsed(),
         ..IndexNews::default()
-    };
-    if progress.windows().0 != *windows {
-        let snapshot = builder.snapshot();
-        *windows = snapshot.windows_done;
-        news.totals = Some(Arc::clone(&snapshot.totals));
-        if !news.stage.is_running() {
-            news.notes = snapshot
-                .notes
-                .iter()
-                .map(|n| group_numbers(&clean(n)))
-                .collect();
-        }
-        *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
+}
+
+/// Has questions answered from this index from now on, and tells of it.
+fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
+    news.totals = Some(Arc::clone(&index.totals));
+    if !news.stage.is_running() {
+        let notes = index.notes.iter();
+        news.notes = notes.map(|n| group_numbers(&clean(n))).collect();
+    }
+    *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = index;
     let _ = shared.out.send(Event::Message(Message::Index(news)));
 }

@@ -16,6 +16,8 @@ pub fn directory() -> &'static Path {
         let fresh = directory.join(format!("demo-{}.dmp", std::process::id()));
         poolscope::synth::demo::write(&fresh).unwrap();
         std::fs::rename(&fresh, directory.join("demo.dmp")).unwrap();
+        // The indexes of the old ones would be told to be stale.
+        let _ = std::fs::remove_dir_all(directory.join("poolscope"));
         directory
     })
 }

@@ -1,12 +1,15 @@
 //! Tests of the whole program, from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cache;
+mod cancel;
 mod contract;
 mod corruption;
 mod demo;
 mod golden;
 mod layering;
 mod readme;
+mod references;
 mod refusals;
 mod server_2003;
 mod symbols;

@@ -31,7 +31,7 @@ fn screen() -> String {
     };
     let pair = native_pty_system().openpty(size).unwrap();
     let mut command = CommandBuilder::new(assert_cmd::cargo::cargo_bin("poolscope"));
-    command.arg("demo.dmp");
+    command.args(["--no-cache", "demo.dmp"]);
     command.cwd(directory());
     command.env("TERM", "xterm-256color");
     command.env("LANG", "C.UTF-8");
@@ -95,15 +95,19 @@ fn with_section(text: &str, name: &str, body: &str) -> String {
 #[test]
 fn the_readme_shows_what_the_program_says() {
     let old = std::fs::read_to_string(readme()).unwrap();
-    let last_two = |text: String| {
+    let last_three = |text: String| {
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len() - 2..].join("\n")
+        lines[lines.len() - 3..].join("\n")
     };
+    let first = |count, text: &str| text.lines().take(count).collect::<Vec<_>>().join("\n");
     let mut new = with_section(&old, "screen", &indented(&screen()));
     for (name, body) in [
         ("poolused", answer(&["poolused", "demo.dmp", "/t5", "2"])),
-        ("refs", answer(&["refs", "demo.dmp", "Leak"])),
-        ("allocs", last_two(answer(&["allocs", "demo.dmp", "Leak"]))),
+        ("refs", first(5, &answer(&["refs", "demo.dmp", "Leak"]))),
+        (
+            "allocs",
+            last_three(answer(&["allocs", "demo.dmp", "Leak"])),
+        ),
     ] {
         new = with_section(&new, name, &indented(&body));
     }

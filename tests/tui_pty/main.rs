@@ -172,10 +172,42 @@ fn no_color_and_plain_terminals_are_respected() {
 
 #[test]
 fn nothing_is_sent_while_nothing_happens() {
-    let terminal = Terminal::open(demo(), &[], (80, 24));
+    // Wide enough for what comes last: which images mention a tag.
+    let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
+    terminal.see("in myfault");
     thread::sleep(Duration::from_millis(500));
     let before = terminal.sent.lock().unwrap().len();
     thread::sleep(Duration::from_millis(700));
     assert_eq!(terminal.sent.lock().unwrap().len(), before);
+}
+
+#[test]
+fn the_second_opening_shows_the_kept_index_at_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let variables = [("XDG_CACHE_HOME", cache.path().to_str().unwrap())];
+    let mut terminal = Terminal::open(demo(), &variables, (80, 24));
+    terminal.see("Pool walked: 107,268 allocations");
+    let kept = || fs_entries(&cache.path().join("poolscope/index"));
+    let end = Instant::now() + Duration::from_secs(20);
+    while !kept().iter().any(|name| name.ends_with(".poolidx")) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
+    terminal.press("q");
+    let mut terminal = Terminal::open(demo(), &variables, (80, 24));
+    terminal.see("Index from cache (20");
+    terminal.see("107,268 allocations");
+    terminal.press(ENTER);
+    terminal.press(ENTER);
+    terminal.see("1,024,000");
+    // The command line says it where somebody watches.
+    let arguments = ["allocs".as_ref(), demo().as_os_str(), "Pool".as_ref()];
+    let terminal = Terminal::run(&arguments, &variables, (80, 24));
+    terminal.see("note: index from cache (20");
+}
+
+fn fs_entries(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let name = |e: std::fs::DirEntry| e.file_name().to_string_lossy().into_owned();
+    entries.map(name).collect()
 }

@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program in a terminal.
 pub struct Terminal {
+    /// Where this run keeps what it may, unless a variable says otherwise.
+    _cache: tempfile::TempDir,
     pub screen: Arc<Mutex<vt100::Parser>>,
     /// Everything that was sent to the terminal.
     pub sent: Arc<Mutex<Vec<u8>>>,
@@ -43,6 +45,8 @@ impl Terminal {
         command.env_remove("NO_COLOR");
         command.env_remove("_NT_SYMBOL_PATH");
         command.env_remove("_NT_ALT_SYMBOL_PATH");
+        let cache = tempfile::tempdir().unwrap();
+        command.env("XDG_CACHE_HOME", cache.path());
         for (name, value) in variables {
             command.env(name, value);
         }
@@ -59,6 +63,7 @@ impl Terminal {
             }
         });
         Terminal {
+            _cache: cache,
             screen,
             sent,
             keys: pair.master.take_writer().unwrap(),

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::memory::Va;
 use crate::pool::legacy::Encoding;
@@ -11,8 +11,8 @@ use super::Snapshot;
 use super::ahead::Ahead;
 use super::plan::{self, work};
 use super::realm::Realm;
-use super::segment::Segment;
-use super::totals::Totals;
+use super::segment::{Segment, Word};
+use super::totals::{Totals, WindowTotals};
 use super::window::{Scratch, Window, walk};
 
 /// How far the walk is; read from any thread.
@@ -26,7 +26,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Asks the walk to stop; each worker does after the window it is in.
+    /// Asks the walk to stop; each worker does after the 2 MB it is in, and the window
+    /// they are of is not in the index.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -68,6 +69,27 @@ struct Finished {
     totals: Totals,
     windows: usize,
     failed: Vec<Va>,
+    /// Bytes that the segments take, or will when they are built.
+    held: u64,
+    /// The windows that were walked when the limit was met.
+    full: Option<usize>,
+    left_out: u64,
+}
+
+impl Finished {
+    /// Takes memory for the words of a window, if there is some; for none any more after
+    /// the first that found none, so that what is kept is the start of the walk.
+    fn reserve(&mut self, blocks: usize, limit: u64) -> bool {
+        let bytes = (blocks * size_of::<Word>()) as u64;
+        if self.full.is_none() && self.held.saturating_add(bytes) > limit {
+            self.full = Some(self.windows);
+        }
+        match self.full {
+            None => self.held += bytes,
+            Some(_) => self.left_out += blocks as u64,
+        }
+        self.full.is_none()
+    }
 }
 
 /// A walk over the whole pool.
@@ -76,6 +98,7 @@ pub struct IndexBuilder {
     realms: Vec<Arc<Realm>>,
     windows: Vec<Window>,
     notes: Vec<String>,
+    limit: u64,
     finished: Mutex<Finished>,
     progress: Arc<Progress>,
 }
@@ -98,9 +121,18 @@ impl IndexBuilder {
             realms,
             windows,
             notes,
+            limit: u64::MAX,
             finished: Mutex::default(),
             progress,
         }
+    }
+
+    /// Sets the bytes of memory that blocks may take. When they are used up, the walk goes
+    /// on counting and keeps no more of them.
+    #[must_use]
+    pub fn limited_to(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
     }
 
     /// Walks all windows on `pool`; returns when done or cancelled. Snapshots may be
@@ -159,37 +191,64 @@ impl IndexBuilder {
         let Some(realm) = self.realms.get(window.realm) else {
             return;
         };
+        let wanted = || !self.progress.is_cancelled();
         // A dump that finds a bug in the walk costs one window, not the program.
         let walked = catch_unwind(AssertUnwindSafe(|| {
-            walk(realm, self.encoding, window, scratch)
+            walk(realm, self.encoding, window, scratch, &wanted)
         }));
-        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         match walked {
-            Ok((segment, totals)) => {
-                finished.totals.add(&totals);
-                if !segment.is_empty() {
-                    finished.segments.push(Arc::new(segment));
-                }
-            }
+            Ok(Some(totals)) => self.take(realm, window, scratch, &totals),
+            Ok(None) => return,
             Err(_) => {
                 *scratch = Scratch::default();
+                let mut finished = self.finished();
                 finished.failed.push(window.start);
+                finished.windows += 1;
             }
         }
-        finished.windows += 1;
         let pages = work(realm, window);
         self.progress.pages_done.fetch_add(pages, Ordering::Relaxed);
         self.progress.windows_done.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Adds a window to what is finished; its words only when there is memory for them.
+    fn take(&self, realm: &Realm, window: &Window, scratch: &Scratch, totals: &WindowTotals) {
+        let keep = scratch.len() > 0 && self.finished().reserve(scratch.len(), self.limit);
+        let segment = keep.then(|| Arc::new(scratch.segment(window, realm.owner())));
+        let mut finished = self.finished();
+        finished.totals.add(totals);
+        finished.segments.extend(segment);
+        finished.windows += 1;
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Finished> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is finished now.
     pub fn snapshot(&self) -> Snapshot {
-        let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        let finished = self.finished();
         let mut segments = finished.segments.clone();
         let totals = Arc::new(finished.totals.clone());
-        let (windows_done, failed) = (finished.windows, finished.failed.clone());
+        let notes = self.notes_on(&finished);
+        let (windows_done, left_out) = (finished.windows, finished.left_out);
+        let failed_windows = finished.failed.len();
         drop(finished);
         segments.sort_by_key(|s| (s.session(), s.base));
+        Snapshot {
+            segments: segments.into(),
+            totals,
+            windows_done,
+            windows_all: self.windows.len(),
+            notes: notes.into(),
+            failed_windows,
+            left_out,
+            kept: None,
+        }
+    }
+
+    fn notes_on(&self, finished: &Finished) -> Vec<String> {
+        let totals = &finished.totals;
         let mut notes = self.notes.clone();
         if !totals.damaged.is_empty() {
             notes.push(format!("{} pool pages have a damaged chain of blocks: blocks behind the damage may be missing", totals.damaged.len()));
@@ -206,21 +265,33 @@ impl IndexBuilder {
                 totals.doubted
             ));
         }
-        for base in failed {
+        for base in &finished.failed {
             notes.push(format!(
                 "the window of 64 MB at {base} could not be walked: its blocks are missing"
+            ));
+        }
+        if let Some(windows) = finished.full {
+            notes.push(format!(
+                "the index reached its limit of {} after {windows} of {} windows: the sums per tag go on, but {} blocks are in no list; give --memory SIZE to list more",
+                amount(self.limit),
+                self.windows.len(),
+                finished.left_out
             ));
         }
         if self.progress.is_cancelled() {
             notes.push("the walk was cancelled: the index is partial".into());
         }
-        Snapshot {
-            segments: segments.into(),
-            totals,
-            windows_done,
-            windows_all: self.windows.len(),
-            notes: notes.into(),
-        }
+        notes
+    }
+}
+
+/// Bytes in the unit that suits them.
+fn amount(bytes: u64) -> String {
+    let units = [(30, "GB"), (20, "MB"), (10, "KB")];
+    let fitting = units.iter().find(|(shift, _)| bytes >> shift > 0);
+    match fitting {
+        Some((shift, unit)) => format!("{:.1} {unit}", bytes as f64 / (1u64 << shift) as f64),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -232,4 +303,26 @@ fn room() -> u64 {
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
     let kb = line.and_then(|l| l.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kb.map_or(UNKNOWN, |kb| kb.saturating_mul(1024) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_met_stays_met() {
+        let mut finished = Finished::default();
+        assert!(finished.reserve(10, 100));
+        finished.windows = 7;
+        assert!(!finished.reserve(3, 100));
+        assert!(!finished.reserve(1, 100));
+        assert_eq!((finished.held, finished.left_out), (80, 4));
+        assert_eq!(finished.full, Some(7));
+    }
+
+    #[test]
+    fn amounts_are_said_in_their_unit() {
+        let said = [2 << 30, 1_572_864, 1023, 100 << 10].map(amount);
+        assert_eq!(said, ["2.0 GB", "1.5 MB", "1023 bytes", "100.0 KB"]);
+    }
 }

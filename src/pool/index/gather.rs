@@ -10,7 +10,7 @@ use crate::pool::tag::Tag;
 
 use super::realm::Owner;
 use super::segment::{Segment, Word};
-use super::totals::TagFound;
+use super::totals::{TagFound, WindowTotals};
 
 /// A worker's buffer, reused from window to window. A window has a few hundred tags and
 /// hundreds of thousands of blocks, so a tag is looked up once per block and is a small
@@ -24,6 +24,16 @@ pub struct Gather {
 }
 
 impl Gather {
+    /// Blocks taken.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
     /// Forgets the last window.
     pub fn clear(&mut self) {
         self.numbers.clear();
@@ -49,6 +59,17 @@ impl Gather {
         if !self.words.is_sorted_by_key(|(_, word)| word.va(base)) {
             self.words.sort_unstable_by_key(|(_, word)| word.va(base));
         }
+    }
+
+    /// A segment of these blocks, which are in order of address, and their sums.
+    pub fn all(base: Va, owner: Arc<Owner>, blocks: &[Block]) -> (Segment, WindowTotals) {
+        let mut gather = Gather::default();
+        blocks.iter().for_each(|block| gather.push(base, block));
+        let totals = WindowTotals {
+            tags: gather.tags.clone(),
+            ..WindowTotals::default()
+        };
+        (gather.segment(base, owner), totals)
     }
 
     /// What was found of each tag, in no order.

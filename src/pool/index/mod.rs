@@ -5,7 +5,13 @@
 
 mod ahead;
 mod build;
+pub mod file;
+#[cfg(test)]
+mod fixture;
 mod gather;
+mod histogram;
+mod occupancy;
+pub mod order;
 mod plan;
 mod query;
 mod realm;
@@ -14,12 +20,16 @@ mod totals;
 mod window;
 
 pub use build::{IndexBuilder, Progress};
+pub use gather::Gather;
+pub use histogram::SizeCount;
+pub use occupancy::PageUse;
 pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
-pub use segment::{Segment, WINDOW};
-pub use totals::{Found, PageCounts, TagFound, Totals};
+pub use segment::{Segment, WINDOW, Word};
+pub use totals::{Found, PageCounts, TagFound, Totals, WindowTotals};
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What is finished of the index.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +44,12 @@ pub struct Snapshot {
     pub windows_all: usize,
     /// Sentences about what is missing from the index.
     pub notes: Arc<[String]>,
+    /// Windows that could not be walked.
+    pub failed_windows: usize,
+    /// Blocks that the sums count and the segments leave out, for want of memory.
+    pub left_out: u64,
+    /// When it was made, for an index that was kept and read again.
+    pub kept: Option<SystemTime>,
 }
 
 impl Snapshot {

@@ -1,5 +1,6 @@
 //! Answers from the index: a tag's blocks as one list, without copying them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::memory::Va;
@@ -7,7 +8,8 @@ use crate::pool::block::{Block, State};
 use crate::pool::tag::{Tag, TagPattern};
 
 use super::Snapshot;
-use super::segment::Segment;
+use super::order::Sizes;
+use super::segment::{Segment, Word};
 
 /// The blocks of one tag, the system's in order of address and then those of each
 /// session: an offset into each segment, so opening
@@ -15,8 +17,25 @@ use super::segment::Segment;
 #[derive(Clone, Debug)]
 pub struct BlockList {
     tag: Tag,
-    parts: Vec<(u64, Arc<Segment>)>,
+    parts: Vec<Part>,
     length: u64,
+}
+
+/// The tag's blocks in one segment.
+#[derive(Clone, Debug)]
+struct Part {
+    /// The place in the list of its first block.
+    first: u64,
+    segment: Arc<Segment>,
+    /// Where its words are among the segment's.
+    words: Range<usize>,
+}
+
+impl Part {
+    fn words(&self) -> &[Word] {
+        let all = self.segment.all_words();
+        all.get(self.words.clone()).unwrap_or_default()
+    }
 }
 
 impl BlockList {
@@ -32,19 +51,17 @@ impl BlockList {
 
     /// The block at a place.
     pub fn get(&self, index: u64) -> Option<Block> {
-        let after = self.parts.partition_point(|(first, _)| *first <= index);
-        let (first, segment) = self.parts.get(after.checked_sub(1)?)?;
-        let word = segment.words(self.tag).get((index - first) as usize)?;
-        Some(segment.block(self.tag, *word))
+        let after = self.parts.partition_point(|part| part.first <= index);
+        let part = self.parts.get(after.checked_sub(1)?)?;
+        let word = part.words().get((index - part.first) as usize)?;
+        Some(part.segment.block(self.tag, *word))
     }
 
     /// All blocks, in the list's order.
     pub fn iter(&self) -> impl Iterator<Item = Block> + '_ {
-        self.parts.iter().flat_map(move |(_, segment)| {
-            segment
-                .words(self.tag)
-                .iter()
-                .map(move |word| segment.block(self.tag, *word))
+        self.parts.iter().flat_map(move |part| {
+            let block = move |word: &Word| part.segment.block(self.tag, *word);
+            part.words().iter().map(block)
         })
     }
 
@@ -58,16 +75,53 @@ impl BlockList {
     pub fn position_in(&self, session: Option<u32>, va: Va) -> u64 {
         let after = self
             .parts
-            .partition_point(|(_, s)| (s.session(), s.base) <= (session, va));
-        let Some((first, segment)) = after.checked_sub(1).and_then(|i| self.parts.get(i)) else {
+            .partition_point(|p| (p.segment.session(), p.segment.base) <= (session, va));
+        let Some(part) = after.checked_sub(1).and_then(|i| self.parts.get(i)) else {
             return 0;
         };
-        let words = segment.words(self.tag);
+        let (segment, words) = (&part.segment, part.words());
         if segment.session() != session {
-            return first + words.len() as u64;
+            return part.first + words.len() as u64;
         }
         let inside = words.partition_point(|word| word.va(segment.base) < va);
-        first + inside as u64
+        part.first + inside as u64
+    }
+}
+
+impl Sizes for BlockList {
+    fn count(&self) -> u64 {
+        self.length
+    }
+
+    fn scan(&self, rows: Range<u32>, mut each: impl FnMut(u32, u64)) {
+        let first = u64::from(rows.start);
+        let after = self.parts.partition_point(|part| part.first <= first);
+        let from = after.saturating_sub(1);
+        let mut row = rows.start;
+        for part in self.parts.iter().skip(from) {
+            if row >= rows.end {
+                return;
+            }
+            let inside = (u64::from(row) - part.first) as usize;
+            let count = (rows.end - row) as usize;
+            for &word in part.words().iter().skip(inside).take(count) {
+                each(row, self.bytes(&part.segment, word));
+                row += 1;
+            }
+        }
+    }
+
+    fn bytes_of(&self, row: u32) -> u64 {
+        self.get(row.into()).map_or(0, |block| block.bytes)
+    }
+}
+
+impl BlockList {
+    fn bytes(&self, segment: &Segment, word: Word) -> u64 {
+        match word.small_units() {
+            Some(units) => u64::from(units) * 16,
+            None => segment.block(self.tag, word).bytes,
+        }
     }
 }
 
@@ -77,10 +131,15 @@ impl Snapshot {
         let mut parts = Vec::new();
         let mut length = 0;
         for segment in self.segments.iter() {
-            let count = segment.words(tag).len() as u64;
-            if count > 0 {
-                parts.push((length, Arc::clone(segment)));
-                length += count;
+            let words = segment.range_of(tag);
+            if !words.is_empty() {
+                let first = length;
+                length += words.len() as u64;
+                parts.push(Part {
+                    first,
+                    segment: Arc::clone(segment),
+                    words,
+                });
             }
         }
         BlockList { tag, parts, length }
@@ -104,5 +163,36 @@ impl Snapshot {
     pub fn allocated<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
         self.matching(pattern)
             .filter(|b| b.state == State::Allocated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fixture, order};
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_from_any_row_on() {
+        let index = fixture::index(4, 300);
+        let list = index.blocks(Tag::of("Aa30").unwrap());
+        let all: Vec<u64> = list.iter().map(|b| b.bytes).collect();
+        let count = all.len() as u32;
+        for start in 0..=count {
+            for end in [start, (start + 50).min(count), count] {
+                let mut got = Vec::new();
+                list.scan(start..end, |row, bytes| got.push((row, bytes)));
+                let want = (start..end).map(|row| (row, all[row as usize]));
+                assert!(got.into_iter().eq(want), "{start}..{end}");
+            }
+        }
+        assert_eq!(list.bytes_of(count), 0);
+    }
+
+    #[test]
+    fn large_blocks_are_in_order_by_the_tables_sizes() {
+        let index = fixture::index(5, 0);
+        let list = index.blocks(Tag::of("Big ").unwrap());
+        let rows = order::by_size(&list, None, true, &|| true);
+        assert_eq!(rows, Some(vec![0, 1, 2, 3, 4]));
     }
 }

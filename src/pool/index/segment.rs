@@ -15,6 +15,8 @@ use super::realm::Owner;
 /// Bytes of addresses of a window.
 pub const WINDOW: u64 = 64 << 20;
 const UNIT: u64 = 16;
+/// Blocks that fit into a window.
+pub const MAX_BLOCKS: u32 = (WINDOW / UNIT) as u32;
 
 /// One block in 50 bits of a u64: address in units (22) | size in units (20) | pool (2) |
 /// backend (3) | state (2) | protected (1).
@@ -67,9 +69,31 @@ impl Word {
         }
     }
 
+    /// As it is kept in a file.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Of what a file has: every value is some block.
+    pub fn of_bits(bits: u64) -> Word {
+        Word(bits)
+    }
+
     /// The block's address.
     pub fn va(self, base: Va) -> Va {
         base.add((self.0 & ADDRESS_MASK) * UNIT)
+    }
+
+    /// The block's address, in units of 16 bytes from the window's first.
+    pub fn unit(self) -> u32 {
+        (self.0 & ADDRESS_MASK) as u32
+    }
+
+    /// The block's size in units of 16 bytes; `None` for a big block, whose size is in the
+    /// big page table.
+    pub fn small_units(self) -> Option<u32> {
+        let units = (self.0 >> SIZE_SHIFT & SIZE_MASK) as u32;
+        (self.backend() != Backend::Big).then_some(units)
     }
 
     /// Which pool.
@@ -126,6 +150,47 @@ impl Segment {
         }
     }
 
+    /// A segment that was taken apart, as far as it holds together: `None` unless tags
+    /// ascend, each has words, and its words are in order of address.
+    pub fn again(
+        base: Va,
+        owner: Arc<Owner>,
+        tags: Vec<(Tag, u32)>,
+        words: Vec<Word>,
+    ) -> Option<Segment> {
+        let length = u32::try_from(words.len()).ok()?;
+        let first = tags.first().map_or(length, |t| t.1);
+        let last = tags.last().map_or(0, |t| t.1);
+        let ascending = tags.is_sorted_by(|a, b| a.0.value() < b.0.value() && a.1 < b.1);
+        if !ascending || (first, length == 0) != (0, false) || last >= length {
+            return None;
+        }
+        let segment = Segment {
+            base,
+            owner,
+            tags: tags.into(),
+            words: words.into(),
+        };
+        let in_order = |words: &[Word]| words.is_sorted_by(|a, b| a.unit() < b.unit());
+        let whole = segment.by_tag().all(|(_, words)| in_order(words));
+        whole.then_some(segment)
+    }
+
+    /// Whose blocks they are.
+    pub fn owner(&self) -> &Arc<Owner> {
+        &self.owner
+    }
+
+    /// Every tag with the index of its first word.
+    pub fn starts(&self) -> impl Iterator<Item = (Tag, u32)> {
+        self.tags.iter().copied()
+    }
+
+    /// All words, tag after tag.
+    pub fn all_words(&self) -> &[Word] {
+        &self.words
+    }
+
     /// The session whose pool it holds; `None` for the system's.
     pub fn session(&self) -> Option<u32> {
         self.owner.session
@@ -138,13 +203,16 @@ impl Segment {
 
     /// A tag's words, in order of address.
     pub fn words(&self, tag: Tag) -> &[Word] {
-        let Ok(i) = self
-            .tags
-            .binary_search_by_key(&tag.value(), |t| t.0.value())
-        else {
-            return &[];
-        };
-        self.words.get(self.range(i)).unwrap_or_default()
+        self.words.get(self.range_of(tag)).unwrap_or_default()
+    }
+
+    /// Where a tag's words are among all; empty for a tag that has none.
+    pub fn range_of(&self, tag: Tag) -> std::ops::Range<usize> {
+        let value = |t: &(Tag, u32)| t.0.value();
+        match self.tags.binary_search_by_key(&tag.value(), value) {
+            Ok(i) => self.range(i),
+            Err(_) => 0..0,
+        }
     }
 
     /// Every tag with its words.

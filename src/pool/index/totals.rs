@@ -1,13 +1,14 @@
 //! Sums over what the walk found.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::memory::{Fault, Va};
 use crate::pool::block::{Block, PoolKind, State};
 use crate::pool::tag::Tag;
 
 /// A number of blocks and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Blocks.
     pub blocks: u64,
@@ -23,7 +24,7 @@ impl std::ops::AddAssign for Found {
 }
 
 /// What was found of one tag.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagFound {
     /// Allocated, in nonpaged pool.
     pub nonpaged: Found,
@@ -50,6 +51,17 @@ impl TagFound {
         }
     }
 
+    /// All of it, for numbers that may be anything; `None` when they are too large.
+    pub fn checked_sum(&self) -> Option<Found> {
+        let parts = [self.nonpaged, self.paged, self.session, self.parked];
+        parts.iter().try_fold(Found::default(), |sum, part| {
+            Some(Found {
+                blocks: sum.blocks.checked_add(part.blocks)?,
+                bytes: sum.bytes.checked_add(part.bytes)?,
+            })
+        })
+    }
+
     /// Blocks the index lists for the tag.
     pub fn listed(&self) -> u64 {
         self.nonpaged.blocks + self.paged.blocks + self.session.blocks + self.parked.blocks
@@ -66,7 +78,7 @@ impl std::ops::AddAssign for TagFound {
 }
 
 /// Pages by what became of them; the unit is 4 KB everywhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageCounts {
     /// Walked as a chain of blocks.
     pub pool: u64,
@@ -102,6 +114,25 @@ impl PageCounts {
     /// Pages that can't be read, for whatever reason.
     pub fn unreadable(&self) -> u64 {
         self.paged_out + self.not_in_dump + self.failed
+    }
+
+    /// True unless sums of these numbers, which may be anything, are too large.
+    pub fn adds_up(&self) -> bool {
+        // No machine has so much; what is added up here are at most a dozen.
+        let most = u64::MAX / 64;
+        [
+            self.pool,
+            self.big,
+            self.other,
+            self.paged_out,
+            self.not_in_dump,
+            self.failed,
+            self.unread_big,
+            self.damaged,
+            self.unplaced_bytes,
+        ]
+        .iter()
+        .all(|&n| n < most)
     }
 
     /// All mapped pages.
@@ -204,6 +235,11 @@ impl Totals {
     /// What was found of a tag.
     pub fn tag(&self, tag: Tag) -> TagFound {
         self.tags.get(&tag).copied().unwrap_or_default()
+    }
+
+    /// Pool pages that the system failed to read from the dump's file.
+    pub fn failed_pages(&self) -> u64 {
+        self.nonpaged_pages.failed + self.paged_pages.failed + self.session_pages.failed
     }
 
     /// Pool pages that can't be read.

@@ -1,5 +1,7 @@
 //! Walks one window of pool into a segment.
 
+use std::sync::Arc;
+
 use crate::dump;
 use crate::memory::{CHUNK_SIZE, Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
 use crate::pool::big::BigBlock;
@@ -10,7 +12,7 @@ use crate::pool::special;
 use crate::pool::tag::{PROTECTED, Tag};
 
 use super::gather::Gather;
-use super::realm::Realm;
+use super::realm::{Owner, Realm};
 use super::segment::Segment;
 use super::totals::WindowTotals;
 
@@ -34,13 +36,16 @@ pub struct Window {
     pub segments: Vec<PageSegment>,
 }
 
-/// Walks a window. `scratch` is reused from window to window.
+/// Walks a window, and leaves its blocks in `scratch`, which is reused from window to
+/// window. `None` soon after nobody wants it any more: a window of a slow disk, or one
+/// full of the smallest blocks, takes its time.
 pub fn walk(
     realm: &Realm,
     encoding: Encoding,
     window: &Window,
     scratch: &mut Scratch,
-) -> (Segment, WindowTotals) {
+    wanted: &dyn Fn() -> bool,
+) -> Option<WindowTotals> {
     scratch.found.clear();
     let mut walker = Walker {
         kind: window.kind,
@@ -58,6 +63,9 @@ pub fn walk(
     let mut pages = Vec::with_capacity(PAGES_OF_CHUNK);
     let nx = realm.tells_nx && window.kind == Some(PoolKind::NonPaged);
     for &chunk in &window.chunks {
+        if !wanted() {
+            return None;
+        }
         if nx {
             walker.no_execute = realm.space.no_execute(chunk);
         }
@@ -80,11 +88,11 @@ pub fn walk(
     }
     walker.list_big(listed, window.end);
     if !window.segments.is_empty() {
-        walker.segments(realm, window);
+        walker.segments(realm, window, wanted)?;
     }
     let mut totals = walker.totals;
     totals.tags = scratch.found.tags().to_vec();
-    (scratch.found.segment(window.start, realm.owner()), totals)
+    Some(totals)
 }
 
 /// Pages that are fetched before the first of them is walked: what stays in the
@@ -101,11 +109,24 @@ fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
             .is_some_and(|p| p.heaps.holding(va).is_some())
 }
 
-/// Buffers of a worker.
+/// Buffers of a worker. They hold the blocks of one window, at most 64 MB for four million
+/// of the smallest.
 #[derive(Default)]
 pub struct Scratch {
     found: Gather,
     raw: Vec<RawBlock>,
+}
+
+impl Scratch {
+    /// Blocks of the window that was walked last.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The window that was walked last.
+    pub fn segment(&self, window: &Window, owner: Arc<Owner>) -> Segment {
+        self.found.segment(window.start, owner)
+    }
 }
 
 struct Walker<'a, 'b> {
@@ -282,39 +303,59 @@ impl Walker<'_, '_> {
         self.totals.pages(self.kind).missing(fault);
     }
 
-    /// Walks the window's heap segments and takes their blocks in.
-    fn segments(&mut self, realm: &Realm, window: &Window) {
+    /// Walks the window's heap segments and takes their blocks in, one segment after the
+    /// other; `None` as [`walk`].
+    fn segments(
+        &mut self,
+        realm: &Realm,
+        window: &Window,
+        wanted: &dyn Fn() -> bool,
+    ) -> Option<()> {
         let Some(pool) = realm.heaps.as_deref() else {
-            return;
+            return Some(());
         };
         let view = View::load(&realm.space, window.start, window.end);
         let mut content = Content::default();
-        let mut blocks: Vec<Block> = Vec::new();
+        let mut next = Va(0);
         for &segment in &window.segments {
+            if !wanted() {
+                return None;
+            }
             content.clear();
             walk_segment(&pool.heaps, segment, &view, &realm.big, &mut content);
-            let kind = pool.heaps.contexts.get(segment.context).map(|c| c.kind);
-            let pages = self.totals.pages(kind);
-            *pages += content.pages;
-            pages.damaged += content.damaged.len() as u64;
-            pages.unplaced_bytes += content.unplaced_bytes;
-            self.totals.free_blocks += content.free_blocks;
-            self.totals.free_bytes += content.free_bytes;
-            self.totals.unplaced_bytes += content.unplaced_bytes;
-            self.totals.doubted += content.doubted;
-            self.totals.damaged.append(&mut content.damaged);
-            blocks.append(&mut content.blocks);
-        }
-        blocks.sort_unstable_by_key(|b| b.va);
-        blocks.dedup_by_key(|b| b.va);
-        pool.parking.mark(window.start, window.end, &mut blocks);
-        for mut block in blocks {
-            if block.state == State::Allocated {
-                block.state = self.state(block.va);
+            let context = pool.heaps.contexts.get(segment.context);
+            self.count_segment(context.map(|c| c.kind), &mut content);
+            let blocks = &mut content.blocks;
+            blocks.sort_unstable_by_key(|b| b.va);
+            blocks.dedup_by_key(|b| b.va);
+            // Segments of a damaged list may overlap: nothing is listed twice.
+            blocks.drain(..blocks.partition_point(|b| b.va < next));
+            let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
+                continue;
+            };
+            next = last.va.add(1);
+            pool.parking.mark(first.va.page(), next, blocks);
+            for mut block in blocks.drain(..) {
+                if block.state == State::Allocated {
+                    block.state = self.state(block.va);
+                }
+                self.push(block);
             }
-            self.push(block);
         }
         self.scratch.found.sort(self.base);
+        Some(())
+    }
+
+    fn count_segment(&mut self, kind: Option<PoolKind>, content: &mut Content) {
+        let pages = self.totals.pages(kind);
+        *pages += content.pages;
+        pages.damaged += content.damaged.len() as u64;
+        pages.unplaced_bytes += content.unplaced_bytes;
+        self.totals.free_blocks += content.free_blocks;
+        self.totals.free_bytes += content.free_bytes;
+        self.totals.unplaced_bytes += content.unplaced_bytes;
+        self.totals.doubted += content.doubted;
+        self.totals.damaged.append(&mut content.damaged);
     }
 }
 

@@ -2,7 +2,10 @@
 //! `myfault.sys`, with which Microsoft's article leaks on purpose.
 
 use crate::memory::addr::Va;
+use crate::synth::callers::contexts;
 use crate::synth::code::{Site, Use};
+use crate::synth::forms::Form;
+use crate::synth::image::Data;
 use crate::synth::spec::{ModuleSpec, UnloadedSpec};
 use crate::synth::truth::Tag;
 
@@ -122,6 +125,7 @@ const NT_EXPORTS: &[&str] = &[
     "MmUserProbeAddress",
     "NtBuildNumber",
     "ObfDereferenceObject",
+    "ObfReferenceObjectWithTag",
     "PsInitialSystemProcess",
     "RtlInitUnicodeString",
     "ZwClose",
@@ -152,6 +156,8 @@ fn module(file: &str, folder: &'static str, base: Va, size: u32) -> ModuleSpec {
         exports: Vec::new(),
         sites: Vec::new(),
         imports: Vec::new(),
+        data: Vec::new(),
+        names_in_init: false,
     }
 }
 
@@ -191,6 +197,26 @@ pub fn modules() -> Vec<ModuleSpec> {
             "netvsc60.sys" => {
                 let what = Use::NdisAllocate { bytes: 0x100 };
                 driver.sites.push(Site::new(*b"netv", what));
+            }
+            // Two live lookaside lists, the tag of a filter's contexts, a check of a
+            // signature, an object's reference, and a text with a tag in it by chance.
+            "Ntfs.sys" => {
+                let lists = vec![(*b"Ntff", 0x80), (*b"NtfF", 0x1c0)];
+                driver.data.push(Data::Lookasides(0x400, lists));
+            }
+            "fileinfo.sys" => {
+                let contexts = contexts(*b"FIcs");
+                driver.data.push(Data::Bytes(".data", 0x800, contexts));
+                let what = Use::Form(Form::ObjectReference);
+                driver.sites.push(Site::new(*b"File", what));
+            }
+            "afd.sys" => {
+                let what = Use::Form(Form::Comparison);
+                driver.sites.push(Site::new(*b"AfdX", what));
+            }
+            "disk.sys" => {
+                let text = b"Partition table is not valid\0".to_vec();
+                driver.data.push(Data::Bytes(".data", 0xa00, text));
             }
             _ => {}
         }
@@ -251,30 +277,36 @@ fn myfault() -> ModuleSpec {
     // First in the table, at the start of .rdata, which is where the second call leads.
     driver.imports = nt_imports(&["ExAllocatePoolWithTag", "ExFreePoolWithTag", "ZwClose"]);
     driver.imports.extend(nt_imports(&USUAL_IMPORTS));
-    let site = |code, rva| Site {
+    let site = |code, rva, tag_at, call_at| Site {
         tag: *b"Leak",
         what: Use::Literal {
             code,
-            tag_at: 0xa,
-            call_at: 0x1b - usize::from(rva == 0x1617) * 2,
+            tag_at,
+            call_at,
         },
         rva: Some(rva),
     };
-    driver.sites = vec![site(LEAK_PAGED, 0x13a0), site(LEAK_NONPAGED, 0x1617)];
+    driver.sites = vec![
+        site(LEAK_PAGED, 0x1390, 0x1a, 0x2b),
+        site(LEAK_NONPAGED, 0x1610, 0x11, 0x20),
+    ];
     driver
 }
 
-/// sub rsp,28h; mov r9d,4; ..; mov r8d,tag; cmp eax,ecx; cmovb eax,ecx; lea ecx,[r9-3];
-/// mov edx,eax; call the import; add rsp,28h; ret. PagedPool is 1.
+/// sub rsp,28h; mov r9d,4; mov eax,[rcx+8]; mov ecx,1000h; test eax,eax; je to the end;
+/// nop; mov r8d,tag; cmp eax,ecx; cmovb eax,ecx; lea ecx,[r9-3]; mov edx,eax; call the
+/// import; add rsp,28h; ret. PagedPool is 1.
 const LEAK_PAGED: &[u8] = &[
-    0x48, 0x83, 0xec, 0x28, 0x45, 0x8b, 0xc9, 0x90, 0x41, 0xb8, 0, 0, 0, 0, 0x3b, 0xc1, 0x0f, 0x42,
-    0xc1, 0x41, 0x8d, 0x49, 0xfd, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3,
+    0x48, 0x83, 0xec, 0x28, 0x41, 0xb9, 0x04, 0, 0, 0, 0x8b, 0x41, 0x08, 0xb9, 0, 0x10, 0, 0, 0x85,
+    0xc0, 0x74, 0x19, 0x66, 0x90, 0x41, 0xb8, 0, 0, 0, 0, 0x3b, 0xc1, 0x0f, 0x42, 0xc1, 0x41, 0x8d,
+    0x49, 0xfd, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3,
 ];
 
 /// The same with xor ecx,ecx in place of the lea: NonPagedPool is 0.
 const LEAK_NONPAGED: &[u8] = &[
-    0x48, 0x83, 0xec, 0x28, 0x0f, 0x1f, 0x40, 0x00, 0x41, 0xb8, 0, 0, 0, 0, 0x3b, 0xc1, 0x0f, 0x42,
-    0xc1, 0x33, 0xc9, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3,
+    0x48, 0x83, 0xec, 0x28, 0x8b, 0x41, 0x08, 0xb9, 0, 0x10, 0, 0, 0x0f, 0x1f, 0, 0x41, 0xb8, 0, 0,
+    0, 0, 0x3b, 0xc1, 0x0f, 0x42, 0xc1, 0x33, 0xc9, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83,
+    0xc4, 0x28, 0xc3,
 ];
 
 /// Drivers that are no longer loaded.

@@ -47,10 +47,11 @@ impl Builder<'_> {
     fn image_spec(&self, module: &ModuleSpec, is_kernel: bool) -> ImageSpec {
         let mut imports = module.imports.clone();
         for site in module.sites.iter().filter(|_| !is_kernel) {
-            let (file, name) = site.what.import();
-            let import = (file.to_owned(), name.to_owned());
-            if !imports.contains(&import) {
-                imports.push(import);
+            for (file, name) in site.what.imports() {
+                let import = (file.to_owned(), name.to_owned());
+                if !imports.contains(&import) {
+                    imports.push(import);
+                }
             }
         }
         let mut seed = Rng::new(
@@ -92,6 +93,8 @@ impl Builder<'_> {
                 .collect(),
             imports,
             sites: module.sites.clone(),
+            data: module.data.clone(),
+            names_in_init: module.names_in_init,
             constants: match is_kernel {
                 true => kernel::constants(self.spec.era),
                 false => Vec::new(),

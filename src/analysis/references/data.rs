@@ -1,0 +1,251 @@
+//! What a place outside of code that has a tag's bytes is: a structure that drivers are
+//! known to keep tags in, a text, a variable that code reads, or nothing.
+//!
+//! FLT_CONTEXT_REGISTRATION (fltkernel.h), WDF_DRIVER_CONFIG (wdfdriver.h) and
+//! NET_BUFFER_LIST_POOL_PARAMETERS (ndis.h) are in Microsoft's driver documentation; the
+//! layout of lookaside lists is asked of nt's symbols.
+
+use iced_x86::Mnemonic;
+
+use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
+use crate::memory::Va;
+
+use super::api::{Role, pool_type};
+use super::code::Code;
+use super::site;
+use super::{Confidence, Verdict};
+
+/// Bytes of a context's registration, where the tag is in it, and what ends the array.
+const CONTEXT: u64 = 0x38;
+const CONTEXT_TAG: u64 = 0x18;
+const CONTEXT_END: u16 = 0xffff;
+/// Kinds of context: single bits, up to FLT_SECTION_CONTEXT.
+const CONTEXT_KINDS: u16 = 0x7f;
+/// Filters register as many as there are kinds.
+const MAX_CONTEXTS: u64 = 16;
+/// Printable bytes in a row that make a text.
+const TEXT: usize = 8;
+/// Instructions of an image that are looked at because they may read a variable.
+const MAX_READERS: usize = 8;
+
+/// Judges four bytes of a section that is not executable.
+pub fn judge(code: &Code, hit: Va, writable: bool) -> Verdict {
+    let recognised = match writable {
+        true => lookaside(code, hit),
+        false => None,
+    };
+    recognised
+        .or_else(|| contexts(code, hit))
+        .or_else(|| parameters(code, hit))
+        .or_else(|| text(code, hit))
+        .or_else(|| variable(code, hit))
+        .unwrap_or_else(|| Verdict {
+            confidence: Some(Confidence::Coincidence),
+            reason: "data: no structure that is known to hold a tag, and no code reads it".into(),
+            ..Verdict::default()
+        })
+}
+
+fn structure(confidence: Confidence, reason: String) -> Verdict {
+    Verdict {
+        role: Role::Structure,
+        confidence: Some(confidence),
+        reason,
+        ..Verdict::default()
+    }
+}
+
+/// A live lookaside list: it is linked into nt's list of them.
+fn lookaside(code: &Code, hit: Va) -> Option<Verdict> {
+    const TYPE: &str = "_GENERAL_LOOKASIDE";
+    let offset = |name| code.kernel.offset(TYPE, name);
+    let at = Va(hit.0.checked_sub(offset("Tag")?)?);
+    let entry = at.add(offset("ListEntry")?);
+    let space = code.space;
+    let (next, previous) = (
+        space.pointer(entry).ok()?,
+        space.pointer(entry.add(8)).ok()?,
+    );
+    let linked = |at: Va| at.is_kernel() && at != entry;
+    if !linked(next) || !linked(previous) {
+        return None;
+    }
+    let links_back = space.pointer(next.add(8)).ok() == Some(entry)
+        || space.pointer(previous).ok() == Some(entry);
+    if !links_back {
+        return None;
+    }
+    let number = |name| code.kernel.field(at, TYPE, name).ok();
+    let counts = match (number("TotalAllocates"), number("TotalFrees")) {
+        (Some(allocates), Some(frees)) => {
+            format!(", with {allocates} allocations and {frees} frees so far")
+        }
+        _ => String::new(),
+    };
+    Some(Verdict {
+        role: Role::Lookaside,
+        confidence: Some(Confidence::Certain),
+        reason: format!("a live lookaside list at {at}{counts}: its blocks have this tag"),
+        pool: number("Type").map(pool_type),
+        size: number("Size"),
+        ..Verdict::default()
+    })
+}
+
+/// True for an address in the image, or none.
+fn callback(code: &Code, at: u64) -> bool {
+    at == 0 || code.module.contains(Va(at))
+}
+
+fn is_context(code: &Code, entry: &[u8]) -> Option<bool> {
+    let kind = u16_at(entry, 0)?;
+    let size = u64_at(entry, 0x10)?;
+    let callbacks = [0x08, 0x20, 0x28].map(|at| u64_at(entry, at));
+    Some(
+        kind.count_ones() == 1
+            && kind & CONTEXT_KINDS != 0
+            && u16_at(entry, 2)? <= 1
+            && (size == u64::MAX || (1..0x1_0000).contains(&size))
+            && callbacks
+                .into_iter()
+                .all(|c| c.is_some_and(|c| callback(code, c))),
+    )
+}
+
+/// An array of FLT_CONTEXT_REGISTRATION, up to its last entry.
+fn contexts(code: &Code, hit: Va) -> Option<Verdict> {
+    let start = Va(hit.0.checked_sub(CONTEXT_TAG)?);
+    let bytes = code.bytes(start, CONTEXT * MAX_CONTEXTS);
+    for (n, entry) in bytes.chunks(CONTEXT as usize).enumerate() {
+        if n > 0 && u16_at(entry, 0)? == CONTEXT_END {
+            let size = u64_at(&bytes, 0x10)?;
+            let mut verdict = structure(
+                Confidence::Likely,
+                format!(
+                    "the tag of a filter's context (FLT_CONTEXT_REGISTRATION at {start}): FltAllocateContext allocates with it"
+                ),
+            );
+            verdict.api = Some("FltAllocateContext".into());
+            verdict.size = Some(size).filter(|&s| s != u64::MAX);
+            return Some(verdict);
+        }
+        if !is_context(code, entry)? {
+            return None;
+        }
+    }
+    None
+}
+
+/// The parameters of calls that are usually made on the stack, in an image's data.
+fn parameters(code: &Code, hit: Va) -> Option<Verdict> {
+    let before = |distance: u64, length: u64| {
+        let at = Va(hit.0.checked_sub(distance)?);
+        let bytes = code.bytes(at, length);
+        (bytes.len() as u64 == length).then_some(bytes)
+    };
+    if let Some(config) = before(0x1c, 0x20)
+        && u32_at(&config, 0) == Some(0x20)
+        && u32_at(&config, 4) == Some(0)
+        && u64_at(&config, 8).is_some_and(|at| at != 0 && callback(code, at))
+        && u64_at(&config, 0x10).is_some_and(|at| callback(code, at))
+    {
+        return Some(structure(
+            Confidence::Likely,
+            "the DriverPoolTag of a WDF_DRIVER_CONFIG: the driver framework allocates with it"
+                .into(),
+        ));
+    }
+    // NDIS_OBJECT_HEADER: type NDIS_OBJECT_TYPE_DEFAULT, revision 1, the structure's size.
+    let header = |bytes: &[u8], sizes: [u16; 2]| {
+        u8_at(bytes, 0) == Some(0x80)
+            && u8_at(bytes, 1) == Some(1)
+            && u16_at(bytes, 2).is_some_and(|size| sizes.contains(&size))
+    };
+    let lists = before(8, 0x10).is_some_and(|b| header(&b, [0x10, 0x14]));
+    let buffers = before(4, 0xc).is_some_and(|b| header(&b, [0xc, 0x10]));
+    (lists || buffers).then(|| {
+        structure(
+            Confidence::Likely,
+            "the PoolTag of an NDIS pool's parameters: NDIS allocates with it".into(),
+        )
+    })
+}
+
+/// A text that the four bytes are part of.
+fn text(code: &Code, hit: Va) -> Option<Verdict> {
+    let is_text = |b: &u8| (0x20..0x7f).contains(b);
+    let start = Va(hit.0.checked_sub(16)?).max(hit.page());
+    let before = code.bytes(start, hit.0 - start.0);
+    let after = code.bytes(hit, 24);
+    let head = before.iter().rev().take_while(|b| is_text(b)).count();
+    let tail = after.iter().take_while(|b| is_text(b)).count();
+    if tail < 4 || head + tail < TEXT {
+        return None;
+    }
+    let shown = before
+        .iter()
+        .skip(before.len() - head)
+        .chain(after.iter().take(tail));
+    let shown: String = shown.map(|&b| char::from(b)).collect();
+    Some(Verdict {
+        confidence: Some(Confidence::Coincidence),
+        reason: format!("part of the text \u{201c}{}\u{201d}", shown.trim()),
+        ..Verdict::default()
+    })
+}
+
+/// A variable that code reads, to hand it to a call.
+fn variable(code: &Code, hit: Va) -> Option<Verdict> {
+    if !hit.0.is_multiple_of(4) {
+        return None;
+    }
+    if !code.may_look_for_readers() {
+        return Some(Verdict {
+            confidence: Some(Confidence::Coincidence),
+            reason: "data: no structure that is known to hold a tag; as one of many places in this image, it was not looked for code that reads it".into(),
+            ..Verdict::default()
+        });
+    }
+    let mut looked = 0;
+    let sections = code.image()?.sections.iter().filter(|s| s.executable);
+    for section in sections {
+        let start = code.module.base.add(section.rva.into());
+        for (va, piece) in code.space.pieces(start, section.size.into()) {
+            let Ok(piece) = piece else { continue };
+            for at in readers(piece, va, hit) {
+                looked += 1;
+                if looked > MAX_READERS {
+                    return None;
+                }
+                if let Some(verdict) = reader(code, at, hit) {
+                    return Some(verdict);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Where a page of code has the distance from behind itself to an address: the last four
+/// bytes of an instruction that reads what is there.
+fn readers(page: &[u8], va: Va, target: Va) -> impl Iterator<Item = Va> {
+    page.windows(4).enumerate().filter_map(move |(at, window)| {
+        let distance = i32::from_le_bytes(window.try_into().ok()?);
+        let here = va.add(at as u64);
+        let leads_to = here.0.wrapping_add(4).wrapping_add_signed(distance.into());
+        (leads_to == target.0).then_some(here)
+    })
+}
+
+fn reader(code: &Code, distance_at: Va, variable: Va) -> Option<Verdict> {
+    [3, 2].into_iter().find_map(|back| {
+        let at = Va(distance_at.0.checked_sub(back)?);
+        let i = code.instruction(at)?;
+        let reads = i.mnemonic() == Mnemonic::Mov
+            && i.is_ip_rel_memory_operand()
+            && i.ip_rel_memory_address() == variable.0;
+        let (_, mut verdict) = reads.then(|| site::read_by(code, at))??;
+        verdict.reason = format!("a variable that the code at {at} reads: {}", verdict.reason);
+        Some(verdict)
+    })
+}

@@ -1,0 +1,320 @@
+//! Who uses a tag: its bytes in every loaded image, and what the code there does.
+//!
+//! The same search as `!for_each_module s -a @#Base @#End "Leak"`, over the images as
+//! they lie in the dump. Each hit in code is disassembled and followed to the call that
+//! takes the tag; each hit in data is held against the structures that carry tags. Pages
+//! that are not in the dump are counted: no hit there means nothing.
+
+pub mod api;
+mod code;
+mod data;
+mod follow;
+mod machine;
+pub mod rank;
+mod search;
+mod site;
+mod targets;
+
+use rustc_hash::FxHashMap;
+
+use crate::kernel::Kernel;
+use crate::kernel::modules::Module;
+use crate::kernel::sessions::Sessions;
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
+use crate::pool::Tag;
+
+use super::kmdf::{self, Candidate};
+use super::tag_search::{Hit, MAX_PER_MODULE, TagSearch};
+
+pub use api::Role;
+pub use rank::{ModuleRank, Standing};
+pub use targets::Targets;
+
+use code::Code;
+use search::Occurrences;
+
+/// How sure it is that a place uses the pool tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// The instruction and the function that takes the tag are known.
+    Certain,
+    /// The tag is meant, but who takes it is not known for sure.
+    Likely,
+    /// The same four bytes by chance, or for something other than pool.
+    Coincidence,
+}
+
+impl Confidence {
+    /// The word in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Confidence::Certain => "certain",
+            Confidence::Likely => "likely",
+            Confidence::Coincidence => "coincidence",
+        }
+    }
+}
+
+/// What a place that has a tag's bytes is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The instruction with the tag as its constant, or that reads it.
+    pub instruction: Option<String>,
+    /// Where that puts it: a register, or a place in memory in brackets.
+    pub register: Option<String>,
+    /// The function that takes it.
+    pub api: Option<String>,
+    /// The function that the instruction is in: `module!name` or `module+0x1234`.
+    pub function: Option<String>,
+    /// What is done with it.
+    pub role: Role,
+    /// How sure that is; `None` where the image's headers are not in the dump.
+    pub confidence: Option<Confidence>,
+    /// Why, as a sentence without its full stop.
+    pub reason: String,
+    /// The pool that is asked for, in the headers' words.
+    pub pool: Option<String>,
+    /// The bytes that are asked for, where they are a constant.
+    pub size: Option<u64>,
+}
+
+impl Default for Verdict {
+    fn default() -> Verdict {
+        Verdict {
+            instruction: None,
+            register: None,
+            api: None,
+            function: None,
+            role: Role::Unknown,
+            confidence: None,
+            reason: String::new(),
+            pool: None,
+            size: None,
+        }
+    }
+}
+
+/// One occurrence of a tag's bytes in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Index into the kernel's modules.
+    pub module: usize,
+    /// The module's name as WinDbg has it.
+    pub module_name: String,
+    /// Address of the first of the four bytes.
+    pub va: Va,
+    /// The section, where the image's headers are in the dump.
+    pub section: Option<String>,
+    /// True in an executable section.
+    pub in_code: bool,
+    /// The nearest symbol at or below, with the distance in bytes.
+    pub symbol: Option<(String, u32)>,
+    /// Sixteen bytes from there on, fewer where the next page is missing.
+    pub bytes: Vec<u8>,
+    /// What it is.
+    pub verdict: Verdict,
+}
+
+/// All occurrences, and how much of the images could be searched.
+#[derive(Clone, Debug, Default)]
+pub struct References {
+    /// In order of module and address.
+    pub found: Vec<Reference>,
+    /// The modules that have them, the likeliest owner first.
+    pub modules: Vec<ModuleRank>,
+    /// Drivers of which this may be the tag that the driver framework made up; only
+    /// where no module's code has it.
+    pub default_of: Vec<Candidate>,
+    /// Pages of images that were searched.
+    pub pages_searched: u64,
+    /// Pages of images that could not be read.
+    pub pages_missing: u64,
+    /// Modules of which no page could be read.
+    pub modules_missing: Vec<String>,
+    /// What was left out, as sentences.
+    pub notes: Vec<String>,
+    /// Pages that could not be read, by module.
+    missing_in: FxHashMap<usize, u64>,
+    /// Occurrences by module, where not all are listed.
+    sites: FxHashMap<usize, u64>,
+}
+
+/// Places that are disassembled: the bytes of a tag that is no text may be anywhere.
+const MAX_JUDGED: usize = 4096;
+/// Places that are listed.
+const MAX_LISTED: usize = 1 << 16;
+/// Bytes of the dump line.
+const LINE: u64 = 16;
+
+/// Judges all occurrences of a tag, as long as somebody wants the answer. They are taken
+/// from the search for all tags where there is one, and searched for otherwise.
+pub fn find_while(
+    kernel: &Kernel,
+    sessions: &Sessions,
+    targets: &Targets,
+    all: Option<&TagSearch>,
+    tag: Tag,
+    wanted: &dyn Fn() -> bool,
+) -> Option<References> {
+    let occurrences = match all.filter(|all| all.covers(tag) && all.notes.is_empty()) {
+        Some(all) => Occurrences::taken(all, tag),
+        None => Occurrences::searched(kernel, sessions, tag, wanted)?,
+    };
+    let mut out = References::default();
+    out.cover(kernel, &occurrences);
+    for hits in occurrences.hits.chunk_by(|a, b| a.module == b.module) {
+        let Some(first) = hits.first() else { continue };
+        let index = first.module as usize;
+        let Some(module) = kernel.modules.get(index) else {
+            continue;
+        };
+        let space = space_of(kernel, sessions, module);
+        let names = Names::of(space, module);
+        let code = Code::of(kernel, space, module, targets);
+        for hit in hits {
+            if !wanted() {
+                return None;
+            }
+            if out.found.len() == MAX_LISTED {
+                continue;
+            }
+            let judged = out.found.len() < MAX_JUDGED;
+            out.found
+                .push(reference(&code, index, *hit, &names, judged));
+        }
+    }
+    let places = occurrences.hits.len();
+    if places > MAX_JUDGED {
+        out.notes.push(format!(
+            "{places} places have these four bytes: the first {MAX_JUDGED} were disassembled, and {} are listed",
+            out.found.len()
+        ));
+    }
+    out.notes.extend(occurrences.notes);
+    out.modules = rank::rank(kernel, &out);
+    let owned = |m: &ModuleRank| m.standing <= Standing::Frees;
+    if !out.modules.iter().any(owned) {
+        out.default_of = kmdf::candidates(kernel, sessions, tag);
+    }
+    Some(out)
+}
+
+impl References {
+    /// The places in the order of their modules' ranks, the most telling of each first.
+    pub fn ranked(&self) -> Vec<&Reference> {
+        let rank = |r: &Reference| self.modules.iter().position(|m| m.module == r.module);
+        let mut out: Vec<&Reference> = self.found.iter().collect();
+        out.sort_by_cached_key(|r| (rank(r), Standing::of(&r.verdict), r.va));
+        out
+    }
+
+    fn cover(&mut self, kernel: &Kernel, occurrences: &Occurrences) {
+        for (index, module) in kernel.modules.iter().enumerate() {
+            let Some(searched) = occurrences.coverage.get(&(index as u32)) else {
+                continue;
+            };
+            self.pages_searched += searched.pages;
+            self.pages_missing += searched.missing;
+            self.missing_in.insert(index, searched.missing);
+            if searched.pages == 0 && searched.missing > 0 {
+                self.modules_missing.push(module.name());
+            }
+            if let Some(&total) = occurrences.totals.get(&(index as u32)) {
+                self.sites.insert(index, total);
+                self.notes.push(format!(
+                    "{} has these four bytes {total} times: the first {MAX_PER_MODULE} are listed",
+                    module.name()
+                ));
+            }
+        }
+    }
+}
+
+/// Where a module is mapped: the system's address space, or that of the first session
+/// that has it.
+pub(super) fn space_of<'a>(
+    kernel: &'a Kernel,
+    sessions: &'a Sessions,
+    module: &Module,
+) -> &'a AddressSpace {
+    let mapped = |space: &&AddressSpace| space.page(module.base).is_ok();
+    let of_sessions = sessions.sessions.iter().map(|s| &s.space);
+    std::iter::once(&kernel.space)
+        .chain(of_sessions)
+        .find(mapped)
+        .unwrap_or(&kernel.space)
+}
+
+fn reference(code: &Code, index: usize, hit: Hit, names: &Names, judged: bool) -> Reference {
+    let va = code.module.base.add(hit.rva.into());
+    let section = code.image().and_then(|image| image.section(hit.rva));
+    let verdict = match section {
+        _ if !judged => Verdict {
+            reason: "one of too many places with these bytes: not disassembled".into(),
+            ..Verdict::default()
+        },
+        Some(section) if section.executable => site::judge(code, va),
+        Some(section) => data::judge(code, va, section.writable),
+        None if code.image().is_some() => Verdict {
+            confidence: Some(Confidence::Coincidence),
+            reason: "in the image's headers".into(),
+            ..Verdict::default()
+        },
+        None => Verdict {
+            reason: "the image's headers are not in the dump: whether this is code can't be told"
+                .into(),
+            ..Verdict::default()
+        },
+    };
+    Reference {
+        module: index,
+        module_name: code.module.name(),
+        va,
+        section: section.map(|s| s.name.clone()),
+        in_code: section.is_some_and(|s| s.executable),
+        symbol: names.nearest(code.kernel, hit.rva),
+        bytes: code.bytes(va, LINE),
+        verdict,
+    }
+}
+
+/// Names of a module's functions: nt's symbols, or what an image exports.
+struct Names {
+    is_kernel: bool,
+    exports: Vec<(u32, String)>,
+}
+
+/// A name further away than this says nothing about the function.
+const NEAR: u32 = 0x10000;
+
+impl Names {
+    fn of(space: &AddressSpace, module: &Module) -> Names {
+        let exports = module.image.as_ref().map(|image| image.exports(space));
+        Names {
+            is_kernel: module.is_kernel,
+            exports: exports.unwrap_or_default(),
+        }
+    }
+
+    fn nearest(&self, kernel: &Kernel, rva: u32) -> Option<(String, u32)> {
+        if self.is_kernel
+            && let Some(found) = kernel.symbols.nearest(rva)
+        {
+            return Some(found).filter(|(_, distance)| *distance < NEAR);
+        }
+        let after = self.exports.partition_point(|(at, _)| *at <= rva);
+        let (at, name) = self.exports.get(after.checked_sub(1)?)?;
+        Some((name.clone(), rva - at)).filter(|(_, distance)| *distance < NEAR)
+    }
+}
+
+/// Pages of a module that are in the dump, and in all.
+pub fn resident_pages(kernel: &Kernel, module: &Module) -> (u64, u64) {
+    let all = u64::from(module.size).div_ceil(PAGE_SIZE);
+    let here = kernel
+        .space
+        .pieces(module.base, module.size.into())
+        .filter(|(_, p)| p.is_ok())
+        .count();
+    (here as u64, all)
+}

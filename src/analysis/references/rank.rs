@@ -1,0 +1,162 @@
+//! The modules that mention a tag, those most likely to own its allocations first.
+
+use crate::kernel::Kernel;
+
+use super::api::Role;
+use super::{Confidence, Reference, References, Verdict};
+
+/// What the best place of a module says, the most telling first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Its code allocates with the tag.
+    Allocates,
+    /// It has a lookaside list with the tag.
+    HasLookaside,
+    /// Its code hands the tag to something that may allocate.
+    MayAllocate,
+    /// It has a structure with the tag that others allocate by.
+    HasStructure,
+    /// Its code frees with the tag.
+    Frees,
+    /// Its code compares something with the tag.
+    Compares,
+    /// Where the tag is in it, can't be told.
+    Unknown,
+    /// The four bytes are there by chance.
+    Coincidence,
+}
+
+impl Standing {
+    /// Of one place.
+    pub fn of(verdict: &Verdict) -> Standing {
+        match (verdict.confidence, verdict.role) {
+            (None, _) => Standing::Unknown,
+            (Some(Confidence::Coincidence), _) => Standing::Coincidence,
+            (Some(Confidence::Certain), Role::Allocation) => Standing::Allocates,
+            (Some(Confidence::Certain), Role::Lookaside) => Standing::HasLookaside,
+            (_, Role::Allocation | Role::Lookaside | Role::Unknown) => Standing::MayAllocate,
+            (_, Role::Structure) => Standing::HasStructure,
+            (_, Role::Free) => Standing::Frees,
+            (_, Role::Comparison) => Standing::Compares,
+            (_, Role::ObjectReference) => Standing::Coincidence,
+        }
+    }
+}
+
+/// A module that mentions a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleRank {
+    /// Index into the kernel's modules.
+    pub module: usize,
+    /// The module's name as WinDbg has it.
+    pub module_name: String,
+    /// What its best place says.
+    pub standing: Standing,
+    /// The role of its best place.
+    pub role: Role,
+    /// How sure its best place is.
+    pub confidence: Option<Confidence>,
+    /// Places that have the tag's bytes.
+    pub sites: u64,
+    /// Places that say as much as the best one.
+    pub best_sites: u64,
+    /// Pages of it that could be searched.
+    pub pages_readable: u64,
+    /// Pages it has.
+    pub pages: u64,
+    /// What to keep in mind, as a sentence.
+    pub note: Option<String>,
+}
+
+/// Modules that have many tags in tables, and allocate for others: behind at equal rank.
+const SYSTEM: [&str; 8] = [
+    "nt",
+    "hal",
+    "win32k",
+    "win32kbase",
+    "win32kfull",
+    "ndis",
+    "fltmgr",
+    "Wdf01000",
+];
+
+/// Those that allocate on behalf of whoever calls them.
+const ON_BEHALF: [&str; 4] = ["nt", "ndis", "fltmgr", "Wdf01000"];
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|s| s.eq_ignore_ascii_case(name))
+}
+
+/// Ranks the modules of a search.
+pub fn rank(kernel: &Kernel, found: &References) -> Vec<ModuleRank> {
+    let mut out: Vec<ModuleRank> = Vec::new();
+    for r in &found.found {
+        let standing = Standing::of(&r.verdict);
+        match out.last_mut().filter(|m| m.module == r.module) {
+            Some(module) => module.add(standing, r),
+            None => out.push(ModuleRank::new(kernel, found, standing, r)),
+        }
+    }
+    for module in &mut out {
+        module.sites = found
+            .sites
+            .get(&module.module)
+            .copied()
+            .unwrap_or(module.sites);
+    }
+    out.sort_by_key(|m| {
+        (
+            m.standing,
+            is_one_of(&SYSTEM, &m.module_name),
+            std::cmp::Reverse(m.best_sites),
+        )
+    });
+    out
+}
+
+impl ModuleRank {
+    fn new(kernel: &Kernel, found: &References, standing: Standing, r: &Reference) -> ModuleRank {
+        let all = kernel
+            .modules
+            .get(r.module)
+            .map_or(0, |m| u64::from(m.size).div_ceil(0x1000));
+        let missing = found.missing_in.get(&r.module).copied().unwrap_or(0);
+        let mut out = ModuleRank {
+            module: r.module,
+            module_name: r.module_name.clone(),
+            standing,
+            role: r.verdict.role,
+            confidence: r.verdict.confidence,
+            sites: 1,
+            best_sites: 1,
+            pages_readable: all.saturating_sub(missing),
+            pages: all,
+            note: None,
+        };
+        out.note_caller();
+        out
+    }
+
+    fn add(&mut self, standing: Standing, r: &Reference) {
+        self.sites += 1;
+        if standing == self.standing {
+            self.best_sites += 1;
+        } else if standing < self.standing {
+            self.standing = standing;
+            self.role = r.verdict.role;
+            self.confidence = r.verdict.confidence;
+            self.best_sites = 1;
+            self.note_caller();
+        }
+    }
+
+    fn note_caller(&mut self) {
+        let allocates = matches!(self.standing, Standing::Allocates | Standing::HasLookaside);
+        self.note = (allocates && is_one_of(&ON_BEHALF, &self.module_name)).then(|| {
+            format!(
+                "{} allocates this on behalf of whoever calls it: the tag does not name the caller",
+                self.module_name
+            )
+        });
+    }
+}

@@ -1,0 +1,57 @@
+//! What an address that code calls is called: exports of all images, and nt's symbols.
+
+use rustc_hash::FxHashMap;
+
+use crate::kernel::Kernel;
+use crate::kernel::sessions::Sessions;
+use crate::memory::Va;
+
+use super::api;
+
+/// Names that are kept at most; a server has some 60,000.
+const MAX_NAMES: usize = 1 << 20;
+
+/// Functions by address.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    names: FxHashMap<Va, String>,
+}
+
+impl Targets {
+    /// Reads the export tables of all loaded images, and asks nt's symbols for the
+    /// functions that take a tag, whose export table may be paged out.
+    pub fn of(kernel: &Kernel, sessions: &Sessions) -> Targets {
+        let mut out = Targets::default();
+        for module in kernel.modules.iter().filter(|m| !m.unloaded) {
+            let space = super::space_of(kernel, sessions, module);
+            let Some(image) = &module.image else {
+                continue;
+            };
+            for (rva, name) in image.exports(space) {
+                out.add(module.base.add(rva.into()), name);
+            }
+        }
+        for name in api::names() {
+            if let Some(rva) = kernel.symbols.rva(&name) {
+                out.add(kernel.base.add(rva.into()), name);
+            }
+        }
+        out
+    }
+
+    /// Several names of one address: the one that takes a tag is the one wanted.
+    fn add(&mut self, va: Va, name: String) {
+        if self.names.len() >= MAX_NAMES {
+            return;
+        }
+        let known = self.names.entry(va).or_default();
+        if known.is_empty() || (api::find(known).is_none() && api::find(&name).is_some()) {
+            *known = name;
+        }
+    }
+
+    /// The name of the function that begins at an address.
+    pub fn name(&self, va: Va) -> Option<&str> {
+        self.names.get(&va).map(String::as_str)
+    }
+}

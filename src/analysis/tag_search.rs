@@ -1,0 +1,385 @@
+//! Every tag in every image, in one pass.
+//!
+//! A window of four bytes slides over the images byte by byte. A bitmap of 2^20 bits says
+//! which windows can't be a tag, which is nearly all of them; the others are looked up.
+//! That is one load, one multiplication and one test a byte, whatever the number of tags.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use crate::kernel::Kernel;
+use crate::kernel::modules::Module;
+use crate::kernel::sessions::Sessions;
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
+use crate::pool::Tag;
+use crate::pool::tag::PROTECTED;
+
+use super::references::space_of;
+
+/// Hits of one tag in one module that are kept; the others are counted.
+pub const MAX_PER_MODULE: usize = 1024;
+/// Hits that are kept in all.
+const MAX_HITS: u64 = 1 << 23;
+/// Pages of images that are searched in all: 4 GB, four times what any machine loads.
+pub const MAX_PAGES: u64 = 1 << 20;
+/// Pages that one worker takes at a time.
+const CHUNK_PAGES: u64 = 64;
+/// Bits of the filter's address.
+const FILTER_BITS: u32 = 20;
+const PAGE: usize = PAGE_SIZE as usize;
+
+/// A set of tags, to be found in bytes.
+#[derive(Clone, Debug)]
+pub struct Needles {
+    filter: Vec<u64>,
+    /// Each form of each tag without the protected bit, and whose it is.
+    forms: FxHashMap<u32, u32>,
+    tags: Vec<Tag>,
+}
+
+/// The forms that a tag has in an image: padded with blanks or with zeros where it is
+/// shorter than four characters. Each may have the protected bit set.
+pub fn forms(tag: Tag) -> Vec<u32> {
+    let mut out = vec![tag.value()];
+    let bytes = tag.bytes();
+    for (from, to) in [(b' ', 0), (0, b' ')] {
+        let padding = bytes.iter().rev().take_while(|&&b| b == from).count();
+        if (1..4).contains(&padding) {
+            let mut other = bytes;
+            for byte in other.iter_mut().rev().take(padding) {
+                *byte = to;
+            }
+            out.push(u32::from_le_bytes(other));
+        }
+    }
+    out
+}
+
+fn slot(window: u32) -> usize {
+    (window.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
+}
+
+impl Needles {
+    /// Of these tags; four zeros are no tag. A form that two tags share is the first's.
+    pub fn new(tags: impl IntoIterator<Item = Tag>) -> Needles {
+        let mut tags: Vec<Tag> = tags.into_iter().filter(|t| t.value() != 0).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let mut out = Needles {
+            filter: vec![0; 1 << (FILTER_BITS - 6)],
+            forms: FxHashMap::default(),
+            tags,
+        };
+        let own = out.tags.iter().map(|t| vec![t.value()]);
+        let padded = out.tags.iter().map(|t| forms(*t));
+        for (i, forms) in own.enumerate().chain(padded.enumerate()) {
+            for form in forms {
+                out.forms.entry(form).or_insert(i as u32);
+                let bit = slot(form);
+                if let Some(word) = out.filter.get_mut(bit / 64) {
+                    *word |= 1 << (bit % 64);
+                }
+            }
+        }
+        out
+    }
+
+    /// Calls `hit` with the offset of each occurrence and the index of its tag.
+    pub fn find(&self, bytes: &[u8], mut hit: impl FnMut(usize, u32)) {
+        for (at, window) in bytes.windows(4).enumerate() {
+            let Ok(window) = window.try_into() else {
+                continue;
+            };
+            let window = u32::from_le_bytes(window) & !PROTECTED;
+            let bit = slot(window);
+            let word = self.filter.get(bit / 64).copied().unwrap_or(0);
+            if word >> (bit % 64) & 1 != 0
+                && let Some(&tag) = self.forms.get(&window)
+            {
+                hit(at, tag);
+            }
+        }
+    }
+}
+
+/// An occurrence of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hit {
+    /// Index into the kernel's modules.
+    pub module: u32,
+    /// Offset in bytes from the module's base.
+    pub rva: u32,
+}
+
+/// How much of a module could be searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Searched {
+    /// Pages that were searched.
+    pub pages: u64,
+    /// Pages that can't be read.
+    pub missing: u64,
+}
+
+/// Where all tags occur.
+#[derive(Clone, Debug, Default)]
+pub struct TagSearch {
+    tags: Vec<Tag>,
+    /// In order of tag, module, RVA.
+    hits: Vec<(u32, Hit)>,
+    /// How often a tag occurs in a module, where more often than hits are kept.
+    more: FxHashMap<(u32, u32), u64>,
+    /// By module.
+    pub searched: FxHashMap<u32, Searched>,
+    /// What was left out, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// A stretch of a module for one worker.
+struct Chunk<'a> {
+    space: &'a AddressSpace,
+    module: u32,
+    base: Va,
+    first: u64,
+    pages: u64,
+    all: u64,
+}
+
+#[derive(Default)]
+struct Found {
+    hits: Vec<(u32, Hit)>,
+    counts: FxHashMap<u32, u64>,
+    module: u32,
+    searched: Searched,
+}
+
+impl TagSearch {
+    /// Searches all loaded modules, on the calling thread's pool of workers, as long as
+    /// `wanted` says so.
+    pub fn run(
+        kernel: &Kernel,
+        sessions: &Sessions,
+        tags: impl IntoIterator<Item = Tag>,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<TagSearch> {
+        let needles = Needles::new(tags);
+        let mut out = TagSearch::default();
+        let chunks = chunks(kernel, sessions, &mut out.notes);
+        let kept = AtomicU64::new(0);
+        let found: Option<Vec<Found>> = chunks
+            .par_iter()
+            .map(|chunk| wanted().then(|| chunk.search(&needles, &kept)))
+            .collect();
+        out.tags = needles.tags;
+        out.gather(found?);
+        if kept.into_inner() > MAX_HITS {
+            out.notes.push(format!(
+                "more than {MAX_HITS} places have the bytes of a tag: the others are not listed"
+            ));
+        }
+        Some(out)
+    }
+
+    fn gather(&mut self, found: Vec<Found>) {
+        let mut counts: FxHashMap<(u32, u32), u64> = FxHashMap::default();
+        for chunk in found {
+            let searched = self.searched.entry(chunk.module).or_default();
+            searched.pages += chunk.searched.pages;
+            searched.missing += chunk.searched.missing;
+            for (tag, count) in chunk.counts {
+                *counts.entry((tag, chunk.module)).or_default() += count;
+            }
+            self.hits.extend(chunk.hits);
+        }
+        self.hits.sort_unstable();
+        let (mut last, mut run) = (None, 0);
+        self.hits.retain(|(tag, hit)| {
+            let group = Some((*tag, hit.module));
+            run = if group == last { run + 1 } else { 1 };
+            last = group;
+            run <= MAX_PER_MODULE
+        });
+        let mut kept: FxHashMap<(u32, u32), u64> = FxHashMap::default();
+        for (tag, hit) in &self.hits {
+            *kept.entry((*tag, hit.module)).or_default() += 1;
+        }
+        counts.retain(|group, count| kept.get(group).copied().unwrap_or(0) < *count);
+        self.more = counts;
+        self.hits.shrink_to_fit();
+    }
+
+    fn index(&self, tag: Tag) -> Option<u32> {
+        self.tags.binary_search(&tag).ok().map(|i| i as u32)
+    }
+
+    /// True when this tag was among those searched for.
+    pub fn covers(&self, tag: Tag) -> bool {
+        self.index(tag).is_some()
+    }
+
+    /// Where a tag occurs, by module and address.
+    pub fn hits(&self, tag: Tag) -> impl Iterator<Item = Hit> + '_ {
+        let range = self.index(tag).map_or(0..0, |tag| {
+            let first = self.hits.partition_point(|h| h.0 < tag);
+            first..self.hits.partition_point(|h| h.0 <= tag)
+        });
+        self.hits.get(range).unwrap_or_default().iter().map(|h| h.1)
+    }
+
+    /// The modules that have a tag's bytes, and how often.
+    pub fn modules(&self, tag: Tag) -> Vec<(usize, u64)> {
+        let mut out: Vec<(usize, u64)> = Vec::new();
+        for hit in self.hits(tag) {
+            match out.last_mut().filter(|m| m.0 == hit.module as usize) {
+                Some(module) => module.1 += 1,
+                None => out.push((hit.module as usize, 1)),
+            }
+        }
+        for (module, count) in &mut out {
+            *count = self.total(tag, *module).unwrap_or(*count);
+        }
+        out
+    }
+
+    /// How often a tag occurs in a module, where that is more often than is listed.
+    pub fn total(&self, tag: Tag, module: usize) -> Option<u64> {
+        self.more.get(&(self.index(tag)?, module as u32)).copied()
+    }
+}
+
+/// The sentence for modules that together claim more than can be true.
+pub fn too_large(first_left_out: &Module) -> String {
+    format!(
+        "the modules claim more than {MAX_PAGES} pages: {} and those behind it were not searched",
+        first_left_out.name()
+    )
+}
+
+fn chunks<'a>(
+    kernel: &'a Kernel,
+    sessions: &'a Sessions,
+    notes: &mut Vec<String>,
+) -> Vec<Chunk<'a>> {
+    let mut out = Vec::new();
+    let mut left = MAX_PAGES;
+    for (i, module) in kernel.modules.iter().enumerate() {
+        if module.unloaded {
+            continue;
+        }
+        let all = u64::from(module.size).div_ceil(PAGE_SIZE);
+        if all > left {
+            notes.push(too_large(module));
+            break;
+        }
+        left -= all;
+        let space = space_of(kernel, sessions, module);
+        for first in (0..all).step_by(CHUNK_PAGES as usize) {
+            out.push(Chunk {
+                space,
+                module: i as u32,
+                base: module.base,
+                first,
+                pages: CHUNK_PAGES.min(all - first),
+                all,
+            });
+        }
+    }
+    out
+}
+
+impl Chunk<'_> {
+    fn search(&self, needles: &Needles, kept: &AtomicU64) -> Found {
+        let mut out = Found {
+            module: self.module,
+            ..Found::default()
+        };
+        let page = |n: u64| self.space.page(self.base.add(n * PAGE_SIZE)).ok();
+        let mut next = page(self.first);
+        for n in self.first..self.first + self.pages {
+            let this = next.take();
+            if n + 1 < self.all {
+                next = page(n + 1);
+            }
+            let Some(this) = this else {
+                out.searched.missing += 1;
+                continue;
+            };
+            out.searched.pages += 1;
+            let start = n * PAGE_SIZE;
+            needles.find(this, |at, tag| out.add(tag, start + at as u64, kept));
+            if let (Some(next), Some(tail)) = (next, this.get(PAGE - 3..)) {
+                let mut seam = [0; 6];
+                let (left, right) = seam.split_at_mut(3);
+                left.copy_from_slice(tail);
+                right.copy_from_slice(next.get(..3).unwrap_or(&[0; 3]));
+                let start = start + PAGE_SIZE - 3;
+                needles.find(&seam, |at, tag| out.add(tag, start + at as u64, kept));
+            }
+        }
+        out
+    }
+}
+
+impl Found {
+    fn add(&mut self, tag: u32, rva: u64, kept: &AtomicU64) {
+        let count = self.counts.entry(tag).or_default();
+        *count += 1;
+        let room = *count <= MAX_PER_MODULE as u64;
+        if room && kept.fetch_add(1, Ordering::Relaxed) < MAX_HITS {
+            let hit = Hit {
+                module: self.module,
+                rva: rva as u32,
+            };
+            self.hits.push((tag, hit));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn found(tags: &[Tag], bytes: &[u8]) -> Vec<(usize, Tag)> {
+        let needles = Needles::new(tags.iter().copied());
+        let mut out = Vec::new();
+        needles.find(bytes, |at, tag| out.push((at, needles.tags[tag as usize])));
+        out
+    }
+
+    #[test]
+    fn protected_and_padded_forms_are_the_tags() {
+        let tag = |t| Tag::of(t).unwrap();
+        let (irp, thre) = (tag("Irp"), tag("Thre"));
+        assert_eq!(
+            found(&[irp, thre], b"xIrp\0Irp Thr\xe5"),
+            [(1, irp), (5, irp), (9, thre)]
+        );
+        assert_eq!(forms(tag("Leak")).len(), 1);
+        assert_eq!(forms(Tag::new(0x5a4d)), [0x5a4d, 0x2020_5a4d]);
+        assert!(found(&[Tag::new(0)], &[0; 16]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_missed_and_nothing_made_up(
+            tags in proptest::collection::vec(1u32..0x8000_0000, 1..40),
+            filler in proptest::collection::vec(any::<u8>(), 0..200),
+            places in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..10),
+        ) {
+            let mut bytes = filler;
+            for (tag, at) in places {
+                let tag = tag.get(&tags).to_le_bytes();
+                let at = at.index(bytes.len() + 1);
+                bytes.splice(at..at, tag);
+            }
+            let tags: Vec<Tag> = tags.into_iter().map(Tag::new).collect();
+            let got: Vec<usize> = found(&tags, &bytes).iter().map(|f| f.0).collect();
+            let all: Vec<u32> = tags.iter().flat_map(|t| forms(*t)).collect();
+            let is_tag = |w: &[u8]| all.contains(&(u32::from_le_bytes(w.try_into().unwrap()) & !PROTECTED));
+            let want: Vec<usize> = bytes.windows(4).enumerate().filter(|(_, w)| is_tag(w)).map(|(at, _)| at).collect();
+            prop_assert_eq!(got, want);
+        }
+    }
+}

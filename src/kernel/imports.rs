@@ -1,0 +1,91 @@
+//! What an image takes from others: its import descriptors, and the slots they fill.
+//!
+//! IMAGE_IMPORT_DESCRIPTOR and IMAGE_THUNK_DATA64 ("PE Format" in Microsoft's
+//! documentation). Drivers often have the names in INIT, which is given back after they
+//! are initialised: the slots stay, and only what is in them tells whose they are.
+
+use rustc_hash::FxHashMap;
+
+use crate::bytes::{u32_at, u64_at};
+use crate::memory::{AddressSpace, Va};
+
+use super::image::{Image, text};
+
+/// Images that a driver imports from; drivers have one to twenty.
+const MAX_DESCRIPTORS: u64 = 256;
+/// Functions that one imports from all of them.
+const MAX_SLOTS: usize = 1 << 14;
+/// Imported by number and not by name.
+const BY_ORDINAL: u64 = 1 << 63;
+/// GuardCFDispatchFunctionPointer of IMAGE_LOAD_CONFIG_DIRECTORY64.
+const GUARD_DISPATCH: u64 = 0x78;
+
+/// The imports of an image, as far as they are in the dump.
+#[derive(Clone, Debug, Default)]
+pub struct Imports {
+    /// The function that each slot of the address table is for, by the slot's RVA.
+    pub names: FxHashMap<u32, String>,
+    /// The files they come from, as far as their names can be read.
+    pub libraries: Vec<String>,
+    /// RVA of the slot that calls through a pointer go through (control flow guard).
+    pub guard_dispatch: Option<u32>,
+}
+
+impl Imports {
+    /// Reads them.
+    pub fn read(space: &AddressSpace, image: &Image) -> Imports {
+        let mut out = Imports {
+            guard_dispatch: guard_dispatch(space, image),
+            ..Imports::default()
+        };
+        let Some((rva, size)) = image.import_directory else {
+            return out;
+        };
+        for i in 0..(u64::from(size) / 20).min(MAX_DESCRIPTORS) {
+            let at = image.base.add(u64::from(rva) + i * 20);
+            let Ok(descriptor) = space.array::<20>(at) else {
+                break;
+            };
+            let field = |at| u32_at(&descriptor, at).unwrap_or(0);
+            let (lookup, file, slots) = (field(0), field(12), field(16));
+            if slots == 0 {
+                break;
+            }
+            let file = text(space, image.base.add(file.into()), 260);
+            out.libraries.extend(file);
+            if lookup != 0 {
+                out.descriptor(space, image.base, lookup, slots);
+            }
+        }
+        out
+    }
+
+    fn descriptor(&mut self, space: &AddressSpace, base: Va, lookup: u32, slots: u32) {
+        for i in 0..MAX_SLOTS as u32 {
+            let entry = space.u64(base.add(u64::from(lookup) + u64::from(i) * 8));
+            let (Ok(entry @ 1..), true) = (entry, self.names.len() < MAX_SLOTS) else {
+                return;
+            };
+            if entry & BY_ORDINAL != 0 {
+                continue;
+            }
+            // A hint of two bytes stands before the name.
+            let name = text(space, base.add((entry & 0x7fff_ffff) + 2), 256);
+            if let (Some(name), Some(slot)) = (name, slots.checked_add(i * 8)) {
+                self.names.insert(slot, name);
+            }
+        }
+    }
+}
+
+fn guard_dispatch(space: &AddressSpace, image: &Image) -> Option<u32> {
+    let (rva, size) = image.load_config?;
+    if u64::from(size) < GUARD_DISPATCH + 8 {
+        return None;
+    }
+    let field: [u8; 8] = space
+        .array(image.base.add(u64::from(rva) + GUARD_DISPATCH))
+        .ok()?;
+    let slot = u64_at(&field, 0)?.checked_sub(image.base.0)?;
+    u32::try_from(slot).ok().filter(|&slot| slot < image.size)
+}

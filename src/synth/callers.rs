@@ -1,0 +1,174 @@
+//! A small machine whose drivers use pool tags in every way that is known: which
+//! instruction has the tag, and how the call is left by compiler, linker and kernel.
+
+use crate::memory::addr::Va;
+
+use super::code::{Site, Use};
+use super::forms::{Form, TABLE_VARIABLE, TAG_VARIABLE};
+use super::image::Data;
+use super::small;
+use super::spec::{ModuleSpec, Spec};
+use super::truth::Tag;
+
+const DRIVERS: &str = "\\SystemRoot\\system32\\drivers\\";
+const FIRST: u64 = 0xffff_f880_0110_0000;
+const FRAMEWORK: u64 = FIRST + 0x4_0000;
+
+/// The tag of each form in `forms.sys`.
+pub const FORMS: &[(Form, Tag)] = &[
+    (Form::Optimised, *b"FmOp"),
+    (Form::Retpoline, *b"FmRt"),
+    (Form::Direct, *b"FmDi"),
+    (Form::TailJump, *b"FmTj"),
+    (Form::TailRetpoline, *b"FmTr"),
+    (Form::Copied, *b"FmCp"),
+    (Form::Branch, *b"FmBr"),
+    (Form::Wrapper, *b"FmWr"),
+    (Form::Pool2, *b"FmP2"),
+    (Form::Framework, *b"FmFw"),
+    (Form::FrameworkRetpoline, *b"FmFr"),
+    (Form::DriverConfig, *b"FmDc"),
+    (Form::NetBufferPool, *b"FmNb"),
+    (Form::Lookaside, *b"FmLa"),
+    (Form::StorPort, *b"FmSp"),
+    (Form::Filter, *b"FmFl"),
+    (Form::Variable, *b"FmVa"),
+    (Form::Comparison, *b"FmCm"),
+    (Form::ObjectReference, *b"FmOr"),
+    (Form::Displacement, *b"FmDs"),
+    (Form::Split, *b"FmPX"),
+    (Form::OtherImport, *b"FmOi"),
+];
+
+/// Tags of `plain.sys`, whose imports' names are gone: plain, by thunk, chained, free.
+pub const PLAIN: [Tag; 4] = [*b"PlAl", *b"PlTh", *b"PlCh", *b"PlFr"];
+/// Tags in the data of `forms.sys`: in a filter's contexts, in two live lookaside lists,
+/// and in a text.
+pub const IN_DATA: [Tag; 4] = [*b"FltC", *b"LkA1", *b"LkA2", *b"Text"];
+/// The tag that the framework gives `amdacpbus2.sys`, and that no image has.
+pub const DEFAULT: Tag = *b"amda";
+
+fn driver(file: &str, base: u64, size: u32) -> ModuleSpec {
+    ModuleSpec {
+        file: file.into(),
+        folder: DRIVERS,
+        base: Va(base),
+        size,
+        exports: Vec::new(),
+        sites: Vec::new(),
+        imports: Vec::new(),
+        data: Vec::new(),
+        names_in_init: false,
+    }
+}
+
+fn exporter(file: &str, base: u64, exports: &[&str]) -> ModuleSpec {
+    let mut out = driver(file, base, 0x8000);
+    out.exports = exports.iter().map(|e| (*e).to_owned()).collect();
+    out
+}
+
+/// Two FLT_CONTEXT_REGISTRATIONs: of streams, with a size, and of instances, of any size;
+/// then the end of the array.
+pub(super) fn contexts(tag: Tag) -> Vec<u8> {
+    let mut out = vec![0; 0x38 * 2 + 2];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(to) = out.get_mut(at..at + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    };
+    put(0, &[8, 0]);
+    put(0x10, &0x90u64.to_le_bytes());
+    put(0x18, &tag);
+    put(0x38, &[2, 0]);
+    put(0x48, &u64::MAX.to_le_bytes());
+    put(0x50, &tag);
+    put(0x70, &[0xff, 0xff]);
+    out
+}
+
+fn forms() -> ModuleSpec {
+    let mut forms = driver("forms.sys", FIRST + 0x5_0000, 0x1_0000);
+    for (form, tag) in FORMS {
+        forms.sites.push(Site::new(*tag, Use::Form(*form)));
+    }
+    let [context, first, second, text] = IN_DATA;
+    // Where the framework's table is in its image does not matter: nothing reads it.
+    let table = (FRAMEWORK + 0x1080).to_le_bytes().to_vec();
+    let mut sentence = b"Some ".to_vec();
+    sentence.extend(text);
+    sentence.extend(b" in a message\0");
+    forms.data = vec![
+        Data::Bytes(".data", TABLE_VARIABLE, table),
+        Data::Bytes(".data", TAG_VARIABLE, b"FmVa".to_vec()),
+        Data::Lookasides(0x400, vec![(first, 0x80), (second, 0x140)]),
+        Data::Bytes(".data", 0x800, contexts(context)),
+        Data::Bytes(".data", 0xa00, sentence),
+    ];
+    forms
+}
+
+fn plain() -> ModuleSpec {
+    let mut plain = driver("plain.sys", FIRST + 0x7_0000, 0x8000);
+    let (pool_type, bytes) = (0x200, 0x80);
+    let uses = [
+        Use::Allocate { pool_type, bytes },
+        Use::AllocateByThunk { pool_type, bytes },
+        Use::Chained { pool_type, bytes },
+        Use::Free,
+    ];
+    plain.sites = PLAIN
+        .iter()
+        .zip(uses)
+        .map(|(tag, what)| Site::new(*tag, what))
+        .collect();
+    plain.names_in_init = true;
+    plain
+}
+
+/// What it is like.
+pub fn spec() -> Spec {
+    let mut spec = small::spec();
+    if let Some(nt) = spec.modules.first_mut() {
+        nt.exports.extend(
+            [
+                "ExAllocatePool2",
+                "ExInitializeNPagedLookasideList",
+                "KeSetEvent",
+                "ObfReferenceObjectWithTag",
+            ]
+            .map(String::from),
+        );
+    }
+    let ndis = [
+        "NdisAllocateMemoryWithTagPriority",
+        "NdisAllocateNetBufferListPool",
+    ];
+    let mut framework = driver("amdacpbus2.sys", FIRST + 0x8_0000, 0x8000);
+    framework.imports = vec![("WDFLDR.SYS".into(), "WdfVersionBind".into())];
+    let mut same_name = driver("amdak8.sys", FIRST + 0x9_0000, 0x8000);
+    same_name.imports = vec![("ntoskrnl.exe".into(), "KeSetEvent".into())];
+    let added = [
+        exporter("ndis.sys", FIRST, &ndis),
+        exporter(
+            "fltmgr.sys",
+            FIRST + 0x1_0000,
+            &["FltAllocatePoolAlignedWithTag"],
+        ),
+        exporter(
+            "storport.sys",
+            FIRST + 0x2_0000,
+            &["StorPortExtendedFunction"],
+        ),
+        exporter("WDFLDR.SYS", FIRST + 0x3_0000, &["WdfVersionBind"]),
+        exporter("Wdf01000.sys", FRAMEWORK, &[]),
+        forms(),
+        plain(),
+        framework,
+        same_name,
+    ];
+    let before_last = spec.modules.len().saturating_sub(1);
+    spec.modules.splice(before_last..before_last, added);
+    spec.demands = small::demands(&spec);
+    spec
+}

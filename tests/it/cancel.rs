@@ -1,0 +1,46 @@
+//! What takes long ends soon after nobody wants it any more.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use poolscope::engine::{Engine, Options};
+use poolscope::pool::index::Progress;
+
+#[test]
+fn a_walk_ends_in_the_middle_of_a_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.dmp");
+    poolscope::synth::large(&path, 256 << 20).unwrap();
+    let options = Options {
+        threads: 1,
+        ..Options::default()
+    };
+    let engine = Engine::open(&path, &options).unwrap();
+    let _ = (engine.system_pool(), engine.session_pools());
+    let whole = Instant::now();
+    let index = engine.index(Arc::default()).unwrap();
+    let window = whole.elapsed() / index.windows_all as u32;
+    // Into the middle of the second window, whatever this machine's speed.
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let progress = Arc::new(Progress::default());
+        let took = thread::scope(|scope| {
+            let walker = scope.spawn(|| engine.index(Arc::clone(&progress)).unwrap());
+            while progress.windows().0 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(window / 4);
+            let asked = Instant::now();
+            progress.cancel();
+            let index = walker.join().unwrap();
+            let took = asked.elapsed();
+            assert!(index.windows_done >= 1);
+            assert!(index.notes.iter().any(|n| n.contains("was cancelled")));
+            took
+        });
+        fastest = fastest.min(took);
+    }
+    println!("a window takes {window:?}, an end {fastest:?}");
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+}

@@ -89,9 +89,6 @@ impl<'a> Builder<'a> {
         if spec.options.scatter {
             physical.scatter(spec.seed ^ 0x5ca7);
         }
-        if spec.options.shuffle {
-            physical.shuffle(spec.seed ^ 0xdec4);
-        }
         let mut memory = Memory::new(physical);
         memory.invalid_mask = spec.options.invalid_mask;
         Builder {
@@ -132,6 +129,10 @@ impl<'a> Builder<'a> {
     fn build(mut self) -> io::Result<Machine> {
         self.images();
         self.fixed_mappings();
+        // All of that is there early, while memory is still in order.
+        if self.spec.options.shuffle {
+            self.memory.physical.shuffle(self.spec.seed ^ 0xdec4);
+        }
         let laid = self.pools()?;
         self.books(&laid);
         self.module_lists(&laid)?;

@@ -5,6 +5,7 @@ pub mod descriptions;
 pub mod guidance;
 pub mod kmdf;
 pub mod lockstep;
+pub mod owner;
 pub mod references;
 pub mod score;
 pub mod tag_search;

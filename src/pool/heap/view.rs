@@ -74,11 +74,11 @@ impl<'a> View<'a> {
     pub fn fetch(&self, start: Va, end: Va) {
         let index = |va: Va| (va.0.saturating_sub(self.start.0) / PAGE_SIZE) as usize;
         let last = index(end).min(self.pages.len());
-        for slot in self.pages.get(index(start)..last).unwrap_or_default() {
-            if let Slot::Bytes(bytes) = slot {
-                dump::fetch(bytes);
-            }
-        }
+        let slots = self.pages.get(index(start)..last).unwrap_or_default();
+        dump::fetch(slots.iter().filter_map(|slot| match slot {
+            Slot::Bytes(bytes) => Some(*bytes),
+            _ => None,
+        }));
     }
 
     /// The bytes of the page that holds an address.

@@ -158,13 +158,10 @@ impl Walker<'_, '_> {
     /// Brings pages into the processor's caches, but for those inside big allocations,
     /// which nobody looks into.
     fn fetch(&self, pages: &[(Va, MappedPage<'_>)]) {
-        for (va, page) in pages {
-            if let MappedPage::Bytes(bytes, _) = page
-                && self.taken_by_big(*va) < PAGE_SIZE
-            {
-                dump::fetch(bytes);
-            }
-        }
+        dump::fetch(pages.iter().filter_map(|(va, page)| match page {
+            MappedPage::Bytes(bytes, _) if self.taken_by_big(*va) < PAGE_SIZE => Some(*bytes),
+            _ => None,
+        }));
     }
 
     fn page(&mut self, va: Va, page: MappedPage<'_>) {

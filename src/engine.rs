@@ -4,6 +4,7 @@
 //! and trackers. The index is built afterwards, on request, in parallel.
 
 mod cache;
+mod diagnose;
 mod memory;
 
 pub use cache::{Answered, IndexCache};

@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod descriptions;
+pub mod diagnosis;
 pub mod guidance;
 pub mod kmdf;
 pub mod lockstep;

@@ -186,9 +186,15 @@ fn of_pressure(pool: Pool, share: Option<f64>, setting: &Setting<'_>) -> Option<
     let bytes = setting.pools[pool as usize]?;
     let word = pool.word();
     let (points, sentence) = if setting.flagged[pool as usize] {
-        let holds = share.is_some_and(|share| share >= 0.25);
-        let sentence = format!("{word} pool use is out of the normal range");
-        (if holds { 2 } else { 0 }, sentence)
+        let points = match share {
+            Some(0.5..) => 3,
+            Some(0.25..) => 2,
+            _ => 0,
+        };
+        (
+            points,
+            format!("{word} pool use is out of the normal range"),
+        )
     } else {
         let of_memory = setting.memory.and_then(|memory| share_of(bytes, memory))?;
         let sentence = format!(
@@ -388,7 +394,7 @@ fn of_population(tag: Tag, usage: &Usage, trackers: &Trackers) -> Option<Compone
     if let Some((_, what)) = CACHES.iter().find(|(t, _)| Tag::of(t) == Some(tag)) {
         return Some(Component {
             name: NAME,
-            points: -3,
+            points: -4,
             sentence: format!("holds {what}: large where there are many, which is no leak"),
         });
     }

@@ -66,6 +66,8 @@ pub enum FormatName {
     Json,
     /// A header line and a line per row.
     Csv,
+    /// For a ticket.
+    Markdown,
 }
 
 impl From<FormatName> for Format {
@@ -74,6 +76,7 @@ impl From<FormatName> for Format {
             FormatName::Text => Format::Text,
             FormatName::Json => Format::Json,
             FormatName::Csv => Format::Csv,
+            FormatName::Markdown => Format::Markdown,
         }
     }
 }
@@ -176,6 +179,12 @@ pub enum Command {
         dump: PathBuf,
         /// The tag; `\xNN` for a byte that can't be typed.
         tag: String,
+    },
+    /// The whole procedure as one report: which tag looks like a leak, whose it is, why,
+    /// and what to do next. `--format markdown` is for a ticket.
+    Diagnose {
+        /// The dump.
+        dump: PathBuf,
     },
     /// The loaded modules (`lm`), or the one that holds an address (`lm a`).
     Modules {

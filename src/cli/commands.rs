@@ -12,7 +12,8 @@ use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::text::{moment, parse_address};
 use crate::report::{
-    self, Allocs, Answer, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols, Vm,
+    self, Allocs, Answer, Diagnose, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols,
+    Vm,
 };
 use crate::{synth, tui};
 
@@ -56,6 +57,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let found = engine.references(tag);
             print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
         }
+        Command::Diagnose { dump } => diagnose(args, dump),
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
         Command::Symbols {
             dump,
@@ -218,6 +220,13 @@ fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
         super::say("note", &format!("index from cache ({})", moment(made)));
     }
     Ok(index)
+}
+
+fn diagnose(args: &Args, dump: &Path) -> Result {
+    let engine = open(args, dump)?;
+    let index = index(args, &engine)?;
+    let diagnosis = engine.diagnose(&index);
+    print(args, &engine, &Diagnose::of(&engine, &diagnosis))
 }
 
 /// Walks the pool, with the share done on stderr where somebody is watching.

@@ -125,6 +125,13 @@ impl TagPattern {
         }
     }
 
+    /// The pattern that matches this tag alone.
+    pub fn of(tag: Tag) -> TagPattern {
+        TagPattern {
+            elements: tag.bytes().map(Element::Byte).to_vec(),
+        }
+    }
+
     /// Reads what was typed.
     ///
     /// # Errors

@@ -177,6 +177,23 @@ impl Info {
         }
     }
 
+    /// What a report says of the machine: the rows without addresses.
+    pub fn machine(&self) -> Vec<(&'static str, String)> {
+        const OF_MACHINE: [&str; 8] = [
+            "File",
+            "Dump",
+            "Windows",
+            "Processors",
+            "Pages",
+            "Bugcheck",
+            "Written",
+            "Uptime",
+        ];
+        let mut rows = self.rows();
+        rows.retain(|(label, _)| OF_MACHINE.contains(label) || *label == "Symbols");
+        rows
+    }
+
     /// The rows as label and value.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let (d, i) = (&self.dump, &self.info);

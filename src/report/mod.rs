@@ -5,6 +5,7 @@
 //! JSON is the `poolscope/1` schema; fields may be added, none changes its meaning.
 
 mod allocs;
+mod diagnose;
 mod info;
 mod modules;
 mod page;
@@ -15,6 +16,7 @@ pub mod text;
 mod vm;
 
 pub use allocs::Allocs;
+pub use diagnose::Diagnose;
 pub use info::{DumpRecord, Info};
 pub use modules::Modules;
 pub use page::Page;
@@ -42,6 +44,8 @@ pub enum Format {
     Json,
     /// A header line and a line per row.
     Csv,
+    /// For a ticket.
+    Markdown,
 }
 
 /// One command's answer. Its `Serialize` gives the fields that stand beside `schema`,
@@ -52,6 +56,21 @@ pub trait Answer: Serialize {
     /// # Errors
     /// What the writer says.
     fn text(&self, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes it for a ticket: the text between fences, unless an answer knows better.
+    ///
+    /// # Errors
+    /// What the writer says.
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.text(&mut text)?;
+        // Tildes: what dumps are named by has more grave accents.
+        let longest = text.split(|b| *b != b'~').map(<[u8]>::len).max();
+        let fence = "~".repeat(longest.unwrap_or(0).max(2) + 1);
+        writeln!(out, "{fence}")?;
+        out.write_all(&text)?;
+        writeln!(out, "{fence}")
+    }
 
     /// Writes its rows as CSV.
     ///
@@ -83,6 +102,7 @@ pub fn write(
     match format {
         Format::Text => answer.text(out)?,
         Format::Csv => answer.csv(out)?,
+        Format::Markdown => answer.markdown(out)?,
         Format::Json => {
             let warnings = engine.warnings();
             let envelope = Envelope {

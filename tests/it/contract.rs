@@ -16,6 +16,7 @@ fn every_answer_names_schema_dump_and_warnings() {
         &["allocs", "demo.dmp", "Leak"],
         &["refs", "demo.dmp", "Leak"],
         &["modules", "demo.dmp"],
+        &["diagnose", "demo.dmp"],
     ] {
         let value = json(arguments);
         assert_eq!(value["schema"], "poolscope/1", "{arguments:?}");
@@ -146,4 +147,21 @@ fn the_users_pooltag_overlays_the_built_in_table() {
         "{rows}"
     );
     assert!(rows.contains("nt!ex"), "{rows}");
+}
+
+#[test]
+fn a_diagnosis_has_the_fields_that_others_read() {
+    let value = json(&["diagnose", "demo.dmp"]);
+    assert_eq!(value["verdict"], "leak");
+    let findings = value["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1);
+    let finding = &findings[0];
+    assert_eq!(finding["tag"], "Leak");
+    assert_eq!(finding["pool"], "nonpaged");
+    assert_eq!(finding["bytes"], 615_424_000);
+    assert!((finding["share"].as_f64().unwrap() - 0.967).abs() < 0.001);
+    assert!(finding["reasons"].as_array().unwrap().len() >= 3);
+    assert_eq!(finding["owners"][0]["module"], "myfault");
+    assert_eq!(finding["owners"][0]["confidence"], "certain");
+    assert!(!finding["advice"].as_str().unwrap().is_empty());
 }

@@ -50,6 +50,23 @@ fn vm() {
     insta::assert_snapshot!(answer(&["vm", "demo.dmp", "1"]));
 }
 
+#[test]
+fn diagnose() {
+    insta::assert_snapshot!(answer(&["diagnose", "demo.dmp"]));
+    let markdown = ["diagnose", "demo.dmp", "--format", "markdown"];
+    insta::assert_snapshot!("diagnose_markdown", answer(&markdown));
+    let csv = ["diagnose", "demo.dmp", "--format", "csv"];
+    insta::assert_snapshot!("diagnose_csv", answer(&csv));
+}
+
+/// Any other answer in Markdown is its text between fences.
+#[test]
+fn fenced() {
+    let text = answer(&["refs", "demo.dmp", "Leak"]);
+    let markdown = answer(&["refs", "demo.dmp", "Leak", "--format", "markdown"]);
+    assert_eq!(markdown, format!("~~~\n{text}~~~\n"));
+}
+
 /// A page of pool: that of the first small block of a tag.
 #[test]
 fn pool() {
@@ -70,6 +87,7 @@ fn json() {
         ("refs", vec!["refs", "demo.dmp", "Leak"]),
         ("modules", vec!["modules", "demo.dmp", "fffff880044b5000"]),
         ("allocs", vec!["allocs", "demo.dmp", "Pool"]),
+        ("diagnose", vec!["diagnose", "demo.dmp"]),
     ] {
         let value = crate::demo::json(&arguments);
         let text = serde_json::to_string_pretty(&value).unwrap();

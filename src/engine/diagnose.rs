@@ -1,0 +1,246 @@
+//! The whole procedure in one go.
+
+use crate::analysis::diagnosis::{self, Diagnosis, Finding};
+use crate::analysis::lockstep::{self, Group};
+use crate::analysis::owner;
+use crate::analysis::references::{Confidence, Reference, References};
+use crate::analysis::score::{self, Dominant, Pool, Setting, Verdict};
+use crate::analysis::vm::Flag;
+use crate::analysis::{Description, guidance};
+use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::Tag;
+use crate::pool::TagPattern;
+use crate::pool::index::{SizeCount, Snapshot};
+use crate::pool::tracker::Usage;
+
+use super::Engine;
+
+/// Findings that are looked into; each costs a look at images and blocks.
+const MOST_FINDINGS: usize = 8;
+/// Places that are listed of each.
+const MOST_PLACES: usize = 6;
+/// 100 ns intervals in a second.
+const TICKS: u64 = 10_000_000;
+
+/// A tag in a pool, with its account.
+#[derive(Clone, Copy)]
+struct Suspect {
+    tag: Tag,
+    pool: Pool,
+    usage: Usage,
+}
+
+impl Engine {
+    /// Judges every tag by its accounts and blocks, and looks into those that look like
+    /// leaks. `index` should be complete; what it lacks is said.
+    pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
+        let setting = self.setting();
+        let groups = lockstep::find(self.trackers());
+        let mut found: Vec<(Suspect, score::Score, Vec<SizeCount>)> = self
+            .suspects()
+            .into_iter()
+            .filter_map(|suspect| self.judge(suspect, index, &setting))
+            .collect();
+        found.sort_by_key(|(suspect, score, _)| {
+            std::cmp::Reverse((score.verdict, suspect.usage.bytes))
+        });
+        let more_findings = found.len().saturating_sub(MOST_FINDINGS);
+        found.truncate(MOST_FINDINGS);
+        let findings: Vec<Finding> = found
+            .into_iter()
+            .map(|(suspect, score, sizes)| {
+                self.look_into(suspect, score, sizes, index, &setting, &groups)
+            })
+            .collect();
+        let largest = self.suspects().into_iter().max_by_key(|s| s.usage.bytes);
+        let flags = self.vm().flags.clone();
+        let has_accounts = !self.trackers().rows.is_empty();
+        let (verdict, summary) = diagnosis::verdict(
+            &findings,
+            &flags,
+            has_accounts,
+            largest.map(|s| (s.tag, s.pool)),
+        );
+        let named = |g: &Group| findings.iter().any(|f| g.holds(f.tag));
+        Diagnosis {
+            verdict,
+            summary,
+            groups: groups.iter().filter(|g| !named(g)).cloned().collect(),
+            flags,
+            findings,
+            more_findings,
+            coverage: self.total_coverage(index).sentences(),
+            unknowns: self.unknowns(index),
+        }
+    }
+
+    fn setting(&self) -> Setting<'_> {
+        let vm = self.vm();
+        let header = self.dump().header();
+        let bytes = |pages: Option<u64>| pages.map(|p| p.saturating_mul(PAGE_SIZE));
+        let total = &self.trackers().total;
+        let has_accounts = !self.trackers().rows.is_empty();
+        let counted = |usage: &Usage| has_accounts.then_some(usage.bytes);
+        let flagged = |own: [Flag; 2]| vm.flags.iter().any(|f| own.contains(f));
+        Setting {
+            trackers: self.trackers(),
+            memory: bytes(vm.physical_memory.pages.or(header.physical_pages)),
+            uptime: header.uptime.map(|t| t / TICKS),
+            pools: [
+                bytes(vm.nonpaged_usage.pages).or(counted(&total.nonpaged)),
+                bytes(vm.paged_usage.pages).or(counted(&total.paged)),
+            ],
+            flagged: [
+                flagged([Flag::ExcessiveNonpaged, Flag::HighNonpaged]),
+                flagged([Flag::ExcessivePaged, Flag::HighPaged]),
+            ],
+        }
+    }
+
+    fn suspects(&self) -> Vec<Suspect> {
+        let rows = self.trackers().rows.iter();
+        rows.flat_map(|row| {
+            [(Pool::Nonpaged, row.nonpaged), (Pool::Paged, row.paged)].map(|(pool, usage)| {
+                Suspect {
+                    tag: row.tag,
+                    pool,
+                    usage,
+                }
+            })
+        })
+        .collect()
+    }
+
+    /// Judges a tag without its blocks first: few get as far as those.
+    fn judge(
+        &self,
+        suspect: Suspect,
+        index: &Snapshot,
+        setting: &Setting<'_>,
+    ) -> Option<(Suspect, score::Score, Vec<SizeCount>)> {
+        let Suspect { tag, pool, usage } = suspect;
+        let description = self.descriptions().get(tag);
+        let of = |size| score::score(tag, pool, &usage, description, size, setting);
+        // The best that its sizes could do for it.
+        let at_best = of(Some(Dominant {
+            bytes: 0,
+            blocks: u64::MAX,
+            of: u64::MAX,
+        }));
+        if at_best.verdict < Verdict::Suspicious {
+            return None;
+        }
+        let sizes = index.sizes(&TagPattern::of(tag));
+        let blocks = sizes.iter().map(|s| s.count).sum();
+        let dominant = sizes.iter().max_by_key(|s| s.count).map(|s| Dominant {
+            bytes: s.size,
+            blocks: s.count,
+            of: blocks,
+        });
+        let score = of(dominant);
+        (score.verdict >= Verdict::Suspicious).then_some((suspect, score, sizes))
+    }
+
+    fn look_into(
+        &self,
+        suspect: Suspect,
+        score: score::Score,
+        sizes: Vec<SizeCount>,
+        index: &Snapshot,
+        setting: &Setting<'_>,
+        groups: &[Group],
+    ) -> Finding {
+        let Suspect { tag, pool, usage } = suspect;
+        let references = self.references(tag);
+        let description = self.descriptions().get(tag);
+        let loaded = |name: &str| {
+            let modules = &self.kernel().modules;
+            modules
+                .iter()
+                .any(|m| !m.unloaded && m.name().eq_ignore_ascii_case(name))
+        };
+        let whole = setting.pools[pool as usize].filter(|b| *b > 0);
+        Finding {
+            tag,
+            pool,
+            usage,
+            share: whole.map(|whole| usage.bytes as f64 / whole as f64),
+            score,
+            description: description.map(text),
+            sizes,
+            exemplars: exemplars(tag, index),
+            owners: owner::fuse(tag, &references, description, &loaded),
+            places: places(&references),
+            searched: searched(&references),
+            group: groups.iter().find(|g| g.holds(tag)).cloned(),
+            guidance: guidance::of(tag),
+            coverage: self.coverage(tag, index).sentences(),
+        }
+    }
+
+    /// What could not be known.
+    fn unknowns(&self, index: &Snapshot) -> Vec<String> {
+        let mut out = self.warnings();
+        out.extend(index.notes.iter().cloned());
+        out.push(
+            "one dump has no history: growth is an average since boot, not an observation".into(),
+        );
+        out
+    }
+}
+
+fn text(description: &Description) -> String {
+    match &description.binary {
+        Some(binary) => format!("{} ({binary})", description.text),
+        None => description.text.clone(),
+    }
+}
+
+/// The first, the middle and the last block.
+fn exemplars(tag: Tag, index: &Snapshot) -> Vec<Va> {
+    let blocks = index.blocks(tag);
+    let last = blocks.len().saturating_sub(1);
+    let mut places = vec![0, last / 2, last];
+    places.dedup();
+    places
+        .into_iter()
+        .filter_map(|at| blocks.get(at))
+        .map(|b| b.va)
+        .collect()
+}
+
+/// Where the tag is named, the surest places first; chance is left out.
+fn places(references: &References) -> Vec<String> {
+    let mut own: Vec<&Reference> = references
+        .found
+        .iter()
+        .filter(|r| r.verdict.confidence != Some(Confidence::Coincidence))
+        .collect();
+    own.sort_by_key(|r| r.verdict.confidence.is_none());
+    own.sort_by_key(|r| r.verdict.confidence);
+    let mut out: Vec<String> = own.iter().take(MOST_PLACES).map(|r| place(r)).collect();
+    if own.len() > MOST_PLACES {
+        out.push(format!("and {} more places", own.len() - MOST_PLACES));
+    }
+    out
+}
+
+fn place(r: &Reference) -> String {
+    let at = r.verdict.function.as_deref().unwrap_or(&r.module_name);
+    let mut out = format!("{} in {at}", r.va);
+    if let Some(instruction) = &r.verdict.instruction {
+        out += &format!(": {instruction}");
+    }
+    if let Some(api) = &r.verdict.api {
+        out += &format!(", to {api}");
+    }
+    out
+}
+
+fn searched(references: &References) -> String {
+    let all = references.pages_searched + references.pages_missing;
+    match references.pages_missing {
+        0 => format!("all {all} pages of images were searched"),
+        missing => format!("{missing} of {all} pages of images are not in the dump"),
+    }
+}

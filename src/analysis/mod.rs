@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod descriptions;
 pub mod diagnosis;
+pub mod drivers;
 pub mod guidance;
 pub mod kmdf;
 pub mod lockstep;

@@ -180,6 +180,11 @@ pub enum Command {
         /// The tag; `\xNN` for a byte that can't be typed.
         tag: String,
     },
+    /// Pool by driver: the bytes under the tags that are each one's.
+    Drivers {
+        /// The dump.
+        dump: PathBuf,
+    },
     /// The whole procedure as one report: which tag looks like a leak, whose it is, why,
     /// and what to do next. `--format markdown` is for a ticket.
     Diagnose {

@@ -12,8 +12,8 @@ use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::text::{moment, parse_address};
 use crate::report::{
-    self, Allocs, Answer, Diagnose, Info, Modules, Page, PoolUsed, Refs, Selection, Sort, Symbols,
-    Vm,
+    self, Allocs, Answer, Diagnose, DriversReport, Info, Modules, Page, PoolUsed, Refs, Selection,
+    Sort, Symbols, Vm,
 };
 use crate::{synth, tui};
 
@@ -57,6 +57,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let found = engine.references(tag);
             print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
         }
+        Command::Drivers { dump } => drivers(args, dump),
         Command::Diagnose { dump } => diagnose(args, dump),
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
         Command::Symbols {
@@ -220,6 +221,16 @@ fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
         super::say("note", &format!("index from cache ({})", moment(made)));
     }
     Ok(index)
+}
+
+fn drivers(args: &Args, dump: &Path) -> Result {
+    let engine = open(args, dump)?;
+    if engine.trackers().rows.is_empty() {
+        let why = "the pool trackers were not found in this dump";
+        return Err(CliError::NotThere(why.into()));
+    }
+    let drivers = engine.drivers()?;
+    print(args, &engine, &DriversReport::of(&drivers))
 }
 
 fn diagnose(args: &Args, dump: &Path) -> Result {

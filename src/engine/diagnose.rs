@@ -1,8 +1,11 @@
 //! The whole procedure in one go.
 
+use rayon::prelude::*;
+
 use crate::analysis::diagnosis::{self, Diagnosis, Finding};
+use crate::analysis::drivers::{self, Drivers};
 use crate::analysis::lockstep::{self, Group};
-use crate::analysis::owner;
+use crate::analysis::owner::{self, Owners};
 use crate::analysis::references::{Confidence, Reference, References};
 use crate::analysis::score::{self, Dominant, Pool, Setting, Verdict};
 use crate::analysis::vm::Flag;
@@ -72,6 +75,34 @@ impl Engine {
             coverage: self.total_coverage(index).sentences(),
             unknowns: self.unknowns(index),
         }
+    }
+
+    /// Adds all tags up by owner. Costs a pass over all images.
+    ///
+    /// # Errors
+    /// When the system refuses to start the workers.
+    pub fn drivers(&self) -> Result<Drivers, rayon::ThreadPoolBuildError> {
+        let workers = self.thread_pool()?;
+        self.tag_search_on(&workers, &|| true);
+        let rows = &self.trackers().rows;
+        let owners: Vec<Owners> =
+            workers.install(|| rows.par_iter().map(|row| self.owners(row.tag)).collect());
+        Ok(drivers::by_driver(rows.iter().zip(&owners)))
+    }
+
+    /// Who may own a tag.
+    pub fn owners(&self, tag: Tag) -> Owners {
+        self.owners_by(tag, &self.references(tag))
+    }
+
+    fn owners_by(&self, tag: Tag, references: &References) -> Owners {
+        let loaded = |name: &str| {
+            let modules = &self.kernel().modules;
+            modules
+                .iter()
+                .any(|m| !m.unloaded && m.name().eq_ignore_ascii_case(name))
+        };
+        owner::fuse(tag, references, self.descriptions().get(tag), &loaded)
     }
 
     fn setting(&self) -> Setting<'_> {
@@ -153,12 +184,6 @@ impl Engine {
         let Suspect { tag, pool, usage } = suspect;
         let references = self.references(tag);
         let description = self.descriptions().get(tag);
-        let loaded = |name: &str| {
-            let modules = &self.kernel().modules;
-            modules
-                .iter()
-                .any(|m| !m.unloaded && m.name().eq_ignore_ascii_case(name))
-        };
         let whole = setting.pools[pool as usize].filter(|b| *b > 0);
         Finding {
             tag,
@@ -169,7 +194,7 @@ impl Engine {
             description: description.map(text),
             sizes,
             exemplars: exemplars(tag, index),
-            owners: owner::fuse(tag, &references, description, &loaded),
+            owners: self.owners_by(tag, &references),
             places: places(&references),
             searched: searched(&references),
             group: groups.iter().find(|g| g.holds(tag)).cloned(),

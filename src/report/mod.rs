@@ -6,6 +6,7 @@
 
 mod allocs;
 mod diagnose;
+mod drivers;
 mod info;
 mod modules;
 mod page;
@@ -17,6 +18,7 @@ mod vm;
 
 pub use allocs::Allocs;
 pub use diagnose::Diagnose;
+pub use drivers::DriversReport;
 pub use info::{DumpRecord, Info};
 pub use modules::Modules;
 pub use page::Page;

@@ -165,3 +165,22 @@ fn a_diagnosis_has_the_fields_that_others_read() {
     assert_eq!(finding["owners"][0]["confidence"], "certain");
     assert!(!finding["advice"].as_str().unwrap().is_empty());
 }
+
+/// Whoever owns what: the sum is what the kernel counts.
+#[test]
+fn drivers_add_up_to_the_trackers() {
+    let drivers = json(&["drivers", "demo.dmp"]);
+    let used = json(&["poolused", "demo.dmp"]);
+    for (ours, pool) in [("nonpaged_bytes", "nonpaged"), ("paged_bytes", "paged")] {
+        assert_eq!(drivers["total"][ours], used["total"][pool]["bytes"]);
+        let rows = drivers["drivers"].as_array().unwrap().iter();
+        let sum: u64 = rows
+            .chain([&drivers["unowned"]])
+            .map(|row| row[ours].as_u64().unwrap())
+            .sum();
+        assert_eq!(drivers["total"][ours], sum);
+    }
+    let first = &drivers["drivers"][0];
+    assert_eq!(first["module"], "myfault");
+    assert_eq!(first["certain_bytes"], 615_424_000);
+}

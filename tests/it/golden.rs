@@ -40,6 +40,8 @@ golden! {
     refs: ["refs", "demo.dmp", "Leak"];
     refs_csv: ["refs", "demo.dmp", "Leak", "--format", "csv"];
     refs_none: ["refs", "demo.dmp", "Zzzz"];
+    drivers: ["drivers", "demo.dmp"];
+    drivers_csv: ["drivers", "demo.dmp", "--format", "csv"];
     modules: ["modules", "demo.dmp"];
     modules_csv: ["modules", "demo.dmp", "--format", "csv"];
     modules_at: ["modules", "demo.dmp", "fffff880`044b63aa"];

@@ -1,0 +1,156 @@
+//! Pool by driver.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::analysis::drivers::{Driver, Drivers, Holding};
+
+use super::text::clean;
+use super::{Answer, cell, csv_writer, tag_hex};
+
+/// Tags that are named of each driver in text.
+const TAGS: usize = 4;
+
+/// The answer of `drivers`.
+#[derive(Debug, Serialize)]
+pub struct DriversReport {
+    drivers: Vec<Row>,
+    unowned: Row,
+    total: Total,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    module: Option<String>,
+    nonpaged_bytes: u64,
+    paged_bytes: u64,
+    certain_bytes: u64,
+    tags: Vec<TagRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct TagRow {
+    tag: String,
+    tag_hex: String,
+    nonpaged_bytes: u64,
+    paged_bytes: u64,
+    confidence: Option<&'static str>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Total {
+    nonpaged_bytes: u64,
+    paged_bytes: u64,
+}
+
+impl Row {
+    fn of(driver: &Driver) -> Row {
+        Row {
+            module: (!driver.module.is_empty()).then(|| clean(&driver.module).into()),
+            nonpaged_bytes: driver.bytes[0],
+            paged_bytes: driver.bytes[1],
+            certain_bytes: driver.certain,
+            tags: driver.tags.iter().map(TagRow::of).collect(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let named: Vec<&str> = self
+            .tags
+            .iter()
+            .take(TAGS)
+            .map(|t| t.tag.as_str())
+            .collect();
+        let more = self.tags.len().saturating_sub(TAGS);
+        let more = match more {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        format!(
+            "{:<20} {:>14} {:>14} {:>14}  {}{more}",
+            self.module.as_deref().unwrap_or("(no known owner)"),
+            self.nonpaged_bytes,
+            self.paged_bytes,
+            self.certain_bytes,
+            named.join(" ")
+        )
+    }
+}
+
+impl TagRow {
+    fn of(holding: &Holding) -> TagRow {
+        TagRow {
+            tag: holding.tag.to_string(),
+            tag_hex: tag_hex(holding.tag),
+            nonpaged_bytes: holding.bytes[0],
+            paged_bytes: holding.bytes[1],
+            confidence: holding.certainty.map(|c| c.word()),
+        }
+    }
+}
+
+impl DriversReport {
+    /// Of all drivers.
+    pub fn of(drivers: &Drivers) -> DriversReport {
+        let rows: Vec<Row> = drivers.rows.iter().map(Row::of).collect();
+        let unowned = Row::of(&drivers.unowned);
+        let mut total = Total::default();
+        for row in rows.iter().chain([&unowned]) {
+            total.nonpaged_bytes = total.nonpaged_bytes.saturating_add(row.nonpaged_bytes);
+            total.paged_bytes = total.paged_bytes.saturating_add(row.paged_bytes);
+        }
+        DriversReport {
+            drivers: rows,
+            unowned,
+            total,
+        }
+    }
+}
+
+impl Answer for DriversReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<20} {:>14} {:>14} {:>14}  tags",
+            "driver", "nonpaged bytes", "paged bytes", "of it certain"
+        )?;
+        for row in self.drivers.iter().chain([&self.unowned]) {
+            writeln!(out, "{}", row.line())?;
+        }
+        writeln!(
+            out,
+            "{:<20} {:>14} {:>14}",
+            "total", self.total.nonpaged_bytes, self.total.paged_bytes
+        )?;
+        writeln!(
+            out,
+            "\na tag's bytes are its likeliest owner's; `poolscope refs DUMP TAG` says why, and nt allocates much on behalf of others"
+        )
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv_writer(out);
+        csv.write_record([
+            "module",
+            "tag",
+            "tag_hex",
+            "nonpaged_bytes",
+            "paged_bytes",
+            "confidence",
+        ])?;
+        for row in self.drivers.iter().chain([&self.unowned]) {
+            for tag in &row.tags {
+                csv.write_record([
+                    cell(row.module.as_deref().unwrap_or_default()),
+                    cell(&tag.tag),
+                    tag.tag_hex.clone(),
+                    tag.nonpaged_bytes.to_string(),
+                    tag.paged_bytes.to_string(),
+                    tag.confidence.unwrap_or_default().into(),
+                ])?;
+            }
+        }
+        csv.flush()
+    }
+}

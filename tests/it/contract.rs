@@ -108,6 +108,7 @@ fn without_a_terminal_the_screen_says_what_to_ask_instead() {
 fn a_closed_pipe_ends_it_silently() {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("poolscope"))
         .current_dir(directory())
+        .env("XDG_CACHE_HOME", directory())
         .args(["allocs", "demo.dmp", "*"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -10,7 +10,7 @@ use divan::counter::BytesCount;
 use rayon::prelude::*;
 
 use poolscope::analysis::Descriptions;
-use poolscope::analysis::tag_search::{Needles, forms};
+use poolscope::analysis::tag_search::Needles;
 use poolscope::pool::Tag;
 
 /// Bytes of images that are searched.
@@ -70,7 +70,7 @@ fn automaton(bencher: Bencher, count: usize) {
     let both = |form: u32| [form.to_le_bytes(), (form | 1 << 31).to_le_bytes()];
     let needles: Vec<[u8; 4]> = tags(count)
         .into_iter()
-        .flat_map(forms)
+        .map(|tag| tag.value())
         .flat_map(both)
         .collect();
     let automaton = AhoCorasick::new(needles).unwrap();

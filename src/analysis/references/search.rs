@@ -3,9 +3,7 @@
 use memchr::memmem;
 use rustc_hash::FxHashMap;
 
-use crate::analysis::tag_search::{
-    Hit, MAX_PAGES, MAX_PER_MODULE, Searched, TagSearch, forms, too_large,
-};
+use crate::analysis::tag_search::{Hit, MAX_PAGES, MAX_PER_MODULE, Searched, TagSearch, too_large};
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
@@ -49,10 +47,8 @@ impl Occurrences {
         tag: Tag,
         wanted: &dyn Fn() -> bool,
     ) -> Option<Occurrences> {
-        let forms = forms(tag).into_iter();
-        let needles: Vec<[u8; 4]> = forms
-            .flat_map(|form| [form.to_le_bytes(), (form | PROTECTED).to_le_bytes()])
-            .collect();
+        let forms = [tag.value(), tag.value() | PROTECTED];
+        let needles = forms.map(u32::to_le_bytes);
         let mut out = Occurrences::default();
         let mut left = MAX_PAGES;
         for (index, module) in kernel.modules.iter().enumerate() {

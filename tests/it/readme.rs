@@ -98,7 +98,7 @@ fn the_readme_shows_what_the_program_says() {
     let first = |count, text: &str| text.lines().take(count).collect::<Vec<_>>().join("\n");
     let mut new = with_section(&old, "screen", &indented(&screen()));
     for (name, body) in [
-        ("poolused", answer(&["poolused", "demo.dmp", "/t5", "2"])),
+        ("poolused", answer(&["poolused", "demo.dmp", "/t3", "2"])),
         ("refs", first(5, &answer(&["refs", "demo.dmp", "Leak"]))),
         ("diagnose", first(1, &answer(&["diagnose", "demo.dmp"]))),
     ] {

@@ -185,8 +185,7 @@ fn allocs(args: &Args, dump: &Path, tag: &str) -> Result {
     let pattern = parse_pattern(tag)?;
     let engine = open(args, dump)?;
     let index = index(args, &engine)?;
-    std::thread::scope(|scope| {
-        let kept = scope.spawn(|| engine.keep_index(&index));
+    keeping(args, &engine, &index, || {
         let answer = Allocs::of(&engine, &index, &pattern);
         if args.common.format == super::args::FormatName::Csv {
             answer
@@ -194,11 +193,24 @@ fn allocs(args: &Args, dump: &Path, tag: &str) -> Result {
                 .iter()
                 .for_each(|note| super::say("note", note));
         }
-        let printed = print(args, &engine, &answer);
+        print(args, &engine, &answer)
+    })
+}
+
+/// Keeps the index for the next time while `answer` is worked out and printed.
+fn keeping(
+    args: &Args,
+    engine: &Engine,
+    index: &Snapshot,
+    answer: impl FnOnce() -> Result,
+) -> Result {
+    std::thread::scope(|scope| {
+        let kept = scope.spawn(|| engine.keep_index(index));
+        let answered = answer();
         if let Ok(Some(why)) = kept.join() {
             note(args, &why);
         }
-        printed
+        answered
     })
 }
 
@@ -236,8 +248,10 @@ fn drivers(args: &Args, dump: &Path) -> Result {
 fn diagnose(args: &Args, dump: &Path) -> Result {
     let engine = open(args, dump)?;
     let index = index(args, &engine)?;
-    let diagnosis = engine.diagnose(&index);
-    print(args, &engine, &Diagnose::of(&engine, &diagnosis))
+    keeping(args, &engine, &index, || {
+        let diagnosis = engine.diagnose(&index);
+        print(args, &engine, &Diagnose::of(&engine, &diagnosis))
+    })
 }
 
 /// Walks the pool, with the share done on stderr where somebody is watching.

@@ -237,7 +237,10 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
 fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
     // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
     // count nothing.
-    let sum: Option<u64> = pools.iter().map(|p| p.pages).sum();
+    // Saturating: damaged counters may be anything, and too large a sum is doubted later.
+    let sum = pools
+        .iter()
+        .try_fold(0u64, |sum, pool| Some(sum.saturating_add(pool.pages?)));
     if let Some(sum) = sum.filter(|&sum| sum > 0) {
         return Counter {
             pages: Some(sum),

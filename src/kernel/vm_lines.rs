@@ -128,7 +128,7 @@ fn total_private(kernel: &Kernel) -> Counter {
             }
             let process = Va(at.0.wrapping_sub(link));
             let pages = kernel.space.u64(process.add(charge));
-            total = total.wrapping_add(pages.map_err(|_| "a process can't be read")?);
+            total = total.saturating_add(pages.map_err(|_| "a process can't be read")?);
         }
         Err("the list of processes does not end")
     };

@@ -57,7 +57,9 @@ fn rest_in_brief(model: &Model) -> String {
     let sum = |of: fn(&PageFile) -> Option<u64>| {
         let mut files = files.clone().peekable();
         files.peek()?;
-        files.map(of).sum::<Option<u64>>()
+        files
+            .map(of)
+            .try_fold(0u64, |sum, pages| Some(sum.saturating_add(pages?)))
     };
     let amount_of = |pages| {
         amount(&Line {

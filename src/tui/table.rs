@@ -188,7 +188,14 @@ impl Table<'_> {
             put(buffer, area, x, 0, &text, style);
             if meant {
                 // Told without colour too: the blank before the column is free.
-                put(buffer, area, x - 1, 0, theme.glyph("›", ">"), theme.heading());
+                put(
+                    buffer,
+                    area,
+                    x - 1,
+                    0,
+                    theme.glyph("›", ">"),
+                    theme.heading(),
+                );
             }
             x += width + GAP;
         }

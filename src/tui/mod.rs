@@ -35,6 +35,7 @@ pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod theme;
+pub mod thrift;
 pub mod typed;
 pub mod view;
 pub mod worker;
@@ -56,6 +57,7 @@ use model::Model;
 use pickup::{Pickup, Reopened};
 use terminal::Screen;
 use theme::Theme;
+use thrift::Skills;
 use worker::Workers;
 
 /// How the UI should look.
@@ -137,7 +139,8 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone())?;
-    let mut screen = Screen::take(one_screen)?;
+    let skills = Skills::of(&variable("TERM").unwrap_or_default());
+    let mut screen = Screen::take(one_screen, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     screen.draw(&app)?;
     let workers = Workers::start(Arc::clone(&engine), 0, sender.clone())?;
@@ -261,7 +264,7 @@ impl Session {
                 }
             }
             Effect::Copy(text) => self.screen.copy(&text)?,
-            Effect::Redraw => self.screen.redraw_all()?,
+            Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,
             Effect::Quit => return Ok(Next::Quit),
         }

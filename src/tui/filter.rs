@@ -3,7 +3,10 @@
 use crate::pool::{Block, TagPattern};
 use crate::report::text::parse_address;
 
+use super::fields;
 use super::model::{MentionRow, ModuleRow, TagRow};
+use super::query::{self, Query};
+use super::tags::Pool;
 
 /// Text to find in rows of text: a substring, without regard to case unless it has an
 /// upper-case letter; for tags also a pattern with `*` and `?`.
@@ -26,7 +29,7 @@ impl TextFilter {
         })
     }
 
-    fn in_text(&self, text: &str) -> bool {
+    pub(super) fn in_text(&self, text: &str) -> bool {
         if self.exact_case {
             text.contains(&self.text)
         } else {
@@ -67,7 +70,7 @@ impl TextFilter {
 
 /// A question about allocations: a size (`1024000`, `>4096`, `<=0x140`), the start of an
 /// address (`fffffa80`, `0xfffffa80'01`), or a word (`paged`, `big`, `lookaside`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum BlockFilter {
     /// Bytes, compared.
     Size(Compare, u64),
@@ -75,6 +78,10 @@ pub enum BlockFilter {
     Address(String),
     /// Pool, backend or state.
     Word(String),
+    /// Several things at once.
+    Query(Query),
+    /// Of one pool, and what else is asked for.
+    In(Pool, Option<Box<BlockFilter>>),
 }
 
 /// How to compare.
@@ -113,9 +120,21 @@ impl BlockFilter {
                 return Ok(Some(BlockFilter::Word(text.to_ascii_lowercase())));
             }
         }
+        if query::compares(text) {
+            let query = Query::parse(text, &fields::BLOCK, fields::BLOCK_DEFAULT)?;
+            return Ok(Some(BlockFilter::Query(query)));
+        }
         Err(format!(
-            "`{text}`: type a size (4096, >0x1000), the start of an address (fffffa80), or a word (paged, big, lookaside)"
+            "`{text}`: type a size (4096, >0x1000), the start of an address (fffffa80), a word (paged, big, lookaside), or a query (size > 4k and pool = paged)"
         ))
+    }
+
+    /// The same for the blocks of one pool only.
+    pub fn in_pool(filter: Option<BlockFilter>, pool: Pool) -> Option<BlockFilter> {
+        match pool {
+            Pool::Both => filter,
+            pool => Some(BlockFilter::In(pool, filter.map(Box::new))),
+        }
     }
 
     /// Asked of a block.
@@ -133,6 +152,16 @@ impl BlockFilter {
                 [block.kind.word(), block.backend.word(), block.state.word()]
                     .iter()
                     .any(|w| w == word)
+            }
+            BlockFilter::Query(query) => query.holds(block),
+            BlockFilter::In(pool, filter) => {
+                let nonpaged = block.kind.is_nonpaged();
+                let here = match pool {
+                    Pool::Both => true,
+                    Pool::Nonpaged => nonpaged,
+                    Pool::Paged => !nonpaged,
+                };
+                here && filter.as_ref().is_none_or(|f| f.block(block))
             }
         }
     }

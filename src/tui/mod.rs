@@ -12,6 +12,7 @@ pub mod blocks;
 pub mod bytes;
 pub mod draw;
 pub mod event;
+pub mod fields;
 pub mod filter;
 #[cfg(test)]
 mod fixture;
@@ -24,6 +25,8 @@ pub mod model;
 pub mod modules;
 pub mod pickup;
 pub mod prompt;
+pub mod query;
+pub mod sheet;
 pub mod signals;
 pub mod status;
 pub mod summary;

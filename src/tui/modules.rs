@@ -7,9 +7,11 @@ use crate::memory::Va;
 use crate::report::text::human;
 
 use super::draw::split_top;
+use super::fields;
 use super::filter::TextFilter;
 use super::list::Cursor;
 use super::model::{Model, ModuleRow};
+use super::query::{self, Query};
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
 use super::tags::around;
@@ -26,6 +28,12 @@ pub struct ModulesView {
     pub filter: String,
     /// The address that was asked for last.
     pub asked: Option<Va>,
+    /// The column that keys about a column mean.
+    pub meant: usize,
+    /// The column that is sorted by; `None` for addresses with those unloaded at the end.
+    sorted: Option<usize>,
+    /// The largest, or last, first.
+    descending: bool,
 }
 
 impl ModulesView {
@@ -39,16 +47,66 @@ impl ModulesView {
     /// Filters anew.
     pub fn rearrange(&mut self, model: &Model) {
         let selected = self.order.get(self.cursor.row as usize).copied();
-        let filter = TextFilter::parse(&self.filter);
+        let query = match query::compares(&self.filter) {
+            true => Query::parse(&self.filter, &fields::MODULE, fields::MODULE_DEFAULT).ok(),
+            false => None,
+        };
+        let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());
         let module = |i: &usize| model.modules.get(*i);
+        let keep = |m: &ModuleRow| {
+            text.as_ref().is_none_or(|f| f.module(m)) && query.as_ref().is_none_or(|q| q.holds(m))
+        };
         self.order = (0..model.modules.len())
-            .filter(|i| module(i).is_some_and(|m| filter.as_ref().is_none_or(|f| f.module(m))))
+            .filter(|i| module(i).is_some_and(keep))
             .collect();
         self.order
             .sort_by_key(|i| module(i).map(|m| (m.unloaded, m.base)));
+        if let Some(field) = self.sorted {
+            self.order.sort_by(|a, b| {
+                let cell = |i: &usize| module(i).map(|m| fields::module_cell(m, field));
+                match (cell(a), cell(b)) {
+                    (Some(a), Some(b)) => a.compare(&b),
+                    _ => std::cmp::Ordering::Equal,
+                }
+            });
+            if self.descending {
+                self.order.reverse();
+            }
+        }
         if let Some(at) = self.order.iter().position(|i| Some(*i) == selected) {
             self.cursor.follow(at as u64);
         }
+    }
+
+    /// Filters by what is typed.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence; the list stays as it was.
+    pub fn set_filter(&mut self, model: &Model, text: &str) -> Result<(), String> {
+        if query::compares(text) {
+            Query::parse(text, &fields::MODULE, fields::MODULE_DEFAULT)?;
+        }
+        text.clone_into(&mut self.filter);
+        self.rearrange(model);
+        Ok(())
+    }
+
+    /// Means the next column, or the one before.
+    pub fn step_column(&mut self, step: i64) {
+        let next = self.meant.checked_add_signed(step as isize);
+        if let Some(next) = next.filter(|i| *i < COLUMNS.len()) {
+            self.meant = next;
+        }
+    }
+
+    /// Sorts by the column that is meant; again turns it round.
+    pub fn sort_here(&mut self, model: &Model) {
+        self.descending = match self.sorted == Some(self.meant) {
+            true => !self.descending,
+            false => self.meant == fields::MODULE_DEFAULT,
+        };
+        self.sorted = Some(self.meant);
+        self.rearrange(model);
     }
 
     /// Shows the modules of a dump that was read anew; the selected one stays selected.
@@ -124,10 +182,11 @@ impl ModulesView {
         pane_title(buffer, title, theme, &text, true);
         let table = Table {
             columns: &COLUMNS,
-            sorted: None,
+            sorted: self.sorted.map(|i| (i, self.descending)),
             rows: self.len(),
             cursor: self.cursor,
             focused: true,
+            meant: (self.meant > 0).then_some(self.meant),
         };
         table.draw(buffer, list, theme, |at| {
             let module = self.row(model, at)?;

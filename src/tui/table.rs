@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
 use super::draw::{fill, put, split_top, style_line};
 use super::list::Cursor;
@@ -119,6 +119,9 @@ pub struct Table<'a> {
     pub cursor: Cursor,
     /// True when this pane has the keys.
     pub focused: bool,
+    /// The column that keys about a column mean; its heading is marked when it
+    /// isn't the one that is sorted by.
+    pub meant: Option<usize>,
 }
 
 impl Table<'_> {
@@ -177,7 +180,16 @@ impl Table<'_> {
                 false => format!("{}{arrow}", column.title),
             };
             let text = fill(&title, width.into(), column.right, theme);
-            put(buffer, area, x, 0, &text, theme.heading());
+            let meant = self.focused && self.meant == Some(i) && arrow.is_empty();
+            let style = match meant {
+                true => theme.heading().add_modifier(Modifier::REVERSED),
+                false => theme.heading(),
+            };
+            put(buffer, area, x, 0, &text, style);
+            if meant {
+                // Told without colour too: the blank before the column is free.
+                put(buffer, area, x - 1, 0, theme.glyph("›", ">"), theme.heading());
+            }
             x += width + GAP;
         }
     }
@@ -293,6 +305,7 @@ mod tests {
                 moved: true,
             },
             focused: true,
+            meant: None,
         };
         table.draw(&mut buffer, area, &theme, |_| {
             made += 1;

@@ -274,6 +274,7 @@ impl TagView {
             rows: view.len(),
             cursor: self.cursor,
             focused,
+            meant: None,
         };
         table.draw(buffer, list, theme, |at| {
             let block = view.get(at)?;
@@ -323,6 +324,7 @@ impl TagView {
             rows: mentions.rows.len() as u64,
             cursor: self.mention,
             focused,
+            meant: None,
         };
         table.draw(buffer, list, theme, |at| {
             let row = mentions.rows.get(usize::try_from(at).ok()?)?;

@@ -9,9 +9,11 @@ use crate::pool::Tag;
 use crate::pool::tracker::{TagUsage, Usage};
 use crate::report::text::grouped;
 
+use super::fields::{self, TagAsked};
 use super::filter::TextFilter;
 use super::list::Cursor;
 use super::model::{Model, TagRow};
+use super::query::{self, Query};
 use super::table::{Column, Row, Table};
 use super::theme::Theme;
 
@@ -114,6 +116,9 @@ pub struct Tags {
     pub filter: String,
     /// Only tags without a description.
     pub unknown_only: bool,
+    /// The column of the table that keys about a column mean; `None` for the one that is
+    /// sorted by.
+    pub meant: Option<usize>,
     selected: Option<Tag>,
     /// The order that was asked for last, as long as nothing else was.
     asked: Option<SortBy>,
@@ -147,12 +152,16 @@ impl Tags {
 
     /// Sorts and filters anew. A row that the user went to stays where it is on screen.
     pub fn rearrange(&mut self, model: &Model) {
-        let filter = TextFilter::parse(&self.filter);
+        let query = self.query();
+        let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());
         let mut order: Vec<usize> = (0..model.tags.len()).collect();
         order.retain(|&i| {
             model.tags.get(i).is_some_and(|row| {
                 self.is_used(row)
-                    && filter.as_ref().is_none_or(|f| f.tag(row))
+                    && text.as_ref().is_none_or(|f| f.tag(row))
+                    && query
+                        .as_ref()
+                        .is_none_or(|q| q.holds(&self.asked_of(model, row)))
                     && !(self.unknown_only && row.about.is_some())
             })
         });
@@ -171,6 +180,120 @@ impl Tags {
         }
         self.order = order;
         self.find_selected(model);
+    }
+
+    fn query(&self) -> Option<Query> {
+        query::compares(&self.filter)
+            .then(|| Query::parse(&self.filter, &fields::TAG, fields::TAG_DEFAULT).ok())
+            .flatten()
+    }
+
+    /// A row as queries see it.
+    pub fn asked_of<'m>(&self, model: &'m Model, row: &'m TagRow) -> TagAsked<'m> {
+        TagAsked {
+            row,
+            pool: self.pool,
+            total: self.pool.of(&model.total).bytes,
+            counted: model.counted,
+        }
+    }
+
+    /// Filters by what is typed.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence; the list stays as it was.
+    pub fn set_filter(&mut self, model: &Model, text: &str) -> Result<(), String> {
+        if query::compares(text) {
+            Query::parse(text, &fields::TAG, fields::TAG_DEFAULT)?;
+        }
+        text.clone_into(&mut self.filter);
+        self.rearrange(model);
+        Ok(())
+    }
+
+    /// The columns of the table as fields of a query; a bar is none.
+    fn table_fields(&self) -> [Option<usize>; 10] {
+        const BAR: Option<usize> = None;
+        match self.pool {
+            Pool::Both => [
+                Some(0),
+                Some(5),
+                Some(2),
+                Some(6),
+                Some(3),
+                Some(10),
+                BAR,
+                Some(9),
+                Some(12),
+                Some(11),
+            ],
+            _ => [
+                Some(0),
+                Some(7),
+                Some(8),
+                Some(4),
+                Some(1),
+                Some(10),
+                BAR,
+                Some(9),
+                Some(12),
+                Some(11),
+            ],
+        }
+    }
+
+    /// The column of the table that keys about a column mean.
+    pub fn meant_column(&self) -> usize {
+        self.meant.or(self.sorted_column()).unwrap_or(0)
+    }
+
+    /// The field of a query that keys about a column mean.
+    pub fn meant_field(&self) -> usize {
+        let fields = self.table_fields();
+        fields
+            .get(self.meant_column())
+            .copied()
+            .flatten()
+            .unwrap_or(0)
+    }
+
+    /// Means the next column, or the one before.
+    pub fn step_column(&mut self, step: i64) {
+        let fields = self.table_fields();
+        let mut at = self.meant_column();
+        while let Some(next) = at
+            .checked_add_signed(step as isize)
+            .filter(|i| *i < fields.len())
+        {
+            at = next;
+            if fields.get(at).is_some_and(Option::is_some) {
+                self.meant = Some(at);
+                return;
+            }
+        }
+    }
+
+    /// Sorts by the column that is meant. False when there is no such order.
+    pub fn sort_here(&mut self, model: &Model) -> bool {
+        let (pool, sort) = match self.meant_field() {
+            0 => (self.pool, SortBy::Tag),
+            1 | 10 => (self.pool, SortBy::Bytes),
+            2 => (Pool::Nonpaged, SortBy::Bytes),
+            3 => (Pool::Paged, SortBy::Bytes),
+            4 => (self.pool, SortBy::Diff),
+            5 => (Pool::Nonpaged, SortBy::Diff),
+            6 => (Pool::Paged, SortBy::Diff),
+            7 => (self.pool, SortBy::Allocs),
+            8 => (self.pool, SortBy::Frees),
+            9 => (self.pool, SortBy::PerAlloc),
+            _ => return false,
+        };
+        if pool != self.pool {
+            self.pool = pool;
+            self.meant = None;
+        }
+        self.sort_by(model, sort);
+        true
     }
 
     /// A tag that was used and is not any more still has its allocs and frees to show.
@@ -209,6 +332,7 @@ impl Tags {
     pub fn next_pool(&mut self, model: &Model) {
         self.pool = self.pool.next();
         self.asked = None;
+        self.meant = None;
         self.rearrange(model);
     }
 
@@ -253,7 +377,7 @@ impl Tags {
             _ => flags,
         };
         let pattern = TextFilter::parse(&self.filter)
-            .filter(|f| f.pattern().is_some())
+            .filter(|f| f.pattern().is_some() && !query::compares(&self.filter))
             .map(|_| {
                 let needed = if verbose.is_empty() { " 0" } else { "" };
                 format!("{needed} {}", self.filter.trim())
@@ -287,6 +411,7 @@ impl Tags {
             rows: self.len(),
             cursor: self.cursor,
             focused,
+            meant: self.meant,
         };
         table.draw(buffer, area, theme, |at| {
             let row = self.row(model, at)?;

@@ -47,6 +47,7 @@ pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod theme;
+pub mod thrift;
 pub mod typed;
 pub mod view;
 pub mod worker;
@@ -70,6 +71,7 @@ use pickup::{Pickup, Reopened};
 use session::Store;
 use terminal::Screen;
 use theme::Theme;
+use thrift::Skills;
 use worker::Workers;
 
 /// How the UI should look.
@@ -153,7 +155,8 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone())?;
-    let mut screen = Screen::take(one_screen)?;
+    let skills = Skills::of(&variable("TERM").unwrap_or_default());
+    let mut screen = Screen::take(one_screen, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     screen.draw(&app)?;
     let store = match options.forget {
@@ -284,7 +287,7 @@ impl Session {
             }
             Effect::Copy(text) => self.screen.copy(&text)?,
             Effect::Keep(kept) => self.workers.keep(*kept),
-            Effect::Redraw => self.screen.redraw_all()?,
+            Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,
             Effect::Quit => {
                 self.workers.keep_now(&app.to_keep());

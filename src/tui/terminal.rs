@@ -14,14 +14,14 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::style::{Attribute, SetAttribute};
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{execute, queue};
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 
 use super::app::App;
+use super::thrift::{Skills, Thrift};
 use super::view;
 
 /// The terminal is ours now.
@@ -35,25 +35,27 @@ type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
 /// The terminal while it is ours. Dropping it gives it back.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    thrift: Thrift<BufWriter<Stdout>>,
+    frame: Buffer,
     hook_before: Hook,
 }
 
 impl Screen {
-    /// Takes the terminal over. `one_screen`: it is known to have no alternate screen.
+    /// Takes the terminal over. `one_screen`: it is known to have no alternate screen;
+    /// `skills`: what else is known of it.
     ///
     /// # Errors
     /// When it is no terminal, or refuses.
-    pub fn take(one_screen: bool) -> io::Result<Screen> {
+    pub fn take(one_screen: bool, skills: Skills) -> io::Result<Screen> {
         ONE_SCREEN.store(one_screen, Ordering::Relaxed);
         let writer = BufWriter::with_capacity(1 << 16, io::stdout());
-        let terminal = Terminal::new(CrosstermBackend::new(writer))?;
         let hook_before: Hook = Arc::from(panic::take_hook());
         let hook = Arc::clone(&hook_before);
         let owner = thread::current().id();
         panic::set_hook(Box::new(move |info| on_panic(owner, info, &hook)));
         let mut screen = Screen {
-            terminal,
+            thrift: Thrift::new(writer, skills),
+            frame: Buffer::default(),
             hook_before,
         };
         screen.enter()?;
@@ -68,7 +70,8 @@ impl Screen {
         TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
-        self.redraw_all()
+        self.redraw_all();
+        Ok(())
     }
 
     /// Gives it back for a while.
@@ -77,17 +80,8 @@ impl Screen {
     }
 
     /// Forgets what is on screen, so that the next frame draws all of it.
-    ///
-    /// # Errors
-    /// When the terminal is gone.
-    pub fn redraw_all(&mut self) -> io::Result<()> {
-        // Not `clear`: that asks the terminal where its cursor is and waits for the answer,
-        // which a slow line or a plain terminal does not give in time.
-        let size = self.terminal.size()?;
-        self.terminal.resize(ratatui::layout::Rect::from((
-            ratatui::layout::Position::ORIGIN,
-            size,
-        )))
+    pub fn redraw_all(&mut self) {
+        self.thrift.forget();
     }
 
     /// Columns and rows.
@@ -95,25 +89,19 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub fn size(&self) -> io::Result<(u16, u16)> {
-        let size = self.terminal.size()?;
-        Ok((size.width, size.height))
+        crossterm::terminal::size()
     }
 
-    /// Draws what changed. The terminal is told to show it at once, where it can.
+    /// Draws what changed.
     ///
     /// # Errors
     /// When the terminal is gone.
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
-        let marks = !ONE_SCREEN.load(Ordering::Relaxed);
-        if marks {
-            queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        }
-        self.terminal
-            .draw(|frame| view::draw(app, frame.buffer_mut()))?;
-        if marks {
-            queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        }
-        Write::flush(self.terminal.backend_mut())
+        let (columns, rows) = self.size()?;
+        self.frame.resize(Rect::new(0, 0, columns, rows));
+        self.frame.reset();
+        view::draw(app, &mut self.frame);
+        self.thrift.show(&self.frame)
     }
 
     /// Puts text into the clipboard of the user's terminal, over any connection.

@@ -22,6 +22,7 @@ use super::model::{Covered, Model};
 use super::theme::Theme;
 use super::view;
 
+mod cost;
 mod pickup;
 
 const FINE: Theme = Theme {

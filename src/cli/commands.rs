@@ -338,6 +338,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
         (dump.to_owned(), options),
         tui::Options {
             ascii: args.common.ascii,
+            theme: args.common.theme.into(),
         },
     )?)
 }

@@ -74,7 +74,14 @@ impl TagAsked<'_> {
                 let about = self.row.about.as_ref();
                 about.map_or(Cell::Unknown, |a| Cell::Text(a.clone()))
             }
-            13 => Cell::Text(if self.row.about.is_some() { "yes" } else { "no" }.into()),
+            13 => Cell::Text(
+                if self.row.about.is_some() {
+                    "yes"
+                } else {
+                    "no"
+                }
+                .into(),
+            ),
             _ => Cell::Unknown,
         }
     }
@@ -210,7 +217,10 @@ mod tests {
             assert!(query.holds(&asked), "{text}");
         }
         let owner = Query::parse("owner ~ amd or for ~ x", &TAG, TAG_DEFAULT).unwrap();
-        assert!(!owner.holds(&asked), "no owner is known, so none is like it");
+        assert!(
+            !owner.holds(&asked),
+            "no owner is known, so none is like it"
+        );
         let block = fixture::planted_block(3);
         let text = "size > 1 address >= fffffa80`00000000 pool = nonpaged from = big state ~ alloc tag = Leak";
         let query = Query::parse(text, &BLOCK, BLOCK_DEFAULT).unwrap();
@@ -219,7 +229,10 @@ mod tests {
         let text = "name = my* and size > 1k and unloaded = no";
         let query = Query::parse(text, &MODULE, MODULE_DEFAULT).unwrap();
         assert!(query.holds(module));
-        for (fields, cell) in [(TAG.len(), asked.cell(99)), (BLOCK.len(), block_cell(&block, 99))] {
+        for (fields, cell) in [
+            (TAG.len(), asked.cell(99)),
+            (BLOCK.len(), block_cell(&block, 99)),
+        ] {
             assert_eq!(cell, Cell::Unknown, "{fields}");
         }
     }

@@ -68,6 +68,8 @@ use worker::Workers;
 pub struct Options {
     /// Draw with ASCII only, whatever the locale says.
     pub ascii: bool,
+    /// Which colours.
+    pub theme: theme::Choice,
 }
 
 /// What to open.
@@ -142,7 +144,9 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone())?;
-    let skills = Skills::of(&variable("TERM").unwrap_or_default());
+    let mut skills = Skills::of(&variable("TERM").unwrap_or_default());
+    // Who asks for colours knows that the terminal has them.
+    skills.colours |= theme.is_coloured();
     let mut screen = Screen::take(one_screen, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     screen.draw(&app)?;

@@ -16,7 +16,7 @@ use super::list::Cursor;
 use super::model::{Covered, MentionRow, Mentions, Model, TagRow};
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
-use super::theme::Theme;
+use super::theme::{Kind, Theme};
 
 /// Which of the two lists has the keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,6 +285,7 @@ impl TagView {
                     'f'
                 },
                 cells: allocation_cells(&block),
+                tints: allocation_tints(&block, theme),
                 ..Row::default()
             })
         });
@@ -343,6 +344,7 @@ impl TagView {
                     row.symbol.as_str().into(),
                     section.into(),
                 ],
+                tints: vec![(6, theme.kind(section_kind(row)))],
                 ..Row::default()
             })
         });
@@ -435,6 +437,26 @@ fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {
         block.backend.word().into(),
         block.state.word().into(),
     ]
+}
+
+/// The pool in its colour, and what is freed in that of freed blocks.
+fn allocation_tints(block: &Block, theme: &Theme) -> Vec<(usize, Style)> {
+    let pool = match block.kind {
+        PoolKind::NonPaged | PoolKind::NonPagedNx => Kind::Nonpaged,
+        _ => Kind::Paged,
+    };
+    let mut tints = vec![(3, theme.kind(pool))];
+    if block.state != State::Allocated {
+        tints.push((5, theme.kind(Kind::Freed)));
+    }
+    tints
+}
+
+fn section_kind(row: &MentionRow) -> Kind {
+    match row.in_code {
+        true => Kind::Code,
+        false => Kind::Data,
+    }
 }
 
 /// The pool in eight characters.

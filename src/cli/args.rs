@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::engine::{IndexCache, Options};
 use crate::report::Format;
 use crate::symbols::{Network, SymbolPath};
+use crate::tui::theme::{Choice, Palette};
 
 /// Find the driver that leaked a Windows server's kernel pool, from its MEMORY.DMP.
 #[derive(Debug, Parser)]
@@ -55,6 +56,9 @@ pub struct Common {
     /// Lines and marks of the terminal UI in ASCII.
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Colours of the terminal UI; auto asks NO_COLOR, COLORTERM and TERM.
+    #[arg(long, global = true, value_enum, value_name = "COLOURS", default_value_t = ThemeName::Auto)]
+    pub theme: ThemeName,
 }
 
 /// The formats by the names that are typed.
@@ -127,6 +131,35 @@ fn size(text: &str) -> Result<u64, String> {
         .and_then(|n| n.checked_mul(1 << shift))
         .filter(|&n| n > 0)
         .ok_or_else(|| "write a number with k, m or g behind it, as 2g".into())
+}
+
+/// The themes by the names that are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ThemeName {
+    /// What the environment says.
+    Auto,
+    /// No colours.
+    None,
+    /// Sixteen colours.
+    #[value(name = "16")]
+    Sixteen,
+    /// 256 colours.
+    #[value(name = "256")]
+    Indexed,
+    /// All colours.
+    True,
+}
+
+impl From<ThemeName> for Choice {
+    fn from(name: ThemeName) -> Choice {
+        match name {
+            ThemeName::Auto => Choice::Auto,
+            ThemeName::None => Choice::Fixed(Palette::Plain),
+            ThemeName::Sixteen => Choice::Fixed(Palette::Sixteen),
+            ThemeName::Indexed => Choice::Fixed(Palette::Indexed),
+            ThemeName::True => Choice::Fixed(Palette::True),
+        }
+    }
 }
 
 /// The commands.

@@ -166,11 +166,12 @@ pub fn split_left(area: Rect, columns: u16) -> (Rect, Rect) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::theme::Palette;
     use super::*;
     use proptest::prelude::*;
 
     const ASCII: Theme = Theme {
-        colour: false,
+        palette: Palette::Plain,
         ascii: true,
     };
 

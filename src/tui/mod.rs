@@ -34,6 +34,7 @@ pub mod query;
 pub mod report_view;
 pub mod save;
 pub mod session;
+pub mod shape;
 pub mod sheet;
 pub mod sheets;
 pub mod signals;
@@ -81,6 +82,8 @@ pub struct Options {
     pub ascii: bool,
     /// Keep nothing of this time, and take nothing of an earlier one.
     pub forget: bool,
+    /// Which colours.
+    pub theme: theme::Choice,
 }
 
 /// What to open.
@@ -155,7 +158,9 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone())?;
-    let skills = Skills::of(&variable("TERM").unwrap_or_default());
+    let mut skills = Skills::of(&variable("TERM").unwrap_or_default());
+    // Who asks for colours knows that the terminal has them.
+    skills.colours |= theme.is_coloured();
     let mut screen = Screen::take(one_screen, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     screen.draw(&app)?;

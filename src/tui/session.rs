@@ -464,7 +464,7 @@ mod tests {
             40
         ];
         let theme = super::super::theme::Theme {
-            colour: false,
+            palette: super::super::theme::Palette::Plain,
             ascii: true,
         };
         let mut app = App::new(fixture::model(), theme, (80, 24));

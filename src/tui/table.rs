@@ -105,6 +105,8 @@ pub struct Row<'a> {
     pub cells: Vec<Cow<'a, str>>,
     /// How it looks when it is not selected.
     pub style: Style,
+    /// Columns that look otherwise then.
+    pub tints: Vec<(usize, Style)>,
 }
 
 /// A table to draw.
@@ -236,14 +238,10 @@ impl Table<'_> {
         for &(i, width) in columns {
             let right = self.columns.get(i).is_some_and(|c| c.right);
             let cell = row.cells.get(i).map_or("", |c| c.as_ref());
-            put(
-                buffer,
-                area,
-                x,
-                line,
-                &fill(cell, width.into(), right, theme),
-                style,
-            );
+            let tint = row.tints.iter().find(|t| t.0 == i && !selected);
+            let style = tint.map_or(style, |t| style.patch(t.1));
+            let text = fill(cell, width.into(), right, theme);
+            put(buffer, area, x, line, &text, style);
             x += width + GAP;
         }
         if selected && self.focused {
@@ -274,6 +272,7 @@ impl Table<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::theme::Palette;
     use super::*;
 
     const COLUMNS: [Column; 3] = [
@@ -298,7 +297,7 @@ mod tests {
         let area = Rect::new(0, 0, 40, 11);
         let mut buffer = Buffer::empty(area);
         let theme = Theme {
-            colour: true,
+            palette: Palette::Sixteen,
             ascii: false,
         };
         let mut made = 0;

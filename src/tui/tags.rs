@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
 use crate::pool::Tag;
 use crate::pool::tracker::{TagUsage, Usage};
@@ -16,7 +17,7 @@ use super::list::Cursor;
 use super::model::{Model, TagRow};
 use super::query::{self, Query};
 use super::table::{Column, Row, Table};
-use super::theme::Theme;
+use super::theme::{Kind, Theme};
 
 /// Which pool's numbers are shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -415,9 +416,20 @@ impl Tags {
                     false => mark(row, done && model.counted),
                 },
                 cells: self.cells(row, total, model.counted, theme),
+                tints: self.tints(theme),
                 ..Row::default()
             })
         });
+    }
+
+    /// The pools' bytes in the pools' colours.
+    fn tints(&self, theme: &Theme) -> Vec<(usize, Style)> {
+        let (nonpaged, paged) = (theme.kind(Kind::Nonpaged), theme.kind(Kind::Paged));
+        match self.pool {
+            Pool::Both => vec![(2, nonpaged), (4, paged)],
+            Pool::Nonpaged => vec![(4, nonpaged)],
+            Pool::Paged => vec![(4, paged)],
+        }
     }
 
     fn sorted_column(&self) -> Option<usize> {

@@ -19,14 +19,15 @@ use super::blocks::{BlockSort, BlockView};
 use super::fixture::{self, Planted};
 use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request, Stage};
 use super::model::{Covered, Model};
-use super::theme::Theme;
+use super::theme::{Palette, Theme};
 use super::view;
 
+mod colours;
 mod cost;
 mod pickup;
 
 const FINE: Theme = Theme {
-    colour: true,
+    palette: Palette::Indexed,
     ascii: false,
 };
 
@@ -113,6 +114,7 @@ impl Desk {
                 let keep = keep.as_ref().map(|k| k as super::blocks::Keep<'_>);
                 let planted = Arc::new(Planted { count: self.blocks });
                 Body::Blocks {
+                    shape: fixture::shape(),
                     view: BlockView::arrange(planted, *sort, keep, &|| true).unwrap(),
                     covered: Covered {
                         sentences: vec![
@@ -309,7 +311,7 @@ fn an_answer_that_failed_and_a_walk_that_failed() {
 #[test]
 fn without_colours_and_with_ascii_alone() {
     let plain = Theme {
-        colour: false,
+        palette: Palette::Plain,
         ascii: true,
     };
     for size in [(80, 24), (60, 20)] {
@@ -435,6 +437,7 @@ fn answers_to_older_questions_are_dropped() {
                 )
                 .unwrap(),
                 covered: Covered::default(),
+                shape: Default::default(),
             },
         };
         let number = request.number;
@@ -576,7 +579,7 @@ proptest! {
     fn nothing_that_happens_panics(
         happenings in prop::collection::vec(any_happening(), 0..80),
         size in (1u16..300, 1u16..100),
-        colour in any::<bool>(),
+        palette in prop::sample::select(vec![Palette::Plain, Palette::Sixteen, Palette::True]),
         ascii in any::<bool>(),
         tags in prop::sample::select(vec![0u32, 1, 6, 400]),
     ) {
@@ -584,7 +587,7 @@ proptest! {
             6 => fixture::model(),
             n => fixture::many_tags(n),
         };
-        let mut desk = Desk::with(model, Theme { colour, ascii }, size);
+        let mut desk = Desk::with(model, Theme { palette, ascii }, size);
         desk.blocks = u64::from(tags) * 3;
         for happening in happenings {
             match happening {

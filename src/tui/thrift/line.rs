@@ -159,7 +159,11 @@ impl Hand {
 
     /// Writes a symbol where the cursor is.
     fn put(&mut self, slot: &Slot, x: u16, y: u16) {
-        self.wear(slot.look());
+        // A blank has no colour of its own, so the one that is being written with stays.
+        let seen = self.look.map(Look::on_blank);
+        if slot.symbol() != " " || seen != Some(slot.look()) {
+            self.wear(slot.look());
+        }
         if slot.width > 1 {
             // A terminal that takes it for narrower leaves no old symbol beside it.
             for _ in 0..slot.width {

@@ -20,7 +20,21 @@ impl Look {
         bg: Color::Reset,
         modifier: Modifier::empty(),
     };
+
+    /// What of it is seen on a blank: the ground and the lines through it.
+    pub fn on_blank(mut self) -> Look {
+        if !self.modifier.contains(Modifier::REVERSED) {
+            self.modifier &= LINES;
+            if self.modifier.is_empty() {
+                self.fg = Color::Reset;
+            }
+        }
+        self
+    }
 }
+
+/// Attributes that are seen on a blank.
+const LINES: Modifier = Modifier::UNDERLINED.union(Modifier::CROSSED_OUT);
 
 /// Each attribute, the number that switches it on and the one that switches it off. Bold
 /// and dim are switched off together.

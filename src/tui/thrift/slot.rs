@@ -66,17 +66,14 @@ impl Slot {
                 width: width as u16,
             };
         }
-        // Of a blank only the ground and the lines through it are seen.
-        if !look.modifier.contains(Modifier::REVERSED) {
-            look.modifier &= LINES;
-            if look.modifier.is_empty() {
-                look.fg = Color::Reset;
-            }
-        }
-        Slot {
+        let slot = Slot {
             cell: look,
             width: 1,
-        }
+        };
+        let seen = slot.look().on_blank();
+        let mut cell = Cell::EMPTY;
+        (cell.fg, cell.bg, cell.modifier) = (seen.fg, seen.bg, seen.modifier);
+        Slot { cell, width: 1 }
     }
 }
 
@@ -85,9 +82,6 @@ const VT100: Modifier = Modifier::BOLD
     .union(Modifier::UNDERLINED)
     .union(Modifier::SLOW_BLINK)
     .union(Modifier::REVERSED);
-
-/// Those that are seen on a blank.
-const LINES: Modifier = Modifier::UNDERLINED.union(Modifier::CROSSED_OUT);
 
 /// The cells of a screen as places, row by row.
 pub fn rows(cells: &[Cell], width: usize, colours: bool) -> Vec<Slot> {

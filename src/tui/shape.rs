@@ -84,16 +84,14 @@ fn class(size: u64) -> u32 {
     size.max(1).ilog2()
 }
 
-/// Sums of neighbours, so that at most so many are left.
+/// Sums of as many neighbours each that at most so many columns are left.
 fn folded(parts: &[u64], most: usize) -> Vec<u64> {
-    let mut out = vec![0u64; most.min(parts.len())];
-    let count = out.len();
-    for (i, part) in parts.iter().enumerate() {
-        if let Some(sum) = out.get_mut(i * count / parts.len().max(1)) {
-            *sum = sum.saturating_add(*part);
-        }
+    if most == 0 {
+        return Vec::new();
     }
-    out
+    let each = parts.len().div_ceil(most).max(1);
+    let sum = |parts: &[u64]| parts.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+    parts.chunks(each).map(sum).collect()
 }
 
 #[cfg(test)]

@@ -62,6 +62,10 @@ pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
 /// The path on the left, what to type into the debugger on the right.
 pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], command: &str) {
     let arrow = theme.glyph(" › ", " > ");
+    let command = match command {
+        "" => "nothing in WinDbg",
+        command => command,
+    };
     let command = format!("{} {command}", theme.glyph("≡", "="));
     let room = usize::from(area.width);
     let mut path: Vec<&str> = path.iter().map(String::as_str).collect();

@@ -24,6 +24,7 @@ use super::view;
 
 mod colours;
 mod cost;
+mod journeys;
 mod pickup;
 
 const FINE: Theme = Theme {

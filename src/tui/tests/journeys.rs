@@ -186,7 +186,7 @@ fn keys_about_a_column() {
     desk.enter().keys(">F");
     assert_eq!(desk.app.path().last().unwrap(), "each bytes");
     desk.enter();
-    assert_eq!(desk.app.tag_view().unwrap().filter, "bytes = 1024000");
+    assert_eq!(desk.app.tag_view().unwrap().filter, "size = 1024000");
     desk.enter().keys("F");
     assert_eq!(desk.app.path().last().unwrap(), "at +0x0");
 }

@@ -97,8 +97,12 @@ fn the_vm_summary_is_the_articles() {
         free: Some(1_015_644 / 4),
         minimum: Some(1_048_576 / 4),
         maximum: Some(4_194_304 / 4),
+        ..PageFile::default()
     };
-    assert_eq!(vm.page_files, Some(vec![file]));
+    let mut files = vm.page_files.clone().unwrap();
+    assert!(files[0].source.starts_with("_MMPAGING_FILE at fffff"));
+    files[0].source.clear();
+    assert_eq!(files, [file]);
 }
 
 #[test]

@@ -89,8 +89,12 @@ pub struct VmReport {
     pub driver_commit: Line,
     pub committed: Line,
     pub commit_limit: Line,
+    /// Nonpaged pool by part: label and pages; empty where that is not known.
+    pub nonpaged_parts: Vec<(String, Line)>,
     /// The lines that Windows 10 added, in the debugger's order; empty before.
     pub extra: Vec<(&'static str, Line)>,
+    /// The build has the lines of Windows 10, and their order.
+    pub modern: bool,
     /// Warnings that hold.
     pub flags: Vec<Flag>,
 }
@@ -123,6 +127,8 @@ impl VmReport {
             driver_commit: line(&c.driver_commit),
             committed: line(&c.committed),
             commit_limit: line(&c.commit_limit),
+            nonpaged_parts: nonpaged_parts(c),
+            modern: c.modern,
             extra: c
                 .extra
                 .iter()
@@ -225,34 +231,34 @@ impl VmReport {
         if exceeds(&self.paged_usage, &self.paged_max) {
             self.flags.push(Flag::ExcessivePaged);
         }
-        if !self.extra.is_empty() {
-            self.raise_own_flags();
-        }
+        self.raise_own_flags();
     }
 
-    /// Our rules, where the debugger's can't fire.
+    /// Our rules, where the debugger's can't fire: where four fifths of a pool's maximum
+    /// are more than there is memory, or than can be committed.
     fn raise_own_flags(&mut self) {
-        let over_a_quarter = |usage: &Line, of: &Line| match (usage.pages, of.pages) {
-            (Some(usage_pages), Some(all)) => {
-                usage.doubt.is_none() && of.doubt.is_none() && usage_pages > all / 4
-            }
-            _ => false,
+        let known = |line: &Line| line.pages.filter(|_| line.doubt.is_none());
+        let high = |usage: &Line, max: &Line, all: &Line| {
+            let (Some(usage), Some(all)) = (known(usage), known(all)) else {
+                return false;
+            };
+            known(max).is_none_or(|max| max / 5 * 4 >= all) && usage > all / 4
         };
-        if !self.flags.contains(&Flag::ExcessiveNonpaged)
-            && over_a_quarter(&self.nonpaged_usage, &self.physical_memory)
-        {
+        if high(
+            &self.nonpaged_usage,
+            &self.nonpaged_max,
+            &self.physical_memory,
+        ) {
             self.flags.push(Flag::HighNonpaged);
         }
-        if !self.flags.contains(&Flag::ExcessivePaged)
-            && over_a_quarter(&self.paged_usage, &self.commit_limit)
-        {
+        if high(&self.paged_usage, &self.paged_max, &self.commit_limit) {
             self.flags.push(Flag::HighPaged);
         }
     }
 
     /// True for the lines of Windows 10 and later.
     pub fn is_modern(&self) -> bool {
-        !self.extra.is_empty()
+        self.modern
     }
 
     /// The lines in the debugger's order with their labels, the page files aside. The
@@ -273,7 +279,15 @@ impl VmReport {
         if self.is_modern() {
             out.push(("Modified No Write Pages".into(), &self.modified_no_write));
         }
+        let parts = || {
+            self.nonpaged_parts
+                .iter()
+                .map(|(l, line)| (l.clone(), line))
+        };
+        // Those of nodes come before the sum, the pool that is not executable after it.
+        out.extend(parts().filter(|p| p.0.contains(' ') && !p.0.ends_with("Usage")));
         out.push(("NonPagedPool Usage".into(), &self.nonpaged_usage));
+        out.extend(parts().filter(|p| p.0.ends_with("Usage")));
         out.push(("NonPagedPool Max".into(), &self.nonpaged_max));
         for (i, pool) in self.paged_pools.iter().enumerate() {
             out.push((format!("PagedPool {i} Usage"), pool));
@@ -325,6 +339,47 @@ impl VmReport {
             .filter_map(|(label, line)| Some(format!("{label}: {}", line.doubt.as_ref()?)))
             .collect()
     }
+}
+
+/// The parts with the debugger's labels. With several nodes, one line for each pool of a
+/// node; and the pool that is not executable in all. `NonPagedPool Usage` stays the sum of
+/// both, which is what the counter and the trackers count.
+fn nonpaged_parts(c: &VmCounters) -> Vec<(String, Line)> {
+    let mut out = Vec::new();
+    for part in &c.nonpaged_parts {
+        if let Some(node) = part.node {
+            let pool = if part.nx {
+                "NonPagedPoolNx"
+            } else {
+                "NonPagedPool"
+            };
+            out.push((format!("{pool} {node}"), line(&part.counter)));
+        }
+    }
+    let nx: Vec<&Counter> = c
+        .nonpaged_parts
+        .iter()
+        .filter(|p| p.nx)
+        .map(|p| &p.counter)
+        .collect();
+    if let Some(first) = nx.first() {
+        let sum = nx
+            .iter()
+            .try_fold(0u64, |sum, c| Some(sum.saturating_add(c.pages?)));
+        let source = match nx.len() {
+            1 => format!("{}, part of NonPagedPool Usage", first.source),
+            n => format!("sum over {n} nodes, part of NonPagedPool Usage"),
+        };
+        out.push((
+            "NonPagedPoolNx Usage".into(),
+            Line {
+                pages: sum,
+                source,
+                ..Line::default()
+            },
+        ));
+    }
+    out
 }
 
 fn line(counter: &Counter) -> Line {
@@ -453,15 +508,18 @@ mod tests {
     }
 
     fn modern(nonpaged: u64, extra: &[&'static str]) -> VmReport {
-        let extra = extra.iter().map(|label| crate::kernel::vm_lines::Extra {
-            label,
-            counter: counter(10),
-        });
         judge(VmCounters {
             physical_memory: counter(1_000_000),
             nonpaged_usage: counter(nonpaged),
             nonpaged_max: counter(1 << 32),
-            extra: extra.collect(),
+            modern: !extra.is_empty(),
+            extra: extra
+                .iter()
+                .map(|label| crate::kernel::vm_lines::Extra {
+                    label,
+                    counter: counter(10),
+                })
+                .collect(),
             ..VmCounters::default()
         })
     }
@@ -473,7 +531,91 @@ mod tests {
         let report = modern(250_001, &lines);
         assert_eq!(report.flags, [Flag::HighNonpaged]);
         assert!(report.flags[0].banner().contains("poolscope's rule"));
-        assert_eq!(modern(250_001, &[]).flags, [], "not before Windows 10");
+        let old = |max| {
+            let counters = VmCounters {
+                physical_memory: counter(1_000_000),
+                nonpaged_usage: counter(250_001),
+                nonpaged_max: counter(max),
+                ..VmCounters::default()
+            };
+            judge(counters).flags
+        };
+        assert_eq!(old(750_000), [], "the debugger's rule can fire");
+        assert_eq!(old(1_250_000), [Flag::HighNonpaged], "it never can");
+    }
+
+    #[test]
+    fn paged_pool_is_high_beside_what_can_be_committed() {
+        let at = |usage| {
+            judge(VmCounters {
+                paged_usage: counter(usage),
+                paged_max: counter(1 << 32),
+                commit_limit: counter(4_000_000),
+                ..VmCounters::default()
+            })
+        };
+        assert_eq!(at(1_000_000).flags, []);
+        let high = at(1_000_001);
+        assert_eq!(high.flags, [Flag::HighPaged]);
+        assert_eq!(high.flags[0].word(), "high_paged_pool_usage");
+    }
+
+    #[test]
+    fn a_number_at_a_guessed_place_that_cannot_be_is_none() {
+        let guessed = Counter {
+            guessed: true,
+            ..counter(900)
+        };
+        let report = judge(VmCounters {
+            physical_memory: counter(1000),
+            modified: counter(10),
+            modified_pf: guessed.clone(),
+            available: Counter {
+                pages: Some(1001),
+                ..guessed
+            },
+            ..VmCounters::default()
+        });
+        for line in [&report.modified_pf, &report.available] {
+            assert_eq!(line.pages, None);
+            assert!(line.doubt.as_deref().unwrap().contains("not used"));
+        }
+    }
+
+    #[test]
+    fn the_parts_of_nonpaged_pool_stand_around_their_sum() {
+        let part = |node, nx, pages| crate::kernel::vm_nonpaged::Part {
+            node,
+            nx,
+            counter: counter(pages),
+        };
+        let report = judge(VmCounters {
+            nonpaged_usage: counter(100),
+            nonpaged_parts: vec![
+                part(Some(0), false, 10),
+                part(Some(0), true, 40),
+                part(Some(1), false, 5),
+                part(Some(1), true, 45),
+            ],
+            modern: true,
+            ..VmCounters::default()
+        });
+        let lines: Vec<(String, Option<u64>)> = report
+            .lines()
+            .into_iter()
+            .filter(|l| l.0.starts_with("NonPaged"))
+            .map(|(label, line)| (label, line.pages))
+            .collect();
+        let want = [
+            ("NonPagedPool 0", Some(10)),
+            ("NonPagedPoolNx 0", Some(40)),
+            ("NonPagedPool 1", Some(5)),
+            ("NonPagedPoolNx 1", Some(45)),
+            ("NonPagedPool Usage", Some(100)),
+            ("NonPagedPoolNx Usage", Some(85)),
+            ("NonPagedPool Max", None),
+        ];
+        assert_eq!(lines, want.map(|(label, pages)| (label.to_owned(), pages)));
     }
 
     #[test]

@@ -182,6 +182,9 @@ pub enum Command {
         dump: PathBuf,
         /// The debugger's flags; the processes that bit 0 leaves out are never listed.
         flags: Option<String>,
+        /// Say where each number comes from (JSON and CSV always do).
+        #[arg(long)]
+        sources: bool,
     },
     /// The `!poolused` table.
     Poolused {

@@ -43,7 +43,11 @@ fn answer(args: &Args, command: &Command) -> Result {
             let engine = open(args, dump)?;
             print(args, &engine, &Info::of(&engine))
         }
-        Command::Vm { dump, flags } => vm(args, dump, flags.as_deref()),
+        Command::Vm {
+            dump,
+            flags,
+            sources,
+        } => vm(args, dump, flags.as_deref(), *sources),
         Command::Poolused { dump, arguments } => {
             let selection = selection(arguments)?;
             let engine = open(args, dump)?;
@@ -78,14 +82,15 @@ fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
     )?)
 }
 
-fn vm(args: &Args, dump: &Path, flags: Option<&str>) -> Result {
+fn vm(args: &Args, dump: &Path, flags: Option<&str>, sources: bool) -> Result {
     if let Some(flags) = flags.filter(|f| f.parse::<u8>().is_err()) {
         return Err(CliError::Usage(format!(
             "`{flags}` is no flag of !vm; leave it out or write 1"
         )));
     }
     let engine = open(args, dump)?;
-    print(args, &engine, &Vm::of(engine.vm()))
+    let answer = Vm::of(engine.vm()).with_sources(sources);
+    print(args, &engine, &answer)
 }
 
 /// Reads `[FLAGS] [/tN] [TAG]`, in any order but that flags come before a tag.

@@ -48,9 +48,12 @@ use Place::{Global, KdbgBytes, Partition, State};
 use Width::{Count, I32, U64};
 
 impl Place {
-    /// True when something leads to it on this kernel.
-    pub(super) fn is_known(&self, kernel: &Kernel) -> bool {
-        locate(kernel, self).is_some()
+    /// True when the build's structures have such a field.
+    pub(super) fn has_layout(&self, kernel: &Kernel) -> bool {
+        match *self {
+            State(_, ty, name) | Partition(_, ty, name) => kernel.symbols.field(ty, name).is_some(),
+            Global(..) | KdbgBytes(_) => locate(kernel, self).is_some(),
+        }
     }
 }
 

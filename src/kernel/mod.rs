@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod visible_state;
 pub mod vm;
 pub mod vm_lines;
+pub mod vm_nonpaged;
 
 use std::sync::Arc;
 

@@ -65,6 +65,12 @@ fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleS
             shift: *shift,
             exact: false,
         }),
+        // Nothing speaks against it where the layout has it.
+        [] if proof.allows(kernel, at) => Ok(VisibleState {
+            at,
+            shift: 0,
+            exact: false,
+        }),
         [] => {
             Err("nothing proves where MiState's counters are: the layout is another build's".into())
         }
@@ -100,14 +106,22 @@ impl Proof {
         }
     }
 
-    /// True when this can be the visible state: the maxima are, and the session list is
-    /// closed or, where there is none, the regions are.
+    /// True when this is the visible state: the maxima can be, and the session list is
+    /// closed or, where there is none, the regions can be.
     pub(crate) fn holds(&self, kernel: &Kernel, at: Va) -> bool {
         self.maxima(kernel, at)
-            && match self.sessions {
-                Some(offset) => is_list(kernel, at.add(offset)),
-                None => self.regions(kernel, at),
+            && match self.sessions.map(|offset| at.add(offset)) {
+                Some(list) if !is_blank(kernel, list) => is_list(kernel, list),
+                _ => self.regions(kernel, at),
             }
+    }
+
+    /// True when this can be the visible state: the maxima can be, and the session list is
+    /// closed, or was never filled.
+    pub(crate) fn allows(&self, kernel: &Kernel, at: Va) -> bool {
+        let list = self.sessions.map(|offset| at.add(offset));
+        self.maxima(kernel, at)
+            && list.is_none_or(|list| is_blank(kernel, list) || is_list(kernel, list))
     }
 
     fn maxima(&self, kernel: &Kernel, at: Va) -> bool {
@@ -147,6 +161,12 @@ impl Proof {
         }
         used >= 2
     }
+}
+
+/// True for a list head that nothing was ever written to.
+fn is_blank(kernel: &Kernel, head: Va) -> bool {
+    let word = |at| kernel.space.u64(at).ok();
+    word(head) == Some(0) && word(head.add(8)) == Some(0)
 }
 
 /// True for a list head whose neighbours point back at it.

@@ -15,6 +15,7 @@ use super::counter::counter;
 use super::kdbg::field;
 use super::sessions::{self, Session};
 use super::vm_lines::{self, Extra};
+use super::vm_nonpaged::{self, Part};
 
 /// A page file. Sizes in pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub struct PageFile {
     pub minimum: Option<u64>,
     /// MaximumSize.
     pub maximum: Option<u64>,
+    /// Where it was read, or why it was not.
+    pub source: String,
+    /// What can't be about its sizes.
+    pub doubt: Option<String>,
 }
 
 /// Every counter, in pages.
@@ -82,8 +87,12 @@ pub struct VmCounters {
     pub committed: Counter,
     /// The most that can be committed.
     pub commit_limit: Counter,
+    /// Nonpaged pool by part, where that is known.
+    pub nonpaged_parts: Vec<Part>,
     /// The lines that Windows 10 added; empty before.
     pub extra: Vec<Extra>,
+    /// The build has the lines of Windows 10, and their order.
+    pub modern: bool,
 }
 
 const VISIBLE_STATE: &str = "_MI_VISIBLE_STATE";
@@ -95,6 +104,14 @@ pub fn read(kernel: &Kernel) -> VmCounters {
     let vs = |name| State("Vs", VISIBLE_STATE, name);
     let vp = |name| Partition("Vp", VISIBLE_PARTITION, name);
     let paged_pools = paged_pools(kernel);
+    let nonpaged_usage = get(&[
+        Global(
+            "MmAllocatedNonPagedPool",
+            Some(field::ALLOCATED_NONPAGED),
+            U64,
+        ),
+        State("Pools", "_MI_POOL_STATE", "AllocatedNonPagedPool"),
+    ]);
     VmCounters {
         physical_memory: get(&[
             Global(
@@ -132,14 +149,8 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             Global("MmModifiedNoWritePageListHead", None, U64),
             vp("ModifiedNoWritePageListHead"),
         ]),
-        nonpaged_usage: get(&[
-            Global(
-                "MmAllocatedNonPagedPool",
-                Some(field::ALLOCATED_NONPAGED),
-                U64,
-            ),
-            State("Pools", "_MI_POOL_STATE", "AllocatedNonPagedPool"),
-        ]),
+        nonpaged_parts: vm_nonpaged::parts(kernel, &nonpaged_usage),
+        nonpaged_usage,
         nonpaged_max: get(&[
             Global("MmMaximumNonPagedPoolInPages", None, U64),
             vs("MaximumNonPagedPoolInPages"),
@@ -158,10 +169,7 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("SharedCommit"),
             vs("SharedCommit"),
         ]),
-        special_pool: get(&[
-            Global("MmSpecialPagesInUse", None, U64),
-            vs("SpecialPagesInUse"),
-        ]),
+        special_pool: special_pool(kernel),
         shared_process: get(&[
             Global("MmProcessCommit", Some(field::PROCESS_COMMIT), U64),
             vs("ProcessCommit"),
@@ -180,6 +188,7 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("TotalCommitLimit"),
         ]),
         extra: vm_lines::read(kernel),
+        modern: kernel.build >= vm_lines::FIRST,
     }
 }
 
@@ -306,6 +315,23 @@ fn paged_commit(kernel: &Kernel) -> Counter {
         Some(_) => own,
         None => allocated_paged(kernel),
     }
+}
+
+/// Since 1903 special pool is a heap, and the counter is gone; debuggers print 0.
+fn special_pool(kernel: &Kernel) -> Counter {
+    const FIRST_WITH_HEAP: u32 = 18362;
+    if kernel.build >= FIRST_WITH_HEAP {
+        return Counter {
+            pages: Some(0),
+            source: "no counter since special pool is a heap; debuggers print 0".into(),
+            ..Counter::default()
+        };
+    }
+    let places = [
+        Global("MmSpecialPagesInUse", None, U64),
+        State("Vs", VISIBLE_STATE, "SpecialPagesInUse"),
+    ];
+    counter(kernel, &places)
 }
 
 /// The first build without NT 5.2's counters.
@@ -495,9 +521,14 @@ fn page_files(kernel: &Kernel) -> Option<Vec<PageFile>> {
     if count > MAX_PAGE_FILES {
         return None;
     }
+    let unread = |why: String| PageFile {
+        source: why,
+        ..PageFile::default()
+    };
     let file = |i: u64| match kernel.space.pointer(array.add(i * 8)) {
         Ok(at) if at.is_kernel() => page_file(kernel, at),
-        _ => PageFile::default(),
+        Ok(at) => unread(format!("entry {i} of the page files holds {at}")),
+        Err(fault) => unread(format!("entry {i} of the page files: {fault}")),
     };
     Some((0..count).map(file).collect())
 }
@@ -509,7 +540,7 @@ fn page_file(kernel: &Kernel, at: Va) -> PageFile {
         .offset(TYPE, "PageFileName")
         .map(|offset| at.add(offset));
     let length = name.and_then(|name| kernel.space.u16(name).ok());
-    PageFile {
+    let mut file = PageFile {
         path: name
             .and_then(|name| kernel.space.unicode_string(name, 260).ok())
             .filter(|p| !p.is_empty()),
@@ -518,5 +549,20 @@ fn page_file(kernel: &Kernel, at: Va) -> PageFile {
         free: get("FreeSpace"),
         minimum: get("MinimumSize"),
         maximum: get("MaximumSize"),
+        source: format!("_MMPAGING_FILE at {at}"),
+        doubt: None,
+    };
+    file.doubt = impossible_sizes(&file);
+    file
+}
+
+/// What contradicts itself: there is no more free than there is, and no more than the most.
+fn impossible_sizes(file: &PageFile) -> Option<String> {
+    let above = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a > b);
+    if above(file.free, file.current) {
+        return Some("more of it is free than there is".into());
     }
+    // A maximum of none means that there is no limit of its own.
+    let maximum = file.maximum.filter(|m| *m > 0);
+    above(file.current, maximum).then(|| "it is larger than its maximum".into())
 }

@@ -19,11 +19,12 @@ pub struct Extra {
 }
 
 /// Windows 10 1507: the first with these lines.
-const FIRST: u32 = 10240;
+pub(super) const FIRST: u32 = 10240;
 /// No machine runs more processes than this.
 const MAX_PROCESSES: usize = 1 << 20;
 
-/// Lines whose field some builds lack are left out there.
+/// Lines whose field a build lacks are left out there, as the debugger does; a field whose
+/// place is not known keeps its line, without a number.
 const LINES: &[(&str, &[Place])] = &[
     (
         "Pages For MDLs",
@@ -44,7 +45,10 @@ const LINES: &[(&str, &[Place])] = &[
     ("SlabAllocatorPages", &[vp("SlabAllocatorPages")]),
     (
         "SkPagesInUnchargedSlabs",
-        &[vp("SecureKernelPagesFromNonChargedSlabs")],
+        &[
+            vp("SecureKernelPagesFromNonChargedSlabs"),
+            Place::Partition("Core", "_MI_PARTITION_CORE", "NonChargedSecurePages"),
+        ],
     ),
     ("System PageTables", &[vs("SystemPageTableCommit")]),
     ("ProcessLockedFilePages", &[vp("ProcessLockedFilePages")]),
@@ -69,16 +73,35 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
         counter: processor_commit(kernel),
     }];
     for (label, places) in LINES {
-        let known = places.iter().any(|p| p.is_known(kernel));
+        let known = places.iter().any(|p| p.has_layout(kernel));
         if known {
             let counter = counter(kernel, places);
             out.push(Extra { label, counter });
         }
     }
+    // The first of the lines that are drawn together.
+    let stacks = out.iter().position(|e| e.label == "Pages For MDLs");
+    let unknown = |label, why: &str| Extra {
+        label,
+        counter: Counter {
+            source: why.into(),
+            ..Counter::default()
+        },
+    };
+    out.insert(
+        stacks.unwrap_or(1),
+        unknown("Kernel Stacks", "no counter of any build is known to be it"),
+    );
+    let sum = "it includes the kernel stacks, for which no counter is known";
+    out.push(unknown("Sum System Commit", sum));
     out.push(Extra {
         label: "Total Private",
         counter: total_private(kernel),
     });
+    out.push(unknown(
+        "Misc/Transient Commit",
+        "it is what the sum of the system and of the processes leaves, and the sum is not known",
+    ));
     out
 }
 

@@ -16,6 +16,9 @@ pub struct Vm<'a> {
     vm: Fields,
     #[serde(skip)]
     report: &'a VmReport,
+    /// Text says where each number comes from.
+    #[serde(skip)]
+    sources: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,10 +61,14 @@ struct PagedPool {
 #[derive(Debug, Serialize)]
 struct PageFileRecord {
     path: Option<String>,
+    /// The store of compressed memory, which has none.
+    nameless: bool,
     current_kb: Option<u64>,
     free_kb: Option<u64>,
     minimum_kb: Option<u64>,
     maximum_kb: Option<u64>,
+    source: String,
+    doubt: Option<String>,
 }
 
 /// Where each number comes from and what is wrong with it.
@@ -79,7 +86,15 @@ impl<'a> Vm<'a> {
         Vm {
             vm: Fields::of(report),
             report,
+            sources: false,
         }
+    }
+
+    /// The same with the source of each number in text; JSON and CSV always have it.
+    #[must_use]
+    pub fn with_sources(mut self, sources: bool) -> Vm<'a> {
+        self.sources = sources;
+        self
     }
 }
 
@@ -131,6 +146,9 @@ impl PageFileRecord {
         let kb = |pages: Option<u64>| pages.map(kilobytes);
         PageFileRecord {
             path: file.path.as_deref().map(|p| clean(p).into()),
+            nameless: file.nameless,
+            source: clean(&file.source).into(),
+            doubt: file.doubt.clone(),
             current_kb: kb(file.current),
             free_kb: kb(file.free),
             minimum_kb: kb(file.minimum),
@@ -215,7 +233,11 @@ impl Layout {
             "{indent}  Minimum:{:>10} Kb  Maximum:   {:>10} Kb",
             kb(file.minimum),
             kb(file.maximum)
-        )
+        )?;
+        match &file.doubt {
+            Some(doubt) => writeln!(out, "{indent}  <-- {}", clean(doubt)),
+            None => Ok(()),
+        }
     }
 
     fn page_files(self, out: &mut dyn Write, report: &VmReport) -> io::Result<()> {
@@ -252,6 +274,15 @@ impl Answer for Vm<'_> {
         }
         for (at, (label, line)) in r.lines().into_iter().enumerate() {
             layout.line(out, &label, line)?;
+            if self.sources && line.pages.is_some() {
+                let judged = match &line.doubt {
+                    Some(_) => "doubtful",
+                    None if line.guessed => "plausible, by the layout of another build",
+                    None => "plausible",
+                };
+                let source = clean(&line.source);
+                writeln!(out, "{}    from {source}; {judged}", layout.indent)?;
+            }
             if at == 0 && !r.is_modern() {
                 layout.page_files(out, r)?;
             }

@@ -36,8 +36,8 @@ pub struct Places {
     pub paged_start: Va,
     /// One MM_SESSION_SPACE per session.
     pub sessions: Vec<Va>,
-    /// MMPAGING_FILE and its name.
-    pub page_file: Option<(Va, Va)>,
+    /// Each MMPAGING_FILE and its name.
+    pub page_files: Vec<(Va, Va)>,
     /// Lowest and highest frame.
     pub frames: (u64, u64),
 }
@@ -113,9 +113,8 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
         descriptors(memory, nt, if places.heaps { &unused } else { vm }, places);
     }
     sessions(memory, nt, vm, places);
-    if let (Some((file, name)), Some(truth)) = (places.page_file, vm.page_files.first()) {
-        page_file(memory, nt, (file, name), truth);
-    }
+    page_files(memory, nt, vm, places);
+    commitments(memory, nt);
 }
 
 /// `MiState` and `MiSystemPartition`, where the era has them.
@@ -315,18 +314,55 @@ fn sessions(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     }
 }
 
-fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFileTruth) {
-    let field = |name| nt.field(at, "_MMPAGING_FILE", name);
+/// Lines of Windows 10 whose numbers are the same on every machine of ours.
+pub const COMMITMENTS: [(&str, &str, u64); 13] = [
+    ("MiState", "Vs.MdlPagesAllocated", 41),
+    ("MiState", "Vs.ContiguousPagesAllocated", 64),
+    ("MiState", "Vs.BootCommit", 1203),
+    ("MiState", "Vs.PfnDatabaseCommit", 771),
+    ("MiState", "Vs.SmallNonPagedPtesCommit", 19),
+    ("MiState", "Vs.SystemPageTableCommit", 887),
+    ("MiState", "Vs.PagefileHashPages", 6),
+    ("MiSystemPartition", "Vp.MdlPagesAllocated", 41),
+    ("MiSystemPartition", "Vp.ContiguousPagesAllocated", 64),
+    ("MiSystemPartition", "Vp.VadPhysicalPages", 13),
+    ("MiSystemPartition", "Vp.SlabAllocatorPages", 512),
+    ("MiSystemPartition", "Vp.ProcessLockedFilePages", 7),
+    (
+        "MiSystemPartition",
+        "Vp.SecureKernelPagesFromNonChargedSlabs",
+        3,
+    ),
+];
+
+fn commitments(memory: &mut Memory, nt: &Nt) {
+    for (symbol, path, value) in COMMITMENTS {
+        if let Some(at) = nt.nested(symbol, path) {
+            memory.u64(at, value);
+        }
+    }
+}
+
+fn page_files(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     let place = |name, path| {
         nt.variable(name)
             .or_else(|| nt.nested("MiSystemPartition", path))
     };
     if let Some(count) = place("MmNumberOfPagingFiles", "Vp.NumberOfPagingFiles") {
-        memory.u32(count, 1);
+        memory.u32(count, places.page_files.len() as u32);
     }
-    if let Some(array) = place("MmPagingFile", "Vp.PagingFile") {
-        memory.pointer(array, at);
+    let array = place("MmPagingFile", "Vp.PagingFile");
+    let files = places.page_files.iter().zip(&vm.page_files).enumerate();
+    for (i, (&(file, name), truth)) in files {
+        if let Some(array) = array {
+            memory.pointer(array.add(i as u64 * 8), file);
+        }
+        page_file(memory, nt, (file, name), truth);
     }
+}
+
+fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFileTruth) {
+    let field = |name| nt.field(at, "_MMPAGING_FILE", name);
     let used = truth.current.saturating_sub(truth.free);
     let wide = field("MaximumSize").0 - field("Size").0 == 8;
     for (name, pages) in [
@@ -343,5 +379,8 @@ fn page_file(memory: &mut Memory, nt: &Nt, (at, name): (Va, Va), truth: &PageFil
         }
     }
     memory.u16(field("PageFileNumber"), 0x10);
-    memory.unicode_string(field("PageFileName"), name, &truth.path);
+    // The store of compressed memory has no name.
+    if !truth.path.is_empty() {
+        memory.unicode_string(field("PageFileName"), name, &truth.path);
+    }
 }

@@ -98,6 +98,16 @@ pub fn of_era(era: &'static Era) -> Spec {
     let (nonpaged, paged) = pool_starts(era);
     out.nonpaged.start = nonpaged;
     out.paged.start = paged;
+    if era.build >= 14393 {
+        // The store of compressed memory, which Windows 10 lists among the page files.
+        out.vm.page_files.push(PageFileTruth {
+            path: String::new(),
+            current: 16_384,
+            free: 16_000,
+            minimum: 16_384,
+            maximum: 65_536,
+        });
+    }
     out.vm.committed = 20_000;
     out.vm.commit_limit = 60_000;
     // Tables as large as show that they are tables to who has no symbols.

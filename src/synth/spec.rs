@@ -212,11 +212,11 @@ impl Spec {
             let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::type_block(self.era));
             out.push(ty.role(Role::ObjectType(i as u16)));
         }
-        if !self.vm.page_files.is_empty() {
+        for i in 0..self.vm.page_files.len() as u8 {
             let file = self.era.size("_MMPAGING_FILE").unwrap_or(0);
             let file = (0x10 + file).next_multiple_of(16).max(0xb0);
-            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, file).role(Role::PageFile));
-            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0x50).role(Role::PageFileName));
+            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, file).role(Role::PageFile(i)));
+            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0x50).role(Role::PageFileName(i)));
         }
         out.extend(self.tables());
         out

@@ -188,6 +188,7 @@ fn fill_vm(model: &mut Model) {
         free: Some(253_911),
         minimum: Some(262_144),
         maximum: Some(1_048_576),
+        ..PageFile::default()
     }]);
     vm.available = line(106_778);
     vm.resident_available = line(225_678);

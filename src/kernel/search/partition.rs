@@ -72,15 +72,25 @@ fn by_distance(
         return None;
     };
     let mut fitting: Vec<(Va, Option<u32>)> = Vec::new();
+    let mut allowed = fitting.clone();
     for (_, distance, revision) in DISTANCES.iter().filter(|d| d.0 == build) {
         let options = LoadOptions {
             revision: *revision,
         };
         let symbols = Symbols::load(None, kernel.build, path, options).symbols;
         let state = Va(partition.0.wrapping_add_signed(-*distance));
-        if is_state(kernel, &symbols, data, state, physical) {
+        let proof = Proof::of(&symbols);
+        let Some(visible) = visible_state(&symbols, data, state, physical) else {
+            continue;
+        };
+        if proof.holds(kernel, visible) {
             fitting.push((state, *revision));
+        } else if proof.allows(kernel, visible) {
+            allowed.push((state, *revision));
         }
+    }
+    if fitting.is_empty() {
+        fitting = allowed;
     }
     match fitting.as_slice() {
         [one] => Some(*one),
@@ -162,14 +172,10 @@ fn nonpaged(offset: u64, data: &Data, state: Va) -> Option<u64> {
     data.word(state.add(offset)).filter(|&pages| pages > 0)
 }
 
-/// MiState: a pool no larger than memory, and a visible state that proves itself.
-fn is_state(kernel: &Kernel, symbols: &Symbols, data: &Data, state: Va, physical: u64) -> bool {
+/// The visible state of a MiState whose pool is no larger than memory.
+fn visible_state(symbols: &Symbols, data: &Data, state: Va, physical: u64) -> Option<Va> {
     let offset = |ty, name| Some(u64::from(symbols.field(ty, name)?.offset));
-    let sound = || {
-        let pools = offset(OUTER, "Pools")? + offset("_MI_POOL_STATE", "AllocatedNonPagedPool")?;
-        let pages = nonpaged(pools, data, state)?;
-        let visible = state.add(offset(OUTER, "Vs")?);
-        Some(pages <= physical && Proof::of(symbols).holds(kernel, visible))
-    };
-    sound().unwrap_or(false)
+    let pools = offset(OUTER, "Pools")? + offset("_MI_POOL_STATE", "AllocatedNonPagedPool")?;
+    let pages = nonpaged(pools, data, state)?;
+    (pages <= physical).then_some(state.add(offset(OUTER, "Vs")?))
 }

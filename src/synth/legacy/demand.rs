@@ -29,9 +29,9 @@ pub enum Role {
     /// The path of a process's image.
     ImagePath(u16),
     /// The page file's structure.
-    PageFile,
+    PageFile(u8),
     /// The page file's name.
-    PageFileName,
+    PageFileName(u8),
     /// A processor's tracker table.
     TrackTable(u16),
     /// The trackers' expansion table.

@@ -83,7 +83,9 @@ impl Builder<'_> {
             sessions: (0..spec.vm.session_commit.len() as u64)
                 .map(|i| SESSIONS.add(two_pages(i)))
                 .collect(),
-            page_file: role(Role::PageFile).zip(role(Role::PageFileName)),
+            page_files: (0..vm.page_files.len() as u8)
+                .filter_map(|i| role(Role::PageFile(i)).zip(role(Role::PageFileName(i))))
+                .collect(),
             frames: (
                 spec.runs.first().map_or(0, |r| r.0),
                 self.memory.physical.end().saturating_sub(1),

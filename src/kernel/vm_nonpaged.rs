@@ -1,0 +1,108 @@
+//! Nonpaged pool by part: what may be executed and what may not, and by node.
+//!
+//! From Windows 8 on there are two nonpaged pools. The counter of both together is sure;
+//! how it divides comes from the allocator, and is shown only where it adds up to the
+//! counter.
+
+use crate::memory::Va;
+
+use super::Kernel;
+use super::counter::Counter;
+
+/// A part of nonpaged pool.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The node, where there are several.
+    pub node: Option<u64>,
+    /// The pool that is not executable.
+    pub nx: bool,
+    /// Its pages.
+    pub counter: Counter,
+}
+
+/// Nodes that a machine can have; Windows allows 64.
+const MAX_NODES: u64 = 64;
+
+/// The parts; none before Windows 8, and where they don't add up to the counter.
+pub fn parts(kernel: &Kernel, total: &Counter) -> Vec<Part> {
+    let Some(total) = total.pages.filter(|pages| *pages > 0) else {
+        return Vec::new();
+    };
+    let found = by_heaps(kernel).or_else(|| by_descriptors(kernel));
+    let Some(parts) = found else {
+        return Vec::new();
+    };
+    let sum = parts.iter().fold(0u64, |sum, p| {
+        sum.saturating_add(p.counter.pages.unwrap_or(u64::MAX))
+    });
+    match sum.abs_diff(total) <= total / 20 {
+        true => parts,
+        false => Vec::new(),
+    }
+}
+
+/// Segment heaps: `ExPoolState.PoolNode[n].Heaps[0]` and `[1]`, each with the pages that
+/// it has committed.
+fn by_heaps(kernel: &Kernel) -> Option<Vec<Part>> {
+    const STATE: &str = "_EX_POOL_HEAP_MANAGER_STATE";
+    let state = kernel.symbol("ExPoolState")?;
+    let count = kernel.field(state, STATE, "NumberOfPools").ok()?;
+    let nodes = kernel.symbols.field(STATE, "PoolNode")?;
+    let size = u64::from(kernel.symbols.size_of("_EX_HEAP_POOL_NODE")?);
+    let heaps = kernel.offset("_EX_HEAP_POOL_NODE", "Heaps")?;
+    if count == 0 || count > MAX_NODES || u64::from(nodes.size) < count * size {
+        return None;
+    }
+    let stats = kernel.offset("_SEGMENT_HEAP", "MemStats")?;
+    let committed = kernel.offset("_HEAP_RUNTIME_MEMORY_STATS", "TotalCommittedPages")?;
+    let large = kernel.offset("_SEGMENT_HEAP", "LargeCommittedPages")?;
+    let pages = |heap: Va| {
+        let small = kernel.space.u64(heap.add(stats + committed)).ok()?;
+        Some(small.saturating_add(kernel.space.u64(heap.add(large)).ok()?))
+    };
+    let mut out = Vec::new();
+    for node in 0..count {
+        for (heap, nx) in [(0, false), (1, true)] {
+            let place = state.add(u64::from(nodes.offset) + node * size + heaps + heap * 8);
+            let at = kernel
+                .space
+                .pointer(place)
+                .ok()
+                .filter(|va| va.is_kernel())?;
+            let source = format!("committed pages of heap {heap} of pool node {node}");
+            out.push(part((count > 1).then_some(node), nx, pages(at)?, source));
+        }
+    }
+    Some(out)
+}
+
+/// Chains (1607 and 1809): two descriptors, one behind the other; on 8.1 their distance is
+/// not public.
+fn by_descriptors(kernel: &Kernel) -> Option<Vec<Part>> {
+    const TYPE: &str = "_POOL_DESCRIPTOR";
+    let first = kernel.symbol("NonPagedPoolDescriptor")?;
+    let size = u64::from(kernel.symbols.size_of(TYPE)?);
+    kernel.offset(TYPE, "PagesAllocated")?;
+    let mut out = Vec::new();
+    for (index, nx) in [(0, false), (1, true)] {
+        let at = first.add(index * size);
+        let get = |name| kernel.field(at, TYPE, name).ok();
+        let small = get("PagesAllocated")?.wrapping_sub(get("PagesDeallocated")?);
+        let big = get("BigPagesAllocated")?.wrapping_sub(get("BigPagesDeallocated")?);
+        let source = format!("nt!NonPagedPoolDescriptor[{index}]");
+        out.push(part(None, nx, small.wrapping_add(big), source));
+    }
+    Some(out)
+}
+
+fn part(node: Option<u64>, nx: bool, pages: u64, source: String) -> Part {
+    Part {
+        node,
+        nx,
+        counter: Counter {
+            pages: Some(pages),
+            source,
+            ..Counter::default()
+        },
+    }
+}

@@ -339,6 +339,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
         tui::Options {
             ascii: args.common.ascii,
             theme: args.common.theme.into(),
+            forget: args.common.no_cache,
         },
     )?)
 }

@@ -26,10 +26,19 @@ pub struct Diagnose {
     lockstep: Vec<String>,
     coverage: Vec<String>,
     unknowns: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    marked: Vec<Marked>,
     #[serde(skip)]
     machine: Vec<(&'static str, String)>,
     #[serde(skip)]
     pools: Vec<String>,
+}
+
+/// What someone marked by hand.
+#[derive(Debug, Serialize)]
+struct Marked {
+    what: String,
+    note: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +108,30 @@ fn all(texts: &[String]) -> Vec<String> {
     texts.iter().map(|t| safe(t)).collect()
 }
 
+impl Marked {
+    fn line(&self) -> String {
+        match self.note.is_empty() {
+            true => self.what.clone(),
+            false => format!("{}: {}", self.what, self.note),
+        }
+    }
+}
+
 impl Diagnose {
+    /// With what someone marked by hand: what, and the note.
+    #[must_use]
+    pub fn with_marks(mut self, marks: Vec<(String, String)>) -> Diagnose {
+        let safe = |text: String| clean(&text).into_owned();
+        self.marked = marks
+            .into_iter()
+            .map(|(what, note)| Marked {
+                what: safe(what),
+                note: safe(note),
+            })
+            .collect();
+        self
+    }
+
     /// Of a diagnosis.
     pub fn of(engine: &Engine, d: &Diagnosis) -> Diagnose {
         Diagnose {
@@ -111,6 +143,7 @@ impl Diagnose {
             lockstep: d.groups.iter().map(|g| safe(&g.sentence())).collect(),
             coverage: all(&d.coverage),
             unknowns: all(&d.unknowns),
+            marked: Vec::new(),
             machine: Info::of(engine).machine(),
             pools: pools(engine),
         }
@@ -332,6 +365,8 @@ impl Diagnose {
         }
         section(style, out, "Allocated together", &self.lockstep)?;
         section(style, out, "What the numbers cover", &self.coverage)?;
+        let marked: Vec<String> = self.marked.iter().map(Marked::line).collect();
+        section(style, out, "Marked by hand", &marked)?;
         section(style, out, "What could not be known", &self.unknowns)
     }
 }

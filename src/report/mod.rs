@@ -127,7 +127,7 @@ fn csv_writer(out: &mut dyn Write) -> csv::Writer<&mut dyn Write> {
 
 /// A cell of text from the dump: safe for a terminal, and for a spreadsheet, which would
 /// take a cell that starts with one of these for a formula.
-fn cell(value: &str) -> String {
+pub fn cell(value: &str) -> String {
     let clean = text::clean(value);
     match clean.starts_with(['=', '+', '-', '@']) {
         true => format!("'{clean}"),

@@ -4,7 +4,7 @@ use crate::pool::Block;
 use crate::report::text::grouped;
 
 use super::app::{App, Screen};
-use super::bytes::BytesView;
+use super::bytes::{BytesView, Shape};
 use super::help;
 use super::keys::Action;
 use super::layout;
@@ -12,6 +12,8 @@ use super::list::Cursor;
 use super::message::Effect;
 use super::modules::ModulesView;
 use super::prompt::Kind;
+use super::report_view::ReportView;
+use super::sheet::Ask;
 use super::swap::Fetch;
 use super::tag_view::{Pane, TagView, pool_word};
 use super::tags::SortBy;
@@ -38,11 +40,31 @@ impl App {
             Action::Open => self.open(),
             Action::Back => self.back(),
             Action::NextPane => self.next_pane(),
-            Action::Summary => self.stack.push(Screen::Summary(0)),
-            Action::Modules => {
-                let view = ModulesView::new(&self.model);
-                self.stack.push(Screen::Modules(view));
+            Action::Summary => self.go(Screen::Summary(0)),
+            Action::Modules => self.show_modules(),
+            Action::Drivers => self.show_drivers(),
+            Action::Report => self.show_report(),
+            Action::TagList => self.show_tags(),
+            Action::Marks => self.open_sheet(Ask::Marks),
+            Action::LastPlace => self.last_place(),
+            Action::Zoom => self.zoom(),
+            Action::Sizes => {
+                if let Some(view) = self.tag_view() {
+                    let tag = view.tag;
+                    self.open_sheet(Ask::Sizes(tag));
+                }
             }
+            Action::Page => self.page(),
+            Action::ColumnLeft => self.step_column(-1),
+            Action::ColumnRight => self.step_column(1),
+            Action::SortColumn => self.sort_column(),
+            Action::Like => self.like_this(),
+            Action::Frequency => self.frequency(),
+            Action::Command => self.start(Kind::Command),
+            Action::Mark => self.toggle_mark(),
+            Action::Note => self.start(Kind::Note),
+            Action::Save => self.start(Kind::Save),
+            Action::Pool => self.next_pool(),
             Action::PreviousBlock => self.neighbour(-1),
             Action::NextBlock => self.neighbour(1),
             Action::Goto => self.start(Kind::Goto),
@@ -53,7 +75,7 @@ impl App {
             Action::Copy => self.copy(),
             Action::Help => self.help = Some(0),
             Action::Cancel => self.help = None,
-            Action::Accept => {}
+            Action::Accept | Action::Complete | Action::HistoryBack | Action::HistoryOn => {}
             Action::Quit => self.effects.push(Effect::Quit),
             Action::Interrupt => self.interrupt(),
             Action::Suspend => self.effects.push(Effect::Suspend),
@@ -64,10 +86,6 @@ impl App {
 
     fn reorder(&mut self, action: Action) {
         let by = match action {
-            Action::Pool => {
-                self.tags.next_pool(&self.model);
-                None
-            }
             Action::UnknownOnly => {
                 self.tags.unknown_only = !self.tags.unknown_only;
                 self.tags.rearrange(&self.model);
@@ -93,7 +111,58 @@ impl App {
         ));
     }
 
-    fn sort_blocks(&mut self, by_size: bool) {
+    /// The next pool: of the list on screen, or of the tag list.
+    fn next_pool(&mut self) {
+        match self.stack.last_mut() {
+            Some(Screen::Tag(view)) => {
+                view.pool = view.pool.next();
+                let words = view.pool.words();
+                self.message = Some(format!("allocations of {words}"));
+                self.ask_blocks();
+                return;
+            }
+            Some(Screen::Sheet(sheet)) => {
+                if sheet.next_pool() {
+                    self.message = Some(sheet.words().trim_start_matches(", ").to_owned());
+                    return;
+                }
+                self.show_tags();
+            }
+            Some(_) => self.show_tags(),
+            None => {}
+        }
+        self.summary_focused = false;
+        self.tags.next_pool(&self.model);
+        self.message = Some(format!(
+            "{}: {} tags",
+            self.tags.words(),
+            grouped(self.tags.len())
+        ));
+    }
+
+    /// The pane with the keys alone, or all of them.
+    fn zoom(&mut self) {
+        match self.stack.last_mut() {
+            Some(Screen::Tag(view)) => view.zoom = !view.zoom,
+            None => self.zoom = !self.zoom,
+            _ => {}
+        }
+    }
+
+    /// The page around what is selected.
+    fn page(&mut self) {
+        let place = match self.stack.last() {
+            Some(Screen::Tag(view)) => view.current().map(|b| (b.va, b.session)),
+            Some(Screen::Bytes(view)) => Some((view.at, view.session)),
+            _ => None,
+        };
+        match place {
+            Some((va, session)) => self.open_sheet(Ask::Page { va, session }),
+            None => self.message = Some("no allocation is selected".into()),
+        }
+    }
+
+    pub(super) fn sort_blocks(&mut self, by_size: bool) {
         let Some(Screen::Tag(view)) = self.stack.last_mut() else {
             return;
         };
@@ -116,7 +185,7 @@ impl App {
         match self.stack.last_mut() {
             None if self.summary_focused => {}
             None => {
-                let height = layout::tag_list_height(&self.model, areas.body);
+                let height = layout::tag_list_height(&self.model, areas.body, self.zoom);
                 let rows = self.tags.len();
                 moved(&mut self.tags.cursor, how, rows, height);
                 self.tags.cursor.settle(rows, height);
@@ -133,6 +202,14 @@ impl App {
                 let rows = view.len();
                 moved(&mut view.cursor, how, rows, ModulesView::height(areas.body));
             }
+            Some(Screen::Sheet(sheet)) => {
+                let rows = sheet.len();
+                let height = sheet.height(areas.body);
+                moved(&mut sheet.cursor, how, rows, height);
+            }
+            Some(Screen::Report(view)) => {
+                view.top = scrolled(view.top, how, ReportView::height(areas.body));
+            }
             Some(Screen::Bytes(view)) => {
                 let height = view.height(areas.body).max(2) as i64 - 1;
                 match how {
@@ -147,22 +224,23 @@ impl App {
 
     fn open(&mut self) {
         match self.stack.last() {
-            None if self.summary_focused => self.stack.push(Screen::Summary(0)),
+            None if self.summary_focused => self.go(Screen::Summary(0)),
             None => {
                 if let Some(row) = self.tags.current(&self.model) {
                     let tag = row.usage.tag;
                     self.tags.cursor.moved = true;
                     self.tags.remember(&self.model);
-                    self.open_tag(tag);
+                    self.open_part(tag, String::new());
                 }
             }
-            Some(Screen::Summary(_)) => {
+            Some(Screen::Summary(_) | Screen::Report(_)) => {
                 self.message = Some("this is all of it; Esc goes back".into());
             }
+            Some(Screen::Sheet(_)) => self.open_row(),
             Some(Screen::Bytes(_)) => self.follow(),
             Some(_) => {
                 if let Some(view) = self.bytes_of_row() {
-                    self.stack.push(Screen::Bytes(Box::new(view)));
+                    self.go(Screen::Bytes(Box::new(view)));
                 }
             }
         }
@@ -208,8 +286,12 @@ impl App {
         let Some(Screen::Bytes(view)) = self.stack.last_mut() else {
             return;
         };
-        if !view.pointers {
-            self.next_pane();
+        if view.shape != Shape::Pointers {
+            let areas = layout::areas(self.size);
+            let height = view.height(areas.body);
+            while view.shape != Shape::Pointers {
+                view.toggle(areas.body.width, height);
+            }
             self.message = Some("as pointers; Enter follows the one on the line".into());
             return;
         }
@@ -232,17 +314,18 @@ impl App {
             }
         );
         let mut next = BytesView::new(title, about, target, None);
-        next.pointers = name.contains("pool");
+        if name.contains("pool") {
+            next.shape = Shape::Pointers;
+        }
         next.to(target);
-        self.stack
-            .push(Screen::Bytes(Box::new(next.with_lines_before())));
+        self.go(Screen::Bytes(Box::new(next.with_lines_before())));
     }
 
     fn neighbour(&mut self, step: i64) {
         let Some(Screen::Bytes(old)) = self.stack.last() else {
             return;
         };
-        let pointers = old.pointers;
+        let shape = old.shape;
         let below = self.stack.len().saturating_sub(2);
         let moved = match self.stack.get_mut(below) {
             Some(Screen::Tag(view)) => {
@@ -272,26 +355,11 @@ impl App {
         };
         match self.bytes_of_row() {
             Some(mut view) => {
-                view.pointers = pointers;
+                view.shape = shape;
                 view.to(view.first);
                 self.stack.push(Screen::Bytes(Box::new(view)));
             }
             None => self.stack.push(Screen::Bytes(old)),
-        }
-    }
-
-    fn back(&mut self) {
-        if self.stack.pop().is_some() {
-            return;
-        }
-        if self.summary_focused {
-            self.summary_focused = false;
-        } else if !self.tags.filter.is_empty() || self.tags.unknown_only {
-            self.tags.filter.clear();
-            self.tags.unknown_only = false;
-            self.tags.rearrange(&self.model);
-        } else {
-            self.message = Some("this is the first screen; q quits".into());
         }
     }
 
@@ -310,7 +378,7 @@ impl App {
                 view.toggle(areas.body.width, height);
             }
             Some(Screen::Summary(_)) => self.back(),
-            Some(Screen::Modules(_)) => {}
+            Some(Screen::Modules(_) | Screen::Sheet(_) | Screen::Report(_)) => {}
         }
     }
 
@@ -363,6 +431,8 @@ impl App {
                 .current(&self.model)
                 .map(|m| format!("{} {} {} {}", m.base, m.end, m.name, m.path)),
             Some(Screen::Summary(_)) => Some(self.model.warnings.join("\n")),
+            Some(Screen::Sheet(sheet)) => sheet.row_text(),
+            Some(Screen::Report(view)) => view.text.clone(),
         };
         match text.filter(|t| !t.is_empty()) {
             Some(text) => {
@@ -439,5 +509,6 @@ fn bytes_of_block(block: &Block) -> BytesView {
     };
     let mut view = BytesView::new(block.va.to_string(), about, block.va, Some(block.bytes));
     view.session = block.session;
+    view.block = Some(*block);
     view
 }

@@ -9,10 +9,14 @@ use super::bytes::BytesView;
 use super::filter::BlockFilter;
 use super::keys::{self, Context};
 use super::layout;
+use super::marks::Mark;
 use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
 use super::model::{Mentions, Model};
 use super::modules::ModulesView;
-use super::prompt::Prompt;
+use super::places::Place;
+use super::prompt::{History, Prompt};
+use super::report_view::ReportView;
+use super::sheet::{Sheet, SheetData};
 use super::swap::Fetch;
 use super::tag_view::{Pane, TagView};
 use super::tags::Tags;
@@ -29,6 +33,10 @@ pub enum Screen {
     Bytes(Box<BytesView>),
     /// The loaded modules.
     Modules(ModulesView),
+    /// A list that is data.
+    Sheet(Box<Sheet>),
+    /// The report.
+    Report(ReportView),
 }
 
 /// Everything that is on screen, and how it got there.
@@ -62,6 +70,18 @@ pub struct App {
     pub listed: u64,
     /// The walk was asked to stop.
     pub stopping: bool,
+    /// The place before this one.
+    pub last: Place,
+    /// What is marked.
+    pub marks: Vec<Mark>,
+    /// Something of the marks is not kept yet.
+    pub(super) marks_changed: bool,
+    /// The focused pane has the first screen alone.
+    pub zoom: bool,
+    /// What was typed before, the latest last.
+    pub history: History,
+    /// A key was pressed: what is kept of an earlier time does not move anything any more.
+    pub(super) touched: bool,
     last_number: u64,
     pub(super) effects: Vec<Effect>,
 }
@@ -84,6 +104,12 @@ impl App {
             index: IndexNews::default(),
             listed: 0,
             stopping: false,
+            last: Place::default(),
+            marks: Vec::new(),
+            marks_changed: false,
+            zoom: false,
+            history: History::default(),
+            touched: false,
             last_number: 0,
             effects: Vec::new(),
         };
@@ -106,12 +132,18 @@ impl App {
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),
             Message::Notice(text) => self.message = Some(text),
+            Message::Session(kept) => self.take_kept(*kept),
+        }
+        if std::mem::take(&mut self.marks_changed) {
+            let kept = Box::new(self.to_keep());
+            self.effects.push(Effect::Keep(kept));
         }
         self.settle();
         std::mem::take(&mut self.effects)
     }
 
     fn key(&mut self, event: &crossterm::event::KeyEvent) {
+        self.touched = true;
         if self.prompt.is_some() {
             self.prompt_key(event);
             return;
@@ -153,33 +185,14 @@ impl App {
             },
             Some(Screen::Bytes(_)) => Context::Bytes,
             Some(Screen::Modules(_)) => Context::Modules,
+            Some(Screen::Sheet(_)) => Context::Sheet,
+            Some(Screen::Report(_)) => Context::Report,
         }
     }
 
     /// True while the walk may still find blocks.
     pub fn indexing(&self) -> bool {
         self.index.stage.is_running()
-    }
-
-    /// The way here, as it is shown.
-    pub fn path(&self) -> Vec<String> {
-        let mut out = vec!["Summary".to_owned()];
-        if self.stack.is_empty() && self.summary_focused {
-            return out;
-        }
-        out.push("Tags".into());
-        for screen in &self.stack {
-            match screen {
-                Screen::Summary(_) => out.push("!vm".into()),
-                Screen::Tag(view) => out.push(view.tag.to_string()),
-                Screen::Modules(_) => out.push("Modules".into()),
-                Screen::Bytes(view) => {
-                    out.push(view.title.clone());
-                    out.push(if view.pointers { "pointers" } else { "bytes" }.into());
-                }
-            }
-        }
-        out
     }
 
     /// What to type into the debugger for this screen.
@@ -191,6 +204,8 @@ impl App {
             Some(Screen::Tag(view)) => view.command(&self.model),
             Some(Screen::Bytes(view)) => view.command(),
             Some(Screen::Modules(view)) => view.command(),
+            Some(Screen::Sheet(sheet)) => sheet.command.clone(),
+            Some(Screen::Report(_)) => "!analyze -v".into(),
         }
     }
 
@@ -211,6 +226,8 @@ impl App {
                 }
             },
             Some(Screen::Modules(view)) => of(view.cursor.row, view.len()),
+            Some(Screen::Sheet(sheet)) => of(sheet.cursor.row, sheet.len()),
+            Some(Screen::Report(_)) => String::new(),
             Some(Screen::Bytes(view)) => match view.at.0.checked_sub(view.first.0) {
                 Some(offset) => format!("+{offset:#x}"),
                 None => format!("-{:#x}", view.first.0 - view.at.0),
@@ -234,14 +251,6 @@ impl App {
         })
     }
 
-    /// Opens a tag.
-    pub(super) fn open_tag(&mut self, tag: Tag) {
-        let mut view = TagView::new(tag);
-        view.awaited.mentions = self.ask(Question::Mentions { tag });
-        self.stack.push(Screen::Tag(Box::new(view)));
-        self.ask_blocks();
-    }
-
     /// Asks for the allocations of the open tag as they are wanted now.
     pub(super) fn ask_blocks(&mut self) {
         let indexing = self.indexing();
@@ -250,6 +259,7 @@ impl App {
         let Some((tag, sort, filter, as_of)) = self.stack.iter().rev().find_map(|s| match s {
             Screen::Tag(v) => {
                 let filter = BlockFilter::parse(&v.filter).ok().flatten();
+                let filter = BlockFilter::in_pool(filter, v.pool);
                 Some((v.tag, v.sort, filter, (listed(v.tag), indexing)))
             }
             _ => None,
@@ -297,6 +307,7 @@ impl App {
         }
         self.index = news;
         self.refresh_blocks();
+        self.refresh_report();
     }
 
     fn take_answer(&mut self, answer: Answer) {
@@ -316,7 +327,33 @@ impl App {
                 if let Some(view) = self.tag_view() {
                     fail_tag_request(view, number, &why);
                 }
+                self.fail_screen(number, &why);
                 self.message = Some(why);
+            }
+            Body::Sheet(data) => {
+                for screen in &mut self.stack {
+                    if let Screen::Sheet(sheet) = screen
+                        && sheet.awaited == number
+                    {
+                        sheet.take(data);
+                        return;
+                    }
+                }
+            }
+            Body::Report { text, whole } => {
+                for screen in &mut self.stack {
+                    if let Screen::Report(view) = screen
+                        && view.awaited == number
+                    {
+                        view.awaited = 0;
+                        view.whole = whole;
+                        view.text = Some(text);
+                        return;
+                    }
+                }
+            }
+            Body::Saved { path, bytes } => {
+                self.message = Some(format!("{path} written, {} bytes", grouped(bytes)));
             }
             body => {
                 if let Some(view) = self.tag_view() {
@@ -331,10 +368,10 @@ impl App {
     }
 
     /// Fits cursors to the screen, and asks for the memory that it shows.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let areas = layout::areas(self.size);
         let indexing = self.indexing();
-        let list = layout::tag_list_height(&self.model, areas.body);
+        let list = layout::tag_list_height(&self.model, areas.body, self.zoom);
         self.tags.cursor.settle(self.tags.len(), list);
         let context = self.screen_context();
         if let Some(top) = &mut self.help {
@@ -364,10 +401,85 @@ impl App {
                 view.settle(areas.body.width, height);
                 wanted = view.wanted(height);
             }
+            Some(Screen::Sheet(sheet)) => {
+                let rows = sheet.len();
+                let height = sheet.height(areas.body);
+                sheet.cursor.settle(rows, height);
+            }
+            Some(Screen::Report(view)) => {
+                let rows = view.len(areas.body.width);
+                let height = ReportView::height(areas.body);
+                view.top = view.top.min(rows.saturating_sub(height));
+            }
             None => {}
         }
         if let Some((start, length)) = wanted {
             self.ask_bytes(start, length);
+        }
+        self.ask_screen();
+    }
+
+    /// Asks for the sheet or the report on screen, when it has neither an answer nor one
+    /// to come.
+    fn ask_screen(&mut self) {
+        let question = match self.stack.last() {
+            Some(Screen::Sheet(sheet)) if sheet.data.is_none() && sheet.awaited == 0 => {
+                Question::Sheet(sheet.ask.clone())
+            }
+            Some(Screen::Report(view)) if view.text.is_none() && view.awaited == 0 => {
+                Question::Report {
+                    marks: self.marks_in_words(),
+                }
+            }
+            _ => return,
+        };
+        let number = self.ask(question);
+        // Only the newest of a kind is answered.
+        for screen in &mut self.stack {
+            if let Screen::Sheet(sheet) = screen {
+                sheet.awaited = 0;
+            }
+        }
+        match self.stack.last_mut() {
+            Some(Screen::Sheet(sheet)) => sheet.awaited = number,
+            Some(Screen::Report(view)) => view.awaited = number,
+            _ => {}
+        }
+    }
+
+    /// A report of a walk that was not done is made anew when it is.
+    fn refresh_report(&mut self) {
+        let running = self.indexing();
+        if let Some(Screen::Report(view)) = self.stack.last_mut()
+            && view.text.is_some()
+            && !view.whole
+            && !running
+            && view.awaited == 0
+        {
+            let marks = self.marks_in_words();
+            let number = self.ask(Question::Report { marks });
+            if let Some(Screen::Report(view)) = self.stack.last_mut() {
+                view.awaited = number;
+                // Whatever comes is the last word.
+                view.whole = true;
+            }
+        }
+    }
+
+    /// A sheet or a report has no answer: says so where it would stand.
+    fn fail_screen(&mut self, number: u64, why: &str) {
+        for screen in &mut self.stack {
+            match screen {
+                Screen::Sheet(sheet) if sheet.awaited == number => sheet.take(SheetData {
+                    title: why.to_owned(),
+                    ..SheetData::default()
+                }),
+                Screen::Report(view) if view.awaited == number => {
+                    view.awaited = 0;
+                    view.text = Some(format!("There is no report: {why}"));
+                }
+                _ => {}
+            }
         }
     }
 

@@ -6,12 +6,45 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::memory::Va;
+use crate::pool::Block;
 use crate::report::text::{dump_line, printable};
 
 use super::draw::{cut, put, split_top, wrap};
 use super::model::Bytes;
 use super::status::pane_title;
 use super::theme::Theme;
+
+/// How memory is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// As bytes with their text.
+    #[default]
+    Bytes,
+    /// As pointers with what they point at.
+    Pointers,
+    /// As text, one byte or two to a letter.
+    Text,
+}
+
+impl Shape {
+    /// The next one, going round.
+    pub fn next(self) -> Shape {
+        match self {
+            Shape::Bytes => Shape::Pointers,
+            Shape::Pointers => Shape::Text,
+            Shape::Text => Shape::Bytes,
+        }
+    }
+
+    /// In a word, for the path.
+    pub fn word(self) -> &'static str {
+        match self {
+            Shape::Bytes => "bytes",
+            Shape::Pointers => "pointers",
+            Shape::Text => "text",
+        }
+    }
+}
 
 /// The state of the screen.
 #[derive(Clone, Debug)]
@@ -30,8 +63,10 @@ pub struct BytesView {
     pub top: Va,
     /// The session to read in, for a block of its pool.
     pub session: Option<u32>,
-    /// As pointers instead of as bytes.
-    pub pointers: bool,
+    /// The allocation that this is, when it is one.
+    pub block: Option<Block>,
+    /// How it is shown.
+    pub shape: Shape,
     /// Memory around the screen, as it was read.
     pub memory: Option<Bytes>,
     /// The stretch that is asked for, and the request's number.
@@ -56,7 +91,8 @@ impl BytesView {
             at: first,
             top: first,
             session: None,
-            pointers: false,
+            block: None,
+            shape: Shape::default(),
             memory: None,
             awaited: None,
             stale: false,
@@ -72,7 +108,7 @@ impl BytesView {
 
     /// Fits it to a width: how many bytes are on a line.
     pub fn settle(&mut self, width: u16, height: u64) {
-        let step = step(self.pointers, width);
+        let step = step(self.shape, width);
         if step != self.step {
             self.step = step;
             self.at = self.line_of(self.at);
@@ -92,9 +128,9 @@ impl BytesView {
     /// The line that holds an address: lines count from where the thing starts, so that
     /// the first one is the debugger's; pointers are aligned.
     fn line_of(&self, va: Va) -> Va {
-        let phase = match self.pointers {
-            true => 0,
-            false => self.first.0 % self.step,
+        let phase = match self.shape {
+            Shape::Pointers => 0,
+            Shape::Bytes | Shape::Text => self.first.0 % self.step,
         };
         let back = (va.0 % self.step + self.step - phase) % self.step;
         Va(va.0.saturating_sub(back))
@@ -134,10 +170,10 @@ impl BytesView {
         self.to(Va(va));
     }
 
-    /// Changes between bytes and pointers.
+    /// Shows it in the next shape.
     pub fn toggle(&mut self, width: u16, height: u64) {
-        self.pointers = !self.pointers;
-        self.step = step(self.pointers, width);
+        self.shape = self.shape.next();
+        self.step = step(self.shape, width);
         self.at = self.line_of(self.at);
         self.top = self.line_of(self.top);
         self.settle(width, height);
@@ -186,7 +222,11 @@ impl BytesView {
 
     /// What to type into the debugger.
     pub fn command(&self) -> String {
-        let how = if self.pointers { "dps" } else { "db" };
+        let how = match self.shape {
+            Shape::Bytes => "db",
+            Shape::Pointers => "dps",
+            Shape::Text => "da /c100",
+        };
         format!("{how} {}", self.at)
     }
 
@@ -199,9 +239,10 @@ impl BytesView {
 
     /// The line as text, for the clipboard.
     pub fn line_text(&self) -> String {
-        match self.pointers {
-            true => self.pointer_line(self.at),
-            false => dump_line(self.at, &self.line_bytes(self.at, 16)),
+        match self.shape {
+            Shape::Pointers => self.pointer_line(self.at),
+            Shape::Text => self.letters_line(self.at),
+            Shape::Bytes => dump_line(self.at, &self.line_bytes(self.at, 16)),
         }
     }
 
@@ -229,11 +270,15 @@ impl BytesView {
             put(buffer, about, 1, y as u16, line, Style::new());
         }
         let (title, body) = split_top(rest, 1);
-        let how = if self.pointers { "Pointers" } else { "Bytes" };
+        let how = match self.shape {
+            Shape::Bytes => "Bytes",
+            Shape::Pointers => "Pointers",
+            Shape::Text => "Text",
+        };
         let mut text = format!("{how} at {}", self.at);
         if let Some(why) = self.memory.as_ref().and_then(|m| m.hole(self.at)) {
             text += &format!(": {why}, shown as ??");
-        } else if let Some(target) = self.target_name().filter(|_| self.pointers) {
+        } else if let Some(target) = self.target_name().filter(|_| self.shape == Shape::Pointers) {
             text += &format!(": to {target}");
         }
         pane_title(buffer, title, theme, &text, true);
@@ -246,11 +291,12 @@ impl BytesView {
     }
 
     fn draw_line(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, y: u16, va: Va) {
-        let text = match (self.pointers, area.width) {
-            (true, _) => self.pointer_line(va),
-            (false, 0..74) => self.packed_line(va, 8),
-            (false, 74..88) => self.packed_line(va, 16),
-            (false, _) => self.wide_line(va, area.width),
+        let text = match (self.shape, area.width) {
+            (Shape::Pointers, _) => self.pointer_line(va),
+            (Shape::Text, _) => self.letters_line(va),
+            (Shape::Bytes, 0..74) => self.packed_line(va, 8),
+            (Shape::Bytes, 74..88) => self.packed_line(va, 16),
+            (Shape::Bytes, _) => self.wide_line(va, area.width),
         };
         let style = if self.contains(va) {
             Style::new()
@@ -328,6 +374,31 @@ impl BytesView {
         format!("{va}  {hex}  {text}")
     }
 
+    /// Text of one byte or of two to a letter: a zero behind a letter is not drawn, so that
+    /// both can be read.
+    fn letters_line(&self, va: Va) -> String {
+        if !self.is_read(va) {
+            return va.to_string();
+        }
+        let bytes = self.line_bytes(va, self.step);
+        let mut text = String::new();
+        let mut after_letter = false;
+        for byte in bytes {
+            match byte {
+                Some(0) if after_letter => after_letter = false,
+                Some(byte) => {
+                    after_letter = matches!(byte, 0x20..=0x7e);
+                    text.push(printable(byte));
+                }
+                None => {
+                    after_letter = false;
+                    text.push('?');
+                }
+            }
+        }
+        format!("{va}  {text}")
+    }
+
     fn pointer_line(&self, va: Va) -> String {
         if !self.is_read(va) {
             return va.to_string();
@@ -347,10 +418,12 @@ impl BytesView {
 }
 
 /// Bytes on a line.
-fn step(pointers: bool, width: u16) -> u64 {
-    match (pointers, width) {
-        (true, _) | (false, 0..74) => 8,
-        (false, _) => 16,
+fn step(shape: Shape, width: u16) -> u64 {
+    match (shape, width) {
+        (Shape::Pointers, _) | (Shape::Bytes, 0..74) => 8,
+        (Shape::Bytes, _) => 16,
+        (Shape::Text, 0..90) => 32,
+        (Shape::Text, _) => 64,
     }
 }
 
@@ -373,6 +446,8 @@ mod tests {
         assert_eq!(view.at, view.first);
         view.toggle(100, 10);
         assert_eq!(view.at, Va(0xffff_f880_044b_63a8));
+        view.toggle(100, 10);
+        assert_eq!(view.shape, Shape::Text);
         view.toggle(100, 10);
         assert_eq!(view.at.0 % 16, 0xa);
     }

@@ -13,6 +13,9 @@ use crate::pool::{Backend, Block, PoolKind, State, Tag};
 
 use super::blocks::Blocks;
 use super::model::{Bytes, MentionRow, Mentions, Model, ModuleRow, TagRow};
+use super::query::Kind;
+use super::sheet::{Ask, Cell, Opens, SheetColumn, SheetData, SheetRow};
+use super::table::Column;
 
 /// Blocks by formula, so that a million cost nothing.
 pub struct Planted {
@@ -301,4 +304,71 @@ pub fn totals(model: &Model) -> Totals {
         totals.tags.insert(row.usage.tag, found);
     }
     totals
+}
+
+const SHEET: [SheetColumn; 4] = [
+    SheetColumn::new(Column::text("Driver", 10, 0), &["driver"], Kind::Text),
+    SheetColumn::new(
+        Column::number("NonP bytes", 14, 1),
+        &["np", "nonpaged"],
+        Kind::Number,
+    )
+    .of_pool(super::tags::Pool::Nonpaged),
+    SheetColumn::new(
+        Column::number("Paged bytes", 14, 1),
+        &["paged", "pg"],
+        Kind::Number,
+    )
+    .of_pool(super::tags::Pool::Paged),
+    SheetColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
+];
+
+/// A sheet of any kind: three rows, which open what such rows open.
+pub fn sheet(ask: &Ask) -> SheetData {
+    let leak = Tag::of("Leak").unwrap();
+    let row = |name: &str, np: u64, paged: u64, opens: Opens| SheetRow {
+        cells: vec![
+            Cell::Text(name.into()),
+            Cell::Bytes(np),
+            Cell::Bytes(paged),
+            Cell::Bar(np as f64 / 615_424_000.0),
+        ],
+        opens,
+        ..SheetRow::default()
+    };
+    let first = match ask {
+        Ask::Drivers => Opens::Sheet(Ask::TagsOf(Some("myfault".into()))),
+        Ask::TagsOf(_) => Opens::Tag(leak, String::new()),
+        Ask::Sizes(tag) => Opens::Tag(*tag, "size = 1024000".into()),
+        Ask::Frequency { .. } => Opens::Filter("size = 1024000".into()),
+        _ => Opens::Memory {
+            title: Va(FIRST).to_string(),
+            about: "Leak block".into(),
+            va: Va(FIRST),
+            length: Some(1_024_000),
+            session: None,
+        },
+    };
+    SheetData {
+        columns: &SHEET,
+        rows: vec![
+            row("myfault", 615_424_000, 0, first),
+            row("nt", 9_000_000, 75_000_000, Opens::Nothing),
+            row("(no known owner)", 1_000_000, 2_000_000, Opens::Nothing),
+        ]
+        .into(),
+        title: "Pool by driver: 3".into(),
+        notes: vec!["a tag's bytes are its likeliest owner's".into()],
+        sorted: Some(1),
+        start: 0,
+    }
+}
+
+/// A report, with what is marked.
+pub fn report(marks: &[(String, String)]) -> String {
+    let mut out = "Verdict: leak. Leak in nonpaged pool looks as leaks do; owner: myfault (certain).\n\nMachine\n  Windows 6.1.7601\n".to_owned();
+    for (what, note) in marks {
+        out += &format!("  {what}: {note}\n");
+    }
+    out
 }

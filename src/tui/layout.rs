@@ -50,8 +50,12 @@ pub fn beside(body: Rect) -> bool {
     body.width >= BESIDE && body.height >= 30
 }
 
-/// The summary's and the tag list's parts of the first screen.
-pub fn first_screen(model: &Model, body: Rect) -> (Rect, Rect) {
+/// The summary's and the tag list's parts of the first screen; `zoom` leaves the list
+/// alone.
+pub fn first_screen(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
+    if zoom {
+        return split_top(body, 0);
+    }
     if beside(body) {
         let (left, right) = split_left(body, SUMMARY_WIDTH);
         // A blank column between the two.
@@ -62,7 +66,7 @@ pub fn first_screen(model: &Model, body: Rect) -> (Rect, Rect) {
 }
 
 /// Tags on screen.
-pub fn tag_list_height(model: &Model, body: Rect) -> u64 {
-    let (_, list) = first_screen(model, body);
+pub fn tag_list_height(model: &Model, body: Rect, zoom: bool) -> u64 {
+    let (_, list) = first_screen(model, body, zoom);
     list.height.saturating_sub(1 + Table::HEADING).into()
 }

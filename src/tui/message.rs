@@ -13,6 +13,9 @@ use crate::pool::index::Totals;
 use super::blocks::{BlockSort, BlockView};
 use super::filter::BlockFilter;
 use super::model::{Bytes, Covered, Mentions, Model};
+use super::save::Job;
+use super::session::Kept;
+use super::sheet::{Ask, SheetData};
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub enum Message {
     Reopened(Box<Reopening>),
     /// Something to tell the user, from outside the state machine.
     Notice(String),
+    /// What the user left behind when this dump was open before.
+    Session(Box<Kept>),
 }
 
 /// How it goes with a PDB that is missing.
@@ -133,6 +138,12 @@ pub enum Body {
     Mentions(Mentions),
     /// Memory.
     Bytes(Bytes),
+    /// A sheet.
+    Sheet(SheetData),
+    /// The report, and whether the walk was done when it was made.
+    Report { text: String, whole: bool },
+    /// A file was written.
+    Saved { path: String, bytes: u64 },
     /// The request could not be answered.
     Failed(String),
 }
@@ -172,6 +183,12 @@ pub enum Question {
         /// The session to read it in, for its pool.
         session: Option<u32>,
     },
+    /// A sheet.
+    Sheet(Ask),
+    /// The report, with what is marked and the notes.
+    Report { marks: Vec<(String, String)> },
+    /// Write a file.
+    Save(Box<Job>),
 }
 
 /// What the state machine wants done.
@@ -185,6 +202,8 @@ pub enum Effect {
     CancelFetch,
     /// Put text into the terminal's clipboard.
     Copy(String),
+    /// Keep what comes back when the dump is opened again.
+    Keep(Box<Kept>),
     /// Draw everything anew.
     Redraw,
     /// Go to the background.

@@ -10,9 +10,12 @@ pub mod actions;
 pub mod app;
 pub mod blocks;
 pub mod bytes;
+pub mod columns;
+pub mod command;
 pub mod draw;
 pub mod event;
 pub mod fields;
+pub mod files;
 pub mod filter;
 #[cfg(test)]
 mod fixture;
@@ -20,13 +23,19 @@ pub mod help;
 pub mod keys;
 pub mod layout;
 pub mod list;
+pub mod marks;
 pub mod message;
 pub mod model;
 pub mod modules;
 pub mod pickup;
+pub mod places;
 pub mod prompt;
 pub mod query;
+pub mod report_view;
+pub mod save;
+pub mod session;
 pub mod sheet;
+pub mod sheets;
 pub mod signals;
 pub mod status;
 pub mod summary;
@@ -55,9 +64,11 @@ use crate::report::text::clean;
 
 use app::App;
 use event::Event;
+use files::Files;
 use message::{Effect, Message, Reopening};
 use model::Model;
 use pickup::{Pickup, Reopened};
+use session::Store;
 use terminal::Screen;
 use theme::Theme;
 use thrift::Skills;
@@ -70,6 +81,8 @@ pub struct Options {
     pub ascii: bool,
     /// Which colours.
     pub theme: theme::Choice,
+    /// Keep nothing of this time, and take nothing of an earlier one.
+    pub forget: bool,
 }
 
 /// What to open.
@@ -150,7 +163,12 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let mut screen = Screen::take(one_screen, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     screen.draw(&app)?;
-    let workers = Workers::start(Arc::clone(&engine), 0, sender.clone())?;
+    let store = match options.forget {
+        true => Store::default(),
+        false => Store::of_user(),
+    };
+    let files = Files::start(&engine, store, &sender)?;
+    let workers = Workers::start(Arc::clone(&engine), 0, sender.clone(), files)?;
     let pickup = Pickup::start(&engine, &sender)?;
     drop(engine);
     event::listen(sender.clone())?;
@@ -250,7 +268,8 @@ impl Session {
     /// Has another engine answer from now on, before anything is asked of it.
     fn swap(&mut self, reopened: Reopened) -> Message {
         let walk = self.workers.walk + 1;
-        match Workers::start(reopened.engine, walk, self.sender.clone()) {
+        let files = self.workers.files.clone();
+        match Workers::start(reopened.engine, walk, self.sender.clone(), files) {
             Ok(workers) => self.workers = workers,
             Err(why) => return Message::Notice(format!("the dump can't be read anew: {why}")),
         }
@@ -271,9 +290,13 @@ impl Session {
                 }
             }
             Effect::Copy(text) => self.screen.copy(&text)?,
+            Effect::Keep(kept) => self.workers.keep(*kept),
             Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,
-            Effect::Quit => return Ok(Next::Quit),
+            Effect::Quit => {
+                self.workers.keep_now(&app.to_keep());
+                return Ok(Next::Quit);
+            }
         }
         Ok(Next::Go)
     }

@@ -156,6 +156,8 @@ pub enum Opens {
     },
     /// Another sheet.
     Sheet(Ask),
+    /// The list behind, filtered by this.
+    Filter(String),
 }
 
 /// Which sheet. A dump that is read anew is asked again.
@@ -205,6 +207,20 @@ pub struct SheetRow {
     pub cells: Vec<Cell>,
     /// What Enter opens.
     pub opens: Opens,
+    /// The place in what it was made of, for keys that change that.
+    pub place: Option<usize>,
+}
+
+impl SheetRow {
+    /// True for a row about the bytes at an address.
+    pub fn holds(&self, va: Va) -> bool {
+        match &self.opens {
+            Opens::Memory {
+                va: first, length, ..
+            } => va >= *first && va.0 - first.0 < length.unwrap_or(1).max(1),
+            _ => self.cells.contains(&Cell::Address(va)),
+        }
+    }
 }
 
 /// What a sheet shows, as it is answered.
@@ -289,6 +305,15 @@ impl Sheet {
         self.awaited = 0;
         self.data = Some(data);
         self.rearrange();
+    }
+
+    /// The dump was read anew: all of it is asked for again, but for what the user made.
+    pub fn stale(&mut self) {
+        if !matches!(self.ask, Ask::Counted | Ask::Marks) {
+            self.data = None;
+            self.awaited = 0;
+            self.order.clear();
+        }
     }
 
     /// The columns.
@@ -606,6 +631,7 @@ mod tests {
             mark: ' ',
             cells: vec![Cell::Text(name.into()), Cell::Bytes(np), paged],
             opens: Opens::Nothing,
+            place: None,
         };
         let mut sheet = Sheet::new(Ask::Drivers, "Drivers".into(), String::new());
         sheet.take(SheetData {

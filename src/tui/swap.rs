@@ -121,6 +121,11 @@ impl App {
         for screen in &mut self.stack {
             match screen {
                 Screen::Summary(_) => {}
+                Screen::Sheet(sheet) => sheet.stale(),
+                Screen::Report(view) => {
+                    view.text = None;
+                    view.awaited = 0;
+                }
                 Screen::Modules(view) => view.renew(old, &self.model),
                 Screen::Bytes(view) => {
                     view.stale = true;

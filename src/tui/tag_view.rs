@@ -10,12 +10,14 @@ use ratatui::style::Style;
 use crate::pool::{Block, PoolKind, State, Tag};
 use crate::report::text::{grouped, human};
 
+use super::app::App;
 use super::blocks::{BlockSort, BlockView};
 use super::draw::{pieces, put, split_left, split_top, wrap};
 use super::list::Cursor;
 use super::model::{Covered, MentionRow, Mentions, Model, TagRow};
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
+use super::tags::Pool;
 use super::theme::{Kind, Theme};
 
 /// Which of the two lists has the keys.
@@ -35,12 +37,20 @@ pub struct TagView {
     pub tag: Tag,
     /// Which list has the keys.
     pub pane: Pane,
+    /// That list alone.
+    pub zoom: bool,
     /// Its allocations; `None` until the first answer.
     pub view: Option<BlockView>,
     /// What is asked for: order.
     pub sort: BlockSort,
     /// What is asked for: typed after `&`.
     pub filter: String,
+    /// Of a part of the tag's allocations: the filter that makes the part.
+    pub base_filter: String,
+    /// What is asked for: of which pool.
+    pub pool: Pool,
+    /// The column of the allocations that keys about a column mean.
+    pub meant: usize,
     /// Where one is in the allocations.
     pub cursor: Cursor,
     /// Which allocation that is.
@@ -79,9 +89,13 @@ impl TagView {
         TagView {
             tag,
             pane: Pane::default(),
+            zoom: false,
             view: None,
             sort: BlockSort::default(),
             filter: String::new(),
+            base_filter: String::new(),
+            pool: Pool::default(),
+            meant: 0,
             cursor: Cursor::default(),
             selected: None,
             covered: Covered::default(),
@@ -89,6 +103,39 @@ impl TagView {
             mention: Cursor::default(),
             stale: None,
             awaited: Awaited::default(),
+        }
+    }
+
+    /// The part of the tag that this is, in words.
+    pub fn part_words(&self) -> Option<String> {
+        let size = self.base_filter.strip_prefix("size = ");
+        match size.and_then(|n| n.parse().ok()) {
+            Some(bytes) => Some(format!("{} bytes", grouped(bytes))),
+            None => (!self.base_filter.is_empty()).then(|| self.base_filter.clone()),
+        }
+    }
+
+    /// The field of a query that keys about a column mean.
+    pub fn meant_field(&self) -> usize {
+        ALLOCATION_FIELDS
+            .get(self.meant)
+            .copied()
+            .flatten()
+            .unwrap_or(0)
+    }
+
+    /// Means the next column, or the one before.
+    pub fn step_column(&mut self, step: i64) {
+        let mut at = self.meant;
+        while let Some(next) = at
+            .checked_add_signed(step as isize)
+            .filter(|i| *i < ALLOCATION_FIELDS.len())
+        {
+            at = next;
+            if ALLOCATION_FIELDS.get(at).is_some_and(Option::is_some) {
+                self.meant = at;
+                return;
+            }
         }
     }
 
@@ -166,6 +213,7 @@ impl TagView {
 
     /// The areas: sentences, allocations, mentions. A pane that is not shown is empty.
     pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
+        let narrow = area.width < TWO_PANES || self.zoom;
         let lines = self.sentences(model, area.width, indexing).len() as u16;
         let (top, rest) = split_top(area, lines.min(area.height * 2 / 5));
         let none = Rect {
@@ -173,7 +221,7 @@ impl TagView {
             height: 0,
             ..rest
         };
-        if area.width < TWO_PANES {
+        if narrow {
             return match self.pane {
                 Pane::Allocations => (top, rest, none),
                 Pane::Mentions => (top, none, rest),
@@ -197,9 +245,13 @@ impl TagView {
             return format!("!for_each_module s -a @#Base @#End \"{typed}\"");
         }
         let usage = model.tag(self.tag).map(|row| row.usage);
-        let (nonpaged, paged) = usage.map_or((true, true), |u| {
-            (!u.nonpaged.is_empty(), !u.paged.is_empty())
-        });
+        let (nonpaged, paged) = match self.pool {
+            Pool::Nonpaged => (true, false),
+            Pool::Paged => (false, true),
+            Pool::Both => usage.map_or((true, true), |u| {
+                (!u.nonpaged.is_empty(), !u.paged.is_empty())
+            }),
+        };
         match (nonpaged, paged) {
             (true, false) => format!("!poolfind {typed} -nonpaged"),
             (false, true) => format!("!poolfind {typed} -paged"),
@@ -208,14 +260,8 @@ impl TagView {
     }
 
     /// Draws the screen.
-    pub fn draw(
-        &self,
-        buffer: &mut Buffer,
-        area: Rect,
-        theme: &Theme,
-        model: &Model,
-        indexing: bool,
-    ) {
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, app: &App) {
+        let (model, indexing) = (&app.model, app.indexing());
         let (top, left, right) = self.areas(area, model, indexing);
         for (y, line) in self
             .sentences(model, area.width, indexing)
@@ -230,25 +276,32 @@ impl TagView {
             put(buffer, top, 1, y as u16, line, style);
         }
         if left.width > 0 {
-            self.draw_allocations(buffer, left, theme, indexing);
+            self.draw_allocations(buffer, left, app);
         }
         if right.width > 0 {
             self.draw_mentions(buffer, right, theme);
         }
     }
 
-    fn draw_allocations(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, indexing: bool) {
+    fn draw_allocations(&self, buffer: &mut Buffer, area: Rect, app: &App) {
+        let (theme, indexing) = (&app.theme, app.indexing());
         let (title, list) = split_top(area, 1);
         let focused = self.pane == Pane::Allocations;
         let count = match &self.view {
             None => String::new(),
-            Some(view) if self.filter.is_empty() => format!(" {}", grouped(view.len())),
-            Some(view) => format!(
-                " {} of {}, & {}",
-                grouped(view.len()),
-                grouped(view.all()),
-                self.filter
-            ),
+            Some(view) if self.filter.is_empty() && self.pool == Pool::Both => {
+                format!(" {}", grouped(view.len()))
+            }
+            Some(view) => {
+                let mut out = format!(" {} of {}", grouped(view.len()), grouped(view.all()));
+                if self.pool != Pool::Both {
+                    out += &format!(", {}", self.pool.words());
+                }
+                if !self.filter.is_empty() {
+                    out += &format!(", & {}", self.filter);
+                }
+                out
+            }
         };
         let so_far = match (indexing, self.stale.is_some()) {
             (_, true) => " (walking anew)",
@@ -261,7 +314,8 @@ impl TagView {
             return;
         };
         if view.is_empty() {
-            let why = match (indexing, self.filter.is_empty()) {
+            let all = self.filter.is_empty() && self.pool == Pool::Both;
+            let why = match (indexing, all) {
                 (_, false) => "none matches the filter",
                 (true, true) => "none found yet",
                 (false, true) => "none found",
@@ -274,15 +328,15 @@ impl TagView {
             rows: view.len(),
             cursor: self.cursor,
             focused,
-            meant: None,
+            meant: (self.meant > 0).then_some(self.meant),
         };
         table.draw(buffer, list, theme, |at| {
             let block = view.get(at)?;
             Some(Row {
-                mark: if block.state == State::Allocated {
-                    ' '
-                } else {
-                    'f'
+                mark: match block.state {
+                    _ if app.is_marked_block(&block) => '*',
+                    State::Allocated => ' ',
+                    _ => 'f',
                 },
                 cells: allocation_cells(&block),
                 tints: allocation_tints(&block, theme),
@@ -413,6 +467,9 @@ const ALLOCATIONS: [Column; 6] = [
     Column::text("From", 7, 4),
     Column::text("State", 9, 3),
 ];
+
+/// The columns of the allocations as fields of a query.
+const ALLOCATION_FIELDS: [Option<usize>; 6] = [Some(0), Some(1), None, Some(2), Some(3), Some(4)];
 
 const MENTIONS: [Column; 7] = [
     Column::text("Module", 10, 0),

@@ -10,6 +10,7 @@ use crate::pool::Tag;
 use crate::pool::tracker::{TagUsage, Usage};
 use crate::report::text::grouped;
 
+use super::app::App;
 use super::fields::{self, TagAsked};
 use super::filter::TextFilter;
 use super::list::Cursor;
@@ -387,15 +388,8 @@ impl Tags {
     }
 
     /// Draws the list.
-    pub fn draw(
-        &self,
-        buffer: &mut Buffer,
-        area: Rect,
-        theme: &Theme,
-        model: &Model,
-        focused: bool,
-        done: bool,
-    ) {
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, app: &App, done: bool) {
+        let (theme, model, focused) = (&app.theme, &app.model, !app.summary_focused);
         let mut columns = match self.pool {
             Pool::Both => BOTH.to_vec(),
             _ => ONE.to_vec(),
@@ -417,7 +411,10 @@ impl Tags {
         table.draw(buffer, area, theme, |at| {
             let row = self.row(model, at)?;
             Some(Row {
-                mark: mark(row, done && model.counted),
+                mark: match app.is_marked_tag(row.usage.tag) {
+                    true => '*',
+                    false => mark(row, done && model.counted),
+                },
                 cells: self.cells(row, total, model.counted, theme),
                 tints: self.tints(theme),
                 ..Row::default()

@@ -135,6 +135,15 @@ impl Desk {
             ),
             Question::Mentions { .. } => Body::Mentions(fixture::mentions()),
             Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
+            Question::Sheet(ask) => Body::Sheet(fixture::sheet(ask)),
+            Question::Report { marks } => Body::Report {
+                text: fixture::report(marks),
+                whole: self.app.index.stage == Stage::Done,
+            },
+            Question::Save(job) => Body::Saved {
+                path: job.path.display().to_string(),
+                bytes: 42,
+            },
         }
     }
 

@@ -20,6 +20,7 @@ impl App {
     pub(super) fn start(&mut self, kind: Kind) {
         let (filter_before, cursor_before) = match self.stack.last() {
             Some(Screen::Modules(view)) => (view.filter.clone(), view.cursor),
+            Some(Screen::Sheet(sheet)) => (sheet.filter.clone(), sheet.cursor),
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => (view.filter.clone(), view.cursor),
                 Pane::Mentions => (String::new(), view.mention),
@@ -28,6 +29,13 @@ impl App {
         };
         let typed = match kind {
             Kind::Filter => filter_before.clone(),
+            Kind::Note => match self.note_here() {
+                Some(note) => note,
+                None => {
+                    self.message = Some("a tag or an allocation can be marked".into());
+                    return;
+                }
+            },
             _ => String::new(),
         };
         self.message = self.what_to_type(kind).map(Into::into);
@@ -36,18 +44,25 @@ impl App {
             input: Input::new(typed),
             filter_before,
             cursor_before,
+            offers: None,
+            recalled: None,
         });
     }
 
     fn what_to_type(&self, kind: Kind) -> Option<&'static str> {
         match (kind, self.screen_context()) {
             (Kind::Goto, _) => Some("hexadecimal, with or without 0x and `"),
-            (_, Context::Allocations) => Some(
-                "a size (4096, >0x1000, <=1M), the start of an address, or a word (paged, big, lookaside)",
+            (Kind::Command, _) => Some(
+                "!poolused 2, !poolfind Leak, !pool ADDRESS, lm a ADDRESS, drivers, save FILE; Tab completes",
             ),
-            (_, Context::Tags) => {
-                Some("a tag (* and ? stand for letters), or words of its use or binary")
-            }
+            (Kind::Save, _) => Some("by its end: .txt, .csv, .json, .md"),
+            (Kind::Note, _) => Some("what is to be said of it; it goes into the report"),
+            (_, Context::Allocations) => Some(
+                "a size (4096, >0x1000, <=1M), the start of an address, a word, or a query (size > 4k and pool = paged)",
+            ),
+            (_, Context::Tags) => Some(
+                "a tag (* and ?), words of its use or binary, or a query: np > 100MB and owner ~ amd",
+            ),
             _ => None,
         }
     }
@@ -61,6 +76,14 @@ impl App {
                     self.accept(&prompt);
                 }
             }
+            Some(Action::Complete) => self.complete(),
+            Some(action @ (Action::HistoryBack | Action::HistoryOn)) => {
+                let step = if action == Action::HistoryBack { 1 } else { -1 };
+                if let Some(prompt) = &mut self.prompt {
+                    prompt.recall(&self.history, step);
+                }
+                self.preview_now();
+            }
             Some(_) => {
                 self.message = None;
                 if let Some(prompt) = self.prompt.take() {
@@ -69,17 +92,71 @@ impl App {
             }
             None => {
                 let changed = self.prompt.as_mut().is_some_and(|p| p.key(event));
-                if let Some(prompt) = self.prompt.clone().filter(|_| changed) {
-                    self.preview(&prompt);
+                if changed {
+                    self.preview_now();
                 }
             }
         }
     }
 
+    fn preview_now(&mut self) {
+        if let Some(prompt) = self.prompt.clone() {
+            self.preview(&prompt);
+        }
+    }
+
+    /// Completes the word before the cursor, or offers the next that fits.
+    fn complete(&mut self) {
+        let Some(mut prompt) = self.prompt.take() else {
+            return;
+        };
+        let kind = prompt.kind;
+        prompt.offer(|line| match kind {
+            Kind::Command => self.completions(line),
+            Kind::Filter => self.field_completions(line),
+            _ => Vec::new(),
+        });
+        let shown = prompt.offers.as_ref().map(|(offers, _)| offers.join("  "));
+        self.message = shown.or_else(|| match prompt.kind {
+            Kind::Command => self.what_it_takes(prompt.text()),
+            _ => None,
+        });
+        self.prompt = Some(prompt);
+        self.preview_now();
+    }
+
+    /// What follows the command on the line.
+    fn what_it_takes(&self, line: &str) -> Option<String> {
+        let word = line.split_whitespace().next()?;
+        let known = super::command::COMMANDS.iter().find(|c| c.0 == word)?;
+        Some(format!("{} {}", known.0, known.1))
+    }
+
+    /// The columns that the word before the cursor can become.
+    fn field_completions(&self, line: &str) -> Vec<String> {
+        let fields: Vec<super::query::Field> = match self.stack.last() {
+            None => super::fields::TAG.to_vec(),
+            Some(Screen::Tag(_)) => super::fields::BLOCK.to_vec(),
+            Some(Screen::Modules(_)) => super::fields::MODULE.to_vec(),
+            Some(Screen::Sheet(sheet)) => sheet.fields(),
+            _ => Vec::new(),
+        };
+        let start = line.rfind([' ', '(']).map_or(0, |at| at + 1);
+        let (before, word) = line.split_at(start);
+        let names = fields.iter().flat_map(|f| f.names);
+        names
+            .filter(|n| !n.is_empty() && n.starts_with(word))
+            .map(|n| format!("{before}{n} "))
+            .collect()
+    }
+
     /// What the line does while it is typed: short lists follow at once.
     fn preview(&mut self, prompt: &Prompt) {
         match prompt.kind {
-            Kind::Filter => self.set_text_filter(prompt.text()),
+            // Half a query is not wrong yet: the list stays as it was.
+            Kind::Filter => {
+                self.message = self.set_text_filter(prompt.text()).err();
+            }
             Kind::Search => {
                 self.search = prompt.text().to_owned();
                 self.set_cursor(prompt.cursor_before);
@@ -87,25 +164,43 @@ impl App {
                     self.find(true, true);
                 }
             }
-            Kind::Goto => {}
+            Kind::Goto | Kind::Command | Kind::Note | Kind::Save => {}
         }
     }
 
     fn undo(&mut self, prompt: &Prompt) {
         match prompt.kind {
-            Kind::Filter => self.set_text_filter(&prompt.filter_before),
+            Kind::Filter => {
+                // It was the filter before, so nothing is wrong with it.
+                let _ = self.set_text_filter(&prompt.filter_before);
+            }
             Kind::Search => {}
-            Kind::Goto => return,
+            Kind::Goto | Kind::Command | Kind::Note | Kind::Save => return,
         }
         self.set_cursor(prompt.cursor_before);
     }
 
     fn accept(&mut self, prompt: &Prompt) {
         let text = prompt.text().to_owned();
+        if prompt.kind != Kind::Note {
+            self.history.add(prompt.kind, &text);
+        }
         match (prompt.kind, self.screen_context()) {
             (Kind::Goto, _) => self.go_to(&text),
+            (Kind::Command, _) => self.command_line(&text),
+            (Kind::Note, _) => self.take_note(&text),
+            (Kind::Save, _) => match text.trim().strip_suffix('!') {
+                Some(name) => self.save(name, true),
+                None => self.save(&text, false),
+            },
             (Kind::Filter, Context::Allocations) => self.filter_blocks(text),
-            (Kind::Filter, _) => self.set_text_filter(&text),
+            (Kind::Filter, _) => {
+                if let Err(why) = self.set_text_filter(&text) {
+                    // The line stays, to be mended.
+                    self.message = Some(why);
+                    self.prompt = Some(prompt.clone());
+                }
+            }
             (Kind::Search, Context::Allocations) => {
                 self.search = text;
                 self.find(true, false);
@@ -114,17 +209,11 @@ impl App {
         }
     }
 
-    fn set_text_filter(&mut self, text: &str) {
-        match self.stack.last_mut() {
-            None => {
-                self.tags.filter = text.to_owned();
-                self.tags.rearrange(&self.model);
-            }
-            Some(Screen::Modules(view)) => {
-                view.filter = text.to_owned();
-                view.rearrange(&self.model);
-            }
-            Some(_) => {}
+    /// Filters a list that follows at once; allocations do when the line is taken.
+    fn set_text_filter(&mut self, text: &str) -> Result<(), String> {
+        match self.stack.last() {
+            Some(Screen::Tag(_)) => Ok(()),
+            _ => self.set_filter(text),
         }
     }
 
@@ -143,6 +232,7 @@ impl App {
         match self.stack.last_mut() {
             None => self.tags.cursor = cursor,
             Some(Screen::Modules(view)) => view.cursor = cursor,
+            Some(Screen::Sheet(sheet)) => sheet.cursor = cursor,
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => view.cursor = cursor,
                 Pane::Mentions => view.mention = cursor,
@@ -182,6 +272,18 @@ impl App {
                 let from = from(view.cursor.row, view.len());
                 view.find(&self.model, &text, from, forward)
             }
+            Some(Screen::Sheet(sheet)) => {
+                let from = from(sheet.cursor.row, sheet.len());
+                sheet.find(&text, from, forward)
+            }
+            Some(Screen::Report(view)) => {
+                let found = view.find(&text, self.size.0, forward, here);
+                match found {
+                    Some(line) => view.top = line,
+                    None => self.message = Some(format!("no line has `{}`", text.trim())),
+                }
+                return;
+            }
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => return self.find_block(&text, forward),
                 Pane::Mentions => find_mention(view, &text, forward, here),
@@ -192,6 +294,7 @@ impl App {
             Some(row) => {
                 let mut cursor = match self.stack.last() {
                     Some(Screen::Modules(view)) => view.cursor,
+                    Some(Screen::Sheet(sheet)) => sheet.cursor,
                     Some(Screen::Tag(view)) => view.mention,
                     _ => self.tags.cursor,
                 };
@@ -248,6 +351,13 @@ impl App {
                 self.message = (!found).then(|| format!("no loaded module holds {va}"));
             }
             Some(Screen::Tag(view)) => self.message = go_to_block(view, va),
+            Some(Screen::Sheet(sheet)) => {
+                let holds = |at: &u64| sheet.row(*at).is_some_and(|row| row.holds(va));
+                match (0..sheet.len()).find(holds) {
+                    Some(at) => sheet.cursor.to(at),
+                    None => self.message = Some(format!("no row is at {va}")),
+                }
+            }
             _ => {}
         }
     }

@@ -48,16 +48,23 @@ fn body(app: &App, buffer: &mut Buffer, area: Rect) {
         Some(Screen::Summary(top)) => {
             summary::draw_full(buffer, area, theme, &app.model, *top, true);
         }
-        Some(Screen::Tag(view)) => view.draw(buffer, area, theme, &app.model, app.indexing()),
+        Some(Screen::Tag(view)) => view.draw(buffer, area, theme, app),
         Some(Screen::Bytes(view)) => view.draw(buffer, area, theme),
         Some(Screen::Modules(view)) => view.draw(buffer, area, theme, &app.model),
+        Some(Screen::Sheet(sheet)) => sheet.draw(buffer, area, theme),
+        Some(Screen::Report(view)) => view.draw(buffer, area, theme),
     }
 }
 
 fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     let (theme, model) = (&app.theme, &app.model);
-    let (top, list) = layout::first_screen(model, area);
-    if layout::beside(area) {
+    if app.zoom && app.summary_focused {
+        summary::draw_full(buffer, area, theme, model, 0, true);
+        return;
+    }
+    let (top, list) = layout::first_screen(model, area, app.zoom);
+    if app.zoom {
+    } else if layout::beside(area) {
         summary::draw_full(buffer, top, theme, model, 0, app.summary_focused);
     } else if top.height > 0 {
         summary::draw_pane(buffer, top, theme, model, app.summary_focused);
@@ -70,8 +77,7 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     let text = format!("Tags{source}: {}", app.tags.words());
     pane_title(buffer, title, theme, &text, !app.summary_focused);
     let done = app.index.stage == Stage::Done;
-    app.tags
-        .draw(buffer, list, theme, model, !app.summary_focused, done);
+    app.tags.draw(buffer, list, app, done);
     if app.tags.is_empty() && list.height > 1 {
         let why = match app.tags.filter.is_empty() {
             true => "no tags",

@@ -19,8 +19,11 @@ use crate::report::text::{clean, moment};
 use super::blocks::{BlockView, Blocks, Keep};
 use super::draw::group_numbers;
 use super::event::Event;
+use super::files::{self, Files};
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
 use super::model::{Bytes, Covered, MentionRow, Mentions, mentioned_in};
+use super::session::Kept;
+use super::sheets;
 use super::tags::around;
 
 /// Rows between two looks at whether a search of allocations is still wanted.
@@ -33,9 +36,12 @@ pub struct Workers {
     memory: Sender<Request>,
     lists: Sender<Request>,
     images: Sender<Request>,
+    sheets: Sender<Request>,
     progress: Arc<Progress>,
     /// The number of this walk.
     pub walk: u64,
+    /// What is written beside it.
+    pub files: Files,
     wanted: Arc<Numbers>,
 }
 
@@ -45,6 +51,8 @@ struct Numbers {
     images: AtomicU64,
     blocks: AtomicU64,
     found: AtomicU64,
+    sheets: AtomicU64,
+    reports: AtomicU64,
 }
 
 /// What every thread has.
@@ -63,7 +71,12 @@ impl Workers {
     ///
     /// # Errors
     /// When the system refuses to start a thread.
-    pub fn start(engine: Arc<Engine>, walk: u64, out: Sender<Event>) -> std::io::Result<Workers> {
+    pub fn start(
+        engine: Arc<Engine>,
+        walk: u64,
+        out: Sender<Event>,
+        files: Files,
+    ) -> std::io::Result<Workers> {
         let wanted = Arc::<Numbers>::default();
         let shared = Shared {
             engine,
@@ -77,8 +90,10 @@ impl Workers {
             memory: serve("ui-memory", &shared)?,
             lists: serve("ui-lists", &shared)?,
             images: serve("ui-images", &shared)?,
+            sheets: serve("ui-sheets", &shared)?,
             progress: Arc::clone(&progress),
             walk,
+            files,
             wanted,
         };
         thread::Builder::new()
@@ -103,9 +118,28 @@ impl Workers {
                 self.wanted.images.store(request.number, Ordering::Relaxed);
                 &self.images
             }
+            Question::Sheet(_) => {
+                self.wanted.sheets.store(request.number, Ordering::Relaxed);
+                &self.sheets
+            }
+            Question::Report { .. } => {
+                self.wanted.reports.store(request.number, Ordering::Relaxed);
+                &self.sheets
+            }
+            Question::Save(_) => &self.sheets,
         };
         // A thread that is gone has said so by its panic.
         let _ = to.send(request);
+    }
+
+    /// Keeps what comes back the next time, without being waited for.
+    pub fn keep(&self, kept: Kept) {
+        self.files.keep(kept);
+    }
+
+    /// Keeps it before it returns.
+    pub fn keep_now(&self, kept: &Kept) {
+        self.files.keep_now(kept);
     }
 
     /// Stops the walk; what was found stays.
@@ -121,8 +155,10 @@ impl Drop for Workers {
             images,
             blocks,
             found,
+            sheets,
+            reports,
         } = &*self.wanted;
-        for number in [images, blocks, found] {
+        for number in [images, blocks, found, sheets, reports] {
             number.store(u64::MAX, Ordering::Relaxed);
         }
     }
@@ -147,7 +183,10 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
             .collect();
         for (i, request) in waiting.into_iter().enumerate() {
             let kind = kinds.get(i);
-            if kinds.iter().skip(i + 1).any(|k| Some(k) == kind) {
+            // A file that was asked for is written, whatever is asked later.
+            if !matches!(request.question, Question::Save(_))
+                && kinds.iter().skip(i + 1).any(|k| Some(k) == kind)
+            {
                 continue;
             }
             let number = request.number;
@@ -169,15 +208,41 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
     }
 }
 
+fn latest(shared: &Shared) -> Snapshot {
+    let latest = shared.latest.lock();
+    latest.unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 fn answer(shared: &Shared, request: Request) -> Option<Body> {
     let engine = &shared.engine;
     Some(match request.question {
+        Question::Sheet(ask) => {
+            let wanted = || shared.wanted.sheets.load(Ordering::Relaxed) == request.number;
+            match sheets::make(engine, &latest(shared), &ask, &wanted) {
+                Ok(data) => Body::Sheet(data?),
+                Err(why) => Body::Failed(clean(&why).into_owned()),
+            }
+        }
+        Question::Report { marks } => {
+            let index = latest(shared);
+            let text = files::report_text(engine, &index, marks);
+            match text {
+                Ok(text) => Body::Report {
+                    text,
+                    whole: index.is_complete(),
+                },
+                Err(why) => Body::Failed(why),
+            }
+        }
+        Question::Save(job) => match files::save(engine, &latest(shared), &job) {
+            Ok(bytes) => Body::Saved {
+                path: clean(&job.path.to_string_lossy()).into_owned(),
+                bytes,
+            },
+            Err(why) => Body::Failed(why),
+        },
         Question::Blocks { tag, sort, filter } => {
-            let snapshot = shared
-                .latest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let snapshot = latest(shared);
             let blocks: Arc<dyn Blocks> = Arc::new(snapshot.blocks(tag));
             let listed = (blocks.len(), snapshot.totals.tag(tag).listed());
             let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
@@ -247,7 +312,7 @@ fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -
 }
 
 /// Reads memory, holes included, and names what its pointers point at.
-fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes {
+pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes {
     let mut out = Bytes {
         start,
         ..Bytes::default()
@@ -280,7 +345,7 @@ fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes 
 }
 
 /// What a pointer points at: a module, or a block of pool.
-fn target(engine: &Engine, va: Va) -> Option<String> {
+pub fn target(engine: &Engine, va: Va) -> Option<String> {
     if !va.is_kernel() {
         return None;
     }

@@ -7,7 +7,7 @@ use crate::report::text::grouped;
 
 use super::bytes::BytesView;
 use super::filter::BlockFilter;
-use super::keys::{self, Context};
+use super::keys::{self, Context, KeyMap};
 use super::layout;
 use super::marks::Mark;
 use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
@@ -46,6 +46,8 @@ pub struct App {
     pub model: Model,
     /// How things look.
     pub theme: Theme,
+    /// What keys do.
+    pub keys: KeyMap,
     /// Columns and rows.
     pub size: (u16, u16),
     /// The tag list, on the first screen.
@@ -92,6 +94,7 @@ impl App {
         let mut app = App {
             model,
             theme,
+            keys: KeyMap::default(),
             size,
             tags: Tags::default(),
             summary_focused: false,
@@ -149,14 +152,15 @@ impl App {
             return;
         }
         self.message = None;
-        match keys::action(self.context(), event) {
+        match self.keys.action(self.context(), event) {
             Some(action) => self.act(action),
             None => {
                 if let Some(key) = keys::Key::of(event) {
-                    self.message = Some(format!(
-                        "{} does nothing here; ? shows the keys",
-                        key.name()
-                    ));
+                    let help = self.keys.keys(self.context(), keys::Action::Help);
+                    let help = help.first().map_or_else(String::new, |help| {
+                        format!("; {} shows the keys", help.name())
+                    });
+                    self.message = Some(format!("{} does nothing here{help}", key.name()));
                 }
             }
         }
@@ -375,7 +379,7 @@ impl App {
         self.tags.cursor.settle(self.tags.len(), list);
         let context = self.screen_context();
         if let Some(top) = &mut self.help {
-            let rows = super::help::len(context, areas.body.width);
+            let rows = super::help::len(&self.keys, context, areas.body.width);
             *top = (*top).min(rows.saturating_sub(super::help::height(areas.body)));
         }
         let mut wanted = None;

@@ -75,14 +75,25 @@ use thrift::Skills;
 use worker::Workers;
 
 /// How the UI should look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Draw with ASCII only, whatever the locale says.
     pub ascii: bool,
     /// Which colours.
     pub theme: theme::Choice,
+    /// The file of keys, when it is not the usual one.
+    pub keys: Option<PathBuf>,
     /// Keep nothing of this time, and take nothing of an earlier one.
     pub forget: bool,
+}
+
+impl Options {
+    /// Reads the file of keys; `None` when there is no place for one.
+    pub fn read_keys(&self) -> Option<(PathBuf, keys::file::Read)> {
+        let path = self.keys.clone().or_else(keys::file::usual_path)?;
+        let read = keys::file::read(&path, self.keys.is_some());
+        Some((path, read))
+    }
 }
 
 /// What to open.
@@ -162,6 +173,10 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     skills.colours |= theme.is_coloured();
     let mut screen = Screen::take(one_screen, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
+    if let Some((path, read)) = options.read_keys() {
+        app.message = read.message(&path);
+        app.keys = read.map;
+    }
     screen.draw(&app)?;
     let store = match options.forget {
         true => Store::default(),

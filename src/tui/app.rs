@@ -530,8 +530,10 @@ fn take_tag_answer(view: &mut TagView, number: u64, body: Body) -> Option<String
         Body::Blocks {
             view: list,
             covered,
+            shape,
         } if view.awaited.blocks == number => {
             view.awaited.blocks = 0;
+            view.shape = shape;
             view.take_view(list, covered);
         }
         Body::Mentions(mentions) if view.awaited.mentions == number => {

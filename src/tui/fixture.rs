@@ -372,3 +372,27 @@ pub fn report(marks: &[(String, String)]) -> String {
     }
     out
 }
+
+/// The planted blocks at a glance.
+pub fn shape() -> super::shape::Shape {
+    let sizes = [
+        (1_024_000, 87),
+        (1_019_904, 86),
+        (1_015_808, 86),
+        (1_011_712, 86),
+    ];
+    super::shape::Shape {
+        sizes: std::sync::Arc::new(
+            sizes
+                .map(|(size, count)| crate::pool::index::SizeCount { size, count })
+                .to_vec(),
+        ),
+        spread: Some(crate::pool::index::Spread {
+            first: Va(FIRST),
+            end: Va(FIRST + 601 * 0x1000),
+            parts: (0..super::shape::PARTS as u64)
+                .map(|i| i % 40 * 1000)
+                .collect(),
+        }),
+    }
+}

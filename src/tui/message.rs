@@ -15,6 +15,7 @@ use super::filter::BlockFilter;
 use super::model::{Bytes, Covered, Mentions, Model};
 use super::save::Job;
 use super::session::Kept;
+use super::shape::Shape;
 use super::sheet::{Ask, SheetData};
 
 /// Something happened.
@@ -131,7 +132,11 @@ pub struct Answer {
 #[allow(missing_docs)]
 pub enum Body {
     /// A tag's allocations, arranged.
-    Blocks { view: BlockView, covered: Covered },
+    Blocks {
+        view: BlockView,
+        covered: Covered,
+        shape: Shape,
+    },
     /// The row that a search of allocations ended at.
     Found(Option<u64>),
     /// The modules that mention a tag.

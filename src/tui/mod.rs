@@ -34,6 +34,7 @@ pub mod query;
 pub mod report_view;
 pub mod save;
 pub mod session;
+pub mod shape;
 pub mod sheet;
 pub mod sheets;
 pub mod signals;

@@ -62,6 +62,10 @@ pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
 /// The path on the left, what to type into the debugger on the right.
 pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], command: &str) {
     let arrow = theme.glyph(" › ", " > ");
+    let command = match command {
+        "" => "nothing in WinDbg",
+        command => command,
+    };
     let command = format!("{} {command}", theme.glyph("≡", "="));
     let room = usize::from(area.width);
     let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -115,11 +119,22 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
             } else {
                 String::new()
             };
+            let pages = match wide {
+                true => format!(
+                    "{} of {} pages",
+                    grouped(news.pages_done),
+                    grouped(news.pages_all)
+                ),
+                false => format!("of {} pages", grouped(news.pages_all)),
+            };
+            let pace = pace(news, share);
+            let took = match wide || pace.is_empty() {
+                true => format!(", {time}"),
+                false => String::new(),
+            };
             format!(
-                "Walking the pool {bar}{:.0}%, {} of {} pages, {time} (Ctrl-C stops)",
+                "Walking the pool {bar}{:.0}% {pages}{took}{pace} (Ctrl-C stops)",
                 share * 100.0,
-                grouped(news.pages_done),
-                grouped(news.pages_all)
             )
         }
         Stage::Done if news.kept.is_some() => format!(
@@ -135,6 +150,17 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
         ),
         Stage::Failed(why) => format!("The pool could not be walked: {}", clean(why)),
     }
+}
+
+/// How fast the walk is and how long it will still take; nothing before it can be told.
+fn pace(news: &IndexNews, share: f64) -> String {
+    let seconds = news.elapsed.as_secs_f64();
+    if seconds < 0.3 || share <= 0.01 {
+        return String::new();
+    }
+    let rate = (news.pages_done as f64 * 4096.0 / seconds) as u64;
+    let left = seconds / share - seconds;
+    format!(", {}/s, {left:.0} s left", human(rate))
 }
 
 /// The download of the kernel's PDB in words; `None` when none is under way.

@@ -15,6 +15,7 @@ use super::blocks::{BlockSort, BlockView};
 use super::draw::{pieces, put, split_left, split_top, wrap};
 use super::list::Cursor;
 use super::model::{Covered, MentionRow, Mentions, Model, TagRow};
+use super::shape::Shape;
 use super::status::pane_title;
 use super::table::{Column, Row, Table};
 use super::tags::Pool;
@@ -57,6 +58,8 @@ pub struct TagView {
     pub selected: Option<Block>,
     /// The accounts against the walk.
     pub covered: Covered,
+    /// All its allocations at a glance.
+    pub shape: Shape,
     /// The modules; `None` while they are searched.
     pub mentions: Option<Mentions>,
     /// Where one is in the modules.
@@ -99,6 +102,7 @@ impl TagView {
             cursor: Cursor::default(),
             selected: None,
             covered: Covered::default(),
+            shape: Shape::default(),
             mentions: None,
             mention: Cursor::default(),
             stale: None,
@@ -215,7 +219,8 @@ impl TagView {
     pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
         let narrow = area.width < TWO_PANES || self.zoom;
         let lines = self.sentences(model, area.width, indexing).len() as u16;
-        let (top, rest) = split_top(area, lines.min(area.height * 2 / 5));
+        let lines = lines.min(area.height * 2 / 5) + self.strips(area);
+        let (top, rest) = split_top(area, lines);
         let none = Rect {
             width: 0,
             height: 0,
@@ -229,6 +234,14 @@ impl TagView {
         }
         let (left, right) = split_left(rest, allocations_width(area.width));
         (top, left, right)
+    }
+
+    /// Lines that the shape takes: none where rows are worth more.
+    fn strips(&self, area: Rect) -> u16 {
+        match (area.height, self.shape.sizes.is_empty()) {
+            (0..18, _) | (_, true) => 0,
+            _ => 2,
+        }
     }
 
     /// Rows that each list has on screen.
@@ -263,9 +276,11 @@ impl TagView {
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, app: &App) {
         let (model, indexing) = (&app.model, app.indexing());
         let (top, left, right) = self.areas(area, model, indexing);
+        let room = top.height.saturating_sub(self.strips(area));
         for (y, line) in self
             .sentences(model, area.width, indexing)
             .iter()
+            .take(room.into())
             .enumerate()
         {
             let doubtful = ["never freed", "can't be read", "more found"];
@@ -274,6 +289,11 @@ impl TagView {
                 false => Style::new(),
             };
             put(buffer, top, 1, y as u16, line, style);
+        }
+        let strips = self.strips(area);
+        let lines = self.shape.lines(area.width.saturating_sub(2), theme);
+        for (y, line) in (top.height.saturating_sub(strips)..top.height).zip(&lines) {
+            put(buffer, top, 1, y, line, Style::new());
         }
         if left.width > 0 {
             self.draw_allocations(buffer, left, app);

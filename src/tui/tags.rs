@@ -366,6 +366,14 @@ impl Tags {
         out
     }
 
+    /// What the rows shown hold together.
+    pub fn held(&self, model: &Model) -> u64 {
+        let rows = (0..self.len()).filter_map(|at| self.row(model, at));
+        rows.fold(0u64, |sum, row| {
+            sum.saturating_add(self.pool.of(&row.usage).bytes)
+        })
+    }
+
     /// What to type into the debugger for this list.
     pub fn command(&self) -> String {
         let flags = match (self.sort, self.pool) {
@@ -518,9 +526,9 @@ const ONE: [Column; 10] = [
     Column::number("Diff", 11, 2),
     Column::number("Bytes", 15, 1),
     Column::number("Share", 6, 3),
-    Column::text("", BAR, 8),
+    Column::text("", BAR, 4),
     Column::number("Mean", 11, 7),
-    Column::text("Used for", 12, 4).growing(26),
+    Column::text("Used for", 12, 4).growing(18),
     Column::text("Binary", 14, 6),
 ];
 

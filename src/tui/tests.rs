@@ -24,6 +24,7 @@ use super::view;
 
 mod colours;
 mod cost;
+mod journeys;
 mod pickup;
 
 const FINE: Theme = Theme {
@@ -114,6 +115,7 @@ impl Desk {
                 let keep = keep.as_ref().map(|k| k as super::blocks::Keep<'_>);
                 let planted = Arc::new(Planted { count: self.blocks });
                 Body::Blocks {
+                    shape: fixture::shape(),
                     view: BlockView::arrange(planted, *sort, keep, &|| true).unwrap(),
                     covered: Covered {
                         sentences: vec![
@@ -436,6 +438,7 @@ fn answers_to_older_questions_are_dropped() {
                 )
                 .unwrap(),
                 covered: Covered::default(),
+                shape: Default::default(),
             },
         };
         let number = request.number;

@@ -218,6 +218,24 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
+    /// Numbers as a line of columns, one cell each, the largest full. What is not zero is
+    /// never drawn as nothing.
+    pub fn spark(&self, values: &[u64]) -> String {
+        const FINE: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+        const PLAIN: [&str; 9] = [" ", ".", ":", "-", "=", "+", "*", "#", "@"];
+        let glyphs = if self.ascii { PLAIN } else { FINE };
+        let largest = values.iter().copied().max().unwrap_or(0).max(1);
+        let level = |value: u64| match value {
+            0 => 0,
+            n => 1 + (u128::from(n) * 7 / u128::from(largest)) as usize,
+        };
+        values
+            .iter()
+            .filter_map(|&value| glyphs.get(level(value)))
+            .copied()
+            .collect()
+    }
+
     /// A share as a bar of `width` cells.
     pub fn bar(&self, share: f64, width: usize) -> String {
         let share = if share.is_finite() {

@@ -4,6 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::report::text::{grouped, human};
+
 use super::app::{App, Screen};
 use super::draw::{put, split_top};
 use super::message::Stage;
@@ -80,7 +82,12 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
         true => "",
         false => " as found (the kernel's accounts can't be read)",
     };
-    let text = format!("Tags{source}: {}", app.tags.words());
+    let text = format!(
+        "Tags{source}: {} ({} in {} tags)",
+        app.tags.words(),
+        human(app.tags.held(model)),
+        grouped(app.tags.len())
+    );
     pane_title(buffer, title, theme, &text, !app.summary_focused);
     let done = app.index.stage == Stage::Done;
     app.tags.draw(buffer, list, app, done);

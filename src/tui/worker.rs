@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
 
@@ -23,6 +24,7 @@ use super::files::{self, Files};
 use super::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
 use super::model::{Bytes, Covered, MentionRow, Mentions, mentioned_in};
 use super::session::Kept;
+use super::shape::{PARTS, Shape};
 use super::sheets;
 use super::tags::around;
 
@@ -248,7 +250,12 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
             let keep = keep.as_ref().map(|k| k as Keep<'_>);
             let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
+            let shape = Shape {
+                sizes: Arc::new(snapshot.sizes(&TagPattern::of(tag))),
+                spread: snapshot.spread(tag, PARTS),
+            };
             Body::Blocks {
+                shape,
                 view: BlockView::arrange(blocks, sort, keep, &wanted)?,
                 covered: Covered::new(&engine.coverage(tag, &snapshot)).listing(listed.0, listed.1),
             }

@@ -10,6 +10,10 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use crate::demo::{answer, directory};
 
+fn keys_page() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/keys.md"))
+}
+
 fn readme() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
 }
@@ -59,25 +63,35 @@ fn screen() -> String {
     child.wait().unwrap();
     // The only figure on it that a machine's speed changes.
     let text = terminal.screen().contents();
-    let walked = text.find(" in ").zip(text.find(" s  "));
+    let walked = text
+        .find("allocations in ")
+        .map(|at| at + "allocations".len())
+        .zip(text.find(" s  "));
     match walked {
         Some((from, to)) if from < to => format!("{}{}", &text[..from], &text[to + 2..]),
         _ => text,
     }
 }
 
-fn keys() -> String {
-    let mut out = String::from("| keys | what |\n| --- | --- |\n");
+/// The keys of the table, those that the foot of a screen names or all.
+fn keys(all: bool) -> String {
+    let mut rows: Vec<(String, &str)> = Vec::new();
     for group in Group::ALL {
         for binding in TABLE.iter().filter(|b| b.group == group) {
-            let known = Context::ALL
+            let screen = |c: &Context| !matches!(c, Context::Help | Context::Prompt);
+            let here = Context::ALL
                 .iter()
-                .any(|c| binding.applies(*c) && !matches!(c, Context::Help | Context::Prompt));
-            if known && group != Group::Move {
-                let names = binding.key_names().replace('|', "\\|");
-                writeln!(out, "| {names} | {} |", binding.help).unwrap();
+                .any(|c| binding.applies(*c) && screen(c));
+            let named = !binding.hint.is_empty() && group != Group::Move;
+            let row = (binding.key_names().replace('|', "\\|"), binding.help);
+            if (all || (here && named)) && !rows.iter().any(|r| r.1 == row.1) {
+                rows.push(row);
             }
         }
+    }
+    let mut out = String::from("| keys | what |\n| --- | --- |\n");
+    for (names, help) in rows {
+        writeln!(out, "| {names} | {help} |").unwrap();
     }
     out
 }
@@ -104,11 +118,18 @@ fn the_readme_shows_what_the_program_says() {
     ] {
         new = with_section(&new, name, &indented(&body));
     }
-    new = with_section(&new, "keys", &keys());
+    new = with_section(&new, "keys", &keys(false));
+    let page = keys_page();
+    let old_page = std::fs::read_to_string(&page).unwrap_or_default();
+    let new_page = with_section(&old_page, "keys", &keys(true));
+    let old_both = (old.clone(), old_page);
     if std::env::var_os("UPDATE_README").is_some() {
         std::fs::write(readme(), &new).unwrap();
-    } else if old != new {
-        panic!("the README is out of date: UPDATE_README=1 cargo test --test it readme");
+        std::fs::write(page, new_page).unwrap();
+    } else if old_both != (new.clone(), new_page) {
+        panic!(
+            "the README or docs/keys.md is out of date: UPDATE_README=1 cargo test --test it readme"
+        );
     }
     assert!(new.lines().count() < 200);
 }

@@ -16,6 +16,7 @@ mod plan;
 mod query;
 mod realm;
 mod segment;
+mod spread;
 mod totals;
 mod window;
 
@@ -26,6 +27,7 @@ pub use occupancy::PageUse;
 pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW, Word};
+pub use spread::Spread;
 pub use totals::{Found, PageCounts, TagFound, Totals, WindowTotals};
 
 use std::sync::Arc;

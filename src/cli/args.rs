@@ -250,6 +250,8 @@ pub enum Command {
     /// The keys of the terminal UI as they are bound now, as a file that can be edited and
     /// put where the first line says.
     Keys,
+    /// The manual page, for `man -l -`.
+    Man,
 }
 
 #[cfg(test)]

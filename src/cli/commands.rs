@@ -66,6 +66,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             download,
         } => symbols(args, dump, *all, *download),
         Command::Keys => keys(args),
+        Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
 }
 

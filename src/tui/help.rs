@@ -172,3 +172,28 @@ pub fn draw(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_screen_shows_every_key_that_the_documents_list() {
+        let keys = KeyMap::default();
+        for context in Context::ALL {
+            let mut text = String::new();
+            for line in lines(&keys, context, 2000) {
+                if let HelpLine::Key(key, sentence) = line {
+                    text += &format!("{key}: {sentence}\n");
+                }
+            }
+            for entry in keys.entries() {
+                let line = |l: &str| l.starts_with(&entry.key_names()) && l.ends_with(entry.help);
+                assert!(text.lines().any(line), "{} in {context:?}", entry.help);
+            }
+            for listed in keys.listed() {
+                assert!(text.contains(listed.help), "{} in {context:?}", listed.help);
+            }
+        }
+    }
+}

@@ -49,6 +49,33 @@ impl Entry {
     }
 }
 
+/// What documents say of an action: everywhere that it means the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The heading.
+    pub group: Group,
+    /// The keys: `Enter, Right, l`.
+    pub keys: String,
+    /// What they do.
+    pub help: &'static str,
+    /// The word at the foot of the screen; empty for none.
+    pub hint: &'static str,
+    /// Where.
+    pub contexts: Vec<Context>,
+}
+
+impl Listed {
+    /// What they do, and where when that is not everywhere.
+    pub fn sentence(&self) -> String {
+        let typing = self.contexts.contains(&Context::Prompt);
+        let places: Vec<&str> = self.contexts.iter().map(|c| c.name()).collect();
+        match self.contexts.len() {
+            6.. if !typing => self.help.to_owned(),
+            _ => format!("{} ({})", self.help, places.join(", ")),
+        }
+    }
+}
+
 /// All keys, in the order of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyMap {
@@ -71,6 +98,30 @@ impl KeyMap {
     /// The entries, in the order of the table.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The keys as documents list them: what is said in the same words is one line.
+    pub fn listed(&self) -> Vec<Listed> {
+        let mut merged: Vec<Entry> = Vec::new();
+        for entry in &self.entries {
+            let same = |e: &&mut Entry| e.action == entry.action && e.help == entry.help;
+            match merged.iter_mut().find(same) {
+                Some(first) => {
+                    let more = entry.keys.iter().filter(|k| !first.keys.contains(k));
+                    first.keys.extend(more.copied().collect::<Vec<_>>());
+                    first.contexts.extend(&entry.contexts);
+                }
+                None => merged.push(entry.clone()),
+            }
+        }
+        let listed = |entry: Entry| Listed {
+            group: entry.group,
+            keys: entry.key_names(),
+            help: entry.help,
+            hint: entry.hint,
+            contexts: entry.contexts,
+        };
+        merged.into_iter().map(listed).collect()
     }
 
     /// What a key does in a context.

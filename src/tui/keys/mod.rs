@@ -12,7 +12,7 @@ mod map;
 mod names;
 mod table;
 
-pub use map::{Entry, KeyMap};
+pub use map::{Entry, KeyMap, Listed};
 pub use table::TABLE;
 
 /// One key, as pressed.

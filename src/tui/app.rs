@@ -14,6 +14,7 @@ use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request
 use super::model::{Mentions, Model};
 use super::modules::ModulesView;
 use super::places::Place;
+use super::plain::Plain;
 use super::prompt::{History, Prompt};
 use super::report_view::ReportView;
 use super::sheet::{Sheet, SheetData};
@@ -46,6 +47,8 @@ pub struct App {
     pub model: Model,
     /// How things look.
     pub theme: Theme,
+    /// Text that is shown alone.
+    pub plain: Option<Plain>,
     /// What keys do.
     pub keys: KeyMap,
     /// Columns and rows.
@@ -94,6 +97,7 @@ impl App {
         let mut app = App {
             model,
             theme,
+            plain: None,
             keys: KeyMap::default(),
             size,
             tags: Tags::default(),
@@ -147,6 +151,10 @@ impl App {
 
     fn key(&mut self, event: &crossterm::event::KeyEvent) {
         self.touched = true;
+        if self.plain.is_some() {
+            self.plain_key(event);
+            return;
+        }
         if self.prompt.is_some() {
             self.prompt_key(event);
             return;

@@ -10,6 +10,7 @@ pub mod actions;
 pub mod app;
 pub mod blocks;
 pub mod bytes;
+pub mod clipboard;
 pub mod columns;
 pub mod command;
 pub mod draw;
@@ -29,6 +30,7 @@ pub mod model;
 pub mod modules;
 pub mod pickup;
 pub mod places;
+pub mod plain;
 pub mod prompt;
 pub mod query;
 pub mod report_view;
@@ -72,7 +74,7 @@ use pickup::{Pickup, Reopened};
 use session::Store;
 use terminal::Screen;
 use theme::Theme;
-use thrift::Skills;
+use thrift::{Skills, is_plain};
 use worker::Workers;
 
 /// How the UI should look.
@@ -164,12 +166,13 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let engine = open(source.into())?;
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::detect(&options, variable);
-    let one_screen = variable("TERM")
-        .is_none_or(|term| matches!(term.as_str(), "" | "linux" | "dumb" | "vt100" | "ansi"));
+    let term = variable("TERM").unwrap_or_default();
+    // Windows has no names for its consoles; all have a second screen.
+    let one_screen = is_plain(&term) || term == "linux" || (term.is_empty() && !cfg!(windows));
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone())?;
-    let mut skills = Skills::of(&variable("TERM").unwrap_or_default());
+    let mut skills = Skills::of(&term);
     // Who asks for colours knows that the terminal has them.
     skills.colours |= theme.is_coloured();
     let mut screen = Screen::take(one_screen, skills)?;
@@ -305,7 +308,11 @@ impl Session {
                     pickup.cancel_fetch();
                 }
             }
-            Effect::Copy(text) => self.screen.copy(&text)?,
+            Effect::Copy(text) => {
+                if let Some(told) = self.screen.copy(&text)? {
+                    app.message = Some(told);
+                }
+            }
             Effect::Keep(kept) => self.workers.keep(*kept),
             Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,

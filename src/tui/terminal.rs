@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::style::{Attribute, SetAttribute};
 use crossterm::terminal::{
@@ -21,6 +20,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::App;
+use super::clipboard::Clipboard;
 use super::thrift::{Skills, Thrift};
 use super::view;
 
@@ -37,6 +37,7 @@ type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 pub struct Screen {
     thrift: Thrift<BufWriter<Stdout>>,
     frame: Buffer,
+    clipboard: Clipboard,
     hook_before: Hook,
 }
 
@@ -56,6 +57,7 @@ impl Screen {
         let mut screen = Screen {
             thrift: Thrift::new(writer, skills),
             frame: Buffer::default(),
+            clipboard: Clipboard::of_user(),
             hook_before,
         };
         screen.enter()?;
@@ -69,7 +71,10 @@ impl Screen {
     pub fn enter(&mut self) -> io::Result<()> {
         TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        if !ONE_SCREEN.load(Ordering::Relaxed) {
+            queue!(io::stdout(), EnterAlternateScreen)?;
+        }
+        execute!(io::stdout(), Hide)?;
         self.redraw_all();
         Ok(())
     }
@@ -104,12 +109,13 @@ impl Screen {
         self.thrift.show(&self.frame)
     }
 
-    /// Puts text into the clipboard of the user's terminal, over any connection.
+    /// Puts text into the clipboard of the user's terminal, over any connection. Returns
+    /// what to tell the user when it went elsewhere.
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub fn copy(&mut self, text: &str) -> io::Result<()> {
-        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    pub fn copy(&mut self, text: &str) -> io::Result<Option<String>> {
+        self.clipboard.copy(&mut io::stdout(), text)
     }
 }
 
@@ -135,15 +141,12 @@ fn restore() {
         return;
     }
     let mut out = io::stdout();
-    if ONE_SCREEN.load(Ordering::Relaxed) {
-        let _ = queue!(out, Clear(ClearType::All), MoveTo(0, 0));
-    }
-    let _ = execute!(
-        out,
-        SetAttribute(Attribute::Reset),
-        LeaveAlternateScreen,
-        Show
-    );
+    let _ = queue!(out, SetAttribute(Attribute::Reset));
+    let _ = match ONE_SCREEN.load(Ordering::Relaxed) {
+        true => queue!(out, Clear(ClearType::All), MoveTo(0, 0)),
+        false => queue!(out, LeaveAlternateScreen),
+    };
+    let _ = execute!(out, Show);
     let _ = disable_raw_mode();
 }
 

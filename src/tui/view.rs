@@ -14,6 +14,13 @@ use super::{help, layout, summary};
 
 /// Draws the whole screen.
 pub fn draw(app: &App, buffer: &mut Buffer) {
+    if let Some(plain) = &app.plain {
+        plain.draw(buffer);
+        if app.theme.ascii {
+            keep_ascii(buffer);
+        }
+        return;
+    }
     let size = (buffer.area.width, buffer.area.height);
     let areas = layout::areas(size);
     let theme = &app.theme;

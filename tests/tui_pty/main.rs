@@ -4,6 +4,7 @@
 
 mod cost;
 mod pickup;
+mod plain;
 mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -102,6 +102,7 @@ pub enum Action {
     SearchPrevious,
     Filter,
     Copy,
+    Plain,
     Help,
     Quit,
     Interrupt,

@@ -18,6 +18,8 @@ pub struct Line {
     pub source: String,
     /// What is wrong with it beside the other lines.
     pub doubt: Option<String>,
+    /// Its place rests on the layout of another build.
+    pub guessed: bool,
 }
 
 /// The warnings of `!vm`.
@@ -333,6 +335,7 @@ fn line(counter: &Counter) -> Line {
         doubt: impossible.map(|pages| {
             format!("reads {pages} ({pages:#x}), which is no count of pages; not used")
         }),
+        guessed: counter.guessed,
     }
 }
 
@@ -341,8 +344,19 @@ impl Line {
         if let (Some(pages), Some((most, what)), None) = (self.pages, limit, &self.doubt)
             && pages > most
         {
-            self.doubt = Some(format!("{pages} pages is more than {what} ({most})"));
+            self.put_in_doubt(format!("{pages} pages is more than {what} ({most})"));
         }
+    }
+
+    /// What is read at a place that is only guessed, and can't be, is not that counter.
+    fn put_in_doubt(&mut self, why: String) {
+        self.doubt = Some(match self.guessed {
+            true => {
+                self.pages = None;
+                format!("{why}: the layout is another build's; not used")
+            }
+            false => why,
+        });
     }
 
     /// The tags' bytes must fit in the pool's pages.
@@ -351,7 +365,7 @@ impl Line {
         if let (Some(pages), None) = (self.pages, &self.doubt) {
             // Trackers and counters are updated apart, so a little is no contradiction.
             if needed > pages + pages / 20 + 64 {
-                self.doubt = Some(format!("the tags alone add up to {needed} pages"));
+                self.put_in_doubt(format!("the tags alone add up to {needed} pages"));
             }
         }
     }
@@ -366,6 +380,7 @@ mod tests {
         Counter {
             pages: Some(pages),
             source: "nt!Test".into(),
+            ..Counter::default()
         }
     }
 

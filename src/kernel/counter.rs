@@ -5,6 +5,7 @@
 
 use crate::memory::{Fault, Va};
 
+use super::visible_state::is_exact;
 use super::{Kernel, Origin};
 
 /// One counter as it was read. What it means beside the others is judged elsewhere.
@@ -14,6 +15,9 @@ pub struct Counter {
     pub pages: Option<u64>,
     /// Where it was read, or why it was not.
     pub source: String,
+    /// The place rests on the layout of another build: a number that can't be beside the
+    /// others is then no number of this counter at all.
+    pub guessed: bool,
 }
 
 /// Where a counter may be, tried in order.
@@ -66,18 +70,28 @@ pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
                 return Counter {
                     pages: Some(pages),
                     source: name,
+                    guessed: rests_on_layout(kernel, place),
                 };
             }
             Err(fault) => why.push(format!("{name}: {fault}")),
         }
     }
+    let in_state = places.iter().any(|p| matches!(p, State("Vs", ..)));
+    let lost = kernel.visible_state().err().filter(|_| in_state);
+    let lost = lost.filter(|_| kernel.symbol("MiState").is_some());
     Counter {
-        pages: None,
-        source: match why.is_empty() {
-            true => "no symbol, layout or debugger data leads to it".into(),
-            false => why.join("; "),
+        source: match (why.is_empty(), lost) {
+            (true, Some(lost)) => lost.to_owned(),
+            (true, None) => "no symbol, layout or debugger data leads to it".into(),
+            (false, _) => why.join("; "),
         },
+        ..Counter::default()
     }
+}
+
+/// True where another build's layout says where in a structure the counter is.
+fn rests_on_layout(kernel: &Kernel, place: &Place) -> bool {
+    matches!(place, State(..) | Partition(..)) && !is_exact(kernel)
 }
 
 /// The address, the size in bytes (negative for signed) and the name of a counter.
@@ -128,10 +142,12 @@ fn nested(
     ty: &str,
     name: &str,
 ) -> Option<(Va, i8, String)> {
-    let base = kernel.symbol(symbol)?;
-    let member_offset = kernel.offset(outer, member)?;
     let field = kernel.symbols.field(ty, name)?;
-    let at = base.add(member_offset + u64::from(field.offset));
+    let member_at = match member {
+        "Vs" => kernel.visible_state().ok()?.at,
+        _ => kernel.symbol(symbol)?.add(kernel.offset(outer, member)?),
+    };
+    let at = member_at.add(field.offset.into());
     // Driver commit is the one signed counter; list heads start with their total.
     let size = match (name, field.size) {
         ("DriverCommit", 4) => -4,

@@ -13,6 +13,7 @@ pub mod kdbg;
 pub mod modules;
 pub mod search;
 pub mod sessions;
+pub mod visible_state;
 pub mod vm;
 pub mod vm_lines;
 
@@ -26,6 +27,7 @@ use crate::symbols::{Field, LoadOptions, PdbId, Source, SymbolPath, Symbols};
 
 use kdbg::{Kdbg, KdbgError, field};
 use modules::Module;
+use visible_state::VisibleState;
 
 /// KUSER_SHARED_DATA as the kernel sees it, at the same address on every x64 build.
 const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
@@ -69,6 +71,8 @@ pub struct Kernel {
     pub symbols: Symbols,
     /// Variables that were found by structure, where there are no symbols.
     found: Found,
+    /// `MiState.Vs`, or why it is not known.
+    visible_state: Result<VisibleState, String>,
     /// Loaded modules, nt first; those unloaded before at the end.
     pub modules: Vec<Module>,
     /// Sentences about what is missing or was guessed.
@@ -128,6 +132,7 @@ impl Kernel {
             pdb,
             symbols: loaded.symbols,
             found: Found::default(),
+            visible_state: Err("it was not looked for".into()),
             modules,
             notes,
             space,
@@ -135,6 +140,7 @@ impl Kernel {
         if kernel.lacks_symbols() {
             kernel.search(path);
         }
+        kernel.learn_visible_state();
         kernel.learn_invalid_mask();
         Ok(kernel)
     }
@@ -149,7 +155,7 @@ impl Kernel {
     /// Finds by structure what no symbol leads to; where the structures tell another
     /// revision of the layouts apart, with those.
     fn search(&mut self, path: &SymbolPath) {
-        self.found = search::search(self);
+        self.found = search::search(self, path);
         if let Some(revision) = self.found.revision {
             let options = LoadOptions {
                 revision: Some(revision),
@@ -241,6 +247,32 @@ impl Kernel {
             .collect()
     }
 
+    /// `MiState.Vs`: where it is, as far as that is known or proven.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub fn visible_state(&self) -> Result<VisibleState, &str> {
+        self.visible_state.as_ref().copied().map_err(String::as_str)
+    }
+
+    fn learn_visible_state(&mut self) {
+        self.visible_state = visible_state::locate(self);
+        if self.build < FIRST_WITH_STATE {
+            return;
+        }
+        match &self.visible_state {
+            Ok(state) if state.shift != 0 => self.notes.push(format!(
+                "the counters of MiState are {:#x} bytes {} than in the nearest layout: found by a closed list and the pools' maxima",
+                state.shift.unsigned_abs(),
+                if state.shift > 0 { "further" } else { "nearer" }
+            )),
+            Err(why) if self.symbol("MiState").is_some() => {
+                self.notes.push(format!("{why}; what is there is not used"));
+            }
+            _ => {}
+        }
+    }
+
     /// Where names and offsets come from, in a few words.
     pub fn symbol_source(&self) -> &Source {
         self.symbols.source()
@@ -261,12 +293,16 @@ impl Kernel {
         let at = self.symbol("MiInvalidPteMask").or_else(partition_mask);
         let read = at.and_then(|at| self.space.u64(at).ok());
         // The mask is one or more high physical bits; anything else is another variable.
-        if let Some(mask) = read.filter(|&m| m & 0xfff == 0 && m >> 52 == 0) {
-            self.space = self
-                .space
-                .clone()
-                .with_invalid_mask(InvalidMask::Known(mask));
-        } else if let Some(mask) = self.space.infer_invalid_mask() {
+        let read = read.filter(|&m| m & 0xfff == 0 && m >> 52 == 0);
+        let exact = visible_state::is_exact(self);
+        // With another build's layout the entries themselves know better, and a zero there
+        // says nothing.
+        let inferred = match (exact, read) {
+            (true, Some(_)) => None,
+            _ => self.space.infer_invalid_mask(),
+        };
+        let mask = inferred.or(read.filter(|m| exact || *m != 0));
+        if let Some(mask) = mask {
             self.space = self
                 .space
                 .clone()
@@ -278,6 +314,9 @@ impl Kernel {
         }
     }
 }
+
+/// Windows 10 1607: the first with `MiState`.
+const FIRST_WITH_STATE: u32 = 14393;
 
 /// Vista: older builds have no mask of invalid page-table entries.
 const FIRST_MASKED: u32 = 6000;

@@ -210,10 +210,12 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
                 Ok(at) => Counter {
                     pages: None,
                     source: format!("{source} holds {at}"),
+                    ..Counter::default()
                 },
                 Err(fault) => Counter {
                     pages: None,
                     source: format!("{source}: {fault}"),
+                    ..Counter::default()
                 },
             }
         })
@@ -231,6 +233,7 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
     Counter {
         pages: totals().or_else(running),
         source,
+        ..Counter::default()
     }
 }
 
@@ -245,6 +248,7 @@ fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
         return Counter {
             pages: Some(sum),
             source: "sum of the paged pool descriptors".into(),
+            ..Counter::default()
         };
     }
     allocated_paged(kernel)
@@ -259,36 +263,30 @@ fn allocated_paged(kernel: &Kernel) -> Counter {
         Some((value, "nt!MmPagedPoolInfo.AllocatedPagedPool"))
     };
     let state = || {
-        let at = kernel.symbol("MiState")?;
-        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
+        let vs = kernel.visible_state().ok()?.at;
         let info = kernel.offset(VISIBLE_STATE, "PagedPoolInfo")?;
         let value = kernel
-            .field(
-                at.add(vs + info),
-                "_MM_PAGED_POOL_INFO",
-                "AllocatedPagedPool",
-            )
+            .field(vs.add(info), "_MM_PAGED_POOL_INFO", "AllocatedPagedPool")
             .ok()?;
         Some((value, "nt!MiState.Vs.PagedPoolInfo.AllocatedPagedPool"))
     };
     // Windows 11 24H2 keeps the counter beside the nonpaged one.
     let direct = || {
-        let at = kernel.symbol("MiState")?;
-        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
-        let value = kernel
-            .field(at.add(vs), VISIBLE_STATE, "AllocatedPagedPool")
-            .ok()?;
+        let vs = kernel.visible_state().ok()?.at;
+        let value = kernel.field(vs, VISIBLE_STATE, "AllocatedPagedPool").ok()?;
         Some((value, "nt!MiState.Vs.AllocatedPagedPool"))
     };
     match global().or_else(state).or_else(direct) {
         Some((pages, source)) => Counter {
             pages: Some(pages),
             source: source.into(),
+            ..Counter::default()
         },
         None => Counter {
             pages: None,
             source: "neither the pool descriptors nor the paged pool's own counter can be read"
                 .into(),
+            ..Counter::default()
         },
     }
 }
@@ -318,10 +316,12 @@ fn locked_io(kernel: &Kernel) -> Counter {
         true => Counter {
             pages: None,
             source: "nothing public names the counter of this build".into(),
+            ..Counter::default()
         },
         false => Counter {
             pages: Some(0),
             source: "no build keeps this counter; debuggers print 0".into(),
+            ..Counter::default()
         },
     }
 }
@@ -335,16 +335,19 @@ fn free_entries(kernel: &Kernel, pool: u64) -> Counter {
         return Counter {
             pages: None,
             source: format!("no symbol leads to {NAME}"),
+            ..Counter::default()
         };
     };
     match kernel.space.u32(at.add(pool * 4)) {
         Ok(entries) => Counter {
             pages: Some(entries.into()),
             source,
+            ..Counter::default()
         },
         Err(fault) => Counter {
             pages: None,
             source: format!("{source}: {fault}"),
+            ..Counter::default()
         },
     }
 }
@@ -356,14 +359,14 @@ fn free_system_ptes(kernel: &Kernel) -> Counter {
         return free_entries(kernel, 0);
     }
     let state = || {
-        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
         let info = kernel.offset(VISIBLE_STATE, "SystemPteInfo")?;
-        Some(kernel.symbol("MiState")?.add(vs + info))
+        Some(kernel.visible_state().ok()?.at.add(info))
     };
     let Some(at) = kernel.symbol("MiSystemPteInfo").or_else(state) else {
         return Counter {
             pages: None,
             source: "no symbol leads to MiSystemPteInfo".into(),
+            ..Counter::default()
         };
     };
     let get = |name| kernel.field(at, TYPE, name).ok();
@@ -371,6 +374,7 @@ fn free_system_ptes(kernel: &Kernel) -> Counter {
         return Counter {
             pages: None,
             source: "MiSystemPteInfo can't be read".into(),
+            ..Counter::default()
         };
     };
     // 128 GB of system PTE space up to Windows 7, 16 TB later.
@@ -389,6 +393,7 @@ fn free_system_ptes(kernel: &Kernel) -> Counter {
             true => "MiSystemPteInfo: free, cached and not yet handed out".into(),
             false => "MiSystemPteInfo.TotalFreeSystemPtes".into(),
         },
+        ..Counter::default()
     }
 }
 
@@ -407,12 +412,14 @@ fn session_commit_by_processes(kernel: &Kernel) -> Counter {
         Some(all) => Counter {
             pages: Some(all.iter().fold(0, |sum, n| sum.saturating_add(*n))),
             source: format!("sum over the {} sessions of the processes", all.len()),
+            ..Counter::default()
         },
         None => Counter {
             pages: None,
             source:
                 "no symbol leads to the session list, and the processes do not lead to all sessions"
                     .into(),
+            ..Counter::default()
         },
     }
 }
@@ -422,11 +429,11 @@ fn session_commit(kernel: &Kernel) -> Counter {
     let failed = |source: String| Counter {
         pages: None,
         source,
+        ..Counter::default()
     };
     let state = || {
-        let vs = kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?;
         let list = kernel.offset(VISIBLE_STATE, "SessionWsList")?;
-        Some(kernel.symbol("MiState")?.add(vs + list))
+        Some(kernel.visible_state().ok()?.at.add(list))
     };
     let Some(head) = kernel.symbol("MiSessionWsList").or_else(state) else {
         return session_commit_by_processes(kernel);
@@ -461,6 +468,7 @@ fn session_commit(kernel: &Kernel) -> Counter {
     Counter {
         pages: Some(total),
         source: format!("sum over {sessions} sessions of nt!MiSessionWsList"),
+        ..Counter::default()
     }
 }
 

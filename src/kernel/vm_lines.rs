@@ -140,10 +140,12 @@ fn named(what: &str, sum: Result<u64, &'static str>) -> Counter {
         Ok(pages) => Counter {
             pages: Some(pages),
             source: what.into(),
+            ..Counter::default()
         },
         Err(why) => Counter {
             pages: None,
             source: format!("{what}: {why}"),
+            ..Counter::default()
         },
     }
 }

@@ -189,9 +189,9 @@ fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
         .enumerator("_MI_ASSIGNED_REGION_TYPES", name)
         .and_then(|i| u64::try_from(i).ok())?;
     let size = kernel.symbols.size_of("_MI_SYSTEM_VA_ASSIGNMENT")?;
-    let table = kernel
-        .symbol("MiState")?
-        .add(kernel.offset("_MI_SYSTEM_INFORMATION", "Vs")?)
+    let state = kernel.visible_state().ok()?;
+    let table = state
+        .at
         .add(kernel.offset("_MI_VISIBLE_STATE", "SystemVaRegions")?);
     let entry = table.add(index * u64::from(size));
     let read = |name| {
@@ -200,6 +200,10 @@ fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
     };
     let start = Va(read("BaseAddress")?);
     let bytes = read("NumberOfBytes").filter(|&b| b > 0 && b <= LARGEST_REGION)?;
+    // A region is whole pages; an entry of something else seldom is.
+    if start.offset() != 0 || bytes & 0xfff != 0 {
+        return None;
+    }
     Some((start, Va(start.0.checked_add(bytes)?)))
 }
 

@@ -221,6 +221,12 @@ impl Symbols {
         id.needed()
     }
 
+    /// True when the layout of a type is that of exactly this module: from its PDB, or
+    /// from the tables of its identity.
+    pub fn is_exact(&self, ty: &str) -> bool {
+        self.kernel.is_some() || self.pdb_with_type(ty).is_some()
+    }
+
     fn pdb_with_type(&self, ty: &str) -> Option<&Pdb> {
         self.pdb.as_ref().filter(|p| p.has_type(ty))
     }

@@ -115,6 +115,7 @@ fn line(pages: u64) -> Line {
         pages: Some(pages),
         source: "nt!Test".into(),
         doubt: None,
+        ..Line::default()
     }
 }
 
@@ -202,6 +203,7 @@ fn fill_vm(model: &mut Model) {
         pages: None,
         source: "nt!Test".into(),
         doubt: Some("reads 18446735300397918280, which is no count of pages; not used".into()),
+        ..Line::default()
     };
     vm.committed = line(326_464);
     vm.commit_limit = line(665_998);

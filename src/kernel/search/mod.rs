@@ -18,6 +18,7 @@ pub use data::Data;
 use rustc_hash::FxHashMap;
 
 use crate::memory::Va;
+use crate::symbols::SymbolPath;
 
 use super::Kernel;
 
@@ -41,13 +42,13 @@ impl Found {
 }
 
 /// Searches nt's data for what the readers need.
-pub fn search(kernel: &Kernel) -> Found {
+pub fn search(kernel: &Kernel, path: &SymbolPath) -> Found {
     let mut out = Found::default();
     let data = Data::of(kernel);
     trackers::find(kernel, &data, &mut out);
     big_pages::find(kernel, &data, &mut out);
     heaps::find(kernel, &data, &mut out);
-    partition::find(kernel, &data, &mut out);
+    partition::find(kernel, path, &data, &mut out);
     if !out.variables.is_empty() {
         let mut names: Vec<&str> = out.variables.keys().copied().collect();
         names.sort_unstable();

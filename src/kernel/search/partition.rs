@@ -1,7 +1,9 @@
 //! MiSystemPartition by the machine's own counts, and MiState by its distance from there.
 
 use crate::kernel::Kernel;
+use crate::kernel::visible_state::Proof;
 use crate::memory::Va;
+use crate::symbols::{LoadOptions, Source, SymbolPath, Symbols};
 
 use super::{Data, Found};
 
@@ -27,29 +29,82 @@ const DISTANCES: &[(u32, i64, Option<u32>)] = &[
 const MAX_PAGE_FILES: u32 = 16;
 
 /// Finds MiSystemPartition and MiState.
-pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
-    let Some(shape) = Shape::of(kernel) else {
-        return;
-    };
+pub fn find(kernel: &Kernel, path: &SymbolPath, data: &Data, out: &mut Found) {
     let Some(physical) = kernel.space.dump().header().physical_pages else {
         return;
     };
-    let found = data.every(64).find(|&at| shape.fits(data, at, physical));
-    let Some(partition) = found else {
-        return;
-    };
-    out.put("MiSystemPartition", partition);
-    let fits = |(_, distance, _): &&(u32, i64, Option<u32>)| {
-        let state = Va(partition.0.wrapping_add_signed(-*distance));
-        is_state(kernel, data, state, physical)
-    };
-    let of_build = DISTANCES.iter().filter(|d| d.0 == kernel.build);
-    let fitting: Vec<_> = of_build.filter(fits).collect();
-    // Two distances that both fit would be a guess.
-    if let [(_, distance, revision)] = fitting.as_slice() {
-        out.put("MiState", Va(partition.0.wrapping_add_signed(-*distance)));
-        out.revision = *revision;
+    let partition = partition(kernel, data, physical, out);
+    if let Some(partition) = partition {
+        out.put("MiSystemPartition", partition);
     }
+    let by_distance = partition.and_then(|at| by_distance(kernel, path, data, at, physical));
+    if let Some((state, revision)) = by_distance {
+        out.put("MiState", state);
+        out.revision = revision;
+    } else if let Some(state) = by_proof(kernel, data, physical) {
+        out.put("MiState", state);
+    }
+}
+
+/// The one place where the machine's own counts are. Two would be a guess.
+fn partition(kernel: &Kernel, data: &Data, physical: u64, out: &mut Found) -> Option<Va> {
+    let shape = Shape::of(kernel)?;
+    let mut fitting = data.every(64).filter(|&at| shape.fits(data, at, physical));
+    let first = fitting.next()?;
+    if fitting.next().is_some() {
+        out.notes
+            .push("several places look like MiSystemPartition: its counters are not used".into());
+        return None;
+    }
+    Some(first)
+}
+
+/// MiState at one of the distances that kernels of this build have, and the revision of
+/// the layouts that goes with it.
+fn by_distance(
+    kernel: &Kernel,
+    path: &SymbolPath,
+    data: &Data,
+    partition: Va,
+    physical: u64,
+) -> Option<(Va, Option<u32>)> {
+    let Source::Layout { build } = *kernel.symbol_source() else {
+        return None;
+    };
+    let mut fitting: Vec<(Va, Option<u32>)> = Vec::new();
+    for (_, distance, revision) in DISTANCES.iter().filter(|d| d.0 == build) {
+        let options = LoadOptions {
+            revision: *revision,
+        };
+        let symbols = Symbols::load(None, kernel.build, path, options).symbols;
+        let state = Va(partition.0.wrapping_add_signed(-*distance));
+        if is_state(kernel, &symbols, data, state, physical) {
+            fitting.push((state, *revision));
+        }
+    }
+    match fitting.as_slice() {
+        [one] => Some(*one),
+        // Two distances that both fit would be a guess.
+        _ => None,
+    }
+}
+
+/// MiState where nothing is known of its distance: the only place in nt's data where its
+/// visible state can be.
+fn by_proof(kernel: &Kernel, data: &Data, physical: u64) -> Option<Va> {
+    let vs = kernel.offset(OUTER, "Vs")?;
+    let proof = Proof::of(&kernel.symbols);
+    let word = |va: Va| data.word(va);
+    let mut fitting = data
+        .every(8)
+        .filter(|&at| proof.maxima_by(word, at) && proof.holds(kernel, at))
+        .map(|at| Va(at.0.wrapping_sub(vs)));
+    let state = fitting.next()?;
+    let unique = fitting.next().is_none();
+    let pools = kernel.offset(OUTER, "Pools")?
+        + kernel.offset("_MI_POOL_STATE", "AllocatedNonPagedPool")?;
+    let pool = nonpaged(pools, data, state);
+    (unique && pool.is_some_and(|pages| pages <= physical)).then_some(state)
 }
 
 /// `_MI_PARTITION.Vp`, the counters that contradict each other in any other memory.
@@ -100,25 +155,21 @@ impl Shape {
     }
 }
 
-/// MiState: a pool no larger than memory, and regions of kernel addresses.
-fn is_state(kernel: &Kernel, data: &Data, state: Va, physical: u64) -> bool {
+const OUTER: &str = "_MI_SYSTEM_INFORMATION";
+
+/// Pages of nonpaged pool that MiState counts; more than none.
+fn nonpaged(offset: u64, data: &Data, state: Va) -> Option<u64> {
+    data.word(state.add(offset)).filter(|&pages| pages > 0)
+}
+
+/// MiState: a pool no larger than memory, and a visible state that proves itself.
+fn is_state(kernel: &Kernel, symbols: &Symbols, data: &Data, state: Va, physical: u64) -> bool {
+    let offset = |ty, name| Some(u64::from(symbols.field(ty, name)?.offset));
     let sound = || {
-        const OUTER: &str = "_MI_SYSTEM_INFORMATION";
-        let pools = kernel.offset(OUTER, "Pools")?
-            + kernel.offset("_MI_POOL_STATE", "AllocatedNonPagedPool")?;
-        let nonpaged = data.word(state.add(pools))?;
-        // Regions move with the revision by 0x40, which is not yet known: either will do.
-        let regions =
-            kernel.offset(OUTER, "Vs")? + kernel.offset("_MI_VISIBLE_STATE", "SystemVaRegions")?;
-        let base = |shift: u64| data.word(state.add(regions).add(shift)).map(Va);
-        let kernel_half = [0u64, 0x40u64.wrapping_neg(), 0x40]
-            .into_iter()
-            .any(|shift| {
-                (0..4).all(|i| {
-                    base(shift.wrapping_add(i * 16)).is_some_and(|va| va.is_kernel() || va.0 == 0)
-                })
-            });
-        Some(nonpaged > 0 && nonpaged <= physical && kernel_half)
+        let pools = offset(OUTER, "Pools")? + offset("_MI_POOL_STATE", "AllocatedNonPagedPool")?;
+        let pages = nonpaged(pools, data, state)?;
+        let visible = state.add(offset(OUTER, "Vs")?);
+        Some(pages <= physical && Proof::of(symbols).holds(kernel, visible))
     };
     sound().unwrap_or(false)
 }

@@ -213,8 +213,8 @@ pub const TABLE: &[Binding] = &[
         &[key(KeyCode::Tab), key(KeyCode::BackTab)],
         &[Bytes],
         Action::NextPane,
-        "bytes/pointers",
-        "show the memory as bytes or as pointers",
+        "bytes/pointers/text",
+        "show the memory as bytes, as pointers or as text",
         Group::Path,
     ),
     bind(

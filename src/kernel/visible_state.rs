@@ -1,0 +1,218 @@
+//! `MiState.Vs` (`_MI_VISIBLE_STATE`): where it is, proven where it isn't known.
+//!
+//! Updates insert fields into `_MI_SYSTEM_INFORMATION` before it, so layouts that are not
+//! of exactly this kernel may be off by some multiples of 8 (public symbols: 0x40 between
+//! two revisions of 19041). What is inside moves with it. A list head that is closed and
+//! maxima of the pools that can be are what is not there by chance.
+
+use crate::memory::Va;
+use crate::symbols::Symbols;
+
+use super::Kernel;
+
+/// The visible state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VisibleState {
+    /// Where it starts.
+    pub at: Va,
+    /// How much further that is than the layout says, in bytes.
+    pub shift: i64,
+    /// True where the layouts are those of exactly this kernel.
+    pub exact: bool,
+}
+
+const OUTER: &str = "_MI_SYSTEM_INFORMATION";
+const STATE: &str = "_MI_VISIBLE_STATE";
+/// How far off a layout of a near build may be.
+const FURTHEST: i64 = 0x800;
+/// 32 TB of pool, twice the largest maximum seen.
+const LARGEST_POOL: u64 = 1 << 33;
+/// 16 TB is the largest region seen, 128 TB is all of the kernel's half.
+const LARGEST_REGION: u64 = 1 << 47;
+
+/// Finds it.
+///
+/// # Errors
+/// Why it is not known, as a sentence's end.
+pub fn locate(kernel: &Kernel) -> Result<VisibleState, String> {
+    locate_by(kernel, &kernel.symbols, is_exact(kernel))
+}
+
+/// The same by some layouts, which are exactly this kernel's or not.
+fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleState, String> {
+    let state = kernel
+        .symbol("MiState")
+        .ok_or("no symbol leads to MiState")?;
+    let offset = symbols
+        .field(OUTER, "Vs")
+        .ok_or("the layout of MiState is not known")?
+        .offset;
+    let at = state.add(offset.into());
+    if exact {
+        return Ok(VisibleState {
+            at,
+            shift: 0,
+            exact: true,
+        });
+    }
+    let proof = Proof::of(symbols);
+    let steps = (-FURTHEST / 8..=FURTHEST / 8).map(|i| i * 8);
+    let moved = |shift: i64| Va(at.0.wrapping_add_signed(shift));
+    let fitting: Vec<i64> = steps.filter(|s| proof.holds(kernel, moved(*s))).collect();
+    match fitting.as_slice() {
+        [shift] => Ok(VisibleState {
+            at: moved(*shift),
+            shift: *shift,
+            exact: false,
+        }),
+        [] => {
+            Err("nothing proves where MiState's counters are: the layout is another build's".into())
+        }
+        several => Err(format!(
+            "MiState's counters may be in {} places: the layout is another build's",
+            several.len()
+        )),
+    }
+}
+
+/// True where the layout of MiState is that of exactly this kernel.
+pub(super) fn is_exact(kernel: &Kernel) -> bool {
+    kernel.symbols.is_exact(OUTER)
+}
+
+/// What has to hold of the visible state, by offsets in it.
+pub(crate) struct Proof {
+    sessions: Option<u64>,
+    nonpaged_max: Option<u64>,
+    paged_max: Option<u64>,
+    regions: Option<(u64, u64)>,
+}
+
+impl Proof {
+    pub(crate) fn of(symbols: &Symbols) -> Proof {
+        let at = |name| Some(symbols.field(STATE, name)?.offset.into());
+        let regions = symbols.field(STATE, "SystemVaRegions");
+        Proof {
+            sessions: at("SessionWsList"),
+            nonpaged_max: at("MaximumNonPagedPoolInPages"),
+            paged_max: at("SizeOfPagedPoolInPages"),
+            regions: regions.map(|f| (f.offset.into(), u64::from(f.size) / 16)),
+        }
+    }
+
+    /// True when this can be the visible state: the maxima are, and the session list is
+    /// closed or, where there is none, the regions are.
+    pub(crate) fn holds(&self, kernel: &Kernel, at: Va) -> bool {
+        self.maxima(kernel, at)
+            && match self.sessions {
+                Some(offset) => is_list(kernel, at.add(offset)),
+                None => self.regions(kernel, at),
+            }
+    }
+
+    fn maxima(&self, kernel: &Kernel, at: Va) -> bool {
+        self.maxima_by(|va| kernel.space.u64(va).ok(), at)
+    }
+
+    /// True when the maxima of the pools can be such, as they are read by `word`.
+    pub(crate) fn maxima_by(&self, word: impl Fn(Va) -> Option<u64>, at: Va) -> bool {
+        // 16 MB is less than any x64 machine starts with.
+        let sound = |offset: Option<u64>| {
+            let pages = offset.and_then(|o| word(Va(at.0.wrapping_add(o))));
+            pages.is_some_and(|pages| (4096..=LARGEST_POOL).contains(&pages))
+        };
+        sound(self.nonpaged_max) && sound(self.paged_max)
+    }
+
+    /// Each is nothing, or a start and a length of whole pages; two at least are something.
+    fn regions(&self, kernel: &Kernel, at: Va) -> bool {
+        let Some((offset, count)) = self.regions else {
+            return false;
+        };
+        let mut used = 0;
+        for i in 0..count.min(64) {
+            let entry = at.add(offset + i * 16);
+            let (Ok(base), Ok(bytes)) = (kernel.space.u64(entry), kernel.space.u64(entry.add(8)))
+            else {
+                return false;
+            };
+            if (base, bytes) == (0, 0) {
+                continue;
+            }
+            let whole = base & 0xfff == 0 && bytes & 0xfff == 0;
+            if !(Va(base).is_kernel() && whole && (1..=LARGEST_REGION).contains(&bytes)) {
+                return false;
+            }
+            used += 1;
+        }
+        used >= 2
+    }
+}
+
+/// True for a list head whose neighbours point back at it.
+fn is_list(kernel: &Kernel, head: Va) -> bool {
+    let closed = || {
+        let next = kernel.space.pointer(head).ok()?;
+        let before = kernel.space.pointer(head.add(8)).ok()?;
+        let back = kernel.space.pointer(next.add(8)).ok()?;
+        let on = kernel.space.pointer(before).ok()?;
+        Some(next.is_kernel() && before.is_kernel() && back == head && on == head)
+    };
+    closed().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dump::Dump;
+    use crate::symbols::{LoadOptions, SymbolPath};
+    use crate::synth::era::{Era, SERVER_2022, WIN10_1809, WIN10_2004, WIN10_2004_RTM, WIN11_24H2};
+    use crate::synth::{Container, Machine, small};
+
+    fn kernel_of(era: &'static Era) -> (tempfile::TempDir, Kernel) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("MEMORY.DMP");
+        let machine = Machine::build(&small::of_era(era)).unwrap();
+        machine.write(&path, Container::BitmapKernel).unwrap();
+        let dump = Arc::new(Dump::open(&path).unwrap());
+        let kernel = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default()).unwrap();
+        (folder, kernel)
+    }
+
+    fn layouts(build: u32, revision: u32) -> Symbols {
+        let options = LoadOptions {
+            revision: Some(revision),
+        };
+        Symbols::load(None, build, &SymbolPath::default(), options).symbols
+    }
+
+    #[test]
+    fn what_an_update_moved_is_found_where_it_is_now() {
+        for (era, other, shift) in [
+            (&WIN10_2004_RTM, layouts(19041, 508), -0x40),
+            (&WIN10_2004, layouts(19041, 0), 0x40),
+            (&WIN10_2004, layouts(19041, 508), 0),
+            (&WIN10_1809, layouts(17763, 0), 0),
+            (&SERVER_2022, layouts(22000, 0), -0x200),
+            (&WIN11_24H2, layouts(26100, 0), 0),
+        ] {
+            let (_folder, kernel) = kernel_of(era);
+            let exact = kernel.visible_state().unwrap();
+            let found = locate_by(&kernel, &other, false).unwrap();
+            assert_eq!((found.at, found.shift), (exact.at, shift), "{}", era.build);
+            assert!(!found.exact);
+        }
+    }
+
+    #[test]
+    fn what_nothing_proves_is_not_used() {
+        let (_folder, kernel) = kernel_of(&WIN10_2004);
+        // Another build's, with the regions and the maxima elsewhere.
+        let why = locate_by(&kernel, &layouts(26100, 0), false).unwrap_err();
+        assert!(why.contains("another build's"), "{why}");
+        let why = locate_by(&kernel, &layouts(7601, 0), false).unwrap_err();
+        assert!(why.contains("not known"), "{why}");
+    }
+}

@@ -369,6 +369,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
             ascii: args.common.ascii,
             theme: args.common.theme.into(),
             keys: args.common.keys.clone(),
+            mouse: args.common.mouse,
             forget: args.common.no_cache,
         },
     )?)

@@ -20,7 +20,7 @@ use super::tags::SortBy;
 
 /// A way through a list.
 #[derive(Clone, Copy, Debug)]
-enum Move {
+pub(super) enum Move {
     Lines(i64),
     Screens(i64),
     First,
@@ -176,7 +176,7 @@ impl App {
         self.ask_blocks();
     }
 
-    fn travel(&mut self, how: Move) {
+    pub(super) fn travel(&mut self, how: Move) {
         let areas = layout::areas(self.size);
         if let Some(top) = &mut self.help {
             *top = scrolled(*top, how, help::height(areas.body));
@@ -223,7 +223,7 @@ impl App {
         }
     }
 
-    fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         match self.stack.last() {
             None if self.summary_focused => self.go(Screen::Summary(0)),
             None => {

@@ -129,6 +129,7 @@ impl App {
     pub fn update(&mut self, message: Message) -> Vec<Effect> {
         match message {
             Message::Key(event) => self.key(&event),
+            Message::Mouse(event) => self.mouse(&event),
             Message::Resize(columns, rows) => self.size = (columns, rows),
             Message::Index(news) => self.take_index(news),
             Message::Mentioned(walk, modules) if walk == self.index.walk => {

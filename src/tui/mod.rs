@@ -28,6 +28,7 @@ pub mod marks;
 pub mod message;
 pub mod model;
 pub mod modules;
+pub mod mouse;
 pub mod pickup;
 pub mod places;
 pub mod plain;
@@ -86,6 +87,8 @@ pub struct Options {
     pub theme: theme::Choice,
     /// The file of keys, when it is not the usual one.
     pub keys: Option<PathBuf>,
+    /// The mouse works, and the terminal's own selection does not.
+    pub mouse: bool,
     /// Keep nothing of this time, and take nothing of an earlier one.
     pub forget: bool,
 }
@@ -175,7 +178,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let mut skills = Skills::of(&term);
     // Who asks for colours knows that the terminal has them.
     skills.colours |= theme.is_coloured();
-    let mut screen = Screen::take(one_screen, skills)?;
+    let mut screen = Screen::take(one_screen, options.mouse, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     if let Some((path, read)) = options.read_keys() {
         app.message = read.message(&path);

@@ -28,6 +28,8 @@ use super::view;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// It has no second screen to leave, so its one is wiped.
 static ONE_SCREEN: AtomicBool = AtomicBool::new(false);
+/// It reports the mouse.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 /// What panicking threads said meanwhile.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -43,12 +45,13 @@ pub struct Screen {
 
 impl Screen {
     /// Takes the terminal over. `one_screen`: it is known to have no alternate screen;
-    /// `skills`: what else is known of it.
+    /// `mouse`: it shall report the mouse; `skills`: what else is known of it.
     ///
     /// # Errors
     /// When it is no terminal, or refuses.
-    pub fn take(one_screen: bool, skills: Skills) -> io::Result<Screen> {
+    pub fn take(one_screen: bool, mouse: bool, skills: Skills) -> io::Result<Screen> {
         ONE_SCREEN.store(one_screen, Ordering::Relaxed);
+        MOUSE.store(mouse, Ordering::Relaxed);
         let writer = BufWriter::with_capacity(1 << 16, io::stdout());
         let hook_before: Hook = Arc::from(panic::take_hook());
         let hook = Arc::clone(&hook_before);
@@ -73,6 +76,9 @@ impl Screen {
         enable_raw_mode()?;
         if !ONE_SCREEN.load(Ordering::Relaxed) {
             queue!(io::stdout(), EnterAlternateScreen)?;
+        }
+        if MOUSE.load(Ordering::Relaxed) {
+            report_mouse(&mut io::stdout(), true)?;
         }
         execute!(io::stdout(), Hide)?;
         self.redraw_all();
@@ -135,12 +141,35 @@ impl Drop for Screen {
     }
 }
 
+/// Has the terminal report clicks and the wheel, or stop it. Not every move of the mouse,
+/// as the library's own command does: that is a flood on a slow line.
+#[cfg(not(windows))]
+fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
+    out.write_all(match on {
+        true => b"\x1b[?1000h\x1b[?1006h",
+        false => b"\x1b[?1006l\x1b[?1000l",
+    })
+}
+
+/// Has the console report the mouse, or stop it.
+#[cfg(windows)]
+fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
+    use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+    match on {
+        true => queue!(out, EnableMouseCapture),
+        false => queue!(out, DisableMouseCapture),
+    }
+}
+
 /// Gives the terminal back if it is ours; errors don't matter any more.
 fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
     let mut out = io::stdout();
+    if MOUSE.load(Ordering::Relaxed) {
+        let _ = report_mouse(&mut out, false);
+    }
     let _ = queue!(out, SetAttribute(Attribute::Reset));
     let _ = match ONE_SCREEN.load(Ordering::Relaxed) {
         true => queue!(out, Clear(ClearType::All), MoveTo(0, 0)),

@@ -25,6 +25,7 @@ use super::view;
 mod colours;
 mod cost;
 mod journeys;
+mod mouse;
 mod pickup;
 
 const FINE: Theme = Theme {

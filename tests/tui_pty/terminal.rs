@@ -46,7 +46,12 @@ impl Terminal {
         command.env_remove("_NT_SYMBOL_PATH");
         command.env_remove("_NT_ALT_SYMBOL_PATH");
         let cache = tempfile::tempdir().unwrap();
-        for kept in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "HOME"] {
+        for kept in [
+            "XDG_CACHE_HOME",
+            "XDG_STATE_HOME",
+            "XDG_CONFIG_HOME",
+            "HOME",
+        ] {
             command.env(kept, cache.path());
         }
         for (name, value) in variables {

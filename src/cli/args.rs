@@ -59,6 +59,14 @@ pub struct Common {
     /// Colours of the terminal UI; auto asks NO_COLOR, COLORTERM and TERM.
     #[arg(long, global = true, value_enum, value_name = "COLOURS", default_value_t = ThemeName::Auto)]
     pub theme: ThemeName,
+    /// The terminal UI takes clicks and the wheel; the terminal's own selection then needs
+    /// Shift, in most terminals.
+    #[arg(long, global = true)]
+    pub mouse: bool,
+    /// The keys of the terminal UI [default: the file keys in poolscope's configuration
+    /// directory]; see the command keys.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
 }
 
 /// The formats by the names that are typed.
@@ -246,6 +254,11 @@ pub enum Command {
         #[arg(long)]
         download: bool,
     },
+    /// The keys of the terminal UI as they are bound now, as a file that can be edited and
+    /// put where the first line says.
+    Keys,
+    /// The manual page, for `man -l -`.
+    Man,
 }
 
 #[cfg(test)]

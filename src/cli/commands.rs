@@ -10,7 +10,7 @@ use crate::memory::Va;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::{moment, parse_address};
+use crate::report::text::{clean, moment, parse_address};
 use crate::report::{
     self, Allocs, Answer, Diagnose, DriversReport, Info, Modules, Page, PoolUsed, Refs, Selection,
     Sort, Symbols, Vm,
@@ -19,7 +19,7 @@ use crate::{synth, tui};
 
 use super::args::{Args, Command};
 use super::outcome::CliError;
-use super::{open, shows_progress};
+use super::{open, say, shows_progress};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
 
@@ -69,7 +69,36 @@ fn answer(args: &Args, command: &Command) -> Result {
             all,
             download,
         } => symbols(args, dump, *all, *download),
+        Command::Keys => keys(args),
+        Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
+}
+
+/// The keys as they are, or what is wrong with the file that should change them.
+fn keys(args: &Args) -> Result {
+    let options = tui::Options {
+        keys: args.common.keys.clone(),
+        ..tui::Options::default()
+    };
+    let read = options.read_keys();
+    if let Some((path, read)) = &read {
+        for warning in &read.warnings {
+            say("warning", &warning.told(path));
+        }
+        if let Some((last, others)) = read.errors.split_last() {
+            others
+                .iter()
+                .for_each(|error| say("error", &error.told(path)));
+            return Err(CliError::NotThere(last.told(path)));
+        }
+    }
+    let place = match &read {
+        Some((path, _)) => format!("# {}\n", clean(&path.to_string_lossy())),
+        None => String::new(),
+    };
+    let map = read.map_or_else(tui::keys::KeyMap::default, |(_, read)| read.map);
+    let text = place + &tui::keys::file::print(&map);
+    Ok(io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
@@ -343,8 +372,10 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
         (dump.to_owned(), options),
         tui::Options {
             ascii: args.common.ascii,
-            forget: args.common.no_cache,
             theme: args.common.theme.into(),
+            keys: args.common.keys.clone(),
+            mouse: args.common.mouse,
+            forget: args.common.no_cache,
         },
     )?)
 }

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod download;
+mod man;
 mod outcome;
 
 pub use args::Args;

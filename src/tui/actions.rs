@@ -20,7 +20,7 @@ use super::tags::SortBy;
 
 /// A way through a list.
 #[derive(Clone, Copy, Debug)]
-enum Move {
+pub(super) enum Move {
     Lines(i64),
     Screens(i64),
     First,
@@ -73,6 +73,7 @@ impl App {
             Action::SearchNext => self.find(true, false),
             Action::SearchPrevious => self.find(false, false),
             Action::Copy => self.copy(),
+            Action::Plain => self.show_plain(),
             Action::Help => self.help = Some(0),
             Action::Cancel => self.help = None,
             Action::Accept | Action::Complete | Action::HistoryBack | Action::HistoryOn => {}
@@ -175,7 +176,7 @@ impl App {
         self.ask_blocks();
     }
 
-    fn travel(&mut self, how: Move) {
+    pub(super) fn travel(&mut self, how: Move) {
         let areas = layout::areas(self.size);
         if let Some(top) = &mut self.help {
             *top = scrolled(*top, how, help::height(areas.body));
@@ -222,7 +223,7 @@ impl App {
         }
     }
 
-    fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         match self.stack.last() {
             None if self.summary_focused => self.go(Screen::Summary(0)),
             None => {
@@ -396,7 +397,8 @@ impl App {
         }
     }
 
-    fn copy(&mut self) {
+    /// The row, or the whole of what has no rows.
+    pub(super) fn text_to_copy(&self) -> Option<String> {
         let text = match self.stack.last() {
             None if self.summary_focused => None,
             None => self.tags.current(&self.model).map(|row| {
@@ -434,7 +436,11 @@ impl App {
             Some(Screen::Sheet(sheet)) => sheet.row_text(),
             Some(Screen::Report(view)) => view.text.clone(),
         };
-        match text.filter(|t| !t.is_empty()) {
+        text.filter(|t| !t.is_empty())
+    }
+
+    fn copy(&mut self) {
+        match self.text_to_copy() {
             Some(text) => {
                 self.message = Some(format!(
                     "to the clipboard, if your terminal takes OSC 52: {}",

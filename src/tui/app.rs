@@ -7,13 +7,14 @@ use crate::report::text::grouped;
 
 use super::bytes::BytesView;
 use super::filter::BlockFilter;
-use super::keys::{self, Context};
+use super::keys::{self, Context, KeyMap};
 use super::layout;
 use super::marks::Mark;
 use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
 use super::model::{Mentions, Model};
 use super::modules::ModulesView;
 use super::places::Place;
+use super::plain::Plain;
 use super::prompt::{History, Prompt};
 use super::report_view::ReportView;
 use super::sheet::{Sheet, SheetData};
@@ -46,6 +47,10 @@ pub struct App {
     pub model: Model,
     /// How things look.
     pub theme: Theme,
+    /// Text that is shown alone.
+    pub plain: Option<Plain>,
+    /// What keys do.
+    pub keys: KeyMap,
     /// Columns and rows.
     pub size: (u16, u16),
     /// The tag list, on the first screen.
@@ -92,6 +97,8 @@ impl App {
         let mut app = App {
             model,
             theme,
+            plain: None,
+            keys: KeyMap::default(),
             size,
             tags: Tags::default(),
             summary_focused: false,
@@ -122,6 +129,7 @@ impl App {
     pub fn update(&mut self, message: Message) -> Vec<Effect> {
         match message {
             Message::Key(event) => self.key(&event),
+            Message::Mouse(event) => self.mouse(&event),
             Message::Resize(columns, rows) => self.size = (columns, rows),
             Message::Index(news) => self.take_index(news),
             Message::Mentioned(walk, modules) if walk == self.index.walk => {
@@ -144,19 +152,24 @@ impl App {
 
     fn key(&mut self, event: &crossterm::event::KeyEvent) {
         self.touched = true;
+        if self.plain.is_some() {
+            self.plain_key(event);
+            return;
+        }
         if self.prompt.is_some() {
             self.prompt_key(event);
             return;
         }
         self.message = None;
-        match keys::action(self.context(), event) {
+        match self.keys.action(self.context(), event) {
             Some(action) => self.act(action),
             None => {
                 if let Some(key) = keys::Key::of(event) {
-                    self.message = Some(format!(
-                        "{} does nothing here; ? shows the keys",
-                        key.name()
-                    ));
+                    let help = self.keys.keys(self.context(), keys::Action::Help);
+                    let help = help.first().map_or_else(String::new, |help| {
+                        format!("; {} shows the keys", help.name())
+                    });
+                    self.message = Some(format!("{} does nothing here{help}", key.name()));
                 }
             }
         }
@@ -375,7 +388,7 @@ impl App {
         self.tags.cursor.settle(self.tags.len(), list);
         let context = self.screen_context();
         if let Some(top) = &mut self.help {
-            let rows = super::help::len(context, areas.body.width);
+            let rows = super::help::len(&self.keys, context, areas.body.width);
             *top = (*top).min(rows.saturating_sub(super::help::height(areas.body)));
         }
         let mut wanted = None;

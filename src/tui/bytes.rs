@@ -230,6 +230,11 @@ impl BytesView {
         format!("{how} {}", self.at)
     }
 
+    /// The line of the screen that one is on.
+    pub fn line(&self) -> u64 {
+        self.at.0.saturating_sub(self.top.0) / self.step.max(1)
+    }
+
     fn contains(&self, va: Va) -> bool {
         let end = |length: u64| self.first.0.saturating_add(length);
         self.length.is_none_or(|length| {

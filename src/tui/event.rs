@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use crossterm::event::{self, KeyEventKind};
+use crossterm::event::{self, KeyEventKind, MouseEventKind};
 
 use super::message::Message;
 use super::pickup::Reopened;
@@ -35,6 +35,7 @@ pub fn listen(out: Sender<Event>) -> std::io::Result<()> {
                         Message::Key(key)
                     }
                     Ok(event::Event::Resize(columns, rows)) => Message::Resize(columns, rows),
+                    Ok(event::Event::Mouse(mouse)) if is_used(mouse.kind) => Message::Mouse(mouse),
                     Ok(_) => continue,
                     Err(why) => {
                         let _ = out.send(Event::InputLost(why));
@@ -47,4 +48,10 @@ pub fn listen(out: Sender<Event>) -> std::io::Result<()> {
             }
         })?;
     Ok(())
+}
+
+/// Releases and moves mean nothing here, and wake nobody.
+fn is_used(kind: MouseEventKind) -> bool {
+    use MouseEventKind::{Down, ScrollDown, ScrollUp};
+    matches!(kind, Down(_) | ScrollDown | ScrollUp)
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::draw::{fill, pieces, split_top, wrap};
-use super::keys::{Binding, Context, Group, TABLE};
+use super::keys::{Context, Entry, Group, KeyMap};
 use super::status::pane_title;
 use super::theme::Theme;
 
@@ -36,25 +36,29 @@ enum HelpLine {
 }
 
 /// The help in lines of a width. The keys of the screen below come first.
-fn lines(context: Context, width: u16) -> Vec<HelpLine> {
+fn lines(keys: &KeyMap, context: Context, width: u16) -> Vec<HelpLine> {
     let mut out = Page {
         lines: Vec::new(),
         sentence: usize::from(width).saturating_sub(key_width(width) + 4),
     };
     for group in Group::ALL {
-        let here = |b: &&Binding| b.group == group && b.applies(context);
+        let here = |b: &&Entry| b.group == group && b.applies(context);
         out.section(
             group.title(),
-            TABLE
+            keys.entries()
                 .iter()
                 .filter(here)
                 .map(|b| (b.key_names(), b.help.to_owned())),
         );
     }
-    let elsewhere = TABLE.iter().filter(|b| !b.applies(context)).map(|b| {
-        let places: Vec<_> = b.contexts.iter().map(|c| c.name()).collect();
-        (b.key_names(), format!("{}: {}", places.join(", "), b.help))
-    });
+    let elsewhere = keys
+        .entries()
+        .iter()
+        .filter(|b| !b.applies(context))
+        .map(|b| {
+            let places: Vec<_> = b.contexts.iter().map(|c| c.name()).collect();
+            (b.key_names(), format!("{}: {}", places.join(", "), b.help))
+        });
     let fixed = |pairs: &'static [(&str, &str)]| {
         pairs
             .iter()
@@ -111,8 +115,8 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 /// Lines in all, at a width.
-pub fn len(context: Context, width: u16) -> u64 {
-    lines(context, width).len() as u64
+pub fn len(keys: &KeyMap, context: Context, width: u16) -> u64 {
+    lines(keys, context, width).len() as u64
 }
 
 /// Lines on screen.
@@ -121,9 +125,15 @@ pub fn height(area: Rect) -> u64 {
 }
 
 /// Draws it from a line on. `context` is the screen below.
-pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context, top: u64) {
+pub fn draw(
+    buffer: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    (bound, context): (&KeyMap, Context),
+    top: u64,
+) {
     let (title, body) = split_top(area, 1);
-    let all = lines(context, area.width);
+    let all = lines(bound, context, area.width);
     let last = (top + u64::from(body.height)).min(all.len() as u64);
     let text = format!(
         "Keys here ({}), lines {} to {last} of {}",
@@ -158,6 +168,31 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context, to
                         (text, plain),
                     ],
                 );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_screen_shows_every_key_that_the_documents_list() {
+        let keys = KeyMap::default();
+        for context in Context::ALL {
+            let mut text = String::new();
+            for line in lines(&keys, context, 2000) {
+                if let HelpLine::Key(key, sentence) = line {
+                    text += &format!("{key}: {sentence}\n");
+                }
+            }
+            for entry in keys.entries() {
+                let line = |l: &str| l.starts_with(&entry.key_names()) && l.ends_with(entry.help);
+                assert!(text.lines().any(line), "{} in {context:?}", entry.help);
+            }
+            for listed in keys.listed() {
+                assert!(text.contains(listed.help), "{} in {context:?}", listed.help);
             }
         }
     }

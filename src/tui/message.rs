@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use rustc_hash::FxHashMap;
 
 use crate::memory::Va;
@@ -23,6 +23,8 @@ use super::sheet::{Ask, SheetData};
 pub enum Message {
     /// A key was pressed.
     Key(KeyEvent),
+    /// The mouse was used.
+    Mouse(MouseEvent),
     /// The screen has this many columns and rows now.
     Resize(u16, u16),
     /// The walk of the pool got on.

@@ -10,6 +10,7 @@ pub mod actions;
 pub mod app;
 pub mod blocks;
 pub mod bytes;
+pub mod clipboard;
 pub mod columns;
 pub mod command;
 pub mod draw;
@@ -27,8 +28,10 @@ pub mod marks;
 pub mod message;
 pub mod model;
 pub mod modules;
+pub mod mouse;
 pub mod pickup;
 pub mod places;
+pub mod plain;
 pub mod prompt;
 pub mod query;
 pub mod report_view;
@@ -72,18 +75,31 @@ use pickup::{Pickup, Reopened};
 use session::Store;
 use terminal::Screen;
 use theme::Theme;
-use thrift::Skills;
+use thrift::{Skills, is_plain};
 use worker::Workers;
 
 /// How the UI should look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Draw with ASCII only, whatever the locale says.
     pub ascii: bool,
-    /// Keep nothing of this time, and take nothing of an earlier one.
-    pub forget: bool,
     /// Which colours.
     pub theme: theme::Choice,
+    /// The file of keys, when it is not the usual one.
+    pub keys: Option<PathBuf>,
+    /// The mouse works, and the terminal's own selection does not.
+    pub mouse: bool,
+    /// Keep nothing of this time, and take nothing of an earlier one.
+    pub forget: bool,
+}
+
+impl Options {
+    /// Reads the file of keys; `None` when there is no place for one.
+    pub fn read_keys(&self) -> Option<(PathBuf, keys::file::Read)> {
+        let path = self.keys.clone().or_else(keys::file::usual_path)?;
+        let read = keys::file::read(&path, self.keys.is_some());
+        Some((path, read))
+    }
 }
 
 /// What to open.
@@ -153,16 +169,21 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let engine = open(source.into())?;
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::detect(&options, variable);
-    let one_screen = variable("TERM")
-        .is_none_or(|term| matches!(term.as_str(), "" | "linux" | "dumb" | "vt100" | "ansi"));
+    let term = variable("TERM").unwrap_or_default();
+    // Windows has no names for its consoles; all have a second screen.
+    let one_screen = is_plain(&term) || term == "linux" || (term.is_empty() && !cfg!(windows));
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone())?;
-    let mut skills = Skills::of(&variable("TERM").unwrap_or_default());
+    let mut skills = Skills::of(&term);
     // Who asks for colours knows that the terminal has them.
     skills.colours |= theme.is_coloured();
-    let mut screen = Screen::take(one_screen, skills)?;
+    let mut screen = Screen::take(one_screen, options.mouse, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
+    if let Some((path, read)) = options.read_keys() {
+        app.message = read.message(&path);
+        app.keys = read.map;
+    }
     screen.draw(&app)?;
     let store = match options.forget {
         true => Store::default(),
@@ -290,7 +311,11 @@ impl Session {
                     pickup.cancel_fetch();
                 }
             }
-            Effect::Copy(text) => self.screen.copy(&text)?,
+            Effect::Copy(text) => {
+                if let Some(told) = self.screen.copy(&text)? {
+                    app.message = Some(told);
+                }
+            }
             Effect::Keep(kept) => self.workers.keep(*kept),
             Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use crate::report::text::{clean, grouped, human};
 
 use super::draw::{cut, pieces, put, width};
-use super::keys::{self, Context};
+use super::keys::{Context, KeyMap};
 use super::message::{IndexNews, Stage};
 use super::model::{MissingPdb, Model};
 use super::prompt::Prompt;
@@ -198,9 +198,9 @@ pub fn status(buffer: &mut Buffer, area: Rect, theme: &Theme, text: (&str, Style
 }
 
 /// The keys of a context, as many as fit.
-pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context) {
+pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, context: Context) {
     let mut x = 0;
-    for (key, word) in keys::hints(context) {
+    for (key, word) in keys.hints(context) {
         let needed = (width(&key) + 1 + width(word)) as u16;
         if x + needed > area.width {
             continue;
@@ -211,7 +211,7 @@ pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, context: Context) {
 }
 
 /// The line being typed, with its cursor.
-pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, prompt: &Prompt) {
+pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, prompt: &Prompt) {
     let sign = prompt.kind.sign();
     let x = put(buffer, area, 0, 0, sign, theme.key());
     let room = usize::from(area.width.saturating_sub(x));
@@ -219,7 +219,8 @@ pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, prompt: &Prompt) {
     let skip = prompt.input.visual_scroll(room);
     let shown: String = text.chars().skip(skip).collect();
     let end = x.saturating_add(put(buffer, area, x, 0, &shown, Style::new()));
-    let hints: Vec<String> = keys::hints(Context::Prompt)
+    let hints: Vec<String> = keys
+        .hints(Context::Prompt)
         .into_iter()
         .map(|(key, word)| format!("{key} {word}"))
         .collect();

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::style::{Attribute, SetAttribute};
 use crossterm::terminal::{
@@ -21,6 +20,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::App;
+use super::clipboard::Clipboard;
 use super::thrift::{Skills, Thrift};
 use super::view;
 
@@ -28,6 +28,8 @@ use super::view;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// It has no second screen to leave, so its one is wiped.
 static ONE_SCREEN: AtomicBool = AtomicBool::new(false);
+/// It reports the mouse.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 /// What panicking threads said meanwhile.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -37,17 +39,19 @@ type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 pub struct Screen {
     thrift: Thrift<BufWriter<Stdout>>,
     frame: Buffer,
+    clipboard: Clipboard,
     hook_before: Hook,
 }
 
 impl Screen {
     /// Takes the terminal over. `one_screen`: it is known to have no alternate screen;
-    /// `skills`: what else is known of it.
+    /// `mouse`: it shall report the mouse; `skills`: what else is known of it.
     ///
     /// # Errors
     /// When it is no terminal, or refuses.
-    pub fn take(one_screen: bool, skills: Skills) -> io::Result<Screen> {
+    pub fn take(one_screen: bool, mouse: bool, skills: Skills) -> io::Result<Screen> {
         ONE_SCREEN.store(one_screen, Ordering::Relaxed);
+        MOUSE.store(mouse, Ordering::Relaxed);
         let writer = BufWriter::with_capacity(1 << 16, io::stdout());
         let hook_before: Hook = Arc::from(panic::take_hook());
         let hook = Arc::clone(&hook_before);
@@ -56,6 +60,7 @@ impl Screen {
         let mut screen = Screen {
             thrift: Thrift::new(writer, skills),
             frame: Buffer::default(),
+            clipboard: Clipboard::of_user(),
             hook_before,
         };
         screen.enter()?;
@@ -69,7 +74,13 @@ impl Screen {
     pub fn enter(&mut self) -> io::Result<()> {
         TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        if !ONE_SCREEN.load(Ordering::Relaxed) {
+            queue!(io::stdout(), EnterAlternateScreen)?;
+        }
+        if MOUSE.load(Ordering::Relaxed) {
+            report_mouse(&mut io::stdout(), true)?;
+        }
+        execute!(io::stdout(), Hide)?;
         self.redraw_all();
         Ok(())
     }
@@ -104,12 +115,13 @@ impl Screen {
         self.thrift.show(&self.frame)
     }
 
-    /// Puts text into the clipboard of the user's terminal, over any connection.
+    /// Puts text into the clipboard of the user's terminal, over any connection. Returns
+    /// what to tell the user when it went elsewhere.
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub fn copy(&mut self, text: &str) -> io::Result<()> {
-        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    pub fn copy(&mut self, text: &str) -> io::Result<Option<String>> {
+        self.clipboard.copy(&mut io::stdout(), text)
     }
 }
 
@@ -129,21 +141,41 @@ impl Drop for Screen {
     }
 }
 
+/// Has the terminal report clicks and the wheel, or stop it. Not every move of the mouse,
+/// as the library's own command does: that is a flood on a slow line.
+#[cfg(not(windows))]
+fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
+    out.write_all(match on {
+        true => b"\x1b[?1000h\x1b[?1006h",
+        false => b"\x1b[?1006l\x1b[?1000l",
+    })
+}
+
+/// Has the console report the mouse, or stop it.
+#[cfg(windows)]
+fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
+    use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+    match on {
+        true => queue!(out, EnableMouseCapture),
+        false => queue!(out, DisableMouseCapture),
+    }
+}
+
 /// Gives the terminal back if it is ours; errors don't matter any more.
 fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
     let mut out = io::stdout();
-    if ONE_SCREEN.load(Ordering::Relaxed) {
-        let _ = queue!(out, Clear(ClearType::All), MoveTo(0, 0));
+    if MOUSE.load(Ordering::Relaxed) {
+        let _ = report_mouse(&mut out, false);
     }
-    let _ = execute!(
-        out,
-        SetAttribute(Attribute::Reset),
-        LeaveAlternateScreen,
-        Show
-    );
+    let _ = queue!(out, SetAttribute(Attribute::Reset));
+    let _ = match ONE_SCREEN.load(Ordering::Relaxed) {
+        true => queue!(out, Clear(ClearType::All), MoveTo(0, 0)),
+        false => queue!(out, LeaveAlternateScreen),
+    };
+    let _ = execute!(out, Show);
     let _ = disable_raw_mode();
 }
 

@@ -25,6 +25,7 @@ use super::view;
 mod colours;
 mod cost;
 mod journeys;
+mod mouse;
 mod pickup;
 
 const FINE: Theme = Theme {
@@ -503,6 +504,20 @@ fn copying_tells_what_is_copied() {
             .contains("Leak nonpaged 601 allocations 615424000 bytes")
     );
     assert!(matches!(desk.effects.last(), Some(Effect::Copy(_))));
+}
+
+#[test]
+fn what_is_copied_can_be_shown_plain() {
+    let mut desk = Desk::new((80, 24));
+    desk.walked().keys("Y");
+    let screen = desk.screen();
+    let text = "Leak nonpaged 601 allocations 615424000 bytes";
+    let first = screen.lines().next().unwrap();
+    assert!(first.trim_start_matches('"').starts_with(text), "{screen}");
+    assert!(!screen.contains("quit"), "{screen}");
+    desk.press(KeyCode::Char('q'));
+    assert!(desk.screen().contains("quit"), "any key returns");
+    assert!(desk.effects.is_empty());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::report::text::parse_address;
 
 use super::app::{App, Screen};
 use super::filter::{BlockFilter, TextFilter};
-use super::keys::{self, Action, Context};
+use super::keys::{Action, Context};
 use super::list::Cursor;
 use super::message::Question;
 use super::prompt::{Kind, Prompt};
@@ -69,7 +69,7 @@ impl App {
 
     /// Hands a key to the line.
     pub(super) fn prompt_key(&mut self, event: &KeyEvent) {
-        match keys::action(Context::Prompt, event) {
+        match self.keys.action(Context::Prompt, event) {
             Some(Action::Accept) => {
                 self.message = None;
                 if let Some(prompt) = self.prompt.take() {

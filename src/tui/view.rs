@@ -14,19 +14,32 @@ use super::{help, layout, summary};
 
 /// Draws the whole screen.
 pub fn draw(app: &App, buffer: &mut Buffer) {
+    if let Some(plain) = &app.plain {
+        plain.draw(buffer);
+        if app.theme.ascii {
+            keep_ascii(buffer);
+        }
+        return;
+    }
     let size = (buffer.area.width, buffer.area.height);
     let areas = layout::areas(size);
     let theme = &app.theme;
     status::title(buffer, areas.title, theme, &app.model);
     status::crumbs(buffer, areas.crumbs, theme, &app.path(), &app.command());
     match app.help {
-        Some(top) => help::draw(buffer, areas.body, theme, app.screen_context(), top),
+        Some(top) => help::draw(
+            buffer,
+            areas.body,
+            theme,
+            (&app.keys, app.screen_context()),
+            top,
+        ),
         None => body(app, buffer, areas.body),
     }
     status_line(app, buffer, areas.status);
     match &app.prompt {
-        Some(prompt) => status::prompt(buffer, areas.hints, theme, prompt),
-        None => status::hints(buffer, areas.hints, theme, app.context()),
+        Some(prompt) => status::prompt(buffer, areas.hints, theme, &app.keys, prompt),
+        None => status::hints(buffer, areas.hints, theme, &app.keys, app.context()),
     }
     if theme.ascii {
         keep_ascii(buffer);

@@ -7,6 +7,7 @@ mod contract;
 mod corruption;
 mod demo;
 mod golden;
+mod keys;
 mod layering;
 mod readme;
 mod references;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use poolscope::tui::keys::{Context, Group, TABLE};
+use poolscope::tui::keys::{Context, Group, KeyMap};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use crate::demo::{answer, directory};
@@ -75,17 +75,15 @@ fn screen() -> String {
 
 /// The keys of the table, those that the foot of a screen names or all.
 fn keys(all: bool) -> String {
+    let listed = KeyMap::default().listed();
     let mut rows: Vec<(String, &str)> = Vec::new();
     for group in Group::ALL {
-        for binding in TABLE.iter().filter(|b| b.group == group) {
+        for line in listed.iter().filter(|line| line.group == group) {
             let screen = |c: &Context| !matches!(c, Context::Help | Context::Prompt);
-            let here = Context::ALL
-                .iter()
-                .any(|c| binding.applies(*c) && screen(c));
-            let named = !binding.hint.is_empty() && group != Group::Move;
-            let row = (binding.key_names().replace('|', "\\|"), binding.help);
-            if (all || (here && named)) && !rows.iter().any(|r| r.1 == row.1) {
-                rows.push(row);
+            let here = line.contexts.iter().any(screen);
+            let named = !line.hint.is_empty() && group != Group::Move;
+            if all || (here && named) {
+                rows.push((line.keys.replace('|', "\\|"), line.help));
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod cost;
 mod pickup;
+mod plain;
 mod terminal;
 
 use std::path::{Path, PathBuf};
@@ -211,4 +212,29 @@ fn fs_entries(path: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let name = |e: std::fs::DirEntry| e.file_name().to_string_lossy().into_owned();
     entries.map(name).collect()
+}
+
+#[test]
+fn the_users_keys_hold_and_a_wrong_file_is_told_on_the_screen() {
+    let home = tempfile::tempdir().unwrap();
+    let variables = [("XDG_CONFIG_HOME", home.path().to_str().unwrap())];
+    let folder = home.path().join("poolscope");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("keys");
+    std::fs::write(&file, "bind x quit\nunbind q\n").unwrap();
+    if cfg!(target_os = "linux") {
+        let mut terminal = Terminal::open(demo(), &variables, (80, 24));
+        terminal.see("x quit");
+        terminal.press("q");
+        terminal.see("q does nothing here");
+        terminal.press("x");
+        assert_eq!(terminal.exit_code(), 0);
+
+        std::fs::write(&file, "bind x qiut\n").unwrap();
+        let mut terminal = Terminal::open(demo(), &variables, (200, 24));
+        terminal.see("keys, line 1: there is no action \"qiut\" (did you mean quit?)");
+        terminal.see("q quit");
+        terminal.press("q");
+        assert_eq!(terminal.exit_code(), 0);
+    }
 }

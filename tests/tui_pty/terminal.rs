@@ -46,7 +46,14 @@ impl Terminal {
         command.env_remove("_NT_SYMBOL_PATH");
         command.env_remove("_NT_ALT_SYMBOL_PATH");
         let cache = tempfile::tempdir().unwrap();
-        command.env("XDG_CACHE_HOME", cache.path());
+        for kept in [
+            "XDG_CACHE_HOME",
+            "XDG_STATE_HOME",
+            "XDG_CONFIG_HOME",
+            "HOME",
+        ] {
+            command.env(kept, cache.path());
+        }
         for (name, value) in variables {
             command.env(name, value);
         }

@@ -1,13 +1,18 @@
 //! The key table: one list that dispatch, the hints at the foot of the screen, the help
-//! overlay and the documentation are made from.
+//! overlay and the documentation are made from. What the user changes of it is in [`file`],
+//! and [`KeyMap`] is what holds.
 //!
 //! PoolMon's letters keep PoolMon's meaning on the tag list (`p b a f d m t`, `h` for
 //! help); the vi letters apply where they do not clash with those.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+pub mod file;
+mod map;
+mod names;
 mod table;
 
+pub use map::{Entry, KeyMap, Listed};
 pub use table::TABLE;
 
 /// One key, as pressed.
@@ -97,6 +102,7 @@ pub enum Action {
     SearchPrevious,
     Filter,
     Copy,
+    Plain,
     Help,
     Quit,
     Interrupt,
@@ -246,32 +252,6 @@ impl Binding {
     }
 }
 
-/// What a key does in a context.
-pub fn action(context: Context, event: &KeyEvent) -> Option<Action> {
-    let pressed = Key::of(event)?;
-    TABLE
-        .iter()
-        .find(|b| b.applies(context) && b.keys.contains(&pressed))
-        .map(|b| b.action)
-}
-
-/// The key and the word of every hint of a context: help and quit first, so that a
-/// narrow screen loses the others.
-pub fn hints(context: Context) -> Vec<(String, &'static str)> {
-    let important = |b: &&Binding| matches!(b.action, Action::Help | Action::Quit);
-    let shown = || {
-        TABLE
-            .iter()
-            .filter(|b| b.applies(context) && !b.hint.is_empty())
-    };
-    let text = |b: &Binding| (b.keys.first().map(|k| k.name()).unwrap_or_default(), b.hint);
-    shown()
-        .filter(important)
-        .chain(shown().filter(|b| !important(b)))
-        .map(text)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::Context::Tags;
@@ -293,7 +273,8 @@ mod tests {
 
     #[test]
     fn the_letters_of_poolmon_mean_what_they_mean_in_poolmon() {
-        let press = |c| action(Tags, &KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+        let keys = KeyMap::default();
+        let press = |c| keys.action(Tags, &KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
         for (c, action) in [
             ('p', Action::Pool),
             ('b', Action::SortBytes),

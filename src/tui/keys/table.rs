@@ -462,7 +462,15 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Copy,
         "",
-        "copy the row to your terminal's clipboard (OSC 52)",
+        "copy the row to your terminal's clipboard (OSC 52), or to a file where it has none",
+        Group::Find,
+    ),
+    bind(
+        &[letter('Y')],
+        SCREENS,
+        Action::Plain,
+        "",
+        "show plain what y copies, for the terminal's own selection; any key returns",
         Group::Find,
     ),
     bind(

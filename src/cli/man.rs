@@ -1,0 +1,283 @@
+//! The manual page, from what the command line and the key table say of themselves.
+
+use clap::{Arg, Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use crate::tui::keys::{Group, KeyMap};
+
+use super::Args;
+
+/// Files, and what they are for. Where each system has them.
+const FILES: [(&str, &str); 5] = [
+    (
+        "$XDG_CONFIG_HOME/poolscope/keys, ~/.config/poolscope/keys",
+        "what `poolscope keys` prints, changed. On macOS in ~/Library/Application Support, on Windows in %APPDATA%.",
+    ),
+    (
+        "$XDG_CACHE_HOME/poolscope, ~/.cache/poolscope",
+        "indexes of dumps, 4 GB at most, and symbols; free to delete. On macOS in ~/Library/Caches, on Windows in %LOCALAPPDATA% (symbols: %ProgramData%\\Dbg\\sym).",
+    ),
+    (
+        "$XDG_STATE_HOME/poolscope/sessions, ~/.local/state/poolscope/sessions",
+        "marks, notes and places, by dump. On macOS in ~/Library/Application Support, on Windows in %LOCALAPPDATA%.",
+    ),
+    (
+        "$XDG_STATE_HOME/poolscope/copied.txt",
+        "what was copied last, where the terminal takes no copies.",
+    ),
+    (
+        "pooltag.txt",
+        "descriptions of tags over the built-in ones, when it is named with --pooltag.",
+    ),
+];
+
+/// Variables, and what they change.
+const VARIABLES: [(&str, &str); 9] = [
+    (
+        "_NT_SYMBOL_PATH, _NT_ALT_SYMBOL_PATH",
+        "where to look for PDBs, in the debuggers' syntax, unless --symbols says it.",
+    ),
+    (
+        "NO_COLOR",
+        "when it is not empty: no colours, unless --theme asks for them.",
+    ),
+    (
+        "COLORTERM",
+        "truecolor or 24bit: the terminal has all colours.",
+    ),
+    (
+        "TERM",
+        "the terminal's kind: how many colours, and whether more than a VT100 is understood.",
+    ),
+    (
+        "LC_ALL, LC_CTYPE, LANG",
+        "whether lines and marks can be drawn in other than ASCII.",
+    ),
+    ("TMUX, STY", "which way a copy takes to the terminal."),
+    (
+        "XDG_CONFIG_HOME, XDG_CACHE_HOME, XDG_STATE_HOME",
+        "where files are kept; see FILES.",
+    ),
+    (
+        "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
+        "proxies for symbol servers.",
+    ),
+    ("SSL_CERT_FILE", "root certificates for symbol servers."),
+];
+
+const STATUS: [(&str, &str); 4] = [
+    ("0", "the answer is complete, or says what is missing."),
+    (
+        "1",
+        "the dump can't be read, or does not hold what was asked for.",
+    ),
+    ("2", "wrong usage."),
+    ("128+N", "ended by signal N."),
+];
+
+/// The page, for `man -l -`.
+///
+/// # Errors
+/// Never: it is written into memory.
+pub fn page() -> std::io::Result<Vec<u8>> {
+    let mut command = Args::command();
+    command.build();
+    let man = Man::new(command.clone());
+    let mut out = Vec::new();
+    man.render_name_section(&mut out)?;
+    let mut roff = Roff::new();
+    synopsis(&mut roff);
+    out.extend_from_slice(roff.to_roff().as_bytes());
+    man.render_description_section(&mut out)?;
+    man.render_options_section(&mut out)?;
+    let mut roff = Roff::new();
+    commands(&mut roff, &command);
+    keys(&mut roff);
+    for (title, rows) in [
+        ("EXIT STATUS", &STATUS[..]),
+        ("ENVIRONMENT", &VARIABLES[..]),
+        ("FILES", &FILES[..]),
+    ] {
+        roff.control("SH", [title]);
+        for (what, text) in rows {
+            paragraph(&mut roff, vec![bold(*what)], text);
+        }
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([
+        roman("Microsoft's documentation of the debugger's "),
+        bold("!vm"),
+        roman(", "),
+        bold("!poolused"),
+        roman(" and "),
+        bold("!poolfind"),
+        roman("."),
+    ]);
+    out.extend_from_slice(roff.to_roff().as_bytes());
+    Ok(titled(&String::from_utf8_lossy(&out)).into_bytes())
+}
+
+/// The page with its title. The definition that each piece begins with stands once.
+fn titled(pieces: &str) -> String {
+    const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    let version = env!("CARGO_PKG_VERSION");
+    let title = format!(".TH POOLSCOPE 1 \"\" \"poolscope {version}\" \"User Commands\"\n");
+    let body = pieces.replace(APOSTROPHE, "");
+    format!("{APOSTROPHE}{title}{}\n", body.trim_end())
+}
+
+fn synopsis(roff: &mut Roff) {
+    roff.control("SH", ["SYNOPSIS"]);
+    for what in ["DUMP", "COMMAND"] {
+        roff.control("PP", []);
+        let mut line = vec![
+            bold("poolscope"),
+            roman(" ["),
+            italic("OPTION"),
+            roman(" ...] "),
+        ];
+        line.push(italic(what));
+        if what == "COMMAND" {
+            line.extend([roman(" ["), italic("ARGUMENT"), roman(" ...]")]);
+        }
+        roff.text(line);
+    }
+}
+
+fn paragraph(roff: &mut Roff, head: Vec<Inline>, text: &str) {
+    roff.control("TP", []);
+    roff.text(head);
+    roff.text([roman(text)]);
+}
+
+fn commands(roff: &mut Roff, command: &Command) {
+    roff.control("SH", ["COMMANDS"]);
+    for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
+        let mut head = vec![bold(sub.get_name())];
+        let own = |a: &&Arg| !a.is_global_set() && a.get_id() != "help" && a.get_id() != "version";
+        let arguments: Vec<&Arg> = sub.get_arguments().filter(own).collect();
+        for argument in &arguments {
+            head.push(roman(" "));
+            head.extend(usage(argument));
+        }
+        let about = sub.get_long_about().or(sub.get_about());
+        paragraph(
+            roff,
+            head,
+            &about.map(ToString::to_string).unwrap_or_default(),
+        );
+        for argument in arguments {
+            let help = argument.get_long_help().or(argument.get_help());
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            if help == "The dump" {
+                continue;
+            }
+            roff.control("RS", []);
+            paragraph(roff, usage(argument), &help);
+            roff.control("RE", []);
+        }
+    }
+}
+
+fn usage(argument: &Arg) -> Vec<Inline> {
+    let value = argument
+        .get_value_names()
+        .and_then(|names| names.first())
+        .map(ToString::to_string)
+        .filter(|_| argument.get_action().takes_values());
+    let mut out = Vec::new();
+    if let Some(long) = argument.get_long() {
+        out.push(bold(format!("--{long}")));
+        out.extend(value.is_some().then(|| roman(" ")));
+    }
+    out.extend(value.map(italic));
+    match argument.is_required_set() {
+        true => out,
+        false => {
+            out.insert(0, roman("["));
+            out.push(roman("]"));
+            out
+        }
+    }
+}
+
+/// The keys, from the table that dispatch and help are made from.
+fn keys(roff: &mut Roff) {
+    roff.control("SH", ["KEYS"]);
+    roff.text([
+        roman("As they are built in; "),
+        bold("poolscope keys"),
+        roman(" prints them as they are bound."),
+    ]);
+    let map = KeyMap::default();
+    for group in Group::ALL {
+        roff.control("SS", [group.title()]);
+        for line in map.listed().iter().filter(|l| l.group == group) {
+            paragraph(roff, vec![bold(line.keys.as_str())], &line.sentence());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command as Process, Stdio};
+
+    fn text() -> String {
+        String::from_utf8(page().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_command_option_and_key_is_in_it() {
+        let plain = text().replace('\\', "");
+        for sub in Args::command().get_subcommands() {
+            assert!(
+                plain.contains(&format!("fB{}", sub.get_name())),
+                "{}",
+                sub.get_name()
+            );
+        }
+        for argument in Args::command().get_arguments() {
+            if let Some(long) = argument.get_long() {
+                assert!(plain.contains(&format!("--{long}")), "{long}");
+            }
+        }
+        for line in KeyMap::default().listed() {
+            assert!(plain.contains(line.help), "{}", line.help);
+        }
+    }
+
+    #[test]
+    fn the_copy_that_is_kept_is_this_page() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/poolscope.1");
+        if std::env::var_os("UPDATE_README").is_some() {
+            std::fs::write(path, text()).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == text(),
+            "assets/poolscope.1 is out of date: UPDATE_README=1 cargo test --lib cli::man"
+        );
+    }
+
+    #[test]
+    fn groff_has_nothing_to_say_about_it() {
+        let groff = Process::new("groff")
+            .args(["-man", "-ww", "-Tutf8", "-Kutf8"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut groff) = groff else {
+            eprintln!("skipped: groff is not installed");
+            return;
+        };
+        let mut stdin = groff.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, &page().unwrap()).unwrap();
+        drop(stdin);
+        let output = groff.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.is_empty(), "{told}");
+    }
+}

@@ -1,0 +1,367 @@
+//! The user's keys: a file of lines `bind KEY ACTION [SCREEN ...]` and
+//! `unbind KEY [SCREEN ...]`; `#` begins a comment.
+//!
+//! A key that is bound loses what it did on those screens. Without screens, `bind` means
+//! all on which the action exists, and `unbind` all on which the key does something.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::report::text::clean;
+
+use super::map::{Entry, KeyMap};
+use super::{Action, Context, Key, TABLE};
+
+/// What is wrong with a file of keys, or to be known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The line, from 1; 0 for the file as a whole.
+    pub line: usize,
+    /// A sentence.
+    pub text: String,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// The keys: the built-in ones when there are errors.
+    pub map: KeyMap,
+    /// Why it is not used.
+    pub errors: Vec<Remark>,
+    /// What to know although it is used.
+    pub warnings: Vec<Remark>,
+}
+
+impl Read {
+    /// What the user is told about the file, in a line; `None` when there is nothing to
+    /// tell.
+    pub fn message(&self, path: &Path) -> Option<String> {
+        if let Some(first) = self.errors.first() {
+            let more = match self.errors.len() {
+                1 => "",
+                _ => ", and more is wrong: `poolscope keys` says what",
+            };
+            let told = first.told(path);
+            return Some(format!("built-in keys are used: {told}{more}"));
+        }
+        Some(self.warnings.first()?.told(path))
+    }
+}
+
+impl Remark {
+    /// The remark with its place.
+    pub fn told(&self, path: &Path) -> String {
+        let path = clean(&path.to_string_lossy()).into_owned();
+        let text = clean(&self.text);
+        match self.line {
+            0 => format!("{path}: {text}"),
+            line => format!("{path}, line {line}: {text}"),
+        }
+    }
+}
+
+/// A file of this many bytes is no file of keys.
+const LARGEST: u64 = 1 << 20;
+/// Remarks kept; a file that is something else altogether has one per line.
+const MOST_REMARKS: usize = 20;
+
+/// The file that is read when no other is named: `keys` in `$XDG_CONFIG_HOME/poolscope` or
+/// `~/.config/poolscope`, on macOS in `~/Library/Application Support/poolscope`, on Windows
+/// in `%APPDATA%\poolscope`. `None` when the environment names none.
+pub fn usual_path() -> Option<PathBuf> {
+    let variable = |name: &str| {
+        let value = std::env::var_os(name).map(PathBuf::from);
+        value.filter(|path| path.is_absolute())
+    };
+    let config = if cfg!(windows) {
+        variable("APPDATA")
+    } else {
+        variable("XDG_CONFIG_HOME").or_else(|| {
+            let home = variable("HOME")?;
+            Some(home.join(match cfg!(target_os = "macos") {
+                true => "Library/Application Support",
+                false => ".config",
+            }))
+        })
+    };
+    Some(config?.join("poolscope").join("keys"))
+}
+
+/// Reads a file. That the usual one does not exist is no error.
+pub fn read(path: &Path, named: bool) -> Read {
+    let failed = |text: String| Read {
+        errors: vec![Remark { line: 0, text }],
+        ..Read::default()
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound && !named => {
+            return Read::default();
+        }
+        Err(why) => return failed(format!("can't be read: {why}")),
+    };
+    if !metadata.is_file() {
+        return failed("is no file".into());
+    }
+    if metadata.len() > LARGEST {
+        return failed("is larger than a megabyte, so it is no file of keys".into());
+    }
+    match std::fs::read(path) {
+        Ok(bytes) => parse(&bytes),
+        Err(why) => failed(format!("can't be read: {why}")),
+    }
+}
+
+/// Reads lines.
+pub fn parse(bytes: &[u8]) -> Read {
+    let mut file = Lines::default();
+    for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        let told = match std::str::from_utf8(line) {
+            Ok(text) => file.line(i + 1, text),
+            Err(_) => Err("is not UTF-8".into()),
+        };
+        if let Err(text) = told {
+            file.errors.push(Remark { line: i + 1, text });
+            if file.errors.len() >= MOST_REMARKS {
+                break;
+            }
+        }
+    }
+    if !file.errors.is_empty() {
+        return Read {
+            errors: file.errors,
+            ..Read::default()
+        };
+    }
+    let map = file.map();
+    file.warnings.extend(lost(&map));
+    file.warnings.truncate(MOST_REMARKS);
+    Read {
+        map,
+        errors: Vec::new(),
+        warnings: file.warnings,
+    }
+}
+
+/// A key, an action, a context, and the line that says so.
+struct Bound {
+    key: Key,
+    action: Action,
+    context: Context,
+    line: usize,
+}
+
+#[derive(Default)]
+struct Lines {
+    bound: Vec<Bound>,
+    unbound: Vec<(Key, Context)>,
+    errors: Vec<Remark>,
+    warnings: Vec<Remark>,
+}
+
+impl Lines {
+    fn line(&mut self, number: usize, text: &str) -> Result<(), String> {
+        let mut words = text.split_whitespace().take_while(|w| !w.starts_with('#'));
+        match words.next() {
+            None => Ok(()),
+            Some("bind") => {
+                const HOW: &str =
+                    "write bind KEY ACTION [SCREEN ...], as in bind ctrl-g goto bytes";
+                let key = Key::of_name(words.next().ok_or(HOW)?)?;
+                let action = Action::of_name(words.next().ok_or(HOW)?)?;
+                self.bind(number, key, action, &contexts(words)?)
+            }
+            Some("unbind") => {
+                const HOW: &str = "write unbind KEY [SCREEN ...], as in unbind q tags";
+                let key = Key::of_name(words.next().ok_or(HOW)?)?;
+                self.unbind(number, key, &contexts(words)?);
+                Ok(())
+            }
+            Some(word) => Err(format!(
+                "begins with {word:?}; a line begins with bind, unbind or #"
+            )),
+        }
+    }
+
+    fn bind(
+        &mut self,
+        line: usize,
+        key: Key,
+        action: Action,
+        named: &[Context],
+    ) -> Result<(), String> {
+        let mut known = TABLE.iter().filter(|b| b.action == action);
+        let known: Vec<Context> = known.by_ref().flat_map(|b| b.contexts).copied().collect();
+        if let Some(wrong) = named.iter().find(|c| !known.contains(c)) {
+            let names: Vec<String> = known.iter().map(|c| c.file_name()).collect();
+            return Err(format!(
+                "{} does nothing on {}; it is for {}",
+                action.name(),
+                wrong.file_name(),
+                names.join(" ")
+            ));
+        }
+        let wanted = if named.is_empty() { &known } else { named };
+        for &context in wanted {
+            if context == Context::Prompt && key.is_text() {
+                return Err(format!(
+                    "{} is text while a line is typed (prompt); use ctrl- or a key with a name",
+                    key.file_name()
+                ));
+            }
+            let same = |b: &&Bound| b.key == key && b.context == context;
+            match self.bound.iter().find(same) {
+                Some(first) if first.action != action => {
+                    return Err(format!(
+                        "{} is bound to {} on {} by line {} already",
+                        key.file_name(),
+                        first.action.name(),
+                        context.file_name(),
+                        first.line
+                    ));
+                }
+                Some(_) => {}
+                None => self.bound.push(Bound {
+                    key,
+                    action,
+                    context,
+                    line,
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn unbind(&mut self, line: usize, key: Key, named: &[Context]) {
+        let does = |c: &Context| TABLE.iter().any(|b| b.applies(*c) && b.keys.contains(&key));
+        let all: Vec<Context> = Context::ALL.into_iter().filter(does).collect();
+        let wanted = if named.is_empty() { &all } else { named };
+        if wanted.is_empty() || !wanted.iter().all(does) {
+            self.warnings.push(Remark {
+                line,
+                text: format!("{} does nothing there anyway", key.file_name()),
+            });
+        }
+        self.unbound.extend(wanted.iter().map(|c| (key, *c)));
+    }
+
+    /// The keys of an action in a context: the file's, then what is left of the table's.
+    fn keys(&self, action: Action, context: Context, built_in: &[Key]) -> Vec<Key> {
+        let here = |b: &&Bound| b.context == context;
+        let own = self.bound.iter().filter(here);
+        let mut keys: Vec<Key> = own.filter(|b| b.action == action).map(|b| b.key).collect();
+        for key in built_in {
+            let taken = self.bound.iter().filter(here).any(|b| b.key == *key);
+            if !taken && !self.unbound.contains(&(*key, context)) {
+                keys.push(*key);
+            }
+        }
+        keys
+    }
+
+    fn map(&self) -> KeyMap {
+        let mut entries: Vec<Entry> = Vec::new();
+        for binding in TABLE {
+            let first = entries.len();
+            for &context in binding.contexts {
+                let keys = self.keys(binding.action, context, binding.keys);
+                let same = entries.iter_mut().skip(first).find(|e| e.keys == keys);
+                match same {
+                    Some(entry) => entry.contexts.push(context),
+                    None => entries.push(Entry::new(binding, keys, vec![context])),
+                }
+            }
+        }
+        KeyMap::of(entries)
+    }
+}
+
+fn contexts<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<Context>, String> {
+    words.map(Context::of_name).collect()
+}
+
+/// What can't be done any more, of what nobody should be without.
+fn lost(map: &KeyMap) -> Vec<Remark> {
+    let needed = [
+        Action::Help,
+        Action::Quit,
+        Action::Back,
+        Action::Interrupt,
+        Action::Cancel,
+        Action::Accept,
+    ];
+    let entries = map.entries().iter();
+    let gone = entries.filter(|e| e.keys.is_empty() && needed.contains(&e.action));
+    gone.map(|entry| {
+        let places: Vec<String> = entry.contexts.iter().map(|c| c.file_name()).collect();
+        Remark {
+            line: 0,
+            text: format!(
+                "no key is left for {} on {}",
+                entry.action.name(),
+                places.join(" ")
+            ),
+        }
+    })
+    .collect()
+}
+
+/// All keys as a file that gives exactly them.
+pub fn print(map: &KeyMap) -> String {
+    let mut out = String::from(
+        "# The keys of poolscope as they are now.\n\
+         #\n\
+         #     bind KEY ACTION [SCREEN ...]\n\
+         #     unbind KEY [SCREEN ...]\n\
+         #\n\
+         # A line that is taken out leaves the built-in key; unbind takes the key away.\n",
+    );
+    let names = |contexts: &[Context]| {
+        let names: Vec<String> = contexts.iter().map(|c| c.file_name()).collect();
+        names.join(" ")
+    };
+    for entry in map.entries() {
+        // Writing to a string can't fail.
+        let _ = writeln!(out, "\n# {}", entry.help);
+        for key in &entry.keys {
+            let (key, action) = (key.file_name(), entry.action.name());
+            let _ = writeln!(out, "bind {key} {action} {}", names(&entry.contexts));
+        }
+        if entry.keys.is_empty() {
+            let _ = writeln!(out, "# (no key for {})", entry.action.name());
+        }
+    }
+    let gone = unbound(map);
+    if !gone.is_empty() {
+        let _ = writeln!(out, "\n# built-in keys that are taken away");
+    }
+    for (key, contexts) in gone {
+        let _ = writeln!(out, "unbind {} {}", key.file_name(), names(&contexts));
+    }
+    out
+}
+
+/// Built-in keys that do nothing now, and where.
+fn unbound(map: &KeyMap) -> Vec<(Key, Vec<Context>)> {
+    let mut out: Vec<(Key, Vec<Context>)> = Vec::new();
+    for binding in TABLE {
+        for (&key, &context) in binding
+            .keys
+            .iter()
+            .flat_map(|k| binding.contexts.iter().map(move |c| (k, c)))
+        {
+            let bound = |e: &Entry| e.applies(context) && e.keys.contains(&key);
+            if map.entries().iter().any(bound) {
+                continue;
+            }
+            match out.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, contexts)) => contexts.push(context),
+                None => out.push((key, vec![context])),
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! Keys, actions and contexts as they are written in the user's file.
+
+use std::fmt::Debug;
+
+use crossterm::event::KeyCode;
+
+use super::{Action, Context, Key, TABLE};
+
+/// Keys that have names; characters stand for themselves.
+const NAMED: [(&str, KeyCode); 17] = [
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("left", KeyCode::Left),
+    ("right", KeyCode::Right),
+    ("enter", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("tab", KeyCode::Tab),
+    ("shift-tab", KeyCode::BackTab),
+    ("space", KeyCode::Char(' ')),
+    ("backspace", KeyCode::Backspace),
+    ("delete", KeyCode::Delete),
+    ("insert", KeyCode::Insert),
+    ("home", KeyCode::Home),
+    ("end", KeyCode::End),
+    ("pgup", KeyCode::PageUp),
+    ("pgdn", KeyCode::PageDown),
+    // A # begins a comment.
+    ("hash", KeyCode::Char('#')),
+];
+
+/// What a key may be called, for error messages.
+const KEYS: &str = "one character, ctrl- and a letter, f1 to f12, or one of \
+    up down left right enter esc tab shift-tab space backspace delete insert home end pgup \
+    pgdn hash";
+
+/// `SortPerAlloc` as `sort-per-alloc`.
+fn kebab(value: impl Debug) -> String {
+    let mut out = String::new();
+    for c in format!("{value:?}").chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+impl Action {
+    /// What it is called in the user's file.
+    pub fn name(self) -> String {
+        kebab(self)
+    }
+
+    /// All that have a line in the table, in its order.
+    pub fn all() -> Vec<Action> {
+        let mut out = Vec::new();
+        for binding in TABLE {
+            if !out.contains(&binding.action) {
+                out.push(binding.action);
+            }
+        }
+        out
+    }
+
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// What is allowed, with the name that is most like it.
+    pub fn of_name(name: &str) -> Result<Action, String> {
+        let all = Action::all();
+        let found = all.iter().find(|a| a.name() == name);
+        found.copied().ok_or_else(|| {
+            let near = nearest(name, all.iter().map(|a| a.name()));
+            let near = near.map_or_else(String::new, |n| format!(" (did you mean {n}?)"));
+            format!("there is no action {name:?}{near}; `poolscope keys` lists them")
+        })
+    }
+}
+
+impl Context {
+    /// What it is called in the user's file.
+    pub fn file_name(self) -> String {
+        kebab(self)
+    }
+
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// What is allowed.
+    pub fn of_name(name: &str) -> Result<Context, String> {
+        let found = Context::ALL.into_iter().find(|c| c.file_name() == name);
+        found.ok_or_else(|| {
+            let all = Context::ALL.map(Context::file_name);
+            format!("there is no screen {name:?}; they are {}", all.join(" "))
+        })
+    }
+}
+
+impl Key {
+    /// What it is called in the user's file.
+    pub fn file_name(self) -> String {
+        let named = NAMED.iter().find(|(_, code)| *code == self.code);
+        let base = match (named, self.code) {
+            (Some((name, _)), _) => (*name).to_owned(),
+            (None, KeyCode::Char(c)) => c.to_string(),
+            (None, KeyCode::F(n)) => format!("f{n}"),
+            (None, other) => format!("{other:?}").to_lowercase(),
+        };
+        match self.ctrl {
+            true => format!("ctrl-{base}"),
+            false => base,
+        }
+    }
+
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// What is allowed.
+    pub fn of_name(name: &str) -> Result<Key, String> {
+        let wrong = || format!("there is no key {name:?}; a key is {KEYS}");
+        let lower = name.to_lowercase();
+        if let Some(rest) = lower.strip_prefix("ctrl-").filter(|rest| !rest.is_empty()) {
+            return match rest {
+                "i" => Err("ctrl-i arrives as tab; bind tab".into()),
+                "m" => Err("ctrl-m arrives as enter; bind enter".into()),
+                "[" => Err("ctrl-[ arrives as esc; bind esc".into()),
+                _ => {
+                    let code = code_of(rest, rest).ok_or_else(wrong)?;
+                    Ok(Key { code, ctrl: true })
+                }
+            };
+        }
+        let code = code_of(name, &lower).ok_or_else(wrong)?;
+        Ok(Key { code, ctrl: false })
+    }
+
+    /// True for what is text while a line is typed.
+    pub fn is_text(self) -> bool {
+        !self.ctrl && matches!(self.code, KeyCode::Char(_))
+    }
+}
+
+fn code_of(name: &str, lower: &str) -> Option<KeyCode> {
+    if let Some((_, code)) = NAMED.iter().find(|(n, _)| *n == lower) {
+        return Some(*code);
+    }
+    let mut chars = name.chars();
+    if let (Some(c), None) = (chars.next(), chars.next()) {
+        return (!c.is_control() && !c.is_whitespace()).then_some(KeyCode::Char(c));
+    }
+    let number = lower.strip_prefix('f')?.parse::<u8>().ok()?;
+    let known = (1..=12).contains(&number) && !lower.starts_with("f0") && !lower.contains('+');
+    known.then_some(KeyCode::F(number))
+}
+
+/// The name with the fewest letters to change, when they are few.
+fn nearest(typed: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    // What is longer than any name is like none.
+    if typed.len() > 40 {
+        return None;
+    }
+    names
+        .map(|name| (distance(typed, &name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (y, two)) in b.iter().zip(row.windows(2)).enumerate() {
+            let (diagonal, above) = match two {
+                [diagonal, above] => (*diagonal, *above),
+                _ => continue,
+            };
+            let left = next.get(j).copied().unwrap_or(0);
+            let change = diagonal + usize::from(x != *y);
+            next.push(change.min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_the_table_can_be_read_back() {
+        for binding in TABLE {
+            assert_eq!(Action::of_name(&binding.action.name()), Ok(binding.action));
+            for key in binding.keys {
+                assert_eq!(Key::of_name(&key.file_name()), Ok(*key), "{}", key.name());
+            }
+        }
+        for context in Context::ALL {
+            assert_eq!(Context::of_name(&context.file_name()), Ok(context));
+        }
+        assert_eq!(Action::SortPerAlloc.name(), "sort-per-alloc");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_is_right() {
+        let told = Action::of_name("gotoo").unwrap_err();
+        assert!(told.contains("did you mean goto?"), "{told}");
+        assert!(!Action::of_name("xyzzyx").unwrap_err().contains("did you"));
+        assert!(Key::of_name("ctrl-i").unwrap_err().contains("bind tab"));
+        for wrong in [
+            "",
+            "alt-x",
+            "f0",
+            "f13",
+            "f+1",
+            "f01",
+            "ctrl-",
+            "ctrl-up-x",
+            "\u{7}",
+        ] {
+            assert!(Key::of_name(wrong).is_err(), "{wrong}");
+        }
+        assert!(
+            Context::of_name("taggs")
+                .unwrap_err()
+                .contains("tags summary")
+        );
+        assert_eq!(Key::of_name("Ctrl-G"), Key::of_name("ctrl-g"));
+        assert_ne!(Key::of_name("G"), Key::of_name("g"));
+    }
+}

@@ -7,6 +7,7 @@ use crate::memory::{AddressSpace, CHUNK_SIZE, Va};
 use crate::pool::block::PoolKind;
 
 use super::layout::Layout;
+use super::tags::KnownTags;
 
 /// `_SEGMENT_HEAP.Signature`.
 const HEAP_SIGNATURE: u32 = 0xddee_ddee;
@@ -71,6 +72,8 @@ pub struct Heaps {
     pub nodes: Vec<Va>,
     /// Sentences about what is missing.
     pub notes: Vec<String>,
+    /// The tags that blocks in use can have.
+    pub tags: KnownTags,
     /// The memory they are read in.
     pub space: AddressSpace,
 }
@@ -126,6 +129,7 @@ impl Heaps {
             segments: Vec::new(),
             nodes: Vec::new(),
             notes: Vec::new(),
+            tags: KnownTags::default(),
             space: space.clone(),
         }
     }

@@ -26,7 +26,7 @@ pub use occupancy::PageUse;
 pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW, Word};
-pub use totals::{Found, PageCounts, TagFound, Totals, WindowTotals};
+pub use totals::{Found, PageCounts, PerPool, TagFound, Totals, WindowTotals};
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -274,6 +274,7 @@ impl Walker<'_, '_> {
             backend: Backend::Legacy,
             state,
             session: None,
+            heuristic: false,
         });
     }
 

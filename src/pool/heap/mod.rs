@@ -20,7 +20,7 @@ mod view;
 mod vs;
 mod walk;
 
-pub use find::{Heaps, PageSegment};
+pub use find::{Area, Context, Heaps, PageSegment, SMALLEST_SEGMENT};
 pub use parked::Parking;
 pub use segment::{walk_orphans, walk_segment};
 pub use tags::KnownTags;

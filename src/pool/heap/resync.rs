@@ -132,7 +132,7 @@ fn list(walk: &mut Walk<'_, '_>, first: Va, run: Va) -> u64 {
         };
         if found.allocated && !vs::list(walk, at, found.bytes) {
             left_out += found.bytes;
-        } else if !found.allocated && walk.out.keep_free {
+        } else if !found.allocated {
             let body = at.add(CHUNK_HEADER);
             walk.free(body, found.bytes - CHUNK_HEADER, Backend::Vs);
         }

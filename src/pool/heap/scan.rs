@@ -116,7 +116,9 @@ impl Gap {
             let explained = slots::walk(walk, range);
             match explained {
                 0 => left.extend(run),
-                some => walk.out.unplaced_bytes += (range.end.0 - range.start.0).saturating_sub(some),
+                some => {
+                    walk.out.unplaced_bytes += (range.end.0 - range.start.0).saturating_sub(some)
+                }
             }
         }
         let (Some(first), Some(last)) = (left.first(), left.last()) else {

@@ -72,7 +72,7 @@ fn grid(walk: &Walk<'_, '_>, page: Va) -> Option<Grid> {
     let (grid, votes) = votes.into_iter().max_by_key(|(g, n)| (*n, g.bytes))?;
     // Pages of large slots have few of them.
     let slots = (PAGE_SIZE / grid.bytes) as usize;
-    (votes >= ENOUGH.min(slots) && votes >= 2 && votes * 3 >= slots).then_some(grid)
+    (votes >= ENOUGH.min(slots) && votes >= 2 && votes * 2 >= slots).then_some(grid)
 }
 
 /// Lists the slots of pages with one grid.

@@ -4,7 +4,7 @@
 use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::block::{Backend, Block, HEADER_SIZE};
 
-use super::{resync, scan};
+use super::resync;
 use super::walk::{Range, UNIT, Walk};
 
 /// Size and Signature of a sound subsegment, XORed, without the FullCommit bit.
@@ -85,13 +85,13 @@ fn bounds(walk: &mut Walk<'_, '_>, range: Range) -> Option<(Va, Va)> {
             let bytes = l.header + u64::from(size) * UNIT;
             if (size ^ signature) & 0x7fff != SIGNATURE || bytes > whole {
                 walk.out.damaged.push((range.start, 0));
-                scan::unknown(walk, range);
+                resync::walk(walk, range.start, range.end, false);
                 return None;
             }
             Some((range.start.add(l.header), range.start.add(bytes)))
         }
         _ => {
-            scan::unknown(walk, range);
+            resync::walk(walk, range.start, range.end, false);
             None
         }
     }
@@ -117,10 +117,7 @@ pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
 /// understand; an unreadable page is counted with the pages.
 pub(super) fn list(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) -> bool {
     let next_page = Va(chunk.add(CHUNK_HEADER).0.next_multiple_of(PAGE_SIZE));
-    if bytes >= PAGE_SIZE
-        && next_page < chunk.add(bytes)
-        && walk.big.at(next_page).is_some()
-    {
+    if bytes >= PAGE_SIZE && next_page < chunk.add(bytes) && walk.big.at(next_page).is_some() {
         return true;
     }
     match header_in(walk, chunk, bytes) {

@@ -50,6 +50,9 @@ impl Walk<'_, '_> {
 
     /// A free chunk or slot.
     pub fn free(&mut self, va: Va, bytes: u64, backend: Backend) {
+        if self.guessing && !self.out.keep_free {
+            return;
+        }
         let block = Block {
             va,
             bytes,

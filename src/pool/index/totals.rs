@@ -37,6 +37,11 @@ impl PerPool {
         }
     }
 
+    /// Blocks in all pools.
+    pub fn blocks(&self) -> u64 {
+        self.parts().iter().map(|f| f.blocks).sum()
+    }
+
     fn parts(&self) -> [Found; 3] {
         [self.nonpaged, self.paged, self.session]
     }
@@ -96,19 +101,21 @@ impl TagFound {
     pub fn checked_sum(&self) -> Option<Found> {
         let parts = [self.nonpaged, self.paged, self.session, self.parked];
         let likely = self.heuristic.parts();
-        parts.iter().chain(&likely).try_fold(Found::default(), |sum, part| {
-            Some(Found {
-                blocks: sum.blocks.checked_add(part.blocks)?,
-                bytes: sum.bytes.checked_add(part.bytes)?,
+        parts
+            .iter()
+            .chain(&likely)
+            .try_fold(Found::default(), |sum, part| {
+                Some(Found {
+                    blocks: sum.blocks.checked_add(part.blocks)?,
+                    bytes: sum.bytes.checked_add(part.bytes)?,
+                })
             })
-        })
     }
 
     /// Blocks the index lists for the tag.
     pub fn listed(&self) -> u64 {
         let certain = self.nonpaged.blocks + self.paged.blocks + self.session.blocks;
-        let likely: u64 = self.heuristic.parts().iter().map(|f| f.blocks).sum();
-        certain + self.parked.blocks + likely
+        certain + self.parked.blocks + self.heuristic.blocks()
     }
 }
 
@@ -187,7 +194,7 @@ impl PageCounts {
 
     /// All mapped pages.
     pub fn all(&self) -> u64 {
-        self.pool + self.big + self.other + self.unreadable()
+        self.pool + self.big + self.other + self.unowned + self.unreadable()
     }
 }
 
@@ -222,6 +229,8 @@ pub struct WindowTotals {
     pub unplaced_bytes: u64,
     /// Pages of special pool whose pattern is broken: their blocks may have another size.
     pub doubted: u64,
+    /// Blocks left out because others take the same bytes.
+    pub overlapping: u64,
     /// Free blocks and their bytes.
     pub free_blocks: u64,
     /// Bytes of free blocks.
@@ -260,6 +269,8 @@ pub struct Totals {
     pub unplaced_bytes: u64,
     /// Pages of special pool whose pattern is broken: their blocks may have another size.
     pub doubted: u64,
+    /// Blocks left out because others take the same bytes: two readings of damaged memory.
+    pub overlapping: u64,
     /// Blocks listed in the index.
     pub listed: u64,
 }
@@ -276,6 +287,7 @@ impl Totals {
         self.session_pages += window.session_pages;
         self.unplaced_bytes += window.unplaced_bytes;
         self.doubted += window.doubted;
+        self.overlapping += window.overlapping;
         self.free += Found {
             blocks: window.free_blocks,
             bytes: window.free_bytes,

@@ -56,6 +56,7 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
                     backend: Backend::Vs,
                     state: State::Allocated,
                     session: None,
+                    heuristic: false,
                 }
             })
             .collect();

@@ -22,7 +22,7 @@ use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::{AddressSpace, Va};
 use crate::pool::big::BigTable;
-use crate::pool::heap::{Heaps, Parking};
+use crate::pool::heap::{Area, Heaps, KnownTags, Parking};
 use crate::pool::index::{HeapPool, IndexBuilder, Progress, Realm, Snapshot};
 use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
@@ -404,10 +404,23 @@ impl Engine {
             .get_or_init(|| Arc::new(BigTable::read(&self.kernel, &self.regions)))
     }
 
+    /// Where heaps can be.
+    fn heap_areas(&self) -> Vec<Area> {
+        let regions = self.regions.regions.iter();
+        regions
+            .map(|r| Area {
+                start: r.start,
+                end: r.end,
+                kind: r.kind,
+            })
+            .collect()
+    }
+
     /// The segment heaps of the pool, where it runs on them; found on first use.
     pub fn heaps(&self) -> Option<Arc<HeapPool>> {
         let find = || {
-            let heaps = Heaps::find(&self.kernel)?;
+            let mut heaps = Heaps::find(&self.kernel, &self.heap_areas())?;
+            heaps.tags = KnownTags::of(&self.trackers);
             let parking = Parking::read(&self.kernel, &heaps);
             Some(Arc::new(HeapPool { heaps, parking }))
         };

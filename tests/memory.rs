@@ -79,6 +79,7 @@ fn synthetic(blocks: u64) -> Snapshot {
                 backend: Backend::Vs,
                 state: State::Allocated,
                 session: None,
+                heuristic: false,
             };
             buffer.push(base, &block);
         }

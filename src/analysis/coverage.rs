@@ -12,6 +12,9 @@ pub struct Side {
     pub tracker: Option<Found>,
     /// Blocks found, allocated.
     pub found: Found,
+    /// Blocks that very likely are allocated too: recognised by their headers where the
+    /// structures that lead to them are damaged. Not in `found`.
+    pub heuristic: Found,
     /// Pages of this pool that can't be read: blocks may be in them.
     pub pages: PageCounts,
 }
@@ -35,7 +38,9 @@ impl Side {
     }
 
     fn is_empty(&self) -> bool {
-        self.found == Found::default() && self.tracker.is_none_or(|t| t == Found::default())
+        self.found == Found::default()
+            && self.heuristic == Found::default()
+            && self.tracker.is_none_or(|t| t == Found::default())
     }
 
     /// What can hide blocks of this pool, each with its number.
@@ -68,7 +73,25 @@ impl Side {
                 number(p.unplaced_bytes)
             );
         }
+        if p.unowned > 0 {
+            out += &format!(
+                "; {} mapped pages belong to no heap segment that is known",
+                number(p.unowned)
+            );
+        }
         out
+    }
+
+    /// What is not certain, after what is.
+    fn likely(&self, number: &dyn Fn(u64) -> String) -> String {
+        match self.heuristic {
+            Found { blocks: 0, .. } => String::new(),
+            found => format!(
+                " and {} / {} bytes more by their headers alone (heuristic)",
+                number(found.blocks),
+                number(found.bytes)
+            ),
+        }
     }
 
     fn sentence(&self, pool: &str, number: &dyn Fn(u64) -> String) -> Option<String> {
@@ -80,8 +103,11 @@ impl Side {
             number(self.found.blocks),
             number(self.found.bytes)
         );
+        let likely = self.likely(number);
         let Some(tracker) = self.tracker else {
-            return Some(format!("{pool}: {found}; no tracker to compare with"));
+            return Some(format!(
+                "{pool}: {found}{likely}; no tracker to compare with"
+            ));
         };
         let says = format!(
             "{pool}: tracker says {} blocks / {} bytes",
@@ -91,7 +117,7 @@ impl Side {
         if self.agrees() {
             return Some(format!("{says}, all found"));
         }
-        let mut out = format!("{says}, {found}");
+        let mut out = format!("{says}, {found}{likely}");
         out += &self.causes(number);
         if self.surplus_blocks() > 0 {
             out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
@@ -179,13 +205,17 @@ impl Coverage {
         Coverage {
             nonpaged: side(
                 system.map(|u| u.nonpaged),
-                found.nonpaged,
+                (found.nonpaged, found.heuristic.nonpaged),
                 totals.nonpaged_pages,
             ),
-            paged: side(system.map(|u| u.paged), found.paged, totals.paged_pages),
+            paged: side(
+                system.map(|u| u.paged),
+                (found.paged, found.heuristic.paged),
+                totals.paged_pages,
+            ),
             session: side(
                 sessions.map(|u| u.paged),
-                found.session,
+                (found.session, found.heuristic.session),
                 totals.session_pages,
             ),
             parked: found.parked,
@@ -233,13 +263,14 @@ impl Coverage {
     }
 }
 
-fn side(usage: Option<Usage>, found: Found, pages: PageCounts) -> Side {
+fn side(usage: Option<Usage>, (found, heuristic): (Found, Found), pages: PageCounts) -> Side {
     Side {
         tracker: usage.map(|u| Found {
             blocks: u.outstanding,
             bytes: u.bytes,
         }),
         found,
+        heuristic,
         pages,
     }
 }
@@ -261,11 +292,13 @@ mod tests {
             unread_big: 4,
             damaged: 2,
             unplaced_bytes: 640,
+            unowned: 11,
             ..PageCounts::default()
         };
         let mut side = Side {
             tracker: Some(found(10, 1000)),
             found: found(7, 700),
+            heuristic: found(2, 64),
             pages,
         };
         let said = side.sentence("paged", &|n| n.to_string()).unwrap();
@@ -274,6 +307,8 @@ mod tests {
             "4 of them inside large allocations",
             "2 pages have a damaged chain",
             "640 bytes in use",
+            "11 mapped pages belong to no heap segment",
+            "found 7 / 700 bytes and 2 / 64 bytes more by their headers alone (heuristic)",
         ] {
             assert!(said.contains(part), "{said}");
         }

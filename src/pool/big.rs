@@ -39,6 +39,7 @@ impl BigBlock {
             backend: Backend::Big,
             state: State::Allocated,
             session: None,
+            heuristic: false,
         }
     }
 

@@ -110,6 +110,9 @@ pub struct Block {
     pub state: State,
     /// The session whose address space it is in, for what was found in one.
     pub session: Option<u32>,
+    /// Recognised by its header where the structures that lead to it are damaged or
+    /// missing: very likely a block, and counted apart from those that are certain.
+    pub heuristic: bool,
 }
 
 impl Block {

@@ -217,6 +217,7 @@ fn small_block(
             backend: super::Backend::Legacy,
             state,
             session: None,
+            heuristic: false,
         },
         previous_bytes: u64::from(raw.previous) * HEADER_SIZE,
         holds_address: address >= va && address.0 < va.0 + bytes,

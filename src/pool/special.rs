@@ -101,6 +101,7 @@ impl Special {
             backend: Backend::Special,
             state: State::Allocated,
             session: None,
+            heuristic: false,
         }
     }
 }

@@ -40,6 +40,9 @@ struct Summary {
     session_allocations: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_bytes: Option<u64>,
+    /// Of those recognised by their headers alone; in none of the sums above.
+    heuristic_allocations: u64,
+    heuristic_bytes: u64,
     unreadable_pages: u64,
     tracker: Option<TrackerSide>,
     complete: bool,
@@ -109,6 +112,7 @@ impl<'a> Allocs<'a> {
     fn summary(&self) -> Summary {
         let c = &self.coverage;
         let (n, p, s) = (c.nonpaged.found, c.paged.found, c.session.found);
+        let likely = [&c.nonpaged, &c.paged, &c.session].map(|side| side.heuristic);
         let both = c.nonpaged.tracker.zip(c.paged.tracker);
         let walked = self.index.has_sessions();
         Summary {
@@ -120,6 +124,8 @@ impl<'a> Allocs<'a> {
             nonpaged_bytes: n.bytes,
             paged_allocations: p.blocks,
             paged_bytes: p.bytes,
+            heuristic_allocations: likely.iter().map(|f| f.blocks).sum(),
+            heuristic_bytes: likely.iter().fold(0, |sum, f| sum.saturating_add(f.bytes)),
             unreadable_pages: c.unreadable_pages(),
             tracker: both.map(|(n, p): (Found, Found)| TrackerSide {
                 nonpaged_allocations: n.blocks,
@@ -168,6 +174,9 @@ struct Row {
     /// For session pool: whose.
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<u32>,
+    /// Recognised by its header alone; left away where that is not so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    heuristic: bool,
 }
 
 /// The rows, serialised one by one.
@@ -188,6 +197,7 @@ impl Serialize for Rows<'_> {
                 backend: block.backend.word(),
                 state: block.state.word(),
                 session: block.session,
+                heuristic: block.heuristic,
             })?;
         }
         rows.end()
@@ -222,8 +232,9 @@ fn line(b: &Block) -> String {
         State::Free => " (free)",
     };
     let session = b.session.map(|s| format!(" of session {s}"));
+    let doubt = if b.heuristic { " (heuristic)" } else { "" };
     format!(
-        "{} : tag {}, size {:>#9x}, {}{}{state}",
+        "{} : tag {}, size {:>#9x}, {}{}{state}{doubt}",
         plain_address(b.body()),
         b.tag,
         b.bytes.saturating_sub(b.header_bytes()),
@@ -252,7 +263,11 @@ impl Answer for Allocs<'_> {
             writeln!(out, "{}", line(&block))?;
         }
         let s = self.summary();
-        writeln!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
+        write!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
+        match s.heuristic_allocations {
+            0 => writeln!(out)?,
+            n => writeln!(out, "; heuristic: {n}, {} bytes", s.heuristic_bytes)?,
+        }
         if let Some(sizes) = sizes_line(&s.sizes, self.index.left_out == 0) {
             writeln!(out, "{sizes}")?;
         }
@@ -263,10 +278,16 @@ impl Answer for Allocs<'_> {
         let mut csv = csv_writer(out);
         // A column that is there only where it says something.
         let sessions = self.index.has_sessions();
+        let guesses = self.index.has_heuristic();
         let names = [
             "tag", "tag_hex", "address", "size", "pool", "backend", "state",
         ];
-        csv.write_record(names.into_iter().chain(sessions.then_some("session")))?;
+        csv.write_record(
+            names
+                .into_iter()
+                .chain(sessions.then_some("session"))
+                .chain(guesses.then_some("heuristic")),
+        )?;
         for b in self.index.matching(self.pattern) {
             let session = b.session.map_or(String::new(), |s| s.to_string());
             let cells = [
@@ -279,7 +300,13 @@ impl Answer for Allocs<'_> {
                 b.state.word(),
             ]
             .map(String::from);
-            csv.write_record(cells.into_iter().chain(sessions.then_some(session)))?;
+            let guess = guesses.then(|| b.heuristic.to_string());
+            csv.write_record(
+                cells
+                    .into_iter()
+                    .chain(sessions.then_some(session))
+                    .chain(guess),
+            )?;
         }
         csv.flush()
     }

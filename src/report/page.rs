@@ -38,6 +38,9 @@ struct Row {
     backend: &'static str,
     state: &'static str,
     holds_address: bool,
+    /// Recognised by its header alone; left away where that is not so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    heuristic: bool,
 }
 
 impl<'a> Page<'a> {
@@ -68,6 +71,7 @@ impl Row {
             backend: b.block.backend.word(),
             state: b.block.state.word(),
             holds_address: b.holds_address,
+            heuristic: b.block.heuristic,
         }
     }
 }
@@ -113,10 +117,15 @@ impl Answer for Page<'_> {
                 )?,
                 _ => writeln!(
                     out,
-                    "{mark}{address} size: {:>4x} previous size: {:>4x}  {} {star}{tag}",
+                    "{mark}{address} size: {:>4x} previous size: {:>4x}  {} {star}{tag}{}",
                     b.block.bytes,
                     b.previous_bytes,
-                    state_name(b.block.state)
+                    state_name(b.block.state),
+                    if b.block.heuristic {
+                        " (heuristic)"
+                    } else {
+                        ""
+                    }
                 )?,
             }
             if b.holds_address {

@@ -74,6 +74,7 @@ pub fn planted_block(index: u64) -> Block {
         backend: Backend::Big,
         state: State::Allocated,
         session: None,
+        heuristic: false,
     }
 }
 

@@ -285,6 +285,7 @@ fn block_of(marked: marks::Marked) -> Option<Block> {
         bytes,
         tag: Tag::new(tag),
         protected: false,
+        heuristic: false,
         kind: PoolKind::NonPaged,
         backend: Backend::Legacy,
         state: State::Allocated,

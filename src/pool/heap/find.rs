@@ -3,10 +3,11 @@
 use rustc_hash::FxHashSet;
 
 use crate::kernel::Kernel;
-use crate::memory::{AddressSpace, CHUNK_SIZE, Va};
+use crate::memory::{AddressSpace, CHUNK_SIZE, Chunk, Va};
 use crate::pool::block::PoolKind;
 
 use super::layout::Layout;
+use super::tags::KnownTags;
 
 /// `_SEGMENT_HEAP.Signature`.
 const HEAP_SIGNATURE: u32 = 0xddee_ddee;
@@ -14,6 +15,8 @@ const HEAP_SIGNATURE: u32 = 0xddee_ddee;
 const SEGMENT_MIX: [u64; 2] = [0xa2e6_4ead_a2e6_4ead, 0];
 /// A context with more segments than this is damaged (16 TB of 1 MB segments).
 const MAX_SEGMENTS: usize = 1 << 24;
+/// Bytes of the smallest segments: others begin at multiples of this, too.
+pub const SMALLEST_SEGMENT: u64 = 0x10_0000;
 /// Bytes of addresses under one top-level entry.
 const SLOT: u64 = 1 << 39;
 
@@ -47,6 +50,33 @@ pub struct Context {
     count: Option<u64>,
 }
 
+impl Context {
+    /// A context that is not in the dump, for pages whose segment is not known.
+    pub fn unknown(kind: PoolKind) -> Context {
+        Context {
+            at: Va(0),
+            heap: Va(0),
+            kind,
+            special: false,
+            unit_shift: 12,
+            segment_bytes: SMALLEST_SEGMENT,
+            first_descriptor: 0,
+            count: None,
+        }
+    }
+}
+
+/// Addresses that heaps of one kind are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// First address.
+    pub start: Va,
+    /// The first address behind it.
+    pub end: Va,
+    /// What the heaps hold.
+    pub kind: PoolKind,
+}
+
 /// A page segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSegment {
@@ -67,18 +97,24 @@ pub struct Heaps {
     pub contexts: Vec<Context>,
     /// All segments, in order of address.
     pub segments: Vec<PageSegment>,
+    /// Mapped pieces of the pools' addresses that are not, or not all, in segments.
+    pub orphans: Vec<(Chunk, PoolKind)>,
     /// The pool nodes, for their lookaside lists.
     pub nodes: Vec<Va>,
+    /// Contexts that say they have more segments than their lists, with what those gave.
+    short: Vec<(usize, u64)>,
     /// Sentences about what is missing.
     pub notes: Vec<String>,
+    /// The tags that blocks in use can have.
+    pub tags: KnownTags,
     /// The memory they are read in.
     pub space: AddressSpace,
 }
 
 impl Heaps {
     /// Finds the system's heaps; `None` when this kernel's pool does not run on segment
-    /// heaps.
-    pub fn find(kernel: &Kernel) -> Option<Heaps> {
+    /// heaps. `areas` is where the pools are, as far as that is known apart from the heaps.
+    pub fn find(kernel: &Kernel, areas: &[Area]) -> Option<Heaps> {
         let layout = Layout::of(&kernel.symbols)?;
         let state = kernel.symbol("ExPoolState")?;
         let pools = kernel
@@ -100,7 +136,9 @@ impl Heaps {
             ));
         }
         out.add_heaps(state);
-        out.complete(kernel, state)
+        let mut out = out.complete(kernel, state)?;
+        out.add_unlisted(areas);
+        Some(out)
     }
 
     /// Finds the heaps of a session, whose `_EX_HEAP_SESSION_STATE` is at `state`: one for
@@ -124,8 +162,11 @@ impl Heaps {
             keys: Keys::default(),
             contexts: Vec::new(),
             segments: Vec::new(),
+            orphans: Vec::new(),
             nodes: Vec::new(),
+            short: Vec::new(),
             notes: Vec::new(),
+            tags: KnownTags::default(),
             space: space.clone(),
         }
     }
@@ -222,7 +263,7 @@ impl Heaps {
         // Stored inverted: the size is the mask's negative.
         let segment_bytes = mask.wrapping_neg();
         let sound = segment_bytes.is_power_of_two()
-            && (0x10_0000..=0x400_0000).contains(&segment_bytes)
+            && (SMALLEST_SEGMENT..=0x400_0000).contains(&segment_bytes)
             && (12..=20).contains(&unit_shift)
             && segment_bytes >> unit_shift <= 256;
         sound.then(|| Context {
@@ -291,19 +332,69 @@ impl Heaps {
 
     fn add_segments(&mut self) {
         let mut seen = FxHashSet::default();
-        let mut short = Vec::new();
         for index in 0..self.contexts.len() {
             let found = self.list(index, &mut seen);
             let expected = self.contexts.get(index).and_then(|c| c.count);
             if expected.is_some_and(|n| n > found) {
-                short.push((index, found));
+                self.short.push((index, found));
             }
         }
-        if !short.is_empty() {
+        if !self.short.is_empty() {
             self.scan(&mut seen);
-            self.note_short(&short);
+            self.note_short();
         }
         self.segments.sort_unstable_by_key(|s| s.va);
+    }
+
+    /// Looks for segments that no list names in what is mapped of the pools, and keeps
+    /// what is in none.
+    fn add_unlisted(&mut self, areas: &[Area]) {
+        let own = self.own_areas();
+        let areas = if areas.is_empty() { &own } else { areas };
+        let mut loose: Vec<(Chunk, PoolKind)> = Vec::new();
+        for area in areas {
+            let mapped = self.space.mapped(area.start, area.end);
+            loose.extend(mapped.chunks.into_iter().map(|c| (c, area.kind)));
+        }
+        loose.sort_unstable_by_key(|(chunk, _)| chunk.va);
+        loose.dedup_by_key(|(chunk, _)| chunk.va);
+        loose.retain(|(chunk, _)| !self.holds(chunk));
+        let mut seen: FxHashSet<Va> = self.segments.iter().map(|s| s.va).collect();
+        let before = self.segments.len();
+        for (chunk, _) in &loose {
+            self.recognise(chunk, &mut seen);
+        }
+        let found = self.segments.len() - before;
+        if found > 0 {
+            self.segments.sort_unstable_by_key(|s| s.va);
+            loose.retain(|(chunk, _)| !self.holds(chunk));
+            self.notes.push(format!(
+                "{found} segments of pool heaps are in no list; they were found by their signatures"
+            ));
+        }
+        self.orphans = loose;
+    }
+
+    /// Where segments are known to be, by the page tables' largest pieces.
+    fn own_areas(&self) -> Vec<Area> {
+        let mut out: Vec<Area> = Vec::new();
+        for segment in &self.segments {
+            let start = Va(segment.va.0 & !(SLOT - 1));
+            let kind = self.contexts.get(segment.context).map(|c| c.kind);
+            if let Some(kind) = kind
+                && out.last().is_none_or(|a| a.start != start)
+            {
+                let end = Va(start.0.saturating_add(SLOT));
+                out.push(Area { start, end, kind });
+            }
+        }
+        out
+    }
+
+    /// True for a piece that is in segments as a whole.
+    fn holds(&self, chunk: &Chunk) -> bool {
+        let halves = [0, CHUNK_SIZE / 2].map(|half| chunk.va.add(half));
+        halves.into_iter().all(|va| self.holding(va).is_some())
     }
 
     /// Follows a context's list forward, and backward where it breaks. Returns how many
@@ -363,25 +454,30 @@ impl Heaps {
             let start = Va(slot * SLOT);
             let end = Va(start.0.saturating_add(SLOT));
             for chunk in self.space.mapped(start, end).chunks {
-                for half in [0, CHUNK_SIZE / 2] {
-                    let va = chunk.va.add(half);
-                    let Some(owner) = self.owner(va) else {
-                        continue;
-                    };
-                    let context = self
-                        .contexts
-                        .iter()
-                        .position(|c| c.at == owner && va.0 & (c.segment_bytes - 1) == 0);
-                    if let Some(context) = context.filter(|_| seen.insert(va)) {
-                        self.segments.push(PageSegment { va, context });
-                    }
-                }
+                self.recognise(&chunk, seen);
             }
         }
     }
 
-    fn note_short(&mut self, short: &[(usize, u64)]) {
-        for &(index, listed) in short {
+    /// Takes the segments that start in a piece, by their signatures.
+    fn recognise(&mut self, chunk: &Chunk, seen: &mut FxHashSet<Va>) {
+        for half in [0, CHUNK_SIZE / 2] {
+            let va = chunk.va.add(half);
+            let Some(owner) = self.owner(va) else {
+                continue;
+            };
+            let context = self
+                .contexts
+                .iter()
+                .position(|c| c.at == owner && va.0 & (c.segment_bytes - 1) == 0);
+            if let Some(context) = context.filter(|_| seen.insert(va)) {
+                self.segments.push(PageSegment { va, context });
+            }
+        }
+    }
+
+    fn note_short(&mut self) {
+        for &(index, listed) in &self.short {
             let Some(context) = self.contexts.get(index) else {
                 continue;
             };

@@ -1,12 +1,13 @@
 //! LFH subsegments: slots of one size, a bitmap that says which are in use.
 
-use crate::memory::PAGE_SIZE;
+use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Backend;
 
+use super::slots;
 use super::walk::{Range, UNIT, Walk};
 
 /// A slot is smaller than this.
-const LARGEST_SLOT: u64 = 0xff8;
+pub(super) const LARGEST_SLOT: u64 = 0xff8;
 
 /// The slots of a subsegment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,20 +19,15 @@ struct Slots {
 
 /// Walks a subsegment.
 pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
-    let whole = range.end.0 - range.start.0;
     let slots = match slots(walk, range) {
         Some(Ok(Some(slots))) => slots,
         // Not initialised yet: nothing was handed out of it.
         Some(Ok(None)) => return,
         Some(Err(())) => {
             walk.out.damaged.push((range.start, 0));
-            walk.out.unplaced_bytes += whole;
-            return;
+            return lost(walk, range);
         }
-        None => {
-            walk.out.unplaced_bytes += whole;
-            return;
-        }
+        None => return lost(walk, range),
     };
     let bitmap = range.start.add(walk.heaps.layout.lfh.bitmap);
     for i in 0..slots.count {
@@ -44,7 +40,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
             walk.out.unplaced_bytes += (slots.count - i) * slots.bytes;
             return;
         };
-        if bits >> (i % 4 * 2) & 1 == 0 {
+        if !is_busy(bits, i) {
             walk.free(at, slots.bytes, Backend::Lfh);
             continue;
         }
@@ -55,6 +51,45 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
             Err(_) => {}
         }
     }
+}
+
+/// True when a byte of the bitmap says that its slot is in use; the second bit of a pair
+/// only says that the slot's last bytes are not.
+pub(super) fn is_busy(bits: u8, slot: u64) -> bool {
+    bits >> (slot % 4 * 2) & 1 == 1
+}
+
+/// Searches a subsegment for its slots' own headers.
+fn lost(walk: &mut Walk<'_, '_>, range: Range) {
+    let explained = slots::walk(walk, range);
+    walk.out.unplaced_bytes += (range.end.0 - range.start.0).saturating_sub(explained);
+}
+
+/// The end of a subsegment's slots, where a page starts with the header of one; `limit`
+/// is the first byte behind what can belong to it.
+pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
+    let range = Range { start, end: limit };
+    let slots = slots(walk, range)?.ok()??;
+    let bitmap = walk.heaps.layout.lfh.bitmap + slots.count.div_ceil(4);
+    let end = start.add(slots.first + slots.count * slots.bytes);
+    (slots.first >= bitmap).then_some(end)
+}
+
+/// For each slot in use that can be read, whether a POOL_HEADER that fits is there.
+pub(super) fn busy_slots(walk: &Walk<'_, '_>, range: Range) -> Vec<bool> {
+    let Some(Ok(Some(slots))) = slots(walk, range) else {
+        return Vec::new();
+    };
+    let bitmap = range.start.add(walk.heaps.layout.lfh.bitmap);
+    let fits = |i: u64| {
+        let at = range.start.add(slots.first + i * slots.bytes);
+        let straddles = at.offset() as u64 + slots.bytes > PAGE_SIZE;
+        let busy = walk.view.u8(bitmap.add(i / 4)).is_ok_and(|b| is_busy(b, i));
+        let header = walk.pool_header(at, slots.bytes, Backend::Lfh).ok();
+        let fits = header.map(|h| h.is_some_and(|b| b.bytes == slots.bytes));
+        fits.filter(|_| busy && !straddles)
+    };
+    (0..slots.count).filter_map(fits).collect()
 }
 
 /// `None` when the header can't be read, `Err` when it makes no sense.
@@ -98,7 +133,6 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Va;
 
     #[test]
     fn slots_must_lie_in_their_range() {

@@ -11,14 +11,19 @@ mod find;
 mod layout;
 mod lfh;
 mod parked;
+mod resync;
+mod scan;
 mod segment;
+mod slots;
+mod tags;
 mod view;
 mod vs;
 mod walk;
 
-pub use find::{Heaps, PageSegment};
+pub use find::{Area, Context, Heaps, PageSegment, SMALLEST_SEGMENT};
 pub use parked::Parking;
-pub use segment::walk_segment;
+pub use segment::{walk_orphans, walk_segment};
+pub use tags::KnownTags;
 pub use view::View;
 
 use super::block::Block;

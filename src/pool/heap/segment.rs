@@ -4,10 +4,10 @@ use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
 use crate::pool::special;
 
-use super::find::{Heaps, PageSegment};
+use super::find::{Context, Heaps, PageSegment};
 use super::view::{Slot, View};
 use super::walk::{Range, Walk};
-use super::{Content, lfh, vs};
+use super::{Content, lfh, scan, vs};
 
 /// RangeFlags: the unit belongs to a range in use.
 const IN_USE: u8 = 1;
@@ -35,8 +35,30 @@ pub fn walk_segment(
         view,
         big,
         out,
+        guessing: false,
     };
     walk.ranges(segment.va);
+}
+
+/// Searches pages between two addresses that belong to no known segment, as those of a
+/// context like `context`.
+pub fn walk_orphans(
+    heaps: &Heaps,
+    context: &Context,
+    (start, end): (Va, Va),
+    view: &View<'_>,
+    big: &BigTable,
+    out: &mut Content,
+) {
+    let mut walk = Walk {
+        heaps,
+        context,
+        view,
+        big,
+        out,
+        guessing: true,
+    };
+    scan::unknown(&mut walk, Range { start, end });
 }
 
 impl Walk<'_, '_> {
@@ -128,15 +150,22 @@ impl Walk<'_, '_> {
     }
 
     /// The segment's descriptors are unreadable from here on: what is mapped in the rest
-    /// of it can't be placed.
+    /// of it can only be searched.
     fn unknown_rest(&mut self, segment: Va, index: u64, fault: Fault) {
         self.out.pages.missing(fault);
-        let end = segment.add(self.context.segment_bytes);
-        let mut va = segment.add(index << self.context.unit_shift);
-        while va < end {
+        let range = Range {
+            start: segment.add(index << self.context.unit_shift),
+            end: segment.add(self.context.segment_bytes),
+        };
+        scan::unknown(self, range);
+        let mut va = range.start;
+        while va < range.end {
             match self.view.slot(va) {
-                Slot::Bytes(_) => self.out.unplaced_bytes += PAGE_SIZE,
                 Slot::Missing(fault) => self.out.pages.missing(fault),
+                Slot::Bytes(_) | Slot::Zero if self.big.holding(va).is_some() => {
+                    self.out.pages.big += 1;
+                }
+                Slot::Bytes(_) => self.out.pages.pool += 1,
                 Slot::Empty | Slot::Zero => {}
             }
             va = va.add(PAGE_SIZE);

@@ -1,33 +1,40 @@
 //! VS subsegments: chunks of any size, each with an encoded header, most with a
 //! POOL_HEADER behind it.
 
-use crate::memory::{PAGE_SIZE, Va};
-use crate::pool::block::{Backend, HEADER_SIZE};
+use crate::memory::{Fault, PAGE_SIZE, Va};
+use crate::pool::block::{Backend, Block, HEADER_SIZE};
 
+use super::resync;
 use super::walk::{Range, UNIT, Walk};
 
 /// Size and Signature of a sound subsegment, XORed, without the FullCommit bit.
 const SIGNATURE: u16 = 0x2bed;
 /// A chunk's header in bytes.
-const CHUNK_HEADER: u64 = 0x10;
+pub(super) const CHUNK_HEADER: u64 = 0x10;
 /// User bytes from which on a block has no POOL_HEADER but whole pages.
 const LARGEST_SMALL: u64 = 0xff0;
 
 /// A chunk's header, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Chunk {
-    bytes: u64,
-    previous_bytes: u64,
-    allocated: bool,
+pub(super) struct Chunk {
+    /// Header included.
+    pub bytes: u64,
+    /// Of the chunk before.
+    pub previous_bytes: u64,
+    /// In use.
+    pub allocated: bool,
+    /// Nothing but a whole number is said of its being in use.
+    pub state_is_sound: bool,
 }
 
 impl Chunk {
-    fn decode(raw: u64, va: Va, key: u64) -> Chunk {
+    pub(super) fn decode(raw: u64, va: Va, key: u64) -> Chunk {
         let bits = raw ^ va.0 ^ key;
         Chunk {
             bytes: (bits >> 16 & 0xffff) * UNIT,
             previous_bytes: (bits >> 32 & 0xffff) * UNIT,
             allocated: bits >> 48 & 0xff != 0,
+            state_is_sound: bits >> 48 & 0xff <= 1,
         }
     }
 }
@@ -42,21 +49,19 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
     while at < end {
         let raw = match walk.view.u64(at) {
             Ok(raw) => raw,
-            // The chain is lost: what is behind can't be placed, and guessing invents.
-            Err(_) => {
-                walk.out.unplaced_bytes += end.0 - at.0;
-                return;
-            }
+            // The chain is lost: what is behind can only be guessed.
+            Err(_) => return resync::walk(walk, at, end, true),
         };
         let chunk = Chunk::decode(raw, at, walk.heaps.keys.heap);
         let chained = previous.is_none_or(|bytes| bytes == chunk.previous_bytes);
         if chunk.bytes < UNIT || chunk.bytes > end.0 - at.0 || !chained {
             walk.out.damaged.push((at.page(), at.offset() as u16));
-            walk.out.unplaced_bytes += end.0 - at.0;
-            return;
+            return resync::walk(walk, at, end, true);
         }
         if chunk.allocated {
-            allocated(walk, at, chunk.bytes);
+            if !list(walk, at, chunk.bytes) {
+                walk.out.unplaced_bytes += chunk.bytes;
+            }
         } else {
             walk.free(
                 at.add(CHUNK_HEADER),
@@ -80,45 +85,72 @@ fn bounds(walk: &mut Walk<'_, '_>, range: Range) -> Option<(Va, Va)> {
             let bytes = l.header + u64::from(size) * UNIT;
             if (size ^ signature) & 0x7fff != SIGNATURE || bytes > whole {
                 walk.out.damaged.push((range.start, 0));
-                walk.out.unplaced_bytes += whole;
+                resync::walk(walk, range.start, range.end, false);
                 return None;
             }
             Some((range.start.add(l.header), range.start.add(bytes)))
         }
         _ => {
-            walk.out.unplaced_bytes += whole;
+            resync::walk(walk, range.start, range.end, false);
             None
         }
     }
 }
 
-/// A chunk in use: a block with a POOL_HEADER, or pages that the big page table lists.
-fn allocated(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) {
+/// The end of a subsegment's chunks, where a page starts with the header of one; `limit`
+/// is the first byte behind what can belong to it.
+pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
+    let l = &walk.heaps.layout.vs;
+    let size = walk.view.u16(start.add(l.size)).ok()?;
+    let signature = walk.view.u16(start.add(l.signature)).ok()?;
+    let end = start.0 + l.header + u64::from(size) * UNIT;
+    let sound = size > 0 && (size ^ signature) & 0x7fff == SIGNATURE && end <= limit.0;
+    let first = start.add(l.header);
+    let raw = walk.view.u64(first).ok()?;
+    let chunk = Chunk::decode(raw, first, walk.heaps.keys.heap);
+    let fits = chunk.state_is_sound && (2 * UNIT..=end - first.0).contains(&chunk.bytes);
+    (sound && fits).then_some(Va(end))
+}
+
+/// Lists a chunk in use: a block with a POOL_HEADER, or pages that the big page table
+/// lists. False for a readable chunk without either, which is something that we do not
+/// understand; an unreadable page is counted with the pages.
+pub(super) fn list(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) -> bool {
+    let next_page = Va(chunk.add(CHUNK_HEADER).0.next_multiple_of(PAGE_SIZE));
+    if bytes >= PAGE_SIZE && next_page < chunk.add(bytes) && walk.big.at(next_page).is_some() {
+        return true;
+    }
+    match header_in(walk, chunk, bytes) {
+        Ok(Some(found)) => {
+            walk.out.blocks.push(found);
+            true
+        }
+        Ok(None) => false,
+        Err(_) => true,
+    }
+}
+
+/// The block whose POOL_HEADER a chunk holds.
+pub(super) fn header_in(
+    walk: &Walk<'_, '_>,
+    chunk: Va,
+    bytes: u64,
+) -> Result<Option<Block>, Fault> {
     let end = chunk.add(bytes);
     let block = chunk.add(CHUNK_HEADER);
     let next_page = Va(block.0.next_multiple_of(PAGE_SIZE));
-    if bytes >= PAGE_SIZE && next_page < end && walk.big.at(next_page).is_some() {
-        return;
-    }
-    let mut unreadable = None;
+    let mut unreadable = Ok(None);
     for header in candidates(block, bytes - CHUNK_HEADER, next_page) {
         if header.0.saturating_add(HEADER_SIZE) > end.0 {
             continue;
         }
         match walk.pool_header(header, end.0 - header.0, Backend::Vs) {
-            Ok(Some(found)) => {
-                walk.out.blocks.push(found);
-                return;
-            }
+            Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
-            Err(fault) => unreadable = Some(fault),
+            Err(fault) => unreadable = Err(fault),
         }
     }
-    // An unreadable page is counted with the pages; a readable chunk without a header
-    // is something that we do not understand, and is said.
-    if unreadable.is_none() {
-        walk.out.unplaced_bytes += bytes;
-    }
+    unreadable
 }
 
 /// Where the POOL_HEADER of a block may be, the likeliest first: at its start, or at the
@@ -150,7 +182,8 @@ mod tests {
             Chunk {
                 bytes: 0x120,
                 previous_bytes: 0x70,
-                allocated: true
+                allocated: true,
+                state_is_sound: true,
             }
         );
     }

@@ -27,6 +27,8 @@ pub struct Walk<'a, 'b> {
     pub big: &'a BigTable,
     /// Where blocks go.
     pub out: &'b mut Content,
+    /// Blocks are recognised by their headers, as what leads to them is damaged.
+    pub guessing: bool,
 }
 
 /// A range of a segment.
@@ -39,8 +41,18 @@ pub struct Range {
 }
 
 impl Walk<'_, '_> {
+    /// Does what finds blocks by guessing: they are marked, and their tags must be known.
+    pub fn guessing(&mut self, find: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.guessing, true);
+        find(self);
+        self.guessing = before;
+    }
+
     /// A free chunk or slot.
     pub fn free(&mut self, va: Va, bytes: u64, backend: Backend) {
+        if self.guessing && !self.out.keep_free {
+            return;
+        }
         let block = Block {
             va,
             bytes,
@@ -50,6 +62,7 @@ impl Walk<'_, '_> {
             backend,
             state: State::Free,
             session: None,
+            heuristic: self.guessing,
         };
         let view = self.view;
         self.out.free(block, || view.u32(va.add(TAG)).ok());
@@ -63,16 +76,22 @@ impl Walk<'_, '_> {
         let bytes = u64::from(units) * UNIT;
         let paged = !self.context.kind.is_nonpaged();
         let sound = kind & 2 != 0 && (kind & 1 != 0) == paged && bytes >= 2 * UNIT && bytes <= room;
-        let tag = u32::from_le_bytes(tag);
-        Ok((sound && tag & !PROTECTED != 0).then(|| Block {
+        let raw = u32::from_le_bytes(tag);
+        let tag = Tag::new(raw);
+        let known = match self.guessing {
+            true => self.heaps.tags.holds(tag, paged),
+            false => tag.value() != 0,
+        };
+        Ok((sound && known).then(|| Block {
             va,
             bytes,
-            tag: Tag::new(tag),
-            protected: tag & PROTECTED != 0,
+            tag,
+            protected: raw & PROTECTED != 0,
             kind: self.context.kind,
             backend,
             state: State::Allocated,
             session: None,
+            heuristic: self.guessing,
         }))
     }
 }

@@ -265,6 +265,18 @@ impl IndexBuilder {
                 totals.doubted
             ));
         }
+        if totals.overlapping > 0 {
+            notes.push(format!(
+                "{} blocks are left out because others take the same bytes: the structures that lead to one of each pair are damaged",
+                totals.overlapping
+            ));
+        }
+        let likely: u64 = totals.tags.values().map(|t| t.heuristic.blocks()).sum();
+        if likely > 0 {
+            notes.push(format!(
+                "{likely} blocks were recognised by their headers alone, where the structures that lead to them are damaged or not in the dump: they are marked heuristic and in no sum of what was found; a few may be freed"
+            ));
+        }
         for base in &finished.failed {
             notes.push(format!(
                 "the window of 64 MB at {base} could not be walked: its blocks are missing"

@@ -29,6 +29,7 @@ pub fn small(base: Va, offset: u64, bytes: u64, tag: Tag) -> Block {
         backend: Backend::Vs,
         state: State::Allocated,
         session: None,
+        heuristic: false,
     }
 }
 

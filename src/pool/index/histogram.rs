@@ -8,7 +8,7 @@ use crate::pool::block::State;
 use crate::pool::tag::TagPattern;
 
 use super::Snapshot;
-use super::segment::Segment;
+use super::segment::{Segment, Word};
 
 /// Blocks of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,11 @@ impl SizeCount {
 /// Small sizes, in units of 16 bytes, that have a place of their own while counting.
 const COUNTED: usize = 1 << 13;
 
+/// Allocated for certain.
+fn counted(word: Word) -> bool {
+    word.state() == State::Allocated && !word.is_heuristic()
+}
+
 #[derive(Default)]
 struct Counts {
     small: Vec<u64>,
@@ -39,7 +44,7 @@ impl Counts {
     fn add_segment(mut self, segment: &Segment, pattern: &TagPattern) -> Counts {
         for (tag, words) in segment.by_tag().filter(|(tag, _)| pattern.matches(*tag)) {
             self.small.resize(COUNTED, 0);
-            for &word in words.iter().filter(|w| w.state() == State::Allocated) {
+            for &word in words.iter().filter(|w| counted(**w)) {
                 let units = word.small_units().map(|units| units as usize);
                 match units.and_then(|units| self.small.get_mut(units)) {
                     Some(count) => *count += 1,

@@ -4,11 +4,13 @@
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
 mod ahead;
+mod apart;
 mod build;
 pub mod file;
 #[cfg(test)]
 mod fixture;
 mod gather;
+mod heaps;
 mod histogram;
 mod occupancy;
 pub mod order;
@@ -28,7 +30,7 @@ pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW, Word};
 pub use spread::Spread;
-pub use totals::{Found, PageCounts, TagFound, Totals, WindowTotals};
+pub use totals::{Found, PageCounts, PerPool, TagFound, Totals, WindowTotals};
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -65,6 +67,12 @@ impl Snapshot {
         let last = self.segments.last();
         last.is_some_and(|s| s.session().is_some())
             || self.totals.session_pages != PageCounts::default()
+    }
+
+    /// True when blocks are in it that were recognised by their headers alone.
+    pub fn has_heuristic(&self) -> bool {
+        let mut tags = self.totals.tags.values();
+        tags.any(|found| found.heuristic != PerPool::default())
     }
 
     /// Bytes of memory that the segments take.

@@ -41,6 +41,7 @@ fn cut(number: usize, realm: &Realm, notes: &mut Vec<String>) -> Vec<Window> {
     }
     if let Some(pool) = &realm.heaps {
         add_segments(&pool.heaps, &mut windows);
+        add_orphans(&pool.heaps, &realm.big, &mut windows);
     }
     for region in &realm.special {
         let stretch = Stretch {
@@ -64,7 +65,8 @@ pub fn work(realm: &Realm, window: &Window) -> u64 {
     let context = |s: &PageSegment| realm.heaps.as_ref()?.heaps.contexts.get(s.context);
     let segments = window.segments.iter().filter_map(context);
     let bytes: u64 = segments.map(|c| c.segment_bytes).sum();
-    window.chunks.len() as u64 * (CHUNK_SIZE / PAGE_SIZE) + bytes / PAGE_SIZE
+    (window.chunks.len() + window.orphans.len()) as u64 * (CHUNK_SIZE / PAGE_SIZE)
+        + bytes / PAGE_SIZE
 }
 
 /// Gives each heap segment to the window that it lies in. Segments are aligned to their
@@ -91,6 +93,42 @@ fn add_segments(heaps: &Heaps, windows: &mut Vec<Window>) {
                 end: Va(start.0.saturating_add(WINDOW)),
                 kind: heaps.contexts.get(segment.context).map(|c| c.kind),
                 segments: vec![segment],
+                ..Window::default()
+            }),
+        }
+    }
+    windows.append(&mut extra);
+}
+
+/// Gives what is mapped and in no segment to the windows, but for what large allocations
+/// take as a whole.
+fn add_orphans(heaps: &Heaps, big: &BigTable, windows: &mut Vec<Window>) {
+    windows.sort_by_key(|w| w.start);
+    let mut extra: Vec<Window> = Vec::new();
+    for &(chunk, kind) in &heaps.orphans {
+        if big
+            .holding(chunk.va)
+            .is_some_and(|b| b.end() >= chunk.va.0 + CHUNK_SIZE)
+        {
+            continue;
+        }
+        let start = window_start(chunk.va);
+        let holder = windows.binary_search_by_key(&start, |w| window_start(w.start));
+        let known = match holder {
+            Ok(i) => windows.get_mut(i),
+            Err(_) => extra.last_mut().filter(|w| w.start == start),
+        };
+        match known {
+            Some(window) => {
+                window.start = start;
+                window.end = Va(start.0.saturating_add(WINDOW));
+                window.orphans.push((chunk, kind));
+            }
+            None => extra.push(Window {
+                start,
+                end: Va(start.0.saturating_add(WINDOW)),
+                kind: Some(kind),
+                orphans: vec![(chunk, kind)],
                 ..Window::default()
             }),
         }

@@ -18,8 +18,8 @@ const UNIT: u64 = 16;
 /// Blocks that fit into a window.
 pub const MAX_BLOCKS: u32 = (WINDOW / UNIT) as u32;
 
-/// One block in 50 bits of a u64: address in units (22) | size in units (20) | pool (2) |
-/// backend (3) | state (2) | protected (1).
+/// One block in 51 bits of a u64: address in units (22) | size in units (20) | pool (2) |
+/// backend (3) | state (2) | protected (1) | heuristic (1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word(u64);
 
@@ -28,6 +28,7 @@ const KIND_SHIFT: u32 = 42;
 const BACKEND_SHIFT: u32 = 44;
 const STATE_SHIFT: u32 = 47;
 const PROTECTED_SHIFT: u32 = 49;
+const HEURISTIC_SHIFT: u32 = 50;
 const ADDRESS_MASK: u64 = (1 << SIZE_SHIFT) - 1;
 const SIZE_MASK: u64 = (1 << 20) - 1;
 
@@ -45,7 +46,8 @@ impl Word {
                 | (block.kind as u64) << KIND_SHIFT
                 | (block.backend as u64) << BACKEND_SHIFT
                 | (block.state as u64) << STATE_SHIFT
-                | u64::from(block.protected) << PROTECTED_SHIFT,
+                | u64::from(block.protected) << PROTECTED_SHIFT
+                | u64::from(block.heuristic) << HEURISTIC_SHIFT,
         )
     }
 
@@ -66,6 +68,7 @@ impl Word {
             backend,
             state: self.state(),
             session: owner.session,
+            heuristic: self.is_heuristic(),
         }
     }
 
@@ -104,6 +107,11 @@ impl Word {
             2 => PoolKind::Paged,
             _ => PoolKind::Session,
         }
+    }
+
+    /// True for a block that was recognised by its header alone.
+    pub fn is_heuristic(self) -> bool {
+        self.0 >> HEURISTIC_SHIFT & 1 == 1
     }
 
     /// In use or not.
@@ -271,6 +279,7 @@ mod tests {
             backend: Backend::Vs,
             state,
             session: None,
+            heuristic: false,
         }
     }
 

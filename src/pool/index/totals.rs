@@ -16,6 +16,45 @@ pub struct Found {
     pub bytes: u64,
 }
 
+/// Blocks of each pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerPool {
+    /// In nonpaged pool.
+    pub nonpaged: Found,
+    /// In paged pool.
+    pub paged: Found,
+    /// In the pools of sessions.
+    pub session: Found,
+}
+
+impl PerPool {
+    /// The sum that counts a block.
+    fn of(&mut self, block: &Block) -> &mut Found {
+        match (block.session, block.kind.is_nonpaged()) {
+            (Some(_), _) => &mut self.session,
+            (None, true) => &mut self.nonpaged,
+            (None, false) => &mut self.paged,
+        }
+    }
+
+    /// Blocks in all pools.
+    pub fn blocks(&self) -> u64 {
+        self.parts().iter().map(|f| f.blocks).sum()
+    }
+
+    fn parts(&self) -> [Found; 3] {
+        [self.nonpaged, self.paged, self.session]
+    }
+}
+
+impl std::ops::AddAssign for PerPool {
+    fn add_assign(&mut self, other: PerPool) {
+        self.nonpaged += other.nonpaged;
+        self.paged += other.paged;
+        self.session += other.session;
+    }
+}
+
 impl std::ops::AddAssign for Found {
     fn add_assign(&mut self, other: Found) {
         self.blocks += other.blocks;
@@ -34,6 +73,9 @@ pub struct TagFound {
     pub session: Found,
     /// Freed but kept on lookaside or deferred lists, either pool.
     pub parked: Found,
+    /// Very likely allocated: recognised by their headers where the structures that lead
+    /// to them are damaged. In none of the sums above.
+    pub heuristic: PerPool,
 }
 
 impl TagFound {
@@ -43,6 +85,10 @@ impl TagFound {
             blocks: 1,
             bytes: block.bytes,
         };
+        if block.heuristic && block.state == State::Allocated {
+            *self.heuristic.of(block) += found;
+            return;
+        }
         match (block.state, block.session, block.kind.is_nonpaged()) {
             (State::Allocated, Some(_), _) => self.session += found,
             (State::Allocated, None, true) => self.nonpaged += found,
@@ -54,17 +100,22 @@ impl TagFound {
     /// All of it, for numbers that may be anything; `None` when they are too large.
     pub fn checked_sum(&self) -> Option<Found> {
         let parts = [self.nonpaged, self.paged, self.session, self.parked];
-        parts.iter().try_fold(Found::default(), |sum, part| {
-            Some(Found {
-                blocks: sum.blocks.checked_add(part.blocks)?,
-                bytes: sum.bytes.checked_add(part.bytes)?,
+        let likely = self.heuristic.parts();
+        parts
+            .iter()
+            .chain(&likely)
+            .try_fold(Found::default(), |sum, part| {
+                Some(Found {
+                    blocks: sum.blocks.checked_add(part.blocks)?,
+                    bytes: sum.bytes.checked_add(part.bytes)?,
+                })
             })
-        })
     }
 
     /// Blocks the index lists for the tag.
     pub fn listed(&self) -> u64 {
-        self.nonpaged.blocks + self.paged.blocks + self.session.blocks + self.parked.blocks
+        let certain = self.nonpaged.blocks + self.paged.blocks + self.session.blocks;
+        certain + self.parked.blocks + self.heuristic.blocks()
     }
 }
 
@@ -74,6 +125,7 @@ impl std::ops::AddAssign for TagFound {
         self.paged += other.paged;
         self.session += other.session;
         self.parked += other.parked;
+        self.heuristic += other.heuristic;
     }
 }
 
@@ -99,6 +151,10 @@ pub struct PageCounts {
     pub damaged: u64,
     /// Bytes in use of which no block can be named.
     pub unplaced_bytes: u64,
+    /// Mapped and written in the addresses of a pool that runs on heaps, but in no
+    /// segment or large allocation that is known: the heaps' own records, or what
+    /// damaged lists hide.
+    pub unowned: u64,
 }
 
 impl PageCounts {
@@ -130,6 +186,7 @@ impl PageCounts {
             self.unread_big,
             self.damaged,
             self.unplaced_bytes,
+            self.unowned,
         ]
         .iter()
         .all(|&n| n < most)
@@ -137,7 +194,7 @@ impl PageCounts {
 
     /// All mapped pages.
     pub fn all(&self) -> u64 {
-        self.pool + self.big + self.other + self.unreadable()
+        self.pool + self.big + self.other + self.unowned + self.unreadable()
     }
 }
 
@@ -152,6 +209,7 @@ impl std::ops::AddAssign for PageCounts {
         self.unread_big += other.unread_big;
         self.damaged += other.damaged;
         self.unplaced_bytes += other.unplaced_bytes;
+        self.unowned += other.unowned;
     }
 }
 
@@ -171,6 +229,8 @@ pub struct WindowTotals {
     pub unplaced_bytes: u64,
     /// Pages of special pool whose pattern is broken: their blocks may have another size.
     pub doubted: u64,
+    /// Blocks left out because others take the same bytes.
+    pub overlapping: u64,
     /// Free blocks and their bytes.
     pub free_blocks: u64,
     /// Bytes of free blocks.
@@ -209,6 +269,8 @@ pub struct Totals {
     pub unplaced_bytes: u64,
     /// Pages of special pool whose pattern is broken: their blocks may have another size.
     pub doubted: u64,
+    /// Blocks left out because others take the same bytes: two readings of damaged memory.
+    pub overlapping: u64,
     /// Blocks listed in the index.
     pub listed: u64,
 }
@@ -225,6 +287,7 @@ impl Totals {
         self.session_pages += window.session_pages;
         self.unplaced_bytes += window.unplaced_bytes;
         self.doubted += window.doubted;
+        self.overlapping += window.overlapping;
         self.free += Found {
             blocks: window.free_blocks,
             bytes: window.free_bytes,

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use crate::dump;
 use crate::memory::{CHUNK_SIZE, Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
 use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
-use crate::pool::heap::{Content, PageSegment, View, walk_segment};
+use crate::pool::heap::PageSegment;
 use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
 use crate::pool::special;
 use crate::pool::tag::{PROTECTED, Tag};
@@ -34,6 +36,8 @@ pub struct Window {
     pub chunks: Vec<Chunk>,
     /// The heap segments in it, in order of address.
     pub segments: Vec<PageSegment>,
+    /// The mapped 2 MB pieces that are not, or not all, in segments, in order of address.
+    pub orphans: Vec<(Chunk, PoolKind)>,
 }
 
 /// Walks a window, and leaves its blocks in `scratch`, which is reused from window to
@@ -57,6 +61,8 @@ pub fn walk(
         straddling: realm.big.holding(window.start).map_or(0, BigBlock::end),
         no_execute: NoExecute::default(),
         scratch,
+        searches: !window.orphans.is_empty(),
+        chains: FxHashSet::default(),
         totals: WindowTotals::default(),
     };
     let mut listed = 0;
@@ -87,9 +93,7 @@ pub fn walk(
         pages.clear();
     }
     walker.list_big(listed, window.end);
-    if !window.segments.is_empty() {
-        walker.segments(realm, window, wanted)?;
-    }
+    walker.heaps(realm, window, wanted)?;
     let mut totals = walker.totals;
     totals.tags = scratch.found.tags().to_vec();
     Some(totals)
@@ -129,7 +133,8 @@ impl Scratch {
     }
 }
 
-struct Walker<'a, 'b> {
+/// What the walk of a window goes through with.
+pub(super) struct Walker<'a, 'b> {
     kind: Option<PoolKind>,
     session: Option<u32>,
     encoding: Encoding,
@@ -141,7 +146,11 @@ struct Walker<'a, 'b> {
     /// Pages of the current chunk that hold the pool that is not executable.
     no_execute: NoExecute,
     scratch: &'b mut Scratch,
-    totals: WindowTotals,
+    /// Pages of no segment are searched too.
+    searches: bool,
+    /// Pages that are whole chains of blocks, where pages of no segment are searched too.
+    chains: FxHashSet<Va>,
+    pub(super) totals: WindowTotals,
 }
 
 impl Walker<'_, '_> {
@@ -232,11 +241,15 @@ impl Walker<'_, '_> {
             return;
         }
         match verdict {
-            Verdict::Pool => self.totals.pages(self.kind).pool += 1,
+            Verdict::Pool => {
+                self.totals.pages(self.kind).pool += 1;
+                self.chain(va);
+            }
             // The rest of a big block's last page is often just unused.
             Verdict::NotPool if start > 0 => self.totals.pages(self.kind).big += 1,
             Verdict::NotPool => self.totals.pages(self.kind).other += 1,
             Verdict::Damaged(at) => {
+                self.chain(va);
                 self.totals.pages(self.kind).pool += 1;
                 self.totals.pages(self.kind).damaged += 1;
                 self.totals.damaged.push((va, at));
@@ -274,11 +287,12 @@ impl Walker<'_, '_> {
             backend: Backend::Legacy,
             state,
             session: None,
+            heuristic: false,
         });
     }
 
     /// Blocks come in order of address, so the parked ones are met in turn.
-    fn state(&mut self, va: Va) -> State {
+    pub(super) fn state(&mut self, va: Va) -> State {
         while let Some((first, rest)) = self.parked.split_first() {
             if first.0 > va {
                 break;
@@ -291,68 +305,30 @@ impl Walker<'_, '_> {
         State::Allocated
     }
 
-    fn push(&mut self, mut block: Block) {
+    pub(super) fn push(&mut self, mut block: Block) {
         block.session = self.session;
         self.scratch.found.push(self.base, &block);
     }
 
+    /// Notes a page that is walked as a chain, where it matters.
+    fn chain(&mut self, page: Va) {
+        if self.searches {
+            self.chains.insert(page);
+        }
+    }
+
+    /// True for a page that was walked as a chain, of those that are noted.
+    pub(super) fn is_chain(&self, page: Va) -> bool {
+        self.chains.contains(&page)
+    }
+
+    /// Puts the blocks in order of address.
+    pub(super) fn sort(&mut self) {
+        self.scratch.found.sort(self.base);
+    }
+
     fn missing(&mut self, fault: Fault) {
         self.totals.pages(self.kind).missing(fault);
-    }
-
-    /// Walks the window's heap segments and takes their blocks in, one segment after the
-    /// other; `None` as [`walk`].
-    fn segments(
-        &mut self,
-        realm: &Realm,
-        window: &Window,
-        wanted: &dyn Fn() -> bool,
-    ) -> Option<()> {
-        let Some(pool) = realm.heaps.as_deref() else {
-            return Some(());
-        };
-        let view = View::load(&realm.space, window.start, window.end);
-        let mut content = Content::default();
-        let mut next = Va(0);
-        for &segment in &window.segments {
-            if !wanted() {
-                return None;
-            }
-            content.clear();
-            walk_segment(&pool.heaps, segment, &view, &realm.big, &mut content);
-            let context = pool.heaps.contexts.get(segment.context);
-            self.count_segment(context.map(|c| c.kind), &mut content);
-            let blocks = &mut content.blocks;
-            blocks.sort_unstable_by_key(|b| b.va);
-            blocks.dedup_by_key(|b| b.va);
-            // Segments of a damaged list may overlap: nothing is listed twice.
-            blocks.drain(..blocks.partition_point(|b| b.va < next));
-            let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
-                continue;
-            };
-            next = last.va.add(1);
-            pool.parking.mark(first.va.page(), next, blocks);
-            for mut block in blocks.drain(..) {
-                if block.state == State::Allocated {
-                    block.state = self.state(block.va);
-                }
-                self.push(block);
-            }
-        }
-        self.scratch.found.sort(self.base);
-        Some(())
-    }
-
-    fn count_segment(&mut self, kind: Option<PoolKind>, content: &mut Content) {
-        let pages = self.totals.pages(kind);
-        *pages += content.pages;
-        pages.damaged += content.damaged.len() as u64;
-        pages.unplaced_bytes += content.unplaced_bytes;
-        self.totals.free_blocks += content.free_blocks;
-        self.totals.free_bytes += content.free_bytes;
-        self.totals.unplaced_bytes += content.unplaced_bytes;
-        self.totals.doubted += content.doubted;
-        self.totals.damaged.append(&mut content.damaged);
     }
 }
 

@@ -100,6 +100,7 @@ struct TotalsRecord {
     damaged: Vec<(u64, u16)>,
     unplaced_bytes: u64,
     doubted: u64,
+    overlapping: u64,
     listed: u64,
 }
 
@@ -151,6 +152,7 @@ impl TotalsRecord {
             damaged: totals.damaged.iter().map(|(va, at)| (va.0, *at)).collect(),
             unplaced_bytes: totals.unplaced_bytes,
             doubted: totals.doubted,
+            overlapping: totals.overlapping,
             listed: totals.listed,
         }
     }
@@ -183,6 +185,7 @@ impl TotalsRecord {
                 .collect(),
             unplaced_bytes: self.unplaced_bytes,
             doubted: self.doubted,
+            overlapping: self.overlapping,
             listed,
         })
     }

@@ -46,6 +46,7 @@ fn index() -> Snapshot {
             let mut blocks: Vec<Block> = (0..200).map(|i| small(base, i, session)).collect();
             blocks.push(Block {
                 session,
+                heuristic: false,
                 ..big(window).block()
             });
             let (segment, mut counted) = Gather::all(base, Arc::clone(&owner), &blocks);
@@ -73,6 +74,7 @@ fn small(base: Va, i: u64, session: Option<u32>) -> Block {
         backend: [Backend::Vs, Backend::Lfh][i as usize / 3 % 2],
         state: states[i as usize % 3],
         session,
+        heuristic: false,
     }
 }
 

@@ -1,0 +1,134 @@
+//! Finds blocks where what leads to them is damaged or missing: the header of a
+//! subsegment, the descriptors of a segment, or the list that names the segment.
+//!
+//! Subsegments are known by their own headers, at the start of pages; what is left is
+//! searched for chains of chunks and grids of slots. Nothing found so is certain, and
+//! all of it is marked. The rest is counted as undivided.
+
+use crate::memory::{PAGE_SIZE, Va};
+
+use super::view::Slot;
+use super::walk::{Range, Walk};
+use super::{lfh, resync, slots, vs};
+
+/// The largest subsegment in bytes: 255 units of 64 KB are whole allocations, not
+/// subsegments, whose sizes are 16-bit numbers of 16 bytes.
+const LARGEST: u64 = 0x11_0000;
+/// Of the slots that a bitmap says are in use, one in so many may have no header that fits.
+const STRAY: u64 = 10;
+
+/// What a page starts.
+enum Start {
+    Vs(Range),
+    Lfh(Range),
+}
+
+/// Searches a range whose division is not known. Pages that can't be read are not counted
+/// here.
+pub fn unknown(walk: &mut Walk<'_, '_>, range: Range) {
+    walk.guessing(|walk| {
+        let mut at = range.start;
+        let mut gap = Gap::default();
+        while at < range.end {
+            if let Some(end) = behind_big(walk, at, range.end) {
+                gap.search(walk);
+                at = end;
+                continue;
+            }
+            match walk.view.slot(at) {
+                Slot::Bytes(_) => {}
+                // A chunk may reach over pages that are decommitted or can't be read, so
+                // those behind them are searched with those before.
+                _ => {
+                    at = at.add(PAGE_SIZE);
+                    continue;
+                }
+            }
+            let start = start_of(walk, at, range.end);
+            match start {
+                Some(_) => gap.search(walk),
+                None => gap.add(at),
+            }
+            at = match start {
+                Some(Start::Vs(own)) => {
+                    vs::walk(walk, own);
+                    own.end
+                }
+                Some(Start::Lfh(own)) => {
+                    lfh::walk(walk, own);
+                    own.end
+                }
+                None => at.add(PAGE_SIZE),
+            };
+        }
+        gap.search(walk);
+    });
+}
+
+/// The first page behind the large allocation that holds an address.
+fn behind_big(walk: &Walk<'_, '_>, at: Va, end: Va) -> Option<Va> {
+    let big = walk.big.holding(at)?;
+    let behind = Va(big.end().checked_next_multiple_of(PAGE_SIZE)?);
+    Some(behind.min(end).max(at.add(PAGE_SIZE)))
+}
+
+/// The subsegment that a page starts with.
+fn start_of(walk: &Walk<'_, '_>, at: Va, end: Va) -> Option<Start> {
+    let limit = Va(end.0.min(at.0.saturating_add(LARGEST)));
+    let range = |end: Va| Range {
+        start: at,
+        end: Va(end.0.next_multiple_of(PAGE_SIZE)).min(limit),
+    };
+    if let Some(end) = vs::end_of(walk, at, limit) {
+        return Some(Start::Vs(range(end)));
+    }
+    let own = range(lfh::end_of(walk, at, limit)?);
+    let slots = lfh::busy_slots(walk, own);
+    let fitting = slots.iter().filter(|fits| **fits).count() as u64;
+    let all = slots.len() as u64;
+    (fitting > 0 && (all - fitting) * STRAY <= all).then_some(Start::Lfh(own))
+}
+
+/// Pages that no subsegment is known to hold.
+#[derive(Default)]
+struct Gap {
+    pages: Vec<Va>,
+}
+
+impl Gap {
+    fn add(&mut self, page: Va) {
+        self.pages.push(page);
+    }
+
+    /// Looks for slots first, as their pages hold nothing else, and in the others for
+    /// chains of chunks.
+    fn search(&mut self, walk: &mut Walk<'_, '_>) {
+        let mut left: Vec<Va> = Vec::new();
+        let pages = std::mem::take(&mut self.pages);
+        for run in pages.chunk_by(|a, b| a.add(PAGE_SIZE) == *b) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else {
+                continue;
+            };
+            let range = Range {
+                start: *first,
+                end: last.add(PAGE_SIZE),
+            };
+            let explained = slots::walk(walk, range);
+            match explained {
+                0 => left.extend(run),
+                some => {
+                    walk.out.unplaced_bytes += (range.end.0 - range.start.0).saturating_sub(some)
+                }
+            }
+        }
+        let (Some(first), Some(last)) = (left.first(), left.last()) else {
+            return;
+        };
+        let before = walk.out.unplaced_bytes;
+        resync::walk(walk, *first, last.add(PAGE_SIZE), false);
+        // Pages between that hold nothing are no blocks.
+        let own = left.len() as u64 * PAGE_SIZE;
+        let most = before.saturating_add(own);
+        walk.out.unplaced_bytes = walk.out.unplaced_bytes.min(most);
+    }
+}

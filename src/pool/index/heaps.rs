@@ -1,0 +1,152 @@
+//! Walks the heap segments of a window, and what is mapped there and in no segment.
+
+use crate::memory::{CHUNK_SIZE, PAGE_SIZE, Va};
+use crate::pool::block::{PoolKind, State};
+use crate::pool::heap::{Content, Context, SMALLEST_SEGMENT, View, walk_orphans, walk_segment};
+
+use super::apart;
+use super::realm::{HeapPool, Realm};
+use super::window::{Walker, Window};
+
+/// Addresses of one kind of pool.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    start: Va,
+    end: Va,
+    kind: PoolKind,
+}
+
+impl Walker<'_, '_> {
+    /// Walks the window's heap segments and takes their blocks in, one segment after the
+    /// other; `None` when nobody wants it any more.
+    pub(super) fn heaps(
+        &mut self,
+        realm: &Realm,
+        window: &Window,
+        wanted: &dyn Fn() -> bool,
+    ) -> Option<()> {
+        let Some(pool) = realm.heaps.as_deref() else {
+            return Some(());
+        };
+        if window.segments.is_empty() && window.orphans.is_empty() {
+            return Some(());
+        }
+        let view = View::load(&realm.space, window.start, window.end);
+        let mut content = Content::default();
+        let mut next = Va(0);
+        for &segment in &window.segments {
+            if !wanted() {
+                return None;
+            }
+            content.clear();
+            walk_segment(&pool.heaps, segment, &view, &realm.big, &mut content);
+            let kind = pool.heaps.contexts.get(segment.context).map(|c| c.kind);
+            self.count(kind, &mut content);
+            next = self.take(realm, pool, &mut content, next).max(next);
+        }
+        for stretch in stretches(realm, pool, window) {
+            if !wanted() {
+                return None;
+            }
+            content.clear();
+            self.orphans(realm, pool, stretch, &view, &mut content);
+            self.count(Some(stretch.kind), &mut content);
+            self.take(realm, pool, &mut content, Va(0));
+        }
+        self.sort();
+        Some(())
+    }
+
+    /// Takes the blocks of one segment, but for those that reach into others; those of
+    /// segments before it end at `from`. Returns where the last one ends.
+    fn take(&mut self, realm: &Realm, pool: &HeapPool, content: &mut Content, from: Va) -> Va {
+        let blocks = &mut content.blocks;
+        blocks.sort_unstable_by_key(|b| b.va);
+        let (Some(first), Some(end)) = (blocks.first(), blocks.iter().map(apart::end).max()) else {
+            return from;
+        };
+        let first = first.va;
+        let start = realm.big.holding(first).map_or(first, |b| b.va);
+        self.totals.overlapping += apart::settle(blocks, from, realm.big.between(start, end));
+        pool.parking.mark(first.page(), end, blocks);
+        let end = blocks.last().map_or(from, apart::end);
+        for mut block in blocks.drain(..) {
+            if block.state == State::Allocated {
+                block.state = self.state(block.va);
+            }
+            self.push(block);
+        }
+        end
+    }
+
+    /// Searches pages of no segment, and counts them.
+    fn orphans(
+        &mut self,
+        realm: &Realm,
+        pool: &HeapPool,
+        stretch: Stretch,
+        view: &View<'_>,
+        content: &mut Content,
+    ) {
+        let context = Context::unknown(stretch.kind);
+        let range = (stretch.start, stretch.end);
+        walk_orphans(&pool.heaps, &context, range, view, &realm.big, content);
+        content.blocks.retain(|b| !self.is_chain(b.va.page()));
+        // Whatever else is there is counted in pages.
+        content.unplaced_bytes = 0;
+        content.damaged.clear();
+        let mut va = stretch.start;
+        while va < stretch.end {
+            let heap = pool.heaps.contexts.iter().any(|c| c.heap == va);
+            if !heap && !self.is_chain(va) && realm.big.holding(va).is_none() {
+                match view.page(va) {
+                    Ok(page) if page.iter().all(|&b| b == 0) => {}
+                    Ok(_) => content.pages.unowned += 1,
+                    Err(fault) if fault.is_missing_data() => content.pages.missing(fault),
+                    Err(_) => {}
+                }
+            }
+            va = va.add(PAGE_SIZE);
+        }
+    }
+
+    fn count(&mut self, kind: Option<PoolKind>, content: &mut Content) {
+        let pages = self.totals.pages(kind);
+        *pages += content.pages;
+        pages.damaged += content.damaged.len() as u64;
+        pages.unplaced_bytes += content.unplaced_bytes;
+        self.totals.free_blocks += content.free_blocks;
+        self.totals.free_bytes += content.free_bytes;
+        self.totals.unplaced_bytes += content.unplaced_bytes;
+        self.totals.doubted += content.doubted;
+        self.totals.damaged.append(&mut content.damaged);
+    }
+}
+
+/// The window's addresses that are mapped and in no segment. Pages of nonpaged pool that
+/// are not executable are told apart by their first one.
+fn stretches(realm: &Realm, pool: &HeapPool, window: &Window) -> Vec<Stretch> {
+    let mut out: Vec<Stretch> = Vec::new();
+    for &(chunk, kind) in &window.orphans {
+        let no_execute = realm.space.no_execute(chunk);
+        for half in (0..CHUNK_SIZE).step_by(SMALLEST_SEGMENT as usize) {
+            let start = chunk.va.add(half);
+            if pool.heaps.holding(start).is_some() {
+                continue;
+            }
+            let pages = (0..SMALLEST_SEGMENT).step_by(PAGE_SIZE as usize);
+            let nx = pages.map(|at| start.add(at)).any(|va| no_execute.at(va));
+            let kind = match kind.is_nonpaged() {
+                true if nx => PoolKind::NonPagedNx,
+                true => PoolKind::NonPaged,
+                false => kind,
+            };
+            let end = start.add(SMALLEST_SEGMENT);
+            match out.last_mut() {
+                Some(last) if last.end == start && last.kind == kind => last.end = end,
+                _ => out.push(Stretch { start, end, kind }),
+            }
+        }
+    }
+    out
+}

@@ -10,6 +10,7 @@ pub mod file;
 mod fixture;
 mod gather;
 mod histogram;
+mod locate;
 mod occupancy;
 pub mod order;
 mod plan;

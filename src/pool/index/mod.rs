@@ -12,6 +12,7 @@ mod fixture;
 mod gather;
 mod heaps;
 mod histogram;
+mod locate;
 mod occupancy;
 pub mod order;
 mod plan;

@@ -4,16 +4,20 @@
 //! and trackers. The index is built afterwards, on request, in parallel.
 
 mod cache;
+mod contents;
 mod diagnose;
 mod memory;
+mod objects;
 
 pub use cache::{Answered, IndexCache};
+pub use objects::USUAL_LOOK;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
+use crate::analysis::objects::types::Types;
 use crate::analysis::references::{self, References, Targets};
 use crate::analysis::verifier;
 use crate::analysis::{Accounts, Coverage, Descriptions, TagSearch, VmReport};
@@ -111,6 +115,7 @@ pub struct Engine {
     heaps: OnceLock<Option<Arc<HeapPool>>>,
     sessions: OnceLock<Sessions>,
     session_trackers: OnceLock<Trackers>,
+    object_types: OnceLock<Types>,
     targets: OnceLock<Targets>,
     tag_search: OnceLock<TagSearch>,
 }
@@ -176,6 +181,7 @@ impl Engine {
             heaps: OnceLock::new(),
             sessions: OnceLock::new(),
             session_trackers: OnceLock::new(),
+            object_types: OnceLock::new(),
             targets: OnceLock::new(),
             tag_search: OnceLock::new(),
             dump,

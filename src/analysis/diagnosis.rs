@@ -37,6 +37,10 @@ pub struct Finding {
     pub places: Vec<String>,
     /// How much of the images could be searched.
     pub searched: String,
+    /// What its blocks hold, as sentences.
+    pub contents: Vec<String>,
+    /// For kernel objects: whose handles and references they are, as sentences.
+    pub objects: Vec<String>,
     /// Tags with the same count.
     pub group: Option<Group>,
     /// What to think of it.

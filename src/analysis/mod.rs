@@ -1,5 +1,6 @@
 //! What the numbers mean: plausibility, descriptions, references, reconciliation.
 
+pub mod census;
 pub mod coverage;
 pub mod descriptions;
 pub mod diagnosis;
@@ -7,6 +8,7 @@ pub mod drivers;
 pub mod guidance;
 pub mod kmdf;
 pub mod lockstep;
+pub mod objects;
 pub mod owner;
 pub mod references;
 pub mod score;

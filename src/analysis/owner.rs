@@ -5,6 +5,7 @@
 //! looked at and don't count are kept, with the reason.
 
 use crate::analysis::Description;
+use crate::analysis::census::Census;
 use crate::analysis::references::{Confidence, ModuleRank, References, Standing};
 use crate::pool::Tag;
 
@@ -174,7 +175,62 @@ fn take_list(out: &mut Owners, description: &Description, loaded: &dyn Fn(&str) 
     }
 }
 
+/// Modules that everybody's blocks point into: their addresses name nobody.
+const EVERYBODYS: [&str; 5] = ["nt", "hal", "Wdf01000", "ndis", "fltmgr"];
+/// A share of the blocks that point into a module from which on they may be its.
+const SOME: f64 = 0.5;
+/// The share that makes it likely.
+const NEARLY_ALL: f64 = 0.9;
+
 impl Owners {
+    /// Takes in what the blocks hold. A block that points into a driver is that driver's,
+    /// or serves it: stronger than a list, weaker than code that was seen to allocate.
+    /// Where only the kernel's code was seen, it allocated for the driver.
+    pub fn take_contents(&mut self, census: &Census) {
+        let everybodys = |name: &str| EVERYBODYS.iter().any(|m| same(m, name));
+        for pointing in &census.modules {
+            let (anywhere, at_offset) = pointing.shares(census);
+            if everybodys(&pointing.name) || anywhere < SOME {
+                continue;
+            }
+            let points = if at_offset >= NEARLY_ALL { 6 } else { 3 };
+            self.add(&pointing.name, points, pointing.sentence(census));
+        }
+        self.kernel_allocates_for_callers(census);
+        for owner in &mut self.ranked {
+            let now = match owner.points {
+                LIKELY.. => Certainty::Likely,
+                _ => Certainty::Possible,
+            };
+            // What was certain stays so; contents alone never make it.
+            owner.certainty = owner.certainty.min(now);
+        }
+        self.ranked.sort_by_key(|o| std::cmp::Reverse(o.points));
+    }
+
+    /// The kernel's own allocation names nobody when nearly all blocks point into one
+    /// driver: `Se  ` that a filter asked for, `Even` that a driver created.
+    fn kernel_allocates_for_callers(&mut self, census: &Census) {
+        let kernels = self.ranked.iter().find(|o| same(&o.module, "nt"));
+        let Some(points) = kernels.map(|nt| nt.points) else {
+            return;
+        };
+        let caller = census.modules.iter().find(|m| {
+            let foreign = !EVERYBODYS.iter().any(|e| same(e, &m.name));
+            foreign && m.shares(census).1 >= NEARLY_ALL
+        });
+        let Some(caller) = caller else {
+            return;
+        };
+        let name = caller.name.clone();
+        self.notes.push(format!(
+            "the kernel allocates with this tag, for whoever asks: the blocks point into {name}"
+        ));
+        if let Some(owner) = self.ranked.iter_mut().find(|o| same(&o.module, &name)) {
+            owner.points = owner.points.max(points + 1);
+        }
+    }
+
     fn note_sharing(&mut self, tag: Tag) {
         let sure = self
             .ranked

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::engine::{IndexCache, Options};
+use crate::analysis::census::USUAL_SAMPLE;
+use crate::engine::{IndexCache, Options, USUAL_LOOK};
 use crate::report::Format;
 use crate::symbols::{Network, SymbolPath};
 use crate::tui::theme::{Choice, Palette};
@@ -224,6 +225,34 @@ pub enum Command {
         /// The tag; `\xNN` for a byte that can't be typed.
         tag: String,
     },
+    /// What the blocks of a tag hold: where they point, offset by offset, and which are
+    /// alike.
+    Contents {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag; `\xNN` for a byte that can't be typed.
+        tag: String,
+        /// Only blocks of this pool.
+        #[arg(long, value_enum)]
+        pool: Option<PoolName>,
+        /// Only blocks of this size in bytes, header included.
+        #[arg(long, value_name = "BYTES")]
+        size: Option<u64>,
+        /// Blocks to read at most; 0 for all.
+        #[arg(long, value_name = "N", default_value_t = USUAL_SAMPLE)]
+        sample: u64,
+    },
+    /// Kernel objects of a tag or a type: who has handles to them, what is kept by
+    /// references alone, what they are called.
+    Objects {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag (`Toke`), or the type (`Token`).
+        what: String,
+        /// Blocks to look at, at most; 0 for all.
+        #[arg(long, value_name = "N", default_value_t = USUAL_LOOK)]
+        sample: u64,
+    },
     /// Pool by driver: the bytes under the tags that are each one's.
     Drivers {
         /// The dump.
@@ -259,6 +288,15 @@ pub enum Command {
     Keys,
     /// The manual page, for `man -l -`.
     Man,
+}
+
+/// The pools by the names that are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PoolName {
+    /// Both nonpaged pools.
+    Nonpaged,
+    /// Paged and session pool.
+    Paged,
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::analysis::census::{self, Question};
+use crate::analysis::score::Pool;
 use crate::engine::{self, Engine, IndexCache};
 use crate::memory::Va;
 use crate::pool::index::{Progress, Snapshot};
@@ -12,12 +14,12 @@ use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::text::{clean, moment, parse_address};
 use crate::report::{
-    self, Allocs, Answer, Diagnose, DriversReport, Info, Modules, Page, PoolUsed, Refs, Selection,
-    Sort, Symbols, Vm,
+    self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, Modules, ObjectsReport, Page,
+    PoolUsed, Refs, Selection, Sort, Symbols, Vm,
 };
 use crate::{synth, tui};
 
-use super::args::{Args, Command};
+use super::args::{Args, Command, PoolName};
 use super::outcome::CliError;
 use super::{open, say, shows_progress};
 
@@ -61,6 +63,25 @@ fn answer(args: &Args, command: &Command) -> Result {
             let found = engine.references(tag);
             print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
         }
+        Command::Contents {
+            dump,
+            tag,
+            pool,
+            size,
+            sample,
+        } => {
+            let question = Question {
+                tag: exact_tag(tag)?,
+                pool: pool.map(|pool| match pool {
+                    PoolName::Nonpaged => Pool::Nonpaged,
+                    PoolName::Paged => Pool::Paged,
+                }),
+                size: *size,
+                sample: *sample,
+            };
+            contents(args, dump, question)
+        }
+        Command::Objects { dump, what, sample } => objects(args, dump, what, *sample),
         Command::Drivers { dump } => drivers(args, dump),
         Command::Diagnose { dump } => diagnose(args, dump),
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
@@ -109,6 +130,29 @@ fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
         args.common.format.into(),
         &mut out,
     )?)
+}
+
+fn contents(args: &Args, dump: &Path, question: Question) -> Result {
+    let engine = open(args, dump)?;
+    let index = index(args, &engine)?;
+    let census = engine.contents(&index, question, &|| true, &census::Progress::default())?;
+    match census {
+        Some(census) => print(args, &engine, &Contents::of(&census)),
+        None => Ok(()),
+    }
+}
+
+fn objects(args: &Args, dump: &Path, what: &str, sample: u64) -> Result {
+    let engine = open(args, dump)?;
+    let tag = match engine.object_tag(what) {
+        Some(tag) => tag,
+        None => exact_tag(what)?,
+    };
+    let index = index(args, &engine)?;
+    match engine.objects(&index, tag, sample, &|| true) {
+        Some(found) => print(args, &engine, &ObjectsReport::of(&found)),
+        None => Ok(()),
+    }
 }
 
 fn vm(args: &Args, dump: &Path, flags: Option<&str>, sources: bool) -> Result {

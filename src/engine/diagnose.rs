@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::analysis::census::{self, Census, Question, What};
 use crate::analysis::diagnosis::{self, Diagnosis, Finding};
 use crate::analysis::drivers::{self, Drivers};
 use crate::analysis::lockstep::{self, Group};
@@ -22,6 +23,14 @@ use super::Engine;
 const MOST_FINDINGS: usize = 8;
 /// Places that are listed of each.
 const MOST_PLACES: usize = 6;
+/// Blocks of a finding that are looked into.
+const LOOKED: u64 = 1 << 13;
+/// Modules and families that are named of each.
+const MOST_MODULES: usize = 4;
+const MOST_FAMILIES: usize = 4;
+/// Tags that are looked into for pointers at objects, and blocks of each.
+const MOST_HOLDERS: usize = 48;
+const LOOKED_HOLDER: u64 = 128;
 /// 100 ns intervals in a second.
 const TICKS: u64 = 10_000_000;
 
@@ -185,7 +194,14 @@ impl Engine {
         let references = self.references(tag);
         let description = self.descriptions().get(tag);
         let whole = setting.pools[pool as usize].filter(|b| *b > 0);
+        let mut owners = self.owners_by(tag, &references);
+        let contents = self.contents_of(tag, pool, index, &mut owners);
+        let objects = self.objects(index, tag, LOOKED, &|| true);
+        let mut objects = objects.map_or_else(Vec::new, |o| o.sentences());
+        objects.extend(self.holders_of(tag, index, !objects.is_empty()));
         Finding {
+            contents,
+            objects,
             tag,
             pool,
             usage,
@@ -194,13 +210,88 @@ impl Engine {
             description: description.map(text),
             sizes,
             exemplars: exemplars(tag, index),
-            owners: self.owners_by(tag, &references),
+            owners,
             places: places(&references),
             searched: searched(&references),
             group: groups.iter().find(|g| g.holds(tag)).cloned(),
             guidance: guidance::of(tag),
             coverage: self.coverage(tag, index).sentences(),
         }
+    }
+
+    /// What a sample of a tag's blocks holds, in words; an owner that it shows is taken in.
+    fn contents_of(
+        &self,
+        tag: Tag,
+        pool: Pool,
+        index: &Snapshot,
+        owners: &mut Owners,
+    ) -> Vec<String> {
+        let question = Question {
+            pool: Some(pool),
+            sample: LOOKED,
+            ..Question::of(tag)
+        };
+        let progress = census::Progress::default();
+        let census = self.contents(index, question, &|| true, &progress);
+        let Ok(Some(census)) = census else {
+            return Vec::new();
+        };
+        owners.take_contents(&census);
+        let mut out = vec![census.coverage()];
+        let modules = census
+            .modules
+            .iter()
+            .filter(|m| m.shares(&census).0 >= 0.05);
+        out.extend(
+            modules
+                .take(MOST_MODULES)
+                .map(|m| format!("{}: {}", m.name, m.sentence(&census))),
+        );
+        let families = census.families.iter().take(MOST_FAMILIES);
+        if census.families.len() > 1 {
+            out.extend(families.map(|f| family(f, census.read())));
+        }
+        out
+    }
+
+    /// Tags whose blocks point at the objects of a tag: who keeps them, where no handle
+    /// does. Only tags of which there are enough to keep most.
+    fn holders_of(&self, tag: Tag, index: &Snapshot, are_objects: bool) -> Vec<String> {
+        let count = |tag| index.totals.tag(tag).listed();
+        let wanted = count(tag) / 2;
+        if !are_objects || wanted == 0 {
+            return Vec::new();
+        }
+        let mut tags: Vec<(u64, Tag)> = self
+            .trackers()
+            .rows
+            .iter()
+            .map(|row| (count(row.tag), row.tag))
+            .filter(|(blocks, other)| *blocks >= wanted && *other != tag)
+            .collect();
+        tags.sort_unstable_by_key(|(blocks, tag)| (std::cmp::Reverse(*blocks), tag.value()));
+        tags.truncate(MOST_HOLDERS);
+        let holders = tags.into_iter().filter_map(|(_, other)| {
+            let question = Question {
+                sample: LOOKED_HOLDER,
+                ..Question::of(other)
+            };
+            let progress = census::Progress::default();
+            let census = self.contents(index, question, &|| true, &progress).ok()??;
+            let (offset, share) = points_at(&census, tag)?;
+            let mut owners = self.owners(other);
+            owners.take_contents(&census);
+            let whose = match owners.best() {
+                Some(owner) => format!("{} ({})", owner.module, owner.certainty.word()),
+                None => "no known owner".into(),
+            };
+            Some(format!(
+                "{:.0} % of {other} blocks point at one at +{offset:#x}; {other} is of {whose}",
+                share * 100.0
+            ))
+        });
+        holders.collect()
     }
 
     /// What could not be known.
@@ -212,6 +303,41 @@ impl Engine {
         );
         out
     }
+}
+
+/// The offset at which most blocks point at blocks of a tag, when at least half do.
+fn points_at(census: &Census, tag: Tag) -> Option<(u64, f64)> {
+    let at = census.offsets.iter().filter(|o| o.read > 0).map(|o| {
+        let of_tag = |c: &&census::Count| matches!(&c.what, What::Pool { tag: t, .. } if *t == tag);
+        let blocks: u64 = o.counts.iter().filter(of_tag).map(|c| c.blocks).sum();
+        (o.offset, blocks as f64 / o.read as f64)
+    });
+    at.max_by(|a, b| a.1.total_cmp(&b.1))
+        .filter(|(_, share)| *share >= 0.5)
+}
+
+fn family(family: &census::Family, read: u64) -> String {
+    let size = match family.sizes {
+        (a, b) if a == b => format!("{a} bytes"),
+        (a, b) => format!("{a} to {b} bytes"),
+    };
+    let mut out = format!(
+        "{:.0} % are alike ({size}), such as {}",
+        family.blocks as f64 * 100.0 / read.max(1) as f64,
+        family.exemplar
+    );
+    let modules: Vec<String> = family
+        .modules
+        .iter()
+        .map(|(offset, name)| format!("{name} at +{offset:#x}"))
+        .collect();
+    if !modules.is_empty() {
+        out += &format!(", pointing into {}", modules.join(", "));
+    }
+    if let Some(text) = &family.text {
+        out += &format!(", with the text \"{text}\"");
+    }
+    out
 }
 
 fn text(description: &Description) -> String {

@@ -60,6 +60,8 @@ struct Record {
     notes: Vec<String>,
     references: Vec<String>,
     searched: String,
+    contents: Vec<String>,
+    objects: Vec<String>,
     lockstep: Option<String>,
     coverage: Vec<String>,
     what: Option<String>,
@@ -208,6 +210,8 @@ impl Record {
             notes: all(&f.owners.notes),
             references: all(&f.places),
             searched: f.searched.clone(),
+            contents: all(&f.contents),
+            objects: all(&f.objects),
             lockstep: f.group.as_ref().map(|g| safe(&g.sentence())),
             coverage: all(&f.coverage),
             what: f.guidance.map(|g| g.is.clone()),
@@ -410,6 +414,15 @@ impl Record {
         list(style, out, signs)?;
         self.write_blocks(style, out)?;
         self.write_owners(style, out)?;
+        for (heading, lines) in [
+            ("what the blocks hold:", &self.contents),
+            ("as kernel objects:", &self.objects),
+        ] {
+            if !lines.is_empty() {
+                writeln!(out, "{}", style.item(heading))?;
+                list(style, out, lines.iter().cloned())?;
+            }
+        }
         let mut item = |text: &str| writeln!(out, "{}", style.item(text));
         if let Some(group) = &self.lockstep {
             item(group)?;

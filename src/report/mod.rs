@@ -5,10 +5,12 @@
 //! JSON is the `poolscope/1` schema; fields may be added, none changes its meaning.
 
 mod allocs;
+mod contents;
 mod diagnose;
 mod drivers;
 mod info;
 mod modules;
+mod objects;
 mod page;
 mod poolused;
 mod refs;
@@ -17,10 +19,12 @@ pub mod text;
 mod vm;
 
 pub use allocs::Allocs;
+pub use contents::Contents;
 pub use diagnose::Diagnose;
 pub use drivers::DriversReport;
 pub use info::{DumpRecord, Info};
 pub use modules::Modules;
+pub use objects::ObjectsReport;
 pub use page::Page;
 pub use poolused::{PoolUsed, Selection, Sort};
 pub use refs::Refs;

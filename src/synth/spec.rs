@@ -7,7 +7,7 @@ use super::era::{Era, WIN7};
 use super::heap::HeapShape;
 use super::image::Data;
 use super::kernel::{LOADER_BLOCK, UNLOADED_BLOCK, process_block};
-use super::legacy::{Bulk, Demand, PoolShape, Role};
+use super::legacy::{Bulk, Demand, Holds, PoolShape, Role};
 use super::objects;
 use super::physical::Run;
 use super::truth::{Pool, Tag, VmTruth};
@@ -75,6 +75,8 @@ pub struct Options {
     pub whole_images: bool,
     /// All processors count in one tracker table, and there is no array of tables.
     pub one_tracker: bool,
+    /// What blocks of some tags hold.
+    pub holds: Vec<Holds>,
 }
 
 impl Default for Options {
@@ -97,6 +99,7 @@ impl Default for Options {
             unknown_kernel: false,
             whole_images: true,
             one_tracker: false,
+            holds: Vec::new(),
         }
     }
 }

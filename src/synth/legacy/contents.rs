@@ -17,6 +17,19 @@ pub struct Contents {
     pub leaker: Va,
     /// Body addresses of blocks placed before, for lists and references.
     pub neighbours: Vec<Va>,
+    /// What blocks of some tags hold besides.
+    pub holds: Vec<Holds>,
+}
+
+/// Words at offsets of the bodies of a tag's blocks.
+#[derive(Clone, Debug, Default)]
+pub struct Holds {
+    /// Whose blocks.
+    pub tag: Tag,
+    /// Only blocks of so many bytes, header included; 0 for all.
+    pub bytes: u64,
+    /// Offsets in the body, and what is there.
+    pub words: Vec<(usize, u64)>,
 }
 
 const PATHS: [&str; 8] = [
@@ -33,6 +46,15 @@ const PATHS: [&str; 8] = [
 impl Contents {
     /// Fills the start of a body at `va` in the manner of its tag.
     pub fn fill(&self, body: &mut [u8], va: Va, tag: &Tag, rng: &mut Rng) {
+        self.usual(body, va, tag, rng);
+        let bytes = body.len() as u64 + 0x10;
+        let own = |h: &&Holds| h.tag == *tag && (h.bytes == 0 || h.bytes == bytes);
+        for (offset, value) in self.holds.iter().filter(own).flat_map(|h| &h.words) {
+            put(body, *offset, *value);
+        }
+    }
+
+    fn usual(&self, body: &mut [u8], va: Va, tag: &Tag, rng: &mut Rng) {
         if let Some(index) = objects::index_of(tag) {
             return self.object(body, va, index, rng);
         }

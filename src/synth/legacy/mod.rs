@@ -16,7 +16,7 @@ pub mod page;
 pub mod write;
 
 pub use bulk::Bulk;
-pub use contents::Contents;
+pub use contents::{Contents, Holds};
 pub use demand::{Demand, Fate, Role};
 pub use layout::PoolShape;
 

@@ -167,6 +167,7 @@ impl<'a> Builder<'a> {
             kernel_data: self.nt.base.add(spec.era.data.0.into()),
             leaker: leaker.add(0x13b9),
             neighbours: Vec::new(),
+            holds: spec.options.holds.clone(),
         }
     }
 

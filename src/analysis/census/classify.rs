@@ -1,0 +1,146 @@
+//! What one 64-bit word of a block can be, by its value alone.
+
+use std::ops::Range;
+
+use crate::kernel::Kernel;
+use crate::memory::Va;
+
+/// What a word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Zero.
+    Zero,
+    /// Text: ASCII or UTF-16LE, the whole word or up to zeros at its end.
+    Text,
+    /// Into a loaded image: index into the kernel's modules, and the RVA.
+    Module(u32, u32),
+    /// Into the very block it is in, as the links of an empty list are.
+    Own,
+    /// Another address of the kernel's half.
+    Kernel,
+    /// An address where a process has its images and stacks (the highest 16 TB of its half).
+    User,
+    /// Anything else: counts, flags, times, and addresses that look like numbers.
+    Number,
+}
+
+/// Where the loaded images are.
+#[derive(Clone, Debug, Default)]
+pub struct Images {
+    /// First address, last address, index into the kernel's modules; ascending.
+    ranges: Vec<(u64, u64, u32)>,
+}
+
+impl Images {
+    /// Of the modules loaded when the dump was written.
+    pub fn of(kernel: &Kernel) -> Images {
+        let loaded = kernel.modules.iter().enumerate();
+        let loaded = loaded.filter(|(_, m)| !m.unloaded && m.size > 0);
+        Images::new(loaded.map(|(i, m)| {
+            let last = m.base.0.saturating_add(u64::from(m.size) - 1);
+            (m.base.0, last, i as u32)
+        }))
+    }
+
+    fn new(ranges: impl Iterator<Item = (u64, u64, u32)>) -> Images {
+        let mut ranges: Vec<_> = ranges.collect();
+        ranges.sort_unstable();
+        Images { ranges }
+    }
+
+    /// The image that holds an address, and the RVA.
+    pub fn at(&self, va: Va) -> Option<(u32, u32)> {
+        let after = self.ranges.partition_point(|r| r.0 <= va.0);
+        let (first, last, module) = *self.ranges.get(after.checked_sub(1)?)?;
+        (va.0 <= last).then_some((module, (va.0 - first) as u32))
+    }
+}
+
+/// From here on a number below zero is likelier than an address.
+const NEGATIVE: u64 = 0xffff_ffff_0000_0000;
+/// Where 64-bit processes have their images and stacks.
+const USER: Range<u64> = 0x7ff0_0000_0000..0x7fff_ffff_0000;
+
+/// What a word is; `own` are the addresses of the block that it is in.
+pub fn classify(value: u64, images: &Images, own: &Range<u64>) -> Word {
+    let va = Va(value);
+    if value == 0 {
+        Word::Zero
+    } else if va.is_kernel() && value < NEGATIVE {
+        match images.at(va) {
+            Some((module, rva)) => Word::Module(module, rva),
+            None if own.contains(&value) => Word::Own,
+            None => Word::Kernel,
+        }
+    } else if is_text(value) {
+        Word::Text
+    } else if USER.contains(&value) {
+        Word::User
+    } else {
+        Word::Number
+    }
+}
+
+fn printable(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte)
+}
+
+/// Five characters of ASCII or three of UTF-16LE at least, then nothing but zeros.
+fn is_text(value: u64) -> bool {
+    let bytes = value.to_le_bytes();
+    let ascii = bytes.iter().take_while(|b| printable(**b)).count();
+    let ends = |from: usize| bytes.iter().skip(from).all(|b| *b == 0);
+    if ascii >= 5 {
+        return ends(ascii);
+    }
+    let wide = bytes
+        .chunks_exact(2)
+        .take_while(|pair| matches!(pair, [low, 0] if printable(*low)))
+        .count();
+    wide >= 3 && ends(wide * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: u64 = 0xffff_f880_0100_0000;
+
+    fn word(value: u64) -> Word {
+        let images =
+            Images::new([(BASE, BASE + 0x7fff, 7), (BASE + 0x9000, BASE + 0x9fff, 3)].into_iter());
+        classify(
+            value,
+            &images,
+            &(0xffff_fa80_0000_1000..0xffff_fa80_0000_1100),
+        )
+    }
+
+    #[test]
+    fn words_are_told_by_their_values() {
+        assert_eq!(word(0), Word::Zero);
+        assert_eq!(word(BASE), Word::Module(7, 0));
+        assert_eq!(word(BASE + 0x7fff), Word::Module(7, 0x7fff));
+        assert_eq!(word(BASE + 0x8000), Word::Kernel);
+        assert_eq!(word(BASE + 0x9010), Word::Module(3, 0x10));
+        assert_eq!(word(BASE - 1), Word::Kernel);
+        assert_eq!(word(0xffff_fa80_0000_1010), Word::Own);
+        assert_eq!(word(0xffff_fa80_0000_1100), Word::Kernel);
+        assert_eq!(word(u64::MAX), Word::Number);
+        assert_eq!(word(0x1234), Word::Number);
+        assert_eq!(word(0x7fff_0123_4560), Word::User);
+        assert_eq!(word(0x01cd_aaaa_bbbb_cccc), Word::Number);
+    }
+
+    #[test]
+    fn text_is_text_to_the_end_of_the_word() {
+        let ascii = |text: &[u8; 8]| word(u64::from_le_bytes(*text));
+        assert_eq!(ascii(b"myfault "), Word::Text);
+        assert_eq!(ascii(b"hello\0\0\0"), Word::Text);
+        assert_eq!(ascii(b"four\0\0\0\0"), Word::Number);
+        assert_eq!(ascii(b"hello\0\0\x01"), Word::Number);
+        assert_eq!(ascii(b"\\\0D\0e\0v\0"), Word::Text);
+        assert_eq!(ascii(b"a\0b\0c\0\0\0"), Word::Text);
+        assert_eq!(ascii(b"a\0b\0\0\0\0\0"), Word::Number);
+    }
+}

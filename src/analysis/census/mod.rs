@@ -1,0 +1,538 @@
+//! The contents of a tag's blocks: what stands at which offset, and which blocks are alike.
+//!
+//! A block knows its owner even where its tag does not: it holds the addresses of the
+//! owner's routines, of its data, of its other blocks. Nobody reads a million blocks by
+//! hand, but a count of what stands at each offset is short: "at +0xb0, 99.9 % point into
+//! amdacpbus2.sys". The blocks are a stated sample; what can't be read is counted as such.
+
+mod classify;
+mod families;
+mod names;
+mod objects;
+mod offsets;
+mod read;
+mod sample;
+
+pub use names::Place;
+pub use objects::{ByTag, ObjectTypes};
+pub use offsets::LIMIT;
+pub use sample::{Question, USUAL_SAMPLE};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::kernel::Kernel;
+use crate::kernel::sessions::Sessions;
+use crate::memory::{AddressSpace, Va};
+use crate::pool::Tag;
+use crate::pool::block::Block;
+use crate::pool::index::Snapshot;
+use crate::pool::index::order::Wanted;
+use crate::symbols::SymbolPath;
+
+use families::Group;
+use names::Names;
+use offsets::{STEP, Slot};
+use read::Found;
+
+/// What a census is taken with.
+pub struct Setting<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// The sessions, whose drivers are mapped in them only.
+    pub sessions: &'a Sessions,
+    /// The blocks.
+    pub index: &'a Snapshot,
+    /// The memory of a session, or the system's.
+    pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
+    /// Tells objects.
+    pub objects: &'a dyn ObjectTypes,
+    /// Where PDBs of modules may be.
+    pub symbols: &'a SymbolPath,
+    /// Whether to look up which blocks are pointed at, and to name places in modules.
+    /// Without, it is only told which modules are.
+    pub follow: bool,
+}
+
+/// How far a census is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: AtomicU64,
+    all: AtomicU64,
+}
+
+impl Progress {
+    /// The share that is done, 0 to 1.
+    pub fn share(&self) -> f64 {
+        let all = self.all.load(Ordering::Relaxed).max(1);
+        self.done.load(Ordering::Relaxed).min(all) as f64 / all as f64
+    }
+
+    fn expect(&self, blocks: u64) {
+        self.all.store(blocks, Ordering::Relaxed);
+    }
+
+    fn advance(&self, blocks: u64) {
+        self.done.fetch_add(blocks, Ordering::Relaxed);
+    }
+}
+
+/// What words at an offset are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Zero.
+    Zero,
+    /// This very value.
+    Constant(u64),
+    /// Various numbers.
+    Number,
+    /// Text.
+    Text,
+    /// Addresses of a process.
+    User,
+    /// Into the block itself.
+    Own,
+    /// Into a module.
+    Module {
+        /// Index into the kernel's modules.
+        module: usize,
+        /// Its name as WinDbg has it.
+        name: String,
+        /// The place that most of them point at, and how many do.
+        place: Option<(Place, u64)>,
+    },
+    /// Into a block of pool.
+    Pool {
+        /// Its tag.
+        tag: Tag,
+        /// The block is freed.
+        is_freed: bool,
+        /// The type of the object in it.
+        object: Option<String>,
+    },
+    /// Into blocks of still more tags.
+    MorePool,
+    /// A kernel address that is neither in an image nor in a listed block.
+    Kernel,
+}
+
+/// How many words are that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// What they are.
+    pub what: What,
+    /// Blocks that have it there.
+    pub blocks: u64,
+}
+
+/// An offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// In bytes from what the owner sees first, behind the header.
+    pub offset: u64,
+    /// Blocks that reach so far and could be read there.
+    pub read: u64,
+    /// Blocks that could not.
+    pub unreadable: u64,
+    /// What is there, the most frequent first.
+    pub counts: Vec<Count>,
+}
+
+/// A module that blocks point into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointing {
+    /// Index into the kernel's modules.
+    pub module: usize,
+    /// Its name as WinDbg has it.
+    pub name: String,
+    /// Blocks that point into it anywhere.
+    pub blocks: u64,
+    /// The offset in bytes at which most do.
+    pub offset: u64,
+    /// Blocks that point into it there.
+    pub at_offset: u64,
+    /// The place that most of those point at, and how many do.
+    pub place: Option<(Place, u64)>,
+}
+
+/// Blocks that are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Blocks read that are of it.
+    pub blocks: u64,
+    /// Smallest and largest size in bytes, headers included.
+    pub sizes: (u64, u64),
+    /// One that has the usual shape.
+    pub exemplar: Va,
+    /// The session whose pool that is in.
+    pub session: Option<u32>,
+    /// A letter for each of the first words: `0` zero, `n` number, `t` text, `M` into a
+    /// module, `o` into the block itself, `k` another kernel address, `u` an address of a
+    /// process, `?` unreadable.
+    pub shape: String,
+    /// Where it points into modules: the offset in bytes, and the module's name.
+    pub modules: Vec<(u64, String)>,
+    /// The first text in the exemplar.
+    pub text: Option<String>,
+}
+
+/// The contents of a tag's blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// What was asked.
+    pub question: Question,
+    /// Blocks that were asked about: those in use.
+    pub population: u64,
+    /// Blocks that were read.
+    pub sampled: u64,
+    /// Of those, blocks of which nothing can be read.
+    pub unreadable: u64,
+    /// Of those, blocks that are longer than what is looked at, [`LIMIT`] bytes.
+    pub longer: u64,
+    /// By offset.
+    pub offsets: Vec<Offset>,
+    /// The modules that blocks point into, those of the most blocks first.
+    pub modules: Vec<Pointing>,
+    /// Blocks that are alike, the largest family first.
+    pub families: Vec<Family>,
+    /// Blocks in no family.
+    pub in_no_family: u64,
+    /// What was left out, as sentences.
+    pub notes: Vec<String>,
+}
+
+impl Census {
+    /// Blocks of which something could be read.
+    pub fn read(&self) -> u64 {
+        self.sampled.saturating_sub(self.unreadable)
+    }
+
+    /// What was read, as a sentence without its full stop.
+    pub fn coverage(&self) -> String {
+        let read = match self.sampled == self.population {
+            true => format!("all {} blocks were read", self.population),
+            false => format!(
+                "{} of {} blocks were read, evenly over all of them",
+                self.sampled, self.population
+            ),
+        };
+        let mut out = match self.population {
+            0 => "there are no blocks in use".into(),
+            1 => "the one block was read".into(),
+            _ => read,
+        };
+        if self.unreadable > 0 {
+            out += &format!("; {} of them are not in the dump", self.unreadable);
+        }
+        if self.longer > 0 {
+            out += &format!(", the first {LIMIT} bytes of each");
+        }
+        out
+    }
+
+    /// How a module is pointed at.
+    pub fn pointing(&self, name: &str) -> Option<&Pointing> {
+        self.modules
+            .iter()
+            .find(|m| m.name.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Pointing {
+    /// The share of the blocks read that point into it, anywhere and at the offset, 0 to 1.
+    pub fn shares(&self, census: &Census) -> (f64, f64) {
+        let read = census.read().max(1) as f64;
+        (self.blocks as f64 / read, self.at_offset as f64 / read)
+    }
+
+    /// As a sentence without its full stop.
+    pub fn sentence(&self, census: &Census) -> String {
+        let (anywhere, _) = self.shares(census);
+        let mut out = format!(
+            "{:.1} % of its blocks ({} of {} read) point into it",
+            anywhere * 100.0,
+            self.blocks,
+            census.read()
+        );
+        out += &match self.at_offset == self.blocks {
+            true => format!(" at +{:#x}", self.offset),
+            false => format!(", {} of them at +{:#x}", self.at_offset, self.offset),
+        };
+        if let Some((place, count)) = &self.place {
+            let most = match *count == self.at_offset {
+                true => "",
+                false => "mostly ",
+            };
+            out += &format!(", {most}to {}", place.name);
+        }
+        out
+    }
+}
+
+/// Takes a census. `None` when it isn't wanted any more.
+pub fn take(
+    setting: &Setting<'_>,
+    question: Question,
+    wanted: Wanted<'_>,
+    progress: &Progress,
+) -> Option<Census> {
+    let faults = crate::dump::faults();
+    let sample = sample::pick(setting.index, &question, wanted)?;
+    let mut found = read::read(setting, &sample.blocks, wanted, progress)?;
+    let (groups, in_no_family) = families::families(std::mem::take(&mut found.shapes));
+    let mut names = Names::new(setting.kernel, setting.sessions, setting.symbols);
+    let mut answer = Answer {
+        found: &found,
+        names: &mut names,
+        follow: setting.follow,
+    };
+    let offsets: Vec<Offset> = (0..found.tally.slots.len())
+        .map(|nth| answer.offset(nth))
+        .collect();
+    let modules = answer.modules(&offsets);
+    let families = groups
+        .iter()
+        .filter_map(|group| answer.family(setting, group, &sample.blocks))
+        .collect();
+    let mut notes = Vec::new();
+    if setting.index.left_out > 0 {
+        notes.push(format!(
+            "{} blocks of all tags are in no list for want of memory, and were not looked at",
+            setting.index.left_out
+        ));
+    }
+    if crate::dump::faults() != faults {
+        notes.push("the file could not be read in places, which are taken for zeros here".into());
+    }
+    Some(Census {
+        question,
+        population: sample.population,
+        sampled: sample.blocks.len() as u64,
+        unreadable: found.unreadable,
+        longer: found.longer,
+        offsets,
+        modules,
+        families,
+        in_no_family,
+        notes,
+    })
+}
+
+/// Puts counts into words.
+struct Answer<'a, 'b> {
+    found: &'a Found,
+    names: &'a mut Names<'b>,
+    follow: bool,
+}
+
+/// A value that this share of the blocks have is told apart from other numbers: one in ten.
+const CONSTANT: u64 = 10;
+/// Bytes that are searched for an exemplar's text.
+const TEXT_BYTES: usize = 512;
+
+impl Answer<'_, '_> {
+    fn offset(&mut self, nth: usize) -> Offset {
+        let empty = Slot::default();
+        let slot = self.found.tally.slots.get(nth).unwrap_or(&empty);
+        let mut counts = Vec::new();
+        let mut add = |what, blocks| {
+            if blocks > 0 {
+                counts.push(Count { what, blocks });
+            }
+        };
+        let (mut number, mut text) = (slot.number, slot.text);
+        for (value, count) in self.watched(nth, slot) {
+            let of = match classify::classify(value, &classify::Images::default(), &(0..0)) {
+                classify::Word::Number => &mut number,
+                classify::Word::Text => &mut text,
+                _ => continue,
+            };
+            if count.saturating_mul(CONSTANT) >= slot.read && count > 1 {
+                *of = of.saturating_sub(count);
+                add(What::Constant(value), count);
+            }
+        }
+        add(What::Zero, slot.zero);
+        add(What::Number, number);
+        add(What::Text, text);
+        add(What::User, slot.user);
+        add(What::Own, slot.own);
+        add(What::Kernel, slot.kernel);
+        add(What::MorePool, slot.other_targets);
+        for (&module, &blocks) in &slot.modules {
+            let what = What::Module {
+                module: module as usize,
+                name: self.names.module(module),
+                place: self.place(nth, slot, module),
+            };
+            counts.push(Count { what, blocks });
+        }
+        for (target, &blocks) in &slot.targets {
+            let object = target.object.and_then(|n| self.found.types.name(n));
+            let what = What::Pool {
+                tag: target.tag,
+                is_freed: target.is_freed,
+                object: object.map(str::to_owned),
+            };
+            counts.push(Count { what, blocks });
+        }
+        counts.sort_by_cached_key(|c| (std::cmp::Reverse(c.blocks), order(&c.what)));
+        Offset {
+            offset: nth as u64 * STEP,
+            read: slot.read,
+            unreadable: slot.unreadable,
+            counts,
+        }
+    }
+
+    fn watched(&self, nth: usize, slot: &Slot) -> Vec<(u64, u64)> {
+        let values = self.found.watched.get(nth).into_iter().flatten();
+        values.copied().zip(slot.values).collect()
+    }
+
+    /// The place in a module that most blocks point at from an offset.
+    fn place(&mut self, nth: usize, slot: &Slot, module: u32) -> Option<(Place, u64)> {
+        let base = self.names.base(module)?;
+        let inside = |value: u64| {
+            let rva = u32::try_from(value.checked_sub(base.0)?).ok()?;
+            (rva < self.names.size(module)).then_some(rva)
+        };
+        let of_module = self.watched(nth, slot).into_iter();
+        let (rva, count) = of_module
+            .filter_map(|(value, count)| Some((inside(value)?, count)))
+            .filter(|(_, count)| *count > 0)
+            .max_by_key(|&(rva, count)| (count, std::cmp::Reverse(rva)))?;
+        let place = match self.follow {
+            true => self.names.place(module, rva),
+            false => self.names.plain(module, rva),
+        };
+        Some((place, count))
+    }
+
+    fn modules(&mut self, offsets: &[Offset]) -> Vec<Pointing> {
+        let mut out: Vec<Pointing> = Vec::new();
+        for (&number, &blocks) in &self.found.tally.blocks_to {
+            let mut best: Option<Pointing> = None;
+            for offset in offsets {
+                for count in &offset.counts {
+                    let What::Module {
+                        module,
+                        name,
+                        place,
+                    } = &count.what
+                    else {
+                        continue;
+                    };
+                    let more = best.as_ref().is_none_or(|b| b.at_offset < count.blocks);
+                    if *module == number as usize && more {
+                        best = Some(Pointing {
+                            module: *module,
+                            name: name.clone(),
+                            blocks,
+                            offset: offset.offset,
+                            at_offset: count.blocks,
+                            place: place.clone(),
+                        });
+                    }
+                }
+            }
+            out.extend(best);
+        }
+        out.sort_by_key(|p| (std::cmp::Reverse((p.blocks, p.at_offset)), p.module));
+        out
+    }
+
+    fn family(&self, setting: &Setting<'_>, group: &Group, blocks: &[Block]) -> Option<Family> {
+        let exemplar = blocks.get(group.exemplar)?;
+        let modules = group.modules();
+        Some(Family {
+            blocks: group.blocks,
+            sizes: group.sizes,
+            exemplar: exemplar.va,
+            session: exemplar.session,
+            shape: group.letters(),
+            modules: modules
+                .map(|(nth, module)| (nth as u64 * STEP, self.names.module(module)))
+                .collect(),
+            text: text(setting, exemplar),
+        })
+    }
+}
+
+/// An order for what is equally frequent.
+fn order(what: &What) -> (u8, u64) {
+    match what {
+        What::Constant(value) => (0, *value),
+        What::Module { module, .. } => (1, *module as u64),
+        What::Pool {
+            tag,
+            is_freed,
+            object,
+        } => {
+            let tag = u64::from(tag.value().swap_bytes()) << 2;
+            (
+                2,
+                tag | u64::from(*is_freed) << 1 | u64::from(object.is_some()),
+            )
+        }
+        What::MorePool => (3, 0),
+        What::Own => (4, 0),
+        What::Kernel => (5, 0),
+        What::Zero => (6, 0),
+        What::Number => (7, 0),
+        What::Text => (8, 0),
+        What::User => (9, 0),
+    }
+}
+
+/// The first text of six characters or more at the start of a block, ASCII or UTF-16LE.
+fn text(setting: &Setting<'_>, block: &Block) -> Option<String> {
+    let length = block.bytes.saturating_sub(block.header_bytes());
+    let length = length.min(TEXT_BYTES as u64) as usize;
+    let mut bytes = vec![0; length];
+    let space = (setting.space)(block.session);
+    space.read(block.body(), &mut bytes).ok()?;
+    first_text(&bytes)
+}
+
+/// Characters that make a text, and those of it that are shown.
+const TEXT: (usize, usize) = (6, 64);
+
+fn first_text(bytes: &[u8]) -> Option<String> {
+    let printable = |b: u8| (0x20..0x7f).contains(&b);
+    for step in [1, 2] {
+        for start in (0..bytes.len()).step_by(step) {
+            let units = bytes.get(start..)?.chunks_exact(step);
+            let text: String = units
+                .map_while(|unit| match unit {
+                    [b] | [b, 0] if printable(*b) => Some(char::from(*b)),
+                    _ => None,
+                })
+                .take(TEXT.1)
+                .collect();
+            if text.len() >= TEXT.0 {
+                return Some(text);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_in_both_forms() {
+        assert_eq!(
+            first_text(b"\0\x01hello world\0"),
+            Some("hello world".into())
+        );
+        let wide: Vec<u8> = "\u{1}\\Device"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(first_text(&wide), Some("\\Device".into()));
+        assert_eq!(first_text(b"short\0"), None);
+        assert_eq!(first_text(&[b'a'; 600]).unwrap().len(), 64);
+    }
+}

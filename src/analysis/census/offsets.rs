@@ -1,0 +1,175 @@
+//! The tally: at each offset of a tag's blocks, how many words are what.
+
+use rustc_hash::FxHashMap;
+
+use crate::pool::Tag;
+
+use super::classify::Word;
+
+/// Bytes at the start of a block that are tallied offset by offset.
+pub const LIMIT: u64 = 4096;
+/// Bytes of a word.
+pub const STEP: u64 = 8;
+/// Values of an offset that are counted one by one.
+pub const VALUES: usize = 6;
+/// Tags and kinds of objects that are told apart at an offset; the others are counted
+/// together.
+const MOST_TARGETS: usize = 4096;
+
+/// What a pointer into pool leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// The block's tag.
+    pub tag: Tag,
+    /// The block is freed: kept for the next allocation.
+    pub is_freed: bool,
+    /// The object's type, as a number of the census.
+    pub object: Option<u16>,
+}
+
+/// Counts of one offset.
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    /// Words that were read.
+    pub read: u64,
+    /// Words that could not be read.
+    pub unreadable: u64,
+    /// Zeros.
+    pub zero: u64,
+    /// Numbers.
+    pub number: u64,
+    /// Texts.
+    pub text: u64,
+    /// Addresses of processes.
+    pub user: u64,
+    /// Pointers into the block itself.
+    pub own: u64,
+    /// Pointers into modules.
+    pub modules: FxHashMap<u32, u64>,
+    /// Pointers into blocks of pool.
+    pub targets: FxHashMap<Target, u64>,
+    /// The same beyond those told apart.
+    pub other_targets: u64,
+    /// Kernel addresses that are neither in an image nor in a block.
+    pub kernel: u64,
+    /// How often each value that is watched for was met.
+    pub values: [u64; VALUES],
+}
+
+impl Slot {
+    /// Counts a word. Kernel addresses wait until it is known what they lead to.
+    pub fn add(&mut self, word: Word, value: u64, watched: &[u64]) {
+        self.read += 1;
+        match word {
+            Word::Zero => self.zero += 1,
+            Word::Text => self.text += 1,
+            Word::Own => self.own += 1,
+            Word::User => self.user += 1,
+            Word::Number => self.number += 1,
+            Word::Module(module, _) => *self.modules.entry(module).or_default() += 1,
+            Word::Kernel => {}
+        }
+        let watched = watched.iter().position(|v| *v == value);
+        if let Some(count) = watched.and_then(|i| self.values.get_mut(i)) {
+            *count += 1;
+        }
+    }
+
+    /// Counts what a kernel address was found to lead to.
+    pub fn resolve(&mut self, target: Option<Target>) {
+        match target {
+            None => self.kernel += 1,
+            Some(target) => {
+                let room = self.targets.len() < MOST_TARGETS;
+                match self.targets.get_mut(&target) {
+                    Some(count) => *count += 1,
+                    None if room => {
+                        self.targets.insert(target, 1);
+                    }
+                    None => self.other_targets += 1,
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, other: &Slot) {
+        self.read += other.read;
+        self.unreadable += other.unreadable;
+        self.zero += other.zero;
+        self.number += other.number;
+        self.text += other.text;
+        self.user += other.user;
+        self.own += other.own;
+        for (module, count) in &other.modules {
+            *self.modules.entry(*module).or_default() += count;
+        }
+        for (all, more) in self.values.iter_mut().zip(other.values) {
+            *all += more;
+        }
+    }
+}
+
+/// Counts of all offsets, before kernel addresses are resolved.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// One per offset.
+    pub slots: Vec<Slot>,
+    /// By module: blocks that point into it anywhere.
+    pub blocks_to: FxHashMap<u32, u64>,
+}
+
+impl Tally {
+    /// The counts of the nth offset.
+    pub fn slot(&mut self, nth: usize) -> Option<&mut Slot> {
+        if self.slots.len() <= nth && nth < (LIMIT / STEP) as usize {
+            self.slots.resize_with(nth + 1, Slot::default);
+        }
+        self.slots.get_mut(nth)
+    }
+
+    /// Adds the counts of other blocks, whose addresses are not resolved yet.
+    pub fn merge(&mut self, other: &Tally) {
+        for (nth, slot) in other.slots.iter().enumerate() {
+            if let Some(own) = self.slot(nth) {
+                own.merge(slot);
+            }
+        }
+        for (module, count) in &other.blocks_to {
+            *self.blocks_to.entry(*module).or_default() += count;
+        }
+    }
+}
+
+/// The values that an offset has most often, most often first: those of two blocks at
+/// least of the ones looked at, where there are two. Zero is counted anyway.
+pub fn frequent(values: &[u64]) -> Vec<u64> {
+    let mut counts: FxHashMap<u64, u32> = FxHashMap::default();
+    for value in values.iter().filter(|v| **v != 0) {
+        *counts.entry(*value).or_default() += 1;
+    }
+    let least = if values.len() > 1 { 2 } else { 1 };
+    let mut out: Vec<(u64, u32)> = counts.into_iter().filter(|c| c.1 >= least).collect();
+    out.sort_unstable_by_key(|&(value, count)| (std::cmp::Reverse(count), value));
+    out.truncate(VALUES);
+    out.into_iter().map(|(value, _)| value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequent_values_come_first_and_zero_is_none() {
+        assert_eq!(frequent(&[0, 5, 5, 7, 7, 7, 9, 0]), [7, 5]);
+        assert_eq!(frequent(&[9]), [9]);
+        assert_eq!(frequent(&[]), [0; 0]);
+    }
+
+    #[test]
+    fn offsets_behind_the_limit_are_not_tallied() {
+        let mut tally = Tally::default();
+        assert!(tally.slot(511).is_some());
+        assert!(tally.slot(512).is_none());
+        assert_eq!(tally.slots.len(), 512);
+    }
+}

@@ -1,0 +1,262 @@
+//! Reads blocks, in parallel and in bounded memory, and tallies what their words are.
+
+use rayon::prelude::*;
+
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
+use crate::pool::block::{Block, State};
+use crate::pool::index::Snapshot;
+use crate::pool::index::order::Wanted;
+
+use super::classify::{Images, Word, classify};
+use super::families::{self, SHAPE, Shape, Shapes};
+use super::objects::{ObjectTypes, Types};
+use super::offsets::{self, LIMIT, STEP, Tally, Target};
+use super::{Progress, Setting};
+
+/// Blocks that are read before what they point to is put together.
+const BATCH: usize = 1 << 14;
+/// Blocks that one worker takes at a time.
+const CHUNK: usize = 512;
+/// Addresses that wait to be looked up, 24 bytes each.
+const MOST_PENDING: usize = 1 << 20;
+/// Blocks that tell which values to watch for.
+const FIRST_LOOK: usize = 256;
+/// No session.
+const SYSTEM: u32 = u32::MAX;
+
+/// A kernel address that was met, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pending {
+    session: u32,
+    value: u64,
+    slot: u16,
+}
+
+/// What reading a sample gives.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Counts by offset.
+    pub tally: Tally,
+    /// Shapes of the blocks.
+    pub shapes: Shapes,
+    /// Blocks of which no word can be read.
+    pub unreadable: u64,
+    /// Blocks that are longer than what is tallied.
+    pub longer: u64,
+    /// The values watched for, by offset.
+    pub watched: Vec<Vec<u64>>,
+    /// Types of objects, by their numbers in targets.
+    pub types: Types,
+}
+
+/// Reads blocks as long as somebody wants them.
+pub fn read(
+    setting: &Setting<'_>,
+    blocks: &[Block],
+    wanted: Wanted<'_>,
+    progress: &Progress,
+) -> Option<Found> {
+    let images = Images::of(setting.kernel);
+    let mut out = Found {
+        watched: watched(setting, blocks),
+        ..Found::default()
+    };
+    let mut pending = Vec::new();
+    progress.expect(blocks.len() as u64);
+    for (number, batch) in blocks.chunks(BATCH).enumerate() {
+        let parts: Option<Vec<Part>> = batch
+            .par_chunks(CHUNK)
+            .enumerate()
+            .map(|(i, chunk)| {
+                let part = wanted().then(|| {
+                    let first = number * BATCH + i * CHUNK;
+                    Part::of(setting, &images, &out.watched, chunk, first)
+                });
+                progress.advance(chunk.len() as u64);
+                part
+            })
+            .collect();
+        for part in parts? {
+            out.tally.merge(&part.tally);
+            out.shapes.merge(part.shapes);
+            out.unreadable += part.unreadable;
+            out.longer += part.longer;
+            pending.extend(part.pending);
+        }
+        if pending.len() >= MOST_PENDING {
+            resolve(setting, &mut pending, &mut out, wanted)?;
+        }
+    }
+    resolve(setting, &mut pending, &mut out, wanted)?;
+    Some(out)
+}
+
+/// Calls `each` with every word of a block, up to the limit; `None` for one that can't be
+/// read.
+fn words(block: &Block, space: &AddressSpace, mut each: impl FnMut(usize, Option<u64>)) {
+    let body = block.body();
+    let length = block.bytes.saturating_sub(block.header_bytes()).min(LIMIT) & !(STEP - 1);
+    for (va, piece) in space.pieces(body, length) {
+        let start = va.0.wrapping_sub(body.0);
+        let end = (start + PAGE_SIZE - va.offset() as u64).min(length);
+        let first = start.next_multiple_of(STEP);
+        let mut whole = piece.ok().and_then(|bytes| {
+            let skipped = usize::try_from(first - start).ok()?;
+            Some(bytes.get(skipped..)?.chunks_exact(STEP as usize))
+        });
+        // One that lies across two pages counts as unreadable: pool has none.
+        for nth in first / STEP..end.div_ceil(STEP) {
+            let word = whole.as_mut().and_then(Iterator::next);
+            let word = word.and_then(|bytes| crate::bytes::u64_at(bytes, 0));
+            each(nth as usize, word);
+        }
+    }
+}
+
+fn own(block: &Block) -> std::ops::Range<u64> {
+    block.va.0..block.va.0.saturating_add(block.bytes)
+}
+
+/// The values to count one by one: those that some of the blocks have often.
+fn watched(setting: &Setting<'_>, blocks: &[Block]) -> Vec<Vec<u64>> {
+    let step = blocks.len().div_ceil(FIRST_LOOK).max(1);
+    let mut values: Vec<Vec<u64>> = Vec::new();
+    for block in blocks.iter().step_by(step) {
+        words(block, (setting.space)(block.session), |nth, word| {
+            if values.len() <= nth {
+                values.resize_with(nth + 1, Vec::new);
+            }
+            if let (Some(word), Some(values)) = (word, values.get_mut(nth)) {
+                values.push(word);
+            }
+        });
+    }
+    values.iter().map(|v| offsets::frequent(v)).collect()
+}
+
+/// What one worker finds in its blocks.
+#[derive(Default)]
+struct Part {
+    tally: Tally,
+    shapes: Shapes,
+    pending: Vec<Pending>,
+    unreadable: u64,
+    longer: u64,
+}
+
+impl Part {
+    fn of(
+        setting: &Setting<'_>,
+        images: &Images,
+        watched: &[Vec<u64>],
+        blocks: &[Block],
+        first: usize,
+    ) -> Part {
+        let mut out = Part::default();
+        let mut modules = Vec::new();
+        for (place, block) in (first..).zip(blocks) {
+            let mut shape: Shape = [0; SHAPE];
+            let mut read = 0u64;
+            modules.clear();
+            let session = block.session.unwrap_or(SYSTEM);
+            words(block, (setting.space)(block.session), |nth, value| {
+                let word = value.map(|v| classify(v, images, &own(block)));
+                let letter = word.map_or(families::UNREADABLE, families::code);
+                if let Some(to) = shape.get_mut(nth) {
+                    *to = letter;
+                }
+                let Some(slot) = out.tally.slot(nth) else {
+                    return;
+                };
+                let (Some(word), Some(value)) = (word, value) else {
+                    slot.unreadable += 1;
+                    return;
+                };
+                read += 1;
+                slot.add(word, value, watched.get(nth).map_or(&[], Vec::as_slice));
+                match word {
+                    Word::Module(module, _) => modules.push(module),
+                    Word::Kernel if setting.follow => out.pending.push(Pending {
+                        session,
+                        value,
+                        slot: nth as u16,
+                    }),
+                    Word::Kernel => slot.resolve(None),
+                    _ => {}
+                }
+            });
+            modules.sort_unstable();
+            modules.dedup();
+            for module in &modules {
+                *out.tally.blocks_to.entry(*module).or_default() += 1;
+            }
+            out.unreadable += u64::from(read == 0);
+            out.longer += u64::from(block.bytes - block.header_bytes().min(block.bytes) > LIMIT);
+            if read > 0 {
+                out.shapes.add(block.bytes, shape, place);
+            }
+        }
+        out
+    }
+}
+
+/// Looks up what the addresses lead to, and counts it.
+fn resolve(
+    setting: &Setting<'_>,
+    pending: &mut Vec<Pending>,
+    out: &mut Found,
+    wanted: Wanted<'_>,
+) -> Option<()> {
+    pending.par_sort_unstable();
+    for group in pending.chunk_by(|a, b| a.session == b.session) {
+        let session = group.first().map(|p| p.session).filter(|s| *s != SYSTEM);
+        let mut addresses: Vec<Va> = group.iter().map(|p| Va(p.value)).collect();
+        addresses.dedup();
+        let found = locate(setting.index, session, &addresses, wanted)?;
+        let targets: Vec<Option<Target>> = addresses
+            .iter()
+            .zip(&found)
+            .map(|(va, block)| {
+                let block = block.as_ref()?;
+                Some(target(setting.objects, &mut out.types, block, *va))
+            })
+            .collect();
+        let mut at = addresses.iter().zip(&targets).peekable();
+        for waiting in group {
+            while at.next_if(|(va, _)| va.0 < waiting.value).is_some() {}
+            let target = at.peek().and_then(|(_, target)| **target);
+            if let Some(slot) = out.tally.slot(waiting.slot.into()) {
+                slot.resolve(target);
+            }
+        }
+    }
+    pending.clear();
+    Some(())
+}
+
+/// A session's blocks point into its own pool and into the system's.
+fn locate(
+    index: &Snapshot,
+    session: Option<u32>,
+    addresses: &[Va],
+    wanted: Wanted<'_>,
+) -> Option<Vec<Option<Block>>> {
+    let mut out = index.locate(session, addresses, wanted)?;
+    if session.is_some() {
+        let system = index.locate(None, addresses, wanted)?;
+        for (own, of_system) in out.iter_mut().zip(system) {
+            *own = own.or(of_system);
+        }
+    }
+    Some(out)
+}
+
+fn target(objects: &dyn ObjectTypes, types: &mut Types, block: &Block, va: Va) -> Target {
+    let is_freed = block.state != State::Allocated;
+    let name = (!is_freed).then(|| objects.type_of(block, va)).flatten();
+    Target {
+        tag: block.tag,
+        is_freed,
+        object: name.and_then(|name| types.number(name)),
+    }
+}

@@ -1,0 +1,117 @@
+//! Which blocks of a tag are read: all, or some spread evenly over all of them in order of
+//! address, the same ones each time.
+
+use crate::analysis::score::Pool;
+use crate::pool::Tag;
+use crate::pool::block::{Block, PoolKind, State};
+use crate::pool::index::Snapshot;
+use crate::pool::index::order::Wanted;
+
+/// Which blocks are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Their tag.
+    pub tag: Tag,
+    /// Only those of this pool; session pool counts as paged.
+    pub pool: Option<Pool>,
+    /// Only those of this size in bytes, headers included.
+    pub size: Option<u64>,
+    /// Blocks that are read at most; 0 for all.
+    pub sample: u64,
+}
+
+impl Question {
+    /// All blocks of a tag, of which as many are read as give shares to a hundredth of a
+    /// per cent.
+    pub fn of(tag: Tag) -> Question {
+        Question {
+            tag,
+            pool: None,
+            size: None,
+            sample: USUAL_SAMPLE,
+        }
+    }
+
+    fn takes(&self, block: &Block) -> bool {
+        let pool = match self.pool {
+            None => true,
+            Some(Pool::Nonpaged) => block.kind.is_nonpaged(),
+            Some(Pool::Paged) => matches!(block.kind, PoolKind::Paged | PoolKind::Session),
+        };
+        block.state == State::Allocated && pool && self.size.is_none_or(|s| s == block.bytes)
+    }
+}
+
+/// Blocks that are read when nobody says how many.
+pub const USUAL_SAMPLE: u64 = 1 << 16;
+
+/// The blocks that are read.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// In the list's order.
+    pub blocks: Vec<Block>,
+    /// Blocks that are asked about.
+    pub population: u64,
+}
+
+/// Blocks between two looks at whether somebody still wants the answer.
+const LOOK_EVERY: usize = 1 << 16;
+
+/// Picks them. `None` when it isn't wanted any more.
+pub fn pick(index: &Snapshot, question: &Question, wanted: Wanted<'_>) -> Option<Sample> {
+    let list = index.blocks(question.tag);
+    let mut population = 0u64;
+    for (i, block) in list.iter().enumerate() {
+        if i % LOOK_EVERY == 0 && !wanted() {
+            return None;
+        }
+        population += u64::from(question.takes(&block));
+    }
+    let most = match question.sample {
+        0 => population,
+        most => most.min(population),
+    };
+    let mut out = Sample {
+        blocks: Vec::with_capacity(usize::try_from(most).unwrap_or(0)),
+        population,
+    };
+    if population == list.len() {
+        out.blocks = (0..most)
+            .filter_map(|nth| list.get(place(nth, most, population)))
+            .collect();
+        return Some(out);
+    }
+    let taken = list.iter().filter(|b| question.takes(b));
+    let mut next = 0;
+    for (i, block) in (0u64..).zip(taken) {
+        if i % LOOK_EVERY as u64 == 0 && !wanted() {
+            return None;
+        }
+        if next < most && i == place(next, most, population) {
+            out.blocks.push(block);
+            next += 1;
+        }
+    }
+    Some(out)
+}
+
+/// The place of the nth of `most` among `all`: in the middle of its share.
+fn place(nth: u64, most: u64, all: u64) -> u64 {
+    let twice = u128::from(nth) * 2 + 1;
+    let place = twice * u128::from(all) / (u128::from(most.max(1)) * 2);
+    u64::try_from(place).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_even_and_all_different() {
+        let places: Vec<u64> = (0..4).map(|n| place(n, 4, 100)).collect();
+        assert_eq!(places, [12, 37, 62, 87]);
+        let all: Vec<u64> = (0..7).map(|n| place(n, 7, 7)).collect();
+        assert_eq!(all, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(place(u64::MAX, 1, u64::MAX), u64::MAX);
+    }
+}

@@ -1,0 +1,400 @@
+//! Kernel objects behind a tag: which type, who has handles to them, which have outlived
+//! their handles, what they are called.
+//!
+//! A leak of objects is a leak of handles, when a process keeps opening, or of references,
+//! when a driver takes them and does not give them back. The counts in each header and the
+//! handle tables of all processes tell the two apart.
+
+pub mod handles;
+pub mod header;
+pub mod processes;
+pub mod types;
+
+use rustc_hash::FxHashMap;
+
+use crate::kernel::Kernel;
+use crate::memory::{AddressSpace, Va};
+use crate::pool::Tag;
+use crate::pool::block::{Block, State};
+
+use header::{Object, Reader};
+use processes::Process;
+use types::{ObjectType, Types};
+
+/// Objects whose names and paths are told apart.
+const MOST_NAMES: usize = 1 << 14;
+/// Names that are told.
+const NAMES: usize = 16;
+/// Handles that are looked at, over all processes.
+const MOST_HANDLES: u64 = 1 << 24;
+/// Letters of a path at most.
+const LONGEST_PATH: usize = 520;
+
+/// A process and its handles to objects of a type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub process: Process,
+    /// Handles to objects of the type.
+    pub handles: u64,
+    /// All its handles.
+    pub all: u64,
+}
+
+/// A name and how many objects have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// An object's name, a file's path, a process's image.
+    pub name: String,
+    /// Objects.
+    pub count: u64,
+    /// One of them: its body.
+    pub exemplar: Va,
+}
+
+/// What the objects behind a tag are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// The tag.
+    pub tag: Tag,
+    /// Their type, when the kernel's table has one with this tag.
+    pub kind: Option<ObjectType>,
+    /// Blocks of the tag in use.
+    pub blocks: u64,
+    /// Blocks that were looked at.
+    pub looked: u64,
+    /// Of those, objects.
+    pub objects: u64,
+    /// Of those, objects with handles.
+    pub with_handles: u64,
+    /// Objects that no handle leads to and something refers to.
+    pub referenced_only: u64,
+    /// Pointers to objects of which nothing refers to: freed, or damaged.
+    pub unreferenced: u64,
+    /// The most handles that one object has, and its body.
+    pub most_handles: Option<(i64, Va)>,
+    /// Names, paths or images, the most frequent first.
+    pub names: Vec<Named>,
+    /// Names beyond those.
+    pub more_names: u64,
+    /// Of processes and threads: those that have ended.
+    pub ended: u64,
+    /// Of those, by image.
+    pub ended_by_image: Vec<Named>,
+    /// Processes with handles to them, those with the most first.
+    pub holders: Vec<Holder>,
+    /// What could not be known, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// How to read what.
+pub struct Setting<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// Its types.
+    pub types: &'a Types,
+    /// The memory of a session, or the system's.
+    pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
+}
+
+impl Setting<'_> {
+    /// Looks at blocks of a tag. `blocks` are those of the tag in use, or a sample of them;
+    /// `all` is how many there are. `None` when it isn't wanted any more.
+    pub fn look(
+        &self,
+        tag: Tag,
+        blocks: impl Iterator<Item = Block>,
+        all: u64,
+        wanted: &dyn Fn() -> bool,
+    ) -> Option<Objects> {
+        let mut out = Objects {
+            tag,
+            kind: self.types.of_tag(tag).cloned(),
+            blocks: all,
+            ..Objects::default()
+        };
+        let Some(reader) = Reader::new(self.kernel, self.types) else {
+            out.notes
+                .push("the layout of object headers is not known".into());
+            return Some(out);
+        };
+        let mut names = Names::default();
+        let mut ended = Names::default();
+        for (i, block) in blocks.filter(|b| b.state == State::Allocated).enumerate() {
+            if i % 1024 == 0 && !wanted() {
+                return None;
+            }
+            out.looked += 1;
+            let space = (self.space)(block.session);
+            let Some(object) = reader.in_block(space, &block) else {
+                continue;
+            };
+            self.count(&mut out, &object, space, &mut names, &mut ended);
+        }
+        if out.objects > 0 {
+            self.count_handles(&mut out, &reader, wanted)?;
+        } else if self.types.is_empty() {
+            out.notes.push(
+                "nothing leads to the table of object types: with nt's PDB, objects are told"
+                    .into(),
+            );
+        }
+        (out.names, out.more_names) = names.most(NAMES);
+        (out.ended_by_image, _) = ended.most(NAMES);
+        Some(out)
+    }
+
+    fn count(
+        &self,
+        out: &mut Objects,
+        object: &Object,
+        space: &AddressSpace,
+        names: &mut Names,
+        ended: &mut Names,
+    ) {
+        out.objects += 1;
+        if out.kind.is_none() {
+            out.kind = Some(object.kind.clone());
+        }
+        match (object.handles > 0, object.is_referenced_only()) {
+            (true, _) => out.with_handles += 1,
+            (false, true) => out.referenced_only += 1,
+            (false, false) => out.unreferenced += 1,
+        }
+        if out
+            .most_handles
+            .is_none_or(|(most, _)| most < object.handles)
+        {
+            out.most_handles = Some((object.handles, object.body));
+        }
+        let name = match object.kind.name.as_str() {
+            "File" => self.path(space, object.body),
+            "Process" => self.process(out, ended, object.body),
+            "Thread" => self.thread(out, ended, object.body),
+            _ => object.name(self.kernel, space),
+        };
+        if let Some(name) = name {
+            names.add(name, object.body);
+        }
+    }
+
+    /// `FILE_OBJECT.FileName`, behind the name of its device's driver.
+    fn path(&self, space: &AddressSpace, file: Va) -> Option<String> {
+        let at = file.add(self.kernel.offset("_FILE_OBJECT", "FileName")?);
+        let path = space.unicode_string(at, LONGEST_PATH).ok()?;
+        if !path.is_empty() {
+            return Some(path);
+        }
+        let device = file.add(self.kernel.offset("_FILE_OBJECT", "DeviceObject")?);
+        let device = space.pointer(device).ok().filter(|va| va.is_kernel())?;
+        let driver = device.add(self.kernel.offset("_DEVICE_OBJECT", "DriverObject")?);
+        let driver = space.pointer(driver).ok().filter(|va| va.is_kernel())?;
+        let name = driver.add(self.kernel.offset("_DRIVER_OBJECT", "DriverName")?);
+        let name = space.unicode_string(name, LONGEST_PATH).ok()?;
+        (!name.is_empty()).then(|| format!("(no path; device of {name})"))
+    }
+
+    fn process(&self, out: &mut Objects, ended: &mut Names, at: Va) -> Option<String> {
+        let process = Process::read(self.kernel, at)?;
+        if process.has_ended {
+            out.ended += 1;
+            ended.add(process.image.clone(), at);
+        }
+        Some(process.image)
+    }
+
+    /// A thread has ended when its dispatcher header is signalled: ExitTime shares its
+    /// place with a list on some builds.
+    fn thread(&self, out: &mut Objects, ended: &mut Names, at: Va) -> Option<String> {
+        let kernel = self.kernel;
+        let process = kernel.field(at, "_KTHREAD", "Process").ok().map(Va)?;
+        let image = Process::read(kernel, process)?.image;
+        let signal = kernel
+            .offset("_DISPATCHER_HEADER", "SignalState")
+            .unwrap_or(4);
+        if kernel
+            .space
+            .u32(at.add(signal))
+            .is_ok_and(|state| state != 0)
+        {
+            out.ended += 1;
+            ended.add(image.clone(), at);
+        }
+        Some(image)
+    }
+
+    /// Goes through the handle tables of all processes.
+    fn count_handles(
+        &self,
+        out: &mut Objects,
+        reader: &Reader<'_>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Option<()> {
+        let Some(kind) = out.kind.as_ref().map(|k| k.name.clone()) else {
+            return Some(());
+        };
+        let (processes, broken) = processes::running(self.kernel);
+        out.notes.extend(broken);
+        let mut budget = MOST_HANDLES;
+        let mut kinds: FxHashMap<Va, bool> = FxHashMap::default();
+        let (mut without, mut unreadable) = (0u64, 0u64);
+        for process in processes {
+            if !wanted() {
+                return None;
+            }
+            let table = process
+                .handles
+                .and_then(|at| handles::read(self.kernel, at, &mut budget));
+            let Some(table) = table else {
+                without += u64::from(!process.has_ended);
+                continue;
+            };
+            unreadable += table.unreadable;
+            let mut own = 0;
+            for (header, count) in &table.objects {
+                let of_kind = *kinds.entry(*header).or_insert_with(|| {
+                    let object = reader.at_header(&self.kernel.space, *header);
+                    object.is_some_and(|o| o.kind.name == kind)
+                });
+                own += if of_kind { u64::from(*count) } else { 0 };
+            }
+            if own > 0 {
+                out.holders.push(Holder {
+                    process,
+                    handles: own,
+                    all: table.handles,
+                });
+            }
+        }
+        out.holders.sort_by_key(|h| std::cmp::Reverse(h.handles));
+        if without > 0 {
+            out.notes.push(format!(
+                "the handle tables of {without} processes could not be read"
+            ));
+        }
+        if unreadable > 0 {
+            out.notes.push(format!(
+                "{unreadable} pages of handle tables are not in the dump: their handles are not counted"
+            ));
+        }
+        if budget == 0 {
+            out.notes
+                .push(format!("only {MOST_HANDLES} handles were looked at"));
+        }
+        Some(())
+    }
+}
+
+/// Names with their counts.
+#[derive(Default)]
+struct Names {
+    counts: FxHashMap<String, (u64, Va)>,
+    others: u64,
+}
+
+impl Names {
+    fn add(&mut self, name: String, at: Va) {
+        let room = self.counts.len() < MOST_NAMES;
+        match self.counts.get_mut(&name) {
+            Some(count) => count.0 += 1,
+            None if room => {
+                self.counts.insert(name, (1, at));
+            }
+            None => self.others += 1,
+        }
+    }
+
+    /// The most frequent, and how many objects have other names.
+    fn most(self, count: usize) -> (Vec<Named>, u64) {
+        let mut all: Vec<Named> = self
+            .counts
+            .into_iter()
+            .map(|(name, (count, exemplar))| Named {
+                name,
+                count,
+                exemplar,
+            })
+            .collect();
+        all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+        let rest = all.split_off(count.min(all.len()));
+        let more = rest.iter().fold(self.others, |sum, n| sum + n.count);
+        (all, more)
+    }
+}
+
+impl Objects {
+    /// Handles of all processes to objects of the type.
+    pub fn handles(&self) -> u64 {
+        self.holders.iter().map(|h| h.handles).sum()
+    }
+
+    /// What it comes to, as sentences: a leak of handles or of references, and whose.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let Some(kind) = self.kind.as_ref().filter(|_| self.objects > 0) else {
+            return out;
+        };
+        let looked = match self.looked == self.blocks {
+            true => format!("all {} blocks", self.blocks),
+            false => format!("{} of {} blocks", self.looked, self.blocks),
+        };
+        out.push(format!(
+            "{} objects in {looked}: {} with handles, {} kept by references alone",
+            kind.name, self.with_handles, self.referenced_only
+        ));
+        if let Some(first) = self.holders.first() {
+            out.push(format!(
+                "{} handles lead to {} objects; most are of {} (process {}): {} of its {} handles",
+                self.handles(),
+                kind.name,
+                first.process.image,
+                first.process.id,
+                first.handles,
+                first.all
+            ));
+        }
+        if self.ended > 0 {
+            let images: Vec<String> = self
+                .ended_by_image
+                .iter()
+                .take(4)
+                .map(|n| format!("{} of {}", n.count, n.name))
+                .collect();
+            out.push(format!(
+                "{} have ended and are still there: {}",
+                self.ended,
+                images.join(", ")
+            ));
+        }
+        if let Some(verdict) = self.verdict() {
+            out.push(verdict);
+        }
+        out
+    }
+
+    /// What kind of leak it would be, if it is one.
+    pub fn verdict(&self) -> Option<String> {
+        let kind = self.kind.as_ref()?;
+        if self.objects == 0 {
+            return None;
+        }
+        let share = |part: u64| part as f64 / self.objects as f64;
+        // Of what was looked at, to all of them.
+        let scale = self.blocks as f64 / self.looked.max(1) as f64;
+        let objects = self.objects as f64 * scale;
+        let first = self.holders.first();
+        if let Some(first) = first.filter(|h| h.handles as f64 > objects * 0.5) {
+            return Some(format!(
+                "if they leak, handles do: {} (process {}) has opened most of them and does not close them",
+                first.process.image, first.process.id
+            ));
+        }
+        // Tokens and files are referred to without handles in daily life; not nearly all.
+        (share(self.referenced_only) > 0.9).then(|| {
+            format!(
+                "if they leak, references do: a driver, or the kernel for one, refers to {} objects and does not let go",
+                kind.name
+            )
+        })
+    }
+}

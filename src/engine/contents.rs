@@ -1,0 +1,54 @@
+//! What a tag's blocks hold.
+
+use crate::analysis::census::{self, Census, Progress, Question, Setting};
+use crate::memory::AddressSpace;
+use crate::pool::index::Snapshot;
+
+use super::Engine;
+use super::objects::ByHeader;
+
+impl Engine {
+    /// Takes a census of a tag's blocks. `None` when it isn't wanted any more.
+    ///
+    /// # Errors
+    /// When the system refuses to start the workers.
+    pub fn contents(
+        &self,
+        index: &Snapshot,
+        question: Question,
+        wanted: &(dyn Fn() -> bool + Sync),
+        progress: &Progress,
+    ) -> Result<Option<Census>, rayon::ThreadPoolBuildError> {
+        let workers = self.thread_pool()?;
+        Ok(workers.install(|| self.contents_on(index, question, wanted, progress)))
+    }
+
+    /// The same on the threads that this is called on.
+    pub(super) fn contents_on(
+        &self,
+        index: &Snapshot,
+        question: Question,
+        wanted: &(dyn Fn() -> bool + Sync),
+        progress: &Progress,
+    ) -> Option<Census> {
+        let space = |session: Option<u32>| self.space_of_session(session);
+        let setting = Setting {
+            kernel: self.kernel(),
+            sessions: self.sessions(),
+            index,
+            space: &space,
+            objects: &ByHeader { engine: self },
+            symbols: &self.options.symbols,
+            follow: true,
+        };
+        census::take(&setting, question, wanted, progress)
+    }
+
+    pub(super) fn space_of_session(&self, session: Option<u32>) -> &AddressSpace {
+        let own = session.and_then(|id| {
+            let mut pools = self.session_pools().iter();
+            pools.find(|r| r.session == Some(id))
+        });
+        own.map_or(&self.kernel().space, |realm| &realm.space)
+    }
+}

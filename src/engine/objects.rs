@@ -1,0 +1,81 @@
+//! Kernel objects of the dump.
+
+use std::borrow::Cow;
+
+use crate::analysis::census::{ByTag, ObjectTypes};
+use crate::analysis::objects::header::Reader;
+use crate::analysis::objects::types::Types;
+use crate::analysis::objects::{Objects, Setting};
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::pool::block::{Block, State};
+use crate::pool::index::Snapshot;
+
+use super::Engine;
+
+/// Blocks that are looked at of each tag when nobody says how many.
+pub const USUAL_LOOK: u64 = 1 << 16;
+
+impl Engine {
+    /// The object manager's types; read on first use.
+    pub fn object_types(&self) -> &Types {
+        self.object_types.get_or_init(|| Types::read(self.kernel()))
+    }
+
+    /// What the objects behind a tag are, who has handles to them and which have none.
+    /// `most` blocks are looked at, spread evenly over all; 0 for all. `None` when it isn't
+    /// wanted any more.
+    pub fn objects(
+        &self,
+        index: &Snapshot,
+        tag: Tag,
+        most: u64,
+        wanted: &dyn Fn() -> bool,
+    ) -> Option<Objects> {
+        let list = index.blocks(tag);
+        let allocated = list.iter().filter(|b| b.state == State::Allocated).count() as u64;
+        let looked = match most {
+            0 => list.len(),
+            most => most.min(list.len()),
+        };
+        // No overflow: both are below 2^33.
+        let place =
+            |i: u64| (u128::from(i) * u128::from(list.len()) / u128::from(looked.max(1))) as u64;
+        let blocks = (0..looked).filter_map(|i| list.get(place(i)));
+        let space = |session: Option<u32>| self.space_of_session(session);
+        let setting = Setting {
+            kernel: self.kernel(),
+            types: self.object_types(),
+            space: &space,
+        };
+        setting.look(tag, blocks, allocated, wanted)
+    }
+
+    /// The tag whose blocks hold objects of a type, by the type's name or the tag itself.
+    pub fn object_tag(&self, name: &str) -> Option<Tag> {
+        self.object_types().named(name).map(|ty| ty.key)
+    }
+}
+
+/// Tells objects by their headers, and where no table of types can be read by their tags.
+pub(super) struct ByHeader<'a> {
+    /// The dump.
+    pub engine: &'a Engine,
+}
+
+impl ObjectTypes for ByHeader<'_> {
+    fn type_of(&self, block: &Block, va: Va) -> Option<Cow<'static, str>> {
+        let types = self.engine.object_types();
+        if types.is_empty() {
+            return ByTag.type_of(block, va);
+        }
+        if !types.pointed {
+            // Most blocks are no objects: the tag tells without a look at memory.
+            types.of_tag(block.tag)?;
+        }
+        let reader = Reader::new(self.engine.kernel(), types)?;
+        let space = self.engine.space_of_session(block.session);
+        let object = reader.in_block(space, block)?;
+        Some(Cow::Owned(object.kind.name))
+    }
+}

@@ -1,0 +1,277 @@
+//! What a tag's blocks hold, offset by offset.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What};
+
+use super::text::{clean, json_address, plain_address};
+use super::{Answer, cell, csv_writer, tag_hex};
+
+/// Kinds of words that are named at an offset in text.
+const KINDS: usize = 3;
+/// Families that are named in text.
+const FAMILIES: usize = 8;
+
+/// The answer of `contents`.
+#[derive(Debug, Serialize)]
+pub struct Contents {
+    tag: String,
+    tag_hex: String,
+    blocks: u64,
+    read: u64,
+    unreadable: u64,
+    coverage: String,
+    modules: Vec<Module>,
+    offsets: Vec<Row>,
+    families: Vec<FamilyRow>,
+    in_no_family: u64,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Module {
+    module: String,
+    blocks: u64,
+    share: f64,
+    offset: u64,
+    share_at_offset: f64,
+    place: Option<String>,
+    function: Option<String>,
+    sentence: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    offset: u64,
+    read: u64,
+    unreadable: u64,
+    counts: Vec<Kind>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kind {
+    kind: &'static str,
+    what: String,
+    blocks: u64,
+    share: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct FamilyRow {
+    blocks: u64,
+    share: f64,
+    smallest: u64,
+    largest: u64,
+    exemplar: String,
+    session: Option<u32>,
+    shape: String,
+    modules: Vec<String>,
+    text: Option<String>,
+    #[serde(skip)]
+    at: crate::memory::Va,
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+impl Contents {
+    /// Of a census.
+    pub fn of(census: &Census) -> Contents {
+        let read = census.read();
+        Contents {
+            tag: census.question.tag.to_string(),
+            tag_hex: tag_hex(census.question.tag),
+            blocks: census.population,
+            read,
+            unreadable: census.unreadable,
+            coverage: census.coverage(),
+            modules: census
+                .modules
+                .iter()
+                .map(|m| Module::of(m, census))
+                .collect(),
+            offsets: census.offsets.iter().map(Row::of).collect(),
+            families: census
+                .families
+                .iter()
+                .map(|f| FamilyRow::of(f, read))
+                .collect(),
+            in_no_family: census.in_no_family,
+            notes: census.notes.iter().map(|n| clean(n).into()).collect(),
+        }
+    }
+
+    /// The table of offsets: those where something points into the kernel's half.
+    fn told(&self) -> impl Iterator<Item = &Row> {
+        let plain = |k: &Kind| matches!(k.kind, "zero" | "number" | "text" | "user" | "constant");
+        self.offsets
+            .iter()
+            .filter(move |row| !row.counts.iter().all(plain))
+    }
+}
+
+impl Module {
+    fn of(pointing: &Pointing, census: &Census) -> Module {
+        let (anywhere, at_offset) = pointing.shares(census);
+        let place = pointing.place.as_ref().map(|p| &p.0);
+        Module {
+            module: clean(&pointing.name).into(),
+            blocks: pointing.blocks,
+            share: anywhere,
+            offset: pointing.offset,
+            share_at_offset: at_offset,
+            place: place.map(|p| clean(&p.name).into()),
+            function: place.and_then(|p| Some(clean(p.function.as_deref()?).into())),
+            sentence: clean(&pointing.sentence(census)).into(),
+        }
+    }
+}
+
+impl Row {
+    fn of(offset: &Offset) -> Row {
+        Row {
+            offset: offset.offset,
+            read: offset.read,
+            unreadable: offset.unreadable,
+            counts: offset
+                .counts
+                .iter()
+                .map(|c| Kind::of(c, offset.read))
+                .collect(),
+        }
+    }
+}
+
+impl Kind {
+    fn of(count: &Count, read: u64) -> Kind {
+        let (kind, what) = match &count.what {
+            What::Zero => ("zero", "zero".to_owned()),
+            What::Constant(value) => ("constant", format!("{value:#x}")),
+            What::Number => ("number", "various numbers".into()),
+            What::Text => ("text", "text".into()),
+            What::User => ("user", "addresses of processes".into()),
+            What::Own => ("own", "into the block itself".into()),
+            What::Module { name, place, .. } => match place {
+                Some((place, _)) => ("module", format!("{name}, mostly {}", place.name)),
+                None => ("module", name.clone()),
+            },
+            What::Pool {
+                tag,
+                is_freed,
+                object,
+            } => {
+                let state = if *is_freed { "freed " } else { "" };
+                match object {
+                    Some(object) => ("object", format!("{object} object ({tag})")),
+                    None => ("pool", format!("{state}{tag} block")),
+                }
+            }
+            What::MorePool => ("pool", "blocks of further tags".into()),
+            What::Kernel => ("kernel", "other kernel addresses".into()),
+        };
+        Kind {
+            kind,
+            what: clean(&what).into(),
+            blocks: count.blocks,
+            share: share(count.blocks, read),
+        }
+    }
+}
+
+impl FamilyRow {
+    fn of(family: &Family, read: u64) -> FamilyRow {
+        FamilyRow {
+            blocks: family.blocks,
+            share: share(family.blocks, read),
+            smallest: family.sizes.0,
+            largest: family.sizes.1,
+            exemplar: json_address(family.exemplar),
+            session: family.session,
+            shape: family.shape.clone(),
+            modules: family
+                .modules
+                .iter()
+                .map(|(offset, name)| format!("+{offset:#x} {}", clean(name)))
+                .collect(),
+            text: family.text.as_deref().map(|t| clean(t).into()),
+            at: family.exemplar,
+        }
+    }
+
+    fn line(&self) -> String {
+        let size = match self.smallest == self.largest {
+            true => format!("{} bytes", self.smallest),
+            false => format!("{} to {} bytes", self.smallest, self.largest),
+        };
+        let mut out = format!(
+            "{:>10} {:>6.1} %  {size}, such as {}",
+            self.blocks,
+            self.share * 100.0,
+            plain_address(self.at)
+        );
+        if !self.modules.is_empty() {
+            out += &format!(": {}", self.modules.join(", "));
+        }
+        if let Some(text) = &self.text {
+            out += &format!("  \"{text}\"");
+        }
+        out
+    }
+}
+
+impl Answer for Contents {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}: {}", self.tag, self.coverage)?;
+        for module in &self.modules {
+            writeln!(out, "  {}: {}", module.module, module.sentence)?;
+        }
+        writeln!(out, "\n  offset  what is there")?;
+        for row in self.told() {
+            let kinds: Vec<String> = row
+                .counts
+                .iter()
+                .take(KINDS)
+                .map(|k| format!("{:.1} % {}", k.share * 100.0, k.what))
+                .collect();
+            writeln!(out, "{:>+8x}  {}", row.offset, kinds.join("; "))?;
+        }
+        let rest = self.offsets.len() - self.told().count();
+        writeln!(
+            out,
+            "  at the other {rest} offsets: zeros, constants, numbers and text only"
+        )?;
+        writeln!(out, "\n    blocks          alike")?;
+        for family in self.families.iter().take(FAMILIES) {
+            writeln!(out, "{}", family.line())?;
+        }
+        let more = self.families.len().saturating_sub(FAMILIES);
+        if more > 0 {
+            writeln!(out, "and {more} further families")?;
+        }
+        if self.in_no_family > 0 {
+            writeln!(out, "{:>10} are in no family", self.in_no_family)?;
+        }
+        self.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv_writer(out);
+        csv.write_record(["offset", "kind", "what", "blocks", "read", "unreadable"])?;
+        for row in &self.offsets {
+            for kind in &row.counts {
+                csv.write_record([
+                    row.offset.to_string(),
+                    kind.kind.to_owned(),
+                    cell(&kind.what),
+                    kind.blocks.to_string(),
+                    row.read.to_string(),
+                    row.unreadable.to_string(),
+                ])?;
+            }
+        }
+        csv.flush()
+    }
+}

@@ -541,6 +541,45 @@ fn memory_beyond_4_gb_in_several_runs_is_found() {
     }
 }
 
+/// 65 GB of memory in six runs, with what the kernel uses on both sides of the 64th, in the
+/// bitmap containers of Windows 8 and later; the full one is a file of that size with holes.
+#[test]
+fn memory_beyond_64_gb_in_several_runs_is_found() {
+    for (era, container, live) in [
+        (&WIN10_1607, Container::BitmapFull, false),
+        (&SERVER_2022, Container::BitmapKernel, true),
+    ] {
+        let mut spec = whole(era);
+        spec.options.live = live;
+        spec.options.scatter = false;
+        spec.runs = vec![
+            (1, 0x9e),
+            (0x100, 0x1000),
+            (0xc_0000, 0x400),
+            (0x10_0000, 0x300),
+            (0x20_0000, 0x2_f800),
+            (0x100_0000, 0x100_0000),
+        ];
+        let frames: u64 = spec.runs.iter().map(|r| r.1).sum();
+        assert!(frames * 0x1000 > 64 << 30);
+        spec.vm.physical_memory = frames;
+        spec.vm.commit_limit = frames * 2;
+        let machine = Machine::build(&spec).unwrap();
+        let physical = &machine.memory.physical;
+        let in_use = |mut frames: std::ops::Range<u64>| frames.any(|f| physical.is_present(f));
+        assert!(in_use(0x20_0000..0x30_0000) && in_use(0x100_0000..0x200_0000));
+        with(&machine, container, |engine, index| {
+            let header = engine.dump().header();
+            assert_eq!(header.dump_type, container.dump_type());
+            assert_eq!(header.physical_pages, Some(frames));
+            assert_eq!(header.is_live(), live);
+            check_trackers(&machine.truth, engine);
+            check_counters(&machine, engine);
+            check_blocks(&machine.truth, index, &[State::Allocated], &[]);
+        });
+    }
+}
+
 #[test]
 fn a_live_dump_says_so() {
     let mut spec = whole(&WIN11);

@@ -1,12 +1,14 @@
 //! Where the pools are: ranges of addresses, by the build's own variables.
 
+use std::ops::Range;
+
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
 use crate::memory::{AddressSpace, Va};
 
 use super::block::PoolKind;
 use super::legacy::Encoding;
-use super::survey::{self, Surveyed};
+use super::survey::{self, Survey, Surveyed};
 
 /// A range of addresses that holds one kind of pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,13 +93,16 @@ impl Regions {
             paged(kernel).or_else(|| fixed(kernel, NT52_PAGED, PoolKind::Paged)),
         ];
         let surveyed = match known.iter().all(Option::is_some) || !has_chains(kernel) {
-            true => Vec::new(),
-            false => survey::survey(kernel),
+            true => Survey::default(),
+            false => survey::survey(kernel, &elsewhere(kernel, &known)),
         };
+        out.notes.extend(surveyed.notes.iter().cloned());
         for (region, is_nonpaged) in known.into_iter().zip([true, false]) {
             match region {
                 Some(region) => out.regions.push(region),
-                None if has_chains(kernel) => out.add_surveyed(kernel, &surveyed, is_nonpaged),
+                None if has_chains(kernel) => {
+                    out.add_surveyed(kernel, &surveyed.found, is_nonpaged)
+                }
                 None => {}
             }
         }
@@ -133,6 +138,25 @@ impl Regions {
             ));
         }
     }
+}
+
+/// Bytes of a `_MMPFN` in the public symbols of every x64 Windows so far.
+const MMPFN: u64 = 0x30;
+
+/// Addresses where no pool needs to be looked for: pool that is known, and the database of
+/// frames, which is as large as a small pool.
+fn elsewhere(kernel: &Kernel, known: &[Option<Region>]) -> Vec<Range<Va>> {
+    let mut out: Vec<Range<Va>> = known.iter().flatten().map(|r| r.start..r.end).collect();
+    let header = kernel.space.dump().header();
+    let entry = kernel.symbols.size_of("_MMPFN").map_or(MMPFN, u64::from);
+    if let Some(highest) = header.highest_frame()
+        && let Some(bytes) = highest.0.checked_add(1).and_then(|n| n.checked_mul(entry))
+        && let Some(end) = header.pfn_database.0.checked_add(bytes)
+        && header.pfn_database.is_kernel()
+    {
+        out.push(header.pfn_database..Va(end));
+    }
+    out
 }
 
 /// True where pages of pool can be chains of blocks: kernels that have no other

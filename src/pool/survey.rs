@@ -1,8 +1,19 @@
 //! Finds pool regions by what their pages hold, on builds that keep no table of regions:
 //! a page that is a whole chain of blocks with headers is pool, whatever the address.
+//!
+//! Windows gives each kind of pool whole top-level entries of the page tables, so a slot
+//! of 512 GB is pool or is not. A sample of its pages shows a slot that is full of pool;
+//! where the sample shows none, every page is looked at, up to a limit that is said when
+//! it is met. Drivers map pool a second time (to lock it, or with all of memory); there
+//! the slot that maps more than the others do is the one that counts.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
 
 use crate::kernel::Kernel;
-use crate::memory::{CHUNK_SIZE, Chunk, MappedPage, Va};
+use crate::memory::{CHUNK_SIZE, Chunk, MappedPage, Pfn, Target, Va};
 
 use super::block::PoolKind;
 use super::legacy::{self, Encoding, RawBlock, Rules, Verdict};
@@ -11,12 +22,17 @@ use super::legacy::{self, Encoding, RawBlock, Rules, Verdict};
 const SLOT: u64 = 1 << 39;
 /// The kernel half's first address and its number of slots.
 const KERNEL_HALF: (u64, u64) = (0xffff_8000_0000_0000, 256);
-/// Chunks of a slot that are looked into, spread evenly.
-const CHUNKS: usize = 48;
-/// Pages of a chunk that are looked at.
-const PAGES: usize = 16;
+/// Chunks of a slot that the sample looks into, spread evenly.
+const SAMPLE: usize = 48;
+/// Pages of a chunk of the sample that are walked.
+const PAGES: u64 = 16;
 /// Pages that must be chains of two blocks and more.
 const PROOF: usize = 4;
+/// Pages looked at, of all slots in which the sample found none: 2 GB of memory.
+const LIMIT: u64 = 1 << 19;
+/// A pool holds one kind of block. Where one page in so many is of the other kind, it is
+/// memory of all sorts, mapped once more.
+const MIXED: usize = 8;
 
 /// A stretch of addresses with pool in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,74 +41,323 @@ pub struct Surveyed {
     pub start: Va,
     /// The first address behind the last mapped chunk.
     pub end: Va,
-    /// What most of its blocks say of themselves.
+    /// What its blocks say of themselves.
     pub kind: PoolKind,
 }
 
-/// Looks into every slot of the kernel half. Slots side by side that hold the same kind
-/// of pool are one region.
-pub fn survey(kernel: &Kernel) -> Vec<Surveyed> {
-    let (first, slots) = KERNEL_HALF;
-    let mut out: Vec<Surveyed> = Vec::new();
-    for slot in 0..slots {
-        let start = Va(first + slot * SLOT);
-        let last = Va(start.0 + (SLOT - 1));
-        let chunks = kernel.space.mapped(start, last).chunks;
-        let Some(kind) = kind_of(kernel, &chunks) else {
-            continue;
-        };
-        let (Some(head), Some(tail)) = (chunks.first(), chunks.last()) else {
-            continue;
-        };
-        let found = Surveyed {
-            start: head.va,
-            end: tail.va.add(CHUNK_SIZE),
-            kind,
-        };
-        match out.last_mut() {
-            Some(before) if before.kind == kind && found.start.0 - before.end.0 < SLOT => {
-                before.end = found.end;
-            }
-            _ => out.push(found),
+/// Where pool is, and what is not known about it.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Disjoint, in order of address.
+    pub found: Vec<Surveyed>,
+    /// Sentences: places that were not looked into, or not taken for pool.
+    pub notes: Vec<String>,
+}
+
+/// Looks into every slot of the kernel half, except at addresses that are known to be
+/// something else or pool that is known already.
+pub fn survey(kernel: &Kernel, known: &[Range<Va>]) -> Survey {
+    let mut out = Survey::default();
+    let slots = slots(kernel, known, &mut out.notes);
+    let mut left = LIMIT;
+    let mut unseen = 0;
+    let mut candidates = Vec::new();
+    for slot in slots {
+        let mut seen = Seen::default();
+        seen.sample(kernel, &slot.chunks);
+        if seen.proofs() < PROOF {
+            seen = Seen::default();
+            unseen += seen.all(kernel, &slot.chunks, &mut left);
         }
+        match seen.proofs() {
+            0 => {}
+            few if few < PROOF => out.notes.push(thin(&seen)),
+            _ => candidates.push(Candidate {
+                slot,
+                seen,
+                shared: 0,
+            }),
+        }
+    }
+    if unseen > 0 {
+        out.notes.push(format!(
+            "{unseen} mapped stretches of 2 MB were not looked into for pool, as too many others held none: blocks in them are missing"
+        ));
+    }
+    let accepted = accept(kernel, candidates, &mut out.notes);
+    out.found = join(accepted);
+    out
+}
+
+fn thin(seen: &Seen) -> String {
+    let pages = seen.proofs();
+    let at = seen.first().unwrap_or_default();
+    format!(
+        "{pages} page{} of memory from {at} on look like chains of pool blocks, too few to be a pool: not counted",
+        if pages == 1 { "" } else { "s" }
+    )
+}
+
+/// The mapped part of 512 GB.
+struct Slot {
+    number: u64,
+    chunks: Vec<Chunk>,
+}
+
+/// The slots with something mapped outside of `known`. Sound tables do not map more chunks
+/// than the dump has pages, one of which each takes.
+fn slots(kernel: &Kernel, known: &[Range<Va>], notes: &mut Vec<String>) -> Vec<Slot> {
+    let (first, count) = KERNEL_HALF;
+    let most = kernel.space.dump().pages_present() as usize + 512;
+    let (mut all, mut unreadable, mut overrun) = (0, 0, false);
+    let mut out = Vec::new();
+    for number in 0..count {
+        let start = Va(first + number * SLOT);
+        let mapped = kernel.space.mapped(start, Va(start.0 + (SLOT - 1)));
+        unreadable += mapped.unreadable.len();
+        all += mapped.chunks.len();
+        overrun |= mapped.overrun || all > most;
+        if overrun {
+            notes.push("the page tables name more pages than the dump holds: the search for pool regions stops early".into());
+            break;
+        }
+        let mut chunks = mapped.chunks;
+        let inside = |c: &Chunk, r: &Range<Va>| c.va >= r.start && c.va.0 + CHUNK_SIZE <= r.end.0;
+        chunks.retain(|c| !known.iter().any(|r| inside(c, r)));
+        if !chunks.is_empty() {
+            out.push(Slot { number, chunks });
+        }
+    }
+    if unreadable > 0 {
+        notes.push(format!(
+            "{unreadable} page tables can't be read: pool regions behind them are not found"
+        ));
     }
     out
 }
 
-/// The kind of pool that a sample of the pages holds; `None` when it is no pool.
-fn kind_of(kernel: &Kernel, chunks: &[Chunk]) -> Option<PoolKind> {
-    let step = chunks.len().div_ceil(CHUNKS).max(1);
-    let (mut paged, mut nonpaged) = (0, 0);
-    let rules = Rules {
-        paged: None,
-        encoding: Encoding::of_build(kernel.build),
-    };
-    let mut blocks: Vec<RawBlock> = Vec::new();
-    for chunk in chunks.iter().step_by(step) {
-        let mut seen = 0;
-        kernel.space.chunk_pages(*chunk, |_, page| {
+/// What the pages of a slot look like.
+#[derive(Default)]
+struct Seen {
+    /// Pages that could be read.
+    looked: u64,
+    paged: Vec<(Va, Pfn)>,
+    nonpaged: Vec<(Va, Pfn)>,
+}
+
+impl Seen {
+    /// Looks into chunks spread evenly.
+    fn sample(&mut self, kernel: &Kernel, chunks: &[Chunk]) {
+        let step = chunks.len().div_ceil(SAMPLE).max(1);
+        for chunk in chunks.iter().step_by(step) {
+            self.chunk(kernel, *chunk, PAGES);
+        }
+    }
+
+    /// Looks into all, until `left` pages are used up; the answer is how many chunks that
+    /// was too few for.
+    fn all(&mut self, kernel: &Kernel, chunks: &[Chunk], left: &mut u64) -> usize {
+        for (done, chunk) in chunks.iter().enumerate() {
+            if self.proofs() >= PROOF {
+                // Pool after all: what the sample missed does not show how much of it.
+                return 0;
+            }
+            if *left == 0 {
+                return chunks.len() - done;
+            }
+            let before = self.looked;
+            self.chunk(kernel, *chunk, u64::MAX);
+            *left = left.saturating_sub(self.looked - before);
+        }
+        0
+    }
+
+    /// Walks at most `most` pages of a chunk that may start a chain.
+    fn chunk(&mut self, kernel: &Kernel, chunk: Chunk, most: u64) {
+        let rules = Rules {
+            paged: None,
+            encoding: Encoding::of_build(kernel.build),
+        };
+        let mut blocks: Vec<RawBlock> = Vec::new();
+        let mut walked = 0;
+        kernel.space.chunk_pages(chunk, |va, page| {
             let MappedPage::Bytes(bytes, _) = page else {
                 return;
             };
-            if seen == PAGES || !legacy::may_start_chain(bytes) {
+            if walked == most {
                 return;
             }
-            seen += 1;
+            self.looked += 1;
+            if !legacy::may_start_chain(bytes) {
+                return;
+            }
+            walked += 1;
             blocks.clear();
             let verdict = legacy::walk_page(bytes, 0, rules, &mut blocks);
             let live = || blocks.iter().filter(|b| b.is_allocated());
-            if verdict == Verdict::Pool && live().count() >= 2 {
-                match live().all(RawBlock::is_paged) {
-                    true => paged += 1,
-                    false if live().any(RawBlock::is_paged) => {}
-                    false => nonpaged += 1,
-                }
+            if verdict != Verdict::Pool || live().count() < 2 {
+                return;
+            }
+            let Ok(Target::Frame { pfn, .. }) = kernel.space.translate(va) else {
+                return;
+            };
+            match live().all(RawBlock::is_paged) {
+                true => self.paged.push((va, pfn)),
+                false if live().any(RawBlock::is_paged) => {}
+                false => self.nonpaged.push((va, pfn)),
             }
         });
     }
-    match (paged, nonpaged) {
-        (p, n) if p.max(n) < PROOF => None,
-        (p, n) if p > n => Some(PoolKind::Paged),
-        _ => Some(PoolKind::NonPaged),
+
+    fn proofs(&self) -> usize {
+        self.paged.len().max(self.nonpaged.len())
     }
+
+    fn kind(&self) -> PoolKind {
+        match self.paged.len() > self.nonpaged.len() {
+            true => PoolKind::Paged,
+            false => PoolKind::NonPaged,
+        }
+    }
+
+    /// The proofs of its kind.
+    fn own(&self) -> &[(Va, Pfn)] {
+        match self.kind() {
+            PoolKind::Paged => &self.paged,
+            _ => &self.nonpaged,
+        }
+    }
+
+    fn first(&self) -> Option<Va> {
+        self.own().first().map(|(va, _)| *va)
+    }
+
+    fn is_mixed(&self) -> bool {
+        self.paged.len().min(self.nonpaged.len()) * MIXED > self.proofs()
+    }
+}
+
+struct Candidate {
+    slot: Slot,
+    seen: Seen,
+    /// Of its proofs, those whose frames other candidates map as well.
+    shared: usize,
+}
+
+impl Candidate {
+    /// The pool itself before what maps parts of it again: fewer of its pages are mapped
+    /// elsewhere too, or, where all are, more of what it maps is pool.
+    fn order(&self, other: &Candidate) -> Ordering {
+        let cross = |a: (usize, u64), b: (usize, u64)| {
+            (a.0 as u128 * u128::from(b.1)).cmp(&(b.0 as u128 * u128::from(a.1)))
+        };
+        let own = |c: &Candidate| c.seen.own().len();
+        let shared = |c: &Candidate| (c.shared, own(c) as u64);
+        let dense = |c: &Candidate| (own(c), c.seen.looked);
+        cross(shared(self), shared(other)).then(cross(dense(other), dense(self)))
+    }
+}
+
+/// Takes the slots that hold pool of their own. What is left out maps pages of others
+/// once more.
+fn accept(
+    kernel: &Kernel,
+    mut candidates: Vec<Candidate>,
+    notes: &mut Vec<String>,
+) -> Vec<Candidate> {
+    candidates.retain(|candidate| {
+        let mixed = candidate.seen.is_mixed();
+        if mixed {
+            let at = candidate.seen.first().unwrap_or_default();
+            notes.push(format!(
+                "memory around {at} shows paged and nonpaged pool among other pages: taken for a second mapping, and its blocks not counted there"
+            ));
+        }
+        !mixed
+    });
+    if candidates.len() < 2 {
+        return candidates;
+    }
+    count_shared(kernel, &mut candidates);
+    candidates.sort_by(Candidate::order);
+    let mut taken = proofs(&candidates);
+    let mut out = Vec::new();
+    for candidate in candidates {
+        let own = candidate.seen.own().iter();
+        let free = |pfn| taken.get(pfn).is_some_and(|t: &Taken| t.by == 0);
+        if own.filter(|(_, pfn)| free(pfn)).count() < PROOF {
+            let at = candidate.seen.first().unwrap_or_default();
+            notes.push(format!(
+                "pool is mapped a second time around {at}: its blocks are counted once"
+            ));
+            continue;
+        }
+        take(kernel, &candidate.slot, &mut taken);
+        out.push(candidate);
+    }
+    out
+}
+
+/// How many slots map a frame, and the last that does.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    by: u16,
+    last: Option<u64>,
+}
+
+/// The frames of all proofs, taken by nobody.
+fn proofs(candidates: &[Candidate]) -> FxHashMap<Pfn, Taken> {
+    let frames = candidates.iter().flat_map(|c| c.seen.own());
+    frames.map(|(_, pfn)| (*pfn, Taken::default())).collect()
+}
+
+fn count_shared(kernel: &Kernel, candidates: &mut [Candidate]) {
+    let mut taken = proofs(candidates);
+    for candidate in candidates.iter() {
+        take(kernel, &candidate.slot, &mut taken);
+    }
+    for candidate in candidates {
+        let shared = |pfn| taken.get(pfn).is_some_and(|t| t.by > 1);
+        let own = candidate.seen.own().iter();
+        candidate.shared = own.filter(|(_, pfn)| shared(pfn)).count();
+    }
+}
+
+/// Has a slot take the frames that it maps.
+fn take(kernel: &Kernel, slot: &Slot, frames: &mut FxHashMap<Pfn, Taken>) {
+    for chunk in &slot.chunks {
+        kernel.space.chunk_frames(*chunk, |pfn| {
+            if let Some(taken) = frames.get_mut(&pfn)
+                && taken.last != Some(slot.number)
+            {
+                taken.by = taken.by.saturating_add(1);
+                taken.last = Some(slot.number);
+            }
+        });
+    }
+}
+
+/// Slots side by side that hold the same kind of pool are one region: no mapped chunk
+/// lies between the last of the one and the first of the other.
+fn join(mut accepted: Vec<Candidate>) -> Vec<Surveyed> {
+    accepted.sort_by_key(|c| c.slot.number);
+    let mut out: Vec<Surveyed> = Vec::new();
+    let mut last = None;
+    for Candidate { slot, seen, .. } in accepted {
+        let (Some(head), Some(tail)) = (slot.chunks.first(), slot.chunks.last()) else {
+            continue;
+        };
+        let end = tail.va.add(CHUNK_SIZE);
+        let beside = last == slot.number.checked_sub(1);
+        match out.last_mut() {
+            Some(before) if beside && before.kind == seen.kind() => before.end = end,
+            _ => out.push(Surveyed {
+                start: head.va,
+                end,
+                kind: seen.kind(),
+            }),
+        }
+        last = Some(slot.number);
+    }
+    out
 }

@@ -7,6 +7,7 @@
 //! program's own rules, from published analyses of leaks; none of them is proof.
 
 use crate::analysis::Description;
+use crate::analysis::objects::Objects;
 use crate::pool::Tag;
 use crate::pool::tracker::{Trackers, Usage};
 
@@ -128,7 +129,7 @@ pub fn score(
     pool: Pool,
     usage: &Usage,
     description: Option<&Description>,
-    size: Option<Dominant>,
+    (size, objects): (Option<Dominant>, Option<&Objects>),
     setting: &Setting<'_>,
 ) -> Score {
     let share = share(usage.bytes, setting.pools[pool as usize]);
@@ -138,6 +139,7 @@ pub fn score(
         of_pressure(pool, share, setting),
         of_frees(usage),
         size.and_then(of_size),
+        objects.and_then(of_objects),
         of_population(tag, usage, setting.trackers),
         of_growth(usage, setting.uptime),
         Some(of_owner(description)),
@@ -240,6 +242,45 @@ fn of_frees(usage: &Usage) -> Option<Component> {
                 percent(freed)
             ),
         },
+    })
+}
+
+/// Types whose objects outlive their handles in daily life: the cache and mappings keep
+/// files and sections.
+const KEPT: [&str; 4] = ["File", "Section", "Device", "Driver"];
+
+/// Who keeps the objects: nobody keeps nearly all of a type by references alone, and no
+/// process opens thousands of one type.
+fn of_objects(objects: &Objects) -> Option<Component> {
+    let kind = objects.kind.as_ref()?;
+    if objects.objects < FEW || KEPT.contains(&kind.name.as_str()) {
+        return None;
+    }
+    let share = |part: u64| part as f64 / objects.objects as f64;
+    let ended = share(objects.ended);
+    let alone = share(objects.referenced_only);
+    let first = objects.holders.first().map_or(0, |h| h.handles);
+    let (points, sentence) = if ended >= 0.9 {
+        let what = format!(
+            "{} of those looked at have ended and are kept",
+            percent(ended)
+        );
+        (3, what)
+    } else if alone >= 0.95 {
+        let what = format!("{} have no handle: references keep them", percent(alone));
+        (3, what)
+    } else if first >= 10_000 && first as f64 > objects.handles() as f64 * 0.5 {
+        (
+            2,
+            format!("one process has {first} handles to such objects"),
+        )
+    } else {
+        (0, format!("{} have no handle", percent(alone)))
+    };
+    Some(Component {
+        name: "objects",
+        points,
+        sentence,
     })
 }
 
@@ -464,7 +505,14 @@ mod tests {
         };
         let description = known.then_some(&description);
         let tag = Tag::of(tag).unwrap();
-        let score = score(tag, Pool::Nonpaged, usage, description, Some(size), setting);
+        let score = score(
+            tag,
+            Pool::Nonpaged,
+            usage,
+            description,
+            (Some(size), None),
+            setting,
+        );
         score.verdict
     }
 
@@ -512,7 +560,7 @@ mod tests {
             Pool::Nonpaged,
             &usage(70_000, 100, GB),
             None,
-            None,
+            (None, None),
             &setting,
         );
         let said: Vec<_> = score

@@ -6,6 +6,7 @@ use crate::analysis::census::{self, Census, Question, What};
 use crate::analysis::diagnosis::{self, Diagnosis, Finding};
 use crate::analysis::drivers::{self, Drivers};
 use crate::analysis::lockstep::{self, Group};
+use crate::analysis::objects::Objects;
 use crate::analysis::owner::{self, Owners};
 use crate::analysis::references::{Confidence, Reference, References};
 use crate::analysis::score::{self, Dominant, Pool, Setting, Verdict};
@@ -160,7 +161,9 @@ impl Engine {
     ) -> Option<(Suspect, score::Score, Vec<SizeCount>)> {
         let Suspect { tag, pool, usage } = suspect;
         let description = self.descriptions().get(tag);
-        let of = |size| score::score(tag, pool, &usage, description, size, setting);
+        let objects = self.objects_to_judge(suspect, index, setting);
+        let objects = objects.as_ref();
+        let of = |size| score::score(tag, pool, &usage, description, (size, objects), setting);
         // The best that its sizes could do for it.
         let at_best = of(Some(Dominant {
             bytes: 0,
@@ -179,6 +182,21 @@ impl Engine {
         });
         let score = of(dominant);
         (score.verdict >= Verdict::Suspicious).then_some((suspect, score, sizes))
+    }
+
+    /// Objects of a tag that has a good part of its pool.
+    fn objects_to_judge(
+        &self,
+        Suspect { tag, pool, usage }: Suspect,
+        index: &Snapshot,
+        setting: &Setting<'_>,
+    ) -> Option<Objects> {
+        self.object_types().of_tag(tag)?;
+        let whole = setting.pools[pool as usize]?;
+        if usage.bytes < whole / 10 {
+            return None;
+        }
+        self.objects(index, tag, LOOKED, &|| true)
     }
 
     fn look_into(

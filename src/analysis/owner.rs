@@ -183,6 +183,20 @@ const SOME: f64 = 0.5;
 const NEARLY_ALL: f64 = 0.9;
 
 impl Owners {
+    /// Takes in that the tag is the framework's default for a service of this name.
+    pub fn take_service(&mut self, module: &str, service: &str) {
+        if same(module, service) || DEFAULTS.contains(&service) {
+            // Told by the module's own name already.
+            return;
+        }
+        let reason = format!("default tag of its service {service} (KMDF)");
+        self.add(module, 5, reason);
+        if let Some(owner) = self.ranked.iter_mut().find(|o| same(&o.module, module)) {
+            owner.certainty = owner.certainty.min(Certainty::Likely);
+        }
+        self.ranked.sort_by_key(|o| std::cmp::Reverse(o.points));
+    }
+
     /// Takes in what the blocks hold. A block that points into a driver is that driver's,
     /// or serves it: stronger than a list, weaker than code that was seen to allocate.
     /// Where only the kernel's code was seen, it allocated for the driver.

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::analysis::census::{self, Census, Question, What};
 use crate::analysis::diagnosis::{self, Diagnosis, Finding};
 use crate::analysis::drivers::{self, Drivers};
+use crate::analysis::kmdf::default_tag;
 use crate::analysis::lockstep::{self, Group};
 use crate::analysis::objects::Objects;
 use crate::analysis::owner::{self, Owners};
@@ -213,6 +214,12 @@ impl Engine {
         let description = self.descriptions().get(tag);
         let whole = setting.pools[pool as usize].filter(|b| *b > 0);
         let mut owners = self.owners_by(tag, &references);
+        for service in self.services(index) {
+            let module = self.kernel().module_at(service.image);
+            if let Some(module) = module.filter(|_| default_tag(&service.name) == Some(tag)) {
+                owners.take_service(&module.name(), &service.name);
+            }
+        }
         let contents = self.contents_of(tag, pool, index, &mut owners);
         let objects = self.objects(index, tag, LOOKED, &|| true);
         let mut objects = objects.map_or_else(Vec::new, |o| o.sentences());

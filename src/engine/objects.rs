@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::analysis::census::{ByTag, ObjectTypes};
 use crate::analysis::objects::header::Reader;
+use crate::analysis::objects::services::{self, Service};
 use crate::analysis::objects::types::Types;
 use crate::analysis::objects::{Objects, Setting};
 use crate::memory::Va;
@@ -15,6 +16,9 @@ use super::Engine;
 
 /// Blocks that are looked at of each tag when nobody says how many.
 pub const USUAL_LOOK: u64 = 1 << 16;
+
+/// Driver objects that are looked at; machines have some hundreds.
+const MOST_DRIVERS: usize = 1 << 14;
 
 impl Engine {
     /// The object manager's types; read on first use.
@@ -49,6 +53,23 @@ impl Engine {
             space: &space,
         };
         setting.look(tag, blocks, allocated, wanted)
+    }
+
+    /// The services whose drivers are loaded, as far as their objects are in the index.
+    pub fn services(&self, index: &Snapshot) -> Vec<Service> {
+        let types = self.object_types();
+        let Some(reader) = Reader::new(self.kernel(), types) else {
+            return Vec::new();
+        };
+        let tag = types.named("Driver").map(|ty| ty.key).or(Tag::of("Driv"));
+        let list = tag.map(|tag| index.blocks(tag));
+        let drivers = list.iter().flat_map(|list| list.iter().take(MOST_DRIVERS));
+        drivers
+            .filter_map(|block| {
+                let space = self.space_of_session(block.session);
+                services::of_block(self.kernel(), &reader, space, &block)
+            })
+            .collect()
     }
 
     /// The tag whose blocks hold objects of a type, by the type's name or the tag itself.

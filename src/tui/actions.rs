@@ -1,6 +1,6 @@
 //! What each key does to the state.
 
-use crate::pool::Block;
+use crate::pool::{Block, Tag};
 use crate::report::text::grouped;
 
 use super::app::{App, Screen};
@@ -48,12 +48,10 @@ impl App {
             Action::Marks => self.open_sheet(Ask::Marks),
             Action::LastPlace => self.last_place(),
             Action::Zoom => self.zoom(),
-            Action::Sizes => {
-                if let Some(view) = self.tag_view() {
-                    let tag = view.tag;
-                    self.open_sheet(Ask::Sizes(tag));
-                }
-            }
+            Action::Sizes => self.open_of_tag(Ask::Sizes),
+            Action::Contents => self.open_of_tag(Ask::Contents),
+            Action::Families => self.open_of_tag(Ask::Families),
+            Action::Objects => self.open_of_tag(Ask::Objects),
             Action::Page => self.page(),
             Action::ColumnLeft => self.step_column(-1),
             Action::ColumnRight => self.step_column(1),
@@ -110,6 +108,13 @@ impl App {
             self.tags.words(),
             grouped(self.tags.len())
         ));
+    }
+
+    fn open_of_tag(&mut self, ask: fn(Tag) -> Ask) {
+        if let Some(view) = self.tag_view() {
+            let tag = view.tag;
+            self.open_sheet(ask(tag));
+        }
     }
 
     /// The next pool: of the list on screen, or of the tag list.

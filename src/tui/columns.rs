@@ -153,14 +153,19 @@ impl App {
                 Some("F counts in the bytes of an allocation that was opened from its tag".into());
             return;
         };
-        let offset = (bytes.at.0 & !7).checked_sub(bytes.first.0);
-        let inside = offset.filter(|o| bytes.length.is_none_or(|l| o + 8 <= l));
+        let own = bytes
+            .block
+            .map(|b| (b.body(), b.bytes - b.header_bytes().min(b.bytes)));
+        let inside = own.and_then(|(body, length)| {
+            let offset = (bytes.at.0 & !7).checked_sub(body.0)?;
+            (offset.saturating_add(8) <= length).then_some(offset)
+        });
         match inside {
             Some(offset) => {
                 let tag = view.tag;
                 self.open_sheet(Ask::Pointers { tag, offset });
             }
-            None => self.message = Some("this line is not in the allocation".into()),
+            None => self.message = Some("what the owner has of the allocation is elsewhere".into()),
         }
     }
 

@@ -34,6 +34,9 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ),
     ("refs", "TAG: who mentions it"),
     ("sizes", "TAG: the sizes of its allocations"),
+    ("contents", "TAG: what its allocations hold"),
+    ("families", "TAG: which of them are alike"),
+    ("objects", "TAG: its kernel objects, and who has handles"),
     ("drivers", "pool by driver"),
     ("diagnose", "the report"),
     ("tags", "the tag list"),
@@ -93,6 +96,9 @@ impl App {
                 let tag = self.tag_named(rest)?;
                 self.open_sheet(Ask::Sizes(tag));
             }
+            "contents" => self.open_sheet(Ask::Contents(self.tag_named(rest)?)),
+            "families" => self.open_sheet(Ask::Families(self.tag_named(rest)?)),
+            "objects" | "handle" => self.open_sheet(Ask::Objects(self.tag_named(rest)?)),
             "drivers" => self.show_drivers(),
             "diagnose" | "analyze" => self.show_report(),
             "tags" => self.show_tags(),

@@ -13,6 +13,7 @@ pub mod bytes;
 pub mod clipboard;
 pub mod columns;
 pub mod command;
+pub mod contents;
 pub mod draw;
 pub mod event;
 pub mod fields;

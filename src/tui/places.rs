@@ -157,6 +157,9 @@ impl App {
             Ask::Frequency { column, .. } => (format!("each {column}"), String::new()),
             Ask::Pointers { offset, .. } => (format!("at +{offset:#x}"), String::new()),
             Ask::Page { va, .. } => (format!("page of {va}"), format!("!pool {va}")),
+            Ask::Contents(_) => ("contents".into(), String::new()),
+            Ask::Families(_) => ("families".into(), String::new()),
+            Ask::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {tag}")),
             Ask::Counted => ("frequency".into(), String::new()),
             Ask::Marks => ("Marks".into(), String::new()),
         };

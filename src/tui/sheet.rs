@@ -182,7 +182,7 @@ pub enum Ask {
     Pointers {
         /// Whose allocations.
         tag: Tag,
-        /// Bytes from where an allocation starts, header included.
+        /// Bytes from what the owner sees first, behind the header.
         offset: u64,
     },
     /// The page of an address, block by block.
@@ -192,6 +192,12 @@ pub enum Ask {
         /// The session to read in.
         session: Option<u32>,
     },
+    /// What a tag's allocations hold, offset by offset.
+    Contents(Tag),
+    /// Which of a tag's allocations are alike.
+    Families(Tag),
+    /// The kernel objects behind a tag: who has handles to them.
+    Objects(Tag),
     /// Values of a column of a list that is on screen, already counted.
     Counted,
     /// What the user marked.

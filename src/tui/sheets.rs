@@ -12,6 +12,7 @@ use crate::pool::page::PageError;
 use crate::pool::{Block, Tag, TagPattern};
 use crate::report::text::{clean, grouped, human};
 
+use super::contents;
 use super::fields;
 use super::filter::BlockFilter;
 use super::query::Kind;
@@ -136,6 +137,17 @@ pub fn make(
             None => return Ok(None),
         },
         Ask::Page { va, session } => page(engine, *va, *session)?,
+        Ask::Contents(tag) | Ask::Families(tag) => match contents::census(engine, index, *tag)? {
+            Some(census) if matches!(ask, Ask::Contents(_)) => {
+                contents::offsets(&census, unfinished(index))
+            }
+            Some(census) => contents::families(&census, unfinished(index)),
+            None => return Ok(None),
+        },
+        Ask::Objects(tag) => match engine.objects(index, *tag, 0, wanted) {
+            Some(found) => contents::objects(&found, unfinished(index)),
+            None => return Ok(None),
+        },
         // Made where the list is.
         Ask::Counted | Ask::Marks => return Ok(None),
     }))
@@ -406,7 +418,7 @@ fn pointers(
         let Some(block) = blocks.get(at) else {
             continue;
         };
-        if block.bytes < offset.saturating_add(8) {
+        if block.bytes < offset.saturating_add(block.header_bytes() + 8) {
             short += 1;
             continue;
         }
@@ -458,7 +470,7 @@ fn pointers(
 }
 
 fn what_is_at(engine: &Engine, block: &Block, offset: u64) -> String {
-    let at = block.va.add(offset);
+    let at = block.body().add(offset);
     let mut raw = [0; 8];
     if engine
         .space_in(block.session, at)

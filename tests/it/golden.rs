@@ -42,6 +42,12 @@ golden! {
     refs_none: ["refs", "demo.dmp", "Zzzz"];
     drivers: ["drivers", "demo.dmp"];
     drivers_csv: ["drivers", "demo.dmp", "--format", "csv"];
+    contents: ["contents", "demo.dmp", "Leak"];
+    contents_sample: ["contents", "demo.dmp", "netv", "--sample", "200", "--pool", "nonpaged"];
+    contents_csv: ["contents", "demo.dmp", "Thre", "--format", "csv"];
+    objects: ["objects", "demo.dmp", "Process"];
+    objects_csv: ["objects", "demo.dmp", "Toke", "--format", "csv"];
+    objects_none: ["objects", "demo.dmp", "Leak"];
     modules: ["modules", "demo.dmp"];
     modules_csv: ["modules", "demo.dmp", "--format", "csv"];
     modules_at: ["modules", "demo.dmp", "fffff880`044b63aa"];

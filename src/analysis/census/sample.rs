@@ -98,7 +98,7 @@ pub fn pick(index: &Snapshot, question: &Question, wanted: Wanted<'_>) -> Option
 /// The place of the nth of `most` among `all`: in the middle of its share.
 fn place(nth: u64, most: u64, all: u64) -> u64 {
     let twice = u128::from(nth) * 2 + 1;
-    let place = twice * u128::from(all) / (u128::from(most.max(1)) * 2);
+    let place = twice.saturating_mul(all.into()) / (u128::from(most.max(1)) * 2);
     u64::try_from(place).unwrap_or(u64::MAX)
 }
 

@@ -8,6 +8,7 @@
 pub mod handles;
 pub mod header;
 pub mod processes;
+pub mod services;
 pub mod types;
 
 use rustc_hash::FxHashMap;
@@ -173,7 +174,7 @@ impl Setting<'_> {
             "Thread" => self.thread(out, ended, object.body),
             _ => object.name(self.kernel, space),
         };
-        if let Some(name) = name {
+        if let Some(name) = name.filter(|n| !n.is_empty()) {
             names.add(name, object.body);
         }
     }

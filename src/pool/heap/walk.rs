@@ -82,7 +82,7 @@ impl Walk<'_, '_> {
             true => self.heaps.tags.holds(tag, paged),
             false => tag.value() != 0,
         };
-        Ok((sound && known).then(|| Block {
+        Ok((sound && known).then_some(Block {
             va,
             bytes,
             tag,

@@ -1,0 +1,53 @@
+//! The services of loaded drivers: `DRIVER_OBJECT` leads from a driver's image to the name
+//! that its service has in the registry, which need not be the file's.
+
+use crate::kernel::Kernel;
+use crate::memory::{AddressSpace, Va};
+use crate::pool::block::Block;
+
+use super::header::Reader;
+
+/// Letters of a service's name at most.
+const LONGEST: usize = 256;
+
+/// A service and its driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Where the driver's image starts.
+    pub image: Va,
+}
+
+/// The service of the driver whose object is in a block.
+pub fn of_block(
+    kernel: &Kernel,
+    reader: &Reader<'_>,
+    space: &AddressSpace,
+    block: &Block,
+) -> Option<Service> {
+    const DRIVER: &str = "_DRIVER_OBJECT";
+    let object = reader.in_block(space, block)?;
+    if object.kind.name != "Driver" {
+        return None;
+    }
+    let driver = object.body;
+    let pointer = |ty: &str, at: Va, field: &str| {
+        let at = at.add(kernel.offset(ty, field)?);
+        space.pointer(at).ok().filter(|va| va.is_kernel())
+    };
+    let image = pointer(DRIVER, driver, "DriverStart")?;
+    let own = || {
+        let extension = pointer(DRIVER, driver, "DriverExtension")?;
+        let name = extension.add(kernel.offset("_DRIVER_EXTENSION", "ServiceKeyName")?);
+        space.unicode_string(name, LONGEST).ok()
+    };
+    // `\Driver\amdacpbus2`, where the extension does not say it.
+    let by_path = || {
+        let name = driver.add(kernel.offset(DRIVER, "DriverName")?);
+        let path = space.unicode_string(name, LONGEST).ok()?;
+        path.rsplit('\\').next().map(str::to_owned)
+    };
+    let name = own().filter(|n| !n.is_empty()).or_else(by_path)?;
+    (!name.is_empty()).then_some(Service { name, image })
+}

@@ -1,5 +1,5 @@
 //! The key table: one list that dispatch, the hints at the foot of the screen, the help
-//! overlay and the documentation are made from. What the user changes of it is in [`file`],
+//! overlay and the documentation are made from. What the user changes of it is in [`mod@file`],
 //! and [`KeyMap`] is what holds.
 //!
 //! PoolMon's letters keep PoolMon's meaning on the tag list (`p b a f d m t`, `h` for

@@ -2,9 +2,9 @@
 //!
 //! [`Thrift`] knows what is on the screen. It takes whole frames and writes what differs,
 //! and of the ways to get from one difference to the next it takes the shortest: a
-//! relative move, an absolute one, or writing the few cells between once more ([`line`]).
-//! Lists that moved by some lines are scrolled ([`scroll`]), and of an attribute only the
-//! change is sent ([`pen`]). All of it is what a VT100 can do; what one can't (colours,
+//! relative move, an absolute one, or writing the few cells between once more (module `line`).
+//! Lists that moved by some lines are scrolled (module `scroll`), and of an attribute only the
+//! change is sent (module `pen`). All of it is what a VT100 can do; what one can't (colours,
 //! switching one attribute off) is left out on request.
 //!
 //! It takes frames and not the differences that `ratatui::Terminal` finds, because those

@@ -171,13 +171,24 @@ pub struct Coverage {
     pub parked: Found,
     /// False while the index grows, or when its walk was cancelled.
     pub complete: bool,
+    /// The system's trackers have no row for the tag, and one for tags without a place.
+    pub overflowed: bool,
 }
+
+/// The last row of a tracker table: the sum of the tags that found no place in it.
+const OVERFLOW: u32 = u32::from_le_bytes(*b"Ovfl");
 
 impl Coverage {
     /// For one tag.
     pub fn of(tag: Tag, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let found = index.totals.tag(tag);
-        Coverage::between(accounts.of(tag), &found, index)
+        let system = accounts.system;
+        let sums = system.get(Tag::new(OVERFLOW));
+        Coverage {
+            overflowed: system.get(tag).is_none()
+                && sums.is_some_and(|s| !s.nonpaged.is_empty() || !s.paged.is_empty()),
+            ..Coverage::between(accounts.of(tag), &found, index)
+        }
     }
 
     /// For all tags that match a pattern.
@@ -220,6 +231,7 @@ impl Coverage {
             ),
             parked: found.parked,
             complete: index.is_complete(),
+            overflowed: false,
         }
     }
 
@@ -243,6 +255,9 @@ impl Coverage {
                 "{} freed blocks on lookaside or deferred lists are not counted",
                 number(self.parked.blocks)
             ));
+        }
+        if self.overflowed {
+            out.push("the trackers have no row for this tag: where it found no place in their tables, it is counted in the row Ovfl".into());
         }
         if !self.complete {
             out.push("the walk of the pool is not complete: more may be found".into());

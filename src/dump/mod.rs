@@ -152,7 +152,6 @@ impl Dump {
             1 => "full",
             5 if self.header.is_filtered() => "active",
             5 => "bitmap-full",
-
             8 => "debugger-kernel",
             9 => "debugger-kernel-and-user",
             0xa => "debugger-complete",
@@ -161,20 +160,25 @@ impl Dump {
     }
 
     /// What such a dump holds and leaves out, in a sentence.
-    pub fn contents(&self) -> &'static str {
-        match self.format() {
-            "full" | "bitmap-full" | "debugger-complete" => {
-                "all physical memory; pool that was paged out is in the page file, not here"
-            }
-            "active" => {
+    pub fn contents(&self) -> String {
+        let holds = match self.header.dump_type {
+            1 | 0xa => "all physical memory; pool that was paged out is in the page file, not here",
+            5 if self.header.is_filtered() => {
                 "memory in use; free, standby and guest pages are left out, and so is pool that was paged out"
             }
-            "live" => {
-                "memory of a running system, mirrored while it changed: counters and lists may contradict each other"
+            5 => "all physical memory; pool that was paged out is in the page file, not here",
+            9 => {
+                "kernel and user memory that was resident; free pages are left out, and so is pool that was paged out"
             }
             _ => {
                 "kernel memory that was resident; user pages are left out, and so is pool that was paged out"
             }
+        };
+        match self.header.is_live() {
+            true => format!(
+                "{holds}; mirrored while the system ran, so counters and lists may contradict each other"
+            ),
+            false => holds.into(),
         }
     }
 }

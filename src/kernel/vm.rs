@@ -91,6 +91,8 @@ pub struct VmCounters {
     pub nonpaged_parts: Vec<Part>,
     /// The lines that Windows 10 added; empty before.
     pub extra: Vec<Extra>,
+    /// Times that a kernel stack could not grow; 0 where no field is known to count them.
+    pub stack_growth_failures: u64,
     /// The build has the lines of Windows 10, and their order.
     pub modern: bool,
 }
@@ -188,6 +190,7 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("TotalCommitLimit"),
         ]),
         extra: vm_lines::read(kernel),
+        stack_growth_failures: vm_lines::stack_growth_failures(kernel),
         modern: kernel.build >= vm_lines::FIRST,
     }
 }
@@ -211,7 +214,7 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
     let Some((array, count)) = found() else {
         return Vec::new();
     };
-    (0..=count)
+    let pools: Vec<Counter> = (0..=count)
         .map(|i| {
             let source = format!("nt!ExpPagedPoolDescriptor[{i}]");
             match kernel.space.pointer(array.add(i * 8)) {
@@ -228,7 +231,13 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
                 },
             }
         })
-        .collect()
+        .collect();
+    // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
+    // count nothing: a zero would be no pool's usage.
+    match pools.iter().all(|pool| pool.pages == Some(0)) {
+        true => Vec::new(),
+        false => pools,
+    }
 }
 
 fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
@@ -247,8 +256,6 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
 }
 
 fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
-    // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
-    // count nothing.
     // Saturating: damaged counters may be anything, and too large a sum is doubted later.
     let sum = pools
         .iter()

@@ -105,6 +105,13 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
     out
 }
 
+/// `MiState.SystemPtes.StackGrowthFailures`, where the layout is exactly this kernel's.
+pub fn stack_growth_failures(kernel: &Kernel) -> u64 {
+    let place = Place::State("SystemPtes", "_MI_SYSTEM_PTE_STATE", "StackGrowthFailures");
+    let read = counter(kernel, &[place]);
+    read.pages.filter(|_| !read.guessed).unwrap_or(0)
+}
+
 /// The sum of `KPRCB.CachedCommit` over the processors.
 fn processor_commit(kernel: &Kernel) -> Counter {
     let processors = kernel.processor_blocks();

@@ -231,7 +231,10 @@ impl Writer<'_, '_> {
         let count = pages(demand.bytes);
         self.memory.map_new(va, count);
         self.laid.pages.entry(demand.pool).or_default().big += count;
-        heap.head.committed += count;
+        // What has address space of its own is counted apart.
+        if demand.bytes <= LARGEST_UNITS {
+            heap.head.committed += count;
+        }
         self.big(demand, va);
     }
 

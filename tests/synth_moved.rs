@@ -52,7 +52,7 @@ fn regions_in_another_order_are_refused() {
         let path = folder.path().join("MEMORY.DMP");
         machine.write(&path, Container::BitmapKernel).unwrap();
         let engine = Engine::open(&path, &Options::default()).unwrap();
-        let notes = engine.warnings();
+        let notes = &engine.regions().notes;
         let said = "outside of its region, which is not used";
         let refused = notes.iter().filter(|n| n.contains(said)).count();
         assert_eq!(refused, 2, "{}: {notes:?}", era.build);

@@ -11,6 +11,7 @@ pub mod image;
 pub mod imports;
 pub mod kdbg;
 pub mod modules;
+pub mod processes;
 pub mod search;
 pub mod sessions;
 pub mod visible_state;

@@ -5,6 +5,8 @@
 //! Which of the two is asked by name, not by build number. Without symbols the debugger
 //! data block still gives the addresses of most of them up to 8.1.
 
+use rustc_hash::FxHashSet;
+
 use crate::memory::Va;
 
 use super::Kernel;
@@ -475,6 +477,7 @@ fn session_commit(kernel: &Kernel) -> Counter {
         return failed("the layout of _MM_SESSION_SPACE is not known".into());
     };
     let (mut total, mut at, mut sessions) = (0u64, head, 0usize);
+    let mut seen = FxHashSet::default();
     loop {
         let next = match kernel.space.pointer(at) {
             Ok(next) => next,
@@ -485,7 +488,7 @@ fn session_commit(kernel: &Kernel) -> Counter {
         if next == head {
             break;
         }
-        if !next.is_kernel() || sessions == MAX_SESSIONS {
+        if !next.is_kernel() || sessions == MAX_SESSIONS || !seen.insert(next) {
             return failed(format!(
                 "the session list is damaged after {sessions} sessions"
             ));

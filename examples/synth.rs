@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [OPTION…]`
 //!
-//! ERA is one of 2003, 7, 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11,
+//! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11,
 //! 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a
 //! bitmap-kernel dump of that size, for timing, and `heaps:BYTES` one with segment heaps,
 //! its pages in no order.
@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use poolscope::synth::era::{
-    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004,
-    WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
+    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903,
+    WIN10_2004, WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
 use serde_json::json;
@@ -87,6 +87,11 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
                 spec.heaps = None;
                 spec.demands = small::demands(&spec);
             }
+            if name == "7" {
+                // Room for all of its images.
+                spec.runs = vec![(1, 0x9e), (0x100, 0x2000)];
+                spec.vm.physical_memory = 0x9e + 0x2000;
+            }
             // Readers that look for the kernel want all of its pages, and no bits beside
             // the address of the page tables.
             spec.options.whole_images = true;
@@ -122,6 +127,7 @@ fn era(name: &str) -> Option<&'static Era> {
         "7" => &WIN7,
         "8.1" => &WIN81,
         "1607" => &WIN10_1607,
+        "1803" => &WIN10_1803,
         "1809" | "1809-chains" => &WIN10_1809,
         "1903" | "1903-plain" => &WIN10_1903,
         "2022" | "2022-plain" => &SERVER_2022,

@@ -157,14 +157,28 @@ impl Kernel {
     /// Finds by structure what no symbol leads to; where the structures tell another
     /// revision of the layouts apart, with those.
     fn search(&mut self, path: &SymbolPath) {
+        let trackers = search::tracker_build(self, path);
+        self.take_trackers(trackers);
         self.found = search::search(self, path);
         if let Some(revision) = self.found.revision {
             let options = LoadOptions {
                 revision: Some(revision),
             };
             self.symbols = Symbols::load(self.pdb.as_ref(), self.build, path, options).symbols;
+            self.take_trackers(trackers);
+        }
+        if let Some(build) = trackers {
+            self.notes.push(format!(
+                "the pool trackers have the layout of build {build}, by the hash that places their tags"
+            ));
         }
         self.notes.append(&mut self.found.notes);
+    }
+
+    fn take_trackers(&mut self, build: Option<u32>) {
+        if let Some(build) = build {
+            self.symbols.take_type("_POOL_TRACKER_TABLE", build);
+        }
     }
 
     /// The address of a kernel variable or function.

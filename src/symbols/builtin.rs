@@ -215,6 +215,13 @@ impl Tables {
         }
     }
 
+    /// Replaces a type by that of another build, which has it.
+    pub fn take_type(&mut self, ty: &'static str, build: u32) {
+        if let Some(fields) = Tables::nearest(build, None).types.remove(ty) {
+            self.types.insert(ty, fields);
+        }
+    }
+
     pub fn has_type(&self, ty: &str) -> bool {
         self.types.contains_key(ty)
     }

@@ -7,6 +7,7 @@
 mod server_2003;
 mod server_2022;
 mod win10_1607;
+mod win10_1803;
 mod win10_1809;
 mod win10_1903;
 mod win10_2004;
@@ -21,6 +22,7 @@ pub use server_2003::SERVER_2003;
 pub use server_2022::SERVER_2022;
 pub use win7::WIN7;
 pub use win10_1607::WIN10_1607;
+pub use win10_1803::WIN10_1803;
 pub use win10_1809::WIN10_1809;
 pub use win10_1903::WIN10_1903;
 pub use win10_2004::WIN10_2004;

@@ -10,8 +10,9 @@ use crate::pool::index::Snapshot;
 use crate::report::contents::constant;
 use crate::report::text::{clean, grouped};
 
+use super::cell::Cell;
 use super::query::Kind;
-use super::sheet::{Ask, Cell, Opens, SheetColumn, SheetData, SheetRow};
+use super::sheet::{Ask, Opens, SheetColumn, SheetData, SheetRow};
 use super::table::Column;
 
 const OFFSETS: [SheetColumn; 5] = [

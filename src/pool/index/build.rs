@@ -251,7 +251,7 @@ impl IndexBuilder {
         let totals = &finished.totals;
         let mut notes = self.notes.clone();
         if !totals.damaged.is_empty() {
-            notes.push(format!("{} pool pages have a damaged chain of blocks: blocks behind the damage may be missing", totals.damaged.len()));
+            notes.push(format!("pool pages with a damaged chain of blocks: {}; blocks behind the damage may be missing", totals.damaged.len()));
         }
         if totals.unplaced_bytes > 0 {
             notes.push(format!(

@@ -31,7 +31,7 @@ use crate::pool::index::{HeapPool, IndexBuilder, Progress, Realm, Snapshot};
 use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
-use crate::pool::regions::Regions;
+use crate::pool::regions::{Regions, has_chains};
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
 use crate::pool::{session, session_tracker};
@@ -453,8 +453,7 @@ impl Engine {
     fn find_system_pool(&self) -> Realm {
         let mut notes = self.regions.notes.clone();
         let heaps = self.heaps();
-        let chains = self.regions.regions.iter().any(|r| r.chains);
-        if heaps.is_none() && !chains && notes.is_empty() {
+        if heaps.is_none() && !has_chains(&self.kernel) {
             notes.push(
                 "the segment heaps of the pool were not found: its small blocks are missing".into(),
             );

@@ -346,6 +346,25 @@ fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
     });
 }
 
+/// 1809 has both allocators: pages of chains that belong to no heap are read beside them.
+#[test]
+fn chains_beside_heaps_are_read_too() {
+    let spec = whole(&WIN10_1809);
+    let mut machine = Machine::build(&spec).unwrap();
+    let page = spec.nonpaged.start.add(0x40_0000_0000);
+    machine.memory.map_new(page, 1);
+    let mut want = laid(&machine.truth, &[State::Allocated]);
+    for (at, before, units) in [(0, 0, 0x40u8), (0x400, 0x40, 0xc0)] {
+        let header = [before, 0, units, 2, b'M', b'i', b'x', b'd'];
+        machine.memory.write(page.add(at), &header);
+        let (bytes, kind) = (u64::from(units) * 16, PoolKind::NonPagedNx);
+        want.insert((page.add(at), bytes, tag(b"Mixd"), false, kind, false));
+    }
+    with(&machine, Container::BitmapKernel, |_, index| {
+        check_sets(want, BTreeSet::new(), index);
+    });
+}
+
 #[test]
 fn counters_are_those_laid_down() {
     for era in HEAP_ERAS {

@@ -196,7 +196,7 @@ fn elsewhere(kernel: &Kernel, known: &[Option<Region>]) -> Vec<Range<Va>> {
 /// True where pages of pool can be chains of blocks: kernels that have no other
 /// allocator, and those that choose at boot (1809). Kernels since 1903 have no
 /// `_POOL_DESCRIPTOR.PendingFrees` that anything uses: only segment heaps.
-fn has_chains(kernel: &Kernel) -> bool {
+pub fn has_chains(kernel: &Kernel) -> bool {
     kernel.build < FIRST_WITHOUT_CHAINS
 }
 

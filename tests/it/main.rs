@@ -3,6 +3,7 @@
 
 mod cache;
 mod cancel;
+mod containers;
 mod contract;
 mod corruption;
 mod demo;

@@ -2,10 +2,11 @@
 
     python3 symbol_table.py NEAREST.json.xz LAYOUTS.json ERA.rs TABLE.json.xz
 
-NEAREST is the public table of the nearest kernel (10.0.22000.318 for Windows 11 24H2).
-Its types get the offsets and sizes of LAYOUTS (assets/layouts/26100.json); its symbols the
-addresses of the builder's era (src/synth/era/win11_24h2.rs), and no others stay. The
-identity is the era's, a byte sixteen times over: TABLE has to be named by it, such as
+NEAREST is the public table of the nearest kernel (10.0.22000.318 for Windows 11 22H2 and
+24H2, 10.0.14393.4583 for 1803). Its types get the offsets and sizes of LAYOUTS
+(assets/layouts/26100.json); its symbols the addresses of the builder's era
+(src/synth/era/win11_24h2.rs; 22H2 has those of win11.rs, 1803 those of win10_1607.rs), and
+no others stay. TABLE is named by the identity of the era, a byte sixteen times over:
 26262626262626262626262626262626-1.json.xz.
 
 So what is tried here is another program's reading, on the layouts that poolscope has too.
@@ -13,6 +14,7 @@ So what is tried here is another program's reading, on the layouts that poolscop
 
 import json
 import lzma
+import os
 import re
 import sys
 
@@ -48,8 +50,8 @@ def main():
     table["symbols"] = {n: s for n, s in table["symbols"].items() if n in rvas}
     for name, symbol in table["symbols"].items():
         symbol["address"] = rvas[name]
-    byte = re.search(r"guid: \[0x([0-9a-f]{2}); 16\]", text)[1]
-    table["metadata"]["windows"]["pdb"].update(GUID=byte.upper() * 16, age=1)
+    guid, age = os.path.basename(out).split(".")[0].split("-")
+    table["metadata"]["windows"]["pdb"].update(GUID=guid, age=int(age))
     json.dump(table, lzma.open(out, "wt"))
 
 

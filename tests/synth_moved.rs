@@ -171,3 +171,43 @@ fn regions_in_another_order_are_refused() {
         assert_eq!(lost.count(), 0, "{}: {notes:?}", era.build);
     }
 }
+
+/// From 1607 on the debugger data block's pointers to counters may be of variables that are
+/// no more: one is taken within nt's image and where its number can be, and else none.
+#[test]
+fn counters_of_the_debugger_block_are_doubted_where_they_moved() {
+    const PHYSICAL_PAGES: u64 = 0xf8;
+    const AVAILABLE: u64 = 0x1a8;
+    let era = &WIN11;
+    let mut spec = small::of_era(era);
+    spec.options.unknown_kernel = true;
+    let mut machine = Machine::build(&spec).unwrap();
+    let base = machine.truth.kernel_base;
+    let at = |symbol: &str, field: &str| {
+        let place = base.add(era.rva(symbol).unwrap().into());
+        place.add(era.offset(symbol, field).unwrap())
+    };
+    // No place looks like MiSystemPartition any more.
+    let lost = at("MiSystemPartition", "Vp.NumberOfPhysicalPages");
+    machine.memory.u64(lost, 1);
+    let block = base.add(era.rva("KdDebuggerDataBlock").unwrap().into());
+    let memory = &mut machine.memory;
+    // Outside of nt, with a number that would do.
+    let outside = Va(0xffff_f880_0f00_0000);
+    memory.map_new(outside, 1);
+    memory.u64(outside, spec.vm.physical_memory);
+    memory.pointer(block.add(PHYSICAL_PAGES), outside);
+    // Inside, with more pages than there are.
+    memory.u64(lost, spec.vm.physical_memory * 2);
+    memory.pointer(block.add(AVAILABLE), lost);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapKernel).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let vm = engine.vm();
+    assert_eq!(vm.physical_memory.pages, None, "{:?}", vm.physical_memory);
+    assert_eq!(vm.available.pages, None, "{:?}", vm.available);
+    let doubt = vm.available.doubt.as_deref().unwrap();
+    assert!(doubt.contains("only guessed"), "{doubt}");
+}

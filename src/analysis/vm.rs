@@ -413,7 +413,7 @@ impl Line {
         self.doubt = Some(match self.guessed {
             true => {
                 self.pages = None;
-                format!("{why}: the layout is another build's; not used")
+                format!("{why}: its place was only guessed; not used")
             }
             false => why,
         });

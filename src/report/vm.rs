@@ -279,7 +279,7 @@ impl Answer for Vm<'_> {
             if self.sources && line.pages.is_some() {
                 let judged = match &line.doubt {
                     Some(_) => "doubtful",
-                    None if line.guessed => "plausible, by the layout of another build",
+                    None if line.guessed => "plausible, at a place that was inferred",
                     None => "plausible",
                 };
                 let source = clean(&line.source);

@@ -230,6 +230,7 @@ impl Engine {
                 "a live dump: memory changed while it was written, so counters may disagree".into(),
             );
         }
+        out.extend(self.dump.failure());
         out.extend(self.kernel.notes.iter().cloned());
         out.extend(self.symbol_warning());
         out.extend(self.trackers.notes.iter().cloned());

@@ -5,6 +5,9 @@
 mod ahead;
 mod container;
 mod error;
+mod failure;
+#[cfg(unix)]
+mod guard;
 mod header;
 mod identity;
 mod mapping;
@@ -19,7 +22,6 @@ use std::time::SystemTime;
 pub use ahead::Stretches;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
-pub use mapping::faults;
 
 use crate::memory::addr::{PAGE_SIZE, Pfn};
 use mapping::{Mapping, Positioned};
@@ -54,8 +56,6 @@ pub struct Dump {
     stored: u64,
     opened: SystemTime,
     modified: Option<SystemTime>,
-    /// Pages of mapped files that had failed before.
-    faults_before: u64,
 }
 
 impl Dump {
@@ -100,7 +100,6 @@ impl Dump {
             mapping,
             opened,
             modified: metadata.modified().ok(),
-            faults_before: faults(),
         })
     }
 
@@ -120,10 +119,13 @@ impl Dump {
     }
 
     /// The bytes of a frame, or `None` when the dump does not hold it (left out by the
-    /// writer, or behind the end of a truncated file).
+    /// writer, behind the end of a truncated file, or lost: see [`Dump::is_lost`]).
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
         let offset = usize::try_from(self.pages.offset(bytes, pfn)?).ok()?;
+        if self.mapping.is_lost(offset, PAGE_SIZE as usize) {
+            return None;
+        }
         bytes
             .get(offset..offset.checked_add(PAGE_SIZE as usize)?)?
             .try_into()

@@ -340,17 +340,20 @@ impl Engine {
 
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
-        Coverage::of(tag, &self.accounts(index), index)
+        let coverage = Coverage::of(tag, &self.accounts(index), index);
+        coverage.with_holes(|| self.dump.hole_bytes())
     }
 
     /// The trackers against the blocks found, for all tags that match.
     pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
-        Coverage::matching(pattern, &self.accounts(index), index)
+        let coverage = Coverage::matching(pattern, &self.accounts(index), index);
+        coverage.with_holes(|| self.dump.hole_bytes())
     }
 
     /// The trackers against the blocks found, for the whole pool.
     pub fn total_coverage(&self, index: &Snapshot) -> Coverage {
-        Coverage::total(&self.accounts(index), index)
+        let coverage = Coverage::total(&self.accounts(index), index);
+        coverage.with_holes(|| self.dump.hole_bytes())
     }
 
     /// The accounts to hold an index against; those of sessions only where it has blocks

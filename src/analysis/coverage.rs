@@ -171,6 +171,8 @@ pub struct Coverage {
     pub parked: Found,
     /// False while the index grows, or when its walk was cancelled.
     pub complete: bool,
+    /// Bytes of the file's long holes, which read as zeros.
+    pub holes: u64,
 }
 
 impl Coverage {
@@ -220,7 +222,18 @@ impl Coverage {
             ),
             parked: found.parked,
             complete: index.is_complete(),
+            holes: 0,
         }
+    }
+
+    /// With the file's holes, which are a reason where blocks are missing.
+    #[must_use]
+    pub fn with_holes(mut self, holes: impl FnOnce() -> u64) -> Coverage {
+        let sides = [&self.nonpaged, &self.paged, &self.session];
+        if sides.iter().any(|side| side.missing_blocks() > 0) {
+            self.holes = holes();
+        }
+        self
     }
 
     /// What to tell the user, a sentence per pool that has something.
@@ -242,6 +255,12 @@ impl Coverage {
             out.push(format!(
                 "{} freed blocks on lookaside or deferred lists are not counted",
                 number(self.parked.blocks)
+            ));
+        }
+        if self.holes > 0 {
+            out.push(format!(
+                "{} bytes of the file are holes, which read as zeros: where the copy was not finished, blocks are missing for that",
+                number(self.holes)
             ));
         }
         if !self.complete {

@@ -67,6 +67,12 @@ impl Mapping {
         }
     }
 
+    /// The file, whose position is nobody's.
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// What the system says of the file now, also when its name is gone.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod failure;
 #[cfg(unix)]
 mod guard;
 mod header;
+mod holes;
 mod identity;
 mod mapping;
 mod page_map;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 pub use ahead::Stretches;
@@ -56,6 +58,8 @@ pub struct Dump {
     stored: u64,
     opened: SystemTime,
     modified: Option<SystemTime>,
+    /// See [`Dump::hole_bytes`].
+    holes: OnceLock<u64>,
 }
 
 impl Dump {
@@ -88,7 +92,8 @@ impl Dump {
         let mapping = Mapping::new(&file).map_err(io)?;
         mapping.expect(true);
         let bytes = mapping.bytes();
-        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))?;
+        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))
+            .map_err(|error| error.with_path(path))?;
         let pages = container::page_map(bytes, &header)?;
         let stored = pages.stored(bytes.len() as u64);
         Ok(Dump {
@@ -100,6 +105,7 @@ impl Dump {
             mapping,
             opened,
             modified: metadata.modified().ok(),
+            holes: OnceLock::new(),
         })
     }
 

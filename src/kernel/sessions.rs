@@ -10,6 +10,7 @@ use crate::memory::{AddressSpace, Pa, Va};
 
 use super::Kernel;
 use super::kdbg::field;
+use super::modules::Module;
 
 /// A session, seen through one of its processes.
 #[derive(Clone, Debug)]
@@ -36,6 +37,19 @@ pub struct Sessions {
     pub sessions: Vec<Session>,
     /// Sentences.
     pub notes: Vec<String>,
+}
+
+impl Sessions {
+    /// Where a module is mapped: the system's address space, or that of the first session
+    /// that has it.
+    pub fn space_of<'a>(&'a self, kernel: &'a Kernel, module: &Module) -> &'a AddressSpace {
+        let mapped = |space: &&AddressSpace| space.page(module.base).is_ok();
+        let of_sessions = self.sessions.iter().map(|s| &s.space);
+        std::iter::once(&kernel.space)
+            .chain(of_sessions)
+            .find(mapped)
+            .unwrap_or(&kernel.space)
+    }
 }
 
 /// A busy terminal server has tens of thousands.

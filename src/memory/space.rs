@@ -318,6 +318,17 @@ impl AddressSpace {
             .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
             .collect())
     }
+
+    /// The same for the name of an object: `None` where it can't be read, has no characters,
+    /// or is no name. Control characters, halves of surrogate pairs, and a length that is
+    /// odd or beyond the capacity tell memory that holds something else.
+    pub fn name(&self, va: Va, limit: usize) -> Option<String> {
+        let (length, capacity) = (self.u16(va).ok()?, self.u16(va.add(2)).ok()?);
+        let fits = length > 0 && length.is_multiple_of(2) && length <= capacity;
+        let name = fits.then(|| self.unicode_string(va, limit).ok())??;
+        let odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER || c >= '\u{fffe}';
+        (!name.contains(odd)).then_some(name)
+    }
 }
 
 /// The entry for `va` in a table of a level; level 0 holds the pages' entries.

@@ -5,7 +5,7 @@
 //! JSON is the `poolscope/1` schema; fields may be added, none changes its meaning.
 
 mod allocs;
-mod contents;
+pub(crate) mod contents;
 mod diagnose;
 mod drivers;
 mod info;

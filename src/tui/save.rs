@@ -7,9 +7,9 @@ use crate::report;
 
 use super::app::{App, Screen};
 use super::blocks::BlockView;
+use super::cell::Cell;
 use super::fields;
 use super::message::Question;
-use super::sheet::Cell;
 use super::tag_view::Pane;
 
 /// What to save.

@@ -13,6 +13,7 @@ mod offsets;
 mod read;
 mod sample;
 
+pub use classify::text_of;
 pub use names::Place;
 pub use objects::{ByTag, ObjectTypes};
 pub use offsets::LIMIT;

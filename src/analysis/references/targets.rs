@@ -23,7 +23,7 @@ impl Targets {
     pub fn of(kernel: &Kernel, sessions: &Sessions) -> Targets {
         let mut out = Targets::default();
         for module in kernel.modules.iter().filter(|m| !m.unloaded) {
-            let space = super::space_of(kernel, sessions, module);
+            let space = sessions.space_of(kernel, module);
             let Some(image) = &module.image else {
                 continue;
             };

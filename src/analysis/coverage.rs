@@ -173,6 +173,8 @@ pub struct Coverage {
     pub complete: bool,
     /// The system's trackers have no row for the tag, and one for tags without a place.
     pub overflowed: bool,
+    /// Bytes of the file's long holes, which read as zeros.
+    pub holes: u64,
 }
 
 /// The last row of a tracker table: the sum of the tags that found no place in it.
@@ -232,7 +234,18 @@ impl Coverage {
             parked: found.parked,
             complete: index.is_complete(),
             overflowed: false,
+            holes: 0,
         }
+    }
+
+    /// With the file's holes, which are a reason where blocks are missing.
+    #[must_use]
+    pub fn with_holes(mut self, holes: impl FnOnce() -> u64) -> Coverage {
+        let sides = [&self.nonpaged, &self.paged, &self.session];
+        if sides.iter().any(|side| side.missing_blocks() > 0) {
+            self.holes = holes();
+        }
+        self
     }
 
     /// What to tell the user, a sentence per pool that has something.
@@ -258,6 +271,12 @@ impl Coverage {
         }
         if self.overflowed {
             out.push("the trackers have no row for this tag: where it found no place in their tables, it is counted in the row Ovfl".into());
+        }
+        if self.holes > 0 {
+            out.push(format!(
+                "{} bytes of the file are holes, which read as zeros: where the copy was not finished, blocks are missing for that",
+                number(self.holes)
+            ));
         }
         if !self.complete {
             out.push("the walk of the pool is not complete: more may be found".into());

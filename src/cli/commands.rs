@@ -128,12 +128,12 @@ fn keys(args: &Args) -> Result {
 
 fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    Ok(report::write(
-        engine,
-        answer,
-        args.common.format.into(),
-        &mut out,
-    )?)
+    report::write(engine, answer, args.common.format.into(), &mut out)?;
+    // Most of the file is read after the warnings were said.
+    if let Some(why) = engine.dump().failure() {
+        super::say("warning", &why);
+    }
+    Ok(())
 }
 
 fn contents(args: &Args, dump: &Path, question: Question) -> Result {

@@ -5,7 +5,11 @@
 mod ahead;
 mod container;
 mod error;
+mod failure;
+#[cfg(unix)]
+mod guard;
 mod header;
+mod holes;
 mod identity;
 mod mapping;
 mod page_map;
@@ -14,12 +18,12 @@ mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 pub use ahead::Stretches;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
-pub use mapping::faults;
 
 use crate::memory::addr::{PAGE_SIZE, Pfn};
 use mapping::{Mapping, Positioned};
@@ -54,8 +58,8 @@ pub struct Dump {
     stored: u64,
     opened: SystemTime,
     modified: Option<SystemTime>,
-    /// Pages of mapped files that had failed before.
-    faults_before: u64,
+    /// See [`Dump::hole_bytes`].
+    holes: OnceLock<u64>,
 }
 
 impl Dump {
@@ -88,7 +92,8 @@ impl Dump {
         let mapping = Mapping::new(&file).map_err(io)?;
         mapping.expect(true);
         let bytes = mapping.bytes();
-        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))?;
+        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))
+            .map_err(|error| error.with_path(path))?;
         let pages = container::page_map(bytes, &header)?;
         let stored = pages.stored(bytes.len() as u64);
         Ok(Dump {
@@ -100,7 +105,7 @@ impl Dump {
             mapping,
             opened,
             modified: metadata.modified().ok(),
-            faults_before: faults(),
+            holes: OnceLock::new(),
         })
     }
 
@@ -120,10 +125,13 @@ impl Dump {
     }
 
     /// The bytes of a frame, or `None` when the dump does not hold it (left out by the
-    /// writer, or behind the end of a truncated file).
+    /// writer, behind the end of a truncated file, or lost: see [`Dump::is_lost`]).
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
         let offset = usize::try_from(self.pages.offset(bytes, pfn)?).ok()?;
+        if self.mapping.is_lost(offset, PAGE_SIZE as usize) {
+            return None;
+        }
         bytes
             .get(offset..offset.checked_add(PAGE_SIZE as usize)?)?
             .try_into()

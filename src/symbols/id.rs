@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use crate::characters::is_hidden;
+
 /// Base of the public symbol server, for [`Needed::url`].
 pub const PUBLIC_SERVER: &str = "https://msdl.microsoft.com/download/symbols";
 
@@ -120,8 +122,8 @@ impl fmt::Display for PdbId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.rsplit(['\\', '/']).next().unwrap_or_default();
         for c in name.chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
+            if is_hidden(c) {
+                write!(f, "{}", c.escape_unicode())?;
             } else {
                 write!(f, "{c}")?;
             }
@@ -145,7 +147,7 @@ pub struct Needed {
 
 /// Whether `name` is one ordinary file name on Windows and Unix alike.
 fn is_plain_name(name: &str) -> bool {
-    let bad = |c: char| c.is_control() || "<>:\"/\\|?*".contains(c);
+    let bad = |c: char| is_hidden(c) || "<>:\"/\\|?*".contains(c);
     !name.is_empty()
         && name.len() <= LONGEST_NAME
         && !name.starts_with(' ')
@@ -265,6 +267,9 @@ mod tests {
             "x.pdb ",
             " x.pdb",
             "\u{85}.pdb",
+            "\u{202e}bdp.exe",
+            "nt\u{200b}krnl.pdb",
+            "\u{feff}x.pdb",
             &long,
         ] {
             assert_eq!(named(bad).file_name(), None, "{bad:?}");

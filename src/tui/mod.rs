@@ -223,7 +223,8 @@ fn open(source: Source) -> Result<Arc<Engine>, Error> {
         scope.spawn(move || {
             // The sender's end is the news; only waiting too long is announced.
             if opened.recv_timeout(ANNOUNCE_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = writeln!(io::stderr(), "opening {} ...", path.display());
+                let name = path.to_string_lossy();
+                let _ = writeln!(io::stderr(), "opening {} ...", clean(&name));
             }
         });
         let _done = done;

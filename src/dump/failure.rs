@@ -18,6 +18,14 @@ impl Dump {
 
     /// True for a frame that the dump holds, and whose bytes the system failed to deliver.
     pub fn is_lost(&self, pfn: Pfn) -> bool {
+        if !self.has_failed() {
+            return false;
+        }
+        // Where the bitmap itself is lost, nothing says which pages there are.
+        let bit = self.pages.bit_place(pfn);
+        if bit.is_some_and(|at| self.mapping.is_lost(at, 1)) {
+            return true;
+        }
         let offset = self
             .file_offset(pfn)
             .and_then(|at| usize::try_from(at).ok());

@@ -102,12 +102,22 @@ impl Kernel {
                 None
             }
         };
-        let head = list_head(&space, kdbg.as_ref(), header.loaded_modules)
-            .map_err(|why| KernelError::NoKernel { root: root.0, why })?;
-        let list = modules::loaded(&space, head);
+        let own = kdbg.as_ref().and_then(base_of);
+        let (head, list) = match list_head(&space, kdbg.as_ref(), header.loaded_modules) {
+            Ok(head) => (head, modules::loaded(&space, head)),
+            // The block that was read says where nt is, and most of the rest hangs on nt.
+            Err(_) if own.is_some() => (Va(0), modules::ModuleList::lost()),
+            Err(why) => return Err(KernelError::NoKernel { root: root.0, why }),
+        };
         notes.extend(list.notes);
         let mut modules = list.modules;
-        let base = kernel_base(kdbg.as_ref(), &modules, head);
+        let base = own.unwrap_or_else(|| kernel_base(&modules, head));
+        if let Some(kernel) = modules::missing_kernel(&space, base, &modules) {
+            notes.push(format!(
+                "nt is not in the list of loaded modules: it is taken from its image at {base}"
+            ));
+            modules.insert(0, kernel);
+        }
         let pdb = modules
             .iter()
             .find(|m| m.base == base)
@@ -389,12 +399,18 @@ fn list_head(space: &AddressSpace, kdbg: Option<&Kdbg>, header: Va) -> Result<Va
     Err(why)
 }
 
-/// KernBase, or the first module's base, or the module that holds the list head.
-fn kernel_base(kdbg: Option<&Kdbg>, modules: &[Module], head: Va) -> Va {
-    kdbg.and_then(|k| k.address(field::KERN_BASE))
-        .filter(|base| base.offset() == 0)
-        .or_else(|| modules.iter().find(|m| m.contains(head)).map(|m| m.base))
-        .or_else(|| modules.first().map(|m| m.base))
+/// KernBase, where it can be one.
+fn base_of(kdbg: &Kdbg) -> Option<Va> {
+    let base = kdbg.address(field::KERN_BASE);
+    base.filter(|base| base.offset() == 0)
+}
+
+/// The module that holds the list head, or the first module.
+fn kernel_base(modules: &[Module], head: Va) -> Va {
+    let holder = modules.iter().find(|m| m.contains(head));
+    holder
+        .or(modules.first())
+        .map(|m| m.base)
         .unwrap_or_default()
 }
 

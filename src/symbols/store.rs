@@ -20,7 +20,7 @@ use super::id::PdbId;
 use super::path::{At, SymbolPath, local_path};
 
 /// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB.
-const LARGEST_UNPACKED: u64 = 512 << 20;
+const LARGEST_UNPACKED: u64 = 256 << 20;
 /// A pointer file is one line.
 pub(super) const LONGEST_POINTER: u64 = 64 << 10;
 /// First bytes of a cabinet.
@@ -224,7 +224,7 @@ impl Content {
             .read_to_end(&mut magic)?;
         file.rewind()?;
         if magic == CABINET {
-            unpack(file).map(|b| Content::Unpacked(Cursor::new(b)))
+            unpack(file, LARGEST_UNPACKED).map(|b| Content::Unpacked(Cursor::new(b)))
         } else {
             Ok(Content::Plain(file))
         }
@@ -254,8 +254,8 @@ impl Seek for Content {
     }
 }
 
-/// Unpacks the first file of a cabinet into memory.
-fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
+/// Unpacks the first file of a cabinet into memory, `most` bytes of it.
+fn unpack<R: Read + Seek>(file: R, most: u64) -> io::Result<Vec<u8>> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let work = || {
         let mut cabinet = cab::Cabinet::new(file)?;
@@ -268,9 +268,9 @@ fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         cabinet
             .read_file(&name)?
-            .take(LARGEST_UNPACKED + 1)
+            .take(most + 1)
             .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_UNPACKED {
+        if bytes.len() as u64 > most {
             return Err(invalid("it holds too large a file"));
         }
         Ok(bytes)

@@ -287,8 +287,8 @@ fn a_hole_in_the_middle_is_said() {
     assert!(!run().contains("are holes"));
     let middle = whole.len() / 2;
     let (from, to) = (
-        middle - (1 << 20) & !0xfff,
-        middle + (1 << 20) + 0x2000 & !0xfff,
+        (middle - (1 << 20)) & !0xfff,
+        (middle + (1 << 20) + 0x2000) & !0xfff,
     );
     let file = File::create(&path).unwrap();
     file.write_at(&whole[..from], 0).unwrap();

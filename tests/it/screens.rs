@@ -22,7 +22,7 @@ use ratatui::layout::Rect;
 /// Answers that have not come by then don't come.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After so long without an event nothing more is on its way.
-const QUIET: Duration = Duration::from_millis(60);
+const QUIET: Duration = Duration::from_millis(40);
 
 const COLUMNS: u16 = 120;
 const ROWS: u16 = 40;
@@ -103,6 +103,26 @@ impl Screens {
         };
         rows.map(line).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The panes that read most of the dump.
+pub fn short_tour(screens: &mut Screens) -> Vec<String> {
+    let mut out = vec![screens.screen()];
+    for keys in [
+        "v\u{1b}M\r",
+        "\u{1b}\u{1b}/Leak\r\r",
+        "\t\r",
+        "\u{1b}\t\r",
+        "\t\t\u{1b}P",
+        "\u{1b}s",
+        "\u{1b}c",
+        "\u{1b}f",
+        "\u{1b}\u{1b}:objects Proc\r",
+        "\u{1b}R",
+    ] {
+        out.push(screens.keys(keys));
+    }
+    out
 }
 
 /// Every pane, one after the other; what each shows.

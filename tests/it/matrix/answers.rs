@@ -125,7 +125,10 @@ fn ask_all(path: &Path, probe: &Probe) -> Asked {
         (!kernel.modules.is_empty()).then(|| json(&engine, &report::Modules::of(kernel, None))),
         Some(json(&engine, &report::Vm::of(engine.vm()))),
         (!trackers.tables.is_empty()).then(|| json(&engine, &used())),
-        Some(json(&engine, &report::Allocs::of(&engine, &index, &any))),
+        Some(json(
+            &engine,
+            &report::Allocs::of(&engine, &index, &any, true),
+        )),
         page.map(|page| json(&engine, &report::Page::of(&page, engine.descriptions()))),
         Some(json(
             &engine,
@@ -155,6 +158,10 @@ fn said(value: &Value, sentences: &mut BTreeSet<String>, unknown: &mut usize) {
             sentences.insert(text.clone());
         }
         Value::Null => *unknown += 1,
+        Value::Object(all) if all.get("damaged_at").is_some_and(Value::is_string) => {
+            sentences.insert(format!("damaged at {}", all["damaged_at"]));
+            all.values().for_each(|v| said(v, sentences, unknown));
+        }
         Value::Array(all) => all.iter().for_each(|v| said(v, sentences, unknown)),
         Value::Object(all) => all.values().for_each(|v| said(v, sentences, unknown)),
         _ => {}

@@ -62,7 +62,7 @@ pub fn apply(bytes: &[u8], place: &Place, damage: Damage) -> Option<Vec<u8>> {
         }
         Damage::WrongPage => {
             let page = place.at & !0xfff;
-            let other = bytes.len() / 2 & !0xfff;
+            let other = (bytes.len() / 2) & !0xfff;
             out.copy_within(other..other + 0x1000, page);
         }
         Damage::Torn => {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::{Container, Machine, era, small};
 
-use crate::screens::{Screens, tour};
+use crate::screens::{Screens, short_tour};
 use answers::{ANSWERS, Asked, Outcome, Probe};
 use damage::Damage;
 use places::Place;
@@ -217,25 +217,30 @@ fn windows_11_24h2_with_its_own_layouts() {
     holds("26100", &original, |place| place.is_of_era);
 }
 
-/// The same places, each once, through the screen: every pane is drawn, and the program
-/// is there afterwards.
+/// Every other place, through the screen: panes are drawn, and the program is there
+/// afterwards.
 #[test]
-fn the_screen_stands_on_every_damaged_dump() {
-    for (era, with_sessions) in [(&era::WIN7, true), (&era::WIN10_2004, false)] {
-        let original = Original::new(era, with_sessions);
-        let mut opened = 0;
-        for (i, place) in original.places.iter().enumerate() {
+fn the_screen_stands_on_damaged_dumps() {
+    for (turn, era) in [&era::WIN7, &era::WIN10_2004].into_iter().enumerate() {
+        let original = Original::new(era, turn == 0);
+        let places = original
+            .places
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % 2 == turn);
+        let (mut tried, mut opened) = (0, 0);
+        for (i, place) in places {
             let damages = place.damages();
-            let damage = damages[i % damages.len()];
+            let damage = damages[i / 2 % damages.len()];
             let Some(path) = original.damaged("screen.dmp", place, damage) else {
                 continue;
             };
+            tried += 1;
             let Ok(mut screens) = Screens::open(&path) else {
                 continue;
             };
             opened += 1;
-            let shown = tour(&mut screens);
-            for screen in &shown {
+            for screen in &short_tour(&mut screens) {
                 assert!(
                     !screen.contains("an internal error"),
                     "{} {damage:?}:\n{screen}",
@@ -243,6 +248,6 @@ fn the_screen_stands_on_every_damaged_dump() {
                 );
             }
         }
-        assert!(opened * 2 > original.places.len(), "{opened} opened");
+        assert!(opened * 2 > tried, "{opened} of {tried} opened");
     }
 }

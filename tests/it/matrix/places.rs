@@ -49,10 +49,10 @@ impl Place {
         use Damage::{Cut, Huge, Itself, Loop, Noise, Ones, Torn, WrongPage, Zero};
         match self.kind {
             Kind::Bytes => &[Zero, Ones, Noise],
-            Kind::Link => &[Zero, Ones, Noise, Itself, Loop],
+            Kind::Link => &[Zero, Noise, Itself, Loop],
             Kind::Count => &[Zero, Huge],
             Kind::Entry => &[Zero, Noise, Itself],
-            Kind::Page => &[Zero, Ones, Noise, WrongPage, Torn],
+            Kind::Page => &[Zero, Noise, WrongPage, Torn],
             Kind::End => &[Cut],
         }
     }

@@ -57,9 +57,44 @@ pub struct Mapped {
     pub chunks: Vec<Chunk>,
     /// Stretches whose tables can't be read: address, bytes, why.
     pub unreadable: Vec<(Va, u64, Fault)>,
-    /// True when the tables name more chunks than the dump has pages for, which only
-    /// damaged or crafted tables do; the walk then stopped early.
+    /// True when the tables name more tables, chunks or holes than the dump has pages
+    /// for, which only damaged or crafted tables do; the walk then stopped early.
     pub overrun: bool,
+    /// Tables read, those read again included.
+    pub tables: u64,
+}
+
+/// A walk that goes on.
+struct Descent {
+    found: Mapped,
+    /// As many tables, chunks and holes as there can be: every sound table takes a page of
+    /// the dump.
+    most: u64,
+}
+
+impl Descent {
+    fn check(&mut self) {
+        let counts = [
+            self.found.tables,
+            self.found.chunks.len() as u64,
+            self.found.unreadable.len() as u64,
+        ];
+        self.found.overrun |= counts.iter().any(|count| *count > self.most);
+    }
+
+    fn chunk(&mut self, chunk: Chunk) {
+        self.check();
+        if !self.found.overrun {
+            self.found.chunks.push(chunk);
+        }
+    }
+
+    fn hole(&mut self, start: Va, bytes: u64, why: Fault) {
+        self.check();
+        if !self.found.overrun {
+            self.found.unreadable.push((start, bytes, why));
+        }
+    }
 }
 
 /// One page of a chunk.
@@ -76,7 +111,10 @@ pub enum MappedPage<'a> {
 impl AddressSpace {
     /// The chunks between two addresses (`end` exclusive).
     pub fn mapped(&self, start: Va, end: Va) -> Mapped {
-        let mut out = Mapped::default();
+        let mut out = Descent {
+            found: Mapped::default(),
+            most: self.dump().pages_present() + 512,
+        };
         if start < end {
             self.descend(
                 self.root(),
@@ -86,7 +124,7 @@ impl AddressSpace {
                 &mut out,
             );
         }
-        out
+        out.found
     }
 
     fn descend(
@@ -95,16 +133,17 @@ impl AddressSpace {
         level: u8,
         (first, last): (Va, Va),
         no_execute: bool,
-        out: &mut Mapped,
+        out: &mut Descent,
     ) {
         let page = match self.table(table) {
             Ok(page) => page,
             Err(fault) => {
-                out.unreadable
-                    .push((first, (last.0 - first.0).saturating_add(1), fault));
+                out.hole(first, (last.0 - first.0).saturating_add(1), fault);
                 return;
             }
         };
+        out.found.tables += 1;
+        out.check();
         let span = 1u64 << (12 + 9 * u32::from(level));
         let mut va = Va(first.0 & !(span - 1));
         loop {
@@ -112,7 +151,7 @@ impl AddressSpace {
             let no_execute = no_execute || raw & NO_EXECUTE != 0;
             self.follow(raw, level, va, (first, last), no_execute, out);
             match va.0.checked_add(span) {
-                Some(next) if next <= last.0 && !out.overrun => va = Va(next),
+                Some(next) if next <= last.0 && !out.found.overrun => va = Va(next),
                 _ => break,
             }
         }
@@ -126,64 +165,46 @@ impl AddressSpace {
         va: Va,
         (first, last): (Va, Va),
         no_execute: bool,
-        out: &mut Mapped,
+        out: &mut Descent,
     ) {
         let span = 1u64 << (12 + 9 * u32::from(level));
         match self.rules().decode(raw) {
             Entry::Valid { pfn, large: true } if level == 1 => {
-                self.push(
-                    Chunk {
-                        va,
-                        mapped: ChunkMapping::Large(large_frame(pfn, va, 1)),
-                        no_execute,
-                    },
-                    out,
-                );
+                out.chunk(Chunk {
+                    va,
+                    mapped: ChunkMapping::Large(large_frame(pfn, va, 1)),
+                    no_execute,
+                });
             }
             Entry::Valid { pfn, large: true } if level == 2 => {
                 for i in 0..512 {
                     let at = va.add(i * CHUNK_SIZE);
                     if at.0 >= first.0 & !(CHUNK_SIZE - 1) && at <= last {
                         let frame = large_frame(pfn, at, 2);
-                        self.push(
-                            Chunk {
-                                va: at,
-                                mapped: ChunkMapping::Large(frame),
-                                no_execute,
-                            },
-                            out,
-                        );
+                        out.chunk(Chunk {
+                            va: at,
+                            mapped: ChunkMapping::Large(frame),
+                            no_execute,
+                        });
                     }
                 }
             }
             // The self-map: the tables themselves, seen as memory.
             Entry::Valid { pfn, .. } if pfn == self.root() => {}
             Entry::Valid { pfn, .. } | Entry::Transition(pfn) if level == 1 => {
-                self.push(
-                    Chunk {
-                        va,
-                        mapped: ChunkMapping::Table(pfn),
-                        // Only a valid entry's bit is the processor's.
-                        no_execute: no_execute && raw & 1 != 0,
-                    },
-                    out,
-                );
+                out.chunk(Chunk {
+                    va,
+                    mapped: ChunkMapping::Table(pfn),
+                    // Only a valid entry's bit is the processor's.
+                    no_execute: no_execute && raw & 1 != 0,
+                });
             }
             Entry::Valid { pfn, .. } | Entry::Transition(pfn) => {
                 let end = Va(va.0.saturating_add(span - 1)).min(last);
                 self.descend(pfn, level - 1, (va.max(first), end), no_execute, out);
             }
-            Entry::PagedOut => out.unreadable.push((va, span, Fault::PagedOut)),
+            Entry::PagedOut => out.hole(va, span, Fault::PagedOut),
             Entry::Prototype(_) | Entry::DemandZero | Entry::Empty => {}
-        }
-    }
-
-    fn push(&self, chunk: Chunk, out: &mut Mapped) {
-        // Every table takes a page of the dump, so sound tables can't name more.
-        if out.chunks.len() as u64 > self.dump().pages_present() + 512 {
-            out.overrun = true;
-        } else {
-            out.chunks.push(chunk);
         }
     }
 

@@ -19,8 +19,12 @@ use tempfile::NamedTempFile;
 use super::id::PdbId;
 use super::path::{At, SymbolPath, local_path};
 
-/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB.
-const LARGEST_UNPACKED: u64 = 512 << 20;
+/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB, the largest
+/// of a driver some 100.
+const LARGEST_UNPACKED: u64 = 256 << 20;
+/// A block of a cabinet takes at least its header and gives at most so many bytes.
+const BLOCK_HEADER: u64 = 8;
+const LARGEST_BLOCK: u64 = 64 << 10;
 /// A pointer file is one line.
 pub(super) const LONGEST_POINTER: u64 = 64 << 10;
 /// First bytes of a cabinet.
@@ -255,7 +259,9 @@ impl Seek for Content {
 }
 
 /// Unpacks the first file of a cabinet into memory.
-fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
+fn unpack<R: Read + Seek>(mut file: R) -> io::Result<Vec<u8>> {
+    let packed = file.seek(io::SeekFrom::End(0))?;
+    file.rewind()?;
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let work = || {
         let mut cabinet = cab::Cabinet::new(file)?;
@@ -263,16 +269,16 @@ fn unpack<R: Read + Seek>(file: R) -> io::Result<Vec<u8>> {
             .folder_entries()
             .flat_map(|f| f.file_entries())
             .next();
-        let name = first.map(|f| f.name().to_string());
-        let name = name.ok_or_else(|| invalid("it is empty"))?;
-        let mut bytes = Vec::new();
-        cabinet
-            .read_file(&name)?
-            .take(LARGEST_UNPACKED + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_UNPACKED {
+        let first = first.map(|f| (f.name().to_string(), u64::from(f.uncompressed_size())));
+        let (name, length) = first.ok_or_else(|| invalid("it is empty"))?;
+        if length > LARGEST_UNPACKED {
             return Err(invalid("it holds too large a file"));
         }
+        // A buffer that grows by doubling would take twice what is in it.
+        let mut bytes = Vec::new();
+        let most = packed / BLOCK_HEADER * LARGEST_BLOCK;
+        bytes.try_reserve_exact(length.min(most) as usize)?;
+        cabinet.read_file(&name)?.take(length).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     // The decompressors index by what the data says.

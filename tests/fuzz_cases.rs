@@ -69,7 +69,7 @@ fn replay(name: &str) {
     let stored = cases(name);
     assert!(!stored.is_empty(), "no stored inputs of {name}");
     // What is made once is not a run's.
-    (target.run)(&[0]);
+    fuzz::prepare(name);
     for (path, input) in seeds.chain(stored) {
         let before = NOW.load(Ordering::SeqCst);
         PEAK.store(before, Ordering::SeqCst);
@@ -77,7 +77,11 @@ fn replay(name: &str) {
         let done = catch_unwind(AssertUnwindSafe(|| (target.run)(&input)));
         assert!(done.is_ok(), "{name}: {} panics", path.display());
         let took = start.elapsed();
-        assert!(took < MOST_TIME, "{name}: {} takes {took:?}", path.display());
+        assert!(
+            took < MOST_TIME,
+            "{name}: {} takes {took:?}",
+            path.display()
+        );
         let peak = PEAK.load(Ordering::SeqCst).saturating_sub(before);
         assert!(
             peak < MOST_MEMORY,

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| poolscope_fuzz::index_file::run(data));
+libfuzzer_sys::fuzz_target!(
+    init: poolscope_fuzz::prepare("index_file"),
+    |data: &[u8]| poolscope_fuzz::index_file::run(data)
+);

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| poolscope_fuzz::modules::run(data));
+libfuzzer_sys::fuzz_target!(
+    init: poolscope_fuzz::prepare("modules"),
+    |data: &[u8]| poolscope_fuzz::modules::run(data)
+);

@@ -2,7 +2,10 @@
 
 mod contained;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    contained::allow(&["pdb2"]);
-    poolscope_fuzz::pdb::run(data);
-});
+libfuzzer_sys::fuzz_target!(
+    init: {
+        contained::allow(&["pdb2"]);
+        poolscope_fuzz::prepare("pdb");
+    },
+    |data: &[u8]| poolscope_fuzz::pdb::run(data)
+);

@@ -181,13 +181,7 @@ impl Bed {
     }
 
     /// A word that structures are likely to stumble over.
-    fn word(
-        &self,
-        input: &mut Input<'_>,
-        at: usize,
-        place: Place,
-        before: &[Edit],
-    ) -> Option<u64> {
+    fn word(&self, input: &mut Input<'_>, at: usize, place: Place, before: &[Edit]) -> Option<u64> {
         let [kind, a, b] = input.array()?;
         let extra = u64::from(u16::from_le_bytes([a, b]));
         let own = place.va + (at - place.at) as u64;

@@ -39,7 +39,10 @@ fn beds() -> &'static [Mutex<Bed>] {
             unknown,
             small::of_era(&era::WIN11_24H2),
         ];
-        specs.iter().map(|spec| machines::bed(spec, groups)).collect()
+        specs
+            .iter()
+            .map(|spec| machines::bed(spec, groups))
+            .collect()
     })
 }
 
@@ -95,9 +98,8 @@ fn ask(path: &Path) {
     trackers.notes.iter().for_each(|note| shown::check(note));
     let regions = Regions::find(&kernel);
     let big = BigTable::read(&kernel, &regions);
-    let apart = |a: &poolscope::pool::big::BigBlock, b: &poolscope::pool::big::BigBlock| {
-        a.end() <= b.va.0
-    };
+    let apart =
+        |a: &poolscope::pool::big::BigBlock, b: &poolscope::pool::big::BigBlock| a.end() <= b.va.0;
     assert!(big.blocks.is_sorted_by(apart), "large blocks overlap");
     for block in big.blocks.iter().take(100) {
         assert_eq!(big.holding(block.va).map(|b| b.va), Some(block.va));

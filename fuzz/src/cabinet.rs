@@ -77,4 +77,3 @@ fn ask(path: &Path) {
     let located = wanted.locate();
     located.notes.iter().for_each(|note| shown::check(note));
 }
-

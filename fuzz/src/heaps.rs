@@ -35,7 +35,9 @@ fn beds() -> &'static [Mutex<Bed>] {
             spec.demands.retain(|demand| demand.bytes < 0x10_0000);
             spec
         };
-        eras.iter().map(|era| machines::bed(&spec(era), groups)).collect()
+        eras.iter()
+            .map(|era| machines::bed(&spec(era), groups))
+            .collect()
     })
 }
 
@@ -52,7 +54,10 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     }
     let contexts = heaps.contexts.iter();
     let contexts = contexts.flat_map(|c| whole.memory(c.at, 0x60)).collect();
-    let owners = owners.iter().flat_map(|va| whole.memory(*va, 0x400)).collect();
+    let owners = owners
+        .iter()
+        .flat_map(|va| whole.memory(*va, 0x400))
+        .collect();
     let size = |va: Va| heaps.contexts[heaps.holding(va).unwrap().context].segment_bytes;
     let segments = || heaps.segments.iter();
     let heads = segments().flat_map(|s| whole.memory(s.va, 0x40));

@@ -21,7 +21,10 @@ fn beds() -> &'static [Mutex<Bed>] {
     static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
     BEDS.get_or_init(|| {
         let specs = [small::spec(), small::of_era(&era::WIN10_2004)];
-        specs.iter().map(|spec| machines::bed(spec, groups)).collect()
+        specs
+            .iter()
+            .map(|spec| machines::bed(spec, groups))
+            .collect()
     })
 }
 

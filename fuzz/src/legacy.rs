@@ -22,7 +22,9 @@ fn pages() -> &'static [PageBytes] {
                 .filter_map(|block| machine.memory.frame(block.va))
                 .collect();
             frames.dedup();
-            let found = frames.iter().filter_map(|frame| machine.memory.physical.page(*frame));
+            let found = frames
+                .iter()
+                .filter_map(|frame| machine.memory.physical.page(*frame));
             out.extend(found.copied().step_by(3).take(8));
         }
         assert!(out.len() >= 8);
@@ -58,7 +60,10 @@ pub fn run(data: &[u8]) {
     let verdict = walk_page(&page, start, Rules { paged, encoding }, &mut blocks);
     let mut end = start;
     for block in &blocks {
-        assert!(usize::from(block.unit) >= end, "{block:?} begins before {end}");
+        assert!(
+            usize::from(block.unit) >= end,
+            "{block:?} begins before {end}"
+        );
         assert!(block.units > 0);
         end = usize::from(block.unit) + usize::from(block.units);
     }

@@ -29,6 +29,12 @@ pub mod symbol_path;
 pub mod typed;
 pub mod whole;
 
+/// Builds what a target's runs share, which takes longer than a run may.
+pub fn prepare(name: &str) {
+    let target = TARGETS.iter().find(|target| target.name == name).unwrap();
+    (target.run)(&(target.seeds)()[0]);
+}
+
 /// One target.
 #[derive(Clone, Copy)]
 pub struct Target {

@@ -25,7 +25,10 @@ fn beds() -> &'static [Mutex<Bed>] {
             small::of_era(&era::SERVER_2003),
             unknown,
         ];
-        specs.iter().map(|spec| machines::bed(spec, groups)).collect()
+        specs
+            .iter()
+            .map(|spec| machines::bed(spec, groups))
+            .collect()
     })
 }
 

@@ -179,7 +179,13 @@ fn agree(space: &AddressSpace, va: Va, page: MappedPage<'_>) {
 pub fn seeds() -> Vec<Vec<u8>> {
     let valid = |frame, slot, to| [0, frame, slot, to];
     let ask = |slots: [u8; 4]| [&[15, 0, 0, 0], slots.as_slice(), &[0]].concat();
-    let path = [valid(1, 237, 1), valid(1, 9, 2), valid(2, 8, 3), valid(3, 7, 4)].concat();
+    let path = [
+        valid(1, 237, 1),
+        valid(1, 9, 2),
+        valid(2, 8, 3),
+        valid(3, 7, 4),
+    ]
+    .concat();
     let leaves: Vec<u8> = [0, 5, 6, 7, 8, 10, 11]
         .iter()
         .enumerate()
@@ -193,9 +199,22 @@ pub fn seeds() -> Vec<Vec<u8>> {
     // Every entry of the top table is the top table: 2^36 pages of itself.
     let mirror = [0, 0x4d, 1, 0, 1, 0xcd, 1, 0, 1];
     // A chain of prototype entries that name each other.
-    let chain = [&[0], path.as_slice(), &[9, 4, 0, 0], &[9, 8, 7, 0, 8], &asked].concat();
+    let chain = [
+        &[0],
+        path.as_slice(),
+        &[9, 4, 0, 0],
+        &[9, 8, 7, 0, 8],
+        &asked,
+    ]
+    .concat();
     // A whole table of tables of large pages, and one of frames that are not there.
-    let large = [&[0], path.as_slice(), &[0x45, 2, 0, 64, 0x60, 3, 0, 50], &asked].concat();
+    let large = [
+        &[0],
+        path.as_slice(),
+        &[0x45, 2, 0, 64, 0x60, 3, 0, 50],
+        &asked,
+    ]
+    .concat();
     let absent = [&[0], [0x40, 1, 0, 200].as_slice(), &asked].concat();
     vec![sound, masked, mirror.to_vec(), chain, large, absent]
 }

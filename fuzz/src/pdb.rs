@@ -88,11 +88,29 @@ fn ask(path: &Path) {
 
 fn look(symbols: &Symbols) {
     let types = [
-        "_PS_LINK", "_PS_HEADER", "_PS_ENTRY", "_PS_DEVICE", "_PS_FRAME", "_POOL_HEADER",
+        "_PS_LINK",
+        "_PS_HEADER",
+        "_PS_ENTRY",
+        "_PS_DEVICE",
+        "_PS_FRAME",
+        "_POOL_HEADER",
     ];
     let fields = [
-        "Flink", "Blink", "Whole", "Tag", "Owner", "Hash", "Opaque", "Frame", "Callback", "Last",
-        "u1.Flink", "Previous", "Kind", "NoExecute", "Rest",
+        "Flink",
+        "Blink",
+        "Whole",
+        "Tag",
+        "Owner",
+        "Hash",
+        "Opaque",
+        "Frame",
+        "Callback",
+        "Last",
+        "u1.Flink",
+        "Previous",
+        "Kind",
+        "NoExecute",
+        "Rest",
     ];
     for ty in types {
         std::hint::black_box((symbols.size_of(ty), symbols.type_origin(ty)));

@@ -29,7 +29,10 @@ fn list(bytes: &[u8]) {
     let all = Descriptions::with_file(file.path()).unwrap();
     let (entries, ignored) = all.counts();
     let lines = bytes.split(|byte| *byte == b'\n' || *byte == b'\r').count();
-    assert!(entries + ignored <= lines, "{entries} and {ignored} of {lines}");
+    assert!(
+        entries + ignored <= lines,
+        "{entries} and {ignored} of {lines}"
+    );
     let first = bytes.chunks(5).map(|c| c.first_chunk::<4>().copied());
     let asked = first.flatten().map(|tag| Tag::new(u32::from_le_bytes(tag)));
     for tag in asked.take(64).chain(all.tags().take(64)) {

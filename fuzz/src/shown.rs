@@ -12,8 +12,10 @@ pub fn check(text: &str) {
     }
 }
 
-/// The same for bytes that are written out as lines.
+/// The same for bytes that are written out as lines, which the debugger's layouts put
+/// tabs into.
 pub fn check_lines(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).expect("an answer is UTF-8");
-    text.split('\n').for_each(check);
+    let lines = text.split('\n');
+    lines.for_each(|line| check(&line.replace('\t', " ")));
 }

@@ -52,7 +52,11 @@ fn path(text: &str) {
 /// A debug record, of which the name is what matters: it becomes a path and an address.
 fn record(bytes: &[u8]) {
     // Most mutations are to be of the name.
-    let record = [b"RSDS\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x01\0\0\0", bytes].concat();
+    let record = [
+        b"RSDS\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x01\0\0\0",
+        bytes,
+    ]
+    .concat();
     std::hint::black_box(PdbId::from_rsds(bytes));
     let id = PdbId::from_rsds(&record).unwrap();
     shown::check(&id.to_string());
@@ -68,12 +72,21 @@ fn record(bytes: &[u8]) {
         return;
     };
     let plain = Path::new(name).components().collect::<Vec<_>>();
-    assert!(matches!(plain.as_slice(), [Component::Normal(_)]), "{name:?}");
+    assert!(
+        matches!(plain.as_slice(), [Component::Normal(_)]),
+        "{name:?}"
+    );
     assert!(!name.contains(['\\', '/', ':', '\0', '*', '?', '"', '<', '>', '|']));
     let place = wanted.place().unwrap();
-    assert!(place.starts_with(root) && place.components().count() == 6, "{place:?}");
+    assert!(
+        place.starts_with(root) && place.components().count() == 6,
+        "{place:?}"
+    );
     let needed = id.needed().unwrap();
-    assert!(needed.url.bytes().all(|b| b.is_ascii_graphic()), "{needed:?}");
+    assert!(
+        needed.url.bytes().all(|b| b.is_ascii_graphic()),
+        "{needed:?}"
+    );
 }
 
 /// A file of a store, which may point anywhere.

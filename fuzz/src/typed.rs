@@ -72,6 +72,7 @@ pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some(kind) = input.u8() else { return };
     let text = String::from_utf8_lossy(input.0);
+    desk();
     match kind % 4 {
         0 => words(&text),
         1 => pressed(&text, ":"),
@@ -95,7 +96,11 @@ fn words(text: &str) {
     }
     if let Ok(Some(filter)) = BlockFilter::parse(text) {
         let desk = desk().lock().unwrap();
-        let kept = desk.blocks.iter().filter(|block| filter.block(block)).count();
+        let kept = desk
+            .blocks
+            .iter()
+            .filter(|block| filter.block(block))
+            .count();
         assert!(kept <= desk.blocks.len());
     }
     if let Ok(pattern) = TagPattern::parse(text) {
@@ -191,7 +196,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "save! /nowhere/x.csv",
         "sort bytes\r:q\r",
     ];
-    let keys = ["\rcfPv\x1bx&bytes > 1k\r/Le\rD\rR\x1b?", "\t\t\rgfffff\rjjk\x1e\x1fM\r"];
+    let keys = [
+        "\rcfPv\x1bx&bytes > 1k\r/Le\rD\rR\x1b?",
+        "\t\t\rgfffff\rjjk\x1e\x1fM\r",
+    ];
     let kind = |kind: u8, text: &str| [&[kind], text.as_bytes()].concat();
     let deep = "(".repeat(300) + &"not ".repeat(300);
     let mut out: Vec<Vec<u8>> = words.iter().map(|text| kind(0, text)).collect();
@@ -202,4 +210,3 @@ pub fn seeds() -> Vec<Vec<u8>> {
     out.extend(keys.iter().map(|text| kind(3, text)));
     out
 }
-

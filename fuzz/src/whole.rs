@@ -33,7 +33,10 @@ fn beds() -> &'static [Mutex<Bed>] {
             small::of_era(&era::SERVER_2003),
             unknown,
         ];
-        specs.iter().map(|spec| machines::bed(spec, groups)).collect()
+        specs
+            .iter()
+            .map(|spec| machines::bed(spec, groups))
+            .collect()
     })
 }
 
@@ -139,7 +142,9 @@ fn of_tag(engine: &Engine, index: &Snapshot, tag: Tag) {
     }
     let blocks = index.blocks(tag);
     for at in [0, blocks.len() / 2] {
-        let Some(block) = blocks.get(at) else { continue };
+        let Some(block) = blocks.get(at) else {
+            continue;
+        };
         if let Ok(page) = engine.pool_page(Va(block.va.0)) {
             say(engine, &Page::of(&page, engine.descriptions()));
         }

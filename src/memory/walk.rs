@@ -115,14 +115,13 @@ impl AddressSpace {
             found: Mapped::default(),
             most: self.dump().pages_present() + 512,
         };
-        if start < end {
-            self.descend(
-                self.root(),
-                self.levels() - 1,
-                (start, Va(end.0 - 1)),
-                false,
-                &mut out,
-            );
+        // What the processor translates: between the halves the tables would repeat.
+        const LOWER_END: Va = Va(0x0000_8000_0000_0000);
+        const UPPER: Va = Va(0xffff_8000_0000_0000);
+        let halves = [(start, end.min(LOWER_END)), (start.max(UPPER), end)];
+        for (start, end) in halves.into_iter().filter(|(start, end)| start < end) {
+            let range = (start, Va(end.0 - 1));
+            self.descend(self.root(), self.levels() - 1, range, false, &mut out);
         }
         out.found
     }

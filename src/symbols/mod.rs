@@ -23,6 +23,7 @@ mod wanted;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use builtin::{Kernel, Tables};
 pub use id::{Needed, PUBLIC_SERVER, PdbId};
@@ -86,7 +87,7 @@ pub struct Loaded {
 pub struct Symbols {
     pdb: Option<Pdb>,
     kernel: Option<Kernel>,
-    tables: Option<Tables>,
+    tables: Option<Arc<Tables>>,
     source: Source,
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-use super::id::PdbId;
+use super::id::{PdbId, is_visible};
 use super::path::{At, SymbolPath, local_path};
 
 /// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB, the largest
@@ -278,7 +278,10 @@ fn unpack<R: Read + Seek>(mut file: R) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let most = packed / BLOCK_HEADER * LARGEST_BLOCK;
         bytes.try_reserve_exact(length.min(most) as usize)?;
-        cabinet.read_file(&name)?.take(length).read_to_end(&mut bytes)?;
+        cabinet
+            .read_file(&name)?
+            .take(length)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     // The decompressors index by what the data says.
@@ -304,14 +307,14 @@ pub(super) enum Pointer {
 }
 
 impl Pointer {
-    /// Reads the first line that says anything, without its control characters.
+    /// Reads the first line that says anything, without the characters that are not seen.
     pub fn read(text: &str) -> Pointer {
         let line = text
             .lines()
             .map(str::trim)
             .find(|l| !l.is_empty())
             .unwrap_or_default();
-        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        let line: String = line.chars().filter(|c| is_visible(*c)).collect();
         match line.split_once(':') {
             Some((word, rest)) if word.eq_ignore_ascii_case("MSG") => {
                 Pointer::Message(rest.trim().into())

@@ -1,11 +1,8 @@
 #![no_main]
 
-mod contained;
+mod harness;
 
 libfuzzer_sys::fuzz_target!(
-    init: {
-        contained::allow(&["cab", "lzxd", "miniz_oxide", "pdb2"]);
-        poolscope_fuzz::prepare("cabinet");
-    },
-    |data: &[u8]| poolscope_fuzz::cabinet::run(data)
+    init: harness::prepare("cabinet", &["cab", "lzxd", "miniz_oxide", "pdb2"]),
+    |data: &[u8]| harness::run(poolscope_fuzz::cabinet::run, data, harness::SECOND)
 );

@@ -1,6 +1,8 @@
 #![no_main]
 
+mod harness;
+
 libfuzzer_sys::fuzz_target!(
-    init: poolscope_fuzz::prepare("container"),
-    |data: &[u8]| poolscope_fuzz::container::run(data)
+    init: harness::prepare("container", &[]),
+    |data: &[u8]| harness::run(poolscope_fuzz::container::run, data, harness::SECOND)
 );

@@ -1,6 +1,8 @@
 #![no_main]
 
+mod harness;
+
 libfuzzer_sys::fuzz_target!(
-    init: poolscope_fuzz::prepare("keys"),
-    |data: &[u8]| poolscope_fuzz::keys::run(data)
+    init: harness::prepare("keys", &[]),
+    |data: &[u8]| harness::run(poolscope_fuzz::keys::run, data, harness::SECOND)
 );

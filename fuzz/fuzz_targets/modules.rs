@@ -1,6 +1,8 @@
 #![no_main]
 
+mod harness;
+
 libfuzzer_sys::fuzz_target!(
-    init: poolscope_fuzz::prepare("modules"),
-    |data: &[u8]| poolscope_fuzz::modules::run(data)
+    init: harness::prepare("modules", &[]),
+    |data: &[u8]| harness::run(poolscope_fuzz::modules::run, data, harness::SECOND)
 );

@@ -1,11 +1,8 @@
 #![no_main]
 
-mod contained;
+mod harness;
 
 libfuzzer_sys::fuzz_target!(
-    init: {
-        contained::allow(&["pdb2"]);
-        poolscope_fuzz::prepare("pdb");
-    },
-    |data: &[u8]| poolscope_fuzz::pdb::run(data)
+    init: harness::prepare("pdb", &["pdb2"]),
+    |data: &[u8]| harness::run(poolscope_fuzz::pdb::run, data, harness::SECOND)
 );

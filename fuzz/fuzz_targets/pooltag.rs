@@ -1,6 +1,8 @@
 #![no_main]
 
+mod harness;
+
 libfuzzer_sys::fuzz_target!(
-    init: poolscope_fuzz::prepare("pooltag"),
-    |data: &[u8]| poolscope_fuzz::pooltag::run(data)
+    init: harness::prepare("pooltag", &[]),
+    |data: &[u8]| harness::run(poolscope_fuzz::pooltag::run, data, harness::SECOND)
 );

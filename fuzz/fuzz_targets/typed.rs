@@ -1,6 +1,8 @@
 #![no_main]
 
+mod harness;
+
 libfuzzer_sys::fuzz_target!(
-    init: poolscope_fuzz::prepare("typed"),
-    |data: &[u8]| poolscope_fuzz::typed::run(data)
+    init: harness::prepare("typed", &[]),
+    |data: &[u8]| harness::run(poolscope_fuzz::typed::run, data, harness::SECOND)
 );

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
@@ -31,7 +32,7 @@ pub struct Description {
 /// Tag → description.
 #[derive(Clone, Debug, Default)]
 pub struct Descriptions {
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,8 +47,10 @@ struct Layer {
 impl Descriptions {
     /// The built-in table alone.
     pub fn built_in() -> Descriptions {
+        static PARSED: OnceLock<Arc<Layer>> = OnceLock::new();
+        let built_in = PARSED.get_or_init(|| Arc::new(parse(BUILT_IN.as_bytes())));
         Descriptions {
-            layers: vec![parse(BUILT_IN.as_bytes())],
+            layers: vec![Arc::clone(built_in)],
         }
     }
 
@@ -63,7 +66,7 @@ impl Descriptions {
             )));
         }
         let mut all = Descriptions::built_in();
-        all.layers.insert(0, parse(&fs::read(path)?));
+        all.layers.insert(0, Arc::new(parse(&fs::read(path)?)));
         Ok(all)
     }
 
@@ -224,7 +227,7 @@ mod tests {
 
     fn table(text: &str) -> Descriptions {
         Descriptions {
-            layers: vec![parse(text.as_bytes())],
+            layers: vec![Arc::new(parse(text.as_bytes()))],
         }
     }
 
@@ -284,7 +287,9 @@ mod tests {
     #[test]
     fn other_encodings_are_tolerated() {
         let table = Descriptions {
-            layers: vec![parse(b"\xef\xbb\xbfAbcd - x.sys - Gr\xfc\xdfe\x07\n")],
+            layers: vec![Arc::new(parse(
+                b"\xef\xbb\xbfAbcd - x.sys - Gr\xfc\xdfe\x07\n",
+            ))],
         };
         assert_eq!(get(&table, "Abcd").unwrap().0, "Grüße");
     }

@@ -214,15 +214,20 @@ fn ranges(file: &[u8], dump_type: u32) -> Result<PageMap, DumpError> {
         if promised.is_some_and(|p| total >= p) || (promised.is_none() && first == 0) {
             break;
         }
-        if first.checked_add(pages).is_none_or(|e| e > MAX_FRAMES) {
+        let behind = pages.checked_mul(PAGE_SIZE);
+        let behind = behind.and_then(|bytes| offset.checked_add(bytes));
+        let (Some(behind), Some(_)) = (
+            behind,
+            first.checked_add(pages).filter(|end| *end <= MAX_FRAMES),
+        ) else {
             return damaged(format!("RDMP: a range of {pages:#x} frames at {first:#x}"));
-        }
+        };
         runs.push(FileRun {
             first,
             pages,
             offset,
         });
-        offset = offset.saturating_add(pages.saturating_mul(PAGE_SIZE));
+        offset = behind;
         total = total.saturating_add(pages);
     }
     runs.sort_by_key(|r| r.first);

@@ -143,17 +143,25 @@ impl Image {
     /// not in the dump. Names that can't be read are left out, and so are forwarders: their
     /// RVA leads to the name of another image's function, inside the directory itself.
     pub fn exports(&self, space: &AddressSpace) -> Vec<(u32, String)> {
-        self.read_exports(space).unwrap_or_default()
+        let mut budget = MAX_EXPORTS;
+        self.exports_within(space, &mut budget)
+    }
+
+    /// The same, as long as `budget` names last; it is less by those that were looked at.
+    /// For who asks many images, which may all say that they have the most.
+    pub fn exports_within(&self, space: &AddressSpace, budget: &mut u32) -> Vec<(u32, String)> {
+        self.read_exports(space, budget).unwrap_or_default()
     }
 
     /// IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
     /// functions, names and ordinals.
-    fn read_exports(&self, space: &AddressSpace) -> Option<Vec<(u32, String)>> {
+    fn read_exports(&self, space: &AddressSpace, budget: &mut u32) -> Option<Vec<(u32, String)>> {
         let (rva, size) = self.export_directory?;
         let forwarder = |target: u32| target >= rva && target - rva < size;
         let directory: [u8; 40] = space.array(self.base.add(rva.into())).ok()?;
         let functions = u32_at(&directory, 0x14)?.min(MAX_EXPORTS);
-        let names = u32_at(&directory, 0x18)?.min(MAX_EXPORTS);
+        let names = u32_at(&directory, 0x18)?.min(MAX_EXPORTS).min(*budget);
+        *budget -= names;
         let table = |at: usize, bytes: u32| -> Option<Vec<u8>> {
             let mut out = vec![0; bytes as usize];
             let rva = u32_at(&directory, at)?;

@@ -14,7 +14,7 @@ use super::image::{Image, text};
 /// Images that a driver imports from; drivers have one to twenty.
 const MAX_DESCRIPTORS: u64 = 256;
 /// Functions that one imports from all of them.
-const MAX_SLOTS: usize = 1 << 14;
+const MAX_SLOTS: u32 = 1 << 14;
 /// Imported by number and not by name.
 const BY_ORDINAL: u64 = 1 << 63;
 /// GuardCFDispatchFunctionPointer of IMAGE_LOAD_CONFIG_DIRECTORY64.
@@ -41,6 +41,7 @@ impl Imports {
         let Some((rva, size)) = image.import_directory else {
             return out;
         };
+        let mut left = MAX_SLOTS;
         for i in 0..(u64::from(size) / 20).min(MAX_DESCRIPTORS) {
             let at = image.base.add(u64::from(rva) + i * 20);
             let Ok(descriptor) = space.array::<20>(at) else {
@@ -54,18 +55,26 @@ impl Imports {
             let file = text(space, image.base.add(file.into()), 260);
             out.libraries.extend(file);
             if lookup != 0 {
-                out.descriptor(space, image.base, lookup, slots);
+                out.descriptor(space, image.base, (lookup, slots), &mut left);
             }
         }
         out
     }
 
-    fn descriptor(&mut self, space: &AddressSpace, base: Va, lookup: u32, slots: u32) {
-        for i in 0..MAX_SLOTS as u32 {
+    /// One file's slots, as long as those of the image last.
+    fn descriptor(
+        &mut self,
+        space: &AddressSpace,
+        base: Va,
+        (lookup, slots): (u32, u32),
+        left: &mut u32,
+    ) {
+        for i in 0..MAX_SLOTS {
             let entry = space.u64(base.add(u64::from(lookup) + u64::from(i) * 8));
-            let (Ok(entry @ 1..), true) = (entry, self.names.len() < MAX_SLOTS) else {
+            let (Ok(entry @ 1..), 1..) = (entry, *left) else {
                 return;
             };
+            *left -= 1;
             if entry & BY_ORDINAL != 0 {
                 continue;
             }

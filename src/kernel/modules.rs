@@ -128,8 +128,13 @@ pub fn loaded(space: &AddressSpace, head: Va) -> ModuleList {
         ));
         entries.extend(backward.entries.into_iter().rev());
     }
+    let mut bases = FxHashSet::default();
     for at in entries {
         match module(space, at) {
+            Some(module) if !bases.insert(module.base) => list.notes.push(format!(
+                "the module entry at {at} has the address of another, {}, and was left out",
+                module.base
+            )),
             Some(module) => list.modules.push(module),
             None => list
                 .notes

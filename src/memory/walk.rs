@@ -57,9 +57,44 @@ pub struct Mapped {
     pub chunks: Vec<Chunk>,
     /// Stretches whose tables can't be read: address, bytes, why.
     pub unreadable: Vec<(Va, u64, Fault)>,
-    /// True when the tables name more chunks than the dump has pages for, which only
-    /// damaged or crafted tables do; the walk then stopped early.
+    /// True when the tables name more tables, chunks or holes than the dump has pages
+    /// for, which only damaged or crafted tables do; the walk then stopped early.
     pub overrun: bool,
+    /// Tables read, those read again included.
+    pub tables: u64,
+}
+
+/// A walk that goes on.
+struct Descent {
+    found: Mapped,
+    /// As many tables, chunks and holes as there can be: every sound table takes a page of
+    /// the dump.
+    most: u64,
+}
+
+impl Descent {
+    fn check(&mut self) {
+        let counts = [
+            self.found.tables,
+            self.found.chunks.len() as u64,
+            self.found.unreadable.len() as u64,
+        ];
+        self.found.overrun |= counts.iter().any(|count| *count > self.most);
+    }
+
+    fn chunk(&mut self, chunk: Chunk) {
+        self.check();
+        if !self.found.overrun {
+            self.found.chunks.push(chunk);
+        }
+    }
+
+    fn hole(&mut self, start: Va, bytes: u64, why: Fault) {
+        self.check();
+        if !self.found.overrun {
+            self.found.unreadable.push((start, bytes, why));
+        }
+    }
 }
 
 /// One page of a chunk.
@@ -76,17 +111,19 @@ pub enum MappedPage<'a> {
 impl AddressSpace {
     /// The chunks between two addresses (`end` exclusive).
     pub fn mapped(&self, start: Va, end: Va) -> Mapped {
-        let mut out = Mapped::default();
-        if start < end {
-            self.descend(
-                self.root(),
-                self.levels() - 1,
-                (start, Va(end.0 - 1)),
-                false,
-                &mut out,
-            );
+        let mut out = Descent {
+            found: Mapped::default(),
+            most: self.dump().pages_present() + 512,
+        };
+        // What the processor translates: between the halves the tables would repeat.
+        const LOWER_END: Va = Va(0x0000_8000_0000_0000);
+        const UPPER: Va = Va(0xffff_8000_0000_0000);
+        let halves = [(start, end.min(LOWER_END)), (start.max(UPPER), end)];
+        for (start, end) in halves.into_iter().filter(|(start, end)| start < end) {
+            let range = (start, Va(end.0 - 1));
+            self.descend(self.root(), self.levels() - 1, range, false, &mut out);
         }
-        out
+        out.found
     }
 
     /// A table whose bytes have come: zeros that the file did not deliver would say that
@@ -107,16 +144,17 @@ impl AddressSpace {
         level: u8,
         (first, last): (Va, Va),
         no_execute: bool,
-        out: &mut Mapped,
+        out: &mut Descent,
     ) {
         let page = match self.whole_table(table) {
             Ok(page) => page,
             Err(fault) => {
-                out.unreadable
-                    .push((first, (last.0 - first.0).saturating_add(1), fault));
+                out.hole(first, (last.0 - first.0).saturating_add(1), fault);
                 return;
             }
         };
+        out.found.tables += 1;
+        out.check();
         let span = 1u64 << (12 + 9 * u32::from(level));
         let mut va = Va(first.0 & !(span - 1));
         loop {
@@ -124,7 +162,7 @@ impl AddressSpace {
             let no_execute = no_execute || raw & NO_EXECUTE != 0;
             self.follow(raw, level, va, (first, last), no_execute, out);
             match va.0.checked_add(span) {
-                Some(next) if next <= last.0 && !out.overrun => va = Va(next),
+                Some(next) if next <= last.0 && !out.found.overrun => va = Va(next),
                 _ => break,
             }
         }
@@ -138,64 +176,46 @@ impl AddressSpace {
         va: Va,
         (first, last): (Va, Va),
         no_execute: bool,
-        out: &mut Mapped,
+        out: &mut Descent,
     ) {
         let span = 1u64 << (12 + 9 * u32::from(level));
         match self.rules().decode(raw) {
             Entry::Valid { pfn, large: true } if level == 1 => {
-                self.push(
-                    Chunk {
-                        va,
-                        mapped: ChunkMapping::Large(large_frame(pfn, va, 1)),
-                        no_execute,
-                    },
-                    out,
-                );
+                out.chunk(Chunk {
+                    va,
+                    mapped: ChunkMapping::Large(large_frame(pfn, va, 1)),
+                    no_execute,
+                });
             }
             Entry::Valid { pfn, large: true } if level == 2 => {
                 for i in 0..512 {
                     let at = va.add(i * CHUNK_SIZE);
                     if at.0 >= first.0 & !(CHUNK_SIZE - 1) && at <= last {
                         let frame = large_frame(pfn, at, 2);
-                        self.push(
-                            Chunk {
-                                va: at,
-                                mapped: ChunkMapping::Large(frame),
-                                no_execute,
-                            },
-                            out,
-                        );
+                        out.chunk(Chunk {
+                            va: at,
+                            mapped: ChunkMapping::Large(frame),
+                            no_execute,
+                        });
                     }
                 }
             }
             // The self-map: the tables themselves, seen as memory.
             Entry::Valid { pfn, .. } if pfn == self.root() => {}
             Entry::Valid { pfn, .. } | Entry::Transition(pfn) if level == 1 => {
-                self.push(
-                    Chunk {
-                        va,
-                        mapped: ChunkMapping::Table(pfn),
-                        // Only a valid entry's bit is the processor's.
-                        no_execute: no_execute && raw & 1 != 0,
-                    },
-                    out,
-                );
+                out.chunk(Chunk {
+                    va,
+                    mapped: ChunkMapping::Table(pfn),
+                    // Only a valid entry's bit is the processor's.
+                    no_execute: no_execute && raw & 1 != 0,
+                });
             }
             Entry::Valid { pfn, .. } | Entry::Transition(pfn) => {
                 let end = Va(va.0.saturating_add(span - 1)).min(last);
                 self.descend(pfn, level - 1, (va.max(first), end), no_execute, out);
             }
-            Entry::PagedOut => out.unreadable.push((va, span, Fault::PagedOut)),
+            Entry::PagedOut => out.hole(va, span, Fault::PagedOut),
             Entry::Prototype(_) | Entry::DemandZero | Entry::Empty => {}
-        }
-    }
-
-    fn push(&self, chunk: Chunk, out: &mut Mapped) {
-        // Every table takes a page of the dump, so sound tables can't name more.
-        if out.chunks.len() as u64 > self.dump().pages_present() + 512 {
-            out.overrun = true;
-        } else {
-            out.chunks.push(chunk);
         }
     }
 

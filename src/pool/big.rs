@@ -260,22 +260,22 @@ impl Layout {
         out: &mut BigTable,
     ) {
         let (mut missing, mut odd) = (0u64, 0u64);
-        let mut entry = vec![0u8; self.size];
-        for i in 0..size {
-            let at = table.add(i * self.size as u64);
-            if space.read(at, &mut entry).is_err() {
-                missing += 1;
-                // An unmapped table of a claimed 2^24 entries ends the search early.
-                if missing > 1 << 20 {
-                    missing += size - i - 1;
-                    break;
-                }
-                continue;
+        let step = PAGE_SIZE / self.size as u64;
+        let mut bytes = Vec::new();
+        for first in (0..size).step_by(step as usize) {
+            let count = step.min(size - first);
+            missing += self.read_some(space, table, (first, count), &mut bytes);
+            // An unmapped table of a claimed 2^24 entries ends the search early.
+            if missing > 1 << 20 {
+                missing += size - first - count;
+                break;
             }
-            match self.entry(&entry, kind) {
-                Some(Ok(block)) => out.blocks.push(block),
-                Some(Err(())) => odd += 1,
-                None => {}
+            for entry in bytes.chunks_exact(self.size) {
+                match self.entry(entry, kind) {
+                    Some(Ok(block)) => out.blocks.push(block),
+                    Some(Err(())) => odd += 1,
+                    None => {}
+                }
             }
         }
         if missing > 0 {
@@ -286,6 +286,38 @@ impl Layout {
                 "{odd} entries of the big page table are not plausible and were left out"
             ));
         }
+    }
+
+    /// Reads entries of no more than a page, which lie in two pages at most; returns how
+    /// many of them can't be read.
+    fn read_some(
+        &self,
+        space: &AddressSpace,
+        table: Va,
+        (first, count): (u64, u64),
+        out: &mut Vec<u8>,
+    ) -> u64 {
+        let entry = self.size as u64;
+        let start = table.add(first * entry);
+        out.clear();
+        out.resize((count * entry) as usize, 0);
+        if space.read(start, out).is_ok() {
+            return 0;
+        }
+        out.clear();
+        let last = start.add(count * entry - 1);
+        if space.page(start).is_err() && space.page(last).is_err() {
+            return count;
+        }
+        let mut one = vec![0; self.size];
+        let mut missing = 0;
+        for i in 0..count {
+            match space.read(start.add(i * entry), &mut one) {
+                Ok(()) => out.extend_from_slice(&one),
+                Err(_) => missing += 1,
+            }
+        }
+        missing
     }
 
     /// `None` for a free entry, `Err` for one that can't be an allocation.

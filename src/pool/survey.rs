@@ -108,15 +108,17 @@ struct Slot {
 /// than the dump has pages, one of which each takes.
 fn slots(kernel: &Kernel, known: &[Range<Va>], notes: &mut Vec<String>) -> Vec<Slot> {
     let (first, count) = KERNEL_HALF;
-    let most = kernel.space.dump().pages_present() as usize + 512;
-    let (mut all, mut unreadable, mut overrun) = (0, 0, false);
+    let most = kernel.space.dump().pages_present() + 512;
+    let (mut all, mut tables, mut unreadable, mut overrun) = (0, 0, 0, false);
     let mut out = Vec::new();
     for number in 0..count {
         let start = Va(first + number * SLOT);
         let mapped = kernel.space.mapped(start, Va(start.0 + (SLOT - 1)));
         unreadable += mapped.unreadable.len();
-        all += mapped.chunks.len();
-        overrun |= mapped.overrun || all > most;
+        all += mapped.chunks.len() as u64;
+        // The top table is read for each slot.
+        tables += mapped.tables - 1;
+        overrun |= mapped.overrun || all > most || tables > most;
         if overrun {
             notes.push("the page tables name more pages than the dump holds: the search for pool regions stops early".into());
             break;

@@ -10,6 +10,8 @@
 //! is as good as constant within a build (the exceptions are those files); a symbol's
 //! address moves with every revision, so it is given only for the identical kernel.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
@@ -136,9 +138,11 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Looks a symbol-store key up; `None` for a kernel not in the tables.
     pub fn find(key: &str) -> Option<Kernel> {
-        let mut all: Kernels = serde_json::from_str(KERNELS).ok()?;
-        let (version, rvas) = all.kernels.remove(key)?;
-        let listed = all.symbols.iter().copied().zip(rvas);
+        static ALL: OnceLock<Option<Kernels>> = OnceLock::new();
+        let all = ALL.get_or_init(|| serde_json::from_str(KERNELS).ok());
+        let all = all.as_ref()?;
+        let (version, rvas) = all.kernels.get(key)?;
+        let listed = all.symbols.iter().copied().zip(rvas.iter().copied());
         // Zero says that this kernel has no such symbol.
         let mut symbols: FxHashMap<_, _> = listed.filter(|&(_, rva)| rva != 0).collect();
         let own = ASSETS
@@ -158,6 +162,7 @@ impl Kernel {
 }
 
 /// The layouts of one build at one revision.
+#[derive(Clone)]
 pub(super) struct Tables {
     /// The build the layouts were made from.
     pub build: u32,
@@ -169,7 +174,12 @@ impl Tables {
     /// The layouts for `build`, or of the highest known build below it (the lowest known
     /// for anything older, and Windows 7's for Vista and Server 2008). Without a revision, the newest of that build: machines that
     /// are worth a dump are mostly updated ones.
-    pub fn nearest(build: u32, revision: Option<u32>) -> Tables {
+    ///
+    /// Parsed once: a dump that is opened again, or whose kernel is searched for what has
+    /// no symbols, asks again.
+    pub fn nearest(build: u32, revision: Option<u32>) -> Arc<Tables> {
+        type Parsed = Mutex<FxHashMap<(u32, Option<u32>), Arc<Tables>>>;
+        static PARSED: OnceLock<Parsed> = OnceLock::new();
         let build = if build == MISLABELLED.0 {
             MISLABELLED.1
         } else {
@@ -185,6 +195,13 @@ impl Tables {
                 .unwrap_or(0),
         };
         let (known, revision) = adjust(build, known, revision);
+        let parsed = PARSED.get_or_init(Parsed::default).lock();
+        let mut parsed = parsed.unwrap_or_else(PoisonError::into_inner);
+        let tables = parsed.entry((known, revision));
+        Arc::clone(tables.or_insert_with(|| Arc::new(Tables::parse(known, revision))))
+    }
+
+    fn parse(known: u32, revision: Option<u32>) -> Tables {
         let mut tables = Tables {
             build: known,
             types: FxHashMap::default(),
@@ -217,8 +234,8 @@ impl Tables {
 
     /// Replaces a type by that of another build, which has it.
     pub fn take_type(&mut self, ty: &'static str, build: u32) {
-        if let Some(fields) = Tables::nearest(build, None).types.remove(ty) {
-            self.types.insert(ty, fields);
+        if let Some(fields) = Tables::nearest(build, None).types.get(ty) {
+            self.types.insert(ty, fields.clone());
         }
     }
 

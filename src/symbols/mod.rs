@@ -23,6 +23,7 @@ mod wanted;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use builtin::{Kernel, Tables};
 pub use id::{Needed, PUBLIC_SERVER, PdbId};
@@ -86,7 +87,7 @@ pub struct Loaded {
 pub struct Symbols {
     pdb: Option<Pdb>,
     kernel: Option<Kernel>,
-    tables: Option<Tables>,
+    tables: Option<Arc<Tables>>,
     source: Source,
 }
 
@@ -147,7 +148,7 @@ impl Symbols {
     /// fit better than the nearest build's.
     pub fn take_type(&mut self, ty: &'static str, build: u32) {
         if let Some(tables) = &mut self.tables {
-            tables.take_type(ty, build);
+            Arc::make_mut(tables).take_type(ty, build);
         }
     }
 

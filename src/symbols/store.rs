@@ -16,11 +16,17 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
+use crate::characters::is_hidden;
+
 use super::id::PdbId;
 use super::path::{At, SymbolPath, local_path};
 
-/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB.
+/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB, the largest
+/// of a driver some 100.
 const LARGEST_UNPACKED: u64 = 256 << 20;
+/// A block of a cabinet takes at least its header and gives at most so many bytes.
+const BLOCK_HEADER: u64 = 8;
+const LARGEST_BLOCK: u64 = 64 << 10;
 /// A pointer file is one line.
 pub(super) const LONGEST_POINTER: u64 = 64 << 10;
 /// First bytes of a cabinet.
@@ -254,8 +260,10 @@ impl Seek for Content {
     }
 }
 
-/// Unpacks the first file of a cabinet into memory, `most` bytes of it.
-fn unpack<R: Read + Seek>(file: R, most: u64) -> io::Result<Vec<u8>> {
+/// Unpacks the first file of a cabinet into memory, of at most `most` bytes.
+fn unpack<R: Read + Seek>(mut file: R, most: u64) -> io::Result<Vec<u8>> {
+    let packed = file.seek(io::SeekFrom::End(0))?;
+    file.rewind()?;
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let work = || {
         let mut cabinet = cab::Cabinet::new(file)?;
@@ -263,16 +271,19 @@ fn unpack<R: Read + Seek>(file: R, most: u64) -> io::Result<Vec<u8>> {
             .folder_entries()
             .flat_map(|f| f.file_entries())
             .next();
-        let name = first.map(|f| f.name().to_string());
-        let name = name.ok_or_else(|| invalid("it is empty"))?;
-        let mut bytes = Vec::new();
-        cabinet
-            .read_file(&name)?
-            .take(most + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > most {
+        let first = first.map(|f| (f.name().to_string(), u64::from(f.uncompressed_size())));
+        let (name, length) = first.ok_or_else(|| invalid("it is empty"))?;
+        if length > most {
             return Err(invalid("it holds too large a file"));
         }
+        // A buffer that grows by doubling would take twice what is in it.
+        let mut bytes = Vec::new();
+        let likely = packed / BLOCK_HEADER * LARGEST_BLOCK;
+        bytes.try_reserve_exact(length.min(likely) as usize)?;
+        cabinet
+            .read_file(&name)?
+            .take(length)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     // The decompressors index by what the data says.
@@ -298,14 +309,14 @@ pub(super) enum Pointer {
 }
 
 impl Pointer {
-    /// Reads the first line that says anything, without its control characters.
+    /// Reads the first line that says anything, without the characters that are not seen.
     pub fn read(text: &str) -> Pointer {
         let line = text
             .lines()
             .map(str::trim)
             .find(|l| !l.is_empty())
             .unwrap_or_default();
-        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        let line: String = line.chars().filter(|c| !is_hidden(*c)).collect();
         match line.split_once(':') {
             Some((word, rest)) if word.eq_ignore_ascii_case("MSG") => {
                 Pointer::Message(rest.trim().into())

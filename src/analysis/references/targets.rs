@@ -8,8 +8,8 @@ use crate::memory::Va;
 
 use super::api;
 
-/// Names that are kept at most; a server has some 60,000.
-const MAX_NAMES: usize = 1 << 20;
+/// Names of exports that are read at most; a server has some 60,000.
+const MAX_NAMES: u32 = 1 << 20;
 
 /// Functions by address.
 #[derive(Clone, Debug, Default)]
@@ -22,12 +22,13 @@ impl Targets {
     /// functions that take a tag, whose export table may be paged out.
     pub fn of(kernel: &Kernel, sessions: &Sessions) -> Targets {
         let mut out = Targets::default();
+        let mut left = MAX_NAMES;
         for module in kernel.modules.iter().filter(|m| !m.unloaded) {
             let space = sessions.space_of(kernel, module);
             let Some(image) = &module.image else {
                 continue;
             };
-            for (rva, name) in image.exports(space) {
+            for (rva, name) in image.exports_within(space, &mut left) {
                 out.add(module.base.add(rva.into()), name);
             }
         }
@@ -41,9 +42,6 @@ impl Targets {
 
     /// Several names of one address: the one that takes a tag is the one wanted.
     fn add(&mut self, va: Va, name: String) {
-        if self.names.len() >= MAX_NAMES {
-            return;
-        }
         let known = self.names.entry(va).or_default();
         if known.is_empty() || (api::find(known).is_none() && api::find(&name).is_some()) {
             *known = name;

@@ -7,6 +7,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use crate::report::text::clean;
 
 use super::map::{Entry, KeyMap};
@@ -62,6 +64,8 @@ impl Remark {
 
 /// A file of this many bytes is no file of keys.
 const LARGEST: u64 = 1 << 20;
+/// Lines that bind or unbind at most: all that is built in, printed, is a few hundred.
+const MOST_LINES: usize = 2000;
 /// Remarks kept; a file that is something else altogether has one per line.
 const MOST_REMARKS: usize = 20;
 
@@ -117,6 +121,11 @@ pub fn parse(bytes: &[u8]) -> Read {
     let mut file = Lines::default();
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let told = match std::str::from_utf8(line) {
+            _ if file.said > MOST_LINES => {
+                let text = format!("more than {MOST_LINES} lines bind and unbind keys");
+                file.errors.push(Remark { line: i + 1, text });
+                break;
+            }
             Ok(text) => file.line(i + 1, text),
             Err(_) => Err("is not UTF-8".into()),
         };
@@ -154,9 +163,13 @@ struct Bound {
 #[derive(Default)]
 struct Lines {
     bound: Vec<Bound>,
-    unbound: Vec<(Key, Context)>,
+    /// Where in `bound` a key of a context is.
+    places: FxHashMap<(Key, Context), usize>,
+    unbound: FxHashSet<(Key, Context)>,
     errors: Vec<Remark>,
     warnings: Vec<Remark>,
+    /// Lines that bind or unbind.
+    said: usize,
 }
 
 impl Lines {
@@ -165,6 +178,7 @@ impl Lines {
         match words.next() {
             None => Ok(()),
             Some("bind") => {
+                self.said += 1;
                 const HOW: &str =
                     "write bind KEY ACTION [SCREEN ...], as in bind ctrl-g goto bytes";
                 let key = Key::of_name(words.next().ok_or(HOW)?)?;
@@ -172,6 +186,7 @@ impl Lines {
                 self.bind(number, key, action, &contexts(words)?)
             }
             Some("unbind") => {
+                self.said += 1;
                 const HOW: &str = "write unbind KEY [SCREEN ...], as in unbind q tags";
                 let key = Key::of_name(words.next().ok_or(HOW)?)?;
                 self.unbind(number, key, &contexts(words)?);
@@ -209,8 +224,8 @@ impl Lines {
                     key.file_name()
                 ));
             }
-            let same = |b: &&Bound| b.key == key && b.context == context;
-            match self.bound.iter().find(same) {
+            let before = self.places.get(&(key, context));
+            match before.and_then(|place| self.bound.get(*place)) {
                 Some(first) if first.action != action => {
                     return Err(format!(
                         "{} is bound to {} on {} by line {} already",
@@ -221,12 +236,15 @@ impl Lines {
                     ));
                 }
                 Some(_) => {}
-                None => self.bound.push(Bound {
-                    key,
-                    action,
-                    context,
-                    line,
-                }),
+                None => {
+                    self.places.insert((key, context), self.bound.len());
+                    self.bound.push(Bound {
+                        key,
+                        action,
+                        context,
+                        line,
+                    });
+                }
             }
         }
         Ok(())
@@ -251,7 +269,7 @@ impl Lines {
         let own = self.bound.iter().filter(here);
         let mut keys: Vec<Key> = own.filter(|b| b.action == action).map(|b| b.key).collect();
         for key in built_in {
-            let taken = self.bound.iter().filter(here).any(|b| b.key == *key);
+            let taken = self.places.contains_key(&(*key, context));
             if !taken && !self.unbound.contains(&(*key, context)) {
                 keys.push(*key);
             }

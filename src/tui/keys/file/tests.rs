@@ -213,3 +213,13 @@ proptest! {
         prop_assert_eq!(Key::of_name(&key.file_name()), Ok(key));
     }
 }
+
+#[test]
+fn a_file_of_more_lines_than_there_are_keys_is_refused_at_once() {
+    let letters = (0x4e00..0x9000u32).filter_map(char::from_u32);
+    let lines: String = letters.map(|c| format!("bind {c} quit\n")).collect();
+    let start = std::time::Instant::now();
+    let read = parse(lines.as_bytes());
+    assert!(read.errors[0].text.contains("more than 2000 lines"));
+    assert!(start.elapsed() < std::time::Duration::from_secs(5));
+}

@@ -1,0 +1,42 @@
+//! The fuzzer's bytes, taken from the front.
+
+/// What is left of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a>(pub &'a [u8]);
+
+impl<'a> Input<'a> {
+    /// The next `N` bytes; `None` at the end.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    /// The next byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// The next two.
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// The next four.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// The next eight.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// As many bytes as the next one says.
+    pub fn run(&mut self) -> Option<&'a [u8]> {
+        let length = usize::from(self.u8()?).min(self.0.len());
+        let (run, rest) = self.0.split_at(length);
+        self.0 = rest;
+        Some(run)
+    }
+}

@@ -1,0 +1,212 @@
+//! What is typed: queries of `&`, lines after `:`, patterns of tags, addresses, sizes, and
+//! the command line. Keys are pressed in the whole UI, which is drawn after each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use clap::Parser;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use poolscope::cli::Args;
+use poolscope::pool::index::Snapshot;
+use poolscope::pool::{Block, Tag, TagPattern};
+use poolscope::report::text::parse_address;
+use poolscope::synth::{Container, small};
+use poolscope::tui::app::App;
+use poolscope::tui::fields;
+use poolscope::tui::filter::{BlockFilter, TextFilter};
+use poolscope::tui::message::Message;
+use poolscope::tui::model::Model;
+use poolscope::tui::query::{Kind, Query, Row, Value};
+use poolscope::tui::theme::{Palette, Theme};
+use poolscope::tui::view;
+
+use super::input::Input;
+use super::locate::Whole;
+use super::shown;
+
+/// What is on the screen, and blocks to filter.
+struct Desk {
+    model: Model,
+    blocks: Vec<Block>,
+}
+
+fn desk() -> &'static Mutex<Desk> {
+    static DESK: OnceLock<Mutex<Desk>> = OnceLock::new();
+    DESK.get_or_init(|| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let machine = small().unwrap();
+        machine.write(file.path(), Container::BitmapKernel).unwrap();
+        let whole = Whole::open(file.path());
+        let index: Snapshot = whole.engine.index(Arc::default()).unwrap();
+        let any = TagPattern::any();
+        Mutex::new(Desk {
+            model: Model::of(&whole.engine),
+            blocks: index.matching(&any).take(50).collect(),
+        })
+    })
+}
+
+/// A row that knows every kind of field.
+struct Anything<'a>(&'a str);
+
+impl Row for Anything<'_> {
+    fn value(&self, field: usize) -> Value<'_> {
+        match fields::TAG.get(field).map(|f| f.kind) {
+            Some(Kind::Text) => Value::Text(self.0.into()),
+            Some(Kind::Share) => Value::Share(0.25),
+            Some(_) => Value::Number(self.0.len() as u64),
+            None => Value::Unknown,
+        }
+    }
+
+    fn has(&self, text: &TextFilter) -> bool {
+        text.pattern().is_some()
+    }
+}
+
+/// The first byte says how the rest is taken.
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let Some(kind) = input.u8() else { return };
+    let text = String::from_utf8_lossy(input.0);
+    desk();
+    match kind % 4 {
+        0 => words(&text),
+        1 => pressed(&text, ":"),
+        2 => pressed(&text, "&"),
+        _ => pressed(&text, ""),
+    }
+}
+
+/// Read as everything that a text can be.
+fn words(text: &str) {
+    let lists: [(&[_], usize); 3] = [
+        (&fields::TAG, fields::TAG_DEFAULT),
+        (&fields::BLOCK, fields::BLOCK_DEFAULT),
+        (&fields::MODULE, fields::MODULE_DEFAULT),
+    ];
+    for (fields, default) in lists {
+        if let Ok(query) = Query::parse(text, fields, default) {
+            std::hint::black_box(query.holds(&Anything(text)));
+            std::hint::black_box(query.holds(&Anything("amdacpbus2.sys")));
+        }
+    }
+    if let Ok(Some(filter)) = BlockFilter::parse(text) {
+        let desk = desk().lock().unwrap();
+        let kept = desk
+            .blocks
+            .iter()
+            .filter(|block| filter.block(block))
+            .count();
+        assert!(kept <= desk.blocks.len());
+    }
+    if let Ok(pattern) = TagPattern::parse(text) {
+        for tag in [*b"Leak", *b"    ", [0xff; 4], *b"\x1b[2J"] {
+            std::hint::black_box(pattern.matches(Tag::new(u32::from_le_bytes(tag))));
+        }
+        // What is exact is typed as itself.
+        if let Some(tag) = pattern.exact() {
+            assert!(pattern.matches(tag), "{text:?}");
+            let again = TagPattern::parse(&tag.typed()).map(|p| p.matches(tag));
+            assert_eq!(again, Ok(true), "{:?}", tag.typed());
+        }
+    }
+    if let Some(tag) = Tag::of(text) {
+        shown::check(&tag.to_string());
+        shown::check(&tag.typed());
+    }
+    if let Some(va) = parse_address(text) {
+        assert_eq!(parse_address(&va.to_string()), Some(va));
+    }
+    let line = std::iter::once("poolscope").chain(text.split(' '));
+    if let Err(why) = Args::try_parse_from(line) {
+        std::hint::black_box(why.to_string());
+    }
+}
+
+/// Typed into the UI behind a key that asks for a line; control characters are keys.
+fn pressed(text: &str, first: &str) {
+    let model = desk().lock().unwrap().model.clone();
+    let theme = Theme {
+        palette: Palette::Indexed,
+        ascii: false,
+    };
+    let mut app = App::new(model, theme, (80, 24));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+    let keys = first.chars().chain(text.chars().take(200));
+    let mut drawn = HashMap::new();
+    for c in keys.chain(['\r']) {
+        app.update(Message::Key(key(c)));
+        // Most keys change a letter: a screen is drawn where another begins.
+        if c.is_control() || drawn.is_empty() {
+            buffer.reset();
+            view::draw(&app, &mut buffer);
+            let cells = buffer.content.iter();
+            let text: String = cells.map(|cell| cell.symbol()).collect();
+            drawn.insert(app.context().name(), text);
+        }
+    }
+    drawn.values().for_each(|text| shown::check(text));
+    std::hint::black_box((app.command(), app.position(), app.path()));
+}
+
+fn key(c: char) -> KeyEvent {
+    let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
+    match c {
+        '\r' | '\n' => plain(KeyCode::Enter),
+        '\t' => plain(KeyCode::Tab),
+        '\x1b' => plain(KeyCode::Esc),
+        '\x7f' => plain(KeyCode::Backspace),
+        '\x1c' => plain(KeyCode::Up),
+        '\x1d' => plain(KeyCode::Down),
+        '\x1e' => plain(KeyCode::PageDown),
+        '\x1f' => plain(KeyCode::End),
+        '\x01'..='\x1a' => KeyEvent::new(
+            KeyCode::Char((c as u8 + b'a' - 1).into()),
+            KeyModifiers::CONTROL,
+        ),
+        c => plain(KeyCode::Char(c)),
+    }
+}
+
+/// What people type.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let words = [
+        "np > 100MB and frees = 0 and owner ~ amd",
+        "not (tag ~ 'Le*' or size >= 0x1000) and share > 10%",
+        "Le?k",
+        "fffff880`044b63aa",
+        "poolused MEMORY.DMP /t5 2",
+        "--memory 2g --format json vm x.dmp",
+        "'Le k'",
+        "\\x1b[2J",
+    ];
+    let lines = [
+        "!poolused 2 Le*",
+        "!poolfind Leak -nonpaged",
+        "!pool fffffa80`01400000",
+        "dps nt",
+        "lm a fffff880`044b63aa",
+        "!for_each_module s -a @#Base @#End \"Leak\"",
+        "poolmon -b -p -iLeak",
+        "note a\u{202e}b",
+        "save! /nowhere/x.csv",
+        "sort bytes\r:q\r",
+    ];
+    let keys = [
+        "\rcfPv\x1bx&bytes > 1k\r/Le\rD\rR\x1b?",
+        "\t\t\rgfffff\rjjk\x1e\x1fM\r",
+    ];
+    let kind = |kind: u8, text: &str| [&[kind], text.as_bytes()].concat();
+    let deep = "(".repeat(300) + &"not ".repeat(300);
+    let mut out: Vec<Vec<u8>> = words.iter().map(|text| kind(0, text)).collect();
+    out.push(kind(0, &deep));
+    out.push(kind(0, &format!("tag ~ {}a", "*a".repeat(100))));
+    out.extend(lines.iter().map(|text| kind(1, text)));
+    out.push(kind(2, words[0]));
+    out.extend(keys.iter().map(|text| kind(3, text)));
+    out
+}

@@ -1,9 +1,16 @@
 //! Writes a made-up dump and what is in it, for other programs to be held against.
 //!
-//! `cargo run --example synth -- demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]`
-//! (a number of bytes of pool makes a bitmap-kernel dump of that size, for timing, and
-//! `heaps:BYTES` one with segment heaps, its pages in no order; ERA is
-//! one of 2003, 8.1, 1607, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11, 24h2; those from 1903 on may end in -plain).
+//! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [OPTION…]`
+//!
+//! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11,
+//! 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a
+//! bitmap-kernel dump of that size, for timing, and `heaps:BYTES` one with segment heaps,
+//! its pages in no order.
+//!
+//! CONTAINER is full, kernel, bitmap-full, bitmap-kernel, ranges-kernel, ranges-user or
+//! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA. Options, for eras: `live` (the dump of a
+//! machine that runs on), `unknown` (nt's PDB is one that nobody knows), `nodes` (two pool
+//! nodes).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -11,25 +18,31 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use poolscope::synth::era::{
-    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004,
-    WIN10_2004_RTM, WIN11, WIN11_24H2, WIN81,
+    Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903,
+    WIN10_2004, WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
 use serde_json::json;
 
+const USAGE: &str =
+    "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes]";
+
+const OPTIONS: [&str; 3] = ["live", "unknown", "nodes"];
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let (options, args): (Vec<_>, Vec<_>) = args
+        .into_iter()
+        .partition(|a| OPTIONS.contains(&a.as_str()));
     let (machine, container, file, truth) = match args.as_slice() {
         [machine, container, file] => (machine, container, file, None),
         [machine, container, file, truth] => (machine, container, file, Some(truth)),
         _ => {
-            eprintln!(
-                "usage: synth demo|small|ERA|BYTES full|kernel|bitmap-full|bitmap-kernel FILE [TRUTH.json]"
-            );
+            eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
     };
-    match write(machine, container, Path::new(file)) {
+    match write(machine, container, Path::new(file), &options) {
         Ok(made) => {
             if let Some(path) = truth {
                 std::fs::write(path, describe(&made).to_string()).unwrap();
@@ -43,13 +56,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> {
-    let container = match container {
+fn container(name: &str) -> Option<Container> {
+    Some(match name {
         "full" => Container::Full,
         "kernel" => Container::WIN7_KERNEL,
         "bitmap-full" => Container::BitmapFull,
-        _ => Container::BitmapKernel,
-    };
+        "bitmap-kernel" => Container::BitmapKernel,
+        "ranges-kernel" => Container::RangesKernel,
+        "ranges-user" => Container::RangesKernelAndUser,
+        "ranges-full" => Container::RangesFull,
+        _ => return None,
+    })
+}
+
+fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io::Result<Truth> {
+    let container = container(kind)
+        .ok_or_else(|| std::io::Error::other(format!("{kind} is no container\n{USAGE}")))?;
+    let has = |option: &str| options.iter().any(|o| o == option);
     let start = Instant::now();
     let made: Machine = match machine {
         "demo" => demo::build()?,
@@ -58,15 +81,23 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
             let mut spec = small::of_era(era(name).unwrap_or(&WIN7));
             if let Some(heaps) = &mut spec.heaps {
                 heaps.plain = name.ends_with("-plain");
+                heaps.nodes = if has("nodes") { 2 } else { heaps.nodes };
             }
             if name == "1809-chains" {
                 spec.heaps = None;
                 spec.demands = small::demands(&spec);
             }
+            if name == "7" {
+                // Room for all of its images.
+                spec.runs = vec![(1, 0x9e), (0x100, 0x2000)];
+                spec.vm.physical_memory = 0x9e + 0x2000;
+            }
             // Readers that look for the kernel want all of its pages, and no bits beside
             // the address of the page tables.
             spec.options.whole_images = true;
             spec.options.root_low_bits = 0;
+            spec.options.live = has("live");
+            spec.options.unknown_kernel = has("unknown");
             Machine::build(&spec)?
         }
         bytes => {
@@ -93,14 +124,17 @@ fn write(machine: &str, container: &str, file: &Path) -> std::io::Result<Truth> 
 fn era(name: &str) -> Option<&'static Era> {
     Some(match name {
         "2003" => &SERVER_2003,
+        "7" => &WIN7,
         "8.1" => &WIN81,
         "1607" => &WIN10_1607,
+        "1803" => &WIN10_1803,
         "1809" | "1809-chains" => &WIN10_1809,
         "1903" | "1903-plain" => &WIN10_1903,
         "2022" | "2022-plain" => &SERVER_2022,
         "2004" | "2004-plain" => &WIN10_2004,
         "2004-rtm" | "2004-rtm-plain" => &WIN10_2004_RTM,
         "11" | "11-plain" => &WIN11,
+        "22h2" | "22h2-plain" => &WIN11_22H2,
         "24h2" | "24h2-plain" => &WIN11_24H2,
         _ => return None,
     })

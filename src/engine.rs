@@ -31,7 +31,7 @@ use crate::pool::index::{HeapPool, IndexBuilder, Progress, Realm, Snapshot};
 use crate::pool::legacy::Encoding;
 use crate::pool::lookaside::Parked;
 use crate::pool::page::{self, PageError, PoolPage};
-use crate::pool::regions::Regions;
+use crate::pool::regions::{Regions, has_chains};
 use crate::pool::tracker::{self, Trackers};
 use crate::pool::{Tag, TagPattern};
 use crate::pool::{session, session_tracker};
@@ -71,6 +71,16 @@ pub enum OpenError {
         missing: u64,
         /// Pages that the container names.
         all: u64,
+    },
+    /// The file has holes, and the kernel is not to be found in the rest.
+    #[error(
+        "{why}; {holes} bytes of the file are holes, which read as zeros: if the copy was not finished, that is why"
+    )]
+    Holes {
+        /// Bytes of the file's long holes.
+        holes: u64,
+        /// What was not found.
+        why: KernelError,
     },
     /// The dump's kernel can't be found.
     #[error(transparent)]
@@ -123,7 +133,10 @@ pub struct Engine {
 /// In a file that is cut short, that is why there is no kernel.
 fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
     match dump.pages_cut_off() {
-        0 => error.into(),
+        0 => match dump.hole_bytes() {
+            0 => error.into(),
+            holes => OpenError::Holes { holes, why: error },
+        },
         missing => OpenError::Truncated {
             missing,
             all: missing + dump.pages_present(),
@@ -230,6 +243,7 @@ impl Engine {
                 "a live dump: memory changed while it was written, so counters may disagree".into(),
             );
         }
+        out.extend(self.dump.failure());
         out.extend(self.kernel.notes.iter().cloned());
         out.extend(self.symbol_warning());
         out.extend(self.trackers.notes.iter().cloned());
@@ -339,17 +353,20 @@ impl Engine {
 
     /// The trackers against the blocks found, for one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
-        Coverage::of(tag, &self.accounts(index), index)
+        let coverage = Coverage::of(tag, &self.accounts(index), index);
+        coverage.with_holes(|| self.dump.hole_bytes())
     }
 
     /// The trackers against the blocks found, for all tags that match.
     pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
-        Coverage::matching(pattern, &self.accounts(index), index)
+        let coverage = Coverage::matching(pattern, &self.accounts(index), index);
+        coverage.with_holes(|| self.dump.hole_bytes())
     }
 
     /// The trackers against the blocks found, for the whole pool.
     pub fn total_coverage(&self, index: &Snapshot) -> Coverage {
-        Coverage::total(&self.accounts(index), index)
+        let coverage = Coverage::total(&self.accounts(index), index);
+        coverage.with_holes(|| self.dump.hole_bytes())
     }
 
     /// The accounts to hold an index against; those of sessions only where it has blocks
@@ -453,8 +470,7 @@ impl Engine {
     fn find_system_pool(&self) -> Realm {
         let mut notes = self.regions.notes.clone();
         let heaps = self.heaps();
-        let chains = self.regions.regions.iter().any(|r| r.chains);
-        if heaps.is_none() && !chains && notes.is_empty() {
+        if heaps.is_none() && !has_chains(&self.kernel) {
             notes.push(
                 "the segment heaps of the pool were not found: its small blocks are missing".into(),
             );

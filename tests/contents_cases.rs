@@ -383,6 +383,43 @@ fn a_table_that_points_at_itself_or_claims_the_world_ends() {
 }
 
 #[test]
+fn files_are_counted_by_path_and_what_is_no_name_names_nothing() {
+    /// `FILE_OBJECT.FileName` on all builds (public symbols).
+    const FILE_NAME: u64 = 0x58;
+    const PATH: &str = "\\Windows\\Temp\\spool\u{e9}.log";
+    for era in [&WIN7, &WIN10_2004] {
+        let spec = machine(
+            era,
+            &[
+                (b"File", Pool::NonPaged, 300, 0x150),
+                (b"IoNm", Pool::Paged, 300, 0x80),
+            ],
+        );
+        let mut machine = Machine::build(&spec).unwrap();
+        let files: Vec<Va> = blocks(&machine, b"File").map(header).collect();
+        let texts: Vec<Va> = blocks(&machine, b"IoNm").map(Block::body).collect();
+        for (i, (file, text)) in files.iter().zip(&texts).enumerate() {
+            let name = file.add(OBJECT.1 + FILE_NAME);
+            match i % 6 {
+                // A length beyond the capacity, and a control character.
+                0 => {
+                    machine.memory.unicode_string(name, *text, "never");
+                    machine.memory.u16(name.add(2), 4);
+                }
+                1 => machine.memory.unicode_string(name, *text, "ne\u{1b}[2Jver"),
+                _ => machine.memory.unicode_string(name, *text, PATH),
+            }
+        }
+        let (_folder, engine, index) = open(&machine);
+        let found = engine.objects(&index, tag("File"), 0, &|| true).unwrap();
+        let first = found.names.first().expect("files have paths");
+        assert_eq!(first.name, PATH, "{}", era.build);
+        assert!(first.count >= 150, "{first:?}");
+        assert!(!found.names.iter().any(|n| n.name.contains("ver")));
+    }
+}
+
+#[test]
 fn ended_processes_that_are_still_there_are_counted_by_image() {
     let mut machine = Machine::build(&machine(&WIN7, &[])).unwrap();
     let processes: Vec<Va> = blocks(&machine, b"Proc").map(header).collect();

@@ -124,7 +124,7 @@ fn accounts(engine: &Engine) {
 
 fn of_tag(engine: &Engine, index: &Snapshot, tag: Tag) {
     let pattern = TagPattern::of(tag);
-    say(engine, &Allocs::of(engine, index, &pattern));
+    say(engine, &Allocs::of(engine, index, &pattern, false));
     let found = engine.references(tag);
     say(engine, &Refs::of(engine.kernel(), tag, &found));
     let question = Question {

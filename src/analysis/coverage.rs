@@ -171,13 +171,26 @@ pub struct Coverage {
     pub parked: Found,
     /// False while the index grows, or when its walk was cancelled.
     pub complete: bool,
+    /// The system's trackers have no row for the tag, and one for tags without a place.
+    pub overflowed: bool,
+    /// Bytes of the file's long holes, which read as zeros.
+    pub holes: u64,
 }
+
+/// The last row of a tracker table: the sum of the tags that found no place in it.
+const OVERFLOW: u32 = u32::from_le_bytes(*b"Ovfl");
 
 impl Coverage {
     /// For one tag.
     pub fn of(tag: Tag, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let found = index.totals.tag(tag);
-        Coverage::between(accounts.of(tag), &found, index)
+        let system = accounts.system;
+        let sums = system.get(Tag::new(OVERFLOW));
+        Coverage {
+            overflowed: system.get(tag).is_none()
+                && sums.is_some_and(|s| !s.nonpaged.is_empty() || !s.paged.is_empty()),
+            ..Coverage::between(accounts.of(tag), &found, index)
+        }
     }
 
     /// For all tags that match a pattern.
@@ -220,7 +233,19 @@ impl Coverage {
             ),
             parked: found.parked,
             complete: index.is_complete(),
+            overflowed: false,
+            holes: 0,
         }
+    }
+
+    /// With the file's holes, which are a reason where blocks are missing.
+    #[must_use]
+    pub fn with_holes(mut self, holes: impl FnOnce() -> u64) -> Coverage {
+        let sides = [&self.nonpaged, &self.paged, &self.session];
+        if sides.iter().any(|side| side.missing_blocks() > 0) {
+            self.holes = holes();
+        }
+        self
     }
 
     /// What to tell the user, a sentence per pool that has something.
@@ -242,6 +267,15 @@ impl Coverage {
             out.push(format!(
                 "{} freed blocks on lookaside or deferred lists are not counted",
                 number(self.parked.blocks)
+            ));
+        }
+        if self.overflowed {
+            out.push("the trackers have no row for this tag: where it found no place in their tables, it is counted in the row Ovfl".into());
+        }
+        if self.holes > 0 {
+            out.push(format!(
+                "{} bytes of the file are holes, which read as zeros: where the copy was not finished, blocks are missing for that",
+                number(self.holes)
             ));
         }
         if !self.complete {

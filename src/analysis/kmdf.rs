@@ -13,8 +13,6 @@ use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
 use crate::pool::Tag;
 
-use super::references::space_of;
-
 /// What every driver of the framework imports from.
 const LOADER: &str = "wdfldr.sys";
 /// What the framework uses for a name that gives fewer than four characters.
@@ -93,7 +91,7 @@ pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candida
 /// their names were given back with INIT, `None`.
 fn of_framework(kernel: &Kernel, sessions: &Sessions, module: &Module) -> Option<bool> {
     let image = module.image.as_ref()?;
-    let space = space_of(kernel, sessions, module);
+    let space = sessions.space_of(kernel, module);
     let imports = Imports::read(space, image);
     match imports.libraries.is_empty() {
         true => None,

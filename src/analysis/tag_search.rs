@@ -16,8 +16,6 @@ use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
 use crate::pool::tag::PROTECTED;
 
-use super::references::space_of;
-
 /// Hits of one tag in one module that are kept; the others are counted.
 pub const MAX_PER_MODULE: usize = 1024;
 /// Hits that are kept in all.
@@ -252,7 +250,7 @@ fn chunks<'a>(
             break;
         }
         left -= all;
-        let space = space_of(kernel, sessions, module);
+        let space = sessions.space_of(kernel, module);
         for first in (0..all).step_by(CHUNK_PAGES as usize) {
             out.push(Chunk {
                 space,

@@ -93,6 +93,8 @@ pub struct VmReport {
     pub nonpaged_parts: Vec<(String, Line)>,
     /// The lines that Windows 10 added, in the debugger's order; empty before.
     pub extra: Vec<(&'static str, Line)>,
+    /// Times that a kernel stack could not grow.
+    pub stack_growth_failures: u64,
     /// The build has the lines of Windows 10, and their order.
     pub modern: bool,
     /// Warnings that hold.
@@ -128,6 +130,7 @@ impl VmReport {
             committed: line(&c.committed),
             commit_limit: line(&c.commit_limit),
             nonpaged_parts: nonpaged_parts(c),
+            stack_growth_failures: c.stack_growth_failures,
             modern: c.modern,
             extra: c
                 .extra
@@ -290,7 +293,9 @@ impl VmReport {
         out.extend(parts().filter(|p| p.0.ends_with("Usage")));
         out.push(("NonPagedPool Max".into(), &self.nonpaged_max));
         for (i, pool) in self.paged_pools.iter().enumerate() {
-            out.push((format!("PagedPool {i} Usage"), pool));
+            // Debuggers dropped the word for Windows 10.
+            let usage = if self.is_modern() { "" } else { " Usage" };
+            out.push((format!("PagedPool {i}{usage}"), pool));
         }
         out.push(("PagedPool Usage".into(), &self.paged_usage));
         out.push(("PagedPool Maximum".into(), &self.paged_max));
@@ -408,7 +413,7 @@ impl Line {
         self.doubt = Some(match self.guessed {
             true => {
                 self.pages = None;
-                format!("{why}: the layout is another build's; not used")
+                format!("{why}: its place was only guessed; not used")
             }
             false => why,
         });

@@ -210,6 +210,10 @@ pub enum Command {
         dump: PathBuf,
         /// The tag; `*` and `?` are wildcards, `\xNN` a byte that can't be typed.
         tag: String,
+        /// List blocks too that were recognised by their headers alone, where what leads to
+        /// them is damaged or not in the dump; a few of those may be freed.
+        #[arg(long)]
+        heuristic: bool,
     },
     /// The block that holds an address, and its page (`!pool`).
     Pool {

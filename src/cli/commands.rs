@@ -55,7 +55,11 @@ fn answer(args: &Args, command: &Command) -> Result {
             let engine = open(args, dump)?;
             pool_used(args, &engine, &selection)
         }
-        Command::Allocs { dump, tag } => allocs(args, dump, tag),
+        Command::Allocs {
+            dump,
+            tag,
+            heuristic,
+        } => allocs(args, dump, tag, *heuristic),
         Command::Pool { dump, address } => pool(args, dump, address),
         Command::Refs { dump, tag } => {
             let tag = exact_tag(tag)?;
@@ -124,12 +128,12 @@ fn keys(args: &Args) -> Result {
 
 fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    Ok(report::write(
-        engine,
-        answer,
-        args.common.format.into(),
-        &mut out,
-    )?)
+    report::write(engine, answer, args.common.format.into(), &mut out)?;
+    // Most of the file is read after the warnings were said.
+    if let Some(why) = engine.dump().failure() {
+        super::say("warning", &why);
+    }
+    Ok(())
 }
 
 fn contents(args: &Args, dump: &Path, question: Question) -> Result {
@@ -259,12 +263,12 @@ fn exact_tag(text: &str) -> Result<Tag> {
     })
 }
 
-fn allocs(args: &Args, dump: &Path, tag: &str) -> Result {
+fn allocs(args: &Args, dump: &Path, tag: &str, heuristic: bool) -> Result {
     let pattern = parse_pattern(tag)?;
     let engine = open(args, dump)?;
     let index = index(args, &engine)?;
     keeping(args, &engine, &index, || {
-        let answer = Allocs::of(&engine, &index, &pattern);
+        let answer = Allocs::of(&engine, &index, &pattern, heuristic);
         if args.common.format == super::args::FormatName::Csv {
             answer
                 .notes()

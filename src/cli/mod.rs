@@ -18,6 +18,8 @@ use outcome::CliError;
 
 /// Runs what was asked for. The answer goes to stdout, everything else to stderr.
 pub fn run(args: Args) -> Outcome {
+    #[cfg(unix)]
+    survive_limits();
     // Sorting and counting use rayon's own threads; without them it is slower, no more.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(args.common.threads)
@@ -34,6 +36,15 @@ pub fn run(args: Args) -> Outcome {
         }
         Ok(()) => Outcome::Done,
     }
+}
+
+/// Has a file that outgrows its user's limit (`ulimit -f`) be an error of writing, which
+/// is told; the signal's default is the end of the program, with the terminal as it is.
+#[cfg(unix)]
+fn survive_limits() {
+    let noted = std::sync::Arc::default();
+    // Without this it ends the program, which is no worse than before.
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, noted);
 }
 
 /// A line on stderr, safe for a terminal. A closed stderr is nobody's concern.

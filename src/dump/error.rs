@@ -1,7 +1,7 @@
 //! Why a file can't be used: what it is, and what to get instead.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -18,7 +18,9 @@ pub enum DumpError {
         source: io::Error,
     },
     /// A directory, pipe or device: nothing that can be mapped.
-    #[error("this is {what}, not a file; give the path of a MEMORY.DMP on a disk")]
+    #[error(
+        "this is {what}, not a file; save it to a file first, or give the path of a MEMORY.DMP on a disk"
+    )]
     NotAFile {
         /// "a directory", "a pipe"…
         what: &'static str,
@@ -89,7 +91,7 @@ pub enum DumpError {
         /// "a cabinet (CAB)"…
         what: &'static str,
         /// The command that unpacks it.
-        how: &'static str,
+        how: String,
     },
     /// A memory image of another tool or system.
     #[error(
@@ -126,4 +128,27 @@ pub enum DumpError {
         /// Which structure, what is wrong, with the numbers.
         what: String,
     },
+}
+
+impl DumpError {
+    /// The same with the file's name in the command that unpacks it, quoted for a shell.
+    #[must_use]
+    pub fn with_path(self, path: &Path) -> DumpError {
+        match self {
+            DumpError::Compressed { what, how } => DumpError::Compressed {
+                what,
+                how: how.replace("FILE", &quoted(&path.to_string_lossy())),
+            },
+            other => other,
+        }
+    }
+}
+
+/// A word that a shell takes as it is.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/\\.:_-+,@".contains(c);
+    match word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }

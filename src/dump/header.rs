@@ -218,7 +218,10 @@ fn identify(bytes: &[u8]) -> Result<(), DumpError> {
         return Err(DumpError::UserMinidump);
     }
     if let Some((what, how)) = compressed(bytes) {
-        return Err(DumpError::Compressed { what, how });
+        return Err(DumpError::Compressed {
+            what,
+            how: how.into(),
+        });
     }
     if let Some(what) = other_image(bytes) {
         return Err(DumpError::OtherImage { what });
@@ -233,7 +236,7 @@ fn identify(bytes: &[u8]) -> Result<(), DumpError> {
 }
 
 fn compressed(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    const KINDS: [(&[u8], &str, &str); 7] = [
+    const KINDS: [(&[u8], &str, &str); 11] = [
         (
             b"MSCF",
             "a cabinet (CAB)",
@@ -245,6 +248,14 @@ fn compressed(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\x28\xb5\x2f\xfd", "zstd data", "unzstd FILE"),
         (b"\xfd7zXZ\0", "xz data", "unxz FILE"),
         (b"BZh", "bzip2 data", "bunzip2 FILE"),
+        (b"Rar!\x1a\x07", "a RAR archive", "unrar x FILE"),
+        (b"\x04\x22\x4d\x18", "lz4 data", "unlz4 FILE"),
+        (b"\x5d\0\0", "lzma data", "unlzma FILE"),
+        (
+            b"MSWIM\0\0\0",
+            "a Windows image (WIM)",
+            "wimapply FILE 1 DIRECTORY",
+        ),
     ];
     KINDS
         .iter()

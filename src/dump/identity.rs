@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::mapping::faults;
 use super::{Dump, HEADER_SIZE};
 
 /// Places of the file that are looked at beside the header: a few seeks on a disk.
@@ -18,7 +17,7 @@ impl Dump {
     ///
     /// The sample does not notice every change: see [`Dump::is_as_of`].
     pub fn identity(&self) -> Option<u128> {
-        let before = faults();
+        let before = self.faults();
         let bytes = self.mapping.bytes();
         let length = bytes.len() as u64;
         let mut hash = Xxh3::new();
@@ -31,7 +30,7 @@ impl Dump {
             let end = bytes.len().min(at.saturating_add(SAMPLE as usize));
             hash.update(bytes.get(at..end)?);
         }
-        (faults() == before).then(|| hash.digest128())
+        (self.faults() == before).then(|| hash.digest128())
     }
 
     /// When it was opened.
@@ -60,12 +59,6 @@ impl Dump {
             let modified = now.modified().ok();
             now.len() == self.file_length() && modified.is_some() && modified == self.modified
         })
-    }
-
-    /// True when the system failed to read a page since it was opened, of this dump or of
-    /// another in this process.
-    pub fn has_failed(&self) -> bool {
-        faults() != self.faults_before
     }
 }
 

@@ -2,40 +2,83 @@
 //!
 //! A page of a mapping that has no file behind it any more (the file was cut, the disk
 //! or the share failed) raises SIGBUS, which would end the process and leave the
-//! terminal raw. The guard puts a zero page in its place and counts it; readers compare
-//! [`faults`] before and after and treat what they read as unreadable when it moved.
+//! terminal raw. The [guard](super::guard) puts a zero page in its place and counts it.
+//! Who is reading just then compares [`Mapping::faults`] before and after; who comes later
+//! is told by [`Mapping::is_lost`].
 
 use std::fs::File;
 use std::io;
 
 use memmap2::Mmap;
 
+#[cfg(unix)]
+use super::guard::Guard;
+
 /// A whole file in memory.
 #[derive(Debug)]
 pub struct Mapping {
-    map: Mmap,
+    /// Before the mapping, as it goes first.
     #[cfg(unix)]
-    slot: Option<usize>,
+    guard: Guard,
+    map: Mmap,
+    file: File,
 }
 
 impl Mapping {
     /// Maps a file of more than zero bytes.
     ///
     /// # Errors
-    /// What the operating system says when it refuses the mapping.
+    /// What the operating system says when it refuses the mapping; or that too many dumps
+    /// are open for one more to be guarded.
     pub fn new(file: &File) -> io::Result<Mapping> {
         // SAFETY: the mapping is private to this process and read-only. Another process
         // can still change or cut the file: changed bytes are untrusted input like the
         // rest of the dump (nothing is kept by reference across a check), and a cut is
         // caught by the guard below.
         let map = unsafe { Mmap::map(file)? };
+        let file = file.try_clone()?;
         #[cfg(unix)]
-        let slot = guard::register(map.as_ptr() as usize, map.len());
+        let guard = Guard::new(map.as_ptr() as usize, map.len(), &file)
+            .ok_or_else(|| io::Error::other("too many dumps are open"))?;
         Ok(Mapping {
-            map,
             #[cfg(unix)]
-            slot,
+            guard,
+            map,
+            file,
         })
+    }
+
+    /// Pages of this file that could not be read since it was mapped.
+    pub fn faults(&self) -> u64 {
+        #[cfg(unix)]
+        return self.guard.faults();
+        #[cfg(not(unix))]
+        0
+    }
+
+    /// True when any of these bytes were lost: what is there now are zeros.
+    pub fn is_lost(&self, offset: usize, length: usize) -> bool {
+        #[cfg(unix)]
+        return self.guard.is_lost(offset, length);
+        #[cfg(not(unix))]
+        {
+            let _ = (offset, length);
+            false
+        }
+    }
+
+    /// The file, whose position is nobody's.
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What the system says of the file now, also when its name is gone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.file.metadata()
     }
 
     /// The bytes of the file.
@@ -81,110 +124,5 @@ impl Positioned {
         return std::os::windows::fs::FileExt::seek_read(&self.0, to, offset);
         #[cfg(not(any(unix, windows)))]
         return Err(io::Error::from(io::ErrorKind::Unsupported));
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            guard::unregister(slot);
-        }
-    }
-}
-
-/// Pages of mapped files that could not be read since the process started.
-pub fn faults() -> u64 {
-    #[cfg(unix)]
-    return guard::FAULTS.load(std::sync::atomic::Ordering::Relaxed);
-    #[cfg(not(unix))]
-    0
-}
-
-#[cfg(unix)]
-mod guard {
-    use std::sync::Once;
-    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-    pub(super) static FAULTS: AtomicU64 = AtomicU64::new(0);
-
-    /// Mappings that can be guarded at once; more are mapped without a guard.
-    const SLOTS: usize = 16;
-    static STARTS: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(0) }; SLOTS];
-    static ENDS: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(0) }; SLOTS];
-    static INSTALL: Once = Once::new();
-
-    /// Guards `start..start+length`; the slot is given back with [`unregister`].
-    pub(super) fn register(start: usize, length: usize) -> Option<usize> {
-        INSTALL.call_once(install);
-        let slot = (0..SLOTS).find(|&i| {
-            STARTS[i]
-                .compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-        })?;
-        ENDS[slot].store(start + length, Ordering::Release);
-        Some(slot)
-    }
-
-    pub(super) fn unregister(slot: usize) {
-        ENDS[slot].store(0, Ordering::Release);
-        STARTS[slot].store(0, Ordering::Release);
-    }
-
-    fn install() {
-        // SAFETY: `action` is fully initialised (zeroed, then its three fields set) and
-        // the handler below only does what a signal handler may do: atomics, mmap,
-        // sigaction. A refused installation leaves the default action in place.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_bus_error as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigemptyset(&mut action.sa_mask);
-            libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut());
-        }
-    }
-
-    extern "C" fn on_bus_error(
-        signal: libc::c_int,
-        info: *mut libc::siginfo_t,
-        _context: *mut libc::c_void,
-    ) {
-        // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
-        let address = unsafe { (*info).si_addr() } as usize;
-        let ours = (0..SLOTS).any(|i| {
-            let start = STARTS[i].load(Ordering::Acquire);
-            start != 0 && address >= start && address < ENDS[i].load(Ordering::Acquire)
-        });
-        if ours && patch(address) {
-            FAULTS.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        // SAFETY: not ours: back to the default action, which the faulting instruction
-        // meets when it runs again. sigaction is async-signal-safe.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(signal, &action, std::ptr::null_mut());
-        }
-    }
-
-    /// Puts a zero page over the page that could not be read.
-    fn patch(address: usize) -> bool {
-        // SAFETY: sysconf is async-signal-safe on the platforms built for.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0x1000) as usize;
-        let start = address & !(page - 1);
-        // SAFETY: MAP_FIXED over a page that lies inside one of our own read-only file
-        // mappings; the new page is read-only too, so slices into it stay valid.
-        let mapped = unsafe {
-            libc::mmap(
-                start as *mut libc::c_void,
-                page,
-                libc::PROT_READ,
-                libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANON,
-                -1,
-                0,
-            )
-        };
-        mapped as usize == start
     }
 }

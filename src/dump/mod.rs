@@ -5,7 +5,11 @@
 mod ahead;
 mod container;
 mod error;
+mod failure;
+#[cfg(unix)]
+mod guard;
 mod header;
+mod holes;
 mod identity;
 mod mapping;
 mod page_map;
@@ -14,12 +18,12 @@ mod tests;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 pub use ahead::Stretches;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
-pub use mapping::faults;
 
 use crate::memory::addr::{PAGE_SIZE, Pfn};
 use mapping::{Mapping, Positioned};
@@ -54,8 +58,8 @@ pub struct Dump {
     stored: u64,
     opened: SystemTime,
     modified: Option<SystemTime>,
-    /// Pages of mapped files that had failed before.
-    faults_before: u64,
+    /// See [`Dump::hole_bytes`].
+    holes: OnceLock<u64>,
 }
 
 impl Dump {
@@ -88,7 +92,8 @@ impl Dump {
         let mapping = Mapping::new(&file).map_err(io)?;
         mapping.expect(true);
         let bytes = mapping.bytes();
-        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))?;
+        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))
+            .map_err(|error| error.with_path(path))?;
         let pages = container::page_map(bytes, &header)?;
         let stored = pages.stored(bytes.len() as u64);
         Ok(Dump {
@@ -100,7 +105,7 @@ impl Dump {
             mapping,
             opened,
             modified: metadata.modified().ok(),
-            faults_before: faults(),
+            holes: OnceLock::new(),
         })
     }
 
@@ -120,10 +125,13 @@ impl Dump {
     }
 
     /// The bytes of a frame, or `None` when the dump does not hold it (left out by the
-    /// writer, or behind the end of a truncated file).
+    /// writer, behind the end of a truncated file, or lost: see [`Dump::is_lost`]).
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
         let offset = usize::try_from(self.pages.offset(bytes, pfn)?).ok()?;
+        if self.mapping.is_lost(offset, PAGE_SIZE as usize) {
+            return None;
+        }
         bytes
             .get(offset..offset.checked_add(PAGE_SIZE as usize)?)?
             .try_into()
@@ -152,7 +160,6 @@ impl Dump {
             1 => "full",
             5 if self.header.is_filtered() => "active",
             5 => "bitmap-full",
-
             8 => "debugger-kernel",
             9 => "debugger-kernel-and-user",
             0xa => "debugger-complete",
@@ -161,20 +168,25 @@ impl Dump {
     }
 
     /// What such a dump holds and leaves out, in a sentence.
-    pub fn contents(&self) -> &'static str {
-        match self.format() {
-            "full" | "bitmap-full" | "debugger-complete" => {
-                "all physical memory; pool that was paged out is in the page file, not here"
-            }
-            "active" => {
+    pub fn contents(&self) -> String {
+        let holds = match self.header.dump_type {
+            1 | 0xa => "all physical memory; pool that was paged out is in the page file, not here",
+            5 if self.header.is_filtered() => {
                 "memory in use; free, standby and guest pages are left out, and so is pool that was paged out"
             }
-            "live" => {
-                "memory of a running system, mirrored while it changed: counters and lists may contradict each other"
+            5 => "all physical memory; pool that was paged out is in the page file, not here",
+            9 => {
+                "kernel and user memory that was resident; free pages are left out, and so is pool that was paged out"
             }
             _ => {
                 "kernel memory that was resident; user pages are left out, and so is pool that was paged out"
             }
+        };
+        match self.header.is_live() {
+            true => format!(
+                "{holds}; mirrored while the system ran, so counters and lists may contradict each other"
+            ),
+            false => holds.into(),
         }
     }
 }

@@ -59,6 +59,17 @@ impl PageMap {
         }
     }
 
+    /// Where in the file it is said whether a frame is stored; `None` where that is in
+    /// memory already.
+    pub fn bit_place(&self, pfn: Pfn) -> Option<usize> {
+        match self {
+            PageMap::Runs(_) => None,
+            PageMap::Bitmap(map) => {
+                (pfn.0 < map.bits).then(|| map.start.saturating_add((pfn.0 / 8) as usize))
+            }
+        }
+    }
+
     /// Frames the container says it holds.
     pub fn promised(&self) -> u64 {
         match self {

@@ -73,7 +73,7 @@ pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
                 return Counter {
                     pages: Some(pages),
                     source: name,
-                    guessed: rests_on_layout(kernel, place),
+                    guessed: is_guessed(kernel, place),
                 };
             }
             Err(fault) => why.push(format!("{name}: {fault}")),
@@ -92,9 +92,25 @@ pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
     }
 }
 
-/// True where another build's layout says where in a structure the counter is.
-fn rests_on_layout(kernel: &Kernel, place: &Place) -> bool {
-    matches!(place, State(..) | Partition(..)) && !is_exact(kernel)
+/// True where another build's layout says where in a structure the counter is, or the
+/// debugger block where a variable was that newer builds no longer have.
+fn is_guessed(kernel: &Kernel, place: &Place) -> bool {
+    match place {
+        State(..) | Partition(..) => !is_exact(kernel),
+        Global(name, ..) => is_moved(kernel) && kernel.symbol(name).is_none(),
+        KdbgBytes(_) => is_moved(kernel),
+    }
+}
+
+/// False for an address outside of nt's image where the debugger block's pointers to
+/// counters are doubtful.
+fn can_be_variable(kernel: &Kernel, at: Va) -> bool {
+    !is_moved(kernel) || kernel.nt().is_some_and(|nt| nt.contains(at))
+}
+
+/// Windows 10 1607 and later: the counters are fields of structures.
+fn is_moved(kernel: &Kernel) -> bool {
+    kernel.build >= 14393
 }
 
 /// The address, the size in bytes (negative for signed) and the name of a counter.
@@ -103,8 +119,11 @@ fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
         Global(name, kdbg_field, width) => {
             // From 1607 on the counters are in MiState and MiSystemPartition, and the
             // debugger block may point at what is left of the old ones.
-            let moved = kernel.build >= 14393 && kernel.symbol("MiSystemPartition").is_some();
+            let moved = is_moved(kernel) && kernel.symbol("MiSystemPartition").is_some();
             let (at, origin) = kernel.variable(name, kdbg_field.filter(|_| !moved))?;
+            if origin == Origin::Kdbg && !can_be_variable(kernel, at) {
+                return None;
+            }
             let size = match width {
                 U64 => 8,
                 I32 => -4,
@@ -133,6 +152,7 @@ fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
         ),
         KdbgBytes(kdbg_field) => {
             let at = kernel.kdbg.as_ref()?.address(kdbg_field)?;
+            let at = Some(at).filter(|at| can_be_variable(kernel, *at))?;
             Some((at, 8, "the debugger data block".into()))
         }
     }

@@ -11,6 +11,7 @@ pub mod image;
 pub mod imports;
 pub mod kdbg;
 pub mod modules;
+pub mod processes;
 pub mod search;
 pub mod sessions;
 pub mod visible_state;
@@ -101,12 +102,22 @@ impl Kernel {
                 None
             }
         };
-        let head = list_head(&space, kdbg.as_ref(), header.loaded_modules)
-            .map_err(|why| KernelError::NoKernel { root: root.0, why })?;
-        let list = modules::loaded(&space, head);
+        let own = kdbg.as_ref().and_then(base_of);
+        let (head, list) = match list_head(&space, kdbg.as_ref(), header.loaded_modules) {
+            Ok(head) => (head, modules::loaded(&space, head)),
+            // The block that was read says where nt is, and most of the rest hangs on nt.
+            Err(_) if own.is_some() => (Va(0), modules::ModuleList::lost()),
+            Err(why) => return Err(KernelError::NoKernel { root: root.0, why }),
+        };
         notes.extend(list.notes);
         let mut modules = list.modules;
-        let base = kernel_base(kdbg.as_ref(), &modules, head);
+        let base = own.unwrap_or_else(|| kernel_base(&modules, head));
+        if let Some(kernel) = modules::missing_kernel(&space, base, &modules) {
+            notes.push(format!(
+                "nt is not in the list of loaded modules: it is taken from its image at {base}"
+            ));
+            modules.insert(0, kernel);
+        }
         let pdb = modules
             .iter()
             .find(|m| m.base == base)
@@ -156,14 +167,28 @@ impl Kernel {
     /// Finds by structure what no symbol leads to; where the structures tell another
     /// revision of the layouts apart, with those.
     fn search(&mut self, path: &SymbolPath) {
+        let trackers = search::tracker_build(self, path);
+        self.take_trackers(trackers);
         self.found = search::search(self, path);
         if let Some(revision) = self.found.revision {
             let options = LoadOptions {
                 revision: Some(revision),
             };
             self.symbols = Symbols::load(self.pdb.as_ref(), self.build, path, options).symbols;
+            self.take_trackers(trackers);
+        }
+        if let Some(build) = trackers {
+            self.notes.push(format!(
+                "the pool trackers have the layout of build {build}, by the hash that places their tags"
+            ));
         }
         self.notes.append(&mut self.found.notes);
+    }
+
+    fn take_trackers(&mut self, build: Option<u32>) {
+        if let Some(build) = build {
+            self.symbols.take_type("_POOL_TRACKER_TABLE", build);
+        }
     }
 
     /// The address of a kernel variable or function.
@@ -374,12 +399,18 @@ fn list_head(space: &AddressSpace, kdbg: Option<&Kdbg>, header: Va) -> Result<Va
     Err(why)
 }
 
-/// KernBase, or the first module's base, or the module that holds the list head.
-fn kernel_base(kdbg: Option<&Kdbg>, modules: &[Module], head: Va) -> Va {
-    kdbg.and_then(|k| k.address(field::KERN_BASE))
-        .filter(|base| base.offset() == 0)
-        .or_else(|| modules.iter().find(|m| m.contains(head)).map(|m| m.base))
-        .or_else(|| modules.first().map(|m| m.base))
+/// KernBase, where it can be one.
+fn base_of(kdbg: &Kdbg) -> Option<Va> {
+    let base = kdbg.address(field::KERN_BASE);
+    base.filter(|base| base.offset() == 0)
+}
+
+/// The module that holds the list head, or the first module.
+fn kernel_base(modules: &[Module], head: Va) -> Va {
+    let holder = modules.iter().find(|m| m.contains(head));
+    holder
+        .or(modules.first())
+        .map(|m| m.base)
         .unwrap_or_default()
 }
 

@@ -81,6 +81,38 @@ pub struct ModuleList {
     pub notes: Vec<String>,
 }
 
+impl ModuleList {
+    /// What is known where nothing leads to the list.
+    pub fn lost() -> ModuleList {
+        ModuleList {
+            modules: Vec::new(),
+            notes: vec![
+                "the list of loaded modules can't be read: which drivers were loaded is not known"
+                    .into(),
+            ],
+        }
+    }
+}
+
+/// nt, from its image alone, where the list does not have it; `None` where it does, or
+/// where there is no image.
+pub fn missing_kernel(space: &AddressSpace, base: Va, listed: &[Module]) -> Option<Module> {
+    if listed.iter().any(|module| module.base == base) {
+        return None;
+    }
+    let image = Image::read(space, base).ok()?;
+    let size = Some(image.size).filter(|&size| size > 0 && size <= MAX_IMAGE_SIZE)?;
+    Some(Module {
+        file: None,
+        path: None,
+        base,
+        size,
+        image: Some(image),
+        is_kernel: true,
+        unloaded: false,
+    })
+}
+
 /// Walks the list from its head.
 pub fn loaded(space: &AddressSpace, head: Va) -> ModuleList {
     let mut list = ModuleList::default();
@@ -151,15 +183,19 @@ fn module(space: &AddressSpace, at: Va) -> Option<Module> {
     if !base.is_kernel() || base.offset() != 0 || size == 0 || size > MAX_IMAGE_SIZE {
         return None;
     }
+    let text = |field, limit| {
+        let read = space.unicode_string(at.add(field), limit).ok();
+        read.filter(|s| !s.is_empty())
+    };
+    let path = text(FULL_NAME, 520);
+    // The same name stands in both, in pages of its own each.
+    let file = text(BASE_NAME, 260).or_else(|| {
+        let last = path.as_deref()?.rsplit('\\').next()?;
+        Some(last.to_owned()).filter(|s| !s.is_empty())
+    });
     Some(Module {
-        file: space
-            .unicode_string(at.add(BASE_NAME), 260)
-            .ok()
-            .filter(|s| !s.is_empty()),
-        path: space
-            .unicode_string(at.add(FULL_NAME), 520)
-            .ok()
-            .filter(|s| !s.is_empty()),
+        file,
+        path,
         base,
         size,
         image: Image::read(space, base).ok(),

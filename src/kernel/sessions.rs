@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 
 use crate::memory::{AddressSpace, Pa, Va};
 
-use super::Kernel;
-use super::kdbg::field;
+use super::modules::Module;
+use super::{Kernel, processes};
 
 /// A session, seen through one of its processes.
 #[derive(Clone, Debug)]
@@ -38,8 +38,19 @@ pub struct Sessions {
     pub notes: Vec<String>,
 }
 
-/// A busy terminal server has tens of thousands.
-const MAX_PROCESSES: usize = 1 << 20;
+impl Sessions {
+    /// Where a module is mapped: the system's address space, or that of the first session
+    /// that has it.
+    pub fn space_of<'a>(&'a self, kernel: &'a Kernel, module: &Module) -> &'a AddressSpace {
+        let mapped = |space: &&AddressSpace| space.page(module.base).is_ok();
+        let of_sessions = self.sessions.iter().map(|s| &s.space);
+        std::iter::once(&kernel.space)
+            .chain(of_sessions)
+            .find(mapped)
+            .unwrap_or(&kernel.space)
+    }
+}
+
 /// More than the largest terminal servers have.
 const MAX_SESSIONS: usize = 1024;
 /// DirectoryTableBase: bits 12 to 51 are the address.
@@ -56,35 +67,17 @@ pub fn find(kernel: &Kernel) -> Sessions {
 }
 
 fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
-    let (head, _) = kernel
-        .variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))
-        .ok_or("the list of processes was not found")?;
     let offset = |ty: &str, name: &str| {
         kernel
             .offset(ty, name)
             .ok_or(format!("the offset of {ty}.{name} is not known"))
     };
-    let link = offset("_EPROCESS", "ActiveProcessLinks")?;
     let session = offset("_EPROCESS", "Session")?;
     let root = offset("_EPROCESS", "Pcb")? + offset("_KPROCESS", "DirectoryTableBase")?;
+    let list = processes::list(kernel)?;
     let mut seen: FxHashMap<Va, usize> = FxHashMap::default();
     let mut too_many = 0u64;
-    let mut at = head;
-    for count in 0..MAX_PROCESSES {
-        let next = kernel
-            .space
-            .pointer(at)
-            .map_err(|fault| format!("the list of processes breaks after {count}: {fault}"))?;
-        if next == head {
-            return match too_many {
-                0 => Ok(()),
-                _ => Err(format!("only the first {MAX_SESSIONS} were taken")),
-            };
-        }
-        if !next.is_kernel() {
-            return Err(format!("the list of processes is damaged after {count}"));
-        }
-        let process = Va(next.0.wrapping_sub(link));
+    for process in list.all {
         let pointers = kernel
             .space
             .pointer(process.add(session))
@@ -102,11 +95,12 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
                 Some(_) => {}
             }
         }
-        at = next;
     }
-    Err(format!(
-        "the list of processes does not end within {MAX_PROCESSES}"
-    ))
+    match (list.broken, too_many) {
+        (Some(why), _) => Err(why),
+        (None, 0) => Ok(()),
+        (None, _) => Err(format!("only the first {MAX_SESSIONS} were taken")),
+    }
 }
 
 fn of(kernel: &Kernel, at: Va, root: u64) -> Session {

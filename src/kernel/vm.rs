@@ -5,6 +5,8 @@
 //! Which of the two is asked by name, not by build number. Without symbols the debugger
 //! data block still gives the addresses of most of them up to 8.1.
 
+use rustc_hash::FxHashSet;
+
 use crate::memory::Va;
 
 use super::Kernel;
@@ -91,6 +93,8 @@ pub struct VmCounters {
     pub nonpaged_parts: Vec<Part>,
     /// The lines that Windows 10 added; empty before.
     pub extra: Vec<Extra>,
+    /// Times that a kernel stack could not grow; 0 where no field is known to count them.
+    pub stack_growth_failures: u64,
     /// The build has the lines of Windows 10, and their order.
     pub modern: bool,
 }
@@ -188,6 +192,7 @@ pub fn read(kernel: &Kernel) -> VmCounters {
             vp("TotalCommitLimit"),
         ]),
         extra: vm_lines::read(kernel),
+        stack_growth_failures: vm_lines::stack_growth_failures(kernel),
         modern: kernel.build >= vm_lines::FIRST,
     }
 }
@@ -211,7 +216,7 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
     let Some((array, count)) = found() else {
         return Vec::new();
     };
-    (0..=count)
+    let pools: Vec<Counter> = (0..=count)
         .map(|i| {
             let source = format!("nt!ExpPagedPoolDescriptor[{i}]");
             match kernel.space.pointer(array.add(i * 8)) {
@@ -228,7 +233,13 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
                 },
             }
         })
-        .collect()
+        .collect();
+    // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
+    // count nothing: a zero would be no pool's usage.
+    match pools.iter().all(|pool| pool.pages == Some(0)) {
+        true => Vec::new(),
+        false => pools,
+    }
 }
 
 fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
@@ -247,8 +258,6 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
 }
 
 fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
-    // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
-    // count nothing.
     // Saturating: damaged counters may be anything, and too large a sum is doubted later.
     let sum = pools
         .iter()
@@ -468,6 +477,7 @@ fn session_commit(kernel: &Kernel) -> Counter {
         return failed("the layout of _MM_SESSION_SPACE is not known".into());
     };
     let (mut total, mut at, mut sessions) = (0u64, head, 0usize);
+    let mut seen = FxHashSet::default();
     loop {
         let next = match kernel.space.pointer(at) {
             Ok(next) => next,
@@ -478,7 +488,7 @@ fn session_commit(kernel: &Kernel) -> Counter {
         if next == head {
             break;
         }
-        if !next.is_kernel() || sessions == MAX_SESSIONS {
+        if !next.is_kernel() || sessions == MAX_SESSIONS || !seen.insert(next) {
             return failed(format!(
                 "the session list is damaged after {sessions} sessions"
             ));

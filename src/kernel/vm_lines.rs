@@ -5,9 +5,8 @@
 
 use crate::memory::Va;
 
-use super::Kernel;
 use super::counter::{Counter, Place, counter};
-use super::kdbg::field;
+use super::{Kernel, processes};
 
 /// A line of its own, in the debugger's order.
 #[derive(Clone, Debug)]
@@ -20,8 +19,6 @@ pub struct Extra {
 
 /// Windows 10 1507: the first with these lines.
 pub(super) const FIRST: u32 = 10240;
-/// No machine runs more processes than this.
-const MAX_PROCESSES: usize = 1 << 20;
 
 /// Lines whose field a build lacks are left out there, as the debugger does; a field whose
 /// place is not known keeps its line, without a number.
@@ -105,6 +102,13 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
     out
 }
 
+/// `MiState.SystemPtes.StackGrowthFailures`, where the layout is exactly this kernel's.
+pub fn stack_growth_failures(kernel: &Kernel) -> u64 {
+    let place = Place::State("SystemPtes", "_MI_SYSTEM_PTE_STATE", "StackGrowthFailures");
+    let read = counter(kernel, &[place]);
+    read.pages.filter(|_| !read.guessed).unwrap_or(0)
+}
+
 /// The sum of `KPRCB.CachedCommit` over the processors.
 fn processor_commit(kernel: &Kernel) -> Counter {
     let processors = kernel.processor_blocks();
@@ -128,32 +132,19 @@ fn processor_commit(kernel: &Kernel) -> Counter {
 /// The sum of `EPROCESS.CommitCharge` over the processes.
 fn total_private(kernel: &Kernel) -> Counter {
     let sum = || {
-        let head = kernel
-            .variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))
-            .map(|(at, _)| at)
-            .ok_or("the list of processes was not found")?;
-        let link = kernel.offset("_EPROCESS", "ActiveProcessLinks");
-        let charge = kernel.offset("_EPROCESS", "CommitCharge");
-        let (Some(link), Some(charge)) = (link, charge) else {
-            return Err("its offset is not known");
-        };
-        let (mut at, mut total) = (head, 0u64);
-        for _ in 0..MAX_PROCESSES {
-            at = kernel
-                .space
-                .pointer(at)
-                .map_err(|_| "the list of processes breaks off")?;
-            if at == head {
-                return Ok(total);
-            }
-            if !at.is_kernel() {
-                return Err("the list of processes is damaged");
-            }
-            let process = Va(at.0.wrapping_sub(link));
-            let pages = kernel.space.u64(process.add(charge));
-            total = total.saturating_add(pages.map_err(|_| "a process can't be read")?);
+        let charge = kernel
+            .offset("_EPROCESS", "CommitCharge")
+            .ok_or("its offset is not known")?;
+        let list = processes::list(kernel)?;
+        if list.broken.is_some() {
+            return Err("the list of processes is damaged");
         }
-        Err("the list of processes does not end")
+        let pages = |process: &Va| kernel.space.u64(process.add(charge)).ok();
+        let all: Option<Vec<u64>> = list.all.iter().map(pages).collect();
+        let all = all.ok_or("a process can't be read")?;
+        Ok(all
+            .iter()
+            .fold(0, |sum: u64, pages| sum.saturating_add(*pages)))
     };
     named("sum of EPROCESS.CommitCharge", sum())
 }

@@ -28,22 +28,21 @@ pub fn parts(kernel: &Kernel, total: &Counter) -> Vec<Part> {
     let Some(total) = total.pages.filter(|pages| *pages > 0) else {
         return Vec::new();
     };
-    let found = by_heaps(kernel).or_else(|| by_descriptors(kernel));
-    let Some(parts) = found else {
-        return Vec::new();
+    let adds_up = |parts: &Vec<Part>| {
+        let sum = parts.iter().fold(0u64, |sum, p| {
+            sum.saturating_add(p.counter.pages.unwrap_or(u64::MAX))
+        });
+        sum.abs_diff(total) <= total / 20
     };
-    let sum = parts.iter().fold(0u64, |sum, p| {
-        sum.saturating_add(p.counter.pages.unwrap_or(u64::MAX))
-    });
-    match sum.abs_diff(total) <= total / 20 {
-        true => parts,
-        false => Vec::new(),
-    }
+    // Nothing public says whether a heap's pages include its large allocations.
+    let heaps = [true, false].map(|with_large| by_heaps(kernel, with_large));
+    let all = heaps.into_iter().chain([by_descriptors(kernel)]).flatten();
+    all.into_iter().find(adds_up).unwrap_or_default()
 }
 
 /// Segment heaps: `ExPoolState.PoolNode[n].Heaps[0]` and `[1]`, each with the pages that
 /// it has committed.
-fn by_heaps(kernel: &Kernel) -> Option<Vec<Part>> {
+fn by_heaps(kernel: &Kernel, with_large: bool) -> Option<Vec<Part>> {
     const STATE: &str = "_EX_POOL_HEAP_MANAGER_STATE";
     let state = kernel.symbol("ExPoolState")?;
     let count = kernel.field(state, STATE, "NumberOfPools").ok()?;
@@ -57,8 +56,11 @@ fn by_heaps(kernel: &Kernel) -> Option<Vec<Part>> {
     let committed = kernel.offset("_HEAP_RUNTIME_MEMORY_STATS", "TotalCommittedPages")?;
     let large = kernel.offset("_SEGMENT_HEAP", "LargeCommittedPages")?;
     let pages = |heap: Va| {
-        let small = kernel.space.u64(heap.add(stats + committed)).ok()?;
-        Some(small.saturating_add(kernel.space.u64(heap.add(large)).ok()?))
+        let pages = kernel.space.u64(heap.add(stats + committed)).ok()?;
+        match with_large {
+            true => Some(pages.saturating_add(kernel.space.u64(heap.add(large)).ok()?)),
+            false => Some(pages),
+        }
     };
     let mut out = Vec::new();
     for node in 0..count {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dump::{Dump, PageBytes, faults};
+use crate::dump::{Dump, PageBytes};
 
 use super::addr::{PAGE_SIZE, Pa, Pfn, Va};
 use super::fault::Fault;
@@ -95,7 +95,17 @@ impl AddressSpace {
 
     /// The entries of a table page, or why they can't be read.
     pub(super) fn table(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
-        self.dump.page(pfn).ok_or(Fault::NotInDump(pfn))
+        self.frame(pfn)
+    }
+
+    /// The bytes of a frame, or why there are none.
+    pub(super) fn frame(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
+        self.dump
+            .page(pfn)
+            .ok_or_else(|| match self.dump.is_lost(pfn) {
+                true => Fault::FileFailed,
+                false => Fault::NotInDump(pfn),
+            })
     }
 
     /// What the page that holds `va` is made of.
@@ -106,6 +116,16 @@ impl AddressSpace {
         if !va.is_canonical() {
             return Err(Fault::NotCanonical);
         }
+        let before = self.dump.faults();
+        let found = self.walk(va);
+        // An entry of zeros that the file did not deliver would say "not mapped".
+        match self.dump.faults() == before {
+            true => found,
+            false => Err(Fault::FileFailed),
+        }
+    }
+
+    fn walk(&self, va: Va) -> Result<Target, Fault> {
         let mut table = self.root;
         for level in (1..self.levels).rev() {
             let raw = entry(self.table(table)?, va, level);
@@ -180,7 +200,7 @@ impl AddressSpace {
     /// The [`Fault`] when they are not mapped, paged out, or not in the dump.
     pub fn page(&self, va: Va) -> Result<&PageBytes, Fault> {
         match self.translate(va)? {
-            Target::Frame { pfn, .. } => self.dump.page(pfn).ok_or(Fault::NotInDump(pfn)),
+            Target::Frame { pfn, .. } => self.frame(pfn),
             Target::Zero => Ok(&ZERO_PAGE),
         }
     }
@@ -190,7 +210,7 @@ impl AddressSpace {
     /// # Errors
     /// The first [`Fault`] met; `out` is then not to be used.
     pub fn read(&self, va: Va, out: &mut [u8]) -> Result<(), Fault> {
-        let before = faults();
+        let before = self.dump.faults();
         let mut done = 0usize;
         while done < out.len() {
             let at = va.add(done as u64);
@@ -203,7 +223,7 @@ impl AddressSpace {
             to.copy_from_slice(from);
             done += n;
         }
-        if faults() == before {
+        if self.dump.faults() == before {
             Ok(())
         } else {
             Err(Fault::FileFailed)
@@ -297,6 +317,17 @@ impl AddressSpace {
         Ok(char::decode_utf16(units)
             .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
             .collect())
+    }
+
+    /// The same for the name of an object: `None` where it can't be read, has no characters,
+    /// or is no name. Control characters, halves of surrogate pairs, and a length that is
+    /// odd or beyond the capacity tell memory that holds something else.
+    pub fn name(&self, va: Va, limit: usize) -> Option<String> {
+        let (length, capacity) = (self.u16(va).ok()?, self.u16(va.add(2)).ok()?);
+        let fits = length > 0 && length.is_multiple_of(2) && length <= capacity;
+        let name = fits.then(|| self.unicode_string(va, limit).ok())??;
+        let odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER || c >= '\u{fffe}';
+        (!name.contains(odd)).then_some(name)
     }
 }
 

@@ -126,6 +126,18 @@ impl AddressSpace {
         out.found
     }
 
+    /// A table whose bytes have come: zeros that the file did not deliver would say that
+    /// nothing is mapped.
+    fn whole_table(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
+        let before = self.dump().faults();
+        let page = self.table(pfn)?;
+        std::hint::black_box(page[0]);
+        match self.dump().faults() == before {
+            true => Ok(page),
+            false => Err(Fault::FileFailed),
+        }
+    }
+
     fn descend(
         &self,
         table: Pfn,
@@ -134,7 +146,7 @@ impl AddressSpace {
         no_execute: bool,
         out: &mut Descent,
     ) {
-        let page = match self.table(table) {
+        let page = match self.whole_table(table) {
             Ok(page) => page,
             Err(fault) => {
                 out.hole(first, (last.0 - first.0).saturating_add(1), fault);
@@ -253,7 +265,7 @@ impl AddressSpace {
     pub fn chunk_pages<'a>(&'a self, chunk: Chunk, mut visit: impl FnMut(Va, MappedPage<'a>)) {
         let table = match chunk.mapped {
             ChunkMapping::Large(_) => None,
-            ChunkMapping::Table(pfn) => match self.table(pfn) {
+            ChunkMapping::Table(pfn) => match self.whole_table(pfn) {
                 Ok(page) => Some(page),
                 Err(fault) => {
                     for i in 0..512 {
@@ -274,9 +286,9 @@ impl AddressSpace {
                 _ => Err(Fault::Unmapped),
             };
             match target {
-                Ok(Target::Frame { pfn, via }) => match self.dump().page(pfn) {
-                    Some(bytes) => visit(va, MappedPage::Bytes(bytes, via)),
-                    None => visit(va, MappedPage::Missing(Fault::NotInDump(pfn))),
+                Ok(Target::Frame { pfn, via }) => match self.frame(pfn) {
+                    Ok(bytes) => visit(va, MappedPage::Bytes(bytes, via)),
+                    Err(fault) => visit(va, MappedPage::Missing(fault)),
                 },
                 Ok(Target::Zero) => visit(va, MappedPage::Zero),
                 Err(fault) if fault.is_missing_data() => visit(va, MappedPage::Missing(fault)),

@@ -6,6 +6,7 @@ use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
 use crate::memory::{AddressSpace, Va};
 
+use super::big::BigTable;
 use super::block::PoolKind;
 use super::legacy::Encoding;
 use super::survey::{self, Survey, Surveyed};
@@ -88,10 +89,11 @@ impl Regions {
     /// Finds the regions of this kernel.
     pub fn find(kernel: &Kernel) -> Regions {
         let mut out = Regions::default();
-        let known = [
+        let mut known = [
             nonpaged(kernel).or_else(|| fixed(kernel, NT52_NONPAGED, PoolKind::NonPaged)),
             paged(kernel).or_else(|| fixed(kernel, NT52_PAGED, PoolKind::Paged)),
         ];
+        out.refuse_moved(kernel, &mut known);
         let surveyed = match known.iter().all(Option::is_some) || !has_chains(kernel) {
             true => Survey::default(),
             false => survey::survey(kernel, &elsewhere(kernel, &known)),
@@ -119,6 +121,38 @@ impl Regions {
 }
 
 impl Regions {
+    /// The order of the regions, and where their table is, change between builds. By the
+    /// layout of another one, a region must hold the large allocations of its pool.
+    fn refuse_moved(&mut self, kernel: &Kernel, known: &mut [Option<Region>]) {
+        if kernel.visible_state().map_or(true, |state| state.exact) {
+            return;
+        }
+        let large = BigTable::read(kernel, &Regions::default()).blocks;
+        for slot in known {
+            let Some(region) = slot.as_ref().filter(|r| r.source == VA_REGIONS) else {
+                continue;
+            };
+            let nonpaged = region.kind.is_nonpaged();
+            let own = large
+                .iter()
+                .filter(|b| b.kind != PoolKind::Session && b.kind.is_nonpaged() == nonpaged);
+            let (inside, outside) = own.fold((0u64, 0u64), |(inside, outside), block| match region
+                .contains(block.va)
+            {
+                true => (inside + 1, outside),
+                false => (inside, outside + 1),
+            });
+            if outside >= ENOUGH_OUTSIDE && outside > inside {
+                let pool = if nonpaged { "nonpaged" } else { "paged" };
+                self.notes.push(format!(
+                    "{VA_REGIONS} by the layout of another build: {outside} of {} large allocations of {pool} pool are outside of its region, which is not used",
+                    inside + outside
+                ));
+                *slot = None;
+            }
+        }
+    }
+
     /// Takes the regions of one kind that the survey found, outside of those known.
     fn add_surveyed(&mut self, kernel: &Kernel, surveyed: &[Surveyed], nonpaged: bool) {
         let before = self.regions.len();
@@ -162,7 +196,7 @@ fn elsewhere(kernel: &Kernel, known: &[Option<Region>]) -> Vec<Range<Va>> {
 /// True where pages of pool can be chains of blocks: kernels that have no other
 /// allocator, and those that choose at boot (1809). Kernels since 1903 have no
 /// `_POOL_DESCRIPTOR.PendingFrees` that anything uses: only segment heaps.
-fn has_chains(kernel: &Kernel) -> bool {
+pub fn has_chains(kernel: &Kernel) -> bool {
     kernel.build < FIRST_WITHOUT_CHAINS
 }
 
@@ -203,6 +237,10 @@ fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
     let (start, end) = assigned_bounds(kernel, name)?;
     region(kernel, start, end, kind, VA_REGIONS)
 }
+
+/// Large allocations elsewhere that are no exception: the first are made before there is a
+/// region.
+const ENOUGH_OUTSIDE: u64 = 4;
 
 const VA_REGIONS: &str = "nt!MiState.Vs.SystemVaRegions";
 

@@ -177,7 +177,8 @@ pub fn read(kernel: &Kernel) -> Trackers {
     out.entries = entries;
     out.tables = tables(kernel, &mut out.notes);
     let mut rows = FxHashMap::default();
-    for &table in &out.tables {
+    let apart = within_dump(kernel, entries * layout.size as u64, &mut out);
+    for table in apart {
         add_table(
             &kernel.space,
             &layout,
@@ -186,6 +187,9 @@ pub fn read(kernel: &Kernel) -> Trackers {
             &mut rows,
             &mut out.notes,
         );
+    }
+    if let Some(note) = refused_expansion(kernel) {
+        out.notes.push(note);
     }
     if let Some((table, size)) = expansion(kernel) {
         add_table(
@@ -199,6 +203,26 @@ pub fn read(kernel: &Kernel) -> Trackers {
     }
     out.settle(rows, &layout);
     out
+}
+
+/// As many of the tables as there are pages in the dump for: each is memory of its own, so
+/// what is more was never written by Windows, and would take long to add up.
+fn within_dump(kernel: &Kernel, bytes: u64, out: &mut Trackers) -> Vec<Va> {
+    let stored = kernel
+        .space
+        .dump()
+        .pages_present()
+        .saturating_mul(PAGE_SIZE);
+    let room = usize::try_from(stored / bytes.max(1)).unwrap_or(usize::MAX);
+    let kept: Vec<Va> = out.tables.iter().copied().take(room.max(1)).collect();
+    if kept.len() < out.tables.len() {
+        out.notes.push(format!(
+            "{} pool tracker tables of {bytes} bytes each are more than the dump holds: the first {} are added up",
+            out.tables.len(),
+            kept.len()
+        ));
+    }
+    kept
 }
 
 /// Counts modulo their width; outstanding counts and bytes below zero become 0.
@@ -322,6 +346,16 @@ fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
     let table = kernel.pointer_in("PoolTrackTableExpansion", None)?;
     let size = kernel.number_in("PoolTrackTableExpansionSize")?;
     (1..=MAX_ENTRIES).contains(&size).then_some((table, size))
+}
+
+/// What is wrong with an overflow table that is there and of no use.
+fn refused_expansion(kernel: &Kernel) -> Option<String> {
+    kernel.pointer_in("PoolTrackTableExpansion", None)?;
+    let size = kernel.number_in("PoolTrackTableExpansionSize");
+    let size = size.filter(|n| !(0..=MAX_ENTRIES).contains(n))?;
+    Some(format!(
+        "the overflow table of the pool trackers says it has {size} entries, which is not believed: tags that are only in it have no account"
+    ))
 }
 
 pub(super) fn add_table(

@@ -22,6 +22,7 @@ pub struct Allocs<'a> {
     index: &'a Snapshot,
     pattern: &'a TagPattern,
     coverage: Coverage,
+    doubtful: bool,
     big_table: Option<(Va, Va)>,
     regions: Vec<String>,
 }
@@ -94,8 +95,14 @@ struct TrackerSide {
 }
 
 impl<'a> Allocs<'a> {
-    /// Of the tags that match a pattern.
-    pub fn of(engine: &Engine, index: &'a Snapshot, pattern: &'a TagPattern) -> Allocs<'a> {
+    /// Of the tags that match a pattern. Blocks recognised by their headers alone may have
+    /// been freed: they are counted, and listed only where `doubtful` ones are asked for.
+    pub fn of(
+        engine: &Engine,
+        index: &'a Snapshot,
+        pattern: &'a TagPattern,
+        doubtful: bool,
+    ) -> Allocs<'a> {
         let regions = engine.regions().regions.iter().map(|r| {
             let (start, end) = (plain_address(r.start), plain_address(r.end));
             format!("Searching {} ({start} : {end})", pool_name(r.kind))
@@ -104,6 +111,7 @@ impl<'a> Allocs<'a> {
             index,
             pattern,
             coverage: engine.coverage_of(pattern, index),
+            doubtful,
             big_table: engine.big().table,
             regions: regions.collect(),
         }
@@ -151,10 +159,33 @@ impl<'a> Allocs<'a> {
         sizes.map(record).collect()
     }
 
+    /// The rows of the list.
+    fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        let all = self.index.matching(self.pattern);
+        all.filter(|block| self.doubtful || !block.heuristic)
+    }
+
+    /// Blocks recognised by their headers alone that the list leaves out.
+    fn withheld(&self) -> u64 {
+        let c = &self.coverage;
+        let likely = [&c.nonpaged, &c.paged, &c.session].map(|side| side.heuristic.blocks);
+        match self.doubtful {
+            true => 0,
+            false => likely.iter().sum(),
+        }
+    }
+
     /// What the list covers and what is missing from it, as sentences.
     pub fn notes(&self) -> Vec<String> {
         let notes = self.index.notes.iter();
         let mut out = self.coverage.sentences();
+        match self.withheld() {
+            0 => {}
+            n => out.push(format!(
+                "{} recognised by their headers alone are not in this list, as a few may be freed: --heuristic lists them too",
+                grouped(n)
+            )),
+        }
         out.extend(notes.map(|n| clean(n).into_owned()));
         out
     }
@@ -187,7 +218,7 @@ impl Serialize for Rows<'_> {
         let Rows(answer) = self;
         let many = answer.pattern.exact().is_none();
         let mut rows = serializer.serialize_seq(None)?;
-        for block in answer.index.matching(answer.pattern) {
+        for block in answer.blocks() {
             rows.serialize_element(&Row {
                 tag: many.then(|| block.tag.to_string()),
                 tag_hex: many.then(|| tag_hex(block.tag)),
@@ -259,7 +290,7 @@ impl Answer for Allocs<'_> {
             writeln!(out, "{region} for {heading}")?;
         }
         writeln!(out)?;
-        for block in self.index.matching(self.pattern) {
+        for block in self.blocks() {
             writeln!(out, "{}", line(&block))?;
         }
         let s = self.summary();
@@ -278,7 +309,7 @@ impl Answer for Allocs<'_> {
         let mut csv = csv_writer(out);
         // A column that is there only where it says something.
         let sessions = self.index.has_sessions();
-        let guesses = self.index.has_heuristic();
+        let guesses = self.doubtful && self.index.has_heuristic();
         let names = [
             "tag", "tag_hex", "address", "size", "pool", "backend", "state",
         ];
@@ -288,7 +319,7 @@ impl Answer for Allocs<'_> {
                 .chain(sessions.then_some("session"))
                 .chain(guesses.then_some("heuristic")),
         )?;
-        for b in self.index.matching(self.pattern) {
+        for b in self.blocks() {
             let session = b.session.map_or(String::new(), |s| s.to_string());
             let cells = [
                 cell(&b.tag.to_string()).as_str(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What};
+use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What, text_of};
 
 use super::text::{clean, json_address, plain_address};
 use super::{Answer, cell, csv_writer, tag_hex};
@@ -145,11 +145,19 @@ impl Row {
     }
 }
 
+/// A value, and the text that its bytes are.
+pub fn constant(value: u64) -> String {
+    match text_of(value) {
+        Some(text) => format!("{value:#x} \"{text}\""),
+        None => format!("{value:#x}"),
+    }
+}
+
 impl Kind {
     fn of(count: &Count, read: u64) -> Kind {
         let (kind, what) = match &count.what {
             What::Zero => ("zero", "zero".to_owned()),
-            What::Constant(value) => ("constant", format!("{value:#x}")),
+            What::Constant(value) => ("constant", constant(*value)),
             What::Number => ("number", "various numbers".into()),
             What::Text => ("text", "text".into()),
             What::User => ("user", "addresses of processes".into()),

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::memory::PAGE_SIZE;
 
 use super::info::Info;
-use super::text::{clean, grouped, human, json_address};
+use super::text::{clean, grouped, human, json_address, markdown as escape};
 use super::{Answer, cell, csv_writer, tag_hex};
 
 /// Sizes that are named of a finding.
@@ -331,24 +331,6 @@ impl Style for Markdown {
         // Escaped with its line.
         text.to_owned()
     }
-}
-
-/// Every character that Markdown or HTML could take for its own, made plain.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 impl Diagnose {

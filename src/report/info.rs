@@ -17,6 +17,7 @@ use super::{Answer, cell, csv_writer, optional};
 pub struct DumpRecord {
     path: String,
     format: &'static str,
+    dump_type: u32,
     build: u32,
     version: String,
     architecture: &'static str,
@@ -55,6 +56,7 @@ impl DumpRecord {
         DumpRecord {
             path: clean(&dump.path().to_string_lossy()).into(),
             format: dump.format(),
+            dump_type: header.dump_type,
             build: kernel.build,
             version: format!("{major}.{minor}.{}", kernel.build),
             architecture: "x64",
@@ -129,7 +131,7 @@ pub struct Info {
 
 #[derive(Debug, Serialize)]
 struct Details {
-    contents: &'static str,
+    contents: String,
     file_bytes: u64,
     build_lab: Option<String>,
     modules: usize,
@@ -199,7 +201,10 @@ impl Info {
         let (d, i) = (&self.dump, &self.info);
         let mut rows = vec![
             ("File", format!("{} ({})", d.path, human(i.file_bytes))),
-            ("Dump", format!("{}: {}", d.format, i.contents)),
+            (
+                "Dump",
+                format!("{} (type {}): {}", d.format, d.dump_type, i.contents),
+            ),
             ("Windows", self.windows()),
             ("Processors", d.processors.to_string()),
             ("Pages", self.pages()),

@@ -5,7 +5,7 @@
 //! JSON is the `poolscope/1` schema; fields may be added, none changes its meaning.
 
 mod allocs;
-mod contents;
+pub(crate) mod contents;
 mod diagnose;
 mod drivers;
 mod info;
@@ -130,12 +130,20 @@ fn csv_writer(out: &mut dyn Write) -> csv::Writer<&mut dyn Write> {
 }
 
 /// A cell of text from the dump: safe for a terminal, and for a spreadsheet, which would
-/// take a cell that starts with one of these for a formula.
+/// take a cell that starts like a formula for one. Where semicolons separate, one that is
+/// in a cell starts another.
 pub fn cell(value: &str) -> String {
     let clean = text::clean(value);
-    match clean.starts_with(['=', '+', '-', '@']) {
-        true => format!("'{clean}"),
-        false => clean.into_owned(),
+    let parts: Vec<String> = clean.split(';').map(no_formula).collect();
+    parts.join(";")
+}
+
+fn no_formula(part: &str) -> String {
+    // Those of wide writing are taken for the same.
+    const STARTS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+    match part.trim_start().starts_with(STARTS) {
+        true => format!("'{part}"),
+        false => part.into(),
     }
 }
 

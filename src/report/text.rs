@@ -6,16 +6,17 @@ use std::time::SystemTime;
 
 use time::OffsetDateTime;
 
+use crate::characters::is_hidden;
 use crate::memory::{PAGE_SIZE, Va};
 
 /// Text from a dump with every character that a terminal might obey replaced by `.`:
 /// control characters of both sets, bidirectional overrides, line and paragraph
 /// separators, and other invisible format characters.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_unsafe) {
+    if text.chars().any(is_hidden) {
         Cow::Owned(
             text.chars()
-                .map(|c| if is_unsafe(c) { '.' } else { c })
+                .map(|c| if is_hidden(c) { '.' } else { c })
                 .collect(),
         )
     } else {
@@ -23,12 +24,25 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+/// Every character that Markdown or HTML could take for its own, made plain.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            // Makes no link of an address, and no mention of a name.
+            '@' => out.push_str("&#64;"),
+            ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("&#58;"),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Sixteen hexadecimal digits without a mark between them, as `!pool` prints an address.

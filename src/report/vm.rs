@@ -48,6 +48,7 @@ struct Fields {
     committed_pages: Option<u64>,
     commit_limit_pages: Option<u64>,
     page_files: Option<Vec<PageFileRecord>>,
+    stack_growth_failures: u64,
     flags: Vec<&'static str>,
     lines: Vec<LineRecord>,
 }
@@ -127,6 +128,7 @@ impl Fields {
                 .page_files
                 .as_ref()
                 .map(|files| files.iter().map(PageFileRecord::of).collect()),
+            stack_growth_failures: r.stack_growth_failures,
             flags: r.flags.iter().map(|f| f.word()).collect(),
             lines: r.lines().into_iter().map(LineRecord::of).collect(),
         }
@@ -277,7 +279,7 @@ impl Answer for Vm<'_> {
             if self.sources && line.pages.is_some() {
                 let judged = match &line.doubt {
                     Some(_) => "doubtful",
-                    None if line.guessed => "plausible, by the layout of another build",
+                    None if line.guessed => "plausible, at a place that was inferred",
                     None => "plausible",
                 };
                 let source = clean(&line.source);
@@ -285,6 +287,13 @@ impl Answer for Vm<'_> {
             }
             if at == 0 && !r.is_modern() {
                 layout.page_files(out, r)?;
+            }
+            if label == "Free System PTEs" && r.stack_growth_failures > 0 {
+                writeln!(
+                    out,
+                    "{}******* {} kernel stack growth attempts have failed ******",
+                    layout.indent, r.stack_growth_failures
+                )?;
             }
             for banner in banners(r, &label) {
                 writeln!(out, "{}{banner}", layout.indent)?;

@@ -162,6 +162,7 @@ impl Kernel {
 }
 
 /// The layouts of one build at one revision.
+#[derive(Clone)]
 pub(super) struct Tables {
     /// The build the layouts were made from.
     pub build: u32,
@@ -228,6 +229,13 @@ impl Tables {
                     .insert(name, fields.into_iter().map(|(n, f)| (n, f.0)).collect());
             }
             self.enums.extend(layouts.enums);
+        }
+    }
+
+    /// Replaces a type by that of another build, which has it.
+    pub fn take_type(&mut self, ty: &'static str, build: u32) {
+        if let Some(fields) = Tables::nearest(build, None).types.get(ty) {
+            self.types.insert(ty, fields.clone());
         }
     }
 

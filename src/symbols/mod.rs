@@ -144,6 +144,14 @@ impl Symbols {
         }
     }
 
+    /// Takes the built-in layout of a type from another build, whose layout was found to
+    /// fit better than the nearest build's.
+    pub fn take_type(&mut self, ty: &'static str, build: u32) {
+        if let Some(tables) = &mut self.tables {
+            Arc::make_mut(tables).take_type(ty, build);
+        }
+    }
+
     /// RVA of a symbol in the module, by its exact name.
     pub fn rva(&self, name: &str) -> Option<u32> {
         let from_pdb = self.pdb.as_ref().and_then(|p| p.rva(name));

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-use super::id::{PdbId, is_visible};
+use crate::characters::is_hidden;
+
+use super::id::PdbId;
 use super::path::{At, SymbolPath, local_path};
 
-/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB, the largest
-/// of a driver some 100.
+/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB.
 const LARGEST_UNPACKED: u64 = 256 << 20;
 /// A block of a cabinet takes at least its header and gives at most so many bytes.
 const BLOCK_HEADER: u64 = 8;
@@ -228,7 +229,7 @@ impl Content {
             .read_to_end(&mut magic)?;
         file.rewind()?;
         if magic == CABINET {
-            unpack(file).map(|b| Content::Unpacked(Cursor::new(b)))
+            unpack(file, LARGEST_UNPACKED).map(|b| Content::Unpacked(Cursor::new(b)))
         } else {
             Ok(Content::Plain(file))
         }
@@ -258,8 +259,8 @@ impl Seek for Content {
     }
 }
 
-/// Unpacks the first file of a cabinet into memory.
-fn unpack<R: Read + Seek>(mut file: R) -> io::Result<Vec<u8>> {
+/// Unpacks the first file of a cabinet into memory, `most` bytes of it.
+fn unpack<R: Read + Seek>(mut file: R, most: u64) -> io::Result<Vec<u8>> {
     let packed = file.seek(io::SeekFrom::End(0))?;
     file.rewind()?;
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
@@ -271,13 +272,13 @@ fn unpack<R: Read + Seek>(mut file: R) -> io::Result<Vec<u8>> {
             .next();
         let first = first.map(|f| (f.name().to_string(), u64::from(f.uncompressed_size())));
         let (name, length) = first.ok_or_else(|| invalid("it is empty"))?;
-        if length > LARGEST_UNPACKED {
+        if length > most {
             return Err(invalid("it holds too large a file"));
         }
         // A buffer that grows by doubling would take twice what is in it.
         let mut bytes = Vec::new();
-        let most = packed / BLOCK_HEADER * LARGEST_BLOCK;
-        bytes.try_reserve_exact(length.min(most) as usize)?;
+        let blocks = packed / BLOCK_HEADER * LARGEST_BLOCK;
+        bytes.try_reserve_exact(length.min(blocks) as usize)?;
         cabinet
             .read_file(&name)?
             .take(length)
@@ -314,7 +315,7 @@ impl Pointer {
             .map(str::trim)
             .find(|l| !l.is_empty())
             .unwrap_or_default();
-        let line: String = line.chars().filter(|c| is_visible(*c)).collect();
+        let line: String = line.chars().filter(|c| !is_hidden(*c)).collect();
         match line.split_once(':') {
             Some((word, rest)) if word.eq_ignore_ascii_case("MSG") => {
                 Pointer::Message(rest.trim().into())

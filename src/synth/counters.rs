@@ -335,7 +335,13 @@ pub const COMMITMENTS: [(&str, &str, u64); 13] = [
     ),
 ];
 
+/// Kernel stacks that could not grow.
+pub const STACK_GROWTH_FAILURES: u32 = 3;
+
 fn commitments(memory: &mut Memory, nt: &Nt) {
+    if let Some(at) = nt.nested("MiState", "SystemPtes.StackGrowthFailures") {
+        memory.u32(at, STACK_GROWTH_FAILURES);
+    }
     for (symbol, path, value) in COMMITMENTS {
         if let Some(at) = nt.nested(symbol, path) {
             memory.u64(at, value);

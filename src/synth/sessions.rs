@@ -391,7 +391,7 @@ fn empty_heap(memory: &mut Memory, nt: &Nt, heap: Va) -> Vec<Context> {
     let size = nt.era.size("_HEAP_SEG_CONTEXT").unwrap_or(0);
     let first = nt.field(heap, "_SEGMENT_HEAP", "SegContexts");
     (0..2)
-        .map(|i| Context::new(first.add(i * size), i, 200))
+        .map(|i| Context::new(first.add(i * size), i, 200, false))
         .collect()
 }
 

@@ -47,6 +47,8 @@ pub struct Options {
     pub expansion_entries: u64,
     /// Tags that are in the expansion table.
     pub expanded: Vec<Tag>,
+    /// Tags that found no place: their accounts are summed in the last entry.
+    pub overflowed: Vec<Tag>,
     /// Tags in the trackers of which nothing is outstanding.
     pub idle_tags: Vec<Tag>,
     /// Entries of the big page table, a power of two.
@@ -85,6 +87,7 @@ impl Default for Options {
             tracker_entries: 257,
             expansion_entries: 0,
             expanded: Vec::new(),
+            overflowed: Vec::new(),
             idle_tags: Vec::new(),
             big_entries: 256,
             tombstones: 0,

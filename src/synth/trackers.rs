@@ -37,6 +37,8 @@ pub struct Tables {
     pub expansion: Option<(Va, u64)>,
     /// Tags that are in the expansion table.
     pub expanded: Vec<Tag>,
+    /// Tags that are summed in the last entry.
+    pub overflowed: Vec<Tag>,
 }
 
 /// Splits an account among `cpus` so that most shares mean nothing by themselves.
@@ -79,6 +81,10 @@ pub fn wrap(shares: &mut [Share]) {
     }
 }
 
+/// The key of the last entry, which sums the tags that found no place (ReactOS's
+/// `expool.c`).
+const OVERFLOW: &Tag = b"Ovfl";
+
 /// Writes the tables. Returns false when there are more tags than places.
 pub fn write(
     memory: &mut Memory,
@@ -95,9 +101,23 @@ pub fn write(
     let (expanded, own): (Vec<_>, Vec<_>) = tags
         .iter()
         .partition(|(tag, _)| tables.expanded.contains(tag));
+    let (lost, own): (Vec<_>, Vec<_>) = own
+        .into_iter()
+        .partition(|(tag, _)| tables.overflowed.contains(tag));
     let fits = own.len() < taken.len();
-    for (tag, account) in own {
-        let slot = slot(tag, mask, &mut taken);
+    let mut rest = TagAccount::default();
+    for (_, account) in &lost {
+        rest.nonpaged += account.nonpaged;
+        rest.paged += account.paged;
+    }
+    let mut placed: Vec<(usize, &Tag, &TagAccount)> = own
+        .into_iter()
+        .map(|(tag, account)| (slot(tag, mask, &mut taken), tag, account))
+        .collect();
+    if !lost.is_empty() {
+        placed.push((tables.entries as usize - 1, OVERFLOW, &rest));
+    }
+    for (slot, tag, account) in placed {
         let mut nonpaged = split(account.nonpaged, images.len(), rng);
         let paged = split(account.paged, images.len(), rng);
         if rng.one_in(16) {

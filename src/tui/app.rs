@@ -140,6 +140,7 @@ impl App {
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),
             Message::Notice(text) => self.message = Some(text),
+            Message::Warning(text) => self.warn(text),
             Message::Session(kept) => self.take_kept(*kept),
         }
         if std::mem::take(&mut self.marks_changed) {
@@ -302,6 +303,18 @@ impl App {
         }
     }
 
+    /// Says a warning now, and keeps it with the others.
+    fn warn(&mut self, text: String) {
+        self.add_warning(&text);
+        self.message = Some(format!("! {text}"));
+    }
+
+    fn add_warning(&mut self, text: &str) {
+        if !self.model.warnings.iter().any(|known| known == text) {
+            self.model.warnings.push(text.to_owned());
+        }
+    }
+
     fn take_index(&mut self, news: IndexNews) {
         if news.walk != self.index.walk {
             return;
@@ -314,9 +327,7 @@ impl App {
             }
         }
         for note in news.notes.iter() {
-            if !self.model.warnings.contains(note) {
-                self.model.warnings.push(note.clone());
-            }
+            self.add_warning(note);
         }
         self.index = news;
         self.refresh_blocks();

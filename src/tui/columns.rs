@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::app::{App, Screen};
+use super::cell::{Cell, like};
 use super::fields;
 use super::query::compares;
-use super::sheet::{Ask, Cell, Opens, Sheet, SheetData, SheetRow, like};
+use super::sheet::{Ask, Opens, Sheet, SheetData, SheetRow};
 use super::sheets::FREQUENCY;
 use super::tag_view::Pane;
 

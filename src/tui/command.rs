@@ -148,7 +148,29 @@ impl App {
             self.tags.sort = SortBy::Bytes;
             self.tags.reversed = false;
         }
-        self.tags.set_filter(&self.model, pattern)
+        if pattern.is_empty() {
+            return self.tags.set_filter(&self.model, "");
+        }
+        let wanted = crate::pool::TagPattern::parse(pattern).map_err(|e| e.to_string())?;
+        self.tags
+            .set_filter(&self.model, &format!("tag = {pattern}"))?;
+        // The debugger sorts by a pool and shows both: a tag that is asked for is shown.
+        let mut asked = self
+            .model
+            .tags
+            .iter()
+            .filter(|r| wanted.matches(r.usage.tag));
+        let here = |r: &super::model::TagRow| match self.tags.pool {
+            Pool::Nonpaged => !r.usage.nonpaged.is_empty(),
+            Pool::Paged => !r.usage.paged.is_empty(),
+            Pool::Both => true,
+        };
+        if !asked.any(here) {
+            self.tags.pool = Pool::Both;
+            self.tags
+                .set_filter(&self.model, &format!("tag = {pattern}"))?;
+        }
+        Ok(())
     }
 
     fn pool_find(&mut self, rest: &str) -> Result<(), String> {

@@ -7,10 +7,12 @@ use crate::analysis::objects::Objects;
 use crate::engine::Engine;
 use crate::pool::Tag;
 use crate::pool::index::Snapshot;
+use crate::report::contents::constant;
 use crate::report::text::{clean, grouped};
 
+use super::cell::Cell;
 use super::query::Kind;
-use super::sheet::{Ask, Cell, Opens, SheetColumn, SheetData, SheetRow};
+use super::sheet::{Ask, Opens, SheetColumn, SheetData, SheetRow};
 use super::table::Column;
 
 const OFFSETS: [SheetColumn; 5] = [
@@ -103,7 +105,7 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> SheetData {
 fn what(count: &Count) -> String {
     let text = match &count.what {
         What::Zero => "zero".into(),
-        What::Constant(value) => format!("{value:#x}"),
+        What::Constant(value) => constant(*value),
         What::Number => "various numbers".into(),
         What::Text => "text".into(),
         What::User => "addresses of processes".into(),

@@ -3,10 +3,10 @@
 use crate::pool::Block;
 use crate::pool::tracker::Usage;
 
+use super::cell::Cell;
 use super::filter::TextFilter;
 use super::model::{ModuleRow, TagRow};
 use super::query::{Field, Kind, Row, Value};
-use super::sheet::Cell;
 use super::tags::Pool;
 
 const fn field(names: &'static [&'static str], kind: Kind) -> Field {

@@ -12,7 +12,7 @@ use crate::report::{self, Diagnose, Format};
 
 use super::event::Event;
 use super::message::Message;
-use super::save::{Content, Job, Style, block_columns, block_rows, grid, write_whole};
+use super::save::{Content, Job, Style, block_columns, block_rows, grid, lines, write_whole};
 use super::session::{Kept, Store};
 
 /// The thread that keeps what comes back the next time.
@@ -121,7 +121,11 @@ pub fn save(engine: &Engine, index: &Snapshot, job: &Job) -> Result<u64, String>
     let written = write_whole(&job.path, job.replace, |out| match &job.content {
         Content::Grid { columns, rows } => grid(out, style, columns, rows.iter().cloned()),
         Content::Blocks(view) => grid(out, style, &block_columns(), block_rows(view)),
-        Content::Text(text) => out.write_all(text.as_bytes()),
+        Content::Text(text) => {
+            let tildes = text.split(|c| c != '~').map(str::len).max();
+            let all = text.lines().map(String::from);
+            lines(out, style, tildes.unwrap_or(0), all)
+        }
         Content::Report(marks) => {
             let format = match style {
                 Style::Text => Format::Text,
@@ -135,7 +139,15 @@ pub fn save(engine: &Engine, index: &Snapshot, job: &Job) -> Result<u64, String>
             start,
             length,
             session,
-        } => write_memory(engine, *start, *length, *session, out),
+        } => {
+            // A line has sixteen bytes as text.
+            lines(
+                out,
+                style,
+                16,
+                memory_lines(engine, *start, *length, *session),
+            )
+        }
     });
     written.map_err(|why| {
         let name = report::text::clean(&job.path.to_string_lossy()).into_owned();
@@ -153,25 +165,26 @@ const STRETCH: u64 = 1 << 20;
 /// Bytes of memory that one file may hold: more than any allocation.
 const LARGEST: u64 = 1 << 30;
 
-fn write_memory(
+/// Memory as the debugger dumps it, read a stretch at a time.
+fn memory_lines(
     engine: &Engine,
     start: crate::memory::Va,
     length: u64,
     session: Option<u32>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+) -> impl Iterator<Item = String> {
     let length = length.min(LARGEST);
-    let mut done = 0;
-    while done < length {
-        let Some(at) = start.0.checked_add(done).map(crate::memory::Va) else {
-            break;
-        };
-        let here = STRETCH.min(length - done);
-        let memory = super::worker::read(engine, at, here, session);
-        for (i, line) in memory.bytes.chunks(16).enumerate() {
-            writeln!(out, "{}", dump_line(at.add(i as u64 * 16), line))?;
-        }
-        done += here;
-    }
-    Ok(())
+    let stretches = (0..length)
+        .step_by(STRETCH as usize)
+        .map_while(move |done| {
+            let at = start.0.checked_add(done).map(crate::memory::Va)?;
+            let here = STRETCH.min(length - done);
+            let memory = super::worker::read(engine, at, here, session);
+            let lines = memory.bytes.chunks(16).enumerate();
+            Some(
+                lines
+                    .map(|(i, line)| dump_line(at.add(i as u64 * 16), line))
+                    .collect::<Vec<_>>(),
+            )
+        });
+    stretches.flatten()
 }

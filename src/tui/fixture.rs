@@ -12,9 +12,10 @@ use crate::pool::tracker::{TagUsage, Usage};
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
 
 use super::blocks::Blocks;
+use super::cell::Cell;
 use super::model::{Bytes, MentionRow, Mentions, Model, ModuleRow, TagRow};
 use super::query::Kind;
-use super::sheet::{Ask, Cell, Opens, SheetColumn, SheetData, SheetRow};
+use super::sheet::{Ask, Opens, SheetColumn, SheetData, SheetRow};
 use super::table::Column;
 
 /// Blocks by formula, so that a million cost nothing.

@@ -22,7 +22,7 @@ pub const LEGEND: &[(&str, &str)] = &[
     ),
     (
         "~",
-        "the walk found other blocks than the kernel counts: open the tag",
+        "a tag: the walk found other blocks than the kernel counts, open it; an allocation: recognised by its header alone, it may be freed",
     ),
     ("f", "an allocation that is freed and kept on a list"),
     ("u", "a module that was unloaded before"),

@@ -9,8 +9,9 @@ use crate::pool::{Block, Tag};
 use crate::report::text::{clean, grouped};
 
 use super::app::{App, Screen};
+use super::cell::Cell;
 use super::query::Kind;
-use super::sheet::{Cell, Opens, SheetColumn, SheetData, SheetRow};
+use super::sheet::{Opens, SheetColumn, SheetData, SheetRow};
 use super::table::Column;
 use super::tag_view::Pane;
 

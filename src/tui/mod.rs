@@ -10,7 +10,8 @@ pub mod actions;
 pub mod app;
 pub mod blocks;
 pub mod bytes;
-pub mod clipboard;
+pub mod cell;
+mod clipboard;
 pub mod columns;
 pub mod command;
 pub mod contents;
@@ -222,7 +223,8 @@ fn open(source: Source) -> Result<Arc<Engine>, Error> {
         scope.spawn(move || {
             // The sender's end is the news; only waiting too long is announced.
             if opened.recv_timeout(ANNOUNCE_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = writeln!(io::stderr(), "opening {} ...", path.display());
+                let name = path.to_string_lossy();
+                let _ = writeln!(io::stderr(), "opening {} ...", clean(&name));
             }
         });
         let _done = done;

@@ -7,9 +7,9 @@ use crate::report;
 
 use super::app::{App, Screen};
 use super::blocks::BlockView;
+use super::cell::Cell;
 use super::fields;
 use super::message::Question;
-use super::sheet::Cell;
 use super::tag_view::Pane;
 
 /// What to save.
@@ -137,7 +137,8 @@ pub fn grid(
             writeln!(out, "| {} |", columns.join(" | "))?;
             writeln!(out, "|{}", " --- |".repeat(columns.len()))?;
             for row in rows {
-                let cells: Vec<String> = row.iter().map(|c| markdown_cell(&c.plain())).collect();
+                let cells = row.iter().map(|c| report::text::markdown(&c.plain()));
+                let cells: Vec<String> = cells.collect();
                 writeln!(out, "| {} |", cells.join(" | "))?;
             }
             Ok(())
@@ -160,8 +161,31 @@ fn csv_cell(cell: &Cell) -> String {
     }
 }
 
-fn markdown_cell(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|")
+/// Writes lines that are no table, in a form that the file's readers take for that.
+/// `longest` is the longest run of tildes that a line can have.
+///
+/// # Errors
+/// What the writer says.
+pub fn lines(
+    out: &mut dyn Write,
+    style: Style,
+    longest: usize,
+    lines: impl Iterator<Item = String>,
+) -> io::Result<()> {
+    let rows = |lines: &mut dyn Iterator<Item = String>, out: &mut dyn Write| {
+        grid(out, style, &["line"], lines.map(|l| vec![Cell::Text(l)]))
+    };
+    let mut lines = lines;
+    match style {
+        Style::Csv | Style::Json => rows(&mut lines, out),
+        Style::Text => lines.try_for_each(|line| writeln!(out, "{line}")),
+        Style::Markdown => {
+            let fence = "~".repeat(longest.max(2) + 1);
+            writeln!(out, "{fence}")?;
+            lines.try_for_each(|line| writeln!(out, "{line}"))?;
+            writeln!(out, "{fence}")
+        }
+    }
 }
 
 /// The cells of an allocation, and their names.

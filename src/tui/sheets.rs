@@ -12,11 +12,12 @@ use crate::pool::page::PageError;
 use crate::pool::{Block, Tag, TagPattern};
 use crate::report::text::{clean, grouped, human};
 
+use super::cell::{Cell, like};
 use super::contents;
 use super::fields;
 use super::filter::BlockFilter;
 use super::query::Kind;
-use super::sheet::{Ask, Cell, Opens, SheetColumn, SheetData, SheetRow, like};
+use super::sheet::{Ask, Opens, SheetColumn, SheetData, SheetRow};
 use super::table::Column;
 use super::tags::Pool;
 

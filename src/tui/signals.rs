@@ -11,8 +11,8 @@ pub use unix::{listen, suspend};
 /// Signals that end the program.
 #[cfg(unix)]
 pub fn ends(signal: i32) -> bool {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    matches!(signal, SIGHUP | SIGINT | SIGTERM)
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
 }
 
 /// True for the signal that suspends.
@@ -26,10 +26,11 @@ mod unix {
     use std::thread;
     use std::time::Duration;
 
-    use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+    use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     use signal_hook::iterator::Signals;
 
     use super::{Event, Sender};
+    use crate::tui::terminal;
 
     /// A main loop that can't be reached (its terminal is stuck) is not waited for longer.
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,7 +40,7 @@ mod unix {
     /// # Errors
     /// When the handlers can't be installed.
     pub fn listen(out: Sender<Event>) -> std::io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
+        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGCONT])?;
         thread::Builder::new()
             .name("ui-signals".into())
             .spawn(move || {
@@ -47,6 +48,7 @@ mod unix {
                     let heard = out.send(Event::Signal(signal)).is_ok();
                     if super::ends(signal) {
                         thread::sleep(PATIENCE);
+                        terminal::abandon();
                         signal_hook::low_level::exit(128 + signal);
                     }
                     if !heard {

@@ -355,6 +355,7 @@ impl TagView {
             Some(Row {
                 mark: match block.state {
                     _ if app.is_marked_block(&block) => '*',
+                    State::Allocated if block.heuristic => '~',
                     State::Allocated => ' ',
                     _ => 'f',
                 },

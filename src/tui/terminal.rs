@@ -179,6 +179,24 @@ fn restore() {
     let _ = disable_raw_mode();
 }
 
+/// Gives the terminal back while the thread that draws is stuck in it: its modes, which
+/// takes no writing, and then what it shows, as far as that goes in a moment.
+#[cfg(unix)]
+pub fn abandon() {
+    if !TAKEN.load(Ordering::SeqCst) {
+        return;
+    }
+    let _ = disable_raw_mode();
+    let (done, waited) = std::sync::mpsc::channel::<()>();
+    let shown = thread::Builder::new().spawn(move || {
+        restore();
+        drop(done);
+    });
+    if shown.is_ok() {
+        let _ = waited.recv_timeout(std::time::Duration::from_millis(300));
+    }
+}
+
 fn on_panic(owner: ThreadId, info: &PanicHookInfo<'_>, before: &Hook) {
     if thread::current().id() == owner {
         restore();

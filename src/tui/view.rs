@@ -90,10 +90,11 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
         false => " as found (the kernel's accounts can't be read)",
     };
     let text = format!(
-        "Tags{source}: {} ({} in {} tags)",
+        "Tags{source}: {} ({} in {} {})",
         app.tags.words(),
         human(app.tags.held(model)),
-        grouped(app.tags.len())
+        grouped(app.tags.len()),
+        if app.tags.len() == 1 { "tag" } else { "tags" }
     );
     pane_title(buffer, title, theme, &text, !app.summary_focused);
     let done = app.index.stage == Stage::Done;

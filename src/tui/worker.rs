@@ -64,7 +64,23 @@ struct Shared {
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
     wanted: Arc<Numbers>,
+    /// What was told of the file.
+    told: Arc<Mutex<Option<String>>>,
     out: Sender<Event>,
+}
+
+impl Shared {
+    /// Tells when the file under the dump is not what it was any more.
+    fn watch_file(&self) {
+        let Some(why) = self.engine.dump().failure() else {
+            return;
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref() != Some(&why) {
+            *told = Some(why.clone());
+            let _ = self.out.send(Event::Message(Message::Warning(why)));
+        }
+    }
 }
 
 impl Workers {
@@ -85,6 +101,7 @@ impl Workers {
             latest: Arc::default(),
             walk,
             wanted: Arc::clone(&wanted),
+            told: Arc::default(),
             out,
         };
         let progress = Arc::new(Progress::default());
@@ -199,6 +216,7 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
                     "an internal error: this question has no answer (more on leaving)".into(),
                 ))
             });
+            shared.watch_file();
             let Some(body) = body else {
                 continue;
             };
@@ -507,6 +525,7 @@ fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
         let notes = index.notes.iter();
         news.notes = notes.map(|n| group_numbers(&clean(n))).collect();
     }
+    shared.watch_file();
     *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = index;
     let _ = shared.out.send(Event::Message(Message::Index(news)));
 }

@@ -44,3 +44,34 @@ fn a_walk_ends_in_the_middle_of_a_window() {
     println!("a window takes {window:?}, an end {fastest:?}");
     assert!(fastest < Duration::from_millis(100), "{fastest:?}");
 }
+
+#[test]
+fn as_many_workers_are_started_as_were_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.dmp");
+    let machine = poolscope::synth::small().unwrap();
+    let container = poolscope::synth::Container::BitmapKernel;
+    machine.write(&path, container).unwrap();
+    let cores = thread::available_parallelism().unwrap().get();
+    for (threads, wanted) in [(1, 1), (3, 3), (0, cores)] {
+        let options = Options {
+            threads,
+            ..Options::default()
+        };
+        let engine = Engine::open(&path, &options).unwrap();
+        let pool = engine.thread_pool().unwrap();
+        assert_eq!(pool.current_num_threads(), wanted);
+        let behind = engine.background_pool().unwrap().current_num_threads();
+        assert_eq!(
+            behind,
+            if threads == 0 {
+                (cores - 1).max(1)
+            } else {
+                threads
+            }
+        );
+        // The answer does not hang on it.
+        let index = engine.index(Arc::default()).unwrap();
+        assert!(index.is_complete());
+    }
+}

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers it may import. `bytes` and `memory::addr` are vocabulary
 /// that all but the builder's tests share.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("bytes", &[]),
+    ("characters", &[]),
     ("dump", &[]),
     ("memory", &["dump"]),
     ("symbols", &[]),
@@ -63,8 +64,8 @@ fn imports_run_one_way() {
                         .chars()
                         .take_while(|c| c.is_alphanumeric() || *c == '_')
                         .collect();
-                    let vocabulary =
-                        path.starts_with("memory::addr") || (layer != "synth" && top == "bytes");
+                    let vocabulary = path.starts_with("memory::addr")
+                        || (layer != "synth" && matches!(top.as_str(), "bytes" | "characters"));
                     if top != layer && !vocabulary && !allowed.contains(&top.as_str()) {
                         wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
                     }

@@ -102,7 +102,8 @@ FIELDS = {
     "_MI_SYSTEM_VA_ASSIGNMENT": "BaseAddress NumberOfBytes",
 }
 
-STATE = """Hardware.InvalidPteMask Pools.AllocatedNonPagedPool Vs.AllocatedPagedPool
+STATE = """Hardware.InvalidPteMask Pools.AllocatedNonPagedPool
+SystemPtes.StackGrowthFailures Vs.AllocatedPagedPool
 Vs.PagedPoolInfo.AllocatedPagedPool Vs.MaximumNonPagedPoolInPages
 Vs.SizeOfPagedPoolInPages Vs.SessionWsList Vs.SystemPteInfo.TotalSystemPtes
 Vs.SystemPteInfo.TotalFreeSystemPtes Vs.SystemPteInfo.CachedPteCount Vs.ProcessCommit
@@ -168,6 +169,7 @@ class Layouts:
         "Vp": "_MI_VISIBLE_PARTITION",
         "Pools": "_MI_POOL_STATE",
         "Hardware": "_MI_HARDWARE_STATE",
+        "SystemPtes": "_MI_SYSTEM_PTE_STATE",
         "SystemPteInfo": "_MI_SYSTEM_PTE_TYPE",
         "MemStats": "_HEAP_RUNTIME_MEMORY_STATS",
         "PagedPoolInfo": "_MM_PAGED_POOL_INFO",

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cost;
+mod file;
+mod interrupts;
 mod pickup;
 mod plain;
 mod terminal;

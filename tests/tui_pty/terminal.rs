@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 
 /// Generous: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +23,9 @@ pub struct Terminal {
     keys: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
+    /// Kept open, so that its modes can be asked for when the program has gone.
+    _slave: Box<dyn SlavePty + Send>,
+    reads: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -46,6 +50,8 @@ impl Terminal {
         command.env_remove("_NT_SYMBOL_PATH");
         command.env_remove("_NT_ALT_SYMBOL_PATH");
         let cache = tempfile::tempdir().unwrap();
+        // Not where HOME is, which a test may say is nowhere.
+        command.cwd(cache.path());
         for kept in [
             "XDG_CACHE_HOME",
             "XDG_STATE_HOME",
@@ -62,9 +68,14 @@ impl Terminal {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let mut output = pair.master.try_clone_reader().unwrap();
         let (to_screen, to_sent) = (Arc::clone(&screen), Arc::clone(&sent));
+        let reads = Arc::new(AtomicBool::new(true));
+        let goes_on = Arc::clone(&reads);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = output.read(&mut buffer) {
+                while !goes_on.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(50));
+                }
                 to_screen.lock().unwrap().process(&buffer[..n]);
                 to_sent.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
@@ -76,6 +87,8 @@ impl Terminal {
             keys: pair.master.take_writer().unwrap(),
             child,
             master: pair.master,
+            _slave: pair.slave,
+            reads,
         }
     }
 
@@ -146,6 +159,18 @@ impl Terminal {
             assert!(started.elapsed() < PATIENCE, "the terminal is not restored");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The terminal echoes and takes lines, as a shell wants it.
+    pub fn is_cooked(&self) -> bool {
+        let modes = self.master.get_termios().unwrap();
+        let wanted = libc::ICANON | libc::ECHO | libc::ISIG;
+        modes.local_flags.bits() & wanted == wanted
+    }
+
+    /// As a connection that hangs.
+    pub fn stop_reading(&self) {
+        self.reads.store(false, Ordering::SeqCst);
     }
 
     pub fn took_the_screen(&self) -> bool {

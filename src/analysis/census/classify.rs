@@ -72,7 +72,7 @@ pub fn classify(value: u64, images: &Images, own: &Range<u64>) -> Word {
             None if own.contains(&value) => Word::Own,
             None => Word::Kernel,
         }
-    } else if is_text(value) {
+    } else if text_of(value).is_some() {
         Word::Text
     } else if USER.contains(&value) {
         Word::User
@@ -85,19 +85,24 @@ fn printable(byte: u8) -> bool {
     (0x20..0x7f).contains(&byte)
 }
 
-/// Five characters of ASCII or three of UTF-16LE at least, then nothing but zeros.
-fn is_text(value: u64) -> bool {
+/// The text that a word is: five characters of ASCII or three of UTF-16LE at least, then
+/// nothing but zeros. All of it is printable.
+pub fn text_of(value: u64) -> Option<String> {
     let bytes = value.to_le_bytes();
-    let ascii = bytes.iter().take_while(|b| printable(**b)).count();
     let ends = |from: usize| bytes.iter().skip(from).all(|b| *b == 0);
-    if ascii >= 5 {
-        return ends(ascii);
+    let letters = |step: usize| -> String {
+        let units = bytes.chunks_exact(step);
+        let units = units.map_while(|unit| match unit {
+            [low] | [low, 0] if printable(*low) => Some(char::from(*low)),
+            _ => None,
+        });
+        units.collect()
+    };
+    let (ascii, wide) = (letters(1), letters(2));
+    match ascii.len() {
+        5.. => ends(ascii.len()).then_some(ascii),
+        _ => (wide.len() >= 3 && ends(wide.len() * 2)).then_some(wide),
     }
-    let wide = bytes
-        .chunks_exact(2)
-        .take_while(|pair| matches!(pair, [low, 0] if printable(*low)))
-        .count();
-    wide >= 3 && ends(wide * 2)
 }
 
 #[cfg(test)]
@@ -134,6 +139,10 @@ mod tests {
 
     #[test]
     fn text_is_text_to_the_end_of_the_word() {
+        let text = |bytes: &[u8; 8]| text_of(u64::from_le_bytes(*bytes));
+        assert_eq!(text(b"myfault ").as_deref(), Some("myfault "));
+        assert_eq!(text(b"a\0b\0c\0\0\0").as_deref(), Some("abc"));
+        assert_eq!(text(b"abcd\0\0\0\0"), None);
         let ascii = |text: &[u8; 8]| word(u64::from_le_bytes(*text));
         assert_eq!(ascii(b"myfault "), Word::Text);
         assert_eq!(ascii(b"hello\0\0\0"), Word::Text);

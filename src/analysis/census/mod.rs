@@ -13,6 +13,7 @@ mod offsets;
 mod read;
 mod sample;
 
+pub use classify::text_of;
 pub use names::Place;
 pub use objects::{ByTag, ObjectTypes};
 pub use offsets::LIMIT;
@@ -275,7 +276,8 @@ pub fn take(
     wanted: Wanted<'_>,
     progress: &Progress,
 ) -> Option<Census> {
-    let faults = crate::dump::faults();
+    let dump = setting.kernel.space.dump();
+    let faults = dump.faults();
     let sample = sample::pick(setting.index, &question, wanted)?;
     let mut found = read::read(setting, &sample.blocks, wanted, progress)?;
     let (groups, in_no_family) = families::families(std::mem::take(&mut found.shapes));
@@ -300,7 +302,7 @@ pub fn take(
             setting.index.left_out
         ));
     }
-    if crate::dump::faults() != faults {
+    if dump.faults() != faults {
         notes.push("the file could not be read in places, which are taken for zeros here".into());
     }
     Some(Census {

@@ -3,7 +3,6 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::analysis::references::space_of;
 use crate::kernel::Kernel;
 use crate::kernel::functions::Functions;
 use crate::kernel::modules::Module;
@@ -107,7 +106,7 @@ impl<'a> Names<'a> {
             .at(rva)
             .zip(of.image.as_ref())
             .map(|(f, image)| {
-                let space = space_of(kernel, sessions, of);
+                let space = sessions.space_of(kernel, of);
                 own.functions.start_of(space, image, f)
             });
         let at = start.unwrap_or(rva);
@@ -134,7 +133,7 @@ impl<'a> Names<'a> {
     }
 
     fn look_up(&self, module: &Module) -> Own {
-        let space = space_of(self.kernel, self.sessions, module);
+        let space = self.sessions.space_of(self.kernel, module);
         let symbols = match module.is_kernel {
             true => None,
             false => module

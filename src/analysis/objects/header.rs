@@ -55,8 +55,7 @@ impl Object {
     pub fn name(&self, kernel: &Kernel, space: &AddressSpace) -> Option<String> {
         let at = self.name_info?;
         let text = at.add(kernel.offset("_OBJECT_HEADER_NAME_INFO", "Name")?);
-        let name = space.unicode_string(text, LONGEST_NAME).ok()?;
-        (!name.is_empty()).then_some(name)
+        space.name(text, LONGEST_NAME)
     }
 }
 

@@ -182,8 +182,7 @@ impl Setting<'_> {
     /// `FILE_OBJECT.FileName`, behind the name of its device's driver.
     fn path(&self, space: &AddressSpace, file: Va) -> Option<String> {
         let at = file.add(self.kernel.offset("_FILE_OBJECT", "FileName")?);
-        let path = space.unicode_string(at, LONGEST_PATH).ok()?;
-        if !path.is_empty() {
+        if let Some(path) = space.name(at, LONGEST_PATH) {
             return Some(path);
         }
         let device = file.add(self.kernel.offset("_FILE_OBJECT", "DeviceObject")?);
@@ -191,8 +190,8 @@ impl Setting<'_> {
         let driver = device.add(self.kernel.offset("_DEVICE_OBJECT", "DriverObject")?);
         let driver = space.pointer(driver).ok().filter(|va| va.is_kernel())?;
         let name = driver.add(self.kernel.offset("_DRIVER_OBJECT", "DriverName")?);
-        let name = space.unicode_string(name, LONGEST_PATH).ok()?;
-        (!name.is_empty()).then(|| format!("(no path; device of {name})"))
+        let name = space.name(name, LONGEST_PATH)?;
+        Some(format!("(no path; device of {name})"))
     }
 
     fn process(&self, out: &mut Objects, ended: &mut Names, at: Va) -> Option<String> {

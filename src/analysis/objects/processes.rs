@@ -1,9 +1,6 @@
 //! Processes: those that run, and those that have ended and are still there.
 
-use rustc_hash::FxHashSet;
-
-use crate::kernel::Kernel;
-use crate::kernel::kdbg::field;
+use crate::kernel::{Kernel, processes};
 use crate::memory::Va;
 
 /// A process.
@@ -22,8 +19,6 @@ pub struct Process {
 }
 
 const TYPE: &str = "_EPROCESS";
-/// No machine runs more processes than this.
-const MOST: usize = 1 << 16;
 
 impl Process {
     /// Reads one. `None` for what can't be one.
@@ -50,23 +45,11 @@ impl Process {
 
 /// The processes of the list, as far as it goes, and what is wrong with it.
 pub fn running(kernel: &Kernel) -> (Vec<Process>, Option<String>) {
-    let mut out = Vec::new();
-    let head = kernel.variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES));
-    let (Some((head, _)), Some(link)) = (head, kernel.offset(TYPE, "ActiveProcessLinks")) else {
-        return (out, Some("nothing leads to the list of processes".into()));
-    };
-    let mut seen = FxHashSet::default();
-    let mut at = head;
-    loop {
-        at = match kernel.space.pointer(at) {
-            Ok(next) if next == head => return (out, None),
-            Ok(next) if next.is_kernel() && seen.insert(next) && seen.len() < MOST => next,
-            _ => {
-                let count = out.len();
-                let why = format!("the list of processes breaks off after {count}");
-                return (out, Some(why));
-            }
-        };
-        out.extend(Process::read(kernel, Va(at.0.wrapping_sub(link))));
+    match processes::list(kernel) {
+        Ok(list) => {
+            let read = |at: &Va| Process::read(kernel, *at);
+            (list.all.iter().filter_map(read).collect(), list.broken)
+        }
+        Err(why) => (Vec::new(), Some(why.into())),
     }
 }

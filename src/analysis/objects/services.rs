@@ -40,14 +40,14 @@ pub fn of_block(
     let own = || {
         let extension = pointer(DRIVER, driver, "DriverExtension")?;
         let name = extension.add(kernel.offset("_DRIVER_EXTENSION", "ServiceKeyName")?);
-        space.unicode_string(name, LONGEST).ok()
+        space.name(name, LONGEST)
     };
     // `\Driver\amdacpbus2`, where the extension does not say it.
     let by_path = || {
         let name = driver.add(kernel.offset(DRIVER, "DriverName")?);
-        let path = space.unicode_string(name, LONGEST).ok()?;
+        let path = space.name(name, LONGEST)?;
         path.rsplit('\\').next().map(str::to_owned)
     };
-    let name = own().filter(|n| !n.is_empty()).or_else(by_path)?;
+    let name = own().or_else(by_path)?;
     (!name.is_empty()).then_some(Service { name, image })
 }

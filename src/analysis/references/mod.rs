@@ -168,7 +168,7 @@ pub fn find_while(
         let Some(module) = kernel.modules.get(index) else {
             continue;
         };
-        let space = space_of(kernel, sessions, module);
+        let space = sessions.space_of(kernel, module);
         let names = Names::of(space, module);
         let code = Code::of(kernel, space, module, targets);
         for hit in hits {
@@ -228,21 +228,6 @@ impl References {
             }
         }
     }
-}
-
-/// Where a module is mapped: the system's address space, or that of the first session
-/// that has it.
-pub(super) fn space_of<'a>(
-    kernel: &'a Kernel,
-    sessions: &'a Sessions,
-    module: &Module,
-) -> &'a AddressSpace {
-    let mapped = |space: &&AddressSpace| space.page(module.base).is_ok();
-    let of_sessions = sessions.sessions.iter().map(|s| &s.space);
-    std::iter::once(&kernel.space)
-        .chain(of_sessions)
-        .find(mapped)
-        .unwrap_or(&kernel.space)
 }
 
 fn reference(code: &Code, index: usize, hit: Hit, names: &Names, judged: bool) -> Reference {

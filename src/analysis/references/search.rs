@@ -11,8 +11,6 @@ use crate::memory::{AddressSpace, PAGE_SIZE};
 use crate::pool::Tag;
 use crate::pool::tag::PROTECTED;
 
-use super::space_of;
-
 /// The occurrences of a tag in all modules.
 #[derive(Clone, Debug, Default)]
 pub struct Occurrences {
@@ -62,7 +60,7 @@ impl Occurrences {
                     break;
                 };
                 left = rest;
-                let space = space_of(kernel, sessions, module);
+                let space = sessions.space_of(kernel, module);
                 out.search(space, index as u32, module, &needles);
             }
         }

@@ -24,7 +24,7 @@ impl Targets {
         let mut out = Targets::default();
         let mut left = MAX_NAMES;
         for module in kernel.modules.iter().filter(|m| !m.unloaded) {
-            let space = super::space_of(kernel, sessions, module);
+            let space = sessions.space_of(kernel, module);
             let Some(image) = &module.image else {
                 continue;
             };

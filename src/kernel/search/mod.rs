@@ -14,6 +14,7 @@ mod partition;
 mod trackers;
 
 pub use data::Data;
+pub use trackers::build as tracker_build;
 
 use rustc_hash::FxHashMap;
 

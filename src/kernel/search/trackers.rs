@@ -7,9 +7,11 @@ use crate::bytes::u32_at;
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
 use crate::memory::Va;
+use crate::symbols::{LoadOptions, SymbolPath, Symbols};
 
 use super::{Data, Found};
 
+const TYPE: &str = "_POOL_TRACKER_TABLE";
 /// Bytes around PoolTrackTable in which its relatives lie, on all kernels measured.
 const WINDOW: u64 = 0x5000;
 /// The multiplier of the tag hash.
@@ -31,19 +33,10 @@ const MAX_TABLES: u64 = 2048;
 
 /// Finds PoolTrackTableSize and ExPoolTagTables, from PoolTrackTable.
 pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
-    let Some((variable, _)) = kernel.variable("PoolTrackTable", Some(field::POOL_TRACK_TABLE))
-    else {
+    let Some((variable, table)) = first_table(kernel) else {
         return;
     };
-    let Some(table) = kernel
-        .space
-        .pointer(variable)
-        .ok()
-        .filter(|t| t.is_kernel())
-    else {
-        return;
-    };
-    let Some(shape) = Shape::of(kernel) else {
+    let Some(shape) = Shape::of(&kernel.symbols) else {
         return;
     };
     let keys = shape.keys(kernel, table);
@@ -70,6 +63,30 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
         out.put("PoolTrackTableExpansion", at);
         out.numbers.insert("PoolTrackTableExpansionSize", entries);
     }
+}
+
+/// PoolTrackTable, and the table that it points at.
+fn first_table(kernel: &Kernel) -> Option<(Va, Va)> {
+    let (variable, _) = kernel.variable("PoolTrackTable", Some(field::POOL_TRACK_TABLE))?;
+    let table = kernel.space.pointer(variable).ok()?;
+    table.is_kernel().then_some((variable, table))
+}
+
+/// Builds of the three layouts of an entry that there are: 0x28, 0x38 and 0x50 bytes.
+const LAYOUTS: [u32; 3] = [14393, 17763, 20348];
+
+/// The build whose entries fit, where those of the nearest known build don't: of the builds
+/// between 1607 and 1809 it is not public which of two layouts they have.
+pub fn build(kernel: &Kernel, path: &SymbolPath) -> Option<u32> {
+    let (_, table) = first_table(kernel)?;
+    let fits = |symbols: &Symbols| {
+        Shape::of(symbols).is_some_and(|shape| !fitting(&shape.keys(kernel, table)).is_empty())
+    };
+    if kernel.symbols.is_exact(TYPE) || fits(&kernel.symbols) {
+        return None;
+    }
+    let of = |build| Symbols::load(None, build, path, LoadOptions::default()).symbols;
+    LAYOUTS.into_iter().find(|&build| fits(&of(build)))
 }
 
 /// The overflow table: entries of the same shape, mostly for printable tags, none of which
@@ -106,7 +123,6 @@ fn expansion(
 /// True when an entry's numbers can be a whole account, as all of an overflow table's are:
 /// no more frees than allocations, bytes where blocks are outstanding and nowhere else.
 fn is_account(kernel: &Kernel, table: Va, index: u64) -> bool {
-    const TYPE: &str = "_POOL_TRACKER_TABLE";
     let Some(size) = kernel.symbols.size_of(TYPE) else {
         return false;
     };
@@ -171,11 +187,10 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(kernel: &Kernel) -> Option<Shape> {
-        const TYPE: &str = "_POOL_TRACKER_TABLE";
+    fn of(symbols: &Symbols) -> Option<Shape> {
         Some(Shape {
-            size: kernel.symbols.size_of(TYPE).map(u64::from)?,
-            key: kernel.offset(TYPE, "Key")?,
+            size: symbols.size_of(TYPE).map(u64::from)?,
+            key: symbols.field(TYPE, "Key")?.offset.into(),
         })
         .filter(|s| (0x20..=0x100).contains(&s.size) && s.key + 4 <= s.size)
     }

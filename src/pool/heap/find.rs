@@ -7,10 +7,11 @@ use crate::memory::{AddressSpace, CHUNK_SIZE, Chunk, Va};
 use crate::pool::block::PoolKind;
 
 use super::layout::Layout;
+use super::private;
 use super::tags::KnownTags;
 
 /// `_SEGMENT_HEAP.Signature`.
-const HEAP_SIGNATURE: u32 = 0xddee_ddee;
+pub(super) const HEAP_SIGNATURE: u32 = 0xddee_ddee;
 /// What a segment's signature is mixed with up to 22000; nothing from 26100 on.
 const SEGMENT_MIX: [u64; 2] = [0xa2e6_4ead_a2e6_4ead, 0];
 /// A context with more segments than this is damaged (16 TB of 1 MB segments).
@@ -135,7 +136,14 @@ impl Heaps {
                 out.layout.state.node_count
             ));
         }
+        let private = private::find(kernel, &out, state);
+        out.nodes.extend(&private.nodes);
+        out.notes.extend(private.notes);
         out.add_heaps(state);
+        for heap in private.heaps {
+            let kind = out.kind_by_segment(heap, areas);
+            out.add_heap(heap, kind, false);
+        }
         let mut out = out.complete(kernel, state)?;
         out.add_unlisted(areas);
         Some(out)
@@ -209,6 +217,20 @@ impl Heaps {
             pointers.push((state.add(l.special + i * 8), kind, true));
         }
         self.add_pointers(pointers);
+    }
+
+    /// The pool that a heap's segments are in; that of most drivers where none is known.
+    fn kind_by_segment(&self, heap: Va, areas: &[Area]) -> PoolKind {
+        let l = &self.layout;
+        let lists = (0..l.heap.context_count)
+            .map(|i| heap.add(l.heap.contexts + i * l.context.size + l.context.list));
+        let first = lists.filter_map(|list| self.space.pointer(list).ok());
+        let area = |va: Va| areas.iter().find(|a| (a.start..a.end).contains(&va));
+        first
+            .filter_map(area)
+            .map(|a| a.kind)
+            .next()
+            .unwrap_or(PoolKind::NonPagedNx)
     }
 
     fn add_pointers(&mut self, pointers: Vec<(Va, PoolKind, bool)>) {

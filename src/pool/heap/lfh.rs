@@ -77,9 +77,13 @@ pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
 
 /// For each slot in use that can be read, whether a POOL_HEADER that fits is there.
 pub(super) fn busy_slots(walk: &Walk<'_, '_>, range: Range) -> Vec<bool> {
-    let Some(Ok(Some(slots))) = slots(walk, range) else {
-        return Vec::new();
-    };
+    match slots(walk, range) {
+        Some(Ok(Some(slots))) => busy(walk, range, slots),
+        _ => Vec::new(),
+    }
+}
+
+fn busy(walk: &Walk<'_, '_>, range: Range, slots: Slots) -> Vec<bool> {
     let bitmap = range.start.add(walk.heaps.layout.lfh.bitmap);
     let fits = |i: u64| {
         let at = range.start.add(slots.first + i * slots.bytes);
@@ -104,11 +108,28 @@ fn slots(walk: &Walk<'_, '_>, range: Range) -> Option<Result<Option<Slots>, ()>>
     // Up to 22631 the low 32 bits of the address are shifted, from 26100 on all of it;
     // the form that gives sound slots is the right one.
     let forms = [(range.start.0 as u32) >> 12, (range.start.0 >> 12) as u32];
-    let found = forms
-        .iter()
-        .map(|form| decode(encoded ^ key as u32 ^ form, count.into()))
-        .find(|s| s.is_sound(range, l.bitmap));
+    let found = forms.map(|form| {
+        let slots = decode(encoded ^ key as u32 ^ form, count.into());
+        slots.is_sound(range, l.bitmap).then_some(slots)
+    });
+    let found = match found {
+        [Some(one), Some(other)] if one != other => Some(better(walk, range, one, other)),
+        [one, other] => one.or(other),
+    };
     Some(found.map(Some).ok_or(()))
+}
+
+/// Of two readings of a header the one with more headers of blocks where it says slots in
+/// use are: both can be sound in a range whose end is not known.
+fn better(walk: &Walk<'_, '_>, range: Range, one: Slots, other: Slots) -> Slots {
+    let fitting = |slots: Slots| {
+        let busy = busy(walk, range, slots);
+        busy.iter().filter(|fits| **fits).count()
+    };
+    match fitting(other) > fitting(one) {
+        true => other,
+        false => one,
+    }
 }
 
 fn decode(offsets: u32, count: u64) -> Slots {

@@ -11,6 +11,7 @@ mod find;
 mod layout;
 mod lfh;
 mod parked;
+mod private;
 mod resync;
 mod scan;
 mod segment;

@@ -251,7 +251,7 @@ impl IndexBuilder {
         let totals = &finished.totals;
         let mut notes = self.notes.clone();
         if !totals.damaged.is_empty() {
-            notes.push(format!("{} pool pages have a damaged chain of blocks: blocks behind the damage may be missing", totals.damaged.len()));
+            notes.push(format!("pool pages with a damaged chain of blocks: {}; blocks behind the damage may be missing", totals.damaged.len()));
         }
         if totals.unplaced_bytes > 0 {
             notes.push(format!(
@@ -274,7 +274,7 @@ impl IndexBuilder {
         let likely: u64 = totals.tags.values().map(|t| t.heuristic.blocks()).sum();
         if likely > 0 {
             notes.push(format!(
-                "{likely} blocks were recognised by their headers alone, where the structures that lead to them are damaged or not in the dump: they are marked heuristic and in no sum of what was found; a few may be freed"
+                "{likely} blocks were recognised by their headers alone, where the structures that lead to them are damaged or not in the dump: they are marked heuristic and are in no sum of what was found; a few may be freed"
             ));
         }
         for base in &finished.failed {

@@ -164,6 +164,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn every_address_finds_its_block(offsets in proptest::collection::btree_set(0u64..3 * WINDOW, 1..60)) {
             let index = fixture::index(3, 400);

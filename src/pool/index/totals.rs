@@ -240,6 +240,11 @@ pub struct WindowTotals {
 }
 
 impl WindowTotals {
+    /// Pool pages that the system failed to read from the dump's file.
+    pub fn failed_pages(&self) -> u64 {
+        self.nonpaged_pages.failed + self.paged_pages.failed + self.session_pages.failed
+    }
+
     /// The pages of one kind of pool; those of unknown kind count as paged.
     pub fn pages(&mut self, kind: Option<PoolKind>) -> &mut PageCounts {
         match kind {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::dump;
+use crate::dump::{self, Dump};
 use crate::memory::{CHUNK_SIZE, Chunk, Fault, MappedPage, NoExecute, PAGE_SIZE, Va};
 use crate::pool::big::BigBlock;
 use crate::pool::block::{Backend, Block, PoolKind, State};
@@ -51,7 +51,10 @@ pub fn walk(
     wanted: &dyn Fn() -> bool,
 ) -> Option<WindowTotals> {
     scratch.found.clear();
+    let dump = realm.space.dump();
+    let faults = dump.faults();
     let mut walker = Walker {
+        dump,
         kind: window.kind,
         session: realm.session,
         encoding,
@@ -94,6 +97,10 @@ pub fn walk(
     }
     walker.list_big(listed, window.end);
     walker.heaps(realm, window, wanted)?;
+    if dump.faults() != faults && walker.totals.failed_pages() == 0 {
+        // Somewhere in the window zeros were read that are none: it is not whole.
+        walker.missing(Fault::FileFailed);
+    }
     let mut totals = walker.totals;
     totals.tags = scratch.found.tags().to_vec();
     Some(totals)
@@ -135,6 +142,7 @@ impl Scratch {
 
 /// What the walk of a window goes through with.
 pub(super) struct Walker<'a, 'b> {
+    dump: &'a Dump,
     kind: Option<PoolKind>,
     session: Option<u32>,
     encoding: Encoding,
@@ -233,10 +241,10 @@ impl Walker<'_, '_> {
             paged: Some(!kind.is_nonpaged()),
             encoding: self.encoding,
         };
-        let failed_before = dump::faults();
+        let failed_before = self.dump.faults();
         self.scratch.raw.clear();
         let verdict = legacy::walk_page(bytes, start, rules, &mut self.scratch.raw);
-        if dump::faults() != failed_before {
+        if self.dump.faults() != failed_before {
             self.missing(Fault::FileFailed);
             return;
         }

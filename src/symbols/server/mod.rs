@@ -48,7 +48,8 @@ impl Default for Limits {
         Limits {
             connect: Duration::from_secs(15),
             stall: Duration::from_secs(30),
-            bytes: 1 << 30,
+            // With what is unpacked from it, no more than a gigabyte is on the disk.
+            bytes: 512 << 20,
         }
     }
 }

@@ -239,6 +239,23 @@ fn what_a_killed_process_left_is_removed_after_a_day() {
 }
 
 #[test]
+fn what_is_in_a_cabinet_is_unpacked_up_to_a_limit() {
+    let bomb = cabinet("driver.pdb", &vec![0; 1 << 20]);
+    assert!(bomb.len() < 64 << 10, "{} bytes", bomb.len());
+    let whole = super::unpack(Cursor::new(&bomb), 1 << 20).unwrap();
+    assert_eq!(whole.len(), 1 << 20);
+    let why = super::unpack(Cursor::new(&bomb), (1 << 20) - 1).unwrap_err();
+    assert!(why.to_string().contains("too large a file"), "{why}");
+}
+
+/// What a server sends and what is unpacked from it, together.
+#[test]
+fn a_download_takes_a_gigabyte_of_disk_at_most() {
+    let sent = crate::symbols::server::Limits::default().bytes;
+    assert!(sent + super::LARGEST_UNPACKED <= 1 << 30);
+}
+
+#[test]
 fn damaged_cabinets_are_refused() {
     let whole = cabinet("driver.pdb", PDB);
     let (directory, text) = root();
@@ -264,6 +281,6 @@ proptest::proptest! {
             let at = at % bytes.len();
             bytes[at] = value;
         }
-        let _ = unpack(Cursor::new(bytes));
+        let _ = unpack(Cursor::new(bytes), 1 << 20);
     }
 }

@@ -7,11 +7,13 @@
 mod server_2003;
 mod server_2022;
 mod win10_1607;
+mod win10_1803;
 mod win10_1809;
 mod win10_1903;
 mod win10_2004;
 mod win10_2004_rtm;
 mod win11;
+mod win11_22h2;
 mod win11_24h2;
 mod win7;
 mod win81;
@@ -20,11 +22,13 @@ pub use server_2003::SERVER_2003;
 pub use server_2022::SERVER_2022;
 pub use win7::WIN7;
 pub use win10_1607::WIN10_1607;
+pub use win10_1803::WIN10_1803;
 pub use win10_1809::WIN10_1809;
 pub use win10_1903::WIN10_1903;
 pub use win10_2004::WIN10_2004;
 pub use win10_2004_rtm::WIN10_2004_RTM;
 pub use win11::WIN11;
+pub use win11_22h2::WIN11_22H2;
 pub use win11_24h2::WIN11_24H2;
 pub use win81::WIN81;
 
@@ -67,6 +71,8 @@ pub struct Era {
     pub debugger_data: usize,
     /// The segment heap, where the era has one.
     pub heap: Option<Heap>,
+    /// Where what the tables below do not have is looked up.
+    base: Option<&'static Era>,
     symbols: &'static [(&'static str, u32)],
     sizes: &'static [(&'static str, u32)],
     fields: &'static [(&'static str, &'static str, u32)],
@@ -81,8 +87,8 @@ impl Era {
 
     /// The RVA of a symbol.
     pub fn rva(&self, name: &str) -> Option<u32> {
-        let found = self.symbols.iter().find(|(n, _)| *n == name)?;
-        Some(found.1)
+        let found = self.symbols.iter().find(|(n, _)| *n == name);
+        found.map_or_else(|| self.base?.rva(name), |f| Some(f.1))
     }
 
     /// True when a symbol is among the variables.
@@ -93,16 +99,13 @@ impl Era {
 
     /// The size of a type in bytes.
     pub fn size(&self, ty: &str) -> Option<u64> {
-        let found = self.sizes.iter().find(|(t, _)| *t == ty)?;
-        Some(found.1.into())
+        let found = self.sizes.iter().find(|(t, _)| *t == ty);
+        found.map_or_else(|| self.base?.size(ty), |f| Some(f.1.into()))
     }
 
     /// The offset of a field in bytes.
     pub fn offset(&self, ty: &str, field: &str) -> Option<u64> {
-        let found = self
-            .fields
-            .iter()
-            .find(|(t, f, _)| *t == ty && *f == field)?;
-        Some(found.2.into())
+        let found = self.fields.iter().find(|(t, f, _)| *t == ty && *f == field);
+        found.map_or_else(|| self.base?.offset(ty, field), |f| Some(f.2.into()))
     }
 }

@@ -22,6 +22,7 @@ pub static SERVER_2003: Era = Era {
     tables: 0x12_0000,
     debugger_data: 0x318,
     heap: None,
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

@@ -24,6 +24,7 @@ pub static SERVER_2022: Era = Era {
         mix: SEGMENT_MIX,
         whole_address: false,
     }),
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

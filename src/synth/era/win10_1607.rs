@@ -21,6 +21,7 @@ pub static WIN10_1607: Era = Era {
     tables: 0x174000,
     debugger_data: 0x368,
     heap: None,
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

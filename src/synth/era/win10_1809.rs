@@ -24,6 +24,7 @@ pub static WIN10_1809: Era = Era {
         mix: SEGMENT_MIX,
         whole_address: false,
     }),
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

@@ -24,6 +24,7 @@ pub static WIN11: Era = Era {
         mix: SEGMENT_MIX,
         whole_address: false,
     }),
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

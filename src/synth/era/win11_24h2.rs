@@ -23,6 +23,7 @@ pub static WIN11_24H2: Era = Era {
         mix: 0,
         whole_address: true,
     }),
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

@@ -21,6 +21,7 @@ pub static WIN7: Era = Era {
     tables: 0x16_0000,
     debugger_data: 0x340,
     heap: None,
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

@@ -21,6 +21,7 @@ pub static WIN81: Era = Era {
     tables: 0x158000,
     debugger_data: 0x360,
     heap: None,
+    base: None,
     symbols: SYMBOLS,
     sizes: SIZES,
     fields: FIELDS,

@@ -1,9 +1,9 @@
 //! Contexts and their page segments: who gets which units, and the descriptors that say
 //! so.
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::memory::addr::{PAGE_SIZE, Pfn, Va};
 use crate::synth::kernel::Nt;
-use crate::synth::paging::Memory;
+use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;
 
 /// Descriptors of a segment, those of the header included.
@@ -26,6 +26,8 @@ pub struct Context {
     pub at: Va,
     /// log2 of the bytes of a unit.
     pub shift: u8,
+    /// The pages may be executed.
+    executable: bool,
     /// Units used before the next segment is begun.
     units: u64,
     /// The segments.
@@ -63,9 +65,10 @@ impl Cursor {
 
 impl Context {
     /// The context number 0 (pages) or 1 (64 KB) of a heap.
-    pub fn new(at: Va, number: u64, units: u64) -> Context {
+    pub fn new(at: Va, number: u64, units: u64, executable: bool) -> Context {
         Context {
             at,
+            executable,
             shift: if number == 0 { 12 } else { 16 },
             units: if number == 0 { units } else { DESCRIPTORS },
             segments: Vec::new(),
@@ -75,6 +78,14 @@ impl Context {
     /// Descriptors of the header, which has 0x2000 bytes.
     fn first(&self) -> u64 {
         if self.shift == 12 { 2 } else { 1 }
+    }
+
+    /// How the segments' pages are mapped.
+    pub fn entry(&self, frame: Pfn) -> Entry {
+        match self.executable {
+            true => Entry::Code(frame),
+            false => Entry::Data(frame),
+        }
     }
 
     /// Bytes of a segment.
@@ -136,7 +147,10 @@ impl Context {
         memory.pointer(field("VsContext"), heap_field("VsContext"));
         memory.pointer(field("LfhContext"), heap_field("LfhContext"));
         for segment in &self.segments {
-            memory.map_new(segment.va, 2);
+            for page in [segment.va, segment.va.add(PAGE_SIZE)] {
+                let frame = memory.physical.allocate(1);
+                memory.map(page, self.entry(frame));
+            }
             let signature = segment.va.0 ^ self.at.0 ^ key ^ mix;
             for range in &segment.ranges {
                 descriptors(memory, nt, segment.va, *range);

@@ -9,7 +9,7 @@ use crate::synth::legacy::big::BigEntry;
 use crate::synth::legacy::lists::List;
 use crate::synth::legacy::write::{Laid, block};
 use crate::synth::legacy::{Contents, Demand, Fate, PROTECTED, PoolShape, Role};
-use crate::synth::paging::{Entry, Memory};
+use crate::synth::paging::Memory;
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Pool, State};
 
@@ -153,7 +153,8 @@ impl Writer<'_, '_> {
         let units = self.setting.shape.units;
         Heap {
             head: Head::new(at, node, number),
-            contexts: [0, 1].map(|i| Context::new(contexts.add(i * size), i, units)),
+            // Number 0 is the nonpaged heap whose pages may be executed.
+            contexts: [0, 1].map(|i| Context::new(contexts.add(i * size), i, units, number == 0)),
             pool,
         }
     }
@@ -231,7 +232,10 @@ impl Writer<'_, '_> {
         let count = pages(demand.bytes);
         self.memory.map_new(va, count);
         self.laid.pages.entry(demand.pool).or_default().big += count;
-        heap.head.committed += count;
+        // What has address space of its own is counted apart.
+        if demand.bytes <= LARGEST_UNITS {
+            heap.head.committed += count;
+        }
         self.big(demand, va);
     }
 
@@ -266,7 +270,7 @@ impl Writer<'_, '_> {
         for page in (0..count).filter(|page| !hole(*page)) {
             let at = va.add(page * PAGE_SIZE);
             let frame = self.memory.physical.allocate(1);
-            self.memory.map(at, Entry::Data(frame));
+            self.memory.map(at, heap.contexts[0].entry(frame));
             // Committed pages have been written to.
             self.memory.physical.page_mut(frame);
             mapped.push(at);

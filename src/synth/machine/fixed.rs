@@ -4,8 +4,8 @@ use crate::memory::addr::{PAGE_SIZE, Pfn};
 use crate::synth::processors;
 
 use super::{
-    Builder, DESCRIPTORS, GIGABYTE, KPCRS, MEMORY_BLOCK, PROTOTYPES, SESSIONS, SHARED_USER_DATA,
-    STACK_SIZE, STACKS,
+    Builder, DESCRIPTORS, FIRST_PROCESSORS, GIGABYTE, MEMORY_BLOCK, PROTOTYPES, SESSIONS,
+    SHARED_USER_DATA, STACK_SIZE, STACKS, control_block,
 };
 
 impl Builder<'_> {
@@ -27,15 +27,17 @@ impl Builder<'_> {
         let blocks = (inside + prcb).div_ceil(PAGE_SIZE);
         for cpu in 0..u64::from(spec.processors) {
             if cpu > 0 || self.nt.variable("KiInitialPCR").is_none() {
-                let kpcr = KPCRS.add(cpu * processors::CONTROL_BLOCKS);
+                let kpcr = control_block(cpu);
                 self.memory.map_new(kpcr, blocks);
                 if spec.era.is_nt52() {
                     let (behind, pages) = processors::OWN_LISTS;
                     self.memory.map_new(kpcr.add(behind), pages);
                 }
             }
-            self.memory
-                .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);
+            if cpu < FIRST_PROCESSORS {
+                self.memory
+                    .map_new(STACKS.add(cpu * 2 * STACK_SIZE), STACK_SIZE / PAGE_SIZE);
+            }
         }
         if spec.options.gigabyte_page {
             self.memory.map_1g(GIGABYTE, Pfn(0));

@@ -10,7 +10,7 @@ use crate::synth::legacy::write::Laid;
 use crate::synth::objects;
 use crate::synth::processors::{self, Processor};
 
-use super::{Builder, KPCRS, STACK_SIZE, STACKS};
+use super::{Builder, STACK_SIZE, STACKS, control_block};
 
 /// Bug check of a dump of a machine that runs on, and its bit in the header's Attributes.
 const LIVE_SYSTEM_DUMP: u32 = 0x161;
@@ -122,7 +122,7 @@ impl Builder<'_> {
                 number,
                 kpcr: match number {
                     0 if self.nt.variable("KiInitialPCR").is_some() => self.nt.at("KiInitialPCR"),
-                    _ => KPCRS.add(u64::from(number) * processors::CONTROL_BLOCKS),
+                    _ => control_block(u64::from(number)),
                 },
                 thread: self.nt.at("KiInitialThread"),
                 root: if number == 0 { crashed } else { system },

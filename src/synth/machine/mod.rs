@@ -22,6 +22,7 @@ use super::legacy::layout::Layout;
 use super::legacy::write::{Laid, Writer};
 use super::paging::Memory;
 use super::physical::Physical;
+use super::processors;
 use super::rng::Rng;
 use super::spec::Spec;
 use super::truth::{Pool, Truth};
@@ -29,6 +30,7 @@ use super::truth::{Pool, Truth};
 const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
 /// System mapping space, where things are put that are in neither image nor pool.
 const KPCRS: Va = Va(0xffff_f880_0090_0000);
+const MORE_KPCRS: Va = Va(0xffff_f881_0000_0000);
 const DESCRIPTORS: Va = Va(0xffff_f880_00a0_0000);
 const SESSIONS: Va = Va(0xffff_f880_00a8_0000);
 const PROTOTYPES: Va = Va(0xffff_f880_00b0_0000);
@@ -80,8 +82,21 @@ struct Builder<'a> {
     mistakes: Vec<String>,
 }
 
-/// Processors that the stretch of their control blocks has room for.
-const MAX_PROCESSORS: u16 = 16;
+/// The most processors that Windows supports.
+const MAX_PROCESSORS: u16 = 2048;
+/// Processors that the first stretch of control blocks has room for. Those behind them
+/// have theirs elsewhere, and no stacks.
+const FIRST_PROCESSORS: u64 = 16;
+
+/// The control block of a processor.
+fn control_block(cpu: u64) -> Va {
+    let start = if cpu < FIRST_PROCESSORS {
+        KPCRS
+    } else {
+        MORE_KPCRS
+    };
+    start.add(cpu * processors::CONTROL_BLOCKS)
+}
 
 impl<'a> Builder<'a> {
     fn new(spec: &'a Spec) -> Self {

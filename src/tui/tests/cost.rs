@@ -132,8 +132,8 @@ fn screens() -> Vec<(&'static str, Metered)> {
 fn a_row_costs_few_bytes_on_the_screen_and_past_its_end() {
     for (name, mut screen) in screens() {
         let inside = screen.median(KeyCode::Down, 15);
-        let scrolling = screen.median(KeyCode::Down, 101);
-        let back = screen.median(KeyCode::Up, 101);
+        let scrolling = screen.median(KeyCode::Down, 41);
+        let back = screen.median(KeyCode::Up, 41);
         println!("{name}: a row {inside}, scrolling {scrolling}, back {back} bytes");
         for cost in [inside, scrolling, back] {
             assert!(cost < 350, "{name}: {cost} bytes");

@@ -246,6 +246,23 @@ fn the_debuggers_and_poolmons_words_are_understood() {
 }
 
 #[test]
+fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
+    let mut desk = Desk::new((100, 30));
+    desk.walked();
+    let shown = |desk: &mut Desk, line: &str| -> Vec<String> {
+        desk.keys(":").keys(line).enter();
+        let app = &desk.app;
+        let rows = (0..app.tags.len()).filter_map(|at| app.tags.row(&app.model, at));
+        rows.map(|row| row.usage.tag.to_string()).collect()
+    };
+    let nonpaged = shown(&mut desk, "!poolused 2 Leak");
+    assert_eq!(nonpaged, ["Leak"]);
+    assert_eq!(desk.app.tags.pool, super::super::tags::Pool::Nonpaged);
+    assert_eq!(shown(&mut desk, "!poolused 4 Leak"), ["Leak"]);
+    assert_eq!(desk.app.tags.pool, super::super::tags::Pool::Both);
+}
+
+#[test]
 fn what_was_left_comes_back_unless_a_key_was_pressed() {
     let mut desk = Desk::new((100, 30));
     desk.walked().keys("pXleaks since Monday").enter();

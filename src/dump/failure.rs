@@ -1,0 +1,184 @@
+//! What became of the file while it was open.
+
+use super::Dump;
+use crate::memory::addr::{PAGE_SIZE, Pfn};
+
+impl Dump {
+    /// How often the system failed to read a page of this dump since it was opened. Who
+    /// reads a page compares this before and after: what was read is not to be used when
+    /// it moved.
+    pub fn faults(&self) -> u64 {
+        self.mapping.faults()
+    }
+
+    /// True when the system failed to read a page of this dump since it was opened.
+    pub fn has_failed(&self) -> bool {
+        self.faults() > 0
+    }
+
+    /// True for a frame that the dump holds, and whose bytes the system failed to deliver.
+    pub fn is_lost(&self, pfn: Pfn) -> bool {
+        if !self.has_failed() {
+            return false;
+        }
+        // Where the bitmap itself is lost, nothing says which pages there are.
+        let bit = self.pages.bit_place(pfn);
+        if bit.is_some_and(|at| self.mapping.is_lost(at, 1)) {
+            return true;
+        }
+        let offset = self
+            .file_offset(pfn)
+            .and_then(|at| usize::try_from(at).ok());
+        offset.is_some_and(|at| self.mapping.is_lost(at, PAGE_SIZE as usize))
+    }
+
+    /// What became of the file since it was opened, as a sentence; `None` while it is what
+    /// it was. A file that was removed is none the worse for it while it is open.
+    pub fn failure(&self) -> Option<String> {
+        let before = self.file_length();
+        let about = match self.mapping.metadata() {
+            Ok(about) => about,
+            Err(why) => return Some(format!("nothing is known of the file any more: {why}")),
+        };
+        if about.len() < before {
+            return Some(format!(
+                "the file was cut from {before} to {} bytes while it was open: what is behind is missing here, or taken for zeros; copy it again, and open the copy",
+                about.len()
+            ));
+        }
+        if self.has_failed() {
+            return Some(
+                "the system could not read the file in places while it was open (a failing disk, or a share that went away): what is there is missing here, or taken for zeros"
+                    .into(),
+            );
+        }
+        let modified = about.modified().ok();
+        if modified != self.modified || about.len() > before {
+            return Some(
+                "the file was written to while it was open: this may be of both its states; open it again"
+                    .into(),
+            );
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::synth::{Container, Machine, small};
+
+    /// A small dump and its file.
+    fn open() -> (tempfile::TempDir, File, Dump) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.dmp");
+        let machine = Machine::build(&small::spec()).unwrap();
+        machine.write(&path, Container::BitmapKernel).unwrap();
+        let dump = Dump::open(&path).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        (folder, file, dump)
+    }
+
+    fn frames(dump: &Dump) -> Vec<Pfn> {
+        let all = (0..0x800).map(Pfn);
+        all.filter(|pfn| dump.file_offset(*pfn).is_some()).collect()
+    }
+
+    #[test]
+    fn lost_pages_are_lost_for_whoever_comes_later() {
+        let (_folder, file, dump) = open();
+        let frames = frames(&dump);
+        let (first, last) = (frames[10], frames[frames.len() - 1]);
+        let whole = *dump.page(first).unwrap();
+        let cut = dump.file_offset(first).unwrap() + PAGE_SIZE;
+        file.set_len(cut).unwrap();
+        assert!(!dump.has_failed(), "nobody has read yet");
+        // The read that meets it gets zeros, and the count moves.
+        let before = dump.faults();
+        assert_eq!(dump.page(last).unwrap()[0], 0);
+        assert!(dump.faults() > before && dump.has_failed());
+        // In one step, all that is behind; and nothing before it.
+        for pfn in &frames[11..] {
+            assert!(dump.is_lost(*pfn) && dump.page(*pfn).is_none());
+        }
+        assert!(!dump.is_lost(first));
+        assert_eq!(dump.page(first), Some(&whole));
+        assert_eq!(dump.faults(), 1, "one step");
+        let said = dump.failure().unwrap();
+        assert!(said.contains(&format!("to {cut} bytes")), "{said}");
+        // What has come back is not believed either.
+        file.set_len(dump.file_length()).unwrap();
+        assert!(dump.page(last).is_none());
+        assert!(dump.failure().unwrap().contains("could not read"));
+    }
+
+    #[test]
+    fn a_page_that_is_half_behind_the_end_is_lost_too() {
+        let (_folder, file, dump) = open();
+        let frames = frames(&dump);
+        let half = dump.file_offset(frames[20]).unwrap() + PAGE_SIZE / 2;
+        file.set_len(half).unwrap();
+        let _ = std::hint::black_box(dump.page(frames[30]).unwrap()[0]);
+        assert!(dump.is_lost(frames[20]) && !dump.is_lost(frames[19]));
+    }
+
+    #[test]
+    fn one_dump_fails_without_the_others() {
+        let (_one, file, dump) = open();
+        let (_two, _, other) = open();
+        file.set_len(0x3000).unwrap();
+        for pfn in frames(&other) {
+            let _ = std::hint::black_box(dump.page(pfn).map(|page| page[0]));
+            let _ = std::hint::black_box(other.page(pfn).map(|page| page[0]));
+        }
+        assert!(dump.has_failed() && !other.has_failed());
+        assert_eq!(other.failure(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_removed_is_read_to_its_end() {
+        let (folder, _, dump) = open();
+        fs::remove_file(folder.path().join("it.dmp")).unwrap();
+        let last = *frames(&dump).last().unwrap();
+        assert!(dump.page(last).is_some());
+        assert_eq!(dump.failure(), None);
+        assert!(
+            !dump.is_unchanged(),
+            "and nothing is kept of it by its name"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_is_said_to_be() {
+        let (_folder, mut file, dump) = open();
+        file.write_all(b"PAGE").unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(5))
+            .unwrap();
+        let said = dump.failure().unwrap();
+        assert!(said.contains("written to while it was open"), "{said}");
+    }
+
+    /// More than the system gives a process mappings for, were each page one.
+    #[test]
+    fn a_file_of_many_pages_can_be_cut_to_nothing() {
+        const PAGES: u64 = 150_000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("holes");
+        let file = File::create(&path).unwrap();
+        file.set_len(PAGES * PAGE_SIZE).unwrap();
+        let mapping = super::super::mapping::Mapping::new(&File::open(&path).unwrap()).unwrap();
+        file.set_len(0).unwrap();
+        let bytes = mapping.bytes();
+        let mut sum = 0u64;
+        for page in (0..PAGES).rev().step_by(2) {
+            sum += u64::from(bytes[(page * PAGE_SIZE) as usize]);
+        }
+        assert_eq!(sum, 0);
+        assert!(mapping.faults() > 0);
+        assert!(mapping.is_lost(0, 1));
+    }
+}

@@ -1,0 +1,281 @@
+//! What happens when a page of a mapped file has no file behind it any more.
+//!
+//! The file was cut, or the disk or the share under it failed: the system raises SIGBUS
+//! at the instruction that reads, and by default ends the process, with the terminal
+//! still raw. Here the handler puts zeros in the page's place, remembers that they are
+//! none of the file's, and lets the instruction run again. POSIX (`<signal.h>`, and the
+//! list of functions that are safe in handlers) for what it may call.
+//!
+//! Systems without the signal: Windows keeps a file that is mapped from being cut.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+/// Bytes that one bit of the record of lost pages stands for.
+const UNIT: usize = 0x1000;
+
+/// Mappings that can be guarded at once.
+const SLOTS: usize = 1024;
+static SLOT: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
+static INSTALL: Once = Once::new();
+
+/// One guarded mapping, as the handler sees it.
+struct Slot {
+    /// 0 when the slot is free.
+    start: AtomicUsize,
+    end: AtomicUsize,
+    file: AtomicI32,
+    /// A bit per unit that was lost; owned by the [`Guard`].
+    lost: AtomicPtr<AtomicU64>,
+    /// From this offset on all is lost; `usize::MAX` while nothing is.
+    cut: AtomicUsize,
+    faults: AtomicU64,
+}
+
+/// Keeps a mapping guarded while it lives.
+#[derive(Debug)]
+pub(super) struct Guard {
+    slot: usize,
+    lost: Box<[AtomicU64]>,
+}
+
+impl Guard {
+    /// Guards `start..start + length`, a mapping of this file. `None` when too many are
+    /// guarded, or when the handler can't be installed.
+    pub fn new(start: usize, length: usize, file: &impl AsRawFd) -> Option<Guard> {
+        static INSTALLED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        INSTALL.call_once(|| INSTALLED.store(install(), Ordering::Release));
+        if !INSTALLED.load(Ordering::Acquire) {
+            return None;
+        }
+        let words = length.div_ceil(UNIT).div_ceil(64);
+        let lost: Box<[AtomicU64]> = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let free = |slot: &Slot| {
+            let taken = slot
+                .start
+                .compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed);
+            taken.is_ok()
+        };
+        let slot = SLOT.iter().position(free)?;
+        let guard = Guard { slot, lost };
+        // Nobody reads the mapping before this returns.
+        let own = guard.slot()?;
+        own.cut.store(usize::MAX, Ordering::Relaxed);
+        own.faults.store(0, Ordering::Relaxed);
+        own.file.store(file.as_raw_fd(), Ordering::Relaxed);
+        own.lost
+            .store(guard.lost.as_ptr().cast_mut(), Ordering::Relaxed);
+        own.end.store(start + length, Ordering::Release);
+        Some(guard)
+    }
+
+    fn slot(&self) -> Option<&'static Slot> {
+        SLOT.get(self.slot)
+    }
+
+    /// Pages of this mapping that could not be read.
+    pub fn faults(&self) -> u64 {
+        self.slot()
+            .map_or(0, |slot| slot.faults.load(Ordering::Acquire))
+    }
+
+    /// True when any of these bytes are not the file's.
+    pub fn is_lost(&self, offset: usize, length: usize) -> bool {
+        let Some(slot) = self.slot().filter(|_| self.faults() > 0) else {
+            return false;
+        };
+        let end = offset.saturating_add(length);
+        let bit = |unit: usize| {
+            let word = self.lost.get(unit / 64);
+            word.is_some_and(|w| w.load(Ordering::Acquire) >> (unit % 64) & 1 == 1)
+        };
+        end > slot.cut.load(Ordering::Acquire) || (offset / UNIT..end.div_ceil(UNIT)).any(bit)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot() {
+            slot.end.store(0, Ordering::Release);
+            slot.lost.store(ptr::null_mut(), Ordering::Release);
+            slot.start.store(0, Ordering::Release);
+        }
+    }
+}
+
+impl Slot {
+    const fn new() -> Slot {
+        Slot {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            file: AtomicI32::new(-1),
+            lost: AtomicPtr::new(ptr::null_mut()),
+            cut: AtomicUsize::new(usize::MAX),
+            faults: AtomicU64::new(0),
+        }
+    }
+
+    fn holds(&self, address: usize) -> bool {
+        let start = self.start.load(Ordering::Acquire);
+        start != 0 && address >= start && address < self.end.load(Ordering::Acquire)
+    }
+
+    /// Makes the page that could not be read readable. Runs in the signal handler.
+    fn patch(&self, address: usize) -> bool {
+        let start = self.start.load(Ordering::Acquire);
+        let end = self.end.load(Ordering::Acquire);
+        // SAFETY: sysconf takes and returns numbers.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(UNIT as libc::c_long) as usize;
+        let at = address & !(page - 1);
+        // What is behind the end of the file is one stretch, and gone in one step: a page
+        // at a time would take a mapping each, of which a process may have 65,530.
+        let cut = length(self.file.load(Ordering::Relaxed)).filter(|n| at - start >= *n);
+        if let Some(length) = cut {
+            self.cut.fetch_min(length, Ordering::AcqRel);
+            return zeros(start + length.next_multiple_of(page), end);
+        }
+        self.mark(at - start, at - start + page);
+        if zeros(at, (at + page).min(end)) {
+            return true;
+        }
+        // No further mapping can be had: all of the file is given up, which needs none.
+        self.cut.store(0, Ordering::Release);
+        zeros(start, end)
+    }
+
+    /// Notes that these bytes are not the file's.
+    fn mark(&self, from: usize, to: usize) {
+        let lost = self.lost.load(Ordering::Acquire);
+        let units =
+            (self.end.load(Ordering::Acquire) - self.start.load(Ordering::Acquire)).div_ceil(UNIT);
+        for unit in from / UNIT..to.div_ceil(UNIT).min(units) {
+            if !lost.is_null() {
+                // SAFETY: `lost` has a bit for every unit of the mapping, and lives as
+                // long as the guard, which outlives every read of the mapping.
+                let word = unsafe { &*lost.add(unit / 64) };
+                word.fetch_or(1 << (unit % 64), Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// The length of an open file now. Safe in a signal handler.
+fn length(file: RawFd) -> Option<usize> {
+    // SAFETY: a stat of zeros is a valid one to be written over; fstat does nothing but
+    // that, and says when the descriptor is none.
+    let about = unsafe {
+        let mut about: libc::stat = std::mem::zeroed();
+        (libc::fstat(file, &mut about) == 0).then_some(about)
+    };
+    usize::try_from(about?.st_size).ok()
+}
+
+/// Puts zero pages over a stretch of a mapping.
+fn zeros(start: usize, end: usize) -> bool {
+    // SAFETY: MAP_FIXED over pages that lie inside one of our own read-only file
+    // mappings; the new pages are read-only too, so slices into them stay valid.
+    let mapped = unsafe {
+        libc::mmap(
+            start as *mut libc::c_void,
+            end - start,
+            libc::PROT_READ,
+            libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    mapped as usize == start
+}
+
+/// True when the handler is in place.
+fn install() -> bool {
+    // SAFETY: `action` is fully initialised (zeroed, then its three fields set) and the
+    // handler does only what a signal handler may do: atomics, sysconf, fstat, mmap,
+    // sigaction.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_bus_error as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) == 0
+    }
+}
+
+extern "C" fn on_bus_error(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
+    let address = unsafe { (*info).si_addr() } as usize;
+    // What the handler calls may fail, and whoever was interrupted reads its own error.
+    let error = errno::get();
+    if let Some(slot) = SLOT.iter().find(|slot| slot.holds(address))
+        && slot.patch(address)
+    {
+        slot.faults.fetch_add(1, Ordering::AcqRel);
+        errno::set(error);
+        return;
+    }
+    // SAFETY: not ours: back to the default action, which the faulting instruction meets
+    // when it runs again. sigaction is async-signal-safe.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &action, ptr::null_mut());
+    }
+}
+
+/// The thread's error number, which a handler has to leave as it was.
+mod errno {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use libc::__errno_location as location;
+    #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+    use libc::__error as location;
+
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd"
+    ))]
+    pub fn get() -> i32 {
+        // SAFETY: the location of this thread's number is always valid.
+        unsafe { *location() }
+    }
+
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd"
+    ))]
+    pub fn set(value: i32) {
+        // SAFETY: as above.
+        unsafe { *location() = value }
+    }
+
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd"
+    )))]
+    pub fn get() -> i32 {
+        0
+    }
+
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd"
+    )))]
+    pub fn set(_: i32) {}
+}

@@ -1,0 +1,51 @@
+//! Holes: stretches of the file that were never written. They read as zeros.
+//!
+//! A copy that was not finished has them, and so has any copy that leaves pages of zeros
+//! out to save room, so a hole alone means nothing. Beside blocks that are missing it is
+//! a reason. `lseek(2)` with SEEK_HOLE and SEEK_DATA, where the system has it.
+
+use super::Dump;
+
+/// Shorter holes are what thrifty copies make of pages of zeros.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const SHORTEST: u64 = 2 << 20;
+/// Holes that are looked at; a file system that has more is asked no further.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const MOST: usize = 1 << 16;
+
+impl Dump {
+    /// Bytes of the file's long holes, 2 MB and up; 0 where the system doesn't tell.
+    pub fn hole_bytes(&self) -> u64 {
+        *self.holes.get_or_init(|| self.count_holes())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    fn count_holes(&self) -> u64 {
+        use rustix::fs::{SeekFrom, seek};
+        let file = self.mapping.file();
+        let length = self.file_length();
+        let (mut at, mut sum) = (0, 0);
+        for _ in 0..MOST {
+            // Where there is no such thing as a hole, the first is at the end.
+            let Ok(hole) = seek(file, SeekFrom::Hole(at)) else {
+                break;
+            };
+            if hole >= length {
+                break;
+            }
+            let data = seek(file, SeekFrom::Data(hole)).unwrap_or(length);
+            let bytes = data.min(length).saturating_sub(hole);
+            sum += if bytes >= SHORTEST { bytes } else { 0 };
+            if data <= hole || data >= length {
+                break;
+            }
+            at = data;
+        }
+        sum
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    fn count_holes(&self) -> u64 {
+        0
+    }
+}

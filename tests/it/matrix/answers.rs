@@ -1,0 +1,204 @@
+//! Every question, and how an answer compares with that of the whole dump.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use poolscope::analysis::census::{Progress, Question};
+use poolscope::engine::{Engine, Options};
+use poolscope::memory::Va;
+use poolscope::pool::{Tag, TagPattern};
+use poolscope::report::{self, Answer, Format, Selection, Sort};
+use serde_json::Value;
+
+pub const ANSWERS: [&str; 10] = [
+    "info", "modules", "vm", "poolused", "allocs", "pool", "refs", "contents", "objects",
+    "diagnose",
+];
+
+/// What is asked for.
+pub struct Probe {
+    /// A block of pool, for `pool`.
+    pub block: Va,
+}
+
+/// All answers of a dump; `None` where there is none.
+#[derive(Default)]
+pub struct Asked {
+    answers: Vec<Option<Value>>,
+    warnings: BTreeSet<String>,
+    /// Why the dump is not opened at all.
+    pub refused: Option<String>,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Same,
+    /// There is none, and an error says why.
+    None,
+    /// Another one, which says that something is missing or wrong, as warnings do.
+    Said,
+    /// Another one; that it can't be is said by the answer that holds it against others.
+    Contradicted,
+    /// Another one, without a word: what is there could be so.
+    Believed,
+}
+
+impl Outcome {
+    pub fn mark(self) -> &'static str {
+        match self {
+            Outcome::Same => "·",
+            Outcome::None => "none",
+            Outcome::Said => "said",
+            Outcome::Contradicted => "beside",
+            Outcome::Believed => "*believed*",
+        }
+    }
+}
+
+fn json(engine: &Engine, answer: &impl Answer) -> Value {
+    let mut out = Vec::new();
+    report::write(engine, answer, Format::Json, &mut out).unwrap();
+    // The same question in the other formats is at least answered.
+    for format in [Format::Text, Format::Csv, Format::Markdown] {
+        report::write(engine, answer, format, &mut Vec::new()).unwrap();
+    }
+    let mut value: Value = serde_json::from_slice(&out).unwrap();
+    let fields = value.as_object_mut().unwrap();
+    fields.remove("warnings");
+    let dump = fields.remove("dump");
+    if fields.contains_key("info") {
+        let mut dump = dump.unwrap();
+        dump.as_object_mut().unwrap().remove("path");
+        fields.insert("dump".into(), dump);
+    }
+    value
+}
+
+/// Asks everything. A panic is a failure of the test, here and in a walk.
+pub fn ask(path: &Path, probe: &Probe) -> Asked {
+    let asked = catch_unwind(AssertUnwindSafe(|| ask_all(path, probe)));
+    asked.unwrap_or_else(|_| panic!("a panic on {}", path.display()))
+}
+
+fn ask_all(path: &Path, probe: &Probe) -> Asked {
+    let options = Options {
+        threads: 1,
+        memory: Some(256 << 20),
+        ..Options::default()
+    };
+    let engine = match Engine::open(path, &options) {
+        Ok(engine) => engine,
+        Err(why) => {
+            return Asked {
+                refused: Some(why.to_string()),
+                ..Asked::default()
+            };
+        }
+    };
+    let index = engine.index(Default::default()).unwrap();
+    let lost = |n: &&String| n.contains("could not be walked");
+    assert_eq!(index.notes.iter().find(lost), None);
+    let kernel = engine.kernel();
+    let selection = Selection {
+        sort: Sort::Tag,
+        verbose: true,
+        session: false,
+        top: None,
+        pattern: TagPattern::any(),
+    };
+    let (leak, any) = (Tag::of("Leak").unwrap(), TagPattern::any());
+    let trackers = engine.trackers();
+    let question = Question {
+        tag: leak,
+        pool: None,
+        size: None,
+        sample: 64,
+    };
+    let census = engine.contents(&index, question, &|| true, &Progress::default());
+    let objects = engine.objects(&index, Tag::of("Proc").unwrap(), 64, &|| true);
+    let page = engine.pool_page(probe.block).ok();
+    let used = || report::PoolUsed::of(trackers, engine.descriptions(), &selection);
+    let answers = vec![
+        Some(json(&engine, &report::Info::of(&engine))),
+        (!kernel.modules.is_empty()).then(|| json(&engine, &report::Modules::of(kernel, None))),
+        Some(json(&engine, &report::Vm::of(engine.vm()))),
+        (!trackers.tables.is_empty()).then(|| json(&engine, &used())),
+        Some(json(
+            &engine,
+            &report::Allocs::of(&engine, &index, &any, true),
+        )),
+        page.map(|page| json(&engine, &report::Page::of(&page, engine.descriptions()))),
+        Some(json(
+            &engine,
+            &report::Refs::of(kernel, leak, &engine.references(leak)),
+        )),
+        census
+            .unwrap()
+            .map(|census| json(&engine, &report::Contents::of(&census))),
+        objects.map(|found| json(&engine, &report::ObjectsReport::of(&found))),
+        Some(json(
+            &engine,
+            &report::Diagnose::of(&engine, &engine.diagnose(&index)),
+        )),
+    ];
+    assert_eq!(answers.len(), ANSWERS.len());
+    Asked {
+        answers,
+        warnings: engine.warnings().into_iter().collect(),
+        refused: None,
+    }
+}
+
+/// Sentences of an answer, and how many of its values are not known.
+fn said(value: &Value, sentences: &mut BTreeSet<String>, unknown: &mut usize) {
+    match value {
+        Value::String(text) if text.matches(' ').count() > 2 => {
+            sentences.insert(text.clone());
+        }
+        Value::Null => *unknown += 1,
+        Value::Object(all) if all.get("damaged_at").is_some_and(Value::is_string) => {
+            sentences.insert(format!("damaged at {}", all["damaged_at"]));
+            all.values().for_each(|v| said(v, sentences, unknown));
+        }
+        Value::Array(all) => all.iter().for_each(|v| said(v, sentences, unknown)),
+        Value::Object(all) => all.values().for_each(|v| said(v, sentences, unknown)),
+        _ => {}
+    }
+}
+
+/// True when an answer says something that the other did not.
+fn says_more(value: &Value, than: &Value) -> bool {
+    let of = |value| {
+        let (mut sentences, mut unknown) = (BTreeSet::new(), 0);
+        said(value, &mut sentences, &mut unknown);
+        (sentences, unknown)
+    };
+    let ((before, known), (after, unknown)) = (of(than), of(value));
+    unknown > known || after.difference(&before).next().is_some()
+}
+
+impl Asked {
+    /// Against the answers of the whole dump.
+    pub fn outcome(&self, whole: &Asked) -> Vec<Outcome> {
+        if self.refused.is_some() {
+            return vec![Outcome::None; ANSWERS.len()];
+        }
+        let warned = self.warnings.difference(&whole.warnings).next().is_some();
+        let pairs = || whole.answers.iter().zip(&self.answers);
+        let contradicted = pairs().any(|pair| match pair {
+            (Some(before), Some(after)) => says_more(after, before),
+            _ => false,
+        });
+        let outcome = |(before, after): (&Option<Value>, &Option<Value>)| match (before, after) {
+            (before, after) if before == after => Outcome::Same,
+            (_, None) => Outcome::None,
+            (Some(before), Some(after)) if warned || says_more(after, before) => Outcome::Said,
+            (None, _) => Outcome::Said,
+            _ if contradicted => Outcome::Contradicted,
+            _ => Outcome::Believed,
+        };
+        pairs().map(outcome).collect()
+    }
+}

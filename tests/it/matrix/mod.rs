@@ -1,0 +1,253 @@
+//! Whole dumps with one structure damaged, in each way that matters: what is answered,
+//! what is said, and that nothing else changed. The outcome is a table in the docs.
+
+mod answers;
+mod damage;
+mod places;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use poolscope::synth::sessions::{self, Fault};
+use poolscope::synth::{Container, Machine, era, small};
+
+use crate::screens::{Screens, short_tour};
+use answers::{ANSWERS, Asked, Outcome, Probe};
+use damage::Damage;
+use places::Place;
+
+/// No question takes so long, on however busy a machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A dump that is whole.
+struct Original {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+    probe: Probe,
+    asked: Asked,
+    folder: tempfile::TempDir,
+}
+
+impl Original {
+    fn new(era: &'static era::Era, with_sessions: bool) -> Original {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.dmp");
+        let mut spec = small::of_era(era);
+        spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
+        spec.options.whole_images = false;
+        // Those of the machine are for who has to find the tables without symbols.
+        spec.options.idle_tags.truncate(8);
+        spec.demands = small::demands(&spec);
+        let mut machine = Machine::build(&spec).unwrap();
+        if with_sessions {
+            sessions::add(&mut machine, era, &[Fault::None, Fault::None]);
+        }
+        machine.write(&path, Container::BitmapKernel).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        // Holes are a reason for what is missing, and depend on the file system.
+        fs::write(&path, &bytes).unwrap();
+        let (places, probe) = places::find(&path, &bytes);
+        let asked = answers::ask(&path, &probe);
+        assert_eq!(asked.refused, None);
+        Original {
+            bytes,
+            places,
+            probe,
+            asked,
+            folder,
+        }
+    }
+
+    /// Writes the dump with a damage; `None` when that changes nothing.
+    fn damaged(&self, name: &str, place: &Place, damage: Damage) -> Option<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::write(&path, damage::apply(&self.bytes, place, damage)?).unwrap();
+        Some(path)
+    }
+}
+
+/// A row of the table.
+struct Row {
+    place: &'static str,
+    damage: Damage,
+    outcome: Vec<Outcome>,
+}
+
+fn run(original: &Original, keep: impl Fn(&Place) -> bool) -> Vec<Row> {
+    let places = original.places.iter().filter(|p| keep(p));
+    let cases: Vec<(&Place, Damage)> = places
+        .flat_map(|place| place.damages().iter().map(move |d| (place, *d)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let (next, rows, cases) = (&next, &rows, &cases);
+            scope.spawn(move || {
+                while let Some((place, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let name = format!("{worker}.dmp");
+                    let Some(path) = original.damaged(&name, place, *damage) else {
+                        continue;
+                    };
+                    let start = Instant::now();
+                    let asked = answers::ask(&path, &original.probe);
+                    assert!(start.elapsed() < LIMIT, "{} {damage:?}", place.name);
+                    let outcome = asked.outcome(&original.asked);
+                    rows.lock().unwrap().push(Row {
+                        place: place.name,
+                        damage: *damage,
+                        outcome,
+                    });
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap();
+    let nth = |row: &Row| {
+        let same = |(p, d): &(&Place, Damage)| p.name == row.place && *d == row.damage;
+        cases.iter().position(same)
+    };
+    rows.sort_by_key(nth);
+    rows
+}
+
+/// Nothing but what hangs on the structure may be another; each place says what does.
+fn nothing_else_changed(original: &Original, rows: &[Row]) {
+    let mut wrong = String::new();
+    for row in rows {
+        let place = original
+            .places
+            .iter()
+            .find(|p| p.name == row.place)
+            .unwrap();
+        for (answer, outcome) in ANSWERS.iter().zip(&row.outcome) {
+            let may = place.may == "*" || place.may.split(' ').any(|m| m == *answer);
+            if *outcome != Outcome::Same && !may {
+                let _ = writeln!(
+                    wrong,
+                    "{}, {:?}: {answer} is {:?}",
+                    row.place, row.damage, outcome
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "what should not change did:\n{wrong}");
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out = format!("| structure | damage | {} |\n", ANSWERS.join(" | "));
+    out += &format!("| --- | --- |{}\n", " :-: |".repeat(ANSWERS.len()));
+    for row in rows {
+        let cells: Vec<&str> = row.outcome.iter().map(|o| o.mark()).collect();
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} |",
+            row.place,
+            row.damage.word(),
+            cells.join(" | ")
+        );
+    }
+    out
+}
+
+/// The table of an era is a part of the docs between two marks.
+fn is_documented(name: &str, rows: &[Row]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/corruption.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (start, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let from = text.find(&start).expect(name) + start.len();
+    let to = text.find(&end).expect(name);
+    let now = format!("\n{}\n", table(rows));
+    if std::env::var_os("UPDATE_README").is_some() {
+        // The tests of the other eras write to the same file.
+        static LOCK: Mutex<()> = Mutex::new(());
+        let _held = LOCK.lock().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let from = text.find(&start).unwrap() + start.len();
+        let to = text.find(&end).unwrap();
+        fs::write(&path, format!("{}{now}{}", &text[..from], &text[to..])).unwrap();
+        return;
+    }
+    let before: Vec<&str> = text[from..to].lines().collect();
+    let after: Vec<&str> = now.lines().collect();
+    let other: Vec<String> = before
+        .iter()
+        .zip(&after)
+        .filter(|(b, a)| b != a)
+        .map(|(b, a)| format!("- {b}\n+ {a}"))
+        .collect();
+    assert!(
+        before == after,
+        "docs/corruption.md is out of date (UPDATE_README=1 cargo test --test it matrix):\n{}",
+        other.join("\n")
+    );
+}
+
+fn holds(name: &str, original: &Original, keep: impl Fn(&Place) -> bool) {
+    let rows = run(original, keep);
+    if std::env::var_os("UPDATE_README").is_none() {
+        nothing_else_changed(original, &rows);
+    }
+    is_documented(name, &rows);
+}
+
+#[test]
+fn windows_7_with_chains_of_blocks_and_sessions() {
+    let original = Original::new(&era::WIN7, true);
+    holds("7601", &original, |_| true);
+}
+
+#[test]
+fn windows_10_2004_with_segment_heaps() {
+    let original = Original::new(&era::WIN10_2004, false);
+    holds("19041", &original, |_| true);
+}
+
+/// What is like on 19041 is not asked again.
+#[test]
+fn windows_11_24h2_with_its_own_layouts() {
+    let original = Original::new(&era::WIN11_24H2, false);
+    holds("26100", &original, |place| place.is_of_era);
+}
+
+/// Every other place, through the screen: panes are drawn, and the program is there
+/// afterwards.
+#[test]
+fn the_screen_stands_on_damaged_dumps() {
+    for (turn, era) in [&era::WIN7, &era::WIN10_2004].into_iter().enumerate() {
+        let original = Original::new(era, turn == 0);
+        let places = original
+            .places
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % 2 == turn);
+        let (mut tried, mut opened) = (0, 0);
+        for (i, place) in places {
+            let damages = place.damages();
+            let damage = damages[i / 2 % damages.len()];
+            let Some(path) = original.damaged("screen.dmp", place, damage) else {
+                continue;
+            };
+            tried += 1;
+            let Ok(mut screens) = Screens::open(&path) else {
+                continue;
+            };
+            opened += 1;
+            for screen in &short_tour(&mut screens) {
+                assert!(
+                    !screen.contains("an internal error"),
+                    "{} {damage:?}:\n{screen}",
+                    place.name
+                );
+            }
+        }
+        assert!(opened * 2 > tried, "{opened} of {tried} opened");
+    }
+}

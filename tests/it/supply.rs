@@ -1,0 +1,111 @@
+//! What the program is made of: crates of one registry, and few lines that the compiler
+//! can't vouch for, each with its reason.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_crate_is_from_the_one_registry_with_a_checksum() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let mut count = 0;
+    for package in lock.split("[[package]]").skip(1) {
+        let field = |name: &str| {
+            let line = package.lines().find_map(|l| l.strip_prefix(name));
+            line.map(|l| l.trim_matches(['"', ' ', '=']).to_owned())
+        };
+        let name = field("name").unwrap();
+        if name == "poolscope" {
+            continue;
+        }
+        count += 1;
+        let source = field("source");
+        assert_eq!(
+            source.as_deref(),
+            Some("registry+https://github.com/rust-lang/crates.io-index"),
+            "{name}"
+        );
+        assert_eq!(field("checksum").map(|c| c.len()), Some(64), "{name}");
+    }
+    assert!(count > 50);
+}
+
+/// Files that may have `unsafe`, and how many times each has it.
+const UNSAFE: [(&str, usize); 7] = [
+    // The mapping of the dump.
+    ("src/dump/mapping.rs", 1),
+    // SIGBUS: mmap over lost pages, fstat, sigaction, errno, the bits that are marked.
+    ("src/dump/guard.rs", 9),
+    // Sessions and signals of the job, which take and give numbers.
+    ("src/tui/signals.rs", 2),
+    // Tests: an allocator that counts, and signals to processes of their own.
+    ("tests/memory.rs", 5),
+    ("tests/it/symbols.rs", 1),
+    ("tests/tui_pty/terminal.rs", 1),
+    ("tests/tui_tmux/main.rs", 1),
+];
+
+fn sources(under: &Path, out: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(under).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && path.file_name().is_some_and(|n| n != "target") {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_where_it_may_be_and_says_why() {
+    let mut files = vec![root().join("build.rs")];
+    for folder in ["src", "tests", "benches", "examples", "fuzz"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let name = file
+            .strip_prefix(root())
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('\\', "/");
+        if name == "tests/it/supply.rs" {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let mut count = 0;
+        for (number, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let word = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
+            if !word.iter().any(|w| code.contains(w)) {
+                continue;
+            }
+            count += 1;
+            // An impl's reason is above it, and covers its functions.
+            let above = lines[number.saturating_sub(8)..number].iter().rev();
+            let reason = above.clone().any(|l| l.contains("SAFETY:"));
+            assert!(reason, "{name}:{}: no SAFETY reason", number + 1);
+        }
+        if count > 0 {
+            found.push((name, count));
+        }
+    }
+    found.sort();
+    let mut allowed: Vec<(String, usize)> = UNSAFE.iter().map(|(n, c)| ((*n).into(), *c)).collect();
+    allowed.sort();
+    assert_eq!(found, allowed);
+}
+
+/// Held by `cargo deny check` where that is installed; the file itself by this.
+#[test]
+fn the_rules_for_dependencies_are_there() {
+    let rules = fs::read_to_string(root().join("deny.toml")).unwrap();
+    for section in ["[licenses]", "[sources]", "[bans]", "[advisories]"] {
+        assert!(rules.contains(section), "{section}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The dump is cut, removed or out of reach while its screen is open.
+
+use std::fs::{self, File};
+
+use super::terminal::Terminal;
+use super::{ENTER, ESC, demo};
+
+#[test]
+fn a_dump_that_is_cut_behind_the_screen_is_said_to_be_and_the_terminal_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    fs::copy(demo(), &path).unwrap();
+    let mut terminal = Terminal::open(&path, &[], (120, 40));
+    terminal.see("Pool walked");
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(0x3000).unwrap();
+    terminal.press(ENTER);
+    terminal.see("holds 586.9 MB");
+    terminal.see("the file was cut from");
+    terminal.press(ENTER);
+    terminal.see("Bytes at");
+    terminal.see("the dump file could not be read");
+    terminal.see("??");
+    terminal.press(ESC);
+    terminal.press(ESC);
+    terminal.press("v");
+    terminal.see("the file was cut from");
+    for key in ["M", ENTER, ESC, ESC, "D", ESC, "R", ESC, "T"] {
+        terminal.press(key);
+    }
+    terminal.see("Leak");
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.is_restored();
+    assert!(terminal.is_cooked());
+}
+
+#[test]
+fn a_dump_that_is_cut_while_it_is_walked_leaves_the_terminal_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    for delay in [0, 20, 60, 150] {
+        fs::copy(demo(), &path).unwrap();
+        let mut terminal = Terminal::open(&path, &[], (80, 24));
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(0x10_0000).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        terminal.press("q");
+        let status = terminal.exit_code();
+        assert!(matches!(status, 0 | 1), "{delay}: {status}");
+        terminal.is_restored();
+        assert!(terminal.is_cooked(), "{delay}");
+    }
+}
+
+#[test]
+fn a_removed_dump_goes_on_and_a_home_that_is_none_is_no_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    fs::copy(demo(), &path).unwrap();
+    let nowhere = [
+        ("HOME", ""),
+        ("XDG_CACHE_HOME", ""),
+        ("XDG_STATE_HOME", ""),
+        ("XDG_CONFIG_HOME", ""),
+    ];
+    let mut terminal = Terminal::open(&path, &nowhere, (120, 40));
+    terminal.see("Leak");
+    fs::remove_file(&path).unwrap();
+    terminal.see("Pool walked");
+    terminal.press(ENTER);
+    terminal.press(ENTER);
+    terminal.see("Leak block of 1,024,000 bytes");
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.is_restored();
+}

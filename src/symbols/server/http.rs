@@ -15,6 +15,8 @@ use ureq::http::{Response, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Timeout};
 
+use crate::characters::is_hidden;
+
 use super::Limits;
 
 /// Hops from the address asked for to the one that answers.
@@ -242,10 +244,12 @@ fn explain_io(error: &std::io::Error) -> String {
     }
 }
 
-/// An address for people: without the user name and password it may hold.
+/// An address for people: without the user name and password it may hold, and without
+/// characters that are not seen.
 pub fn shown(url: &str) -> String {
+    let url: String = url.chars().filter(|c| !is_hidden(*c)).collect();
     let Some((scheme, rest)) = url.split_once("://") else {
-        return url.into();
+        return url;
     };
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);

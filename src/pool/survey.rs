@@ -116,8 +116,8 @@ fn slots(kernel: &Kernel, known: &[Range<Va>], notes: &mut Vec<String>) -> Vec<S
         let mapped = kernel.space.mapped(start, Va(start.0 + (SLOT - 1)));
         unreadable += mapped.unreadable.len();
         all += mapped.chunks.len() as u64;
-        // The top table is read for each slot.
-        tables += mapped.tables - 1;
+        // The top table is read for each slot, where it can be.
+        tables += mapped.tables.saturating_sub(1);
         overrun |= mapped.overrun || all > most || tables > most;
         if overrun {
             notes.push("the page tables name more pages than the dump holds: the search for pool regions stops early".into());

@@ -371,14 +371,16 @@ impl Finder<'_> {
         let context = &pool.heaps.contexts[0];
         self.memory("heaps: a context", Kind::Bytes, context.at, 0x40, WALKED);
         self.of_era();
-        self.memory("heaps: a heap", Kind::Bytes, context.heap, 0x100, WALKED);
+        // `!vm` divides the nonpaged pools by what the heaps count.
+        const COUNTED: &str = "info vm allocs pool contents objects diagnose";
+        self.memory("heaps: a heap", Kind::Bytes, context.heap, 0x100, COUNTED);
         self.of_era();
         let keys = self.engine.kernel().symbol("RtlpHpHeapGlobals");
         if let Some(keys) = keys.filter(|at| self.offset(*at).is_some()) {
             self.memory("heaps: keys", Kind::Bytes, keys, 16, WALKED);
         }
         let node = pool.heaps.nodes[0];
-        self.memory("heaps: a node", Kind::Bytes, node, 0x40, WALKED);
+        self.memory("heaps: a node", Kind::Bytes, node, 0x40, COUNTED);
         self.of_era();
     }
 

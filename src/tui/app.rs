@@ -67,6 +67,8 @@ pub struct App {
     pub search: String,
     /// What to tell the user until the next key.
     pub message: Option<String>,
+    /// What became of the file under the dump, to be told whenever nothing else is.
+    pub failure: Option<String>,
     /// The download of the kernel's PDB.
     pub fetch: Fetch,
     /// How far the walk is.
@@ -107,6 +109,7 @@ impl App {
             prompt: None,
             search: String::new(),
             message: None,
+            failure: None,
             fetch: Fetch::default(),
             index: IndexNews::default(),
             listed: 0,
@@ -140,7 +143,7 @@ impl App {
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),
             Message::Notice(text) => self.message = Some(text),
-            Message::Warning(text) => self.warn(text),
+            Message::FileFailed(why) => self.take_failure(&why),
             Message::Session(kept) => self.take_kept(*kept),
         }
         if std::mem::take(&mut self.marks_changed) {
@@ -304,9 +307,10 @@ impl App {
     }
 
     /// Says a warning now, and keeps it with the others.
-    fn warn(&mut self, text: String) {
-        self.add_warning(&text);
-        self.message = Some(format!("! {text}"));
+    /// Stays on the screen: what is looked at from now on may not be what it seems.
+    fn take_failure(&mut self, why: &str) {
+        self.add_warning(why);
+        self.failure = Some(format!("! {why}"));
     }
 
     fn add_warning(&mut self, text: &str) {

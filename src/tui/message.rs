@@ -39,8 +39,8 @@ pub enum Message {
     Reopened(Box<Reopening>),
     /// Something to tell the user, from outside the state machine.
     Notice(String),
-    /// Something to know before trusting a number, which was not known before.
-    Warning(String),
+    /// What became of the file under the dump: no number is to be trusted any more.
+    FileFailed(String),
     /// What the user left behind when this dump was open before.
     Session(Box<Kept>),
 }

@@ -97,6 +97,7 @@ impl App {
             ..IndexNews::default()
         };
         self.listed = 0;
+        self.failure = None;
         self.stopping = false;
         self.fetch = Fetch::Over;
         self.tags.rearrange(&self.model);

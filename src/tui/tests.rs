@@ -662,6 +662,30 @@ fn a_kept_index_is_named_with_its_date() {
 }
 
 #[test]
+fn a_file_that_failed_is_told_after_each_key() {
+    let mut desk = Desk::new((80, 24));
+    desk.tell(Message::FileFailed(
+        "the file was cut from 9 to 3 bytes".into(),
+    ));
+    for key in ["v", "j", "k"] {
+        let told = desk
+            .screen()
+            .contains("! the file was cut from 9 to 3 bytes");
+        assert!(told, "before {key}: {}", desk.screen());
+        desk.keys(key);
+    }
+    assert_eq!(
+        desk.app
+            .model
+            .warnings
+            .iter()
+            .filter(|w| w.contains("was cut"))
+            .count(),
+        1
+    );
+}
+
+#[test]
 fn a_list_that_memory_cut_short_says_so() {
     let covered = || super::model::Covered {
         whole: true,

@@ -122,11 +122,12 @@ fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
             _ => format!("{walk}; {HINT}"),
         };
     }
-    let (text, style) = match (&app.message, &fetch, &app.index.stage) {
+    let (text, style) = match (&app.message, &app.failure, &fetch, &app.index.stage) {
         (Some(message), ..) => (message, Style::new()),
-        (None, Some(fetch), _) => (fetch, Style::new()),
-        (None, None, Stage::Failed(_) | Stage::Cancelled) => (&walk, theme.doubt()),
-        (None, None, _) => (&walk, Style::new()),
+        (None, Some(failure), ..) => (failure, theme.alarm()),
+        (None, None, Some(fetch), _) => (fetch, Style::new()),
+        (None, None, None, Stage::Failed(_) | Stage::Cancelled) => (&walk, theme.doubt()),
+        (None, None, None, _) => (&walk, Style::new()),
     };
     status::status(buffer, area, theme, (text, style), &app.position());
 }

@@ -78,7 +78,7 @@ impl Shared {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.as_ref() != Some(&why) {
             *told = Some(why.clone());
-            let _ = self.out.send(Event::Message(Message::Warning(why)));
+            let _ = self.out.send(Event::Message(Message::FileFailed(why)));
         }
     }
 }

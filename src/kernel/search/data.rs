@@ -20,6 +20,17 @@ impl Stretch {
     pub fn places(&self) -> impl Iterator<Item = Va> + '_ {
         (0..self.words.len() as u64).map(|i| self.start.add(i * 8))
     }
+
+    /// Those that are not below `low` and not above `high`.
+    fn places_in(&self, low: u64, high: u64) -> impl Iterator<Item = Va> + '_ {
+        let words = self.words.len() as u64;
+        let first = low.saturating_sub(self.start.0).div_ceil(8);
+        let end = match high.checked_sub(self.start.0) {
+            Some(last) => (last / 8 + 1).min(words),
+            None => 0,
+        };
+        (first..end).map(|i| self.start.add(i * 8))
+    }
 }
 
 /// The writable, lasting sections of nt.
@@ -102,9 +113,11 @@ impl Data {
     /// Words within `distance` bytes of an address, nearest first.
     pub fn near(&self, at: Va, distance: u64) -> Vec<Va> {
         let at = Va(at.0 & !7);
+        let (low, high) = (at.0.saturating_sub(distance), at.0.saturating_add(distance));
         let mut all: Vec<Va> = self
-            .every(8)
-            .filter(|place| place.0.abs_diff(at.0) <= distance)
+            .stretches
+            .iter()
+            .flat_map(|stretch| stretch.places_in(low, high))
             .collect();
         all.sort_by_key(|place| place.0.abs_diff(at.0));
         all

@@ -1,8 +1,10 @@
 //! Keys, actions and contexts as they are written in the user's file.
 
 use std::fmt::Debug;
+use std::sync::LazyLock;
 
 use crossterm::event::KeyCode;
+use rustc_hash::FxHashMap;
 
 use super::{Action, Context, Key, TABLE};
 
@@ -67,10 +69,10 @@ impl Action {
     /// # Errors
     /// What is allowed, with the name that is most like it.
     pub fn of_name(name: &str) -> Result<Action, String> {
-        let all = Action::all();
-        let found = all.iter().find(|a| a.name() == name);
-        found.copied().ok_or_else(|| {
-            let near = nearest(name, all.iter().map(|a| a.name()));
+        static NAMES: LazyLock<FxHashMap<String, Action>> =
+            LazyLock::new(|| Action::all().into_iter().map(|a| (a.name(), a)).collect());
+        NAMES.get(name).copied().ok_or_else(|| {
+            let near = nearest(name, Action::all().into_iter().map(Action::name));
             let near = near.map_or_else(String::new, |n| format!(" (did you mean {n}?)"));
             format!("there is no action {name:?}{near}; `poolscope keys` lists them")
         })
@@ -88,8 +90,13 @@ impl Context {
     /// # Errors
     /// What is allowed.
     pub fn of_name(name: &str) -> Result<Context, String> {
-        let found = Context::ALL.into_iter().find(|c| c.file_name() == name);
-        found.ok_or_else(|| {
+        static NAMES: LazyLock<FxHashMap<String, Context>> = LazyLock::new(|| {
+            Context::ALL
+                .map(|c| (c.file_name(), c))
+                .into_iter()
+                .collect()
+        });
+        NAMES.get(name).copied().ok_or_else(|| {
             let all = Context::ALL.map(Context::file_name);
             format!("there is no screen {name:?}; they are {}", all.join(" "))
         })

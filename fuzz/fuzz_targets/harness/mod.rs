@@ -18,7 +18,7 @@ pub fn prepare(name: &str, contained: &'static [&'static str]) {
     panic::set_hook(Box::new(move |info| {
         let file = info.location().map_or("", |at| at.file());
         let inside = |name: &&str| file.contains(&format!("/{name}-"));
-        if !contained.iter().any(|name| inside(&name)) {
+        if !contained.iter().any(|name| inside(name)) {
             eprintln!("{info}\n{}", std::backtrace::Backtrace::force_capture());
             process::abort();
         }

@@ -1,7 +1,16 @@
 //! Writes the inputs that fuzzing begins with: `corpus/TARGET/seed-N` beside this crate.
+//! Behind a seed that does no damage, lists of edits follow that are anything: from a single
+//! byte the fuzzer is long in getting to lists of many.
 
 use std::fs;
 use std::path::Path;
+
+/// A seed that is shorter only says what is to be damaged.
+const BARE: usize = 4;
+/// Bytes of edits: one of them, and up to some dozens.
+const LENGTHS: [usize; 8] = [6, 8, 12, 20, 36, 70, 150, 400];
+/// Lists of each length.
+const EACH: u64 = 3;
 
 fn main() -> std::io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -10,8 +19,30 @@ fn main() -> std::io::Result<()> {
         fs::create_dir_all(&folder)?;
         for (i, seed) in (target.seeds)().iter().enumerate() {
             fs::write(folder.join(format!("seed-{i}")), seed)?;
+            if seed.len() > BARE {
+                continue;
+            }
+            for length in LENGTHS {
+                for list in 0..EACH {
+                    let edits = bytes(length as u64 * EACH + list, length);
+                    let input = [seed.as_slice(), &edits].concat();
+                    fs::write(folder.join(format!("seed-{i}-{length}-{list}")), input)?;
+                }
+            }
         }
         println!("{}", folder.display());
     }
     Ok(())
+}
+
+/// Bytes without an order, the same in each run.
+fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
 }

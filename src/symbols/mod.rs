@@ -15,6 +15,7 @@ mod builtin;
 mod fixture;
 mod id;
 mod layout;
+mod network;
 mod path;
 mod pdb;
 mod server;
@@ -28,10 +29,11 @@ use std::sync::Arc;
 use builtin::{Kernel, Tables};
 pub use id::{Needed, PUBLIC_SERVER, PdbId};
 pub use layout::Field;
+pub use network::Network;
 pub use path::{Element, Store, SymbolPath, cache_directory, default_store};
 use pdb::{Pdb, Refusal, Want};
 pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
-pub use wanted::{Located, Network, WantedPdb};
+pub use wanted::{Located, WantedPdb};
 
 /// Where an answer came from; shown to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]

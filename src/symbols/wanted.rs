@@ -3,20 +3,11 @@
 use std::path::PathBuf;
 
 use super::id::{Needed, PdbId};
+use super::network::Network;
 use super::path::SymbolPath;
 use super::pdb::Pdb;
 use super::server::{Client, FetchError, Fetched, Watch, shown};
 use super::store;
-
-/// Whether symbol servers may be asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Network {
-    /// No connection is made, whatever the symbol path says.
-    #[default]
-    Off,
-    /// The servers that the symbol path names may be asked.
-    On,
-}
 
 /// What the directories of a path have of one PDB.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! page table describes. Field names are those of the public symbols; the meaning of the
 //! encodings is from published research (Synacktiv, "Scoop the Windows 10 pool!").
 
+mod chunk;
 mod find;
 mod layout;
 mod lfh;

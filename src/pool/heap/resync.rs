@@ -9,7 +9,7 @@
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Backend;
 
-use super::vs::{self, CHUNK_HEADER, Chunk};
+use super::chunk::{self, CHUNK_HEADER, Chunk};
 use super::walk::{UNIT, Walk};
 
 /// The smallest chunk.
@@ -38,7 +38,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, from: Va, end: Va, exact: bool) {
 }
 
 /// The header at an address; `None` where it can't be read.
-fn chunk(walk: &Walk<'_, '_>, at: Va) -> Option<Chunk> {
+fn decoded(walk: &Walk<'_, '_>, at: Va) -> Option<Chunk> {
     let raw = walk.view.u64(at).ok()?;
     Some(Chunk::decode(raw, at, walk.heaps.keys.heap))
 }
@@ -47,7 +47,7 @@ fn chunk(walk: &Walk<'_, '_>, at: Va) -> Option<Chunk> {
 fn next_chain(walk: &Walk<'_, '_>, from: Va, end: Va, exact: bool) -> Option<Va> {
     let mut at = Va(from.0.next_multiple_of(UNIT));
     while at < end {
-        let Some(found) = chunk(walk, at) else {
+        let Some(found) = decoded(walk, at) else {
             at = at.page().add(PAGE_SIZE);
             continue;
         };
@@ -72,7 +72,7 @@ fn signs(walk: &Walk<'_, '_>, first: Va, found: Chunk, end: Va, exact: bool) -> 
         if next == end {
             return signs + u32::from(exact);
         }
-        let Some(behind) = chunk(walk, next) else {
+        let Some(behind) = decoded(walk, next) else {
             break;
         };
         if behind.previous_bytes != here.bytes || !is_plausible(&behind, next, end) {
@@ -86,7 +86,7 @@ fn signs(walk: &Walk<'_, '_>, first: Va, found: Chunk, end: Va, exact: bool) -> 
 
 /// True where a chunk holds a block of a known tag that fills it but for a rest.
 fn fits(walk: &Walk<'_, '_>, at: Va, chunk: Chunk) -> bool {
-    vs::header_in(walk, at, chunk.bytes).is_ok_and(|block| {
+    chunk::header_in(walk, at, chunk.bytes).is_ok_and(|block| {
         block.is_some_and(|b| at.0 + chunk.bytes - (b.va.0 + b.bytes) <= SMALLEST)
     })
 }
@@ -96,7 +96,7 @@ fn run(walk: &Walk<'_, '_>, first: Va, end: Va) -> Va {
     let mut at = first;
     let mut previous = None;
     while at < end {
-        let Some(found) = chunk(walk, at) else {
+        let Some(found) = decoded(walk, at) else {
             break;
         };
         let chained = previous.is_none_or(|bytes| bytes == found.previous_bytes);
@@ -114,7 +114,7 @@ fn covering(walk: &Walk<'_, '_>, first: Va, run: Va, end: Va, exact: bool) -> bo
     if run >= end {
         return false;
     }
-    let Some(found) = chunk(walk, run) else {
+    let Some(found) = decoded(walk, run) else {
         return false;
     };
     is_plausible(&found, run, end)
@@ -127,10 +127,10 @@ fn list(walk: &mut Walk<'_, '_>, first: Va, run: Va) -> u64 {
     let mut at = first;
     let mut left_out = 0;
     while at < run {
-        let Some(found) = chunk(walk, at) else {
+        let Some(found) = decoded(walk, at) else {
             break;
         };
-        if found.allocated && !vs::list(walk, at, found.bytes) {
+        if found.allocated && !chunk::list(walk, at, found.bytes) {
             left_out += found.bytes;
         } else if !found.allocated {
             let body = at.add(CHUNK_HEADER);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::dump::{Dump, Stretches};
 use crate::memory::{AddressSpace, Chunk, ChunkMapping, PAGE_SIZE, Pfn};
 
-use super::build::Progress;
+use super::progress::Progress;
 use super::realm::Realm;
 use super::window::Window;
 

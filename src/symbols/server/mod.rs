@@ -22,10 +22,10 @@ use thiserror::Error;
 use ureq::Agent;
 
 use super::id::{PUBLIC_SERVER, PdbId};
+use super::network::Network;
 use super::path::{At, SymbolPath};
 use super::pdb::Pdb;
 use super::store::{self, Content, Pointer};
-use super::wanted::Network;
 use http::Event;
 pub use http::shown;
 

@@ -130,7 +130,8 @@ impl RankedBitmap {
         let block_end = file.len().min(block_start + 64);
         let inside = ones(file.get(block_start..block_end)?, pfn % 512);
         let rank = self.before.get(block)? + inside;
-        Some(self.first_page + rank * PAGE_SIZE)
+        // Nothing holds the first page's offset to the length of the file.
+        self.first_page.checked_add(rank * PAGE_SIZE)
     }
 }
 

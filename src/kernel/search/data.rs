@@ -123,3 +123,28 @@ impl Data {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_come_nearest_first_and_from_every_stretch() {
+        let stretch = |start: u64, words: usize| Stretch {
+            start: Va(start),
+            words: vec![Some(0); words],
+        };
+        let data = Data {
+            stretches: vec![stretch(0x1000, 4), stretch(0x1030, 2), stretch(0x2000, 1)],
+        };
+        let near = |at: u64, distance: u64| {
+            let all = data.near(Va(at), distance);
+            all.into_iter().map(|va| va.0).collect::<Vec<_>>()
+        };
+        assert_eq!(near(0x1018, 0x18), [0x1018, 0x1010, 0x1008, 0x1000, 0x1030]);
+        assert_eq!(near(0x1037, 0), [0x1030]);
+        assert_eq!(near(0x1038, 0x10), [0x1038, 0x1030]);
+        assert_eq!(near(0, 0xfff), [] as [u64; 0]);
+        assert_eq!(near(u64::MAX, u64::MAX).len(), 7);
+    }
+}

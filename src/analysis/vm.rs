@@ -94,7 +94,7 @@ pub struct VmReport {
     /// The lines that Windows 10 added, in the debugger's order; empty before.
     pub extra: Vec<(&'static str, Line)>,
     /// Times that a kernel stack could not grow.
-    pub stack_growth_failures: u64,
+    pub stack_growth_failures: Option<u64>,
     /// The build has the lines of Windows 10, and their order.
     pub modern: bool,
     /// Warnings that hold.

@@ -93,8 +93,9 @@ pub struct VmCounters {
     pub nonpaged_parts: Vec<Part>,
     /// The lines that Windows 10 added; empty before.
     pub extra: Vec<Extra>,
-    /// Times that a kernel stack could not grow; 0 where no field is known to count them.
-    pub stack_growth_failures: u64,
+    /// Times that a kernel stack could not grow; `None` where no field is known to count
+    /// them, or it can't be read.
+    pub stack_growth_failures: Option<u64>,
     /// The build has the lines of Windows 10, and their order.
     pub modern: bool,
 }

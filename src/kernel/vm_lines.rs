@@ -102,11 +102,12 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
     out
 }
 
-/// `MiState.SystemPtes.StackGrowthFailures`, where the layout is exactly this kernel's.
-pub fn stack_growth_failures(kernel: &Kernel) -> u64 {
+/// `MiState.SystemPtes.StackGrowthFailures`, where the layout is exactly this kernel's;
+/// `None` elsewhere, and where it can't be read.
+pub fn stack_growth_failures(kernel: &Kernel) -> Option<u64> {
     let place = Place::State("SystemPtes", "_MI_SYSTEM_PTE_STATE", "StackGrowthFailures");
     let read = counter(kernel, &[place]);
-    read.pages.filter(|_| !read.guessed).unwrap_or(0)
+    read.pages.filter(|_| !read.guessed)
 }
 
 /// The sum of `KPRCB.CachedCommit` over the processors.

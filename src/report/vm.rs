@@ -48,7 +48,7 @@ struct Fields {
     committed_pages: Option<u64>,
     commit_limit_pages: Option<u64>,
     page_files: Option<Vec<PageFileRecord>>,
-    stack_growth_failures: u64,
+    stack_growth_failures: Option<u64>,
     flags: Vec<&'static str>,
     lines: Vec<LineRecord>,
 }
@@ -288,11 +288,12 @@ impl Answer for Vm<'_> {
             if at == 0 && !r.is_modern() {
                 layout.page_files(out, r)?;
             }
-            if label == "Free System PTEs" && r.stack_growth_failures > 0 {
+            let failures = r.stack_growth_failures.filter(|&n| n > 0);
+            if let Some(failures) = failures.filter(|_| label == "Free System PTEs") {
                 writeln!(
                     out,
                     "{}******* {} kernel stack growth attempts have failed ******",
-                    layout.indent, r.stack_growth_failures
+                    layout.indent, failures
                 )?;
             }
             for banner in banners(r, &label) {

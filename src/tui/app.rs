@@ -306,7 +306,6 @@ impl App {
         }
     }
 
-    /// Says a warning now, and keeps it with the others.
     /// Stays on the screen: what is looked at from now on may not be what it seems.
     fn take_failure(&mut self, why: &str) {
         self.add_warning(why);

@@ -141,7 +141,12 @@ impl Heaps {
         out.notes.extend(private.notes);
         out.add_heaps(state);
         for heap in private.heaps {
-            let kind = out.kind_by_segment(heap, areas);
+            let kind = out.kind_by_segment(heap, areas).unwrap_or_else(|| {
+                out.notes.push(format!(
+                    "the private pool's heap at {heap} is in no known region: what it holds is counted as nonpaged, as most drivers' is"
+                ));
+                PoolKind::NonPagedNx
+            });
             out.add_heap(heap, kind, false);
         }
         let mut out = out.complete(kernel, state)?;
@@ -219,18 +224,14 @@ impl Heaps {
         self.add_pointers(pointers);
     }
 
-    /// The pool that a heap's segments are in; that of most drivers where none is known.
-    fn kind_by_segment(&self, heap: Va, areas: &[Area]) -> PoolKind {
+    /// The pool that a heap's segments are in; `None` where that is no known region.
+    fn kind_by_segment(&self, heap: Va, areas: &[Area]) -> Option<PoolKind> {
         let l = &self.layout;
         let lists = (0..l.heap.context_count)
             .map(|i| heap.add(l.heap.contexts + i * l.context.size + l.context.list));
         let first = lists.filter_map(|list| self.space.pointer(list).ok());
         let area = |va: Va| areas.iter().find(|a| (a.start..a.end).contains(&va));
-        first
-            .filter_map(area)
-            .map(|a| a.kind)
-            .next()
-            .unwrap_or(PoolKind::NonPagedNx)
+        first.filter_map(area).map(|a| a.kind).next()
     }
 
     fn add_pointers(&mut self, pointers: Vec<(Va, PoolKind, bool)>) {

@@ -1,6 +1,4 @@
 //! The terminal UI as a user has it: the binary in a pseudo-terminal, keys in, screen out.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cost;
 mod file;

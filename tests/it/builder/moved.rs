@@ -1,6 +1,6 @@
 //! What is not where it is looked for first: tables of another build, whose places are
+
 //! refused and the pool found without, and heaps that no node of the pool names.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

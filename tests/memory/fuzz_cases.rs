@@ -1,43 +1,16 @@
 //! What fuzzing found, and what it begins with, through the very functions that the
 //! harnesses in `fuzz/` call: no panic, nothing that hangs, nothing that takes all memory.
-#![allow(clippy::unwrap_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-#[path = "../fuzz/src/lib.rs"]
+use super::{NOW, PEAK, alone};
+
+#[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// One target at a time: the counters are everybody's.
-static ALONE: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to the system's allocator as it came; the counters are beside.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes that a run may take beside what was there.
 const MOST_MEMORY: usize = 512 << 20;
@@ -60,7 +33,7 @@ fn cases(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Runs the seeds and the stored inputs of a target.
 fn replay(name: &str) {
-    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _alone = alone();
     let target = fuzz::TARGETS.iter().find(|t| t.name == name).unwrap();
     let seeds = (target.seeds)();
     assert!(!seeds.is_empty());

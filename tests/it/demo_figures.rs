@@ -1,5 +1,4 @@
 //! The demo, opened by the engine, shows every figure of Microsoft's article.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::{Arc, OnceLock};
 

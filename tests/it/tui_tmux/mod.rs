@@ -1,7 +1,6 @@
 //! The terminal UI in tmux, started from a shell: what a user at a keyboard does, with
+
 //! job control and a real terminal emulator between.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod journeys;
 mod tmux;

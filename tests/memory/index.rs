@@ -1,10 +1,8 @@
 //! What the index takes of memory, counted by the allocator: 8 bytes a block when it is
 //! finished, and never twice its size while it is built.
-#![allow(clippy::unwrap_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
@@ -13,45 +11,7 @@ use poolscope::pool::block::{Backend, Block, PoolKind, State};
 use poolscope::pool::index::order;
 use poolscope::pool::index::{Gather, Owner, Snapshot, WINDOW};
 
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// One test at a time: the counters are everybody's.
-static ALONE: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to the system's allocator as it came; the counters are beside.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// What is allocated after a piece of work that was not before, and the most meanwhile.
-fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = NOW.load(Ordering::SeqCst);
-    PEAK.store(before, Ordering::SeqCst);
-    let out = work();
-    let after = NOW.load(Ordering::SeqCst);
-    let peak = PEAK.load(Ordering::SeqCst);
-    (
-        out,
-        after.saturating_sub(before),
-        peak.saturating_sub(before),
-    )
-}
+use super::{PEAK, alone, measured};
 
 /// Blocks in a window of the smallest blocks there are in practice, and their tags.
 const PER_WINDOW: u64 = WINDOW / 0x20;
@@ -93,7 +53,7 @@ fn synthetic(blocks: u64) -> Snapshot {
 }
 
 fn holds_for(blocks: u64) {
-    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _alone = alone();
     let (index, taken, peak) = measured(|| synthetic(blocks));
     let found: usize = index.segments.iter().map(|s| s.len()).sum();
     assert_eq!(found as u64, blocks);
@@ -108,7 +68,7 @@ fn twenty_million_blocks() {
     holds_for(20_000_000);
 }
 
-/// `cargo test --release --test memory -- --ignored --nocapture`
+/// `cargo test --release --test memory index:: -- --ignored --nocapture`
 #[test]
 #[ignore = "takes two gigabytes of memory"]
 fn two_hundred_million_blocks_in_two_and_a_half_gigabytes() {
@@ -118,7 +78,7 @@ fn two_hundred_million_blocks_in_two_and_a_half_gigabytes() {
 
 #[test]
 fn an_order_takes_four_bytes_a_row_and_no_copy_of_the_blocks() {
-    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _alone = alone();
     let index = synthetic(4_000_000);
     let list = index.blocks(Tag::new(0x6161_6161));
     let (rows, taken, peak) = measured(|| order::by_size(&list, None, true, &|| true).unwrap());
@@ -131,7 +91,7 @@ fn an_order_takes_four_bytes_a_row_and_no_copy_of_the_blocks() {
 /// A walk of a dump: what it leaves, and what it took meanwhile.
 #[test]
 fn a_walk_keeps_to_its_limit() {
-    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.dmp");
     poolscope::synth::large(&path, 256 << 20).unwrap();

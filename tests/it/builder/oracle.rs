@@ -1,6 +1,6 @@
 //! A reader that is not ours opens what the builder makes, and agrees on everything it
+
 //! reads: `kdmp-parser`, for the types it knows (1, 5, 6, 8 and 10). goblin parses the images.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

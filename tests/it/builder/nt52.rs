@@ -1,6 +1,6 @@
 //! NT 5.2 for x64 (Server 2003, XP): no table knows its kernels by identity, so all comes
+
 //! from the debugger data block, from structure, and from the layouts of build 3790.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

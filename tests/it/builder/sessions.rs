@@ -1,5 +1,4 @@
 //! Sessions and special pool on small machines, read by the engine without a PDB.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Trackers at their limits: as many processors as Windows supports, tags without a place,
+
 //! tables of absurd sizes, lists that loop.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

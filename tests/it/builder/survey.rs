@@ -1,6 +1,6 @@
 //! Pool regions found by what pages hold, on builds that keep no table of them: Windows
+
 //! 8.1 with symbols (nonpaged pool), and without (both).
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! The verdict on machines whose troubles are known because they were made.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

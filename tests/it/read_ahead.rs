@@ -1,6 +1,6 @@
 //! A dump that is not in memory is read in file order, ahead of the walk; what is found
+
 //! must not depend on it.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;

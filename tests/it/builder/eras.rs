@@ -1,6 +1,6 @@
 //! A small machine of each era, with everything odd about it, read by the engine without
+
 //! a PDB.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

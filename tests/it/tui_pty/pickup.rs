@@ -16,7 +16,7 @@ use super::terminal::Terminal;
 use super::{ENTER, ESC, demo};
 
 /// A PDB of our own and its identity; see `tests/fixtures/pdb`.
-const PDB: &[u8] = include_bytes!("../fixtures/pdb/driver.pdb");
+const PDB: &[u8] = include_bytes!("../../fixtures/pdb/driver.pdb");
 const GUID: &[u8; 16] = b"\xD0\xAD\x6D\x4D\x9D\xBE\x0A\x9ALLD PDB.";
 const KEY: &str = "4D6DADD0BE9D9A0A4C4C44205044422E1";
 const CTRL_C: &str = "\x03";

@@ -1,5 +1,4 @@
 //! The small machine with everything odd about it, read by the engine.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Recorded ways through the program, at the sizes that people have: each key is sent to
+
 //! the real program in a real terminal, and each screen is waited for.
 
 use super::tmux::{Tmux, demo};

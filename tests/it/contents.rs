@@ -1,6 +1,6 @@
 //! Owners told by what blocks hold, and kernel objects told by who keeps them: machines
+
 //! whose troubles are known because they were made.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -76,7 +76,10 @@ fn markdown() {
         ("vm", &["vm", "demo.dmp"]),
         ("poolused", &["poolused", "demo.dmp", "2", "/t5"]),
         ("modules", &["modules", "demo.dmp", "fffff880044b5000"]),
-        ("contents", &["contents", "demo.dmp", "Leak", "--sample", "64"]),
+        (
+            "contents",
+            &["contents", "demo.dmp", "Leak", "--sample", "64"],
+        ),
         ("objects", &["objects", "demo.dmp", "Proc"]),
         ("symbols", &["symbols", "demo.dmp", "--symbols", "/none"]),
         ("allocs", &["allocs", "demo.dmp", "Leak"]),

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::kmdf::Candidate;
+use crate::analysis::attribution::kmdf::Candidate;
 use crate::analysis::references::{ModuleRank, Reference, References};
 use crate::engine::TagReferences;
 use crate::memory::Va;

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
-use super::super::theme::Kind;
+use crate::tui::terminal::theme::Kind;
 use super::*;
 
 fn drawn(desk: &Desk) -> Buffer {

@@ -15,13 +15,13 @@ use poolscope::pool::{Block, Tag, TagPattern};
 use poolscope::report::text::parse_address;
 use poolscope::synth::{Container, small};
 use poolscope::tui::app::App;
+use poolscope::tui::app::view;
 use poolscope::tui::data::columns;
-use poolscope::tui::input::filter::{BlockFilter, TextFilter};
 use poolscope::tui::data::message::Message;
 use poolscope::tui::data::model::Model;
+use poolscope::tui::input::filter::{BlockFilter, TextFilter};
 use poolscope::tui::input::query::{Kind, Query, Row, Value};
 use poolscope::tui::terminal::theme::{Palette, Theme};
-use poolscope::tui::app::view;
 
 use super::input::Input;
 use super::locate::Whole;

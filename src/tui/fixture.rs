@@ -13,9 +13,9 @@ use crate::pool::{Backend, Block, PoolKind, State, Tag};
 
 use crate::tui::data::blocks::Blocks;
 use crate::tui::data::cell::Cell;
-use crate::tui::data::model::{Bytes, ReferenceRow, References, Model, ModuleRow, TagRow};
+use crate::tui::data::model::{Bytes, Model, ModuleRow, ReferenceRow, References, TagRow};
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{TableKind, Opens, TableColumn, TableData, TableRow};
+use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::widgets::table::Column;
 
 /// Blocks by formula, so that a million cost nothing.

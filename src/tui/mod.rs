@@ -31,15 +31,15 @@ use crate::report::text::clean;
 
 use app::App;
 use data::event::Event;
-use persistence::files::Files;
 use data::message::{Effect, Message, Reopening};
 use data::model::Model;
-use jobs::symbols::{SymbolArrival, Reopened};
+use jobs::symbols::{Reopened, SymbolArrival};
+use jobs::worker::Workers;
+use persistence::files::Files;
 use persistence::session::Store;
 use terminal::Screen;
-use terminal::theme::Theme;
 use terminal::diff::{Capabilities, is_plain};
-use jobs::worker::Workers;
+use terminal::theme::Theme;
 
 /// How the UI should look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

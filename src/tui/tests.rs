@@ -14,13 +14,15 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::Totals;
 
+use crate::tui::app::view;
 use crate::tui::app::{App, Screen};
 use crate::tui::data::blocks::{BlockSort, BlockView};
-use crate::tui::fixture::{self, Planted};
-use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request, Stage};
+use crate::tui::data::message::{
+    Answer, Body, Effect, IndexNews, Message, Question, Request, Stage,
+};
 use crate::tui::data::model::{Covered, Model};
+use crate::tui::fixture::{self, Planted};
 use crate::tui::terminal::theme::{Palette, Theme};
-use crate::tui::app::view;
 
 mod colours;
 mod cost;
@@ -113,7 +115,9 @@ impl Desk {
                 let keep = filter
                     .clone()
                     .map(|f| move |b: &crate::pool::Block| f.block(b));
-                let keep = keep.as_ref().map(|k| k as crate::tui::data::blocks::Keep<'_>);
+                let keep = keep
+                    .as_ref()
+                    .map(|k| k as crate::tui::data::blocks::Keep<'_>);
                 let planted = Arc::new(Planted { count: self.blocks });
                 Body::Blocks {
                     shape: fixture::shape(),

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use poolscope::engine::{Engine, OpenError, Options};
+use poolscope::tui;
 use poolscope::tui::app::App;
+use poolscope::tui::app::view;
 use poolscope::tui::data::event::Event;
-use poolscope::tui::persistence::files::Files;
 use poolscope::tui::data::message::{Effect, Message};
 use poolscope::tui::data::model::Model;
+use poolscope::tui::jobs::worker::Workers;
+use poolscope::tui::persistence::files::Files;
 use poolscope::tui::persistence::session::Store;
 use poolscope::tui::terminal::theme::Theme;
-use poolscope::tui::jobs::worker::Workers;
-use poolscope::tui;
-use poolscope::tui::app::view;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

@@ -8,8 +8,8 @@ use crate::tui::app::{App, Screen};
 use crate::tui::data::cell::{Cell, like};
 use crate::tui::data::columns;
 use crate::tui::input::query::compares;
-use crate::tui::screens::data_table::{TableKind, Opens, DataTable, TableData, TableRow};
 use crate::tui::jobs::tables::FREQUENCY;
+use crate::tui::screens::data_table::{DataTable, Opens, TableData, TableKind, TableRow};
 use crate::tui::screens::tag::Pane;
 
 impl App {
@@ -31,7 +31,8 @@ impl App {
 
     /// The name in queries of the column that is meant.
     fn column_name(&self) -> Option<&'static str> {
-        let first = |fields: &[crate::tui::input::query::Field], at: usize| fields.get(at)?.names.first();
+        let first =
+            |fields: &[crate::tui::input::query::Field], at: usize| fields.get(at)?.names.first();
         match self.stack.last() {
             None => first(&columns::TAG, self.tags.meant_field()),
             Some(Screen::Tag(view)) => first(&columns::BLOCK, view.meant_field()),

@@ -5,8 +5,8 @@ use crate::pool::Tag;
 use crate::report::text::parse_address;
 
 use crate::tui::app::{App, Screen};
-use crate::tui::screens::bytes::{BytesView, BytesFormat};
 use crate::tui::data::message::Effect;
+use crate::tui::screens::bytes::{BytesFormat, BytesView};
 use crate::tui::screens::data_table::TableKind;
 use crate::tui::screens::tag::Pane;
 use crate::tui::screens::tags::{Pool, SortBy};

@@ -7,13 +7,13 @@ use crate::memory::Va;
 use crate::report::text::parse_address;
 
 use crate::tui::app::{App, Screen};
+use crate::tui::data::message::Question;
 use crate::tui::input::filter::{BlockFilter, TextFilter};
 use crate::tui::input::keys::{Action, Context};
-use crate::tui::widgets::list::Cursor;
-use crate::tui::data::message::Question;
 use crate::tui::input::prompt::{Kind, Prompt};
 use crate::tui::screens::tag::{Pane, TagView};
 use crate::tui::screens::tags::around;
+use crate::tui::widgets::list::Cursor;
 
 impl App {
     /// Opens a line to type on.
@@ -128,7 +128,9 @@ impl App {
     /// What follows the command on the line.
     fn what_it_takes(&self, line: &str) -> Option<String> {
         let word = line.split_whitespace().next()?;
-        let known = crate::tui::app::command::COMMANDS.iter().find(|c| c.0 == word)?;
+        let known = crate::tui::app::command::COMMANDS
+            .iter()
+            .find(|c| c.0 == word)?;
         Some(format!("{} {}", known.0, known.1))
     }
 

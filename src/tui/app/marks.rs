@@ -12,8 +12,8 @@ use crate::tui::app::{App, Screen};
 use crate::tui::data::cell::Cell;
 use crate::tui::input::query::Kind;
 use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableRow};
-use crate::tui::widgets::table::Column;
 use crate::tui::screens::tag::Pane;
+use crate::tui::widgets::table::Column;
 
 /// What is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

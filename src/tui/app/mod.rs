@@ -15,20 +15,20 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::report::text::grouped;
 
-use crate::tui::screens::bytes::BytesView;
+use crate::tui::app::marks::Mark;
+use crate::tui::app::navigation::Location;
+use crate::tui::app::symbols::Fetch;
+use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
+use crate::tui::data::model::{Model, References};
 use crate::tui::input::filter::BlockFilter;
 use crate::tui::input::keys::{self, Context, KeyMap};
-use crate::tui::screens::layout;
-use crate::tui::app::marks::Mark;
-use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
-use crate::tui::data::model::{References, Model};
-use crate::tui::screens::modules::ModulesView;
-use crate::tui::app::navigation::Location;
-use crate::tui::screens::copy_view::CopyView;
 use crate::tui::input::prompt::{History, Prompt};
-use crate::tui::screens::report::ReportView;
+use crate::tui::screens::bytes::BytesView;
+use crate::tui::screens::copy_view::CopyView;
 use crate::tui::screens::data_table::{DataTable, TableData};
-use crate::tui::app::symbols::Fetch;
+use crate::tui::screens::layout;
+use crate::tui::screens::modules::ModulesView;
+use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::{Pane, TagView};
 use crate::tui::screens::tags::Tags;
 use crate::tui::terminal::theme::Theme;
@@ -418,7 +418,9 @@ impl App {
         let mut wanted = None;
         match self.stack.last_mut() {
             Some(Screen::Summary(top)) => {
-                let rows = crate::tui::screens::summary::full(&self.model, areas.body.width, &self.theme).len();
+                let rows =
+                    crate::tui::screens::summary::full(&self.model, areas.body.width, &self.theme)
+                        .len();
                 let height = u64::from(areas.body.height.saturating_sub(1));
                 *top = (*top).min((rows as u64).saturating_sub(height));
             }

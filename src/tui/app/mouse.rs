@@ -7,9 +7,9 @@ use ratatui::layout::{Position, Rect};
 use crate::tui::app::actions::Move;
 use crate::tui::app::{App, Screen};
 use crate::tui::screens::layout;
-use crate::tui::widgets::list::Cursor;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::tag::Pane;
+use crate::tui::widgets::list::Cursor;
 
 /// Rows that a notch of the wheel moves by.
 const NOTCH: i64 = 3;

@@ -5,9 +5,9 @@
 
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::Question;
+use crate::tui::screens::data_table::{DataTable, Opens, TableKind};
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
-use crate::tui::screens::data_table::{TableKind, Opens, DataTable};
 use crate::tui::screens::tag::TagView;
 
 /// A place that one can come back to.

@@ -7,10 +7,10 @@ use ratatui::style::Style;
 use crate::report::text::{grouped, human};
 
 use crate::tui::app::{App, Screen};
-use crate::tui::widgets::draw::{put, split_top};
 use crate::tui::data::message::Stage;
 use crate::tui::screens::status::{self, pane_title};
 use crate::tui::screens::{help, layout, summary};
+use crate::tui::widgets::draw::{put, split_top};
 
 /// Draws the whole screen.
 pub fn draw(app: &App, buffer: &mut Buffer) {

@@ -233,8 +233,8 @@ impl BlockView {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::fixture::{Planted, planted_block};
     use super::*;
+    use crate::tui::fixture::{Planted, planted_block};
 
     fn view(sort: BlockSort, keep: Option<Keep<'_>>) -> BlockView {
         BlockView::arrange(Arc::new(Planted { count: 1000 }), sort, keep, &|| true).unwrap()

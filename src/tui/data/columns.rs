@@ -4,8 +4,8 @@ use crate::pool::Block;
 use crate::pool::tracker::Usage;
 
 use crate::tui::data::cell::Cell;
-use crate::tui::input::filter::TextFilter;
 use crate::tui::data::model::{ModuleRow, TagRow};
+use crate::tui::input::filter::TextFilter;
 use crate::tui::input::query::{Field, Kind, Row, Value};
 use crate::tui::screens::tags::Pool;
 
@@ -193,9 +193,9 @@ impl Row for ModuleRow {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::tui::fixture;
     use crate::tui::input::query::Query;
-    use super::*;
 
     #[test]
     fn every_field_of_every_list_can_be_asked_for() {

@@ -11,12 +11,12 @@ use crate::pool::Tag;
 use crate::pool::index::Totals;
 
 use crate::tui::data::blocks::{BlockSort, BlockView};
+use crate::tui::data::model::{Bytes, Covered, Model, References};
 use crate::tui::input::filter::BlockFilter;
-use crate::tui::data::model::{Bytes, Covered, References, Model};
 use crate::tui::jobs::save::Job;
 use crate::tui::persistence::session::SessionState;
+use crate::tui::screens::data_table::{TableData, TableKind};
 use crate::tui::widgets::charts::TagCharts;
-use crate::tui::screens::data_table::{TableKind, TableData};
 
 /// Something happened.
 #[derive(Clone, Debug)]

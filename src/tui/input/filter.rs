@@ -4,7 +4,7 @@ use crate::pool::{Block, TagPattern};
 use crate::report::text::parse_address;
 
 use crate::tui::data::columns;
-use crate::tui::data::model::{ReferenceRow, ModuleRow, TagRow};
+use crate::tui::data::model::{ModuleRow, ReferenceRow, TagRow};
 use crate::tui::input::query::{self, Query};
 use crate::tui::screens::tags::Pool;
 
@@ -208,8 +208,8 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::fixture::{planted_block, tag_row};
     use super::*;
+    use crate::tui::fixture::{planted_block, tag_row};
     use proptest::prelude::*;
 
     #[test]

@@ -60,7 +60,10 @@ impl SymbolArrival {
     ///
     /// # Errors
     /// When the system refuses to start a thread.
-    pub fn start(engine: &Arc<Engine>, out: &Sender<Event>) -> std::io::Result<Option<SymbolArrival>> {
+    pub fn start(
+        engine: &Arc<Engine>,
+        out: &Sender<Event>,
+    ) -> std::io::Result<Option<SymbolArrival>> {
         let Some(wanted) = engine.missing_pdb() else {
             return Ok(None);
         };

@@ -18,15 +18,15 @@ use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
 
 use crate::tui::data::blocks::{BlockView, Blocks, Keep};
-use crate::tui::widgets::draw::group_numbers;
 use crate::tui::data::event::Event;
-use crate::tui::persistence::files::{self, Files};
 use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
 use crate::tui::data::model::{Bytes, Covered, ReferenceRow, References, mentioned_in};
-use crate::tui::persistence::session::SessionState;
-use crate::tui::widgets::charts::{PARTS, TagCharts};
 use crate::tui::jobs::tables;
+use crate::tui::persistence::files::{self, Files};
+use crate::tui::persistence::session::SessionState;
 use crate::tui::screens::tags::around;
+use crate::tui::widgets::charts::{PARTS, TagCharts};
+use crate::tui::widgets::draw::group_numbers;
 
 /// Rows between two looks at whether a search of allocations is still wanted.
 const LOOK_EVERY: usize = 1 << 14;
@@ -310,7 +310,11 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
     })
 }
 
-fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
+fn mentions(
+    engine: &Engine,
+    tag: crate::pool::Tag,
+    wanted: &dyn Fn() -> bool,
+) -> Option<References> {
     let found = engine.references_while(tag, wanted)?;
     let modules = &engine.kernel().modules;
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);

@@ -12,7 +12,9 @@ use crate::report::{self, Diagnose, Format};
 
 use crate::tui::data::event::Event;
 use crate::tui::data::message::Message;
-use crate::tui::jobs::save::{Content, Job, Style, block_columns, block_rows, grid, lines, write_whole};
+use crate::tui::jobs::save::{
+    Content, Job, Style, block_columns, block_rows, grid, lines, write_whole,
+};
 use crate::tui::persistence::session::{SessionState, Store};
 
 /// The thread that keeps what comes back the next time.

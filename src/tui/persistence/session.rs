@@ -12,11 +12,11 @@ use crate::memory::Va;
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
 use crate::report::text::clean;
 
-use crate::tui::app::{App, Screen};
-use crate::tui::screens::bytes::{BytesView, BytesFormat};
 use crate::tui::app::marks::{self, Mark};
+use crate::tui::app::{App, Screen};
 use crate::tui::input::prompt::Kind;
 use crate::tui::jobs::save::write_whole;
+use crate::tui::screens::bytes::{BytesFormat, BytesView};
 use crate::tui::screens::data_table::TableKind;
 use crate::tui::screens::tag::Pane;
 use crate::tui::screens::tags::{Pool, SortBy};
@@ -409,8 +409,8 @@ pub fn state_directory() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::fixture;
     use super::*;
+    use crate::tui::fixture;
 
     fn kept() -> SessionState {
         SessionState {

@@ -9,10 +9,10 @@ use crate::memory::Va;
 use crate::pool::Block;
 use crate::report::text::{dump_line, printable};
 
-use crate::tui::widgets::draw::{cut, put, split_top, wrap};
 use crate::tui::data::model::Bytes;
 use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{cut, put, split_top, wrap};
 
 /// How memory is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -283,7 +283,10 @@ impl BytesView {
         let mut text = format!("{how} at {}", self.at);
         if let Some(why) = self.memory.as_ref().and_then(|m| m.hole(self.at)) {
             text += &format!(": {why}, shown as ??");
-        } else if let Some(target) = self.target_name().filter(|_| self.shape == BytesFormat::Pointers) {
+        } else if let Some(target) = self
+            .target_name()
+            .filter(|_| self.shape == BytesFormat::Pointers)
+        {
             text += &format!(": to {target}");
         }
         pane_title(buffer, title, theme, &text, true);
@@ -434,8 +437,8 @@ fn step(shape: BytesFormat, width: u16) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::fixture;
     use super::*;
+    use crate::tui::fixture;
 
     fn view() -> BytesView {
         let mut view = BytesView::new("x".into(), String::new(), Va(0xffff_f880_044b_63aa), None);

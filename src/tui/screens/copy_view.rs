@@ -7,8 +7,8 @@ use ratatui::style::Style;
 use crate::report::text::clean;
 
 use crate::tui::app::App;
-use crate::tui::widgets::draw::{put, width};
 use crate::tui::input::keys::{Action, Context};
+use crate::tui::widgets::draw::{put, width};
 
 /// The text, and what of it is on screen.
 #[derive(Clone, Debug)]
@@ -94,7 +94,11 @@ impl App {
             Some(Action::Cancel | Action::Interrupt) => self.copy_view = None,
             _ => {
                 let size = self.size;
-                if !self.copy_view.as_mut().is_some_and(|plain| plain.go_on(size)) {
+                if !self
+                    .copy_view
+                    .as_mut()
+                    .is_some_and(|plain| plain.go_on(size))
+                {
                     self.copy_view = None;
                 }
             }

@@ -13,14 +13,14 @@ use crate::pool::Tag;
 use crate::report::text::{grouped, human};
 
 use crate::tui::data::cell::{Cell, like};
-use crate::tui::widgets::draw::{put, split_top, wrap};
 use crate::tui::input::filter::TextFilter;
-use crate::tui::widgets::list::Cursor;
 use crate::tui::input::query::{self, Field, Kind, Query, Value};
 use crate::tui::screens::status::pane_title;
-use crate::tui::widgets::table::{Column, Row, Table};
 use crate::tui::screens::tags::{Pool, around};
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{put, split_top, wrap};
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
 
 /// A column of a sheet.
 #[derive(Clone, Copy, Debug)]

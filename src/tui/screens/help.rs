@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::tui::widgets::draw::{fill, pieces, split_top, wrap};
 use crate::tui::input::keys::{Context, Entry, Group, KeyMap};
 use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{fill, pieces, split_top, wrap};
 
 /// Marks that rows can have, and what they say.
 pub const LEGEND: &[(&str, &str)] = &[

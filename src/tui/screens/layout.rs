@@ -3,9 +3,9 @@
 
 use ratatui::layout::Rect;
 
-use crate::tui::widgets::draw::{split_left, split_top};
 use crate::tui::data::model::Model;
 use crate::tui::screens::summary;
+use crate::tui::widgets::draw::{split_left, split_top};
 use crate::tui::widgets::table::Table;
 
 /// The parts of every screen; those that do not fit are empty.

@@ -6,16 +6,16 @@ use ratatui::layout::Rect;
 use crate::memory::Va;
 use crate::report::text::human;
 
-use crate::tui::widgets::draw::split_top;
 use crate::tui::data::columns;
-use crate::tui::input::filter::TextFilter;
-use crate::tui::widgets::list::Cursor;
 use crate::tui::data::model::{Model, ModuleRow};
+use crate::tui::input::filter::TextFilter;
 use crate::tui::input::query::{self, Query};
 use crate::tui::screens::status::pane_title;
-use crate::tui::widgets::table::{Column, Row, Table};
 use crate::tui::screens::tags::around;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::split_top;
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
 
 /// The state of the screen.
 #[derive(Clone, Debug, Default)]

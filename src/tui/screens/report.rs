@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::tui::widgets::draw::{put, split_top, wrap};
 use crate::tui::input::filter::TextFilter;
 use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{put, split_top, wrap};
 
 /// The state of the screen.
 #[derive(Clone, Debug, Default)]

@@ -6,13 +6,13 @@ use ratatui::style::Style;
 
 use crate::report::text::{clean, grouped, human};
 
-use crate::tui::widgets::draw::{cut, pieces, put, width};
-use crate::tui::input::keys::{Context, KeyMap};
+use crate::tui::app::symbols::Fetch;
 use crate::tui::data::message::{IndexNews, Stage};
 use crate::tui::data::model::{MissingPdb, Model};
+use crate::tui::input::keys::{Context, KeyMap};
 use crate::tui::input::prompt::Prompt;
-use crate::tui::app::symbols::Fetch;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{cut, pieces, put, width};
 
 /// The title of a pane: a line across it, marked when the pane has the keys.
 pub fn pane_title(buffer: &mut Buffer, area: Rect, theme: &Theme, text: &str, focused: bool) {

@@ -10,10 +10,10 @@ use crate::kernel::vm::PageFile;
 use crate::memory::PAGE_SIZE;
 use crate::report::text::{clean, grouped, human, kilobytes};
 
-use crate::tui::widgets::draw::{cut, fill, pieces, put, split_top, wrap};
 use crate::tui::data::model::{MissingPdb, Model};
 use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{cut, fill, pieces, put, split_top, wrap};
 
 /// How a line wants to be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,14 +12,14 @@ use crate::report::text::{grouped, human};
 
 use crate::tui::app::App;
 use crate::tui::data::blocks::{BlockSort, BlockView};
-use crate::tui::widgets::draw::{pieces, put, split_left, split_top, wrap};
-use crate::tui::widgets::list::Cursor;
-use crate::tui::data::model::{Covered, ReferenceRow, References, Model, TagRow};
-use crate::tui::widgets::charts::TagCharts;
+use crate::tui::data::model::{Covered, Model, ReferenceRow, References, TagRow};
 use crate::tui::screens::status::pane_title;
-use crate::tui::widgets::table::{Column, Row, Table};
 use crate::tui::screens::tags::Pool;
 use crate::tui::terminal::theme::{Kind, Theme};
+use crate::tui::widgets::charts::TagCharts;
+use crate::tui::widgets::draw::{pieces, put, split_left, split_top, wrap};
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
 
 /// Which of the two lists has the keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

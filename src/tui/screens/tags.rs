@@ -12,12 +12,12 @@ use crate::report::text::grouped;
 
 use crate::tui::app::App;
 use crate::tui::data::columns::{self, TagAsked};
-use crate::tui::input::filter::TextFilter;
-use crate::tui::widgets::list::Cursor;
 use crate::tui::data::model::{Model, TagRow};
+use crate::tui::input::filter::TextFilter;
 use crate::tui::input::query::{self, Query};
-use crate::tui::widgets::table::{Column, Row, Table};
 use crate::tui::terminal::theme::{Kind, Theme};
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
 
 /// Which pool's numbers are shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -558,8 +558,8 @@ pub fn around(rows: u64, from: u64, forward: bool) -> impl Iterator<Item = u64> 
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::fixture;
     use super::*;
+    use crate::tui::fixture;
 
     fn order(tags: &Tags, model: &Model) -> Vec<String> {
         (0..tags.len())

@@ -25,9 +25,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::tui::app::App;
+use crate::tui::app::view;
 use crate::tui::terminal::clipboard::Clipboard;
 use crate::tui::terminal::diff::{Capabilities, DiffBackend};
-use crate::tui::app::view;
 
 /// The terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);

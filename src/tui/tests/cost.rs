@@ -7,8 +7,8 @@ use std::rc::Rc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::tui::terminal::diff::{Capabilities, DiffBackend};
 use super::*;
+use crate::tui::terminal::diff::{Capabilities, DiffBackend};
 
 /// Keeps what was written since it was asked last.
 #[derive(Clone, Default)]

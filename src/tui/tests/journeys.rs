@@ -257,7 +257,10 @@ fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
     };
     let nonpaged = shown(&mut desk, "!poolused 2 Leak");
     assert_eq!(nonpaged, ["Leak"]);
-    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Nonpaged);
+    assert_eq!(
+        desk.app.tags.pool,
+        crate::tui::screens::tags::Pool::Nonpaged
+    );
     assert_eq!(shown(&mut desk, "!poolused 4 Leak"), ["Leak"]);
     assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Both);
 }

@@ -1,8 +1,8 @@
 //! A PDB that is missing, while it is fetched, and when it is picked up.
 
+use super::*;
 use crate::tui::data::message::{Reopening, SymbolNews};
 use crate::tui::data::model::MissingPdb;
-use super::*;
 
 const FILE: &str = "/symbols/ntkrnlmp.pdb";
 

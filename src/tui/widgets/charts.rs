@@ -96,9 +96,9 @@ fn folded(parts: &[u64], most: usize) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::terminal::theme::Palette;
     use super::*;
     use crate::memory::Va;
+    use crate::tui::terminal::theme::Palette;
 
     const ASCII: Theme = Theme {
         palette: Palette::Plain,

@@ -166,8 +166,8 @@ pub fn split_left(area: Rect, columns: u16) -> (Rect, Rect) {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::terminal::theme::Palette;
     use super::*;
+    use crate::tui::terminal::theme::Palette;
     use proptest::prelude::*;
 
     const ASCII: Theme = Theme {

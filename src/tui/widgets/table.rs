@@ -7,9 +7,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
+use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{fill, put, split_top, style_line};
 use crate::tui::widgets::list::Cursor;
-use crate::tui::terminal::theme::Theme;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -272,8 +272,8 @@ impl Table<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tui::terminal::theme::Palette;
     use super::*;
+    use crate::tui::terminal::theme::Palette;
 
     const COLUMNS: [Column; 3] = [
         Column::text("Tag", 4, 0),

@@ -5,7 +5,7 @@ use crossterm::event::KeyCode;
 use super::{Action, Binding, Context, Group, Key, ctrl, key, letter};
 
 use Context::{
-    Allocations, Bytes, Help, Modules, Prompt, References, Report, Table, Summary, Tags,
+    Allocations, Bytes, Help, Modules, Prompt, References, Report, Summary, Table, Tags,
 };
 
 /// Wherever one can move.

@@ -12,7 +12,7 @@ use crate::report::text::{clean, grouped};
 
 use crate::tui::data::cell::Cell;
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{TableKind, Opens, TableColumn, TableData, TableRow};
+use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::widgets::table::Column;
 
 const OFFSETS: [TableColumn; 5] = [

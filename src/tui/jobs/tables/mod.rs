@@ -18,9 +18,9 @@ use crate::tui::data::cell::{Cell, like};
 use crate::tui::data::columns;
 use crate::tui::input::filter::BlockFilter;
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{TableKind, Opens, TableColumn, TableData, TableRow};
-use crate::tui::widgets::table::Column;
+use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::screens::tags::Pool;
+use crate::tui::widgets::table::Column;
 
 /// Rows between two looks at whether an answer is still wanted.
 const LOOK_EVERY: u64 = 1 << 14;
@@ -134,18 +134,21 @@ pub fn make(
             Some(data) => data,
             None => return Ok(None),
         },
-        TableKind::Pointers { tag, offset } => match pointers(engine, index, *tag, *offset, wanted) {
+        TableKind::Pointers { tag, offset } => match pointers(engine, index, *tag, *offset, wanted)
+        {
             Some(data) => data,
             None => return Ok(None),
         },
         TableKind::Page { va, session } => page(engine, *va, *session)?,
-        TableKind::Contents(tag) | TableKind::Families(tag) => match contents::census(engine, index, *tag)? {
-            Some(census) if matches!(ask, TableKind::Contents(_)) => {
-                contents::offsets(&census, unfinished(index))
+        TableKind::Contents(tag) | TableKind::Families(tag) => {
+            match contents::census(engine, index, *tag)? {
+                Some(census) if matches!(ask, TableKind::Contents(_)) => {
+                    contents::offsets(&census, unfinished(index))
+                }
+                Some(census) => contents::families(&census, unfinished(index)),
+                None => return Ok(None),
             }
-            Some(census) => contents::families(&census, unfinished(index)),
-            None => return Ok(None),
-        },
+        }
         TableKind::Objects(tag) => match engine.objects(index, *tag, 0, wanted) {
             Some(found) => contents::objects(&found, unfinished(index)),
             None => return Ok(None),

@@ -156,6 +156,13 @@ impl Engine {
     ) -> Allocs<'a> {
         let coverage = self.coverage_of(pattern, index);
         let table = self.big().table;
-        Allocs::of(index, pattern, heuristic, coverage, table, self.info().regions)
+        Allocs::of(
+            index,
+            pattern,
+            heuristic,
+            coverage,
+            table,
+            self.info().regions,
+        )
     }
 }

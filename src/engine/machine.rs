@@ -168,7 +168,14 @@ impl dyn Machine + '_ {
     ) -> Allocs<'a> {
         let coverage = self.coverage_of(pattern, index);
         let table = self.big_table();
-        Allocs::of(index, pattern, heuristic, coverage, table, self.info().regions)
+        Allocs::of(
+            index,
+            pattern,
+            heuristic,
+            coverage,
+            table,
+            self.info().regions,
+        )
     }
 
     /// The accounts as selected.

@@ -359,3 +359,22 @@ impl Code<'_> {
         }
     }
 }
+
+/// Two FLT_CONTEXT_REGISTRATIONs: of streams, with a size, and of instances, of any size;
+/// then the end of the array.
+pub(super) fn contexts(tag: Tag) -> Vec<u8> {
+    let mut out = vec![0; 0x38 * 2 + 2];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(to) = out.get_mut(at..at + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    };
+    put(0, &[8, 0]);
+    put(0x10, &0x90u64.to_le_bytes());
+    put(0x18, &tag);
+    put(0x38, &[2, 0]);
+    put(0x48, &u64::MAX.to_le_bytes());
+    put(0x50, &tag);
+    put(0x70, &[0xff, 0xff]);
+    out
+}

@@ -3,7 +3,7 @@
 
 use crate::addr::Va;
 
-use super::call_shapes::{CallShape, TABLE_VARIABLE, TAG_VARIABLE};
+use super::call_shapes::{CallShape, TABLE_VARIABLE, TAG_VARIABLE, contexts};
 use super::code::{Site, Use};
 use super::image::Data;
 use super::small;
@@ -65,25 +65,6 @@ fn driver(file: &str, base: u64, size: u32) -> ModuleSpec {
 fn exporter(file: &str, base: u64, exports: &[&str]) -> ModuleSpec {
     let mut out = driver(file, base, 0x8000);
     out.exports = exports.iter().map(|e| (*e).to_owned()).collect();
-    out
-}
-
-/// Two FLT_CONTEXT_REGISTRATIONs: of streams, with a size, and of instances, of any size;
-/// then the end of the array.
-pub(super) fn contexts(tag: Tag) -> Vec<u8> {
-    let mut out = vec![0; 0x38 * 2 + 2];
-    let mut put = |at: usize, bytes: &[u8]| {
-        if let Some(to) = out.get_mut(at..at + bytes.len()) {
-            to.copy_from_slice(bytes);
-        }
-    };
-    put(0, &[8, 0]);
-    put(0x10, &0x90u64.to_le_bytes());
-    put(0x18, &tag);
-    put(0x38, &[2, 0]);
-    put(0x48, &u64::MAX.to_le_bytes());
-    put(0x50, &tag);
-    put(0x70, &[0xff, 0xff]);
     out
 }
 

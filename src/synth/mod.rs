@@ -3,18 +3,23 @@
 //! A [`Spec`] says what the machine is like; [`Machine::build`] lays it down, structure by
 //! structure, in sparse physical memory behind real page tables; [`Machine::write`] makes
 //! a dump of it in any [`Container`]. The [`Truth`] that comes with it is what a reader
-//! must find. [`demo`] is the machine that `poolscope demo` shows, [`small`](small()) one
-//! for tests, [`large`](large()) one for measurements, and [`broken`] what must be refused.
+//! must find. [`demo`] is the machine that `poolscope demo` shows, `small` one for
+//! tests, `large` one for measurements, and `broken` what must be refused.
 //!
 //! Which Windows it is is an [`era`]: Server 2003, 7, 8.1, 1607, 1809, 1903, 2004, Server 2022, 11 and
-//! 24H2. [`small::of_era`] is a small machine of any of them; its pools are chains of
+//! 24H2. `small::of_era` is a small machine of any of them; its pools are chains of
 //! blocks ([`legacy`]) or segment heaps ([`heap`]).
+//!
+//! The product has what [`demo`] needs; the rest comes with the feature `synth`, which tests,
+//! benches, examples and the fuzzers turn on.
 //!
 //! Nothing here uses the readers or their tables: what both get wrong in the same way
 //! would otherwise go unseen.
 
+#[cfg(feature = "synth")]
 pub mod broken;
 pub mod call_shapes;
+#[cfg(feature = "synth")]
 pub mod callers;
 pub mod code;
 pub mod container;
@@ -25,6 +30,7 @@ pub mod header;
 pub mod heap;
 pub mod image;
 pub mod kernel;
+#[cfg(feature = "synth")]
 mod large;
 pub mod legacy;
 mod machine;
@@ -34,16 +40,21 @@ pub mod paging;
 pub mod physical;
 pub mod processors;
 pub mod rng;
+#[cfg(feature = "synth")]
 pub mod sessions;
+#[cfg(feature = "synth")]
 pub mod small;
 mod spec;
+#[cfg(feature = "synth")]
 pub mod special;
 pub mod trackers;
 pub mod truth;
 
 pub use container::Container;
+#[cfg(feature = "synth")]
 pub use large::{large, large_heaps};
 pub use machine::Machine;
+#[cfg(feature = "synth")]
 pub use small::small;
 pub use spec::{ModuleSpec, NONPAGED_START, Options, PAGED_START, Spec, UnloadedSpec};
 pub use truth::Truth;

@@ -2,8 +2,7 @@
 //! `myfault.sys`, with which Microsoft's article leaks on purpose.
 
 use crate::addr::Va;
-use crate::synth::call_shapes::CallShape;
-use crate::synth::callers::contexts;
+use crate::synth::call_shapes::{CallShape, contexts};
 use crate::synth::code::{Site, Use};
 use crate::synth::image::Data;
 use crate::synth::spec::{ModuleSpec, UnloadedSpec};

@@ -2,20 +2,21 @@
 //!
 //! The tables here are the builder's own, apart from those of `crate::symbols`: a wrong
 //! offset in the one shows as a disagreement with the other. A further build is an entry in
-//! `builds.rs` and a file in `tables`, which says what differs from the build before.
+//! `builds` and a file in `tables`, which says what differs from the build before.
 
+#[cfg(feature = "synth")]
 mod builds;
 mod table;
+mod win7;
 
+#[cfg(feature = "synth")]
 pub use builds::{
-    SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903, WIN10_2004,
+    SERVER_2003, SERVER_2022, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903, WIN10_2004,
     WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
-use table::{Entry, Table};
+pub use win7::WIN7;
 
-/// What a segment's signature is mixed with up to Windows 11 21H2 (published research:
-/// PoolViewer, MemProcFS).
-const SEGMENT_MIX: u64 = 0xa2e6_4ead_a2e6_4ead;
+use table::{Entry, Table};
 
 /// How an era's segment heaps encode what their layout does not say.
 #[derive(Clone, Copy, Debug)]

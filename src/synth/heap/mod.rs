@@ -2,7 +2,7 @@
 //!
 //! `ExPoolState` names four heaps per node. A heap has two contexts of page segments (1 MB
 //! in pages, 16 MB in units of 64 KB); a segment's descriptors cut it into ranges: VS
-//! subsegments ([`vs`]), LFH subsegments ([`lfh`]), and whole pages that the big page
+//! subsegments (`vs`), LFH subsegments (`lfh`), and whole pages that the big page
 //! table knows. What is wanted ([`Allocation`](super::legacy::Allocation)s) is given ranges, the
 //! ranges are composed and written (`write`), and then some of their pages are taken
 //! away.
@@ -11,15 +11,24 @@
 //! published research (C. Bayet and P. Fariello, "Scoop the Windows 10 pool!", SSTIC 2020;
 //! Y. Shafir, PoolViewer; U. Frisk, MemProcFS; glslang/win-kexp).
 
+#[cfg(feature = "synth")]
 mod heap_header;
+#[cfg(feature = "synth")]
 pub mod lfh;
+#[cfg(feature = "synth")]
 mod missing;
+#[cfg(feature = "synth")]
 pub(super) mod segment;
+#[cfg(feature = "synth")]
 pub mod setting;
+#[cfg(feature = "synth")]
 mod vs;
+#[cfg(feature = "synth")]
 mod write;
 
+#[cfg(feature = "synth")]
 pub use setting::Setting;
+#[cfg(feature = "synth")]
 pub use write::lay;
 
 /// What goes wrong with the lists.
@@ -67,10 +76,14 @@ impl Default for HeapShape {
 /// POOL_HEADER.
 pub const UNIT: u64 = 16;
 /// Bytes from which on whole pages are a range of their own, in the first context.
+#[cfg(feature = "synth")]
 const LARGEST_VS: u64 = 0x2_0000;
 /// Bytes from which on whole pages are in the second context.
+#[cfg(feature = "synth")]
 const LARGEST_PAGES: u64 = 0x7_f000;
 /// Bytes from which on an allocation has address space of its own.
+#[cfg(feature = "synth")]
 const LARGEST_UNITS: u64 = 0x7f_0000;
 /// The largest block that is put into slots here, header included.
+#[cfg(feature = "synth")]
 const LARGEST_SLOT: u64 = 0x1f0;

@@ -13,8 +13,10 @@ use std::path::Path;
 use crate::addr::{PAGE_SIZE, Va};
 
 use super::container::Container;
+#[cfg(feature = "synth")]
 use super::era::Heap as Encoding;
 use super::header::DumpHeader;
+#[cfg(feature = "synth")]
 use super::heap::{self, HeapShape};
 use super::kernel::Nt;
 use super::legacy::Contents;
@@ -168,9 +170,10 @@ impl<'a> Builder<'a> {
 
     fn pools(&mut self) -> io::Result<Laid> {
         match (&self.spec.heaps, self.spec.era.heap) {
-            (Some(shape), Some(encoding)) => Ok(self.heaps(shape, encoding)),
-            (Some(_), None) => Err(io::Error::other("this era has no segment heaps")),
             (None, _) => self.chains(),
+            #[cfg(feature = "synth")]
+            (Some(shape), Some(encoding)) => Ok(self.heaps(shape, encoding)),
+            _ => Err(io::Error::other("this era has no segment heaps")),
         }
     }
 
@@ -187,6 +190,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Pools on segment heaps.
+    #[cfg(feature = "synth")]
     fn heaps(&mut self, shape: &HeapShape, encoding: Encoding) -> Laid {
         let setting = heap::Setting {
             nt: self.nt,

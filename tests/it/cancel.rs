@@ -49,7 +49,7 @@ fn a_walk_ends_in_the_middle_of_a_window() {
 fn as_many_workers_are_started_as_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.dmp");
-    let machine = poolscope::synth::small().unwrap();
+    let machine = crate::machines::small();
     let container = poolscope::synth::Container::BitmapKernel;
     machine.write(&path, container).unwrap();
     let cores = thread::available_parallelism().unwrap().get();

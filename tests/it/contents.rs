@@ -439,8 +439,8 @@ fn ended_processes_that_are_still_there_are_counted_by_image() {
 #[test]
 fn a_healthy_machine_has_none_of_this() {
     for era in [&WIN7, &WIN10_2004] {
-        let machine = Machine::build(&small::of_era(era)).unwrap();
-        let (_folder, engine, index) = open(&machine);
+        let machine = crate::machines::of_era(era);
+        let (_folder, engine, index) = open(machine);
         assert_eq!(engine.diagnose(&index).verdict, Verdict::Normal);
         let found = engine.objects(&index, tag("Even"), 0, &|| true).unwrap();
         assert_eq!(found.verdict(), None, "{found:?}");

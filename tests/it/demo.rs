@@ -1,25 +1,57 @@
-//! The sample dump, made once per run, and the program run on it.
+//! The sample dump, written once per build of the tests, and the program run on it.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use assert_cmd::Command;
+use fs4::FileExt;
 
 /// The directory that holds `demo.dmp`; programs run in it, so that no output depends on
-/// where this is.
+/// where this is. Processes of one build of the tests share it (nextest runs each test in
+/// its own); the first one to come writes the dump.
 pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo");
-        std::fs::create_dir_all(&directory).unwrap();
-        // Written aside and renamed: tests of other processes may read the old one.
-        let fresh = directory.join(format!("demo-{}.dmp", std::process::id()));
-        poolscope::synth::demo::write(&fresh).unwrap();
-        std::fs::rename(&fresh, directory.join("demo.dmp")).unwrap();
-        // The indexes of the old ones would be told to be stale.
-        let _ = std::fs::remove_dir_all(directory.join("poolscope"));
-        directory
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo");
+        fs::create_dir_all(&all).unwrap();
+        let own = all.join(build());
+        let guard = File::create(all.join("lock")).unwrap();
+        FileExt::lock(&guard).unwrap();
+        if !own.join("demo.dmp").exists() {
+            // Dumps and indexes of other builds.
+            for old in fs::read_dir(&all).unwrap().flatten() {
+                let _ = fs::remove_dir_all(old.path());
+            }
+            fs::create_dir_all(&own).unwrap();
+            let fresh = own.join("fresh.dmp");
+            poolscope::synth::demo::write(&fresh).unwrap();
+            fs::rename(&fresh, own.join("demo.dmp")).unwrap();
+        }
+        own
     })
+}
+
+/// A name for this build of the tests.
+fn build() -> String {
+    let program = fs::metadata(std::env::current_exe().unwrap()).unwrap();
+    let age = program.modified().unwrap();
+    let age = age.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    format!("{}-{:x}", program.len(), age.as_nanos())
+}
+
+/// The dump as a file of its own in a directory, which may be renamed or removed there. Its
+/// content is shared: a test that changes it copies it.
+pub fn link(directory: &Path) -> PathBuf {
+    let (from, to) = (
+        self::directory().join("demo.dmp"),
+        directory.join("MEMORY.DMP"),
+    );
+    if fs::hard_link(&from, &to).is_err() {
+        fs::copy(&from, &to).unwrap();
+    }
+    to
 }
 
 /// The program, with an environment that no machine's settings reach.

@@ -62,8 +62,7 @@ fn errors_name_file_and_line_and_other_commands_go_on() {
     assert!(told.contains(&place), "{told}");
     assert!(told.contains("did you mean quit?"), "{told}");
     assert!(told.contains("line 3: "), "{told}");
-    let dump = home.path().join("MEMORY.DMP");
-    poolscope::synth::demo::write(&dump).unwrap();
+    let dump = crate::demo::directory().join("demo.dmp");
     let mut command = program(home.path());
     let command = command.arg("info").arg(&dump).arg("--no-cache");
     command.arg("--keys").arg(&file).assert().success();

@@ -1,5 +1,5 @@
 //! Imports run one way: rooms from the container up to what people see, and files without
-//! circles. Imports count however they are written (`crate::`, `super::`, `self::`, a
+//! cycles. Imports count however they are written (`crate::`, `super::`, `self::`, a
 //! child's name), and a name that a room passes on counts as the file's that has it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +37,8 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 /// What all rooms share; the builder shares addresses alone.
 const VOCABULARY: [&str; 3] = ["addr", "bytes", "characters"];
 
-/// Files that are still in circles. Nothing may be added.
-const STILL_IN_CIRCLES: [&str; 27] = [
+/// Files that are still in an import cycle. Nothing may be added.
+const KNOWN_CYCLES: [&str; 27] = [
     "tui::app",
     "tui::app::marks",
     "tui::app::navigation",
@@ -285,7 +285,7 @@ fn rooms_import_one_way() {
     }
     assert!(
         wrong.is_empty(),
-        "against the direction:\n{}",
+        "imports against the direction:\n{}",
         wrong.join("\n")
     );
 }
@@ -293,7 +293,7 @@ fn rooms_import_one_way() {
 /// A file may use what stands in the file of its own room, or of a room around that: a
 /// room's door and its parts know each other. Between all others there is no way back.
 #[test]
-fn files_are_in_no_circles() {
+fn no_files_import_each_other_in_a_cycle() {
     let house = House::read();
     let edges: BTreeMap<&Module, BTreeSet<Module>> = house
         .modules
@@ -320,7 +320,7 @@ fn files_are_in_no_circles() {
     for module in house.modules.keys() {
         let name = module.join("::");
         let own = reach(module);
-        if own.contains(module) && !STILL_IN_CIRCLES.contains(&name.as_str()) {
+        if own.contains(module) && !KNOWN_CYCLES.contains(&name.as_str()) {
             let back: Vec<String> = edges[module]
                 .iter()
                 .filter(|used| reach(used).contains(module))
@@ -329,5 +329,5 @@ fn files_are_in_no_circles() {
             wrong.push(format!("{name} uses {}", back.join(", ")));
         }
     }
-    assert!(wrong.is_empty(), "in circles:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "import cycles:\n{}", wrong.join("\n"));
 }

@@ -16,6 +16,7 @@ mod golden;
 mod hostile;
 mod keys;
 mod layering;
+mod machines;
 mod matrix;
 mod read_ahead;
 mod readme;

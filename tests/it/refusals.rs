@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
+use poolscope::synth::Container;
 use poolscope::synth::broken::{self, Broken};
-use poolscope::synth::{Container, small};
 
 use crate::demo::{directory, poolscope};
 
@@ -65,8 +65,8 @@ fn a_directory() {
 
 #[test]
 fn a_dump_cut_in_its_header() {
-    let machine = small::small().unwrap();
-    broken::cut_in_header(&place("header-cut.dmp"), &machine).unwrap();
+    let machine = crate::machines::small();
+    broken::cut_in_header(&place("header-cut.dmp"), machine).unwrap();
     let error = refusal("header-cut.dmp");
     assert!(
         error.contains("inside the dump header (4096 of 8192 bytes)"),
@@ -76,8 +76,8 @@ fn a_dump_cut_in_its_header() {
 
 #[test]
 fn a_dump_cut_before_its_page_tables_is_called_truncated() {
-    let machine = small::small().unwrap();
-    broken::cut_in_data(&place("cut.dmp"), &machine, Container::BitmapKernel, 3).unwrap();
+    let machine = crate::machines::small();
+    broken::cut_in_data(&place("cut.dmp"), machine, Container::BitmapKernel, 3).unwrap();
     let error = refusal("cut.dmp");
     assert!(
         error.contains("truncated") || error.contains("cut short"),
@@ -88,8 +88,8 @@ fn a_dump_cut_before_its_page_tables_is_called_truncated() {
 
 #[test]
 fn a_dump_cut_near_its_end_is_opened_and_says_what_is_missing() {
-    let machine = small::small().unwrap();
-    broken::cut_in_data(&place("tail.dmp"), &machine, Container::BitmapKernel, 99).unwrap();
+    let machine = crate::machines::small();
+    broken::cut_in_data(&place("tail.dmp"), machine, Container::BitmapKernel, 99).unwrap();
     let output = poolscope(&["info", "tail.dmp"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{error}");

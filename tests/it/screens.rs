@@ -21,7 +21,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 /// Answers that have not come by then don't come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// After so long without an event nothing more is on its way.
 const QUIET: Duration = Duration::from_millis(40);
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use poolscope::synth::Container;
 use poolscope::synth::era::SERVER_2003;
 use poolscope::synth::truth::{State, Truth};
-use poolscope::synth::{Container, Machine, small};
 
 use crate::demo::{answer, directory, json};
 
@@ -16,12 +16,12 @@ fn dump() -> &'static (String, Truth) {
         let name = "server-2003.dmp";
         let place = |name: &str| -> PathBuf { directory().join(name) };
         let fresh = format!("server-2003-{}.dmp", std::process::id());
-        let machine = Machine::build(&small::of_era(&SERVER_2003)).unwrap();
+        let machine = crate::machines::of_era(&SERVER_2003);
         machine
             .write(&place(&fresh), Container::WIN7_KERNEL)
             .unwrap();
         std::fs::rename(place(&fresh), place(name)).unwrap();
-        (name.into(), machine.truth)
+        (name.into(), machine.truth.clone())
     })
 }
 

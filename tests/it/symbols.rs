@@ -12,7 +12,7 @@ use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use poolscope::synth::{Container, small};
+use poolscope::synth::Container;
 
 use crate::demo::{directory, json, poolscope};
 
@@ -29,7 +29,7 @@ fn unknown() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
         let file = directory().join("fixture.dmp");
-        let machine = small::small().unwrap();
+        let machine = crate::machines::small();
         machine.write(&file, Container::BitmapKernel).unwrap();
         let mut dump = fs::read(&file).unwrap();
         let record = [b"RSDS".as_slice(), SAMPLE_GUID].concat();

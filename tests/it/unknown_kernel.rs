@@ -7,7 +7,7 @@ use std::sync::Arc;
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::TagPattern;
 use poolscope::pool::block::Block;
-use poolscope::synth::{Container, small};
+use poolscope::synth::Container;
 
 use crate::demo::{directory, poolscope};
 
@@ -15,7 +15,7 @@ use crate::demo::{directory, poolscope};
 fn dumps() -> [PathBuf; 2] {
     let known = directory().join(format!("known-{}.dmp", std::process::id()));
     let unknown = known.with_file_name(format!("unknown-{}.dmp", std::process::id()));
-    let machine = small::small().unwrap();
+    let machine = crate::machines::small();
     machine.write(&known, Container::BitmapKernel).unwrap();
     let mut bytes = std::fs::read(&known).unwrap();
     let record = b"ntkrnlmp.pdb";

@@ -21,6 +21,8 @@ use poolscope::synth::heap::Damage;
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, small};
 
+use crate::machines;
+
 const HEAP_ERAS: [&Era; 8] = [
     &WIN10_1903,
     &WIN10_2004_RTM,
@@ -44,18 +46,6 @@ fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Sna
     let engine = Engine::open(&path, &Options::default()).unwrap();
     let index = engine.index(Arc::new(Progress::default())).unwrap();
     f(&engine, &index)
-}
-
-/// Nothing taken away and nothing broken.
-fn whole(era: &'static Era) -> Spec {
-    let mut spec = small::of_era(era);
-    for shape in [&mut spec.nonpaged, &mut spec.paged] {
-        shape.paged_out = 0;
-        shape.paged_out_big = 0;
-        shape.omitted = 0;
-        shape.damaged = 0;
-    }
-    spec
 }
 
 /// A machine whose pool is chains of blocks.
@@ -170,9 +160,9 @@ fn check_modules(truth: &Truth, engine: &Engine) {
 #[test]
 fn heaps_are_read_block_by_block() {
     for era in HEAP_ERAS {
-        let machine = Machine::build(&whole(era)).unwrap();
+        let machine = machines::whole(era);
         for container in [Container::BitmapKernel, Container::Full] {
-            with(&machine, container, |engine, index| {
+            with(machine, container, |engine, index| {
                 let truth = &machine.truth;
                 eprintln!("{} {container:?}: {:?}", era.build, index.notes);
                 assert_eq!(engine.kernel().build, era.build);
@@ -230,7 +220,7 @@ fn pages_that_are_gone_take_no_more_than_their_blocks() {
 #[test]
 fn what_is_missing_of_each_tag_adds_up() {
     for era in HEAP_ERAS {
-        let mut spec = whole(era);
+        let mut spec = machines::whole_spec(era);
         spec.nonpaged.omitted = 3;
         spec.paged.paged_out = 5;
         let machine = Machine::build(&spec).unwrap();
@@ -265,7 +255,7 @@ fn damaged_lists_lose_no_block_and_end() {
                 continue;
             }
             for nodes in [1, 2] {
-                let mut spec = whole(era);
+                let mut spec = machines::whole_spec(era);
                 let heaps = spec.heaps.as_mut().unwrap();
                 heaps.damage = Some(damage);
                 heaps.nodes = nodes;
@@ -292,7 +282,7 @@ fn damaged_lists_lose_no_block_and_end() {
 #[test]
 fn a_segment_without_its_header_is_missed_and_that_is_said() {
     for era in HEAP_ERAS {
-        let mut spec = whole(era);
+        let mut spec = machines::whole_spec(era);
         spec.heaps.as_mut().unwrap().damage = Some(Damage::LostHeader);
         spec.heaps.as_mut().unwrap().units = 24;
         let machine = Machine::build(&spec).unwrap();
@@ -333,7 +323,7 @@ fn a_segment_without_its_header_is_missed_and_that_is_said() {
 
 #[test]
 fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
-    let mut machine = Machine::build(&whole(&WIN10_2004)).unwrap();
+    let mut machine = machines::whole(&WIN10_2004).clone();
     let state = machine.truth.kernel_base.add(0xc5_4780);
     machine.memory.u32(state.add(0x38d0), 0);
     with(&machine, Container::BitmapKernel, |engine, index| {
@@ -349,7 +339,7 @@ fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
 /// 1809 has both allocators: pages of chains that belong to no heap are read beside them.
 #[test]
 fn chains_beside_heaps_are_read_too() {
-    let spec = whole(&WIN10_1809);
+    let spec = machines::whole_spec(&WIN10_1809);
     let mut machine = Machine::build(&spec).unwrap();
     let page = spec.nonpaged.start.add(0x40_0000_0000);
     machine.memory.map_new(page, 1);
@@ -548,7 +538,7 @@ fn chains_are_read_block_by_block() {
 #[test]
 fn kernels_that_nobody_knows_are_read_by_structure() {
     for era in HEAP_ERAS {
-        let mut spec = whole(era);
+        let mut spec = machines::whole_spec(era);
         spec.options.unknown_kernel = true;
         let machine = Machine::build(&spec).unwrap();
         with(&machine, Container::BitmapKernel, |engine, index| {
@@ -579,14 +569,14 @@ fn kernels_that_nobody_knows_are_read_by_structure() {
 
 #[test]
 fn every_container_of_windows_10_shows_the_same_heaps() {
-    let machine = Machine::build(&whole(&WIN10_2004)).unwrap();
+    let machine = machines::whole(&WIN10_2004);
     for container in [
         Container::BitmapFull,
         Container::RangesKernel,
         Container::RangesKernelAndUser,
         Container::RangesFull,
     ] {
-        with(&machine, container, |engine, index| {
+        with(machine, container, |engine, index| {
             check_trackers(&machine.truth, engine);
             check_blocks(&machine.truth, index, &[State::Allocated], &[]);
         });
@@ -596,7 +586,7 @@ fn every_container_of_windows_10_shows_the_same_heaps() {
 /// Sparse files: the pages between take no room.
 #[test]
 fn memory_beyond_4_gb_in_several_runs_is_found() {
-    let mut spec = whole(&WIN11);
+    let mut spec = machines::whole_spec(&WIN11);
     // 1 MB, 16 MB, then stretches at 3 GB, 5 GB and 20 GB.
     spec.runs = vec![
         (1, 0x9e),
@@ -632,7 +622,7 @@ fn memory_beyond_64_gb_in_several_runs_is_found() {
         (&WIN10_1607, Container::BitmapFull, false),
         (&SERVER_2022, Container::BitmapKernel, true),
     ] {
-        let mut spec = whole(era);
+        let mut spec = machines::whole_spec(era);
         spec.options.live = live;
         spec.options.scatter = false;
         spec.runs = vec![
@@ -665,7 +655,7 @@ fn memory_beyond_64_gb_in_several_runs_is_found() {
 
 #[test]
 fn a_live_dump_says_so() {
-    let mut spec = whole(&WIN11);
+    let mut spec = machines::whole_spec(&WIN11);
     spec.options.live = true;
     let machine = Machine::build(&spec).unwrap();
     with(&machine, Container::BitmapKernel, |engine, index| {

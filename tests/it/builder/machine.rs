@@ -13,6 +13,8 @@ use poolscope::synth::broken::{self, Broken};
 use poolscope::synth::truth::{Pool, State, Truth};
 use poolscope::synth::{Container, Machine, Spec, large, small};
 
+use crate::machines;
+
 const CONTAINERS: [Container; 9] = [
     Container::Full,
     Container::WIN7_KERNEL,
@@ -106,9 +108,9 @@ fn check_trackers(truth: &Truth, engine: &Engine) {
 
 #[test]
 fn every_container_shows_the_same_machine() {
-    let machine = small().unwrap();
+    let machine = machines::small();
     for container in CONTAINERS {
-        with(&machine, container, |engine, index| {
+        with(machine, container, |engine, index| {
             assert_eq!(engine.kernel().base, machine.truth.kernel_base);
             check_trackers(&machine.truth, engine);
             check_blocks(&machine.truth, index, container);
@@ -120,9 +122,9 @@ fn every_container_shows_the_same_machine() {
 
 #[test]
 fn what_is_missing_is_told_apart() {
-    let machine = small().unwrap();
+    let machine = machines::small();
     let truth = &machine.truth;
-    with(&machine, Container::BitmapKernel, |_, index| {
+    with(machine, Container::BitmapKernel, |_, index| {
         let paged = index.totals.paged_pages;
         assert!(
             paged.paged_out > truth.paged_pages.paged_out,
@@ -130,7 +132,7 @@ fn what_is_missing_is_told_apart() {
         );
         assert_eq!(index.totals.nonpaged_pages.not_in_dump, 1);
     });
-    with(&machine, Container::BitmapFull, |_, index| {
+    with(machine, Container::BitmapFull, |_, index| {
         assert_eq!(index.totals.nonpaged_pages.not_in_dump, 0);
     });
 }
@@ -179,8 +181,8 @@ fn freed_blocks_that_look_allocated_are_taken_out() {
 
 #[test]
 fn references_are_those_in_the_images() {
-    let machine = small().unwrap();
-    with(&machine, Container::WIN7_KERNEL, |engine, _| {
+    let machine = machines::small();
+    with(machine, Container::WIN7_KERNEL, |engine, _| {
         for bytes in machine.truth.tags.keys() {
             let found = engine.references(tag(bytes)).found;
             let mut got: Vec<_> = found.iter().map(|r| r.va).collect();
@@ -216,8 +218,8 @@ fn a_table_page_in_transition_is_followed() {
 
 #[test]
 fn a_gigabyte_page_shows_the_frames_it_maps() {
-    let machine = small().unwrap();
-    with(&machine, Container::BitmapKernel, |engine, _| {
+    let machine = machines::small();
+    with(machine, Container::BitmapKernel, |engine, _| {
         let root = machine.memory.root().0;
         let alias = Va(0xffff_f8c0_0000_0000 + root);
         let entry = engine.kernel().space.u64(alias.add(0x1ed * 8)).unwrap();
@@ -253,18 +255,18 @@ fn what_is_no_dump_is_refused() {
         );
     }
     let path = folder.path().join("cut");
-    broken::cut_in_header(&path, &small().unwrap()).unwrap();
+    broken::cut_in_header(&path, machines::small()).unwrap();
     assert!(Engine::open(&path, &Options::default()).is_err());
 }
 
 #[test]
 fn a_dump_without_its_end_opens_or_says_why_not() {
     let folder = tempfile::tempdir().unwrap();
-    let machine = small().unwrap();
+    let machine = machines::small();
     for container in CONTAINERS {
         for keep in [3, 20, 50, 80, 99] {
             let path = folder.path().join("cut");
-            broken::cut_in_data(&path, &machine, container, keep).unwrap();
+            broken::cut_in_data(&path, machine, container, keep).unwrap();
             if let Ok(engine) = Engine::open(&path, &Options::default()) {
                 let cut = engine.dump().pages_cut_off();
                 assert!(cut > 0, "{container:?} at {keep} %");

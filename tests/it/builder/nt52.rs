@@ -16,7 +16,9 @@ use poolscope::synth::era::SERVER_2003;
 use poolscope::synth::paging::Entry;
 use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::truth::{Pool, State, Truth};
-use poolscope::synth::{Container, Machine, Spec, small};
+use poolscope::synth::{Container, Machine, small};
+
+use crate::machines;
 
 /// Complete and kernel dumps: all that Windows wrote then. Which of the second headers a
 /// kernel dump has is not certain.
@@ -34,18 +36,6 @@ fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Sna
     let engine = Engine::open(&path, &Options::default()).unwrap();
     let index = engine.index(Arc::new(Progress::default())).unwrap();
     f(&engine, &index)
-}
-
-/// Every page present, nothing broken.
-fn whole() -> Spec {
-    let mut spec = small::of_era(&SERVER_2003);
-    for shape in [&mut spec.nonpaged, &mut spec.paged] {
-        shape.paged_out = 0;
-        shape.paged_out_big = 0;
-        shape.omitted = 0;
-        shape.damaged = 0;
-    }
-    spec
 }
 
 fn tag(bytes: &[u8; 4]) -> Tag {
@@ -104,7 +94,7 @@ const HELD: [State; 2] = [State::Allocated, State::Unlisted];
 fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
     // Lists as old processors have them, and as later ones.
     for packed in [true, false] {
-        let mut spec = whole();
+        let mut spec = machines::whole_spec(&SERVER_2003);
         spec.options.packed_slists = packed;
         spec.processors = if packed { 2 } else { 4 };
         spec.allocations = small::allocations(&spec);
@@ -140,14 +130,14 @@ fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
 
 #[test]
 fn the_tables_that_have_no_header_and_no_entry_are_found_as_the_trackers_count_them() {
-    let machine = Machine::build(&whole()).unwrap();
+    let machine = machines::whole(&SERVER_2003);
     let own = laid(&machine.truth, &[State::Unlisted]);
     assert_eq!(
         own.len(),
         4,
         "two trackers, one for the rest, one of large allocations"
     );
-    with(&machine, Container::Full, |engine, index| {
+    with(machine, Container::Full, |engine, index| {
         let pool = tag(b"Pool");
         assert_eq!(found(index, |b| b.tag == pool), own);
         assert!(engine.coverage(pool, index).nonpaged.agrees());
@@ -208,7 +198,7 @@ fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
 /// number; those of NT 5.2 do not.
 #[test]
 fn a_page_in_the_page_file_is_so_whatever_its_number() {
-    let mut spec = whole();
+    let mut spec = machines::whole_spec(&SERVER_2003);
     // No entry from which the mask could be inferred.
     spec.paged.transition = 0;
     let mut machine = Machine::build(&spec).unwrap();
@@ -224,7 +214,7 @@ fn a_page_in_the_page_file_is_so_whatever_its_number() {
 
 #[test]
 fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
-    let mut spec = whole();
+    let mut spec = machines::whole_spec(&SERVER_2003);
     spec.options.one_tracker = true;
     spec.allocations = small::allocations(&spec);
     let machine = Machine::build(&spec).unwrap();
@@ -242,7 +232,7 @@ fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
 
 #[test]
 fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
-    let mut machine = Machine::build(&whole()).unwrap();
+    let mut machine = machines::whole(&SERVER_2003).clone();
     let nt = machine.truth.kernel_base;
     let rva = |name| u64::from(SERVER_2003.rva(name).unwrap());
     let table = nt.add(rva("PoolBigPageTable"));
@@ -266,7 +256,7 @@ fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
 /// Bounds of nonpaged pool that have the drivers between them.
 #[test]
 fn images_within_the_bounds_of_a_pool_are_no_pool() {
-    let mut spec = whole();
+    let mut spec = machines::whole_spec(&SERVER_2003);
     spec.nonpaged.start = Va(0xffff_fadf_0000_0000);
     spec.vm.nonpaged_max = 0x10_0000;
     spec.allocations = small::allocations(&spec);
@@ -283,7 +273,7 @@ fn images_within_the_bounds_of_a_pool_are_no_pool() {
 
 #[test]
 fn without_bounds_the_fixed_addresses_are_walked() {
-    let mut machine = Machine::build(&whole()).unwrap();
+    let mut machine = machines::whole(&SERVER_2003).clone();
     let kdbg = machine.header.debugger_data;
     for field in [0x110, 0x118, 0x120, 0x128] {
         machine.memory.u64(kdbg.add(field), 0);
@@ -302,7 +292,7 @@ fn without_bounds_the_fixed_addresses_are_walked() {
 
 #[test]
 fn lookaside_lists_that_break_off_are_said() {
-    let mut machine = Machine::build(&whole()).unwrap();
+    let mut machine = machines::whole(&SERVER_2003).clone();
     let lists = SERVER_2003
         .rva("ExpSmallPagedPoolLookasideLists")
         .unwrap()
@@ -319,9 +309,9 @@ fn lookaside_lists_that_break_off_are_said() {
 
 #[test]
 fn counters_are_read_by_the_debugger_data_block_and_the_others_are_unknown() {
-    let machine = Machine::build(&whole()).unwrap();
+    let machine = machines::whole(&SERVER_2003);
     let truth = &machine.truth.vm;
-    with(&machine, Container::WIN7_KERNEL, |engine, _| {
+    with(machine, Container::WIN7_KERNEL, |engine, _| {
         let vm = engine.vm();
         let paged: u64 = truth.paged_usage.iter().sum();
         for (name, line, want) in [
@@ -356,7 +346,7 @@ fn counters_are_read_by_the_debugger_data_block_and_the_others_are_unknown() {
 /// Sessions of NT 5.2 have no table of their own for allocations of whole pages.
 #[test]
 fn a_large_allocation_in_session_space_is_session_pool() {
-    let mut machine = Machine::build(&whole()).unwrap();
+    let mut machine = machines::whole(&SERVER_2003).clone();
     let tables = machine.truth.blocks.iter();
     let table = tables
         .filter(|b| b.state == State::Unlisted)
@@ -387,7 +377,7 @@ fn a_large_allocation_in_session_space_is_session_pool() {
 
 #[test]
 fn each_session_has_its_blocks_and_their_accounts_are_said_to_be_unknown() {
-    let mut machine = Machine::build(&whole()).unwrap();
+    let mut machine = machines::whole(&SERVER_2003).clone();
     let blocks = sessions::add(&mut machine, &SERVER_2003, &[Fault::None, Fault::None]);
     with(&machine, Container::WIN7_KERNEL, |engine, index| {
         let all = TagPattern::any();

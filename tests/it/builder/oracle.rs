@@ -15,6 +15,8 @@ use poolscope::synth::era::SERVER_2003;
 use poolscope::synth::truth::{State, Truth};
 use poolscope::synth::{Container, Machine, demo, small};
 
+use crate::machines;
+
 const KNOWN: [(Container, u32); 5] = [
     (Container::Full, 1),
     (Container::BitmapFull, 5),
@@ -42,9 +44,9 @@ fn read_virtual(parser: &KernelDumpParser, va: Va, length: usize) -> Option<Vec<
 
 #[test]
 fn header_fields_agree() {
-    let machine = small().unwrap();
+    let machine = machines::small();
     for (container, dump_type) in KNOWN {
-        written(&machine, container, |_, parser| {
+        written(machine, container, |_, parser| {
             let (theirs, ours) = (parser.headers(), &machine.header);
             assert_eq!(theirs.dump_type, dump_type);
             assert_eq!(theirs.major_version, 15);
@@ -70,10 +72,10 @@ fn header_fields_agree() {
 
 #[test]
 fn physical_pages_agree() {
-    let machine = small().unwrap();
+    let machine = machines::small();
     let physical = &machine.memory.physical;
     for (container, _) in KNOWN {
-        written(&machine, container, |path, parser| {
+        written(machine, container, |path, parser| {
             let dump = Dump::open(path).unwrap();
             let reader = phys::Reader::new(parser);
             let mut pages = 0;
@@ -96,9 +98,9 @@ fn physical_pages_agree() {
 
 #[test]
 fn virtual_reads_agree() {
-    let machine = small().unwrap();
+    let machine = machines::small();
     for (container, _) in KNOWN {
-        written(&machine, container, |path, parser| {
+        written(machine, container, |path, parser| {
             let dump = Arc::new(Dump::open(path).unwrap());
             let root = Pa(machine.header.directory_table & !0xfff);
             let space = AddressSpace::new(dump, root);
@@ -141,9 +143,9 @@ fn check_modules(truth: &Truth, parser: &KernelDumpParser) {
 
 #[test]
 fn the_module_list_agrees() {
-    let machine = small().unwrap();
+    let machine = machines::small();
     for (container, _) in KNOWN {
-        written(&machine, container, |_, parser| {
+        written(machine, container, |_, parser| {
             check_modules(&machine.truth, parser);
         });
     }
@@ -153,9 +155,9 @@ fn the_module_list_agrees() {
 /// not know.
 #[test]
 fn a_complete_dump_of_server_2003_agrees() {
-    let machine = Machine::build(&small::of_era(&SERVER_2003)).unwrap();
+    let machine = machines::of_era(&SERVER_2003);
     let physical = &machine.memory.physical;
-    written(&machine, Container::Full, |path, parser| {
+    written(machine, Container::Full, |path, parser| {
         let headers = parser.headers();
         assert_eq!((headers.dump_type, headers.minor_version), (1, 3790));
         check_modules(&machine.truth, parser);

@@ -16,6 +16,8 @@ use poolscope::synth::era::{Era, WIN7, WIN10_1607, WIN10_1803, WIN10_2004, WIN11
 use poolscope::synth::truth::{Account, TagAccount};
 use poolscope::synth::{Container, Machine, Spec, small};
 
+use crate::machines;
+
 /// Far more than any of these takes, and far less than what they guard against.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -134,12 +136,12 @@ fn tags_without_a_place_are_in_the_last_row() {
 /// Between 1607 and 1809 it is not public which of two layouts entries have.
 #[test]
 fn entries_of_a_layout_that_only_the_hash_tells_are_read() {
-    let machine = Machine::build(&small::of_era(&WIN10_1803)).unwrap();
-    open(&machine, |engine| {
+    let machine = machines::of_era(&WIN10_1803);
+    open(machine, |engine| {
         let notes = engine.warnings();
         let said = "the pool trackers have the layout of build 17763";
         assert!(notes.iter().any(|n| n.contains(said)), "{notes:?}");
-        check_rows(engine, &rows(&machine));
+        check_rows(engine, &rows(machine));
     });
 }
 
@@ -169,7 +171,7 @@ fn tables_of_absurd_sizes_are_refused_and_said() {
 /// The largest size that is believed, for as many tables as the array has room for.
 #[test]
 fn tables_beyond_the_dump_are_not_added_up() {
-    let mut machine = Machine::build(&small::of_era(&WIN11)).unwrap();
+    let mut machine = machines::of_era(&WIN11).clone();
     let array = variable(&machine, &WIN11, "ExPoolTagTables");
     let first = Va(machine.memory.read(array));
     for i in 1..2048u64 {
@@ -189,7 +191,7 @@ fn tables_beyond_the_dump_are_not_added_up() {
 fn lists_that_loop_end() {
     for era in [&WIN7, &WIN10_1607, &WIN10_2004] {
         for name in ["PsLoadedModuleList", "PsActiveProcessHead"] {
-            let mut machine = Machine::build(&small::of_era(era)).unwrap();
+            let mut machine = machines::of_era(era).clone();
             let head = variable(&machine, era, name);
             let first = Va(machine.memory.read(head));
             let second = Va(machine.memory.read(first));

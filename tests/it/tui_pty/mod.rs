@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 
 use terminal::Terminal;
 
-/// The demo's dump, written once.
+/// The demo's dump.
 fn demo() -> &'static Path {
     static DEMO: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = DEMO.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("MEMORY.DMP");
-        poolscope::synth::demo::write(&path).unwrap();
+        let path = crate::demo::link(folder.path());
         (folder, path)
     });
     path
@@ -178,10 +177,21 @@ fn nothing_is_sent_while_nothing_happens() {
     let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
     terminal.see("in myfault");
-    thread::sleep(Duration::from_millis(500));
-    let before = terminal.sent.lock().unwrap().len();
-    thread::sleep(Duration::from_millis(700));
-    assert_eq!(terminal.sent.lock().unwrap().len(), before);
+    // Whatever was on its way arrives; then nothing does.
+    let sent = || terminal.sent.lock().unwrap().len();
+    let started = Instant::now();
+    let mut before = sent();
+    loop {
+        thread::sleep(Duration::from_millis(700));
+        if sent() == before {
+            break;
+        }
+        assert!(
+            started.elapsed() < terminal::PATIENCE,
+            "it never stops drawing"
+        );
+        before = sent();
+    }
 }
 
 #[test]
@@ -191,7 +201,7 @@ fn the_second_opening_shows_the_kept_index_at_once() {
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
     terminal.see("Pool walked: 107,268 allocations");
     let kept = || fs_entries(&cache.path().join("poolscope/index"));
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + terminal::PATIENCE;
     while !kept().iter().any(|name| name.ends_with(".poolidx")) && Instant::now() < end {
         thread::sleep(Duration::from_millis(20));
     }

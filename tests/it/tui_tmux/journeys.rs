@@ -25,7 +25,8 @@ impl Journey {
     }
 }
 
-const SIZES: [(u16, u16); 3] = [(60, 20), (80, 24), (120, 40)];
+/// The smallest, and one with room for all columns; 80x24 is that of the other tests.
+const SIZES: [(u16, u16); 2] = [(60, 20), (120, 40)];
 
 fn at_each_size(name: &str, walk: impl Fn(&mut Journey, &std::path::Path)) {
     let (folder, command) = demo();

@@ -1,0 +1,54 @@
+//! Machines that many tests look at: each is built once per process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+
+use poolscope::synth::era::{Era, WIN7};
+use poolscope::synth::{Machine, Spec, small};
+
+/// Which machine: the build, and whether all its pages are present.
+type Key = (&'static str, bool);
+
+fn shared(era: &'static Era, whole: bool) -> &'static Machine {
+    static MACHINES: LazyLock<Mutex<HashMap<Key, Arc<OnceLock<&'static Machine>>>>> =
+        LazyLock::new(Mutex::default);
+    // Machines of different builds are built at the same time.
+    let slot = {
+        let mut machines = MACHINES.lock().unwrap_or_else(|e| e.into_inner());
+        Arc::clone(machines.entry((era.lab, whole)).or_default())
+    };
+    slot.get_or_init(|| {
+        let spec = match whole {
+            true => whole_spec(era),
+            false => small::of_era(era),
+        };
+        Box::leak(Box::new(Machine::build(&spec).unwrap()))
+    })
+}
+
+/// The small machine of a build. A test that changes it clones it.
+pub fn of_era(era: &'static Era) -> &'static Machine {
+    shared(era, false)
+}
+
+/// The small machine of Windows 7.
+pub fn small() -> &'static Machine {
+    shared(&WIN7, false)
+}
+
+/// The small machine of a build with every page present and nothing damaged.
+pub fn whole(era: &'static Era) -> &'static Machine {
+    shared(era, true)
+}
+
+/// What [`whole`] builds, for tests that change more.
+pub fn whole_spec(era: &'static Era) -> Spec {
+    let mut spec = small::of_era(era);
+    for shape in [&mut spec.nonpaged, &mut spec.paged] {
+        shape.paged_out = 0;
+        shape.paged_out_big = 0;
+        shape.omitted = 0;
+        shape.damaged = 0;
+    }
+    spec
+}

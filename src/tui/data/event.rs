@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 
 use crate::tui::data::message::Message;
 use crate::tui::data::model::Model;
@@ -25,7 +25,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Reopened {
     /// What answers from now on.
-    pub engine: Arc<Engine>,
+    pub engine: Arc<dyn Machine>,
     /// What it says at once.
     pub model: Model,
     /// The PDB.

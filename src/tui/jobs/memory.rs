@@ -1,13 +1,13 @@
 //! Memory as the dump has it, with what its pointers point at.
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::memory::{PAGE_SIZE, Va};
 use crate::report::text::clean;
 
 use crate::tui::data::model::Bytes;
 
 /// Reads memory, holes included, and names what its pointers point at.
-pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes {
+pub fn read(engine: &dyn Machine, start: Va, length: u64, session: Option<u32>) -> Bytes {
     let mut out = Bytes {
         start,
         ..Bytes::default()
@@ -18,11 +18,11 @@ pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> By
         let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
         let mut page = vec![0; here as usize];
         // `read` knows when the file failed under it and left zeros.
-        match engine.space_in(session, at).read(at, &mut page) {
+        match engine.read(session, at, &mut page) {
             Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
-            Err(fault) => {
+            Err(why) => {
                 out.bytes.resize((done + here) as usize, None);
-                out.holes.push((at, fault.reason()));
+                out.holes.push((at, why));
             }
         }
     }
@@ -40,45 +40,6 @@ pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> By
 }
 
 /// What a pointer points at: a module, or a block of pool.
-pub fn target(engine: &Engine, va: Va) -> Option<String> {
-    if !va.is_kernel() {
-        return None;
-    }
-    let kernel = engine.kernel();
-    if let Some(module) = kernel.module_at(va) {
-        let offset = va.0 - module.base.0;
-        let symbol = match module.is_kernel {
-            true => kernel.symbols.nearest(offset as u32),
-            false => None,
-        };
-        let name = match symbol {
-            Some((symbol, 0)) => format!("{}!{symbol}", module.name()),
-            Some((symbol, distance)) if distance < 0x10000 => {
-                format!("{}!{symbol}+{distance:#x}", module.name())
-            }
-            _ => format!("{}+{offset:#x}", module.name()),
-        };
-        return Some(clean(&name).into_owned());
-    }
-    let in_pool = engine.regions().at(va).is_some() || engine.big().holding(va).is_some();
-    if !in_pool {
-        return None;
-    }
-    let page = engine.pool_page(va).ok();
-    let holder = page
-        .as_ref()
-        .and_then(|p| p.blocks.iter().find(|b| b.holds_address));
-    Some(match (holder, engine.regions().at(va)) {
-        (Some(holder), _) => {
-            let block = holder.block;
-            let offset = va.0 - block.va.0;
-            format!(
-                "{} block+{offset:#x}, {} pool",
-                block.tag,
-                block.kind.word()
-            )
-        }
-        (None, Some(region)) => format!("{} pool", region.kind.word()),
-        (None, None) => return None,
-    })
+pub fn target(engine: &dyn Machine, va: Va) -> Option<String> {
+    Some(clean(&engine.points_at(va)?).into_owned())
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::pool::index::Snapshot;
 use crate::report::text::dump_line;
 use crate::report::{self, Diagnose, Format};
@@ -149,7 +149,7 @@ pub fn block_rows(view: &BlockView) -> impl Iterator<Item = Vec<Cell>> + '_ {
 /// # Errors
 /// Why there is none.
 pub fn report_text(
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     marks: Vec<(String, String)>,
 ) -> Result<String, String> {
@@ -159,14 +159,20 @@ pub fn report_text(
 }
 
 fn write_report(
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     marks: Vec<(String, String)>,
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let found = engine.diagnose(index);
-    let answer = Diagnose::of(engine, &found).with_marks(marks);
+    if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
+        return report::write_kept(kept, &marks, format, out);
+    }
+    let Some(dump) = engine.engine() else {
+        return Err(io::Error::other("the evidence file has no report"));
+    };
+    let found = dump.diagnose(index);
+    let answer = Diagnose::of(dump, &found).with_marks(marks);
     report::write(engine, &answer, format, out)
 }
 
@@ -174,7 +180,7 @@ fn write_report(
 ///
 /// # Errors
 /// Why not, as a sentence.
-pub fn save(engine: &Engine, index: &Snapshot, job: &Job) -> Result<u64, String> {
+pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, String> {
     let style = Style::of(&job.path);
     let written = write_whole(&job.path, job.replace, |out| match &job.content {
         Content::Grid { columns, rows } => grid(out, style, columns, rows.iter().cloned()),
@@ -225,7 +231,7 @@ const LARGEST: u64 = 1 << 30;
 
 /// Memory as the debugger dumps it, read a stretch at a time.
 fn memory_lines(
-    engine: &Engine,
+    engine: &dyn Machine,
     start: crate::memory::Va,
     length: u64,
     session: Option<u32>,

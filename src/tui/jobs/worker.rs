@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::memory::Va;
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
@@ -61,7 +61,7 @@ struct Numbers {
 /// What every thread has.
 #[derive(Clone)]
 struct Shared {
-    engine: Arc<Engine>,
+    engine: Arc<dyn Machine>,
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
     wanted: Arc<Numbers>,
@@ -73,7 +73,7 @@ struct Shared {
 impl Shared {
     /// Tells when the file under the dump is not what it was any more.
     fn watch_file(&self) {
-        let Some(why) = self.engine.dump().failure() else {
+        let Some(why) = self.engine.failure() else {
             return;
         };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +91,7 @@ impl Workers {
     /// # Errors
     /// When the system refuses to start a thread.
     pub fn start(
-        engine: Arc<Engine>,
+        engine: Arc<dyn Machine>,
         walk: u64,
         out: Sender<Event>,
         files: Files,
@@ -235,7 +235,7 @@ fn latest(shared: &Shared) -> Snapshot {
 }
 
 fn answer(shared: &Shared, request: Request) -> Option<Body> {
-    let engine = &shared.engine;
+    let engine = &*shared.engine;
     Some(match request.question {
         Question::Table(ask) => {
             let wanted = || shared.wanted.tables.load(Ordering::Relaxed) == request.number;
@@ -312,12 +312,12 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
 }
 
 fn mentions(
-    engine: &Engine,
+    engine: &dyn Machine,
     tag: crate::pool::Tag,
     wanted: &dyn Fn() -> bool,
 ) -> Option<References> {
     let found = engine.references_while(tag, wanted)?;
-    let modules = &engine.kernel().modules;
+    let modules = engine.module_list();
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
     let notes = found.default_of.iter().map(|c| c.sentence());
     Some(References {
@@ -365,12 +365,22 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut news = news(shared, Stage::Done, progress, started);
         news.kept = index.kept.map(moment);
         publish(shared, news, index);
-        let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
+        let pool = shared
+            .engine
+            .background_workers()
+            .map_err(|e| e.to_string())?;
         mentioned(shared, &pool, progress);
         return Ok(());
     }
-    let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
-    let builder = shared.engine.index_builder(Arc::clone(progress));
+    let pool = shared
+        .engine
+        .background_workers()
+        .map_err(|e| e.to_string())?;
+    let Some(builder) = shared.engine.walk(Arc::clone(progress)) else {
+        return Err(answered
+            .note
+            .unwrap_or_else(|| "there is no pool to walk".into()));
+    };
     let (done, finished) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let walker = scope.spawn(|| {
@@ -416,18 +426,11 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
 /// Searches all images for all tags, so that the list can say where each is.
 fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
     let engine = &shared.engine;
-    let Some(found) = engine.tag_search_on(workers, &|| !progress.is_cancelled()) else {
+    let Some(found) = engine.referenced_in(workers, &|| !progress.is_cancelled()) else {
         return;
     };
-    let modules = &engine.kernel().modules;
-    let tags = engine.trackers().rows.iter().filter_map(|row| {
-        let tag = row.tag;
-        let names: Vec<String> = found
-            .modules(tag)
-            .into_iter()
-            .filter_map(|(index, _)| modules.get(index))
-            .map(|module| clean(&module.name()).into_owned())
-            .collect();
+    let tags = found.into_iter().filter_map(|(tag, names)| {
+        let names: Vec<String> = names.iter().map(|n| clean(n).into_owned()).collect();
         Some((tag, mentioned_in(&names)?))
     });
     let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));

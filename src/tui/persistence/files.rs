@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 
 use crate::tui::data::event::Event;
 use crate::tui::data::message::Message;
@@ -25,7 +25,11 @@ impl Files {
     ///
     /// # Errors
     /// When the system refuses to start a thread.
-    pub fn start(engine: &Arc<Engine>, store: Store, out: &Sender<Event>) -> io::Result<Files> {
+    pub fn start(
+        engine: &Arc<dyn Machine>,
+        store: Store,
+        out: &Sender<Event>,
+    ) -> io::Result<Files> {
         let (keep, wanted) = mpsc::channel::<SessionState>();
         let identity = Arc::new(OnceLock::new());
         let files = Files {
@@ -37,7 +41,7 @@ impl Files {
         thread::Builder::new()
             .name("ui-files".into())
             .spawn(move || {
-                let identity = *identity.get_or_init(|| engine.dump().identity());
+                let identity = *identity.get_or_init(|| engine.identity());
                 drop(engine);
                 let Some(identity) = identity else {
                     return;

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Puts deliberate faults into readers and screens and checks that the tests catch them.
+
+    python3 tests/oracle/faults.py              # all faults in one build
+    python3 tests/oracle/faults.py --one-by-one # one build per fault
+
+Each fault names the unit test that must fail. The tests are those of the faulted file, so
+that one build can have all faults: no other fault reaches the test. The files are
+restored afterwards, also when the run is interrupted.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2] / "src"
+
+# What goes wrong, file, code, faulty code, test.
+FAULTS = [
+    (
+        "a bitmap counts pages behind its end",
+        "dump/page_map.rs",
+        "u64::from((word & mask).count_ones())",
+        "u64::from((word | !mask).count_ones())",
+        "a_bitmap_looks_up_what_counting_gives",
+    ),
+    (
+        "entries that are not mixed with the mask are unmixed",
+        "memory/pte.rs",
+        "InvalidMask::Known(mask) if raw & SWIZZLE == 0 => raw ^ mask",
+        "InvalidMask::Known(mask) => raw ^ mask",
+        "a_known_mask_is_taken_off_unless_bit_4_says_no",
+    ),
+    (
+        "a prototype's address is not sign-extended",
+        "memory/pte.rs",
+        "Va(((pte as i64) >> 16) as u64)",
+        "Va(pte >> 16)",
+        "a_prototype_pointer_is_sign_extended",
+    ),
+    (
+        "trackers are placed by another hash",
+        "kernel/search/trackers.rs",
+        "const HASH: u64 = 40543;",
+        "const HASH: u64 = 40544;",
+        "the_hash_places_known_tags",
+    ),
+    (
+        "32-bit counters do not wrap",
+        "pool/tracker.rs",
+        "usage.outstanding = usage.allocs.wrapping_sub(usage.frees) & mask;",
+        "usage.outstanding = usage.allocs.wrapping_sub(usage.frees);",
+        "narrow_counters_wrap_at_their_own_width",
+    ),
+    (
+        "the header of a block that straddles two pages is read at its start",
+        "pool/heap/chunk.rs",
+        "let moved = (last_unit || straddles) && next_page > block;",
+        "let moved = last_unit && !straddles && next_page > block;",
+        "a_header_moves_to_the_next_page_where_it_would_be_cut",
+    ),
+    (
+        "LFH slots may lie behind their subsegment",
+        "pool/heap/lfh.rs",
+        "self.first + self.count * self.bytes <= whole",
+        "self.first <= whole",
+        "slots_must_lie_in_their_range",
+    ),
+    (
+        "an overrun in special pool is taken for intact",
+        "pool/special.rs",
+        "None if traces() => (at_end, false)",
+        "None if traces() => (at_end, true)",
+        "an_overrun_is_doubted_and_other_pages_are_refused",
+    ),
+    (
+        "a guess pushes out a certain block",
+        "pool/index/overlaps.rs",
+        "&& last.heuristic\n            && !block.heuristic",
+        "&& !last.heuristic\n            && block.heuristic",
+        "the_certain_one_stays_and_then_the_first",
+    ),
+    (
+        "control characters reach the terminal",
+        "report/text.rs",
+        "if is_hidden(c) { '.' } else { c }",
+        "if is_hidden(c) && c != '\\u{1b}' { '.' } else { c }",
+        "nothing_a_terminal_obeys_gets_through",
+    ),
+    (
+        "unreadable memory is shown as zero",
+        "tui/screens/bytes.rs",
+        'hex += "??";',
+        'hex += "00";',
+        "unreadable_is_not_zero_and_not_blank",
+    ),
+    (
+        "the smallest tag comes first",
+        "tui/screens/tags.rs",
+        "(_, false) => order.sort_by_key(|i| std::cmp::Reverse(value(i))),",
+        "(_, false) => order.sort_by_key(value),",
+        "the_leak_comes_first_and_the_letters_reorder",
+    ),
+    (
+        "blocks of one size are in no order of address",
+        "tui/data/blocks.rs",
+        "sizes.reverse().then(a.va.cmp(&b.va))",
+        "sizes.reverse().then(b.va.cmp(&a.va))",
+        "sizes_are_in_order_and_equals_by_address",
+    ),
+    (
+        "a query's > is >=",
+        "tui/input/query.rs",
+        "Operator::Above => order == Greater",
+        "Operator::Above => order != Less",
+        "comparisons_join_as_in_speech",
+    ),
+    (
+        "a frame is compared with nothing, so that all of it is sent",
+        "tui/terminal/diff/mod.rs",
+        "self.shadow = next;",
+        "self.shadow = vec![Slot::blank(); next.len()];",
+        "every_frame_looks_as_it_was_drawn",
+    ),
+]
+
+
+def run(faults):
+    """Applies faults, runs their tests, restores. Returns the names of tests that failed."""
+    before = {}
+    try:
+        for about, file, code, faulty, _ in faults:
+            path = ROOT / file
+            text = path.read_text()
+            before.setdefault(path, text)
+            if text.count(code) != 1:
+                sys.exit(f"{file}: the code of this fault is not there once: {about}")
+            path.write_text(text.replace(code, faulty))
+        tests = [test for *_, test in faults]
+        command = ["cargo", "test", "--locked", "--lib", "--", *tests]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    finally:
+        for path, text in before.items():
+            path.write_text(text)
+    results = dict(re.findall(r"^test (\S+).* \.\.\. (ok|FAILED)$", done.stdout, re.M))
+    if not results:
+        sys.exit(done.stderr)
+    return {name.rsplit("::", 1)[-1] for name, result in results.items() if result == "FAILED"}
+
+
+def main():
+    groups = [[f] for f in FAULTS] if "--one-by-one" in sys.argv else [FAULTS]
+    missed = 0
+    for group in groups:
+        failed = run(group)
+        for about, file, _, _, test in group:
+            caught = test in failed
+            missed += not caught
+            print(f"{'caught' if caught else 'MISSED'}  {file}: {about} ({test})", flush=True)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,13 +29,16 @@ fn unknown() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
         let file = directory().join("fixture.dmp");
+        // Written aside: other processes of these tests may be reading it.
+        let fresh = directory().join(format!("fixture-{}.dmp", std::process::id()));
         let machine = crate::machines::small();
-        machine.write(&file, Container::BitmapKernel).unwrap();
-        let mut dump = fs::read(&file).unwrap();
+        machine.write(&fresh, Container::BitmapKernel).unwrap();
+        let mut dump = fs::read(&fresh).unwrap();
         let record = [b"RSDS".as_slice(), SAMPLE_GUID].concat();
         let at = memchr::memmem::find(&dump, &record).unwrap() + 4;
         dump[at..at + 16].copy_from_slice(GUID);
-        fs::write(&file, dump).unwrap();
+        fs::write(&fresh, dump).unwrap();
+        fs::rename(&fresh, &file).unwrap();
         file
     })
 }

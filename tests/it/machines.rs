@@ -9,9 +9,11 @@ use poolscope::synth::{Machine, Spec, small};
 /// Which machine: the build, and whether all its pages are present.
 type Key = (&'static str, bool);
 
+/// A machine that is built when it is first asked for.
+type Slot = Arc<OnceLock<&'static Machine>>;
+
 fn shared(era: &'static Era, whole: bool) -> &'static Machine {
-    static MACHINES: LazyLock<Mutex<HashMap<Key, Arc<OnceLock<&'static Machine>>>>> =
-        LazyLock::new(Mutex::default);
+    static MACHINES: LazyLock<Mutex<HashMap<Key, Slot>>> = LazyLock::new(Mutex::default);
     // Machines of different builds are built at the same time.
     let slot = {
         let mut machines = MACHINES.lock().unwrap_or_else(|e| e.into_inner());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use poolscope::synth::era::{Era, WIN7};
-use poolscope::synth::{Machine, Spec, small};
+use poolscope::synth::{Machine, Spec};
 
 /// Which machine: the build, and whether all its pages are present.
 type Key = (&'static str, bool);
@@ -22,7 +22,7 @@ fn shared(era: &'static Era, whole: bool) -> &'static Machine {
     slot.get_or_init(|| {
         let spec = match whole {
             true => whole_spec(era),
-            false => small::of_era(era),
+            false => poolscope::synth::small::of_era(era),
         };
         Box::leak(Box::new(Machine::build(&spec).unwrap()))
     })
@@ -45,7 +45,7 @@ pub fn whole(era: &'static Era) -> &'static Machine {
 
 /// What [`whole`] builds, for tests that change more.
 pub fn whole_spec(era: &'static Era) -> Spec {
-    let mut spec = small::of_era(era);
+    let mut spec = poolscope::synth::small::of_era(era);
     for shape in [&mut spec.nonpaged, &mut spec.paged] {
         shape.paged_out = 0;
         shape.paged_out_big = 0;

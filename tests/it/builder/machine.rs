@@ -11,7 +11,7 @@ use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::pool::tag::TagPattern;
 use poolscope::synth::broken::{self, Broken};
 use poolscope::synth::truth::{Pool, State, Truth};
-use poolscope::synth::{Container, Machine, Spec, large, small};
+use poolscope::synth::{Container, Machine, Spec, large};
 
 use crate::machines;
 

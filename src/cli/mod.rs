@@ -65,6 +65,7 @@ fn open(args: &Args, path: &Path) -> Result<Engine, CliError> {
             Err(error) => say("warning", &format!("{}: {error}", wanted.id)),
         }
     }
+    note_pooltag(args, &engine);
     warn(&engine);
     Ok(engine)
 }
@@ -72,6 +73,20 @@ fn open(args: &Args, path: &Path) -> Result<Engine, CliError> {
 /// Opens the dump with what is on this machine.
 fn open_offline(args: &Args, path: &Path) -> Result<Engine, CliError> {
     Ok(Engine::open(path, &args.common.options())?)
+}
+
+/// What was read of the user's pooltag.txt. A file with nothing in it was refused before.
+fn note_pooltag(args: &Args, engine: &Engine) {
+    let Some(file) = args.common.pooltag.as_ref().filter(|_| !args.common.quiet) else {
+        return;
+    };
+    let (entries, ignored) = engine.descriptions().counts();
+    let lines = match ignored {
+        0 => "no line ignored".to_owned(),
+        1 => "1 line ignored: it is not an entry".to_owned(),
+        n => format!("{n} lines ignored: they are not entries"),
+    };
+    say("note", &format!("{}: {entries} entries read, {lines}", file.display()));
 }
 
 fn warn(engine: &Engine) {

@@ -56,6 +56,8 @@ struct Row {
     paged: Side,
     description: Option<String>,
     binary: Option<String>,
+    /// The entry's pattern where the tag itself is not listed.
+    pattern: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +146,7 @@ impl Row {
             paged: Side::of(&row.paged),
             description: known.map(|d| clean(&d.text).into()),
             binary: known.and_then(|d| d.binary.as_deref().map(|b| clean(b).into())),
+            pattern: known.and_then(|d| d.pattern.as_deref().map(|p| clean(p).into())),
         }
     }
 }
@@ -151,7 +154,10 @@ impl Row {
 /// The debugger's words for what a tag is for.
 fn remark(row: &Row) -> String {
     match (&row.description, &row.binary) {
-        (Some(text), Some(binary)) => format!("{text} , Binary: {binary}"),
+        (Some(text), Some(binary)) => match &row.pattern {
+            None => format!("{text} , Binary: {binary}"),
+            Some(pattern) => format!("{text} , Binary: probably {binary} (as for {pattern})"),
+        },
         (Some(text), None) => format!("{text} "),
         (None, _) => format!("UNKNOWN pooltag '{}', please update pooltag.txt", row.tag),
     }
@@ -234,6 +240,7 @@ impl Answer for PoolUsed<'_> {
             "paged_bytes",
             "description",
             "binary",
+            "pattern",
         ])?;
         for row in &self.tags {
             let numbers = [row.nonpaged, row.paged]
@@ -243,6 +250,7 @@ impl Answer for PoolUsed<'_> {
             record.extend(numbers.iter().map(u64::to_string));
             record.push(cell(row.description.as_deref().unwrap_or_default()));
             record.push(cell(row.binary.as_deref().unwrap_or_default()));
+            record.push(cell(row.pattern.as_deref().unwrap_or_default()));
             csv.write_record(record)?;
         }
         csv.flush()

@@ -6,6 +6,7 @@
 mod cache;
 mod contents;
 mod diagnose;
+pub mod inspect;
 mod memory;
 mod objects;
 

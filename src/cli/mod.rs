@@ -86,7 +86,10 @@ fn note_pooltag(args: &Args, engine: &Engine) {
         1 => "1 line ignored: it is not an entry".to_owned(),
         n => format!("{n} lines ignored: they are not entries"),
     };
-    say("note", &format!("{}: {entries} entries read, {lines}", file.display()));
+    say(
+        "note",
+        &format!("{}: {entries} entries read, {lines}", file.display()),
+    );
 }
 
 fn warn(engine: &Engine) {

@@ -167,7 +167,14 @@ fn one_byte_characters(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
     // Without a mark: text in ASCII has a zero in every second byte.
     let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
-    let zeros = |odd: usize| start.iter().skip(odd).step_by(2).filter(|b| **b == 0).count();
+    let zeros = |odd: usize| {
+        start
+            .iter()
+            .skip(odd)
+            .step_by(2)
+            .filter(|b| **b == 0)
+            .count()
+    };
     let mostly = |count: usize| count > 0 && count >= start.len() / 2 * 9 / 10;
     if mostly(zeros(1)) {
         Cow::Owned(utf16(bytes, u16::from_le_bytes))
@@ -379,7 +386,10 @@ mod tests {
             ("ScCp", "cdrom.sys"),
             ("TmTx", "nt!tm"),
             ("Pp  ", "nt!io"),
-            ("DCac", "win32kbase!DirectComposition::CApplicationChannel::_allocate"),
+            (
+                "DCac",
+                "win32kbase!DirectComposition::CApplicationChannel::_allocate",
+            ),
             ("UlRE", "http.sys"),
             ("Thre", "nt!ps"),
         ] {
@@ -435,7 +445,10 @@ mod tests {
         let with_mark = |mark: &[u8], bytes: &[u8]| [mark, bytes].concat();
         for (name, bytes) in [
             ("UTF-8", text.as_bytes().to_vec()),
-            ("UTF-8 with a mark", with_mark(b"\xef\xbb\xbf", text.as_bytes())),
+            (
+                "UTF-8 with a mark",
+                with_mark(b"\xef\xbb\xbf", text.as_bytes()),
+            ),
             ("Latin-1", latin),
             ("UTF-16LE", le.clone()),
             ("UTF-16BE", be.clone()),

@@ -140,6 +140,16 @@ impl Pdb {
         self.types.as_ref()?.field(ty, path)
     }
 
+    /// All fields of a type, those of members without a name with them.
+    pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
+        self.types.as_ref()?.fields(ty)
+    }
+
+    /// Passes every public symbol with its RVA.
+    pub fn each(&self, take: &mut dyn FnMut(&str, u32)) {
+        self.publics.each(take);
+    }
+
     pub fn size_of(&self, ty: &str) -> Option<u32> {
         self.types.as_ref()?.size_of(ty)
     }

@@ -5,6 +5,7 @@ mod commands;
 mod download;
 mod man;
 mod outcome;
+mod typed;
 
 pub use args::Args;
 pub use outcome::Outcome;
@@ -12,9 +13,22 @@ pub use outcome::Outcome;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use clap::Parser;
+
 use crate::engine::Engine;
 use crate::symbols::FetchError;
 use outcome::CliError;
+
+/// Reads the process's arguments. Ends the process with help, or where they make no sense.
+pub fn arguments() -> Args {
+    match typed::arguments(std::env::args_os().collect()) {
+        Ok(arguments) => Args::parse_from(arguments),
+        Err(why) => {
+            say("error", &why.to_string());
+            std::process::exit(2);
+        }
+    }
+}
 
 /// Runs what was asked for. The answer goes to stdout, everything else to stderr.
 pub fn run(args: Args) -> Outcome {

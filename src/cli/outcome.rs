@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::engine::OpenError;
+use crate::command::Refusal;
+use crate::engine::{NoAccounts, OpenError};
 use crate::tui;
 
 /// The exit status of a run.
@@ -42,6 +43,9 @@ pub enum CliError {
     /// The dump does not hold what was asked for.
     #[error("{0}")]
     NotThere(String),
+    /// The dump has no accounts.
+    #[error(transparent)]
+    NoAccounts(#[from] NoAccounts),
     /// The arguments make no sense.
     #[error("{0}")]
     Usage(String),
@@ -65,6 +69,12 @@ pub enum CliError {
     /// The system refused threads.
     #[error("the worker threads can't be started: {0}; try --threads 1")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl From<Refusal> for CliError {
+    fn from(Refusal(why): Refusal) -> CliError {
+        CliError::Usage(why)
+    }
 }
 
 impl CliError {

@@ -77,9 +77,7 @@ impl Expression {
                     .pointer(at)
                     .map_err(|why| Refusal(format!("poi({at}) can't be read: {why}")))?
             }
-            Expression::Sum(a, b) => {
-                Va(a.resolve(machine)?.0.wrapping_add(b.resolve(machine)?.0))
-            }
+            Expression::Sum(a, b) => Va(a.resolve(machine)?.0.wrapping_add(b.resolve(machine)?.0)),
             Expression::Difference(a, b) => {
                 Va(a.resolve(machine)?.0.wrapping_sub(b.resolve(machine)?.0))
             }
@@ -154,7 +152,10 @@ impl Parser<'_> {
         }
         let end = self
             .rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '`' | '!' | '.' | '?' | '@' | '$' | ':')))
+            .find(|c: char| {
+                !(c.is_ascii_alphanumeric()
+                    || matches!(c, '_' | '`' | '!' | '.' | '?' | '@' | '$' | ':'))
+            })
             .unwrap_or(self.rest.len());
         let word = self.rest.get(..end).unwrap_or_default();
         let found = self.word(word)?;

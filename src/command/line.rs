@@ -117,7 +117,9 @@ impl Words {
             };
             if let Some(inside) = inside {
                 let Some((text, after)) = inside.split_once(mark) else {
-                    return Err(Refusal::new(format!("{left}: the closing {mark} is missing")));
+                    return Err(Refusal::new(format!(
+                        "{left}: the closing {mark} is missing"
+                    )));
                 };
                 words.push(Word {
                     text: text.to_owned(),
@@ -194,7 +196,10 @@ impl Words {
     pub(super) fn unexpected(&self, word: &str) -> Refusal {
         let entry = super::table::find(&self.name);
         let usage = entry.map_or_else(|| self.name.clone(), |entry| entry.usage());
-        Refusal(format!("{}: unexpected argument: {word}; usage: {usage}", self.name))
+        Refusal(format!(
+            "{}: unexpected argument: {word}; usage: {usage}",
+            self.name
+        ))
     }
 
     /// The refusal where an argument is missing.

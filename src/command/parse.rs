@@ -55,7 +55,10 @@ pub(super) fn pool_used(words: &mut Words) -> Result<Request> {
                 count => count.to_owned(),
             };
             out.top = Some(count.parse().map_err(|_| {
-                Refusal(format!("{}: /t needs a number of rows, as /t5", words.name()))
+                Refusal(format!(
+                    "{}: /t needs a number of rows, as /t5",
+                    words.name()
+                ))
             })?);
         } else if out.flags.is_none() && out.pattern.is_none() && !quoted && is_number(&peeked) {
             out.flags = Some(pool_used_flags(words, &peeked)?);
@@ -265,7 +268,11 @@ fn elements(words: &Words, text: &str) -> Result<u64> {
 pub(super) fn modules(words: &mut Words) -> Result<Request> {
     let mut out = Modules::default();
     // `lmvm`, `lmv`, `lmk` and the like: options without a blank.
-    let glued = words.name().get(2..).unwrap_or_default().to_ascii_lowercase();
+    let glued = words
+        .name()
+        .get(2..)
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let mut options = match words.name().to_ascii_lowercase().starts_with("lm") {
         true => glued,
         false => String::new(),
@@ -348,7 +355,10 @@ pub(super) fn nearest(words: &mut Words) -> Result<Request> {
 pub(super) fn symbols(words: &mut Words) -> Result<Request> {
     while let Some(option) = words.take_if(|w| w.starts_with('/')).map(str::to_owned) {
         // /n, /a, /z: the order; /0, /1, /2, /v, /t, /q: what is printed beside the name.
-        if !matches!(option.as_str(), "/n" | "/a" | "/v" | "/0" | "/1" | "/2" | "/q" | "/t") {
+        if !matches!(
+            option.as_str(),
+            "/n" | "/a" | "/v" | "/0" | "/1" | "/2" | "/q" | "/t"
+        ) {
             return Err(Refusal(format!(
                 "x: {option} is not available here; usage: x MODULE!PATTERN"
             )));
@@ -517,7 +527,10 @@ pub(super) fn type_at(words: &mut Words) -> Result<Request> {
         // Depth and form of the listing; what is printed is one level, one field a line.
         let plain = option.trim_start_matches('-');
         let harmless = matches!(plain, "v" | "b" | "o" | "n" | "y" | "a" | "s");
-        let depth = plain.starts_with('r') && plain.get(1..).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let depth = plain.starts_with('r')
+            && plain
+                .get(1..)
+                .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         if !(harmless || depth) {
             return Err(Refusal(format!(
                 "dt: {option} is not available here; usage: dt MODULE!TYPE [FIELD] [ADDRESS]"
@@ -528,7 +541,10 @@ pub(super) fn type_at(words: &mut Words) -> Result<Request> {
         return Err(words.missing("a type"));
     };
     let (module, name) = name.split_once('!').unwrap_or(("nt", &name));
-    if !matches!(module.to_ascii_lowercase().as_str(), "nt" | "ntkrnlmp" | "ntoskrnl") {
+    if !matches!(
+        module.to_ascii_lowercase().as_str(),
+        "nt" | "ntkrnlmp" | "ntoskrnl"
+    ) {
         return Err(Refusal(format!(
             "dt {module}!{name}: only types of the kernel (nt!) are known here"
         )));
@@ -563,7 +579,9 @@ pub(super) fn code(words: &mut Words) -> Result<Request> {
         Some(word) => match word.strip_prefix(['l', 'L']) {
             Some(count) => elements(words, count)?,
             None => {
-                return Err(Refusal(format!("u: {word}: write L and a number of instructions, as L20")));
+                return Err(Refusal(format!(
+                    "u: {word}: write L and a number of instructions, as L20"
+                )));
             }
         },
     };
@@ -639,7 +657,8 @@ pub(super) fn sort(words: &mut Words) -> Result<Request> {
 
 fn file(words: &mut Words) -> File {
     let overwrite = words.name().ends_with('!');
-    let rest = words.rest.trim();
+    let typed = words.rest.clone();
+    let rest = typed.trim();
     // `save FILE!`, `save! FILE`.
     let (name, marked) = match rest.strip_suffix('!') {
         Some(name) => (name.trim_end(), true),

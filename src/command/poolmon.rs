@@ -51,7 +51,9 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
             (Some('g'), file) => {
                 return Err(refuse(
                     &word,
-                    &format!("start poolscope with --pooltag {file}; the built-in list is always used"),
+                    &format!(
+                        "start poolscope with --pooltag {file}; the built-in list is always used"
+                    ),
                 ));
             }
             (Some('c'), _) => {
@@ -80,7 +82,10 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
             }
             (Some('?' | 'h'), "") => return Ok(Request::Help(Some("poolmon".into()))),
             _ => {
-                return Err(refuse(&word, "the switches are -i -x -p -s -t -a -f -d -b -m -e -g"));
+                return Err(refuse(
+                    &word,
+                    "the switches are -i -x -p -s -t -a -f -d -b -m -e -g",
+                ));
             }
         }
     }
@@ -88,7 +93,10 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
     match (pools, out.pool) {
         (0, _) => {}
         (_, Some(PoolChoice::Session)) => {
-            return Err(refuse("-p with -s", "session pool is paged pool: write -s alone"));
+            return Err(refuse(
+                "-p with -s",
+                "session pool is paged pool: write -s alone",
+            ));
         }
         (n, _) => out.pool = choice.get(n % 3).copied(),
     }
@@ -105,11 +113,15 @@ fn tag(switch: char, value: &str, words: &mut Words) -> Result<TagPattern> {
         value => value.trim_matches('"').to_owned(),
     };
     if text.is_empty() {
-        return Err(Refusal(format!("poolmon: -{switch} needs a tag: -{switch}TAG")));
+        return Err(Refusal(format!(
+            "poolmon: -{switch} needs a tag: -{switch}TAG"
+        )));
     }
     TagPattern::parse(&text).map_err(|e| Refusal(format!("poolmon: -{switch}: {e}")))
 }
 
 fn refuse(switch: &str, instead: &str) -> Refusal {
-    Refusal(format!("poolmon: {switch} is not available here; {instead}"))
+    Refusal(format!(
+        "poolmon: {switch} is not available here; {instead}"
+    ))
 }

@@ -28,7 +28,9 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "`!vm 1` has the number of free system PTEs",
     ),
     (
-        &["k", "kb", "kp", "kv", "kn", "kf", "kc", "~k", "!stacks", "!thread"],
+        &[
+            "k", "kb", "kp", "kv", "kn", "kf", "kc", "~k", "!stacks", "!thread",
+        ],
         "k (call stacks of threads)",
         "open the dump in WinDbg for stacks; `refs TAG` shows the code that allocates with a tag",
     ),
@@ -63,7 +65,15 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "start poolscope with --symbols 'srv*CACHE*https://msdl.microsoft.com/download/symbols'; `poolscope symbols DUMP` shows what is needed",
     ),
     (
-        &[".sym", ".chain", ".load", ".loadby", ".unload", ".logopen", ".logclose"],
+        &[
+            ".sym",
+            ".chain",
+            ".load",
+            ".loadby",
+            ".unload",
+            ".logopen",
+            ".logclose",
+        ],
         "debugger set-up",
         "nothing needs to be loaded; `save FILE` writes what is shown",
     ),
@@ -133,12 +143,30 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "poolscope reads kernel pool: `!vm 1` and `!poolused 2`",
     ),
     (
-        &["!locks", "!running", "!ready", "!cpuinfo", "!pcr", "!prcb", "!irp", "!job", "!token", "!fileobj", "!ca", "!defwrites", "!numa", "!zombies"],
+        &[
+            "!locks",
+            "!running",
+            "!ready",
+            "!cpuinfo",
+            "!pcr",
+            "!prcb",
+            "!irp",
+            "!job",
+            "!token",
+            "!fileobj",
+            "!ca",
+            "!defwrites",
+            "!numa",
+            "!zombies",
+        ],
         "this WinDbg command",
         "`!object ADDRESS` and `dt TYPE ADDRESS` show a structure; other state needs WinDbg",
     ),
     (
-        &["r", "rm", "g", "p", "t", "bp", "bl", "bc", "ba", "eb", "ed", "eq", "ea", ".crash", ".reboot", ".kill", ".restart"],
+        &[
+            "r", "rm", "g", "p", "t", "bp", "bl", "bc", "ba", "eb", "ed", "eq", "ea", ".crash",
+            ".reboot", ".kill", ".restart",
+        ],
         "commands of a live debugger",
         "a dump is only read; `help` lists the commands",
     ),
@@ -157,9 +185,10 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
 /// What a refused command is, and what to do instead. An extension (`!fltkd`) stands for
 /// all of its commands.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
-    let extension = name
-        .starts_with('!')
-        .then(|| name.split_once('.').map_or(name, |(extension, _)| extension));
+    let extension = name.starts_with('!').then(|| {
+        name.split_once('.')
+            .map_or(name, |(extension, _)| extension)
+    });
     let fits = |known: &&&str| {
         known.eq_ignore_ascii_case(name)
             || extension.is_some_and(|extension| known.eq_ignore_ascii_case(extension))

@@ -429,9 +429,7 @@ impl Request {
         let maybe = |e: &Option<Expression>| e.as_ref().is_none_or(known);
         match self {
             Request::Page(p) => known(&p.at),
-            Request::Memory(m) => {
-                known(&m.at) && !matches!(&m.end, End::At(end) if !known(end))
-            }
+            Request::Memory(m) => known(&m.at) && !matches!(&m.end, End::At(end) if !known(end)),
             Request::Modules(m) => maybe(&m.holding),
             Request::Nearest(at) | Request::Object(at) | Request::Code { at, .. } => known(at),
             Request::Handles(h) => maybe(&h.process),

@@ -112,7 +112,13 @@ pub const ENTRIES: &[Entry] = &[
         "the pool page that holds an address",
         parse::page,
     ),
-    of_windbg("!irpfind", &[], "[POOL]", "allocations of I/O requests", parse::irp_find),
+    of_windbg(
+        "!irpfind",
+        &[],
+        "[POOL]",
+        "allocations of I/O requests",
+        parse::irp_find,
+    ),
     of_windbg(
         "!handle",
         &["handles"],
@@ -127,7 +133,13 @@ pub const ENTRIES: &[Entry] = &[
         "processes with their handle counts",
         parse::processes,
     ),
-    of_windbg("!object", &["object"], "ADDRESS", "an object: type, name and counts", parse::object),
+    of_windbg(
+        "!object",
+        &["object"],
+        "ADDRESS",
+        "an object: type, name and counts",
+        parse::object,
+    ),
     of_windbg(
         "!verifier",
         &["verifier"],
@@ -135,8 +147,20 @@ pub const ENTRIES: &[Entry] = &[
         "the state of Driver Verifier",
         parse::verifier,
     ),
-    of_windbg("!lookaside", &["lookaside"], "", "lookaside lists", parse::lookaside),
-    of_windbg("!filecache", &["filecache"], "", "totals of the file cache", parse::file_cache),
+    of_windbg(
+        "!lookaside",
+        &["lookaside"],
+        "",
+        "lookaside lists",
+        parse::lookaside,
+    ),
+    of_windbg(
+        "!filecache",
+        &["filecache"],
+        "",
+        "totals of the file cache",
+        parse::file_cache,
+    ),
     of_windbg(
         "db",
         &["d", "dc", "dd", "dw", "dq"],
@@ -151,7 +175,13 @@ pub const ENTRIES: &[Entry] = &[
         "memory as pointers with symbols",
         parse::memory,
     ),
-    of_windbg("da", &["du"], "ADDRESS [L COUNT]", "memory as text", parse::memory),
+    of_windbg(
+        "da",
+        &["du"],
+        "ADDRESS [L COUNT]",
+        "memory as text",
+        parse::memory,
+    ),
     of_windbg(
         "dt",
         &[],
@@ -160,8 +190,20 @@ pub const ENTRIES: &[Entry] = &[
         parse::type_at,
     ),
     of_windbg("u", &[], "ADDRESS [L COUNT]", "instructions", parse::code),
-    of_windbg("ln", &[], "ADDRESS", "the symbol or module an address is in", parse::nearest),
-    of_windbg("x", &[], "MODULE!PATTERN", "symbols that match a pattern", parse::symbols),
+    of_windbg(
+        "ln",
+        &[],
+        "ADDRESS",
+        "the symbol or module an address is in",
+        parse::nearest,
+    ),
+    of_windbg(
+        "x",
+        &[],
+        "MODULE!PATTERN",
+        "symbols that match a pattern",
+        parse::symbols,
+    ),
     of_windbg(
         "lm",
         &[
@@ -194,7 +236,14 @@ pub const ENTRIES: &[Entry] = &[
         Some("!for_each_module s -a @#Base @#End \"TAG\""),
         parse::references,
     ),
-    own("sizes", &[], "TAG", "sizes of a tag's allocations", Some("!poolfind TAG"), parse::sizes),
+    own(
+        "sizes",
+        &[],
+        "TAG",
+        "sizes of a tag's allocations",
+        Some("!poolfind TAG"),
+        parse::sizes,
+    ),
     own(
         "contents",
         &[],
@@ -203,7 +252,14 @@ pub const ENTRIES: &[Entry] = &[
         None,
         parse::contents,
     ),
-    own("families", &[], "TAG", "groups of a tag's allocations with one layout", None, parse::families),
+    own(
+        "families",
+        &[],
+        "TAG",
+        "groups of a tag's allocations with one layout",
+        None,
+        parse::families,
+    ),
     own(
         "objects",
         &[],
@@ -212,7 +268,14 @@ pub const ENTRIES: &[Entry] = &[
         Some("!handle 0 3 0 TYPE"),
         parse::objects,
     ),
-    own("drivers", &[], "", "pool bytes by driver", None, parse::drivers),
+    own(
+        "drivers",
+        &[],
+        "",
+        "pool bytes by driver",
+        None,
+        parse::drivers,
+    ),
     own("diagnose", &[], "", "the report", None, parse::diagnose),
     own(
         "poolmon",
@@ -222,11 +285,30 @@ pub const ENTRIES: &[Entry] = &[
         None,
         poolmon::parse,
     ),
-    own("info", &["vertarget", "version"], "", "the dump: Windows, symbols, limitations", Some("vertarget"), parse::info),
+    own(
+        "info",
+        &["vertarget", "version"],
+        "",
+        "the dump: Windows, symbols, limitations",
+        Some("vertarget"),
+        parse::info,
+    ),
     screen("tags", &[], "", "the tag list", parse::tags),
     screen("marks", &[], "", "marked rows", parse::marks),
-    screen("note", &[], "TEXT", "a note for the selected row", parse::note),
-    screen("filter", &[], "QUERY", "a filter for the list", parse::filter),
+    screen(
+        "note",
+        &[],
+        "TEXT",
+        "a note for the selected row",
+        parse::note,
+    ),
+    screen(
+        "filter",
+        &[],
+        "QUERY",
+        "a filter for the list",
+        parse::filter,
+    ),
     screen(
         "sort",
         &[],
@@ -248,9 +330,27 @@ pub const ENTRIES: &[Entry] = &[
         "the list to a file: .txt, .csv, .json or .md; save! overwrites",
         parse::save,
     ),
-    screen("report", &["report!"], "FILE", "the report to a file; report! overwrites", parse::report),
-    screen("help", &["h", "?", "hh"], "[COMMAND]", "keys and commands", parse::help),
-    screen("quit", &["q", "q!", "qq", "qd", "exit"], "", "leave", parse::quit),
+    screen(
+        "report",
+        &["report!"],
+        "FILE",
+        "the report to a file; report! overwrites",
+        parse::report,
+    ),
+    screen(
+        "help",
+        &["h", "?", "hh"],
+        "[COMMAND]",
+        "keys and commands",
+        parse::help,
+    ),
+    screen(
+        "quit",
+        &["q", "q!", "qq", "qd", "exit"],
+        "",
+        "leave",
+        parse::quit,
+    ),
 ];
 
 /// The command of this name, with or without `!` or `.` before it, in any case.
@@ -265,8 +365,19 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 
 /// The command that a misspelt name may have meant: at most two letters away.
 pub fn nearest(name: &str) -> Option<&'static str> {
+    let names = ENTRIES
+        .iter()
+        .flat_map(|e| [e.name].into_iter().chain(e.aliases.iter().copied()));
+    nearest_in(name, names)
+}
+
+/// The same of other names.
+pub fn nearest_of(name: &str, names: &[&'static str]) -> Option<&'static str> {
+    nearest_in(name, names.iter().copied())
+}
+
+fn nearest_in(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    let names = ENTRIES.iter().flat_map(|e| [e.name].into_iter().chain(e.aliases.iter().copied()));
     let rated = names.filter(|known| known.len() > 2).map(|known| {
         let bare = known.trim_start_matches('!');
         (distance(&name, bare), known)
@@ -284,11 +395,16 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 
 /// Letters to change, add, leave out or exchange with the next.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(24).collect(), b.chars().take(24).collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.chars().take(24).collect(), b.chars().take(24).collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
     for (i, x) in a.iter().enumerate() {
         let above = rows.last().cloned().unwrap_or_default();
-        let before = rows.len().checked_sub(2).and_then(|at| rows.get(at)).cloned();
+        let before = rows
+            .len()
+            .checked_sub(2)
+            .and_then(|at| rows.get(at))
+            .cloned();
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);

@@ -24,32 +24,114 @@ fn tag(text: &str) -> TagPattern {
 #[test]
 fn what_people_type_is_understood() {
     for line in [
-        "!poolused", "!poolused 2", "!poolused 4", "!poolused 0x5 Le*", "!poolused /t5 2",
-        "!poolused /t 5 2", "!poolused 8 Gh0?", "!PoolUsed 2", "!vm", "!vm 1", "!vm 0x1",
-        "!poolfind Leak", "!poolfind Leak 0", "!poolfind Leak 1", "!poolfind Leak 2",
-        "!poolfind Leak 4", "!poolfind 0x6b61654c", "!poolfind 0x6b61654c 1", "!poolfind Le*",
-        "!poolfind \"Se  \"", "!poolfind -tag \"Leak\" -nonpaged", "!poolfind Toke -paged",
-        "!pool fffff880`044b63aa", "!pool fffff880044b63aa 2", "!pool 0xfffff880044b63aa 1",
-        "lm", "lm a fffff880`044b63aa", "lm m ntfs", "lm v m NT*", "lm kv m X", "lm vm X", "lmvm X",
-        "lmvm X.sys", "lm kv", "lm 1m", "ln fffff880`044b63aa", "ln nt!KeBugCheckEx", "x nt!Mm*",
-        "x nt!*", "db fffff880`044b63aa", "db fffff880`044b63aa+20", "db fffff880`044b63aa L20",
-        "dd fffff880`044b63aa L8", "dq nt!PsActiveProcessHead", "dps poi(fffff880`044b63aa)",
-        "dps poi(nt!X)+8 L4", "da fffff880`044b63aa", "dc fffff880`044b63aa", "du fffff880`044b63aa",
-        "dt nt!_POOL_HEADER fffff880`044b63aa", "dt _EPROCESS", "dt -r1 nt!_EPROCESS fffffa80`01234560",
-        "dt nt!_EPROCESS ImageFileName fffffa80`01234560", "u fffff880`044b63aa", "u nt!X L10",
-        "!object fffffa80`01234560", "!object 0 Token", "!process 0 0", "!process 4 0", "!process",
-        "!process 0 1 System", "!process 0 0 notmyfault.exe", "!process fffffa80`01234560 0",
-        "!handle 0 3 0 Token", "!handle 0 F 0 File", "!handle 0 0", "!handle", "!handle 0 3 4 Event",
-        "!handle 0 3 0 \"ALPC Port\"", "!irpfind", "!irpfind 0", "!irpfind -v", "!verifier",
-        "!verifier 3", "!verifier 3 myfault.sys", "!lookaside", "!filecache", "vertarget",
-        "!for_each_module s -a @#Base @#End \"Leak\"", "!for_each_module \"s -a @#Base @#End 6b\"",
-        "s -a fffff800`00000000 L?1000000 \"Leak\"", "s -d fffff800`00000000 L?1000000 6b61654c",
+        "!poolused",
+        "!poolused 2",
+        "!poolused 4",
+        "!poolused 0x5 Le*",
+        "!poolused /t5 2",
+        "!poolused /t 5 2",
+        "!poolused 8 Gh0?",
+        "!PoolUsed 2",
+        "!vm",
+        "!vm 1",
+        "!vm 0x1",
+        "!poolfind Leak",
+        "!poolfind Leak 0",
+        "!poolfind Leak 1",
+        "!poolfind Leak 2",
+        "!poolfind Leak 4",
+        "!poolfind 0x6b61654c",
+        "!poolfind 0x6b61654c 1",
+        "!poolfind Le*",
+        "!poolfind \"Se  \"",
+        "!poolfind -tag \"Leak\" -nonpaged",
+        "!poolfind Toke -paged",
+        "!pool fffff880`044b63aa",
+        "!pool fffff880044b63aa 2",
+        "!pool 0xfffff880044b63aa 1",
+        "lm",
+        "lm a fffff880`044b63aa",
+        "lm m ntfs",
+        "lm v m NT*",
+        "lm kv m X",
+        "lm vm X",
+        "lmvm X",
+        "lmvm X.sys",
+        "lm kv",
+        "lm 1m",
+        "ln fffff880`044b63aa",
+        "ln nt!KeBugCheckEx",
+        "x nt!Mm*",
+        "x nt!*",
+        "db fffff880`044b63aa",
+        "db fffff880`044b63aa+20",
+        "db fffff880`044b63aa L20",
+        "dd fffff880`044b63aa L8",
+        "dq nt!PsActiveProcessHead",
+        "dps poi(fffff880`044b63aa)",
+        "dps poi(nt!X)+8 L4",
+        "da fffff880`044b63aa",
+        "dc fffff880`044b63aa",
+        "du fffff880`044b63aa",
+        "dt nt!_POOL_HEADER fffff880`044b63aa",
+        "dt _EPROCESS",
+        "dt -r1 nt!_EPROCESS fffffa80`01234560",
+        "dt nt!_EPROCESS ImageFileName fffffa80`01234560",
+        "u fffff880`044b63aa",
+        "u nt!X L10",
+        "!object fffffa80`01234560",
+        "!object 0 Token",
+        "!process 0 0",
+        "!process 4 0",
+        "!process",
+        "!process 0 1 System",
+        "!process 0 0 notmyfault.exe",
+        "!process fffffa80`01234560 0",
+        "!handle 0 3 0 Token",
+        "!handle 0 F 0 File",
+        "!handle 0 0",
+        "!handle",
+        "!handle 0 3 4 Event",
+        "!handle 0 3 0 \"ALPC Port\"",
+        "!irpfind",
+        "!irpfind 0",
+        "!irpfind -v",
+        "!verifier",
+        "!verifier 3",
+        "!verifier 3 myfault.sys",
+        "!lookaside",
+        "!filecache",
+        "vertarget",
+        "!for_each_module s -a @#Base @#End \"Leak\"",
+        "!for_each_module \"s -a @#Base @#End 6b\"",
+        "s -a fffff800`00000000 L?1000000 \"Leak\"",
+        "s -d fffff800`00000000 L?1000000 6b61654c",
         "s -[w]a fffff800`00000000 L?1000 Leak",
-        "poolmon -b -p -p -iLeak -g -e", "poolmon /b /p", "poolmon -iLe* -xMm?? -d", "poolmon -s",
-        "refs Leak", "refs \\\"Leak\\\"", "refs 'Leak'", "refs Pmn\\x00", "objects Process",
-        "drivers", "diagnose", "info", "help !poolused", "sort bytes", "save out.csv",
-        "0: kd> !poolused 2", "lkd> !vm 1", "kd> lm", "16: kd> !poolused", "!kdexts.vm 1",
-        "!kdexts.poolused 2", ":!vm", "help", "quit", "q",
+        "poolmon -b -p -p -iLeak -g -e",
+        "poolmon /b /p",
+        "poolmon -iLe* -xMm?? -d",
+        "poolmon -s",
+        "refs Leak",
+        "refs \\\"Leak\\\"",
+        "refs 'Leak'",
+        "refs Pmn\\x00",
+        "objects Process",
+        "drivers",
+        "diagnose",
+        "info",
+        "help !poolused",
+        "sort bytes",
+        "save out.csv",
+        "0: kd> !poolused 2",
+        "lkd> !vm 1",
+        "kd> lm",
+        "16: kd> !poolused",
+        "!kdexts.vm 1",
+        "!kdexts.poolused 2",
+        ":!vm",
+        "help",
+        "quit",
+        "q",
     ] {
         let read = parse(line);
         assert!(read.is_ok(), "{line}: {}", read.unwrap_err());
@@ -95,7 +177,10 @@ fn each_argument_arrives() {
     let Request::Handles(handles) = request("!handle 0 3 0 Token") else {
         panic!()
     };
-    assert_eq!((handles.process, handles.kind.as_deref()), (None, Some("Token")));
+    assert_eq!(
+        (handles.process, handles.kind.as_deref()),
+        (None, Some("Token"))
+    );
     assert_eq!(
         request("s -d fffff800`00000000 L?ffff 6b61654c"),
         Request::References(Some(tag("Leak")))
@@ -127,7 +212,11 @@ fn poolmons_switches_mean_what_its_documentation_says() {
     assert_eq!(mon("poolmon -p -p").pool, Some(PoolChoice::Paged));
     assert_eq!(mon("poolmon /P /p -p").pool, Some(PoolChoice::Both));
     assert_eq!(mon("poolmon -s").pool, Some(PoolChoice::Session));
-    assert_eq!(mon("poolmon -b -b").sort, Some(SortBy::Bytes), "not reversed");
+    assert_eq!(
+        mon("poolmon -b -b").sort,
+        Some(SortBy::Bytes),
+        "not reversed"
+    );
     assert_eq!(mon("poolmon -b -d").sort, Some(SortBy::Outstanding));
     let some = mon("poolmon -iLe* -i Mm?? -xMmSt");
     let shown = |t: &str| some.shows(Tag::of(t).unwrap());
@@ -212,13 +301,20 @@ fn several_commands_stand_on_one_line() {
 
 #[test]
 fn an_address_a_tag_or_a_module_stands_alone() {
-    for line in ["fffffa80`02400000", "fffff880044b63aa", "0xfffff880044b63aa+20", "nt!X"] {
+    for line in [
+        "fffffa80`02400000",
+        "fffff880044b63aa",
+        "0xfffff880044b63aa+20",
+        "nt!X",
+    ] {
         let Request::Go(target) = request(line) else {
             panic!("{line}")
         };
         assert!(target.is_address(), "{line}");
     }
-    for line in ["Leak", "Fecf", "\"Se  \"", "ntfs", "Mm??", "1394", "tcpip", "Job"] {
+    for line in [
+        "Leak", "Fecf", "\"Se  \"", "ntfs", "Mm??", "1394", "tcpip", "Job",
+    ] {
         let Request::Go(target) = request(line) else {
             panic!("{line}")
         };
@@ -260,7 +356,11 @@ fn expressions_are_resolved() {
         let read = Expression::parse(text).unwrap();
         assert_eq!(read.resolve(&Toy), Ok(Va(value)), "{text}");
     }
-    for (text, part) in [("poi(3000)", "not in the dump"), ("nt!Y", "no such symbol"), ("zz", "no such")] {
+    for (text, part) in [
+        ("poi(3000)", "not in the dump"),
+        ("nt!Y", "no such symbol"),
+        ("zz", "no such"),
+    ] {
         let why = Expression::parse(text).unwrap().resolve(&Toy).unwrap_err();
         assert!(why.0.contains(part), "{why}");
     }
@@ -282,7 +382,11 @@ fn patterns_match_names() {
         ("*a*b*c", "xxaxxbxx", false),
         ("????", "ntfs", true),
     ] {
-        assert_eq!(wildcard(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
+        assert_eq!(
+            wildcard(pattern.as_bytes(), text.as_bytes()),
+            fits,
+            "{pattern} {text}"
+        );
     }
     // No pattern takes exponential time.
     let pattern = "*a".repeat(2_000) + "b";
@@ -317,7 +421,11 @@ fn what_a_refusal_advises_is_a_command() {
                 continue;
             }
             let advice = filled(advice);
-            assert!(parse(&advice).is_ok(), "{advice}: {}", parse(&advice).unwrap_err());
+            assert!(
+                parse(&advice).is_ok(),
+                "{advice}: {}",
+                parse(&advice).unwrap_err()
+            );
         }
     }
 }
@@ -326,13 +434,23 @@ fn what_a_refusal_advises_is_a_command() {
 fn every_entry_is_found_by_all_its_names_and_none_twice() {
     let mut seen = std::collections::BTreeSet::new();
     for entry in table::ENTRIES {
-        for name in [entry.name].into_iter().chain(entry.aliases.iter().copied()) {
+        for name in [entry.name]
+            .into_iter()
+            .chain(entry.aliases.iter().copied())
+        {
             let found = table::find(name).unwrap();
             assert_eq!(found.name, entry.name, "{name}");
-            assert!(seen.insert(name.trim_start_matches('!')), "{name} is there twice");
+            assert!(
+                seen.insert(name.trim_start_matches('!')),
+                "{name} is there twice"
+            );
             assert!(refusals::find(name).is_none(), "{name} is refused too");
         }
-        assert!(!entry.help.ends_with('.') && !entry.help.is_empty(), "{}", entry.name);
+        assert!(
+            !entry.help.ends_with('.') && !entry.help.is_empty(),
+            "{}",
+            entry.name
+        );
     }
 }
 

@@ -38,10 +38,18 @@ impl<'a> ListingReport<'a> {
     }
 
     fn table(&self) -> Vec<String> {
-        let rows: Vec<Vec<String>> = self.listing.rows.iter().map(|r| r.iter().map(text).collect()).collect();
+        let rows: Vec<Vec<String>> = self
+            .listing
+            .rows
+            .iter()
+            .map(|r| r.iter().map(text).collect())
+            .collect();
         let count = self.listing.columns.len();
         let width = |at: usize| {
-            let cells = rows.iter().filter_map(|r| r.get(at)).map(|c| c.chars().count());
+            let cells = rows
+                .iter()
+                .filter_map(|r| r.get(at))
+                .map(|c| c.chars().count());
             let head = self.listing.columns.get(at).map_or(0, |c| c.len());
             cells.max().unwrap_or(0).max(head)
         };
@@ -52,13 +60,15 @@ impl<'a> ListingReport<'a> {
         };
         let right: Vec<bool> = (0..count).map(is_number).collect();
         let line = |cells: &mut dyn Iterator<Item = &str>| {
-            let padded = cells.zip(widths.iter().zip(&right)).map(|(cell, (width, right))| {
-                let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
-                match right {
-                    true => format!("{fill}{cell}"),
-                    false => format!("{cell}{fill}"),
-                }
-            });
+            let padded = cells
+                .zip(widths.iter().zip(&right))
+                .map(|(cell, (width, right))| {
+                    let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
+                    match right {
+                        true => format!("{fill}{cell}"),
+                        false => format!("{cell}{fill}"),
+                    }
+                });
             let joined = padded.collect::<Vec<_>>().join("  ");
             joined.trim_end().to_owned()
         };
@@ -66,8 +76,13 @@ impl<'a> ListingReport<'a> {
         if !rows.is_empty() {
             out.push(line(&mut self.listing.columns.iter().copied()));
         }
-        out.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
-        out.into_iter().map(|line| clean(&line).into_owned()).collect()
+        out.extend(
+            rows.iter()
+                .map(|row| line(&mut row.iter().map(String::as_str))),
+        );
+        out.into_iter()
+            .map(|line| clean(&line).into_owned())
+            .collect()
     }
 }
 
@@ -102,7 +117,12 @@ impl Serialize for Row<'_> {
 
 impl Serialize for ListingReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rows: Vec<Row<'_>> = self.listing.rows.iter().map(|row| Row(&self.listing.columns, row)).collect();
+        let rows: Vec<Row<'_>> = self
+            .listing
+            .rows
+            .iter()
+            .map(|row| Row(&self.listing.columns, row))
+            .collect();
         let notes: Vec<_> = self.listing.notes.iter().map(|note| clean(note)).collect();
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("title", &*clean(&self.listing.title))?;
@@ -114,17 +134,31 @@ impl Serialize for ListingReport<'_> {
 
 impl Answer for ListingReport<'_> {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
+        self.lines()
+            .iter()
+            .try_for_each(|line| writeln!(out, "{line}"))
     }
 
     fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
         let row = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
         let columns = &self.listing.columns;
         writeln!(out, "{}\n", markdown(&clean(&self.listing.title)))?;
-        writeln!(out, "{}", row(columns.iter().map(|c| (*c).to_owned()).collect()))?;
-        writeln!(out, "{}", row(columns.iter().map(|_| "---".to_owned()).collect()))?;
+        writeln!(
+            out,
+            "{}",
+            row(columns.iter().map(|c| (*c).to_owned()).collect())
+        )?;
+        writeln!(
+            out,
+            "{}",
+            row(columns.iter().map(|_| "---".to_owned()).collect())
+        )?;
         for values in &self.listing.rows {
-            writeln!(out, "{}", row(values.iter().map(|v| markdown(&text(v))).collect()))?;
+            writeln!(
+                out,
+                "{}",
+                row(values.iter().map(|v| markdown(&text(v))).collect())
+            )?;
         }
         for note in &self.listing.notes {
             writeln!(out, "\n{}", markdown(&clean(note)))?;

@@ -258,7 +258,11 @@ impl Tables {
     /// The fields of a type; the entry of the whole type is none.
     pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
         let fields = self.types.get(ty)?.iter().filter(|(name, _)| **name != ".");
-        Some(fields.map(|(name, field)| ((*name).to_owned(), *field)).collect())
+        Some(
+            fields
+                .map(|(name, field)| ((*name).to_owned(), *field))
+                .collect(),
+        )
     }
 
     /// Types whose names contain a text in any case, in order, at most so many.

@@ -1,9 +1,14 @@
 //! State of Driver Verifier, lookaside lists, and the file cache's totals.
 
 use crate::analysis::verifier;
+use crate::command::request::{PoolChoice, PoolMon, SortBy};
 use crate::memory::PAGE_SIZE;
+use crate::pool::TagPattern;
 use crate::pool::block::State;
+use crate::pool::index::Snapshot;
+use crate::pool::tracker::Usage;
 
+use super::super::{NoAccounts, Selection, Sort};
 use super::{Engine, Listing, Value};
 
 /// Rows of a tag table that describe cached and mapped files.
@@ -17,6 +22,82 @@ const OF_FILES: [(&str, &str); 6] = [
 ];
 
 impl Engine {
+    /// The sizes of a tag's allocations, those with the most bytes first.
+    pub fn sizes_of(&self, index: &Snapshot, pattern: &TagPattern) -> Listing {
+        let mut out = Listing::new(
+            "allocations by size",
+            &["size", "allocations", "bytes"],
+        );
+        for size in index.sizes(pattern) {
+            out.push(vec![size.size.into(), size.count.into(), size.bytes().into()]);
+        }
+        if index.left_out > 0 {
+            out.notes.push(format!(
+                "{} allocations are in no list, for want of memory",
+                index.left_out
+            ));
+        }
+        out.bounded()
+    }
+
+    /// The tag list by PoolMon's switches: one row for a tag and pool, as PoolMon has it.
+    ///
+    /// # Errors
+    /// When the dump has no accounts.
+    pub fn pool_mon(&self, wanted: &PoolMon) -> Result<Listing, NoAccounts> {
+        let session = wanted.pool == Some(PoolChoice::Session);
+        let selection = Selection {
+            sort: Sort::Tag,
+            verbose: true,
+            session,
+            top: None,
+            pattern: TagPattern::any(),
+        };
+        let used = self.pool_used(&selection)?;
+        let mut rows = Vec::new();
+        for row in used.rows.iter().filter(|row| wanted.shows(row.usage.tag)) {
+            let binary = row.about.as_ref().and_then(|d| d.marked_binary());
+            let sides = [("Nonp", &row.usage.nonpaged), ("Paged", &row.usage.paged)];
+            for (name, side) in sides {
+                let asked = match wanted.pool {
+                    Some(PoolChoice::Nonpaged) => name == "Nonp",
+                    Some(PoolChoice::Paged | PoolChoice::Session) => name == "Paged",
+                    _ => true,
+                };
+                if asked && !side.is_empty() {
+                    rows.push((row.usage.tag, name, *side, binary.clone()));
+                }
+            }
+        }
+        let per = |s: &Usage| s.bytes.checked_div(s.outstanding).unwrap_or(0);
+        let key = |s: &Usage| match wanted.sort.unwrap_or(SortBy::Tag) {
+            SortBy::Tag => 0,
+            SortBy::Allocs => s.allocs,
+            SortBy::Frees => s.frees,
+            SortBy::Outstanding => s.outstanding,
+            SortBy::Bytes => s.bytes,
+            SortBy::PerAllocation => per(s),
+        };
+        rows.sort_by_key(|(tag, _, side, _)| (std::cmp::Reverse(key(side)), *tag));
+        let mut out = Listing::new(
+            "pool tags",
+            &["tag", "type", "allocs", "frees", "diff", "bytes", "per alloc", "mapped driver"],
+        );
+        for (tag, name, side, binary) in rows {
+            out.push(vec![
+                tag.to_string().into(),
+                name.into(),
+                side.allocs.into(),
+                side.frees.into(),
+                side.outstanding.into(),
+                side.bytes.into(),
+                per(&side).into(),
+                binary.unwrap_or_default().into(),
+            ]);
+        }
+        Ok(out)
+    }
+
     /// `!verifier`.
     pub(super) fn verifier_state(&self) -> Listing {
         let mut out = Listing::new("Driver Verifier", &["name", "value"]);
@@ -40,10 +121,16 @@ impl Engine {
 
     /// `!lookaside`: free blocks that wait on lists.
     pub(super) fn lookaside_lists(&self) -> Listing {
-        let mut out = Listing::new("blocks on lookaside and deferred lists", &["list", "blocks"]);
+        let mut out = Listing::new(
+            "blocks on lookaside and deferred lists",
+            &["list", "blocks"],
+        );
         let parked = self.parked();
         let count = |state: State| parked.blocks.iter().filter(|(_, s)| *s == state).count() as u64;
-        out.push(vec!["pool lookaside lists".into(), count(State::Lookaside).into()]);
+        out.push(vec![
+            "pool lookaside lists".into(),
+            count(State::Lookaside).into(),
+        ]);
         let others = parked.blocks.len() as u64 - count(State::Lookaside);
         out.push(vec!["deferred frees".into(), others.into()]);
         out.notes.extend(parked.notes.iter().cloned());
@@ -53,14 +140,19 @@ impl Engine {
                     .into(),
             );
         }
-        out.notes
-            .push("lists of single drivers are not searched: a tag's blocks on them count as allocated".into());
+        out.notes.push(
+            "lists of single drivers are not searched: a tag's blocks on them count as allocated"
+                .into(),
+        );
         out
     }
 
     /// `!filecache`: what counters and tags say about cached files.
     pub(super) fn file_cache(&self) -> Listing {
-        let mut out = Listing::new("file cache", &["name", "nonpaged bytes", "paged bytes", "allocations"]);
+        let mut out = Listing::new(
+            "file cache",
+            &["name", "nonpaged bytes", "paged bytes", "allocations"],
+        );
         let rows = &self.trackers().rows;
         for (name, what) in OF_FILES {
             let row = rows.iter().find(|row| row.tag.to_string() == name);
@@ -75,7 +167,10 @@ impl Engine {
             ]);
         }
         let vm = self.vm();
-        for (name, line) in [("modified pages", &vm.modified), ("available pages", &vm.available)] {
+        for (name, line) in [
+            ("modified pages", &vm.modified),
+            ("available pages", &vm.available),
+        ] {
             if let Some(pages) = line.pages {
                 out.notes.push(format!(
                     "{name}: {pages} ({} MB)",

@@ -1,9 +1,9 @@
 //! Memory as bytes, numbers, pointers, text and instructions.
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter, MasmFormatter};
 
-use crate::command::request::{End, Memory, Shape, address_of};
 use crate::command::Refusal;
+use crate::command::request::{End, Memory, Shape, address_of};
 use crate::memory::Va;
 
 use super::{Engine, Listing, Value};
@@ -93,15 +93,22 @@ impl Engine {
         let bytes = self.bytes_at(at, count.saturating_mul(LONGEST).min(MOST_BYTES));
         let known: Vec<u8> = bytes.iter().map_while(|b| *b).collect();
         if known.is_empty() {
-            return Err(Refusal(format!("{at} can't be read: it is not in the dump")));
+            return Err(Refusal(format!(
+                "{at} can't be read: it is not in the dump"
+            )));
         }
         let mut decoder = Decoder::with_ip(64, &known, at.0, DecoderOptions::NONE);
-        let mut formatter = IntelFormatter::new();
-        let mut lines = vec![format!("{}:", self.symbolic(at).unwrap_or_else(|| at.to_string()))];
+        let mut formatter = MasmFormatter::new();
+        let mut lines = vec![format!(
+            "{}:",
+            self.symbolic(at).unwrap_or_else(|| at.to_string())
+        )];
         while decoder.can_decode() && (out.rows.len() as u64) < count {
             let instruction = decoder.decode();
             let start = (instruction.ip() - at.0) as usize;
-            let code = known.get(start..start + instruction.len()).unwrap_or_default();
+            let code = known
+                .get(start..start + instruction.len())
+                .unwrap_or_default();
             let code: String = code.iter().map(|b| format!("{b:02x}")).collect();
             let here = Va(instruction.ip());
             let mut text = String::new();
@@ -131,7 +138,9 @@ fn number(chunk: &[Option<u8>], width: usize) -> Option<u64> {
         return None;
     }
     let bytes = chunk.iter().take(width).rev();
-    bytes.copied().try_fold(0u64, |n, b| Some(n << 8 | u64::from(b?)))
+    bytes
+        .copied()
+        .try_fold(0u64, |n, b| Some(n << 8 | u64::from(b?)))
 }
 
 fn hex_lines(at: Va, bytes: &[Option<u8>]) -> Listing {
@@ -188,7 +197,12 @@ fn text_at(at: Va, bytes: &[Option<u8>], width: usize) -> Listing {
     let units = bytes.chunks(width).map(|unit| number(unit, width));
     let text: String = units
         .map_while(|unit| unit.filter(|n| *n != 0))
-        .map(|n| u32::try_from(n).ok().and_then(char::from_u32).unwrap_or('.'))
+        .map(|n| {
+            u32::try_from(n)
+                .ok()
+                .and_then(char::from_u32)
+                .unwrap_or('.')
+        })
         .map(|c| if c.is_control() { '.' } else { c })
         .collect();
     let mut out = Listing::new(format!("text at {at}"), &["address", "text"]);

@@ -95,8 +95,9 @@ impl Listing {
         let all = self.rows.len();
         if all > MOST_ROWS {
             self.rows.truncate(MOST_ROWS);
-            self.notes
-                .push(format!("only the first {MOST_ROWS} of {all} rows are listed"));
+            self.notes.push(format!(
+                "only the first {MOST_ROWS} of {all} rows are listed"
+            ));
         }
         self
     }
@@ -111,7 +112,9 @@ impl Engine {
             Err(why) => return Some(Err(why)),
         };
         Some(match &resolved {
-            Request::Memory(memory) => address_of(&memory.at).and_then(|at| self.memory_at(memory, at)),
+            Request::Memory(memory) => {
+                address_of(&memory.at).and_then(|at| self.memory_at(memory, at))
+            }
             Request::Nearest(at) => address_of(at).and_then(|at| self.nearest_to(at)),
             Request::Symbols { module, name } => self.symbols_like(module, name),
             Request::Modules(modules) => self.modules_like(modules),

@@ -1,7 +1,7 @@
 //! Modules by pattern, and symbols.
 
-use crate::command::request::{Modules, address_of, wildcard};
 use crate::command::Refusal;
+use crate::command::request::{Modules, address_of, wildcard};
 use crate::memory::Va;
 
 use super::{Engine, Listing, Value};
@@ -19,7 +19,10 @@ impl Engine {
         };
         let mut out = Listing::new(format!("nearest to {at}"), &["address", "symbol", "module"]);
         let symbol = self.symbolic(at);
-        out.lines = Some(vec![format!("({at})   {}", symbol.as_deref().unwrap_or("?"))]);
+        out.lines = Some(vec![format!(
+            "({at})   {}",
+            symbol.as_deref().unwrap_or("?")
+        )]);
         out.push(vec![at.into(), symbol.into(), module.name().into()]);
         if module.base != self.kernel().base {
             out.notes.push(format!(
@@ -46,7 +49,9 @@ impl Engine {
             })
             .collect();
         if modules.is_empty() {
-            return Err(Refusal(format!("{module}: no such module; `lm` lists the modules")));
+            return Err(Refusal(format!(
+                "{module}: no such module; `lm` lists the modules"
+            )));
         }
         let wanted = name.to_ascii_lowercase();
         let fits = |name: &str| wildcard(wanted.as_bytes(), name.to_ascii_lowercase().as_bytes());
@@ -64,10 +69,19 @@ impl Engine {
                 self.kernel().symbols.each(&mut take);
             }
             let exports = self.exports_of(module);
-            found.extend(exports.into_iter().filter(|(_, name)| fits(name)).take(MOST_SYMBOLS));
+            found.extend(
+                exports
+                    .into_iter()
+                    .filter(|(_, name)| fits(name))
+                    .take(MOST_SYMBOLS),
+            );
             found.sort();
             found.dedup();
-            let prefix = if is_kernel { "nt".to_owned() } else { module.name() };
+            let prefix = if is_kernel {
+                "nt".to_owned()
+            } else {
+                module.name()
+            };
             for (at, name) in found {
                 lines.push(format!("{at} {prefix}!{name}"));
                 out.push(vec![at.into(), format!("{prefix}!{name}").into()]);
@@ -89,7 +103,10 @@ impl Engine {
     /// `lm m PATTERN`, `lmvm`, `lm a`.
     pub(super) fn modules_like(&self, wanted: &Modules) -> Result<Listing, Refusal> {
         let holding = wanted.holding.as_ref().map(address_of).transpose()?;
-        let mut out = Listing::new("modules", &["start", "end", "module", "image", "timestamp", "pdb"]);
+        let mut out = Listing::new(
+            "modules",
+            &["start", "end", "module", "image", "timestamp", "pdb"],
+        );
         let mut lines = Vec::new();
         if !wanted.verbose {
             lines.push("start             end                 module name".to_owned());
@@ -103,9 +120,16 @@ impl Engine {
             let stamp = module.image.as_ref().map(|image| image.timestamp);
             let pdb = module.pdb().map(|id| format!("{} {}", id.name, id.key()));
             let unloaded = if module.unloaded { " (unloaded)" } else { "" };
-            lines.push(format!("{} {}   {name}{unloaded}", module.base, module.end()));
+            lines.push(format!(
+                "{} {}   {name}{unloaded}",
+                module.base,
+                module.end()
+            ));
             if wanted.verbose {
-                lines.push(format!("    Image path: {}", image.clone().unwrap_or_else(|| "?".into())));
+                lines.push(format!(
+                    "    Image path: {}",
+                    image.clone().unwrap_or_else(|| "?".into())
+                ));
                 lines.push(match &pdb {
                     Some(pdb) => format!("    PDB:        {pdb}"),
                     None => "    PDB:        not in the dump".to_owned(),
@@ -128,7 +152,9 @@ impl Engine {
         if out.rows.is_empty() {
             return Err(Refusal(match (&wanted.pattern, holding) {
                 (_, Some(at)) => format!("no module of this dump holds {at}"),
-                (Some(pattern), _) => format!("no module matches {pattern}; `lm` lists all modules"),
+                (Some(pattern), _) => {
+                    format!("no module matches {pattern}; `lm` lists all modules")
+                }
                 _ => "no modules were found in this dump".to_owned(),
             }));
         }

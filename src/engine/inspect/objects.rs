@@ -3,8 +3,8 @@
 use crate::analysis::objects::handles;
 use crate::analysis::objects::header::Reader;
 use crate::analysis::objects::processes::{self, Process};
-use crate::command::request::{Handles, Processes, address_of, wildcard};
 use crate::command::Refusal;
+use crate::command::request::{Handles, Processes, address_of, wildcard};
 use crate::memory::Va;
 use crate::pool::Tag;
 
@@ -35,9 +35,9 @@ impl Engine {
             let why = space.u64(header).err();
             return Err(Refusal(match why {
                 Some(fault) => format!("{at} can't be read: {fault}"),
-                None => format!(
-                    "{at} is not an object; `!pool {at}` shows the allocation it is in"
-                ),
+                None => {
+                    format!("{at} is not an object; `!pool {at}` shows the allocation it is in")
+                }
             }));
         };
         let name = match object.kind.name.as_str() {
@@ -86,10 +86,7 @@ impl Engine {
         }
         let which = wanted.process.as_ref().map(address_of).transpose()?;
         let image = wanted.image.as_ref().map(|i| i.to_ascii_lowercase());
-        let mut out = Listing::new(
-            "processes",
-            &["process", "id", "ended", "handles", "image"],
-        );
+        let mut out = Listing::new("processes", &["process", "id", "ended", "handles", "image"]);
         let mut lines = Vec::new();
         let mut budget = MOST_HANDLES;
         for process in &all {
@@ -217,13 +214,18 @@ impl Engine {
         });
         out.notes.extend(broken);
         if unreadable > 0 {
-            out.notes.push(format!("handle tables of {unreadable} processes can't be read"));
+            out.notes.push(format!(
+                "handle tables of {unreadable} processes can't be read"
+            ));
         }
         if gone > 0 {
-            out.notes.push(format!("{gone} processes have no handle table: they have ended"));
+            out.notes.push(format!(
+                "{gone} processes have no handle table: they have ended"
+            ));
         }
         if budget == 0 {
-            out.notes.push(format!("counting stopped after {MOST_HANDLES} handles"));
+            out.notes
+                .push(format!("counting stopped after {MOST_HANDLES} handles"));
         }
         if out.rows.is_empty() {
             let what = kind.map_or_else(String::new, |k| format!(" to {} objects", k.name));

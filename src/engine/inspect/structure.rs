@@ -1,7 +1,7 @@
 //! `dt`: the fields of a structure, and their values.
 
-use crate::command::request::{TypeAt, address_of};
 use crate::command::Refusal;
+use crate::command::request::{TypeAt, address_of};
 use crate::memory::Va;
 use crate::symbols::Field;
 
@@ -36,7 +36,10 @@ impl Engine {
         if !wanted.fields.is_empty() {
             let fits = |name: &str| {
                 let lower = name.to_ascii_lowercase();
-                wanted.fields.iter().any(|w| lower.starts_with(&w.to_ascii_lowercase()))
+                wanted
+                    .fields
+                    .iter()
+                    .any(|w| lower.starts_with(&w.to_ascii_lowercase()))
             };
             fields.retain(|(name, _)| fits(name));
             if fields.is_empty() {
@@ -51,8 +54,13 @@ impl Engine {
         let mut lines = Vec::new();
         for (field_name, field) in &fields {
             let value = at.map(|at| self.field_value(at, *field));
-            let bits = field.bits.map(|(position, length)| format!(" bits {position}, {length}"));
-            let shown = value.as_ref().map(|v| format!(": {}", v.1)).unwrap_or_default();
+            let bits = field
+                .bits
+                .map(|(position, length)| format!(" bits {position}, {length}"));
+            let shown = value
+                .as_ref()
+                .map(|v| format!(": {}", v.1))
+                .unwrap_or_default();
             lines.push(format!(
                 "   +{:#05x} {:<24} {}{shown}",
                 field.offset,
@@ -70,10 +78,13 @@ impl Engine {
             ]);
         }
         let size = symbols.size_of(&name);
-        lines.insert(0, match size {
-            Some(size) => format!("nt!{name}  ({size:#x} bytes)"),
-            None => format!("nt!{name}"),
-        });
+        lines.insert(
+            0,
+            match size {
+                Some(size) => format!("nt!{name}  ({size:#x} bytes)"),
+                None => format!("nt!{name}"),
+            },
+        );
         out.lines = Some(lines);
         match symbols.type_origin(&name) {
             "pdb" => {}

@@ -308,6 +308,12 @@ pub enum Command {
     /// The keys of the terminal UI as they are bound now, as a file that can be edited and
     /// put where the first line says.
     Keys,
+    /// A script that completes commands and options, for a shell to read at its start.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// The manual page, for `man -l -`.
     Man,
 }

@@ -19,8 +19,7 @@ use crate::pool::{Tag, TagPattern};
 use crate::report::text::{clean, moment};
 use crate::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, ListingReport, Modules,
-    ObjectsReport, Page,
-    PoolUsed, Refs, Symbols, Vm,
+    ObjectsReport, Page, PoolUsed, Refs, Symbols, Vm,
 };
 use crate::{synth, tui};
 
@@ -101,11 +100,13 @@ fn answer(args: &Args, command: &Command) -> Result {
                 true => None,
                 false => Some(open(args, dump)?),
             };
-            requests.into_iter().try_for_each(|request| match (&engine, request) {
-                (_, Request::Help(about)) => help(about.as_deref()),
-                (Some(engine), request) => run_one(args, engine, request),
-                (None, _) => Ok(()),
-            })
+            requests
+                .into_iter()
+                .try_for_each(|request| match (&engine, request) {
+                    (_, Request::Help(about)) => help(about.as_deref()),
+                    (Some(engine), request) => run_one(args, engine, request),
+                    (None, _) => Ok(()),
+                })
         }
         Command::Refs { dump, tag } => {
             let pattern = parse_pattern(tag)?;
@@ -156,6 +157,12 @@ fn answer(args: &Args, command: &Command) -> Result {
             all,
             download,
         } => symbols(args, dump, *all, *download),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = super::help::command();
+            clap_complete::generate(*shell, &mut command, "poolscope", &mut script);
+            Ok(io::stdout().lock().write_all(&script)?)
+        }
         Command::Keys => keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
@@ -230,10 +237,15 @@ fn run_one(args: &Args, engine: &Engine, request: Request) -> Result {
         Request::Sizes(tag) => {
             let pattern = named(tag)?;
             let index = index(args, engine)?;
-            print(args, engine, &ListingReport::of(&engine.sizes_of(&index, &pattern)))
+            print(
+                args,
+                engine,
+                &ListingReport::of(&engine.sizes_of(&index, &pattern)),
+            )
         }
         Request::Objects(what) => {
-            let what = what.ok_or_else(|| CliError::Usage("objects: name a tag or a type".into()))?;
+            let what =
+                what.ok_or_else(|| CliError::Usage("objects: name a tag or a type".into()))?;
             objects(args, engine, &what, engine::USUAL_LOOK)
         }
         Request::Drivers => drivers(args, engine),
@@ -255,7 +267,13 @@ fn go(args: &Args, engine: &Engine, target: &Target) -> Result {
     if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
         return pool(args, engine, address_of(at)?, false);
     }
-    let known = |pattern: &TagPattern| engine.trackers().rows.iter().any(|r| pattern.matches(r.tag));
+    let known = |pattern: &TagPattern| {
+        engine
+            .trackers()
+            .rows
+            .iter()
+            .any(|r| pattern.matches(r.tag))
+    };
     if let Some(pattern) = target.tag.clone().filter(known) {
         let wanted = Find {
             tag: Some(pattern),
@@ -284,7 +302,11 @@ fn help(about: Option<&str>) -> Result {
     match about {
         None => {
             for entry in table::ENTRIES {
-                let place = if entry.screen_only { "  (terminal UI)" } else { "" };
+                let place = if entry.screen_only {
+                    "  (terminal UI)"
+                } else {
+                    ""
+                };
                 writeln!(out, "{:<44} {}{place}", entry.usage(), entry.help)?;
             }
         }
@@ -372,7 +394,8 @@ fn existing(engine: &Engine, tag: Tag, pattern: &TagPattern) -> Tag {
         return tag;
     }
     let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
-    rows.find(|known| blanks(*known) == tag.bytes()).unwrap_or(tag)
+    rows.find(|known| blanks(*known) == tag.bytes())
+        .unwrap_or(tag)
 }
 
 fn refs(args: &Args, engine: &Engine, pattern: &TagPattern) -> Result {
@@ -399,7 +422,9 @@ fn allocs(args: &Args, engine: &Engine, wanted: Find) -> Result {
     }
     let index = index(args, engine)?;
     keeping(args, engine, &index, || {
-        let found = engine.allocs(&index, &pattern, wanted.heuristic).only(wanted.pool);
+        let found = engine
+            .allocs(&index, &pattern, wanted.heuristic)
+            .only(wanted.pool);
         let answer = Allocs::of(&found);
         if args.common.format == super::args::FormatName::Csv {
             answer
@@ -497,7 +522,7 @@ fn pool(args: &Args, engine: &Engine, va: Va, only: bool) -> Result {
         })
     })?;
     if only {
-        page.blocks.retain(|block| va >= block.va && va.0 - block.va.0 < block.bytes);
+        page.blocks.retain(|block| block.holds_address);
     }
     print(args, engine, &Page::of(&page, engine.descriptions()))
 }
@@ -540,10 +565,11 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
 }
 
 fn browse(args: &Args, dump: &Path) -> Result {
-    browse_with(args, dump, args.common.options())
+    browse_with(args, dump, args.common.options(), args.common.no_cache)
 }
 
-fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
+/// `forget`: neither restore nor keep marks and places.
+fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool) -> Result {
     Ok(tui::run(
         (dump.to_owned(), options),
         tui::Options {
@@ -551,7 +577,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
             theme: args.common.theme.into(),
             keys: args.common.keys.clone(),
             mouse: args.common.mouse,
-            forget: args.common.no_cache,
+            forget,
         },
     )?)
 }
@@ -579,7 +605,8 @@ fn demo(args: &Args, out: Option<&Path>) -> Result {
         cache: IndexCache::Off,
         ..args.common.options()
     };
-    browse_with(args, file.path(), options)
+    // The same steps lead to the same places each time.
+    browse_with(args, file.path(), options, true)
 }
 
 #[cfg(test)]

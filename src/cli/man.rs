@@ -1,12 +1,11 @@
 //! The manual page, from what the command line and the key table say of themselves.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::tui::input::keys::{Group, KeyMap};
 
-use super::Args;
 
 /// Files, and what they are for. Where each system has them.
 const FILES: [(&str, &str); 5] = [
@@ -81,7 +80,7 @@ const STATUS: [(&str, &str); 4] = [
 /// # Errors
 /// Never: it is written into memory.
 pub fn page() -> std::io::Result<Vec<u8>> {
-    let mut command = Args::command();
+    let mut command = super::help::command();
     command.build();
     let man = Man::new(command.clone());
     let mut out = Vec::new();

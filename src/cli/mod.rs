@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod download;
+mod help;
 mod man;
 mod outcome;
 mod typed;
@@ -13,7 +14,7 @@ pub use outcome::Outcome;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::engine::Engine;
 use crate::symbols::FetchError;
@@ -22,7 +23,10 @@ use outcome::CliError;
 /// Reads the process's arguments. Ends the process with help, or where they make no sense.
 pub fn arguments() -> Args {
     match typed::arguments(std::env::args_os().collect()) {
-        Ok(arguments) => Args::parse_from(arguments),
+        Ok(arguments) => {
+            let matches = help::command().get_matches_from(arguments);
+            Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        }
         Err(why) => {
             say("error", &why.to_string());
             std::process::exit(2);

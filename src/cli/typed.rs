@@ -4,12 +4,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::CommandFactory;
-
 use crate::command::request::Modules as ModulesWanted;
 use crate::command::{self, Refusal, Request, table};
 
-use super::Args;
 
 /// The arguments with a command's WinDbg name or alias in the place of a sub-command made
 /// into `run`: `poolscope lm DUMP m ntfs` is `poolscope run -- DUMP lm m ntfs`, and
@@ -84,7 +81,7 @@ struct Shape {
 
 impl Shape {
     fn of_options() -> Shape {
-        let command = Args::command();
+        let command = super::help::command();
         let options = command.get_arguments().filter_map(|argument| {
             let takes = argument.get_action().takes_values();
             Some((argument.get_long()?.to_owned(), takes))
@@ -188,7 +185,10 @@ mod tests {
         let typed = [&["poolscope"], typed].concat();
         let typed = typed.iter().map(|t| OsString::from(*t)).collect();
         let out = arguments(typed)?;
-        Ok(out[1..].iter().map(|a| a.to_string_lossy().into_owned()).collect())
+        Ok(out[1..]
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect())
     }
 
     #[test]
@@ -197,7 +197,16 @@ mod tests {
             (&["lm", "no.dmp"][..], &["run", "--", "no.dmp", "lm"][..]),
             (
                 &["!poolfind", "no.dmp", "Leak", "-paged", "--format", "json"],
-                &["run", "--format", "json", "--", "no.dmp", "!poolfind", "Leak", "-paged"],
+                &[
+                    "run",
+                    "--format",
+                    "json",
+                    "--",
+                    "no.dmp",
+                    "!poolfind",
+                    "Leak",
+                    "-paged",
+                ],
             ),
             (
                 &["--no-network", "lmvm", "no.dmp", "ntfs"],
@@ -207,7 +216,10 @@ mod tests {
             (&["no.dmp"], &["no.dmp"]),
             (&["--help"], &["--help"]),
             (&["Cargo.toml"], &["Cargo.toml"]),
-            (&["Cargo.toml", "!vm 1"], &["run", "--", "Cargo.toml", "!vm 1"]),
+            (
+                &["Cargo.toml", "!vm 1"],
+                &["run", "--", "Cargo.toml", "!vm 1"],
+            ),
         ] {
             assert_eq!(rewritten(typed).unwrap(), becomes, "{typed:?}");
         }

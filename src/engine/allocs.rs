@@ -134,7 +134,9 @@ impl Allocs<'_> {
             *sizes.entry(block.bytes).or_default() += 1;
         }
         let sizes = sizes.into_iter();
-        let mut sizes: Vec<_> = sizes.map(|(size, count)| SizeCount { size, count }).collect();
+        let mut sizes: Vec<_> = sizes
+            .map(|(size, count)| SizeCount { size, count })
+            .collect();
         sizes.sort_by_key(|s| std::cmp::Reverse((s.bytes(), s.size)));
         self.summary.all = all;
         self.summary.sizes = sizes;

@@ -24,12 +24,13 @@ const OF_FILES: [(&str, &str); 6] = [
 impl Engine {
     /// The sizes of a tag's allocations, those with the most bytes first.
     pub fn sizes_of(&self, index: &Snapshot, pattern: &TagPattern) -> Listing {
-        let mut out = Listing::new(
-            "allocations by size",
-            &["size", "allocations", "bytes"],
-        );
+        let mut out = Listing::new("allocations by size", &["size", "allocations", "bytes"]);
         for size in index.sizes(pattern) {
-            out.push(vec![size.size.into(), size.count.into(), size.bytes().into()]);
+            out.push(vec![
+                size.size.into(),
+                size.count.into(),
+                size.bytes().into(),
+            ]);
         }
         if index.left_out > 0 {
             out.notes.push(format!(
@@ -81,7 +82,16 @@ impl Engine {
         rows.sort_by_key(|(tag, _, side, _)| (std::cmp::Reverse(key(side)), *tag));
         let mut out = Listing::new(
             "pool tags",
-            &["tag", "type", "allocs", "frees", "diff", "bytes", "per alloc", "mapped driver"],
+            &[
+                "tag",
+                "type",
+                "allocs",
+                "frees",
+                "diff",
+                "bytes",
+                "per alloc",
+                "mapped driver",
+            ],
         );
         for (tag, name, side, binary) in rows {
             out.push(vec![

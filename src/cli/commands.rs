@@ -10,7 +10,7 @@ use crate::command::request::{
     Find, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags, address_of,
 };
 use crate::command::{self, Request, Target, table};
-use crate::engine::{self, Engine, IndexCache, Selection, Sort};
+use crate::engine::{self, IndexCache, Machine, Selection};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -48,7 +48,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Demo { out } => demo(args, out.as_deref()),
         Command::Info { dump } => {
             let engine = open(args, dump)?;
-            print(args, &engine, &Info::of(&engine.info()))
+            print(args, &*engine, &Info::of(&engine.info()))
         }
         Command::Vm {
             dump,
@@ -57,14 +57,14 @@ fn answer(args: &Args, command: &Command) -> Result {
         } => {
             command::parse_words("vm", arguments)?;
             let engine = open(args, dump)?;
-            vm(args, &engine, *sources)
+            vm(args, &*engine, *sources)
         }
         Command::Poolused { dump, arguments } => {
             let Request::PoolUsed(wanted) = command::parse_words("poolused", arguments)? else {
                 return Ok(());
             };
             let engine = open(args, dump)?;
-            pool_used(args, &engine, &selection(&wanted))
+            pool_used(args, &*engine, &(&wanted).into())
         }
         Command::Allocs {
             dump,
@@ -81,7 +81,7 @@ fn answer(args: &Args, command: &Command) -> Result {
                 ..wanted
             };
             let engine = open(args, dump)?;
-            allocs(args, &engine, wanted)
+            allocs(args, &*engine, wanted)
         }
         Command::Pool {
             dump,
@@ -91,7 +91,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let words = [std::slice::from_ref(address), arguments].concat();
             let request = command::parse_words("pool", &words)?;
             let engine = open(args, dump)?;
-            run_one(args, &engine, request)
+            run_one(args, &*engine, request)
         }
         Command::Run { dump, words } => {
             let requests = typed::requests(words)?;
@@ -104,7 +104,7 @@ fn answer(args: &Args, command: &Command) -> Result {
                 .into_iter()
                 .try_for_each(|request| match (&engine, request) {
                     (_, Request::Help(about)) => help(about.as_deref()),
-                    (Some(engine), request) => run_one(args, engine, request),
+                    (Some(engine), request) => run_one(args, &**engine, request),
                     (None, _) => Ok(()),
                 })
         }
@@ -112,7 +112,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let pattern = parse_pattern(tag)?;
             exact(&pattern)?;
             let engine = open(args, dump)?;
-            refs(args, &engine, &pattern)
+            refs(args, &*engine, &pattern)
         }
         Command::Contents {
             dump,
@@ -125,7 +125,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let tag = exact(&pattern)?;
             let engine = open(args, dump)?;
             let question = Question {
-                tag: existing(&engine, tag, &pattern),
+                tag: existing(&*engine, tag, &pattern),
                 pool: pool.map(|pool| match pool {
                     PoolName::Nonpaged => Pool::Nonpaged,
                     PoolName::Paged => Pool::Paged,
@@ -133,24 +133,24 @@ fn answer(args: &Args, command: &Command) -> Result {
                 size: *size,
                 sample: *sample,
             };
-            contents(args, &engine, question)
+            contents(args, &*engine, question)
         }
         Command::Objects { dump, what, sample } => {
             let engine = open(args, dump)?;
-            objects(args, &engine, what, *sample)
+            objects(args, &*engine, what, *sample)
         }
         Command::Drivers { dump } => {
             let engine = open(args, dump)?;
-            drivers(args, &engine)
+            drivers(args, &*engine)
         }
         Command::Diagnose { dump } => {
             let engine = open(args, dump)?;
-            diagnose(args, &engine)
+            diagnose(args, &*engine)
         }
         Command::Modules { dump, arguments } => {
             let wanted = typed::modules(arguments)?;
             let engine = open(args, dump)?;
-            run_one(args, &engine, Request::Modules(wanted))
+            run_one(args, &*engine, Request::Modules(wanted))
         }
         Command::Symbols {
             dump,
@@ -195,26 +195,29 @@ fn keys(args: &Args) -> Result {
     Ok(io::stdout().lock().write_all(text.as_bytes())?)
 }
 
-fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
+fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     report::write(engine, answer, args.common.format.into(), &mut out)?;
     // Most of the file is read after the warnings were said.
-    if let Some(why) = engine.dump().failure() {
+    if let Some(why) = engine.failure() {
         super::say("warning", &why);
     }
     Ok(())
 }
 
 /// Does what was typed; what needs the screen is refused.
-fn run_one(args: &Args, engine: &Engine, request: Request) -> Result {
-    let request = request
-        .resolve(engine)
-        .map_err(|why| CliError::NotThere(why.0))?;
+fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
+    let request = match engine.engine() {
+        Some(dump) => request
+            .resolve(dump)
+            .map_err(|why| CliError::NotThere(why.0))?,
+        None => request,
+    };
     match request {
         Request::Info => print(args, engine, &Info::of(&engine.info())),
         Request::Vm => vm(args, engine, false),
-        Request::PoolUsed(wanted) => pool_used(args, engine, &selection(&wanted)),
-        Request::Tags => pool_used(args, engine, &selection(&WantedTags::default())),
+        Request::PoolUsed(wanted) => pool_used(args, engine, &(&wanted).into()),
+        Request::Tags => pool_used(args, engine, &(&WantedTags::default()).into()),
         Request::PoolMon(wanted) => pool_mon(args, engine, &wanted),
         Request::Find(wanted) => allocs(args, engine, wanted),
         Request::Page(wanted) => pool(args, engine, address_of(&wanted.at)?, wanted.only),
@@ -240,7 +243,7 @@ fn run_one(args: &Args, engine: &Engine, request: Request) -> Result {
             print(
                 args,
                 engine,
-                &ListingReport::of(&engine.sizes_of(&index, &pattern)),
+                &ListingReport::of(&engine::inspect::sizes_of(&index, &pattern)),
             )
         }
         Request::Objects(what) => {
@@ -252,18 +255,27 @@ fn run_one(args: &Args, engine: &Engine, request: Request) -> Result {
         Request::Diagnose => diagnose(args, engine),
         Request::Help(about) => help(about.as_deref()),
         Request::Go(target) => go(args, engine, &target),
-        other => match engine.inspect(&other) {
+        other if other.needs_screen() => Err(CliError::Usage(
+            "this command needs the terminal UI: poolscope DUMP, then : and the command".into(),
+        )),
+        other => match of_dump(engine)?.inspect(&other) {
             Some(Ok(listing)) => print(args, engine, &ListingReport::of(&listing)),
             Some(Err(why)) => Err(CliError::NotThere(why.0)),
-            None => Err(CliError::Usage(
-                "this command needs the terminal UI: poolscope DUMP, then : and the command".into(),
-            )),
+            None => Err(CliError::Usage("this command is not available here".into())),
         },
     }
 }
 
+/// The dump behind an answer; an evidence file has none.
+fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
+    let why = "an evidence file does not hold this: run the command on the dump";
+    engine
+        .engine()
+        .ok_or_else(|| CliError::NotThere(why.into()))
+}
+
 /// An address, a tag or a module that stands alone: its page, its allocations, itself.
-fn go(args: &Args, engine: &Engine, target: &Target) -> Result {
+fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
         return pool(args, engine, address_of(at)?, false);
     }
@@ -287,7 +299,7 @@ fn go(args: &Args, engine: &Engine, target: &Target) -> Result {
         verbose: true,
         holding: None,
     };
-    match engine.inspect(&Request::Modules(wanted)) {
+    match of_dump(engine)?.inspect(&Request::Modules(wanted)) {
         Some(Ok(listing)) => print(args, engine, &ListingReport::of(&listing)),
         _ => Err(CliError::NotThere(format!(
             "{}: no tag, module or address of this name in the dump",
@@ -325,16 +337,17 @@ fn help(about: Option<&str>) -> Result {
     Ok(out.flush()?)
 }
 
-fn contents(args: &Args, engine: &Engine, question: Question) -> Result {
+fn contents(args: &Args, engine: &dyn Machine, question: Question) -> Result {
     let index = index(args, engine)?;
-    let census = engine.contents(&index, question, &|| true, &census::Progress::default())?;
-    match census {
+    let progress = census::Progress::default();
+    let census = engine.census(&index, question, &|| true, &progress);
+    match census.map_err(CliError::NotThere)? {
         Some(census) => print(args, engine, &Contents::of(&census)),
         None => Ok(()),
     }
 }
 
-fn objects(args: &Args, engine: &Engine, what: &str, sample: u64) -> Result {
+fn objects(args: &Args, engine: &dyn Machine, what: &str, sample: u64) -> Result {
     let tag = match engine.object_tag(what) {
         Some(tag) => tag,
         None => {
@@ -343,35 +356,21 @@ fn objects(args: &Args, engine: &Engine, what: &str, sample: u64) -> Result {
         }
     };
     let index = index(args, engine)?;
-    match engine.objects(&index, tag, sample, &|| true) {
+    let found = engine.objects_of(&index, tag, sample, &|| true);
+    match found.map_err(CliError::NotThere)? {
         Some(found) => print(args, engine, &ObjectsReport::of(&found)),
         None => Ok(()),
     }
 }
 
-fn vm(args: &Args, engine: &Engine, sources: bool) -> Result {
+fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
     let answer = Vm::of(engine.vm()).with_sources(sources);
     print(args, engine, &answer)
 }
 
-/// What `!poolused` was asked for.
-fn selection(wanted: &WantedTags) -> Selection {
-    Selection {
-        sort: match (wanted.has(2), wanted.has(4)) {
-            (true, _) => Sort::Nonpaged,
-            (_, true) => Sort::Paged,
-            _ => Sort::Tag,
-        },
-        verbose: wanted.has(1),
-        session: wanted.has(8),
-        top: wanted.top,
-        pattern: wanted.pattern.clone().unwrap_or_else(TagPattern::any),
-    }
-}
-
 /// The tag list by PoolMon's switches.
-fn pool_mon(args: &Args, engine: &Engine, wanted: &PoolMon) -> Result {
-    let listing = engine.pool_mon(wanted)?;
+fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
+    let listing = engine::inspect::pool_mon(engine, wanted)?;
     print(args, engine, &ListingReport::of(&listing))
 }
 
@@ -388,7 +387,7 @@ fn exact(pattern: &TagPattern) -> Result<Tag> {
 
 /// The tag as typed, or the one of the dump that differs only in bytes of zero at its
 /// end, which are shown as dots and are not typed.
-fn existing(engine: &Engine, tag: Tag, pattern: &TagPattern) -> Tag {
+fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
     let mut rows = engine.trackers().rows.iter().map(|row| row.tag);
     if rows.clone().any(|known| pattern.matches(known)) {
         return tag;
@@ -398,12 +397,12 @@ fn existing(engine: &Engine, tag: Tag, pattern: &TagPattern) -> Tag {
         .unwrap_or(tag)
 }
 
-fn refs(args: &Args, engine: &Engine, pattern: &TagPattern) -> Result {
+fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
     let tag = existing(engine, exact(pattern)?, pattern);
     print(args, engine, &Refs::of(&engine.tag_references(tag)))
 }
 
-fn pool_used(args: &Args, engine: &Engine, selection: &Selection) -> Result {
+fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result {
     let used = engine.pool_used(selection)?;
     used.notes
         .iter()
@@ -415,7 +414,7 @@ fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
 
-fn allocs(args: &Args, engine: &Engine, wanted: Find) -> Result {
+fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
     let mut pattern = named(wanted.tag)?;
     if let Some(tag) = pattern.exact() {
         pattern = TagPattern::of(existing(engine, tag, &pattern));
@@ -439,7 +438,7 @@ fn allocs(args: &Args, engine: &Engine, wanted: Find) -> Result {
 /// Keeps the index for the next time while `answer` is worked out and printed.
 fn keeping(
     args: &Args,
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     answer: impl FnOnce() -> Result,
 ) -> Result {
@@ -460,7 +459,7 @@ fn note(args: &Args, text: &str) {
 }
 
 /// The index that was kept, or else a walk's.
-fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let answered = engine.kept_index(&|| true);
     if let Some(why) = answered.note {
         note(args, &why);
@@ -474,28 +473,41 @@ fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
     Ok(index)
 }
 
-fn drivers(args: &Args, engine: &Engine) -> Result {
+fn drivers(args: &Args, engine: &dyn Machine) -> Result {
     if engine.trackers().rows.is_empty() {
         let why = "the pool trackers were not found in this dump";
         return Err(CliError::NotThere(why.into()));
     }
-    let drivers = engine.drivers()?;
+    let drivers = engine.by_driver().map_err(CliError::NotThere)?;
     print(args, engine, &DriversReport::of(&drivers))
 }
 
-fn diagnose(args: &Args, engine: &Engine) -> Result {
+fn diagnose(args: &Args, engine: &dyn Machine) -> Result {
+    let format = report::Format::from(args.common.format);
+    if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
+        return Ok(io::stdout().lock().write_all(kept.as_bytes())?);
+    }
     let index = index(args, engine)?;
-    keeping(args, &engine, &index, || {
-        let diagnosis = engine.diagnose(&index);
-        print(args, &engine, &Diagnose::of(&engine, &diagnosis))
+    let Some(dump) = engine.engine() else {
+        let why = "the evidence file has no report; make it again from the dump";
+        return Err(CliError::NotThere(why.into()));
+    };
+    keeping(args, engine, &index, || {
+        let diagnosis = dump.diagnose(&index);
+        print(args, engine, &Diagnose::of(dump, &diagnosis))
     })
 }
 
 /// Walks the pool, with the share done on stderr where somebody is watching.
-fn walk(args: &Args, engine: &Engine) -> Result<Snapshot> {
+fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());
+    let Some(builder) = engine.walk(Arc::clone(&progress)) else {
+        return Err(CliError::NotThere("there is no pool to walk".into()));
+    };
+    let workers = engine.workers()?;
     if !shows_progress(args) {
-        return Ok(engine.index(progress)?);
+        builder.run(&workers);
+        return Ok(builder.snapshot());
     }
     let (done, stop) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -508,17 +520,20 @@ fn walk(args: &Args, engine: &Engine) -> Result<Snapshot> {
             }
             let _ = write!(io::stderr(), "\r          \r");
         });
-        let snapshot = engine.index(progress);
+        builder.run(&workers);
         drop(done);
-        Ok(snapshot?)
-    })
+    });
+    Ok(builder.snapshot())
 }
 
-fn pool(args: &Args, engine: &Engine, va: Va, only: bool) -> Result {
-    let mut page = engine.pool_page(va).map_err(|e| {
+fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {
+    let mut page = engine.page(va).map_err(|e| {
         CliError::NotThere(match e {
             PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
             PageError::NotPool => format!("{va} is in no page of pool"),
+            PageError::NotKept => {
+                format!("the evidence file does not hold the page of {va}; ask the dump itself")
+            }
         })
     })?;
     if only {
@@ -527,7 +542,7 @@ fn pool(args: &Args, engine: &Engine, va: Va, only: bool) -> Result {
     print(args, engine, &Page::of(&page, engine.descriptions()))
 }
 
-fn modules(args: &Args, engine: &Engine, wanted: &ModulesWanted) -> Result {
+fn modules(args: &Args, engine: &dyn Machine, wanted: &ModulesWanted) -> Result {
     let va = wanted.holding.as_ref().map(address_of).transpose()?;
     let mut found = engine.modules(va);
     found
@@ -558,9 +573,9 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
     let notes = pdbs.iter().flat_map(|p| &p.located.notes);
     notes.for_each(|note| super::say("note", note));
     if pdbs.is_empty() {
-        super::warn(&engine);
+        super::warn(&*engine);
     }
-    print(args, &engine, &Symbols::of(&engine.facts().symbols, &pdbs))?;
+    print(args, &*engine, &Symbols::of(&engine.facts().symbols, &pdbs))?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -612,11 +627,12 @@ fn demo(args: &Args, out: Option<&Path>) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Sort;
 
     fn select(arguments: &[&str]) -> Result<Selection> {
         let arguments: Vec<String> = arguments.iter().map(|a| a.to_string()).collect();
         match command::parse_words("poolused", &arguments)? {
-            Request::PoolUsed(wanted) => Ok(selection(&wanted)),
+            Request::PoolUsed(wanted) => Ok((&wanted).into()),
             other => panic!("{other:?}"),
         }
     }

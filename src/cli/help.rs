@@ -15,11 +15,17 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("demo", ["poolscope demo", "poolscope demo --out demo.dmp"]),
     (
         "info",
-        ["poolscope info MEMORY.DMP", "poolscope info MEMORY.DMP --format json"],
+        [
+            "poolscope info MEMORY.DMP",
+            "poolscope info MEMORY.DMP --format json",
+        ],
     ),
     (
         "vm",
-        ["poolscope vm MEMORY.DMP", "poolscope vm MEMORY.DMP --sources"],
+        [
+            "poolscope vm MEMORY.DMP",
+            "poolscope vm MEMORY.DMP --sources",
+        ],
     ),
     (
         "poolused",
@@ -44,7 +50,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "refs",
-        ["poolscope refs MEMORY.DMP Leak", "poolscope refs MEMORY.DMP 'Pmn\\x00'"],
+        [
+            "poolscope refs MEMORY.DMP Leak",
+            "poolscope refs MEMORY.DMP 'Pmn\\x00'",
+        ],
     ),
     (
         "contents",
@@ -62,7 +71,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "drivers",
-        ["poolscope drivers MEMORY.DMP", "poolscope drivers MEMORY.DMP --format csv"],
+        [
+            "poolscope drivers MEMORY.DMP",
+            "poolscope drivers MEMORY.DMP --format csv",
+        ],
     ),
     (
         "diagnose",
@@ -99,11 +111,11 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "poolscope completions powershell >> $PROFILE",
         ],
     ),
+    ("keys", ["poolscope keys", "poolscope keys --keys my.keys"]),
     (
-        "keys",
-        ["poolscope keys", "poolscope keys --keys my.keys"],
+        "man",
+        ["poolscope man | man -l -", "poolscope man > poolscope.1"],
     ),
-    ("man", ["poolscope man | man -l -", "poolscope man > poolscope.1"]),
 ];
 
 /// Common options that a sub-command accepts and has no use for.
@@ -229,9 +241,25 @@ mod tests {
     #[test]
     fn every_common_option_is_still_accepted_everywhere() {
         for typed in [
-            &["poolscope", "vm", "d", "--theme", "none", "--memory", "1g", "--ascii"][..],
+            &[
+                "poolscope",
+                "vm",
+                "d",
+                "--theme",
+                "none",
+                "--memory",
+                "1g",
+                "--ascii",
+            ][..],
             &["poolscope", "--mouse", "man", "--format", "json", "--quiet"],
-            &["poolscope", "--no-network", "modules", "--threads", "2", "d"],
+            &[
+                "poolscope",
+                "--no-network",
+                "modules",
+                "--threads",
+                "2",
+                "d",
+            ],
         ] {
             let parsed = command().try_get_matches_from(typed);
             assert!(parsed.is_ok(), "{typed:?}: {}", parsed.unwrap_err());

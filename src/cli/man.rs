@@ -6,7 +6,6 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::tui::input::keys::{Group, KeyMap};
 
-
 /// Files, and what they are for. Where each system has them.
 const FILES: [(&str, &str); 5] = [
     (
@@ -230,14 +229,14 @@ mod tests {
     #[test]
     fn every_command_option_and_key_is_in_it() {
         let plain = text().replace('\\', "");
-        for sub in Args::command().get_subcommands() {
+        for sub in super::super::help::command().get_subcommands() {
             assert!(
                 plain.contains(&format!("fB{}", sub.get_name())),
                 "{}",
                 sub.get_name()
             );
         }
-        for argument in Args::command().get_arguments() {
+        for argument in super::super::help::command().get_arguments() {
             if let Some(long) = argument.get_long() {
                 assert!(plain.contains(&format!("--{long}")), "{long}");
             }

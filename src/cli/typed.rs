@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::command::request::Modules as ModulesWanted;
 use crate::command::{self, Refusal, Request, table};
 
-
 /// The arguments with a command's WinDbg name or alias in the place of a sub-command made
 /// into `run`: `poolscope lm DUMP m ntfs` is `poolscope run -- DUMP lm m ntfs`, and
 /// `poolscope DUMP '!poolused 2'` is `poolscope run -- DUMP '!poolused 2'`.

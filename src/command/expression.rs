@@ -24,7 +24,7 @@ pub enum Expression {
 }
 
 /// What resolves names and pointers.
-pub trait Machine {
+pub trait Resolver {
     /// The pointer at an address, or why it can't be read.
     ///
     /// # Errors
@@ -67,28 +67,32 @@ impl Expression {
     ///
     /// # Errors
     /// The name that is not known, or the pointer that can't be read.
-    pub fn resolve(&self, machine: &dyn Machine) -> Result<Va> {
+    pub fn resolve(&self, resolver: &dyn Resolver) -> Result<Va> {
         Ok(match self {
             Expression::Number(number) => Va(*number),
-            Expression::Name(name) => resolve_name(name, machine)?,
+            Expression::Name(name) => resolve_name(name, resolver)?,
             Expression::Pointer(at) => {
-                let at = at.resolve(machine)?;
-                machine
+                let at = at.resolve(resolver)?;
+                resolver
                     .pointer(at)
                     .map_err(|why| Refusal(format!("poi({at}) can't be read: {why}")))?
             }
-            Expression::Sum(a, b) => Va(a.resolve(machine)?.0.wrapping_add(b.resolve(machine)?.0)),
+            Expression::Sum(a, b) => {
+                Va(a.resolve(resolver)?.0.wrapping_add(b.resolve(resolver)?.0))
+            }
             Expression::Difference(a, b) => {
-                Va(a.resolve(machine)?.0.wrapping_sub(b.resolve(machine)?.0))
+                Va(a.resolve(resolver)?.0.wrapping_sub(b.resolve(resolver)?.0))
             }
         })
     }
 }
 
-fn resolve_name(name: &str, machine: &dyn Machine) -> Result<Va> {
+fn resolve_name(name: &str, resolver: &dyn Resolver) -> Result<Va> {
     let found = match name.split_once('!') {
-        Some((module, symbol)) => machine.symbol(Some(module), symbol),
-        None => machine.module(name).or_else(|| machine.symbol(None, name)),
+        Some((module, symbol)) => resolver.symbol(Some(module), symbol),
+        None => resolver
+            .module(name)
+            .or_else(|| resolver.symbol(None, name)),
     };
     found.ok_or_else(|| {
         Refusal(format!(

@@ -3,7 +3,7 @@
 //! A line becomes [`Request`]s by one table ([`table::ENTRIES`]): poolscope's own commands,
 //! and those of WinDbg and PoolMon with their documented options. What poolscope can't do
 //! is refused by name, with what to do instead. Nothing here reads a dump: addresses are
-//! [`Expression`]s until a [`Machine`] resolves them.
+//! [`Expression`]s until a [`Resolver`] resolves them.
 
 pub mod expression;
 mod line;
@@ -13,7 +13,7 @@ mod refusals;
 pub mod request;
 pub mod table;
 
-pub use expression::{Expression, Machine};
+pub use expression::{Expression, Resolver};
 pub use line::Words;
 pub use request::{File, Memory, PoolUsed, Request, Target};
 pub use table::Entry;

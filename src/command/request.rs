@@ -3,7 +3,7 @@
 use crate::memory::addr::Va;
 use crate::pool::{Tag, TagPattern};
 
-use super::{Expression, Machine, Refusal, Result};
+use super::{Expression, Refusal, Resolver, Result};
 
 /// A command with its arguments, read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -377,8 +377,8 @@ impl Request {
     ///
     /// # Errors
     /// The name that is not known, or the pointer that can't be read.
-    pub fn resolve(self, machine: &dyn Machine) -> Result<Request> {
-        let number = |e: Expression| Ok::<_, Refusal>(Expression::Number(e.resolve(machine)?.0));
+    pub fn resolve(self, resolver: &dyn Resolver) -> Result<Request> {
+        let number = |e: Expression| Ok::<_, Refusal>(Expression::Number(e.resolve(resolver)?.0));
         let maybe = |e: Option<Expression>| e.map(number).transpose();
         Ok(match self {
             Request::Page(p) => Request::Page(Page {
@@ -421,6 +421,86 @@ impl Request {
             }),
             other => other,
         })
+    }
+
+    /// The request as it is typed in WinDbg, for answers that are text.
+    pub fn line(&self) -> String {
+        let at = |e: &Expression| e.literal().map_or_else(|| "ADDRESS".to_owned(), |va| va.to_string());
+        let maybe = |e: &Option<Expression>| e.as_ref().map_or_else(|| "0".to_owned(), at);
+        let words = match self {
+            Request::Info => "vertarget".to_owned(),
+            Request::Vm => "!vm 1".to_owned(),
+            Request::PoolUsed(wanted) => {
+                let flags = wanted.flags.map_or_else(String::new, |f| format!("{f}"));
+                let top = wanted.top.map_or_else(String::new, |n| format!("/t{n}"));
+                let tag = wanted.pattern.as_ref().map_or_else(String::new, TagPattern::typed);
+                format!("!poolused {top} {flags} {tag}")
+            }
+            Request::Memory(memory) => {
+                let name = match memory.shape {
+                    Shape::Bytes => "db",
+                    Shape::Words => "dw",
+                    Shape::DoubleWords { text: false } => "dd",
+                    Shape::DoubleWords { text: true } => "dc",
+                    Shape::QuadWords => "dq",
+                    Shape::Pointers => "dps",
+                    Shape::Ascii => "da",
+                    Shape::Unicode => "du",
+                };
+                let end = match &memory.end {
+                    End::Usual => String::new(),
+                    End::Elements(count) => format!("L{count:x}"),
+                    End::At(end) => at(end),
+                };
+                format!("{name} {} {end}", at(&memory.at))
+            }
+            Request::Modules(m) => match (&m.holding, &m.pattern) {
+                (Some(holding), _) => format!("lm v a {}", at(holding)),
+                (None, Some(pattern)) => format!("lm v m {pattern}"),
+                (None, None) => "lm v".to_owned(),
+            },
+            Request::Nearest(a) => format!("ln {}", at(a)),
+            Request::Symbols { module, name } => format!("x {module}!{name}"),
+            Request::Object(a) => format!("!object {}", at(a)),
+            Request::Handles(h) => {
+                let kind = h.kind.clone().unwrap_or_default();
+                let kind = if kind.contains(' ') { format!("\"{kind}\"") } else { kind };
+                format!("!handle 0 3 {} {kind}", maybe(&h.process))
+            }
+            Request::Processes(p) if p.process.is_none() && p.image.is_none() => {
+                "!process".to_owned()
+            }
+            Request::Processes(p) => {
+                let image = p.image.clone().unwrap_or_default();
+                format!("!process {} 0 {image}", maybe(&p.process))
+            }
+            Request::Type(t) => {
+                let place = t.at.as_ref().map_or_else(String::new, at);
+                format!("dt nt!{} {} {place}", t.name, t.fields.join(" "))
+            }
+            Request::Code { at: a, count } => format!("u {} L{count:x}", at(a)),
+            Request::Verifier => "!verifier".to_owned(),
+            Request::Lookaside => "!lookaside".to_owned(),
+            Request::FileCache => "!filecache".to_owned(),
+            Request::PoolMon(_) => "poolmon -s".to_owned(),
+            // Those have screens of their own, which name themselves.
+            _ => String::new(),
+        };
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// True for what is about the screen: marks, filters, files of what is shown.
+    pub fn needs_screen(&self) -> bool {
+        matches!(
+            self,
+            Request::Marks
+                | Request::Note(_)
+                | Request::Filter(_)
+                | Request::Sort(_)
+                | Request::Save(_)
+                | Request::Report(_)
+                | Request::Quit
+        )
     }
 
     /// False when an address in it needs a dump to be known.

@@ -325,7 +325,7 @@ fn an_address_a_tag_or_a_module_stands_alone() {
 
 struct Toy;
 
-impl Machine for Toy {
+impl Resolver for Toy {
     fn pointer(&self, va: Va) -> std::result::Result<Va, String> {
         match va.0 {
             0x1010 => Ok(Va(0x2000)),

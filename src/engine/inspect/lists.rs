@@ -8,7 +8,7 @@ use crate::pool::block::State;
 use crate::pool::index::Snapshot;
 use crate::pool::tracker::Usage;
 
-use super::super::{NoAccounts, Selection, Sort};
+use super::super::{Machine, NoAccounts, Selection, Sort};
 use super::{Engine, Listing, Value};
 
 /// Rows of a tag table that describe cached and mapped files.
@@ -21,93 +21,93 @@ const OF_FILES: [(&str, &str); 6] = [
     ("CcVa", "view descriptors of the cache manager"),
 ];
 
-impl Engine {
-    /// The sizes of a tag's allocations, those with the most bytes first.
-    pub fn sizes_of(&self, index: &Snapshot, pattern: &TagPattern) -> Listing {
-        let mut out = Listing::new("allocations by size", &["size", "allocations", "bytes"]);
-        for size in index.sizes(pattern) {
-            out.push(vec![
-                size.size.into(),
-                size.count.into(),
-                size.bytes().into(),
-            ]);
-        }
-        if index.left_out > 0 {
-            out.notes.push(format!(
-                "{} allocations are in no list, for want of memory",
-                index.left_out
-            ));
-        }
-        out.bounded()
+/// The sizes of a tag's allocations, those with the most bytes first.
+pub fn sizes_of(index: &Snapshot, pattern: &TagPattern) -> Listing {
+    let mut out = Listing::new("allocations by size", &["size", "allocations", "bytes"]);
+    for size in index.sizes(pattern) {
+        out.push(vec![
+            size.size.into(),
+            size.count.into(),
+            size.bytes().into(),
+        ]);
     }
+    if index.left_out > 0 {
+        out.notes.push(format!(
+            "{} allocations are in no list, for want of memory",
+            index.left_out
+        ));
+    }
+    out.bounded()
+}
 
-    /// The tag list by PoolMon's switches: one row for a tag and pool, as PoolMon has it.
-    ///
-    /// # Errors
-    /// When the dump has no accounts.
-    pub fn pool_mon(&self, wanted: &PoolMon) -> Result<Listing, NoAccounts> {
-        let session = wanted.pool == Some(PoolChoice::Session);
-        let selection = Selection {
-            sort: Sort::Tag,
-            verbose: true,
-            session,
-            top: None,
-            pattern: TagPattern::any(),
-        };
-        let used = self.pool_used(&selection)?;
-        let mut rows = Vec::new();
-        for row in used.rows.iter().filter(|row| wanted.shows(row.usage.tag)) {
-            let binary = row.about.as_ref().and_then(|d| d.marked_binary());
-            let sides = [("Nonp", &row.usage.nonpaged), ("Paged", &row.usage.paged)];
-            for (name, side) in sides {
-                let asked = match wanted.pool {
-                    Some(PoolChoice::Nonpaged) => name == "Nonp",
-                    Some(PoolChoice::Paged | PoolChoice::Session) => name == "Paged",
-                    _ => true,
-                };
-                if asked && !side.is_empty() {
-                    rows.push((row.usage.tag, name, *side, binary.clone()));
-                }
+/// The tag list by PoolMon's switches: one row for a tag and pool, as PoolMon has it.
+///
+/// # Errors
+/// When the dump has no accounts.
+pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAccounts> {
+    let session = wanted.pool == Some(PoolChoice::Session);
+    let selection = Selection {
+        sort: Sort::Tag,
+        verbose: true,
+        session,
+        top: None,
+        pattern: TagPattern::any(),
+    };
+    let used = machine.pool_used(&selection)?;
+    let mut rows = Vec::new();
+    for row in used.rows.iter().filter(|row| wanted.shows(row.usage.tag)) {
+        let binary = row.about.as_ref().and_then(|d| d.marked_binary());
+        let sides = [("Nonp", &row.usage.nonpaged), ("Paged", &row.usage.paged)];
+        for (name, side) in sides {
+            let asked = match wanted.pool {
+                Some(PoolChoice::Nonpaged) => name == "Nonp",
+                Some(PoolChoice::Paged | PoolChoice::Session) => name == "Paged",
+                _ => true,
+            };
+            if asked && !side.is_empty() {
+                rows.push((row.usage.tag, name, *side, binary.clone()));
             }
         }
-        let per = |s: &Usage| s.bytes.checked_div(s.outstanding).unwrap_or(0);
-        let key = |s: &Usage| match wanted.sort.unwrap_or(SortBy::Tag) {
-            SortBy::Tag => 0,
-            SortBy::Allocs => s.allocs,
-            SortBy::Frees => s.frees,
-            SortBy::Outstanding => s.outstanding,
-            SortBy::Bytes => s.bytes,
-            SortBy::PerAllocation => per(s),
-        };
-        rows.sort_by_key(|(tag, _, side, _)| (std::cmp::Reverse(key(side)), *tag));
-        let mut out = Listing::new(
-            "pool tags",
-            &[
-                "tag",
-                "type",
-                "allocs",
-                "frees",
-                "diff",
-                "bytes",
-                "per alloc",
-                "mapped driver",
-            ],
-        );
-        for (tag, name, side, binary) in rows {
-            out.push(vec![
-                tag.to_string().into(),
-                name.into(),
-                side.allocs.into(),
-                side.frees.into(),
-                side.outstanding.into(),
-                side.bytes.into(),
-                per(&side).into(),
-                binary.unwrap_or_default().into(),
-            ]);
-        }
-        Ok(out)
     }
+    let per = |s: &Usage| s.bytes.checked_div(s.outstanding).unwrap_or(0);
+    let key = |s: &Usage| match wanted.sort.unwrap_or(SortBy::Tag) {
+        SortBy::Tag => 0,
+        SortBy::Allocs => s.allocs,
+        SortBy::Frees => s.frees,
+        SortBy::Outstanding => s.outstanding,
+        SortBy::Bytes => s.bytes,
+        SortBy::PerAllocation => per(s),
+    };
+    rows.sort_by_key(|(tag, _, side, _)| (std::cmp::Reverse(key(side)), *tag));
+    let mut out = Listing::new(
+        "pool tags",
+        &[
+            "tag",
+            "type",
+            "allocs",
+            "frees",
+            "diff",
+            "bytes",
+            "per alloc",
+            "mapped driver",
+        ],
+    );
+    for (tag, name, side, binary) in rows {
+        out.push(vec![
+            tag.to_string().into(),
+            name.into(),
+            side.allocs.into(),
+            side.frees.into(),
+            side.outstanding.into(),
+            side.bytes.into(),
+            per(&side).into(),
+            binary.unwrap_or_default().into(),
+        ]);
+    }
+    Ok(out)
+}
 
+impl Engine {
     /// `!verifier`.
     pub(super) fn verifier_state(&self) -> Listing {
         let mut out = Listing::new("Driver Verifier", &["name", "value"]);

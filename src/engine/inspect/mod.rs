@@ -2,11 +2,13 @@
 //! processes. Each is a [`Listing`], which every front end shows in its own way.
 
 mod lists;
-mod machine;
 mod memory;
 mod modules;
 mod objects;
+mod resolver;
 mod structure;
+
+pub use lists::{pool_mon, sizes_of};
 
 use crate::command::request::address_of;
 use crate::command::{Refusal, Request};

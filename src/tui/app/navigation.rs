@@ -24,7 +24,8 @@ impl Screen {
     /// True for the screens where a path begins.
     fn begins_path(&self) -> bool {
         match self {
-            Screen::Modules(_) | Screen::Report(_) => true,
+            Screen::Modules(_) => true,
+            Screen::Report(view) => view.typed.is_none(),
             Screen::Table(sheet) => matches!(sheet.ask, TableKind::Drivers | TableKind::Marks),
             _ => false,
         }
@@ -45,7 +46,7 @@ impl Screen {
             }
             Screen::Modules(_) => out.push("Modules".into()),
             Screen::Table(sheet) => out.push(sheet.crumb.clone()),
-            Screen::Report(_) => out.push("Report".into()),
+            Screen::Report(view) => out.push(view.name()),
             Screen::Bytes(view) => {
                 out.push(view.title.clone());
                 out.push(view.shape.word().into());
@@ -159,7 +160,7 @@ impl App {
             TableKind::Page { va, .. } => (format!("page of {va}"), format!("!pool {va}")),
             TableKind::Contents(_) => ("contents".into(), String::new()),
             TableKind::Families(_) => ("families".into(), String::new()),
-            TableKind::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {tag}")),
+            TableKind::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {}", crate::tui::app::command::type_of(*tag))),
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
         };

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::report;
+use crate::report::text::clean;
 
 use crate::tui::app::{App, Screen};
 use crate::tui::data::blocks::BlockView;
@@ -65,18 +66,26 @@ pub enum Style {
 
 impl Style {
     /// By the end of the file's name.
-    pub fn of(path: &Path) -> Style {
-        let end = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        match end.to_ascii_lowercase().as_str() {
-            "csv" => Style::Csv,
-            "json" => Style::Json,
-            "md" | "markdown" => Style::Markdown,
-            _ => Style::Text,
-        }
+    ///
+    /// # Errors
+    /// For an end that stands for none of the formats: what to write instead.
+    pub fn of(path: &Path) -> Result<Style, String> {
+        const USE: &str = "end the name in .txt, .csv, .json or .md";
+        let end = path.extension().and_then(|e| e.to_str());
+        Ok(match end.map(str::to_ascii_lowercase).as_deref() {
+            Some("csv") => Style::Csv,
+            Some("json") => Style::Json,
+            Some("md" | "markdown") => Style::Markdown,
+            Some("txt" | "log" | "text") => Style::Text,
+            Some(end) => {
+                return Err(format!("unknown file format: .{}; {USE}", clean(end)));
+            }
+            None => return Err(format!("the file format is missing; {USE}")),
+        })
     }
 }
 
-/// Writes to a file so that there is all of it or nothing.
+/// Writes to a file so that there is all of it or nothing. It is the user's alone.
 ///
 /// # Errors
 /// What the system says; a file that is there and shall not be replaced.
@@ -85,11 +94,41 @@ pub fn write_whole(
     replace: bool,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<u64> {
+    write_as(path, replace, 0o600, write)
+}
+
+/// The same for a file that the user asked for: as readable as the umask lets it.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_asked_for(
+    path: &Path,
+    replace: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
+    write_as(path, replace, 0o666, write)
+}
+
+fn write_as(
+    path: &Path,
+    replace: bool,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    // The name of the file beside it means nothing to whoever asked for this one.
+    let mut file = builder.tempfile_in(directory).map_err(|e| match e.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => e.kind().into(),
+    })?;
     let mut out = BufWriter::with_capacity(1 << 16, file.as_file_mut());
     write(&mut out)?;
     out.flush()?;
@@ -222,6 +261,10 @@ impl App {
             replace,
             content,
         };
+        if let Err(why) = Style::of(&job.path) {
+            self.message = Some(why);
+            return;
+        }
         self.message = Some(format!("writing {name}"));
         self.ask(Question::Save(Box::new(job)));
     }
@@ -302,6 +345,9 @@ impl App {
                     rows: rows.collect(),
                 }
             }
+            Some(Screen::Report(view)) if view.typed.is_some() => {
+                Content::Text(view.text.clone().unwrap_or_default())
+            }
             Some(Screen::Report(_)) => Content::Report(self.marks_in_words()),
             Some(Screen::Bytes(view)) => Content::Memory {
                 start: view.first,
@@ -366,6 +412,41 @@ mod tests {
         assert_eq!(json[1]["a"], "0xfffffa8000000000");
         assert!(json[1]["b"].is_null());
         assert!(written(Style::Markdown).contains("| =cmd\\|'x' | 1024000 |"));
+    }
+
+    #[test]
+    fn a_format_has_to_be_known() {
+        assert_eq!(Style::of(Path::new("a.CSV")), Ok(Style::Csv));
+        assert_eq!(Style::of(Path::new("a.b.md")), Ok(Style::Markdown));
+        let why = Style::of(Path::new("out.xlsx")).unwrap_err();
+        assert!(why.contains(".xlsx") && why.contains(".csv"), "{why}");
+        assert!(Style::of(Path::new("out")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_asked_for_takes_the_umask_and_kept_state_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (asked, kept, plain) = ("a.txt", "b.txt", "c.txt");
+        let path = |name: &str| folder.path().join(name);
+        let write = |out: &mut dyn Write| out.write_all(b"x");
+        write_asked_for(&path(asked), false, write).unwrap();
+        write_whole(&path(kept), false, write).unwrap();
+        std::fs::write(path(plain), "x").unwrap();
+        let mode = |name: &str| {
+            let metadata = std::fs::metadata(path(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!(mode(asked), mode(plain));
+        assert_eq!(mode(kept), 0o600);
+    }
+
+    #[test]
+    fn an_error_does_not_name_the_temporary_file() {
+        let path = Path::new("/nonexistent/folder/list.txt");
+        let why = write_asked_for(path, false, |_| Ok(())).unwrap_err();
+        assert!(!why.to_string().contains("tmp"), "{why}");
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Step {
             Screen::Modules(view) => Step::Modules {
                 filter: view.filter.clone(),
             },
+            Screen::Report(view) if view.typed.is_some() => return None,
             Screen::Report(_) => Step::Report,
             Screen::Table(sheet) => match &sheet.ask {
                 TableKind::Drivers => Step::Drivers,

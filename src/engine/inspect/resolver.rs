@@ -1,6 +1,6 @@
 //! What names and pointers of an expression are in this dump.
 
-use crate::command::Machine;
+use crate::command::Resolver;
 use crate::kernel::image::Image;
 use crate::kernel::modules::Module;
 use crate::memory::Va;
@@ -58,7 +58,7 @@ impl Engine {
     }
 }
 
-impl Machine for Engine {
+impl Resolver for Engine {
     fn pointer(&self, va: Va) -> Result<Va, String> {
         self.space_of(va).pointer(va).map_err(|f| f.to_string())
     }

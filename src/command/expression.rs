@@ -1,9 +1,9 @@
 //! Addresses as WinDbg takes them: hexadecimal numbers, `module!symbol`, a module's name,
 //! sums and differences, `poi()` and parentheses.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
-use super::{Refusal, Result};
+use super::refusal::{Refusal, Result};
 
 /// Deeper parentheses are not read.
 const DEEPEST: usize = 32;

@@ -1,6 +1,6 @@
 //! A line into commands, and a command into words.
 
-use super::{Refusal, Result};
+use super::refusal::{Refusal, Result};
 
 /// What follows a debugger's prompt: `0: kd> `, `lkd> `, `16.0: kd:x86> `.
 pub(super) fn without_prompt(line: &str) -> &str {
@@ -75,6 +75,7 @@ pub struct Words {
     name: String,
     words: Vec<Word>,
     next: usize,
+    usage: String,
     /// The arguments as they were typed.
     pub rest: String,
 }
@@ -99,6 +100,7 @@ impl Words {
             name: name.to_owned(),
             words: words.collect(),
             next: 0,
+            usage: name.to_owned(),
             rest: arguments.join(" "),
         }
     }
@@ -140,8 +142,14 @@ impl Words {
             name: name.to_owned(),
             words,
             next: 0,
+            usage: name.to_owned(),
             rest: rest.to_owned(),
         })
+    }
+
+    /// The same with what to say where an argument is wrong.
+    pub(super) fn with_usage(self, usage: String) -> Words {
+        Words { usage, ..self }
     }
 
     /// The command as it was typed.
@@ -194,8 +202,7 @@ impl Words {
 
     /// The refusal of a word that the command has no meaning for.
     pub(super) fn unexpected(&self, word: &str) -> Refusal {
-        let entry = super::table::find(&self.name);
-        let usage = entry.map_or_else(|| self.name.clone(), |entry| entry.usage());
+        let usage = &self.usage;
         Refusal(format!(
             "{}: unexpected argument: {word}; usage: {usage}",
             self.name
@@ -204,8 +211,7 @@ impl Words {
 
     /// The refusal where an argument is missing.
     pub(super) fn missing(&self, what: &str) -> Refusal {
-        let entry = super::table::find(&self.name);
-        let usage = entry.map_or_else(|| self.name.clone(), |entry| entry.usage());
+        let usage = &self.usage;
         Refusal(format!("{}: {what} is missing; usage: {usage}", self.name))
     }
 }

@@ -1,9 +1,10 @@
 //! What a line asks for.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 use crate::pool::{Tag, TagPattern};
 
-use super::{Expression, Refusal, Resolver, Result};
+use super::expression::{Expression, Resolver};
+use super::refusal::{Refusal, Result};
 
 /// A command with its arguments, read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use super::line::Words;
 use super::request::Request;
-use super::{Result, parse, poolmon};
+use super::refusal::Result;
+use super::{parse, poolmon};
 
 /// A command.
 pub struct Entry {

@@ -1,6 +1,6 @@
 use super::request::{End, PoolChoice, Shape, SortBy, wildcard};
 use super::*;
-use crate::memory::addr::Va;
+use crate::addr::Va;
 use crate::pool::{Tag, TagPattern};
 
 fn request(line: &str) -> Request {

@@ -8,8 +8,10 @@ use crate::pool::block::State;
 use crate::pool::index::Snapshot;
 use crate::pool::tracker::Usage;
 
-use super::super::{Machine, NoAccounts, Selection, Sort};
-use super::{Engine, Listing, Value};
+use crate::engine::{Machine, NoAccounts, Selection, Sort};
+use crate::engine::Engine;
+
+use super::listing::{Listing, Value};
 
 /// Rows of a tag table that describe cached and mapped files.
 const OF_FILES: [(&str, &str); 6] = [

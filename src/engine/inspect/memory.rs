@@ -6,7 +6,8 @@ use crate::command::Refusal;
 use crate::command::request::{End, Memory, Shape, address_of};
 use crate::memory::Va;
 
-use super::{Engine, Listing, Value};
+use super::listing::Listing;
+use crate::engine::Engine;
 
 /// Bytes that one command shows at most.
 const MOST_BYTES: u64 = 1 << 18;
@@ -218,10 +219,4 @@ fn shown(chunk: &[Option<u8>]) -> String {
         None => '?',
     };
     chunk.iter().map(one).collect()
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Value {
-        Value::Text(if value { "yes" } else { "no" }.into())
-    }
 }

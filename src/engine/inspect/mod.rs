@@ -1,6 +1,8 @@
 //! Answers to the debugger's smaller commands: memory, symbols, structures, objects,
 //! processes. Each is a [`Listing`], which every front end shows in its own way.
 
+mod answer;
+mod listing;
 mod lists;
 mod memory;
 mod modules;
@@ -8,130 +10,5 @@ mod objects;
 mod resolver;
 mod structure;
 
+pub use listing::{Listing, Value};
 pub use lists::{pool_mon, sizes_of};
-
-use crate::command::request::address_of;
-use crate::command::{Refusal, Request};
-use crate::memory::Va;
-
-use super::Engine;
-
-/// A value in a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Words.
-    Text(String),
-    /// An address.
-    Address(Va),
-    /// A count.
-    Number(u64),
-    /// A number that is read in hexadecimal: flags, an offset.
-    Hex(u64),
-    /// Not known, or not in the dump.
-    Unknown,
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Value {
-        Value::Text(text)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Value {
-        Value::Text(text.into())
-    }
-}
-
-impl From<Va> for Value {
-    fn from(va: Va) -> Value {
-        Value::Address(va)
-    }
-}
-
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Value {
-        value.map_or(Value::Unknown, Into::into)
-    }
-}
-
-impl From<u64> for Value {
-    fn from(number: u64) -> Value {
-        Value::Number(number)
-    }
-}
-
-/// A table, or lines in the debugger's own layout, and what is to be known about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// What it is, for a heading.
-    pub title: String,
-    /// Names of the columns.
-    pub columns: Vec<&'static str>,
-    /// One value for each column.
-    pub rows: Vec<Vec<Value>>,
-    /// The rows as the debugger prints them, where it has a layout of its own.
-    pub lines: Option<Vec<String>>,
-    /// What the listing does not cover, as sentences.
-    pub notes: Vec<String>,
-}
-
-/// Rows that a listing has at most; the rest is counted in a note.
-const MOST_ROWS: usize = 1 << 16;
-
-impl Listing {
-    fn new(title: impl Into<String>, columns: &[&'static str]) -> Listing {
-        Listing {
-            title: title.into(),
-            columns: columns.to_vec(),
-            ..Listing::default()
-        }
-    }
-
-    fn push(&mut self, row: Vec<Value>) {
-        self.rows.push(row);
-    }
-
-    /// Cuts a listing that is too long and says so.
-    fn bounded(mut self) -> Listing {
-        let all = self.rows.len();
-        if all > MOST_ROWS {
-            self.rows.truncate(MOST_ROWS);
-            self.notes.push(format!(
-                "only the first {MOST_ROWS} of {all} rows are listed"
-            ));
-        }
-        self
-    }
-}
-
-impl Engine {
-    /// Answers a request that needs neither the walk of the pool nor a report of its own.
-    /// `None` for all other requests. Addresses are resolved here.
-    pub fn inspect(&self, request: &Request) -> Option<Result<Listing, Refusal>> {
-        let resolved = match request.clone().resolve(self) {
-            Ok(resolved) => resolved,
-            Err(why) => return Some(Err(why)),
-        };
-        Some(match &resolved {
-            Request::Memory(memory) => {
-                address_of(&memory.at).and_then(|at| self.memory_at(memory, at))
-            }
-            Request::Nearest(at) => address_of(at).and_then(|at| self.nearest_to(at)),
-            Request::Symbols { module, name } => self.symbols_like(module, name),
-            Request::Modules(modules) => self.modules_like(modules),
-            Request::Object(at) => address_of(at).and_then(|at| self.object_at(at)),
-            Request::Handles(handles) => self.handles_of(handles),
-            Request::Processes(processes) => self.processes_like(processes),
-            Request::Type(ty) => self.structure(ty),
-            Request::Code { at, count } => address_of(at).and_then(|at| self.code_at(at, *count)),
-            Request::Verifier => Ok(self.verifier_state()),
-            Request::Lookaside => Ok(self.lookaside_lists()),
-            Request::FileCache => Ok(self.file_cache()),
-            _ => return None,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests;

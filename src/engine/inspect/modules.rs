@@ -4,7 +4,9 @@ use crate::command::Refusal;
 use crate::command::request::{Modules, address_of, wildcard};
 use crate::memory::Va;
 
-use super::{Engine, Listing, Value};
+use crate::engine::Engine;
+
+use super::listing::{Listing, Value};
 
 /// Symbols that are listed at most.
 const MOST_SYMBOLS: usize = 1 << 16;

@@ -8,7 +8,9 @@ use crate::command::request::{Handles, Processes, address_of, wildcard};
 use crate::memory::Va;
 use crate::pool::Tag;
 
-use super::{Engine, Listing};
+use crate::engine::Engine;
+
+use super::listing::{Listing, Value};
 
 /// Handles that are counted, over all processes.
 const MOST_HANDLES: u64 = 1 << 24;
@@ -209,7 +211,7 @@ impl Engine {
             ]);
         }
         out.rows.sort_by_key(|row| match row.get(2) {
-            Some(super::Value::Number(n)) => std::cmp::Reverse(*n),
+            Some(Value::Number(n)) => std::cmp::Reverse(*n),
             _ => std::cmp::Reverse(0),
         });
         out.notes.extend(broken);

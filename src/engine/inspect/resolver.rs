@@ -5,7 +5,7 @@ use crate::kernel::image::Image;
 use crate::kernel::modules::Module;
 use crate::memory::Va;
 
-use super::Engine;
+use crate::engine::Engine;
 
 impl Engine {
     /// A loaded module by its name, in any case, with or without `.sys`.

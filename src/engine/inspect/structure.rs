@@ -5,7 +5,9 @@ use crate::command::request::{TypeAt, address_of};
 use crate::memory::Va;
 use crate::symbols::Field;
 
-use super::{Engine, Listing, Value};
+use crate::engine::Engine;
+
+use super::listing::{Listing, Value};
 
 /// Fields are read up to this width; longer ones are shown by their address.
 const WIDEST: u32 = 8;

@@ -4,11 +4,11 @@ use crate::pool::{Tag, TagPattern};
 
 use super::expression::{self, Expression};
 use super::line::Words;
+use super::refusal::{Refusal, Result};
 use super::request::{
     Chosen, End, File, Find, Handles, Memory, Modules, Page, PoolChoice, PoolUsed, Processes,
     Request, Shape, SortBy, Target, TypeAt,
 };
-use super::refusal::{Refusal, Result};
 
 /// Flags of `!vm` that are documented. Bit 0 leaves the processes out, which are never
 /// listed; the others ask for parts that a dump's summary does not have.

@@ -3,8 +3,8 @@
 use crate::pool::TagPattern;
 
 use super::line::Words;
-use super::request::{PoolChoice, PoolMon, Request, SortBy};
 use super::refusal::{Refusal, Result};
+use super::request::{PoolChoice, PoolMon, Request, SortBy};
 
 /// Reads `poolmon -b -p -p -iTAG …`. As in PoolMon, the last order wins and the case of a
 /// switch does not matter; a switch that can't be honoured is refused by name.

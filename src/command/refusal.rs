@@ -12,4 +12,3 @@ impl Refusal {
 }
 
 pub(super) type Result<T> = std::result::Result<T, Refusal>;
-

@@ -426,7 +426,10 @@ impl Request {
 
     /// The request as it is typed in WinDbg, for answers that are text.
     pub fn line(&self) -> String {
-        let at = |e: &Expression| e.literal().map_or_else(|| "ADDRESS".to_owned(), |va| va.to_string());
+        let at = |e: &Expression| {
+            e.literal()
+                .map_or_else(|| "ADDRESS".to_owned(), |va| va.to_string())
+        };
         let maybe = |e: &Option<Expression>| e.as_ref().map_or_else(|| "0".to_owned(), at);
         let words = match self {
             Request::Info => "vertarget".to_owned(),
@@ -434,7 +437,10 @@ impl Request {
             Request::PoolUsed(wanted) => {
                 let flags = wanted.flags.map_or_else(String::new, |f| format!("{f}"));
                 let top = wanted.top.map_or_else(String::new, |n| format!("/t{n}"));
-                let tag = wanted.pattern.as_ref().map_or_else(String::new, TagPattern::typed);
+                let tag = wanted
+                    .pattern
+                    .as_ref()
+                    .map_or_else(String::new, TagPattern::typed);
                 format!("!poolused {top} {flags} {tag}")
             }
             Request::Memory(memory) => {
@@ -465,7 +471,11 @@ impl Request {
             Request::Object(a) => format!("!object {}", at(a)),
             Request::Handles(h) => {
                 let kind = h.kind.clone().unwrap_or_default();
-                let kind = if kind.contains(' ') { format!("\"{kind}\"") } else { kind };
+                let kind = if kind.contains(' ') {
+                    format!("\"{kind}\"")
+                } else {
+                    kind
+                };
                 format!("!handle 0 3 {} {kind}", maybe(&h.process))
             }
             Request::Processes(p) if p.process.is_none() && p.image.is_none() => {

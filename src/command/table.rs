@@ -1,8 +1,8 @@
 //! The commands: one table that completion, help, the manual page and the parser share.
 
 use super::line::Words;
-use super::request::Request;
 use super::refusal::Result;
+use super::request::Request;
 use super::{parse, poolmon};
 
 /// A command.

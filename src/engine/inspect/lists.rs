@@ -8,8 +8,8 @@ use crate::pool::block::State;
 use crate::pool::index::Snapshot;
 use crate::pool::tracker::Usage;
 
-use crate::engine::{Machine, NoAccounts, Selection, Sort};
 use crate::engine::Engine;
+use crate::engine::{Machine, NoAccounts, Selection, Sort};
 
 use super::listing::{Listing, Value};
 

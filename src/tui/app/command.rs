@@ -1,8 +1,8 @@
 //! The line after `:`. What it says is read by [`crate::command`]; here it is done.
 
 use crate::command::request::{
-    Chosen, Find, Memory, Modules, PoolChoice, PoolMon, PoolUsed, Shape, SortBy as Order,
-    Target, address_of,
+    Chosen, Find, Memory, Modules, PoolChoice, PoolMon, PoolUsed, Shape, SortBy as Order, Target,
+    address_of,
 };
 use crate::command::{self, Request as Typed, table};
 use crate::memory::Va;
@@ -413,5 +413,8 @@ pub(in crate::tui) fn type_of(tag: Tag) -> String {
     ];
     let text = tag.to_string();
     let known = NAMES.iter().find(|(tag, _)| *tag == text);
-    known.map_or_else(|| text.trim_end().to_owned(), |(_, name)| (*name).to_owned())
+    known.map_or_else(
+        || text.trim_end().to_owned(),
+        |(_, name)| (*name).to_owned(),
+    )
 }

@@ -125,10 +125,12 @@ fn write_as(
     #[cfg(not(unix))]
     let _ = mode;
     // The name of the file beside it means nothing to whoever asked for this one.
-    let mut file = builder.tempfile_in(directory).map_err(|e| match e.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => e.kind().into(),
-    })?;
+    let mut file = builder
+        .tempfile_in(directory)
+        .map_err(|e| match e.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => e.kind().into(),
+        })?;
     let mut out = BufWriter::with_capacity(1 << 16, file.as_file_mut());
     write(&mut out)?;
     out.flush()?;

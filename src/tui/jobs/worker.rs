@@ -235,7 +235,9 @@ fn typed(engine: &dyn Machine, request: &crate::command::Request) -> Result<Stri
     let mut out = Vec::new();
     let written = match request {
         Request::PoolUsed(wanted) => {
-            let used = engine.pool_used(&wanted.into()).map_err(|e| e.to_string())?;
+            let used = engine
+                .pool_used(&wanted.into())
+                .map_err(|e| e.to_string())?;
             report::write(engine, &report::PoolUsed::of(&used), Format::Text, &mut out)
         }
         Request::PoolMon(wanted) => {

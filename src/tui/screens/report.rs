@@ -76,7 +76,13 @@ impl ReportView {
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
         let (title, body) = split_top(area, 1);
         if self.text.is_none() {
-            pane_title(buffer, title, theme, &format!("{}: computing…", self.name()), true);
+            pane_title(
+                buffer,
+                title,
+                theme,
+                &format!("{}: computing…", self.name()),
+                true,
+            );
             return;
         }
         let lines = self.lines(area.width);

@@ -215,7 +215,10 @@ fn the_debuggers_and_poolmons_words_are_understood() {
         ("sizes Leak", "sizes"),
         ("Leak", "Leak"),
         ("fffffa80`01000000", "bytes"),
-        ("0: kd> !object fffffa80`01000010", "!object fffffa80`01000010"),
+        (
+            "0: kd> !object fffffa80`01000010",
+            "!object fffffa80`01000010",
+        ),
         ("!process 0 0", "!process"),
         ("dt nt!_POOL_HEADER", "dt nt!_POOL_HEADER"),
         ("lmvm myfault", "lm v m myfault"),
@@ -234,9 +237,17 @@ fn the_debuggers_and_poolmons_words_are_understood() {
     }
     assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Paged);
     type_line(&mut desk, "frobnicate");
-    assert!(desk.status().contains("unknown command"), "{}", desk.status());
+    assert!(
+        desk.status().contains("unknown command"),
+        "{}",
+        desk.status()
+    );
     type_line(&mut desk, "db zz~");
-    assert!(desk.status().contains("not a valid address"), "{}", desk.status());
+    assert!(
+        desk.status().contains("not a valid address"),
+        "{}",
+        desk.status()
+    );
     type_line(&mut desk, "!poolfind Nope");
     assert_eq!(
         desk.app.path().last().unwrap(),

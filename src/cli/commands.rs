@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
 use crate::command::request::{
-    Find, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags, address_of,
+    End, Find, Memory, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags, Shape, address_of,
 };
 use crate::command::{self, Request, Target, table};
 use crate::engine::{self, IndexCache, Machine, Selection};
@@ -208,9 +208,12 @@ fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
 /// Does what was typed; what needs the screen is refused.
 fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
     let request = match engine.engine() {
-        Some(dump) => request
-            .resolve(dump)
-            .map_err(|why| CliError::NotThere(why.0))?,
+        Some(dump) => request.resolve(dump).map_err(|why| {
+            match command::expression::is_no_address(&why) {
+                true => CliError::Usage(why.0),
+                false => CliError::NotThere(why.0),
+            }
+        })?,
         None => request,
     };
     match request {
@@ -277,7 +280,16 @@ fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
 /// An address, a tag or a module that stands alone: its page, its allocations, itself.
 fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
-        return pool(args, engine, address_of(at)?, false);
+        let va = address_of(at)?;
+        if matches!(engine.page(va), Err(PageError::NotPool)) {
+            let bytes = Request::Memory(Memory {
+                shape: Shape::Bytes,
+                at: at.clone(),
+                end: End::Usual,
+            });
+            return run_one(args, engine, bytes);
+        }
+        return pool(args, engine, va, false);
     }
     let known = |pattern: &TagPattern| {
         engine

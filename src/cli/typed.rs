@@ -25,12 +25,17 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
         return Ok(typed);
     };
     let name = first.to_string_lossy().into_owned();
-    if shape.commands.contains(&name) {
-        return Ok(typed);
-    }
     let (before, after) = rest.split_at(at);
     let after = after.get(1..).unwrap_or_default();
     let (options, words) = shape.divide(after);
+    let asks_help = |word: &OsString| word == "--help" || word == "-h" || word == "--";
+    if name == "run" && !words.first().is_none_or(asks_help) {
+        // What looks like an option behind the dump is the command's: `-paged`, `-b`.
+        return Ok(run(program, before, options, words));
+    }
+    if shape.commands.contains(&name) {
+        return Ok(typed);
+    }
     let is_file = Path::new(first).exists();
     let words = match (is_file, table::find(&name)) {
         // A dump alone opens the screen.
@@ -62,13 +67,22 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
             };
         }
     };
+    Ok(run(program, before, options, words))
+}
+
+fn run(
+    program: &OsString,
+    before: &[OsString],
+    options: Vec<OsString>,
+    words: Vec<OsString>,
+) -> Vec<OsString> {
     let mut out = vec![program.clone()];
     out.extend(before.iter().cloned());
     out.push("run".into());
     out.extend(options);
     out.push("--".into());
     out.extend(words);
-    Ok(out)
+    out
 }
 
 /// What clap knows: the options that stand anywhere, and the sub-commands.
@@ -211,6 +225,11 @@ mod tests {
                 &["--no-network", "lmvm", "no.dmp", "ntfs"],
                 &["--no-network", "run", "--", "no.dmp", "lmvm", "ntfs"],
             ),
+            (
+                &["run", "no.dmp", "poolmon", "-b", "--format", "csv"],
+                &["run", "--format", "csv", "--", "no.dmp", "poolmon", "-b"],
+            ),
+            (&["run", "--help"], &["run", "--help"]),
             (&["vm", "no.dmp", "1"], &["vm", "no.dmp", "1"]),
             (&["no.dmp"], &["no.dmp"]),
             (&["--help"], &["--help"]),

@@ -5,6 +5,8 @@ use crate::addr::Va;
 
 use super::refusal::{Refusal, Result};
 
+/// How the refusal of something that is no address begins.
+const INVALID: &str = "not a valid address";
 /// Deeper parentheses are not read.
 const DEEPEST: usize = 32;
 
@@ -21,6 +23,11 @@ pub enum Expression {
     Sum(Box<Expression>, Box<Expression>),
     /// Left minus right, modulo 2^64.
     Difference(Box<Expression>, Box<Expression>),
+}
+
+/// True for the refusal of something that is no address, in no dump.
+pub fn is_no_address(why: &Refusal) -> bool {
+    why.0.starts_with(INVALID)
 }
 
 /// What resolves names and pointers.
@@ -94,6 +101,9 @@ fn resolve_name(name: &str, resolver: &dyn Resolver) -> Result<Va> {
             .module(name)
             .or_else(|| resolver.symbol(None, name)),
     };
+    if found.is_none() && !name.contains('!') {
+        return Err(invalid(name));
+    }
     found.ok_or_else(|| {
         Refusal(format!(
             "{name}: no such symbol or module; `lm` lists the modules, `x nt!*` the symbols"
@@ -104,7 +114,7 @@ fn resolve_name(name: &str, resolver: &dyn Resolver) -> Result<Va> {
 /// The refusal of something that is no address.
 pub(super) fn invalid(text: &str) -> Refusal {
     Refusal(format!(
-        "not a valid address: {text} (hexadecimal, for example fffffa80`02400000, nt!PsActiveProcessHead or poi(ADDRESS)+20)"
+        "{INVALID}: {text} (hexadecimal, for example fffffa80`02400000, nt!PsActiveProcessHead or poi(ADDRESS)+20)"
     ))
 }
 

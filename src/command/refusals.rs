@@ -42,7 +42,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (
         &["dpp", "dpu", "dpa", "dda", "ddp", "dqp", "dqu"],
         "dpp (pointers and what they point to)",
-        "`dps ADDRESS` shows pointers with symbols; then `db` at one of them",
+        "`dps ADDRESS` shows pointers with symbols; then `db ADDRESS`",
     ),
     (
         &["!lmi"],

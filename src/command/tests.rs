@@ -359,7 +359,7 @@ fn expressions_are_resolved() {
     for (text, part) in [
         ("poi(3000)", "not in the dump"),
         ("nt!Y", "no such symbol"),
-        ("zz", "no such"),
+        ("zz", "not a valid address"),
     ] {
         let why = Expression::parse(text).unwrap().resolve(&Toy).unwrap_err();
         assert!(why.0.contains(part), "{why}");

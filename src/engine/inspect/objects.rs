@@ -222,7 +222,7 @@ impl Engine {
         }
         if gone > 0 {
             out.notes.push(format!(
-                "{gone} processes have no handle table: they have ended"
+                "{gone} processes have no handle table in this dump: they have ended, or it was not written"
             ));
         }
         if budget == 0 {

@@ -391,30 +391,3 @@ impl App {
             .collect()
     }
 }
-
-/// The type whose objects have a tag, for the types that are named otherwise; else the
-/// tag's own letters.
-pub(in crate::tui) fn type_of(tag: Tag) -> String {
-    const NAMES: [(&str, &str); 14] = [
-        ("ALPC", "\"ALPC Port\""),
-        ("Desk", "Desktop"),
-        ("Devi", "Device"),
-        ("Driv", "Driver"),
-        ("Even", "Event"),
-        ("IoCo", "IoCompletion"),
-        ("Muta", "Mutant"),
-        ("Proc", "Process"),
-        ("Sect", "Section"),
-        ("Sema", "Semaphore"),
-        ("Thre", "Thread"),
-        ("Time", "Timer"),
-        ("Toke", "Token"),
-        ("EtwR", "EtwRegistration"),
-    ];
-    let text = tag.to_string();
-    let known = NAMES.iter().find(|(tag, _)| *tag == text);
-    known.map_or_else(
-        || text.trim_end().to_owned(),
-        |(_, name)| (*name).to_owned(),
-    )
-}

@@ -11,10 +11,10 @@ use crate::pool::{Tag, TagPattern};
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::{Effect, Question};
 use crate::tui::screens::bytes::{BytesFormat, BytesView};
-use crate::tui::screens::data_table::TableKind;
+use crate::tui::data::order::{PoolChoice as Pool, SortBy};
+use crate::tui::data::table::TableKind;
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::Pane;
-use crate::tui::screens::tags::{Pool, SortBy};
 
 type Done = Result<(), String>;
 

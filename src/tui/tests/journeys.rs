@@ -234,8 +234,15 @@ fn the_debuggers_and_poolmons_words_are_understood() {
             "{line}: {}",
             desk.status()
         );
+        // What the screen shows as WinDbg's equivalent can be typed.
+        let equivalent = desk.app.command();
+        let parsed = crate::command::parse(&equivalent);
+        assert!(parsed.is_ok(), "{line}: {equivalent}: {parsed:?}");
     }
-    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Paged);
+    assert_eq!(
+        desk.app.tags.pool,
+        crate::tui::data::order::PoolChoice::Paged
+    );
     type_line(&mut desk, "frobnicate");
     assert!(
         desk.status().contains("unknown command"),
@@ -278,10 +285,13 @@ fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
     assert_eq!(nonpaged, ["Leak"]);
     assert_eq!(
         desk.app.tags.pool,
-        crate::tui::screens::tags::Pool::Nonpaged
+        crate::tui::data::order::PoolChoice::Nonpaged
     );
     assert_eq!(shown(&mut desk, "!poolused 4 Leak"), ["Leak"]);
-    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Both);
+    assert_eq!(
+        desk.app.tags.pool,
+        crate::tui::data::order::PoolChoice::Both
+    );
 }
 
 #[test]

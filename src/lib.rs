@@ -12,6 +12,7 @@ pub mod analysis;
 pub mod bytes;
 pub mod characters;
 pub mod cli;
+pub mod command;
 pub mod dump;
 pub mod engine;
 pub mod kernel;

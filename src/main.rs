@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use poolscope::cli::{self, Args};
+use poolscope::cli;
 
 fn main() -> ExitCode {
-    cli::run(Args::parse()).into()
+    cli::run(cli::arguments()).into()
 }

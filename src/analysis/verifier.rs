@@ -12,14 +12,33 @@ const BITS: [(u32, &str); 3] = [
 /// All bits that are documented.
 const KNOWN: u32 = 0x01ff_ffff;
 
-/// A sentence when Verifier was on: `MmVerifierData.Level`.
-pub fn note(kernel: &Kernel) -> Option<String> {
+/// Bits of the level by the names of `verifier.exe`'s documentation.
+pub const NAMES: [(u32, &str); 12] = [
+    (0x1, "special pool"),
+    (0x2, "force IRQL checking"),
+    (0x4, "low resources simulation"),
+    (0x8, "pool tracking"),
+    (0x10, "I/O verification"),
+    (0x20, "deadlock detection"),
+    (0x80, "DMA checking"),
+    (0x100, "security checks"),
+    (0x200, "force pending I/O requests"),
+    (0x400, "IRP logging"),
+    (0x800, "miscellaneous checks"),
+    (0x20000, "DDI compliance checking"),
+];
+
+/// `MmVerifierData.Level`; `None` when it can't be read or has bits that none has.
+pub fn level(kernel: &Kernel) -> Option<u32> {
     let (at, _) = kernel.variable("MmVerifierData", Some(field::VERIFIER_DATA))?;
     let offset = kernel.offset("_MM_DRIVER_VERIFIER_DATA", "Level");
     let level = kernel.space.u32(at.add(offset.unwrap_or(0))).ok()?;
-    if level == 0 || level & !KNOWN != 0 {
-        return None;
-    }
+    (level & !KNOWN == 0).then_some(level)
+}
+
+/// A sentence when Verifier was on.
+pub fn note(kernel: &Kernel) -> Option<String> {
+    let level = level(kernel).filter(|level| *level != 0)?;
     let on: Vec<&str> = BITS
         .iter()
         .filter(|(bit, _)| level & bit != 0)

@@ -189,8 +189,9 @@ pub enum Command {
     Vm {
         /// The dump.
         dump: PathBuf,
-        /// The debugger's flags; the processes that bit 0 leaves out are never listed.
-        flags: Option<String>,
+        /// WinDbg's flags: 1 leaves processes out, which are never listed.
+        #[arg(value_name = "FLAGS")]
+        arguments: Vec<String>,
         /// Say where each number comes from (JSON and CSV always do).
         #[arg(long)]
         sources: bool,
@@ -210,6 +211,9 @@ pub enum Command {
         dump: PathBuf,
         /// The tag; `*` and `?` are wildcards, `\xNN` a byte that can't be typed.
         tag: String,
+        /// The pool, as WinDbg numbers it: 0 nonpaged, 1 paged, 2 special, 4 session.
+        #[arg(value_name = "POOL")]
+        arguments: Vec<String>,
         /// List blocks too that were recognised by their headers alone, where what leads to
         /// them is damaged or not in the dump; a few of those may be freed.
         #[arg(long)]
@@ -219,8 +223,11 @@ pub enum Command {
     Pool {
         /// The dump.
         dump: PathBuf,
-        /// The address, in hexadecimal.
+        /// The address: hexadecimal, or an expression such as nt!SYMBOL+20.
         address: String,
+        /// WinDbg's flags: 2 shows only the block that holds the address.
+        #[arg(value_name = "FLAGS")]
+        arguments: Vec<String>,
     },
     /// Which modules mention a tag, and where.
     Refs {
@@ -268,12 +275,23 @@ pub enum Command {
         /// The dump.
         dump: PathBuf,
     },
-    /// The loaded modules (`lm`), or the one that holds an address (`lm a`).
+    /// The loaded modules (`lm`), those whose names match, or the one that holds an address.
     Modules {
         /// The dump.
         dump: PathBuf,
-        /// The address, in hexadecimal.
-        address: Option<String>,
+        /// A name with `*` and `?` in any case, or an address; WinDbg's `v`, `a` and `m`.
+        #[arg(value_name = "NAME|ADDRESS")]
+        arguments: Vec<String>,
+    },
+    /// Run commands as they are typed in WinDbg, PoolMon, or after `:` on the screen.
+    /// `help` in the place of COMMAND lists them.
+    #[command(trailing_var_arg = true)]
+    Run {
+        /// The dump.
+        dump: PathBuf,
+        /// A command and its arguments, or a line in quotes; `;` separates commands.
+        #[arg(value_name = "COMMAND", required = true, allow_hyphen_values = true)]
+        words: Vec<String>,
     },
     /// Which PDB the kernel needs, where to get it and where to put it, and whether it is
     /// there. Needs no network.
@@ -290,6 +308,12 @@ pub enum Command {
     /// The keys of the terminal UI as they are bound now, as a file that can be edited and
     /// put where the first line says.
     Keys,
+    /// A script that completes commands and options, for a shell to read at its start.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// The manual page, for `man -l -`.
     Man,
 }

@@ -6,21 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{self, IndexCache, Machine, Selection, Sort};
+use crate::command::request::{
+    End, Find, Memory, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags, Shape, address_of,
+};
+use crate::command::{self, Request, Target, table};
+use crate::engine::{self, IndexCache, Machine, Selection};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::{clean, moment, parse_address};
+use crate::report::text::{clean, moment};
 use crate::report::{
-    self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, Modules, ObjectsReport, Page,
-    PoolUsed, Refs, Symbols, Vm,
+    self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, ListingReport, Modules,
+    ObjectsReport, Page, PoolUsed, Refs, Symbols, Vm,
 };
 use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
 use super::outcome::CliError;
+use super::typed;
 use super::{open, say, shows_progress};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
@@ -47,24 +52,67 @@ fn answer(args: &Args, command: &Command) -> Result {
         }
         Command::Vm {
             dump,
-            flags,
+            arguments,
             sources,
-        } => vm(args, dump, flags.as_deref(), *sources),
-        Command::Poolused { dump, arguments } => {
-            let selection = selection(arguments)?;
+        } => {
+            command::parse_words("vm", arguments)?;
             let engine = open(args, dump)?;
-            pool_used(args, &*engine, &selection)
+            vm(args, &*engine, *sources)
+        }
+        Command::Poolused { dump, arguments } => {
+            let Request::PoolUsed(wanted) = command::parse_words("poolused", arguments)? else {
+                return Ok(());
+            };
+            let engine = open(args, dump)?;
+            pool_used(args, &*engine, &(&wanted).into())
         }
         Command::Allocs {
             dump,
             tag,
+            arguments,
             heuristic,
-        } => allocs(args, dump, tag, *heuristic),
-        Command::Pool { dump, address } => pool(args, dump, address),
-        Command::Refs { dump, tag } => {
-            let tag = exact_tag(tag)?;
+        } => {
+            let words = [std::slice::from_ref(tag), arguments].concat();
+            let Request::Find(wanted) = command::parse_words("allocs", &words)? else {
+                return Ok(());
+            };
+            let wanted = Find {
+                heuristic: *heuristic || wanted.heuristic,
+                ..wanted
+            };
             let engine = open(args, dump)?;
-            print(args, &*engine, &Refs::of(&engine.tag_references(tag)))
+            allocs(args, &*engine, wanted)
+        }
+        Command::Pool {
+            dump,
+            address,
+            arguments,
+        } => {
+            let words = [std::slice::from_ref(address), arguments].concat();
+            let request = command::parse_words("pool", &words)?;
+            let engine = open(args, dump)?;
+            run_one(args, &*engine, request)
+        }
+        Command::Run { dump, words } => {
+            let requests = typed::requests(words)?;
+            // Help and what needs the screen are told without a dump.
+            let engine = match requests.iter().all(|r| matches!(r, Request::Help(_))) {
+                true => None,
+                false => Some(open(args, dump)?),
+            };
+            requests
+                .into_iter()
+                .try_for_each(|request| match (&engine, request) {
+                    (_, Request::Help(about)) => help(about.as_deref()),
+                    (Some(engine), request) => run_one(args, &**engine, request),
+                    (None, _) => Ok(()),
+                })
+        }
+        Command::Refs { dump, tag } => {
+            let pattern = parse_pattern(tag)?;
+            exact(&pattern)?;
+            let engine = open(args, dump)?;
+            refs(args, &*engine, &pattern)
         }
         Command::Contents {
             dump,
@@ -73,8 +121,11 @@ fn answer(args: &Args, command: &Command) -> Result {
             size,
             sample,
         } => {
+            let pattern = parse_pattern(tag)?;
+            let tag = exact(&pattern)?;
+            let engine = open(args, dump)?;
             let question = Question {
-                tag: exact_tag(tag)?,
+                tag: existing(&*engine, tag, &pattern),
                 pool: pool.map(|pool| match pool {
                     PoolName::Nonpaged => Pool::Nonpaged,
                     PoolName::Paged => Pool::Paged,
@@ -82,17 +133,36 @@ fn answer(args: &Args, command: &Command) -> Result {
                 size: *size,
                 sample: *sample,
             };
-            contents(args, dump, question)
+            contents(args, &*engine, question)
         }
-        Command::Objects { dump, what, sample } => objects(args, dump, what, *sample),
-        Command::Drivers { dump } => drivers(args, dump),
-        Command::Diagnose { dump } => diagnose(args, dump),
-        Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
+        Command::Objects { dump, what, sample } => {
+            let engine = open(args, dump)?;
+            objects(args, &*engine, what, *sample)
+        }
+        Command::Drivers { dump } => {
+            let engine = open(args, dump)?;
+            drivers(args, &*engine)
+        }
+        Command::Diagnose { dump } => {
+            let engine = open(args, dump)?;
+            diagnose(args, &*engine)
+        }
+        Command::Modules { dump, arguments } => {
+            let wanted = typed::modules(arguments)?;
+            let engine = open(args, dump)?;
+            run_one(args, &*engine, Request::Modules(wanted))
+        }
         Command::Symbols {
             dump,
             all,
             download,
         } => symbols(args, dump, *all, *download),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = super::help::command();
+            clap_complete::generate(*shell, &mut command, "poolscope", &mut script);
+            Ok(io::stdout().lock().write_all(&script)?)
+        }
         Command::Keys => keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
@@ -135,96 +205,213 @@ fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     Ok(())
 }
 
-fn contents(args: &Args, dump: &Path, question: Question) -> Result {
-    let engine = open(args, dump)?;
-    let index = index(args, &*engine)?;
+/// Does what was typed; what needs the screen is refused.
+fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
+    let request = match engine.engine() {
+        Some(dump) => request.resolve(dump).map_err(|why| {
+            match command::expression::is_no_address(&why) {
+                true => CliError::Usage(why.0),
+                false => CliError::NotThere(why.0),
+            }
+        })?,
+        None => request,
+    };
+    match request {
+        Request::Info => print(args, engine, &Info::of(&engine.info())),
+        Request::Vm => vm(args, engine, false),
+        Request::PoolUsed(wanted) => pool_used(args, engine, &(&wanted).into()),
+        Request::Tags => pool_used(args, engine, &(&WantedTags::default()).into()),
+        Request::PoolMon(wanted) => pool_mon(args, engine, &wanted),
+        Request::Find(wanted) => allocs(args, engine, wanted),
+        Request::Page(wanted) => pool(args, engine, address_of(&wanted.at)?, wanted.only),
+        Request::Modules(wanted) if !wanted.verbose => modules(args, engine, &wanted),
+        Request::References(tag) => refs(args, engine, &named(tag)?),
+        Request::Contents(tag) | Request::Families(tag) => {
+            let pattern = named(tag)?;
+            let tag = existing(engine, exact(&pattern)?, &pattern);
+            contents(
+                args,
+                engine,
+                Question {
+                    tag,
+                    pool: None,
+                    size: None,
+                    sample: census::USUAL_SAMPLE,
+                },
+            )
+        }
+        Request::Sizes(tag) => {
+            let pattern = named(tag)?;
+            let index = index(args, engine)?;
+            print(
+                args,
+                engine,
+                &ListingReport::of(&engine::inspect::sizes_of(&index, &pattern)),
+            )
+        }
+        Request::Objects(what) => {
+            let what =
+                what.ok_or_else(|| CliError::Usage("objects: name a tag or a type".into()))?;
+            objects(args, engine, &what, engine::USUAL_LOOK)
+        }
+        Request::Drivers => drivers(args, engine),
+        Request::Diagnose => diagnose(args, engine),
+        Request::Help(about) => help(about.as_deref()),
+        Request::Go(target) => go(args, engine, &target),
+        other if other.needs_screen() => Err(CliError::Usage(
+            "this command needs the terminal UI: poolscope DUMP, then : and the command".into(),
+        )),
+        other => match of_dump(engine)?.inspect(&other) {
+            Some(Ok(listing)) => print(args, engine, &ListingReport::of(&listing)),
+            Some(Err(why)) => Err(CliError::NotThere(why.0)),
+            None => Err(CliError::Usage("this command is not available here".into())),
+        },
+    }
+}
+
+/// The dump behind an answer; an evidence file has none.
+fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
+    let why = "an evidence file does not hold this: run the command on the dump";
+    engine
+        .engine()
+        .ok_or_else(|| CliError::NotThere(why.into()))
+}
+
+/// An address, a tag or a module that stands alone: its page, its allocations, itself.
+fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
+    if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
+        let va = address_of(at)?;
+        if matches!(engine.page(va), Err(PageError::NotPool)) {
+            let bytes = Request::Memory(Memory {
+                shape: Shape::Bytes,
+                at: at.clone(),
+                end: End::Usual,
+            });
+            return run_one(args, engine, bytes);
+        }
+        return pool(args, engine, va, false);
+    }
+    let known = |pattern: &TagPattern| {
+        engine
+            .trackers()
+            .rows
+            .iter()
+            .any(|r| pattern.matches(r.tag))
+    };
+    if let Some(pattern) = target.tag.clone().filter(known) {
+        let wanted = Find {
+            tag: Some(pattern),
+            pool: PoolChoice::Both,
+            heuristic: false,
+        };
+        return allocs(args, engine, wanted);
+    }
+    let wanted = ModulesWanted {
+        pattern: Some(target.text.clone()),
+        verbose: true,
+        holding: None,
+    };
+    match of_dump(engine)?.inspect(&Request::Modules(wanted)) {
+        Some(Ok(listing)) => print(args, engine, &ListingReport::of(&listing)),
+        _ => Err(CliError::NotThere(format!(
+            "{}: no tag, module or address of this name in the dump",
+            target.text
+        ))),
+    }
+}
+
+/// The commands, or one of them.
+fn help(about: Option<&str>) -> Result {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match about {
+        None => {
+            for entry in table::ENTRIES {
+                let place = if entry.screen_only {
+                    "  (terminal UI)"
+                } else {
+                    ""
+                };
+                writeln!(out, "{:<44} {}{place}", entry.usage(), entry.help)?;
+            }
+        }
+        Some(name) => {
+            let entry = table::find(name).ok_or_else(|| command::unknown(name))?;
+            writeln!(out, "{}\n    {}", entry.usage(), entry.help)?;
+            if !entry.aliases.is_empty() {
+                writeln!(out, "    also: {}", entry.aliases.join(", "))?;
+            }
+            match entry.windbg {
+                Some(windbg) => writeln!(out, "    WinDbg: {windbg}")?,
+                None => writeln!(out, "    no WinDbg equivalent")?,
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn contents(args: &Args, engine: &dyn Machine, question: Question) -> Result {
+    let index = index(args, engine)?;
     let progress = census::Progress::default();
     let census = engine.census(&index, question, &|| true, &progress);
     match census.map_err(CliError::NotThere)? {
-        Some(census) => print(args, &*engine, &Contents::of(&census)),
+        Some(census) => print(args, engine, &Contents::of(&census)),
         None => Ok(()),
     }
 }
 
-fn objects(args: &Args, dump: &Path, what: &str, sample: u64) -> Result {
-    let engine = open(args, dump)?;
+fn objects(args: &Args, engine: &dyn Machine, what: &str, sample: u64) -> Result {
     let tag = match engine.object_tag(what) {
         Some(tag) => tag,
-        None => exact_tag(what)?,
+        None => {
+            let pattern = parse_pattern(what)?;
+            existing(engine, exact(&pattern)?, &pattern)
+        }
     };
-    let index = index(args, &*engine)?;
+    let index = index(args, engine)?;
     let found = engine.objects_of(&index, tag, sample, &|| true);
     match found.map_err(CliError::NotThere)? {
-        Some(found) => print(args, &*engine, &ObjectsReport::of(&found)),
+        Some(found) => print(args, engine, &ObjectsReport::of(&found)),
         None => Ok(()),
     }
 }
 
-fn vm(args: &Args, dump: &Path, flags: Option<&str>, sources: bool) -> Result {
-    if let Some(flags) = flags.filter(|f| f.parse::<u8>().is_err()) {
-        return Err(CliError::Usage(format!(
-            "`{flags}` is no flag of !vm; leave it out or write 1"
-        )));
-    }
-    let engine = open(args, dump)?;
+fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
     let answer = Vm::of(engine.vm()).with_sources(sources);
-    print(args, &*engine, &answer)
+    print(args, engine, &answer)
 }
 
-/// Reads `[FLAGS] [/tN] [TAG]`, in any order but that flags come before a tag.
-fn selection(arguments: &[String]) -> Result<Selection> {
-    let mut flags = None;
-    let mut top = None;
-    let mut pattern = None;
-    for argument in arguments {
-        if let Some(count) = argument.strip_prefix("/t").and_then(|n| n.parse().ok()) {
-            top = Some(count);
-        } else if let (None, None, Some(bits)) = (flags, &pattern, number(argument)) {
-            flags = Some(bits);
-        } else if pattern.is_none() {
-            pattern = Some(parse_pattern(argument)?);
-        } else {
-            return Err(CliError::Usage(format!(
-                "`{argument}` is one argument too many: poolused takes [FLAGS] [/tN] [TAG]"
-            )));
-        }
-    }
-    let flags = flags.unwrap_or(0);
-    Ok(Selection {
-        sort: sort(flags)?,
-        verbose: flags & 1 != 0,
-        session: flags & 8 != 0,
-        top,
-        pattern: pattern.unwrap_or_else(TagPattern::any),
+/// The tag list by PoolMon's switches.
+fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
+    let listing = engine::inspect::pool_mon(engine, wanted)?;
+    print(args, engine, &ListingReport::of(&listing))
+}
+
+/// The tag that a command has to have.
+fn named(tag: command::request::Chosen) -> Result<TagPattern> {
+    tag.ok_or_else(|| CliError::Usage("name a tag".into()))
+}
+
+fn exact(pattern: &TagPattern) -> Result<Tag> {
+    pattern.exact().ok_or_else(|| {
+        CliError::Usage("a tag with a wildcard stands for many: name one tag".into())
     })
 }
 
-/// A number as the debugger reads it: hexadecimal with 0x, decimal digits without.
-fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text
-            .bytes()
-            .all(|b| b.is_ascii_digit())
-            .then(|| text.parse().ok())
-            .flatten(),
+/// The tag as typed, or the one of the dump that differs only in bytes of zero at its
+/// end, which are shown as dots and are not typed.
+fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
+    let mut rows = engine.trackers().rows.iter().map(|row| row.tag);
+    if rows.clone().any(|known| pattern.matches(known)) {
+        return tag;
     }
+    let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
+    rows.find(|known| blanks(*known) == tag.bytes())
+        .unwrap_or(tag)
 }
 
-fn sort(flags: u64) -> Result<Sort> {
-    if flags & !0xf != 0 {
-        return Err(CliError::Usage(format!(
-            "{flags:#x} has unknown bits: 1 is verbose, 2 by nonpaged, 4 by paged, 8 session"
-        )));
-    }
-    match flags & 6 {
-        2 => Ok(Sort::Nonpaged),
-        4 => Ok(Sort::Paged),
-        0 => Ok(Sort::Tag),
-        _ => Err(CliError::Usage(
-            "flags 2 and 4 exclude each other: sort by nonpaged or by paged bytes".into(),
-        )),
-    }
+fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
+    let tag = existing(engine, exact(pattern)?, pattern);
+    print(args, engine, &Refs::of(&engine.tag_references(tag)))
 }
 
 fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result {
@@ -239,20 +426,16 @@ fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
 
-fn exact_tag(text: &str) -> Result<Tag> {
-    parse_pattern(text)?.exact().ok_or_else(|| {
-        CliError::Usage(format!(
-            "`{text}` has a wildcard; modules are searched for one tag"
-        ))
-    })
-}
-
-fn allocs(args: &Args, dump: &Path, tag: &str, heuristic: bool) -> Result {
-    let pattern = parse_pattern(tag)?;
-    let engine = open(args, dump)?;
-    let index = index(args, &*engine)?;
-    keeping(args, &*engine, &index, || {
-        let found = engine.allocs(&index, &pattern, heuristic);
+fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
+    let mut pattern = named(wanted.tag)?;
+    if let Some(tag) = pattern.exact() {
+        pattern = TagPattern::of(existing(engine, tag, &pattern));
+    }
+    let index = index(args, engine)?;
+    keeping(args, engine, &index, || {
+        let found = engine
+            .allocs(&index, &pattern, wanted.heuristic)
+            .only(wanted.pool);
         let answer = Allocs::of(&found);
         if args.common.format == super::args::FormatName::Csv {
             answer
@@ -260,7 +443,7 @@ fn allocs(args: &Args, dump: &Path, tag: &str, heuristic: bool) -> Result {
                 .iter()
                 .for_each(|note| super::say("note", note));
         }
-        print(args, &*engine, &answer)
+        print(args, engine, &answer)
     })
 }
 
@@ -302,30 +485,28 @@ fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(index)
 }
 
-fn drivers(args: &Args, dump: &Path) -> Result {
-    let engine = open(args, dump)?;
+fn drivers(args: &Args, engine: &dyn Machine) -> Result {
     if engine.trackers().rows.is_empty() {
         let why = "the pool trackers were not found in this dump";
         return Err(CliError::NotThere(why.into()));
     }
     let drivers = engine.by_driver().map_err(CliError::NotThere)?;
-    print(args, &*engine, &DriversReport::of(&drivers))
+    print(args, engine, &DriversReport::of(&drivers))
 }
 
-fn diagnose(args: &Args, dump: &Path) -> Result {
-    let engine = open(args, dump)?;
+fn diagnose(args: &Args, engine: &dyn Machine) -> Result {
     let format = report::Format::from(args.common.format);
     if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
         return Ok(io::stdout().lock().write_all(kept.as_bytes())?);
     }
-    let index = index(args, &*engine)?;
+    let index = index(args, engine)?;
     let Some(dump) = engine.engine() else {
         let why = "the evidence file has no report; make it again from the dump";
         return Err(CliError::NotThere(why.into()));
     };
-    keeping(args, &*engine, &index, || {
+    keeping(args, engine, &index, || {
         let diagnosis = dump.diagnose(&index);
-        print(args, &*engine, &Diagnose::of(dump, &diagnosis))
+        print(args, engine, &Diagnose::of(dump, &diagnosis))
     })
 }
 
@@ -357,38 +538,36 @@ fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(builder.snapshot())
 }
 
-fn address(text: &str) -> Result<Va> {
-    parse_address(text).ok_or_else(|| {
-        CliError::Usage(format!(
-            "`{text}` is no address: write it in hexadecimal, as fffff880`044b63aa"
-        ))
-    })
-}
-
-fn pool(args: &Args, dump: &Path, text: &str) -> Result {
-    let va = address(text)?;
-    let engine = open(args, dump)?;
-    let page = engine.page(va).map_err(|e| {
+fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {
+    let mut page = engine.page(va).map_err(|e| {
         CliError::NotThere(match e {
             PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
             PageError::NotPool => format!("{va} is in no page of pool"),
             PageError::NotKept => {
-                format!("the evidence file does not hold the page of {va}: ask the dump")
+                format!("the evidence file does not hold the page of {va}; ask the dump itself")
             }
         })
     })?;
-    print(args, &*engine, &Page::of(&page, engine.descriptions()))
+    if only {
+        page.blocks.retain(|block| block.holds_address);
+    }
+    print(args, engine, &Page::of(&page, engine.descriptions()))
 }
 
-fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
-    let va = text.map(address).transpose()?;
-    let engine = open(args, dump)?;
-    let found = engine.modules(va);
-    match va.filter(|_| found.rows.is_empty()) {
-        Some(va) => Err(CliError::NotThere(format!(
+fn modules(args: &Args, engine: &dyn Machine, wanted: &ModulesWanted) -> Result {
+    let va = wanted.holding.as_ref().map(address_of).transpose()?;
+    let mut found = engine.modules(va);
+    found
+        .rows
+        .retain(|row| wanted.fits(&row.name) || row.file.as_ref().is_some_and(|f| wanted.fits(f)));
+    match (found.rows.is_empty(), va, &wanted.pattern) {
+        (true, Some(va), _) => Err(CliError::NotThere(format!(
             "{va} is in no module of this dump"
         ))),
-        None => print(args, &*engine, &Modules::of(&found)),
+        (true, None, Some(pattern)) => Err(CliError::NotThere(format!(
+            "no module matches {pattern}; `poolscope modules DUMP` lists all"
+        ))),
+        _ => print(args, engine, &Modules::of(&found)),
     }
 }
 
@@ -413,10 +592,11 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
 }
 
 fn browse(args: &Args, dump: &Path) -> Result {
-    browse_with(args, dump, args.common.options())
+    browse_with(args, dump, args.common.options(), args.common.no_cache)
 }
 
-fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
+/// `forget`: neither restore nor keep marks and places.
+fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool) -> Result {
     Ok(tui::run(
         (dump.to_owned(), options),
         tui::Options {
@@ -424,7 +604,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options) -> Result {
             theme: args.common.theme.into(),
             keys: args.common.keys.clone(),
             mouse: args.common.mouse,
-            forget: args.common.no_cache,
+            forget,
         },
     )?)
 }
@@ -452,16 +632,21 @@ fn demo(args: &Args, out: Option<&Path>) -> Result {
         cache: IndexCache::Off,
         ..args.common.options()
     };
-    browse_with(args, file.path(), options)
+    // The same steps lead to the same places each time.
+    browse_with(args, file.path(), options, true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Sort;
 
     fn select(arguments: &[&str]) -> Result<Selection> {
         let arguments: Vec<String> = arguments.iter().map(|a| a.to_string()).collect();
-        selection(&arguments)
+        match command::parse_words("poolused", &arguments)? {
+            Request::PoolUsed(wanted) => Ok((&wanted).into()),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -487,6 +672,7 @@ mod tests {
             &["16"],
             &["0", "Leaks"],
             &["0", "Leak", "Thre"],
+            &["/tx"],
             &["0", ""],
         ] {
             let error = select(wrong).unwrap_err();

@@ -1,12 +1,10 @@
 //! The manual page, from what the command line and the key table say of themselves.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::tui::input::keys::{Group, KeyMap};
-
-use super::Args;
 
 /// Files, and what they are for. Where each system has them.
 const FILES: [(&str, &str); 5] = [
@@ -81,7 +79,7 @@ const STATUS: [(&str, &str); 4] = [
 /// # Errors
 /// Never: it is written into memory.
 pub fn page() -> std::io::Result<Vec<u8>> {
-    let mut command = Args::command();
+    let mut command = super::help::command();
     command.build();
     let man = Man::new(command.clone());
     let mut out = Vec::new();
@@ -231,14 +229,14 @@ mod tests {
     #[test]
     fn every_command_option_and_key_is_in_it() {
         let plain = text().replace('\\', "");
-        for sub in Args::command().get_subcommands() {
+        for sub in super::super::help::command().get_subcommands() {
             assert!(
                 plain.contains(&format!("fB{}", sub.get_name())),
                 "{}",
                 sub.get_name()
             );
         }
-        for argument in Args::command().get_arguments() {
+        for argument in super::super::help::command().get_arguments() {
             if let Some(long) = argument.get_long() {
                 assert!(plain.contains(&format!("--{long}")), "{long}");
             }

@@ -3,8 +3,10 @@
 mod args;
 mod commands;
 mod download;
+mod help;
 mod man;
 mod outcome;
+mod typed;
 
 pub use args::Args;
 pub use outcome::Outcome;
@@ -13,9 +15,25 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::FromArgMatches;
+
 use crate::engine::{Engine, Machine, Options};
 use crate::symbols::FetchError;
 use outcome::CliError;
+
+/// Reads the process's arguments. Ends the process with help, or where they make no sense.
+pub fn arguments() -> Args {
+    match typed::arguments(std::env::args_os().collect()) {
+        Ok(arguments) => {
+            let matches = help::command().get_matches_from(arguments);
+            Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        }
+        Err(why) => {
+            say("error", &why.to_string());
+            std::process::exit(2);
+        }
+    }
+}
 
 /// Runs what was asked for. The answer goes to stdout, everything else to stderr.
 pub fn run(args: Args) -> Outcome {
@@ -66,6 +84,7 @@ fn open(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
             Err(error) => say("warning", &format!("{}: {error}", wanted.id)),
         }
     }
+    note_pooltag(args, &*engine);
     warn(&*engine);
     Ok(engine)
 }
@@ -73,6 +92,23 @@ fn open(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
 /// Opens the dump with what is on this machine.
 fn open_offline(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
     open_with(path, &args.common.options())
+}
+
+/// What was read of the user's pooltag.txt. A file with nothing in it was refused before.
+fn note_pooltag(args: &Args, engine: &dyn Machine) {
+    let Some(file) = args.common.pooltag.as_ref().filter(|_| !args.common.quiet) else {
+        return;
+    };
+    let (entries, ignored) = engine.descriptions().counts();
+    let lines = match ignored {
+        0 => "no line ignored".to_owned(),
+        1 => "1 line ignored: it is not an entry".to_owned(),
+        n => format!("{n} lines ignored: they are not entries"),
+    };
+    say(
+        "note",
+        &format!("{}: {entries} entries read, {lines}", file.display()),
+    );
 }
 
 fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::command::Refusal;
 use crate::engine::{NoAccounts, OpenError};
 use crate::tui;
 
@@ -68,6 +69,12 @@ pub enum CliError {
     /// The system refused threads.
     #[error("the worker threads can't be started: {0}; try --threads 1")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl From<Refusal> for CliError {
+    fn from(Refusal(why): Refusal) -> CliError {
+        CliError::Usage(why)
+    }
 }
 
 impl CliError {

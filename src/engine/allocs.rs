@@ -1,10 +1,13 @@
 //! Every allocation with a tag. The blocks stay in the index and are listed from there,
 //! so that a list of all blocks needs no memory of its own.
 
+use rustc_hash::FxHashMap;
+
 use crate::analysis::Coverage;
+use crate::command::request::PoolChoice;
 use crate::memory::Va;
 use crate::pool::TagPattern;
-use crate::pool::block::Block;
+use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::index::{Found, SizeCount, Snapshot};
 
 use super::Engine;
@@ -15,6 +18,7 @@ use super::info::RegionFacts;
 pub struct Allocs<'a> {
     index: &'a Snapshot,
     heuristic: bool,
+    pool: PoolChoice,
     /// Which tags.
     pub pattern: &'a TagPattern,
     /// Where the table of large allocations is.
@@ -120,6 +124,7 @@ impl<'a> Allocs<'a> {
         Allocs {
             index,
             heuristic,
+            pool: PoolChoice::Both,
             pattern,
             big_table,
             regions,
@@ -131,7 +136,32 @@ impl<'a> Allocs<'a> {
     /// The rows of the list, by address.
     pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         let all = self.index.matching(self.pattern);
-        all.filter(|block| self.heuristic || !block.heuristic)
+        all.filter(|block| (self.heuristic || !block.heuristic) && is_of(block, self.pool))
+    }
+
+    /// The same of one pool alone. The sums by pool stay; those of the list are the pool's.
+    #[must_use]
+    pub fn only(mut self, pool: PoolChoice) -> Self {
+        self.pool = pool;
+        if pool == PoolChoice::Both {
+            return self;
+        }
+        let mut all = Found::default();
+        let mut sizes: FxHashMap<u64, u64> = FxHashMap::default();
+        let counted = |b: &Block| !b.heuristic && b.state == State::Allocated;
+        for block in self.blocks().filter(counted) {
+            all.blocks += 1;
+            all.bytes = all.bytes.saturating_add(block.bytes);
+            *sizes.entry(block.bytes).or_default() += 1;
+        }
+        let sizes = sizes.into_iter();
+        let mut sizes: Vec<_> = sizes
+            .map(|(size, count)| SizeCount { size, count })
+            .collect();
+        sizes.sort_by_key(|s| std::cmp::Reverse((s.bytes(), s.size)));
+        self.summary.all = all;
+        self.summary.sizes = sizes;
+        self
     }
 
     /// True when blocks of session pool may be among them.
@@ -142,6 +172,17 @@ impl<'a> Allocs<'a> {
     /// True when blocks recognised by their headers alone may be among them.
     pub fn has_heuristic(&self) -> bool {
         self.heuristic && self.index.has_heuristic()
+    }
+}
+
+/// True for a block of the pool that was asked for.
+fn is_of(block: &Block, pool: PoolChoice) -> bool {
+    match pool {
+        PoolChoice::Both => true,
+        PoolChoice::Nonpaged => block.kind.is_nonpaged(),
+        PoolChoice::Paged => !block.kind.is_nonpaged(),
+        PoolChoice::Session => block.kind == PoolKind::Session,
+        PoolChoice::Special => block.backend == Backend::Special,
     }
 }
 

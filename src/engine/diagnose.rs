@@ -365,9 +365,12 @@ fn family(family: &census::Family, read: u64) -> String {
 }
 
 fn text(description: &Description) -> String {
-    match &description.binary {
-        Some(binary) => format!("{} ({binary})", description.text),
-        None => description.text.clone(),
+    match (&description.binary, &description.pattern) {
+        (Some(binary), None) => format!("{} ({binary})", description.text),
+        (Some(binary), Some(pattern)) => {
+            format!("{} (probably {binary}, as for {pattern})", description.text)
+        }
+        (None, _) => description.text.clone(),
     }
 }
 

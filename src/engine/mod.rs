@@ -10,6 +10,7 @@ mod contents;
 mod coverage;
 mod diagnose;
 mod info;
+pub mod inspect;
 mod machine;
 mod memory;
 mod modules;

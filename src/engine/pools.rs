@@ -55,7 +55,7 @@ impl Engine {
         self.pools.heaps.get_or_init(find).clone()
     }
 
-    fn parked(&self) -> &Arc<Parked> {
+    pub(super) fn parked(&self) -> &Arc<Parked> {
         self.pools
             .parked
             .get_or_init(|| Arc::new(Parked::read(&self.kernel)))

@@ -37,6 +37,22 @@ pub struct Selection {
     pub pattern: TagPattern,
 }
 
+impl From<&crate::command::PoolUsed> for Selection {
+    fn from(wanted: &crate::command::PoolUsed) -> Selection {
+        Selection {
+            sort: match (wanted.has(2), wanted.has(4)) {
+                (true, _) => Sort::Nonpaged,
+                (_, true) => Sort::Paged,
+                _ => Sort::Tag,
+            },
+            verbose: wanted.has(1),
+            session: wanted.has(8),
+            top: wanted.top,
+            pattern: wanted.pattern.clone().unwrap_or_else(TagPattern::any),
+        }
+    }
+}
+
 /// The answer of `poolused`.
 #[derive(Clone, Debug)]
 pub struct PoolUsed {

@@ -171,6 +171,21 @@ impl TagPattern {
         Ok(TagPattern { elements })
     }
 
+    /// The text to type for this pattern.
+    pub fn typed(&self) -> String {
+        if let Some(tag) = self.exact() {
+            return tag.typed();
+        }
+        let one = |element: &Element| match element {
+            Element::Any => "?".to_owned(),
+            Element::Run => "*".to_owned(),
+            Element::Byte(b @ (b'\\' | b'*' | b'?')) => format!("\\x{b:02x}"),
+            Element::Byte(b @ 0x20..0x7f) => char::from(*b).to_string(),
+            Element::Byte(b) => format!("\\x{b:02x}"),
+        };
+        self.elements.iter().map(one).collect()
+    }
+
     /// True when the tag matches, the protected bit aside.
     pub fn matches(&self, tag: Tag) -> bool {
         matches(&self.elements, &tag.bytes())

@@ -255,6 +255,26 @@ impl Tables {
             .filter(|_| field != ".")
     }
 
+    /// The fields of a type; the entry of the whole type is none.
+    pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
+        let fields = self.types.get(ty)?.iter().filter(|(name, _)| **name != ".");
+        Some(
+            fields
+                .map(|(name, field)| ((*name).to_owned(), *field))
+                .collect(),
+        )
+    }
+
+    /// Types whose names contain a text in any case, in order, at most so many.
+    pub fn types_like(&self, text: &str, most: usize) -> Vec<&'static str> {
+        let text = text.to_ascii_lowercase();
+        let fits = |name: &&&str| name.to_ascii_lowercase().contains(&text);
+        let mut found: Vec<&'static str> = self.types.keys().filter(fits).copied().collect();
+        found.sort_unstable();
+        found.truncate(most);
+        found
+    }
+
     pub fn size_of(&self, ty: &str) -> Option<u32> {
         let whole = self.types.get(ty)?.get(".")?;
         Some(whole.size).filter(|&size| size != 0)

@@ -204,6 +204,30 @@ impl Symbols {
         exact.min().map(|name| (name.to_string(), 0))
     }
 
+    /// All fields of a type with their names, in no order; `None` when it isn't known. The
+    /// built-in tables have the fields that this program uses.
+    pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
+        match self.pdb_with_type(ty) {
+            Some(pdb) => pdb.fields(ty),
+            None => self.tables.as_ref()?.fields(ty),
+        }
+    }
+
+    /// Built-in types whose names contain a text in any case, at most twelve.
+    pub fn types_like(&self, text: &str) -> Vec<&'static str> {
+        let tables = self.tables.as_ref();
+        tables.map(|t| t.types_like(text, 12)).unwrap_or_default()
+    }
+
+    /// Passes every symbol with its RVA: the PDB's, else those of the built-in tables.
+    pub fn each(&self, take: &mut dyn FnMut(&str, u32)) {
+        match (&self.pdb, &self.kernel) {
+            (Some(pdb), _) => pdb.each(take),
+            (None, Some(kernel)) => kernel.symbols.iter().for_each(|(n, rva)| take(n, *rva)),
+            (None, None) => {}
+        }
+    }
+
     /// Where the answers come from.
     pub fn source(&self) -> &Source {
         &self.source

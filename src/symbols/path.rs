@@ -258,6 +258,9 @@ fn elements(text: &str) -> Vec<Element> {
 
 fn element(text: &str, cached: bool) -> Option<Element> {
     let text = text.trim().trim_matches('"').trim();
+    if let Some(path) = file_url(text) {
+        return Some(Element::Dir(path));
+    }
     let mut parts = text.split('*').map(str::trim);
     let head = parts.next().unwrap_or_default();
     let has_parts = text.contains('*');
@@ -297,8 +300,69 @@ fn store(part: &str) -> Store {
     } else if is_url(part) {
         Store::Url(part.trim_end_matches('/').to_string())
     } else {
-        Store::Dir(part.to_string())
+        Store::Dir(file_url(part).unwrap_or_else(|| part.to_string()))
     }
+}
+
+/// The path of a `file://` address: `file:///srv/sym`, `file:///c:/sym`, and
+/// `file://server/share`, which is a share.
+fn file_url(text: &str) -> Option<String> {
+    let head = text.get(..7)?;
+    let rest = text
+        .get(7..)
+        .filter(|_| head.eq_ignore_ascii_case("file://"))?;
+    let rest = percent_decode(rest);
+    let (host, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest.as_str(), ""),
+    };
+    if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
+        return Some(format!("\\\\{host}{}", path.replace('/', "\\")));
+    }
+    // A drive has a slash before it that is not its own.
+    let drive = path.get(1..).filter(|rest| is_windows_only(rest));
+    Some(drive.unwrap_or(path).to_owned())
+}
+
+/// `%20` and the like as the characters that they stand for; what is no text stays.
+fn percent_decode(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut bytes = text.as_bytes();
+    while let Some((first, rest)) = bytes.split_first() {
+        let digits = rest.get(..2).filter(|_| *first == b'%');
+        let value = digits
+            .and_then(|d| std::str::from_utf8(d).ok())
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+            .filter(|b| *b != 0);
+        match value {
+            Some(value) => {
+                out.push(value);
+                bytes = rest.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                bytes = rest;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Variables that are named in a text and were not replaced, as `%NAME%`.
+pub(super) fn unset_variables(text: &str) -> Vec<&str> {
+    let mut pieces = text.split('%').skip(1).peekable();
+    let mut out = Vec::new();
+    while let Some(name) = pieces.next() {
+        let usable = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_alphanumeric() || c == '_' || c == '(' || c == ')');
+        if usable && pieces.peek().is_some() {
+            out.push(name);
+            pieces.next();
+        }
+    }
+    out
 }
 
 fn is_url(text: &str) -> bool {

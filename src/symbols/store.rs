@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 use crate::characters::is_hidden;
 
 use super::id::PdbId;
-use super::path::{At, SymbolPath, local_path};
+use super::path::{At, SymbolPath, local_path, unset_variables};
 
 /// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB, the largest
 /// of a driver some 100.
@@ -76,6 +76,14 @@ pub(super) fn search(path: &SymbolPath, id: &PdbId) -> Search {
         let At::Local(directory) = place.at else {
             continue;
         };
+        let text = directory.to_string_lossy().into_owned();
+        if !directory.exists() {
+            for name in unset_variables(&text) {
+                search.notes.push(format!(
+                    "the symbol path names %{name}%, which is not set: {text}"
+                ));
+            }
+        }
         let before = search.candidates.len();
         if directory.is_file() {
             search.add(directory);
@@ -97,6 +105,22 @@ impl Search {
         } else {
             vec![name, &lower]
         };
+        // On a file system that tells the cases apart, a store that was filled on Windows
+        // may have the name or the key in any case.
+        let similar = same_name(root, name).filter(|found| !names.contains(&found.as_str()));
+        if let Some(found) = &similar {
+            let holder = root.join(found);
+            self.add(holder.clone());
+            if let Some(key) = same_name(&holder, key) {
+                let directory = holder.join(key);
+                self.look_in_store(&directory, name);
+                for file in [name.to_owned(), packed_name(name)] {
+                    if let Some(file) = same_name(&directory, &file) {
+                        self.add(directory.join(file));
+                    }
+                }
+            }
+        }
         let keys = [key.to_string(), key.to_lowercase()];
         for name in &names {
             let holder = holder(root, name);
@@ -143,6 +167,19 @@ impl Search {
             });
         }
     }
+}
+
+/// Entries of a directory that are looked through for a name in another case.
+const MOST_ENTRIES: usize = 1 << 17;
+
+/// The entry of a directory whose name is the same but for the case of its letters.
+fn same_name(directory: &Path, name: &str) -> Option<String> {
+    if directory.join(name).exists() {
+        return Some(name.to_owned());
+    }
+    let entries = fs::read_dir(directory).ok()?.flatten().take(MOST_ENTRIES);
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|found| found.eq_ignore_ascii_case(name))
 }
 
 /// The directory of all files of a name: below the root, or in a two-tier store below

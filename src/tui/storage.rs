@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes to a file so that there is all of it or nothing.
+/// Writes to a file so that there is all of it or nothing. It is the user's alone.
 ///
 /// # Errors
 /// What the system says; a file that is there and shall not be replaced.
@@ -12,11 +12,43 @@ pub fn write_whole(
     replace: bool,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<u64> {
+    write_as(path, replace, 0o600, write)
+}
+
+/// The same for a file that the user asked for: as readable as the umask lets it.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_asked_for(
+    path: &Path,
+    replace: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
+    write_as(path, replace, 0o666, write)
+}
+
+fn write_as(
+    path: &Path,
+    replace: bool,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    // The name of the file beside it means nothing to whoever asked for this one.
+    let mut file = builder
+        .tempfile_in(directory)
+        .map_err(|e| match e.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => e.kind().into(),
+        })?;
     let mut out = BufWriter::with_capacity(1 << 16, file.as_file_mut());
     write(&mut out)?;
     out.flush()?;
@@ -51,6 +83,32 @@ pub fn state_directory() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_asked_for_takes_the_umask_and_kept_state_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (asked, kept, plain) = ("a.txt", "b.txt", "c.txt");
+        let path = |name: &str| folder.path().join(name);
+        let write = |out: &mut dyn Write| out.write_all(b"x");
+        write_asked_for(&path(asked), false, write).unwrap();
+        write_whole(&path(kept), false, write).unwrap();
+        std::fs::write(path(plain), "x").unwrap();
+        let mode = |name: &str| {
+            let metadata = std::fs::metadata(path(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!(mode(asked), mode(plain));
+        assert_eq!(mode(kept), 0o600);
+    }
+
+    #[test]
+    fn an_error_does_not_name_the_temporary_file() {
+        let path = Path::new("/nonexistent/folder/list.txt");
+        let why = write_asked_for(path, false, |_| Ok(())).unwrap_err();
+        assert!(!why.to_string().contains("tmp"), "{why}");
+    }
 
     #[test]
     fn a_file_that_is_there_is_replaced_only_when_asked() {

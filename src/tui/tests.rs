@@ -143,6 +143,11 @@ impl Desk {
             Question::References { .. } => Body::References(fixture::mentions()),
             Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
             Question::Table(ask) => Body::Table(fixture::sheet(ask)),
+            Question::Resolve(requests) => Body::Resolved(requests.clone()),
+            Question::Typed(request) => Body::Report {
+                text: format!("the answer of {}", request.line()),
+                whole: true,
+            },
             Question::Report { marks } => Body::Report {
                 text: fixture::report(marks),
                 whole: self.app.index.stage == Stage::Done,

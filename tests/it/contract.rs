@@ -69,7 +69,7 @@ fn wrong_usage_is_status_2_and_what_is_not_there_status_1() {
         (&["allocs", "demo.dmp", "Leaks"], 2, "four characters"),
         (&["refs", "demo.dmp", "L*"], 2, "wildcard"),
         (&["pool", "demo.dmp", "xyz"], 2, "hexadecimal"),
-        (&["nosuch", "demo.dmp"], 2, "unrecognized"),
+        (&["nosuch", "demo.dmp"], 2, "unknown command: nosuch"),
         (
             &["demo.dmp", "vm", "demo.dmp"],
             2,

@@ -4,6 +4,7 @@
 mod builder;
 mod cache;
 mod cancel;
+mod commands;
 mod containers;
 mod contents;
 mod contract;

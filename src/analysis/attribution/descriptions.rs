@@ -3,8 +3,11 @@
 //! The format is pooltag.txt's, read as sloppily as it is written: the tag is the first
 //! four columns, blanks included; then two fields behind ` -`; `rem` lines and blank
 //! lines are comments. `?` and `*` are wildcards; the entry with the longest literal
-//! start wins, so a wildcard never hides a tag that is listed by itself.
+//! start wins, so a wildcard never hides a tag that is listed by itself, in whichever of
+//! the two tables it is. Files in UTF-8, UTF-16 (with a byte order mark or without) and
+//! Latin-1 are read.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -27,6 +30,20 @@ pub struct Description {
     pub text: String,
     /// The binary, such as `nt!ps`; `None` where the file says `<unknown>`.
     pub binary: Option<String>,
+    /// The entry's pattern, such as `Us??`, where the tag itself is not listed. Such an
+    /// entry says what most tags of a family are for; this tag may be of another driver.
+    pub pattern: Option<String>,
+}
+
+impl Description {
+    /// The binary as a column shows it: with a question mark where only a pattern names it.
+    pub fn marked_binary(&self) -> Option<String> {
+        let binary = self.binary.as_deref()?;
+        Some(match self.pattern {
+            Some(_) => format!("{binary}?"),
+            None => binary.to_owned(),
+        })
+    }
 }
 
 /// Tag → description.
@@ -57,7 +74,8 @@ impl Descriptions {
     /// The user's file over the built-in table.
     ///
     /// # Errors
-    /// What the system says when the file can't be read, or that it is too large.
+    /// What the system says when the file can't be read, that it is too large, or that
+    /// it has no entry.
     pub fn with_file(path: &Path) -> io::Result<Descriptions> {
         let length = fs::metadata(path)?.len();
         if length > MAX_FILE {
@@ -65,14 +83,22 @@ impl Descriptions {
                 "{length} bytes is too large for a pooltag.txt"
             )));
         }
+        let layer = parse(&fs::read(path)?);
+        if layer.entries == 0 {
+            return Err(io::Error::other(
+                "no entry found; each line has to be `Tag - binary - description`",
+            ));
+        }
         let mut all = Descriptions::built_in();
-        all.layers.insert(0, Arc::new(parse(&fs::read(path)?)));
+        all.layers.insert(0, Arc::new(layer));
         Ok(all)
     }
 
     /// What is known of a tag.
     pub fn get(&self, tag: Tag) -> Option<&Description> {
-        self.layers.iter().find_map(|layer| layer.get(tag.bytes()))
+        let bytes = tag.bytes();
+        let exact = self.layers.iter().find_map(|layer| layer.exact.get(&bytes));
+        exact.or_else(|| self.layers.iter().find_map(|layer| layer.family(bytes)))
     }
 
     /// The tags that are described one by one, not by a pattern.
@@ -90,10 +116,7 @@ impl Descriptions {
 }
 
 impl Layer {
-    fn get(&self, tag: [u8; 4]) -> Option<&Description> {
-        if let Some(found) = self.exact.get(&tag) {
-            return Some(found);
-        }
+    fn family(&self, tag: [u8; 4]) -> Option<&Description> {
         let fits = |pattern: &[u8; 4]| {
             for (p, b) in pattern.iter().zip(tag) {
                 match p {
@@ -113,10 +136,9 @@ impl Layer {
 }
 
 fn parse(bytes: &[u8]) -> Layer {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = one_byte_characters(bytes);
     let mut layer = Layer::default();
-    for line in bytes.split(|&b| b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    for line in bytes.split(|b| matches!(b, b'\n' | b'\r')) {
         if is_comment(line) {
             continue;
         }
@@ -125,10 +147,51 @@ fn parse(bytes: &[u8]) -> Layer {
             None => layer.ignored += 1,
         }
     }
+    layer.wild.sort_by_key(|(pattern, literal, _)| {
+        let fixed = pattern.iter().filter(|b| !matches!(b, b'?' | b'*'));
+        std::cmp::Reverse((*literal, fixed.count()))
+    });
     layer
-        .wild
-        .sort_by_key(|(_, literal, _)| std::cmp::Reverse(*literal));
-    layer
+}
+
+/// The bytes of UTF-8 or Latin-1 without a byte order mark; UTF-16 becomes UTF-8.
+fn one_byte_characters(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
+        return Cow::Borrowed(rest);
+    }
+    if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
+        return Cow::Owned(utf16(rest, u16::from_le_bytes));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
+        return Cow::Owned(utf16(rest, u16::from_be_bytes));
+    }
+    // Without a mark: text in ASCII has a zero in every second byte.
+    let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
+    let zeros = |odd: usize| {
+        start
+            .iter()
+            .skip(odd)
+            .step_by(2)
+            .filter(|b| **b == 0)
+            .count()
+    };
+    let mostly = |count: usize| count > 0 && count >= start.len() / 2 * 9 / 10;
+    if mostly(zeros(1)) {
+        Cow::Owned(utf16(bytes, u16::from_le_bytes))
+    } else if mostly(zeros(0)) {
+        Cow::Owned(utf16(bytes, u16::from_be_bytes))
+    } else {
+        Cow::Borrowed(bytes)
+    }
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
+    let pairs = bytes.chunks_exact(2);
+    let units = pairs.filter_map(|pair| Some(unit(pair.try_into().ok()?)));
+    let text: String = char::decode_utf16(units)
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect();
+    text.into_bytes()
 }
 
 impl Layer {
@@ -136,7 +199,13 @@ impl Layer {
     fn add(&mut self, tag: [u8; 4], description: Description) {
         self.entries += 1;
         match tag.iter().position(|b| matches!(b, b'?' | b'*')) {
-            Some(literal) => self.wild.push((tag, literal, description)),
+            Some(literal) => {
+                let description = Description {
+                    pattern: Some(String::from_utf8_lossy(&tag).into_owned()),
+                    ..description
+                };
+                self.wild.push((tag, literal, description));
+            }
             None => {
                 self.exact.entry(tag).or_insert(description);
             }
@@ -181,6 +250,7 @@ fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
         Description {
             text,
             binary: known.then_some(binary),
+            pattern: None,
         },
     ))
 }
@@ -275,13 +345,131 @@ mod tests {
     fn the_built_in_table_is_sound_and_large() {
         let table = Descriptions::built_in();
         let (entries, ignored) = table.counts();
-        assert!(entries >= 400, "{entries}");
+        assert!(entries >= 4_500, "{entries}");
         assert_eq!(ignored, 0);
+        let lines = BUILT_IN.lines().filter(|l| !is_comment(l.as_bytes()));
+        assert_eq!(entries, lines.count(), "every line is an entry");
         assert_eq!(
             get(&table, "Thre").unwrap(),
             ("Thread objects".into(), Some("nt!ps".into()))
         );
         assert_eq!(get(&table, "Leak"), None);
+    }
+
+    /// Facts that public lists agree on, one or two of each component that people meet.
+    #[test]
+    fn tags_name_the_binary_that_public_lists_name() {
+        let table = Descriptions::built_in();
+        for (tag, binary) in [
+            ("AleE", "tcpip.sys"),
+            ("AleK", "tcpip.sys"),
+            ("LS2c", "srv2.sys"),
+            ("LSbf", "srvnet.sys"),
+            ("SmCe", "mrxsmb.sys"),
+            ("VsC4", "vmswitch.sys"),
+            ("VSt ", "storvsp.sys"),
+            ("VHDa", "vhdmp.sys"),
+            ("CIcr", "ci.dll"),
+            ("WofS", "wof.sys"),
+            ("FIcs", "fileinfo.sys"),
+            ("MSb+", "refs.sys"),
+            ("RaEt", "storport.sys"),
+            ("Ksec", "ksecdd.sys"),
+            ("FLSk", "nt!ps"),
+            ("Mem ", "nt!po"),
+            ("MiCf", "nt!mm"),
+            ("UsbS", "usbser.sys"),
+            ("Pfcs", "pacer.sys"),
+            ("Nbuf", "netio.sys"),
+            ("Vflt", "vmstorfl.sys"),
+            ("CMSH", "wibcm.sys"),
+            ("ScCp", "cdrom.sys"),
+            ("TmTx", "nt!tm"),
+            ("Pp  ", "nt!io"),
+            (
+                "DCac",
+                "win32kbase!DirectComposition::CApplicationChannel::_allocate",
+            ),
+            ("UlRE", "http.sys"),
+            ("Thre", "nt!ps"),
+        ] {
+            let found = table.get(Tag::of(tag).unwrap()).unwrap();
+            assert_eq!(found.binary.as_deref(), Some(binary), "{tag}");
+            assert_eq!(found.pattern, None, "{tag} is listed by itself");
+        }
+        for (tag, part) in [
+            ("CMNb", "name blocks"),
+            ("CMnb", "notification blocks"),
+            ("AlRe", "section regions"),
+            ("AlRr", "reserves"),
+            ("VadF", "split"),
+            ("PsCr", "Working set change"),
+            ("smNp", "node pool"),
+            ("IoFs", "Shutdown"),
+            ("NbtD", "connections"),
+            ("Nbtc", "address information"),
+        ] {
+            let text = get(&table, tag).unwrap().0;
+            assert!(text.contains(part), "{tag}: {text}");
+        }
+        // Shared by all drivers that give no tag: no binary may be named.
+        assert_eq!(get(&table, "None").unwrap().1, None);
+    }
+
+    #[test]
+    fn an_entry_with_wildcards_says_so() {
+        let table = Descriptions::built_in();
+        let family = table.get(Tag::of("Us~~").unwrap()).unwrap();
+        assert_eq!(family.pattern.as_deref(), Some("Us??"));
+        assert_eq!(family.marked_binary().as_deref(), Some("win32k.sys?"));
+        let exact = table.get(Tag::of("Usti").unwrap()).unwrap();
+        assert_eq!(exact.marked_binary(), exact.binary);
+    }
+
+    #[test]
+    fn a_pattern_of_the_users_file_does_not_hide_a_listed_tag() {
+        let mut all = Descriptions::built_in();
+        let mine = parse(b"Th?? - mine.sys - mine\nThrx - mine.sys - mine too\n");
+        all.layers.insert(0, Arc::new(mine));
+        assert_eq!(get(&all, "Thre").unwrap().1.as_deref(), Some("nt!ps"));
+        assert_eq!(get(&all, "Thrx").unwrap().0, "mine too");
+        assert_eq!(get(&all, "Th~~").unwrap().0, "mine");
+    }
+
+    #[test]
+    fn a_file_in_any_usual_encoding_is_read() {
+        let text = "rem Gr\u{fc}n\r\nLeak - myfault.sys - Gr\u{fc}\u{df}e\r\nnonsense\r\n";
+        let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let latin: Vec<u8> = text.chars().map(|c| c as u8).collect();
+        let with_mark = |mark: &[u8], bytes: &[u8]| [mark, bytes].concat();
+        for (name, bytes) in [
+            ("UTF-8", text.as_bytes().to_vec()),
+            (
+                "UTF-8 with a mark",
+                with_mark(b"\xef\xbb\xbf", text.as_bytes()),
+            ),
+            ("Latin-1", latin),
+            ("UTF-16LE", le.clone()),
+            ("UTF-16BE", be.clone()),
+            ("UTF-16LE with a mark", with_mark(b"\xff\xfe", &le)),
+            ("UTF-16BE with a mark", with_mark(b"\xfe\xff", &be)),
+            ("UTF-16LE, cut in a character", le[..le.len() - 1].to_vec()),
+        ] {
+            let layer = parse(&bytes);
+            assert_eq!((layer.entries, layer.ignored), (1, 1), "{name}");
+            let found = layer.exact.get(b"Leak").unwrap();
+            assert_eq!(found.text, "Gr\u{fc}\u{df}e", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_entry_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pooltag.txt");
+        fs::write(&path, "rem nothing\nand some prose\n").unwrap();
+        let error = Descriptions::with_file(&path).unwrap_err();
+        assert!(error.to_string().contains("no entry"), "{error}");
     }
 
     #[test]

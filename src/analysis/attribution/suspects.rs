@@ -166,7 +166,11 @@ fn take_list(out: &mut Owners, description: &Description, loaded: &dyn Fn(&str) 
     };
     let module = binary.split('!').next().unwrap_or(binary);
     let module = module.strip_suffix(".sys").unwrap_or(module);
-    if loaded(module) {
+    if let (true, Some(pattern)) = (loaded(module), &description.pattern) {
+        // The family's usual owner; this tag may be of a driver that is in no list.
+        let reason = format!("tags {pattern} are listed: {} ({binary})", description.text);
+        out.add(module, 2, reason);
+    } else if loaded(module) {
         let reason = format!("listed: {} ({binary})", description.text);
         out.add(module, 5, reason);
     } else {
@@ -301,6 +305,7 @@ mod tests {
         Description {
             text: "something".into(),
             binary: Some(binary.into()),
+            pattern: None,
         }
     }
 

@@ -289,6 +289,7 @@ fn of_owner(description: Option<&Description>) -> Component {
         Some(Description {
             binary: Some(binary),
             text,
+            ..
         }) => (0, format!("{text} ({binary})")),
         Some(description) => (0, description.text.clone()),
     };
@@ -478,6 +479,7 @@ mod tests {
         let description = Description {
             text: "something".into(),
             binary: Some("nt!ex".into()),
+            pattern: None,
         };
         let size = Dominant {
             bytes: usage.bytes / usage.outstanding.max(1),

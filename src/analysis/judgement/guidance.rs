@@ -225,7 +225,9 @@ mod tests {
         for tag in [
             "Toke", "File", "Ntfx", "FMfn", "Proc", "Thre", "Even", "AlMs", "EtwR", "EtwD", "Etwr",
             "EtwB", "VadS", "MmSt", "CM31", "CM25", "Irp ", "IoWI", "FxDr", "AfdC", "NDnd", "Ndis",
-            "Fecf", "smSt", "Ddk ", "None", "Se  ", "Leak", "Pool", "Cont", "Mdl ",
+            "Fecf", "smSt", "Ddk ", "None", "Se  ", "Leak", "Pool", "Cont", "Mdl ", "Strg", "SysR",
+            "MFeS", "ebpf", "Pp  ", "NtFC", "WCsc", "NpFc", "UlHT", "Qc1A", "NVRM", "NxRx", "Mmdi",
+            "BLFP", "Drsd", "ismc",
         ] {
             assert!(of(Tag::of(tag).unwrap()).is_some(), "{tag}");
         }
@@ -237,6 +239,15 @@ mod tests {
         let of = |tag| of(Tag::of(tag).unwrap()).unwrap().is.as_str();
         assert_ne!(of("EtwD"), of("EtwX"));
         assert_ne!(of("MmSt"), of("MmCa"));
+    }
+
+    /// Files that the container filter pins are seen under the tags of NTFS first.
+    #[test]
+    fn both_ends_of_the_container_filters_chain_name_the_other() {
+        let large = |tag| of(Tag::of(tag).unwrap()).unwrap().large.as_str();
+        assert!(large("NtFC").contains("wcifs"), "{}", large("NtFC"));
+        assert!(large("WCsc").contains("NtFC"), "{}", large("WCsc"));
+        assert!(large("WCsc").contains("Toke"), "{}", large("WCsc"));
     }
 
     #[test]

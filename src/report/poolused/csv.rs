@@ -21,6 +21,7 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         "paged_bytes",
         "description",
         "binary",
+        "pattern",
     ])?;
     for row in &answer.tags {
         let numbers = [row.nonpaged, row.paged]
@@ -30,6 +31,7 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         record.extend(numbers.iter().map(u64::to_string));
         record.push(cell(row.description.as_deref().unwrap_or_default()));
         record.push(cell(row.binary.as_deref().unwrap_or_default()));
+        record.push(cell(row.pattern.as_deref().unwrap_or_default()));
         csv.write_record(record)?;
     }
     csv.flush()

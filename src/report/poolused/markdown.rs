@@ -32,7 +32,14 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     for tag in answer.visible() {
         let numbers = side(&tag.nonpaged).into_iter().chain(side(&tag.paged));
-        let about = [text(&tag.description), text(&tag.binary)];
+        let binary = match &tag.pattern {
+            None => text(&tag.binary),
+            Some(_) => tag
+                .binary
+                .as_ref()
+                .map_or_else(String::new, |b| format!("{b}?")),
+        };
+        let about = [text(&tag.description), binary];
         row(
             out,
             std::iter::once(tag.tag.clone()).chain(numbers).chain(about),

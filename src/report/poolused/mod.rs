@@ -35,6 +35,8 @@ struct Row {
     paged: Side,
     description: Option<String>,
     binary: Option<String>,
+    /// The entry's pattern where the tag itself is not listed.
+    pattern: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,6 +101,7 @@ impl Row {
             paged: Side::of(&row.paged),
             description: known.map(|d| clean(&d.text).into()),
             binary: known.and_then(|d| d.binary.as_deref().map(|b| clean(b).into())),
+            pattern: known.and_then(|d| d.pattern.as_deref().map(|p| clean(p).into())),
         }
     }
 }
@@ -106,7 +109,10 @@ impl Row {
 /// The debugger's words for what a tag is for.
 fn remark(row: &Row) -> String {
     match (&row.description, &row.binary) {
-        (Some(text), Some(binary)) => format!("{text} , Binary: {binary}"),
+        (Some(text), Some(binary)) => match &row.pattern {
+            None => format!("{text} , Binary: {binary}"),
+            Some(pattern) => format!("{text} , Binary: probably {binary} (as for {pattern})"),
+        },
         (Some(text), None) => format!("{text} "),
         (None, _) => format!("UNKNOWN pooltag '{}', please update pooltag.txt", row.tag),
     }

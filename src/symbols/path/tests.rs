@@ -174,3 +174,28 @@ proptest::proptest! {
         let _ = parsed.without_caches().places();
     }
 }
+
+#[test]
+fn file_addresses_are_directories() {
+    for (text, path) in [
+        ("file:///srv/sym", "/srv/sym"),
+        ("FILE://localhost/srv/my%20sym", "/srv/my sym"),
+        ("file:///c:/sym", "c:/sym"),
+        ("file://server/share/sym", "\\\\server\\share\\sym"),
+    ] {
+        let parsed = SymbolPath::parse_with(text, |_| None);
+        assert_eq!(parsed.elements, [Element::Dir(path.into())], "{text}");
+        let chain = SymbolPath::parse_with(&format!("srv*{text}"), |_| None);
+        assert!(
+            matches!(&chain.elements[..], [Element::Chain(stores)] if stores[0] == Store::Dir(path.into())),
+            "{chain:?}"
+        );
+    }
+}
+
+#[test]
+fn variables_that_are_not_set_are_named() {
+    assert_eq!(unset_variables("%SYMBOLS%/x"), ["SYMBOLS"]);
+    assert_eq!(unset_variables("c:/%A%/%B_2%"), ["A", "B_2"]);
+    assert!(unset_variables("100%/my%20sym").is_empty());
+}

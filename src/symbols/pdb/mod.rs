@@ -47,6 +47,10 @@ pub(super) enum Refusal {
     OtherImage { found: String, wanted: String },
     #[error("it is in the compressed MSFZ form, which is not supported; fetch the plain PDB")]
     Compressed,
+    #[error("it is a web page (HTML), not a PDB: a sign-in or error page of a server or proxy")]
+    WebPage,
+    #[error("it is cut off: {length} of {wanted} bytes; copy or fetch it again")]
+    CutOff { length: u64, wanted: u64 },
     #[error("it is larger than {} MiB", LARGEST_FILE >> 20)]
     TooLarge,
     #[error("it is not a readable PDB: {0}")]
@@ -94,7 +98,9 @@ impl Pdb {
     where
         R: Read + Seek + Send + std::fmt::Debug,
     {
-        let mut pdb = PDB::open(Bounded::new(file)?)?;
+        let mut file = Bounded::new(file)?;
+        file.check_whole()?;
+        let mut pdb = PDB::open(file)?;
         check_identity(&mut pdb, id)?;
         let types = match want {
             Want::Symbols => None,
@@ -138,6 +144,16 @@ impl Pdb {
 
     pub fn field(&self, ty: &str, path: &str) -> Option<Field> {
         self.types.as_ref()?.field(ty, path)
+    }
+
+    /// All fields of a type, those of members without a name with them.
+    pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
+        self.types.as_ref()?.fields(ty)
+    }
+
+    /// Passes every public symbol with its RVA.
+    pub fn each(&self, take: &mut dyn FnMut(&str, u32)) {
+        self.publics.each(take);
     }
 
     pub fn size_of(&self, ty: &str) -> Option<u32> {
@@ -188,6 +204,15 @@ fn check_identity<'s, S: Source<'s> + 's>(pdb: &mut PDB<'s, S>, id: &PdbId) -> R
     })
 }
 
+/// True for the start of an HTML or XML document.
+fn is_web_page(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    let text = start.trim_ascii_start().to_ascii_lowercase();
+    [&b"<!doctype"[..], b"<html", b"<head", b"<?xml"]
+        .iter()
+        .any(|known| text.starts_with(known))
+}
+
 /// A file whose streams can't add up to more than itself, however often its tables name
 /// the same page.
 #[derive(Debug)]
@@ -210,6 +235,9 @@ impl<R: Read + Seek> Bounded<R> {
         if magic == MSFZ {
             return Err(Refusal::Compressed);
         }
+        if is_web_page(&magic) {
+            return Err(Refusal::WebPage);
+        }
         Ok(Bounded { file, length })
     }
 
@@ -227,10 +255,10 @@ impl<R: Read + Seek> Bounded<R> {
         // What is no PDB at all is for the reader to refuse.
         let wanted = pages.map_or(0, |(size, count)| size * count);
         if head.starts_with(MSF) && self.length < wanted {
-            return Err(Refusal::Unreadable(format!(
-                "it breaks off: {} of {wanted} bytes",
-                self.length
-            )));
+            return Err(Refusal::CutOff {
+                length: self.length,
+                wanted,
+            });
         }
         Ok(())
     }

@@ -56,6 +56,13 @@ impl Publics {
         publics
     }
 
+    /// Passes every symbol with its RVA, in order of address.
+    pub fn each(&self, take: &mut dyn FnMut(&str, u32)) {
+        for public in &self.by_rva {
+            take(public.name(&self.text), public.rva);
+        }
+    }
+
     fn push(&mut self, rva: u32, name: &str) {
         let start = self.text.len();
         let end = start + name.len();

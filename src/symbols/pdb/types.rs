@@ -173,6 +173,48 @@ impl Types {
         Some(found.field)
     }
 
+    /// All fields of a type in the order of its definition, those of base classes and of
+    /// members without a name with them.
+    pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
+        let mut out = Vec::new();
+        let holder = self.by_name(ty.as_bytes())?;
+        self.collect(holder, 0, 0, &mut { MOST_MEMBERS }, &mut out);
+        Some(out)
+    }
+
+    fn collect(
+        &self,
+        holder: u32,
+        ahead: u32,
+        depth: usize,
+        left: &mut u32,
+        out: &mut Vec<(String, Field)>,
+    ) {
+        let Some(list) = self.composite(holder).map(|named| named.fields) else {
+            return;
+        };
+        let look = |member, left: &mut u32| {
+            match member {
+                Member::Data { name, ty, offset } if !name.is_empty() => {
+                    let found = self.found(ty, offset).and_then(|f| f.field.shifted(ahead));
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    out.extend(found.map(|field| (name, field)));
+                }
+                Member::Data { ty, offset, .. } | Member::Base { ty, offset }
+                    if depth < DEEPEST_NESTING =>
+                {
+                    let inner = self.definition(ty).zip(ahead.checked_add(offset));
+                    if let Some((inner, ahead)) = inner {
+                        self.collect(inner, ahead, depth + 1, left, out);
+                    }
+                }
+                _ => {}
+            }
+            None::<()>
+        };
+        self.members(list, left, look);
+    }
+
     pub fn enumerator(&self, en: &str, suffix: &str) -> Option<i64> {
         let Record::Enum { named, .. } = Record::parse(self.record(self.by_name(en.as_bytes())?)?)?
         else {

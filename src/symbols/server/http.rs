@@ -10,7 +10,7 @@ use std::io::Read;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use ureq::http::header::{CONTENT_LENGTH, LOCATION};
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION};
 use ureq::http::{Response, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Timeout};
@@ -100,7 +100,9 @@ fn run(agent: &Agent, url: &str, out: &SyncSender<Event>) -> Result<Event, Strin
     let Some(response) = follow(agent, url)? else {
         return Ok(Event::Missing);
     };
-    let length = response.headers().get(CONTENT_LENGTH);
+    // A body that is compressed on the way arrives unpacked, and the length is the other.
+    let encoded = response.headers().contains_key(CONTENT_ENCODING);
+    let length = response.headers().get(CONTENT_LENGTH).filter(|_| !encoded);
     let length = length.and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let gone = |_| "nobody waits for it".to_string();
     out.send(Event::Found(length)).map_err(gone)?;

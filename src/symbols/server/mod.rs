@@ -207,7 +207,19 @@ impl Client {
 impl Job<'_> {
     fn run(&self) -> Result<Fetched, Miss> {
         let name = self.id.file_name().ok_or(Miss::Missing)?;
-        let folder = format!("{}/{}", super::id::percent_encode(name), self.id.key());
+        let key = self.id.key();
+        match self.by_key(name, &key) {
+            // A server whose files are on a file system that tells the cases apart may
+            // have the key in small letters; Microsoft's does not care.
+            Err(Miss::Missing) if self.server != PUBLIC_SERVER => {
+                self.in_folder(name, &folder(name, &key.to_lowercase()))
+            }
+            other => other,
+        }
+    }
+
+    fn by_key(&self, name: &str, key: &str) -> Result<Fetched, Miss> {
+        let folder = folder(name, key);
         match self.in_folder(name, &folder) {
             Err(Miss::Missing) if self.is_two_tier()? => {
                 let prefix: String = name.chars().take(2).collect();
@@ -359,6 +371,11 @@ impl Job<'_> {
             ),
         })
     }
+}
+
+/// Where a server has the files of a name and a key.
+fn folder(name: &str, key: &str) -> String {
+    format!("{}/{key}", super::id::percent_encode(name))
 }
 
 /// Writes what was in a cabinet to a file of its own.

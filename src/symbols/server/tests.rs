@@ -19,6 +19,8 @@ use crate::symbols::{Source, Symbols, WantedPdb};
 enum Reply {
     /// Status 200, a length, and these bytes.
     File(Vec<u8>),
+    /// The same, said to be compressed.
+    Gzip(Vec<u8>),
     /// This status line and headers, no body.
     Head(String),
     /// 200 with this length, these bytes, then the end.
@@ -100,6 +102,11 @@ fn answer(mut out: &TcpStream, reply: Reply) -> io::Result<()> {
     match reply {
         Reply::File(bytes) => {
             write!(out, "{OK}Content-Length: {}\r\n\r\n", bytes.len())?;
+            out.write_all(&bytes)
+        }
+        Reply::Gzip(bytes) => {
+            let head = "Content-Encoding: gzip\r\nContent-Length";
+            write!(out, "{OK}{head}: {}\r\n\r\n", bytes.len())?;
             out.write_all(&bytes)
         }
         Reply::Head(head) => write!(
@@ -211,10 +218,50 @@ fn a_missing_file_is_asked_for_in_every_form_and_then_said_to_be_missing() {
     assert!(fails(&server).contains("no such file"));
     let folder = format!("/driver.pdb/{KEY}");
     let forms = ["driver.pdb", "driver.pd_", "file.ptr"].map(|f| format!("{folder}/{f}"));
+    let small = forms.clone().map(|f| f.replace(KEY, &KEY.to_lowercase()));
     assert_eq!(
         server.asked(),
-        [&forms[..], &["/index2.txt".into()]].concat()
+        [&forms[..], &["/index2.txt".into()], &small[..]].concat()
     );
+}
+
+#[test]
+fn a_key_in_small_letters_is_found() {
+    let small = format!("/driver.pdb/{}/driver.pdb", KEY.to_lowercase());
+    let server = Server::new(move |path| match path {
+        _ if path == small => Reply::File(PDB.to_vec()),
+        _ => missing(),
+    });
+    let store = TempDir::new().unwrap();
+    let path = format!("srv*{}*{}", store.path().display(), server.url());
+    assert!(fetch(&path).is_ok());
+}
+
+/// Some servers compress whatever they send, and give the length of that.
+#[test]
+fn a_body_that_is_compressed_on_the_way_is_unpacked() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(PDB).unwrap();
+    let packed = packed.finish().unwrap();
+    let server = Server::new(move |path| match path {
+        _ if path.ends_with("/driver.pdb") => Reply::Gzip(packed.clone()),
+        _ => missing(),
+    });
+    let store = TempDir::new().unwrap();
+    let path = format!("srv*{}*{}", store.path().display(), server.url());
+    let fetched = fetch(&path).unwrap();
+    assert_eq!(std::fs::read(fetched.path).unwrap(), PDB);
+}
+
+#[test]
+fn a_web_page_in_the_place_of_a_file_is_called_one() {
+    let page = b"<!DOCTYPE html><html><body>Sign in</body></html>";
+    let server = Server::new(move |path| match path {
+        _ if path.ends_with("/driver.pdb") => Reply::File(page.to_vec()),
+        _ => missing(),
+    });
+    let why = fails(&server);
+    assert!(why.contains("web page (HTML)"), "{why}");
 }
 
 #[test]
@@ -275,7 +322,7 @@ fn a_cut_connection_leaves_nothing() {
     assert!(fails(&server).contains("cut"));
     // The same without a length: only the file itself can tell.
     let server = Server::with_file("driver.pdb", PDB[..40_000].to_vec());
-    assert!(fails(&server).contains("breaks off"));
+    assert!(fails(&server).contains("cut off"));
 }
 
 #[test]

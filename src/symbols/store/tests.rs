@@ -284,3 +284,46 @@ proptest::proptest! {
         let _ = unpack(Cursor::new(bytes), 1 << 20);
     }
 }
+
+/// What Windows copied to a file system that tells the cases apart.
+#[test]
+fn a_store_in_capitals_is_searched() {
+    for place in [
+        format!("DRIVER.PDB/{KEY}/DRIVER.PDB"),
+        format!("Driver.pdb/{}/driver.PDB", KEY.to_lowercase()),
+        "DRIVER.PDB".to_owned(),
+    ] {
+        let (directory, text) = root();
+        let file = directory.path().join(&place);
+        put(&file, PDB);
+        assert_eq!(locate(&text, id()).file, Some(file), "{place}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_told() {
+    let found = locate("%POOLSCOPE_NO_SUCH_VARIABLE%/symbols", id());
+    assert!(
+        found.notes.iter().any(|n| n.contains("which is not set")),
+        "{:?}",
+        found.notes
+    );
+}
+
+#[test]
+fn a_cut_pdb_and_a_web_page_are_named_as_such() {
+    let (directory, text) = root();
+    for (bytes, part) in [
+        (&PDB[..PDB.len() - 1], "cut off"),
+        (b"<html><body>404</body></html>", "web page (HTML)"),
+    ] {
+        put(&directory.path().join("driver.pdb"), bytes);
+        let loaded = Symbols::load_module(&id(), &fixture::path(&text));
+        assert_eq!(loaded.symbols.source(), &Source::None);
+        assert!(
+            loaded.notes.iter().any(|n| n.contains(part)),
+            "{:?}",
+            loaded.notes
+        );
+    }
+}

@@ -1,187 +1,178 @@
-//! The line after `:`, in the debugger's words, PoolMon's, and poolscope's own.
+//! The line after `:`. What it says is read by [`crate::command`]; here it is done.
 
+use crate::command::request::{
+    Chosen, Find, Memory, Modules, PoolChoice, PoolMon, PoolUsed, Shape, SortBy as Order, Target,
+    address_of,
+};
+use crate::command::{self, Request as Typed, table};
 use crate::memory::Va;
-use crate::pool::Tag;
-use crate::report::text::parse_address;
+use crate::pool::{Tag, TagPattern};
 
 use crate::tui::app::{App, Screen};
-use crate::tui::data::message::Effect;
-use crate::tui::data::order::{PoolChoice, SortBy};
-use crate::tui::data::table::TableKind;
+use crate::tui::data::message::{Effect, Question};
 use crate::tui::screens::bytes::{BytesFormat, BytesView};
+use crate::tui::data::order::{PoolChoice as Pool, SortBy};
+use crate::tui::data::table::TableKind;
+use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::Pane;
 
-/// What can be typed, as completion and help show it.
-pub const COMMANDS: &[(&str, &str)] = &[
-    ("!vm", "all of !vm 1"),
-    (
-        "!poolused",
-        "[2|4] [TAG]: the tag list, by nonpaged or paged bytes",
-    ),
-    ("!poolfind", "TAG [-nonpaged|-paged]: its allocations"),
-    ("!pool", "ADDRESS: the page around it"),
-    ("db", "ADDRESS: memory as bytes"),
-    ("dps", "ADDRESS: memory as pointers"),
-    ("da", "ADDRESS: memory as text"),
-    ("lm", "[a ADDRESS | m NAME]: the loaded modules"),
-    (
-        "!for_each_module",
-        "s -a @#Base @#End \"TAG\": who mentions it",
-    ),
-    (
-        "poolmon",
-        "[-b|-d|-a|-f|-m|-t] [-p|-n] [-iTAG]: PoolMon's switches",
-    ),
-    ("refs", "TAG: who mentions it"),
-    ("sizes", "TAG: the sizes of its allocations"),
-    ("contents", "TAG: what its allocations hold"),
-    ("families", "TAG: which of them are alike"),
-    ("objects", "TAG: its kernel objects, and who has handles"),
-    ("drivers", "pool by driver"),
-    ("diagnose", "the report"),
-    ("tags", "the tag list"),
-    ("marks", "all that is marked"),
-    ("note", "TEXT: mark the row with a note"),
-    ("filter", "QUERY: as &"),
-    (
-        "sort",
-        "bytes|allocs|frees|diff|mean|tag: the tag list's order",
-    ),
-    (
-        "save",
-        "FILE: what is shown, as text, .csv, .json or .md; save! replaces",
-    ),
-    ("report", "FILE: the report to a file; report! replaces"),
-    ("help", "the keys"),
-    ("quit", "leave"),
-];
+type Done = Result<(), String>;
 
 impl App {
     /// Does what was typed.
     pub(in crate::tui) fn command_line(&mut self, line: &str) {
-        let line = line.trim().trim_start_matches(':').trim();
-        if line.is_empty() {
-            return;
-        }
-        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        if let Err(why) = self.run(word, rest.trim()) {
-            self.message = Some(why);
+        match command::parse(line) {
+            Ok(requests) if requests.iter().all(Typed::is_resolved) => self.run_all(requests),
+            // Symbols and pointers are in the dump: a worker looks, and comes back here.
+            Ok(requests) => {
+                self.message = Some("resolving the address…".into());
+                self.resolving = self.ask(Question::Resolve(requests));
+            }
+            Err(why) => self.message = Some(why.0),
         }
     }
 
-    fn run(&mut self, word: &str, rest: &str) -> Result<(), String> {
-        let (word, forced) = match word.strip_suffix('!') {
-            Some(word) if !word.is_empty() => (word, true),
-            _ => (word, false),
-        };
-        match word
-            .trim_start_matches(['!', '.'])
-            .to_ascii_lowercase()
-            .as_str()
-        {
-            "vm" => self.go(Screen::Summary(0)),
-            "poolused" => self.pool_used(rest)?,
-            "poolfind" => self.pool_find(rest)?,
-            "pool" => {
-                let va = address(rest)?;
+    /// Does what was typed, whose addresses are numbers now.
+    pub(in crate::tui) fn run_all(&mut self, requests: Vec<Typed>) {
+        for request in requests {
+            if let Err(why) = self.run(request) {
+                self.message = Some(why);
+                return;
+            }
+        }
+    }
+
+    fn run(&mut self, request: Typed) -> Done {
+        match request {
+            Typed::Vm => self.go(Screen::Summary(0)),
+            Typed::PoolUsed(wanted) => self.pool_used(wanted)?,
+            Typed::Find(find) => self.pool_find(find)?,
+            Typed::Page(page) => {
+                let va = address_of(&page.at).map_err(|why| why.0)?;
                 self.open_table(TableKind::Page { va, session: None });
             }
-            "db" | "dc" | "dd" | "dq" | "d" => self.memory(rest, BytesFormat::Bytes)?,
-            "dps" | "dqs" | "dp" => self.memory(rest, BytesFormat::Pointers)?,
-            "da" | "du" => self.memory(rest, BytesFormat::Text)?,
-            "lm" | "modules" => self.modules_line(rest)?,
-            "for_each_module" | "s" | "refs" => self.mentions_line(rest)?,
-            "poolmon" => self.pool_mon(rest)?,
-            "sizes" => {
-                let tag = self.tag_named(rest)?;
+            Typed::Memory(memory) => self.memory(memory)?,
+            Typed::Modules(modules) => self.modules_line(modules)?,
+            Typed::References(tag) => {
+                let tag = self.tag_named(tag)?;
+                self.open_part(tag, String::new());
+                if let Some(view) = self.tag_view() {
+                    view.pane = Pane::References;
+                }
+            }
+            Typed::Sizes(tag) => {
+                let tag = self.tag_named(tag)?;
                 self.open_table(TableKind::Sizes(tag));
             }
-            "contents" => self.open_table(TableKind::Contents(self.tag_named(rest)?)),
-            "families" => self.open_table(TableKind::Families(self.tag_named(rest)?)),
-            "objects" | "handle" => self.open_table(TableKind::Objects(self.tag_named(rest)?)),
-            "drivers" => self.show_drivers(),
-            "diagnose" | "analyze" => self.show_report(),
-            "tags" => self.show_tags(),
-            "marks" => self.open_table(TableKind::Marks),
-            "note" => self.take_note(rest),
-            "filter" => self.set_filter(rest)?,
-            "sort" => self.sort_named(rest)?,
-            "save" | "w" | "write" => self.save(rest, forced),
-            "report" if rest.is_empty() => self.show_report(),
-            "report" => {
+            Typed::Contents(tag) => {
+                let tag = self.tag_named(tag)?;
+                self.open_table(TableKind::Contents(tag));
+            }
+            Typed::Families(tag) => {
+                let tag = self.tag_named(tag)?;
+                self.open_table(TableKind::Families(tag));
+            }
+            Typed::Objects(what) => {
+                let tag = self.tag_of_objects(what)?;
+                self.open_table(TableKind::Objects(tag));
+            }
+            Typed::PoolMon(wanted) => self.pool_mon(wanted)?,
+            Typed::Drivers => self.show_drivers(),
+            Typed::Diagnose => self.show_report(),
+            Typed::Tags => self.show_tags(),
+            Typed::Marks => self.open_table(TableKind::Marks),
+            Typed::Note(text) => self.take_note(&text),
+            Typed::Filter(text) => self.set_filter(&text)?,
+            Typed::Sort(order) => self.sort_named(order),
+            Typed::Save(file) => self.save(&file.name, file.overwrite),
+            Typed::Report(file) => {
                 self.show_report();
-                self.save(rest, forced);
+                self.save(&file.name, file.overwrite);
             }
-            "help" | "h" | "?" => self.help = Some(0),
-            "quit" | "q" | "exit" => self.effects.push(Effect::Quit),
-            _ => {
-                return Err(format!(
-                    "`{word}` is no command; Tab after : shows what there is"
-                ));
+            Typed::Go(target) => self.go_to_target(&target)?,
+            Typed::Help(None) => self.help = Some(0),
+            Typed::Help(Some(about)) => {
+                let entry = table::find(&about).ok_or_else(|| command::unknown(&about).0)?;
+                self.message = Some(format!("{}: {}", entry.usage(), entry.help));
             }
+            Typed::Quit => self.effects.push(Effect::Quit),
+            other => self.show_text(other),
         }
         Ok(())
     }
 
-    fn pool_used(&mut self, rest: &str) -> Result<(), String> {
-        let mut pool = None;
-        let mut pattern = "";
-        for argument in rest.split_whitespace() {
-            match argument
-                .strip_prefix("0x")
-                .unwrap_or(argument)
-                .parse::<u8>()
-            {
-                Ok(flags) => {
-                    pool = Some(match flags & 6 {
-                        2 => PoolChoice::Nonpaged,
-                        4 => PoolChoice::Paged,
-                        _ => PoolChoice::Both,
-                    });
-                }
-                Err(_) => pattern = argument,
-            }
+    /// An answer that is text.
+    fn show_text(&mut self, request: Typed) {
+        self.go(Screen::Report(ReportView::of_command(request)));
+    }
+
+    fn pool_used(&mut self, wanted: PoolUsed) -> Done {
+        // The list on screen has neither session pool nor an end after N rows.
+        if wanted.has(8) || wanted.top.is_some() {
+            self.show_text(Typed::PoolUsed(wanted));
+            return Ok(());
         }
         self.show_tags();
-        if let Some(pool) = pool {
-            self.tags.pool = pool;
+        if wanted.flags.is_some() {
+            self.tags.pool = match (wanted.has(2), wanted.has(4)) {
+                (true, _) => Pool::Nonpaged,
+                (_, true) => Pool::Paged,
+                _ => Pool::Both,
+            };
             self.tags.sort = SortBy::Bytes;
             self.tags.reversed = false;
         }
-        if pattern.is_empty() {
+        let Some(pattern) = &wanted.pattern else {
             return self.tags.set_filter(&self.model, "");
-        }
-        let wanted = crate::pool::TagPattern::parse(pattern).map_err(|e| e.to_string())?;
-        self.tags
-            .set_filter(&self.model, &format!("tag = {pattern}"))?;
+        };
+        let filter = format!("tag = \"{}\"", pattern.typed());
+        self.tags.set_filter(&self.model, &filter)?;
         // The debugger sorts by a pool and shows both: a tag that is asked for is shown.
         let mut asked = self
             .model
             .tags
             .iter()
-            .filter(|r| wanted.matches(r.usage.tag));
+            .filter(|r| pattern.matches(r.usage.tag));
         let here = |r: &crate::tui::data::model::TagRow| match self.tags.pool {
-            PoolChoice::Nonpaged => !r.usage.nonpaged.is_empty(),
-            PoolChoice::Paged => !r.usage.paged.is_empty(),
-            PoolChoice::Both => true,
+            Pool::Nonpaged => !r.usage.nonpaged.is_empty(),
+            Pool::Paged => !r.usage.paged.is_empty(),
+            Pool::Both => true,
         };
         if !asked.any(here) {
-            self.tags.pool = PoolChoice::Both;
-            self.tags
-                .set_filter(&self.model, &format!("tag = {pattern}"))?;
+            self.tags.pool = Pool::Both;
+            self.tags.set_filter(&self.model, &filter)?;
+        }
+        if self.tags.is_empty() {
+            return Err(format!("no tag matches {}", pattern.typed()));
         }
         Ok(())
     }
 
-    fn pool_find(&mut self, rest: &str) -> Result<(), String> {
-        let (name, switches) = tag_and_rest(rest);
-        let pool = match () {
-            () if switches.contains("-nonpaged") => PoolChoice::Nonpaged,
-            () if switches.contains("-paged") => PoolChoice::Paged,
-            () => PoolChoice::Both,
+    fn pool_find(&mut self, find: Find) -> Done {
+        let (pool, part) = match find.pool {
+            PoolChoice::Both => (Pool::Both, ""),
+            PoolChoice::Nonpaged => (Pool::Nonpaged, ""),
+            PoolChoice::Paged => (Pool::Paged, ""),
+            PoolChoice::Session => (Pool::Paged, "pool = session"),
+            PoolChoice::Special => (Pool::Both, "from = special"),
         };
-        let tag = self.tag_named(&name)?;
-        self.open_part(tag, String::new());
+        // Several tags have no list of allocations in common here: the list of the tags.
+        if let Some(pattern) = find.tag.as_ref().filter(|p| p.exact().is_none())
+            && self.matching(pattern).len() != 1
+        {
+            let typed = pattern.typed();
+            let count = self.matching(pattern).len();
+            self.pool_used(PoolUsed {
+                pattern: find.tag,
+                ..PoolUsed::default()
+            })?;
+            self.message = Some(format!(
+                "{count} tags match {typed}: Enter shows the allocations of one; `poolscope allocs DUMP '{typed}'` lists all"
+            ));
+            return Ok(());
+        }
+        let tag = self.tag_named(find.tag)?;
+        self.open_part(tag, part.to_owned());
         if let Some(view) = self.tag_view() {
             view.pool = pool;
         }
@@ -189,24 +180,15 @@ impl App {
         Ok(())
     }
 
-    fn mentions_line(&mut self, rest: &str) -> Result<(), String> {
-        // `s -a @#Base @#End "Leak"`, or the tag alone.
-        let name = match rest.find('"') {
-            Some(at) => rest.get(at..).unwrap_or_default(),
-            None => rest.rsplit(' ').next().unwrap_or_default(),
-        };
-        let tag = self.tag_named(name)?;
-        self.open_part(tag, String::new());
-        if let Some(view) = self.tag_view() {
-            view.pane = Pane::References;
-        }
-        Ok(())
+    /// Tags of the list that match.
+    fn matching(&self, pattern: &TagPattern) -> Vec<Tag> {
+        let tags = self.model.tags.iter().map(|row| row.usage.tag);
+        tags.filter(|tag| pattern.matches(*tag)).collect()
     }
 
-    /// A tag by its letters; blanks at the end may be left out.
-    fn tag_named(&self, text: &str) -> Result<Tag, String> {
-        let (name, _) = tag_and_rest(text);
-        if name.is_empty() {
+    /// The tag that was named, or the one on screen.
+    fn tag_named(&self, chosen: Chosen) -> Result<Tag, String> {
+        let Some(pattern) = chosen else {
             return match self.stack.last() {
                 None => self.tags.current(&self.model).map(|row| row.usage.tag),
                 _ => self.stack.iter().rev().find_map(|s| match s {
@@ -215,30 +197,77 @@ impl App {
                 }),
             }
             .ok_or_else(|| "name a tag".into());
+        };
+        let Some(tag) = pattern.exact() else {
+            return match self.matching(&pattern).as_slice() {
+                [one] => Ok(*one),
+                [] => Err(format!("no tag matches {}", pattern.typed())),
+                all => Err(format!(
+                    "{} tags match {}: name one of them",
+                    all.len(),
+                    pattern.typed()
+                )),
+            };
+        };
+        // Bytes of zero at the end of a tag are shown as dots and are not typed.
+        let mut known = self.model.tags.iter().map(|row| row.usage.tag);
+        if known.clone().any(|t| t == tag) {
+            return Ok(tag);
         }
-        let pattern = crate::pool::TagPattern::parse(&name).map_err(|e| e.to_string())?;
-        let known = || self.model.tags.iter().map(|row| row.usage.tag);
-        let exact = pattern.exact().filter(|tag| known().any(|t| t == *tag));
-        exact
-            .or_else(|| known().find(|t| t.to_string().trim_end() == name.trim_end()))
-            .or_else(|| pattern.exact())
-            .or_else(|| known().find(|t| pattern.matches(*t)))
-            .ok_or_else(|| format!("there is no tag `{name}`"))
+        let blanks = |t: Tag| t.bytes().map(|b| if b == 0 { b' ' } else { b });
+        Ok(known.find(|t| blanks(*t) == tag.bytes()).unwrap_or(tag))
     }
 
-    fn memory(&mut self, rest: &str, shape: BytesFormat) -> Result<(), String> {
-        let va = address(rest)?;
-        let mut view = BytesView::new(va.to_string(), "by its address".into(), va, None);
-        view.shape = shape;
-        self.go(Screen::Bytes(Box::new(view)));
+    /// The tag of objects: named itself, or by the type, whose first four letters it is.
+    fn tag_of_objects(&self, what: Option<String>) -> Result<Tag, String> {
+        let Some(what) = what else {
+            return self.tag_named(None);
+        };
+        let known = |tag: &Tag| self.model.tags.iter().any(|row| row.usage.tag == *tag);
+        let of_type: String = what.chars().take(4).collect();
+        let exact = TagPattern::parse(&what).ok().and_then(|p| p.exact());
+        exact
+            .filter(known)
+            .or_else(|| Tag::of(&of_type).filter(known))
+            .ok_or_else(|| format!("{what}: no such tag or object type in this dump"))
+    }
+
+    fn memory(&mut self, memory: Memory) -> Done {
+        let shape = match memory.shape {
+            Shape::Bytes | Shape::Words | Shape::DoubleWords { .. } | Shape::QuadWords => {
+                // Numbers have no form of their own on the screen of memory.
+                if memory.shape != Shape::Bytes {
+                    self.show_text(Typed::Memory(memory));
+                    return Ok(());
+                }
+                BytesFormat::Bytes
+            }
+            Shape::Pointers => BytesFormat::Pointers,
+            Shape::Ascii | Shape::Unicode => BytesFormat::Text,
+        };
+        let va = address_of(&memory.at).map_err(|why| why.0)?;
+        self.open_memory(va, shape);
         Ok(())
     }
 
-    fn modules_line(&mut self, rest: &str) -> Result<(), String> {
-        let rest = rest.trim();
-        let after = |sign: &str| Some(rest.strip_prefix(sign)?.trim());
-        let asked = after("a ").map(address).transpose()?;
-        let name = after("m ").map(ToOwned::to_owned);
+    fn open_memory(&mut self, va: Va, shape: BytesFormat) {
+        let mut view = BytesView::new(va.to_string(), "by its address".into(), va, None);
+        view.shape = shape;
+        self.go(Screen::Bytes(Box::new(view)));
+    }
+
+    fn modules_line(&mut self, wanted: Modules) -> Done {
+        if wanted.verbose {
+            self.show_text(Typed::Modules(wanted));
+            return Ok(());
+        }
+        let asked = wanted.holding.as_ref().map(address_of).transpose();
+        let asked = asked.map_err(|why| why.0)?;
+        if let Some(pattern) = &wanted.pattern
+            && !self.model.modules.iter().any(|m| wanted.fits(&m.name))
+        {
+            return Err(format!("no module matches {pattern}; lm lists all modules"));
+        }
         self.show_modules();
         let Some(Screen::Modules(view)) = self.stack.last_mut() else {
             return Ok(());
@@ -247,51 +276,89 @@ impl App {
             if !view.select_holder(&self.model, va) {
                 return Err(format!("no loaded module holds {va}"));
             }
-        } else if let Some(name) = name {
-            let query = format!("module = \"{name}\"");
-            view.set_filter(&self.model, &query)?;
+        } else if let Some(pattern) = wanted.pattern {
+            let name = pattern.strip_suffix(".sys").unwrap_or(&pattern);
+            view.set_filter(&self.model, &format!("module = \"{name}\""))?;
         }
         Ok(())
     }
 
-    fn pool_mon(&mut self, rest: &str) -> Result<(), String> {
+    fn pool_mon(&mut self, wanted: PoolMon) -> Done {
+        if wanted.pool == Some(PoolChoice::Session) {
+            self.show_text(Typed::PoolMon(wanted));
+            return Ok(());
+        }
         self.show_tags();
-        for switch in rest.split_whitespace() {
-            let letters = switch.trim_start_matches(['-', '/']);
-            if let Some(tag) = letters.strip_prefix('i').filter(|t| !t.is_empty()) {
-                self.tags.set_filter(&self.model, tag)?;
-                continue;
-            }
-            match letters {
-                "p" => self.tags.pool = PoolChoice::Paged,
-                "n" => self.tags.pool = PoolChoice::Nonpaged,
-                "b" | "d" | "a" | "f" | "m" | "t" => self.sort_named(letters)?,
-                _ => return Err(format!("PoolMon's switch `{switch}` means nothing here")),
-            }
+        if let Some(pool) = wanted.pool {
+            self.tags.pool = match pool {
+                PoolChoice::Nonpaged => Pool::Nonpaged,
+                PoolChoice::Paged => Pool::Paged,
+                _ => Pool::Both,
+            };
+        }
+        let one = |p: &TagPattern| format!("tag = \"{}\"", p.typed());
+        let only: Vec<String> = wanted.only.iter().map(one).collect();
+        let mut filter = match only.as_slice() {
+            [] => String::new(),
+            _ => format!("({})", only.join(" or ")),
+        };
+        for except in &wanted.except {
+            let and = if filter.is_empty() { "" } else { " and " };
+            filter += &format!("{and}tag != \"{}\"", except.typed());
+        }
+        self.tags.set_filter(&self.model, &filter)?;
+        if let Some(order) = wanted.sort {
+            self.sort_named(order);
         }
         self.tags.rearrange(&self.model);
         Ok(())
     }
 
-    fn sort_named(&mut self, name: &str) -> Result<(), String> {
-        let sort = match name.to_ascii_lowercase().as_str() {
-            "bytes" | "b" => SortBy::Bytes,
-            "allocs" | "a" => SortBy::Allocs,
-            "frees" | "f" => SortBy::Frees,
-            "diff" | "d" => SortBy::Diff,
-            "mean" | "m" => SortBy::PerAlloc,
-            "tag" | "t" => SortBy::Tag,
-            _ => {
-                return Err(format!(
-                    "`{name}`: sort by bytes, allocs, frees, diff, mean or tag"
-                ));
-            }
-        };
+    fn sort_named(&mut self, order: Order) {
         if !self.stack.is_empty() {
             self.show_tags();
         }
-        self.tags.sort_by(&self.model, sort);
-        Ok(())
+        // As in PoolMon: the same order twice is the same order.
+        self.tags.sort = match order {
+            Order::Tag => SortBy::Tag,
+            Order::Allocs => SortBy::Allocs,
+            Order::Frees => SortBy::Frees,
+            Order::Outstanding => SortBy::Diff,
+            Order::Bytes => SortBy::Bytes,
+            Order::PerAllocation => SortBy::PerAlloc,
+        };
+        self.tags.reversed = false;
+        self.tags.rearrange(&self.model);
+    }
+
+    /// An address, a tag or a module that was typed alone.
+    fn go_to_target(&mut self, target: &Target) -> Done {
+        if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
+            let va = address_of(at).map_err(|why| why.0)?;
+            self.open_memory(va, BytesFormat::Bytes);
+            return Ok(());
+        }
+        if let Some(pattern) = &target.tag
+            && let Ok(tag) = self.tag_named(Some(pattern.clone()))
+            && self.model.tags.iter().any(|row| row.usage.tag == tag)
+        {
+            self.open_part(tag, String::new());
+            return Ok(());
+        }
+        let wanted = Modules {
+            pattern: Some(target.text.clone()),
+            ..Modules::default()
+        };
+        if self.model.modules.iter().any(|m| wanted.fits(&m.name)) {
+            return self.modules_line(wanted);
+        }
+        if let Some(va) = target.address.as_ref().and_then(|at| at.literal())
+            && target.text.len() > 4
+        {
+            self.open_memory(va, BytesFormat::Bytes);
+            return Ok(());
+        }
+        Err(command::unknown(&target.text).0)
     }
 
     /// What the word before the cursor can become.
@@ -301,9 +368,9 @@ impl App {
         let whole = |word: &str| format!("{before}{word}");
         if before.trim().is_empty() {
             let bare = word.trim_start_matches('!');
-            return COMMANDS
+            return table::ENTRIES
                 .iter()
-                .map(|c| c.0)
+                .map(|entry| entry.name)
                 .filter(|c| c.starts_with(word) || c.trim_start_matches('!').starts_with(bare))
                 .map(|c| whole(c) + " ")
                 .collect();
@@ -323,21 +390,4 @@ impl App {
             .map(|t| whole(&t))
             .collect()
     }
-}
-
-fn address(text: &str) -> Result<Va, String> {
-    let first = text.split_whitespace().next().unwrap_or_default();
-    parse_address(first).ok_or_else(|| format!("`{first}` is no address: type hexadecimal digits"))
-}
-
-/// A tag in quotes or as a word, and what follows.
-fn tag_and_rest(text: &str) -> (String, &str) {
-    let text = text.trim_start();
-    if let Some(inside) = text.strip_prefix('"')
-        && let Some((name, rest)) = inside.split_once('"')
-    {
-        return (name.to_owned(), rest);
-    }
-    let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-    (name.to_owned(), rest)
 }

@@ -129,10 +129,8 @@ impl App {
     /// What follows the command on the line.
     fn what_it_takes(&self, line: &str) -> Option<String> {
         let word = line.split_whitespace().next()?;
-        let known = crate::tui::app::command::COMMANDS
-            .iter()
-            .find(|c| c.0 == word)?;
-        Some(format!("{} {}", known.0, known.1))
+        let entry = crate::command::table::find(word)?;
+        Some(format!("{}: {}", entry.usage(), entry.help))
     }
 
     /// The columns that the word before the cursor can become.

@@ -87,6 +87,8 @@ pub struct App {
     pub history: History,
     /// A key was pressed: what is kept of an earlier time does not move anything any more.
     pub(in crate::tui) touched: bool,
+    /// The request that resolves what was typed; 0 for none.
+    resolving: u64,
     last_number: u64,
     pub(in crate::tui) effects: Vec<Effect>,
 }
@@ -118,6 +120,7 @@ impl App {
             zoom: false,
             history: History::default(),
             touched: false,
+            resolving: 0,
             last_number: 0,
             effects: Vec::new(),
         };
@@ -220,7 +223,10 @@ impl App {
             Some(Screen::Bytes(view)) => view.command(),
             Some(Screen::Modules(view)) => view.command(),
             Some(Screen::Table(sheet)) => sheet.command.clone(),
-            Some(Screen::Report(_)) => "!analyze -v".into(),
+            Some(Screen::Report(view)) => match &view.typed {
+                Some(request) => request.line(),
+                None => String::new(),
+            },
         }
     }
 
@@ -377,6 +383,10 @@ impl App {
                     }
                 }
             }
+            Body::Resolved(requests) if number == self.resolving => {
+                self.message = None;
+                self.run_all(requests);
+            }
             Body::Saved { path, bytes } => {
                 self.message = Some(format!("{path} written, {} bytes", grouped(bytes)));
             }
@@ -454,8 +464,11 @@ impl App {
                 Question::Table(sheet.ask.clone())
             }
             Some(Screen::Report(view)) if view.text.is_none() && view.awaited == 0 => {
-                Question::Report {
-                    marks: self.marks_in_words(),
+                match &view.typed {
+                    Some(request) => Question::Typed(request.clone()),
+                    None => Question::Report {
+                        marks: self.marks_in_words(),
+                    },
                 }
             }
             _ => return,
@@ -479,6 +492,7 @@ impl App {
         let running = self.indexing();
         if let Some(Screen::Report(view)) = self.stack.last_mut()
             && view.text.is_some()
+            && view.typed.is_none()
             && !view.whole
             && !running
             && view.awaited == 0
@@ -503,7 +517,10 @@ impl App {
                 }),
                 Screen::Report(view) if view.awaited == number => {
                     view.awaited = 0;
-                    view.text = Some(format!("There is no report: {why}"));
+                    view.text = Some(match view.typed {
+                        Some(_) => why.to_owned(),
+                        None => format!("There is no report: {why}"),
+                    });
                 }
                 _ => {}
             }

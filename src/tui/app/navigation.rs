@@ -120,7 +120,7 @@ impl App {
             TableKind::Page { va, .. } => (format!("page of {va}"), format!("!pool {va}")),
             TableKind::Contents(_) => ("contents".into(), String::new()),
             TableKind::Families(_) => ("families".into(), String::new()),
-            TableKind::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {tag}")),
+            TableKind::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag))),
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
         };
@@ -204,4 +204,31 @@ impl App {
             self.message = Some("this is the first screen; q quits".into());
         }
     }
+}
+
+/// The type whose objects have a tag, for the types that are named otherwise; else the
+/// tag's own letters.
+fn type_of(tag: crate::pool::Tag) -> String {
+    const NAMES: [(&str, &str); 14] = [
+        ("ALPC", "\"ALPC Port\""),
+        ("Desk", "Desktop"),
+        ("Devi", "Device"),
+        ("Driv", "Driver"),
+        ("Even", "Event"),
+        ("IoCo", "IoCompletion"),
+        ("Muta", "Mutant"),
+        ("Proc", "Process"),
+        ("Sect", "Section"),
+        ("Sema", "Semaphore"),
+        ("Thre", "Thread"),
+        ("Time", "Timer"),
+        ("Toke", "Token"),
+        ("EtwR", "EtwRegistration"),
+    ];
+    let text = tag.to_string();
+    let known = NAMES.iter().find(|(tag, _)| *tag == text);
+    known.map_or_else(
+        || text.trim_end().to_owned(),
+        |(_, name)| (*name).to_owned(),
+    )
 }

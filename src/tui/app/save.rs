@@ -7,6 +7,7 @@ use crate::tui::data::cell::Cell;
 use crate::tui::data::columns;
 use crate::tui::data::job::{Content, Job};
 use crate::tui::data::message::Question;
+use crate::tui::jobs::save::Style;
 use crate::tui::screens::summary;
 use crate::tui::screens::tag::Pane;
 
@@ -27,6 +28,10 @@ impl App {
             replace,
             content,
         };
+        if let Err(why) = Style::of(&job.path) {
+            self.message = Some(why);
+            return;
+        }
         self.message = Some(format!("writing {name}"));
         self.ask(Question::Save(Box::new(job)));
     }
@@ -106,6 +111,9 @@ impl App {
                     columns: kept.iter().filter_map(name).collect(),
                     rows: rows.collect(),
                 }
+            }
+            Some(Screen::Report(view)) if view.typed.is_some() => {
+                Content::Text(view.text.clone().unwrap_or_default())
             }
             Some(Screen::Report(_)) => Content::Report(self.marks_in_words()),
             Some(Screen::Bytes(view)) => Content::Memory {

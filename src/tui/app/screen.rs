@@ -28,7 +28,8 @@ impl Screen {
     /// True for the screens where a path begins.
     pub fn begins_path(&self) -> bool {
         match self {
-            Screen::Modules(_) | Screen::Report(_) => true,
+            Screen::Modules(_) => true,
+            Screen::Report(view) => view.typed.is_none(),
             Screen::Table(sheet) => matches!(sheet.ask, TableKind::Drivers | TableKind::Marks),
             _ => false,
         }
@@ -49,7 +50,7 @@ impl Screen {
             }
             Screen::Modules(_) => out.push("Modules".into()),
             Screen::Table(sheet) => out.push(sheet.crumb.clone()),
-            Screen::Report(_) => out.push("Report".into()),
+            Screen::Report(view) => out.push(view.name()),
             Screen::Bytes(view) => {
                 out.push(view.title.clone());
                 out.push(view.shape.word().into());

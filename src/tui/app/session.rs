@@ -46,6 +46,7 @@ fn step_of(screen: &Screen) -> Option<Step> {
         Screen::Modules(view) => Step::Modules {
             filter: view.filter.clone(),
         },
+        Screen::Report(view) if view.typed.is_some() => return None,
         Screen::Report(_) => Step::Report,
         Screen::Table(sheet) => match &sheet.ask {
             TableKind::Drivers => Step::Drivers,

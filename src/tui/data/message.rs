@@ -151,6 +151,8 @@ pub enum Body {
     Table(TableData),
     /// The report, and whether the walk was done when it was made.
     Report { text: String, whole: bool },
+    /// What was typed, with addresses as numbers.
+    Resolved(Vec<crate::command::Request>),
     /// A file was written.
     Saved { path: String, bytes: u64 },
     /// The request could not be answered.
@@ -194,6 +196,10 @@ pub enum Question {
     },
     /// A sheet.
     Table(TableKind),
+    /// Symbols and pointers in what was typed, as addresses.
+    Resolve(Vec<crate::command::Request>),
+    /// The answer of a command that is text.
+    Typed(Box<crate::command::Request>),
     /// The report, with what is marked and the notes.
     Report { marks: Vec<(String, String)> },
     /// Write a file.

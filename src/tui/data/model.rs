@@ -112,7 +112,7 @@ impl TagRow {
         TagRow {
             usage,
             about: known.map(|d| clean(&d.text).into_owned()),
-            binary: known.and_then(|d| Some(clean(d.binary.as_deref()?).into_owned())),
+            binary: known.and_then(|d| Some(clean(&d.marked_binary()?).into_owned())),
             mentioned: None,
             found: TagFound::default(),
         }

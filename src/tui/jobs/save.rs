@@ -13,7 +13,7 @@ use crate::tui::data::cell::Cell;
 use crate::tui::data::columns;
 use crate::tui::data::job::{Content, Job};
 use crate::tui::jobs::memory;
-use crate::tui::storage::write_whole;
+use crate::tui::storage::write_asked_for;
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +30,22 @@ pub enum Style {
 
 impl Style {
     /// By the end of the file's name.
-    pub fn of(path: &Path) -> Style {
-        let end = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        match end.to_ascii_lowercase().as_str() {
-            "csv" => Style::Csv,
-            "json" => Style::Json,
-            "md" | "markdown" => Style::Markdown,
-            _ => Style::Text,
-        }
+    ///
+    /// # Errors
+    /// For an end that stands for none of the formats: what to write instead.
+    pub fn of(path: &Path) -> Result<Style, String> {
+        const USE: &str = "end the name in .txt, .csv, .json or .md";
+        let end = path.extension().and_then(|e| e.to_str());
+        Ok(match end.map(str::to_ascii_lowercase).as_deref() {
+            Some("csv") => Style::Csv,
+            Some("json") => Style::Json,
+            Some("md" | "markdown") => Style::Markdown,
+            Some("txt" | "log" | "text") => Style::Text,
+            Some(end) => {
+                return Err(format!("unknown file format: .{}; {USE}", report::text::clean(end)));
+            }
+            None => return Err(format!("the file format is missing; {USE}")),
+        })
     }
 }
 
@@ -181,8 +189,8 @@ fn write_report(
 /// # Errors
 /// Why not, as a sentence.
 pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, String> {
-    let style = Style::of(&job.path);
-    let written = write_whole(&job.path, job.replace, |out| match &job.content {
+    let style = Style::of(&job.path)?;
+    let written = write_asked_for(&job.path, job.replace, |out| match &job.content {
         Content::Grid { columns, rows } => grid(out, style, columns, rows.iter().cloned()),
         Content::Blocks(view) => grid(out, style, &block_columns(), block_rows(view)),
         Content::Text(text) => {
@@ -217,7 +225,7 @@ pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, St
         let name = report::text::clean(&job.path.to_string_lossy()).into_owned();
         match why.kind() {
             io::ErrorKind::AlreadyExists => {
-                format!("{name} is there already; write ! behind the name to replace it")
+                format!("{name} exists; append ! to overwrite")
             }
             _ => format!("{name} is not written: {why}"),
         }
@@ -269,6 +277,15 @@ mod tests {
         let mut out = Vec::new();
         grid(&mut out, style, &["a", "b"], rows().into_iter()).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_format_has_to_be_known() {
+        assert_eq!(Style::of(Path::new("a.CSV")), Ok(Style::Csv));
+        assert_eq!(Style::of(Path::new("a.b.md")), Ok(Style::Markdown));
+        let why = Style::of(Path::new("out.xlsx")).unwrap_err();
+        assert!(why.contains(".xlsx") && why.contains(".csv"), "{why}");
+        assert!(Style::of(Path::new("out")).is_err());
     }
 
     #[test]

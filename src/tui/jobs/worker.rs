@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::Machine;
+use crate::engine::{Machine, inspect};
 use crate::memory::Va;
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
+use crate::report::{self, Format, ListingReport};
 
 use crate::tui::data::blocks::{BlockView, Blocks, Keep};
 use crate::tui::data::event::Event;
@@ -146,7 +147,7 @@ impl Workers {
                 self.wanted.reports.store(request.number, Ordering::Relaxed);
                 &self.tables
             }
-            Question::Save(_) => &self.tables,
+            Question::Save(_) | Question::Resolve(_) | Question::Typed(_) => &self.tables,
         };
         // A thread that is gone has said so by its panic.
         let _ = to.send(request);
@@ -229,6 +230,40 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
     }
 }
 
+/// The text of a command's answer, as the command line prints it.
+fn typed(engine: &dyn Machine, request: &crate::command::Request) -> Result<String, String> {
+    use crate::command::Request;
+    let mut out = Vec::new();
+    let written = match request {
+        Request::PoolUsed(wanted) => {
+            let used = engine
+                .pool_used(&wanted.into())
+                .map_err(|e| e.to_string())?;
+            report::write(engine, &report::PoolUsed::of(&used), Format::Text, &mut out)
+        }
+        Request::PoolMon(wanted) => {
+            let listing = inspect::pool_mon(engine, wanted).map_err(|e| e.to_string())?;
+            report::write(engine, &ListingReport::of(&listing), Format::Text, &mut out)
+        }
+        Request::Info => {
+            let info = engine.info();
+            report::write(engine, &report::Info::of(&info), Format::Text, &mut out)
+        }
+        other => {
+            let dump = engine
+                .engine()
+                .ok_or("an evidence file does not hold this: run the command on the dump")?;
+            let listing = dump
+                .inspect(other)
+                .ok_or("this command is not available here")?
+                .map_err(|why| why.0)?;
+            report::write(engine, &ListingReport::of(&listing), Format::Text, &mut out)
+        }
+    };
+    written.map_err(|e| e.to_string())?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
 fn latest(shared: &Shared) -> Snapshot {
     let latest = shared.latest.lock();
     latest.unwrap_or_else(PoisonError::into_inner).clone()
@@ -244,6 +279,22 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
                 Err(why) => Body::Failed(clean(&why).into_owned()),
             }
         }
+        Question::Resolve(requests) => {
+            let Some(dump) = engine.engine() else {
+                return Some(Body::Failed(
+                    "symbols and pointers need the dump; write an address".into(),
+                ));
+            };
+            let resolved = requests.into_iter().map(|request| request.resolve(dump));
+            match resolved.collect::<Result<Vec<_>, _>>() {
+                Ok(requests) => Body::Resolved(requests),
+                Err(why) => Body::Failed(clean(&why.0).into_owned()),
+            }
+        }
+        Question::Typed(request) => match typed(engine, &request) {
+            Ok(text) => Body::Report { text, whole: true },
+            Err(why) => Body::Failed(clean(&why).into_owned()),
+        },
         Question::Report { marks } => {
             let index = latest(shared);
             let text = save::report_text(engine, &index, marks);

@@ -20,9 +20,27 @@ pub struct ReportView {
     pub awaited: u64,
     /// The walk had ended when it was asked for.
     pub whole: bool,
+    /// The command whose answer this is; `None` for the report itself.
+    pub typed: Option<Box<crate::command::Request>>,
 }
 
 impl ReportView {
+    /// The answer of a command.
+    pub fn of_command(request: crate::command::Request) -> ReportView {
+        ReportView {
+            typed: Some(Box::new(request)),
+            ..ReportView::default()
+        }
+    }
+
+    /// What it is, in the path.
+    pub fn name(&self) -> String {
+        match &self.typed {
+            None => "Report".into(),
+            Some(request) => request.line(),
+        }
+    }
+
     fn lines(&self, width: u16) -> Vec<String> {
         let text = self.text.as_deref().unwrap_or_default();
         let cells = usize::from(width.saturating_sub(2)).max(20);
@@ -58,13 +76,20 @@ impl ReportView {
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
         let (title, body) = split_top(area, 1);
         if self.text.is_none() {
-            pane_title(buffer, title, theme, "Report: being worked out", true);
+            pane_title(
+                buffer,
+                title,
+                theme,
+                &format!("{}: computing…", self.name()),
+                true,
+            );
             return;
         }
         let lines = self.lines(area.width);
         let last = (self.top + u64::from(body.height)).min(lines.len() as u64);
         let text = format!(
-            "Report, lines {} to {last} of {}{}",
+            "{}, lines {} to {last} of {}{}",
+            self.name(),
             self.top + 1,
             lines.len(),
             match self.whole {

@@ -213,7 +213,18 @@ fn the_debuggers_and_poolmons_words_are_understood() {
         ("diagnose", "Report"),
         ("marks", "Marks"),
         ("sizes Leak", "sizes"),
-        ("poolmon -p -b", "Tags"),
+        ("Leak", "Leak"),
+        ("fffffa80`01000000", "bytes"),
+        (
+            "0: kd> !object fffffa80`01000010",
+            "!object fffffa80`01000010",
+        ),
+        ("!process 0 0", "!process"),
+        ("dt nt!_POOL_HEADER", "dt nt!_POOL_HEADER"),
+        ("lmvm myfault", "lm v m myfault"),
+        ("ntfs", "Modules"),
+        ("!poolused 8", "!poolused 8"),
+        ("poolmon -p -p -b -b", "Tags"),
         ("tags", "Tags"),
     ] {
         type_line(&mut desk, line);
@@ -223,15 +234,27 @@ fn the_debuggers_and_poolmons_words_are_understood() {
             "{line}: {}",
             desk.status()
         );
+        // What the screen shows as WinDbg's equivalent can be typed.
+        let equivalent = desk.app.command();
+        let parsed = crate::command::parse(&equivalent);
+        assert!(parsed.is_ok(), "{line}: {equivalent}: {parsed:?}");
     }
     assert_eq!(
         desk.app.tags.pool,
         crate::tui::data::order::PoolChoice::Paged
     );
     type_line(&mut desk, "frobnicate");
-    assert!(desk.status().contains("is no command"));
-    type_line(&mut desk, "db zzz");
-    assert!(desk.status().contains("is no address"));
+    assert!(
+        desk.status().contains("unknown command"),
+        "{}",
+        desk.status()
+    );
+    type_line(&mut desk, "db zz~");
+    assert!(
+        desk.status().contains("not a valid address"),
+        "{}",
+        desk.status()
+    );
     type_line(&mut desk, "!poolfind Nope");
     assert_eq!(
         desk.app.path().last().unwrap(),
@@ -243,7 +266,7 @@ fn the_debuggers_and_poolmons_words_are_understood() {
     desk.press(KeyCode::Up)
         .press(KeyCode::Up)
         .press(KeyCode::Down);
-    assert_eq!(desk.app.prompt.as_ref().unwrap().text(), "db zzz");
+    assert_eq!(desk.app.prompt.as_ref().unwrap().text(), "db zz~");
     desk.ctrl('u').keys("q").enter();
     assert!(matches!(desk.effects.last(), Some(Effect::Quit)));
 }

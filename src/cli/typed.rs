@@ -1,0 +1,260 @@
+//! Requests of the grammar on the command line: those with a sub-command of their own,
+//! and all others by `poolscope run DUMP COMMAND`, or by their own name.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::command::request::Modules as ModulesWanted;
+use crate::command::{self, Refusal, Request, table};
+
+/// The arguments with a command's WinDbg name or alias in the place of a sub-command made
+/// into `run`: `poolscope lm DUMP m ntfs` is `poolscope run -- DUMP lm m ntfs`, and
+/// `poolscope DUMP '!poolused 2'` is `poolscope run -- DUMP '!poolused 2'`.
+///
+/// # Errors
+/// A word that is neither a file nor a command.
+pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
+    let Some((program, rest)) = typed.split_first() else {
+        return Ok(typed);
+    };
+    let shape = Shape::of_options();
+    let Some(at) = shape.first_word(rest) else {
+        return Ok(typed);
+    };
+    let Some(first) = rest.get(at) else {
+        return Ok(typed);
+    };
+    let name = first.to_string_lossy().into_owned();
+    let (before, after) = rest.split_at(at);
+    let after = after.get(1..).unwrap_or_default();
+    let (options, words) = shape.divide(after);
+    let asks_help = |word: &OsString| word == "--help" || word == "-h" || word == "--";
+    if name == "run" && !words.first().is_none_or(asks_help) {
+        // What looks like an option behind the dump is the command's: `-paged`, `-b`.
+        return Ok(run(program, before, options, words));
+    }
+    if shape.commands.contains(&name) {
+        return Ok(typed);
+    }
+    let is_file = Path::new(first).exists();
+    let words = match (is_file, table::find(&name)) {
+        // A dump alone opens the screen.
+        (true, _) if words.is_empty() => return Ok(typed),
+        (true, _) => [vec![first.clone()], words].concat(),
+        (false, Some(_)) => match words.split_first() {
+            Some((dump, arguments)) => {
+                [vec![dump.clone(), first.clone()], arguments.to_vec()].concat()
+            }
+            None => {
+                return Err(Refusal(format!(
+                    "{name}: name a dump: poolscope {name} DUMP"
+                )));
+            }
+        },
+        (false, None) => {
+            let meant = table::nearest(&name).or_else(|| shape.nearest(&name));
+            let path = name.contains(['/', '\\', '.']) || name.starts_with('-');
+            return match (words.is_empty() || path, meant) {
+                // A file that does not exist is told as such.
+                (true, None) => Ok(typed),
+                (true, Some(_)) if path => Ok(typed),
+                (_, Some(meant)) => Err(Refusal(format!(
+                    "unknown command: {name}; did you mean {meant}? `poolscope help` lists the commands"
+                ))),
+                (false, None) => Err(Refusal(format!(
+                    "unknown command: {name}; `poolscope help` lists the commands"
+                ))),
+            };
+        }
+    };
+    Ok(run(program, before, options, words))
+}
+
+fn run(
+    program: &OsString,
+    before: &[OsString],
+    options: Vec<OsString>,
+    words: Vec<OsString>,
+) -> Vec<OsString> {
+    let mut out = vec![program.clone()];
+    out.extend(before.iter().cloned());
+    out.push("run".into());
+    out.extend(options);
+    out.push("--".into());
+    out.extend(words);
+    out
+}
+
+/// What clap knows: the options that stand anywhere, and the sub-commands.
+struct Shape {
+    /// Options by their long name, and whether a value follows.
+    options: Vec<(String, bool)>,
+    commands: Vec<String>,
+}
+
+impl Shape {
+    fn of_options() -> Shape {
+        let command = super::help::command();
+        let options = command.get_arguments().filter_map(|argument| {
+            let takes = argument.get_action().takes_values();
+            Some((argument.get_long()?.to_owned(), takes))
+        });
+        let names = command.get_subcommands().map(|c| c.get_name().to_owned());
+        Shape {
+            options: options.collect(),
+            commands: names.chain(["help".to_owned()]).collect(),
+        }
+    }
+
+    /// How many arguments an option takes up; `None` for what is no option of ours.
+    fn length(&self, argument: &OsString) -> Option<usize> {
+        let text = argument.to_str()?.strip_prefix("--")?;
+        let (name, value) = match text.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (text, false),
+        };
+        let (_, takes) = self.options.iter().find(|(known, _)| known == name)?;
+        Some(if *takes && !value { 2 } else { 1 })
+    }
+
+    /// Where the first word is that is no option.
+    fn first_word(&self, arguments: &[OsString]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(argument) = arguments.get(at) {
+            match self.length(argument) {
+                Some(length) => at += length,
+                None if argument.to_str().is_some_and(|a| a.starts_with('-')) => return None,
+                None => return Some(at),
+            }
+        }
+        None
+    }
+
+    /// Our options, and everything else.
+    fn divide(&self, arguments: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
+        let (mut options, mut words) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while let Some(argument) = arguments.get(at) {
+            let length = self.length(argument).unwrap_or(0);
+            let to = if length > 0 { &mut options } else { &mut words };
+            let all = arguments.get(at..(at + length.max(1)).min(arguments.len()));
+            to.extend(all.unwrap_or_default().iter().cloned());
+            at += length.max(1);
+        }
+        (options, words)
+    }
+
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        table::nearest_of(name, OF_THE_SHELL)
+    }
+}
+
+/// Sub-commands that are no commands of the grammar.
+const OF_THE_SHELL: &[&str] = &[
+    "demo",
+    "symbols",
+    "stacks",
+    "diff",
+    "evidence",
+    "export",
+    "fleet",
+    "check",
+    "completions",
+    "keys",
+    "man",
+];
+
+/// The requests of `run DUMP WORDS…`: a name and its arguments as the shell has divided
+/// them, or a whole line in one word.
+///
+/// # Errors
+/// As [`command::parse`].
+pub fn requests(words: &[String]) -> Result<Vec<Request>, Refusal> {
+    match words {
+        [line] => command::parse(line),
+        [name, arguments @ ..] if table::find(name).is_some() => {
+            Ok(vec![command::parse_words(name, arguments)?])
+        }
+        words => command::parse(&words.join(" ")),
+    }
+}
+
+/// The modules that the arguments of `modules` name.
+///
+/// # Errors
+/// As [`command::parse_words`].
+pub fn modules(arguments: &[String]) -> Result<ModulesWanted, Refusal> {
+    match command::parse_words("modules", arguments)? {
+        Request::Modules(wanted) => Ok(wanted),
+        _ => Err(Refusal("modules: usage: modules [NAME|ADDRESS]".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(typed: &[&str]) -> Result<Vec<String>, Refusal> {
+        let typed = [&["poolscope"], typed].concat();
+        let typed = typed.iter().map(|t| OsString::from(*t)).collect();
+        let out = arguments(typed)?;
+        Ok(out[1..]
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect())
+    }
+
+    #[test]
+    fn windbgs_names_stand_in_the_place_of_sub_commands() {
+        for (typed, becomes) in [
+            (&["lm", "no.dmp"][..], &["run", "--", "no.dmp", "lm"][..]),
+            (
+                &["!poolfind", "no.dmp", "Leak", "-paged", "--format", "json"],
+                &[
+                    "run",
+                    "--format",
+                    "json",
+                    "--",
+                    "no.dmp",
+                    "!poolfind",
+                    "Leak",
+                    "-paged",
+                ],
+            ),
+            (
+                &["--no-network", "lmvm", "no.dmp", "ntfs"],
+                &["--no-network", "run", "--", "no.dmp", "lmvm", "ntfs"],
+            ),
+            (
+                &["run", "no.dmp", "poolmon", "-b", "--format", "csv"],
+                &["run", "--format", "csv", "--", "no.dmp", "poolmon", "-b"],
+            ),
+            (&["run", "--help"], &["run", "--help"]),
+            (&["vm", "no.dmp", "1"], &["vm", "no.dmp", "1"]),
+            (&["no.dmp"], &["no.dmp"]),
+            (&["--help"], &["--help"]),
+            (&["Cargo.toml"], &["Cargo.toml"]),
+            (
+                &["Cargo.toml", "!vm 1"],
+                &["run", "--", "Cargo.toml", "!vm 1"],
+            ),
+        ] {
+            assert_eq!(rewritten(typed).unwrap(), becomes, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_command_is_called_one() {
+        for (typed, part) in [
+            (&["diagnos", "no.dmp"][..], "did you mean diagnose?"),
+            (&["poolusde", "no.dmp"], "did you mean"),
+            (&["diagnos"], "did you mean diagnose?"),
+            (&["symbol", "no.dmp"], "did you mean symbols?"),
+            (&["frobnicate", "no.dmp"], "unknown command: frobnicate"),
+            (&["lm"], "poolscope lm DUMP"),
+        ] {
+            let why = rewritten(typed).unwrap_err().0;
+            assert!(why.contains(part), "{typed:?}: {why}");
+        }
+    }
+}

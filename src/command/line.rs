@@ -1,0 +1,228 @@
+//! A line into commands, and a command into words.
+
+use super::refusal::{Refusal, Result};
+
+/// What follows a debugger's prompt: `0: kd> `, `lkd> `, `16.0: kd:x86> `.
+pub(super) fn without_prompt(line: &str) -> &str {
+    let line = line.trim().trim_start_matches(':').trim_start();
+    let Some((before, after)) = line.split_once('>') else {
+        return line;
+    };
+    let word = before.rsplit(' ').next().unwrap_or(before);
+    let word = word.split(':').next().unwrap_or(word);
+    let number = before.split(' ').next().unwrap_or_default();
+    let numbered = before == word
+        || before.starts_with("kd:")
+        || number
+            .strip_suffix(':')
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+    match matches!(word, "kd" | "lkd") && numbered {
+        true => after.trim_start(),
+        false => line,
+    }
+}
+
+/// The commands between `;`, which inside quotation marks is a character.
+pub(super) fn split(line: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut start = 0;
+    let mut quoted = None;
+    for (at, c) in line.char_indices() {
+        match (quoted, c) {
+            (None, '"') => quoted = Some(c),
+            (Some(mark), c) if mark == c => quoted = None,
+            (None, ';') => {
+                out.extend(line.get(start..at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    out.extend(line.get(start..));
+    out.retain(|command| !command.trim().is_empty());
+    out.iter().map(|command| command.trim()).collect()
+}
+
+/// The command's name and its arguments. A name ends at a blank, or where WinDbg lets the
+/// arguments begin without one (`/t5` of `!poolused/t5`).
+pub(super) fn name_and_rest(command: &str) -> (&str, &str) {
+    let end = command
+        .char_indices()
+        .skip(1)
+        .find(|(_, c)| c.is_whitespace() || matches!(c, '/' | '"'))
+        .map_or(command.len(), |(at, _)| at);
+    let (name, rest) = command.split_at(end);
+    (name, rest.trim())
+}
+
+/// The name without `!` or `.` before it and without an extension: `!kdexts.vm` is `vm`.
+pub(super) fn bare_name(name: &str) -> &str {
+    let Some(command) = name.strip_prefix('!') else {
+        return name.strip_prefix('.').unwrap_or(name);
+    };
+    const OF_THE_KERNEL: [&str; 4] = ["kdexts.", "exts.", "ext.", "kdex2x86."];
+    let known = OF_THE_KERNEL.iter().find_map(|e| {
+        let head = command.get(..e.len())?;
+        head.eq_ignore_ascii_case(e)
+            .then(|| command.get(e.len()..))?
+    });
+    known.unwrap_or(command)
+}
+
+/// The words of a command.
+#[derive(Clone, Debug)]
+pub struct Words {
+    name: String,
+    words: Vec<Word>,
+    next: usize,
+    usage: String,
+    /// The arguments as they were typed.
+    pub rest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Word {
+    text: String,
+    quoted: bool,
+}
+
+impl Words {
+    /// Of words that the shell has divided. Quotation marks that reached us are taken off.
+    pub fn of(name: &str, arguments: &[String]) -> Words {
+        let words = arguments.iter().map(|argument| {
+            let text = unquoted(argument);
+            Word {
+                quoted: text.len() != argument.len(),
+                text,
+            }
+        });
+        Words {
+            name: name.to_owned(),
+            words: words.collect(),
+            next: 0,
+            usage: name.to_owned(),
+            rest: arguments.join(" "),
+        }
+    }
+
+    /// Divides arguments at blanks outside of quotation marks.
+    pub(super) fn parse(name: &str, rest: &str) -> Result<Words> {
+        let mut words = Vec::new();
+        let mut left = rest.trim_start();
+        while !left.is_empty() {
+            // A tag copied out of a C source or a shell comes with its escapes.
+            let (mark, inside) = match left {
+                l if l.starts_with("\\\"") => ("\\\"", l.get(2..)),
+                l if l.starts_with('"') => ("\"", l.get(1..)),
+                l if l.starts_with('\'') => ("'", l.get(1..)),
+                _ => ("", None),
+            };
+            if let Some(inside) = inside {
+                let Some((text, after)) = inside.split_once(mark) else {
+                    return Err(Refusal::new(format!(
+                        "{left}: the closing {mark} is missing"
+                    )));
+                };
+                words.push(Word {
+                    text: text.to_owned(),
+                    quoted: true,
+                });
+                left = after.trim_start();
+                continue;
+            }
+            let end = left.find(char::is_whitespace).unwrap_or(left.len());
+            let (word, after) = left.split_at(end);
+            words.push(Word {
+                text: word.to_owned(),
+                quoted: false,
+            });
+            left = after.trim_start();
+        }
+        Ok(Words {
+            name: name.to_owned(),
+            words,
+            next: 0,
+            usage: name.to_owned(),
+            rest: rest.to_owned(),
+        })
+    }
+
+    /// The same with what to say where an argument is wrong.
+    pub(super) fn with_usage(self, usage: String) -> Words {
+        Words { usage, ..self }
+    }
+
+    /// The command as it was typed.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next word, which is then taken.
+    pub(super) fn take(&mut self) -> Option<&str> {
+        let word = self.words.get(self.next)?;
+        self.next += 1;
+        Some(&word.text)
+    }
+
+    /// The next word if `wanted` says so.
+    pub(super) fn take_if(&mut self, wanted: impl FnOnce(&str) -> bool) -> Option<&str> {
+        match self.peek().is_some_and(wanted) {
+            true => self.take(),
+            false => None,
+        }
+    }
+
+    /// The next word.
+    pub(super) fn peek(&self) -> Option<&str> {
+        self.words.get(self.next).map(|w| w.text.as_str())
+    }
+
+    /// True when the next word stands in quotation marks.
+    pub(super) fn is_quoted(&self) -> bool {
+        self.words.get(self.next).is_some_and(|w| w.quoted)
+    }
+
+    /// All words that are left, which are then taken.
+    pub(super) fn remaining(&mut self) -> Vec<String> {
+        let left = self.words.get(self.next..).unwrap_or_default();
+        self.next = self.words.len();
+        left.iter().map(|w| w.text.clone()).collect()
+    }
+
+    /// Nothing may be left.
+    ///
+    /// # Errors
+    /// Names the word that is left.
+    pub(super) fn end(&self) -> Result<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(word) => Err(self.unexpected(word)),
+        }
+    }
+
+    /// The refusal of a word that the command has no meaning for.
+    pub(super) fn unexpected(&self, word: &str) -> Refusal {
+        let usage = &self.usage;
+        Refusal(format!(
+            "{}: unexpected argument: {word}; usage: {usage}",
+            self.name
+        ))
+    }
+
+    /// The refusal where an argument is missing.
+    pub(super) fn missing(&self, what: &str) -> Refusal {
+        let usage = &self.usage;
+        Refusal(format!("{}: {what} is missing; usage: {usage}", self.name))
+    }
+}
+
+/// Without the quotation marks around it.
+fn unquoted(text: &str) -> String {
+    for (start, end) in [("\\\"", "\\\""), ("\"", "\""), ("'", "'")] {
+        let inside = text.strip_prefix(start).and_then(|t| t.strip_suffix(end));
+        if let Some(inside) = inside {
+            return inside.to_owned();
+        }
+    }
+    text.to_owned()
+}

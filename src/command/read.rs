@@ -1,0 +1,57 @@
+//! A line, or words that the shell has divided, into requests.
+
+use super::line::{self, Words};
+use super::refusal::{Refusal, Result};
+use super::refusals;
+use super::request::{Request, Target};
+use super::table;
+
+/// Reads a line as it is typed or pasted: with a debugger's prompt before it, several
+/// commands with `;` between them, an extension's name before the command.
+///
+/// # Errors
+/// The first command that is not known, or has an argument that can't be honoured.
+pub fn parse(line: &str) -> Result<Vec<Request>> {
+    let commands = line::split(line::without_prompt(line));
+    commands.iter().map(|command| one(command)).collect()
+}
+
+/// Reads one command and its arguments, as the shell has divided them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_words(name: &str, arguments: &[String]) -> Result<Request> {
+    let entry = table::find(name).ok_or_else(|| unknown(name))?;
+    (entry.parse)(&mut Words::of(name, arguments).with_usage(entry.usage()))
+}
+
+fn one(command: &str) -> Result<Request> {
+    let (name, rest) = line::name_and_rest(command);
+    let bare = line::bare_name(name);
+    if let Some(entry) = table::find(bare) {
+        return (entry.parse)(&mut Words::parse(bare, rest)?.with_usage(entry.usage()));
+    }
+    let refused = match name.starts_with('!') {
+        true => refusals::find(&format!("!{bare}")),
+        false => refusals::find(name),
+    };
+    if let Some((what, instead)) = refused {
+        return Err(Refusal(format!("{what}: not available here; {instead}")));
+    }
+    if name.starts_with(['!', '.']) {
+        return Err(unknown(name));
+    }
+    match Target::parse(command) {
+        Some(target) => Ok(Request::Go(target)),
+        None => Err(unknown(name)),
+    }
+}
+
+/// The sentence for a word that is no command.
+pub fn unknown(name: &str) -> Refusal {
+    let nearest = table::nearest(line::bare_name(name));
+    Refusal(match nearest {
+        Some(nearest) => format!("unknown command: {name}; did you mean {nearest}?"),
+        None => format!("unknown command: {name}; `help` lists the commands"),
+    })
+}

@@ -1,0 +1,206 @@
+//! Commands that are typed and can't be done here: what each is, and what to do instead.
+
+/// (names as they are typed, what it is, what to do instead).
+const REFUSED: &[(&[&str], &str, &str)] = &[
+    (
+        &["!fltkd"],
+        "!fltkd (filter manager)",
+        "`lm` lists the filter drivers, `contents FMfn` the modules that filter manager data points to",
+    ),
+    (
+        &["!memusage"],
+        "!memusage (page frames by file)",
+        "`!vm 1` has the totals, `!filecache` the file cache",
+    ),
+    (
+        &["!poolval"],
+        "!poolval (check of a pool page)",
+        "`!pool ADDRESS` shows the page and says where its chain is damaged",
+    ),
+    (
+        &["!pte", "!vtop", "!ptov", "!pfn", "!ptetree"],
+        "!pte (page table entries)",
+        "`db ADDRESS` says why an address can't be read",
+    ),
+    (
+        &["!sysptes"],
+        "!sysptes (system page table entries)",
+        "`!vm 1` has the number of free system PTEs",
+    ),
+    (
+        &[
+            "k", "kb", "kp", "kv", "kn", "kf", "kc", "~k", "!stacks", "!thread",
+        ],
+        "k (call stacks of threads)",
+        "open the dump in WinDbg for stacks; `refs TAG` shows the code that allocates with a tag",
+    ),
+    (
+        &["ub", "uf", "uu", "up", "ur"],
+        "ub, uf (disassembly backwards, of a function)",
+        "`u ADDRESS L20` disassembles forwards; `refs TAG` shows the call with the tag",
+    ),
+    (
+        &["dpp", "dpu", "dpa", "dda", "ddp", "dqp", "dqu"],
+        "dpp (pointers and what they point to)",
+        "`dps ADDRESS` shows pointers with symbols; then `db ADDRESS`",
+    ),
+    (
+        &["!lmi"],
+        "!lmi (module headers)",
+        "`lmvm NAME` shows what is known of a module",
+    ),
+    (
+        &["!drvobj", "!devobj", "!devstack", "!devnode"],
+        "!drvobj, !devobj (drivers and their devices)",
+        "`!object ADDRESS` shows the object, `objects Device` the devices by name",
+    ),
+    (
+        &[".reload"],
+        ".reload (loading symbols)",
+        "symbols load by themselves when a dump is opened; set the path with --symbols or _NT_SYMBOL_PATH",
+    ),
+    (
+        &[".symfix", ".sympath", ".srcpath", ".symopt"],
+        ".symfix, .sympath (symbol path)",
+        "start poolscope with --symbols 'srv*CACHE*https://msdl.microsoft.com/download/symbols'; `poolscope symbols DUMP` shows what is needed",
+    ),
+    (
+        &[
+            ".sym",
+            ".chain",
+            ".load",
+            ".loadby",
+            ".unload",
+            ".logopen",
+            ".logclose",
+        ],
+        "debugger set-up",
+        "nothing needs to be loaded; `save FILE` writes what is shown",
+    ),
+    (
+        &["!alpc", "!lpc"],
+        "!alpc (ALPC ports and messages)",
+        "`!handle 0 3 0 \"ALPC Port\"` shows the processes that hold ports",
+    ),
+    (
+        &["!wmitrace"],
+        "!wmitrace (trace sessions)",
+        "`sizes EtwB` shows the buffers by size; `logman query -ets` on the machine lists the sessions",
+    ),
+    (
+        &["!vad", "!vadump"],
+        "!vad (address ranges of a process)",
+        "`!process 0 0` lists the processes, `!poolused 2 Vad*` the memory of their ranges",
+    ),
+    (
+        &["!reg"],
+        "!reg (registry hives)",
+        "`sizes CM31` shows registry allocations by size, `!handle 0 3 0 Key` the open keys",
+    ),
+    (
+        &["!exqueue"],
+        "!exqueue (work queues)",
+        "`contents IoWI` shows the modules that queued work items point to",
+    ),
+    (
+        &["!htrace"],
+        "!htrace (handle traces)",
+        "`!handle 0 3 0 TYPE` shows which processes have the handles",
+    ),
+    (
+        &["!wdfkd"],
+        "!wdfkd (driver framework)",
+        "`contents FxDr` shows the modules that framework allocations point to",
+    ),
+    (
+        &["!ndiskd"],
+        "!ndiskd (network packets)",
+        "`contents Nbuf` shows the modules that packets point to",
+    ),
+    (
+        &["!wfp", "!tcpip"],
+        "!wfp, !tcpip (network state)",
+        "`contents Fecf` shows the modules that the allocations point to",
+    ),
+    (
+        &["!dma", "!amli", "!pcitree", "!acpikd"],
+        "hardware state",
+        "`sizes TAG` and `contents TAG` describe the allocations of these components",
+    ),
+    (
+        &["!analyze"],
+        "!analyze (crash analysis)",
+        "`diagnose` is the report on pool; `info` has the bugcheck",
+    ),
+    (
+        &["!sessions", "!session", "!sprocess"],
+        "!session (terminal sessions)",
+        "`!poolused 8` has session pool by tag",
+    ),
+    (
+        &["!heap", "!heaps", "!address"],
+        "user-mode memory",
+        "poolscope reads kernel pool: `!vm 1` and `!poolused 2`",
+    ),
+    (
+        &[
+            "!locks",
+            "!running",
+            "!ready",
+            "!cpuinfo",
+            "!pcr",
+            "!prcb",
+            "!irp",
+            "!job",
+            "!token",
+            "!fileobj",
+            "!ca",
+            "!defwrites",
+            "!numa",
+            "!zombies",
+        ],
+        "this WinDbg command",
+        "`!object ADDRESS` and `dt TYPE ADDRESS` show a structure; other state needs WinDbg",
+    ),
+    (
+        &[
+            "r", "rm", "g", "p", "t", "bp", "bl", "bc", "ba", "eb", "ed", "eq", "ea", ".crash",
+            ".reboot", ".kill", ".restart",
+        ],
+        "commands of a live debugger",
+        "a dump is only read; `help` lists the commands",
+    ),
+    (
+        &["verifier.exe"],
+        "verifier.exe (set-up of Driver Verifier)",
+        "run it on the Windows machine; `!verifier` shows the state in the dump",
+    ),
+    (
+        &["gflags", "logman", "tracelog", "xperf", "wpr"],
+        "a program for the Windows machine",
+        "run it there; poolscope reads a dump",
+    ),
+];
+
+/// What a refused command is, and what to do instead. An extension (`!fltkd`) stands for
+/// all of its commands.
+pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
+    let extension = name.starts_with('!').then(|| {
+        name.split_once('.')
+            .map_or(name, |(extension, _)| extension)
+    });
+    let fits = |known: &&&str| {
+        known.eq_ignore_ascii_case(name)
+            || extension.is_some_and(|extension| known.eq_ignore_ascii_case(extension))
+    };
+    REFUSED
+        .iter()
+        .find(|(names, ..)| names.iter().any(|known| fits(&known)))
+        .map(|(_, what, instead)| (*what, *instead))
+}
+
+/// The commands that the refusals advise.
+#[cfg(test)]
+pub(super) fn advised() -> impl Iterator<Item = &'static str> {
+    REFUSED.iter().map(|(_, _, instead)| *instead)
+}

@@ -1,0 +1,35 @@
+//! Which question is whose.
+
+use crate::command::request::address_of;
+use crate::command::{Refusal, Request};
+use crate::engine::Engine;
+
+use super::listing::Listing;
+
+impl Engine {
+    /// Answers a request that needs neither the walk of the pool nor a report of its own.
+    /// `None` for all other requests. Addresses are resolved here.
+    pub fn inspect(&self, request: &Request) -> Option<Result<Listing, Refusal>> {
+        let resolved = match request.clone().resolve(self) {
+            Ok(resolved) => resolved,
+            Err(why) => return Some(Err(why)),
+        };
+        Some(match &resolved {
+            Request::Memory(memory) => {
+                address_of(&memory.at).and_then(|at| self.memory_at(memory, at))
+            }
+            Request::Nearest(at) => address_of(at).and_then(|at| self.nearest_to(at)),
+            Request::Symbols { module, name } => self.symbols_like(module, name),
+            Request::Modules(modules) => self.modules_like(modules),
+            Request::Object(at) => address_of(at).and_then(|at| self.object_at(at)),
+            Request::Handles(handles) => self.handles_of(handles),
+            Request::Processes(processes) => self.processes_like(processes),
+            Request::Type(ty) => self.structure(ty),
+            Request::Code { at, count } => address_of(at).and_then(|at| self.code_at(at, *count)),
+            Request::Verifier => Ok(self.verifier_state()),
+            Request::Lookaside => Ok(self.lookaside_lists()),
+            Request::FileCache => Ok(self.file_cache()),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! A table, or lines in the debugger's layout.
+
+use crate::memory::Va;
+
+/// A value in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Words.
+    Text(String),
+    /// An address.
+    Address(Va),
+    /// A count.
+    Number(u64),
+    /// A number that is read in hexadecimal: flags, an offset.
+    Hex(u64),
+    /// Not known, or not in the dump.
+    Unknown,
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+}
+
+impl From<Va> for Value {
+    fn from(va: Va) -> Value {
+        Value::Address(va)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Unknown, Into::into)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Value {
+        Value::Number(number)
+    }
+}
+
+/// A table, or lines in the debugger's own layout, and what is to be known about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// What it is, for a heading.
+    pub title: String,
+    /// Names of the columns.
+    pub columns: Vec<&'static str>,
+    /// One value for each column.
+    pub rows: Vec<Vec<Value>>,
+    /// The rows as the debugger prints them, where it has a layout of its own.
+    pub lines: Option<Vec<String>>,
+    /// What the listing does not cover, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// Rows that a listing has at most; the rest is counted in a note.
+const MOST_ROWS: usize = 1 << 16;
+
+impl Listing {
+    pub(super) fn new(title: impl Into<String>, columns: &[&'static str]) -> Listing {
+        Listing {
+            title: title.into(),
+            columns: columns.to_vec(),
+            ..Listing::default()
+        }
+    }
+
+    pub(super) fn push(&mut self, row: Vec<Value>) {
+        self.rows.push(row);
+    }
+
+    /// Cuts a listing that is too long and says so.
+    pub(super) fn bounded(mut self) -> Listing {
+        let all = self.rows.len();
+        if all > MOST_ROWS {
+            self.rows.truncate(MOST_ROWS);
+            self.notes.push(format!(
+                "only the first {MOST_ROWS} of {all} rows are listed"
+            ));
+        }
+        self
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Text(if value { "yes" } else { "no" }.into())
+    }
+}

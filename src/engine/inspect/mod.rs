@@ -1,0 +1,14 @@
+//! Answers to the debugger's smaller commands: memory, symbols, structures, objects,
+//! processes. Each is a [`Listing`], which every front end shows in its own way.
+
+mod answer;
+mod listing;
+mod lists;
+mod memory;
+mod modules;
+mod objects;
+mod resolver;
+mod structure;
+
+pub use listing::{Listing, Value};
+pub use lists::{pool_mon, sizes_of};

@@ -1,0 +1,306 @@
+//! What is typed: WinDbg's and PoolMon's commands on the command line, and that all
+//! advice that is printed can be typed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::demo::{answer, json, poolscope};
+
+/// What `run demo.dmp LINE` prints.
+fn run(line: &str) -> String {
+    answer(&["run", "demo.dmp", line])
+}
+
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = poolscope(arguments).output().unwrap();
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), error)
+}
+
+#[test]
+fn arguments_are_windbgs_on_the_command_line() {
+    assert_eq!(
+        answer(&["poolused", "demo.dmp", "/t", "3", "2"]),
+        answer(&["poolused", "demo.dmp", "2", "/t3"])
+    );
+    assert_eq!(
+        answer(&["vm", "demo.dmp", "0x1"]),
+        answer(&["vm", "demo.dmp"])
+    );
+    // Pool 0 has all of Leak, pool 1 none.
+    let rows = |pool: &str| {
+        let value = json(&["allocs", "demo.dmp", "Leak", pool]);
+        let listed = value["allocations"].as_array().unwrap().len();
+        (listed, value["summary"]["bytes"].as_u64().unwrap())
+    };
+    assert_eq!(rows("0"), (601, 615_424_000));
+    assert_eq!(rows("1"), (0, 0));
+    assert_eq!(
+        answer(&["allocs", "demo.dmp", "0x6b61654c"]),
+        answer(&["allocs", "demo.dmp", "Leak"])
+    );
+    let named = json(&["modules", "demo.dmp", "MYFAULT*"]);
+    let modules = named["modules"].as_array().unwrap();
+    assert_eq!(modules.len(), 1);
+    assert_eq!(modules[0]["name"], "myfault");
+    // The block alone, as with WinDbg's flag 2.
+    let first = json(&["allocs", "demo.dmp", "Proc"])["allocations"][0]["address"].clone();
+    let first = first.as_str().unwrap().to_owned();
+    let page = json(&["pool", "demo.dmp", &first]);
+    let block = json(&["pool", "demo.dmp", &first, "2"]);
+    assert!(page["blocks"].as_array().unwrap().len() > 1);
+    assert_eq!(block["blocks"].as_array().unwrap().len(), 1);
+    assert_eq!(block["blocks"][0]["holds_address"], true);
+}
+
+#[test]
+fn windbgs_own_names_are_commands() {
+    assert_eq!(
+        answer(&["lm", "demo.dmp"]),
+        answer(&["modules", "demo.dmp"])
+    );
+    assert_eq!(
+        answer(&["!vm", "demo.dmp", "1"]),
+        answer(&["vm", "demo.dmp"])
+    );
+    assert_eq!(
+        run("0: kd> !poolused 2"),
+        answer(&["poolused", "demo.dmp", "2"])
+    );
+    assert_eq!(
+        answer(&["demo.dmp", "!vm 1"]),
+        answer(&["vm", "demo.dmp"]),
+        "a line behind the dump"
+    );
+    let both = run("!vm 1; lm m myfault");
+    assert!(
+        both.contains("myfault") && both.contains("NonPagedPool Usage"),
+        "{both}"
+    );
+    let value: serde_json::Value =
+        serde_json::from_str(&answer(&["lm", "demo.dmp", "m", "nt*", "--format", "json"])).unwrap();
+    assert!(value["modules"].as_array().unwrap().len() >= 2);
+}
+
+#[test]
+fn the_smaller_commands_answer_from_the_dump() {
+    let processes = json(&["run", "demo.dmp", "!process 0 0"]);
+    let rows = processes["rows"].as_array().unwrap();
+    assert!(!rows.is_empty());
+    let process = rows[0]["process"].as_str().unwrap().to_owned();
+    let object = json(&["run", "demo.dmp", &format!("!object {process}")]);
+    assert_eq!(object["rows"][0]["type"], "Process");
+    let id = rows[0]["id"].as_u64().unwrap();
+    let one = json(&["run", "demo.dmp", &format!("!process {id:x} 0")]);
+    assert_eq!(one["rows"].as_array().unwrap().len(), 1);
+
+    let module = run("lmvm MYFAULT");
+    assert!(
+        module.contains("Image path:") && module.contains("PDB:"),
+        "{module}"
+    );
+    let base = json(&["modules", "demo.dmp", "myfault"])["modules"][0]["base"].clone();
+    let base = base.as_str().unwrap().to_owned();
+    let header = run(&format!("db {base} L40"));
+    assert!(header.contains("  4d 5a "), "{header}");
+    assert_eq!(run("db myfault L40"), header, "a module is its base");
+    assert_eq!(run("db myfault+20 L20").lines().count(), 2);
+    assert!(run(&format!("ln {base}")).contains("myfault"));
+    assert!(run("dps nt L4").lines().count() >= 4);
+    let code = json(&["refs", "demo.dmp", "Leak"])["references"][0]["address"].clone();
+    let code = run(&format!("u {} L3", code.as_str().unwrap()));
+    assert_eq!(code.lines().count(), 4, "{code}");
+    assert!(run("x nt!Pool*").contains("nt!PoolTrackTable"));
+    let ty = run("dt nt!_POOL_HEADER");
+    assert!(ty.contains("PoolTag"), "{ty}");
+    let first = json(&["allocs", "demo.dmp", "Proc"])["allocations"][0]["address"].clone();
+    let at = run(&format!(
+        "dt nt!_POOL_HEADER PoolTag {}",
+        first.as_str().unwrap()
+    ));
+    assert!(
+        at.contains("0x636f7250") || at.contains("0xe36f7250"),
+        "{at}"
+    );
+    assert!(run("sizes Leak").contains("1,024,000"));
+    let mon = json(&["run", "demo.dmp", "poolmon -b -p -xLeak"]);
+    assert_ne!(mon["rows"][0]["tag"], "Leak");
+    assert!(
+        mon["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|r| r["type"] == "Nonp")
+    );
+    for line in [
+        "!lookaside",
+        "!verifier 3",
+        "!filecache",
+        "!irpfind",
+        "vertarget",
+        "Leak",
+    ] {
+        assert!(!run(line).is_empty(), "{line}");
+    }
+    let handles = run("!handle 0 3 0 Token");
+    assert!(handles.contains("handles"), "{handles}");
+}
+
+#[test]
+fn what_cannot_be_done_ends_with_what_to_do() {
+    for (arguments, code, part) in [
+        (
+            &["run", "demo.dmp", "!fltkd.filters"][..],
+            2,
+            "not available here",
+        ),
+        (&["run", "demo.dmp", ".reload"], 2, "--symbols"),
+        (&["run", "demo.dmp", "poolmon -n x.log"], 2, "save FILE"),
+        (&["run", "demo.dmp", "marks"], 2, "terminal UI"),
+        (&["run", "demo.dmp", "db 1000"], 1, "can't be read"),
+        (&["run", "demo.dmp", "db nosuch!X"], 1, "no such symbol"),
+        (&["run", "demo.dmp", "dt nt!_NOSUCH"], 1, "no such type"),
+        (&["modules", "demo.dmp", "nosuch*"], 1, "no module matches"),
+        (&["vm", "demo.dmp", "7"], 2, "only 0 and 1"),
+        (&["poolusde", "demo.dmp"], 2, "did you mean"),
+        (&["diagnos", "demo.dmp"], 2, "did you mean diagnose?"),
+        (
+            &["frobnicate", "demo.dmp"],
+            2,
+            "unknown command: frobnicate",
+        ),
+        (&["lm"], 2, "poolscope lm DUMP"),
+    ] {
+        let (status, error) = refused(arguments);
+        assert_eq!(status, Some(code), "{arguments:?}: {error}");
+        assert!(error.starts_with("error: "), "{arguments:?}: {error}");
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn help_lists_every_command() {
+    let all = answer(&["run", "demo.dmp", "help"]);
+    assert!(all.contains("!poolused") && all.contains("dt"), "{all}");
+    assert!(run("help lm").contains("WinDbg"));
+}
+
+#[test]
+fn the_users_tag_list_is_counted_and_an_empty_one_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pooltag.txt");
+    let text: Vec<u8> = "Leak - mine.sys - mine\r\nprose\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let arguments = ["poolused", "demo.dmp", "2", "/t1", "--pooltag", path];
+    let output = poolscope(&arguments).output().unwrap();
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("mine.sys")
+    );
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(notes.contains("1 entries read, 1 line ignored"), "{notes}");
+    fs::write(&file, "nothing here\n").unwrap();
+    let (status, error) = refused(&arguments);
+    assert_eq!(status, Some(1), "{error}");
+    assert!(error.contains("no entry found"), "{error}");
+}
+
+/// A placeholder's value, so that advice can be run.
+fn filled(advice: &str) -> String {
+    let words = advice.split(' ').map(|word| match word {
+        "ADDRESS" | "PROCESS" => "fffff880`044b63aa",
+        "TAG" => "Leak",
+        "TYPE" => "Token",
+        "NAME" | "DRIVER" => "ntfs",
+        word => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn parses(advice: &str, place: &str) {
+    let line = filled(advice);
+    if let Err(why) = poolscope::command::parse(&line) {
+        panic!("{place} advises `{advice}`, which is refused: {why}");
+    }
+}
+
+#[test]
+fn what_the_guidance_advises_can_be_typed() {
+    let text = fs::read_to_string(root().join("assets/guidance.txt")).unwrap();
+    let steps = text.lines().filter_map(|line| line.strip_prefix("next: "));
+    let mut count = 0;
+    for step in steps {
+        let (command, _) = step.split_once(" - ").unwrap();
+        parses(command, "the guidance");
+        count += 1;
+    }
+    assert!(count > 60, "{count}");
+}
+
+#[test]
+fn what_the_report_advises_can_be_typed() {
+    let report = json(&["diagnose", "demo.dmp"]);
+    let mut count = 0;
+    let mut look = |value: &serde_json::Value| {
+        for step in value["next"].as_array().into_iter().flatten() {
+            if let Some(command) = step["command"].as_str() {
+                parses(command, "the report");
+                count += 1;
+            }
+        }
+    };
+    for finding in report["findings"].as_array().unwrap() {
+        look(&finding["guidance"]);
+        look(finding);
+    }
+    assert!(count > 0, "{report}");
+}
+
+/// Commands of WinDbg in the documents: what stands between backquotes and starts like one.
+#[test]
+fn what_the_documents_show_can_be_typed() {
+    let mut count = 0;
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut fenced = false;
+        for line in text.lines() {
+            if line.trim_start().starts_with("```") {
+                fenced = !fenced;
+                continue;
+            }
+            if fenced {
+                continue;
+            }
+            for quoted in line.split('`').skip(1).step_by(2) {
+                let typed = quoted.trim_start_matches(':');
+                let of_windbg = typed.starts_with('!') && typed.len() > 2;
+                let spelled = typed.contains("...") || typed.contains('…') || typed.contains('[');
+                if (of_windbg || quoted.starts_with(':')) && !spelled && typed.len() > 1 {
+                    parses(typed, &path.display().to_string());
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 5, "{count}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut out = vec![root().join("README.md")];
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    out.extend(
+        docs.map(|entry| entry.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "md")),
+    );
+    out
+}

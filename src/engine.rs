@@ -308,7 +308,11 @@ impl Engine {
     }
 
     /// The same, given up with `None` as soon as `wanted` says no.
-    pub fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
+    pub fn references_while(
+        &self,
+        tag: Tag,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<References> {
         let all = self.tag_search.get();
         let (kernel, sessions) = (&self.kernel, self.sessions());
         references::find_while(kernel, sessions, self.targets(), all, tag, wanted)

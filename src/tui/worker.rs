@@ -310,7 +310,11 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
     })
 }
 
-fn mentions(engine: &Engine, tag: crate::pool::Tag, wanted: &dyn Fn() -> bool) -> Option<Mentions> {
+fn mentions(
+    engine: &Engine,
+    tag: crate::pool::Tag,
+    wanted: &(dyn Fn() -> bool + Sync),
+) -> Option<Mentions> {
     let found = engine.references_while(tag, wanted)?;
     let modules = &engine.kernel().modules;
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);

@@ -6,7 +6,10 @@
 //! the driver's own; later it puts a pointer to the framework's array there.
 
 use crate::bytes::{u32_at, u64_at};
+use crate::kernel::Kernel;
+use crate::kernel::imports::Imports;
 use crate::kernel::modules::Module;
+use crate::memory::{AddressSpace, Va};
 
 use super::pages::Pages;
 
@@ -18,6 +21,40 @@ const COUNTS: std::ops::Range<u32> = 64..4096;
 const MINOR: u32 = 128;
 /// The last minor version whose loader copies the functions.
 const LAST_COPIED: u32 = 13;
+
+/// What every driver of the framework imports from, as a file and as a module.
+const LOADER: (&str, &str) = ("wdfldr.sys", "wdfldr");
+/// Slots of an import address table that are looked at.
+const MAX_SLOTS: u32 = 1 << 14;
+
+/// Whether a driver is bound to the framework: by the files it imports from; where their
+/// names were given back with INIT, by a slot of its import address table that leads into
+/// the framework's loader, or by its WDF_BIND_INFO. `None` where the dump does not tell.
+pub fn is_driver(kernel: &Kernel, space: &AddressSpace, module: &Module) -> Option<bool> {
+    let image = module.image.as_ref()?;
+    let imports = Imports::read(space, image);
+    if !imports.libraries.is_empty() {
+        let mut files = imports.libraries.iter();
+        return Some(files.any(|file| file.eq_ignore_ascii_case(LOADER.0)));
+    }
+    let pages = Pages::of(space, module);
+    let (rva, size) = image.import_slots.unwrap_or((0, 0));
+    let size = size.min(MAX_SLOTS * 8);
+    let slots = pages.bytes(rva, size as usize);
+    let into_loader = |slot: &[u8]| {
+        let va = slot.try_into().map_or(0, u64::from_le_bytes);
+        let target = kernel.module_at(Va(va));
+        target.is_some_and(|m| m.name().eq_ignore_ascii_case(LOADER.1))
+    };
+    if slots.chunks_exact(8).any(into_loader) {
+        return Some(true);
+    }
+    if bind_info(module, &pages).is_some_and(|info| info.named) {
+        return Some(true);
+    }
+    // All slots are there, and none is of the loader.
+    (size > 0 && slots.len() == size as usize).then_some(false)
+}
 
 /// What binds a driver to the framework.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ mod code;
 mod data;
 mod flow;
 mod follow;
-mod framework;
+pub mod framework;
 mod pages;
 pub mod rank;
 mod site;
@@ -26,7 +26,7 @@ use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
 
-use super::kmdf::{self, Candidate};
+use super::attribution::kmdf::Candidate;
 use super::tag_search::{MAX_PER_MODULE, Searched, TagSearch};
 
 pub use api::Role;

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::analysis::kmdf;
+use crate::analysis::attribution::kmdf;
 use crate::analysis::tag_search::{Hit, Searched, TagSearch};
 use crate::kernel::Kernel;
 use crate::kernel::sessions::Sessions;

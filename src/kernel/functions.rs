@@ -66,7 +66,9 @@ impl Functions {
         // The table is in order of address: what a missing page had is between its
         // neighbours.
         for (from, to) in holes {
-            let before = bytes.get(..from / ENTRY_SIZE * ENTRY_SIZE).unwrap_or_default();
+            let before = bytes
+                .get(..from / ENTRY_SIZE * ENTRY_SIZE)
+                .unwrap_or_default();
             let after = to.next_multiple_of(ENTRY_SIZE);
             let after = bytes.get(after..).unwrap_or_default();
             let end = before.rchunks_exact(ENTRY_SIZE).find_map(entry);

@@ -1,6 +1,6 @@
 //! What a call leads to.
 
-use super::api::{Api, Role};
+use super::api::Api;
 use super::flow::value::Atom;
 
 /// A function that is called.
@@ -113,15 +113,4 @@ pub struct Event {
     pub size: Argument,
     /// The function's own jump on the way, by its RVA.
     pub jump: Option<u32>,
-}
-
-impl Event {
-    /// What is done, as far as this function says.
-    pub fn role(&self) -> Role {
-        match &self.what {
-            What::Taken { api, .. } => api.role,
-            What::InStructure { .. } | What::Stored => Role::Structure,
-            What::Passed { .. } => Role::Unknown,
-        }
-    }
 }

@@ -147,14 +147,15 @@ impl<'a> Code<'a> {
 
     fn families(&self) -> &Families {
         self.families.get_or_init(|| {
-            self.functions()
-                .families(&|rva, out: &mut [u8]| match self.pages.bytes(rva, out.len()) {
+            self.functions().families(
+                &|rva, out: &mut [u8]| match self.pages.bytes(rva, out.len()) {
                     bytes if bytes.len() == out.len() => {
                         out.copy_from_slice(&bytes);
                         true
                     }
                     _ => false,
-                })
+                },
+            )
         })
     }
 
@@ -225,7 +226,10 @@ impl<'a> Code<'a> {
     fn leaf(&self, rva: u32) -> Option<Region> {
         let section = self.section(rva).filter(|s| s.executable)?;
         let (from, to) = self.functions().gap(rva)?;
-        let (from, to) = (from.max(section.rva), to.min(section.rva.saturating_add(section.size)));
+        let (from, to) = (
+            from.max(section.rva),
+            to.min(section.rva.saturating_add(section.size)),
+        );
         let size = to.checked_sub(from)?.min(flow::region::MAX_FUNCTION);
         let bytes = self.pages.bytes(from, size as usize);
         let mut at = 0usize;
@@ -452,7 +456,11 @@ impl<'a> Code<'a> {
         if let Some(rva) = self.inside(va.0) {
             return self.own(rva, known, jumps);
         }
-        let foreign = self.kernel.modules.iter().position(|m| !m.unloaded && m.contains(va));
+        let foreign = self
+            .kernel
+            .modules
+            .iter()
+            .position(|m| !m.unloaded && m.contains(va));
         match foreign {
             Some(index) => {
                 let base = self.kernel.modules.get(index).map_or(0, |m| m.base.0);
@@ -500,8 +508,8 @@ impl<'a> Code<'a> {
                 && rip_relative(&first) =>
             {
                 let second = self.instruction(rva.wrapping_add(first.len() as u32));
-                let jumps_on = second
-                    .is_some_and(|i| i.flow_control() == FlowControl::UnconditionalBranch);
+                let jumps_on =
+                    second.is_some_and(|i| i.flow_control() == FlowControl::UnconditionalBranch);
                 match jumps_on {
                     true => through(self.loaded(first.ip_rel_memory_address(), 0, known)),
                     false => own(),

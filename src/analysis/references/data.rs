@@ -35,13 +35,7 @@ const PAGE: u32 = 0x1000;
 pub type Readers = FxHashMap<u32, Vec<u32>>;
 
 /// Judges four bytes of a section that is not executable.
-pub fn judge(
-    images: &Images,
-    code: &Code,
-    hit: Va,
-    writable: bool,
-    readers: &Readers,
-) -> Verdict {
+pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Readers) -> Verdict {
     recognised(code, hit, writable)
         .or_else(|| variable(images, code, hit, readers))
         .unwrap_or_else(|| Verdict {
@@ -263,7 +257,13 @@ fn variable(images: &Images, code: &Code, hit: Va, readers: &Readers) -> Option<
         .iter()
         .filter_map(|distance| reader(images, code, *distance, rva))
         .collect();
-    found.sort_by_key(|verdict| (verdict.confidence.is_none(), verdict.confidence, verdict.role));
+    found.sort_by_key(|verdict| {
+        (
+            verdict.confidence.is_none(),
+            verdict.confidence,
+            verdict.role,
+        )
+    });
     found.into_iter().next()
 }
 

@@ -121,7 +121,11 @@ impl Walk<'_, '_> {
             at: event.at,
             pool: event.pool,
             size: event.size,
-            through: event.jump.map(|rva| (code.index, rva)).into_iter().collect(),
+            through: event
+                .jump
+                .map(|rva| (code.index, rva))
+                .into_iter()
+                .collect(),
             only_jumps: true,
             whole_value: event.value.is_none_or(|v| v.1 == u32::MAX),
         };

@@ -88,7 +88,10 @@ pub fn bind_info(module: &Module, pages: &Pages) -> Option<BindInfo> {
     let image = module.image.as_ref()?;
     let mut unnamed = None;
     for section in image.sections.iter().filter(|s| !s.executable) {
-        let (first, last) = (section.rva / 0x1000, section.rva.saturating_add(section.size) / 0x1000);
+        let (first, last) = (
+            section.rva / 0x1000,
+            section.rva.saturating_add(section.size) / 0x1000,
+        );
         for number in first..=last {
             let Some(page) = pages.page(number as usize) else {
                 continue;
@@ -115,7 +118,11 @@ fn judge(module: &Module, pages: &Pages, rva: u32) -> Option<BindInfo> {
         u32::try_from(offset).ok().filter(|&rva| rva < module.size)
     };
     let (name, table) = (rva_of(8)?, rva_of(0x20)?);
-    let (major, minor, count) = (u32_at(&bytes, 0x10)?, u32_at(&bytes, 0x14)?, u32_at(&bytes, 0x1c)?);
+    let (major, minor, count) = (
+        u32_at(&bytes, 0x10)?,
+        u32_at(&bytes, 0x14)?,
+        u32_at(&bytes, 0x1c)?,
+    );
     let named = match wide_text(pages, name) {
         Some(text) if text == LIBRARY => true,
         Some(_) => return None,

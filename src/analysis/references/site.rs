@@ -60,11 +60,6 @@ pub fn computed(images: &Images, code: &Code, hit: u32, tag: Tag) -> Option<Verd
     Some(verdict)
 }
 
-/// The function that holds an RVA: its name, or its first address.
-pub fn function_name(code: &Code, rva: u32) -> Option<String> {
-    Some(code.name_of(code.region(rva)?.start))
-}
-
 /// An instruction that an address is in.
 struct Found<'f> {
     instruction: Instruction,
@@ -158,7 +153,13 @@ fn with_instruction(images: &Images, code: &Code, found: &Found, tag: Tag) -> Ve
     let i = &found.instruction;
     let aligned = found.facts.region.known != Known::Local;
     let taken = found.takers(images, code, tag);
-    let by_api = matches!(taken.first(), Some(Taken { by: Taker::Api { .. }, .. }));
+    let by_api = matches!(
+        taken.first(),
+        Some(Taken {
+            by: Taker::Api { .. },
+            ..
+        })
+    );
     let mut verdict = match i.mnemonic() {
         _ if by_api => by_calls(images, code, &taken),
         Mnemonic::Mov | Mnemonic::Push if !taken.is_empty() => by_calls(images, code, &taken),
@@ -214,7 +215,9 @@ fn not_taken(i: &Instruction, facts: &Facts) -> Verdict {
         ),
         false => (
             None,
-            format!("{put}; the function is not wholly in the dump or is too large to follow, so who takes it can't be told"),
+            format!(
+                "{put}; the function is not wholly in the dump or is too large to follow, so who takes it can't be told"
+            ),
         ),
     };
     Verdict {

@@ -152,12 +152,7 @@ impl Survey {
 
     /// All that is known of a tag's places, with the modules in order; `None` for a tag
     /// that was not asked for.
-    pub fn references(
-        &self,
-        kernel: &Kernel,
-        sessions: &Sessions,
-        tag: Tag,
-    ) -> Option<References> {
+    pub fn references(&self, kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Option<References> {
         let at = self.tags.binary_search_by_key(&tag, |f| f.tag).ok()?;
         let found = self.tags.get(at)?;
         let mut out = References {

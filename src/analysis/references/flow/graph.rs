@@ -107,6 +107,7 @@ impl Graph {
             }
             let mut at = leader;
             let mut found = Vec::new();
+            let mut falls = false;
             {
                 let Some(bytes) = self.bytes_from(at) else {
                     continue;
@@ -119,6 +120,7 @@ impl Graph {
                     }
                     let i = decoder.decode();
                     if i.code() == Opcode::INVALID {
+                        falls = false;
                         break;
                     }
                     found.push((at, i));
@@ -126,9 +128,13 @@ impl Graph {
                     match self.next(&i) {
                         Next::Branches(target) => pending.extend([target, at]),
                         Next::Jumps(target) => pending.push(target),
-                        Next::Falls | Next::Calls => continue,
+                        Next::Falls | Next::Calls => {
+                            falls = true;
+                            continue;
+                        }
                         _ => {}
                     }
+                    falls = false;
                     break;
                 }
             }
@@ -139,6 +145,9 @@ impl Graph {
             self.at.extend(found);
             if self.at.contains_key(&at) {
                 self.leaders.insert(at);
+            } else if falls && self.contains(at) && self.at.len() < MAX_INSTRUCTIONS {
+                // On in the next piece.
+                pending.push(at);
             }
         }
     }

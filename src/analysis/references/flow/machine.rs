@@ -413,12 +413,7 @@ impl<'a> Machine<'a> {
                 false => 0,
             };
             let id = self.values.one(Atom::Number { value: half, from });
-            state.put(
-                (base, at.wrapping_add(bytes.into())),
-                4,
-                id,
-                &self.values,
-            );
+            state.put((base, at.wrapping_add(bytes.into())), 4, id, &self.values);
         }
     }
 
@@ -442,8 +437,20 @@ fn sum(a: Atom, b: Atom) -> Atom {
             value: x.wrapping_add(y),
             from: if f != 0 { f } else { g },
         },
-        (Atom::Shifted, Atom::Number { value, from: from @ 1.. })
-        | (Atom::Number { value, from: from @ 1.. }, Atom::Shifted) => Atom::Mixed {
+        (
+            Atom::Shifted,
+            Atom::Number {
+                value,
+                from: from @ 1..,
+            },
+        )
+        | (
+            Atom::Number {
+                value,
+                from: from @ 1..,
+            },
+            Atom::Shifted,
+        ) => Atom::Mixed {
             value: value as u32,
             from,
         },
@@ -467,20 +474,8 @@ fn arithmetic(mnemonic: Mnemonic, size: usize, a: Atom, b: Atom) -> Atom {
     let kept = |x: u32, y: u32| if x != 0 { x } else { y };
     match (mnemonic, a, b) {
         (Mnemonic::Add | Mnemonic::Inc, ..) => sum(a, b),
-        (
-            Mnemonic::Or,
-            Atom::Shifted,
-            Atom::Number {
-                from: 1.., ..
-            },
-        )
-        | (
-            Mnemonic::Or,
-            Atom::Number {
-                from: 1.., ..
-            },
-            Atom::Shifted,
-        ) => sum(a, b),
+        (Mnemonic::Or, Atom::Shifted, Atom::Number { from: 1.., .. })
+        | (Mnemonic::Or, Atom::Number { from: 1.., .. }, Atom::Shifted) => sum(a, b),
         (
             Mnemonic::Sub | Mnemonic::Dec,
             Atom::Number { value: x, from },
@@ -489,16 +484,24 @@ fn arithmetic(mnemonic: Mnemonic, size: usize, a: Atom, b: Atom) -> Atom {
             value: x.wrapping_sub(y),
             from,
         },
-        (Mnemonic::Sub | Mnemonic::Dec, Atom::Pointer { base, offset }, Atom::Number { value, .. }) => {
-            Atom::Pointer {
-                base,
-                offset: offset.wrapping_sub(value as i64),
-            }
-        }
+        (
+            Mnemonic::Sub | Mnemonic::Dec,
+            Atom::Pointer { base, offset },
+            Atom::Number { value, .. },
+        ) => Atom::Pointer {
+            base,
+            offset: offset.wrapping_sub(value as i64),
+        },
         (Mnemonic::And, Atom::Number { value: x, from: f }, Atom::Number { value: y, from: g }) => {
             // A mask is no tag, and what is masked may be.
             let value = x & y;
-            let from = if value == x { f } else if value == y { g } else { 0 };
+            let from = if value == x {
+                f
+            } else if value == y {
+                g
+            } else {
+                0
+            };
             Atom::Number { value, from }
         }
         (Mnemonic::Or, Atom::Number { value: x, from: f }, Atom::Number { value: y, from: g }) => {
@@ -517,7 +520,8 @@ fn arithmetic(mnemonic: Mnemonic, size: usize, a: Atom, b: Atom) -> Atom {
             Atom::number(value.wrapping_shl(by as u32 & 63))
         }
         (Mnemonic::Shl, _, Atom::Number { value: 24..=31, .. }) if size == 4 => Atom::Shifted,
-        (Mnemonic::And, Atom::Number { value, .. }, _) | (Mnemonic::And, _, Atom::Number { value, .. })
+        (Mnemonic::And, Atom::Number { value, .. }, _)
+        | (Mnemonic::And, _, Atom::Number { value, .. })
             if value & LOW == 0 && value >> 32 == 0 || value & LOW == 0 && size == 4 =>
         {
             Atom::Shifted

@@ -623,9 +623,7 @@ struct Given {
 fn pointed(atom: Atom) -> Option<(Base, i64)> {
     match atom {
         Atom::Pointer { base, offset } => Some((base, offset)),
-        Atom::Number { value, .. } if value >> 47 == 0x1_ffff => {
-            Some((Base::MEMORY, value as i64))
-        }
+        Atom::Number { value, .. } if value >> 47 == 0x1_ffff => Some((Base::MEMORY, value as i64)),
         _ => None,
     }
 }

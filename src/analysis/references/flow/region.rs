@@ -24,16 +24,3 @@ pub struct Region {
     /// How it is known.
     pub known: Known,
 }
-
-impl Region {
-    /// True for an RVA in one of the pieces.
-    pub fn contains(&self, rva: u32) -> bool {
-        self.piece(rva).is_some()
-    }
-
-    /// The piece that an RVA is in.
-    pub fn piece(&self, rva: u32) -> Option<(u32, u32)> {
-        let mut pieces = self.pieces.iter();
-        pieces.find(|p| (p.0..p.1).contains(&rva)).copied()
-    }
-}

@@ -98,7 +98,9 @@ impl State {
     pub fn put(&mut self, slot: Slot, size: i64, id: Id, values: &Values) {
         let (base, at) = slot;
         let end = at.saturating_add(size.max(1));
-        let first = self.slots.partition_point(|s| s.0 <= (base, at.saturating_sub(4)));
+        let first = self
+            .slots
+            .partition_point(|s| s.0 <= (base, at.saturating_sub(4)));
         let last = self.slots.partition_point(|s| s.0 < (base, end));
         if first < last {
             self.slots.drain(first..last);
@@ -137,23 +139,18 @@ impl State {
                     return UNKNOWN;
                 };
                 let above = i64::from(number) * 8 - 8 + if tail { 8 } else { 0 };
-                self.slot((base, at.wrapping_add(above)))
-                    .unwrap_or(UNKNOWN)
+                self.slot((base, at.wrapping_add(above))).unwrap_or(UNKNOWN)
             }
         }
-    }
-
-    /// True while something holds a constant of the code.
-    pub fn carries(&self, values: &Values) -> bool {
-        self.regs.iter().any(|&id| values.is_tagged(id))
-            || self.slots.iter().any(|s| values.is_tagged(s.1))
     }
 
     /// After a call: what the called function may change is unknown, the 32 bytes that the
     /// caller leaves it on the stack included, and what is neither on the stack nor in the
     /// image's data.
     pub fn returned(&mut self, result: Id, values: &Values) {
-        let home = self.stack(values).map(|(base, at)| (base, at, at.saturating_add(0x20)));
+        let home = self
+            .stack(values)
+            .map(|(base, at)| (base, at, at.saturating_add(0x20)));
         let frame = home.map(|h| h.0);
         self.slots.retain(|((base, at), _)| {
             let known = [Some(Base::STACK), Some(Base::MEMORY), frame].contains(&Some(*base));

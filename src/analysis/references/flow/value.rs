@@ -42,11 +42,6 @@ impl Base {
             _ => None,
         }
     }
-
-    /// True for the stack, also behind a probe or an alignment.
-    pub fn is_result(self) -> bool {
-        self.0 >= Base::RESULTS
-    }
 }
 
 /// One thing that a register or slot may hold.
@@ -298,7 +293,10 @@ mod tests {
     #[test]
     fn sets_keep_what_may_be_a_tag_and_stay_small() {
         let mut values = Values::new();
-        let tag = |from| Atom::Number { value: 0x6b61_654c, from };
+        let tag = |from| Atom::Number {
+            value: 0x6b61_654c,
+            from,
+        };
         let mut all = UNKNOWN;
         for n in 0..200u32 {
             let plain = values.one(Atom::number(n.into()));

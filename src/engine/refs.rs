@@ -97,8 +97,8 @@ impl Engine {
         let tags: Vec<Tag> = self.trackers.rows.iter().map(|usage| usage.tag).collect();
         let (kernel, sessions) = (&self.kernel, self.sessions());
         let targets = self.targets();
-        let survey = workers
-            .install(|| Survey::of(kernel, sessions, targets, search, &tags, wanted))?;
+        let survey =
+            workers.install(|| Survey::of(kernel, sessions, targets, search, &tags, wanted))?;
         Some(self.search.survey.get_or_init(|| survey))
     }
 

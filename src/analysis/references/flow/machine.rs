@@ -522,7 +522,7 @@ fn arithmetic(mnemonic: Mnemonic, size: usize, a: Atom, b: Atom) -> Atom {
         (Mnemonic::Shl, _, Atom::Number { value: 24..=31, .. }) if size == 4 => Atom::Shifted,
         (Mnemonic::And, Atom::Number { value, .. }, _)
         | (Mnemonic::And, _, Atom::Number { value, .. })
-            if value & LOW == 0 && value >> 32 == 0 || value & LOW == 0 && size == 4 =>
+            if value & LOW == 0 && (value >> 32 == 0 || size == 4) =>
         {
             Atom::Shifted
         }

@@ -32,7 +32,10 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
         for section in &image.sections {
             out.push(memory(section.rva, section.size));
         }
-        for (rva, size) in [image.exception_directory, image.import_slots].into_iter().flatten() {
+        for (rva, size) in [image.exception_directory, image.import_slots]
+            .into_iter()
+            .flatten()
+        {
             out.push(memory(rva, size));
         }
     }

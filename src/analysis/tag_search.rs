@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
@@ -132,7 +133,7 @@ pub struct Hit {
 }
 
 /// How much of a module could be searched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Searched {
     /// Pages that were searched.
     pub pages: u64,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{self, IndexCache, Machine, Selection, Sort};
+use crate::analysis::references::Standing;
+use crate::engine::{self, IndexCache, Machine, Selection, Sort, TagReferences};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -61,10 +62,23 @@ fn answer(args: &Args, command: &Command) -> Result {
             heuristic,
         } => allocs(args, dump, tag, *heuristic),
         Command::Pool { dump, address } => pool(args, dump, address),
-        Command::Refs { dump, tag } => {
-            let tag = exact_tag(tag)?;
-            let engine = open(args, dump)?;
-            print(args, &*engine, &Refs::of(&engine.tag_references(tag)))
+        Command::Refs {
+            dump,
+            tag,
+            disassemble,
+        } => {
+            exact_tag(tag)?;
+            let machine = open(args, dump)?;
+            let mut answer = refs(&*machine, tag)?;
+            if *disassemble {
+                let engine = machine.engine().ok_or_else(|| {
+                    CliError::Usage(
+                        "--disassemble needs the dump: the code is not in an evidence file".into(),
+                    )
+                })?;
+                answer.disassembly = engine.disassembly(&answer.found);
+            }
+            print(args, &*machine, &Refs::of(&answer))
         }
         Command::Contents {
             dump,
@@ -237,6 +251,45 @@ fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result
 
 fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
+}
+
+/// The references to a tag as it was typed. One of fewer than four characters may end in
+/// blanks or in zeros, which are different tags: the one that is used is shown, and the
+/// other one is said.
+fn refs(machine: &dyn Machine, text: &str) -> Result<TagReferences> {
+    let tag = exact_tag(text)?;
+    let mut answer = machine.tag_references(tag);
+    let plain = text.len() < 4 && !text.contains(['\\', ' ']);
+    let mut bytes = [0; 4];
+    if !plain || !text.is_ascii() {
+        return Ok(answer);
+    }
+    for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    let zeros = Tag::new(u32::from_le_bytes(bytes));
+    let mut other = machine.tag_references(zeros);
+    let is_used = |answer: &TagReferences| {
+        let mut modules = answer.found.modules.iter();
+        modules.any(|m| m.standing <= Standing::Frees)
+    };
+    let (typed, blanks) = (zeros.typed(), tag.typed());
+    if is_used(&other) && !is_used(&answer) {
+        other.found.notes.push(format!(
+            "these are the references to `{typed}`, which ends in zeros; no module uses `{blanks}`"
+        ));
+        return Ok(other);
+    }
+    if is_used(&other) {
+        answer.found.notes.push(format!(
+            "`{typed}`, which ends in zeros, is another tag and is used too: write it like that to see it"
+        ));
+    } else if !is_used(&answer) {
+        answer.found.notes.push(format!(
+            "a tag that ends in zeros in place of blanks is written `{typed}`; no module uses that either"
+        ));
+    }
+    Ok(answer)
 }
 
 fn exact_tag(text: &str) -> Result<Tag> {

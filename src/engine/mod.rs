@@ -10,6 +10,7 @@ mod contents;
 mod coverage;
 mod diagnose;
 mod info;
+mod kept_references;
 mod machine;
 mod memory;
 mod modules;

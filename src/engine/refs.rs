@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::analysis::TagSearch;
-use crate::analysis::references::{self, References, Survey, Targets};
+use crate::analysis::references::{self, Line, References, Survey, Targets};
 use crate::memory::Va;
 use crate::pool::Tag;
 
@@ -26,7 +26,13 @@ pub struct TagReferences {
     pub found: References,
     /// First address and the one behind the last, by the index that references give.
     pub images: Vec<(Va, Va)>,
+    /// The instructions around each place, in the order of `found`, where they were asked
+    /// for.
+    pub disassembly: Vec<Vec<Line>>,
 }
+
+/// Places whose instructions are listed.
+const MAX_LISTED: usize = 1024;
 
 impl TagReferences {
     /// The addresses of an image.
@@ -43,6 +49,7 @@ impl Engine {
             tag,
             found: self.references(tag),
             images: images.collect(),
+            disassembly: Vec::new(),
         }
     }
 
@@ -93,13 +100,33 @@ impl Engine {
         if let Some(done) = self.search.survey.get() {
             return Some(done);
         }
+        if let Some(kept) = self.kept_references() {
+            return Some(self.search.survey.get_or_init(|| kept));
+        }
         let search = self.tag_search_on(workers, wanted)?;
         let tags: Vec<Tag> = self.trackers.rows.iter().map(|usage| usage.tag).collect();
         let (kernel, sessions) = (&self.kernel, self.sessions());
         let targets = self.targets();
         let survey =
             workers.install(|| Survey::of(kernel, sessions, targets, search, &tags, wanted))?;
+        self.keep_references(&survey);
         Some(self.search.survey.get_or_init(|| survey))
+    }
+
+    /// The instructions around each place in code of an answer, in its order; no lines for
+    /// a place in data.
+    pub fn disassembly(&self, found: &References) -> Vec<Vec<Line>> {
+        let (kernel, sessions) = (&self.kernel, self.sessions());
+        let targets = self.targets();
+        let mut out: Vec<Vec<Line>> = Vec::new();
+        for place in &found.found {
+            let lines = match out.len() < MAX_LISTED {
+                true => references::listing(kernel, sessions, targets, place),
+                false => Vec::new(),
+            };
+            out.push(lines);
+        }
+        out
     }
 
     /// The references of all tags, where they have been found.

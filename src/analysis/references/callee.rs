@@ -16,6 +16,40 @@ pub enum Callee {
     Unknown,
 }
 
+/// A function that is called, and the image's own jump on the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// The function.
+    pub callee: Callee,
+    /// RVA of the jump.
+    pub jump: Option<u32>,
+}
+
+impl Called {
+    /// Without a jump.
+    pub fn by(callee: Callee) -> Called {
+        Called { callee, jump: None }
+    }
+}
+
+/// What is known at a call beside its target.
+#[derive(Clone, Copy, Debug)]
+pub struct Registers<'a> {
+    /// What r10 may hold.
+    pub r10: &'a [Atom],
+    /// What rax may hold.
+    pub rax: &'a [Atom],
+    /// The names that functions were asked for by.
+    pub routines: &'a [String],
+}
+
+impl Registers<'_> {
+    /// The same where rax is not asked for again.
+    pub fn without_rax(&self) -> Self {
+        Registers { rax: &[], ..*self }
+    }
+}
+
 /// An argument, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Argument {

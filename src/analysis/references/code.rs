@@ -18,7 +18,7 @@ use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, Va};
 
 use super::api;
-use super::callee::Callee;
+use super::callee::{Called, Callee, Registers};
 use super::flow::region::{Known, Region};
 use super::flow::value::Atom;
 use super::flow::{self, Facts};
@@ -319,9 +319,7 @@ impl<'a> Code<'a> {
         (!instruction.is_invalid()).then_some(instruction)
     }
 
-    /// What an instruction that calls, or jumps in place of a call, may lead to, with the
-    /// image's own jump on the way. `target` is what its operand may hold.
-    pub fn callees(&self, i: &Instruction, target: &[Atom], known: &Registers) -> Vec<Called> {
+    fn called(&self, i: &Instruction, target: &[Atom], known: &Registers) -> Vec<Called> {
         let mut out: Vec<Called> = match i.op0_kind() {
             OpKind::NearBranch64 => self.near(Va(i.near_branch64()), known),
             _ => target
@@ -534,35 +532,29 @@ impl<'a> Code<'a> {
     }
 }
 
-/// A function that is called, and the image's own jump on the way to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Called {
-    /// The function.
-    pub callee: Callee,
-    /// RVA of the jump.
-    pub jump: Option<u32>,
-}
-
-impl Called {
-    fn by(callee: Callee) -> Called {
-        Called { callee, jump: None }
+impl flow::Surroundings for Code<'_> {
+    fn base(&self) -> u64 {
+        self.module.base.0
     }
-}
 
-/// What is known at a call beside its target.
-#[derive(Clone, Copy, Debug)]
-pub struct Registers<'a> {
-    /// What r10 may hold.
-    pub r10: &'a [Atom],
-    /// What rax may hold.
-    pub rax: &'a [Atom],
-    /// The names that functions were asked for by.
-    pub routines: &'a [String],
-}
+    fn pages(&self) -> &Pages<'_> {
+        &self.pages
+    }
 
-impl Registers<'_> {
-    fn without_rax(&self) -> Self {
-        Registers { rax: &[], ..*self }
+    fn inside(&self, va: u64) -> Option<u32> {
+        Code::inside(self, va)
+    }
+
+    fn read(&self, va: u64) -> Option<u64> {
+        Code::read(self, va)
+    }
+
+    fn asks_by_name(&self) -> bool {
+        Code::asks_by_name(self)
+    }
+
+    fn callees(&self, i: &Instruction, target: &[Atom], known: &Registers) -> Vec<Called> {
+        self.called(i, target, known)
     }
 }
 

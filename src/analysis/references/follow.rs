@@ -168,6 +168,15 @@ impl Walk<'_, '_> {
             return unresolved();
         }
         let found = self.arguments_of(place, event, arguments, depth, simple);
+        // That another image's function does nothing with it is not for this one to say.
+        let foreign = matches!(
+            &event.what,
+            What::Passed {
+                callee: Callee::Foreign(..),
+                ..
+            }
+        );
+        let found = found.filter(|taken| !foreign || !taken.is_empty());
         self.path.remove(&(place, event.argument));
         found.unwrap_or_else(unresolved)
     }

@@ -43,7 +43,7 @@ pub fn copy_of(tag: Tag, module: &str) -> Option<&'static str> {
     let library = LIBRARIES.iter().find(|library| {
         let owner = |name: &&str| name.eq_ignore_ascii_case(module);
         library.tags.iter().any(|pattern| matches(pattern, tag))
-            && !library.owners.iter().any(|name| owner(&name))
+            && !library.owners.iter().any(owner)
     })?;
     Some(library.name)
 }

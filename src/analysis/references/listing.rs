@@ -7,8 +7,9 @@ use crate::kernel::sessions::Sessions;
 use crate::memory::Va;
 
 use super::Reference;
-use super::callee::Callee;
-use super::code::{Code, Images, Registers, in_words};
+use super::callee::{Callee, Registers};
+use super::code::{Code, Images, in_words};
+use super::flow::Surroundings;
 use super::flow::value::Atom;
 use super::targets::Targets;
 

@@ -12,6 +12,8 @@ mod data;
 mod flow;
 mod follow;
 pub mod framework;
+mod library;
+mod listing;
 mod pages;
 pub mod rank;
 mod site;
@@ -19,6 +21,7 @@ mod survey;
 mod targets;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
@@ -30,12 +33,13 @@ use super::attribution::kmdf::Candidate;
 use super::tag_search::{MAX_PER_MODULE, Searched, TagSearch};
 
 pub use api::Role;
+pub use listing::{Line, listing};
 pub use rank::{ModuleRank, Standing};
 pub use survey::Survey;
 pub use targets::Targets;
 
 /// How sure it is that a place uses the pool tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Confidence {
     /// The instruction and the function that takes the tag are known.
     Certain,
@@ -57,7 +61,7 @@ impl Confidence {
 }
 
 /// What a place that has a tag's bytes is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The instruction with the tag as its constant, or that reads it.
     pub instruction: Option<String>,
@@ -82,7 +86,7 @@ pub struct Verdict {
 }
 
 /// A call that is given a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The function, where it is known.
     pub function: Option<String>,
@@ -112,7 +116,7 @@ impl Default for Verdict {
 }
 
 /// One occurrence of a tag's bytes in an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// Index into the kernel's modules.
     pub module: usize,
@@ -130,6 +134,9 @@ pub struct Reference {
     pub bytes: Vec<u8>,
     /// What it is.
     pub verdict: Verdict,
+    /// The library of Microsoft's that the code is likely a copy of, so that the tag's
+    /// blocks need not be the driver's own.
+    pub library: Option<String>,
 }
 
 /// All occurrences, and how much of the images could be searched.

@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::analysis::attribution::kmdf;
 use crate::analysis::tag_search::{Hit, Searched, TagSearch};
@@ -14,7 +15,7 @@ use super::code::{Code, Images};
 use super::data::Readers;
 use super::rank::{self, ModuleRank, Standing};
 use super::targets::Targets;
-use super::{Confidence, Names, Reference, References, Verdict, data, site};
+use super::{Confidence, Names, Reference, References, Verdict, data, library, site};
 
 /// Places of one tag that are disassembled: the bytes of a tag that is no text may be
 /// anywhere.
@@ -27,7 +28,7 @@ const LINE: usize = 16;
 const BATCH: usize = 64;
 
 /// All references of a set of tags.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Survey {
     /// In order of tag.
     tags: Vec<Found>,
@@ -37,7 +38,7 @@ pub struct Survey {
 }
 
 /// The places of one tag.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Found {
     tag: Tag,
     /// In order of module and address.
@@ -130,6 +131,19 @@ impl Survey {
             tag.places.sort_by_key(|r| (r.module, r.va));
         }
         Some(out)
+    }
+
+    /// True when nothing was left out.
+    pub fn is_whole(&self) -> bool {
+        self.notes.is_empty()
+    }
+
+    /// True when it may be of a kernel with so many modules: one that was kept in a file
+    /// may say anything.
+    pub fn fits(&self, modules: usize) -> bool {
+        let ordered = self.tags.is_sorted_by(|a, b| a.tag < b.tag);
+        let mut places = self.tags.iter().flat_map(|found| &found.places);
+        ordered && places.all(|place| place.module < modules)
     }
 
     /// True when a tag is among those that were asked for.
@@ -251,9 +265,11 @@ fn judge(
             ..Verdict::default()
         },
     };
+    let module_name = code.module.name();
     Some(Reference {
         module: code.index,
-        module_name: code.module.name(),
+        library: copied(&verdict, job.tag, &module_name),
+        module_name,
         va,
         section: section.map(|s| s.name.clone()),
         in_code: executable,
@@ -261,4 +277,12 @@ fn judge(
         bytes: code.pages.bytes(job.rva, LINE),
         verdict,
     })
+}
+
+/// The library that a place is likely a copy of: only where the code does something with
+/// the tag.
+fn copied(verdict: &Verdict, tag: Tag, module: &str) -> Option<String> {
+    let does = Standing::of(verdict) <= Standing::Frees;
+    does.then(|| library::copy_of(tag, module))?
+        .map(str::to_owned)
 }

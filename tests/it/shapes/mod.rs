@@ -2,9 +2,11 @@
 //! across calls and branches, the call goes through tables, thunks and pointers.
 
 mod driver;
+mod many;
 mod random;
 
-use poolscope::analysis::references::{Confidence, Reference, References, Role};
+use poolscope::analysis::TagSearch;
+use poolscope::analysis::references::{Confidence, Reference, References, Role, Survey, Targets};
 use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
@@ -82,7 +84,7 @@ fn spec() -> Spec {
     imports.extend(MORE.iter().map(|m| (m.0, m.1)));
     spec.modules.push(module("shapes.sys", SHAPES, &imports));
     spec.modules.push(module("bare.sys", BARE, &IMPORTS));
-    spec.demands = poolscope::synth::small::demands(&spec);
+    spec.allocations = poolscope::synth::small::allocations(&spec);
     spec
 }
 
@@ -558,6 +560,15 @@ fn write(driver: &mut Driver, framework_at: Va) -> Vec<Truth> {
     w.truths
 }
 
+/// All of these tags in one pass.
+fn survey(engine: &Engine, truths: &[Truth]) -> Survey {
+    let tags: Vec<Tag> = truths.iter().map(|truth| tag(&truth.0)).collect();
+    let (kernel, sessions) = (engine.kernel(), engine.sessions());
+    let targets = Targets::of(kernel, sessions);
+    let search = TagSearch::run(kernel, sessions, tags.iter().copied(), &|| true).unwrap();
+    Survey::of(kernel, sessions, &targets, &search, &tags, &|| true).unwrap()
+}
+
 fn check(engine: &Engine, name: &str, truths: &[Truth], starts: bool) -> Vec<String> {
     let module = engine
         .kernel()
@@ -565,10 +576,14 @@ fn check(engine: &Engine, name: &str, truths: &[Truth], starts: bool) -> Vec<Str
         .iter()
         .find(|m| m.name() == name)
         .unwrap();
+    let survey = survey(engine, truths);
     let mut wrong = Vec::new();
     for (bytes, api, role, confidence, start) in truths {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let found = engine.references(tag(bytes));
+        let sessions = engine.sessions();
+        let found = survey
+            .references(engine.kernel(), sessions, tag(bytes))
+            .unwrap();
         let own: Vec<&Reference> = found
             .found
             .iter()
@@ -627,12 +642,17 @@ fn every_shape_is_followed() {
     let in_bare = write(&mut bare, framework_base(&spec));
     bare.load(&mut machine, false);
     let (_folder, engine) = open(&machine);
-    engine.tag_search(&|| true).unwrap();
     let wrong = check(&engine, "shapes", &truths, true);
     assert!(wrong.is_empty(), "{wrong:#?}");
+    // One tag by itself is found to be the same.
+    let all = survey(&engine, &truths);
+    for truth in truths.iter().step_by(5) {
+        let found = engine.references(tag(&truth.0)).found;
+        assert_eq!(found, all.places(tag(&truth.0)));
+    }
     // A call that takes the tag where it is loaded needs no unwind data to be certain.
     let straight = [
-        *b"LvLo", *b"LvRg", *b"LvCl", *b"LvLp", *b"TgTh", *b"TgCf", *b"FrL1", *b"FrLa", *b"KmDi",
+        *b"LvLo", *b"LvRg", *b"LvCl", *b"LvLp", *b"TgTh", *b"FrL1", *b"FrLa", *b"KmDi",
     ];
     let in_bare: Vec<Truth> = in_bare
         .into_iter()
@@ -715,4 +735,72 @@ fn a_driver_of_the_framework_is_known_without_the_names_of_its_imports() {
     let names: Vec<_> = found.default_of.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["amdacpbus2"]);
     assert!(found.default_of[0].is_framework_driver);
+}
+
+#[test]
+fn the_instructions_of_a_place_are_listed_up_to_the_call() {
+    let spec = spec();
+    let mut machine = Machine::build(&spec).unwrap();
+    let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
+    let mut w = Writer {
+        driver: &mut shapes,
+        truths: Vec::new(),
+    };
+    w.allocates(b"LiNe", |c, tag| {
+        c.tag(&[0xbe], tag).call("KeSetEvent");
+        c.put(&SIZES).put(&[0x44, 0x8b, 0xc6]).call(POOL);
+    });
+    w.allocates(b"LiFr", |c, tag| {
+        c.tag(&[0xbe], tag);
+        fill(c, 200);
+        c.put(&SIZES).put(&[0x44, 0x8b, 0xc6]).call(POOL);
+    });
+    shapes.load(&mut machine, true);
+    let (_folder, engine) = open(&machine);
+    let listed = |bytes| {
+        let found = engine.references(tag(bytes));
+        engine.disassembly(&found).remove(0)
+    };
+    let lines = listed(b"LiNe");
+    let text: Vec<String> = lines
+        .iter()
+        .map(|l| format!("{}{} {}", u8::from(l.is_tag), u8::from(l.takes_tag), l.text))
+        .collect();
+    assert_eq!(text[0], "00 sub rsp, 88h", "{text:#?}");
+    assert_eq!(text[1], "10 mov esi, 654E694Ch");
+    assert_eq!(lines[2].function.as_deref(), Some("KeSetEvent"));
+    let call = lines.iter().find(|l| l.takes_tag).unwrap();
+    assert_eq!(call.function.as_deref(), Some(POOL));
+    assert_eq!(call.bytes[..2], [0xff, 0x15]);
+    // What is far apart is listed around the tag and around the call.
+    let far = listed(b"LiFr");
+    assert!(far.len() < 40 && far.iter().any(|l| l.gap) && far.iter().any(|l| l.takes_tag));
+}
+
+#[test]
+fn a_librarys_copy_is_marked_as_one() {
+    let spec = spec();
+    let mut machine = Machine::build(&spec).unwrap();
+    let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
+    let mut w = Writer {
+        driver: &mut shapes,
+        truths: Vec::new(),
+    };
+    for tag in [b"SeSd", b"OwnT"] {
+        w.allocates(tag, |c, tag| {
+            c.put(&SIZES).tag(&[0x41, 0xb8], tag).call(POOL);
+        });
+    }
+    shapes.load(&mut machine, true);
+    let (_folder, engine) = open(&machine);
+    let copy = engine.references(tag(b"SeSd"));
+    let rank = copy
+        .modules
+        .iter()
+        .find(|m| m.module_name == "shapes")
+        .unwrap();
+    assert_eq!(rank.library.as_deref(), Some("wdmsec.lib"));
+    assert!(rank.note.as_ref().unwrap().contains("copy"));
+    let own = engine.references(tag(b"OwnT"));
+    assert_eq!(only(&own, "shapes").library, None);
 }

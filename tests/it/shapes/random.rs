@@ -10,7 +10,7 @@ use super::{FREE, POOL, SIZES, Truth, check, fill, open, spec};
 
 /// Where the tag is kept.
 #[derive(Clone, Copy, Debug)]
-enum Keeper {
+pub enum Keeper {
     /// ebx, esi, edi, r12d to r15d.
     Register(usize),
     /// [rsp+50h] and up.
@@ -19,7 +19,7 @@ enum Keeper {
 
 /// What happens before the call.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub enum Step {
     Filler(usize),
     Call,
     /// A branch over some instructions.
@@ -38,7 +38,7 @@ enum Step {
 
 /// How the call is made.
 #[derive(Clone, Copy, Debug)]
-enum How {
+pub enum How {
     Import,
     Optimised,
     Retpoline,
@@ -48,12 +48,12 @@ enum How {
 }
 
 #[derive(Clone, Debug)]
-struct Plan {
+pub struct Plan {
     first: Keeper,
     steps: Vec<Step>,
     how: How,
     /// What keeps the tag is overwritten before the call.
-    lost: bool,
+    pub lost: bool,
 }
 
 /// Encodings of `mov reg, imm32`, `mov r8d, reg`, `mov edx, reg` and so on.
@@ -159,7 +159,7 @@ fn step(c: &mut Code, step: Step, at: &mut Keeper) {
     }
 }
 
-fn write(c: &mut Code, plan: &Plan, tag: [u8; 4], end: u32) {
+pub fn write(c: &mut Code, plan: &Plan, tag: [u8; 4], end: u32) {
     c.enter();
     let hoisted = matches!(plan.how, How::Hoisted);
     if hoisted {
@@ -218,7 +218,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn plans() -> impl Strategy<Value = Plan> {
+pub fn plans() -> impl Strategy<Value = Plan> {
     let how = prop_oneof![
         Just(How::Import),
         Just(How::Optimised),
@@ -262,7 +262,6 @@ proptest! {
         }
         driver.load(&mut machine, true);
         let (_folder, engine) = open(&machine);
-        engine.tag_search(&|| true).unwrap();
         let wrong = check(&engine, "shapes", &truths, true);
         prop_assert!(wrong.is_empty(), "{:#?} of {:#?}", wrong, plans.first());
     }

@@ -19,9 +19,9 @@ use iced_x86::{
 use rustc_hash::FxHashMap;
 
 use super::api::{self, Api, Pool, TagPlace};
-use super::callee::{ARGUMENTS, Argument, Callee, Event, Source, What};
-use super::code::{Called, Code, Registers};
+use super::callee::{ARGUMENTS, Argument, Called, Callee, Event, Registers, Source, What};
 use super::framework::wide_text;
+use super::pages::Pages;
 use graph::{Graph, Next};
 use machine::Machine;
 use region::Region;
@@ -42,6 +42,23 @@ const MAX_STRUCTURE: i64 = 0x40;
 const MAX_ROUTINES: usize = 64;
 /// Instructions of a function without a frame.
 const MAX_LEAF: usize = 4096;
+
+/// The image that a function is in, as far as the function needs it.
+pub trait Surroundings {
+    /// Where the image is loaded.
+    fn base(&self) -> u64;
+    /// Its pages.
+    fn pages(&self) -> &Pages<'_>;
+    /// Offset from the image's base of an address inside it.
+    fn inside(&self, va: u64) -> Option<u32>;
+    /// A qword of the dump.
+    fn read(&self, va: u64) -> Option<u64>;
+    /// True where the image may ask the kernel for functions by name.
+    fn asks_by_name(&self) -> bool;
+    /// What an instruction that calls, or jumps in place of a call, may lead to, with the
+    /// image's own jump on the way. `target` is what its operand may hold.
+    fn callees(&self, i: &Instruction, target: &[Atom], known: &Registers) -> Vec<Called>;
+}
 
 /// What is known of a function.
 #[derive(Debug)]
@@ -72,13 +89,13 @@ impl Facts {
 }
 
 /// Finds out about a function.
-pub fn analyse(code: &Code, region: &Region) -> Facts {
+pub fn analyse(code: &dyn Surroundings, region: &Region) -> Facts {
     let read = |va: u64| code.read(va);
     let mut analysis = Analysis {
         code,
         region,
-        graph: Graph::of(region, &code.pages, code.module.base.0),
-        machine: Machine::new(code.module.base.0, &read),
+        graph: Graph::of(region, code.pages(), code.base()),
+        machine: Machine::new(code.base(), &read),
         states: FxHashMap::default(),
         visits: FxHashMap::default(),
         pending: BTreeSet::new(),
@@ -131,7 +148,7 @@ pub fn leaf_length(bytes: &[u8], ip: u64) -> Option<u32> {
 }
 
 struct Analysis<'c, 'm> {
-    code: &'c Code<'c>,
+    code: &'c dyn Surroundings,
     region: &'c Region,
     graph: Graph,
     machine: Machine<'m>,
@@ -317,10 +334,10 @@ impl Analysis<'_, '_> {
                 return;
             };
             let entry = match wide {
-                true => self.code.pages.array(rva).map(u64::from_le_bytes),
+                true => self.code.pages().array(rva).map(u64::from_le_bytes),
                 false => self
                     .code
-                    .pages
+                    .pages()
                     .array(rva)
                     .map(|bytes| i64::from(i32::from_le_bytes(bytes)) as u64),
             };
@@ -393,7 +410,7 @@ impl Analysis<'_, '_> {
             }
             _ => return None,
         };
-        wide_text(&self.code.pages, self.code.inside(buffer)?)
+        wide_text(self.code.pages(), self.code.inside(buffer)?)
     }
 
     fn routine(&mut self, name: String) -> Id {
@@ -630,7 +647,7 @@ fn pointed(atom: Atom) -> Option<(Base, i64)> {
 
 /// Where something came from that is followed, with its value and the bits of it that are
 /// certain.
-fn followed(code: &Code, atom: Atom) -> Option<(Source, Option<(u32, u32)>)> {
+fn followed(code: &dyn Surroundings, atom: Atom) -> Option<(Source, Option<(u32, u32)>)> {
     match atom {
         Atom::Number {
             value,

@@ -20,6 +20,14 @@ const SOURCES: [&str; 9] = [
     "assets/layouts",
 ];
 
+/// What the references to tags are made by, beside those.
+const REFERENCES: [&str; 4] = [
+    "src/analysis/references",
+    "src/analysis/tag_search.rs",
+    "src/engine/refs.rs",
+    "src/engine/kept_references.rs",
+];
+
 fn main() {
     let mut hash = DefaultHasher::new();
     for source in SOURCES {
@@ -27,6 +35,14 @@ fn main() {
         add(Path::new(source), &mut hash);
     }
     println!("cargo:rustc-env=POOLSCOPE_WALK={:016x}", hash.finish());
+    for source in REFERENCES {
+        println!("cargo:rerun-if-changed={source}");
+        add(Path::new(source), &mut hash);
+    }
+    println!(
+        "cargo:rustc-env=POOLSCOPE_REFERENCES={:016x}",
+        hash.finish()
+    );
 }
 
 fn add(path: &Path, hash: &mut DefaultHasher) {

@@ -15,6 +15,7 @@ mod shown;
 pub mod big_tables;
 pub mod cabinet;
 pub mod container;
+pub mod functions;
 pub mod heaps;
 pub mod images;
 pub mod index_file;
@@ -63,6 +64,7 @@ targets![
     page_tables,
     modules,
     images,
+    functions,
     pdb,
     pooltag,
     big_tables,

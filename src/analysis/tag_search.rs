@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
@@ -27,6 +28,8 @@ const CHUNK_PAGES: u64 = 64;
 /// Bits of the filter's address.
 const FILTER_BITS: u32 = 20;
 const PAGE: usize = PAGE_SIZE as usize;
+/// Bytes of an instruction that adds a constant, without its prefix.
+const SUM: usize = 6;
 
 /// A set of tags, to be found in bytes.
 #[derive(Clone, Debug)]
@@ -34,8 +37,15 @@ pub struct Needles {
     filter: Vec<u64>,
     /// Each tag's value without the protected bit, and its place in `tags`.
     forms: FxHashMap<u32, u32>,
+    /// The tags of three given characters that code may add a last one to.
+    stems: FxHashMap<u32, Vec<u32>>,
     tags: Vec<Tag>,
 }
+
+/// The bytes of a tag before its last.
+const STEM: u32 = 0x00ff_ffff;
+/// Tags with the same three characters that are looked for one by one.
+const MAX_OF_STEM: usize = 64;
 
 fn slot(window: u32) -> usize {
     (window.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
@@ -51,6 +61,7 @@ impl Needles {
         let mut out = Needles {
             filter: vec![0; 1 << (FILTER_BITS - 6)],
             forms: FxHashMap::default(),
+            stems: FxHashMap::default(),
             tags,
         };
         for (i, tag) in out.tags.iter().enumerate() {
@@ -59,8 +70,39 @@ impl Needles {
             if let Some(word) = out.filter.get_mut(bit / 64) {
                 *word |= 1 << (bit % 64);
             }
+            if tag.is_printable() {
+                let stem = out.stems.entry(tag.value() & STEM).or_default();
+                if stem.len() < MAX_OF_STEM {
+                    stem.push(i as u32);
+                }
+            }
         }
         out
+    }
+
+    /// Calls `hit` with the offset of each constant that an instruction adds to something,
+    /// and that makes a tag if that is a last character: `lea r8d, [rax+30306847h]` for
+    /// `Gh0n`. The bytes of the tag itself are found by [`Needles::find`].
+    pub fn find_sums(&self, bytes: &[u8], mut hit: impl FnMut(usize, u32)) {
+        for opcode in memchr::memchr3_iter(0x8d, 0x81, 0x05, bytes) {
+            // lea r32, [reg+disp32]; add or or reg, imm32; add eax, imm32.
+            let at = match (bytes.get(opcode), bytes.get(opcode + 1)) {
+                (Some(0x8d), Some(form)) if form & 0xc0 == 0x80 && form & 7 != 4 => opcode + 2,
+                (Some(0x81), Some(0xc0..=0xcf)) => opcode + 2,
+                (Some(0x05), _) => opcode + 1,
+                _ => continue,
+            };
+            let window = bytes.get(at..at + 4).and_then(|w| w.try_into().ok());
+            let Some(window) = window.map(u32::from_le_bytes) else {
+                continue;
+            };
+            for &tag in self.stems.get(&(window & STEM)).into_iter().flatten() {
+                let whole = self.tags.get(tag as usize).map(|tag| tag.value());
+                if whole != Some(window & !PROTECTED) {
+                    hit(at, tag);
+                }
+            }
+        }
     }
 
     /// Calls `hit` with the offset of each occurrence and the index of its tag.
@@ -91,7 +133,7 @@ pub struct Hit {
 }
 
 /// How much of a module could be searched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Searched {
     /// Pages that were searched.
     pub pages: u64,
@@ -105,6 +147,8 @@ pub struct TagSearch {
     tags: Vec<Tag>,
     /// In order of tag, module, RVA.
     hits: Vec<(u32, Hit)>,
+    /// Constants that something may be added to to make a tag, in the same order.
+    sums: Vec<(u32, Hit)>,
     /// How often a tag occurs in a module, where more often than hits are kept.
     more: FxHashMap<(u32, u32), u64>,
     /// By module.
@@ -126,6 +170,7 @@ struct Chunk<'a> {
 #[derive(Default)]
 struct Found {
     hits: Vec<(u32, Hit)>,
+    sums: Vec<(u32, Hit)>,
     counts: FxHashMap<u32, u64>,
     module: u32,
     searched: Searched,
@@ -168,7 +213,10 @@ impl TagSearch {
                 *counts.entry((tag, chunk.module)).or_default() += count;
             }
             self.hits.extend(chunk.hits);
+            self.sums.extend(chunk.sums);
         }
+        self.sums.sort_unstable();
+        self.sums.dedup();
         self.hits.sort_unstable();
         let (mut last, mut run) = (None, 0);
         self.hits.retain(|(tag, hit)| {
@@ -202,6 +250,16 @@ impl TagSearch {
             first..self.hits.partition_point(|h| h.0 <= tag)
         });
         self.hits.get(range).unwrap_or_default().iter().map(|h| h.1)
+    }
+
+    /// The constants that make a tag with an unknown last character added, by module and
+    /// address.
+    pub fn sums(&self, tag: Tag) -> impl Iterator<Item = Hit> + '_ {
+        let range = self.index(tag).map_or(0..0, |tag| {
+            let first = self.sums.partition_point(|h| h.0 < tag);
+            first..self.sums.partition_point(|h| h.0 <= tag)
+        });
+        self.sums.get(range).unwrap_or_default().iter().map(|h| h.1)
     }
 
     /// The modules that have a tag's bytes, and how often.
@@ -285,6 +343,15 @@ impl Chunk<'_> {
             out.searched.pages += 1;
             let start = n * PAGE_SIZE;
             needles.find(this, |at, tag| out.add(tag, start + at as u64, kept));
+            needles.find_sums(this, |at, tag| out.add_sum(tag, start + at as u64, kept));
+            if let (Some(next), Some(tail)) = (next, this.get(PAGE - SUM..)) {
+                let mut seam = [0; SUM * 2];
+                let (left, right) = seam.split_at_mut(SUM);
+                left.copy_from_slice(tail);
+                right.copy_from_slice(next.get(..SUM).unwrap_or(&[0; SUM]));
+                let start = start + (PAGE - SUM) as u64;
+                needles.find_sums(&seam, |at, tag| out.add_sum(tag, start + at as u64, kept));
+            }
             if let (Some(next), Some(tail)) = (next, this.get(PAGE - 3..)) {
                 let mut seam = [0; 6];
                 let (left, right) = seam.split_at_mut(3);
@@ -309,6 +376,18 @@ impl Found {
                 rva: rva as u32,
             };
             self.hits.push((tag, hit));
+        }
+    }
+}
+
+impl Found {
+    fn add_sum(&mut self, tag: u32, rva: u64, kept: &AtomicU64) {
+        if kept.fetch_add(1, Ordering::Relaxed) < MAX_HITS {
+            let hit = Hit {
+                module: self.module,
+                rva: rva as u32,
+            };
+            self.sums.push((tag, hit));
         }
     }
 }

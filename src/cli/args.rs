@@ -235,6 +235,10 @@ pub enum Command {
         dump: PathBuf,
         /// The tag; `\xNN` for a byte that can't be typed.
         tag: String,
+        /// Also list the instructions around each place in code, up to the calls that take
+        /// the tag.
+        #[arg(long)]
+        disassemble: bool,
     },
     /// What the blocks of a tag hold: where they point, offset by offset, and which are
     /// alike.

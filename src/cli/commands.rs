@@ -10,7 +10,8 @@ use crate::command::request::{
     End, Find, Memory, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags, Shape, address_of,
 };
 use crate::command::{self, Request, Target, table};
-use crate::engine::{self, IndexCache, Machine, Selection};
+use crate::analysis::references::Standing;
+use crate::engine::{self, IndexCache, Machine, Selection, TagReferences};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -108,11 +109,23 @@ fn answer(args: &Args, command: &Command) -> Result {
                     (None, _) => Ok(()),
                 })
         }
-        Command::Refs { dump, tag } => {
-            let pattern = parse_pattern(tag)?;
-            exact(&pattern)?;
-            let engine = open(args, dump)?;
-            refs(args, &*engine, &pattern)
+        Command::Refs {
+            dump,
+            tag,
+            disassemble,
+        } => {
+            exact(&parse_pattern(tag)?)?;
+            let machine = open(args, dump)?;
+            let mut answer = references_as_typed(&*machine, tag)?;
+            if *disassemble {
+                let engine = machine.engine().ok_or_else(|| {
+                    CliError::Usage(
+                        "--disassemble needs the dump: the code is not in an evidence file".into(),
+                    )
+                })?;
+                answer.disassembly = engine.disassembly(&answer.found);
+            }
+            print(args, &*machine, &Refs::of(&answer))
         }
         Command::Contents {
             dump,
@@ -424,6 +437,45 @@ fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result
 
 fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
+}
+
+/// The references to a tag as it was typed. One of fewer than four characters may end in
+/// blanks or in zeros, which are different tags: the one that is used is shown, and the
+/// other one is said.
+fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReferences> {
+    let tag = exact(&parse_pattern(text)?)?;
+    let mut answer = machine.tag_references(tag);
+    let plain = text.len() < 4 && !text.contains(['\\', ' ']);
+    let mut bytes = [0; 4];
+    if !plain || !text.is_ascii() {
+        return Ok(answer);
+    }
+    for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    let zeros = Tag::new(u32::from_le_bytes(bytes));
+    let mut other = machine.tag_references(zeros);
+    let is_used = |answer: &TagReferences| {
+        let mut modules = answer.found.modules.iter();
+        modules.any(|m| m.standing <= Standing::Frees)
+    };
+    let (typed, blanks) = (zeros.typed(), tag.typed());
+    if is_used(&other) && !is_used(&answer) {
+        other.found.notes.push(format!(
+            "these are the references to `{typed}`, which ends in zeros; no module uses `{blanks}`"
+        ));
+        return Ok(other);
+    }
+    if is_used(&other) {
+        answer.found.notes.push(format!(
+            "`{typed}`, which ends in zeros, is another tag and is used too: write it like that to see it"
+        ));
+    } else if !is_used(&answer) {
+        answer.found.notes.push(format!(
+            "a tag that ends in zeros in place of blanks is written `{typed}`; no module uses that either"
+        ));
+    }
+    Ok(answer)
 }
 
 fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {

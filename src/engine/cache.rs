@@ -25,8 +25,10 @@ const LARGEST_CACHE: u64 = 4 << 30;
 const SHARE_OF_DISK: u64 = 4;
 /// How the name of a kept index ends.
 const SUFFIX: &str = ".poolidx";
+/// How the name of the references that go with one ends.
+pub(super) const REFERENCES: &str = ".poolrefs";
 /// How the name of one that is being written starts and ends.
-const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
+pub(super) const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
 /// Nobody writes one file for so long: whoever did was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
@@ -177,7 +179,7 @@ impl Engine {
     }
 
     /// A hash of all that decides what a walk of this dump finds.
-    fn index_key(&self) -> Option<u128> {
+    pub(super) fn index_key(&self) -> Option<u128> {
         let mut hash = Xxh3::new();
         hash.update(&self.dump.identity()?.to_le_bytes());
         // Set by build.rs: a hash of the sources that the walk is made of.
@@ -212,7 +214,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Removes the least recently used indexes until no more than `allowed` bytes are left,
 /// and what a process left that was killed. What can't be removed stays.
-fn make_room(directory: &Path, allowed: u64) {
+pub(super) fn make_room(directory: &Path, allowed: u64) {
     let mut kept = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -224,7 +226,9 @@ fn make_room(directory: &Path, allowed: u64) {
         let partial = name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1);
         if partial && used.elapsed().is_ok_and(|age| age > ABANDONED) {
             let _ = fs::remove_file(entry.path());
-        } else if about.is_file() && (partial || name.ends_with(SUFFIX)) {
+        } else if about.is_file()
+            && (partial || [SUFFIX, REFERENCES].iter().any(|end| name.ends_with(end)))
+        {
             kept.push((used, about.len(), entry.path(), partial));
         }
     }

@@ -54,7 +54,7 @@ pub trait Machine: Send + Sync + Debug {
     /// name them by their place here.
     fn module_list(&self) -> Vec<ModuleFacts>;
     /// The references to a tag. `None` as soon as `wanted` says no.
-    fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References>;
+    fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References>;
     /// The images that have each tag's bytes. `None` as soon as `wanted` says no.
     fn referenced_in(
         &self,
@@ -202,6 +202,7 @@ impl dyn Machine + '_ {
             tag,
             found: self.references_while(tag, &|| true).unwrap_or_default(),
             images: images.iter().map(|m| (m.base, m.end)).collect(),
+            disassembly: Vec::new(),
         }
     }
 
@@ -261,7 +262,7 @@ impl Machine for Engine {
         self.module_list()
     }
 
-    fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
+    fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References> {
         self.references_while(tag, wanted)
     }
 

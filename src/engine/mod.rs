@@ -11,6 +11,7 @@ mod coverage;
 mod diagnose;
 mod info;
 pub mod inspect;
+mod kept_references;
 mod machine;
 mod memory;
 mod modules;

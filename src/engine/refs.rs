@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::analysis::TagSearch;
-use crate::analysis::references::{self, References, Targets};
+use crate::analysis::references::{self, Line, References, Survey, Targets};
 use crate::memory::Va;
 use crate::pool::Tag;
 
@@ -14,6 +14,7 @@ use super::Engine;
 pub(super) struct Parts {
     targets: OnceLock<Targets>,
     tags: OnceLock<TagSearch>,
+    survey: OnceLock<Survey>,
 }
 
 /// The answer of `refs`: the references to a tag, and where the images are that have them.
@@ -25,7 +26,13 @@ pub struct TagReferences {
     pub found: References,
     /// First address and the one behind the last, by the index that references give.
     pub images: Vec<(Va, Va)>,
+    /// The instructions around each place, in the order of `found`, where they were asked
+    /// for.
+    pub disassembly: Vec<Vec<Line>>,
 }
+
+/// Places whose instructions are listed.
+const MAX_LISTED: usize = 1024;
 
 impl TagReferences {
     /// The addresses of an image.
@@ -42,6 +49,7 @@ impl Engine {
             tag,
             found: self.references(tag),
             images: images.collect(),
+            disassembly: Vec::new(),
         }
     }
 
@@ -50,11 +58,80 @@ impl Engine {
         self.references_while(tag, &|| true).unwrap_or_default()
     }
 
-    /// The same, given up with `None` as soon as `wanted` says no.
-    pub fn references_while(&self, tag: Tag, wanted: &dyn Fn() -> bool) -> Option<References> {
-        let all = self.search.tags.get();
+    /// The same, given up with `None` as soon as `wanted` says no. It is taken from the
+    /// references of all tags where they are known, and the same where they are not.
+    pub fn references_while(
+        &self,
+        tag: Tag,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<References> {
         let (kernel, sessions) = (&self.kernel, self.sessions());
-        references::find_while(kernel, sessions, self.targets(), all, tag, wanted)
+        if let Some(survey) = self.search.survey.get().filter(|s| s.covers(tag)) {
+            return survey.references(kernel, sessions, tag);
+        }
+        let all = self.search.tags.get();
+        let targets = self.targets();
+        let find = || references::find_while(kernel, sessions, targets, all, tag, wanted);
+        if rayon::current_thread_index().is_some() {
+            return find();
+        }
+        match self.thread_pool() {
+            Ok(workers) => workers.install(find),
+            Err(_) => find(),
+        }
+    }
+
+    /// The references of all tags of the trackers: every image, function and variable is
+    /// looked at once, in parallel, on first use. `None` as soon as `wanted` says no, or
+    /// when the system refuses to start the workers.
+    pub fn all_references(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Option<&Survey> {
+        match self.search.survey.get() {
+            Some(done) => Some(done),
+            None => self.all_references_on(&self.thread_pool().ok()?, wanted),
+        }
+    }
+
+    /// The same on these workers.
+    pub fn all_references_on(
+        &self,
+        workers: &rayon::ThreadPool,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<&Survey> {
+        if let Some(done) = self.search.survey.get() {
+            return Some(done);
+        }
+        if let Some(kept) = self.kept_references() {
+            return Some(self.search.survey.get_or_init(|| kept));
+        }
+        let search = self.tag_search_on(workers, wanted)?;
+        let tags: Vec<Tag> = self.trackers.rows.iter().map(|usage| usage.tag).collect();
+        let (kernel, sessions) = (&self.kernel, self.sessions());
+        let targets = self.targets();
+        let survey =
+            workers.install(|| Survey::of(kernel, sessions, targets, search, &tags, wanted))?;
+        self.keep_references(&survey);
+        Some(self.search.survey.get_or_init(|| survey))
+    }
+
+    /// The instructions around each place in code of an answer, in its order; no lines for
+    /// a place in data.
+    pub fn disassembly(&self, found: &References) -> Vec<Vec<Line>> {
+        let (kernel, sessions) = (&self.kernel, self.sessions());
+        let targets = self.targets();
+        let mut out: Vec<Vec<Line>> = Vec::new();
+        for place in &found.found {
+            let lines = match out.len() < MAX_LISTED {
+                true => references::listing(kernel, sessions, targets, place),
+                false => Vec::new(),
+            };
+            out.push(lines);
+        }
+        out
+    }
+
+    /// The references of all tags, where they have been found.
+    pub fn references_found(&self) -> Option<&Survey> {
+        self.search.survey.get()
     }
 
     /// The functions that code may call, by address; read on first use.

@@ -4,8 +4,10 @@
 //! unwind data, all RVAs ("x64 exception handling" in Microsoft's documentation). One
 //! function may have several entries, of which all but the first are chained to another.
 
+use rustc_hash::FxHashMap;
+
 use crate::bytes::{u8_at, u32_at};
-use crate::memory::{AddressSpace, Va};
+use crate::memory::AddressSpace;
 
 use super::image::Image;
 
@@ -32,6 +34,8 @@ pub struct Function {
 pub struct Functions {
     /// In order of RVA.
     entries: Vec<Function>,
+    /// Between which RVAs functions may be that a missing page of the table had.
+    lost: Vec<(u32, u32)>,
     /// Pages of the table that can't be read: a function of theirs is not found.
     pub pages_missing: u64,
 }
@@ -46,16 +50,33 @@ impl Functions {
         let size = size.min(image.size).min(MAX_ENTRIES * ENTRY_SIZE as u32);
         // Zeros where a page is missing: an entry with a zero in it is none.
         let mut bytes = Vec::with_capacity(size as usize);
+        let mut holes = Vec::new();
         for (_, piece) in space.pieces(image.base.add(rva.into()), size.into()) {
             match piece {
                 Ok(piece) => bytes.extend_from_slice(piece),
                 Err(_) => {
                     let left = size as usize - bytes.len();
                     let page = (0x1000 - (rva as usize + bytes.len()) % 0x1000).min(left);
+                    holes.push((bytes.len(), bytes.len() + page));
                     bytes.resize(bytes.len() + page, 0);
                     out.pages_missing += 1;
                 }
             }
+        }
+        // The table is in order of address: what a missing page had is between its
+        // neighbours.
+        for (from, to) in holes {
+            let before = bytes
+                .get(..from / ENTRY_SIZE * ENTRY_SIZE)
+                .unwrap_or_default();
+            let after = to.next_multiple_of(ENTRY_SIZE);
+            let after = bytes.get(after..).unwrap_or_default();
+            let end = before.rchunks_exact(ENTRY_SIZE).find_map(entry);
+            let start = after.chunks_exact(ENTRY_SIZE).find_map(entry);
+            out.lost.push((
+                end.map_or(0, |f| f.end),
+                start.map_or(image.size, |f| f.start),
+            ));
         }
         out.entries = bytes
             .chunks_exact(ENTRY_SIZE)
@@ -73,18 +94,82 @@ impl Functions {
         (rva < found.end).then_some(*found)
     }
 
+    /// Between which functions an RVA is that no entry holds: the end of the one before,
+    /// and the start of the one behind. `None` where an entry may be missing there.
+    pub fn gap(&self, rva: u32) -> Option<(u32, u32)> {
+        if self.lost.iter().any(|l| (l.0..l.1).contains(&rva)) {
+            return None;
+        }
+        let after = self.entries.partition_point(|f| f.start <= rva);
+        let end = match after.checked_sub(1).and_then(|i| self.entries.get(i)) {
+            Some(before) => before.end,
+            None => 0,
+        };
+        let start = self.entries.get(after)?.start;
+        (end <= rva).then_some((end, start))
+    }
+
+    /// True where there is no table, or none of it can be read.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Where the function that an entry is part of begins: the entry itself, or the one
     /// that it is chained to.
     pub fn start_of(&self, space: &AddressSpace, image: &Image, entry: Function) -> u32 {
-        let mut at = entry;
-        for _ in 0..MAX_CHAIN {
-            match parent(space, image.base, at) {
-                Some(parent) if parent.start != at.start => at = parent,
-                _ => break,
+        let read = |rva: u32, out: &mut [u8]| space.read(image.base.add(rva.into()), out).is_ok();
+        root(&read, entry)
+    }
+
+    /// Which entries make up which function. `read` fills its argument from an RVA, or
+    /// says that it can't.
+    pub fn families(&self, read: Read) -> Families {
+        let mut out = Families::default();
+        for entry in &self.entries {
+            let root = root(read, *entry);
+            if root != entry.start {
+                out.roots.insert(entry.start, root);
+                let pieces = out.pieces.entry(root).or_default();
+                pieces.push((entry.start, entry.end));
             }
         }
-        at.start
+        out
     }
+}
+
+/// Fills bytes from an RVA on, or says that it can't.
+pub type Read<'a> = &'a dyn Fn(u32, &mut [u8]) -> bool;
+
+/// The functions that have more than one entry.
+#[derive(Clone, Debug, Default)]
+pub struct Families {
+    /// Where the function begins that an entry is chained to, by the entry's start.
+    roots: FxHashMap<u32, u32>,
+    /// The entries that are chained to a function, by its start.
+    pieces: FxHashMap<u32, Vec<(u32, u32)>>,
+}
+
+impl Families {
+    /// Where the function begins that an entry is part of.
+    pub fn root(&self, entry: Function) -> u32 {
+        self.roots.get(&entry.start).copied().unwrap_or(entry.start)
+    }
+
+    /// The further pieces of the function that begins there.
+    pub fn pieces(&self, root: u32) -> &[(u32, u32)] {
+        self.pieces.get(&root).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn root(read: Read, entry: Function) -> u32 {
+    let mut at = entry;
+    for _ in 0..MAX_CHAIN {
+        match parent(read, at) {
+            Some(parent) if parent.start != at.start => at = parent,
+            _ => break,
+        }
+    }
+    at.start
 }
 
 fn entry(bytes: &[u8]) -> Option<Function> {
@@ -99,18 +184,20 @@ fn entry(bytes: &[u8]) -> Option<Function> {
 
 /// The entry that this one is chained to: by an odd address of the unwind data, which is
 /// then that entry's, or behind the unwind codes.
-fn parent(space: &AddressSpace, base: Va, function: Function) -> Option<Function> {
-    let read = |rva: u32| {
-        let bytes: [u8; ENTRY_SIZE] = space.array(base.add(rva.into())).ok()?;
+fn parent(read: Read, function: Function) -> Option<Function> {
+    let at = |rva: u32| {
+        let mut bytes = [0; ENTRY_SIZE];
+        read(rva, &mut bytes).then_some(())?;
         entry(&bytes)
     };
     if function.unwind & 1 != 0 {
-        return read(function.unwind & !1);
+        return at(function.unwind & !1);
     }
-    let info: [u8; 4] = space.array(base.add(function.unwind.into())).ok()?;
+    let mut info = [0; 4];
+    read(function.unwind, &mut info).then_some(())?;
     if u8_at(&info, 0)? & CHAINED == 0 {
         return None;
     }
     let codes = u32::from(u8_at(&info, 2)?).next_multiple_of(2) * 2;
-    read(function.unwind.checked_add(4 + codes)?)
+    at(function.unwind.checked_add(4 + codes)?)
 }

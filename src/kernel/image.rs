@@ -54,6 +54,8 @@ pub struct Image {
     pub pdb: Option<PdbId>,
     /// RVA and bytes of the import descriptors.
     pub import_directory: Option<(u32, u32)>,
+    /// RVA and bytes of the import address table, which stays when the names are gone.
+    pub import_slots: Option<(u32, u32)>,
     /// RVA and bytes of the RUNTIME_FUNCTION table.
     pub exception_directory: Option<(u32, u32)>,
     /// RVA and bytes of IMAGE_LOAD_CONFIG_DIRECTORY64.
@@ -93,6 +95,7 @@ impl Image {
             sections: sections(space, base, sections_at, count),
             pdb: None,
             import_directory: place(directories.get_import_table()),
+            import_slots: place(directories.get_import_address_table()),
             exception_directory: place(directories.get_exception_table()),
             load_config: place(directories.get_load_config_table()),
             export_directory: place(directories.get_export_table()),

@@ -8,7 +8,7 @@ use std::fmt;
 pub const PROTECTED: u32 = 0x8000_0000;
 
 /// A tag with the protected bit cleared, as the trackers have it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Tag(u32);
 
 impl Tag {

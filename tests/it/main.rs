@@ -25,6 +25,7 @@ mod references;
 mod refusals;
 mod screens;
 mod server_2003;
+mod shapes;
 mod supply;
 mod symbols;
 #[cfg(unix)]

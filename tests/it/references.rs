@@ -189,7 +189,7 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
     assert!(engine.tag_search(&|| false).is_none(), "given up");
     let all = engine.tag_search(&|| true).unwrap();
     assert!(all.notes.is_empty());
-    for (tag, before) in tags.iter().zip(one_by_one) {
+    for (tag, before) in tags.iter().zip(&one_by_one) {
         assert!(all.covers(*tag));
         let after = engine.references(*tag);
         assert_eq!(after.found, before.found, "{tag}");
@@ -199,6 +199,16 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
         let mut ranked: Vec<usize> = after.modules.iter().map(|m| m.module).collect();
         ranked.sort_unstable();
         assert_eq!(modules, ranked);
+    }
+    // And so does the one pass that also judges them.
+    assert!(engine.all_references(&|| false).is_none(), "given up");
+    let survey = engine.all_references(&|| true).unwrap();
+    let of_trackers: Vec<Tag> = engine.trackers().rows.iter().map(|row| row.tag).collect();
+    assert!(of_trackers.iter().all(|tag| survey.covers(*tag)));
+    for (tag, before) in tags.iter().zip(&one_by_one) {
+        let after = engine.references(*tag);
+        assert_eq!(after.found, before.found, "{tag}");
+        assert_eq!(after.modules, before.modules, "{tag}");
     }
 }
 

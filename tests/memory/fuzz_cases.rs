@@ -86,6 +86,7 @@ replayed![
     page_tables,
     modules,
     images,
+    functions,
     pdb,
     pooltag,
     big_tables,

@@ -7,14 +7,12 @@
 //! WDF_DRIVER_CONFIG). The service is usually named as the driver's file is; the file's
 //! name is what a dump has of every driver.
 
+use crate::analysis::references::framework;
 use crate::kernel::Kernel;
-use crate::kernel::imports::Imports;
 use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
 use crate::pool::Tag;
 
-/// What every driver of the framework imports from.
-const LOADER: &str = "wdfldr.sys";
 /// What the framework uses for a name that gives fewer than four characters.
 const NAMELESS: &str = "FxDr";
 
@@ -87,21 +85,9 @@ pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candida
     out
 }
 
-/// Whether a driver is bound to the framework: by the files it imports from, or where
-/// their names were given back with INIT, `None`.
+/// Whether a driver is bound to the framework; `None` where the dump does not tell.
 fn of_framework(kernel: &Kernel, sessions: &Sessions, module: &Module) -> Option<bool> {
-    let image = module.image.as_ref()?;
-    let space = sessions.space_of(kernel, module);
-    let imports = Imports::read(space, image);
-    match imports.libraries.is_empty() {
-        true => None,
-        false => Some(
-            imports
-                .libraries
-                .iter()
-                .any(|file| file.eq_ignore_ascii_case(LOADER)),
-        ),
-    }
+    framework::is_driver(kernel, sessions.space_of(kernel, module), module)
 }
 
 #[cfg(test)]

@@ -292,6 +292,7 @@ mod tests {
             pages_readable: 1,
             pages: 1,
             note: None,
+            library: None,
         }
     }
 

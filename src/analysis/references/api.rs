@@ -1,12 +1,17 @@
 //! The functions that take a pool tag, and in which argument.
 //!
 //! From the prototypes in Microsoft's driver documentation (wdm.h, ntifs.h, ndis.h,
-//! fltkernel.h, storport.h, wdfmemory.h). Arguments are counted from 1: the first four
+//! fltkernel.h, storport.h, wdfmemory.h, video.h, usbdlib.h, winddi.h). Arguments are counted from 1: the first four
 //! are in rcx, rdx, r8 and r9, the others on the stack. Exports that are only macros in
 //! the headers are listed under what the macro calls.
 
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
 /// What a place that names a tag does with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Allocates with it.
     Allocation,
@@ -64,6 +69,14 @@ pub struct Api {
     /// Only with this number in that argument.
     pub only: Option<(u8, u64)>,
 }
+
+impl PartialEq for Api {
+    fn eq(&self, other: &Api) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Api {}
 
 /// How a function is told which pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,10 +162,15 @@ static APIS: &[Api] = &[
     api("NdisAllocateNetBufferListPool", 0, Structure).field(2, 8),
     api("NdisAllocateNetBufferPool", 0, Structure).field(2, 4),
     api("NdisInitializeNPagedLookasideList", 6, Lookaside).size(5),
+    api("NdisAllocateGenericObject", 2, Allocation).size(3),
+    api("NdisAllocateCloneOidRequest", 3, Allocation),
+    api("NdisAllocateTimerObject", 0, Structure).field(2, 4),
     api("FltAllocatePoolAlignedWithTag", 4, Allocation)
         .pool(2)
         .size(3),
     api("FltFreePoolAlignedWithTag", 3, Free),
+    api("FltAllocateExtraCreateParameter", 6, Allocation).size(3),
+    api("FltInitExtraCreateParameterLookasideList", 5, Lookaside).size(4),
     api("StorPortExtendedFunction", 4, Allocation)
         .size(3)
         .only(1, 0),
@@ -167,6 +185,13 @@ static APIS: &[Api] = &[
     api("MmAllocateMappingAddress", 2, Structure).size(1),
     api("MmFreeMappingAddress", 2, Free),
     api("MmMapLockedPagesWithReservedMapping", 2, Structure),
+    api("MmUnmapReservedMapping", 2, Structure),
+    api("MmAllocateMappingAddressEx", 2, Structure).size(1),
+    api("ExAllocateCacheAwareRundownProtection", 2, Allocation).pool(1),
+    api("VideoPortAllocatePool", 4, Allocation).size(3),
+    api("EngAllocMem", 3, Allocation).size(2),
+    api("EngAllocSectionMem", 4, Allocation).size(3),
+    api("USBD_CreateHandle", 4, Allocation),
     api("IoInitializeRemoveLockEx", 2, Structure),
     api("WdfMemoryCreate", 4, Allocation).pool(3).size(5),
     api("WdfLookasideListCreate", 6, Lookaside).pool(4).size(3),
@@ -188,7 +213,9 @@ const VERIFIER: &str = "Verifier";
 
 /// The entry of a function, also where Driver Verifier stands in front of it.
 pub fn find(name: &str) -> Option<&'static Api> {
-    let by = |name: &str| APIS.iter().find(|api| api.name == name);
+    static BY_NAME: OnceLock<FxHashMap<&str, &Api>> = OnceLock::new();
+    let by_name = BY_NAME.get_or_init(|| APIS.iter().map(|api| (api.name, api)).collect());
+    let by = |name: &str| by_name.get(name).copied();
     by(name).or_else(|| by(name.strip_prefix(VERIFIER)?))
 }
 

@@ -5,13 +5,13 @@
 //! NET_BUFFER_LIST_POOL_PARAMETERS (ndis.h) are in Microsoft's driver documentation; the
 //! layout of lookaside lists is asked of nt's symbols.
 
-use iced_x86::Mnemonic;
+use rustc_hash::FxHashMap;
 
 use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 use crate::memory::Va;
 
 use super::api::{Role, pool_type};
-use super::code::Code;
+use super::code::{Code, Images};
 use super::site;
 use super::{Confidence, Verdict};
 
@@ -25,25 +25,80 @@ const CONTEXT_KINDS: u16 = 0x7f;
 const MAX_CONTEXTS: u64 = 16;
 /// Printable bytes in a row that make a text.
 const TEXT: usize = 8;
-/// Instructions of an image that are looked at because they may read a variable.
-const MAX_READERS: usize = 8;
+/// Instructions that are looked at because they may read one variable.
+const MAX_READERS: usize = 16;
+/// Bytes of a page.
+const PAGE: u32 = 0x1000;
+
+/// Where the code of an image reads some of its variables: the RVAs of the distances, by
+/// the variable's RVA.
+pub type Readers = FxHashMap<u32, Vec<u32>>;
 
 /// Judges four bytes of a section that is not executable.
-pub fn judge(code: &Code, hit: Va, writable: bool) -> Verdict {
-    let recognised = match writable {
-        true => lookaside(code, hit),
-        false => None,
-    };
-    recognised
-        .or_else(|| contexts(code, hit))
-        .or_else(|| parameters(code, hit))
-        .or_else(|| text(code, hit))
-        .or_else(|| variable(code, hit))
+pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Readers) -> Verdict {
+    recognised(code, hit, writable)
+        .or_else(|| variable(images, code, hit, readers))
         .unwrap_or_else(|| Verdict {
             confidence: Some(Confidence::Coincidence),
             reason: "data: no structure that is known to hold a tag, and no code reads it".into(),
             ..Verdict::default()
         })
+}
+
+/// What is recognised by itself, whoever reads it.
+fn recognised(code: &Code, hit: Va, writable: bool) -> Option<Verdict> {
+    let lists = match writable {
+        true => lookaside(code, hit),
+        false => None,
+    };
+    lists
+        .or_else(|| contexts(code, hit))
+        .or_else(|| parameters(code, hit))
+        .or_else(|| text(code, hit))
+}
+
+/// True for four bytes that only code which reads them can tell about.
+pub fn may_be_variable(code: &Code, rva: u32, writable: bool) -> bool {
+    rva.is_multiple_of(4) && recognised(code, code.va(rva), writable).is_none()
+}
+
+/// Looks through all code of an image once for what reads these variables.
+pub fn readers(code: &Code, variables: &[u32]) -> Readers {
+    let mut out: Readers = variables.iter().map(|rva| (*rva, Vec::new())).collect();
+    let (Some(&first), Some(&last)) = (variables.iter().min(), variables.iter().max()) else {
+        return out;
+    };
+    let sections = code.image().map_or(&[][..], |image| &image.sections);
+    for section in sections.iter().filter(|s| s.executable) {
+        let pages = section.rva / PAGE..section.rva.saturating_add(section.size).div_ceil(PAGE);
+        for number in pages {
+            let Some(page) = code.pages.page(number as usize) else {
+                continue;
+            };
+            let start = number * PAGE;
+            let mut look = |at: u32, window: [u8; 4]| {
+                let behind = at.wrapping_add(4);
+                let target = behind.wrapping_add_signed(i32::from_le_bytes(window));
+                if (first..=last).contains(&target)
+                    && let Some(found) = out.get_mut(&target)
+                    && found.len() < MAX_READERS
+                {
+                    found.push(at);
+                }
+            };
+            for (at, window) in (start..).zip(page.windows(4)) {
+                if let Ok(window) = window.try_into() {
+                    look(at, window);
+                }
+            }
+            for at in start + PAGE - 3..start + PAGE {
+                if let Some(window) = code.pages.array(at) {
+                    look(at, window);
+                }
+            }
+        }
+    }
+    out
 }
 
 fn structure(confidence: Confidence, reason: String) -> Verdict {
@@ -195,57 +250,31 @@ fn text(code: &Code, hit: Va) -> Option<Verdict> {
 }
 
 /// A variable that code reads, to hand it to a call.
-fn variable(code: &Code, hit: Va) -> Option<Verdict> {
-    if !hit.0.is_multiple_of(4) {
-        return None;
-    }
-    if !code.may_look_for_readers() {
-        return Some(Verdict {
-            confidence: Some(Confidence::Coincidence),
-            reason: "data: no structure that is known to hold a tag; as one of many places in this image, it was not looked for code that reads it".into(),
-            ..Verdict::default()
-        });
-    }
-    let mut looked = 0;
-    let sections = code.image()?.sections.iter().filter(|s| s.executable);
-    for section in sections {
-        let start = code.module.base.add(section.rva.into());
-        for (va, piece) in code.space.pieces(start, section.size.into()) {
-            let Ok(piece) = piece else { continue };
-            for at in readers(piece, va, hit) {
-                looked += 1;
-                if looked > MAX_READERS {
-                    return None;
-                }
-                if let Some(verdict) = reader(code, at, hit) {
-                    return Some(verdict);
-                }
-            }
-        }
-    }
-    None
+fn variable(images: &Images, code: &Code, hit: Va, readers: &Readers) -> Option<Verdict> {
+    let rva = code.rva(hit);
+    let mut found: Vec<Verdict> = readers
+        .get(&rva)?
+        .iter()
+        .filter_map(|distance| reader(images, code, *distance, rva))
+        .collect();
+    found.sort_by_key(|verdict| {
+        (
+            verdict.confidence.is_none(),
+            verdict.confidence,
+            verdict.role,
+        )
+    });
+    found.into_iter().next()
 }
 
-/// Where a page of code has the distance from behind itself to an address: the last four
-/// bytes of an instruction that reads what is there.
-fn readers(page: &[u8], va: Va, target: Va) -> impl Iterator<Item = Va> {
-    page.windows(4).enumerate().filter_map(move |(at, window)| {
-        let distance = i32::from_le_bytes(window.try_into().ok()?);
-        let here = va.add(at as u64);
-        let leads_to = here.0.wrapping_add(4).wrapping_add_signed(distance.into());
-        (leads_to == target.0).then_some(here)
-    })
-}
-
-fn reader(code: &Code, distance_at: Va, variable: Va) -> Option<Verdict> {
-    [3, 2].into_iter().find_map(|back| {
-        let at = Va(distance_at.0.checked_sub(back)?);
-        let i = code.instruction(at)?;
-        let reads = i.mnemonic() == Mnemonic::Mov
-            && i.is_ip_rel_memory_operand()
-            && i.ip_rel_memory_address() == variable.0;
-        let (_, mut verdict) = reads.then(|| site::read_by(code, at))??;
-        verdict.reason = format!("a variable that the code at {at} reads: {}", verdict.reason);
-        Some(verdict)
-    })
+fn reader(images: &Images, code: &Code, distance_at: u32, variable: u32) -> Option<Verdict> {
+    let facts = code.facts_at(distance_at)?;
+    let at = facts.instruction_at(distance_at)?;
+    let mut verdict = site::read_by(images, code, at, variable)?;
+    verdict.reason = format!(
+        "a variable that the code at {} reads: {}",
+        code.va(at),
+        verdict.reason
+    );
+    Some(verdict)
 }

@@ -1,21 +1,27 @@
 //! Who uses a tag: its bytes in every loaded image, and what the code there does.
 //!
 //! The same search as `!for_each_module s -a @#Base @#End "Leak"`, over the images as
-//! they lie in the dump. Each hit in code is disassembled and followed to the call that
-//! takes the tag; each hit in data is held against the structures that carry tags. Pages
-//! that are not in the dump are counted: no hit there means nothing.
+//! they lie in the dump. Each hit in code is followed through its function to the calls
+//! that take the tag; each hit in data is held against the structures that carry tags.
+//! Pages that are not in the dump are counted: no hit there means nothing.
 
 pub mod api;
+mod callee;
 mod code;
 mod data;
+mod flow;
 mod follow;
-mod machine;
+pub mod framework;
+mod library;
+mod listing;
+mod pages;
 pub mod rank;
-mod search;
 mod site;
+mod survey;
 mod targets;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
@@ -23,18 +29,17 @@ use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
 
-use super::attribution::kmdf::{self, Candidate};
-use super::tag_search::{Hit, MAX_PER_MODULE, TagSearch};
+use super::attribution::kmdf::Candidate;
+use super::tag_search::{MAX_PER_MODULE, Searched, TagSearch};
 
 pub use api::Role;
+pub use listing::{Line, listing};
 pub use rank::{ModuleRank, Standing};
+pub use survey::Survey;
 pub use targets::Targets;
 
-use code::Code;
-use search::Occurrences;
-
 /// How sure it is that a place uses the pool tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Confidence {
     /// The instruction and the function that takes the tag are known.
     Certain,
@@ -56,7 +61,7 @@ impl Confidence {
 }
 
 /// What a place that has a tag's bytes is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The instruction with the tag as its constant, or that reads it.
     pub instruction: Option<String>,
@@ -76,6 +81,21 @@ pub struct Verdict {
     pub pool: Option<String>,
     /// The bytes that are asked for, where they are a constant.
     pub size: Option<u64>,
+    /// The calls that are given the tag, the most telling first.
+    pub calls: Vec<Call>,
+}
+
+/// A call that is given a tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The function, where it is known.
+    pub function: Option<String>,
+    /// What it does with the tag.
+    pub role: Role,
+    /// In which argument it has it, from 1.
+    pub argument: u8,
+    /// Address of the call.
+    pub va: Va,
 }
 
 impl Default for Verdict {
@@ -90,12 +110,13 @@ impl Default for Verdict {
             reason: String::new(),
             pool: None,
             size: None,
+            calls: Vec::new(),
         }
     }
 }
 
 /// One occurrence of a tag's bytes in an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// Index into the kernel's modules.
     pub module: usize,
@@ -113,6 +134,9 @@ pub struct Reference {
     pub bytes: Vec<u8>,
     /// What it is.
     pub verdict: Verdict,
+    /// The library of Microsoft's that the code is likely a copy of, so that the tag's
+    /// blocks need not be the driver's own.
+    pub library: Option<String>,
 }
 
 /// All occurrences, and how much of the images could be searched.
@@ -139,13 +163,6 @@ pub struct References {
     sites: FxHashMap<usize, u64>,
 }
 
-/// Places that are disassembled: the bytes of a tag that is no text may be anywhere.
-const MAX_JUDGED: usize = 4096;
-/// Places that are listed.
-const MAX_LISTED: usize = 1 << 16;
-/// Bytes of the dump line.
-const LINE: u64 = 16;
-
 /// Judges all occurrences of a tag, as long as somebody wants the answer. They are taken
 /// from the search for all tags where there is one, and searched for otherwise.
 pub fn find_while(
@@ -154,49 +171,16 @@ pub fn find_while(
     targets: &Targets,
     all: Option<&TagSearch>,
     tag: Tag,
-    wanted: &dyn Fn() -> bool,
+    wanted: &(dyn Fn() -> bool + Sync),
 ) -> Option<References> {
-    let occurrences = match all.filter(|all| all.covers(tag) && all.notes.is_empty()) {
-        Some(all) => Occurrences::taken(all, tag),
-        None => Occurrences::searched(kernel, sessions, tag, wanted)?,
-    };
-    let mut out = References::default();
-    out.cover(kernel, &occurrences);
-    for hits in occurrences.hits.chunk_by(|a, b| a.module == b.module) {
-        let Some(first) = hits.first() else { continue };
-        let index = first.module as usize;
-        let Some(module) = kernel.modules.get(index) else {
-            continue;
-        };
-        let space = sessions.space_of(kernel, module);
-        let names = Names::of(space, module);
-        let code = Code::of(kernel, space, module, targets);
-        for hit in hits {
-            if !wanted() {
-                return None;
-            }
-            if out.found.len() == MAX_LISTED {
-                continue;
-            }
-            let judged = out.found.len() < MAX_JUDGED;
-            out.found
-                .push(reference(&code, index, *hit, &names, judged));
+    let survey = match all.filter(|all| all.covers(tag) && all.notes.is_empty()) {
+        Some(all) => Survey::of(kernel, sessions, targets, all, &[tag], wanted)?,
+        None => {
+            let found = TagSearch::run(kernel, sessions, [tag], wanted)?;
+            Survey::of(kernel, sessions, targets, &found, &[tag], wanted)?
         }
-    }
-    let places = occurrences.hits.len();
-    if places > MAX_JUDGED {
-        out.notes.push(format!(
-            "{places} places have these four bytes: the first {MAX_JUDGED} were disassembled, and {} are listed",
-            out.found.len()
-        ));
-    }
-    out.notes.extend(occurrences.notes);
-    out.modules = rank::rank(kernel, &out);
-    let owned = |m: &ModuleRank| m.standing <= Standing::Frees;
-    if !out.modules.iter().any(owned) {
-        out.default_of = kmdf::candidates(kernel, sessions, tag);
-    }
-    Some(out)
+    };
+    survey.references(kernel, sessions, tag)
 }
 
 impl References {
@@ -208,9 +192,15 @@ impl References {
         out
     }
 
-    fn cover(&mut self, kernel: &Kernel, occurrences: &Occurrences) {
+    /// What was searched, and how often a module has the tag that more often than listed.
+    fn cover(
+        &mut self,
+        kernel: &Kernel,
+        coverage: &FxHashMap<u32, Searched>,
+        totals: &FxHashMap<u32, u64>,
+    ) {
         for (index, module) in kernel.modules.iter().enumerate() {
-            let Some(searched) = occurrences.coverage.get(&(index as u32)) else {
+            let Some(searched) = coverage.get(&(index as u32)) else {
                 continue;
             };
             self.pages_searched += searched.pages;
@@ -219,7 +209,7 @@ impl References {
             if searched.pages == 0 && searched.missing > 0 {
                 self.modules_missing.push(module.name());
             }
-            if let Some(&total) = occurrences.totals.get(&(index as u32)) {
+            if let Some(&total) = totals.get(&(index as u32)) {
                 self.sites.insert(index, total);
                 self.notes.push(format!(
                     "{} has these four bytes {total} times: the first {MAX_PER_MODULE} are listed",
@@ -227,39 +217,6 @@ impl References {
                 ));
             }
         }
-    }
-}
-
-fn reference(code: &Code, index: usize, hit: Hit, names: &Names, judged: bool) -> Reference {
-    let va = code.module.base.add(hit.rva.into());
-    let section = code.image().and_then(|image| image.section(hit.rva));
-    let verdict = match section {
-        _ if !judged => Verdict {
-            reason: "one of too many places with these bytes: not disassembled".into(),
-            ..Verdict::default()
-        },
-        Some(section) if section.executable => site::judge(code, va),
-        Some(section) => data::judge(code, va, section.writable),
-        None if code.image().is_some() => Verdict {
-            confidence: Some(Confidence::Coincidence),
-            reason: "in the image's headers".into(),
-            ..Verdict::default()
-        },
-        None => Verdict {
-            reason: "the image's headers are not in the dump: whether this is code can't be told"
-                .into(),
-            ..Verdict::default()
-        },
-    };
-    Reference {
-        module: index,
-        module_name: code.module.name(),
-        va,
-        section: section.map(|s| s.name.clone()),
-        in_code: section.is_some_and(|s| s.executable),
-        symbol: names.nearest(code.kernel, hit.rva),
-        bytes: code.bytes(va, LINE),
-        verdict,
     }
 }
 

@@ -66,6 +66,9 @@ pub struct ModuleRank {
     pub pages: u64,
     /// What to keep in mind, as a sentence.
     pub note: Option<String>,
+    /// The library of Microsoft's that its best places are likely a copy of, where all of
+    /// them are.
+    pub library: Option<String>,
 }
 
 /// Modules that have many tags in tables, and allocate for others: behind at equal rank.
@@ -132,6 +135,7 @@ impl ModuleRank {
             pages_readable: all.saturating_sub(missing),
             pages: all,
             note: None,
+            library: r.library.clone(),
         };
         out.note_caller();
         out
@@ -141,17 +145,28 @@ impl ModuleRank {
         self.sites += 1;
         if standing == self.standing {
             self.best_sites += 1;
+            if self.library != r.library {
+                self.library = None;
+            }
         } else if standing < self.standing {
             self.standing = standing;
             self.role = r.verdict.role;
             self.confidence = r.verdict.confidence;
             self.best_sites = 1;
+            self.library = r.library.clone();
             self.note_caller();
         }
     }
 
     fn note_caller(&mut self) {
         let allocates = matches!(self.standing, Standing::Allocates | Standing::HasLookaside);
+        if let Some(library) = &self.library {
+            self.note = Some(format!(
+                "{} is likely a copy of Microsoft's {library}, whose tag this is: other modules have the same code",
+                self.module_name
+            ));
+            return;
+        }
         self.note = (allocates && is_one_of(&ON_BEHALF, &self.module_name)).then(|| {
             format!(
                 "{} allocates this on behalf of whoever calls it: the tag does not name the caller",

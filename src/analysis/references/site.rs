@@ -1,160 +1,192 @@
 //! What a place in code that has a tag's bytes does with them.
 
-use iced_x86::{
-    Code as Opcode, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
-};
-use rustc_hash::FxHashSet;
+use iced_x86::{ConstantOffsets, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
 use crate::memory::Va;
+use crate::pool::Tag;
+use crate::pool::tag::PROTECTED;
 
-use super::api::Role;
-use super::code::{Code, in_words};
-use super::follow::{Taken, Taker, follow};
-use super::machine::{Place, State, Value};
-use super::{Confidence, Verdict};
+use super::api::{self, Pool, Role};
+use super::callee::{Event, Source};
+use super::code::{Code, Images, LONGEST, in_words};
+use super::flow::Facts;
+use super::flow::region::Known;
+use super::follow::{Place, Taken, Taker, takers};
+use super::{Call, Confidence, Verdict};
 
-/// Bytes of one function that are disassembled; nt's largest are half of it.
-const MAX_FUNCTION: u64 = 0x2_0000;
 /// The furthest before its last four bytes that an instruction with an immediate begins.
-const FURTHEST: u64 = 11;
+const FURTHEST: u32 = 11;
 /// Size of WDF_DRIVER_CONFIG, which is its first field, and how far behind it the tag is.
-const DRIVER_CONFIG: (u64, i64) = (0x20, 0x1c);
-
-/// An instruction that an address is in.
-pub struct Found {
-    /// The instruction.
-    pub instruction: Instruction,
-    /// What is known before it.
-    pub state: State,
-    /// Disassembled from the function's start, so that it begins where one begins.
-    pub aligned: bool,
-}
+const DRIVER_CONFIG: (u32, u32) = (0x20, 0x1c);
+/// Calls of one place that are listed.
+const MAX_CALLS: usize = 8;
 
 /// Judges four bytes of an executable section.
-pub fn judge(code: &Code, hit: Va) -> Verdict {
-    let function = function_name(code, hit);
-    let mut verdict = match swept(code, hit) {
-        Some((found, true)) => with_instruction(code, &found),
-        Some((found, false)) => straddles(&found.instruction),
-        None => match local(code, hit) {
-            Some(found) => with_instruction(code, &found),
-            None => no_instruction(),
-        },
+pub fn judge(images: &Images, code: &Code, hit: u32, tag: Tag) -> Verdict {
+    let facts = code.facts_at(hit);
+    let mut verdict = match facts.as_deref().and_then(|facts| at(code, facts, hit)) {
+        Some(found) if found.holds => with_instruction(images, code, &found, tag),
+        Some(found) => straddles(&found.instruction),
+        None => local(images, code, hit, tag),
     };
-    verdict.function = function;
+    verdict.function = facts.map(|facts| code.name_of(facts.region.start));
     verdict
 }
 
-/// The function that holds an address: its name, or its first address.
-pub fn function_name(code: &Code, va: Va) -> Option<String> {
-    let entry = code.function_at(va)?;
-    let start = code.start_of(entry)?;
-    Some(code.name_of(code.module.base.add(start.into())))
-}
-
-/// The instruction that holds an address, disassembled from the start of its function's
-/// piece; with `true` when its immediate is the four bytes there.
-pub fn swept(code: &Code, hit: Va) -> Option<(Found, bool)> {
-    let entry = code.function_at(hit)?;
-    let start = code.module.base.add(entry.start.into());
-    let length = u64::from(entry.end - entry.start).min(MAX_FUNCTION);
-    let bytes = code.bytes(start, length);
-    let joins = joins(&bytes, start);
-    let mut state = State::at_entry();
-    let mut frame = 0;
-    let mut decoder = Decoder::with_ip(64, &bytes, start.0, DecoderOptions::NONE);
-    while decoder.can_decode() {
-        let i = decoder.decode();
-        if i.code() == Opcode::INVALID {
-            return None;
-        }
-        if joins.contains(&i.ip()) {
-            state.joined();
-        }
-        if hit.0 < i.next_ip() {
-            let offsets = decoder.get_constant_offsets(&i);
-            let at = hit.0.checked_sub(i.ip())?;
-            let exact = offsets.has_immediate()
-                && offsets.immediate_size() == 4
-                && offsets.immediate_offset() as u64 == at;
-            let found = Found {
-                instruction: i,
-                state,
-                aligned: true,
-            };
-            return Some((found, exact));
-        }
-        match i.flow_control() {
-            FlowControl::Next | FlowControl::ConditionalBranch => {
-                if i.flow_control() == FlowControl::Next {
-                    state.step(&i, false, &|va| code.read(va));
-                }
-            }
-            FlowControl::Call | FlowControl::IndirectCall => state.returned(),
-            // What follows is jumped to; its frame is that of the function's body.
-            _ => {
-                state.joined();
-                state.set_stack(frame);
-            }
-        }
-        frame = frame.min(state.stack().unwrap_or(0));
+/// Judges four bytes to which something unknown may be added to make the tag; `None`
+/// where no function takes the sum.
+pub fn computed(images: &Images, code: &Code, hit: u32, tag: Tag) -> Option<Verdict> {
+    let facts = code.facts_at(hit)?;
+    let found = at(code, &facts, hit).filter(|found| found.holds)?;
+    let taken = found.takers(images, code, tag);
+    let best = taken.first()?;
+    let Taker::Api { api, .. } = &best.by else {
+        return None;
+    };
+    if api.role == Role::ObjectReference {
+        return None;
     }
-    None
+    let mut verdict = by_calls(images, code, &taken);
+    verdict.instruction = Some(in_words(&found.instruction));
+    verdict.register = destination(&found.instruction);
+    verdict.function = Some(code.name_of(facts.region.start));
+    if !best.whole_value {
+        verdict.confidence = Some(Confidence::Likely);
+        verdict.reason = format!(
+            "the code adds a last character that is not known to these three: {}",
+            verdict.reason
+        );
+    }
+    Some(verdict)
 }
 
-/// Where the jumps within a piece of code lead.
-fn joins(bytes: &[u8], start: Va) -> FxHashSet<u64> {
-    Decoder::with_ip(64, bytes, start.0, DecoderOptions::NONE)
-        .into_iter()
-        .filter(|i| i.op0_kind() == OpKind::NearBranch64)
-        .filter(|i| !matches!(i.flow_control(), FlowControl::Call))
-        .map(|i| i.near_branch64())
-        .collect()
+/// An instruction that an address is in.
+struct Found<'f> {
+    instruction: Instruction,
+    facts: &'f Facts,
+    hit: u32,
+    /// The four bytes are its immediate, or the displacement of a `lea` that is no address.
+    holds: bool,
 }
 
-/// An instruction that ends with the four bytes, by its own bytes alone.
-fn local(code: &Code, hit: Va) -> Option<Found> {
-    (1..=FURTHEST).rev().find_map(|back| {
-        let i = code.instruction(Va(hit.0.checked_sub(back)?))?;
-        let ends_there = i.next_ip() == hit.0.wrapping_add(4);
-        let with_immediate = i.op_count() > 0
-            && matches!(
-                i.op_kind(i.op_count() - 1),
-                OpKind::Immediate32 | OpKind::Immediate32to64
-            );
+fn at<'f>(code: &Code, facts: &'f Facts, hit: u32) -> Option<Found<'f>> {
+    let start = facts.instruction_at(hit)?;
+    let (instruction, offsets) = decoded(code, start)?;
+    let inside = hit.wrapping_sub(start);
+    (inside < instruction.len() as u32).then(|| Found {
+        instruction,
+        facts,
+        hit,
+        holds: holds(&instruction, &offsets, inside),
+    })
+}
+
+fn decoded(code: &Code, rva: u32) -> Option<(Instruction, ConstantOffsets)> {
+    let bytes = code.pages.bytes(rva, LONGEST as usize);
+    let mut decoder = Decoder::with_ip(64, &bytes, code.va(rva).0, DecoderOptions::NONE);
+    let i = decoder.decode();
+    (!i.is_invalid()).then(|| (i, decoder.get_constant_offsets(&i)))
+}
+
+fn holds(i: &Instruction, offsets: &ConstantOffsets, at: u32) -> bool {
+    let at = at as usize;
+    let immediate = match (offsets.has_immediate(), offsets.immediate_size()) {
+        (true, 4) => at == offsets.immediate_offset(),
+        (true, 8) => at == offsets.immediate_offset() || at == offsets.immediate_offset() + 4,
+        _ => false,
+    };
+    let sum = i.mnemonic() == Mnemonic::Lea
+        && i.op0_register().size() == 4
+        && !i.is_ip_rel_memory_operand()
+        && offsets.displacement_size() == 4
+        && at == offsets.displacement_offset();
+    immediate || sum
+}
+
+impl Found<'_> {
+    /// Who takes the tag, the most telling first.
+    fn takers(&self, images: &Images, code: &Code, tag: Tag) -> Vec<Taken> {
+        let is_tag = |event: &&Event| match event.value {
+            Some((value, mask)) => (value ^ tag.value()) & mask & !PROTECTED == 0,
+            None => true,
+        };
+        let events = self.facts.of(Source::Constant(self.hit));
+        takers(images, code, events.iter().filter(is_tag))
+    }
+}
+
+/// An instruction that ends with the four bytes, by its own bytes alone: the one that a
+/// function takes the tag from, or else the longest.
+fn local(images: &Images, code: &Code, hit: u32, tag: Tag) -> Verdict {
+    let mut longest = None;
+    for back in (1..=FURTHEST).rev() {
+        let Some(start) = hit.checked_sub(back) else {
+            continue;
+        };
+        let Some((i, offsets)) = decoded(code, start) else {
+            continue;
+        };
         let usual = matches!(
             i.mnemonic(),
             Mnemonic::Mov | Mnemonic::Cmp | Mnemonic::Push | Mnemonic::Sub
         );
-        (ends_there && with_immediate && usual).then(|| Found {
+        if i.len() as u32 != back + 4 || !usual || !holds(&i, &offsets, back) {
+            continue;
+        }
+        let facts = super::flow::analyse(code, &code.local(start));
+        let found = Found {
             instruction: i,
-            state: State::at_entry(),
-            aligned: false,
-        })
-    })
+            facts: &facts,
+            hit,
+            holds: true,
+        };
+        let verdict = with_instruction(images, code, &found, tag);
+        if verdict.api.is_some() {
+            return verdict;
+        }
+        longest = longest.or(Some(verdict));
+    }
+    longest.unwrap_or_else(no_instruction)
 }
 
-fn with_instruction(code: &Code, found: &Found) -> Verdict {
+fn with_instruction(images: &Images, code: &Code, found: &Found, tag: Tag) -> Verdict {
     let i = &found.instruction;
+    let aligned = found.facts.region.known != Known::Local;
+    let taken = found.takers(images, code, tag);
+    let by_api = matches!(
+        taken.first(),
+        Some(Taken {
+            by: Taker::Api { .. },
+            ..
+        })
+    );
     let mut verdict = match i.mnemonic() {
-        Mnemonic::Mov | Mnemonic::Push => loaded(code, found),
+        _ if by_api => by_calls(images, code, &taken),
+        Mnemonic::Mov | Mnemonic::Push if !taken.is_empty() => by_calls(images, code, &taken),
+        Mnemonic::Mov | Mnemonic::Push => not_taken(i, found.facts),
         Mnemonic::Cmp | Mnemonic::Sub => Verdict {
             role: Role::Comparison,
-            confidence: Some(match found.aligned {
-                true => Confidence::Likely,
-                false => Confidence::Coincidence,
-            }),
+            confidence: Some(Confidence::Likely),
             reason: "compared with the tag: a check of a signature, and no allocation".into(),
             ..Verdict::default()
         },
+        Mnemonic::Lea => straddles(i),
         _ => Verdict {
             confidence: Some(Confidence::Coincidence),
             reason: "a number that the code calculates with, and not one that it hands over".into(),
             ..Verdict::default()
         },
     };
-    verdict.instruction = Some(in_words(i));
-    verdict.register = destination(i);
+    if !aligned {
+        verdict.reason += "; by these bytes and those that follow, since no unwind data tells where the function begins";
+        if !by_api {
+            verdict.confidence = Some(Confidence::Coincidence);
+        }
+    }
+    if verdict.instruction.is_none() {
+        verdict.instruction = Some(in_words(i));
+        verdict.register = destination(i);
+    }
     verdict
 }
 
@@ -171,98 +203,92 @@ fn destination(i: &Instruction) -> Option<String> {
     }
 }
 
-/// Moved into a register or into memory.
-fn loaded(code: &Code, found: &Found) -> Verdict {
-    let i = &found.instruction;
-    let mut state = found.state.clone();
-    let place = match i.op0_kind() {
-        OpKind::Memory => state.place(i),
-        _ => None,
+fn not_taken(i: &Instruction, facts: &Facts) -> Verdict {
+    let put = match i.op0_kind() {
+        OpKind::Memory => "stored on the stack",
+        _ => "put into a register",
     };
-    let on_stack = matches!(place, Some(Place::Stack(_)));
-    if i.op0_kind() == OpKind::Memory && !on_stack {
-        return Verdict {
-            role: Role::Structure,
-            confidence: Some(Confidence::Likely),
-            reason:
-                "stored in a structure or variable: a tag to allocate with later, or a signature"
-                    .into(),
-            ..Verdict::default()
-        };
-    }
-    state.step(i, true, &|va| code.read(va));
-    let config = match place {
-        Some(Place::Stack(at)) => {
-            state.slot(at.wrapping_sub(DRIVER_CONFIG.1)).number() == Some(DRIVER_CONFIG.0)
-        }
-        _ => false,
-    };
-    match follow(code, Va(i.next_ip()), state) {
-        Some(taken) => by_call(code, &taken, found.aligned),
-        None if config => Verdict {
-            role: Role::Structure,
-            confidence: Some(Confidence::Likely),
-            reason: "the DriverPoolTag of a WDF_DRIVER_CONFIG on the stack: the driver framework allocates with it".into(),
-            ..Verdict::default()
-        },
-        None => not_taken(on_stack, found.aligned),
-    }
-}
-
-fn not_taken(on_stack: bool, aligned: bool) -> Verdict {
-    let (role, confidence) = match (on_stack, aligned) {
-        (_, false) => (Role::Unknown, Confidence::Coincidence),
-        (true, true) => (Role::Structure, Confidence::Likely),
-        (false, true) => (Role::Unknown, Confidence::Likely),
+    let (confidence, reason) = match facts.whole {
+        true => (
+            Some(Confidence::Coincidence),
+            format!("{put}, and no call takes it: a number that looks like the tag"),
+        ),
+        false => (
+            None,
+            format!(
+                "{put}; the function is not wholly in the dump or is too large to follow, so who takes it can't be told"
+            ),
+        ),
     };
     Verdict {
-        role,
-        confidence: Some(confidence),
-        reason: match (on_stack, aligned) {
-            (_, false) => "looks like an instruction, but there is no unwind data to tell where instructions begin, and no call takes it",
-            (true, true) => "stored on the stack, and no call within 40 instructions takes it from there",
-            (false, true) => "put into a register, and no call within 40 instructions takes it",
-        }
-        .into(),
+        role: Role::Unknown,
+        confidence,
+        reason,
         ..Verdict::default()
     }
 }
 
-const ORDINALS: [&str; 8] = [
-    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth",
+const ORDINALS: [&str; 12] = [
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+    "eleventh", "twelfth",
 ];
 
 fn ordinal(n: u8) -> &'static str {
     let at = usize::from(n).wrapping_sub(1);
-    ORDINALS.get(at).copied().unwrap_or("ninth")
+    ORDINALS.get(at).copied().unwrap_or("last")
 }
 
-/// What the call says; `aligned` as in [`Found`].
-pub fn by_call(code: &Code, taken: &Taken, aligned: bool) -> Verdict {
-    let argument = ordinal(taken.argument);
+/// A function of an image in words, and whose it is.
+fn named(images: &Images, code: &Code, place: Place) -> String {
+    let other = images.code(place.0).filter(|_| place.0 != code.index);
+    match other {
+        Some(other) => format!("the function at {}", other.name_of(place.1)),
+        None => format!("the driver's own function at {}", code.name_of(place.1)),
+    }
+}
+
+/// What the calls that take a tag say, the most telling of them first.
+pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
+    let Some(best) = taken.first() else {
+        return Verdict::default();
+    };
+    let argument = ordinal(best.argument);
     let mut verdict = Verdict {
         confidence: Some(Confidence::Likely),
-        pool: taken.pool.clone(),
-        size: taken.size,
+        size: best.size.number(),
         ..Verdict::default()
     };
-    match &taken.by {
-        Taker::Api(api) => {
+    match &best.by {
+        Taker::Api { api, in_structure } => {
             verdict.api = Some(api.name.into());
             verdict.role = api.role;
+            verdict.pool = match (api.pool, best.pool.number()) {
+                (Some(Pool::Type(_)), Some(n)) => Some(api::pool_type(n)),
+                (Some(Pool::Flags(_)), Some(n)) => Some(api::pool_flags(n)),
+                _ => None,
+            };
             verdict.reason = format!("passed to {} as its {argument} argument", api.name);
-            if matches!(api.tag, super::api::TagPlace::Field(..)) {
+            if *in_structure {
                 verdict.reason = format!(
                     "in the structure that {} takes as its {argument} argument",
                     api.name
                 );
             }
-            if let Some(wrapper) = taken.through.first() {
-                let how = if taken.only_jumps { "jump" } else { "function" };
-                verdict.reason +=
-                    &format!(", by the driver's own {how} at {}", code.name_of(*wrapper));
+            match best.through.first() {
+                Some(jump) if best.only_jumps => {
+                    verdict.reason +=
+                        &format!(", by the driver's own jump at {}", code.name_of(jump.1));
+                }
+                Some(function) => {
+                    verdict.reason = format!(
+                        "passed as the {argument} argument to {}, which passes it to {}",
+                        named(images, code, *function),
+                        api.name
+                    );
+                }
+                None => {}
             }
-            if aligned && taken.only_jumps {
+            if best.only_jumps && best.whole_value {
                 verdict.confidence = Some(Confidence::Certain);
             }
             if api.role == Role::ObjectReference {
@@ -270,11 +296,26 @@ pub fn by_call(code: &Code, taken: &Taken, aligned: bool) -> Verdict {
                 verdict.reason += ": the tag of a reference to an object or lock, not of pool";
             }
         }
-        Taker::Own(va) => {
+        Taker::Function(place) => {
             verdict.reason = format!(
-                "passed as the {argument} argument to the driver's own function at {}, which may allocate with it",
-                code.name_of(*va)
+                "passed as the {argument} argument to {}, which may allocate with it",
+                named(images, code, *place)
             );
+        }
+        Taker::InStructure { offset, first } => {
+            verdict.role = Role::Structure;
+            verdict.reason = match (*first, *offset) == (Some(DRIVER_CONFIG.0), DRIVER_CONFIG.1) {
+                true => "the DriverPoolTag of a WDF_DRIVER_CONFIG on the stack: the driver framework allocates with it".into(),
+                false => format!(
+                    "stored {offset:#x} bytes into a structure on the stack that a call is given the address of: a tag to allocate with later, or a signature"
+                ),
+            };
+        }
+        Taker::Stored => {
+            verdict.role = Role::Structure;
+            verdict.reason =
+                "stored in a structure or variable: a tag to allocate with later, or a signature"
+                    .into();
         }
         Taker::Named(name) => {
             verdict.reason = format!(
@@ -287,10 +328,58 @@ pub fn by_call(code: &Code, taken: &Taken, aligned: bool) -> Verdict {
             );
         }
     }
-    if !aligned {
-        verdict.reason += "; by these bytes alone, since there is no unwind data to tell where instructions begin";
-    }
+    verdict.calls = calls(images, code, taken);
+    verdict.reason += &others(taken);
     verdict
+}
+
+/// The calls, each once.
+fn calls(images: &Images, code: &Code, taken: &[Taken]) -> Vec<Call> {
+    let mut out: Vec<Call> = Vec::new();
+    for one in taken {
+        let (function, role) = match &one.by {
+            Taker::Api { api, .. } => (Some(api.name.to_owned()), api.role),
+            Taker::Named(name) => (Some(name.to_string()), Role::Unknown),
+            Taker::Function(place) => {
+                let name = images.code(place.0).map(|c| c.name_of(place.1));
+                (name, Role::Unknown)
+            }
+            Taker::InStructure { .. } => (None, Role::Structure),
+            Taker::Unknown => (None, Role::Unknown),
+            Taker::Stored => continue,
+        };
+        let call = Call {
+            function,
+            role,
+            argument: one.argument,
+            va: code.va(one.at),
+        };
+        if out.len() < MAX_CALLS && !out.contains(&call) {
+            out.push(call);
+        }
+    }
+    out
+}
+
+/// The other functions that take the tag, in words.
+fn others(taken: &[Taken]) -> String {
+    let name = |t: &Taken| match &t.by {
+        Taker::Api { api, .. } => Some(api.name),
+        _ => None,
+    };
+    let Some(best) = taken.first().and_then(name) else {
+        return String::new();
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for other in taken.iter().filter_map(name) {
+        if other != best && !names.contains(&other) {
+            names.push(other);
+        }
+    }
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("; also passed to {}", names.join(", ")),
+    }
 }
 
 fn straddles(i: &Instruction) -> Verdict {
@@ -314,18 +403,17 @@ fn no_instruction() -> Verdict {
 }
 
 /// A place in code that reads a variable with the tag in it: what becomes of it.
-pub fn read_by(code: &Code, at: Va) -> Option<(Instruction, Verdict)> {
-    let (found, _) = swept(code, at)?;
-    let i = &found.instruction;
-    if i.mnemonic() != Mnemonic::Mov || i.ip() != at.0 || i.op0_kind() != OpKind::Register {
+pub fn read_by(images: &Images, code: &Code, at: u32, variable: u32) -> Option<Verdict> {
+    let facts = code.facts_at(at)?;
+    let i = code.instruction(facts.instruction_at(at)?)?;
+    let taken = takers(images, code, facts.of(Source::Variable(variable)).iter());
+    let best = taken.first()?;
+    if matches!(best.by, Taker::Stored | Taker::Named(_)) {
         return None;
     }
-    let mut state = found.state.clone();
-    state.set(i.op0_register(), Value::Tag);
-    let taken = follow(code, Va(i.next_ip()), state)?;
-    let mut verdict = by_call(code, &taken, true);
-    verdict.instruction = Some(in_words(i));
-    verdict.register = destination(i);
-    verdict.function = function_name(code, at);
-    Some((*i, verdict))
+    let mut verdict = by_calls(images, code, &taken);
+    verdict.instruction = Some(in_words(&i));
+    verdict.register = destination(&i);
+    verdict.function = Some(code.name_of(facts.region.start));
+    Some(verdict)
 }

@@ -1,8 +1,10 @@
-//! What an address that code calls is called: exports of all images, and nt's symbols.
+//! What an address that code calls is called: exports of all images, what others import
+//! from them, and nt's symbols.
 
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Kernel;
+use crate::kernel::imports::Imports;
 use crate::kernel::sessions::Sessions;
 use crate::memory::Va;
 
@@ -32,12 +34,44 @@ impl Targets {
                 out.add(module.base.add(rva.into()), name);
             }
         }
+        out.add_imports(kernel, sessions);
         for name in api::names() {
             if let Some(rva) = kernel.symbols.rva(&name) {
                 out.add(kernel.base.add(rva.into()), name);
             }
         }
         out
+    }
+
+    /// Where an export table is paged out, the tables of those that import from it say what
+    /// is where, as far as their names can be read. No export's name is replaced.
+    fn add_imports(&mut self, kernel: &Kernel, sessions: &Sessions) {
+        let mut left = MAX_NAMES;
+        let mut found: FxHashMap<Va, String> = FxHashMap::default();
+        for module in kernel.modules.iter().filter(|m| !m.unloaded) {
+            let space = sessions.space_of(kernel, module);
+            let Some(image) = &module.image else {
+                continue;
+            };
+            for (slot, name) in Imports::read(space, image).names {
+                let Some(rest) = left.checked_sub(1) else {
+                    break;
+                };
+                left = rest;
+                let target = space.u64(module.base.add(slot.into())).map(Va);
+                let foreign = |va: &Va| va.is_kernel() && !module.contains(*va);
+                if let Some(va) = target.ok().filter(foreign)
+                    && !self.names.contains_key(&va)
+                {
+                    let known = found.entry(va).or_default();
+                    let takes_tags = |name: &str| api::find(name).is_some();
+                    if known.is_empty() || (takes_tags(&name) && !takes_tags(known)) {
+                        *known = name;
+                    }
+                }
+            }
+        }
+        self.names.extend(found);
     }
 
     /// Several names of one address: the one that takes a tag is the one wanted.

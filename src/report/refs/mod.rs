@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::analysis::attribution::kmdf::Candidate;
-use crate::analysis::references::{ModuleRank, Reference, References};
+use crate::analysis::references::{Call, Line, ModuleRank, Reference, References};
 use crate::engine::TagReferences;
 use crate::memory::Va;
 use crate::pool::Tag;
@@ -54,6 +54,36 @@ struct Row {
     pool: Option<String>,
     size: Option<u64>,
     reason: String,
+    calls: Vec<CallRow>,
+    library: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disassembly: Option<Vec<LineRow>>,
+}
+
+/// A call that is given the tag.
+#[derive(Debug, Serialize)]
+struct CallRow {
+    address: String,
+    function: Option<String>,
+    role: &'static str,
+    argument: u8,
+}
+
+/// An instruction around a place.
+#[derive(Debug, Serialize)]
+struct LineRow {
+    address: String,
+    bytes: String,
+    text: String,
+    /// It has the tag as its constant, or reads the variable that has it.
+    tag: bool,
+    /// It is a call that is given the tag.
+    takes_tag: bool,
+    function: Option<String>,
+    #[serde(skip)]
+    va: Va,
+    #[serde(skip)]
+    gap: bool,
 }
 
 /// A module that mentions the tag.
@@ -86,7 +116,18 @@ impl<'a> Refs<'a> {
         Refs {
             tag: answer.tag.to_string(),
             tag_hex: tag_hex(answer.tag),
-            references: found.found.iter().map(|r| Row::of(answer, r)).collect(),
+            references: found
+                .found
+                .iter()
+                .enumerate()
+                .map(|(n, r)| Row {
+                    disassembly: answer
+                        .disassembly
+                        .get(n)
+                        .map(|lines| lines.iter().map(LineRow::of).collect()),
+                    ..Row::of(answer, r)
+                })
+                .collect(),
             modules: found
                 .modules
                 .iter()
@@ -156,7 +197,50 @@ impl Row {
             pool: verdict.pool.clone(),
             size: verdict.size,
             reason: clean(&verdict.reason).into(),
+            calls: verdict.calls.iter().map(CallRow::of).collect(),
+            library: owned(&r.library),
+            disassembly: None,
         }
+    }
+}
+
+impl CallRow {
+    fn of(call: &Call) -> CallRow {
+        CallRow {
+            address: json_address(call.va),
+            function: owned(&call.function),
+            role: call.role.word(),
+            argument: call.argument,
+        }
+    }
+}
+
+impl LineRow {
+    fn of(line: &Line) -> LineRow {
+        LineRow {
+            address: json_address(line.va),
+            bytes: line.bytes.iter().map(|b| format!("{b:02x}")).collect(),
+            text: clean(&line.text).into(),
+            tag: line.is_tag,
+            takes_tag: line.takes_tag,
+            function: owned(&line.function),
+            va: line.va,
+            gap: line.gap,
+        }
+    }
+
+    /// As the debugger's `u` has it, with what the tag is in marked.
+    fn line(&self) -> String {
+        let mark = match (self.tag, self.takes_tag) {
+            (true, _) => "tag >",
+            (false, true) => "call>",
+            (false, false) => "     ",
+        };
+        let mut out = format!("{mark} {} {:<16} {}", self.va, self.bytes, self.text);
+        if let Some(function) = &self.function {
+            out += &format!(" ; {function}");
+        }
+        out
     }
 }
 

@@ -40,6 +40,12 @@ impl Refs<'_> {
             }
             writeln!(out, "    {}", verdict_line(r))?;
             writeln!(out, "    {}", row.reason)?;
+            for line in row.disassembly.iter().flatten() {
+                if line.gap {
+                    writeln!(out, "        ...")?;
+                }
+                writeln!(out, "    {}", line.line())?;
+            }
         }
         Ok(())
     }

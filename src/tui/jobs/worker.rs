@@ -365,7 +365,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
 fn mentions(
     engine: &dyn Machine,
     tag: crate::pool::Tag,
-    wanted: &dyn Fn() -> bool,
+    wanted: &(dyn Fn() -> bool + Sync),
 ) -> Option<References> {
     let found = engine.references_while(tag, wanted)?;
     let modules = engine.module_list();

@@ -1,0 +1,85 @@
+//! The analysis of functions: code, unwind data that chains pieces, tables of jumps, and
+//! the import slots that calls go through, all of them damaged.
+
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+
+use poolscope::analysis::TagSearch;
+use poolscope::analysis::references::{self, Confidence, Survey, Targets};
+use poolscope::kernel::{Kernel, sessions};
+use poolscope::pool::Tag;
+use poolscope::symbols::{LoadOptions, SymbolPath};
+use poolscope::synth::callers;
+
+use super::bed::{Bed, Place};
+use super::locate::{self, Whole};
+use super::machines;
+
+fn beds() -> &'static [Mutex<Bed>] {
+    static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
+    BEDS.get_or_init(|| vec![machines::bed(&callers::spec(), groups)])
+}
+
+fn groups(whole: &Whole) -> Vec<Vec<Place>> {
+    let modules = &whole.engine.kernel().modules;
+    let mut out = Vec::new();
+    for name in ["forms", "plain"] {
+        let module = modules.iter().find(|m| m.name() == name).unwrap();
+        let image = module.image.as_ref().unwrap();
+        let memory = |rva: u32, size: u32| {
+            whole.memory(module.base.add(rva.into()), u64::from(size).min(0x8000))
+        };
+        for section in &image.sections {
+            out.push(memory(section.rva, section.size));
+        }
+        for (rva, size) in [image.exception_directory, image.import_slots]
+            .into_iter()
+            .flatten()
+        {
+            out.push(memory(rva, size));
+        }
+    }
+    out.retain(|group| !group.is_empty());
+    assert!(out.len() >= 8);
+    out
+}
+
+/// Damages the drivers whose code names tags.
+pub fn run(data: &[u8]) {
+    machines::run_on(beds(), data, ask);
+}
+
+/// The machine as it is.
+pub fn seeds() -> Vec<Vec<u8>> {
+    machines::untouched(beds().len())
+}
+
+fn ask(path: &Path) {
+    let Some(dump) = locate::open(path) else {
+        return;
+    };
+    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
+    let Ok(kernel) = opened else { return };
+    let sessions = sessions::find(&kernel);
+    let targets = Targets::of(&kernel, &sessions);
+    let tag = |bytes: &[u8; 4]| Tag::new(u32::from_le_bytes(*bytes));
+    let forms = callers::FORMS.iter().map(|form| tag(&form.1));
+    let all = callers::PLAIN.iter().chain(&callers::IN_DATA).map(tag);
+    let tags: Vec<Tag> = forms.chain(all).collect();
+    let wanted = || true;
+    let search = TagSearch::run(&kernel, &sessions, tags.iter().copied(), &wanted).unwrap();
+    let survey = Survey::of(&kernel, &sessions, &targets, &search, &tags, &wanted).unwrap();
+    for tag in tags {
+        let found = survey.references(&kernel, &sessions, tag).unwrap();
+        assert_eq!(found.ranked().len(), found.found.len());
+        for place in &found.found {
+            let verdict = &place.verdict;
+            assert!(!verdict.reason.is_empty());
+            // Only a function that takes tags makes a place certain.
+            let certain = verdict.confidence == Some(Confidence::Certain);
+            assert!(!certain || verdict.api.is_some() || !place.in_code);
+            let lines = references::listing(&kernel, &sessions, &targets, place);
+            assert!(lines.len() <= 80 && lines.iter().all(|line| !line.bytes.is_empty()));
+        }
+    }
+}

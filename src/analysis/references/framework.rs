@@ -1,0 +1,151 @@
+//! The driver framework (KMDF), as its drivers have it in their data.
+//!
+//! WDF_BIND_INFO (`fxldr.h` of Microsoft's published framework sources): Size at 0,
+//! pointer to the library's name at 8, version at 10h (three dwords), number of functions
+//! at 1Ch, their table at 20h. Up to 1.13 the loader copies the pointers into an array of
+//! the driver's own; later it puts a pointer to the framework's array there.
+
+use crate::bytes::{u32_at, u64_at};
+use crate::kernel::Kernel;
+use crate::kernel::imports::Imports;
+use crate::kernel::modules::Module;
+use crate::memory::{AddressSpace, Va};
+
+use super::pages::Pages;
+
+const SIZE: u64 = 0x30;
+const LIBRARY: &str = "KmdfLibrary";
+/// The framework's function counts are in between.
+const COUNTS: std::ops::Range<u32> = 64..4096;
+/// Minor versions of 1.x so far reach 35.
+const MINOR: u32 = 128;
+/// The last minor version whose loader copies the functions.
+const LAST_COPIED: u32 = 13;
+
+/// What every driver of the framework imports from, as a file and as a module.
+const LOADER: (&str, &str) = ("wdfldr.sys", "wdfldr");
+/// Slots of an import address table that are looked at.
+const MAX_SLOTS: u32 = 1 << 14;
+
+/// Whether a driver is bound to the framework: by the files it imports from; where their
+/// names were given back with INIT, by a slot of its import address table that leads into
+/// the framework's loader, or by its WDF_BIND_INFO. `None` where the dump does not tell.
+pub fn is_driver(kernel: &Kernel, space: &AddressSpace, module: &Module) -> Option<bool> {
+    let image = module.image.as_ref()?;
+    let imports = Imports::read(space, image);
+    if !imports.libraries.is_empty() {
+        let mut files = imports.libraries.iter();
+        return Some(files.any(|file| file.eq_ignore_ascii_case(LOADER.0)));
+    }
+    let pages = Pages::of(space, module);
+    let (rva, size) = image.import_slots.unwrap_or((0, 0));
+    let size = size.min(MAX_SLOTS * 8);
+    let slots = pages.bytes(rva, size as usize);
+    let into_loader = |slot: &[u8]| {
+        let va = slot.try_into().map_or(0, u64::from_le_bytes);
+        let target = kernel.module_at(Va(va));
+        target.is_some_and(|m| m.name().eq_ignore_ascii_case(LOADER.1))
+    };
+    if slots.chunks_exact(8).any(into_loader) {
+        return Some(true);
+    }
+    if bind_info(module, &pages).is_some_and(|info| info.named) {
+        return Some(true);
+    }
+    // All slots are there, and none is of the loader.
+    (size > 0 && slots.len() == size as usize).then_some(false)
+}
+
+/// What binds a driver to the framework.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindInfo {
+    /// Minor version: 1.x.
+    pub minor: u32,
+    /// Functions in the table.
+    pub count: u32,
+    /// RVA of the table, or of the pointer to it.
+    pub table: u32,
+    /// True when the name of the library says so.
+    pub named: bool,
+}
+
+impl BindInfo {
+    /// The function that a slot in the driver's own data is for.
+    pub fn index(&self, rva: u32) -> Option<u64> {
+        let offset = rva.checked_sub(self.table)?;
+        let inside = offset / 8 < self.count && offset.is_multiple_of(8);
+        inside.then_some(u64::from(offset / 8))
+    }
+
+    /// True when the table's slots are in the driver's own data, by the version.
+    pub fn is_copied(&self) -> bool {
+        self.minor <= LAST_COPIED
+    }
+}
+
+/// Looks for it in the sections that hold no code.
+pub fn bind_info(module: &Module, pages: &Pages) -> Option<BindInfo> {
+    let image = module.image.as_ref()?;
+    let mut unnamed = None;
+    for section in image.sections.iter().filter(|s| !s.executable) {
+        let (first, last) = (
+            section.rva / 0x1000,
+            section.rva.saturating_add(section.size) / 0x1000,
+        );
+        for number in first..=last {
+            let Some(page) = pages.page(number as usize) else {
+                continue;
+            };
+            for (at, word) in page.chunks_exact(8).enumerate() {
+                if word != SIZE.to_le_bytes() {
+                    continue;
+                }
+                let rva = number * 0x1000 + at as u32 * 8;
+                match judge(module, pages, rva) {
+                    Some(found) if found.named => return Some(found),
+                    found => unnamed = unnamed.or(found),
+                }
+            }
+        }
+    }
+    unnamed
+}
+
+fn judge(module: &Module, pages: &Pages, rva: u32) -> Option<BindInfo> {
+    let bytes: [u8; SIZE as usize] = pages.array(rva)?;
+    let rva_of = |at: usize| {
+        let offset = u64_at(&bytes, at)?.checked_sub(module.base.0)?;
+        u32::try_from(offset).ok().filter(|&rva| rva < module.size)
+    };
+    let (name, table) = (rva_of(8)?, rva_of(0x20)?);
+    let (major, minor, count) = (
+        u32_at(&bytes, 0x10)?,
+        u32_at(&bytes, 0x14)?,
+        u32_at(&bytes, 0x1c)?,
+    );
+    let named = match wide_text(pages, name) {
+        Some(text) if text == LIBRARY => true,
+        Some(_) => return None,
+        None => false,
+    };
+    (major == 1 && minor < MINOR && COUNTS.contains(&count)).then_some(BindInfo {
+        minor,
+        count,
+        table,
+        named,
+    })
+}
+
+/// A text of UTF-16 that ends in a zero, where it is all ASCII.
+pub fn wide_text(pages: &Pages, rva: u32) -> Option<String> {
+    const MOST: usize = 96;
+    let bytes = pages.bytes(rva, MOST * 2);
+    let units = bytes.chunks_exact(2).map(|unit| match unit {
+        [low, 0] => *low,
+        _ => 0xff,
+    });
+    let text: Vec<u8> = units.take_while(|&unit| unit != 0).collect();
+    let ends = bytes.get(text.len() * 2..text.len() * 2 + 2) == Some(&[0, 0]);
+    let is_text = !text.is_empty() && text.iter().all(|b| (0x20..0x7f).contains(b));
+    (ends && is_text).then(|| String::from_utf8(text).ok())?
+}

@@ -145,6 +145,27 @@ impl Sink for Dataset<'_> {
     }
 }
 
+/// Removes what an earlier export wrote of the same dump under another name or form.
+fn forget_others(folder: &Path, keys: &Keys, form: Form) -> io::Result<()> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|e| e.path()).filter(|p| p.is_dir()).collect()
+    };
+    for table in TABLES {
+        let own = place(folder, table, keys, form);
+        let machines = folders(&folder.join(table.name));
+        for boot in machines.iter().flat_map(|machine| folders(machine)) {
+            for ending in [Form::Parquet, Form::Csv].map(Form::ending) {
+                let file = boot.join(format!("{}.{ending}", keys.dump));
+                if file != own && file.is_file() {
+                    fs::remove_file(file)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes one dump's rows.
 ///
 /// # Errors
@@ -165,6 +186,7 @@ pub fn export(answers: &Answers<'_>, folder: &Path, form: Form, blocks: bool) ->
         rows::blocks(answers, Listed::All, &mut out)?;
     }
     out.keep()?;
+    forget_others(folder, &answers.keys, form)?;
     if !blocks {
         // Rows of an earlier export with blocks would be of another index.
         match fs::remove_file(place(folder, &BLOCKS, &answers.keys, form)) {

@@ -23,7 +23,7 @@ use crate::memory::Va;
 use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::index::{
-    Collector, IndexBuilder, Owner, Progress, Segment, SizeCount, Snapshot, Totals, WINDOW,
+    Gather, IndexBuilder, Owner, Progress, Segment, SizeCount, Snapshot, Totals, WINDOW,
 };
 use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
@@ -306,7 +306,12 @@ fn answers(file: &mut File) -> Result<FxHashMap<(String, String), String>, OpenE
         for row in batch.rows() {
             let parts = (row.text(answer), row.text(key), row.text(json));
             if let (Some(answer), Some(key), Some(json)) = parts {
-                out.insert((answer.to_owned(), key.to_owned()), json.to_owned());
+                let json = match answer {
+                    // Reports as they were written.
+                    "diagnose" | "drivers" => serde_json::from_str(json).unwrap_or_default(),
+                    _ => json.to_owned(),
+                };
+                out.insert((answer.to_owned(), key.to_owned()), json);
             }
         }
         Ok(())
@@ -377,7 +382,7 @@ impl BlockColumns {
 /// Blocks by session and window of addresses.
 #[derive(Default)]
 struct Windows {
-    gathered: BTreeMap<(Option<u32>, u64), Collector>,
+    gathered: BTreeMap<(Option<u32>, u64), Gather>,
     large: BTreeMap<Option<u32>, BTreeMap<Va, BigBlock>>,
 }
 
@@ -656,10 +661,8 @@ impl Machine for Evidence {
     }
 
     fn kept_answer(&self, answer: &str, format: &str) -> Option<&str> {
-        // Kept as a JSON string: read once into the map's own text.
-        self.answers
-            .get(&(format!("{answer} as text"), format.to_owned()))
-            .map(String::as_str)
+        let kept = self.answers.get(&(answer.to_owned(), format.to_owned()));
+        kept.map(String::as_str)
     }
 
     fn engine(&self) -> Option<&Engine> {

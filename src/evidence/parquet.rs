@@ -229,6 +229,15 @@ impl<W: Write + Send> TableWriter<W> {
         Ok(())
     }
 
+    /// Writes what is left and the end of the file. Returns what it was written to.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn into_inner(mut self) -> io::Result<W> {
+        self.flush()?;
+        self.file.into_inner().map_err(failed)
+    }
+
     /// Writes what is left and the end of the file. Returns the rows.
     ///
     /// # Errors

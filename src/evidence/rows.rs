@@ -44,7 +44,7 @@ fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     let verdict = answers.diagnose.json();
     let verdict = verdict.as_ref().and_then(|j| j["verdict"].as_str());
     let pdb = facts.symbols.pdb.as_ref();
-    let row = [
+    sink.row(&DUMPS, &[
         Cell::Text(file_name(&facts.path)),
         count(info.file_bytes),
         Cell::Text(&facts.format),
@@ -71,8 +71,7 @@ fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         answers.index.map_or(Cell::Null, |i| Cell::Bool(i.is_complete())),
         Cell::Text(env!("CARGO_PKG_VERSION")),
         Cell::Text(&format!("{}.{}", VERSION.0, VERSION.1)),
-    ];
-    sink.row(&DUMPS, &row)
+    ])
 }
 
 /// The last part of a path of any system.
@@ -101,7 +100,7 @@ fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     };
     let mut row = |pool, usage, maximum, account: Option<&Usage>, walked: [Cell<'static>; 3]| {
         let of = |get: fn(&Usage) -> u64| maybe(account.map(get));
-        let cells = [
+        sink.row(&POOLS, &[
             Cell::Text(pool),
             usage,
             maximum,
@@ -112,8 +111,7 @@ fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
             walked[0],
             walked[1],
             walked[2],
-        ];
-        sink.row(&POOLS, &cells)
+        ])
     };
     row(
         "nonpaged",
@@ -147,13 +145,12 @@ fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
 
 fn counters(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     for (label, line) in answers.machine.vm().lines() {
-        let cells = [
+        sink.row(&COUNTERS, &[
             Cell::Text(&label),
             maybe(line.pages),
             Cell::Text(&line.source),
             text(line.doubt.as_deref()),
-        ];
-        sink.row(&COUNTERS, &cells)?;
+        ])?;
     }
     Ok(())
 }
@@ -198,7 +195,7 @@ fn account(
     sink: &mut dyn Sink,
 ) -> io::Result<()> {
     let about = answers.machine.descriptions().get(tag);
-    let cells = [
+    sink.row(&TAGS, &[
         Cell::Text(&tag.to_string()),
         Cell::Text(&tag_hex(tag)),
         Cell::Text(pool),
@@ -211,13 +208,12 @@ fn account(
         maybe(found.map(|f| f.bytes)),
         text(about.map(|a| a.text.as_str())),
         text(about.and_then(|a| a.binary.as_deref())),
-    ];
-    sink.row(&TAGS, &cells)
+    ])
 }
 
 fn modules(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     for m in &answers.modules {
-        let cells = [
+        sink.row(&MODULES, &[
             Cell::Text(&m.name),
             text(m.file.as_deref()),
             text(m.path.as_deref()),
@@ -229,8 +225,7 @@ fn modules(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
             text(m.pdb.as_ref().map(|p| p.key()).as_deref()),
             Cell::Bool(m.unloaded),
             Cell::Bool(m.is_kernel),
-        ];
-        sink.row(&MODULES, &cells)?;
+        ])?;
     }
     Ok(())
 }
@@ -246,7 +241,7 @@ fn references(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
             });
             let bytes: String = r.bytes.iter().map(|b| format!("{b:02x}")).collect();
             let v = &r.verdict;
-            let cells = [
+            sink.row(&REFERENCES, &[
                 Cell::Text(&tag.to_string()),
                 Cell::Text(&tag_hex(*tag)),
                 Cell::Text(&r.module_name),
@@ -263,8 +258,7 @@ fn references(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                 Cell::Text(v.role.word()),
                 text(v.confidence.map(|c| c.word())),
                 Cell::Text(&v.reason),
-            ];
-            sink.row(&REFERENCES, &cells)?;
+            ])?;
         }
     }
     Ok(())
@@ -273,14 +267,13 @@ fn references(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
 fn sizes(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     for (tag, sizes) in answers.sizes() {
         for size in sizes {
-            let cells = [
+            sink.row(&SIZES, &[
                 Cell::Text(&tag.to_string()),
                 Cell::Text(&tag_hex(tag)),
                 count(size.size),
                 count(size.count),
                 count(size.bytes()),
-            ];
-            sink.row(&SIZES, &cells)?;
+            ])?;
         }
     }
     Ok(())
@@ -303,7 +296,7 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let word = |value: &'_ Value| value.as_str().map(str::to_owned);
         let texts = ["tag", "tag_hex", "pool", "verdict"].map(|name| word(&finding[name]));
         let [tag, tag_hex, pool, verdict] = &texts;
-        let cells = [
+        sink.row(&FINDINGS, &[
             text(tag.as_deref()),
             text(tag_hex.as_deref()),
             text(pool.as_deref()),
@@ -319,8 +312,7 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                 Cell::Int((bytes as f64 / hours) as i64)
             }),
             text(finding["advice"].as_str()),
-        ];
-        sink.row(&FINDINGS, &cells)?;
+        ])?;
     }
     Ok(())
 }
@@ -417,7 +409,7 @@ impl Choice {
 
 fn block_row(b: &Block, with_hex: bool, sink: &mut dyn Sink) -> io::Result<()> {
     let hex = with_hex.then(|| hex(b.va));
-    let cells = [
+    sink.row(&BLOCKS, &[
         Cell::Text(&b.tag.to_string()),
         Cell::Text(&tag_hex(b.tag)),
         address(b.va),
@@ -429,8 +421,7 @@ fn block_row(b: &Block, with_hex: bool, sink: &mut dyn Sink) -> io::Result<()> {
         maybe(b.session.map(u64::from)),
         Cell::Bool(b.heuristic),
         Cell::Bool(b.protected),
-    ];
-    sink.row(&BLOCKS, &cells)
+    ])
 }
 
 /// An address of a row.

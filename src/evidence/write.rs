@@ -123,7 +123,7 @@ pub fn write(
     structured(&answers, index, manifest.blocks_left_out, &mut tables)?;
     let finished = tables.writers.into_iter().map(|(table, writer)| {
         let rows = writer.rows();
-        Ok((table, rows, writer.into_bytes()?))
+        Ok((table, rows, writer.into_inner()?))
     });
     let finished: Vec<_> = finished.collect::<io::Result<_>>()?;
     archive::write(path, manifest.clone(), finished)?;
@@ -142,14 +142,13 @@ fn contents(answers: &Answers<'_>, index: &Snapshot, sink: &mut dyn Sink) -> io:
             };
             let length = block.bytes.min(SAMPLE_BYTES);
             let bytes = sample(answers.machine, block.session, block.va, length);
-            let cells = [
+            sink.row(&CONTENTS, &[
                 Cell::Text(&tag.to_string()),
                 address(block.va),
                 Cell::Text(&hex(block.va)),
                 maybe(block.session.map(u64::from)),
                 Cell::Text(&bytes),
-            ];
-            sink.row(&CONTENTS, &cells)?;
+            ])?;
         }
     }
     Ok(())
@@ -214,9 +213,28 @@ fn structured(
     for (tag, objects) in &answers.objects {
         put("objects", &tag_hex(*tag), objects)?;
     }
+    pages(answers, index, &mut put)?;
     for (name, reports) in [("diagnose", &answers.diagnose), ("drivers", &answers.drivers)] {
         for (format, text) in &reports.forms {
             put(name, format, text)?;
+        }
+    }
+    Ok(())
+}
+
+type Put<'a> = &'a mut dyn FnMut(&str, &str, &dyn erased::Json) -> io::Result<()>;
+
+/// The pages of the suspects' sample blocks.
+fn pages(answers: &Answers<'_>, index: &Snapshot, put: Put<'_>) -> io::Result<()> {
+    for tag in answers.suspects() {
+        let list = index.blocks(tag);
+        let count = SAMPLES.min(list.len());
+        // No overflow: both are below 2^33.
+        let places = (0..count).map(|nth| nth * list.len() / count.max(1));
+        for block in places.filter_map(|at| list.get(at)) {
+            if let Ok(page) = answers.machine.page(block.va) {
+                put("page", &hex(block.va.page()), &page)?;
+            }
         }
     }
     Ok(())

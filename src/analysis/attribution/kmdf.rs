@@ -19,7 +19,7 @@ const LOADER: &str = "wdfldr.sys";
 const NAMELESS: &str = "FxDr";
 
 /// A driver whose default tag this is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Candidate {
     /// Index into the kernel's modules.
     pub module: usize,

@@ -34,7 +34,7 @@ use code::Code;
 use search::Occurrences;
 
 /// How sure it is that a place uses the pool tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Confidence {
     /// The instruction and the function that takes the tag are known.
     Certain,
@@ -56,7 +56,7 @@ impl Confidence {
 }
 
 /// What a place that has a tag's bytes is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Verdict {
     /// The instruction with the tag as its constant, or that reads it.
     pub instruction: Option<String>,
@@ -95,7 +95,7 @@ impl Default for Verdict {
 }
 
 /// One occurrence of a tag's bytes in an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reference {
     /// Index into the kernel's modules.
     pub module: usize,
@@ -116,7 +116,7 @@ pub struct Reference {
 }
 
 /// All occurrences, and how much of the images could be searched.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct References {
     /// In order of module and address.
     pub found: Vec<Reference>,
@@ -226,6 +226,16 @@ impl References {
                     module.name()
                 ));
             }
+        }
+    }
+}
+
+impl References {
+    /// None, and why none were looked for.
+    pub fn without(note: String) -> References {
+        References {
+            notes: vec![note],
+            ..References::default()
         }
     }
 }

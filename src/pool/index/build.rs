@@ -198,6 +198,7 @@ impl IndexBuilder {
             failed_windows,
             left_out,
             kept: None,
+            kept_sizes: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
 use crate::engine::{self, IndexCache, Machine, Selection, Sort};
+use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -20,6 +21,7 @@ use crate::report::{
 use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
+use super::dataset::{self, Export};
 use super::outcome::CliError;
 use super::{open, say, shows_progress};
 
@@ -93,6 +95,35 @@ fn answer(args: &Args, command: &Command) -> Result {
             all,
             download,
         } => symbols(args, dump, *all, *download),
+        Command::Evidence {
+            dump,
+            out,
+            contents,
+            redact,
+            host,
+        } => {
+            let choices = Choices {
+                contents: *contents,
+                redact: *redact,
+                host: host.clone(),
+            };
+            dataset::evidence(args, dump, out, &choices)
+        }
+        Command::Export {
+            dumps,
+            out,
+            blocks,
+            host,
+        } => {
+            let export = Export {
+                dumps,
+                out,
+                blocks: *blocks,
+                host: host.as_deref(),
+            };
+            dataset::export(args, &export)
+        }
+        Command::Fleet { paths } => dataset::fleet(args, paths),
         Command::Keys => keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
@@ -288,7 +319,7 @@ fn note(args: &Args, text: &str) {
 }
 
 /// The index that was kept, or else a walk's.
-fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
+pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let answered = engine.kept_index(&|| true);
     if let Some(why) = answered.note {
         note(args, &why);

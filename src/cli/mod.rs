@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod dataset;
 mod download;
 mod man;
 mod outcome;
@@ -13,7 +14,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::engine::{Engine, Machine, Options};
+use crate::engine::{Machine, Options};
 use crate::symbols::FetchError;
 use outcome::CliError;
 
@@ -76,7 +77,7 @@ fn open_offline(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> 
 }
 
 fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {
-    Ok(Arc::new(Engine::open(path, options)?))
+    Ok(crate::evidence::open(path, options)?)
 }
 
 fn warn(engine: &dyn Machine) {

@@ -23,7 +23,7 @@ use crate::memory::Va;
 use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::index::{
-    Gather, IndexBuilder, Owner, Progress, Segment, SizeCount, Snapshot, Totals, WINDOW,
+    Collector, IndexBuilder, Owner, Progress, Segment, SizeCount, Snapshot, Totals, WINDOW,
 };
 use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
@@ -382,7 +382,7 @@ impl BlockColumns {
 /// Blocks by session and window of addresses.
 #[derive(Default)]
 struct Windows {
-    gathered: BTreeMap<(Option<u32>, u64), Gather>,
+    gathered: BTreeMap<(Option<u32>, u64), Collector>,
     large: BTreeMap<Option<u32>, BTreeMap<Va, BigBlock>>,
 }
 

@@ -6,6 +6,7 @@ pub mod archive;
 pub mod cell;
 mod csv;
 pub mod export;
+pub mod fleet;
 mod machine;
 mod parquet;
 pub mod read;

@@ -17,7 +17,7 @@ mod page;
 mod poolused;
 mod refs;
 mod symbols;
-mod table;
+pub mod table;
 pub mod text;
 mod vm;
 

@@ -189,8 +189,7 @@ fn open(source: Source) -> Result<Arc<dyn Machine>, Error> {
             }
         });
         let _done = done;
-        let engine: Arc<dyn Machine> = Arc::new(Engine::open(path, &options)?);
-        Ok(engine)
+        Ok(crate::evidence::open(path, &options)?)
     })
 }
 

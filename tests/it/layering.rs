@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms it may import beside the vocabulary.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("addr", &[]),
     ("bytes", &[]),
     ("characters", &[]),
@@ -26,9 +26,15 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         &["memory", "symbols", "kernel", "pool", "analysis", "engine"],
     ),
     (
-        "tui",
+        "evidence",
         &[
             "memory", "symbols", "kernel", "pool", "analysis", "engine", "report",
+        ],
+    ),
+    (
+        "tui",
+        &[
+            "memory", "symbols", "kernel", "pool", "analysis", "engine", "report", "evidence",
         ],
     ),
     ("synth", &[]),

@@ -58,7 +58,13 @@ fn digest(text: &str) -> u128 {
 
 /// A name given by hand, as a part of a path: other characters become underscores.
 fn plain_name(host: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
     let name: String = host.chars().take(64).map(plain).collect();
     format!("h-{name}")
 }
@@ -244,7 +250,9 @@ impl<'a> Answers<'a> {
                 continue;
             }
             let question = Question::of(tag);
-            let census = self.machine.census(index, question, &|| true, &Progress::default());
+            let census = self
+                .machine
+                .census(index, question, &|| true, &Progress::default());
             if let Ok(Some(census)) = census {
                 self.censuses.push((tag, census));
             }

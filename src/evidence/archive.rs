@@ -115,21 +115,10 @@ pub fn is_zip(path: &Path) -> bool {
 }
 
 /// An open evidence file.
-#[derive(Debug)]
 pub struct Archive<R: Read + Seek> {
     zip: ZipArchive<R>,
     /// What is inside.
     pub manifest: Manifest,
-}
-
-impl Archive<BufReader<File>> {
-    /// Opens a file.
-    ///
-    /// # Errors
-    /// An [`ArchiveError`].
-    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        Archive::of(BufReader::new(File::open(path)?))
-    }
 }
 
 impl<R: Read + Seek> Archive<R> {
@@ -150,7 +139,9 @@ impl<R: Read + Seek> Archive<R> {
         let manifest: serde_json::Value =
             serde_json::from_slice(&text).map_err(|e| ArchiveError::NotEvidence(e.to_string()))?;
         if manifest["format"].as_str() != Some(FORMAT) {
-            return Err(ArchiveError::NotEvidence("its manifest is another's".into()));
+            return Err(ArchiveError::NotEvidence(
+                "its manifest is another's".into(),
+            ));
         }
         // The version first: what else is there may be of another.
         let version = |at: usize| {
@@ -182,11 +173,16 @@ impl<R: Read + Seek> Archive<R> {
         let Ok(member) = self.zip.by_name(&member_name(table)) else {
             return Err(damaged(format!("table {} is missing", table.name)));
         };
-        let bytes = bounded(member, about.bytes).map_err(|e| damaged(format!("table {}: {e}", table.name)))?;
+        let bytes = bounded(member, about.bytes)
+            .map_err(|e| damaged(format!("table {}: {e}", table.name)))?;
         let bytes = bytes.filter(|b| b.len() as u64 == about.bytes);
-        let bytes = bytes.ok_or_else(|| damaged(format!("table {} has another length", table.name)))?;
+        let bytes =
+            bytes.ok_or_else(|| damaged(format!("table {} has another length", table.name)))?;
         if checksum(&bytes) != about.checksum {
-            return Err(damaged(format!("table {} has another checksum", table.name)));
+            return Err(damaged(format!(
+                "table {} has another checksum",
+                table.name
+            )));
         }
         Ok(Some(bytes.into()))
     }
@@ -233,7 +229,8 @@ pub fn write(
     zip.start_file(MANIFEST, options).map_err(failed)?;
     serde_json::to_writer_pretty(&mut zip, &manifest)?;
     for (table, _, bytes) in &tables {
-        zip.start_file(member_name(table), options).map_err(failed)?;
+        zip.start_file(member_name(table), options)
+            .map_err(failed)?;
         zip.write_all(bytes)?;
     }
     let file = zip.finish().map_err(failed)?;
@@ -242,5 +239,28 @@ pub fn write(
     partial.persist(path).map_err(|e| e.error)
 }
 
-/// An evidence file in memory, for tests and fuzzing.
-pub type Memory = Archive<Cursor<Vec<u8>>>;
+/// What an evidence file is read from.
+pub trait Store: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Store for T {}
+
+/// An evidence file, wherever it is.
+pub type Stored = Archive<Box<dyn Store>>;
+
+impl Stored {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// An [`ArchiveError`].
+    pub fn open(path: &Path) -> Result<Stored, ArchiveError> {
+        Archive::of(Box::new(BufReader::new(File::open(path)?)))
+    }
+
+    /// Of a file's bytes.
+    ///
+    /// # Errors
+    /// An [`ArchiveError`].
+    pub fn of_bytes(bytes: Vec<u8>) -> Result<Stored, ArchiveError> {
+        Archive::of(Box::new(Cursor::new(bytes)))
+    }
+}

@@ -19,7 +19,8 @@ pub struct CsvWriter<W: Write> {
 /// A time as RFC 3339.
 fn moment(micros: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
-    time.and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_default()
+    time.and_then(|t| t.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }
 
 /// Text that is safe for a terminal, and for a spreadsheet.
@@ -28,7 +29,10 @@ fn plain(text: &str) -> String {
         .chars()
         .map(|c| if is_hidden(c) { '.' } else { c })
         .collect();
-    match clean.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+    match clean
+        .trim_start()
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+    {
         true => format!("'{clean}"),
         false => clean,
     }

@@ -107,7 +107,10 @@ impl Dataset<'_> {
                 Writer::Parquet(writer) => writer.finish()?,
                 Writer::Csv(writer) => writer.finish()?,
             };
-            whole.push((place(self.folder, partial.table, self.keys, self.form), partial.path));
+            whole.push((
+                place(self.folder, partial.table, self.keys, self.form),
+                partial.path,
+            ));
         }
         for (place, path) in whole.into_iter().rev() {
             readable(&path)?;

@@ -14,7 +14,7 @@ use crate::report::table::{Align, plain, table};
 use crate::report::text::{clean, grouped, human};
 use crate::report::{Format, cell};
 
-use super::archive::{Archive, is_zip};
+use super::archive::{Stored, is_zip};
 use super::read::{self, Row, place};
 use super::schema::{DUMPS, FINDINGS, Table};
 
@@ -32,7 +32,6 @@ const FAR: u64 = 3;
 pub struct Dump {
     keys: (String, String, String),
     file: String,
-    build: Option<u64>,
     version: String,
     written: Option<i64>,
     findings: Vec<Finding>,
@@ -200,7 +199,7 @@ fn one(path: &Path, read: Result<Vec<Dump>, String>) -> (Vec<Dump>, Vec<String>)
 /// # Errors
 /// Why it can't be read.
 pub fn evidence(path: &Path) -> Result<Vec<Dump>, String> {
-    let mut file = Archive::open(path).map_err(|e| e.to_string())?;
+    let mut file = Stored::open(path).map_err(|e| e.to_string())?;
     let mut get = |table| file.table(table).map_err(|e| e.to_string());
     let (dumps, findings) = (get(&DUMPS)?, get(&FINDINGS)?);
     let dumps = dumps.ok_or("it has no table of dumps")?;
@@ -261,14 +260,13 @@ fn owned(row: Row<'_>, column: usize) -> String {
 fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> {
     let mut out: BTreeMap<String, Dump> = BTreeMap::new();
     let at = |name| place(&DUMPS, name);
-    let columns = ["machine", "boot", "dump", "file", "build", "version", "written"].map(at);
-    let [machine, boot, dump, file, build, version, written] = columns;
+    let columns = ["machine", "boot", "dump", "file", "version", "written"].map(at);
+    let [machine, boot, dump, file, version, written] = columns;
     let read = read::read(&DUMPS, dumps, MOST_ROWS, |batch| {
         for row in batch.rows() {
             let keys = (owned(row, machine), owned(row, boot), owned(row, dump));
             let known = Dump {
                 file: owned(row, file),
-                build: row.count(build),
                 version: owned(row, version),
                 written: row.int(written),
                 findings: Vec::new(),
@@ -283,7 +281,16 @@ fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> 
         return Ok(out.into_values().collect());
     };
     let at = |name| place(&FINDINGS, name);
-    let columns = ["dump", "tag", "pool", "verdict", "bytes", "owner", "owner_identity"].map(at);
+    let columns = [
+        "dump",
+        "tag",
+        "pool",
+        "verdict",
+        "bytes",
+        "owner",
+        "owner_identity",
+    ]
+    .map(at);
     let [dump, tag, pool, verdict, bytes, owner, identity] = columns;
     let read = read::read(&FINDINGS, findings, MOST_ROWS, |batch| {
         for row in batch.rows() {
@@ -385,7 +392,9 @@ fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
 fn outliers(group: &[(&Dump, &Finding)]) -> Vec<Outlier> {
     let usual = median(group);
     let far = |bytes: u64| bytes > usual.saturating_mul(FAR);
-    let found = group.iter().filter(|(_, f)| group.len() >= FEWEST && far(f.bytes));
+    let found = group
+        .iter()
+        .filter(|(_, f)| group.len() >= FEWEST && far(f.bytes));
     found
         .map(|(dump, finding)| Outlier {
             file: dump.file.clone(),

@@ -20,6 +20,7 @@ use crate::engine::{
     Options, PdbStatus, Wanted,
 };
 use crate::memory::Va;
+use crate::pool::Tag;
 use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::index::{
@@ -27,10 +28,9 @@ use crate::pool::index::{
 };
 use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
-use crate::pool::Tag;
 use crate::symbols::WantedPdb;
 
-use super::archive::{Archive, ArchiveError, Manifest};
+use super::archive::{ArchiveError, Manifest, Stored};
 use super::cell::{tag_hex, tag_of};
 use super::read::{self, Row, TableError, place};
 use super::rows::va_of;
@@ -45,8 +45,6 @@ const MOST_SAMPLES: u64 = 1 << 12;
 const LARGEST_COUNT: u64 = 1 << 56;
 /// Said of memory.
 const NOT_INSIDE: &str = "not in the evidence file";
-
-type File = Archive<std::io::BufReader<std::fs::File>>;
 
 /// What an index is besides its blocks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -89,11 +87,10 @@ struct Sample {
 }
 
 /// An open evidence file.
-#[derive(Debug)]
 pub struct Evidence {
     path: PathBuf,
     options: Options,
-    file: Mutex<File>,
+    file: Mutex<Stored>,
     manifest: Manifest,
     descriptions: Descriptions,
     info: Info,
@@ -136,7 +133,14 @@ impl Evidence {
     /// # Errors
     /// An [`OpenError`].
     pub fn open(path: &Path, options: &Options) -> Result<Evidence, OpenError> {
-        let mut file = Archive::open(path).map_err(refused)?;
+        Evidence::of(Stored::open(path).map_err(refused)?, path, options)
+    }
+
+    /// Of an open file; `path` is what it is called.
+    ///
+    /// # Errors
+    /// An [`OpenError`].
+    pub fn of(mut file: Stored, path: &Path, options: &Options) -> Result<Evidence, OpenError> {
         let answers = answers(&mut file)?;
         let descriptions = Engine::descriptions_of(options)?;
         let get = |name: &str| answers.get(&(name.to_owned(), String::new()));
@@ -199,7 +203,9 @@ impl Evidence {
         let Some(bytes) = bytes else {
             return Ok(());
         };
-        let read = read::read(table, bytes, most, |batch| batch.rows().try_for_each(&mut each));
+        let read = read::read(table, bytes, most, |batch| {
+            batch.rows().try_for_each(&mut each)
+        });
         read.map(|_| ()).map_err(|e| e.to_string())
     }
 
@@ -230,7 +236,11 @@ impl Evidence {
         let at = |name| place(&SIZES, name);
         let (tag, size, blocks) = (at("tag_hex"), at("size"), at("blocks"));
         self.rows(&SIZES, MOST_SIZES, |row| {
-            let parts = (row.text(tag).and_then(tag_of), row.count(size), row.count(blocks));
+            let parts = (
+                row.text(tag).and_then(tag_of),
+                row.count(size),
+                row.count(blocks),
+            );
             if let (Some(tag), Some(size), Some(count)) = parts {
                 out.entry(tag).or_default().push(SizeCount { size, count });
             }
@@ -296,7 +306,7 @@ fn unhex(text: &str) -> Vec<Option<u8>> {
         .collect()
 }
 
-fn answers(file: &mut File) -> Result<FxHashMap<(String, String), String>, OpenError> {
+fn answers(file: &mut Stored) -> Result<FxHashMap<(String, String), String>, OpenError> {
     let mut out = FxHashMap::default();
     let bytes = file.table(&ANSWERS).map_err(refused)?;
     let bytes = bytes.ok_or_else(|| damaged("it has no answers"))?;
@@ -364,7 +374,11 @@ impl BlockColumns {
             Backend::Special,
         ];
         let states = [State::Allocated, State::Lookaside, State::Free];
-        let (pool, backend, state) = (row.text(self.pool)?, row.text(self.backend)?, row.text(self.state)?);
+        let (pool, backend, state) = (
+            row.text(self.pool)?,
+            row.text(self.backend)?,
+            row.text(self.state)?,
+        );
         Some(Block {
             va: va_of(row.int(self.address)?),
             bytes: row.count(self.size).filter(|n| *n < LARGEST_COUNT)?,
@@ -423,6 +437,12 @@ impl Windows {
             out.push(Arc::new(window.segment(Va(base), Arc::clone(owner))));
         }
         out
+    }
+}
+
+impl std::fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Evidence({})", self.path.display())
     }
 }
 
@@ -498,7 +518,8 @@ impl Machine for Evidence {
             Some(Ok(found)) => found,
             Some(Err(why)) => References::without(why),
             None => References::without(
-                "the evidence file holds the references of tags in use, and none of this tag".into(),
+                "the evidence file holds the references of tags in use, and none of this tag"
+                    .into(),
             ),
         })
     }

@@ -202,18 +202,26 @@ impl<W: Write + Send> TableWriter<W> {
                 break;
             };
             match buffer {
-                Buffer::Int(b) => column
-                    .typed::<Int64Type>()
-                    .write_batch(&b.values, Some(&b.levels), None),
-                Buffer::Real(b) => column
-                    .typed::<DoubleType>()
-                    .write_batch(&b.values, Some(&b.levels), None),
-                Buffer::Bool(b) => column
-                    .typed::<BoolType>()
-                    .write_batch(&b.values, Some(&b.levels), None),
-                Buffer::Text(b, _) => column
-                    .typed::<ByteArrayType>()
-                    .write_batch(&b.values, Some(&b.levels), None),
+                Buffer::Int(b) => {
+                    column
+                        .typed::<Int64Type>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+                Buffer::Real(b) => {
+                    column
+                        .typed::<DoubleType>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+                Buffer::Bool(b) => {
+                    column
+                        .typed::<BoolType>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+                Buffer::Text(b, _) => {
+                    column
+                        .typed::<ByteArrayType>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
             }
             .map_err(failed)?;
             column.close().map_err(failed)?;

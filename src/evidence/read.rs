@@ -150,7 +150,9 @@ pub fn read(
         }
         let mut done = 0u64;
         for nth in 0..meta.num_row_groups() {
-            let group = file.get_row_group(nth).map_err(|e| damaged(e.to_string()))?;
+            let group = file
+                .get_row_group(nth)
+                .map_err(|e| damaged(e.to_string()))?;
             check(&*group, length).map_err(&damaged)?;
             done += read_group(table, &*group, most - done, &mut each)?;
         }
@@ -170,7 +172,9 @@ fn check(group: &dyn RowGroupReader, length: u64) -> Result<(), String> {
             return Err(format!("{} is not read", column.compression()));
         }
         let size = u64::try_from(column.compressed_size()).unwrap_or(u64::MAX);
-        let start = column.data_page_offset().min(column.dictionary_page_offset().unwrap_or(i64::MAX));
+        let start = column
+            .data_page_offset()
+            .min(column.dictionary_page_offset().unwrap_or(i64::MAX));
         let start = u64::try_from(start).unwrap_or(u64::MAX);
         if start.checked_add(size).is_none_or(|end| end > length) {
             return Err("a column is cut off".into());
@@ -198,7 +202,12 @@ fn read_group(
         });
     }
     let schema = group.metadata().schema_descr_ptr();
-    let find = |name: &str| schema.columns().iter().position(|c| c.name() == name && c.max_rep_level() == 0);
+    let find = |name: &str| {
+        schema
+            .columns()
+            .iter()
+            .position(|c| c.name() == name && c.max_rep_level() == 0)
+    };
     let mut readers: Vec<Option<(ColumnReader, i16)>> = Vec::new();
     for column in table.all() {
         readers.push(match find(column.name) {

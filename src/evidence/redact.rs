@@ -173,8 +173,18 @@ fn names(answers: &Answers<'_>) -> Vec<String> {
 /// The folders of a path that are not the system's.
 fn folders(path: &str) -> Vec<String> {
     const COMMON: [&str; 12] = [
-        "home", "users", "tmp", "var", "mnt", "usr", "work", "windows", "system32", "drivers",
-        "systemroot", "symbols",
+        "home",
+        "users",
+        "tmp",
+        "var",
+        "mnt",
+        "usr",
+        "work",
+        "windows",
+        "system32",
+        "drivers",
+        "systemroot",
+        "symbols",
     ];
     let parts: Vec<&str> = path.split(['/', '\\']).collect();
     let all = parts.split_last().map_or(&[][..], |(_, folders)| folders);

@@ -44,34 +44,39 @@ fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     let verdict = answers.diagnose.json();
     let verdict = verdict.as_ref().and_then(|j| j["verdict"].as_str());
     let pdb = facts.symbols.pdb.as_ref();
-    sink.row(&DUMPS, &[
-        Cell::Text(file_name(&facts.path)),
-        count(info.file_bytes),
-        Cell::Text(&facts.format),
-        Cell::Text(&info.contents),
-        count(facts.build.into()),
-        Cell::Text(&format!("{major}.{minor}.{}", facts.build)),
-        text(info.build_lab.as_deref()),
-        Cell::Text("x64"),
-        count(facts.processors.into()),
-        count(facts.bugcheck.into()),
-        Cell::Text(&parameters.join(" ")),
-        address(facts.kernel_base),
-        Cell::Text(&hex(facts.kernel_base)),
-        maybe(facts.physical_pages),
-        count(facts.pages_present),
-        count(facts.pages_cut_off),
-        seconds(facts.system_time),
-        seconds(booted(facts)),
-        maybe(facts.uptime_seconds),
-        Cell::Text(facts.symbols.source.word()),
-        text(pdb.map(|p| p.name.as_str())),
-        text(pdb.map(|p| p.key()).as_deref()),
-        text(verdict),
-        answers.index.map_or(Cell::Null, |i| Cell::Bool(i.is_complete())),
-        Cell::Text(env!("CARGO_PKG_VERSION")),
-        Cell::Text(&format!("{}.{}", VERSION.0, VERSION.1)),
-    ])
+    sink.row(
+        &DUMPS,
+        &[
+            Cell::Text(file_name(&facts.path)),
+            count(info.file_bytes),
+            Cell::Text(&facts.format),
+            Cell::Text(&info.contents),
+            count(facts.build.into()),
+            Cell::Text(&format!("{major}.{minor}.{}", facts.build)),
+            text(info.build_lab.as_deref()),
+            Cell::Text("x64"),
+            count(facts.processors.into()),
+            count(facts.bugcheck.into()),
+            Cell::Text(&parameters.join(" ")),
+            address(facts.kernel_base),
+            Cell::Text(&hex(facts.kernel_base)),
+            maybe(facts.physical_pages),
+            count(facts.pages_present),
+            count(facts.pages_cut_off),
+            seconds(facts.system_time),
+            seconds(booted(facts)),
+            maybe(facts.uptime_seconds),
+            Cell::Text(facts.symbols.source.word()),
+            text(pdb.map(|p| p.name.as_str())),
+            text(pdb.map(|p| p.key()).as_deref()),
+            text(verdict),
+            answers
+                .index
+                .map_or(Cell::Null, |i| Cell::Bool(i.is_complete())),
+            Cell::Text(env!("CARGO_PKG_VERSION")),
+            Cell::Text(&format!("{}.{}", VERSION.0, VERSION.1)),
+        ],
+    )
 }
 
 /// The last part of a path of any system.
@@ -90,7 +95,11 @@ fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         found += *one;
     }
     let walked = |found: Found, pages: &PageCounts| match totals {
-        Some(_) => [count(found.blocks), count(found.bytes), count(pages.unreadable())],
+        Some(_) => [
+            count(found.blocks),
+            count(found.bytes),
+            count(pages.unreadable()),
+        ],
         None => [Cell::Null; 3],
     };
     let none = PageCounts::default();
@@ -100,18 +109,21 @@ fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     };
     let mut row = |pool, usage, maximum, account: Option<&Usage>, walked: [Cell<'static>; 3]| {
         let of = |get: fn(&Usage) -> u64| maybe(account.map(get));
-        sink.row(&POOLS, &[
-            Cell::Text(pool),
-            usage,
-            maximum,
-            of(|u| u.allocs),
-            of(|u| u.frees),
-            of(|u| u.outstanding),
-            of(|u| u.bytes),
-            walked[0],
-            walked[1],
-            walked[2],
-        ])
+        sink.row(
+            &POOLS,
+            &[
+                Cell::Text(pool),
+                usage,
+                maximum,
+                of(|u| u.allocs),
+                of(|u| u.frees),
+                of(|u| u.outstanding),
+                of(|u| u.bytes),
+                walked[0],
+                walked[1],
+                walked[2],
+            ],
+        )
     };
     row(
         "nonpaged",
@@ -145,12 +157,15 @@ fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
 
 fn counters(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     for (label, line) in answers.machine.vm().lines() {
-        sink.row(&COUNTERS, &[
-            Cell::Text(&label),
-            maybe(line.pages),
-            Cell::Text(&line.source),
-            text(line.doubt.as_deref()),
-        ])?;
+        sink.row(
+            &COUNTERS,
+            &[
+                Cell::Text(&label),
+                maybe(line.pages),
+                Cell::Text(&line.source),
+                text(line.doubt.as_deref()),
+            ],
+        )?;
     }
     Ok(())
 }
@@ -195,37 +210,43 @@ fn account(
     sink: &mut dyn Sink,
 ) -> io::Result<()> {
     let about = answers.machine.descriptions().get(tag);
-    sink.row(&TAGS, &[
-        Cell::Text(&tag.to_string()),
-        Cell::Text(&tag_hex(tag)),
-        Cell::Text(pool),
-        Cell::Text(scope),
-        count(side.allocs),
-        count(side.frees),
-        count(side.outstanding),
-        count(side.bytes),
-        maybe(found.map(|f| f.blocks)),
-        maybe(found.map(|f| f.bytes)),
-        text(about.map(|a| a.text.as_str())),
-        text(about.and_then(|a| a.binary.as_deref())),
-    ])
+    sink.row(
+        &TAGS,
+        &[
+            Cell::Text(&tag.to_string()),
+            Cell::Text(&tag_hex(tag)),
+            Cell::Text(pool),
+            Cell::Text(scope),
+            count(side.allocs),
+            count(side.frees),
+            count(side.outstanding),
+            count(side.bytes),
+            maybe(found.map(|f| f.blocks)),
+            maybe(found.map(|f| f.bytes)),
+            text(about.map(|a| a.text.as_str())),
+            text(about.and_then(|a| a.binary.as_deref())),
+        ],
+    )
 }
 
 fn modules(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     for m in &answers.modules {
-        sink.row(&MODULES, &[
-            Cell::Text(&m.name),
-            text(m.file.as_deref()),
-            text(m.path.as_deref()),
-            address(m.base),
-            Cell::Text(&hex(m.base)),
-            count(m.size.into()),
-            maybe(m.timestamp.map(u64::from)),
-            text(m.pdb.as_ref().map(|p| p.name.as_str())),
-            text(m.pdb.as_ref().map(|p| p.key()).as_deref()),
-            Cell::Bool(m.unloaded),
-            Cell::Bool(m.is_kernel),
-        ])?;
+        sink.row(
+            &MODULES,
+            &[
+                Cell::Text(&m.name),
+                text(m.file.as_deref()),
+                text(m.path.as_deref()),
+                address(m.base),
+                Cell::Text(&hex(m.base)),
+                count(m.size.into()),
+                maybe(m.timestamp.map(u64::from)),
+                text(m.pdb.as_ref().map(|p| p.name.as_str())),
+                text(m.pdb.as_ref().map(|p| p.key()).as_deref()),
+                Cell::Bool(m.unloaded),
+                Cell::Bool(m.is_kernel),
+            ],
+        )?;
     }
     Ok(())
 }
@@ -241,24 +262,27 @@ fn references(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
             });
             let bytes: String = r.bytes.iter().map(|b| format!("{b:02x}")).collect();
             let v = &r.verdict;
-            sink.row(&REFERENCES, &[
-                Cell::Text(&tag.to_string()),
-                Cell::Text(&tag_hex(*tag)),
-                Cell::Text(&r.module_name),
-                address(r.va),
-                Cell::Text(&hex(r.va)),
-                maybe(offset),
-                text(r.section.as_deref()),
-                text(symbol.as_deref()),
-                Cell::Bool(r.in_code),
-                Cell::Text(&bytes),
-                text(v.instruction.as_deref()),
-                text(v.api.as_deref()),
-                text(v.function.as_deref()),
-                Cell::Text(v.role.word()),
-                text(v.confidence.map(|c| c.word())),
-                Cell::Text(&v.reason),
-            ])?;
+            sink.row(
+                &REFERENCES,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(&r.module_name),
+                    address(r.va),
+                    Cell::Text(&hex(r.va)),
+                    maybe(offset),
+                    text(r.section.as_deref()),
+                    text(symbol.as_deref()),
+                    Cell::Bool(r.in_code),
+                    Cell::Text(&bytes),
+                    text(v.instruction.as_deref()),
+                    text(v.api.as_deref()),
+                    text(v.function.as_deref()),
+                    Cell::Text(v.role.word()),
+                    text(v.confidence.map(|c| c.word())),
+                    Cell::Text(&v.reason),
+                ],
+            )?;
         }
     }
     Ok(())
@@ -267,13 +291,16 @@ fn references(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
 fn sizes(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     for (tag, sizes) in answers.sizes() {
         for size in sizes {
-            sink.row(&SIZES, &[
-                Cell::Text(&tag.to_string()),
-                Cell::Text(&tag_hex(tag)),
-                count(size.size),
-                count(size.count),
-                count(size.bytes()),
-            ])?;
+            sink.row(
+                &SIZES,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(tag)),
+                    count(size.size),
+                    count(size.count),
+                    count(size.bytes()),
+                ],
+            )?;
         }
     }
     Ok(())
@@ -296,23 +323,31 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let word = |value: &'_ Value| value.as_str().map(str::to_owned);
         let texts = ["tag", "tag_hex", "pool", "verdict"].map(|name| word(&finding[name]));
         let [tag, tag_hex, pool, verdict] = &texts;
-        sink.row(&FINDINGS, &[
-            text(tag.as_deref()),
-            text(tag_hex.as_deref()),
-            text(pool.as_deref()),
-            text(verdict.as_deref()),
-            maybe(bytes),
-            maybe(finding["outstanding"].as_u64()),
-            finding["share"].as_f64().map_or(Cell::Null, Cell::Real),
-            text(module),
-            text(owner["confidence"].as_str()),
-            text(facts.and_then(|m| m.pdb.as_ref()).map(|p| p.key()).as_deref()),
-            maybe(facts.and_then(|m| m.timestamp).map(u64::from)),
-            rate.map_or(Cell::Null, |(bytes, hours)| {
-                Cell::Int((bytes as f64 / hours) as i64)
-            }),
-            text(finding["advice"].as_str()),
-        ])?;
+        sink.row(
+            &FINDINGS,
+            &[
+                text(tag.as_deref()),
+                text(tag_hex.as_deref()),
+                text(pool.as_deref()),
+                text(verdict.as_deref()),
+                maybe(bytes),
+                maybe(finding["outstanding"].as_u64()),
+                finding["share"].as_f64().map_or(Cell::Null, Cell::Real),
+                text(module),
+                text(owner["confidence"].as_str()),
+                text(
+                    facts
+                        .and_then(|m| m.pdb.as_ref())
+                        .map(|p| p.key())
+                        .as_deref(),
+                ),
+                maybe(facts.and_then(|m| m.timestamp).map(u64::from)),
+                rate.map_or(Cell::Null, |(bytes, hours)| {
+                    Cell::Int((bytes as f64 / hours) as i64)
+                }),
+                text(finding["advice"].as_str()),
+            ],
+        )?;
     }
     Ok(())
 }
@@ -356,7 +391,10 @@ pub fn blocks(answers: &Answers<'_>, listed: Listed, sink: &mut dyn Sink) -> io:
     for block in index.matching(&any) {
         let chosen = match listed {
             Listed::All => true,
-            Listed::Bounded { suspects: most, others } => {
+            Listed::Bounded {
+                suspects: most,
+                others,
+            } => {
                 let choice = choice.entry(block.tag).or_insert_with(|| {
                     let length = index.blocks(block.tag).len();
                     let keep = match suspects.contains(&block.tag) {
@@ -409,19 +447,22 @@ impl Choice {
 
 fn block_row(b: &Block, with_hex: bool, sink: &mut dyn Sink) -> io::Result<()> {
     let hex = with_hex.then(|| hex(b.va));
-    sink.row(&BLOCKS, &[
-        Cell::Text(&b.tag.to_string()),
-        Cell::Text(&tag_hex(b.tag)),
-        address(b.va),
-        text(hex.as_deref()),
-        count(b.bytes),
-        Cell::Text(b.kind.word()),
-        Cell::Text(b.backend.word()),
-        Cell::Text(b.state.word()),
-        maybe(b.session.map(u64::from)),
-        Cell::Bool(b.heuristic),
-        Cell::Bool(b.protected),
-    ])
+    sink.row(
+        &BLOCKS,
+        &[
+            Cell::Text(&b.tag.to_string()),
+            Cell::Text(&tag_hex(b.tag)),
+            address(b.va),
+            text(hex.as_deref()),
+            count(b.bytes),
+            Cell::Text(b.kind.word()),
+            Cell::Text(b.backend.word()),
+            Cell::Text(b.state.word()),
+            maybe(b.session.map(u64::from)),
+            Cell::Bool(b.heuristic),
+            Cell::Bool(b.protected),
+        ],
+    )
 }
 
 /// An address of a row.

@@ -82,7 +82,12 @@ pub fn write(
     path: &Path,
     choices: &Choices,
 ) -> io::Result<Manifest> {
-    let answers = Answers::of(machine, Some(index), Depth::Everything, choices.host.as_deref())?;
+    let answers = Answers::of(
+        machine,
+        Some(index),
+        Depth::Everything,
+        choices.host.as_deref(),
+    )?;
     let redactor = choices.redact.then(|| Redactor::of(&answers)).transpose()?;
     let safe = |text: &str| {
         let replaced = redactor.as_ref().and_then(|r| r.replaced(text));
@@ -142,13 +147,16 @@ fn contents(answers: &Answers<'_>, index: &Snapshot, sink: &mut dyn Sink) -> io:
             };
             let length = block.bytes.min(SAMPLE_BYTES);
             let bytes = sample(answers.machine, block.session, block.va, length);
-            sink.row(&CONTENTS, &[
-                Cell::Text(&tag.to_string()),
-                address(block.va),
-                Cell::Text(&hex(block.va)),
-                maybe(block.session.map(u64::from)),
-                Cell::Text(&bytes),
-            ])?;
+            sink.row(
+                &CONTENTS,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    address(block.va),
+                    Cell::Text(&hex(block.va)),
+                    maybe(block.session.map(u64::from)),
+                    Cell::Text(&bytes),
+                ],
+            )?;
         }
     }
     Ok(())
@@ -181,7 +189,10 @@ fn structured(
     let machine = answers.machine;
     let mut put = |answer: &str, key: &str, value: &dyn erased::Json| -> io::Result<()> {
         let json = value.text()?;
-        sink.row(&ANSWERS, &[Cell::Text(answer), Cell::Text(key), Cell::Text(&json)])
+        sink.row(
+            &ANSWERS,
+            &[Cell::Text(answer), Cell::Text(key), Cell::Text(&json)],
+        )
     };
     put("info", "", &answers.info)?;
     put("modules", "", &answers.modules)?;
@@ -214,7 +225,10 @@ fn structured(
         put("objects", &tag_hex(*tag), objects)?;
     }
     pages(answers, index, &mut put)?;
-    for (name, reports) in [("diagnose", &answers.diagnose), ("drivers", &answers.drivers)] {
+    for (name, reports) in [
+        ("diagnose", &answers.diagnose),
+        ("drivers", &answers.drivers),
+    ] {
         for (format, text) in &reports.forms {
             put(name, format, text)?;
         }

@@ -8,9 +8,7 @@ use std::fmt;
 pub const PROTECTED: u32 = 0x8000_0000;
 
 /// A tag with the protected bit cleared, as the trackers have it.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(from = "u32", into = "u32")]
 pub struct Tag(u32);
 

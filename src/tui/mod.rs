@@ -26,7 +26,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::{self, Engine, Machine, OpenError};
+use crate::engine::{self, Machine, OpenError};
 use crate::report::text::clean;
 
 use app::App;

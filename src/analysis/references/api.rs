@@ -6,7 +6,9 @@
 //! the headers are listed under what the macro calls.
 
 /// What a place that names a tag does with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Role {
     /// Allocates with it.
     Allocation,

@@ -34,7 +34,9 @@ use code::Code;
 use search::Occurrences;
 
 /// How sure it is that a place uses the pool tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Confidence {
     /// The instruction and the function that takes the tag are known.
     Certain,

@@ -6,7 +6,9 @@ use super::api::Role;
 use super::{Confidence, Reference, References, Verdict};
 
 /// What the best place of a module says, the most telling first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Standing {
     /// Its code allocates with the tag.
     Allocates,

@@ -165,11 +165,11 @@ impl EvidenceRecord {
                 "Evidence",
                 format!("{}, schema {}, by {}", self.path, self.schema, self.tool),
             ),
+            ("Names", said(self.redacted, "replaced by keyed hashes")),
             (
-                "Names",
-                said(self.redacted, "replaced by keyed hashes"),
+                "Block bytes",
+                said(self.contents, "inside, of sample blocks"),
             ),
-            ("Block bytes", said(self.contents, "inside, of sample blocks")),
             (
                 "Blocks",
                 format!(

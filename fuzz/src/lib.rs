@@ -15,6 +15,7 @@ mod shown;
 pub mod big_tables;
 pub mod cabinet;
 pub mod container;
+pub mod evidence;
 pub mod heaps;
 pub mod images;
 pub mod index_file;
@@ -73,5 +74,6 @@ targets![
     index_file,
     keys,
     typed,
+    evidence,
     whole,
 ];

@@ -202,18 +202,9 @@ fn checksum(bytes: &[u8]) -> String {
 /// What the system says.
 pub fn write(
     path: &Path,
-    mut manifest: Manifest,
-    tables: Vec<(&'static Table, u64, Vec<u8>)>,
+    manifest: Manifest,
+    tables: &[(&'static Table, u64, Vec<u8>)],
 ) -> io::Result<()> {
-    manifest.tables = tables
-        .iter()
-        .map(|(table, rows, bytes)| Member {
-            name: table.name.to_owned(),
-            rows: *rows,
-            bytes: bytes.len() as u64,
-            checksum: checksum(bytes),
-        })
-        .collect();
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -223,20 +214,41 @@ pub fn write(
         .suffix(".partial")
         .tempfile_in(folder)?
         .into_parts();
-    let mut zip = ZipWriter::new(file);
+    let file = pack(file, manifest, tables)?;
+    file.sync_all()?;
+    readable(&partial)?;
+    partial.persist(path).map_err(|e| e.error)
+}
+
+/// The same to any place; the manifest is told what the tables are.
+///
+/// # Errors
+/// What the writer says.
+pub fn pack<W: Write + Seek>(
+    out: W,
+    mut manifest: Manifest,
+    tables: &[(&'static Table, u64, Vec<u8>)],
+) -> io::Result<W> {
+    manifest.tables = tables
+        .iter()
+        .map(|(table, rows, bytes)| Member {
+            name: table.name.to_owned(),
+            rows: *rows,
+            bytes: bytes.len() as u64,
+            checksum: checksum(bytes),
+        })
+        .collect();
+    let mut zip = ZipWriter::new(out);
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     let failed = |e: zip::result::ZipError| io::Error::other(e);
     zip.start_file(MANIFEST, options).map_err(failed)?;
     serde_json::to_writer_pretty(&mut zip, &manifest)?;
-    for (table, _, bytes) in &tables {
+    for (table, _, bytes) in tables {
         zip.start_file(member_name(table), options)
             .map_err(failed)?;
         zip.write_all(bytes)?;
     }
-    let file = zip.finish().map_err(failed)?;
-    file.sync_all()?;
-    readable(&partial)?;
-    partial.persist(path).map_err(|e| e.error)
+    zip.finish().map_err(failed)
 }
 
 /// What an evidence file is read from.

@@ -131,7 +131,7 @@ pub fn write(
         Ok((table, rows, writer.into_inner()?))
     });
     let finished: Vec<_> = finished.collect::<io::Result<_>>()?;
-    archive::write(path, manifest.clone(), finished)?;
+    archive::write(path, manifest.clone(), &finished)?;
     Ok(manifest)
 }
 

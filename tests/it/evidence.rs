@@ -234,7 +234,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
             }
             tables.push((table, 0, bytes));
         }
-        archive::write(&path, manifest, tables).unwrap();
+        archive::write(&path, manifest, &tables).unwrap();
         if let Ok(file) = Stored::open(&path) {
             let _ = ask(file);
         }
@@ -251,7 +251,7 @@ fn another_version_is_told_from_damage() {
             schema,
             ..Manifest::default()
         };
-        archive::write(&path, manifest, Vec::new()).unwrap();
+        archive::write(&path, manifest, &[]).unwrap();
         evidence::open(&path, &Options::default())
             .unwrap_err()
             .to_string()

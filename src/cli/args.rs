@@ -295,7 +295,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// With the bytes of a few sample blocks of each suspect.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "redact")]
         contents: bool,
         /// Keyed hashes in place of the names of the machine, of users, files and objects.
         #[arg(long)]

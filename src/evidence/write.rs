@@ -82,6 +82,13 @@ pub fn write(
     path: &Path,
     choices: &Choices,
 ) -> io::Result<Manifest> {
+    if choices.contents && choices.redact {
+        // Bytes hold names in any form.
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "bytes of blocks can't be redacted",
+        ));
+    }
     let answers = Answers::of(
         machine,
         Some(index),

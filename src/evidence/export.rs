@@ -126,7 +126,7 @@ pub(super) fn readable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     // What the process may give: a new file says.
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mode = fs::metadata(folder)?.permissions().mode() & 0o666;
+    let mode = fs::metadata(folder)?.permissions().mode() & 0o644;
     fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o600))
 }
 

@@ -9,9 +9,7 @@ use std::fmt;
 pub const PAGE_SIZE: u64 = 0x1000;
 
 /// A virtual address in bytes.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Va(pub u64);
 
 /// A physical address in bytes.
@@ -62,6 +60,42 @@ impl Pa {
     /// The frame that holds this address.
     pub fn pfn(self) -> Pfn {
         Pfn(self.0 / PAGE_SIZE)
+    }
+}
+
+/// As text in hexadecimal: no program that reads JSON keeps all 64 bits of a number.
+impl serde::Serialize for Va {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hexadecimal::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Va {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Va, D::Error> {
+        hexadecimal::deserialize(deserializer).map(Va)
+    }
+}
+
+/// Any 64 bits as text in hexadecimal.
+pub mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes `0x…`.
+    ///
+    /// # Errors
+    /// What the serializer says.
+    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{value:#x}"))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// For anything else.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_prefix("0x").unwrap_or(&text);
+        u64::from_str_radix(digits, 16).map_err(serde::de::Error::custom)
     }
 }
 

@@ -3,8 +3,9 @@
 //! Layers, each importing only those above it in this list: [`addr`] and
 //! [`bytes`], [`characters`] (vocabulary), [`dump`] (the container), [`memory`] (translation),
 //! [`symbols`] and [`kernel`] (what the structures are and where), [`pool`] (blocks and
-//! the index), [`analysis`] (who and whether), [`engine`] (all of it for one dump), and
-//! then [`report`] and [`tui`] (what people see). [`synth`] builds dumps and imports none of
+//! the index), [`analysis`] (who and whether), [`engine`] (all of it for one dump),
+//! [`report`] (answers as text), [`evidence`] (answers as tables and files), and then
+//! [`tui`] (what people see). [`synth`] builds dumps and imports none of
 //! the readers.
 
 pub mod addr;
@@ -15,6 +16,7 @@ pub mod cli;
 pub mod command;
 pub mod dump;
 pub mod engine;
+pub mod evidence;
 pub mod kernel;
 pub mod memory;
 pub mod pool;

@@ -15,6 +15,7 @@ mod shown;
 pub mod big_tables;
 pub mod cabinet;
 pub mod container;
+pub mod evidence;
 pub mod functions;
 pub mod heaps;
 pub mod images;
@@ -75,5 +76,6 @@ targets![
     index_file,
     keys,
     typed,
+    evidence,
     whole,
 ];

@@ -1,6 +1,8 @@
 //! `!vm`, judged: every line beside the others, so that a number that can't be is named
 //! instead of printed as fact, and the warning flags.
 
+use std::borrow::Cow;
+
 use crate::dump::Header;
 use crate::kernel::vm::{Counter, PageFile, VmCounters};
 use crate::pool::tracker::Trackers;
@@ -10,7 +12,7 @@ use crate::pool::tracker::Trackers;
 const IMPOSSIBLE: u64 = 1 << 40;
 
 /// One line of the summary, judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Line {
     /// Pages; `None` when the dump does not give them or the value is impossible.
     pub pages: Option<u64>,
@@ -23,7 +25,7 @@ pub struct Line {
 }
 
 /// The warnings of `!vm`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Flag {
     /// Nonpaged pool uses more than 80 % of its maximum: the debugger's own rule.
     ExcessiveNonpaged,
@@ -63,7 +65,7 @@ impl Flag {
 }
 
 /// The whole summary. The fields are those of [`VmCounters`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]
 pub struct VmReport {
     pub physical_memory: Line,
@@ -92,7 +94,7 @@ pub struct VmReport {
     /// Nonpaged pool by part: label and pages; empty where that is not known.
     pub nonpaged_parts: Vec<(String, Line)>,
     /// The lines that Windows 10 added, in the debugger's order; empty before.
-    pub extra: Vec<(&'static str, Line)>,
+    pub extra: Vec<(Cow<'static, str>, Line)>,
     /// Times that a kernel stack could not grow.
     pub stack_growth_failures: Option<u64>,
     /// The build has the lines of Windows 10, and their order.
@@ -135,7 +137,7 @@ impl VmReport {
             extra: c
                 .extra
                 .iter()
-                .map(|e| (e.label, line(&e.counter)))
+                .map(|e| (Cow::Borrowed(e.label), line(&e.counter)))
                 .collect(),
             flags: Vec::new(),
         };
@@ -319,12 +321,12 @@ impl VmReport {
 
     fn modern_commit<'a>(&'a self, out: &mut Vec<(String, &'a Line)>) {
         for (label, line) in &self.extra {
-            if *label == "Boot Commit" {
+            if label == "Boot Commit" {
                 out.push(("PagedPool Commit".into(), &self.paged_commit));
                 out.push(("Driver Commit".into(), &self.driver_commit));
             }
-            out.push(((*label).into(), line));
-            if *label == "Processor Commit" {
+            out.push((label.to_string(), line));
+            if label == "Processor Commit" {
                 out.push(("Session Commit".into(), &self.session_commit));
                 out.push(("Shared Commit".into(), &self.shared_commit));
                 out.push(("Special Pool".into(), &self.special_pool));

@@ -309,6 +309,46 @@ pub enum Command {
         #[arg(long)]
         download: bool,
     },
+    /// One file of a few MB that every command and the terminal UI open in place of the dump.
+    Evidence {
+        /// The dump.
+        dump: PathBuf,
+        /// The file to write.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// With the bytes of a few sample blocks of each suspect.
+        #[arg(long, conflicts_with = "redact")]
+        contents: bool,
+        /// Keyed hashes in place of the names of the machine, of users, files and objects.
+        #[arg(long)]
+        redact: bool,
+        /// The machine's name.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+    },
+    /// The tables of any number of dumps and evidence files as one Parquet dataset, for
+    /// DuckDB, Polars, Spark and pandas; with --format csv as CSV. A dump that is exported
+    /// again replaces its own rows.
+    Export {
+        /// The dumps.
+        #[arg(required = true, value_name = "DUMP")]
+        dumps: Vec<PathBuf>,
+        /// The dataset's folder.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// With a row per block.
+        #[arg(long)]
+        blocks: bool,
+        /// The machine's name.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+    },
+    /// What many dumps have in common: suspects by driver, version and tag, and outliers.
+    Fleet {
+        /// Evidence files, dumps, datasets, and folders of them.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
     /// The keys of the terminal UI as they are bound now, as a file that can be edited and
     /// put where the first line says.
     Keys,

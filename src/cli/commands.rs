@@ -12,6 +12,7 @@ use crate::command::request::{
 use crate::command::{self, Request, Target, table};
 use crate::analysis::references::Standing;
 use crate::engine::{self, IndexCache, Machine, Selection, TagReferences};
+use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -25,6 +26,7 @@ use crate::report::{
 use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
+use super::dataset::{self, Export};
 use super::outcome::CliError;
 use super::typed;
 use super::{open, say, shows_progress};
@@ -176,6 +178,35 @@ fn answer(args: &Args, command: &Command) -> Result {
             clap_complete::generate(*shell, &mut command, "poolscope", &mut script);
             Ok(io::stdout().lock().write_all(&script)?)
         }
+        Command::Evidence {
+            dump,
+            out,
+            contents,
+            redact,
+            host,
+        } => {
+            let choices = Choices {
+                contents: *contents,
+                redact: *redact,
+                host: host.clone(),
+            };
+            dataset::evidence(args, dump, out, &choices)
+        }
+        Command::Export {
+            dumps,
+            out,
+            blocks,
+            host,
+        } => {
+            let export = Export {
+                dumps,
+                out,
+                blocks: *blocks,
+                host: host.as_deref(),
+            };
+            dataset::export(args, &export)
+        }
+        Command::Fleet { paths } => dataset::fleet(args, paths),
         Command::Keys => keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
@@ -523,7 +554,7 @@ fn note(args: &Args, text: &str) {
 }
 
 /// The index that was kept, or else a walk's.
-fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
+pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let answered = engine.kept_index(&|| true);
     if let Some(why) = answered.note {
         note(args, &why);

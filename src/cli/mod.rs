@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod dataset;
 mod download;
 mod help;
 mod man;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use clap::FromArgMatches;
 
-use crate::engine::{Engine, Machine, Options};
+use crate::engine::{Machine, Options};
 use crate::symbols::FetchError;
 use outcome::CliError;
 
@@ -112,7 +113,7 @@ fn note_pooltag(args: &Args, engine: &dyn Machine) {
 }
 
 fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {
-    Ok(Arc::new(Engine::open(path, options)?))
+    Ok(crate::evidence::open(path, options)?)
 }
 
 fn warn(engine: &dyn Machine) {

@@ -60,6 +60,14 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file or folder of tables can't be written.
+    #[error("{path} can't be written: {source}", path = path.display())]
+    File {
+        /// Where to.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The terminal UI ended.
     #[error(transparent)]
     Tui(#[from] tui::Error),

@@ -103,8 +103,8 @@ impl Summary {
                 paged,
                 session: c.session.tracker,
             }),
-            complete: c.complete && index.left_out == 0,
-            left_out: index.left_out,
+            complete: c.complete && index.left_out_of(pattern) == 0,
+            left_out: index.left_out_of(pattern),
             notes: index.notes.to_vec(),
             sizes: index.sizes(pattern),
         }

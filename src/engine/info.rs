@@ -130,6 +130,40 @@ pub struct Info {
     pub regions: Vec<RegionFacts>,
     /// Where the kernel's PDB lies in a symbol store, when it is not in use.
     pub wanted_pdb: Option<String>,
+    /// What is inside, where an evidence file answers.
+    pub evidence: Option<EvidenceFacts>,
+}
+
+/// What is inside an evidence file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceFacts {
+    /// The file.
+    pub path: String,
+    /// The program that wrote it.
+    pub tool: String,
+    /// The version of its schema.
+    pub schema: (u32, u32),
+    /// Names are replaced by keyed hashes.
+    pub redacted: bool,
+    /// Bytes of sample blocks are inside.
+    pub contents: bool,
+    /// Blocks listed.
+    pub blocks_listed: u64,
+    /// Blocks that the walk found and that are not listed.
+    pub blocks_left_out: u64,
+    /// The tables.
+    pub tables: Vec<InsideTable>,
+}
+
+/// A table of an evidence file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsideTable {
+    /// Its name.
+    pub name: String,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes, unpacked.
+    pub bytes: u64,
 }
 
 /// A Windows system time as seconds since 1970.
@@ -187,6 +221,7 @@ impl Engine {
             tags: self.trackers().rows.len() as u64,
             tracker_tables: self.trackers().tables.len() as u64,
             regions: regions.collect(),
+            evidence: None,
             wanted_pdb: wanted.and_then(|id| id.needed()).map(|n| n.store_path),
             dump,
         }

@@ -29,7 +29,9 @@ mod warnings;
 
 pub use allocs::{Allocs, Summary as AllocsSummary, TrackerSide};
 pub use cache::{Answered, IndexCache};
-pub use info::{DumpFacts, Info, RegionFacts, SymbolFacts, SymbolSource};
+pub use info::{
+    DumpFacts, EvidenceFacts, Info, InsideTable, RegionFacts, SymbolFacts, SymbolSource,
+};
 pub use machine::{Machine, Wanted};
 pub use modules::{ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
@@ -37,6 +39,7 @@ pub use open::{OpenError, Options};
 pub use poolused::{NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
 pub use symbols::PdbStatus;
+pub use walk::threads;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -71,14 +74,22 @@ impl Engine {
     /// # Errors
     /// An [`OpenError`] that says what the file is and what to do.
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
-        let descriptions = match &options.pooltag {
+        let descriptions = Engine::descriptions_of(options)?;
+        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+    }
+
+    /// What tags are for, after the built-in table and the user's.
+    ///
+    /// # Errors
+    /// When the user's can't be used.
+    pub fn descriptions_of(options: &Options) -> Result<Descriptions, OpenError> {
+        match &options.pooltag {
             Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
                 path: file.clone(),
                 source,
-            })?,
-            None => Descriptions::built_in(),
-        };
-        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+            }),
+            None => Ok(Descriptions::built_in()),
+        }
     }
 
     /// The same dump opened again, with what the symbol path has now. Shares the file's

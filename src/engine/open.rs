@@ -55,6 +55,9 @@ pub enum OpenError {
         /// What was not found.
         why: KernelError,
     },
+    /// It is an evidence file that can't be read.
+    #[error("{0}")]
+    Evidence(String),
     /// The dump's kernel can't be found.
     #[error(transparent)]
     Kernel(#[from] KernelError),

@@ -54,7 +54,11 @@ impl Engine {
     }
 }
 
-fn threads(count: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+/// So many worker threads; 0 for one per core.
+///
+/// # Errors
+/// When the system refuses to start them.
+pub fn threads(count: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(count)
         .thread_name(|i| format!("pool-{i}"))

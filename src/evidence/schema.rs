@@ -8,6 +8,27 @@
 /// goes, the second when one is added.
 pub const VERSION: (u32, u32) = (1, 0);
 
+/// The schema as a page for readers.
+pub fn page() -> String {
+    let mut out = format!(
+        "# Tables\n\nSchema {}.{}. `poolscope export` writes these tables as a dataset: one folder per table, in it\n`machine=…/boot=…/DUMP.parquet` (or `.csv`). An evidence file has them as\n`tables/NAME.parquet`, and in `manifest.json` the version, the source and a checksum of each.\n\nSizes and counts are signed 64-bit, addresses signed 64-bit beside hexadecimal text, times UTC\ntimestamps in microseconds. Every column can be null: null is \"not known\", never 0. A change of\nmeaning raises the first number of the version, a new column the second; readers look for\ncolumns by name. Reports and other answers with structure are in `answers` of evidence files\nalone, as are `contents` (only with `--contents`); `blocks` is in a dataset only with `--blocks`.\n\n## Columns of every table\n\n",
+        VERSION.0, VERSION.1
+    );
+    let columns = |out: &mut String, columns: &[Column]| {
+        *out += "| column | type | meaning |\n|---|---|---|\n";
+        for column in columns {
+            let Column { name, kind, about } = column;
+            *out += &format!("| `{name}` | {} | {about} |\n", kind.word());
+        }
+    };
+    columns(&mut out, &KEYS);
+    for table in TABLES {
+        out += &format!("\n## {}\n\nA row is {}.\n\n", table.name, table.about);
+        columns(&mut out, table.columns);
+    }
+    out
+}
+
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -97,8 +118,14 @@ const fn bool(name: &'static str, about: &'static str) -> Column {
 
 /// The columns that every table starts with: whose rows they are.
 pub const KEYS: [Column; 3] = [
-    text("machine", "the machine: a hash of its memory map and processors, or the name given with --host"),
-    text("boot", "the boot: a hash of boot time, kernel base and page tables"),
+    text(
+        "machine",
+        "the machine: a hash of its memory map and processors, or the name given with --host",
+    ),
+    text(
+        "boot",
+        "the boot: a hash of boot time, kernel base and page tables",
+    ),
     text("dump", "the dump: a hash of its contents"),
 ];
 
@@ -117,10 +144,16 @@ pub static DUMPS: Table = Table {
         text("architecture", "x64"),
         int("processors", "processors"),
         int("bugcheck", "the bugcheck's code"),
-        text("bugcheck_parameters", "its parameters, hexadecimal, separated by blanks"),
+        text(
+            "bugcheck_parameters",
+            "its parameters, hexadecimal, separated by blanks",
+        ),
         int("kernel_base", "where the kernel is"),
         text("kernel_base_hex", "the same, hexadecimal"),
-        int("physical_pages", "pages of memory of the machine, 4 KB each"),
+        int(
+            "physical_pages",
+            "pages of memory of the machine, 4 KB each",
+        ),
         int("pages_present", "pages that the file holds"),
         int("pages_cut_off", "pages that the file is too short for"),
         time("written", "when the dump was written"),
@@ -129,7 +162,10 @@ pub static DUMPS: Table = Table {
         text("symbols_source", "pdb, built-in or none"),
         text("pdb", "the kernel's PDB"),
         text("pdb_id", "its identity, as symbol stores write it"),
-        text("verdict", "the judgement: leak, suspicious, normal or unknown; null where the pool was not walked"),
+        text(
+            "verdict",
+            "the judgement: leak, suspicious, normal or unknown; null where the pool was not walked",
+        ),
         bool("complete", "every window of the pool was walked"),
         text("tool", "the version of poolscope that wrote the row"),
         text("schema", "the version of the schema"),
@@ -147,7 +183,10 @@ pub static POOLS: Table = Table {
         int("allocs", "allocations since boot, over all tags"),
         int("frees", "frees since boot, over all tags"),
         int("outstanding", "allocations outstanding, over all tags"),
-        int("bytes", "bytes outstanding, over all tags: the total of !poolused"),
+        int(
+            "bytes",
+            "bytes outstanding, over all tags: the total of !poolused",
+        ),
         int("found_blocks", "allocated blocks that the walk found"),
         int("found_bytes", "their bytes"),
         int("unreadable_pages", "pages of this pool that can't be read"),
@@ -174,7 +213,10 @@ pub static TAGS: Table = Table {
         text("tag", "the tag, as !poolused prints it"),
         text("tag_hex", "its four bytes as a number, hexadecimal"),
         text("pool", "nonpaged or paged"),
-        text("scope", "system, or session for the accounts of session pool"),
+        text(
+            "scope",
+            "system, or session for the accounts of session pool",
+        ),
         int("allocs", "allocations since boot"),
         int("frees", "frees since boot"),
         int("outstanding", "allocations outstanding"),
@@ -197,7 +239,10 @@ pub static MODULES: Table = Table {
         int("base", "first address"),
         text("base_hex", "the same, hexadecimal"),
         int("size", "bytes of address space"),
-        int("timestamp", "the image's time stamp, as the headers have it"),
+        int(
+            "timestamp",
+            "the image's time stamp, as the headers have it",
+        ),
         text("pdb", "its PDB"),
         text("pdb_id", "the PDB's identity, as symbol stores write it"),
         bool("unloaded", "no longer loaded"),
@@ -224,7 +269,10 @@ pub static REFERENCES: Table = Table {
         text("api", "the function that takes it"),
         text("function", "the function that the instruction is in"),
         text("role", "what is done with the tag"),
-        text("confidence", "certain, likely or coincidence; null where that is unknown"),
+        text(
+            "confidence",
+            "certain, likely or coincidence; null where that is unknown",
+        ),
         text("reason", "why"),
     ],
 };
@@ -250,7 +298,10 @@ pub static BLOCKS: Table = Table {
         text("tag", "the tag"),
         text("tag_hex", "its four bytes as a number, hexadecimal"),
         int("address", "the block's start, as !pool prints it"),
-        text("address_hex", "the same, hexadecimal; null in an evidence file, to keep that small"),
+        text(
+            "address_hex",
+            "the same, hexadecimal; null in an evidence file, to keep that small",
+        ),
         int("size", "bytes, header included"),
         text("pool", "nonpaged, nonpaged_nx, paged or session"),
         text("backend", "legacy, vs, lfh, big or special"),
@@ -275,9 +326,15 @@ pub static FINDINGS: Table = Table {
         real("share", "its share of the pool's bytes, 0 to 1"),
         text("owner", "the likeliest owner"),
         text("confidence", "certain, likely or possible"),
-        text("owner_identity", "the identity of the owner's PDB: its build"),
+        text(
+            "owner_identity",
+            "the identity of the owner's PDB: its build",
+        ),
         int("owner_timestamp", "the time stamp of the owner's image"),
-        int("rate_bytes_per_hour", "bytes over the hours since boot: the average growth"),
+        int(
+            "rate_bytes_per_hour",
+            "bytes over the hours since boot: the average growth",
+        ),
         text("advice", "what to do next"),
     ],
 };
@@ -287,7 +344,10 @@ pub static ANSWERS: Table = Table {
     name: "answers",
     about: "an answer with structure, as JSON: what poolscope shows again from an evidence file",
     columns: &[
-        text("answer", "which: info, vm, totals, census, objects, references, diagnosis, drivers …"),
+        text(
+            "answer",
+            "which: info, vm, totals, census, objects, references, diagnosis, drivers …",
+        ),
         text("key", "of what: a tag in hexadecimal, or empty"),
         text("json", "the value"),
     ],
@@ -302,11 +362,54 @@ pub static CONTENTS: Table = Table {
         int("address", "the first byte's address"),
         text("address_hex", "the same, hexadecimal"),
         int("session", "the session, for session pool"),
-        text("bytes", "the bytes, hexadecimal; ?? where one can't be read"),
+        text(
+            "bytes",
+            "the bytes, hexadecimal; ?? where one can't be read",
+        ),
     ],
 };
 
 /// All tables.
 pub static TABLES: [&Table; 11] = [
-    &DUMPS, &POOLS, &COUNTERS, &TAGS, &MODULES, &REFERENCES, &SIZES, &FINDINGS, &BLOCKS, &CONTENTS, &ANSWERS,
+    &DUMPS,
+    &POOLS,
+    &COUNTERS,
+    &TAGS,
+    &MODULES,
+    &REFERENCES,
+    &SIZES,
+    &FINDINGS,
+    &BLOCKS,
+    &CONTENTS,
+    &ANSWERS,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_that_is_kept_is_the_schema() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema.md");
+        if std::env::var_os("UPDATE_README").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == page(),
+            "docs/schema.md is out of date: UPDATE_README=1 cargo test --lib evidence::schema"
+        );
+    }
+
+    #[test]
+    fn names_are_unique_and_plain() {
+        let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        for table in TABLES {
+            let mut names: Vec<&str> = table.all().map(|c| c.name).collect();
+            assert!(names.iter().all(|n| plain(n)) && plain(table.name));
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), table.width(), "{}", table.name);
+        }
+    }
+}

@@ -20,7 +20,7 @@ use super::vm_lines::{self, Extra};
 use super::vm_nonpaged::{self, Part};
 
 /// A page file. Sizes in pages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PageFile {
     /// Its path, or `None` when the text is not in the dump.
     pub path: Option<String>,

@@ -44,7 +44,7 @@ impl PoolKind {
 }
 
 /// Which part of the allocator holds a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Backend {
     /// A page of blocks with headers (up to Windows 10 1803).
     Legacy,
@@ -72,7 +72,7 @@ impl Backend {
 }
 
 /// Whether a block is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum State {
     /// In use.
     Allocated,
@@ -94,7 +94,7 @@ impl State {
 }
 
 /// One block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Block {
     /// Its start: the POOL_HEADER where it has one, as `!pool` prints it.
     pub va: Va,

@@ -12,7 +12,7 @@ use super::special;
 use super::tag::{PROTECTED, Tag};
 
 /// A block of a page, with what only its header says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PageBlock {
     /// The block.
     pub block: Block,
@@ -23,7 +23,7 @@ pub struct PageBlock {
 }
 
 /// A page and its blocks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PoolPage {
     /// The page's address.
     pub page: Va,

@@ -9,7 +9,20 @@ pub const PROTECTED: u32 = 0x8000_0000;
 
 /// A tag with the protected bit cleared, as the trackers have it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(from = "u32", into = "u32")]
 pub struct Tag(u32);
+
+impl From<u32> for Tag {
+    fn from(raw: u32) -> Tag {
+        Tag::new(raw)
+    }
+}
+
+impl From<Tag> for u32 {
+    fn from(tag: Tag) -> u32 {
+        tag.value()
+    }
+}
 
 impl Tag {
     /// The tag of a stored value, with or without the protected bit.

@@ -19,7 +19,7 @@ use super::legacy::Encoding;
 use super::tag::Tag;
 
 /// The two pools that the kernel keeps accounts of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Pool {
     /// Nonpaged, executable or not.
     Nonpaged,
@@ -38,7 +38,7 @@ impl Pool {
 }
 
 /// Counts of one tag in one kind of pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Allocations since boot, modulo the counter's width.
     pub allocs: u64,
@@ -72,7 +72,7 @@ impl std::ops::AddAssign for Usage {
 }
 
 /// One tag's accounts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TagUsage {
     /// The tag.
     pub tag: Tag,
@@ -83,7 +83,7 @@ pub struct TagUsage {
 }
 
 /// All accounts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Trackers {
     /// One row per tag, in order of tag.
     pub rows: Vec<TagUsage>,

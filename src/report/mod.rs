@@ -18,7 +18,7 @@ mod page;
 mod poolused;
 mod refs;
 mod symbols;
-mod table;
+pub mod table;
 pub mod text;
 mod vm;
 

@@ -27,7 +27,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::{self, Engine, Machine, OpenError};
+use crate::engine::{self, Machine, OpenError};
 use crate::report::text::clean;
 
 use app::{App, view};
@@ -203,8 +203,7 @@ fn open(source: Source) -> Result<Arc<dyn Machine>, Error> {
             }
         });
         let _done = done;
-        let engine: Arc<dyn Machine> = Arc::new(Engine::open(path, &options)?);
-        Ok(engine)
+        Ok(crate::evidence::open(path, &options)?)
     })
 }
 

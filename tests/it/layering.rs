@@ -31,9 +31,15 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
         ],
     ),
     (
-        "tui",
+        "evidence",
         &[
             "memory", "symbols", "kernel", "pool", "command", "analysis", "engine", "report",
+        ],
+    ),
+    (
+        "tui",
+        &[
+            "memory", "symbols", "kernel", "pool", "analysis", "engine", "report", "evidence",
         ],
     ),
     ("synth", &[]),

@@ -12,6 +12,7 @@ mod corruption;
 mod demo;
 mod demo_figures;
 mod diagnose;
+mod evidence;
 mod file;
 mod golden;
 mod hostile;

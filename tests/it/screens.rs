@@ -6,7 +6,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use poolscope::engine::{Engine, Machine, OpenError, Options};
+use poolscope::engine::{Machine, OpenError, Options};
+use poolscope::evidence;
 use poolscope::tui::app::App;
 use poolscope::tui::app::view;
 use poolscope::tui::data::event::Event;
@@ -38,7 +39,7 @@ pub struct Screens {
 impl Screens {
     /// Opens a dump and waits until its pool is walked.
     pub fn open(path: &Path) -> Result<Screens, OpenError> {
-        let engine: Arc<dyn Machine> = Arc::new(Engine::open(path, &Options::default())?);
+        let engine: Arc<dyn Machine> = evidence::open(path, &Options::default())?;
         let (sender, events) = mpsc::channel();
         let files = Files::start(&engine, Store::default(), &sender).unwrap();
         let workers = Workers::start(Arc::clone(&engine), 0, sender, files).unwrap();

@@ -97,5 +97,6 @@ replayed![
     index_file,
     keys,
     typed,
+    evidence,
     whole,
 ];

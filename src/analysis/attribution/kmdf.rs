@@ -17,7 +17,7 @@ use crate::pool::Tag;
 const NAMELESS: &str = "FxDr";
 
 /// A driver whose default tag this is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Candidate {
     /// Index into the kernel's modules.
     pub module: usize,

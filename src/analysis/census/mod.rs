@@ -78,12 +78,12 @@ impl Progress {
 }
 
 /// What words at an offset are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum What {
     /// Zero.
     Zero,
     /// This very value.
-    Constant(u64),
+    Constant(#[serde(with = "crate::memory::addr::hexadecimal")] u64),
     /// Various numbers.
     Number,
     /// Text.
@@ -117,7 +117,7 @@ pub enum What {
 }
 
 /// How many words are that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Count {
     /// What they are.
     pub what: What,
@@ -126,7 +126,7 @@ pub struct Count {
 }
 
 /// An offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Offset {
     /// In bytes from what the owner sees first, behind the header.
     pub offset: u64,
@@ -139,7 +139,7 @@ pub struct Offset {
 }
 
 /// A module that blocks point into.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pointing {
     /// Index into the kernel's modules.
     pub module: usize,
@@ -156,7 +156,7 @@ pub struct Pointing {
 }
 
 /// Blocks that are alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Family {
     /// Blocks read that are of it.
     pub blocks: u64,
@@ -177,7 +177,7 @@ pub struct Family {
 }
 
 /// The contents of a tag's blocks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Census {
     /// What was asked.
     pub question: Question,

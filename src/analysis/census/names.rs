@@ -16,7 +16,7 @@ const MOST_MODULES: usize = 32;
 const NEAR: u32 = 0x1_0000;
 
 /// A place in a module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// `module!name+0x12`, or `module+0x1234` where no name is known.
     pub name: String,

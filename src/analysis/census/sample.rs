@@ -8,7 +8,7 @@ use crate::pool::index::Snapshot;
 use crate::pool::index::sort::Wanted;
 
 /// Which blocks are asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Question {
     /// Their tag.
     pub tag: Tag,

@@ -32,7 +32,7 @@ const MOST_HANDLES: u64 = 1 << 24;
 const LONGEST_PATH: usize = 520;
 
 /// A process and its handles to objects of a type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Holder {
     /// The process.
     pub process: Process,
@@ -43,7 +43,7 @@ pub struct Holder {
 }
 
 /// A name and how many objects have it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Named {
     /// An object's name, a file's path, a process's image.
     pub name: String,
@@ -54,7 +54,7 @@ pub struct Named {
 }
 
 /// What the objects behind a tag are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Objects {
     /// The tag.
     pub tag: Tag,

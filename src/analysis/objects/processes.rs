@@ -4,7 +4,7 @@ use crate::kernel::{Kernel, processes};
 use crate::memory::Va;
 
 /// A process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Process {
     /// `EPROCESS`.
     pub at: Va,

@@ -12,7 +12,7 @@ use crate::memory::Va;
 use crate::pool::Tag;
 
 /// A type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ObjectType {
     /// Its name: `Event`, `Token`.
     pub name: String,

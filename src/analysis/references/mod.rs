@@ -140,7 +140,7 @@ pub struct Reference {
 }
 
 /// All occurrences, and how much of the images could be searched.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct References {
     /// In order of module and address.
     pub found: Vec<Reference>,
@@ -216,6 +216,16 @@ impl References {
                     module.name()
                 ));
             }
+        }
+    }
+}
+
+impl References {
+    /// None, and why none were looked for.
+    pub fn without(note: String) -> References {
+        References {
+            notes: vec![note],
+            ..References::default()
         }
     }
 }

@@ -6,7 +6,9 @@ use super::api::Role;
 use super::{Confidence, Reference, References, Verdict};
 
 /// What the best place of a module says, the most telling first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Standing {
     /// Its code allocates with the tag.
     Allocates,
@@ -44,7 +46,7 @@ impl Standing {
 }
 
 /// A module that mentions a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModuleRank {
     /// Index into the kernel's modules.
     pub module: usize,

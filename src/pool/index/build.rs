@@ -201,6 +201,7 @@ impl IndexBuilder {
             failed_windows,
             left_out,
             kept: None,
+            kept_sizes: None,
         }
     }
 

@@ -11,7 +11,7 @@ use super::Snapshot;
 use super::segment::{Segment, Word};
 
 /// Blocks of one size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SizeCount {
     /// Bytes of each, header included.
     pub size: u64,
@@ -93,6 +93,16 @@ impl Snapshot {
     /// The sizes of the allocated blocks of all tags that match, those that take the most
     /// bytes first.
     pub fn sizes(&self, pattern: &TagPattern) -> Vec<SizeCount> {
+        if let Some(kept) = &self.kept_sizes {
+            let mut all = Counts::default();
+            for (_, sizes) in kept.iter().filter(|(tag, _)| pattern.matches(**tag)) {
+                for size in sizes {
+                    let sum = all.others.entry(size.size).or_default();
+                    *sum = sum.saturating_add(size.count);
+                }
+            }
+            return all.sorted();
+        }
         let counts = self
             .segments
             .par_iter()

@@ -38,6 +38,10 @@ pub use totals::{Found, PageCounts, PerPool, TagFound, Totals, WindowTotals};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustc_hash::FxHashMap;
+
+use crate::pool::tag::Tag;
+
 /// What is finished of the index.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -57,6 +61,9 @@ pub struct Snapshot {
     pub left_out: u64,
     /// When it was made, for an index that was kept and read again.
     pub kept: Option<SystemTime>,
+    /// Sizes of the allocated blocks by tag, where they were counted before blocks were
+    /// left out of the segments.
+    pub kept_sizes: Option<Arc<FxHashMap<Tag, Vec<SizeCount>>>>,
 }
 
 impl Snapshot {

@@ -126,6 +126,18 @@ impl BlockList {
 }
 
 impl Snapshot {
+    /// Blocks of the tags that match which the sums count and the segments leave out.
+    pub fn left_out_of(&self, pattern: &TagPattern) -> u64 {
+        if self.left_out == 0 {
+            return 0;
+        }
+        let tags = self.totals.tags.iter();
+        let matching = tags.filter(|(tag, _)| pattern.matches(**tag));
+        matching
+            .map(|(tag, found)| found.listed().saturating_sub(self.blocks(*tag).len()))
+            .fold(0, u64::saturating_add)
+    }
+
     /// The blocks of a tag found so far.
     pub fn blocks(&self, tag: Tag) -> BlockList {
         let mut parts = Vec::new();

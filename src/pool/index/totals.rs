@@ -256,7 +256,7 @@ impl WindowTotals {
 }
 
 /// Sums over all windows walked so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Per tag.
     pub tags: FxHashMap<Tag, TagFound>,

@@ -10,10 +10,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::engine::{self, DumpFacts, SymbolFacts};
+use crate::engine::{self, DumpFacts, EvidenceFacts, SymbolFacts};
 
 use super::Answer;
-use super::text::{clean, human, json_address};
+use super::text::{clean, grouped, human, json_address};
 
 /// The `dump` object.
 #[derive(Clone, Debug, Serialize)]
@@ -108,10 +108,83 @@ fn uptime_text(seconds: u64) -> String {
 #[derive(Debug, Serialize)]
 pub struct Info {
     info: Details,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<EvidenceRecord>,
     #[serde(skip)]
     dump: DumpRecord,
     #[serde(skip)]
     needed: Option<String>,
+}
+
+/// What is inside an evidence file.
+#[derive(Debug, Serialize)]
+struct EvidenceRecord {
+    path: String,
+    tool: String,
+    schema: String,
+    redacted: bool,
+    contents: bool,
+    blocks_listed: u64,
+    blocks_left_out: u64,
+    tables: Vec<InsideRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct InsideRecord {
+    name: String,
+    rows: u64,
+    bytes: u64,
+}
+
+impl EvidenceRecord {
+    fn of(facts: &EvidenceFacts) -> EvidenceRecord {
+        let tables = facts.tables.iter().map(|t| InsideRecord {
+            name: clean(&t.name).into(),
+            rows: t.rows,
+            bytes: t.bytes,
+        });
+        EvidenceRecord {
+            path: clean(&facts.path).into(),
+            tool: clean(&facts.tool).into(),
+            schema: format!("{}.{}", facts.schema.0, facts.schema.1),
+            redacted: facts.redacted,
+            contents: facts.contents,
+            blocks_listed: facts.blocks_listed,
+            blocks_left_out: facts.blocks_left_out,
+            tables: tables.collect(),
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let said = |yes: bool, what: &str| match yes {
+            true => what.to_owned(),
+            false => format!("not {what}"),
+        };
+        let mut rows = vec![
+            (
+                "Evidence",
+                format!("{}, schema {}, by {}", self.path, self.schema, self.tool),
+            ),
+            ("Names", said(self.redacted, "replaced by keyed hashes")),
+            (
+                "Block bytes",
+                said(self.contents, "inside, of sample blocks"),
+            ),
+            (
+                "Blocks",
+                format!(
+                    "{} listed, {} counted only",
+                    grouped(self.blocks_listed),
+                    grouped(self.blocks_left_out)
+                ),
+            ),
+        ];
+        for t in &self.tables {
+            let (count, bytes) = (grouped(t.rows), grouped(t.bytes));
+            rows.push(("Table", format!("{}: {count} rows, {bytes} bytes", t.name)));
+        }
+        rows
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +225,7 @@ impl Info {
                 tracker_tables: info.tracker_tables,
                 pool_regions: regions.collect(),
             },
+            evidence: info.evidence.as_ref().map(EvidenceRecord::of),
             dump: DumpRecord::of(&info.dump),
             needed: info.wanted_pdb.as_deref().map(|p| clean(p).into()),
         }
@@ -213,6 +287,7 @@ impl Info {
             } = region;
             rows.push(("Pool region", format!("{start}-{end} {pool} (by {source})")));
         }
+        rows.extend(self.evidence.iter().flat_map(EvidenceRecord::rows));
         rows
     }
 

@@ -1,0 +1,37 @@
+-- DuckDB over a dataset that `poolscope export DUMP… --out set` wrote; run in the folder
+-- that holds `set`: duckdb < queries.sql
+
+-- Which driver versions leak, on how many machines.
+SELECT f.owner AS driver, f.owner_identity AS driver_version, f.tag, f.pool,
+       count(DISTINCT f.machine) AS hosts, count(*) AS dumps, sum(f.bytes) AS bytes
+FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
+WHERE f.verdict = 'leak'
+GROUP BY ALL
+ORDER BY hosts DESC, bytes DESC;
+
+-- The first bad build of a driver, by the time stamp of its image.
+SELECT owner AS driver, tag, min(owner_timestamp) AS first_bad_build
+FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false)
+WHERE owner IS NOT NULL
+GROUP BY ALL
+ORDER BY driver, tag;
+
+-- Growth per boot: bytes of a tag from the first to the last dump of each boot.
+SELECT t.machine, t.boot, t.tag, t.pool,
+       arg_max(t.bytes, d.written) - arg_min(t.bytes, d.written) AS growth,
+       count(*) AS dumps
+FROM read_parquet('set/tags/**/*.parquet', hive_partitioning = false) t
+JOIN read_parquet('set/dumps/**/*.parquet', hive_partitioning = false) d USING (dump)
+WHERE t.scope = 'system'
+GROUP BY ALL
+HAVING count(*) > 1
+ORDER BY growth DESC;
+
+-- Top tags of the fleet.
+SELECT tag, pool, sum(bytes) AS bytes, sum(outstanding) AS outstanding,
+       count(DISTINCT machine) AS hosts
+FROM read_parquet('set/tags/**/*.parquet', hive_partitioning = false)
+WHERE scope = 'system'
+GROUP BY ALL
+ORDER BY bytes DESC
+LIMIT 20;

@@ -1,0 +1,56 @@
+"""The questions of queries.sql in Spark: spark-submit spark_queries.py SET
+
+SET is the folder that `poolscope export DUMP... --out SET` wrote.
+"""
+
+import sys
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+
+def table(spark, folder, name):
+    """A table; the folders' names are columns of the files too."""
+    reader = spark.read.option("recursiveFileLookup", "true")
+    return reader.parquet(f"{folder}/{name}")
+
+
+def main(folder):
+    spark = SparkSession.builder.appName("poolscope").getOrCreate()
+    findings = table(spark, folder, "findings")
+    tags = table(spark, folder, "tags").where("scope = 'system'")
+    dumps = table(spark, folder, "dumps")
+
+    print("Driver versions that leak")
+    leaks = findings.where("verdict = 'leak'")
+    by_version = leaks.groupBy("owner", "owner_identity", "tag", "pool").agg(
+        F.countDistinct("machine").alias("hosts"),
+        F.count("*").alias("dumps"),
+        F.sum("bytes").alias("bytes"),
+    )
+    by_version.orderBy(F.desc("hosts"), F.desc("bytes")).show(20, False)
+
+    print("First bad build")
+    findings.where("owner is not null").groupBy("owner", "tag").agg(
+        F.min("owner_timestamp").alias("first_bad_build")
+    ).orderBy("owner", "tag").show(20, False)
+
+    print("Growth per boot")
+    joined = tags.join(dumps.select("dump", "written"), "dump")
+    joined.groupBy("machine", "boot", "tag", "pool").agg(
+        (F.max_by("bytes", "written") - F.min_by("bytes", "written")).alias("growth"),
+        F.count("*").alias("dumps"),
+    ).where("dumps > 1").orderBy(F.desc("growth")).show(20, False)
+
+    print("Top tags")
+    tags.groupBy("tag", "pool").agg(
+        F.sum("bytes").alias("bytes"),
+        F.countDistinct("machine").alias("hosts"),
+    ).orderBy(F.desc("bytes")).show(20, False)
+
+    total = tags.agg(F.sum("bytes")).first()[0]
+    print(f"total bytes: {total}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

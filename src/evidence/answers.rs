@@ -1,0 +1,276 @@
+//! Everything that a machine answers, asked once, as the values that tables are made of.
+
+use rayon::prelude::*;
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::analysis::census::{Census, Progress, Question};
+use crate::analysis::objects::Objects;
+use crate::analysis::references::References;
+use crate::engine::{DumpFacts, Engine, Info, Machine, ModuleFacts};
+use crate::pool::index::Snapshot;
+use crate::pool::{Tag, TagPattern};
+use crate::report::{self, Diagnose, DriversReport, Format};
+
+use super::cell::tag_of;
+
+/// Tags whose contents and objects are kept besides the suspects': the largest.
+const LARGEST_TAGS: usize = 12;
+/// The formats of reports that are kept.
+const FORMATS: [Format; 4] = [Format::Text, Format::Json, Format::Csv, Format::Markdown];
+
+/// Whose rows they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The machine.
+    pub machine: String,
+    /// The boot.
+    pub boot: String,
+    /// The dump.
+    pub dump: String,
+}
+
+impl Keys {
+    /// Of a machine; `host` is its name, where one was given.
+    pub fn of(machine: &dyn Machine, host: Option<&str>) -> Keys {
+        let facts = machine.facts();
+        let name = match host {
+            Some(host) => plain_name(host),
+            None => hardware(&facts),
+        };
+        Keys {
+            machine: name,
+            boot: boot(&facts),
+            dump: match machine.identity() {
+                Some(identity) => format!("d{identity:032x}"),
+                None => format!("d{:032x}", digest(&format!("{facts:?}"))),
+            },
+        }
+    }
+}
+
+fn digest(text: &str) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(text.as_bytes());
+    hash.digest128()
+}
+
+/// A name given by hand, as a part of a path: other characters become underscores.
+fn plain_name(host: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = host.chars().take(64).map(plain).collect();
+    format!("h-{name}")
+}
+
+/// What stays the same from boot to boot and is in every dump.
+fn hardware(facts: &DumpFacts) -> String {
+    let known = (facts.physical_pages, facts.processors);
+    format!("m{:016x}", digest(&format!("{known:?}")) as u64)
+}
+
+/// What is the same for all dumps of one boot: the time of the boot, and where the kernel
+/// and its page tables are.
+fn boot(facts: &DumpFacts) -> String {
+    let known = (booted(facts), facts.kernel_base, facts.directory_table);
+    format!("b{:016x}", digest(&format!("{known:?}")) as u64)
+}
+
+/// When the machine was started, in seconds since 1970.
+pub fn booted(facts: &DumpFacts) -> Option<i64> {
+    let uptime = i64::try_from(facts.uptime_seconds?).ok()?;
+    facts.system_time?.checked_sub(uptime)
+}
+
+/// A report in every format.
+#[derive(Clone, Debug, Default)]
+pub struct Reports {
+    /// By the format's word.
+    pub forms: Vec<(&'static str, String)>,
+}
+
+impl Reports {
+    fn of(engine: &Engine, answer: &impl report::Answer) -> std::io::Result<Reports> {
+        let mut forms = Vec::new();
+        for format in FORMATS {
+            let mut out = Vec::new();
+            report::write(engine, answer, format, &mut out)?;
+            forms.push((format.word(), String::from_utf8_lossy(&out).into_owned()));
+        }
+        Ok(Reports { forms })
+    }
+
+    fn kept(machine: &dyn Machine, answer: &str) -> Reports {
+        let forms = FORMATS.iter().filter_map(|format| {
+            let word = format.word();
+            Some((word, machine.kept_answer(answer, word)?.to_owned()))
+        });
+        Reports {
+            forms: forms.collect(),
+        }
+    }
+
+    /// The JSON form, read.
+    pub fn json(&self) -> Option<Value> {
+        let (_, text) = self.forms.iter().find(|(word, _)| *word == "json")?;
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// What was asked of a machine.
+pub struct Answers<'a> {
+    /// Who answers.
+    pub machine: &'a dyn Machine,
+    /// Whose rows they are.
+    pub keys: Keys,
+    /// What kind of dump, and what it holds.
+    pub info: Info,
+    /// All modules, in the order in which they were loaded.
+    pub modules: Vec<ModuleFacts>,
+    /// The index; `None` where the pool is not walked.
+    pub index: Option<&'a Snapshot>,
+    /// The diagnosis.
+    pub diagnose: Reports,
+    /// Pool by driver.
+    pub drivers: Reports,
+    /// References, by tag.
+    pub references: Vec<(Tag, References)>,
+    /// Contents of the blocks of suspects and of the largest tags.
+    pub censuses: Vec<(Tag, Census)>,
+    /// Objects of the same.
+    pub objects: Vec<(Tag, Objects)>,
+}
+
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Accounts, modules, counters and the diagnosis with its references.
+    Tables,
+    /// And contents, objects and the references of all tags in use: an evidence file.
+    Everything,
+}
+
+impl<'a> Answers<'a> {
+    /// Asks everything. The pool is walked before: `index`.
+    ///
+    /// # Errors
+    /// When a report can't be written, or workers can't be started.
+    pub fn of(
+        machine: &'a dyn Machine,
+        index: Option<&'a Snapshot>,
+        depth: Depth,
+        host: Option<&str>,
+    ) -> std::io::Result<Answers<'a>> {
+        let mut out = Answers {
+            machine,
+            keys: Keys::of(machine, host),
+            info: machine.info(),
+            modules: machine.module_list(),
+            index,
+            diagnose: Reports::default(),
+            drivers: Reports::default(),
+            references: Vec::new(),
+            censuses: Vec::new(),
+            objects: Vec::new(),
+        };
+        let Some(index) = index else {
+            return Ok(out);
+        };
+        match machine.engine() {
+            Some(engine) => {
+                let found = engine.diagnose(index);
+                out.diagnose = Reports::of(engine, &Diagnose::of(engine, &found))?;
+                if let (Ok(drivers), Depth::Everything) = (machine.by_driver(), depth) {
+                    out.drivers = Reports::of(engine, &DriversReport::of(&drivers))?;
+                }
+            }
+            None => {
+                out.diagnose = Reports::kept(machine, "diagnose");
+                out.drivers = Reports::kept(machine, "drivers");
+            }
+        }
+        let workers = machine.workers().map_err(std::io::Error::other)?;
+        let tags = match depth {
+            Depth::Tables => out.suspects(),
+            Depth::Everything => out.tags_in_use(),
+        };
+        out.references = workers.install(|| {
+            let one = |tag: &Tag| Some((*tag, machine.references_while(*tag, &|| true)?));
+            tags.par_iter().filter_map(one).collect()
+        });
+        if depth == Depth::Everything {
+            out.look_into(index);
+        }
+        Ok(out)
+    }
+
+    /// The tags that the diagnosis names, each once.
+    pub fn suspects(&self) -> Vec<Tag> {
+        let json = self.diagnose.json();
+        let findings = json.as_ref().and_then(|j| j["findings"].as_array());
+        let mut seen = FxHashSet::default();
+        let tags = findings.into_iter().flatten();
+        tags.filter_map(|f| tag_of(f["tag_hex"].as_str()?))
+            .filter(|tag| seen.insert(*tag))
+            .collect()
+    }
+
+    fn tags_in_use(&self) -> Vec<Tag> {
+        let rows = self.machine.trackers().rows.iter();
+        let used = rows.filter(|row| !row.nonpaged.is_empty() || !row.paged.is_empty());
+        let mut tags: Vec<Tag> = used.map(|row| row.tag).collect();
+        let more = self.suspects().into_iter().filter(|t| !tags.contains(t));
+        let more: Vec<Tag> = more.collect();
+        tags.extend(more);
+        tags
+    }
+
+    /// Suspects, then the largest tags.
+    fn of_interest(&self) -> Vec<Tag> {
+        let mut tags = self.suspects();
+        let mut rows: Vec<_> = self.machine.trackers().rows.iter().collect();
+        rows.sort_by_key(|r| std::cmp::Reverse(r.nonpaged.bytes.saturating_add(r.paged.bytes)));
+        for row in rows.into_iter().take(LARGEST_TAGS) {
+            if !tags.contains(&row.tag) {
+                tags.push(row.tag);
+            }
+        }
+        tags
+    }
+
+    fn look_into(&mut self, index: &Snapshot) {
+        for tag in self.of_interest() {
+            if index.blocks(tag).is_empty() {
+                continue;
+            }
+            let question = Question::of(tag);
+            let census = self
+                .machine
+                .census(index, question, &|| true, &Progress::default());
+            if let Ok(Some(census)) = census {
+                self.censuses.push((tag, census));
+            }
+            let most = crate::engine::USUAL_LOOK;
+            if let Ok(Some(found)) = self.machine.objects_of(index, tag, most, &|| true) {
+                self.objects.push((tag, found));
+            }
+        }
+    }
+
+    /// Sizes of the blocks of each tag that has some.
+    pub fn sizes(&self) -> Vec<(Tag, Vec<crate::pool::index::SizeCount>)> {
+        let Some(index) = self.index else {
+            return Vec::new();
+        };
+        let mut tags: Vec<Tag> = index.totals.tags.keys().copied().collect();
+        tags.sort_unstable_by_key(|tag| tag.value());
+        let one = |tag: Tag| (tag, index.sizes(&TagPattern::of(tag)));
+        tags.into_iter().map(one).collect()
+    }
+}

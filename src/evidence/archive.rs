@@ -1,0 +1,285 @@
+//! The container of an evidence file: a zip with a manifest and the tables.
+//!
+//! Names inside are never used as paths: members are asked for by the names that this
+//! program gives. Nothing is unpacked beyond the limits here, whatever the directory says.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_128;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use super::export::readable;
+use super::read::bounded;
+use super::schema::{Table, VERSION};
+
+/// What the manifest says that the file is.
+pub const FORMAT: &str = "poolscope-evidence";
+/// The manifest's name.
+const MANIFEST: &str = "manifest.json";
+/// Bytes of a manifest.
+const LARGEST_MANIFEST: u64 = 1 << 20;
+/// Bytes of a table, unpacked.
+const LARGEST_TABLE: u64 = 256 << 20;
+/// Members of a file.
+const MOST_MEMBERS: usize = 64;
+/// The first bytes of a zip.
+const MAGIC: [u8; 4] = *b"PK\x03\x04";
+
+/// What is inside.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The version of the schema.
+    pub schema: (u32, u32),
+    /// The program that wrote it.
+    pub tool: String,
+    /// The dump that it was made of.
+    pub source: Source,
+    /// Names are replaced by keyed hashes.
+    pub redacted: bool,
+    /// Bytes of sample blocks are inside.
+    pub contents: bool,
+    /// Blocks listed.
+    pub blocks_listed: u64,
+    /// Blocks that the walk found and that are not listed.
+    pub blocks_left_out: u64,
+    /// The tables.
+    pub tables: Vec<Member>,
+}
+
+/// The dump that an evidence file was made of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Source {
+    /// The machine, as the tables name it.
+    pub machine: String,
+    /// The boot.
+    pub boot: String,
+    /// The dump.
+    pub dump: String,
+    /// The file's name.
+    pub file: String,
+    /// The file's length.
+    pub bytes: u64,
+}
+
+/// A table in the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Member {
+    /// The table's name.
+    pub name: String,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes, unpacked.
+    pub bytes: u64,
+    /// XXH3-128 of these bytes.
+    pub checksum: String,
+}
+
+/// Why a file is no evidence that can be read.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The system said no.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is a zip and no evidence.
+    #[error("a zip file, and no evidence of poolscope: {0}; if a dump is inside, unpack it first")]
+    NotEvidence(String),
+    /// Another version's.
+    #[error(
+        "the evidence file has schema {0}.{1}, this poolscope reads {major}; {todo}", major = VERSION.0,
+        todo = if *.0 > VERSION.0 { "use a newer poolscope" } else { "make it again from the dump, or use an older poolscope" }
+    )]
+    Version(u32, u32),
+    /// Damaged.
+    #[error("the evidence file is damaged: {0}; copy it again, and compare the sizes")]
+    Damaged(String),
+}
+
+fn damaged(why: impl ToString) -> ArchiveError {
+    ArchiveError::Damaged(why.to_string())
+}
+
+/// True for a file that starts as a zip does.
+pub fn is_zip(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let is_file = std::fs::metadata(path).is_ok_and(|m| m.is_file());
+    let read = is_file && File::open(path).is_ok_and(|mut f| f.read_exact(&mut start).is_ok());
+    read && start == MAGIC
+}
+
+/// True for a zip whose first member is the manifest: evidence, whole or not.
+pub fn is_ours(path: &Path) -> bool {
+    let mut start = [0; 30 + MANIFEST.len()];
+    let read = File::open(path).is_ok_and(|mut f| f.read_exact(&mut start).is_ok());
+    read && start.starts_with(&MAGIC) && start.ends_with(MANIFEST.as_bytes())
+}
+
+/// An open evidence file.
+pub struct Archive<R: Read + Seek> {
+    zip: ZipArchive<R>,
+    /// What is inside.
+    pub manifest: Manifest,
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Reads the directory and the manifest.
+    ///
+    /// # Errors
+    /// An [`ArchiveError`].
+    pub fn of(source: R) -> Result<Self, ArchiveError> {
+        let mut zip = ZipArchive::new(source).map_err(|e| damaged(e.to_string()))?;
+        if zip.len() > MOST_MEMBERS {
+            return Err(ArchiveError::NotEvidence("it has many files".into()));
+        }
+        let text = match zip.by_name(MANIFEST) {
+            Ok(member) => bounded(member, LARGEST_MANIFEST)?,
+            Err(_) => return Err(ArchiveError::NotEvidence("it has no manifest".into())),
+        };
+        let text = text.ok_or_else(|| damaged("its manifest is too long"))?;
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|e| ArchiveError::NotEvidence(e.to_string()))?;
+        if manifest["format"].as_str() != Some(FORMAT) {
+            return Err(ArchiveError::NotEvidence(
+                "its manifest is another's".into(),
+            ));
+        }
+        // The version first: what else is there may be of another.
+        let version = |at: usize| {
+            let number = manifest["schema"][at].as_u64();
+            u32::try_from(number.unwrap_or(0)).unwrap_or(u32::MAX)
+        };
+        if version(0) != VERSION.0 {
+            return Err(ArchiveError::Version(version(0), version(1)));
+        }
+        let manifest: Manifest = serde_json::from_value(manifest).map_err(damaged)?;
+        if manifest.tables.len() > MOST_MEMBERS {
+            return Err(damaged("its manifest names too many tables"));
+        }
+        Ok(Archive { zip, manifest })
+    }
+
+    /// The bytes of a table, checked; `None` when it is not inside.
+    ///
+    /// # Errors
+    /// An [`ArchiveError`].
+    pub fn table(&mut self, table: &Table) -> Result<Option<Bytes>, ArchiveError> {
+        let mut named = self.manifest.tables.iter();
+        let Some(about) = named.find(|m| m.name == table.name).cloned() else {
+            return Ok(None);
+        };
+        if about.bytes > LARGEST_TABLE {
+            return Err(damaged(format!("table {} is too large", table.name)));
+        }
+        let Ok(member) = self.zip.by_name(&member_name(table)) else {
+            return Err(damaged(format!("table {} is missing", table.name)));
+        };
+        let bytes = bounded(member, about.bytes)
+            .map_err(|e| damaged(format!("table {}: {e}", table.name)))?;
+        let bytes = bytes.filter(|b| b.len() as u64 == about.bytes);
+        let bytes =
+            bytes.ok_or_else(|| damaged(format!("table {} has another length", table.name)))?;
+        if checksum(&bytes) != about.checksum {
+            return Err(damaged(format!(
+                "table {} has another checksum",
+                table.name
+            )));
+        }
+        Ok(Some(bytes.into()))
+    }
+}
+
+fn member_name(table: &Table) -> String {
+    format!("tables/{}.parquet", table.name)
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(bytes))
+}
+
+/// Writes an evidence file: whole, or not at all.
+///
+/// # Errors
+/// What the system says.
+pub fn write(
+    path: &Path,
+    manifest: Manifest,
+    tables: &[(&'static Table, u64, Vec<u8>)],
+) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let (file, partial) = tempfile::Builder::new()
+        .prefix(".poolscope-")
+        .suffix(".partial")
+        .tempfile_in(folder)?
+        .into_parts();
+    let file = pack(file, manifest, tables)?;
+    file.sync_all()?;
+    readable(&partial)?;
+    partial.persist(path).map_err(|e| e.error)
+}
+
+/// The same to any place; the manifest is told what the tables are.
+///
+/// # Errors
+/// What the writer says.
+pub fn pack<W: Write + Seek>(
+    out: W,
+    mut manifest: Manifest,
+    tables: &[(&'static Table, u64, Vec<u8>)],
+) -> io::Result<W> {
+    manifest.tables = tables
+        .iter()
+        .map(|(table, rows, bytes)| Member {
+            name: table.name.to_owned(),
+            rows: *rows,
+            bytes: bytes.len() as u64,
+            checksum: checksum(bytes),
+        })
+        .collect();
+    let mut zip = ZipWriter::new(out);
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    let failed = |e: zip::result::ZipError| io::Error::other(e);
+    zip.start_file(MANIFEST, options).map_err(failed)?;
+    serde_json::to_writer_pretty(&mut zip, &manifest)?;
+    for (table, _, bytes) in tables {
+        zip.start_file(member_name(table), options)
+            .map_err(failed)?;
+        zip.write_all(bytes)?;
+    }
+    zip.finish().map_err(failed)
+}
+
+/// What an evidence file is read from.
+pub trait Store: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Store for T {}
+
+/// An evidence file, wherever it is.
+pub type Stored = Archive<Box<dyn Store>>;
+
+impl Stored {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// An [`ArchiveError`].
+    pub fn open(path: &Path) -> Result<Stored, ArchiveError> {
+        Archive::of(Box::new(BufReader::new(File::open(path)?)))
+    }
+
+    /// Of a file's bytes.
+    ///
+    /// # Errors
+    /// An [`ArchiveError`].
+    pub fn of_bytes(bytes: Vec<u8>) -> Result<Stored, ArchiveError> {
+        Archive::of(Box::new(Cursor::new(bytes)))
+    }
+}

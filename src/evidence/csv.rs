@@ -1,0 +1,77 @@
+//! The same tables as CSV.
+
+use std::io::{self, Write};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::characters::is_hidden;
+
+use super::cell::Cell;
+use super::schema::Table;
+
+/// Writes one table.
+pub struct CsvWriter<W: Write> {
+    out: csv::Writer<W>,
+    rows: u64,
+}
+
+/// A time as RFC 3339.
+fn moment(micros: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
+    time.and_then(|t| t.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+/// Text that is safe for a terminal, and for a spreadsheet.
+fn plain(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|c| if is_hidden(c) { '.' } else { c })
+        .collect();
+    match clean
+        .trim_start()
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+    {
+        true => format!("'{clean}"),
+        false => clean,
+    }
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Starts a table with its head.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn new(table: &'static Table, out: W) -> io::Result<CsvWriter<W>> {
+        let mut out = csv::Writer::from_writer(out);
+        out.write_record(table.all().map(|c| c.name))?;
+        Ok(CsvWriter { out, rows: 0 })
+    }
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn row(&mut self, keys: &[Cell<'_>], cells: &[Cell<'_>]) -> io::Result<()> {
+        self.rows += 1;
+        let all = keys.iter().chain(cells).map(|cell| match cell {
+            Cell::Null => String::new(),
+            Cell::Int(n) => n.to_string(),
+            Cell::Real(x) => x.to_string(),
+            Cell::Bool(b) => b.to_string(),
+            Cell::Text(text) => plain(text),
+            Cell::Time(micros) => moment(*micros),
+        });
+        Ok(self.out.write_record(all)?)
+    }
+
+    /// Ends it. Returns the rows.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn finish(mut self) -> io::Result<u64> {
+        self.out.flush()?;
+        Ok(self.rows)
+    }
+}

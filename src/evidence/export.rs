@@ -1,0 +1,201 @@
+//! The tables of any number of dumps as one dataset: a folder per table, in it one per
+//! machine and boot, in it one file per dump.
+//!
+//! A file gets its name when it is whole, so neither a full disk nor a second writer leaves
+//! half of one, and a dump that is exported again replaces its own rows and no others.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use super::answers::{Answers, Keys};
+use super::cell::{Cell, Sink};
+use super::csv::CsvWriter;
+use super::parquet::{Packing, TableWriter};
+use super::rows::{self, Listed};
+use super::schema::{ANSWERS, BLOCKS, CONTENTS, TABLES, Table};
+
+/// How the files are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Parquet.
+    #[default]
+    Parquet,
+    /// CSV.
+    Csv,
+}
+
+impl Form {
+    /// How the files' names end.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Form::Parquet => "parquet",
+            Form::Csv => "csv",
+        }
+    }
+}
+
+enum Writer {
+    Parquet(TableWriter<BufWriter<File>>),
+    Csv(CsvWriter<BufWriter<File>>),
+}
+
+/// A table that is being written beside its place.
+struct Partial {
+    table: &'static Table,
+    path: TempPath,
+    writer: Writer,
+}
+
+/// The files of one dump while they are written. Dropped before [`Dataset::keep`], it
+/// leaves nothing.
+struct Dataset<'a> {
+    folder: &'a Path,
+    keys: &'a Keys,
+    form: Form,
+    files: Vec<Partial>,
+}
+
+/// Where a dump's rows of a table are.
+pub fn place(folder: &Path, table: &Table, keys: &Keys, form: Form) -> PathBuf {
+    folder
+        .join(table.name)
+        .join(format!("machine={}", keys.machine))
+        .join(format!("boot={}", keys.boot))
+        .join(format!("{}.{}", keys.dump, form.ending()))
+}
+
+/// True for a table that a dataset has; the others are of evidence files alone.
+pub fn is_exported(table: &Table, blocks: bool) -> bool {
+    match table.name {
+        name if name == ANSWERS.name || name == CONTENTS.name => false,
+        name if name == BLOCKS.name => blocks,
+        _ => true,
+    }
+}
+
+impl Dataset<'_> {
+    fn start(&self, table: &'static Table) -> io::Result<Partial> {
+        let place = place(self.folder, table, self.keys, self.form);
+        let folder = place.parent().unwrap_or(self.folder);
+        fs::create_dir_all(folder)?;
+        // A dot keeps readers of the dataset from taking it for a table.
+        let (file, path) = tempfile::Builder::new()
+            .prefix(".poolscope-")
+            .suffix(".partial")
+            .tempfile_in(folder)?
+            .into_parts();
+        let out = BufWriter::new(file);
+        let writer = match self.form {
+            Form::Parquet => Writer::Parquet(TableWriter::new(table, out, Packing::Snappy)?),
+            Form::Csv => Writer::Csv(CsvWriter::new(table, out)?),
+        };
+        Ok(Partial {
+            table,
+            path,
+            writer,
+        })
+    }
+
+    /// Gives all files their names. `dumps` comes last: where it is, all others are.
+    fn keep(self) -> io::Result<()> {
+        let mut whole = Vec::new();
+        for partial in self.files {
+            match partial.writer {
+                Writer::Parquet(writer) => writer.finish()?,
+                Writer::Csv(writer) => writer.finish()?,
+            };
+            whole.push((
+                place(self.folder, partial.table, self.keys, self.form),
+                partial.path,
+            ));
+        }
+        for (place, path) in whole.into_iter().rev() {
+            readable(&path)?;
+            path.persist(&place).map_err(|e| e.error)?;
+        }
+        Ok(())
+    }
+}
+
+/// Temporary files are their owner's alone; a dataset is as readable as other files.
+#[cfg(unix)]
+pub(super) fn readable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    // What the process may give: a new file says.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mode = fs::metadata(folder)?.permissions().mode() & 0o644;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o600))
+}
+
+#[cfg(not(unix))]
+pub(super) fn readable(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+impl Sink for Dataset<'_> {
+    fn row(&mut self, table: &'static Table, cells: &[Cell<'_>]) -> io::Result<()> {
+        let keys = [&self.keys.machine, &self.keys.boot, &self.keys.dump];
+        let keys = keys.map(|key| Cell::Text(key));
+        let found = self.files.iter_mut().find(|f| std::ptr::eq(f.table, table));
+        match found.map(|f| &mut f.writer) {
+            Some(Writer::Parquet(writer)) => writer.row(&keys, cells),
+            Some(Writer::Csv(writer)) => writer.row(&keys, cells),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Removes what an earlier export wrote of the same dump under another name or form.
+fn forget_others(folder: &Path, keys: &Keys, form: Form) -> io::Result<()> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|e| e.path()).filter(|p| p.is_dir()).collect()
+    };
+    for table in TABLES {
+        let own = place(folder, table, keys, form);
+        let machines = folders(&folder.join(table.name));
+        for boot in machines.iter().flat_map(|machine| folders(machine)) {
+            for ending in [Form::Parquet, Form::Csv].map(Form::ending) {
+                let file = boot.join(format!("{}.{ending}", keys.dump));
+                if file != own && file.is_file() {
+                    fs::remove_file(file)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes one dump's rows.
+///
+/// # Errors
+/// What the system says; nothing half-written is left then.
+pub fn export(answers: &Answers<'_>, folder: &Path, form: Form, blocks: bool) -> io::Result<()> {
+    let mut out = Dataset {
+        folder,
+        keys: &answers.keys,
+        form,
+        files: Vec::new(),
+    };
+    for table in TABLES.into_iter().filter(|t| is_exported(t, blocks)) {
+        let partial = out.start(table)?;
+        out.files.push(partial);
+    }
+    rows::tables(answers, &mut out)?;
+    if blocks {
+        rows::blocks(answers, Listed::All, &mut out)?;
+    }
+    out.keep()?;
+    forget_others(folder, &answers.keys, form)?;
+    if !blocks {
+        // Rows of an earlier export with blocks would be of another index.
+        match fs::remove_file(place(folder, &BLOCKS, &answers.keys, form)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}

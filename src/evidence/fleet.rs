@@ -1,0 +1,644 @@
+//! What many dumps have in common: suspects by driver, tag and pool, over evidence files,
+//! dumps and exported datasets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::report::table::{Align, plain, table};
+use crate::report::text::{clean, grouped, human};
+use crate::report::{Format, cell};
+
+use super::archive::{Stored, is_zip};
+use super::read::{self, Row, place};
+use super::schema::{DUMPS, FINDINGS, Table};
+
+/// Rows of each table of one file.
+const MOST_ROWS: u64 = 1 << 20;
+/// Bytes of a file of a dataset.
+const LARGEST_FILE: u64 = 1 << 30;
+/// Dumps that a suspect must have before one of them is an outlier.
+const FEWEST: usize = 4;
+/// An outlier has so many times the median.
+const FAR: u64 = 3;
+
+/// One dump, as far as a fleet needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Dump {
+    keys: (String, String, String),
+    file: String,
+    version: String,
+    written: Option<i64>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Finding {
+    tag: String,
+    pool: String,
+    verdict: String,
+    bytes: u64,
+    owner: Option<String>,
+    identity: Option<String>,
+}
+
+/// How a suspect's bytes went from dump to dump of one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trend {
+    /// More in each later dump, on every machine that has several of one boot.
+    Growing,
+    /// Both ways.
+    Mixed,
+    /// Never more.
+    Steady,
+}
+
+/// A suspect: a driver's tag in a pool, in one version of the driver.
+#[derive(Clone, Debug, Serialize)]
+pub struct Suspect {
+    /// The likeliest owner; null for none.
+    pub driver: Option<String>,
+    /// The identity of its PDB: which build of the driver.
+    pub driver_version: Option<String>,
+    /// The tag.
+    pub tag: String,
+    /// The pool.
+    pub pool: String,
+    /// Builds of Windows.
+    pub windows: Vec<String>,
+    /// Machines.
+    pub hosts: u64,
+    /// Dumps.
+    pub dumps: u64,
+    /// Of those, dumps that are judged a leak.
+    pub leaks: u64,
+    /// Bytes over the latest dump of each boot.
+    pub bytes: u64,
+    /// The median of all dumps, and the most.
+    pub median_bytes: u64,
+    /// The most of one dump.
+    pub largest_bytes: u64,
+    /// Null where no boot has several dumps.
+    pub trend: Option<Trend>,
+}
+
+/// A dump that is unlike the others with its suspect.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outlier {
+    /// The file.
+    pub file: String,
+    /// The machine.
+    pub machine: String,
+    /// The tag.
+    pub tag: String,
+    /// Its bytes there.
+    pub bytes: u64,
+    /// The median of all dumps with that suspect.
+    pub median_bytes: u64,
+}
+
+/// The answer of `fleet`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Fleet {
+    /// Dumps that were read.
+    pub dumps: u64,
+    /// Machines.
+    pub hosts: u64,
+    /// Dumps with no finding.
+    pub without_findings: u64,
+    /// Suspects on the most hosts first.
+    pub suspects: Vec<Suspect>,
+    /// Dumps that are unlike the others.
+    pub outliers: Vec<Outlier>,
+    /// Files that could not be read, and why.
+    pub skipped: Vec<String>,
+}
+
+/// What a path holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// An evidence file.
+    Evidence(PathBuf),
+    /// The folder of a dataset.
+    Dataset(PathBuf),
+    /// A dump.
+    Dump(PathBuf),
+}
+
+/// What is at the paths: files as they are, folders with all that is in them.
+pub fn inputs(paths: &[PathBuf]) -> (Vec<Input>, Vec<String>) {
+    let (mut out, mut skipped) = (Vec::new(), Vec::new());
+    for path in paths {
+        find(path, 0, &mut out, &mut skipped);
+    }
+    (out, skipped)
+}
+
+/// Folders in folders that are looked into.
+const DEEPEST: u32 = 16;
+
+fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>) {
+    let about = match fs::metadata(path) {
+        Ok(about) => about,
+        Err(why) => return skipped.push(format!("{}: {why}", path.display())),
+    };
+    if about.is_file() {
+        out.push(match is_zip(path) {
+            true => Input::Evidence(path.to_owned()),
+            false => Input::Dump(path.to_owned()),
+        });
+        return;
+    }
+    if path.join(DUMPS.name).is_dir() {
+        out.push(Input::Dataset(path.to_owned()));
+        return;
+    }
+    if depth == DEEPEST {
+        return skipped.push(format!("{}: too many folders in folders", path.display()));
+    }
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(why) => return skipped.push(format!("{}: {why}", path.display())),
+    };
+    let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    inside.sort();
+    inside
+        .iter()
+        .for_each(|path| find(path, depth + 1, out, skipped));
+}
+
+/// Reads evidence files and datasets; dumps are left to the caller, who walks them.
+pub fn read_all(inputs: &[Input]) -> (Vec<Dump>, Vec<String>) {
+    let read: Vec<(Vec<Dump>, Vec<String>)> = inputs
+        .par_iter()
+        .map(|input| match input {
+            Input::Evidence(path) => one(path, evidence(path)),
+            Input::Dataset(folder) => dataset(folder),
+            Input::Dump(_) => Default::default(),
+        })
+        .collect();
+    let (dumps, skipped): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    (dumps.concat(), skipped.concat())
+}
+
+fn one(path: &Path, read: Result<Vec<Dump>, String>) -> (Vec<Dump>, Vec<String>) {
+    match read {
+        Ok(dumps) => (dumps, Vec::new()),
+        Err(why) => (Vec::new(), vec![format!("{}: {why}", path.display())]),
+    }
+}
+
+/// The dumps of an evidence file.
+///
+/// # Errors
+/// Why it can't be read.
+pub fn evidence(path: &Path) -> Result<Vec<Dump>, String> {
+    let mut file = Stored::open(path).map_err(|e| e.to_string())?;
+    let mut get = |table| file.table(table).map_err(|e| e.to_string());
+    let (dumps, findings) = (get(&DUMPS)?, get(&FINDINGS)?);
+    let dumps = dumps.ok_or("it has no table of dumps")?;
+    dumps_of(dumps, findings)
+}
+
+fn dataset(folder: &Path) -> (Vec<Dump>, Vec<String>) {
+    let files = parquet_files(&folder.join(DUMPS.name));
+    let read: Vec<(Vec<Dump>, Vec<String>)> = files
+        .par_iter()
+        .map(|file| {
+            let beside = |table: &Table| {
+                let inside = file.strip_prefix(folder.join(DUMPS.name)).ok()?;
+                Some(folder.join(table.name).join(inside))
+            };
+            let read = || {
+                let findings = beside(&FINDINGS).filter(|p| p.exists());
+                let findings = findings.map(|p| whole(&p)).transpose()?;
+                dumps_of(whole(file)?, findings)
+            };
+            one(file, read())
+        })
+        .collect();
+    let (dumps, skipped): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    (dumps.concat(), skipped.concat())
+}
+
+fn whole(path: &Path) -> Result<Bytes, String> {
+    let about = fs::metadata(path).map_err(|e| e.to_string())?;
+    if about.len() > LARGEST_FILE {
+        return Err("it is too large".into());
+    }
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    Ok(bytes.into())
+}
+
+/// Whole files only: those that are being written start with a dot.
+fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if path.is_dir() {
+            out.extend(parquet_files(&path));
+        } else if name.ends_with(".parquet") && !name.starts_with('.') {
+            out.push(path);
+        }
+    }
+    out.sort();
+    out
+}
+
+fn owned(row: Row<'_>, column: usize) -> String {
+    row.text(column).unwrap_or_default().to_owned()
+}
+
+fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> {
+    let mut out: BTreeMap<String, Dump> = BTreeMap::new();
+    let at = |name| place(&DUMPS, name);
+    let columns = ["machine", "boot", "dump", "file", "version", "written"].map(at);
+    let [machine, boot, dump, file, version, written] = columns;
+    let read = read::read(&DUMPS, dumps, MOST_ROWS, |batch| {
+        for row in batch.rows() {
+            let keys = (owned(row, machine), owned(row, boot), owned(row, dump));
+            let known = Dump {
+                file: owned(row, file),
+                version: owned(row, version),
+                written: row.int(written),
+                findings: Vec::new(),
+                keys: keys.clone(),
+            };
+            out.insert(keys.2, known);
+        }
+        Ok(())
+    });
+    read.map_err(|e| e.to_string())?;
+    let Some(findings) = findings else {
+        return Ok(out.into_values().collect());
+    };
+    let at = |name| place(&FINDINGS, name);
+    let columns = [
+        "dump",
+        "tag",
+        "pool",
+        "verdict",
+        "bytes",
+        "owner",
+        "owner_identity",
+    ]
+    .map(at);
+    let [dump, tag, pool, verdict, bytes, owner, identity] = columns;
+    let read = read::read(&FINDINGS, findings, MOST_ROWS, |batch| {
+        for row in batch.rows() {
+            let Some(known) = row.text(dump).and_then(|key| out.get_mut(key)) else {
+                continue;
+            };
+            known.findings.push(Finding {
+                tag: owned(row, tag),
+                pool: owned(row, pool),
+                verdict: owned(row, verdict),
+                bytes: row.count(bytes).unwrap_or(0),
+                owner: row.text(owner).map(str::to_owned),
+                identity: row.text(identity).map(str::to_owned),
+            });
+        }
+        Ok(())
+    });
+    read.map_err(|e| e.to_string())?;
+    Ok(out.into_values().collect())
+}
+
+type Key = (Option<String>, Option<String>, String, String);
+
+impl Fleet {
+    /// Of these dumps. The same dump in several inputs counts once.
+    pub fn of(dumps: Vec<Dump>, skipped: Vec<String>) -> Fleet {
+        let unique: BTreeMap<_, Dump> = dumps.into_iter().map(|d| (d.keys.clone(), d)).collect();
+        let dumps: Vec<Dump> = unique.into_values().collect();
+        let mut groups: BTreeMap<Key, Vec<(&Dump, &Finding)>> = BTreeMap::new();
+        for dump in &dumps {
+            for finding in &dump.findings {
+                let key = (
+                    finding.owner.clone(),
+                    finding.identity.clone(),
+                    finding.tag.clone(),
+                    finding.pool.clone(),
+                );
+                groups.entry(key).or_default().push((dump, finding));
+            }
+        }
+        let mut suspects: Vec<Suspect> = groups.iter().map(|(k, g)| suspect(k, g)).collect();
+        suspects.sort_by(|a, b| (b.hosts, b.bytes).cmp(&(a.hosts, a.bytes)));
+        let hosts: BTreeSet<&String> = dumps.iter().map(|d| &d.keys.0).collect();
+        Fleet {
+            dumps: dumps.len() as u64,
+            hosts: hosts.len() as u64,
+            without_findings: dumps.iter().filter(|d| d.findings.is_empty()).count() as u64,
+            suspects,
+            outliers: groups.values().flat_map(|g| outliers(g)).collect(),
+            skipped,
+        }
+    }
+}
+
+fn median(group: &[(&Dump, &Finding)]) -> u64 {
+    let mut all: Vec<u64> = group.iter().map(|(_, f)| f.bytes).collect();
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or(0)
+}
+
+fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
+    let (driver, driver_version, tag, pool) = key.clone();
+    let hosts: BTreeSet<&String> = group.iter().map(|(d, _)| &d.keys.0).collect();
+    let windows: BTreeSet<&String> = group.iter().map(|(d, _)| &d.version).collect();
+    let mut boots: BTreeMap<(&String, &String), Vec<(Option<i64>, u64)>> = BTreeMap::new();
+    for (dump, finding) in group {
+        let boot = boots.entry((&dump.keys.0, &dump.keys.1)).or_default();
+        boot.push((dump.written, finding.bytes));
+    }
+    boots.values_mut().for_each(|boot| boot.sort_unstable());
+    let latest = boots.values().filter_map(|boot| boot.last());
+    let steps: Vec<bool> = boots
+        .values()
+        .flat_map(|boot| boot.windows(2))
+        .map(|pair| matches!(pair, [a, b] if b.1 > a.1))
+        .collect();
+    let grows = steps.iter().filter(|grows| **grows).count();
+    Suspect {
+        driver,
+        driver_version,
+        tag,
+        pool,
+        windows: windows.into_iter().cloned().collect(),
+        hosts: hosts.len() as u64,
+        dumps: group.len() as u64,
+        leaks: group.iter().filter(|(_, f)| f.verdict == "leak").count() as u64,
+        bytes: latest.fold(0, |sum, one| sum.saturating_add(one.1)),
+        median_bytes: median(group),
+        largest_bytes: group.iter().map(|(_, f)| f.bytes).max().unwrap_or(0),
+        trend: match (steps.len(), grows) {
+            (0, _) => None,
+            (all, grows) if all == grows => Some(Trend::Growing),
+            (_, 0) => Some(Trend::Steady),
+            _ => Some(Trend::Mixed),
+        },
+    }
+}
+
+fn outliers(group: &[(&Dump, &Finding)]) -> Vec<Outlier> {
+    let usual = median(group);
+    let far = |bytes: u64| bytes > usual.saturating_mul(FAR);
+    let found = group
+        .iter()
+        .filter(|(_, f)| group.len() >= FEWEST && far(f.bytes));
+    found
+        .map(|(dump, finding)| Outlier {
+            file: dump.file.clone(),
+            machine: dump.keys.0.clone(),
+            tag: finding.tag.clone(),
+            bytes: finding.bytes,
+            median_bytes: usual,
+        })
+        .collect()
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    schema: &'static str,
+    warnings: &'a [String],
+    #[serde(flatten)]
+    fleet: &'a Fleet,
+}
+
+impl Fleet {
+    /// Writes it in a format.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Json => {
+                let envelope = Envelope {
+                    schema: crate::report::SCHEMA,
+                    warnings: &self.skipped,
+                    fleet: &self.safe(),
+                };
+                serde_json::to_writer(&mut *out, &envelope)?;
+                writeln!(out)
+            }
+            Format::Csv => self.csv(out),
+            Format::Markdown => self.markdown(out),
+            Format::Text => self.text(out),
+        }
+    }
+
+    /// Without characters that a terminal obeys.
+    fn safe(&self) -> Fleet {
+        let mut out = self.clone();
+        let own = |text: &mut String| *text = clean(text).into_owned();
+        for s in &mut out.suspects {
+            s.driver.iter_mut().for_each(own);
+            s.driver_version.iter_mut().for_each(own);
+            own(&mut s.tag);
+            own(&mut s.pool);
+            s.windows.iter_mut().for_each(own);
+        }
+        for o in &mut out.outliers {
+            own(&mut o.file);
+            own(&mut o.machine);
+            own(&mut o.tag);
+        }
+        out.skipped.iter_mut().for_each(own);
+        out
+    }
+
+    fn head(&self) -> String {
+        format!(
+            "{} dumps of {} machines; {} without findings; {} not readable",
+            grouped(self.dumps),
+            grouped(self.hosts),
+            grouped(self.without_findings),
+            grouped(self.skipped.len() as u64)
+        )
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let all = self.safe();
+        writeln!(out, "{}\n", all.head())?;
+        writeln!(
+            out,
+            "{:<20} {:<6} {:<9} {:>6} {:>6} {:>6} {:>12} {:>12}  {:<8} Windows",
+            "Driver", "Tag", "Pool", "Hosts", "Dumps", "Leaks", "Bytes", "Median", "Trend"
+        )?;
+        for s in &all.suspects {
+            writeln!(
+                out,
+                "{:<20} {:<6} {:<9} {:>6} {:>6} {:>6} {:>12} {:>12}  {:<8} {}",
+                s.driver.as_deref().unwrap_or("(unknown)"),
+                s.tag,
+                s.pool,
+                s.hosts,
+                s.dumps,
+                s.leaks,
+                human(s.bytes),
+                human(s.median_bytes),
+                s.trend.map_or("-", Trend::word),
+                s.windows.join(" ")
+            )?;
+            if let Some(version) = &s.driver_version {
+                writeln!(out, "    version {version}")?;
+            }
+        }
+        if !all.outliers.is_empty() {
+            writeln!(out, "\nOutliers")?;
+        }
+        for o in &all.outliers {
+            writeln!(
+                out,
+                "  {} ({}): {} in {}, median {}",
+                o.file,
+                o.machine,
+                human(o.bytes),
+                o.tag,
+                human(o.median_bytes)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}\n", self.head())?;
+        let columns = [
+            ("driver", Align::Left),
+            ("version", Align::Left),
+            ("tag", Align::Left),
+            ("pool", Align::Left),
+            ("hosts", Align::Right),
+            ("dumps", Align::Right),
+            ("leaks", Align::Right),
+            ("bytes", Align::Right),
+            ("median bytes", Align::Right),
+            ("trend", Align::Left),
+            ("Windows", Align::Left),
+        ];
+        let rows = self.suspects.iter().map(|s| {
+            vec![
+                s.driver.clone().unwrap_or_else(|| "(unknown)".into()),
+                s.driver_version.clone().unwrap_or_default(),
+                s.tag.clone(),
+                s.pool.clone(),
+                grouped(s.hosts),
+                grouped(s.dumps),
+                grouped(s.leaks),
+                grouped(s.bytes),
+                grouped(s.median_bytes),
+                s.trend.map_or("", Trend::word).to_owned(),
+                s.windows.join(", "),
+            ]
+        });
+        table(out, &columns, rows)?;
+        for o in &self.outliers {
+            let (file, machine) = (plain(&o.file), plain(&o.machine));
+            let (bytes, usual) = (human(o.bytes), human(o.median_bytes));
+            writeln!(
+                out,
+                "\nOutlier: {file} ({machine}): {bytes} in {}, median {usual}",
+                plain(&o.tag)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record([
+            "driver",
+            "driver_version",
+            "tag",
+            "pool",
+            "windows",
+            "hosts",
+            "dumps",
+            "leaks",
+            "bytes",
+            "median_bytes",
+            "largest_bytes",
+            "trend",
+        ])?;
+        for s in &self.suspects {
+            csv.write_record([
+                cell(s.driver.as_deref().unwrap_or_default()),
+                cell(s.driver_version.as_deref().unwrap_or_default()),
+                cell(&s.tag),
+                cell(&s.pool),
+                cell(&s.windows.join(" ")),
+                s.hosts.to_string(),
+                s.dumps.to_string(),
+                s.leaks.to_string(),
+                s.bytes.to_string(),
+                s.median_bytes.to_string(),
+                s.largest_bytes.to_string(),
+                s.trend.map_or("", Trend::word).to_owned(),
+            ])?;
+        }
+        csv.flush()
+    }
+}
+
+impl Trend {
+    /// The word in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trend::Growing => "growing",
+            Trend::Mixed => "mixed",
+            Trend::Steady => "steady",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump(machine: &str, written: i64, bytes: u64) -> Dump {
+        Dump {
+            keys: (machine.into(), "b".into(), format!("d{machine}{written}")),
+            file: format!("{machine}.dmp"),
+            written: Some(written),
+            findings: vec![Finding {
+                tag: "Leak".into(),
+                pool: "nonpaged".into(),
+                verdict: "leak".into(),
+                bytes,
+                owner: Some("myfault".into()),
+                identity: None,
+            }],
+            ..Dump::default()
+        }
+    }
+
+    #[test]
+    fn a_suspect_is_added_up_over_hosts_and_its_latest_dumps() {
+        let dumps = vec![
+            dump("a", 1, 10),
+            dump("a", 2, 30),
+            dump("b", 1, 20),
+            dump("b", 1, 20),
+            dump("c", 1, 10),
+            dump("d", 1, 500),
+        ];
+        let fleet = Fleet::of(dumps, Vec::new());
+        let [one] = &fleet.suspects[..] else {
+            panic!("{fleet:?}");
+        };
+        assert_eq!((one.hosts, one.dumps, one.bytes), (4, 5, 560));
+        assert_eq!((one.median_bytes, one.largest_bytes), (20, 500));
+        assert_eq!(one.trend, Some(Trend::Growing));
+        assert_eq!(fleet.outliers.len(), 1);
+        assert_eq!(fleet.outliers[0].machine, "d");
+    }
+}

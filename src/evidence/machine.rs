@@ -1,0 +1,716 @@
+//! An evidence file in place of a dump: it answers what was kept, and says what was not.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustc_hash::FxHashMap;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::analysis::attribution::drivers::{Driver, Drivers, Holding};
+use crate::analysis::attribution::suspects::Certainty;
+use crate::analysis::census::{Census, Progress as CensusProgress, Question};
+use crate::analysis::objects::Objects;
+use crate::analysis::references::References;
+use crate::analysis::{Descriptions, VmReport};
+use crate::engine::{
+    Answered, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine, ModuleFacts, OpenError,
+    Options, PdbStatus, Wanted,
+};
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::pool::big::{BigBlock, BigTable};
+use crate::pool::block::{Backend, Block, PoolKind, State};
+use crate::pool::index::{
+    Collector, IndexBuilder, Owner, Progress, Segment, SizeCount, Snapshot, Totals, WINDOW,
+};
+use crate::pool::page::{PageError, PoolPage};
+use crate::pool::tracker::Trackers;
+use crate::symbols::WantedPdb;
+
+use super::archive::{ArchiveError, Manifest, Stored};
+use super::cell::{tag_hex, tag_of};
+use super::read::{self, Row, TableError, place};
+use super::rows::va_of;
+use super::schema::{ANSWERS, BLOCKS, CONTENTS, SIZES, Table};
+
+/// Rows of each table that are read.
+const MOST_ANSWERS: u64 = 1 << 18;
+const MOST_BLOCKS: u64 = 1 << 24;
+const MOST_SIZES: u64 = 1 << 22;
+const MOST_SAMPLES: u64 = 1 << 12;
+/// No count that is added up with others is larger.
+const LARGEST_COUNT: u64 = 1 << 56;
+/// Said of memory.
+const NOT_INSIDE: &str = "not in the evidence file";
+
+/// What an index is besides its blocks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct IndexFacts {
+    totals: Totals,
+    windows_done: u64,
+    windows_all: u64,
+    notes: Vec<String>,
+    failed_windows: u64,
+    left_out: u64,
+}
+
+impl IndexFacts {
+    /// Of an index, of which so many blocks are in no list.
+    pub fn of(index: &Snapshot, left_out: u64) -> IndexFacts {
+        IndexFacts {
+            totals: (*index.totals).clone(),
+            windows_done: index.windows_done as u64,
+            windows_all: index.windows_all as u64,
+            notes: index.notes.to_vec(),
+            failed_windows: index.failed_windows as u64,
+            left_out,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Rest {
+    hole_bytes: u64,
+    big_table: Option<(Va, Va)>,
+    identity: Option<String>,
+}
+
+/// Bytes of a sample block.
+#[derive(Debug)]
+struct Sample {
+    session: Option<u32>,
+    start: Va,
+    bytes: Vec<Option<u8>>,
+}
+
+/// An open evidence file.
+pub struct Evidence {
+    path: PathBuf,
+    options: Options,
+    file: Mutex<Stored>,
+    manifest: Manifest,
+    descriptions: Descriptions,
+    info: Info,
+    modules: Vec<ModuleFacts>,
+    vm: VmReport,
+    trackers: Trackers,
+    session_trackers: Trackers,
+    warnings: Vec<String>,
+    rest: Rest,
+    /// As JSON, by answer and key; read when they are asked for.
+    answers: FxHashMap<(String, String), String>,
+    samples: OnceLock<Vec<Sample>>,
+}
+
+fn refused(why: ArchiveError) -> OpenError {
+    OpenError::Evidence(why.to_string())
+}
+
+fn damaged(why: impl ToString) -> OpenError {
+    refused(ArchiveError::Damaged(why.to_string()))
+}
+
+/// True when no number of it overflows where it is added to others.
+fn is_sane(value: &Value) -> bool {
+    match value {
+        Value::Number(n) => match (n.as_u64(), n.as_i64()) {
+            (Some(n), _) => n < LARGEST_COUNT,
+            (None, Some(n)) => n.unsigned_abs() < LARGEST_COUNT,
+            (None, None) => n.as_f64().is_some_and(f64::is_finite),
+        },
+        Value::Array(list) => list.iter().all(is_sane),
+        Value::Object(map) => map.values().all(is_sane),
+        _ => true,
+    }
+}
+
+impl Evidence {
+    /// Opens a file. Tables of blocks are read when they are asked for.
+    ///
+    /// # Errors
+    /// An [`OpenError`].
+    pub fn open(path: &Path, options: &Options) -> Result<Evidence, OpenError> {
+        Evidence::of(Stored::open(path).map_err(refused)?, path, options)
+    }
+
+    /// Of an open file; `path` is what it is called.
+    ///
+    /// # Errors
+    /// An [`OpenError`].
+    pub fn of(mut file: Stored, path: &Path, options: &Options) -> Result<Evidence, OpenError> {
+        let answers = answers(&mut file)?;
+        let descriptions = Engine::descriptions_of(options)?;
+        let get = |name: &str| answers.get(&(name.to_owned(), String::new()));
+        fn parse<T: DeserializeOwned>(name: &str, text: Option<&String>) -> Result<T, OpenError> {
+            let text = text.ok_or_else(|| damaged(format!("it has no answer `{name}`")))?;
+            serde_json::from_str(text).map_err(|e| damaged(format!("answer `{name}`: {e}")))
+        }
+        let session_trackers = match get("session_trackers") {
+            None => Trackers::default(),
+            some => parse("session_trackers", some)?,
+        };
+        let mut trackers: Trackers = parse("trackers", get("trackers"))?;
+        // Looked up by halving.
+        trackers.rows.sort_by_key(|row| row.tag);
+        Ok(Evidence {
+            info: parse("info", get("info"))?,
+            modules: parse("modules", get("modules"))?,
+            vm: parse("vm", get("vm"))?,
+            trackers,
+            session_trackers,
+            warnings: parse("warnings", get("warnings"))?,
+            rest: parse("state", get("state"))?,
+            manifest: file.manifest.clone(),
+            file: Mutex::new(file),
+            path: path.to_owned(),
+            options: options.clone(),
+            descriptions,
+            answers,
+            samples: OnceLock::new(),
+        })
+    }
+
+    /// What is inside.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn kept<T: DeserializeOwned>(&self, answer: &str, key: &str) -> Option<Result<T, String>> {
+        let text = self.answers.get(&(answer.to_owned(), key.to_owned()))?;
+        let read = || -> Result<T, String> {
+            let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+            if !is_sane(&value) {
+                return Err("a number is impossible".into());
+            }
+            serde_json::from_value(value).map_err(|e| e.to_string())
+        };
+        Some(read().map_err(|why| format!("the evidence file is damaged: {answer} {key}: {why}")))
+    }
+
+    fn rows(
+        &self,
+        table: &'static Table,
+        most: u64,
+        mut each: impl FnMut(Row<'_>) -> Result<(), TableError>,
+    ) -> Result<(), String> {
+        let bytes = {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.table(table).map_err(|e| e.to_string())?
+        };
+        let Some(bytes) = bytes else {
+            return Ok(());
+        };
+        let read = read::read(table, bytes, most, |batch| {
+            batch.rows().try_for_each(&mut each)
+        });
+        read.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    fn index(&self, wanted: Wanted<'_>) -> Result<Option<Snapshot>, String> {
+        let facts: IndexFacts = match self.kept("index", "") {
+            Some(facts) => facts?,
+            None => return Err("the evidence file has no index".into()),
+        };
+        let Some(segments) = self.segments(wanted)? else {
+            return Ok(None);
+        };
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Ok(Some(Snapshot {
+            segments: segments.into(),
+            totals: Arc::new(facts.totals),
+            windows_done: count(facts.windows_done),
+            windows_all: count(facts.windows_all),
+            notes: facts.notes.into(),
+            failed_windows: count(facts.failed_windows),
+            left_out: facts.left_out,
+            kept: None,
+            kept_sizes: Some(Arc::new(self.sizes()?)),
+        }))
+    }
+
+    fn sizes(&self) -> Result<FxHashMap<Tag, Vec<SizeCount>>, String> {
+        let mut out: FxHashMap<Tag, Vec<SizeCount>> = FxHashMap::default();
+        let at = |name| place(&SIZES, name);
+        let (tag, size, blocks) = (at("tag_hex"), at("size"), at("blocks"));
+        self.rows(&SIZES, MOST_SIZES, |row| {
+            let parts = (
+                row.text(tag).and_then(tag_of),
+                row.count(size),
+                row.count(blocks),
+            );
+            if let (Some(tag), Some(size), Some(count)) = parts {
+                out.entry(tag).or_default().push(SizeCount { size, count });
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// The blocks, window by window. `None` when they aren't wanted any more.
+    fn segments(&self, wanted: Wanted<'_>) -> Result<Option<Vec<Arc<Segment>>>, String> {
+        let columns = BlockColumns::new();
+        let mut windows = Windows::default();
+        let mut seen = 0u64;
+        let mut gone = false;
+        self.rows(&BLOCKS, MOST_BLOCKS, |row| {
+            seen += 1;
+            if seen.is_multiple_of(1 << 16) && !wanted() {
+                gone = true;
+                return Err(TableError::TooLarge {
+                    table: BLOCKS.name,
+                    most: seen,
+                    unit: "rows that are wanted",
+                });
+            }
+            if let Some(block) = columns.block(row) {
+                windows.take(block);
+            }
+            Ok(())
+        })
+        .or_else(|why| if gone { Ok(()) } else { Err(why) })?;
+        Ok((!gone).then(|| windows.finish()))
+    }
+
+    fn samples(&self) -> &[Sample] {
+        self.samples.get_or_init(|| {
+            let at = |name| place(&CONTENTS, name);
+            let (start, session, bytes) = (at("address"), at("session"), at("bytes"));
+            let mut out = Vec::new();
+            // A table that can't be read has no samples: every read says that.
+            let _ = self.rows(&CONTENTS, MOST_SAMPLES, |row| {
+                if let (Some(start), Some(text)) = (row.int(start), row.text(bytes)) {
+                    out.push(Sample {
+                        session: row.count(session).and_then(|s| u32::try_from(s).ok()),
+                        start: va_of(start),
+                        bytes: unhex(text),
+                    });
+                }
+                Ok(())
+            });
+            out
+        })
+    }
+}
+
+/// The bytes of such text; `??` and what is no byte are `None`.
+fn unhex(text: &str) -> Vec<Option<u8>> {
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs
+        .map(|pair| {
+            let digits = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        })
+        .collect()
+}
+
+fn answers(file: &mut Stored) -> Result<FxHashMap<(String, String), String>, OpenError> {
+    let mut out = FxHashMap::default();
+    let bytes = file.table(&ANSWERS).map_err(refused)?;
+    let bytes = bytes.ok_or_else(|| damaged("it has no answers"))?;
+    let at = |name| place(&ANSWERS, name);
+    let (answer, key, json) = (at("answer"), at("key"), at("json"));
+    let read = read::read(&ANSWERS, bytes, MOST_ANSWERS, |batch| {
+        for row in batch.rows() {
+            let parts = (row.text(answer), row.text(key), row.text(json));
+            if let (Some(answer), Some(key), Some(json)) = parts {
+                let json = match answer {
+                    // Reports as they were written.
+                    "diagnose" | "drivers" => serde_json::from_str(json).unwrap_or_default(),
+                    _ => json.to_owned(),
+                };
+                out.insert((answer.to_owned(), key.to_owned()), json);
+            }
+        }
+        Ok(())
+    });
+    read.map_err(damaged)?;
+    Ok(out)
+}
+
+/// Where the columns of a block are.
+struct BlockColumns {
+    tag: usize,
+    address: usize,
+    size: usize,
+    pool: usize,
+    backend: usize,
+    state: usize,
+    session: usize,
+    heuristic: usize,
+    protected: usize,
+}
+
+impl BlockColumns {
+    fn new() -> BlockColumns {
+        let at = |name| place(&BLOCKS, name);
+        BlockColumns {
+            tag: at("tag_hex"),
+            address: at("address"),
+            size: at("size"),
+            pool: at("pool"),
+            backend: at("backend"),
+            state: at("state"),
+            session: at("session"),
+            heuristic: at("heuristic"),
+            protected: at("protected"),
+        }
+    }
+
+    fn block(&self, row: Row<'_>) -> Option<Block> {
+        let pools = [
+            PoolKind::NonPaged,
+            PoolKind::NonPagedNx,
+            PoolKind::Paged,
+            PoolKind::Session,
+        ];
+        let backends = [
+            Backend::Legacy,
+            Backend::Vs,
+            Backend::Lfh,
+            Backend::Big,
+            Backend::Special,
+        ];
+        let states = [State::Allocated, State::Lookaside, State::Free];
+        let (pool, backend, state) = (
+            row.text(self.pool)?,
+            row.text(self.backend)?,
+            row.text(self.state)?,
+        );
+        Some(Block {
+            va: va_of(row.int(self.address)?),
+            bytes: row.count(self.size).filter(|n| *n < LARGEST_COUNT)?,
+            tag: row.text(self.tag).and_then(tag_of)?,
+            protected: row.bool(self.protected).unwrap_or(false),
+            kind: pools.into_iter().find(|k| k.word() == pool)?,
+            backend: backends.into_iter().find(|b| b.word() == backend)?,
+            state: states.into_iter().find(|s| s.word() == state)?,
+            session: row.count(self.session).and_then(|s| u32::try_from(s).ok()),
+            heuristic: row.bool(self.heuristic).unwrap_or(false),
+        })
+    }
+}
+
+/// Blocks by session and window of addresses.
+#[derive(Default)]
+struct Windows {
+    gathered: BTreeMap<(Option<u32>, u64), Collector>,
+    large: BTreeMap<Option<u32>, BTreeMap<Va, BigBlock>>,
+}
+
+impl Windows {
+    fn take(&mut self, block: Block) {
+        let base = block.va.0 / WINDOW * WINDOW;
+        let window = self.gathered.entry((block.session, base)).or_default();
+        window.push(Va(base), &block);
+        if block.backend == Backend::Big {
+            let large = BigBlock {
+                va: block.va,
+                bytes: block.bytes,
+                key: block.tag.value(),
+                kind: block.kind,
+            };
+            let of_session = self.large.entry(block.session).or_default();
+            of_session.insert(block.va, large);
+        }
+    }
+
+    fn finish(mut self) -> Vec<Arc<Segment>> {
+        let mut owners: BTreeMap<Option<u32>, Arc<Owner>> = BTreeMap::new();
+        let mut out = Vec::with_capacity(self.gathered.len());
+        for ((session, base), mut window) in self.gathered {
+            let large = &mut self.large;
+            let owner = owners.entry(session).or_insert_with(|| {
+                let blocks = large.remove(&session).unwrap_or_default();
+                let big = BigTable {
+                    blocks: blocks.into_values().collect(),
+                    ..BigTable::default()
+                };
+                Arc::new(Owner {
+                    session,
+                    big: Arc::new(big),
+                })
+            });
+            window.sort(Va(base));
+            out.push(Arc::new(window.segment(Va(base), Arc::clone(owner))));
+        }
+        out
+    }
+}
+
+impl std::fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Evidence({})", self.path.display())
+    }
+}
+
+impl Machine for Evidence {
+    fn facts(&self) -> DumpFacts {
+        self.info.dump.clone()
+    }
+
+    fn info(&self) -> Info {
+        let m = &self.manifest;
+        let tables = m.tables.iter().map(|t| InsideTable {
+            name: t.name.clone(),
+            rows: t.rows,
+            bytes: t.bytes,
+        });
+        Info {
+            evidence: Some(EvidenceFacts {
+                path: self.path.to_string_lossy().into_owned(),
+                tool: m.tool.clone(),
+                schema: m.schema,
+                redacted: m.redacted,
+                contents: m.contents,
+                blocks_listed: m.blocks_listed,
+                blocks_left_out: m.blocks_left_out,
+                tables: tables.collect(),
+            }),
+            ..self.info.clone()
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
+    fn identity(&self) -> Option<u128> {
+        u128::from_str_radix(self.rest.identity.as_deref()?, 16).ok()
+    }
+
+    fn vm(&self) -> &VmReport {
+        &self.vm
+    }
+
+    fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
+    }
+
+    fn trackers(&self) -> &Trackers {
+        &self.trackers
+    }
+
+    fn session_trackers(&self) -> &Trackers {
+        &self.session_trackers
+    }
+
+    fn hole_bytes(&self) -> u64 {
+        self.rest.hole_bytes
+    }
+
+    fn big_table(&self) -> Option<(Va, Va)> {
+        self.rest.big_table
+    }
+
+    fn module_list(&self) -> Vec<ModuleFacts> {
+        self.modules.clone()
+    }
+
+    fn references_while(&self, tag: Tag, _: &dyn Fn() -> bool) -> Option<References> {
+        Some(match self.kept("references", &tag_hex(tag)) {
+            Some(Ok(found)) => found,
+            Some(Err(why)) => References::without(why),
+            None => References::without(
+                "the evidence file holds the references of tags in use, and none of this tag"
+                    .into(),
+            ),
+        })
+    }
+
+    fn referenced_in(
+        &self,
+        _: &rayon::ThreadPool,
+        _: Wanted<'_>,
+    ) -> Option<FxHashMap<Tag, Vec<String>>> {
+        let places: Vec<(Tag, Vec<String>)> = self.kept("referenced_in", "")?.ok()?;
+        Some(places.into_iter().collect())
+    }
+
+    fn census(
+        &self,
+        _: &Snapshot,
+        question: Question,
+        _: Wanted<'_>,
+        _: &CensusProgress,
+    ) -> Result<Option<Census>, String> {
+        let tag = question.tag;
+        if question.pool.is_some() || question.size.is_some() {
+            return Err(format!(
+                "the evidence file has the contents of {tag} over both pools and all sizes: ask without --pool and --size"
+            ));
+        }
+        match self.kept("census", &tag_hex(tag)) {
+            Some(census) => census.map(Some),
+            None => Err(format!(
+                "the evidence file has no contents of {tag}: it keeps those of suspects and of the largest tags"
+            )),
+        }
+    }
+
+    fn objects_of(
+        &self,
+        _: &Snapshot,
+        tag: Tag,
+        _: u64,
+        _: &dyn Fn() -> bool,
+    ) -> Result<Option<Objects>, String> {
+        match self.kept("objects", &tag_hex(tag)) {
+            Some(objects) => objects.map(Some),
+            None => Err(format!(
+                "the evidence file has no objects of {tag}: it keeps those of suspects and of the largest tags"
+            )),
+        }
+    }
+
+    fn object_tag(&self, name: &str) -> Option<Tag> {
+        let mut kept = self.answers.keys().filter(|key| key.0 == "objects");
+        kept.find_map(|(answer, key)| {
+            let objects: Objects = self.kept(answer, key)?.ok()?;
+            let kind = objects.kind?;
+            kind.name.eq_ignore_ascii_case(name).then_some(objects.tag)
+        })
+    }
+
+    fn by_driver(&self) -> Result<Drivers, String> {
+        let kept = self.kept_answer("drivers", "json");
+        let kept = kept.ok_or("the evidence file has no pool by driver")?;
+        let json: Value = serde_json::from_str(kept).map_err(|e| e.to_string())?;
+        let rows = json["drivers"].as_array();
+        Ok(Drivers {
+            rows: rows.into_iter().flatten().map(driver).collect(),
+            unowned: driver(&json["unowned"]),
+        })
+    }
+
+    fn pdbs(&self, all: bool) -> Vec<PdbStatus> {
+        let loaded = self.modules.iter().filter(|m| !m.unloaded);
+        let wanted = loaded.filter(|m| all || m.is_kernel);
+        wanted
+            .filter_map(|module| {
+                let wanted = WantedPdb {
+                    id: module.pdb.clone()?,
+                    path: self.options.symbols.clone(),
+                    network: self.options.network,
+                };
+                Some(PdbStatus {
+                    module: module.name.clone(),
+                    located: wanted.locate(),
+                    wanted,
+                    // Nothing is looked up any more: the answers are there.
+                    built_in: module.is_kernel,
+                })
+            })
+            .collect()
+    }
+
+    fn missing_pdb(&self) -> Option<WantedPdb> {
+        None
+    }
+
+    fn reopened(&self) -> Result<Arc<dyn Machine>, OpenError> {
+        Ok(Arc::new(Evidence::open(&self.path, &self.options)?))
+    }
+
+    fn kept_index(&self, wanted: Wanted<'_>) -> Answered {
+        match self.index(wanted) {
+            Ok(index) => Answered { index, note: None },
+            Err(why) => Answered {
+                index: None,
+                note: Some(why),
+            },
+        }
+    }
+
+    fn keep_index(&self, _: &Snapshot) -> Option<String> {
+        None
+    }
+
+    fn walk(&self, _: Arc<Progress>) -> Option<IndexBuilder> {
+        None
+    }
+
+    fn workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+        crate::engine::threads(self.options.threads)
+    }
+
+    fn background_workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+        crate::engine::threads(1)
+    }
+
+    fn page(&self, address: Va) -> Result<PoolPage, PageError> {
+        let key = super::cell::hex(address.page());
+        let mut page: PoolPage = match self.kept("page", &key) {
+            Some(Ok(page)) => page,
+            _ => return Err(PageError::NotKept),
+        };
+        for b in &mut page.blocks {
+            let inside = address.0.checked_sub(b.block.va.0);
+            b.holds_address = inside.is_some_and(|offset| offset < b.block.bytes);
+        }
+        Ok(page)
+    }
+
+    fn read(&self, session: Option<u32>, va: Va, out: &mut [u8]) -> Result<(), &'static str> {
+        let mut samples = self.samples().iter();
+        let found = samples.find_map(|sample| {
+            let from = usize::try_from(va.0.checked_sub(sample.start.0)?).ok()?;
+            let bytes = sample.bytes.get(from..from.checked_add(out.len())?)?;
+            (session.is_none() || sample.session == session).then_some(bytes)
+        });
+        let found = found.ok_or(NOT_INSIDE)?;
+        for (to, byte) in out.iter_mut().zip(found) {
+            *to = byte.ok_or("not in the dump")?;
+        }
+        Ok(())
+    }
+
+    fn points_at(&self, va: Va) -> Option<String> {
+        let mut loaded = self.modules.iter().filter(|m| !m.unloaded);
+        if let Some(module) = loaded.find(|m| m.contains(va)) {
+            return Some(format!("{}+{:#x}", module.name, va.0 - module.base.0));
+        }
+        let mut regions = self.info.regions.iter();
+        let region = regions.find(|r| va >= r.start && va < r.end)?;
+        Some(format!("{} pool", region.pool.word()))
+    }
+
+    fn kept_answer(&self, answer: &str, format: &str) -> Option<&str> {
+        let kept = self.answers.get(&(answer.to_owned(), format.to_owned()));
+        kept.map(String::as_str)
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        None
+    }
+}
+
+/// From the contract's JSON.
+fn driver(json: &Value) -> Driver {
+    let number = |json: &Value, name: &str| json[name].as_u64().unwrap_or(0);
+    let bytes = |json: &Value| [number(json, "nonpaged_bytes"), number(json, "paged_bytes")];
+    let certainty = |word: &str| {
+        let all = [Certainty::Certain, Certainty::Likely, Certainty::Possible];
+        all.into_iter().find(|c| c.word() == word)
+    };
+    let tags = json["tags"].as_array();
+    let holding = |tag: &Value| {
+        Some(Holding {
+            tag: tag_of(tag["tag_hex"].as_str()?)?,
+            bytes: bytes(tag),
+            certainty: tag["confidence"].as_str().and_then(certainty),
+        })
+    };
+    Driver {
+        module: json["module"].as_str().unwrap_or_default().to_owned(),
+        bytes: bytes(json),
+        certain: number(json, "certain_bytes"),
+        tags: tags.into_iter().flatten().filter_map(holding).collect(),
+    }
+}

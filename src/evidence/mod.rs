@@ -1,0 +1,41 @@
+//! Answers as tables: the one schema of an exported dataset and of an evidence file, which
+//! every command and screen opens in place of the dump that it was made of.
+
+pub mod answers;
+pub mod archive;
+pub mod cell;
+mod csv;
+pub mod export;
+pub mod fleet;
+mod machine;
+mod parquet;
+pub mod read;
+mod redact;
+mod rows;
+pub mod schema;
+mod write;
+
+pub use machine::Evidence;
+pub use redact::Redactor;
+pub use write::{Choices, write};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::{Engine, Machine, OpenError, Options};
+
+/// Opens a dump, or an evidence file in place of one; which is recognised by content.
+///
+/// # Errors
+/// An [`OpenError`] that says what the file is and what to do.
+pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenError> {
+    if archive::is_zip(path) {
+        match Evidence::open(path, options) {
+            Ok(evidence) => return Ok(Arc::new(evidence)),
+            Err(why) if archive::is_ours(path) => return Err(why),
+            // A zip with a dump in it: the reader of dumps says what to do.
+            Err(_) => {}
+        }
+    }
+    Ok(Arc::new(Engine::open(path, options)?))
+}

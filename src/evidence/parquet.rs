@@ -1,0 +1,258 @@
+//! Tables as Parquet files, through the column writers of the `parquet` crate.
+//!
+//! Rows are buffered up to a row group, so a table of any length needs the memory of one.
+//! In a dataset pages are compressed with Snappy; in an evidence file they are not, as the
+//! container compresses, which keeps the size of what is unpacked in one hand.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnPath, Type};
+use rustc_hash::FxHashMap;
+
+use super::cell::Cell;
+use super::schema::{Column, Kind, Table, VERSION};
+
+/// Rows of a row group: what is held in memory of a table that is being written.
+const GROUP: usize = 1 << 17;
+/// Different texts of a column that are remembered, so that each is stored once.
+const REMEMBERED: usize = 1 << 12;
+
+/// How pages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not: the container around does it.
+    None,
+    /// Snappy.
+    Snappy,
+}
+
+/// A column's values of a row group: those that are there, and for each row whether one is.
+#[derive(Default)]
+struct Levels<T> {
+    values: Vec<T>,
+    levels: Vec<i16>,
+}
+
+impl<T> Levels<T> {
+    fn push(&mut self, value: Option<T>) {
+        self.levels.push(i16::from(value.is_some()));
+        self.values.extend(value);
+    }
+}
+
+enum Buffer {
+    Int(Levels<i64>),
+    Real(Levels<f64>),
+    Bool(Levels<bool>),
+    Text(Levels<ByteArray>, FxHashMap<String, ByteArray>),
+}
+
+impl Buffer {
+    fn of(kind: Kind) -> Buffer {
+        match kind {
+            Kind::Int | Kind::Time => Buffer::Int(Levels::default()),
+            Kind::Real => Buffer::Real(Levels::default()),
+            Kind::Bool => Buffer::Bool(Levels::default()),
+            Kind::Text => Buffer::Text(Levels::default(), FxHashMap::default()),
+        }
+    }
+
+    /// Takes a value; one of another kind is a null, which the schema's test rules out.
+    fn push(&mut self, cell: &Cell<'_>) {
+        match (self, cell) {
+            (Buffer::Int(out), Cell::Int(n) | Cell::Time(n)) => out.push(Some(*n)),
+            (Buffer::Real(out), Cell::Real(x)) => out.push(Some(*x)),
+            (Buffer::Bool(out), Cell::Bool(b)) => out.push(Some(*b)),
+            (Buffer::Text(out, seen), Cell::Text(text)) => out.push(Some(shared(seen, text))),
+            (Buffer::Int(out), _) => out.push(None),
+            (Buffer::Real(out), _) => out.push(None),
+            (Buffer::Bool(out), _) => out.push(None),
+            (Buffer::Text(out, _), _) => out.push(None),
+        }
+    }
+}
+
+/// The same bytes for the same text.
+fn shared(seen: &mut FxHashMap<String, ByteArray>, text: &str) -> ByteArray {
+    if let Some(known) = seen.get(text) {
+        return known.clone();
+    }
+    let bytes = ByteArray::from(text);
+    if seen.len() < REMEMBERED {
+        seen.insert(text.to_owned(), bytes.clone());
+    }
+    bytes
+}
+
+/// Writes one table.
+pub struct TableWriter<W: Write + Send> {
+    table: &'static Table,
+    file: SerializedFileWriter<W>,
+    buffers: Vec<Buffer>,
+    buffered: usize,
+    rows: u64,
+}
+
+fn failed(error: parquet::errors::ParquetError) -> io::Error {
+    io::Error::other(error)
+}
+
+fn field(column: &Column) -> Result<Type, parquet::errors::ParquetError> {
+    let (physical, logical) = match column.kind {
+        Kind::Int => (Physical::INT64, None),
+        Kind::Time => (
+            Physical::INT64,
+            Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
+        ),
+        Kind::Real => (Physical::DOUBLE, None),
+        Kind::Bool => (Physical::BOOLEAN, None),
+        Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+    };
+    Type::primitive_type_builder(column.name, physical)
+        .with_repetition(Repetition::OPTIONAL)
+        .with_logical_type(logical)
+        .build()
+}
+
+fn properties(table: &Table, packing: Packing) -> WriterProperties {
+    let about = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+    let (major, minor) = VERSION;
+    let mut out = WriterProperties::builder()
+        .set_compression(match packing {
+            Packing::None => Compression::UNCOMPRESSED,
+            Packing::Snappy => Compression::SNAPPY,
+        })
+        .set_created_by(concat!("poolscope ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![
+            about("poolscope.schema", format!("{major}.{minor}")),
+            about("poolscope.table", table.name.to_owned()),
+        ]))
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    // Addresses come in order: the differences are small, and none repeats.
+    for column in table.all().filter(|c| is_address(c)) {
+        let path = ColumnPath::from(column.name);
+        out = out
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+    }
+    out.build()
+}
+
+fn is_address(column: &Column) -> bool {
+    column.kind == Kind::Int && matches!(column.name, "address" | "base" | "kernel_base")
+}
+
+impl<W: Write + Send> TableWriter<W> {
+    /// Starts a table.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn new(table: &'static Table, out: W, packing: Packing) -> io::Result<TableWriter<W>> {
+        let fields: Result<Vec<_>, _> = table.all().map(|c| field(c).map(Arc::new)).collect();
+        let schema = Type::group_type_builder(table.name)
+            .with_fields(fields.map_err(failed)?)
+            .build()
+            .map_err(failed)?;
+        let properties = Arc::new(properties(table, packing));
+        Ok(TableWriter {
+            table,
+            file: SerializedFileWriter::new(out, Arc::new(schema), properties).map_err(failed)?,
+            buffers: table.all().map(|c| Buffer::of(c.kind)).collect(),
+            buffered: 0,
+            rows: 0,
+        })
+    }
+
+    /// Takes a row: the keys, then the table's own columns.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn row(&mut self, keys: &[Cell<'_>], cells: &[Cell<'_>]) -> io::Result<()> {
+        debug_assert_eq!(keys.len() + cells.len(), self.table.width());
+        let mut all = keys.iter().chain(cells);
+        for buffer in &mut self.buffers {
+            buffer.push(all.next().unwrap_or(&Cell::Null));
+        }
+        self.buffered += 1;
+        self.rows += 1;
+        match self.buffered >= GROUP {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Rows taken.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffered == 0 {
+            return Ok(());
+        }
+        let mut group = self.file.next_row_group().map_err(failed)?;
+        for buffer in &mut self.buffers {
+            let Some(mut column) = group.next_column().map_err(failed)? else {
+                break;
+            };
+            match buffer {
+                Buffer::Int(b) => {
+                    column
+                        .typed::<Int64Type>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+                Buffer::Real(b) => {
+                    column
+                        .typed::<DoubleType>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+                Buffer::Bool(b) => {
+                    column
+                        .typed::<BoolType>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+                Buffer::Text(b, _) => {
+                    column
+                        .typed::<ByteArrayType>()
+                        .write_batch(&b.values, Some(&b.levels), None)
+                }
+            }
+            .map_err(failed)?;
+            column.close().map_err(failed)?;
+            match buffer {
+                Buffer::Int(b) => *b = Levels::default(),
+                Buffer::Real(b) => *b = Levels::default(),
+                Buffer::Bool(b) => *b = Levels::default(),
+                Buffer::Text(b, _) => *b = Levels::default(),
+            }
+        }
+        group.close().map_err(failed)?;
+        self.buffered = 0;
+        Ok(())
+    }
+
+    /// Writes what is left and the end of the file. Returns what it was written to.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn into_inner(mut self) -> io::Result<W> {
+        self.flush()?;
+        self.file.into_inner().map_err(failed)
+    }
+
+    /// Writes what is left and the end of the file. Returns the rows.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn finish(mut self) -> io::Result<u64> {
+        self.flush()?;
+        self.file.close().map_err(failed)?;
+        Ok(self.rows)
+    }
+}

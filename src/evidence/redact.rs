@@ -1,0 +1,234 @@
+//! Keyed hashes in place of names: of the machine, of users, of files and of whatever the
+//! machine's objects and blocks are called.
+//!
+//! The key is random and kept nowhere, so a name can't be found by trying, and the same
+//! name has the same hash within a file. Names of drivers, of Windows' own processes and
+//! of PDBs stay: they are what the evidence is about.
+
+use std::io;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use ring::hmac;
+use ring::rand::SystemRandom;
+use rustc_hash::FxHashMap;
+
+use crate::report::text::{clean, markdown};
+
+use super::answers::Answers;
+use super::rows::file_name;
+
+/// Shorter names are no names: they would be found in every word.
+const SHORTEST: usize = 3;
+/// Names at most.
+const MOST_NAMES: usize = 1 << 16;
+/// Processes of Windows itself.
+const WINDOWS_OWN: [&str; 12] = [
+    "system",
+    "registry",
+    "smss.exe",
+    "csrss.exe",
+    "wininit.exe",
+    "winlogon.exe",
+    "services.exe",
+    "lsass.exe",
+    "svchost.exe",
+    "explorer.exe",
+    "memory compression",
+    "idle",
+];
+
+/// Replaces names.
+pub struct Redactor {
+    names: AhoCorasick,
+    /// By the number of the pattern: what stands in its place.
+    hashes: Vec<String>,
+}
+
+impl Redactor {
+    /// For what these answers name.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes, or there are too many names.
+    pub fn of(answers: &Answers<'_>) -> io::Result<Redactor> {
+        Redactor::new(names(answers))
+    }
+
+    /// For these names.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes, or there are too many names.
+    pub fn new(names: impl IntoIterator<Item = String>) -> io::Result<Redactor> {
+        let random = SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
+        let key = key.map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        let mut patterns: FxHashMap<String, String> = FxHashMap::default();
+        for name in names {
+            let lower = name.to_lowercase();
+            if name.chars().count() < SHORTEST || WINDOWS_OWN.contains(&lower.as_str()) {
+                continue;
+            }
+            if patterns.len() > MOST_NAMES * 8 {
+                return Err(io::Error::other("there are too many names to replace"));
+            }
+            let digest = hmac::sign(&key, lower.as_bytes());
+            let hex = digest.as_ref().iter().take(6).map(|b| format!("{b:02x}"));
+            let hash = format!("redacted-{}", hex.collect::<String>());
+            for form in forms(&name) {
+                patterns.insert(form, hash.clone());
+            }
+        }
+        let (texts, hashes): (Vec<String>, Vec<String>) = patterns.into_iter().unzip();
+        let names = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(true)
+            .build(&texts)
+            .map_err(io::Error::other)?;
+        Ok(Redactor { names, hashes })
+    }
+
+    /// The text without the names; `None` when it has none.
+    pub fn replaced(&self, text: &str) -> Option<String> {
+        let mut out = String::new();
+        let mut from = 0;
+        for found in self.names.find_iter(text) {
+            if !is_whole(text, found.start(), found.end()) {
+                continue;
+            }
+            out += text.get(from..found.start())?;
+            out += self.hashes.get(found.pattern().as_usize())?;
+            from = found.end();
+        }
+        if from == 0 {
+            return None;
+        }
+        out += text.get(from..)?;
+        Some(out)
+    }
+}
+
+/// True where neither end is inside a word.
+fn is_whole(text: &str, start: usize, end: usize) -> bool {
+    let inside = |a: Option<char>, b: Option<char>| {
+        a.is_some_and(char::is_alphanumeric) && b.is_some_and(char::is_alphanumeric)
+    };
+    let before = text.get(..start).and_then(|t| t.chars().next_back());
+    let first = text.get(start..).and_then(|t| t.chars().next());
+    let last = text.get(..end).and_then(|t| t.chars().next_back());
+    let after = text.get(end..).and_then(|t| t.chars().next());
+    !inside(before, first) && !inside(last, after)
+}
+
+/// A name as it may be written: as it is, cleaned, in Markdown, and each as JSON writes it,
+/// once and inside another JSON.
+fn forms(name: &str) -> Vec<String> {
+    let escaped = |text: &str| {
+        let json = serde_json::to_string(text).unwrap_or_default();
+        json.trim_matches('"').to_owned()
+    };
+    let cleaned = clean(name).into_owned();
+    let mut out = vec![name.to_owned(), markdown(&cleaned), cleaned];
+    for at in 0..3 {
+        let once = escaped(&out[at]);
+        out.push(escaped(&once));
+        out.push(once);
+    }
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// What is replaced.
+fn names(answers: &Answers<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    let path = &answers.info.dump.path;
+    out.push(path.clone());
+    out.push(file_name(path).to_owned());
+    out.push(answers.keys.machine.clone());
+    // Folders of this machine: of the dump, and of the PDB in use.
+    out.extend(folders(path));
+    out.extend(folders(&answers.info.dump.symbols.detail));
+    for module in &answers.modules {
+        out.extend(module.path.as_deref().into_iter().flat_map(private_folders));
+        if let crate::engine::ModuleSymbols::Pdb(path) = &module.symbols {
+            out.push(path.clone());
+            out.extend(folders(path));
+        }
+    }
+    for file in answers.machine.vm().page_files.iter().flatten() {
+        out.extend(file.path.clone());
+    }
+    for (_, objects) in &answers.objects {
+        out.extend(objects.names.iter().map(|n| n.name.clone()));
+        out.extend(objects.names.iter().flat_map(|n| private_folders(&n.name)));
+        out.extend(objects.ended_by_image.iter().map(|n| n.name.clone()));
+        out.extend(objects.holders.iter().map(|h| h.process.image.clone()));
+    }
+    for (_, census) in &answers.censuses {
+        out.extend(census.families.iter().filter_map(|f| f.text.clone()));
+    }
+    out.truncate(MOST_NAMES);
+    out
+}
+
+/// The folders of a path that are not the system's.
+fn folders(path: &str) -> Vec<String> {
+    const COMMON: [&str; 12] = [
+        "home",
+        "users",
+        "tmp",
+        "var",
+        "mnt",
+        "usr",
+        "work",
+        "windows",
+        "system32",
+        "drivers",
+        "systemroot",
+        "symbols",
+    ];
+    let parts: Vec<&str> = path.split(['/', '\\']).collect();
+    let all = parts.split_last().map_or(&[][..], |(_, folders)| folders);
+    let own = all.iter().filter(|p| p.len() > 3);
+    own.filter(|p| !COMMON.contains(&p.to_lowercase().as_str()))
+        .map(|p| (*p).to_owned())
+        .collect()
+}
+
+/// The folders of a path, where it is in none of the system's.
+fn private_folders(path: &str) -> Vec<String> {
+    let lower = path.to_lowercase();
+    match lower.contains("\\systemroot\\") || lower.contains("\\windows\\") {
+        true => Vec::new(),
+        false => folders(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_goes_in_every_way_in_which_it_is_written_and_stays_comparable() {
+        let name = "C:\\Users\\b_ob\\x.dmp";
+        let redactor = Redactor::new([name.to_owned(), "b_ob".to_owned()]).unwrap();
+        let json = serde_json::to_string(name).unwrap();
+        let twice = serde_json::to_string(&json).unwrap();
+        let mark = markdown(name);
+        let out: Vec<String> = [name, &json, &twice, &mark, "by B_OB, twice"]
+            .iter()
+            .map(|text| redactor.replaced(text).unwrap())
+            .collect();
+        for text in &out {
+            assert!(!text.to_lowercase().contains("ob\\"), "{text}");
+            assert!(text.contains("redacted-"), "{text}");
+        }
+        assert_eq!(out[1].trim_matches('"'), out[0]);
+        assert_eq!(redactor.replaced("b_obby and nothing else"), None);
+    }
+
+    #[test]
+    fn windows_own_names_stay() {
+        let redactor = Redactor::new(["System".to_owned(), "ab".to_owned()]).unwrap();
+        assert_eq!(redactor.replaced("Free System PTEs ab"), None);
+    }
+}

@@ -1,0 +1,485 @@
+//! The rows of each table, made of the answers.
+
+use std::io;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::Value;
+
+use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::block::Block;
+use crate::pool::index::{Found, PageCounts, TagFound};
+use crate::pool::tracker::{TagUsage, Trackers, Usage};
+use crate::pool::{Tag, TagPattern};
+
+use super::answers::{Answers, booted};
+use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
+use super::schema::{
+    BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, TAGS, VERSION,
+};
+
+/// Writes all tables but the blocks and what only an evidence file has.
+///
+/// # Errors
+/// What the sink says.
+pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    dumps(answers, sink)?;
+    pools(answers, sink)?;
+    counters(answers, sink)?;
+    tags(answers, sink)?;
+    modules(answers, sink)?;
+    references(answers, sink)?;
+    sizes(answers, sink)?;
+    findings(answers, sink)
+}
+
+fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    let info = &answers.info;
+    let facts = &info.dump;
+    let parameters: Vec<String> = facts
+        .bugcheck_parameters
+        .iter()
+        .map(|p| format!("{p:#x}"))
+        .collect();
+    let (major, minor) = facts.version;
+    let verdict = answers.diagnose.json();
+    let verdict = verdict.as_ref().and_then(|j| j["verdict"].as_str());
+    let pdb = facts.symbols.pdb.as_ref();
+    sink.row(
+        &DUMPS,
+        &[
+            Cell::Text(file_name(&facts.path)),
+            count(info.file_bytes),
+            Cell::Text(&facts.format),
+            Cell::Text(&info.contents),
+            count(facts.build.into()),
+            Cell::Text(&format!("{major}.{minor}.{}", facts.build)),
+            text(info.build_lab.as_deref()),
+            Cell::Text("x64"),
+            count(facts.processors.into()),
+            count(facts.bugcheck.into()),
+            Cell::Text(&parameters.join(" ")),
+            address(facts.kernel_base),
+            Cell::Text(&hex(facts.kernel_base)),
+            maybe(facts.physical_pages),
+            count(facts.pages_present),
+            count(facts.pages_cut_off),
+            seconds(facts.system_time),
+            seconds(booted(facts)),
+            maybe(facts.uptime_seconds),
+            Cell::Text(facts.symbols.source.word()),
+            text(pdb.map(|p| p.name.as_str())),
+            text(pdb.map(|p| p.key()).as_deref()),
+            text(verdict),
+            answers
+                .index
+                .map_or(Cell::Null, |i| Cell::Bool(i.is_complete())),
+            Cell::Text(env!("CARGO_PKG_VERSION")),
+            Cell::Text(&format!("{}.{}", VERSION.0, VERSION.1)),
+        ],
+    )
+}
+
+/// The last part of a path of any system.
+pub fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+fn pools(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    let vm = answers.machine.vm();
+    let bytes = |pages: Option<u64>| maybe(pages.and_then(|p| p.checked_mul(PAGE_SIZE)));
+    let total = &answers.machine.trackers().total;
+    let counted = !answers.machine.trackers().rows.is_empty();
+    let mut found = TagFound::default();
+    let totals = answers.index.map(|index| &index.totals);
+    for one in totals.iter().flat_map(|t| t.tags.values()) {
+        found += *one;
+    }
+    let walked = |found: Found, pages: &PageCounts| match totals {
+        Some(_) => [
+            count(found.blocks),
+            count(found.bytes),
+            count(pages.unreadable()),
+        ],
+        None => [Cell::Null; 3],
+    };
+    let none = PageCounts::default();
+    let pages = |of: fn(&crate::pool::index::Totals) -> &PageCounts| match totals {
+        Some(t) => *of(t),
+        None => none,
+    };
+    let mut row = |pool, usage, maximum, account: Option<&Usage>, walked: [Cell<'static>; 3]| {
+        let of = |get: fn(&Usage) -> u64| maybe(account.map(get));
+        sink.row(
+            &POOLS,
+            &[
+                Cell::Text(pool),
+                usage,
+                maximum,
+                of(|u| u.allocs),
+                of(|u| u.frees),
+                of(|u| u.outstanding),
+                of(|u| u.bytes),
+                walked[0],
+                walked[1],
+                walked[2],
+            ],
+        )
+    };
+    row(
+        "nonpaged",
+        bytes(vm.nonpaged_usage.pages),
+        bytes(vm.nonpaged_max.pages),
+        counted.then_some(&total.nonpaged),
+        walked(found.nonpaged, &pages(|t| &t.nonpaged_pages)),
+    )?;
+    row(
+        "paged",
+        bytes(vm.paged_usage.pages),
+        bytes(vm.paged_max.pages),
+        counted.then_some(&total.paged),
+        walked(found.paged, &pages(|t| &t.paged_pages)),
+    )?;
+    let sessions = answers.index.is_some_and(|i| i.has_sessions());
+    if !sessions {
+        return Ok(());
+    }
+    let session = answers.machine.session_trackers();
+    let mut account = session.total.nonpaged;
+    account += session.total.paged;
+    row(
+        "session",
+        Cell::Null,
+        Cell::Null,
+        (!session.rows.is_empty()).then_some(&account),
+        walked(found.session, &pages(|t| &t.session_pages)),
+    )
+}
+
+fn counters(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for (label, line) in answers.machine.vm().lines() {
+        sink.row(
+            &COUNTERS,
+            &[
+                Cell::Text(&label),
+                maybe(line.pages),
+                Cell::Text(&line.source),
+                text(line.doubt.as_deref()),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+fn tags(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    let machine = answers.machine;
+    accounts(answers, machine.trackers(), "system", sink)?;
+    let sessions = answers.index.is_some_and(|i| i.has_sessions());
+    match sessions {
+        true => accounts(answers, machine.session_trackers(), "session", sink),
+        false => Ok(()),
+    }
+}
+
+fn accounts(
+    answers: &Answers<'_>,
+    trackers: &Trackers,
+    scope: &str,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    for usage in &trackers.rows {
+        let found = answers.index.map(|index| index.totals.tag(usage.tag));
+        let sides = |usage: &TagUsage| [("nonpaged", usage.nonpaged), ("paged", usage.paged)];
+        for (pool, side) in sides(usage) {
+            let blocks = found.map(|f| match (scope, pool) {
+                ("session", "paged") => f.session,
+                ("session", _) => Found::default(),
+                (_, "paged") => f.paged,
+                _ => f.nonpaged,
+            });
+            account(answers, (usage.tag, pool, scope), side, blocks, sink)?;
+        }
+    }
+    Ok(())
+}
+
+fn account(
+    answers: &Answers<'_>,
+    (tag, pool, scope): (Tag, &str, &str),
+    side: Usage,
+    found: Option<Found>,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let about = answers.machine.descriptions().get(tag);
+    sink.row(
+        &TAGS,
+        &[
+            Cell::Text(&tag.to_string()),
+            Cell::Text(&tag_hex(tag)),
+            Cell::Text(pool),
+            Cell::Text(scope),
+            count(side.allocs),
+            count(side.frees),
+            count(side.outstanding),
+            count(side.bytes),
+            maybe(found.map(|f| f.blocks)),
+            maybe(found.map(|f| f.bytes)),
+            text(about.map(|a| a.text.as_str())),
+            text(about.and_then(|a| a.binary.as_deref())),
+        ],
+    )
+}
+
+fn modules(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for m in &answers.modules {
+        sink.row(
+            &MODULES,
+            &[
+                Cell::Text(&m.name),
+                text(m.file.as_deref()),
+                text(m.path.as_deref()),
+                address(m.base),
+                Cell::Text(&hex(m.base)),
+                count(m.size.into()),
+                maybe(m.timestamp.map(u64::from)),
+                text(m.pdb.as_ref().map(|p| p.name.as_str())),
+                text(m.pdb.as_ref().map(|p| p.key()).as_deref()),
+                Cell::Bool(m.unloaded),
+                Cell::Bool(m.is_kernel),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+fn references(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for (tag, found) in &answers.references {
+        for r in &found.found {
+            let base = answers.modules.get(r.module).map(|m| m.base);
+            let offset = base.and_then(|base| r.va.0.checked_sub(base.0));
+            let symbol = r.symbol.as_ref().map(|(name, distance)| match distance {
+                0 => format!("{}!{name}", r.module_name),
+                _ => format!("{}!{name}+{distance:#x}", r.module_name),
+            });
+            let bytes: String = r.bytes.iter().map(|b| format!("{b:02x}")).collect();
+            let v = &r.verdict;
+            sink.row(
+                &REFERENCES,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(&r.module_name),
+                    address(r.va),
+                    Cell::Text(&hex(r.va)),
+                    maybe(offset),
+                    text(r.section.as_deref()),
+                    text(symbol.as_deref()),
+                    Cell::Bool(r.in_code),
+                    Cell::Text(&bytes),
+                    text(v.instruction.as_deref()),
+                    text(v.api.as_deref()),
+                    text(v.function.as_deref()),
+                    Cell::Text(v.role.word()),
+                    text(v.confidence.map(|c| c.word())),
+                    Cell::Text(&v.reason),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn sizes(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for (tag, sizes) in answers.sizes() {
+        for size in sizes {
+            sink.row(
+                &SIZES,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(tag)),
+                    count(size.size),
+                    count(size.count),
+                    count(size.bytes()),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// From the report's JSON, which is the contract.
+fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    let json = answers.diagnose.json();
+    let list = json.as_ref().and_then(|j| j["findings"].as_array());
+    for finding in list.into_iter().flatten() {
+        let owner = &finding["owners"][0];
+        let module = owner["module"].as_str();
+        let facts = module.and_then(|name| {
+            let mut loaded = answers.modules.iter().filter(|m| !m.unloaded);
+            loaded.find(|m| m.name.eq_ignore_ascii_case(name))
+        });
+        let bytes = finding["bytes"].as_u64();
+        let hours = answers.info.dump.uptime_seconds.map(|s| s as f64 / 3600.0);
+        let rate = bytes.zip(hours.filter(|h| *h > 0.0));
+        let word = |value: &'_ Value| value.as_str().map(str::to_owned);
+        let texts = ["tag", "tag_hex", "pool", "verdict"].map(|name| word(&finding[name]));
+        let [tag, tag_hex, pool, verdict] = &texts;
+        sink.row(
+            &FINDINGS,
+            &[
+                text(tag.as_deref()),
+                text(tag_hex.as_deref()),
+                text(pool.as_deref()),
+                text(verdict.as_deref()),
+                maybe(bytes),
+                maybe(finding["outstanding"].as_u64()),
+                finding["share"].as_f64().map_or(Cell::Null, Cell::Real),
+                text(module),
+                text(owner["confidence"].as_str()),
+                text(
+                    facts
+                        .and_then(|m| m.pdb.as_ref())
+                        .map(|p| p.key())
+                        .as_deref(),
+                ),
+                maybe(facts.and_then(|m| m.timestamp).map(u64::from)),
+                rate.map_or(Cell::Null, |(bytes, hours)| {
+                    Cell::Int((bytes as f64 / hours) as i64)
+                }),
+                text(finding["advice"].as_str()),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Which blocks are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// All of them, with their addresses as text.
+    All,
+    /// All of the suspects', up to a number, and so many of every other tag.
+    Bounded {
+        /// Of all suspects together.
+        suspects: u64,
+        /// Of every other tag.
+        others: u64,
+    },
+}
+
+/// What became of the blocks of a dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Blocks written.
+    pub written: u64,
+    /// Blocks that the index lists and the table does not.
+    pub left_out: u64,
+}
+
+/// Writes blocks, in the order of the index: by session, then by address.
+///
+/// # Errors
+/// What the sink says.
+pub fn blocks(answers: &Answers<'_>, listed: Listed, sink: &mut dyn Sink) -> io::Result<Outcome> {
+    let Some(index) = answers.index else {
+        return Ok(Outcome::default());
+    };
+    let suspects: FxHashSet<Tag> = answers.suspects().into_iter().collect();
+    let of_suspects: u64 = suspects.iter().map(|tag| index.blocks(*tag).len()).sum();
+    let mut choice: FxHashMap<Tag, Choice> = FxHashMap::default();
+    let mut out = Outcome::default();
+    let any = TagPattern::any();
+    for block in index.matching(&any) {
+        let chosen = match listed {
+            Listed::All => true,
+            Listed::Bounded {
+                suspects: most,
+                others,
+            } => {
+                let choice = choice.entry(block.tag).or_insert_with(|| {
+                    let length = index.blocks(block.tag).len();
+                    let keep = match suspects.contains(&block.tag) {
+                        // Shared out by length when not all of them fit.
+                        true if of_suspects > most => {
+                            (u128::from(length) * u128::from(most) / u128::from(of_suspects)) as u64
+                        }
+                        true => length,
+                        false => others,
+                    };
+                    Choice::new(length, keep)
+                });
+                choice.next()
+            }
+        };
+        match chosen {
+            true => {
+                out.written += 1;
+                block_row(&block, listed == Listed::All, sink)?;
+            }
+            false => out.left_out += 1,
+        }
+    }
+    Ok(out)
+}
+
+/// Chooses some of many, evenly.
+struct Choice {
+    length: u64,
+    keep: u64,
+    at: u64,
+}
+
+impl Choice {
+    fn new(length: u64, keep: u64) -> Choice {
+        Choice {
+            length: length.max(1),
+            keep: keep.min(length),
+            at: 0,
+        }
+    }
+
+    fn next(&mut self) -> bool {
+        let slot = |at: u64| u128::from(at) * u128::from(self.keep) / u128::from(self.length);
+        let chosen = slot(self.at + 1) > slot(self.at);
+        self.at += 1;
+        chosen
+    }
+}
+
+fn block_row(b: &Block, with_hex: bool, sink: &mut dyn Sink) -> io::Result<()> {
+    let hex = with_hex.then(|| hex(b.va));
+    sink.row(
+        &BLOCKS,
+        &[
+            Cell::Text(&b.tag.to_string()),
+            Cell::Text(&tag_hex(b.tag)),
+            address(b.va),
+            text(hex.as_deref()),
+            count(b.bytes),
+            Cell::Text(b.kind.word()),
+            Cell::Text(b.backend.word()),
+            Cell::Text(b.state.word()),
+            maybe(b.session.map(u64::from)),
+            Cell::Bool(b.heuristic),
+            Cell::Bool(b.protected),
+        ],
+    )
+}
+
+/// An address of a row.
+pub fn va_of(value: i64) -> Va {
+    Va(value.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_even_and_exact() {
+        for (length, keep) in [(10, 3), (3, 10), (1, 1), (1000, 1), (7, 0)] {
+            let mut choice = Choice::new(length, keep);
+            let kept = (0..length).filter(|_| choice.next()).count() as u64;
+            assert_eq!(kept, keep.min(length), "{length} {keep}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Makes an evidence file of a machine.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::engine::Machine;
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::pool::index::Snapshot;
+
+use super::answers::{Answers, Depth};
+use super::archive::{self, FORMAT, Manifest, Source};
+use super::cell::{Cell, Sink, address, hex, maybe, tag_hex};
+use super::machine::IndexFacts;
+use super::parquet::{Packing, TableWriter};
+use super::redact::Redactor;
+use super::rows::{self, Listed, file_name};
+use super::schema::{ANSWERS, CONTENTS, TABLES, Table, VERSION};
+
+/// Blocks of suspects that are listed, and of every other tag.
+const LISTED: Listed = Listed::Bounded {
+    suspects: 12_000_000,
+    others: 256,
+};
+/// Sample blocks of each suspect, and bytes of each.
+const SAMPLES: u64 = 8;
+const SAMPLE_BYTES: u64 = 4096;
+
+/// What goes into an evidence file.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Bytes of sample blocks.
+    pub contents: bool,
+    /// Hashes in place of names.
+    pub redact: bool,
+    /// The machine's name.
+    pub host: Option<String>,
+}
+
+/// Tables in memory while rows are taken.
+struct Tables {
+    keys: [String; 3],
+    writers: Vec<(&'static Table, TableWriter<Vec<u8>>)>,
+    redactor: Option<Redactor>,
+}
+
+impl Sink for Tables {
+    fn row(&mut self, table: &'static Table, cells: &[Cell<'_>]) -> io::Result<()> {
+        let keys = self.keys.each_ref().map(|key| Cell::Text(key));
+        let Some((_, writer)) = self.writers.iter_mut().find(|w| std::ptr::eq(w.0, table)) else {
+            return Ok(());
+        };
+        let Some(redactor) = &self.redactor else {
+            return writer.row(&keys, cells);
+        };
+        let texts: Vec<Option<String>> = cells
+            .iter()
+            .map(|cell| match cell {
+                Cell::Text(text) => redactor.replaced(text),
+                _ => None,
+            })
+            .collect();
+        let cells: Vec<Cell<'_>> = cells
+            .iter()
+            .zip(&texts)
+            .map(|(cell, text)| text.as_deref().map_or(*cell, Cell::Text))
+            .collect();
+        writer.row(&keys, &cells)
+    }
+}
+
+/// Writes the evidence of a machine whose pool was walked.
+///
+/// # Errors
+/// What the system says; no file is left then.
+pub fn write(
+    machine: &dyn Machine,
+    index: &Snapshot,
+    path: &Path,
+    choices: &Choices,
+) -> io::Result<Manifest> {
+    if choices.contents && choices.redact {
+        // Bytes hold names in any form.
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "bytes of blocks can't be redacted",
+        ));
+    }
+    let answers = Answers::of(
+        machine,
+        Some(index),
+        Depth::Everything,
+        choices.host.as_deref(),
+    )?;
+    let redactor = choices.redact.then(|| Redactor::of(&answers)).transpose()?;
+    let safe = |text: &str| {
+        let replaced = redactor.as_ref().and_then(|r| r.replaced(text));
+        replaced.unwrap_or_else(|| text.to_owned())
+    };
+    let keys = &answers.keys;
+    let mut manifest = Manifest {
+        format: FORMAT.into(),
+        schema: VERSION,
+        tool: concat!("poolscope ", env!("CARGO_PKG_VERSION")).into(),
+        source: Source {
+            machine: safe(&keys.machine),
+            boot: keys.boot.clone(),
+            dump: keys.dump.clone(),
+            file: safe(file_name(&answers.info.dump.path)),
+            bytes: answers.info.file_bytes,
+        },
+        redacted: choices.redact,
+        contents: choices.contents,
+        ..Manifest::default()
+    };
+    let writers = TABLES.iter().map(|table| {
+        let writer = TableWriter::new(table, Vec::new(), Packing::None)?;
+        Ok((*table, writer))
+    });
+    let mut tables = Tables {
+        keys: [safe(&keys.machine), keys.boot.clone(), keys.dump.clone()],
+        writers: writers.collect::<io::Result<_>>()?,
+        redactor,
+    };
+    rows::tables(&answers, &mut tables)?;
+    let outcome = rows::blocks(&answers, LISTED, &mut tables)?;
+    manifest.blocks_listed = outcome.written;
+    manifest.blocks_left_out = outcome.left_out.saturating_add(index.left_out);
+    if choices.contents {
+        contents(&answers, index, &mut tables)?;
+    }
+    structured(&answers, index, manifest.blocks_left_out, &mut tables)?;
+    let finished = tables.writers.into_iter().map(|(table, writer)| {
+        let rows = writer.rows();
+        Ok((table, rows, writer.into_inner()?))
+    });
+    let finished: Vec<_> = finished.collect::<io::Result<_>>()?;
+    archive::write(path, manifest.clone(), &finished)?;
+    Ok(manifest)
+}
+
+/// The bytes of some blocks of the suspects.
+fn contents(answers: &Answers<'_>, index: &Snapshot, sink: &mut dyn Sink) -> io::Result<()> {
+    for tag in answers.suspects() {
+        let list = index.blocks(tag);
+        let count = SAMPLES.min(list.len());
+        for nth in 0..count {
+            // No overflow: both are below 2^33.
+            let Some(block) = list.get(nth * list.len() / count.max(1)) else {
+                continue;
+            };
+            let length = block.bytes.min(SAMPLE_BYTES);
+            let bytes = sample(answers.machine, block.session, block.va, length);
+            sink.row(
+                &CONTENTS,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    address(block.va),
+                    Cell::Text(&hex(block.va)),
+                    maybe(block.session.map(u64::from)),
+                    Cell::Text(&bytes),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes as hexadecimal text; `??` where a page can't be read.
+fn sample(machine: &dyn Machine, session: Option<u32>, start: Va, length: u64) -> String {
+    let mut out = String::with_capacity(length as usize * 2);
+    let mut done = 0;
+    while done < length {
+        let at = start.add(done);
+        let here = (crate::memory::PAGE_SIZE - at.offset() as u64).min(length - done);
+        let mut page = vec![0; here as usize];
+        match machine.read(session, at, &mut page) {
+            Ok(()) => page.iter().for_each(|b| out += &format!("{b:02x}")),
+            Err(_) => (0..here).for_each(|_| out += "??"),
+        }
+        done += here;
+    }
+    out
+}
+
+/// The answers that are no tables by themselves.
+fn structured(
+    answers: &Answers<'_>,
+    index: &Snapshot,
+    left_out: u64,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let machine = answers.machine;
+    let mut put = |answer: &str, key: &str, value: &dyn erased::Json| -> io::Result<()> {
+        let json = value.text()?;
+        sink.row(
+            &ANSWERS,
+            &[Cell::Text(answer), Cell::Text(key), Cell::Text(&json)],
+        )
+    };
+    put("info", "", &answers.info)?;
+    put("modules", "", &answers.modules)?;
+    put("vm", "", machine.vm())?;
+    put("trackers", "", machine.trackers())?;
+    if index.has_sessions() {
+        put("session_trackers", "", machine.session_trackers())?;
+    }
+    put("warnings", "", &machine.warnings())?;
+    let state = json!({
+        "hole_bytes": machine.hole_bytes(),
+        "big_table": machine.big_table(),
+        "identity": machine.identity().map(|i| format!("{i:032x}")),
+    });
+    put("state", "", &state)?;
+    put("index", "", &IndexFacts::of(index, left_out))?;
+    if let Ok(workers) = machine.workers()
+        && let Some(places) = machine.referenced_in(&workers, &|| true)
+    {
+        let places: Vec<(Tag, Vec<String>)> = places.into_iter().collect();
+        put("referenced_in", "", &places)?;
+    }
+    for (tag, found) in &answers.references {
+        put("references", &tag_hex(*tag), found)?;
+    }
+    for (tag, census) in &answers.censuses {
+        put("census", &tag_hex(*tag), census)?;
+    }
+    for (tag, objects) in &answers.objects {
+        put("objects", &tag_hex(*tag), objects)?;
+    }
+    pages(answers, index, &mut put)?;
+    for (name, reports) in [
+        ("diagnose", &answers.diagnose),
+        ("drivers", &answers.drivers),
+    ] {
+        for (format, text) in &reports.forms {
+            put(name, format, text)?;
+        }
+    }
+    Ok(())
+}
+
+type Put<'a> = &'a mut dyn FnMut(&str, &str, &dyn erased::Json) -> io::Result<()>;
+
+/// The pages of the suspects' sample blocks.
+fn pages(answers: &Answers<'_>, index: &Snapshot, put: Put<'_>) -> io::Result<()> {
+    for tag in answers.suspects() {
+        let list = index.blocks(tag);
+        let count = SAMPLES.min(list.len());
+        // No overflow: both are below 2^33.
+        let places = (0..count).map(|nth| nth * list.len() / count.max(1));
+        for block in places.filter_map(|at| list.get(at)) {
+            if let Ok(page) = answers.machine.page(block.va) {
+                put("page", &hex(block.va.page()), &page)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Values of any type as JSON.
+mod erased {
+    use super::{Serialize, io};
+
+    pub trait Json {
+        fn text(&self) -> io::Result<String>;
+    }
+
+    impl<T: Serialize + ?Sized> Json for T {
+        fn text(&self) -> io::Result<String> {
+            Ok(serde_json::to_string(self)?)
+        }
+    }
+}

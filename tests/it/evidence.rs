@@ -1,0 +1,372 @@
+//! Evidence files and datasets: the same answers as the dump's, whatever opens them.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use poolscope::engine::{Engine, Machine, Options};
+use poolscope::evidence::archive::{self, Manifest, Stored};
+use poolscope::evidence::read::{self, place};
+use poolscope::evidence::schema::{self, BLOCKS, DUMPS, FINDINGS, TABLES, TAGS, Table};
+use poolscope::evidence::{self, Choices, Evidence};
+use poolscope::pool::TagPattern;
+use poolscope::pool::index::Snapshot;
+use poolscope::synth::{Container, Machine as Synth, era, small};
+
+use crate::demo::{answer, directory, json, poolscope};
+use crate::screens::Screens;
+
+/// The evidence of the sample.
+fn sample() -> &'static str {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let out = [
+            "evidence",
+            "demo.dmp",
+            "--out",
+            "demo.evidence",
+            "--contents",
+        ];
+        answer(&out);
+    });
+    "demo.evidence"
+}
+
+/// A small machine's dump in a folder.
+fn dump(folder: &Path, name: &str, era: &'static era::Era) -> PathBuf {
+    let path = folder.join(name);
+    let machine = Synth::build(&small::of_era(era)).unwrap();
+    machine.write(&path, Container::BitmapKernel).unwrap();
+    path
+}
+
+/// A small machine's evidence, in memory.
+fn bytes_of_evidence(choices: &Choices) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = dump(folder.path(), "secretname.dmp", &era::WIN7);
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Default::default()).unwrap();
+    let out = folder.path().join("it.evidence");
+    evidence::write(&engine, &index, &out, choices).unwrap();
+    fs::read(out).unwrap()
+}
+
+#[test]
+fn every_command_answers_from_evidence_as_from_the_dump() {
+    let evidence = sample();
+    let size = fs::metadata(directory().join(evidence)).unwrap().len();
+    assert!(size < 10 << 20, "{size} bytes");
+    for command in [
+        &["vm"][..],
+        &["vm", "--sources"],
+        &["poolused", "2"],
+        &["poolused", "1", "T*"],
+        &["modules"],
+        &["modules", "fffff880044b5000"],
+        &["refs", "Leak"],
+        &["refs", "Proc"],
+        &["allocs", "Leak"],
+        &["contents", "Leak"],
+        &["drivers"],
+        &["diagnose"],
+    ] {
+        for format in ["text", "json", "csv", "markdown"] {
+            let asked = |file: &str| {
+                let (verb, rest) = command.split_first().unwrap();
+                let all = [&[*verb, file], rest, &["--format", format]].concat();
+                answer(&all)
+            };
+            assert_eq!(asked("demo.dmp"), asked(evidence), "{command:?} {format}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_inside_is_said() {
+    let evidence = sample();
+    let info = answer(&["info", evidence]);
+    for part in [
+        "Evidence",
+        "tags:",
+        "blocks:",
+        "not replaced by keyed hashes",
+    ] {
+        assert!(info.contains(part), "{part}: {info}");
+    }
+    assert_eq!(json(&["info", evidence])["evidence"]["contents"], true);
+    for (command, part) in [
+        (
+            &["pool", evidence, "fffff80000000000"][..],
+            "does not hold the page",
+        ),
+        (&["contents", evidence, "Leak", "--size", "32"], "all sizes"),
+        (&["objects", evidence, "zzzz"], "no objects of zzzz"),
+    ] {
+        let output = poolscope(command).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        assert!(told.contains(part), "{command:?}: {told}");
+    }
+}
+
+#[test]
+fn the_screens_show_evidence_as_they_show_the_dump() {
+    sample();
+    let mut dump = Screens::open(&directory().join("demo.dmp")).unwrap();
+    let mut evidence = Screens::open(&directory().join("demo.evidence")).unwrap();
+    assert_eq!(dump.screen(), evidence.screen());
+    // The summary of the machine, the modules.
+    for keys in ["v", "m"] {
+        assert_eq!(dump.keys(keys), evidence.keys(keys), "{keys}");
+    }
+}
+
+#[test]
+fn evidence_of_evidence_is_the_same_evidence() {
+    let evidence = sample();
+    answer(&[
+        "evidence",
+        evidence,
+        "--out",
+        "again.evidence",
+        "--contents",
+    ]);
+    for command in ["poolused", "diagnose", "drivers"] {
+        assert_eq!(
+            answer(&[command, evidence]),
+            answer(&[command, "again.evidence"])
+        );
+    }
+    let listed = |file: &str| json(&["info", file])["evidence"]["blocks_listed"].clone();
+    assert_eq!(listed(evidence), listed("again.evidence"));
+}
+
+#[test]
+fn no_name_is_left_in_redacted_evidence() {
+    let choices = Choices {
+        contents: false,
+        redact: true,
+        host: Some("ACMESERVER7".into()),
+    };
+    let names = ["secretname", "acmeserver7", "leaker.exe"];
+    let found = |choices: &Choices| -> Vec<&str> {
+        let mut file = Stored::of_bytes(bytes_of_evidence(choices)).unwrap();
+        let mut all = serde_json::to_vec(&file.manifest).unwrap();
+        for table in TABLES {
+            all.extend(file.table(table).unwrap().unwrap());
+        }
+        let text = String::from_utf8_lossy(&all).to_lowercase();
+        names.into_iter().filter(|n| text.contains(n)).collect()
+    };
+    assert_eq!(found(&choices), Vec::<&str>::new());
+    let plain = Choices {
+        redact: false,
+        ..choices
+    };
+    // The test would see them.
+    assert!(found(&plain).len() >= 2, "{:?}", found(&plain));
+}
+
+/// Asks all that is kept; nothing may panic.
+fn ask(file: Stored) -> Result<(), String> {
+    let opened = Evidence::of(file, Path::new("it.evidence"), &Options::default());
+    let machine = opened.map_err(|e| e.to_string())?;
+    let machine: &dyn Machine = &machine;
+    let _ = (machine.info(), machine.vm().lines(), machine.modules(None));
+    let index = machine.kept_index(&|| true).index.unwrap_or_default();
+    let any = TagPattern::any();
+    let _ = machine.allocs(&index, &any, true).blocks().count();
+    let _ = machine.coverage_of(&any, &index).sentences();
+    let tags: Vec<_> = machine
+        .trackers()
+        .rows
+        .iter()
+        .map(|r| r.tag)
+        .take(20)
+        .collect();
+    for tag in tags {
+        let _ = machine.tag_references(tag);
+        let question = poolscope::analysis::census::Question::of(tag);
+        let _ = machine.census(&index, question, &|| true, &Default::default());
+        let _ = machine.objects_of(&index, tag, 0, &|| true);
+    }
+    let _ = machine.by_driver();
+    Ok(())
+}
+
+#[test]
+fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
+    let whole = bytes_of_evidence(&Choices::default());
+    assert_eq!(ask(Stored::of_bytes(whole.clone()).unwrap()), Ok(()));
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    // The container.
+    for _ in 0..60 {
+        let mut bytes = whole.clone();
+        let at = (random() % bytes.len() as u64) as usize;
+        bytes[at] ^= random() as u8 | 1;
+        if random() % 4 == 0 {
+            bytes.truncate(at);
+        }
+        if let Ok(file) = Stored::of_bytes(bytes) {
+            let _ = ask(file);
+        }
+    }
+    // The tables, with checksums that agree.
+    for round in 0..66 {
+        let mut file = Stored::of_bytes(whole.clone()).unwrap();
+        let manifest = file.manifest.clone();
+        let mut tables: Vec<(&'static Table, u64, Vec<u8>)> = Vec::new();
+        for (nth, table) in TABLES.into_iter().enumerate() {
+            let mut bytes = file.table(table).unwrap().unwrap().to_vec();
+            if nth == round % TABLES.len() {
+                for _ in 0..1 + random() % 8 {
+                    let at = (random() % bytes.len() as u64) as usize;
+                    bytes[at] = random() as u8;
+                }
+            }
+            tables.push((table, 0, bytes));
+        }
+        let made = archive::pack(Cursor::new(Vec::new()), manifest, &tables).unwrap();
+        if let Ok(file) = Stored::of_bytes(made.into_inner()) {
+            let _ = ask(file);
+        }
+    }
+}
+
+#[test]
+fn another_version_is_told_from_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.evidence");
+    let told = |schema| {
+        let manifest = Manifest {
+            format: archive::FORMAT.into(),
+            schema,
+            ..Manifest::default()
+        };
+        archive::write(&path, manifest, &[]).unwrap();
+        evidence::open(&path, &Options::default())
+            .unwrap_err()
+            .to_string()
+    };
+    let (major, minor) = schema::VERSION;
+    assert!(told((major + 1, 0)).contains("use a newer poolscope"));
+    assert!(told((major - 1, 0)).contains("older"));
+    // A later minor version has more columns, no more.
+    assert!(told((major, minor + 1)).contains("no answers"));
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let cut = evidence::open(&path, &Options::default()).unwrap_err();
+    assert!(cut.to_string().contains("damaged"), "{cut}");
+    fs::write(&path, b"PK\x03\x04 and no more").unwrap();
+    let zip = evidence::open(&path, &Options::default()).unwrap_err();
+    assert!(zip.to_string().contains("unzip"), "{zip}");
+}
+
+/// The rows of a table of a dataset, added up.
+fn sum(folder: &Path, table: &'static Table, column: &str) -> (u64, i64) {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.join(table.name)];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    let at = place(table, column);
+    let (mut rows, mut sum) = (0, 0);
+    for file in files {
+        let bytes = fs::read(file).unwrap().into();
+        rows += read::read(table, bytes, u64::MAX, |batch| {
+            sum += batch.rows().filter_map(|row| row.int(at)).sum::<i64>();
+            Ok(())
+        })
+        .unwrap();
+    }
+    (rows, sum)
+}
+
+#[test]
+fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let dumps = [("a.dmp", &era::WIN7), ("b.dmp", &era::WIN10_2004)];
+    let paths = dumps.map(|(name, era)| dump(folder.path(), name, era));
+    let bad = folder.path().join("bad.dmp");
+    fs::write(&bad, b"no dump").unwrap();
+    let out = folder.path().join("set");
+    let export = || {
+        let files = [&paths[0], &bad, &paths[1]].map(|p| p.to_str().unwrap().to_owned());
+        let mut command = poolscope(&["export", "--blocks", "--quiet", "--no-cache"]);
+        command.args(files).arg("--out").arg(&out);
+        command.output().unwrap()
+    };
+    let first = export();
+    let told = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert_eq!(first.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("bad.dmp") && told.contains("1 of 3"),
+        "{told}"
+    );
+    let counted: u64 = paths
+        .iter()
+        .map(|path| {
+            let engine = Engine::open(path, &Options::default()).unwrap();
+            let total = engine.trackers().total;
+            total.nonpaged.bytes + total.paged.bytes
+        })
+        .sum();
+    let blocks: u64 = paths
+        .iter()
+        .map(|path| {
+            let engine = Engine::open(path, &Options::default()).unwrap();
+            let index: Snapshot = engine.index(Default::default()).unwrap();
+            index.matching(&TagPattern::any()).count() as u64
+        })
+        .sum();
+    // Again: the same rows, none twice.
+    for _ in 0..2 {
+        let sessions: i64 = 0;
+        let (_, bytes) = sum(&out, &schema::POOLS, "bytes");
+        assert!(bytes >= counted as i64 + sessions, "{bytes} {counted}");
+        assert_eq!(sum(&out, &DUMPS, "build").0, 2);
+        assert_eq!(sum(&out, &BLOCKS, "size").0, blocks);
+        assert!(sum(&out, &TAGS, "bytes").1 >= counted as i64);
+        export();
+    }
+    // As CSV, which takes the place of the other form.
+    let mut csv = poolscope(&["export", "--format", "csv", "--quiet", "--no-cache"]);
+    csv.args(&paths).arg("--out").arg(&out).assert().success();
+    let text = fs::read_dir(out.join("tags")).unwrap().count();
+    assert!(text > 0 && sum(&out, &BLOCKS, "size").0 == 0);
+}
+
+#[test]
+fn a_fleet_is_read_from_evidence_datasets_and_dumps_and_counts_each_once() {
+    sample();
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    let set = set.to_str().unwrap();
+    answer(&["export", "demo.dmp", "--out", set]);
+    let fleet = json(&["fleet", "demo.evidence", set, "demo.dmp"]);
+    assert_eq!(fleet["dumps"], 1, "{fleet}");
+    let suspect = &fleet["suspects"][0];
+    assert_eq!(
+        (&suspect["driver"], &suspect["tag"]),
+        (&"myfault".into(), &"Leak".into())
+    );
+    assert_eq!(suspect["bytes"], 615_424_000);
+    for format in ["text", "csv", "markdown"] {
+        assert!(answer(&["fleet", set, "--format", format]).contains("myfault"));
+    }
+    let (rows, _) = sum(Path::new(set), &FINDINGS, "bytes");
+    assert!(rows >= 1);
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers it may import. `bytes` and `memory::addr` are vocabulary
 /// that all but the builder's tests share.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("bytes", &[]),
     ("characters", &[]),
     ("dump", &[]),
@@ -13,19 +13,27 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("symbols", &[]),
     ("kernel", &["dump", "memory", "symbols"]),
     ("pool", &["dump", "memory", "symbols", "kernel"]),
-    ("analysis", &["dump", "memory", "symbols", "kernel", "pool"]),
+    ("series", &["pool"]),
+    (
+        "analysis",
+        &["dump", "memory", "symbols", "kernel", "pool", "series"],
+    ),
     (
         "engine",
-        &["dump", "memory", "symbols", "kernel", "pool", "analysis"],
+        &[
+            "dump", "memory", "symbols", "kernel", "pool", "series", "analysis",
+        ],
     ),
     (
         "report",
-        &["memory", "symbols", "kernel", "pool", "analysis", "engine"],
+        &[
+            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine",
+        ],
     ),
     (
         "tui",
         &[
-            "memory", "symbols", "kernel", "pool", "analysis", "engine", "report",
+            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine", "report",
         ],
     ),
     ("synth", &[]),

@@ -1,7 +1,9 @@
 //! The columns of tables by their heads, whoever wrote them.
 
+use crate::pool::Pool;
+
 use super::number;
-use super::point::{Counts, PoolKind};
+use super::point::Counts;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub enum Column {
     /// The name of the pool.
     Pool,
     /// A figure: of a pool, or of the pool that another column names.
-    Figure(Option<PoolKind>, Figure),
+    Figure(Option<Pool>, Figure),
     /// The time.
     Time,
     /// Seconds since boot.
@@ -38,28 +40,37 @@ pub enum Figure {
 impl Column {
     /// By its head.
     pub fn of(head: &str) -> Column {
-        let word: String = head.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let word: String = head
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect();
         match word.as_str() {
             "tag" | "tagname" | "pooltag" => Column::Tag,
             "taghex" | "value" | "tagvalue" => Column::TagValue,
             "pool" | "type" | "pooltype" => Column::Pool,
-            "time" | "timestamp" | "datetime" | "date" | "timegenerated" | "collected" | "timecreated" => Column::Time,
+            "time" | "timestamp" | "datetime" | "date" | "timegenerated" | "collected"
+            | "timecreated" => Column::Time,
             "uptime" | "uptimeseconds" => Column::Uptime,
-            word => figure(word).map_or(Column::Other, |(pool, figure)| Column::Figure(pool, figure)),
+            word => {
+                figure(word).map_or(Column::Other, |(pool, figure)| Column::Figure(pool, figure))
+            }
         }
     }
 }
 
-fn figure(word: &str) -> Option<(Option<PoolKind>, Figure)> {
-    const POOLS: [(&str, PoolKind); 6] = [
-        ("nonpaged", PoolKind::Nonpaged),
-        ("npaged", PoolKind::Nonpaged),
-        ("nonp", PoolKind::Nonpaged),
-        ("paged", PoolKind::Paged),
-        ("np", PoolKind::Nonpaged),
-        ("pg", PoolKind::Paged),
+fn figure(word: &str) -> Option<(Option<Pool>, Figure)> {
+    const POOLS: [(&str, Pool); 6] = [
+        ("nonpaged", Pool::Nonpaged),
+        ("npaged", Pool::Nonpaged),
+        ("nonp", Pool::Nonpaged),
+        ("paged", Pool::Paged),
+        ("np", Pool::Nonpaged),
+        ("pg", Pool::Paged),
     ];
-    let prefixed = POOLS.iter().find_map(|(prefix, pool)| word.strip_prefix(prefix).map(|rest| (*pool, rest)));
+    let prefixed = POOLS
+        .iter()
+        .find_map(|(prefix, pool)| word.strip_prefix(prefix).map(|rest| (*pool, rest)));
     let (pool, rest) = match prefixed {
         Some((pool, rest)) => (Some(pool), rest),
         None => (None, word),
@@ -79,12 +90,18 @@ fn figure(word: &str) -> Option<(Option<PoolKind>, Figure)> {
 ///
 /// # Errors
 /// When the cell names no pool.
-pub fn pool_of(cell: &str) -> Result<Option<PoolKind>, ()> {
-    let word: String = cell.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+pub fn pool_of(cell: &str) -> Result<Option<Pool>, ()> {
+    let word: String = cell
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect();
     match word.as_str() {
         "" => Ok(None),
-        "nonpaged" | "nonp" | "np" | "nonpagednx" | "nonpagedpool" | "npaged" | "n" => Ok(Some(PoolKind::Nonpaged)),
-        "paged" | "pagedpool" | "pg" | "p" => Ok(Some(PoolKind::Paged)),
+        "nonpaged" | "nonp" | "np" | "nonpagednx" | "nonpagedpool" | "npaged" | "n" => {
+            Ok(Some(Pool::Nonpaged))
+        }
+        "paged" | "pagedpool" | "pg" | "p" => Ok(Some(Pool::Paged)),
         _ => Err(()),
     }
 }
@@ -132,7 +149,7 @@ mod tests {
     #[test]
     fn heads_of_all_tools_are_understood() {
         use Figure::*;
-        use PoolKind::*;
+        use Pool::*;
         for (head, expected) in [
             ("Tag", Column::Tag),
             ("tag_hex", Column::TagValue),
@@ -144,7 +161,10 @@ mod tests {
             ("Paged allocations", Column::Figure(Some(Paged), Allocs)),
             ("NpBytes", Column::Figure(Some(Nonpaged), Bytes)),
             ("PgFrees", Column::Figure(Some(Paged), Frees)),
-            ("nonpaged_outstanding", Column::Figure(Some(Nonpaged), Outstanding)),
+            (
+                "nonpaged_outstanding",
+                Column::Figure(Some(Nonpaged), Outstanding),
+            ),
             ("TotalUsedBytes", Column::Other),
             ("KBytes", Column::Other),
             ("Per Alloc", Column::Other),

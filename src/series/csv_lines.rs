@@ -65,7 +65,10 @@ mod tests {
     #[test]
     fn a_quote_that_stays_open_ends_with_its_line() {
         let mut splitter = Splitter::new(b',');
-        assert_eq!(splitter.cells("a,\"b,c\",,\"d\"\"e\"").unwrap(), ["a", "b,c", "", "d\"e"]);
+        assert_eq!(
+            splitter.cells("a,\"b,c\",,\"d\"\"e\"").unwrap(),
+            ["a", "b,c", "", "d\"e"]
+        );
         assert_eq!(splitter.cells("a,\"open,b").unwrap(), ["a", "open,b"]);
         assert_eq!(splitter.cells("\"Io  \",5").unwrap(), ["Io  ", "5"]);
         assert_eq!(splitter.cells(&",".repeat(limits::CELLS)), None);

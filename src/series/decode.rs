@@ -162,7 +162,10 @@ mod tests {
     fn nothing_and_binary_data_are_refused() {
         assert!(matches!(decode(b""), Err(SeriesError::Empty)));
         assert!(matches!(decode(b" \r\n\t"), Err(SeriesError::Empty)));
-        assert!(matches!(decode(b"Leak\0\0\0\0Nonp"), Err(SeriesError::NotText)));
+        assert!(matches!(
+            decode(b"Leak\0\0\0\0Nonp"),
+            Err(SeriesError::NotText)
+        ));
         assert!(matches!(decode(&[0; 100]), Err(SeriesError::NotText)));
     }
 }

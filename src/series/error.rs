@@ -29,7 +29,9 @@ pub enum SeriesError {
     #[error("not a text file: it has NUL bytes and is not UTF-16; give a log saved as text")]
     NotText,
     /// The layout was recognised, but no line could be used.
-    #[error("this looks like {what}, but no row could be used ({skipped} lines did not fit); {advice}")]
+    #[error(
+        "this looks like {what}, but no row could be used ({skipped} lines did not fit); {advice}"
+    )]
     NoRows {
         /// "a PoolMon log"…
         what: &'static str,

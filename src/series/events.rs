@@ -9,11 +9,13 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesStart, Event as Xml};
 
+use crate::pool::Pool;
+
 use super::error::SeriesError;
 use super::limits;
 use super::moment::Moment;
 use super::number;
-use super::point::{Counts, Kind, Listing, Log, Point, PoolKind};
+use super::point::{Counts, Kind, Listing, Log, Point};
 use super::rows::Rows;
 use super::tag_text::{Stand, of_text};
 
@@ -22,7 +24,9 @@ const WHAT: &str = "a Windows event log";
 /// True for the first line of events as XML.
 pub fn is_start(line: &str) -> bool {
     let line = line.trim_start();
-    ["<?xml", "<Event", "<event"].iter().any(|start| line.starts_with(start))
+    ["<?xml", "<Event", "<event"]
+        .iter()
+        .any(|start| line.starts_with(start))
 }
 
 /// Reads events that stand one after the other, with or without an element around them.
@@ -42,10 +46,11 @@ pub fn read_xml(text: &str, source: &str) -> Result<Log, SeriesError> {
 /// As [`read_xml`], and when the file's header can't be read.
 pub fn read_evtx(bytes: &[u8], source: &str) -> Result<Log, SeriesError> {
     let settings = ParserSettings::new().num_threads(1).indent(false);
-    let parser = EvtxParser::from_buffer(bytes.to_vec()).map_err(|error| SeriesError::Unusable {
-        what: format!("the event log can't be opened: {error}"),
-        advice: "export it again: wevtutil epl System system.evtx",
-    })?;
+    let parser =
+        EvtxParser::from_buffer(bytes.to_vec()).map_err(|error| SeriesError::Unusable {
+            what: format!("the event log can't be opened: {error}"),
+            advice: "export it again: wevtutil epl System system.evtx",
+        })?;
     let mut parser = parser.with_configuration(settings);
     let mut found = Found::new(source);
     for record in parser.records() {
@@ -79,12 +84,17 @@ enum Place {
     PhysicalMemorySize,
     CommitCharge,
     CommitLimit,
-    TagName(PoolKind),
-    TagBytes(PoolKind),
+    TagName(Pool),
+    TagBytes(Pool),
 }
 
 fn place(path: &[String]) -> Option<Place> {
-    let from_end = |back: usize| path.len().checked_sub(back).and_then(|at| path.get(at)).map(String::as_str);
+    let from_end = |back: usize| {
+        path.len()
+            .checked_sub(back)
+            .and_then(|at| path.get(at))
+            .map(String::as_str)
+    };
     let (name, parent, above) = (from_end(1)?, from_end(2)?, from_end(3));
     Some(match (above, parent, name) {
         (_, "System", "EventID") => Place::EventId,
@@ -93,10 +103,10 @@ fn place(path: &[String]) -> Option<Place> {
         (_, "SystemInfo", "PhysicalMemorySize") => Place::PhysicalMemorySize,
         (_, "SystemInfo", "SystemCommitCharge") => Place::CommitCharge,
         (_, "SystemInfo", "SystemCommitLimit") => Place::CommitLimit,
-        (Some("PagedPoolInfo"), _, "Name") => Place::TagName(PoolKind::Paged),
-        (Some("NonPagedPoolInfo"), _, "Name") => Place::TagName(PoolKind::Nonpaged),
-        (Some("PagedPoolInfo"), _, "PoolUsed") => Place::TagBytes(PoolKind::Paged),
-        (Some("NonPagedPoolInfo"), _, "PoolUsed") => Place::TagBytes(PoolKind::Nonpaged),
+        (Some("PagedPoolInfo"), _, "Name") => Place::TagName(Pool::Paged),
+        (Some("NonPagedPoolInfo"), _, "Name") => Place::TagName(Pool::Nonpaged),
+        (Some("PagedPoolInfo"), _, "PoolUsed") => Place::TagBytes(Pool::Paged),
+        (Some("NonPagedPoolInfo"), _, "PoolUsed") => Place::TagBytes(Pool::Nonpaged),
         _ => return None,
     })
 }
@@ -158,7 +168,8 @@ impl Found {
                 Xml::Eof => break,
                 Xml::DocType(_) => {
                     return Err(SeriesError::Unusable {
-                        what: "the XML has a document type declaration, which no event log has".into(),
+                        what: "the XML has a document type declaration, which no event log has"
+                            .into(),
                         advice: "export it again: wevtutil qe System /f:xml > system.xml",
                     });
                 }
@@ -181,7 +192,10 @@ impl Found {
                 Xml::CData(text) => append(&mut value, &text.xml10_content()),
                 Xml::GeneralRef(name) => match name.resolve_char_ref() {
                     Ok(Some(c)) => append(&mut value, c.encode_utf8(&mut [0; 4])),
-                    _ => append(&mut value, resolve_xml_entity(&name.xml10_content()).unwrap_or("\u{fffd}")),
+                    _ => append(
+                        &mut value,
+                        resolve_xml_entity(&name.xml10_content()).unwrap_or("\u{fffd}"),
+                    ),
                 },
                 Xml::End(_) => {
                     if let Some(place) = place(&path) {
@@ -220,7 +234,9 @@ impl Found {
                     advice: "export it again: wevtutil qe System /f:xml > system.xml",
                 },
                 seen => SeriesError::Unusable {
-                    what: format!("none of the {seen} events is a 2004, 2019 or 2020: no pool usage in this log"),
+                    what: format!(
+                        "none of the {seen} events is a 2004, 2019 or 2020: no pool usage in this log"
+                    ),
                     advice: "give the System log of a machine that ran out of memory or pool",
                 },
             });
@@ -232,7 +248,10 @@ impl Found {
             notes.push(limits::note());
         }
         if self.damaged > 0 {
-            notes.push(format!("{} parts of the event log are damaged and were not read", self.damaged));
+            notes.push(format!(
+                "{} parts of the event log are damaged and were not read",
+                self.damaged
+            ));
         }
         Ok(Log {
             what: WHAT,
@@ -266,7 +285,9 @@ impl Current {
             "Provider" => self.provider = attribute("Name").unwrap_or_default(),
             "TimeCreated" => {
                 let time = attribute("SystemTime");
-                self.time = time.and_then(|t| Moment::parse_iso(&t)).map(|(time, _)| time);
+                self.time = time
+                    .and_then(|t| Moment::parse_iso(&t))
+                    .map(|(time, _)| time);
             }
             _ => {}
         }
@@ -283,7 +304,10 @@ impl Current {
             Place::CommitLimit => self.totals.commit_limit_bytes = number,
             Place::TagName(_) => self.tag = Some(value.into()),
             Place::TagBytes(pool) => {
-                let tag = self.tag.take().and_then(|tag| of_text(&tag, Stand::CodePage));
+                let tag = self
+                    .tag
+                    .take()
+                    .and_then(|tag| of_text(&tag, Stand::CodePage));
                 if let (Some(tag), Some(bytes)) = (tag, number) {
                     let counts = Counts {
                         bytes: Some(bytes),
@@ -299,11 +323,18 @@ impl Current {
     /// same numbers.
     fn point(&self, source: &str) -> Option<Point> {
         let provider = self.provider.to_ascii_lowercase();
-        let detector = provider.contains("resource-exhaustion") || (provider.is_empty() && self.totals != super::Totals::default());
+        let detector = provider.contains("resource-exhaustion")
+            || (provider.is_empty() && self.totals != super::Totals::default());
         let server = provider.starts_with("srv") || provider.is_empty();
         let (event, why) = match self.id? {
-            2004 if detector => ("memory or pool nearly exhausted (event 2004)", "the event has at most the three largest tags of each pool"),
-            2019 if server => ("nonpaged pool was empty (event 2019)", "the event has no tags"),
+            2004 if detector => (
+                "memory or pool nearly exhausted (event 2004)",
+                "the event has at most the three largest tags of each pool",
+            ),
+            2019 if server => (
+                "nonpaged pool was empty (event 2019)",
+                "the event has no tags",
+            ),
             2020 if server => ("paged pool was empty (event 2020)", "the event has no tags"),
             _ => return None,
         };
@@ -345,7 +376,11 @@ mod tests {
             simple(2020, "Srv", "2015-06-01T12:00:00Z"),
             EVENT_2004.into(),
             simple(2019, "srv", "2015-06-01T11:00:00Z"),
-            simple(2004, "Microsoft-Windows-Windows Firewall With Advanced Security", "2015-06-01T09:00:00Z"),
+            simple(
+                2004,
+                "Microsoft-Windows-Windows Firewall With Advanced Security",
+                "2015-06-01T09:00:00Z",
+            ),
             simple(7036, "Service Control Manager", "2015-06-01T09:00:00Z"),
         ]
         .concat();
@@ -368,10 +403,19 @@ mod tests {
     #[test]
     fn declarations_damage_and_other_events_are_said() {
         let bomb = "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"c\">]><Event/>";
-        assert!(matches!(read_xml(bomb, "a"), Err(SeriesError::Unusable { .. })));
+        assert!(matches!(
+            read_xml(bomb, "a"),
+            Err(SeriesError::Unusable { .. })
+        ));
         let other = simple(7036, "x", "2015-06-01T09:00:00Z");
-        assert!(matches!(read_xml(&other, "a"), Err(SeriesError::Unusable { .. })));
-        assert!(matches!(read_xml("<Event", "a"), Err(SeriesError::NoRows { .. })));
+        assert!(matches!(
+            read_xml(&other, "a"),
+            Err(SeriesError::Unusable { .. })
+        ));
+        assert!(matches!(
+            read_xml("<Event", "a"),
+            Err(SeriesError::NoRows { .. })
+        ));
         let cut = format!("{EVENT_2004}<Event><System");
         let log = read_xml(&cut, "a").unwrap();
         assert_eq!((log.points.len(), log.notes.len()), (1, 1));

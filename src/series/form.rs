@@ -25,7 +25,9 @@ pub enum Form {
 impl Form {
     /// Of a text; `None` when no line says what it is.
     pub fn of(text: &str) -> Option<Form> {
-        text.lines().take(limits::LINES_TO_RECOGNISE).find_map(Form::of_line)
+        text.lines()
+            .take(limits::LINES_TO_RECOGNISE)
+            .find_map(Form::of_line)
     }
 
     fn of_line(line: &str) -> Option<Form> {
@@ -64,8 +66,17 @@ fn is_text(start: &[u8]) -> bool {
         return false;
     }
     // A character may be cut at the end of what was read.
-    let whole = start.get(..start.len() & !3).filter(|s| !s.is_empty()).unwrap_or(start);
-    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{80}'..='\u{9f}');
+    let whole = start
+        .get(..start.len() & !3)
+        .filter(|s| !s.is_empty())
+        .unwrap_or(start);
+    let control = |c: char| {
+        c.is_control()
+            && !matches!(
+                c,
+                '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}' | '\u{80}'..='\u{9f}'
+            )
+    };
     match super::decode::decode(whole) {
         Ok(text) => {
             let all = text.chars().count();
@@ -82,10 +93,26 @@ mod tests {
 
     #[test]
     fn text_is_a_log_and_memory_is_not() {
-        for text in [&b"Tag,Type\r\n"[..], b"prose", b"\xff\xfeT\0a\0g\0", b"T\0a\0g\0,\0", b"ElfFile\0", b"caf\xe9 au lait", b"\n"] {
+        for text in [
+            &b"Tag,Type\r\n"[..],
+            b"prose",
+            b"\xff\xfeT\0a\0g\0",
+            b"T\0a\0g\0,\0",
+            b"ElfFile\0",
+            b"caf\xe9 au lait",
+            b"\n",
+        ] {
             assert!(is_log(text), "{text:?}");
         }
-        for bytes in [&b""[..], b"PAGEDU64", b"MZ\x90\0", &[0; 512], b"\x7fELF\x02\x01\x01\0\0\0", b"PK\x03\x04\x14\0\0\0", &[0x53, 0xff, 0, 0xf0, 1, 2, 3, 4]] {
+        for bytes in [
+            &b""[..],
+            b"PAGEDU64",
+            b"MZ\x90\0",
+            &[0; 512],
+            b"\x7fELF\x02\x01\x01\0\0\0",
+            b"PK\x03\x04\x14\0\0\0",
+            &[0x53, 0xff, 0, 0xf0, 1, 2, 3, 4],
+        ] {
             assert!(!is_log(bytes), "{bytes:?}");
         }
     }

@@ -17,7 +17,5 @@ pub const LINES_TO_RECOGNISE: usize = 20_000;
 
 /// What is said when rows or snapshots were left out.
 pub fn note() -> String {
-    format!(
-        "the log has more than {ROWS} rows or {SNAPSHOTS} snapshots: the rest was not read"
-    )
+    format!("the log has more than {ROWS} rows or {SNAPSHOTS} snapshots: the rest was not read")
 }

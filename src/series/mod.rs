@@ -33,5 +33,5 @@ mod tests;
 pub use error::SeriesError;
 pub use form::{Form, is_log};
 pub use moment::Moment;
-pub use point::{Counts, CounterWidth, Kind, Listing, Log, Point, PoolKind, Row, Totals};
+pub use point::{CounterWidth, Counts, Kind, Listing, Log, Point, Row, Totals};
 pub use read::{read, read_bytes};

@@ -97,7 +97,9 @@ fn clock_time(text: &str) -> Option<Time> {
         Some((whole, fraction)) => (whole, fraction),
         None => (text, ""),
     };
-    let mut parts = whole.split(':').map(|part| digits(part).filter(|_| part.len() <= 2));
+    let mut parts = whole
+        .split(':')
+        .map(|part| digits(part).filter(|_| part.len() <= 2));
     let (hour, minute) = (parts.next()??, parts.next()??);
     let second = parts.next().unwrap_or(Some(0))?;
     if parts.next().is_some() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
@@ -151,28 +153,52 @@ mod tests {
     #[test]
     fn times_of_logs_become_utc() {
         let (time, zone) = Moment::parse_iso("2024-05-17T13:05:00.25+02:00").unwrap();
-        assert_eq!((time.to_string().as_str(), zone), ("2024-05-17T11:05:00.25Z", Some(120)));
-        let (time, zone) = Moment::parse_iso("2024-05-17 13:05").unwrap();
-        assert_eq!((time.to_string().as_str(), zone), ("2024-05-17T13:05:00Z", None));
         assert_eq!(
-            Moment::parse_pdh("05/15/2018 02:13:06.123", -60).unwrap().to_string(),
+            (time.to_string().as_str(), zone),
+            ("2024-05-17T11:05:00.25Z", Some(120))
+        );
+        let (time, zone) = Moment::parse_iso("2024-05-17 13:05").unwrap();
+        assert_eq!(
+            (time.to_string().as_str(), zone),
+            ("2024-05-17T13:05:00Z", None)
+        );
+        assert_eq!(
+            Moment::parse_pdh("05/15/2018 02:13:06.123", -60)
+                .unwrap()
+                .to_string(),
             "2018-05-15T01:13:06.123Z"
         );
         // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (date -u).
         let ticks = (1_273_651_200 + 11_644_473_600) * 10_000_000;
-        assert_eq!(Moment::of_ticks(ticks).unwrap().to_string(), "2010-05-12T08:00:00Z");
+        assert_eq!(
+            Moment::of_ticks(ticks).unwrap().to_string(),
+            "2010-05-12T08:00:00Z"
+        );
         assert_eq!(Moment::of_ticks(u64::MAX), None);
     }
 
     #[test]
     fn what_is_no_time_is_none() {
         for text in [
-            "", "2024-13-01T00:00:00Z", "2024-02-30T00:00:00Z", "2024-05-17", "2024-05-17T25:00:00Z",
-            "2024-05-17T10:00:00+99:00", "x", "2024/05/17T10:00:00Z", "2024-05-17T10:00:00.1x", "２０２４-05-17T10:00",
+            "",
+            "2024-13-01T00:00:00Z",
+            "2024-02-30T00:00:00Z",
+            "2024-05-17",
+            "2024-05-17T25:00:00Z",
+            "2024-05-17T10:00:00+99:00",
+            "x",
+            "2024/05/17T10:00:00Z",
+            "2024-05-17T10:00:00.1x",
+            "２０２４-05-17T10:00",
         ] {
             assert_eq!(Moment::parse_iso(text), None, "{text}");
         }
-        for text in ["", "15/05/2018 02:13:06", "05/15/2018", "05-15-2018 02:13:06"] {
+        for text in [
+            "",
+            "15/05/2018 02:13:06",
+            "05/15/2018",
+            "05-15-2018 02:13:06",
+        ] {
             assert_eq!(Moment::parse_pdh(text, 0), None, "{text}");
         }
         assert_eq!(Moment::parse_pdh("05/15/2018 02:13:06", i32::MAX), None);

@@ -54,22 +54,29 @@ pub fn decimal(text: &str) -> Option<u64> {
         let exact = (0.0..9_007_199_254_740_992.0).contains(&value);
         return exact.then_some(value as u64);
     }
-    whole.bytes().all(|b| b.is_ascii_digit()).then(|| whole.parse().ok()).flatten()
+    whole
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| whole.parse().ok())
+        .flatten()
 }
 
 /// The value of a decimal digit of the scripts that Windows writes numbers in.
 pub fn digit(c: char) -> Option<u64> {
-    const ZEROS: [u32; 8] = [
-        0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0x1040, 0xff10,
-    ];
+    const ZEROS: [u32; 8] = [0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0x1040, 0xff10];
     let code = u32::from(c);
-    let zero = ZEROS.iter().find(|&&zero| (zero..zero + 10).contains(&code))?;
+    let zero = ZEROS
+        .iter()
+        .find(|&&zero| (zero..zero + 10).contains(&code))?;
     Some(u64::from(code - zero))
 }
 
 /// True for what stands between thousands in some language.
 pub fn is_separator(c: char) -> bool {
-    matches!(c, ',' | '.' | ' ' | '\'' | '\u{a0}' | '\u{202f}' | '\u{2009}' | '\u{2019}' | '\u{66c}')
+    matches!(
+        c,
+        ',' | '.' | ' ' | '\'' | '\u{a0}' | '\u{202f}' | '\u{2009}' | '\u{2019}' | '\u{66c}'
+    )
 }
 
 #[cfg(test)]
@@ -79,9 +86,17 @@ mod tests {
     #[test]
     fn numbers_are_read_as_every_language_writes_them() {
         for text in [
-            "1234567", "1,234,567", "1.234.567", "1 234 567", "1\u{a0}234\u{a0}567",
-            "1\u{202f}234\u{202f}567", "1'234'567", "1\u{2019}234\u{2019}567", "0x12D687",
-            "\u{661}\u{662}\u{663}\u{664}\u{665}\u{666}\u{667}", " 1234567 ",
+            "1234567",
+            "1,234,567",
+            "1.234.567",
+            "1 234 567",
+            "1\u{a0}234\u{a0}567",
+            "1\u{202f}234\u{202f}567",
+            "1'234'567",
+            "1\u{2019}234\u{2019}567",
+            "0x12D687",
+            "\u{661}\u{662}\u{663}\u{664}\u{665}\u{666}\u{667}",
+            " 1234567 ",
         ] {
             assert_eq!(unsigned(text), Some(1_234_567), "{text}");
         }
@@ -95,8 +110,22 @@ mod tests {
     #[test]
     fn what_only_resembles_a_number_is_none() {
         for text in [
-            "", "-", "1,23", "1,2345", ",123", "1,,234", "1,234.567", "1234,567", "12a", "0x",
-            "0xg", "18446744073709551616", "+5", "-5", "1.5", "1e5",
+            "",
+            "-",
+            "1,23",
+            "1,2345",
+            ",123",
+            "1,,234",
+            "1,234.567",
+            "1234,567",
+            "12a",
+            "0x",
+            "0xg",
+            "18446744073709551616",
+            "+5",
+            "-5",
+            "1.5",
+            "1e5",
         ] {
             assert_eq!(unsigned(text), None, "{text}");
         }

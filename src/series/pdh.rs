@@ -30,7 +30,10 @@ enum Counter {
 /// The counter at the end of a path, the machine's name left out.
 fn counter(head: &str) -> Counter {
     let mut parts = head.rsplit('\\');
-    let (name, object) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (name, object) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     let place: Place = match (object, name) {
         ("Memory", "Pool Nonpaged Bytes") => |t| &mut t.nonpaged_bytes,
         ("Memory", "Pool Paged Bytes") => |t| &mut t.paged_bytes,
@@ -55,11 +58,18 @@ pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
     const WHAT: &str = "a performance log";
     let mut lines = text.lines().skip_while(|line| !is_start(line));
     let head = lines.next().unwrap_or_default();
-    let delimiter = if head.contains("(PDH-TSV") { b'\t' } else { b',' };
+    let delimiter = if head.contains("(PDH-TSV") {
+        b'\t'
+    } else {
+        b','
+    };
     let mut splitter = Splitter::new(delimiter);
     let heads = splitter.cells(head).unwrap_or_default();
     let counters: Vec<Counter> = heads.iter().map(|head| counter(head)).collect();
-    let of_pool = |head: &String| head.ends_with("\\Memory\\Pool Nonpaged Bytes") || head.ends_with("\\Memory\\Pool Paged Bytes");
+    let of_pool = |head: &String| {
+        head.ends_with("\\Memory\\Pool Nonpaged Bytes")
+            || head.ends_with("\\Memory\\Pool Paged Bytes")
+    };
     if !heads.iter().any(of_pool) {
         return Err(SeriesError::Unusable {
             what: "the performance log has no counter \\Memory\\Pool Nonpaged Bytes or \\Memory\\Pool Paged Bytes under its English name".into(),
@@ -97,7 +107,10 @@ pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
         });
     }
     if bias.is_none() {
-        notes.push("the performance log does not say its time zone: its times are not converted to UTC".into());
+        notes.push(
+            "the performance log does not say its time zone: its times are not converted to UTC"
+                .into(),
+        );
     }
     if let Some(first) = reader.points.first_mut() {
         first.skipped = reader.skipped;
@@ -165,10 +178,14 @@ mod tests {
 
     #[test]
     fn without_a_zone_the_time_is_local_and_foreign_names_are_refused() {
-        let text = "\"(PDH-CSV 4.0)\",\"\\Memory\\Pool Paged Bytes\"\n\"05/15/2018 02:13:06.123\",\"5\"\n";
+        let text =
+            "\"(PDH-CSV 4.0)\",\"\\Memory\\Pool Paged Bytes\"\n\"05/15/2018 02:13:06.123\",\"5\"\n";
         let log = read(text, "a.csv").unwrap();
         assert!(log.points[0].time.is_none() && log.points[0].local_time.is_some());
         let foreign = "\"(PDH-CSV 4.0)\",\"\\Speicher\\Nicht-Auslagerungsseiten (Bytes)\"\n";
-        assert!(matches!(read(foreign, "a"), Err(SeriesError::Unusable { .. })));
+        assert!(matches!(
+            read(foreign, "a"),
+            Err(SeriesError::Unusable { .. })
+        ));
     }
 }

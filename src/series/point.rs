@@ -1,6 +1,6 @@
 //! One moment of a machine's pool, as a dump or a log shows it.
 
-use crate::pool::Tag;
+use crate::pool::{Pool, Tag};
 
 use super::moment::Moment;
 
@@ -50,25 +50,6 @@ impl Kind {
     /// own, and its boot is known.
     pub fn is_memory(self) -> bool {
         matches!(self, Kind::Dump | Kind::Image | Kind::Evidence)
-    }
-}
-
-/// The two pools that logs tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PoolKind {
-    /// Nonpaged pool, executable or not.
-    Nonpaged,
-    /// Paged pool.
-    Paged,
-}
-
-impl PoolKind {
-    /// The word in tables.
-    pub fn word(self) -> &'static str {
-        match self {
-            PoolKind::Nonpaged => "nonpaged",
-            PoolKind::Paged => "paged",
-        }
     }
 }
 
@@ -170,18 +151,18 @@ pub struct Row {
 
 impl Row {
     /// The counts in a pool.
-    pub fn counts(&self, pool: PoolKind) -> Counts {
+    pub fn counts(&self, pool: Pool) -> Counts {
         match pool {
-            PoolKind::Nonpaged => self.nonpaged,
-            PoolKind::Paged => self.paged,
+            Pool::Nonpaged => self.nonpaged,
+            Pool::Paged => self.paged,
         }
     }
 
     /// The counts in a pool, to fill in.
-    pub fn counts_mut(&mut self, pool: PoolKind) -> &mut Counts {
+    pub fn counts_mut(&mut self, pool: Pool) -> &mut Counts {
         match pool {
-            PoolKind::Nonpaged => &mut self.nonpaged,
-            PoolKind::Paged => &mut self.paged,
+            Pool::Nonpaged => &mut self.nonpaged,
+            Pool::Paged => &mut self.paged,
         }
     }
 }
@@ -296,24 +277,28 @@ impl Point {
     }
 
     /// True when the listing covers a pool at all.
-    pub fn has(&self, pool: PoolKind) -> bool {
+    pub fn has(&self, pool: Pool) -> bool {
         match pool {
-            PoolKind::Nonpaged => self.has_nonpaged,
-            PoolKind::Paged => self.has_paged,
+            Pool::Nonpaged => self.has_nonpaged,
+            Pool::Paged => self.has_paged,
         }
     }
 
     /// Bytes of the pool by the system's counter.
-    pub fn pool_bytes(&self, pool: PoolKind) -> Option<u64> {
+    pub fn pool_bytes(&self, pool: Pool) -> Option<u64> {
         match pool {
-            PoolKind::Nonpaged => self.totals.nonpaged_bytes,
-            PoolKind::Paged => self.totals.paged_bytes,
+            Pool::Nonpaged => self.totals.nonpaged_bytes,
+            Pool::Paged => self.totals.paged_bytes,
         }
     }
 
     /// Sum of the rows' bytes in a pool; `None` when the listing has none, or on overflow.
-    pub fn listed_bytes(&self, pool: PoolKind) -> Option<u64> {
-        let mut bytes = self.rows.iter().filter_map(|r| r.counts(pool).bytes).peekable();
+    pub fn listed_bytes(&self, pool: Pool) -> Option<u64> {
+        let mut bytes = self
+            .rows
+            .iter()
+            .filter_map(|r| r.counts(pool).bytes)
+            .peekable();
         bytes.peek()?;
         bytes.try_fold(0u64, u64::checked_add)
     }

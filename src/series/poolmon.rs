@@ -5,10 +5,12 @@
 //! those in parentheses are changes since the last refresh of the screen. Tags contain
 //! blanks, and wide numbers touch. A row counts when `Diff` is `Allocs - Frees` modulo 2^32.
 
+use crate::pool::Pool;
+
 use super::error::SeriesError;
 use super::limits;
 use super::number::digit;
-use super::point::{Counts, CounterWidth, Kind, Listing, Log, Point, PoolKind};
+use super::point::{CounterWidth, Counts, Kind, Listing, Log, Point};
 use super::rows::Rows;
 use super::tag_text::{ReadTag, Stand, of_text};
 use super::times;
@@ -41,7 +43,9 @@ fn is_memory_line(line: &str) -> bool {
 
 fn is_column_line(line: &str) -> bool {
     let mut words = line.split_whitespace();
-    ["Tag", "Type", "Allocs"].iter().all(|w| words.next() == Some(w))
+    ["Tag", "Type", "Allocs"]
+        .iter()
+        .all(|w| words.next() == Some(w))
 }
 
 struct Reader {
@@ -159,7 +163,9 @@ impl Reader {
         let tags = rows.len();
         rows.finish(&mut point);
         point.listing = match (screen, point.has_nonpaged && point.has_paged) {
-            (true, _) => Listing::Truncated("a copied screen ends at the window's last line".into()),
+            (true, _) => {
+                Listing::Truncated("a copied screen ends at the window's last line".into())
+            }
             (false, true) if tags >= TAGS_OF_A_MACHINE => Listing::Complete,
             (false, _) => Listing::Unstated,
         };
@@ -200,7 +206,7 @@ fn new_point(source: &str) -> Point {
 /// The bytes of rows cannot exceed the pool they are in by a factor of a thousand: then the
 /// file is in another unit, or was put together from two.
 fn check_units(point: &Point) -> Result<(), SeriesError> {
-    for pool in [PoolKind::Nonpaged, PoolKind::Paged] {
+    for pool in [Pool::Nonpaged, Pool::Paged] {
         let (Some(rows), Some(all)) = (point.listed_bytes(pool), point.pool_bytes(pool)) else {
             continue;
         };
@@ -229,7 +235,12 @@ fn kilobytes(line: &str, label: &str) -> Option<u64> {
         if before.ends_with(|c: char| c.is_alphanumeric()) {
             continue;
         }
-        let digits: String = after.trim_start().chars().map_while(digit).map(|d| char::from(b'0' + d as u8)).collect();
+        let digits: String = after
+            .trim_start()
+            .chars()
+            .map_while(digit)
+            .map(|d| char::from(b'0' + d as u8))
+            .collect();
         return digits.parse::<u64>().ok()?.checked_mul(1024);
     }
 }
@@ -238,7 +249,7 @@ fn kilobytes(line: &str, label: &str) -> Option<u64> {
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     tag: ReadTag,
-    pool: PoolKind,
+    pool: Pool,
     counts: Counts,
     has_changes: bool,
 }
@@ -250,12 +261,15 @@ struct Damaged;
 impl Row {
     /// `None` for a line that is no row at all.
     fn parse(line: &str) -> Option<Result<Row, Damaged>> {
-        let line: Vec<char> = line.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+        let line: Vec<char> = line
+            .chars()
+            .map(|c| if c == '\t' { ' ' } else { c })
+            .collect();
         let (tag, pool, rest) = split_at_type(&line)?;
         Some(Row::of(tag, pool, rest))
     }
 
-    fn of(tag: ReadTag, pool: PoolKind, rest: &[char]) -> Result<Row, Damaged> {
+    fn of(tag: ReadTag, pool: Pool, rest: &[char]) -> Result<Row, Damaged> {
         const MASK: i128 = u32::MAX as i128;
         let (numbers, has_changes) = numbers(rest).ok_or(Damaged)?;
         let [allocs, frees, diff, bytes, _per_alloc] = numbers;
@@ -280,13 +294,18 @@ impl Row {
 
 /// What stands before the type as a tag, the type, and what stands behind. The tag may read
 /// like a type itself.
-fn split_at_type(line: &[char]) -> Option<(ReadTag, PoolKind, &[char])> {
-    const TYPES: [(&str, PoolKind); 2] = [("Nonp", PoolKind::Nonpaged), ("Paged", PoolKind::Paged)];
+fn split_at_type(line: &[char]) -> Option<(ReadTag, Pool, &[char])> {
+    const TYPES: [(&str, Pool); 2] = [("Nonp", Pool::Nonpaged), ("Paged", Pool::Paged)];
     for at in 1..line.len().min(16) {
         for (word, pool) in TYPES {
             let end = at + word.len();
-            let found = line.get(at..end).is_some_and(|w| w.iter().copied().eq(word.chars()));
-            let apart = line.get(at - 1) == Some(&' ') && line.get(end).is_some_and(|&c| c == ' ' || digit(c).is_some());
+            let found = line
+                .get(at..end)
+                .is_some_and(|w| w.iter().copied().eq(word.chars()));
+            let apart = line.get(at - 1) == Some(&' ')
+                && line
+                    .get(end)
+                    .is_some_and(|&c| c == ' ' || digit(c).is_some());
             if let (true, Some(tag)) = (found && apart, line.get(..at).and_then(tag_before_type)) {
                 return Some((tag, pool, line.get(end..)?));
             }
@@ -312,7 +331,9 @@ fn tag_before_type(before: &[char]) -> Option<ReadTag> {
     }
     let text: String = before.iter().collect();
     let text = text.trim();
-    (before.len() <= 5 && text.chars().count() < 4).then(|| of_text(text, Stand::CodePage)).flatten()
+    (before.len() <= 5 && text.chars().count() < 4)
+        .then(|| of_text(text, Stand::CodePage))
+        .flatten()
 }
 
 /// The five numbers that are no change, and whether there are changes in parentheses.
@@ -324,7 +345,10 @@ fn numbers(rest: &[char]) -> Option<([i128; 5], bool)> {
         while chars.next_if_eq(&' ').is_some() {}
         if chars.next_if_eq(&'(').is_some() {
             changes = true;
-            while chars.next_if(|&c| c == ' ' || c == '-' || digit(c).is_some()).is_some() {}
+            while chars
+                .next_if(|&c| c == ' ' || c == '-' || digit(c).is_some())
+                .is_some()
+            {}
             chars.next_if_eq(&')')?;
             continue;
         }
@@ -359,26 +383,70 @@ mod tests {
     #[test]
     fn rows_of_every_layout_are_read() {
         let cases = [
-            ("·Io···Nonp····1021112·(···1)···1020985·(···1)······127···91912·(·····0)····723", "Io  ", [1021112, 1020985, 127, 91912]),
-            ("EtwB·Nonp·······6394······4056······2338·163418368······69896", "EtwB", [6394, 4056, 2338, 163418368]),
-            ("MmSt·Paged···2269405···2095404····174001·156097152········897", "MmSt", [2269405, 2095404, 174001, 156097152]),
-            ("·Wrap·Nonp··········6·4294967290········12······1536········128", "Wrap", [6, 4294967290, 12, 1536]),
-            ("·Leak·Nonp·12345678(··12)12345077(···3)·······601·615424000(·9216000)1024000", "Leak", [12345678, 12345077, 601, 615424000]),
-            ("·Nonp·Nonp··········5··········1·········4·······256·········64", "Nonp", [5, 1, 4, 256]),
-            ("Key··Paged····954821·(···0)····953979·(···0)······842···87528·(·····0)····103", "Key ", [954821, 953979, 842, 87528]),
-            ("·HidC···Nonp····17375·(··0)···17256·(··0)···119····19808·(·····0)···166·[hidclass.sys·-·HID·Class·d", "HidC", [17375, 17256, 119, 19808]),
-            ("1MEM·Nonp·······1·(···0)·········0·(···0)·····1····3344·(·····0)···3344···Unknown·Driver", "1MEM", [1, 0, 1, 3344]),
+            (
+                "·Io···Nonp····1021112·(···1)···1020985·(···1)······127···91912·(·····0)····723",
+                "Io  ",
+                [1021112, 1020985, 127, 91912],
+            ),
+            (
+                "EtwB·Nonp·······6394······4056······2338·163418368······69896",
+                "EtwB",
+                [6394, 4056, 2338, 163418368],
+            ),
+            (
+                "MmSt·Paged···2269405···2095404····174001·156097152········897",
+                "MmSt",
+                [2269405, 2095404, 174001, 156097152],
+            ),
+            (
+                "·Wrap·Nonp··········6·4294967290········12······1536········128",
+                "Wrap",
+                [6, 4294967290, 12, 1536],
+            ),
+            (
+                "·Leak·Nonp·12345678(··12)12345077(···3)·······601·615424000(·9216000)1024000",
+                "Leak",
+                [12345678, 12345077, 601, 615424000],
+            ),
+            (
+                "·Nonp·Nonp··········5··········1·········4·······256·········64",
+                "Nonp",
+                [5, 1, 4, 256],
+            ),
+            (
+                "Key··Paged····954821·(···0)····953979·(···0)······842···87528·(·····0)····103",
+                "Key ",
+                [954821, 953979, 842, 87528],
+            ),
+            (
+                "·HidC···Nonp····17375·(··0)···17256·(··0)···119····19808·(·····0)···166·[hidclass.sys·-·HID·Class·d",
+                "HidC",
+                [17375, 17256, 119, 19808],
+            ),
+            (
+                "1MEM·Nonp·······1·(···0)·········0·(···0)·····1····3344·(·····0)···3344···Unknown·Driver",
+                "1MEM",
+                [1, 0, 1, 3344],
+            ),
             ("··rx··Nonp 5 1 4 256 64", " rx ", [5, 1, 4, 256]),
             ("Io·Nonp 5 1 4 256 64", "Io  ", [5, 1, 4, 256]),
-            ("Neg1·Paged 4294967290 5 -11 256 64", "Neg1", [4294967290, 5, 4294967285, 256]),
+            (
+                "Neg1·Paged 4294967290 5 -11 256 64",
+                "Neg1",
+                [4294967290, 5, 4294967285, 256],
+            ),
             ("Pct1 Paged 8 4 4 228 (  -4) 57%", "Pct1", [8, 4, 4, 228]),
         ];
         for (line, tag, expected) in cases {
             let row = row(line);
-            assert_eq!((row.tag.tag, figures(&row)), (Tag::of(tag).unwrap(), expected), "{line}");
+            assert_eq!(
+                (row.tag.tag, figures(&row)),
+                (Tag::of(tag).unwrap(), expected),
+                "{line}"
+            );
         }
         assert!(row(cases[0].0).has_changes && !row(cases[1].0).has_changes);
-        assert_eq!(row(cases[2].0).pool, PoolKind::Paged);
+        assert_eq!(row(cases[2].0).pool, Pool::Paged);
     }
 
     #[test]
@@ -390,9 +458,19 @@ mod tests {
             "·Big1·Nonp·99999999999999999999999 5 5 5 5",
             "·Neg2·Nonp·5 1 4 -256 64",
         ] {
-            assert_eq!(Row::parse(&line.replace('·', " ")), Some(Err(Damaged)), "{line}");
+            assert_eq!(
+                Row::parse(&line.replace('·', " ")),
+                Some(Err(Damaged)),
+                "{line}"
+            );
         }
-        for line in ["", "Total Nonp", "The Paged pool is large", " Nonp", "Memory: 5K"] {
+        for line in [
+            "",
+            "Total Nonp",
+            "The Paged pool is large",
+            " Nonp",
+            "Memory: 5K",
+        ] {
             assert!(Row::parse(line).is_none_or(|r| r.is_err()), "{line}");
         }
     }

@@ -8,10 +8,10 @@
 use super::error::SeriesError;
 use super::limits;
 use super::number;
-use super::point::{Counts, CounterWidth, Kind, Listing, Log, Point, PoolKind};
+use super::point::{CounterWidth, Counts, Kind, Listing, Log, Point};
 use super::rows::Rows;
 use super::tag_text::ReadTag;
-use crate::pool::Tag;
+use crate::pool::{Pool, Tag};
 
 /// True for a line that begins with a tag and its value.
 pub fn is_start(line: &str) -> bool {
@@ -39,9 +39,12 @@ pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
             notes.push(limits::note());
             break;
         }
-        let tag = ReadTag { tag: Tag::new(value), unsure: 0 };
-        rows.add(tag, Some(PoolKind::Paged), paged);
-        rows.add(tag, Some(PoolKind::Nonpaged), nonpaged);
+        let tag = ReadTag {
+            tag: Tag::new(value),
+            unsure: 0,
+        };
+        rows.add(tag, Some(Pool::Paged), paged);
+        rows.add(tag, Some(Pool::Nonpaged), nonpaged);
     }
     if rows.is_empty() {
         return Err(SeriesError::NoRows {
@@ -71,14 +74,21 @@ fn split(line: &str) -> Option<(u32, &str)> {
     let (hex, rest) = rest.split_at_checked(8)?;
     let whole = plausible && hex.bytes().all(|b| b.is_ascii_hexdigit());
     let rest = rest.strip_prefix(',')?;
-    whole.then(|| u32::from_str_radix(hex, 16).ok()).flatten().map(|value| (value, rest))
+    whole
+        .then(|| u32::from_str_radix(hex, 16).ok())
+        .flatten()
+        .map(|value| (value, rest))
 }
 
 /// Paged and nonpaged counts from the cells.
 fn numbers(rest: &str) -> Option<[Counts; 2]> {
     /// Four numbers twice, of seven groups of three digits at most.
     const MOST: usize = 8 * 7;
-    let cells: Vec<&str> = rest.split(',').map(str::trim).take_while(|c| number::unsigned(c).is_some()).collect();
+    let cells: Vec<&str> = rest
+        .split(',')
+        .map(str::trim)
+        .take_while(|c| number::unsigned(c).is_some())
+        .collect();
     if cells.len() < 8 || cells.len() > MOST {
         return None;
     }

@@ -5,19 +5,22 @@
 //! allocations, frees, difference and bytes (flag 1). Prompts, progress dots and messages
 //! stand between listings.
 
+use crate::pool::Pool;
+
 use super::error::SeriesError;
 use super::limits;
-use super::point::{Counts, CounterWidth, Kind, Listing, Log, Point, PoolKind};
+use super::point::{CounterWidth, Counts, Kind, Listing, Log, Point};
 use super::rows::Rows;
 use super::tag_text::{ReadTag, Stand, of_text};
 use super::times;
 
 /// True for a line that only `!poolused` prints.
 pub fn is_start(line: &str) -> bool {
-    columns(line).is_some() || line.trim().strip_prefix("Sorting by").is_some_and(|order| {
-        let order = order.trim();
-        order == "Tag" || order.ends_with("Pool Consumed") || order.ends_with("Session Tag")
-    })
+    columns(line).is_some()
+        || line.trim().strip_prefix("Sorting by").is_some_and(|order| {
+            let order = order.trim();
+            order == "Tag" || order.ends_with("Pool Consumed") || order.ends_with("Session Tag")
+        })
 }
 
 /// The numbers of a row, by the line of column heads.
@@ -31,9 +34,17 @@ fn columns(line: &str) -> Option<Columns> {
     let words: Vec<&str> = line.split_whitespace().take(10).collect();
     match words[..] {
         ["Tag", "Allocs", "Used", "Allocs", "Used"] => Some(Columns::Brief),
-        ["Tag", "Allocs", "Frees", "Diff", "Used", "Allocs", "Frees", "Diff", "Used"] => {
-            Some(Columns::Verbose)
-        }
+        [
+            "Tag",
+            "Allocs",
+            "Frees",
+            "Diff",
+            "Used",
+            "Allocs",
+            "Frees",
+            "Diff",
+            "Used",
+        ] => Some(Columns::Verbose),
         // One pool alone, where a filter was used.
         _ => None,
     }
@@ -120,7 +131,9 @@ impl Reader {
             return;
         };
         let Some(both) = numbers_of(numbers, columns) else {
-            let has_number = numbers.trim_start().starts_with(|c: char| c.is_ascii_digit());
+            let has_number = numbers
+                .trim_start()
+                .starts_with(|c: char| c.is_ascii_digit());
             self.listed.skipped += u64::from(has_number);
             return;
         };
@@ -130,8 +143,8 @@ impl Reader {
         }
         self.row_count += 1;
         let [nonpaged, paged] = both;
-        self.listed.rows.add(tag, Some(PoolKind::Nonpaged), nonpaged);
-        self.listed.rows.add(tag, Some(PoolKind::Paged), paged);
+        self.listed.rows.add(tag, Some(Pool::Nonpaged), nonpaged);
+        self.listed.rows.add(tag, Some(Pool::Paged), paged);
         for (sum, value) in self.listed.sums.iter_mut().zip(figures(&both)) {
             *sum = sum.wrapping_add(value);
         }
@@ -171,7 +184,10 @@ impl Reader {
         while let Some(mut listed) = listings.next() {
             if let Some(other) = listings.next_if(|other| are_halves(&listed, other)) {
                 listed.merge(other);
-                notes.push("two listings of one moment, by nonpaged and by paged bytes, were put together".into());
+                notes.push(
+                    "two listings of one moment, by nonpaged and by paged bytes, were put together"
+                        .into(),
+                );
             }
             points.push(listed.point(&self.source));
         }
@@ -196,7 +212,10 @@ fn are_halves(a: &Listed, b: &Listed) -> bool {
     let differ = a.order != b.order && [a, b].iter().all(|l| l.order.ends_with("Pool Consumed"));
     let totals = a.total.is_none() || b.total.is_none() || a.total == b.total;
     let same = |x: &super::Row, y: &super::Row| x.nonpaged == y.nonpaged && x.paged == y.paged;
-    let rows = a.rows.iter().all(|x| b.rows.get(x.tag).is_none_or(|y| same(x, y)));
+    let rows = a
+        .rows
+        .iter()
+        .all(|x| b.rows.get(x.tag).is_none_or(|y| same(x, y)));
     differ && totals && rows && a.session == b.session && a.uptime == b.uptime && a.time == b.time
 }
 
@@ -208,10 +227,13 @@ impl Listed {
             if self.rows.get(row.tag).is_some() {
                 continue;
             }
-            let tag = ReadTag { tag: row.tag, unsure: row.unsure };
+            let tag = ReadTag {
+                tag: row.tag,
+                unsure: row.unsure,
+            };
             let both = [row.nonpaged, row.paged];
-            self.rows.add(tag, Some(PoolKind::Nonpaged), row.nonpaged);
-            self.rows.add(tag, Some(PoolKind::Paged), row.paged);
+            self.rows.add(tag, Some(Pool::Nonpaged), row.nonpaged);
+            self.rows.add(tag, Some(Pool::Paged), row.paged);
             for (sum, value) in self.sums.iter_mut().zip(figures(&both)) {
                 *sum = sum.wrapping_add(value);
             }
@@ -240,10 +262,12 @@ impl Listed {
 
 /// Flag 8 asks for session pool.
 fn is_session(arguments: &str) -> bool {
-    let flags = arguments.split_whitespace().find_map(|word| match word.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => word.parse().ok(),
-    });
+    let flags = arguments
+        .split_whitespace()
+        .find_map(|word| match word.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => word.parse().ok(),
+        });
     flags.is_some_and(|flags| flags & 8 != 0)
 }
 
@@ -254,7 +278,10 @@ fn split_tag(line: &str) -> Option<(ReadTag, &str)> {
     let end = rest.char_indices().nth(4).map(|(at, _)| at)?;
     let (tag, numbers) = rest.split_at_checked(end)?;
     let apart = numbers.starts_with([' ', '\t']) && !tag.trim().is_empty();
-    apart.then(|| of_text(tag, Stand::Dots)).flatten().map(|tag| (tag, numbers))
+    apart
+        .then(|| of_text(tag, Stand::Dots))
+        .flatten()
+        .map(|tag| (tag, numbers))
 }
 
 /// The figures of both pools from a row's numbers; what stands behind the last may touch it.
@@ -262,7 +289,9 @@ fn numbers_of(text: &str, columns: Columns) -> Option<Both> {
     let mut rest = text;
     let mut next = || -> Option<u64> {
         rest = rest.trim_start();
-        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (number, after) = rest.split_at_checked(end)?;
         rest = after;
         number.parse().ok()
@@ -304,21 +333,50 @@ mod tests {
     fn rows_of_every_debugger_are_read() {
         let tag = |t| Tag::of(t).unwrap();
         for (line, columns, expected) in [
-            ("·AcpA········3······192·········1······504ACPI·Pooltags·,·Binary:·acpi.sys", Columns::Brief, (tag("AcpA"), 0, [3, 192, 1, 504])),
-            ("·ConT·······535······5935104··········0············0→UNKNOWN·pooltag·'ConT'", Columns::Brief, (tag("ConT"), 0, [535, 5935104, 0, 0])),
-            ("·Hack···········1···········0·········1··········112············0···········0·········0············0→x", Columns::Verbose, (tag("Hack"), 0, [1, 112, 0, 0])),
-            ("·rx..········3·····1248·········0········0UNKNOWN", Columns::Brief, (tag("rx.."), 0b1100, [3, 1248, 0, 0])),
-            ("·1394········1······520·········0········01394 bus", Columns::Brief, (tag("1394"), 0, [1, 520, 0, 1394 - 1394])),
+            (
+                "·AcpA········3······192·········1······504ACPI·Pooltags·,·Binary:·acpi.sys",
+                Columns::Brief,
+                (tag("AcpA"), 0, [3, 192, 1, 504]),
+            ),
+            (
+                "·ConT·······535······5935104··········0············0→UNKNOWN·pooltag·'ConT'",
+                Columns::Brief,
+                (tag("ConT"), 0, [535, 5935104, 0, 0]),
+            ),
+            (
+                "·Hack···········1···········0·········1··········112············0···········0·········0············0→x",
+                Columns::Verbose,
+                (tag("Hack"), 0, [1, 112, 0, 0]),
+            ),
+            (
+                "·rx..········3·····1248·········0········0UNKNOWN",
+                Columns::Brief,
+                (tag("rx.."), 0b1100, [3, 1248, 0, 0]),
+            ),
+            (
+                "·1394········1······520·········0········01394 bus",
+                Columns::Brief,
+                (tag("1394"), 0, [1, 520, 0, 1394 - 1394]),
+            ),
         ] {
             if line.contains("01394") {
                 // Glued digits can't be told from the number: the last figure is what it reads.
-                assert_eq!(parse(line, columns).map(|r| r.2[..3].to_vec()), Some(vec![1, 520, 0]));
+                assert_eq!(
+                    parse(line, columns).map(|r| r.2[..3].to_vec()),
+                    Some(vec![1, 520, 0])
+                );
                 continue;
             }
             assert_eq!(parse(line, columns), Some(expected), "{line}");
         }
         assert_eq!(parse("·Cut1·····5", Columns::Brief), None);
-        assert_eq!(parse("·Bad1·····5····1····3····64···0····0····0···0", Columns::Verbose), None);
+        assert_eq!(
+            parse(
+                "·Bad1·····5····1····3····64···0····0····0···0",
+                Columns::Verbose
+            ),
+            None
+        );
         assert_eq!(parse("0:·kd>·!vm", Columns::Brief), None);
     }
 }

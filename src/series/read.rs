@@ -20,7 +20,9 @@ pub fn read(path: &Path) -> Result<Log, SeriesError> {
     };
     let file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
-    file.take(limits::FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    file.take(limits::FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     let whole = bytes.len() as u64 <= limits::FILE_BYTES;
     bytes.truncate(usize::try_from(limits::FILE_BYTES).unwrap_or(usize::MAX));
     let mut log = read_bytes(&bytes, &path.to_string_lossy())?;
@@ -78,7 +80,12 @@ fn number_snapshots(mut log: Log) -> Result<Log, SeriesError> {
             "{skipped} lines look like rows and were not used: cut, damaged, or a tag a second time"
         ));
     }
-    let unsure = log.points.iter().flat_map(|p| &p.rows).filter(|r| r.unsure != 0).count();
+    let unsure = log
+        .points
+        .iter()
+        .flat_map(|p| &p.rows)
+        .filter(|r| r.unsure != 0)
+        .count();
     if unsure > 0 {
         log.notes.push(format!(
             "{unsure} tags have characters that stand for other bytes; they are matched by the rest"

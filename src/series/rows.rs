@@ -2,9 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::pool::Tag;
+use crate::pool::{Pool, Tag};
 
-use super::point::{Counts, Point, PoolKind, Row};
+use super::point::{Counts, Point, Row};
 use super::tag_text::ReadTag;
 
 /// Rows of one snapshot, one per tag.
@@ -40,10 +40,10 @@ impl Rows {
 
     /// Adds the counts of a tag in a pool; in none when the table does not say which. Tags
     /// with bytes that are not shown can coincide: their counts are added up.
-    pub fn add(&mut self, tag: ReadTag, pool: Option<PoolKind>, counts: Counts) {
+    pub fn add(&mut self, tag: ReadTag, pool: Option<Pool>, counts: Counts) {
         match pool {
-            Some(PoolKind::Nonpaged) => self.has_nonpaged = true,
-            Some(PoolKind::Paged) => self.has_paged = true,
+            Some(Pool::Nonpaged) => self.has_nonpaged = true,
+            Some(Pool::Paged) => self.has_paged = true,
             None => {}
         }
         let row = self.rows.entry(tag.tag).or_insert(Row {

@@ -6,11 +6,11 @@ use super::csv_lines::Splitter;
 use super::error::SeriesError;
 use super::limits;
 use super::number;
-use super::point::{Counts, CounterWidth, Kind, Listing, Log, Point, PoolKind};
+use super::point::{CounterWidth, Counts, Kind, Listing, Log, Point};
 use super::rows::Rows;
 use super::tag_text::{ReadTag, of_cell};
 use super::times::{self, Found};
-use crate::pool::Tag;
+use crate::pool::{Pool, Tag};
 
 /// The heads of a table.
 #[derive(Clone, Debug)]
@@ -34,13 +34,18 @@ impl Heads {
             return None;
         }
         let bytes = [b',', b';', b'\t', b'|'];
-        let by_byte = bytes.into_iter().filter(|&b| line.as_bytes().contains(&b)).find_map(|delimiter| {
-            let cells = Splitter::new(delimiter).cells(line)?;
-            Heads::of_cells(cells.iter().map(String::as_str), Delimiter::Byte(delimiter))
-        });
+        let by_byte = bytes
+            .into_iter()
+            .filter(|&b| line.as_bytes().contains(&b))
+            .find_map(|delimiter| {
+                let cells = Splitter::new(delimiter).cells(line)?;
+                Heads::of_cells(cells.iter().map(String::as_str), Delimiter::Byte(delimiter))
+            });
         by_byte.or_else(|| {
             let starts = line.trim_start().starts_with("Tag");
-            starts.then(|| Heads::of_cells(line.split_whitespace(), Delimiter::Blanks)).flatten()
+            starts
+                .then(|| Heads::of_cells(line.split_whitespace(), Delimiter::Blanks))
+                .flatten()
         })
     }
 
@@ -58,7 +63,9 @@ impl Heads {
     }
 
     fn has_pool(&self) -> bool {
-        self.columns.iter().any(|c| matches!(c, Column::Pool | Column::Figure(Some(_), _)))
+        self.columns
+            .iter()
+            .any(|c| matches!(c, Column::Pool | Column::Figure(Some(_), _)))
     }
 
     /// True when a head was cut at the width of a window.
@@ -152,10 +159,15 @@ impl About {
 /// `yes` and its like are all tags; any other word says which part it is.
 fn listing(value: &str) -> Listing {
     let word = value.to_ascii_lowercase();
-    let first = word.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    let first = word
+        .split(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default();
     match first {
         "" => Listing::Unstated,
-        "yes" | "true" | "all" | "whole" | "complete" | "full" | "1" if !word.contains("only") => Listing::Complete,
+        "yes" | "true" | "all" | "whole" | "complete" | "full" | "1" if !word.contains("only") => {
+            Listing::Complete
+        }
         "no" | "false" | "0" => Listing::Truncated("the table says that it is not complete".into()),
         _ => Listing::Truncated(format!("the table says: {value}")),
     }
@@ -341,7 +353,7 @@ fn record(line: &str, splitter: Option<&mut Splitter>, heads: &Heads) -> Option<
 /// One line, read.
 struct Record {
     tag: ReadTag,
-    counts: Vec<(Option<PoolKind>, Counts)>,
+    counts: Vec<(Option<Pool>, Counts)>,
     time: Option<Found>,
     uptime: Option<u64>,
 }
@@ -365,20 +377,23 @@ impl Record {
                 Column::Figure(of, figure) => {
                     let place = match of {
                         None => 0,
-                        Some(PoolKind::Nonpaged) => 1,
-                        Some(PoolKind::Paged) => 2,
+                        Some(Pool::Nonpaged) => 1,
+                        Some(Pool::Paged) => 2,
                     };
                     put(counts.get_mut(place)?, *figure, cell).ok()?;
                 }
                 Column::Other => {}
             }
         }
-        let exact = value.map(|v| ReadTag { tag: Tag::new(v), unsure: 0 });
+        let exact = value.map(|v| ReadTag {
+            tag: Tag::new(v),
+            unsure: 0,
+        });
         let [named, nonpaged, paged] = counts;
         let sides = [
             (pool, named),
-            (Some(PoolKind::Nonpaged), nonpaged),
-            (Some(PoolKind::Paged), paged),
+            (Some(Pool::Nonpaged), nonpaged),
+            (Some(Pool::Paged), paged),
         ];
         let counts: Vec<_> = sides.into_iter().filter(|(_, c)| !c.is_unknown()).collect();
         (!counts.is_empty()).then_some(())?;

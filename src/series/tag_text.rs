@@ -72,7 +72,13 @@ mod tests {
     #[test]
     fn tags_keep_blanks_and_say_which_bytes_are_unsure() {
         let of = |text| of_text(text, Stand::Dots).unwrap();
-        assert_eq!(of("Io"), ReadTag { tag: Tag::of("Io").unwrap(), unsure: 0 });
+        assert_eq!(
+            of("Io"),
+            ReadTag {
+                tag: Tag::of("Io").unwrap(),
+                unsure: 0
+            }
+        );
         assert_eq!(of(" rx ").tag, Tag::of(" rx ").unwrap());
         assert_eq!(of("rx..").unsure, 0b1100);
         assert_eq!(of_text("rx..", Stand::CodePage).unwrap().unsure, 0);

@@ -1,7 +1,7 @@
 //! Whole logs, through the recognition.
 
 use super::*;
-use crate::pool::Tag;
+use crate::pool::{Pool, Tag};
 
 fn log(text: &str) -> Log {
     read_bytes(text.as_bytes(), "log").unwrap()
@@ -26,7 +26,11 @@ fn snapshots_of_one_file_are_points() {
             leak * 1024
         )
     };
-    let text = format!("2024-05-17T12:00:00Z\n{}2024-05-17T13:00:00Z\n{}", snapshot(5), snapshot(9));
+    let text = format!(
+        "2024-05-17T12:00:00Z\n{}2024-05-17T13:00:00Z\n{}",
+        snapshot(5),
+        snapshot(9)
+    );
     let log = log(&text);
     assert_eq!(log.points.len(), 2);
     let [a, b] = &log.points[..] else { panic!() };
@@ -41,18 +45,29 @@ fn snapshots_of_one_file_are_points() {
 fn a_screen_is_cut_and_a_whole_snapshot_is_complete() {
     let head = " Tag  Type     Allocs            Frees            Diff   Bytes       Per Alloc\n";
     let rows = |pool: &str| -> String {
-        (0..250).map(|n| format!(" T{n:03} {pool} 5 1 4 256 64\n")).collect()
+        (0..250)
+            .map(|n| format!(" T{n:03} {pool} 5 1 4 256 64\n"))
+            .collect()
     };
     let both = format!("{head}{}{}", rows("Nonp"), rows("Paged"));
     assert_eq!(log(&both).points[0].listing, Listing::Complete);
     let one = log(&format!("{head}{}", rows("Nonp")));
     assert_eq!(one.points[0].listing, Listing::Unstated);
-    assert!(one.points[0].has(PoolKind::Nonpaged) && !one.points[0].has(PoolKind::Paged));
+    assert!(one.points[0].has(Pool::Nonpaged) && !one.points[0].has(Pool::Paged));
     let screen = format!(" System pool information\n{both}");
-    assert!(matches!(log(&screen).points[0].listing, Listing::Truncated(_)));
+    assert!(matches!(
+        log(&screen).points[0].listing,
+        Listing::Truncated(_)
+    ));
     let changes = format!("{head} Leak Nonp 5 (  1) 1 (  0) 4 256 ( 64) 64\n");
-    assert!(matches!(log(&changes).points[0].listing, Listing::Truncated(_)));
-    let sessions = log(&format!("All sessions pool information\n{head}{}", rows("Paged")));
+    assert!(matches!(
+        log(&changes).points[0].listing,
+        Listing::Truncated(_)
+    ));
+    let sessions = log(&format!(
+        "All sessions pool information\n{head}{}",
+        rows("Paged")
+    ));
     assert!(sessions.points[0].session);
 }
 
@@ -64,7 +79,10 @@ fn the_totals_of_poolused_say_whether_the_list_is_whole() {
         Io           4          256          1           64\tgeneral IO\n\nTOTAL       605    615424256          1           64\n0: kd> q\n";
     let whole = log(text);
     assert_eq!(whole.points[0].listing, Listing::Complete);
-    assert_eq!(of(&whole.points[0], "Leak"), [(Some(601), Some(615_424_000)), (Some(0), Some(0))]);
+    assert_eq!(
+        of(&whole.points[0], "Leak"),
+        [(Some(601), Some(615_424_000)), (Some(0), Some(0))]
+    );
     let cut = log(&text.replace("TOTAL       605", "TOTAL       606"));
     assert!(matches!(cut.points[0].listing, Listing::Truncated(_)));
     let twice = log(&format!("{text}{text}"));
@@ -80,9 +98,15 @@ fn two_listings_of_one_moment_are_one_point() {
     );
     let merged = log(&text);
     assert_eq!(merged.points.len(), 1);
-    assert_eq!(of(&merged.points[0], "CM31")[1], (Some(19797), Some(91_705_344)));
+    assert_eq!(
+        of(&merged.points[0], "CM31")[1],
+        (Some(19797), Some(91_705_344))
+    );
     // The same tag with other figures is another moment.
-    let moved = text.replace("CM31         0            0      19797", "Cont         1           64      19797");
+    let moved = text.replace(
+        "CM31         0            0      19797",
+        "Cont         1           64      19797",
+    );
     assert_eq!(log(&moved).points.len(), 2);
 }
 
@@ -93,33 +117,57 @@ fn a_tag_table_says_what_it_is_of() {
         tag,pool,allocs,frees,outstanding,bytes\n\"CM  \",paged,1283,1002,281,1377312\nLeak,nonpaged,,,601,615424000\nNtfC,,,,503712,\n";
     let read = log(text);
     let point = &read.points[0];
-    assert_eq!((point.kind, point.uptime_seconds), (Kind::TagTable, Some(3600)));
+    assert_eq!(
+        (point.kind, point.uptime_seconds),
+        (Kind::TagTable, Some(3600))
+    );
     assert_eq!(point.windows.as_deref(), Some("Windows 10 x64"));
-    assert_eq!((point.totals.nonpaged_bytes, point.totals.paged_bytes), (Some(1_000_000), None));
+    assert_eq!(
+        (point.totals.nonpaged_bytes, point.totals.paged_bytes),
+        (Some(1_000_000), None)
+    );
     assert!(matches!(point.listing, Listing::Truncated(_)));
     assert_eq!(of(point, "CM"), [NONE, (Some(281), Some(1_377_312))]);
     assert_eq!(of(point, "Leak")[0], (Some(601), Some(615_424_000)));
-    assert_eq!(point.get(Tag::of("NtfC").unwrap()).unwrap().unplaced.outstanding, Some(503_712));
+    assert_eq!(
+        point
+            .get(Tag::of("NtfC").unwrap())
+            .unwrap()
+            .unplaced
+            .outstanding,
+        Some(503_712)
+    );
     let whole = log(&text.replace("top 2 only", "yes"));
     assert_eq!(whole.points[0].listing, Listing::Complete);
 }
 
 #[test]
 fn scripts_and_poolmonx_are_read_by_their_heads() {
-    let powershell = log("\"Tag\",\"PagedAllocs\",\"PagedFrees\",\"PagedDiff\",\"PagedUsedBytes\",\"NonPagedAllocs\",\"NonPagedFrees\",\"NonPagedDiff\",\"NonPagedUsedBytes\",\"TotalUsedBytes\"\n\
+    let powershell = log(
+        "\"Tag\",\"PagedAllocs\",\"PagedFrees\",\"PagedDiff\",\"PagedUsedBytes\",\"NonPagedAllocs\",\"NonPagedFrees\",\"NonPagedDiff\",\"NonPagedUsedBytes\",\"TotalUsedBytes\"\n\
         \"Leak\",\"0\",\"0\",\"0\",\"0\",\"601\",\"0\",\"601\",\"615424000\",\"615424000\"\n\
-        \"Wrap\",\"0\",\"0\",\"0\",\"0\",\"6\",\"4294967290\",\"-4294967284\",\"1536\",\"1536\"\n");
+        \"Wrap\",\"0\",\"0\",\"0\",\"0\",\"6\",\"4294967290\",\"-4294967284\",\"1536\",\"1536\"\n",
+    );
     let point = &powershell.points[0];
     assert_eq!(point.kind, Kind::PoolMonPowerShell);
-    assert_eq!(of(point, "Leak"), [(Some(601), Some(615_424_000)), (Some(0), Some(0))]);
+    assert_eq!(
+        of(point, "Leak"),
+        [(Some(601), Some(615_424_000)), (Some(0), Some(0))]
+    );
     assert_eq!(of(point, "Wrap")[0], (Some(12), Some(1536)));
     let text = "Tag,Type,Allocs,Frees,Diff,Bytes,KBytes,B / Alloc,Source,Source Description,\nLeak,Non Paged,601,0,601,615424000,601000 KB,1024000,myfault,test, of leaks,\nLeak,Paged,5,1,4,256,0 KB,64,,,\n";
     let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let x = read_bytes(&wide, "x.csv").unwrap();
     assert_eq!(x.points[0].kind, Kind::PoolMonX);
-    assert_eq!(of(&x.points[0], "Leak"), [(Some(601), Some(615_424_000)), (Some(4), Some(256))]);
+    assert_eq!(
+        of(&x.points[0], "Leak"),
+        [(Some(601), Some(615_424_000)), (Some(4), Some(256))]
+    );
     let x3 = log("Leak,0x6B61654C,0,0,0,0,1,234,567,1,233,966,601,615,424,000,,\n");
-    assert_eq!((x3.points[0].kind, of(&x3.points[0], "Leak")[0]), (Kind::PoolMonX, (Some(601), Some(615_424_000))));
+    assert_eq!(
+        (x3.points[0].kind, of(&x3.points[0], "Leak")[0]),
+        (Kind::PoolMonX, (Some(601), Some(615_424_000)))
+    );
 }
 
 #[test]
@@ -127,14 +175,19 @@ fn a_column_of_times_makes_points() {
     let text = "timestamp;Tag;Pool;Diff;Bytes\n2024-05-17T12:00:00Z;Leak;Nonp;1;1.024\n2024-05-17T12:00:00Z;Io;Nonp;1;64\n2024-05-17T13:00:00Z;Leak;Nonp;2;2.048\n";
     let read = log(text);
     assert_eq!(read.points.len(), 2);
-    assert_eq!(read.points[1].time.unwrap().to_string(), "2024-05-17T13:00:00Z");
+    assert_eq!(
+        read.points[1].time.unwrap().to_string(),
+        "2024-05-17T13:00:00Z"
+    );
     assert_eq!(of(&read.points[1], "Leak")[0], (Some(2), Some(2048)));
 }
 
 #[test]
 fn columns_of_blanks_are_read_and_cut_ones_refused() {
-    let read = log("Tag    NpAllocs NpFrees  NpBytes   PgAllocs PgFrees PgBytes\n------ -------- -------- -------- -------- -------- --------\n\
-        Thre     614895   614419   606688        0        0        0\nDh 1     5 1 64 0 0 0\n");
+    let read = log(
+        "Tag    NpAllocs NpFrees  NpBytes   PgAllocs PgFrees PgBytes\n------ -------- -------- -------- -------- -------- --------\n\
+        Thre     614895   614419   606688        0        0        0\nDh 1     5 1 64 0 0 0\n",
+    );
     assert_eq!(of(&read.points[0], "Thre")[0], (Some(476), Some(606_688)));
     assert_eq!(of(&read.points[0], "Dh 1")[0], (Some(4), Some(64)));
     let cut = read_bytes(b"Tag  PagedAllocs PagedFrees PagedUse...\n", "a");
@@ -145,7 +198,10 @@ fn columns_of_blanks_are_read_and_cut_ones_refused() {
 fn what_is_no_log_is_refused_in_words() {
     let refused = |bytes: &[u8]| read_bytes(bytes, "a").unwrap_err().to_string();
     assert!(refused(b"").contains("empty"));
-    assert!(refused(b"Dear all,\nthe Paged pool is large, and the tag is Leak.\n").contains("not a log"));
+    assert!(
+        refused(b"Dear all,\nthe Paged pool is large, and the tag is Leak.\n")
+            .contains("not a log")
+    );
     assert!(refused(b"a,b,c\n1,2,3\n").contains("not a log"));
     assert!(refused(b"PK\x03\x04\0\0").contains("zip"));
     assert!(refused(b"ElfFile\0").contains("event log"));

@@ -7,7 +7,9 @@
 //! anywhere, so lines, cells, rows and snapshots are bounded by [`limits`], and a limit that
 //! was met is a note of the log.
 
+mod boot;
 mod columns;
+mod compare;
 mod csv_lines;
 mod decode;
 mod error;
@@ -26,12 +28,15 @@ mod rows;
 mod table;
 mod tag_text;
 mod times;
+mod trend;
 
 #[cfg(test)]
 mod tests;
 
+pub use compare::{Change, Comparison};
 pub use error::SeriesError;
 pub use form::{Form, is_log};
 pub use moment::Moment;
 pub use point::{CounterWidth, Counts, Kind, Listing, Log, Point, Row, Totals};
 pub use read::{read, read_bytes};
+pub use trend::Trend;

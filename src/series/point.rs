@@ -203,6 +203,15 @@ pub struct Totals {
     pub handles: Option<u64>,
 }
 
+/// What tells one run of Windows from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The kernel's build.
+    pub build: u32,
+    /// Where the kernel is; another place at each boot since Windows 8.
+    pub kernel_base: u64,
+}
+
 /// One moment of a machine's pool.
 #[derive(Clone, Debug)]
 pub struct Point {
@@ -221,6 +230,8 @@ pub struct Point {
     pub uptime_seconds: Option<u64>,
     /// The boot: equal for points of one boot, `None` where that can't be known.
     pub boot: Option<String>,
+    /// The kernel, where the point is of a machine's memory.
+    pub machine: Option<Machine>,
     /// The version of Windows as the log or the dump gives it.
     pub windows: Option<String>,
     /// The tags, in order of tag, each once. Empty when the log has no tags.
@@ -256,6 +267,7 @@ impl Point {
             local_time: None,
             uptime_seconds: None,
             boot: None,
+            machine: None,
             windows: None,
             rows: Vec::new(),
             listing: Listing::Unstated,

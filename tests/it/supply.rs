@@ -40,7 +40,7 @@ const UNSAFE: [(&str, usize); 9] = [
     // SIGBUS: mmap over lost pages, fstat, sigaction, errno, the bits that are marked.
     ("src/dump/guard.rs", 9),
     // Sessions and signals of the job, which take and give numbers.
-    ("src/tui/signals.rs", 2),
+    ("src/tui/terminal/signals.rs", 2),
     // Tests: an allocator that counts, and signals to processes of their own.
     ("tests/memory/main.rs", 5),
     // The processor time that an input takes.

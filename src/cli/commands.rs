@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{self, Engine, IndexCache, Selection, Sort};
+use crate::engine::{self, Engine, IndexCache, ListedPoolUsed, Selection, Sort};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -17,9 +17,11 @@ use crate::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, Modules, ObjectsReport, Page,
     PoolUsed, Refs, Symbols, Vm,
 };
+use crate::series::{Listing, Log};
 use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
+use super::input::Input;
 use super::outcome::CliError;
 use super::{open, say, shows_progress};
 
@@ -52,8 +54,10 @@ fn answer(args: &Args, command: &Command) -> Result {
         } => vm(args, dump, flags.as_deref(), *sources),
         Command::Poolused { dump, arguments } => {
             let selection = selection(arguments)?;
-            let engine = open(args, dump)?;
-            pool_used(args, &engine, &selection)
+            match Input::open(args, dump)? {
+                Input::Machine(engine) => pool_used(args, &engine, &selection),
+                Input::Log(log) => listed_pool_used(args, &log, &selection),
+            }
         }
         Command::Allocs {
             dump,
@@ -87,6 +91,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Objects { dump, what, sample } => objects(args, dump, what, *sample),
         Command::Drivers { dump } => drivers(args, dump),
         Command::Diagnose { dump } => diagnose(args, dump),
+        Command::Diff { inputs } => super::diff::run(args, inputs),
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
         Command::Symbols {
             dump,
@@ -231,6 +236,41 @@ fn pool_used(args: &Args, engine: &Engine, selection: &Selection) -> Result {
         .iter()
         .for_each(|note| super::say("warning", note));
     print(args, engine, &PoolUsed::of(&used))
+}
+
+/// The same of a log: its last snapshot.
+fn listed_pool_used(args: &Args, log: &Log, selection: &Selection) -> Result {
+    let Some(point) = log.points.last() else {
+        return Err(CliError::NotThere("the log has no snapshot".into()));
+    };
+    let mut warnings = log.notes.clone();
+    let mut warn = |warning: String| {
+        say("warning", &warning);
+        warnings.push(warning);
+    };
+    if log.points.len() > 1 {
+        warn(format!(
+            "the log has {} snapshots: this is the last; diff compares all",
+            log.points.len()
+        ));
+    }
+    if let Listing::Truncated(why) = &point.listing {
+        warn(format!("the listing is not complete: {why}"));
+    }
+    if point.session {
+        warn("the listing is of the pool of terminal sessions".into());
+    }
+    let descriptions = args.common.descriptions()?;
+    let used = ListedPoolUsed::of(point, &descriptions, selection)?;
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let format = args.common.format.into();
+    Ok(report::write_for(
+        None,
+        &warnings,
+        &PoolUsed::listed(&used),
+        format,
+        &mut out,
+    )?)
 }
 
 fn parse_pattern(text: &str) -> Result<TagPattern> {

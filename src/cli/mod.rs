@@ -2,7 +2,9 @@
 
 mod args;
 mod commands;
+mod diff;
 mod download;
+mod input;
 mod man;
 mod outcome;
 
@@ -57,7 +59,8 @@ fn say(kind: &str, text: &str) {
 /// and says what to know about it.
 fn open(args: &Args, path: &Path) -> Result<Engine, CliError> {
     let options = args.common.options();
-    let mut engine = Engine::open(path, &options)?;
+    let opened = Engine::open(path, &options);
+    let mut engine = opened.map_err(|error| input::needs_memory(path, error))?;
     if let Some(wanted) = engine.missing_pdb().filter(|w| w.may_download()) {
         match download::fetch(args, &wanted) {
             Ok(_) => engine = Engine::open(path, &options)?,

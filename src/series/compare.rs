@@ -202,7 +202,7 @@ fn change(
         let hours = points
             .get(*first)
             .zip(points.get(*last))
-            .and_then(|(a, b)| hours(a, b));
+            .and_then(|(a, b)| a.hours_to(b));
         // Bytes an hour are whole: a fraction of a byte means nothing.
         change.rate_bytes_per_hour = hours.map(|hours| (growth as f64 / hours).round() as i128);
     }
@@ -292,21 +292,6 @@ fn samples(change: &Change, points: usize) -> Vec<(usize, Sample)> {
             ))
         })
         .collect()
-}
-
-/// Hours between two points: by uptime where they are of one boot, which no setting of the
-/// clock disturbs.
-fn hours(a: &Point, b: &Point) -> Option<f64> {
-    let uptime = || Some(b.uptime_seconds? as f64 - a.uptime_seconds? as f64);
-    let time = || Some(b.time?.seconds_since(a.time?));
-    let local =
-        || (a.source == b.source).then(|| Some(b.local_time?.seconds_since(a.local_time?)))?;
-    let one_boot = a.boot.is_some() && a.boot == b.boot;
-    let seconds = match one_boot {
-        true => uptime().or_else(time),
-        false => time().or_else(local).or_else(uptime),
-    }?;
-    (seconds > 0.0).then_some(seconds / 3600.0)
 }
 
 /// A point's name in sentences.

@@ -37,6 +37,6 @@ pub use compare::{Change, Comparison};
 pub use error::SeriesError;
 pub use form::{Form, is_log};
 pub use moment::Moment;
-pub use point::{CounterWidth, Counts, Kind, Listing, Log, Point, Row, Totals};
+pub use point::{CounterWidth, Counts, Kind, Listing, Log, Machine, Point, Row, Totals};
 pub use read::{read, read_bytes};
 pub use trend::Trend;

@@ -288,6 +288,34 @@ impl Point {
         self.rows.get(at)
     }
 
+    /// The counts of a tag in a pool: zero for one that a complete listing lacks, unknown for
+    /// one that another lacks.
+    pub fn counts(&self, tag: Tag, pool: Pool) -> Counts {
+        let listed = self.get(tag).map(|row| row.counts(pool));
+        match listed.filter(|c| !c.is_unknown()) {
+            Some(counts) => counts,
+            None if self.listing == Listing::Complete && self.has(pool) => Counts::ZERO,
+            None => Counts::default(),
+        }
+    }
+
+    /// Hours from this point to a later one: by uptime where both are of one boot, which no
+    /// setting of the clock disturbs. `None` when that is not known, or not above zero.
+    pub fn hours_to(&self, later: &Point) -> Option<f64> {
+        let uptime = || Some(later.uptime_seconds? as f64 - self.uptime_seconds? as f64);
+        let time = || Some(later.time?.seconds_since(self.time?));
+        let one_file = self.source == later.source;
+        let local = || Some(later.local_time?.seconds_since(self.local_time?));
+        let one_boot = self.boot.is_some() && self.boot == later.boot;
+        let seconds = match one_boot {
+            true => uptime().or_else(time),
+            false => time()
+                .or_else(|| one_file.then(local).flatten())
+                .or_else(uptime),
+        }?;
+        (seconds > 0.0).then_some(seconds / 3600.0)
+    }
+
     /// True when the listing covers a pool at all.
     pub fn has(&self, pool: Pool) -> bool {
         match pool {

@@ -11,6 +11,7 @@ mod corruption;
 mod demo;
 mod demo_figures;
 mod diagnose;
+mod diff;
 mod file;
 mod golden;
 mod hostile;

@@ -27,7 +27,7 @@ pub fn run(args: &Args, paths: &[PathBuf]) -> Result<(), CliError> {
         if let Input::Machine(engine) = &input {
             newest = Some(engine.facts());
         }
-        points.extend(input.into_points());
+        points.extend(input.points());
     }
     if points.len() < 2 {
         return Err(CliError::NotThere(

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::engine::{Engine, OpenError};
+use crate::engine::{Machine, OpenError};
 use crate::series::{self, Log, Point};
 
 use super::args::Args;
@@ -14,8 +15,8 @@ use super::{open, say};
 /// A file, opened.
 #[derive(Debug)]
 pub enum Input {
-    /// A dump or an image.
-    Machine(Box<Engine>),
+    /// A dump, an image, or an evidence file.
+    Machine(Arc<dyn Machine>),
     /// A log or a table.
     Log(Log),
 }
@@ -24,7 +25,7 @@ impl Input {
     /// Opens a file by its content, and says on stderr what to know about it.
     pub fn open(args: &Args, path: &Path) -> Result<Input, CliError> {
         if !is_log(path) {
-            return Ok(Input::Machine(Box::new(open(args, path)?)));
+            return Ok(Input::Machine(open(args, path)?));
         }
         let log = series::read(path).map_err(|error| no_log(path, &error))?;
         log.notes.iter().for_each(|note| say("note", note));
@@ -40,10 +41,10 @@ impl Input {
     }
 
     /// Its points in time.
-    pub fn into_points(self) -> Vec<Point> {
+    pub fn points(&self) -> Vec<Point> {
         match self {
             Input::Machine(engine) => vec![engine.point()],
-            Input::Log(log) => log.points,
+            Input::Log(log) => log.points.clone(),
         }
     }
 }

@@ -1,13 +1,18 @@
-//! A dump as one point of a series: its accounts, and when it was written. Walks no pool.
+//! A machine as one point of a series: its accounts, and when the dump was written. Walks
+//! no pool.
 
+use crate::kernel::Kernel;
 use crate::memory::PAGE_SIZE;
 use crate::pool::tracker::Usage;
-use crate::series::{CounterWidth, Counts, Kind, Listing, Machine, Moment, Point, Row, Totals};
+use crate::series::{CounterWidth, Counts, Kind, Listing, Machine as Identity, Moment, Point, Row, Totals};
 
-use super::Engine;
+use super::Machine;
 
-impl Engine {
-    /// The dump as a point to compare with others.
+/// Windows 10 1809: the first whose counters of allocations have 64 bits.
+const FIRST_WIDE: u32 = 17763;
+
+impl dyn Machine + '_ {
+    /// The machine as a point to compare with others.
     pub fn point(&self) -> Point {
         let facts = self.facts();
         let trackers = self.trackers();
@@ -21,17 +26,20 @@ impl Engine {
             ..Row::default()
         });
         let found = !trackers.tables.is_empty();
-        let narrow = self
-            .kernel()
-            .symbols
-            .field("_POOL_TRACKER_TABLE", "NonPagedAllocs")
-            .is_some_and(|field| field.size == 4);
+        // By the layout where there is a kernel to ask, else by the build.
+        let field = |kernel: &Kernel| kernel.symbols.field("_POOL_TRACKER_TABLE", "NonPagedAllocs");
+        let size = self.engine().and_then(|engine| field(engine.kernel())).map(|field| field.size);
+        let narrow = size.map_or(facts.build < FIRST_WIDE, |size| size == 4);
+        let kind = match self.engine() {
+            Some(_) => Kind::Dump,
+            None => Kind::Evidence,
+        };
         Point {
             time: facts
                 .system_time
                 .map(|seconds| Moment(seconds.saturating_mul(1000))),
             uptime_seconds: facts.uptime_seconds,
-            machine: Some(Machine {
+            machine: Some(Identity {
                 build: facts.build,
                 kernel_base: facts.kernel_base.0,
             }),
@@ -60,7 +68,7 @@ impl Engine {
                 true => CounterWidth::Bits32,
                 false => CounterWidth::Bits64,
             },
-            ..Point::new(&facts.path, Kind::Dump)
+            ..Point::new(&facts.path, kind)
         }
     }
 }

@@ -287,6 +287,22 @@ pub enum Command {
         #[arg(required = true, value_name = "INPUT")]
         inputs: Vec<PathBuf>,
     },
+    /// A gate for CI: exit status 0 when every dump is within the rules, 3 when one is not,
+    /// 1 when something could not be checked.
+    Check {
+        /// The dumps and logs.
+        #[arg(required = true, value_name = "DUMP")]
+        inputs: Vec<PathBuf>,
+        /// The rules, in TOML; docs/rules.toml is an example with comments.
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// An earlier dump or log of the same machine, for limits on growth.
+        #[arg(long, value_name = "FILE")]
+        baseline: Option<PathBuf>,
+        /// Write the result as JUnit XML, too.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
     /// The loaded modules (`lm`), or the one that holds an address (`lm a`).
     Modules {
         /// The dump.

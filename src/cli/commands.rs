@@ -92,6 +92,20 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Drivers { dump } => drivers(args, dump),
         Command::Diagnose { dump } => diagnose(args, dump),
         Command::Diff { inputs } => super::diff::run(args, inputs),
+        Command::Check {
+            inputs,
+            rules,
+            baseline,
+            junit,
+        } => {
+            let question = super::check::Question {
+                inputs,
+                rules,
+                baseline: baseline.as_deref(),
+                junit: junit.as_deref(),
+            };
+            super::check::run(args, question)
+        }
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
         Command::Symbols {
             dump,
@@ -328,7 +342,7 @@ fn note(args: &Args, text: &str) {
 }
 
 /// The index that was kept, or else a walk's.
-fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
+pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let answered = engine.kept_index(&|| true);
     if let Some(why) = answered.note {
         note(args, &why);

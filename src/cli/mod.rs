@@ -1,6 +1,7 @@
 //! The command line: what is typed, what is run, what the process answers.
 
 mod args;
+mod check;
 mod commands;
 mod diff;
 mod download;
@@ -79,7 +80,9 @@ fn open_offline(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> 
 
 fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {
     let engine = Engine::open(path, options);
-    Ok(Arc::new(engine.map_err(|error| input::needs_memory(path, error))?))
+    Ok(Arc::new(
+        engine.map_err(|error| input::needs_memory(path, error))?,
+    ))
 }
 
 fn warn(engine: &dyn Machine) {

@@ -4,7 +4,9 @@
 use crate::kernel::Kernel;
 use crate::memory::PAGE_SIZE;
 use crate::pool::tracker::Usage;
-use crate::series::{CounterWidth, Counts, Kind, Listing, Machine as Identity, Moment, Point, Row, Totals};
+use crate::series::{
+    CounterWidth, Counts, Kind, Listing, Machine as Identity, Moment, Point, Row, Totals,
+};
 
 use super::Machine;
 
@@ -27,8 +29,15 @@ impl dyn Machine + '_ {
         });
         let found = !trackers.tables.is_empty();
         // By the layout where there is a kernel to ask, else by the build.
-        let field = |kernel: &Kernel| kernel.symbols.field("_POOL_TRACKER_TABLE", "NonPagedAllocs");
-        let size = self.engine().and_then(|engine| field(engine.kernel())).map(|field| field.size);
+        let field = |kernel: &Kernel| {
+            kernel
+                .symbols
+                .field("_POOL_TRACKER_TABLE", "NonPagedAllocs")
+        };
+        let size = self
+            .engine()
+            .and_then(|engine| field(engine.kernel()))
+            .map(|field| field.size);
         let narrow = size.map_or(facts.build < FIRST_WIDE, |size| size == 4);
         let kind = match self.engine() {
             Some(_) => Kind::Dump,

@@ -6,6 +6,7 @@
 //! schema; fields may be added, none changes its meaning.
 
 mod allocs;
+mod check;
 pub(crate) mod contents;
 mod diagnose;
 mod diff;
@@ -23,6 +24,7 @@ pub mod text;
 mod vm;
 
 pub use allocs::Allocs;
+pub use check::Check;
 pub use contents::Contents;
 pub use diagnose::Diagnose;
 pub use diff::Diff;

@@ -4,6 +4,7 @@
 mod builder;
 mod cache;
 mod cancel;
+mod check;
 mod containers;
 mod contents;
 mod contract;

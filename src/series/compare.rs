@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::pool::{Pool, Tag};
 
 use super::boot;
+use super::limits;
 use super::point::{Counts, Kind, Listing, Point, Row};
 use super::trend::{self, Sample, Trend};
 
@@ -58,13 +59,19 @@ const ALIKE: usize = 2;
 
 impl Comparison {
     /// Compares points in the order given.
-    pub fn of(mut points: Vec<Point>) -> Comparison {
+    pub fn of(points: Vec<Point>) -> Comparison {
+        Comparison::within(points, limits::COMPARED)
+    }
+
+    /// The same with at most so many points times tags.
+    pub(super) fn within(mut points: Vec<Point>, cells: usize) -> Comparison {
         let mut warnings = Vec::new();
         let same_boot = boot::assign(&mut points);
         say_boots(&points, same_boot, &mut warnings);
         say_kinds(&points, &mut warnings);
         let names = Names::of(&points, &mut warnings);
         let chains = chains(&points);
+        let names = names.bounded(points.len(), cells, &mut warnings);
         let mut changes: Vec<Change> = names
             .rows
             .into_iter()
@@ -138,6 +145,41 @@ impl<'a> Names<'a> {
             ));
         }
         Names { rows }
+    }
+}
+
+impl<'a> Names<'a> {
+    /// The tags that are largest at their peak, as many as can be compared.
+    fn bounded(mut self, points: usize, cells: usize, warnings: &mut Vec<String>) -> Names<'a> {
+        let most = cells / points.max(1);
+        if self.rows.len() <= most {
+            return self;
+        }
+        let all = self.rows.len();
+        let peak = |rows: &FxHashMap<usize, &Row>| {
+            let bytes = |c: Counts| c.bytes.unwrap_or(0);
+            let sums = rows
+                .values()
+                .map(|r| bytes(r.nonpaged).saturating_add(bytes(r.paged)));
+            sums.max().unwrap_or(0)
+        };
+        let mut peaks: Vec<u64> = self.rows.values().map(peak).collect();
+        peaks.sort_unstable_by_key(|p| Reverse(*p));
+        let least = peaks.get(most.saturating_sub(1)).copied().unwrap_or(0);
+        let above = peaks.iter().filter(|p| **p > least).count();
+        let mut ties = most.saturating_sub(above);
+        self.rows.retain(|_, rows| match peak(rows) {
+            bytes if bytes == least && ties > 0 => {
+                ties -= 1;
+                true
+            }
+            bytes => bytes > least,
+        });
+        warnings.push(format!(
+            "{points} points with {all} tags are too many to compare: {} tags of at most {least} bytes are left out; give fewer points",
+            all - self.rows.len()
+        ));
+        self
     }
 }
 

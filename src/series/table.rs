@@ -30,7 +30,12 @@ enum Delimiter {
 impl Heads {
     /// Of a line, when it is a line of heads: a tag, and at least one figure.
     pub fn of(line: &str) -> Option<Heads> {
-        if line.len() > limits::CELL_BYTES || line.starts_with('#') {
+        // Most lines are rows; this is quick to see.
+        let word = |line: &str| {
+            let lower = line.to_ascii_lowercase();
+            lower.contains("tag") || lower.contains("value")
+        };
+        if line.len() > limits::CELL_BYTES || line.starts_with('#') || !word(line) {
             return None;
         }
         let bytes = [b',', b';', b'\t', b'|'];

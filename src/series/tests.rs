@@ -250,3 +250,98 @@ mod hostile {
         }
     }
 }
+
+mod comparing {
+    use super::*;
+
+    fn table(complete: &str, rows: &str) -> Point {
+        let text =
+            format!("# complete: {complete}\ntag,pool,allocs,frees,outstanding,bytes\n{rows}");
+        log(&text).points.remove(0)
+    }
+
+    fn trend(points: &[Point], tag: &str) -> Option<Trend> {
+        let compared = Comparison::of(points.to_vec());
+        compared.get(Tag::of(tag).unwrap()).and_then(|c| c.trend)
+    }
+
+    #[test]
+    fn absence_means_nothing_only_where_the_listing_is_whole() {
+        let row = "Leak,nonpaged,5,0,5,5120\nIo,paged,5,1,4,256\n";
+        let more = format!("{row}New1,paged,5,1,4,256\n");
+        for (complete, expected) in [
+            ("yes", Some(Trend::New)),
+            ("top 2 only", None),
+            ("no", None),
+            // Not stated, and two of three tags are the same.
+            ("", Some(Trend::New)),
+        ] {
+            let points = [table(complete, row), table("yes", &more)];
+            assert_eq!(trend(&points, "New1"), expected, "{complete}");
+        }
+        // Not stated, and of another selection.
+        let few = table("", "Leak,nonpaged,5,0,5,5120\n");
+        let many: String = (0..9)
+            .map(|n| format!("Tag{n},nonpaged,5,0,5,5120\n"))
+            .collect();
+        assert_eq!(trend(&[few, table("yes", &many)], "Tag3"), None);
+    }
+
+    #[test]
+    fn one_pool_that_is_not_listed_does_not_hide_the_other() {
+        let both = table("yes", "Leak,nonpaged,5,0,5,5120\nLeak,paged,1,0,1,64\n");
+        let one = table("top 1", "Leak,nonpaged,9,0,9,9216\n");
+        let points = [both.clone(), one.clone()];
+        let compared = Comparison::of(points.to_vec());
+        let leak = compared.get(Tag::of("Leak").unwrap()).unwrap();
+        assert_eq!(
+            (leak.trend, leak.growth),
+            (Some(Trend::Growing), Some(4096))
+        );
+        assert_eq!(leak.paged[1], Counts::default());
+        // Where two points have both pools, those are compared.
+        let later = table("yes", "Leak,nonpaged,5,0,5,5120\nLeak,paged,2,0,2,128\n");
+        let compared = Comparison::of(vec![both, one, later]);
+        let leak = compared.get(Tag::of("Leak").unwrap()).unwrap();
+        assert_eq!(leak.growth, Some(64));
+    }
+
+    #[test]
+    fn characters_that_stand_for_other_bytes_find_their_tag() {
+        let exact = table(
+            "yes",
+            "rx\\x01\\x02,nonpaged,5,0,5,5120\nLeak,nonpaged,5,0,5,64\n",
+        );
+        let heads = " Tag     Allocs         Used     Allocs         Used\n";
+        let dots = log(&format!(
+            "{heads} rx..         6         6144          0            0\tx\n"
+        ))
+        .points
+        .remove(0);
+        let compared = Comparison::of(vec![exact, dots]);
+        let tag = Tag::new(u32::from_le_bytes(*b"rx\x01\x02"));
+        assert_eq!(compared.get(tag).unwrap().growth, Some(1024));
+        assert!(
+            compared.warnings.iter().any(|w| w.contains("printable")),
+            "{:?}",
+            compared.warnings
+        );
+    }
+
+    #[test]
+    fn a_comparison_beyond_the_limit_keeps_the_largest_and_says_so() {
+        let rows: String = (0..400)
+            .map(|n| format!("t{n:03},nonpaged,5,0,5,{}\n", 64 * (n + 1)))
+            .collect();
+        let points: Vec<Point> = std::iter::repeat_n(table("yes", &rows), 10).collect();
+        let compared = Comparison::within(points, 3000);
+        assert_eq!(compared.changes.len(), 300);
+        assert!(compared.get(Tag::of("t399").unwrap()).is_some());
+        assert!(compared.get(Tag::of("t000").unwrap()).is_none());
+        assert!(
+            compared.warnings.iter().any(|w| w.contains("left out")),
+            "{:?}",
+            compared.warnings
+        );
+    }
+}

@@ -12,10 +12,10 @@ use crate::report::{self, Check};
 use crate::series::{Comparison, Point};
 
 use super::args::Args;
-use super::commands::index;
 use super::input::Input;
 use super::outcome::CliError;
 use super::say;
+use super::walk::index;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]

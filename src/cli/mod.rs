@@ -8,6 +8,7 @@ mod download;
 mod input;
 mod man;
 mod outcome;
+mod walk;
 
 pub use args::Args;
 pub use outcome::Outcome;

@@ -270,7 +270,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
             let shape = TagCharts {
                 sizes: Arc::new(snapshot.sizes(&TagPattern::of(tag))),
-                spread: snapshot.spread(tag, PARTS),
+                spread: snapshot.address_histogram(tag, PARTS),
             };
             Body::Blocks {
                 shape,

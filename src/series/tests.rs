@@ -345,3 +345,213 @@ mod comparing {
         );
     }
 }
+
+/// A binary event log, laid down by hand: one chunk, elements without templates.
+mod event_log {
+    use super::*;
+
+    struct Element {
+        name: &'static str,
+        attributes: Vec<(&'static str, &'static str)>,
+        inside: Inside,
+    }
+
+    enum Inside {
+        Text(&'static str),
+        Elements(Vec<Element>),
+    }
+
+    fn element(name: &'static str, inside: Vec<Element>) -> Element {
+        Element {
+            name,
+            attributes: Vec::new(),
+            inside: Inside::Elements(inside),
+        }
+    }
+
+    fn text(name: &'static str, text: &'static str) -> Element {
+        Element {
+            name,
+            attributes: Vec::new(),
+            inside: Inside::Text(text),
+        }
+    }
+
+    fn wide(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    /// The offset of a name in the chunk, and the name behind it.
+    fn put_name(out: &mut Vec<u8>, name: &str) {
+        let at = out.len() as u32 + 4;
+        out.extend(at.to_le_bytes());
+        out.extend([0; 6]);
+        out.extend((name.len() as u16).to_le_bytes());
+        out.extend(wide(name));
+        out.extend([0; 2]);
+    }
+
+    fn put_text(out: &mut Vec<u8>, text: &str) {
+        out.extend([5, 1]);
+        out.extend((text.len() as u16).to_le_bytes());
+        out.extend(wide(text));
+    }
+
+    fn put(out: &mut Vec<u8>, element: &Element) {
+        let attributes = !element.attributes.is_empty();
+        out.push(if attributes { 0x41 } else { 0x01 });
+        out.extend([0; 4]);
+        put_name(out, element.name);
+        if attributes {
+            out.extend([0; 4]);
+        }
+        for (at, (name, value)) in element.attributes.iter().enumerate() {
+            out.push(if at + 1 < element.attributes.len() {
+                0x46
+            } else {
+                0x06
+            });
+            put_name(out, name);
+            put_text(out, value);
+        }
+        out.push(2);
+        match &element.inside {
+            Inside::Text(text) => put_text(out, text),
+            Inside::Elements(all) => all.iter().for_each(|e| put(out, e)),
+        }
+        out.push(4);
+    }
+
+    fn file(events: &[Element]) -> Vec<u8> {
+        const CHUNK: usize = 0x10000;
+        let mut chunk = vec![0; 0x200];
+        for (at, event) in events.iter().enumerate() {
+            let start = chunk.len();
+            chunk.extend([0x2a, 0x2a, 0, 0, 0, 0, 0, 0]);
+            chunk.extend((at as u64 + 1).to_le_bytes());
+            chunk.extend(130_000_000_000_000_000u64.to_le_bytes());
+            chunk.extend([0x0f, 1, 1, 0]);
+            put(&mut chunk, event);
+            chunk.push(0);
+            let size = (chunk.len() - start + 4) as u32;
+            chunk.extend(size.to_le_bytes());
+            chunk[start + 4..start + 8].copy_from_slice(&size.to_le_bytes());
+        }
+        let end = chunk.len() as u32;
+        let last = events.len() as u64;
+        let head = [
+            &b"ElfChnk\0"[..],
+            &1u64.to_le_bytes(),
+            &last.to_le_bytes(),
+            &1u64.to_le_bytes(),
+            &last.to_le_bytes(),
+            &128u32.to_le_bytes(),
+            &(end - 1).to_le_bytes(),
+            &end.to_le_bytes(),
+        ]
+        .concat();
+        chunk[..head.len()].copy_from_slice(&head);
+        chunk.resize(CHUNK, 0);
+        let mut out = [
+            &b"ElfFile\0"[..],
+            &0u64.to_le_bytes(),
+            &0u64.to_le_bytes(),
+            &(last + 1).to_le_bytes(),
+            &128u32.to_le_bytes(),
+            &[1, 0, 3, 0, 0, 0x10, 1, 0],
+        ]
+        .concat();
+        out.resize(120, 0);
+        // The header stores no checksum.
+        out.extend(4u32.to_le_bytes());
+        out.resize(0x1000, 0);
+        out.extend(chunk);
+        out
+    }
+
+    fn event(
+        id: &'static str,
+        provider: &'static str,
+        time: &'static str,
+        data: Vec<Element>,
+    ) -> Element {
+        let with = |name, attribute: (&'static str, &'static str)| Element {
+            name,
+            attributes: vec![attribute],
+            inside: Inside::Elements(Vec::new()),
+        };
+        let system = vec![
+            with("Provider", ("Name", provider)),
+            text("EventID", id),
+            with("TimeCreated", ("SystemTime", time)),
+        ];
+        element(
+            "Event",
+            vec![element("System", system), element("UserData", data)],
+        )
+    }
+
+    fn sample() -> Vec<u8> {
+        let tags = element(
+            "Tag_1",
+            vec![text("Name", "Leak"), text("PoolUsed", "615424000")],
+        );
+        let info = element(
+            "MemoryExhaustionInfo",
+            vec![
+                element(
+                    "SystemInfo",
+                    vec![
+                        text("PagedPoolUsage", "300000000"),
+                        text("NonPagedPoolUsage", "700000000"),
+                    ],
+                ),
+                element("NonPagedPoolInfo", vec![tags]),
+            ],
+        );
+        let detector = "Microsoft-Windows-Resource-Exhaustion-Detector";
+        file(&[
+            event(
+                "7036",
+                "Service Control Manager",
+                "2015-06-01T08:00:00Z",
+                Vec::new(),
+            ),
+            event("2004", detector, "2015-06-01T10:00:00Z", vec![info]),
+            event("2019", "Srv", "2015-06-01T11:00:00Z", Vec::new()),
+        ])
+    }
+
+    #[test]
+    fn a_binary_event_log_gives_the_same_points_as_its_xml() {
+        let log = read_bytes(&sample(), "System.evtx").unwrap();
+        let [first, second] = &log.points[..] else {
+            panic!("{log:?}")
+        };
+        assert_eq!(first.kind, Kind::EventLog);
+        assert_eq!(first.time.unwrap().to_string(), "2015-06-01T10:00:00Z");
+        assert_eq!(first.totals.nonpaged_bytes, Some(700_000_000));
+        assert_eq!(of(first, "Leak"), [(None, Some(615_424_000)), NONE]);
+        assert!(second.event.unwrap().contains("2019") && second.rows.is_empty());
+    }
+
+    #[test]
+    fn damage_to_a_binary_event_log_is_said_or_refused() {
+        let whole = sample();
+        let used = whole.iter().rposition(|b| *b != 0).unwrap();
+        for at in (0..used).step_by(7) {
+            for value in [0, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                if let Ok(log) = read_bytes(&bytes, "a") {
+                    assert!(!log.points.is_empty());
+                }
+            }
+        }
+        for length in [8, 100, 4096, 5000, 4096 + 0x200, used - 50] {
+            if let Ok(log) = read_bytes(&whole[..length], "a") {
+                assert!(!log.points.is_empty());
+            }
+        }
+    }
+}

@@ -3,7 +3,8 @@
 //! Layers, each importing only those above it in this list: [`addr`] and
 //! [`bytes`], [`characters`] (vocabulary), [`dump`] (the container), [`memory`] (translation),
 //! [`symbols`] and [`kernel`] (what the structures are and where), [`pool`] (blocks and
-//! the index), [`analysis`] (who and whether), [`engine`] (all of it for one dump),
+//! the index), [`series`] (logs of a running machine), [`analysis`] (who and whether),
+//! [`engine`] (all of it for one dump),
 //! [`report`] (answers as text), [`evidence`] (answers as tables and files), and then
 //! [`tui`] (what people see). [`synth`] builds dumps and imports none of
 //! the readers.
@@ -21,6 +22,7 @@ pub mod kernel;
 pub mod memory;
 pub mod pool;
 pub mod report;
+pub mod series;
 pub mod symbols;
 pub mod synth;
 pub mod tui;

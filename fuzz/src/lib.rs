@@ -27,6 +27,7 @@ pub mod page_tables;
 pub mod pdb;
 pub mod pooltag;
 pub mod ranges;
+pub mod series;
 pub mod symbol_path;
 pub mod typed;
 pub mod whole;
@@ -77,5 +78,6 @@ targets![
     keys,
     typed,
     evidence,
+    series,
     whole,
 ];

@@ -21,7 +21,7 @@ type Result<T = ()> = std::result::Result<T, CliError>;
 /// Makes an evidence file.
 pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Result {
     let machine = open(args, dump)?;
-    let index = commands::index(args, &*machine)?;
+    let index = super::walk::index(args, &*machine)?;
     let written = evidence::write(&*machine, &index, out, choices);
     let manifest = written.map_err(|source| CliError::File {
         path: out.to_owned(),
@@ -102,7 +102,7 @@ fn with_tables(
     each: impl FnOnce(&Answers<'_>) -> Result,
 ) -> Result {
     let machine = open(args, dump)?;
-    let index = commands::index(args, &*machine)?;
+    let index = super::walk::index(args, &*machine)?;
     let answers = tables(&*machine, &index, host)?;
     each(&answers)
 }

@@ -1,13 +1,17 @@
 //! The command line: what is typed, what is run, what the process answers.
 
 mod args;
+mod check;
 mod commands;
 mod dataset;
+mod diff;
 mod download;
 mod help;
+mod input;
 mod man;
 mod outcome;
 mod typed;
+mod walk;
 
 pub use args::Args;
 pub use outcome::Outcome;
@@ -113,7 +117,7 @@ fn note_pooltag(args: &Args, engine: &dyn Machine) {
 }
 
 fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {
-    Ok(crate::evidence::open(path, options)?)
+    crate::evidence::open(path, options).map_err(|error| input::needs_memory(path, error))
 }
 
 fn warn(engine: &dyn Machine) {

@@ -6,6 +6,7 @@
 
 mod allocs;
 mod cache;
+pub mod check;
 mod contents;
 mod coverage;
 mod diagnose;
@@ -22,6 +23,7 @@ mod points;
 mod pools;
 mod poolused;
 mod refs;
+mod series;
 mod sessions;
 mod symbols;
 mod walk;
@@ -36,7 +38,7 @@ pub use machine::{Machine, Wanted};
 pub use modules::{ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
-pub use poolused::{NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
+pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
 pub use symbols::PdbStatus;
 pub use walk::threads;
@@ -68,28 +70,28 @@ pub struct Engine {
     object_types: OnceLock<Types>,
 }
 
+/// What tags are for: the built-in table, with a user's pooltag.txt over it.
+///
+/// # Errors
+/// [`OpenError::Pooltag`] when that file can't be read.
+pub fn descriptions(pooltag: Option<&Path>) -> Result<Descriptions, OpenError> {
+    match pooltag {
+        Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
+            path: file.to_owned(),
+            source,
+        }),
+        None => Ok(Descriptions::built_in()),
+    }
+}
+
 impl Engine {
     /// Opens a dump.
     ///
     /// # Errors
     /// An [`OpenError`] that says what the file is and what to do.
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
-        let descriptions = Engine::descriptions_of(options)?;
+        let descriptions = descriptions(options.pooltag.as_deref())?;
         Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
-    }
-
-    /// What tags are for, after the built-in table and the user's.
-    ///
-    /// # Errors
-    /// When the user's can't be used.
-    pub fn descriptions_of(options: &Options) -> Result<Descriptions, OpenError> {
-        match &options.pooltag {
-            Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
-                path: file.clone(),
-                source,
-            }),
-            None => Ok(Descriptions::built_in()),
-        }
     }
 
     /// The same dump opened again, with what the symbol path has now. Shares the file's

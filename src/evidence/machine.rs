@@ -142,7 +142,7 @@ impl Evidence {
     /// An [`OpenError`].
     pub fn of(mut file: Stored, path: &Path, options: &Options) -> Result<Evidence, OpenError> {
         let answers = answers(&mut file)?;
-        let descriptions = Engine::descriptions_of(options)?;
+        let descriptions = crate::engine::descriptions(options.pooltag.as_deref())?;
         let get = |name: &str| answers.get(&(name.to_owned(), String::new()));
         fn parse<T: DeserializeOwned>(name: &str, text: Option<&String>) -> Result<T, OpenError> {
             let text = text.ok_or_else(|| damaged(format!("it has no answer `{name}`")))?;

@@ -17,29 +17,33 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("kernel", &["dump", "memory", "symbols"]),
     ("pool", &["dump", "memory", "symbols", "kernel"]),
     ("command", &["pool"]),
-    ("analysis", &["dump", "memory", "symbols", "kernel", "pool"]),
+    ("series", &["pool"]),
+    (
+        "analysis",
+        &["dump", "memory", "symbols", "kernel", "pool", "series"],
+    ),
     (
         "engine",
         &[
-            "dump", "memory", "symbols", "kernel", "pool", "command", "analysis",
+            "dump", "memory", "symbols", "kernel", "pool", "series", "command", "analysis",
         ],
     ),
     (
         "report",
         &[
-            "memory", "symbols", "kernel", "pool", "command", "analysis", "engine",
+            "memory", "symbols", "kernel", "pool", "series", "command", "analysis", "engine",
         ],
     ),
     (
         "evidence",
         &[
-            "memory", "symbols", "kernel", "pool", "command", "analysis", "engine", "report",
+            "memory", "symbols", "kernel", "pool", "series", "command", "analysis", "engine", "report",
         ],
     ),
     (
         "tui",
         &[
-            "memory", "symbols", "kernel", "pool", "analysis", "engine", "report", "evidence",
+            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine", "report", "evidence",
         ],
     ),
     ("synth", &[]),

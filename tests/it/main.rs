@@ -4,6 +4,7 @@
 mod builder;
 mod cache;
 mod cancel;
+mod check;
 mod commands;
 mod containers;
 mod contents;
@@ -12,6 +13,7 @@ mod corruption;
 mod demo;
 mod demo_figures;
 mod diagnose;
+mod diff;
 mod evidence;
 mod file;
 mod golden;

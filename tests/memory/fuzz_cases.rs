@@ -98,5 +98,6 @@ replayed![
     keys,
     typed,
     evidence,
+    series,
     whole,
 ];

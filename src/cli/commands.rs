@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::analysis::score::Pool;
 use crate::engine::{self, Engine, IndexCache};
 use crate::memory::Va;
+use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};

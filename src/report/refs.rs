@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::kmdf::Candidate;
+use crate::analysis::attribution::kmdf::Candidate;
 use crate::analysis::references::{ModuleRank, Reference, References};
 use crate::kernel::Kernel;
 use crate::memory::Va;

@@ -1,16 +1,16 @@
 //! The whole procedure's outcome: which tags look like leaks, whose they are, how sure
 //! that is and what it rests on.
 
+use crate::analysis::attribution::Owners;
+use crate::analysis::vm::Flag;
 use crate::memory::Va;
-use crate::pool::Tag;
 use crate::pool::index::SizeCount;
 use crate::pool::tracker::Usage;
+use crate::pool::{Pool, Tag};
 
+use super::evidence::{Score, Verdict};
 use super::guidance::Entry;
 use super::lockstep::Group;
-use super::owner::Owners;
-use super::score::{Pool, Score, Verdict};
-use super::vm::Flag;
 
 /// A tag that looks like a leak, or may be one.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 use crate::pool::Tag;
 use crate::pool::tracker::TagUsage;
 
-use super::owner::{Certainty, Owners};
+use super::suspects::{Certainty, Owners};
 
 /// A tag of a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,27 +8,8 @@
 
 use crate::analysis::Description;
 use crate::analysis::objects::Objects;
-use crate::pool::Tag;
 use crate::pool::tracker::{Trackers, Usage};
-
-/// The two pools that the kernel keeps accounts of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pool {
-    /// Nonpaged, executable or not.
-    Nonpaged,
-    /// Paged.
-    Paged,
-}
-
-impl Pool {
-    /// The word in answers.
-    pub fn word(self) -> &'static str {
-        match self {
-            Pool::Nonpaged => "nonpaged",
-            Pool::Paged => "paged",
-        }
-    }
-}
+use crate::pool::{Pool, Tag};
 
 /// What all signs of a tag come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

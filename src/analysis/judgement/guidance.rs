@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::pool::Tag;
 
 /// The project's own text.
-const BUILT_IN: &str = include_str!("../../assets/guidance.txt");
+const BUILT_IN: &str = include_str!("../../../assets/guidance.txt");
 
 /// A part of the diagnosis that answers the question of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

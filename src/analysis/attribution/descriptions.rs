@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use crate::pool::Tag;
 
 /// The project's own table.
-const BUILT_IN: &str = include_str!("../../assets/pooltags.txt");
+const BUILT_IN: &str = include_str!("../../../assets/pooltags.txt");
 
 /// More than this is no pooltag.txt (the largest public one is under 300 KB).
 const MAX_FILE: u64 = 16 << 20;

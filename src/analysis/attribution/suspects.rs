@@ -273,7 +273,7 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::kmdf::Candidate;
+    use crate::analysis::attribution::kmdf::Candidate;
     use crate::analysis::references::Role;
 
     fn module(name: &str, standing: Standing) -> ModuleRank {

@@ -21,7 +21,7 @@ use crate::analysis::objects::types::Types;
 use crate::analysis::references::{self, References, Targets};
 use crate::analysis::verifier;
 use crate::analysis::{Accounts, Coverage, Descriptions, TagSearch, VmReport};
-use crate::dump::{Dump, DumpError};
+use crate::dump::{Dump, DumpError, Header};
 use crate::kernel::sessions::{self, Sessions};
 use crate::kernel::{Kernel, KernelError, vm};
 use crate::memory::{AddressSpace, Va};
@@ -182,7 +182,7 @@ impl Engine {
             .map_err(|error| no_kernel(&dump, error))?;
         let trackers = tracker::read(&kernel);
         Ok(Engine {
-            vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
+            vm: VmReport::judge(&vm::read(&kernel), kernel.machine.physical_pages, &trackers),
             descriptions,
             trackers,
             regions: Regions::find(&kernel),
@@ -233,16 +233,17 @@ impl Engine {
                 self.dump.pages_cut_off() + self.dump.pages_present()
             ));
         }
-        if header.is_insufficient() {
+        if header.is_some_and(Header::is_insufficient) {
             out.push(
                 "Windows had too little room for the dump and says that it is incomplete".into(),
             );
         }
-        if header.is_live() {
+        if header.is_some_and(Header::is_live) {
             out.push(
                 "a live dump: memory changed while it was written, so counters may disagree".into(),
             );
         }
+        out.extend(self.dump.notes());
         out.extend(self.dump.failure());
         out.extend(self.kernel.notes.iter().cloned());
         out.extend(self.symbol_warning());

@@ -192,8 +192,12 @@ fn vmware_state(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
         let name = name.file_name().unwrap_or_default().to_string_lossy();
         return Err(match state.expects_memory() {
             true => DumpError::refused(
-                format!("this is the state of a VMware machine, and its memory is in another file, {name}, which is not beside it"),
-                format!("copy {name} into the same directory (on vSAN it may have a name of its own: rename it)"),
+                format!(
+                    "this is the state of a VMware machine, and its memory is in another file, {name}, which is not beside it"
+                ),
+                format!(
+                    "copy {name} into the same directory (on vSAN it may have a name of its own: rename it)"
+                ),
             ),
             false => DumpError::refused(
                 "this VMware snapshot was taken without memory",
@@ -231,7 +235,9 @@ fn vmware_memory(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
         };
         match read_state(&path) {
             Ok(state) => states.push(state),
-            Err(why) => notes.push(format!("the .{extension} beside the .vmem is not used: {why}")),
+            Err(why) => notes.push(format!(
+                "the .{extension} beside the .vmem is not used: {why}"
+            )),
         }
     }
     let best = states.iter().position(|state| state.fits(length));
@@ -281,7 +287,10 @@ fn read_state(path: &Path) -> Result<vmware::State, DumpError> {
 /// regular file is taken.
 fn partner(path: &Path, extensions: &[&str]) -> Option<PathBuf> {
     let upper: Vec<String> = extensions.iter().map(|e| e.to_ascii_uppercase()).collect();
-    let all = extensions.iter().copied().chain(upper.iter().map(String::as_str));
+    let all = extensions
+        .iter()
+        .copied()
+        .chain(upper.iter().map(String::as_str));
     all.map(|extension| path.with_extension(extension))
         .find(|path| std::fs::metadata(path).is_ok_and(|about| about.is_file()))
 }

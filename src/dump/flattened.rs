@@ -74,7 +74,10 @@ impl Layout {
                     at: data as u64,
                 });
             }
-            match usize::try_from(length).ok().and_then(|n| data.checked_add(n)) {
+            match usize::try_from(length)
+                .ok()
+                .and_then(|n| data.checked_add(n))
+            {
                 Some(next) => at = next,
                 None => break,
             }
@@ -136,8 +139,11 @@ fn disjoint(records: Vec<Piece>) -> Vec<Piece> {
         return records;
     }
     // Sorted by start; a record's number is its place in the order of the file.
-    let mut order: Vec<(u64, usize)> =
-        records.iter().enumerate().map(|(i, r)| (r.start, i)).collect();
+    let mut order: Vec<(u64, usize)> = records
+        .iter()
+        .enumerate()
+        .map(|(i, r)| (r.start, i))
+        .collect();
     order.sort_unstable();
     let mut out: Vec<Piece> = Vec::with_capacity(records.len());
     // Records that have begun, the latest on top.
@@ -145,7 +151,10 @@ fn disjoint(records: Vec<Piece>) -> Vec<Piece> {
     let mut next = order.into_iter().peekable();
     let mut at = 0u64;
     loop {
-        while open.peek().is_some_and(|&top| records.get(top).is_none_or(|r| r.end() <= at)) {
+        while open
+            .peek()
+            .is_some_and(|&top| records.get(top).is_none_or(|r| r.end() <= at))
+        {
             open.pop();
         }
         let upcoming = next.peek().map(|&(start, _)| start);
@@ -161,7 +170,9 @@ fn disjoint(records: Vec<Piece>) -> Vec<Piece> {
             }
             continue;
         };
-        let Some(record) = records.get(top) else { break };
+        let Some(record) = records.get(top) else {
+            break;
+        };
         let end = upcoming.map_or(record.end(), |start| record.end().min(start));
         if end > at {
             let piece = Piece {

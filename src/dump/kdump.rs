@@ -85,7 +85,8 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
     }
     let length = usize::try_from(needed).unwrap_or(usize::MAX);
     let bitmap = layout.bytes(file, start + half, length);
-    let bitmap = bitmap.ok_or_else(|| damaged("the file ends inside the bitmaps of kdump".into()))?;
+    let bitmap =
+        bitmap.ok_or_else(|| damaged("the file ends inside the bitmaps of kdump".into()))?;
     let bitmap = bitmap.into_owned();
     let ranks = RankedBitmap::new(&bitmap, 0, frames, 0)
         .ok_or_else(|| damaged("kdump: the bitmap does not fit".into()))?;
@@ -136,7 +137,9 @@ struct Descriptor {
 
 impl Pages {
     fn descriptor(&self, file: &[u8], slot: u64) -> Option<Descriptor> {
-        let at = slot.checked_mul(DESCRIPTOR)?.checked_add(self.descriptors)?;
+        let at = slot
+            .checked_mul(DESCRIPTOR)?
+            .checked_add(self.descriptors)?;
         let bytes = self.layout.bytes(file, at, DESCRIPTOR as usize)?;
         Some(Descriptor {
             offset: u64_at(&bytes, 0)?,
@@ -158,7 +161,9 @@ impl Pages {
         match first.flags {
             0 | ZLIB | LZO | SNAPPY | ZSTD => Ok(()),
             flags => Err(DumpError::refused(
-                format!("this is a kdump file whose pages are compressed by an unknown method ({flags:#x})"),
+                format!(
+                    "this is a kdump file whose pages are compressed by an unknown method ({flags:#x})"
+                ),
                 "dump again with: virsh dump --memory-only --format elf DOMAIN FILE",
             )),
         }

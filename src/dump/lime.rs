@@ -29,17 +29,20 @@ pub(super) fn page_map(file: &[u8]) -> Result<PageMap, DumpError> {
             return Err(damaged(format!("LiME version {version} at {at:#x}")));
         }
         let (Some(start), Some(last)) = (u64_at(file, here + 8), u64_at(file, here + 16)) else {
-            return Err(damaged(format!("the file ends in the LiME header at {at:#x}")));
+            return Err(damaged(format!(
+                "the file ends in the LiME header at {at:#x}"
+            )));
         };
         let length = last.checked_sub(start).and_then(|n| n.checked_add(1));
         let data = at + HEADER;
         let next = length.and_then(|n| data.checked_add(n));
         let (Some(length), Some(next)) = (length, next) else {
-            return Err(damaged(format!("a LiME range from {start:#x} to {last:#x}")));
+            return Err(damaged(format!(
+                "a LiME range from {start:#x} to {last:#x}"
+            )));
         };
         runs.extend(FileRun::of_bytes(start, length, data));
         at = next;
     }
     PageMap::of_runs(runs).map_err(|why| damaged(format!("LiME ranges: {why}")))
 }
-

@@ -100,7 +100,9 @@ fn raw(bytes: &[u8]) -> Result<Kind, DumpError> {
     let zeros = bytes.iter().take(HEADER_SIZE).all(|&b| b == 0);
     if zeros && length >= SMALLEST_RAW {
         return Err(DumpError::refused(
-            format!("this may be a raw image of memory, but its {length} bytes are not whole pages"),
+            format!(
+                "this may be a raw image of memory, but its {length} bytes are not whole pages"
+            ),
             "the copy was cut short, or is not finished: copy it again",
         ));
     }
@@ -143,7 +145,9 @@ fn refuse(bytes: &[u8], extension: &str, path: &Path) -> Result<(), DumpError> {
     }
     if matches!(extension, "vmss" | "vmsn") {
         return Err(DumpError::refused(
-            format!("this file is called .{extension}, but it is no state of VMware: the virtual machine may be encrypted"),
+            format!(
+                "this file is called .{extension}, but it is no state of VMware: the virtual machine may be encrypted"
+            ),
             "decrypt the virtual machine, take a snapshot with memory, and open that",
         ));
     }
@@ -172,8 +176,7 @@ fn disk(what: &str) -> DumpError {
 /// Files that are not opened, and what to do.
 fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const SAVE: &str = "run: virsh dump --memory-only --format elf DOMAIN FILE (or dump-guest-memory FILE in the monitor of QEMU)";
-    const DISK: &str =
-        "get %SystemRoot%\\MEMORY.DMP from the disk, or take a snapshot with memory";
+    const DISK: &str = "get %SystemRoot%\\MEMORY.DMP from the disk, or take a snapshot with memory";
     const NO_MEMORY: &str = "get %SystemRoot%\\MEMORY.DMP, or an image of the machine's memory";
     const KINDS: [(&[u8], &str, &str); 29] = [
         (
@@ -226,9 +229,21 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "this is an image compressed by winpmem (s2)",
             "unpack it with: go-winpmem extract",
         ),
-        (b"EVF\x09", "this is an EnCase image (E01): a disk, not memory", DISK),
-        (b"QFI\xfb", "this is a QCOW2 image: a disk, not memory", DISK),
-        (b"KDMV", "this is a VMware disk (VMDK): a disk, not memory", DISK),
+        (
+            b"EVF\x09",
+            "this is an EnCase image (E01): a disk, not memory",
+            DISK,
+        ),
+        (
+            b"QFI\xfb",
+            "this is a QCOW2 image: a disk, not memory",
+            DISK,
+        ),
+        (
+            b"KDMV",
+            "this is a VMware disk (VMDK): a disk, not memory",
+            DISK,
+        ),
         (
             b"# Disk DescriptorFile",
             "this is the description of a VMware disk (VMDK)",
@@ -236,7 +251,11 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
         (b"vhdxfile", "this is a VHDX: a disk, not memory", DISK),
         (b"conectix", "this is a VHD: a disk, not memory", DISK),
-        (b"<<< ", "this is a VirtualBox disk (VDI): a disk, not memory", DISK),
+        (
+            b"<<< ",
+            "this is a VirtualBox disk (VDI): a disk, not memory",
+            DISK,
+        ),
         (b"regf", "this is a registry hive", NO_MEMORY),
         (b"MZ", "this is a Windows program", NO_MEMORY),
         (b"BM", "this is a bitmap picture", NO_MEMORY),
@@ -271,11 +290,7 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "this is an HTML page, not a dump: the download gave a page (a sign-in, perhaps) in its place",
             "download the file again, signed in",
         ),
-        (
-            b"<?xml",
-            "this is an XML file, not a dump",
-            NO_MEMORY,
-        ),
+        (b"<?xml", "this is an XML file, not a dump", NO_MEMORY),
         (b"%PDF", "this is a PDF, not a dump", NO_MEMORY),
     ];
     let found = KINDS.iter().find(|(magic, ..)| bytes.starts_with(magic));

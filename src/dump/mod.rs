@@ -45,6 +45,7 @@ use container::Contents;
 use mapping::{Mapping, Positioned};
 use packed::Unpacked;
 use page_map::PageMap;
+pub(crate) use tables::self_map;
 
 /// The bytes of one physical page.
 pub type PageBytes = [u8; PAGE_SIZE as usize];
@@ -223,6 +224,33 @@ impl Dump {
     /// One more than the highest frame that may be stored.
     pub fn frames_end(&self) -> u64 {
         self.contents.pages.frames().end
+    }
+
+    /// Frames that were written, in the order of the file, some at a time: holes of the
+    /// file, which read as zeros, are left out where the system tells.
+    pub fn written_frames(&self, window: u64) -> Vec<std::ops::Range<u64>> {
+        let whole = |frames: std::ops::Range<u64>| {
+            let starts = frames.clone().step_by(window.max(1) as usize);
+            starts.map(move |at| at..at.saturating_add(window).min(frames.end))
+        };
+        let Some(runs) = self.contents.pages.runs() else {
+            return whole(self.contents.pages.frames()).collect();
+        };
+        let data = self.data();
+        let mut out = Vec::new();
+        for run in runs {
+            let end = run.offset + run.pages * PAGE_SIZE;
+            let first = data.partition_point(|(_, to)| *to <= run.offset);
+            for (from, to) in data.iter().skip(first) {
+                if *from >= end {
+                    break;
+                }
+                let from = from.saturating_sub(run.offset) / PAGE_SIZE;
+                let to = (to.min(&end) - run.offset).div_ceil(PAGE_SIZE);
+                out.extend(whole(run.first + from..run.first + to));
+            }
+        }
+        out
     }
 
     /// The length of the file with the pages in bytes, when it was opened.

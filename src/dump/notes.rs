@@ -43,11 +43,12 @@ impl Notes {
                         .then(|| u32_at(note.data, 4))
                         .flatten();
                 }
-                (b"VBCPU", 0xb01) if version == Some(VIRTUALBOX_VERSION) => {
-                    if out.cpus.len() < MAX_CPUS {
-                        out.cpus.push(virtualbox(note.data));
-                    }
+                (b"VBCPU", 0xb01)
+                    if version == Some(VIRTUALBOX_VERSION) && out.cpus.len() < MAX_CPUS =>
+                {
+                    out.cpus.push(virtualbox(note.data));
                 }
+                (b"VBCPU", 0xb01) if version == Some(VIRTUALBOX_VERSION) => {}
                 (b"VBCPU", 0xb01) => out.unknown_version = Some(version.unwrap_or(0)),
                 (b"VMCOREINFO", _) => out.linux = true,
                 _ => {}

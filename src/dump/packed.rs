@@ -258,13 +258,21 @@ impl Store {
             let start = blocks as u64 * BLOCK as u64;
             file.set_len(start + BLOCK as u64)?;
             // SAFETY: the file has no name, so that nobody else writes to it or cuts it.
-            let block = unsafe { memmap2::MmapOptions::new().offset(start).len(BLOCK).map(file)? };
+            let block = unsafe {
+                memmap2::MmapOptions::new()
+                    .offset(start)
+                    .len(BLOCK)
+                    .map(file)?
+            };
             self.spilled.push(block);
             self.used = 0;
         }
         let start = (self.spilled.len() as u64).saturating_sub(1) * BLOCK as u64;
         positioned.write_all_at(bytes, start + self.used as u64)?;
-        let block = self.spilled.last().ok_or_else(|| io::Error::other("no block"))?;
+        let block = self
+            .spilled
+            .last()
+            .ok_or_else(|| io::Error::other("no block"))?;
         let place = block.get(self.used..self.used + bytes.len());
         let place = place.ok_or_else(|| io::Error::other("no block"))?;
         self.used += bytes.len();

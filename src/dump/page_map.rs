@@ -305,7 +305,10 @@ mod tests {
         ] {
             assert!(PageMap::of_runs(bad).is_err());
         }
-        assert_eq!(FileRun::of_bytes(0x800, 0x1900, 0x10), Some(run(1, 1, 0x810)));
+        assert_eq!(
+            FileRun::of_bytes(0x800, 0x1900, 0x10),
+            Some(run(1, 1, 0x810))
+        );
         assert_eq!(FileRun::of_bytes(u64::MAX, 1, 0), None);
     }
 

@@ -13,7 +13,7 @@ const MAX_TABLES: usize = 4096;
 
 /// The slot of the upper half whose entry maps the page itself; `None` unless there is
 /// exactly one, and the page has other entries beside much that is empty.
-pub(super) fn self_map(page: &[u8], address: u64) -> Option<usize> {
+pub(crate) fn self_map(page: &[u8], address: u64) -> Option<usize> {
     let mut own = None;
     let mut zeros = [0usize; 2];
     let mut present = 0;

@@ -295,11 +295,11 @@ impl State {
             true => at.checked_next_multiple_of(unit).unwrap_or(at),
             false => at,
         };
-        let at = match rounded != at && !tables::has_root(file, at) && tables::has_root(file, rounded)
-        {
-            true => rounded,
-            false => at,
-        };
+        let at =
+            match rounded != at && !tables::has_root(file, at) && tables::has_root(file, rounded) {
+                true => rounded,
+                false => at,
+            };
         self.pages(at, bytes)
     }
 
@@ -316,7 +316,9 @@ impl State {
         }
         if self.regions_count > MAX_REGIONS {
             let count = self.regions_count;
-            return Err(damaged(format!("a VMware state with {count} regions of memory")));
+            return Err(damaged(format!(
+                "a VMware state with {count} regions of memory"
+            )));
         }
         let mut runs = Vec::new();
         for i in 0..self.regions_count as usize {

@@ -17,12 +17,12 @@ use super::{Answer, cell, csv_writer, optional};
 pub struct DumpRecord {
     path: String,
     format: &'static str,
-    dump_type: u32,
+    dump_type: Option<u32>,
     build: u32,
     version: String,
     architecture: &'static str,
     processors: u32,
-    bugcheck: BugCheckRecord,
+    bugcheck: Option<BugCheckRecord>,
     kernel_base: String,
     directory_table: String,
     physical_pages: Option<u64>,
@@ -51,32 +51,31 @@ impl DumpRecord {
     /// Of an open dump.
     pub fn of(engine: &Engine) -> DumpRecord {
         let (dump, kernel) = (engine.dump(), engine.kernel());
-        let header = dump.header();
+        let machine = &kernel.machine;
         let (major, minor) = kernel.version;
         DumpRecord {
             path: clean(&dump.path().to_string_lossy()).into(),
             format: dump.format(),
-            dump_type: header.dump_type,
+            dump_type: dump.header().map(|header| header.dump_type),
             build: kernel.build,
             version: format!("{major}.{minor}.{}", kernel.build),
             architecture: "x64",
-            processors: header.processors,
-            bugcheck: BugCheckRecord {
-                code: header.bugcheck.code,
-                parameters: header
-                    .bugcheck
+            processors: machine.processors,
+            bugcheck: machine.bugcheck.map(|bugcheck| BugCheckRecord {
+                code: bugcheck.code,
+                parameters: bugcheck
                     .parameters
                     .iter()
                     .map(|p| format!("{p:#x}"))
                     .collect(),
-            },
+            }),
             kernel_base: json_address(kernel.base),
-            directory_table: format!("{:#x}", header.directory_table),
-            physical_pages: header.physical_pages,
+            directory_table: format!("{:#x}", machine.directory_table),
+            physical_pages: machine.physical_pages,
             pages_present: dump.pages_present(),
             pages_cut_off: dump.pages_cut_off(),
-            system_time: header.system_time.and_then(time_of),
-            uptime_seconds: header.uptime.map(|t| t / TICKS),
+            system_time: machine.system_time.and_then(time_of),
+            uptime_seconds: machine.uptime.map(|t| t / TICKS),
             symbols: SymbolRecord::of(engine),
         }
     }
@@ -203,12 +202,18 @@ impl Info {
             ("File", format!("{} ({})", d.path, human(i.file_bytes))),
             (
                 "Dump",
-                format!("{} (type {}): {}", d.format, d.dump_type, i.contents),
+                match d.dump_type {
+                    Some(kind) => format!("{} (type {kind}): {}", d.format, i.contents),
+                    None => format!("{}: {}", d.format, i.contents),
+                },
             ),
             ("Windows", self.windows()),
             ("Processors", d.processors.to_string()),
             ("Pages", self.pages()),
-            ("Bugcheck", bugcheck(&d.bugcheck)),
+            (
+                "Bugcheck",
+                d.bugcheck.as_ref().map_or(NO_BUGCHECK.into(), bugcheck),
+            ),
             ("Kernel base", d.kernel_base.clone()),
             ("Page tables", d.directory_table.clone()),
             ("Written", d.system_time.clone().unwrap_or(UNKNOWN.into())),
@@ -270,6 +275,8 @@ impl Info {
     }
 }
 
+/// Where an image of a machine that runs says that nothing went wrong.
+const NO_BUGCHECK: &str = "none: the machine was running";
 const UNKNOWN: &str = "not in the dump";
 
 fn bugcheck(b: &BugCheckRecord) -> String {
@@ -310,7 +317,10 @@ impl Answer for Info {
             d.build.to_string(),
             d.version.clone(),
             d.processors.to_string(),
-            format!("{:#x}", d.bugcheck.code),
+            d.bugcheck
+                .as_ref()
+                .map(|b| format!("{:#x}", b.code))
+                .unwrap_or_default(),
             d.kernel_base.clone(),
             d.directory_table.clone(),
             optional(d.physical_pages),

@@ -251,8 +251,8 @@ impl Model {
 }
 
 fn facts(engine: &Engine) -> Vec<String> {
-    let (kernel, header) = (engine.kernel(), engine.dump().header());
-    let processors = header.processors;
+    let kernel = engine.kernel();
+    let processors = kernel.machine.processors;
     let mut out = vec![
         format!(
             "Windows {}.{}.{} x64",
@@ -263,8 +263,13 @@ fn facts(engine: &Engine) -> Vec<String> {
             1 => "1 CPU".into(),
             n => format!("{n} CPUs"),
         },
-        format!("bugcheck {:#x}", header.bugcheck.code),
     ];
+    out.extend(
+        kernel
+            .machine
+            .bugcheck
+            .map(|b| format!("bugcheck {:#x}", b.code)),
+    );
     out.push(format!(
         "symbols {}",
         clean(&kernel.symbol_source().to_string())

@@ -63,7 +63,8 @@ pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError>
     stretches.sort_unstable_by_key(|s| s.guest);
     let bad = |s: &Stretch| {
         let ends = [s.guest.checked_add(s.pages), s.data.checked_add(s.pages)];
-        ends.iter().any(|end| end.is_none_or(|end| end > MAX_FRAMES))
+        ends.iter()
+            .any(|end| end.is_none_or(|end| end > MAX_FRAMES))
     };
     if let Some(s) = stretches.iter().find(|s| bad(s)) {
         return Err(damaged(format!(
@@ -71,7 +72,10 @@ pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError>
             s.pages, s.guest
         )));
     }
-    if stretches.windows(2).any(|w| w[0].guest + w[0].pages > w[1].guest) {
+    if stretches
+        .windows(2)
+        .any(|w| w[0].guest + w[0].pages > w[1].guest)
+    {
         return Err(damaged("stretches of guest memory overlap".into()));
     }
     let ram = Ram {
@@ -99,7 +103,10 @@ impl Ram {
     /// The place in the list of the block that holds a data page, and the page in it.
     fn block(&self, data: u64) -> Option<(usize, u64)> {
         let number = data / BLOCK_PAGES;
-        let index = self.blocks.binary_search_by_key(&number, |(n, _)| *n).ok()?;
+        let index = self
+            .blocks
+            .binary_search_by_key(&number, |(n, _)| *n)
+            .ok()?;
         Some((index, data % BLOCK_PAGES))
     }
 
@@ -110,12 +117,18 @@ impl Ram {
 
     /// As runs, where no block is compressed.
     fn runs(&self) -> Option<Vec<FileRun>> {
-        if self.blocks.iter().any(|(_, (_, size))| u64::from(*size) != BLOCK) {
+        if self
+            .blocks
+            .iter()
+            .any(|(_, (_, size))| u64::from(*size) != BLOCK)
+        {
             return None;
         }
         let mut out: Vec<FileRun> = Vec::new();
         for s in &self.stretches {
-            let first = self.blocks.partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
+            let first = self
+                .blocks
+                .partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
             for (number, (at, _)) in self.blocks.get(first..)? {
                 let start = number.checked_mul(BLOCK_PAGES)?;
                 if start >= s.data + s.pages {
@@ -152,7 +165,9 @@ impl Unpack for Ram {
     fn stored(&self, file: &[u8]) -> u64 {
         let mut here = 0;
         for s in &self.stretches {
-            let first = self.blocks.partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
+            let first = self
+                .blocks
+                .partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
             for (number, (at, size)) in self.blocks.get(first..).unwrap_or_default() {
                 let start = number.saturating_mul(BLOCK_PAGES);
                 if start >= s.data + s.pages {
@@ -205,7 +220,8 @@ impl Unpack for Ram {
         let Some(part) = parts.iter().find(|p| p.holds(wanted)) else {
             return false;
         };
-        part.unpack(bytes, |page, content| put(first + page, content)).is_some()
+        part.unpack(bytes, |page, content| put(first + page, content))
+            .is_some()
     }
 }
 

@@ -45,10 +45,13 @@ pub(super) struct Storage {
     pub pending: u32,
 }
 
+/// What names an entry: the index of its table, and its offset in that.
+type Key = (u16, u32);
+
 /// An entry of a key table.
 struct Entry<'a> {
     kind: u8,
-    parent: (u16, u32),
+    parent: Key,
     name: &'a str,
     place: Place,
 }
@@ -98,7 +101,9 @@ impl Storage {
         let tables = key_tables(file)?;
         Ok(Storage {
             values: tree(file, &tables),
-            pending: pending.and_then(|at| u32_at(file, at.checked_add(8)?)).unwrap_or(0),
+            pending: pending
+                .and_then(|at| u32_at(file, at.checked_add(8)?))
+                .unwrap_or(0),
         })
     }
 
@@ -197,7 +202,10 @@ fn key_tables(file: &[u8]) -> Result<FxHashMap<u16, (usize, usize)>, DumpError> 
             }
         }
     }
-    Ok(out.into_iter().map(|(index, (_, start, end))| (index, (start, end))).collect())
+    Ok(out
+        .into_iter()
+        .map(|(index, (_, start, end))| (index, (start, end)))
+        .collect())
 }
 
 /// The entry at an offset, and where the next one is.
@@ -208,7 +216,9 @@ fn entry(file: &[u8], at: usize, end: usize) -> Option<(Option<Entry<'_>>, usize
     let (kind, flags) = (*file.get(at)?, *file.get(at + 1)?);
     let size = u32_at(file, at + 2)? as usize;
     // A size of less than its own header would not move on.
-    let next = at.checked_add(size).filter(|next| size >= KEY_ENTRY && *next <= end)?;
+    let next = at
+        .checked_add(size)
+        .filter(|next| size >= KEY_ENTRY && *next <= end)?;
     let length = usize::from(*file.get(at + 20)?);
     let name = file.get(at + KEY_ENTRY..at + KEY_ENTRY + length)?;
     let name = name.split(|&b| b == 0).next().unwrap_or_default();
@@ -237,7 +247,7 @@ fn entry(file: &[u8], at: usize, end: usize) -> Option<(Option<Entry<'_>>, usize
 
 /// All values by their path.
 fn tree(file: &[u8], tables: &FxHashMap<u16, (usize, usize)>) -> FxHashMap<String, Place> {
-    let mut nodes: FxHashMap<(u16, u32), (&str, (u16, u32))> = FxHashMap::default();
+    let mut nodes: FxHashMap<Key, (&str, Key)> = FxHashMap::default();
     let mut leaves = Vec::new();
     for (&index, &(start, end)) in tables {
         let mut at = start + KEY_HEADER;
@@ -254,11 +264,11 @@ fn tree(file: &[u8], tables: &FxHashMap<u16, (usize, usize)>) -> FxHashMap<Strin
     }
     // An entry is named by its offset from the start of its table; some count from behind
     // the table's header.
-    let parent = |of: (u16, u32)| {
+    let parent = |of: Key| {
         let behind = (of.0, of.1.saturating_add(KEY_HEADER as u32));
         nodes.get(&of).or_else(|| nodes.get(&behind))
     };
-    let mut paths: FxHashMap<(u16, u32), Option<String>> = FxHashMap::default();
+    let mut paths: FxHashMap<Key, Option<String>> = FxHashMap::default();
     let mut out = FxHashMap::default();
     for leaf in leaves {
         let path = paths.entry(leaf.parent).or_insert_with(|| {

@@ -109,7 +109,10 @@ fn block(words: &[u64], image: &Image, decode: impl Fn(u64) -> u64) -> Option<Kd
         return None;
     }
     let words = words.get(..(size as usize).div_ceil(8))?;
-    let mut bytes: Vec<u8> = words.iter().flat_map(|w| decode(*w).to_le_bytes()).collect();
+    let mut bytes: Vec<u8> = words
+        .iter()
+        .flat_map(|w| decode(*w).to_le_bytes())
+        .collect();
     bytes.truncate(size as usize);
     let kdbg = Kdbg::of_bytes(bytes).ok()?;
     let inside = |field| {
@@ -132,8 +135,11 @@ mod tests {
 
     #[test]
     fn the_keys_drop_out_of_a_difference() {
-        let (never, always, address) =
-            (0x1234_5678_9abc_de5f, 0xfeed_f00d_dead_beef, 0xffff_f803_1122_3344);
+        let (never, always, address) = (
+            0x1234_5678_9abc_de5f,
+            0xfeed_f00d_dead_beef,
+            0xffff_f803_1122_3344,
+        );
         let (base, other) = (0xffff_f803_1100_0000u64, 0x0000_0380_4742_444bu64);
         let [a, b] = [base, other].map(|word| encode(word, never, always, address));
         let turn = (never & 0xff) as u32 % 64;

@@ -35,14 +35,20 @@ pub(super) fn read(
     let memory = field(field::PHYSICAL_MEMORY_BLOCK).map(|at| memory_block(space, at));
     let memory = memory.filter(|runs| !runs.is_empty());
     let counted = Some(u64::from(shared.physical_pages)).filter(|pages| *pages > 0);
-    let of_runs = memory.as_ref().map(|runs| runs.iter().map(|run| run.pages).sum());
+    let of_runs = memory
+        .as_ref()
+        .map(|runs| runs.iter().map(|run| run.pages).sum());
     let in_list = field(field::PROCESSOR_BLOCK).map_or(0, |at| processors(space, at));
     let variable = |at: Va| space.pointer(at).ok().filter(|va| va.is_kernel());
     Machine {
         build: build(space, image, shared, kdbg),
-        loaded_modules: head.or_else(|| module_list(space, image)).unwrap_or_default(),
+        loaded_modules: head
+            .or_else(|| module_list(space, image))
+            .unwrap_or_default(),
         processes: field(field::ACTIVE_PROCESSES).unwrap_or_default(),
-        pfn_database: field(field::PFN_DATABASE).and_then(variable).unwrap_or_default(),
+        pfn_database: field(field::PFN_DATABASE)
+            .and_then(variable)
+            .unwrap_or_default(),
         processors: match (in_list, shared.processors) {
             (0, 0) => dump.cpus().len() as u32,
             (0, n) => n,
@@ -164,12 +170,17 @@ fn leads_to(space: &AddressSpace, head: Va, base: Va) -> bool {
 /// PsLoadedModuleList by its structure: the head of a list whose first entry is the
 /// kernel's and leads back.
 fn module_list(space: &AddressSpace, image: &Image) -> Option<Va> {
-    let sections = image.sections.iter().filter(|s| s.writable && !s.discardable);
+    let sections = image
+        .sections
+        .iter()
+        .filter(|s| s.writable && !s.discardable);
     for s in sections {
         let start = image.base.add(s.rva.into());
         let data = section(space, start, u64::from(s.size).min(MOST));
         for (index, word) in data.chunks_exact(8).enumerate() {
-            let first = crate::bytes::u64_at(word, 0).map(Va).filter(|va| va.is_kernel());
+            let first = crate::bytes::u64_at(word, 0)
+                .map(Va)
+                .filter(|va| va.is_kernel());
             let head = start.add(index as u64 * 8);
             if first.is_some() && leads_to(space, head, image.base) {
                 return Some(head);

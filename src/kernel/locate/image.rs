@@ -14,7 +14,12 @@ const RANGE: (Va, Va) = (Va(0xffff_f800_0000_0000), Va(0xffff_f808_0000_0000));
 /// The rest of what may be loaded at boot: a slot of the top table.
 const WIDE: (Va, Va) = (Va(0xffff_f808_0000_0000), Va(0xffff_f880_0000_0000));
 /// Names that the kernel's PDB has had.
-const PDBS: [&str; 4] = ["ntkrnlmp.pdb", "ntkrnlpa.pdb", "ntoskrnl.pdb", "ntkrpamp.pdb"];
+const PDBS: [&str; 4] = [
+    "ntkrnlmp.pdb",
+    "ntkrnlpa.pdb",
+    "ntoskrnl.pdb",
+    "ntkrpamp.pdb",
+];
 const EXPORT_NAME: &str = "ntoskrnl.exe";
 
 /// nt through this space: base, headers, and how it was found.
@@ -29,7 +34,9 @@ pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image
         return Some((image.base, image, "the interrupt table of a processor"));
     }
     const BY_MAP: &str = "what is mapped where Windows loads its kernel";
-    let image = [RANGE, WIDE].into_iter().find_map(|range| mapped(space, range))?;
+    let image = [RANGE, WIDE]
+        .into_iter()
+        .find_map(|range| mapped(space, range))?;
     Some((image.base, image, BY_MAP))
 }
 
@@ -114,12 +121,17 @@ fn candidates(
 
 /// Of several kernels that are mapped, the one that the list of modules names.
 fn best(space: &AddressSpace, found: &[Va]) -> Option<Image> {
-    let mut images: Vec<Image> = found.iter().filter_map(|at| kernel_at(space, *at)).collect();
+    let mut images: Vec<Image> = found
+        .iter()
+        .filter_map(|at| kernel_at(space, *at))
+        .collect();
     let listed = match images.len() {
         0 => return None,
         1 => 0,
         _ => {
-            let listed = images.iter().position(|i| super::facts::has_modules(space, i));
+            let listed = images
+                .iter()
+                .position(|i| super::facts::has_modules(space, i));
             listed.unwrap_or(0)
         }
     };

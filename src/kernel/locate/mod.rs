@@ -77,7 +77,9 @@ pub fn find(dump: &Arc<Dump>) -> Result<Located, KernelError> {
         None => Err(KernelError::NoWindows {
             image: dump.image(),
             processors: dump.cpus().iter().filter(|c| c.root().is_some()).count(),
-            zeros: dump.page(crate::memory::Pfn(0)).is_some_and(|p| p.iter().all(|&b| b == 0))
+            zeros: dump
+                .page(crate::memory::Pfn(0))
+                .is_some_and(|p| p.iter().all(|&b| b == 0))
                 && dump.kind() == crate::dump::Format::Raw,
         }),
     }

@@ -32,7 +32,11 @@ pub(super) fn behind_shadow(dump: &Arc<Dump>, cpu: &Cpu) -> Vec<AddressSpace> {
         return Vec::new();
     };
     let bases = [cpu.gs, cpu.other_gs];
-    let kernel = bases.into_iter().flatten().map(Va).filter(|va| va.is_kernel());
+    let kernel = bases
+        .into_iter()
+        .flatten()
+        .map(Va)
+        .filter(|va| va.is_kernel());
     let mut out = Vec::new();
     for block in kernel {
         for offset in KERNEL_ROOT {
@@ -73,7 +77,11 @@ pub(super) fn search(dump: &Arc<Dump>) -> Option<Proof> {
         frames.dedup();
         frames
     };
-    let roots: Vec<Pfn> = usual.into_iter().map(Pfn).filter(|pfn| is_root(dump, *pfn)).collect();
+    let roots: Vec<Pfn> = usual
+        .into_iter()
+        .map(Pfn)
+        .filter(|pfn| is_root(dump, *pfn))
+        .collect();
     if let Some(proof) = best(dump, &roots, BY_SELF_MAP) {
         return Some(proof);
     }
@@ -93,7 +101,8 @@ pub(super) fn search(dump: &Arc<Dump>) -> Option<Proof> {
 }
 
 fn is_root(dump: &Dump, pfn: Pfn) -> bool {
-    dump.page(pfn).is_some_and(|page| self_map(page, pfn.base().0).is_some())
+    dump.page(pfn)
+        .is_some_and(|page| self_map(page, pfn.base().0).is_some())
 }
 
 /// CR3 as the start block of further processors has it, which lies below 1 MB: a jump at
@@ -105,7 +114,8 @@ fn low_stub(dump: &Dump) -> Vec<Pfn> {
         let jump = q(0)? & 0xffff_ffff_ffff_00ff == 0x0000_0001_0006_00e9;
         let target = q(0x70)? & 0xffff_f800_0000_0003 == 0xffff_f800_0000_0000;
         let root = q(0xa0)?;
-        (jump && target && root & 0xffff_ff00_0000_0fff == 0 && root != 0).then_some(Pfn(root >> 12))
+        (jump && target && root & 0xffff_ff00_0000_0fff == 0 && root != 0)
+            .then_some(Pfn(root >> 12))
     };
     (1..0xa0).filter_map(cr3).collect()
 }
@@ -123,7 +133,10 @@ fn best(dump: &Arc<Dump>, roots: &[Pfn], how: &'static str) -> Option<Proof> {
             continue;
         };
         let entry = dump.page(*root).and_then(|page| u64_at(page, 0x1f0 * 8));
-        if tried.insert((shared.frame, entry.unwrap_or(0)), ()).is_some() {
+        if tried
+            .insert((shared.frame, entry.unwrap_or(0)), ())
+            .is_some()
+        {
             continue;
         }
         let how = How {

@@ -5,6 +5,7 @@
 //! is no name, by the debugger data block. What could not be had is a note for the user
 //! and a `None` for the layers above, never a guess that looks like a fact.
 
+pub mod consistency;
 mod counter;
 pub mod functions;
 pub mod image;

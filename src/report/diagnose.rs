@@ -146,7 +146,7 @@ impl Diagnose {
             coverage: all(&d.coverage),
             unknowns: all(&d.unknowns),
             marked: Vec::new(),
-            machine: Info::of(engine).machine(),
+            machine: Info::of(&engine.info()).machine(),
             pools: pools(engine),
         }
     }

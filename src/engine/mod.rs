@@ -76,7 +76,11 @@ impl Engine {
             })?,
             None => Descriptions::built_in(),
         };
-        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+        let dump = Dump::open(path)?;
+        if let Some(limit) = options.memory.or_else(memory::default_limit) {
+            dump.limit_memory(limit);
+        }
+        Engine::of(Arc::new(dump), descriptions, options.clone())
     }
 
     /// The same dump opened again, with what the symbol path has now. Shares the file's

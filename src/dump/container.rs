@@ -147,7 +147,7 @@ pub(super) fn read(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
             ..Contents::new(Format::Lime, lime::page_map(file)?)
         }),
         Kind::Raw => {
-            let pages = file.len() as u64 / crate::memory::addr::PAGE_SIZE;
+            let pages = file.len() as u64 / crate::addr::PAGE_SIZE;
             let all = FileRun {
                 first: 0,
                 pages,

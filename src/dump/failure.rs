@@ -2,7 +2,7 @@
 
 use super::Dump;
 use super::page_map::PageMap;
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 
 impl Dump {
     /// How often the system failed to read a page of this dump since it was opened. Who

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::io::Read;
 
+use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{array_at, u32_at, u64_at};
-use crate::memory::addr::{PAGE_SIZE, Pfn};
 
 use super::PageBytes;
 use super::error::DumpError;

@@ -10,8 +10,8 @@ use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::addr::PAGE_SIZE;
 use crate::bytes::{u32_at, u64_at};
-use crate::memory::addr::PAGE_SIZE;
 
 use super::error::DumpError;
 use super::header::HEADER_SIZE;

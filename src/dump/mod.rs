@@ -40,7 +40,7 @@ pub use cpu::Cpu;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
 
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 use container::Contents;
 use mapping::{Mapping, Positioned};
 use packed::Unpacked;

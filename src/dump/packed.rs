@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use memmap2::{Mmap, MmapMut};
 
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 
 use super::PageBytes;
 use super::mapping::Positioned;

@@ -1,8 +1,8 @@
 //! Page tables in raw memory, as far as a container has to know them: where a file says
 //! nothing of its own layout, the tables inside show it.
 
+use crate::addr::PAGE_SIZE;
 use crate::bytes::u64_at;
-use crate::memory::addr::PAGE_SIZE;
 
 /// Where a root of System lies on every version: below 64 MB.
 const LOW: u64 = 64 << 20;

@@ -5,8 +5,8 @@
 //! (`vmware_vmss.c`); that blocks have padding bytes behind the length of the padding is
 //! from there too.
 
+use crate::addr::PAGE_SIZE;
 use crate::bytes::{u16_at, u32_at, u64_at};
-use crate::memory::addr::PAGE_SIZE;
 
 use super::cpu::Cpu;
 use super::error::DumpError;

@@ -10,11 +10,13 @@ mod contents;
 mod coverage;
 mod diagnose;
 mod info;
+mod machine;
 mod memory;
 mod modules;
 mod objects;
 mod open;
 mod page;
+mod points;
 mod pools;
 mod poolused;
 mod refs;
@@ -29,6 +31,7 @@ pub use info::{
     ConsistencyFacts, DumpFacts, ImageFacts, Info, ProcessorFacts, RegionFacts, SymbolFacts,
     SymbolSource,
 };
+pub use machine::{Machine, Wanted};
 pub use modules::{ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};

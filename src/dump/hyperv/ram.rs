@@ -1,12 +1,12 @@
 //! Guest memory: descriptions of stretches, and blocks of 1 MiB, plain or as tokens.
 
+use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{u32_at, u64_at};
 use crate::dump::PageBytes;
 use crate::dump::error::DumpError;
 use crate::dump::packed::{Packed, Unpack};
 use crate::dump::page_map::{FileRun, MAX_FRAMES, PageMap};
 use crate::dump::xpress;
-use crate::memory::addr::{PAGE_SIZE, Pfn};
 
 use super::storage::Storage;
 

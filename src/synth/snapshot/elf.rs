@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 use crate::synth::header::Bytes;
 use crate::synth::physical::{Physical, Run};
 

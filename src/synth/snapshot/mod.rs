@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use crate::memory::addr::{PAGE_SIZE, Pa, Pfn, Va};
+use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 
 use super::era::Era;
 use super::kernel::Nt;

@@ -28,7 +28,7 @@ fn machine(era: &'static Era) -> Machine {
     let mut spec = small::of_era(era);
     spec.processors = 2;
     spec.options.whole_images = false;
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     Machine::build(&spec).unwrap()
 }
 

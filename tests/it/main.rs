@@ -18,6 +18,7 @@ mod evidence;
 mod file;
 mod golden;
 mod hostile;
+mod images;
 mod keys;
 mod layering;
 mod machines;

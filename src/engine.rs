@@ -128,6 +128,7 @@ pub struct Engine {
     object_types: OnceLock<Types>,
     targets: OnceLock<Targets>,
     tag_search: OnceLock<TagSearch>,
+    attributions: diagnose::Attributions,
 }
 
 /// In a file that is cut short, that is why there is no kernel.
@@ -197,6 +198,7 @@ impl Engine {
             object_types: OnceLock::new(),
             targets: OnceLock::new(),
             tag_search: OnceLock::new(),
+            attributions: diagnose::Attributions::default(),
             dump,
             kernel,
         })

@@ -323,8 +323,11 @@ fn drivers(args: &Args, dump: &Path) -> Result {
         let why = "the pool trackers were not found in this dump";
         return Err(CliError::NotThere(why.into()));
     }
-    let drivers = engine.drivers()?;
-    print(args, &engine, &DriversReport::of(&drivers))
+    let index = index(args, &engine)?;
+    keeping(args, &engine, &index, || {
+        let drivers = engine.drivers(Some(&index))?;
+        print(args, &engine, &DriversReport::of(&drivers))
+    })
 }
 
 fn diagnose(args: &Args, dump: &Path) -> Result {

@@ -158,8 +158,8 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-fn drivers(engine: &Engine) -> Result<SheetData, String> {
-    let found = engine.drivers().map_err(|e| e.to_string())?;
+fn drivers(engine: &Engine, index: &Snapshot) -> Result<SheetData, String> {
+    let found = engine.drivers(Some(index)).map_err(|e| e.to_string())?;
     let all = found.rows.iter().chain([&found.unowned]);
     let total = all
         .clone()
@@ -202,8 +202,8 @@ fn drivers(engine: &Engine) -> Result<SheetData, String> {
     })
 }
 
-fn tags_of(engine: &Engine, module: Option<&str>) -> Result<SheetData, String> {
-    let found = engine.drivers().map_err(|e| e.to_string())?;
+fn tags_of(engine: &Engine, index: &Snapshot, module: Option<&str>) -> Result<SheetData, String> {
+    let found = engine.drivers(Some(index)).map_err(|e| e.to_string())?;
     let driver = match module {
         None => &found.unowned,
         Some(module) => found

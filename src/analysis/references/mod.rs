@@ -139,6 +139,13 @@ pub struct References {
     sites: FxHashMap<usize, u64>,
 }
 
+impl References {
+    /// Pages of a module's image that could not be searched.
+    pub fn pages_missing_in(&self, module: usize) -> u64 {
+        self.missing_in.get(&module).copied().unwrap_or(0)
+    }
+}
+
 /// Places that are disassembled: the bytes of a tag that is no text may be anywhere.
 const MAX_JUDGED: usize = 4096;
 /// Places that are listed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use poolscope::analysis::attribution::suspects::Certainty;
 use poolscope::analysis::census::{Progress as Reading, Question};
 use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
-use poolscope::analysis::judgement::evidence::Verdict;
+use poolscope::analysis::judgement::Verdict;
 use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
@@ -76,7 +76,7 @@ fn tag(text: &str) -> Tag {
 }
 
 fn of<'a>(diagnosis: &'a Diagnosis, text: &str) -> &'a Finding {
-    let found = diagnosis.findings.iter().find(|f| f.tag == tag(text));
+    let found = diagnosis.findings.iter().find(|f| f.tag() == tag(text));
     found.unwrap_or_else(|| panic!("{}", diagnosis.summary))
 }
 
@@ -137,7 +137,7 @@ fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
         }
         let diagnosis = engine.diagnose(&index);
         let finding = of(&diagnosis, "Qx7z");
-        assert_eq!(finding.owners.best().unwrap().module, "amdacpbus2");
+        assert_eq!(finding.attribution.owners.best().unwrap().module, "amdacpbus2");
         assert!(
             diagnosis.summary.contains("amdacpbus2"),
             "{}",
@@ -158,14 +158,14 @@ fn blocks_of_a_tag_of_the_kernel_are_their_callers() {
     let (_folder, engine, index) = open(&machine);
     let diagnosis = engine.diagnose(&index);
     let finding = of(&diagnosis, "Se  ");
-    assert_eq!(finding.owners.best().unwrap().module, "scanflt");
-    let kernel = finding.owners.ranked.iter().any(|o| o.module == "nt");
+    assert_eq!(finding.attribution.owners.best().unwrap().module, "scanflt");
+    let kernel = finding.attribution.owners.ranked.iter().any(|o| o.module == "nt");
     let said = finding
         .owners
         .notes
         .iter()
         .any(|n| n.contains("for whoever asks"));
-    assert_eq!(kernel, said, "{:?}", finding.owners);
+    assert_eq!(kernel, said, "{:?}", finding.attribution.owners);
 }
 
 #[test]
@@ -237,9 +237,9 @@ fn pointers_into_many_modules_name_nobody() {
     let diagnosis = engine.diagnose(&index);
     let finding = of(&diagnosis, "Mixd");
     assert!(
-        finding.owners.best().is_none(),
+        finding.attribution.owners.best().is_none(),
         "{:?}",
-        finding.owners.ranked
+        finding.attribution.owners.ranked
     );
     assert!(finding.contents.iter().any(|s| s.starts_with("nt: ")));
 }

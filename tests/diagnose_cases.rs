@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
-use poolscope::analysis::judgement::evidence::Verdict;
+use poolscope::analysis::judgement::Verdict;
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::Tag;
 use poolscope::pool::index::Progress;
@@ -54,7 +54,7 @@ fn in_trouble(mut spec: Spec, nonpaged_pages: u64) -> Spec {
 
 fn of<'a>(diagnosis: &'a Diagnosis, tag: &str) -> Option<&'a Finding> {
     let tag = Tag::of(tag).unwrap();
-    diagnosis.findings.iter().find(|f| f.tag == tag)
+    diagnosis.findings.iter().find(|f| f.tag() == tag)
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn two_leaks_of_one_driver_are_two_sizes_under_one_tag() {
         sizes.contains(&(0x300, true)) && sizes.contains(&(0x5c0, true)),
         "{sizes:?}"
     );
-    assert_eq!(finding.owners.best().unwrap().module, "leaker");
+    assert_eq!(finding.attribution.owners.best().unwrap().module, "leaker");
     assert!(!finding.exemplars.is_empty());
 }
 

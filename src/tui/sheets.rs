@@ -122,8 +122,8 @@ pub fn make(
     wanted: &dyn Fn() -> bool,
 ) -> Result<Option<SheetData>, String> {
     Ok(Some(match ask {
-        Ask::Drivers => drivers(engine)?,
-        Ask::TagsOf(module) => tags_of(engine, module.as_deref())?,
+        Ask::Drivers => drivers(engine, index)?,
+        Ask::TagsOf(module) => tags_of(engine, index, module.as_deref())?,
         Ask::Sizes(tag) => sizes(*tag, index),
         Ask::Frequency {
             tag,

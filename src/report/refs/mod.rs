@@ -1,18 +1,22 @@
 //! Which modules mention a tag: the debugger's dump line for each place, what the code
 //! there does, and the modules in the order in which they are likely to own it.
 
+mod csv;
+mod markdown;
+mod text;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::analysis::attribution::kmdf::Candidate;
 use crate::analysis::references::{ModuleRank, Reference, References};
-use crate::kernel::Kernel;
+use crate::engine::TagReferences;
 use crate::memory::Va;
 use crate::pool::Tag;
 
-use super::text::{clean, dump_line, grouped, json_address};
-use super::{Answer, cell, csv_writer, tag_hex};
+use super::text::{clean, grouped, json_address};
+use super::{Answer, tag_hex};
 
 /// The answer of `refs`.
 #[derive(Debug, Serialize)]
@@ -75,17 +79,18 @@ struct DefaultRow {
 }
 
 impl<'a> Refs<'a> {
-    /// Of a search.
-    pub fn of(kernel: &Kernel, tag: Tag, found: &'a References) -> Refs<'a> {
+    /// Of the engine's answer.
+    pub fn of(answer: &'a TagReferences) -> Refs<'a> {
+        let found = &answer.found;
         let missing = found.modules_missing.iter();
         Refs {
-            tag: tag.to_string(),
-            tag_hex: tag_hex(tag),
-            references: found.found.iter().map(|r| Row::of(kernel, r)).collect(),
+            tag: answer.tag.to_string(),
+            tag_hex: tag_hex(answer.tag),
+            references: found.found.iter().map(|r| Row::of(answer, r)).collect(),
             modules: found
                 .modules
                 .iter()
-                .map(|m| ModuleRow::of(kernel, m))
+                .map(|m| ModuleRow::of(answer, m))
                 .collect(),
             default_tag_of: found.default_of.iter().map(DefaultRow::of).collect(),
             notes: found.notes.iter().map(|n| clean(n).into()).collect(),
@@ -93,7 +98,7 @@ impl<'a> Refs<'a> {
             pages_missing: found.pages_missing,
             modules_missing: missing.map(|m| clean(m).into()).collect(),
             found,
-            search: search_command(tag),
+            search: search_command(answer.tag),
         }
     }
 
@@ -131,8 +136,8 @@ pub fn coverage(found: &References) -> String {
 }
 
 impl Row {
-    fn of(kernel: &Kernel, r: &Reference) -> Row {
-        let base = kernel.modules.get(r.module).map_or(0, |m| m.base.0);
+    fn of(answer: &TagReferences, r: &Reference) -> Row {
+        let base = answer.image(r.module).map_or(0, |(base, _)| base.0);
         let verdict = &r.verdict;
         Row {
             module: clean(&r.module_name).into(),
@@ -160,8 +165,7 @@ fn owned(text: &Option<String>) -> Option<String> {
 }
 
 impl ModuleRow {
-    fn of(kernel: &Kernel, m: &ModuleRank) -> ModuleRow {
-        let module = kernel.modules.get(m.module);
+    fn of(answer: &TagReferences, m: &ModuleRank) -> ModuleRow {
         ModuleRow {
             module: clean(&m.module_name).into(),
             role: m.role.word(),
@@ -170,7 +174,7 @@ impl ModuleRow {
             pages_readable: m.pages_readable,
             pages: m.pages,
             note: owned(&m.note),
-            range: module.map_or((Va(0), Va(0)), |m| (m.base, m.end())),
+            range: answer.image(m.module).unwrap_or_default(),
         }
     }
 
@@ -242,105 +246,17 @@ pub fn verdict_line(r: &Reference) -> String {
     out
 }
 
-impl Refs<'_> {
-    fn places(&self, out: &mut dyn Write) -> io::Result<()> {
-        for (row, r) in self.references.iter().zip(&self.found.found) {
-            let bytes: Vec<Option<u8>> = (0..16).map(|i| r.bytes.get(i).copied()).collect();
-            let section = row.section.as_deref().unwrap_or("section unknown");
-            write!(
-                out,
-                "{}  {}+{} ({section})",
-                dump_line(r.va, &bytes),
-                row.module,
-                row.offset
-            )?;
-            match &row.symbol {
-                Some(symbol) => writeln!(out, " {symbol}")?,
-                None => writeln!(out)?,
-            }
-            writeln!(out, "    {}", verdict_line(r))?;
-            writeln!(out, "    {}", row.reason)?;
-        }
-        Ok(())
-    }
-
-    fn ranked(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "\nstart             end                 module name")?;
-        for module in &self.modules {
-            writeln!(out, "{}", module.line())?;
-            if let Some(note) = &module.note {
-                writeln!(out, "    {note}")?;
-            }
-        }
-        writeln!(out, "\nin the debugger:")?;
-        writeln!(out, "    {}", self.search)?;
-        let best = self.found.modules.first();
-        let places = self.found.found.iter();
-        let best_place = places
-            .filter(|r| best.is_some_and(|m| m.module == r.module))
-            .min_by_key(|r| (r.verdict.confidence.is_none(), r.verdict.confidence));
-        match best_place {
-            Some(place) if place.in_code => {
-                writeln!(out, "    lm a {}; ub {}", place.va, place.va.add(4))
-            }
-            Some(place) => writeln!(out, "    lm a {}", place.va),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Answer for Refs<'_> {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.places(out)?;
-        if self.references.is_empty() {
-            writeln!(out, "no loaded image mentions {}", self.tag)?;
-        } else {
-            self.ranked(out)?;
-        }
-        for candidate in &self.default_tag_of {
-            writeln!(out, "{}", candidate.reason)?;
-        }
-        for note in &self.notes {
-            writeln!(out, "{note}")?;
-        }
-        writeln!(out, "\n{}", self.coverage())
+        text::write(self, out)
     }
 
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut csv = csv_writer(out);
-        csv.write_record([
-            "module",
-            "address",
-            "offset",
-            "section",
-            "symbol",
-            "kind",
-            "bytes",
-            "instruction",
-            "api",
-            "confidence",
-            "role",
-            "function",
-            "reason",
-        ])?;
-        for row in &self.references {
-            csv.write_record([
-                cell(&row.module),
-                row.address.clone(),
-                row.offset.clone(),
-                cell(row.section.as_deref().unwrap_or_default()),
-                cell(row.symbol.as_deref().unwrap_or_default()),
-                row.kind.into(),
-                row.bytes.clone(),
-                cell(row.instruction.as_deref().unwrap_or_default()),
-                cell(row.api.as_deref().unwrap_or_default()),
-                row.confidence.unwrap_or_default().into(),
-                row.role.into(),
-                cell(row.function.as_deref().unwrap_or_default()),
-                cell(&row.reason),
-            ])?;
-        }
-        csv.flush()
+        csv::write(self, out)
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        markdown::write(self, out)
     }
 }
 

@@ -1,22 +1,25 @@
 //! What kind of dump this is: the `info` command, and the `dump` object of every answer.
 
+mod csv;
+mod markdown;
+mod text;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::engine::Engine;
-use crate::symbols::Source;
+use crate::engine::{self, DumpFacts, SymbolFacts};
 
+use super::Answer;
 use super::text::{clean, human, json_address};
-use super::{Answer, cell, csv_writer, optional};
 
 /// The `dump` object.
 #[derive(Clone, Debug, Serialize)]
 pub struct DumpRecord {
     path: String,
-    format: &'static str,
+    format: String,
     dump_type: u32,
     build: u32,
     version: String,
@@ -48,66 +51,48 @@ struct SymbolRecord {
 }
 
 impl DumpRecord {
-    /// Of an open dump.
-    pub fn of(engine: &Engine) -> DumpRecord {
-        let (dump, kernel) = (engine.dump(), engine.kernel());
-        let header = dump.header();
-        let (major, minor) = kernel.version;
+    /// Of the engine's facts.
+    pub fn of(facts: &DumpFacts) -> DumpRecord {
+        let (major, minor) = facts.version;
+        let parameters = facts.bugcheck_parameters.iter();
         DumpRecord {
-            path: clean(&dump.path().to_string_lossy()).into(),
-            format: dump.format(),
-            dump_type: header.dump_type,
-            build: kernel.build,
-            version: format!("{major}.{minor}.{}", kernel.build),
+            path: clean(&facts.path).into(),
+            format: clean(&facts.format).into(),
+            dump_type: facts.dump_type,
+            build: facts.build,
+            version: format!("{major}.{minor}.{}", facts.build),
             architecture: "x64",
-            processors: header.processors,
+            processors: facts.processors,
             bugcheck: BugCheckRecord {
-                code: header.bugcheck.code,
-                parameters: header
-                    .bugcheck
-                    .parameters
-                    .iter()
-                    .map(|p| format!("{p:#x}"))
-                    .collect(),
+                code: facts.bugcheck,
+                parameters: parameters.map(|p| format!("{p:#x}")).collect(),
             },
-            kernel_base: json_address(kernel.base),
-            directory_table: format!("{:#x}", header.directory_table),
-            physical_pages: header.physical_pages,
-            pages_present: dump.pages_present(),
-            pages_cut_off: dump.pages_cut_off(),
-            system_time: header.system_time.and_then(time_of),
-            uptime_seconds: header.uptime.map(|t| t / TICKS),
-            symbols: SymbolRecord::of(engine),
+            kernel_base: json_address(facts.kernel_base),
+            directory_table: format!("{:#x}", facts.directory_table),
+            physical_pages: facts.physical_pages,
+            pages_present: facts.pages_present,
+            pages_cut_off: facts.pages_cut_off,
+            system_time: facts.system_time.and_then(time_of),
+            uptime_seconds: facts.uptime_seconds,
+            symbols: SymbolRecord::of(&facts.symbols),
         }
     }
 }
 
 impl SymbolRecord {
-    fn of(engine: &Engine) -> SymbolRecord {
-        let kernel = engine.kernel();
-        let source = kernel.symbol_source();
-        let pdb = kernel.pdb.as_ref();
+    fn of(facts: &SymbolFacts) -> SymbolRecord {
+        let pdb = facts.pdb.as_ref();
         SymbolRecord {
-            source: match source {
-                Source::Pdb { .. } => "pdb",
-                Source::BuiltIn { .. } | Source::Layout { .. } => "built-in",
-                Source::None => "none",
-            },
+            source: facts.source.word(),
             pdb: pdb.map(|id| clean(&id.name).into()),
             id: pdb.map(|id| id.key()),
-            detail: clean(&source.to_string()).into(),
+            detail: clean(&facts.detail).into(),
         }
     }
 }
 
-/// Intervals of 100 ns in a second: the unit of Windows system times.
-const TICKS: u64 = 10_000_000;
-/// Seconds from 1601, where Windows counts from, to 1970.
-const EPOCH: i64 = 11_644_473_600;
-
-/// A Windows system time as RFC 3339; `None` outside the years that format has.
-fn time_of(ticks: u64) -> Option<String> {
-    let seconds = i64::try_from(ticks / TICKS).ok()? - EPOCH;
+/// A time as RFC 3339; `None` outside the years that format has.
+fn time_of(seconds: i64) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     time.format(&Rfc3339).ok()
 }
@@ -134,9 +119,9 @@ struct Details {
     contents: String,
     file_bytes: u64,
     build_lab: Option<String>,
-    modules: usize,
-    tags: usize,
-    tracker_tables: usize,
+    modules: u64,
+    tags: u64,
+    tracker_tables: u64,
     pool_regions: Vec<RegionRecord>,
 }
 
@@ -145,37 +130,30 @@ struct RegionRecord {
     pool: &'static str,
     start: String,
     end: String,
-    source: &'static str,
+    source: String,
 }
 
 impl Info {
-    /// Of an open dump.
-    pub fn of(engine: &Engine) -> Info {
-        let kernel = engine.kernel();
-        let regions = engine.regions().regions.iter().map(|r| RegionRecord {
-            pool: r.kind.word(),
+    /// Of the engine's answer.
+    pub fn of(info: &engine::Info) -> Info {
+        let regions = info.regions.iter().map(|r| RegionRecord {
+            pool: r.pool.word(),
             start: json_address(r.start),
             end: json_address(r.end),
-            source: r.source,
+            source: clean(&r.source).into(),
         });
-        let has_pdb = matches!(kernel.symbol_source(), Source::Pdb { .. });
         Info {
             info: Details {
-                contents: engine.dump().contents(),
-                file_bytes: engine.dump().file_length(),
-                build_lab: kernel.build_lab.as_deref().map(|t| clean(t).into()),
-                modules: kernel.modules.iter().filter(|m| !m.unloaded).count(),
-                tags: engine.trackers().rows.len(),
-                tracker_tables: engine.trackers().tables.len(),
+                contents: clean(&info.contents).into(),
+                file_bytes: info.file_bytes,
+                build_lab: info.build_lab.as_deref().map(|t| clean(t).into()),
+                modules: info.modules,
+                tags: info.tags,
+                tracker_tables: info.tracker_tables,
                 pool_regions: regions.collect(),
             },
-            dump: DumpRecord::of(engine),
-            needed: kernel
-                .pdb
-                .as_ref()
-                .filter(|_| !has_pdb)
-                .and_then(|id| id.needed())
-                .map(|n| n.store_path),
+            dump: DumpRecord::of(&info.dump),
+            needed: info.wanted_pdb.as_deref().map(|p| clean(p).into()),
         }
     }
 
@@ -278,50 +256,15 @@ fn bugcheck(b: &BugCheckRecord) -> String {
 
 impl Answer for Info {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for (label, value) in self.rows() {
-            writeln!(out, "{label:<14} {value}")?;
-        }
-        Ok(())
+        text::write(self, out)
     }
 
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut csv = csv_writer(out);
-        csv.write_record([
-            "path",
-            "format",
-            "build",
-            "version",
-            "processors",
-            "bugcheck",
-            "kernel_base",
-            "directory_table",
-            "physical_pages",
-            "pages_present",
-            "system_time",
-            "uptime_seconds",
-            "symbols",
-            "pdb",
-            "id",
-        ])?;
-        let d = &self.dump;
-        csv.write_record([
-            cell(&d.path),
-            d.format.into(),
-            d.build.to_string(),
-            d.version.clone(),
-            d.processors.to_string(),
-            format!("{:#x}", d.bugcheck.code),
-            d.kernel_base.clone(),
-            d.directory_table.clone(),
-            optional(d.physical_pages),
-            d.pages_present.to_string(),
-            d.system_time.clone().unwrap_or_default(),
-            optional(d.uptime_seconds),
-            d.symbols.source.into(),
-            cell(d.symbols.pdb.as_deref().unwrap_or_default()),
-            d.symbols.id.clone().unwrap_or_default(),
-        ])?;
-        csv.flush()
+        csv::write(self, out)
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        markdown::write(self, out)
     }
 }
 
@@ -330,11 +273,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_times_are_written_as_rfc_3339() {
-        // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (date -u).
-        let ticks = (1_273_651_200 + 11_644_473_600) * TICKS;
-        assert_eq!(time_of(ticks).as_deref(), Some("2010-05-12T08:00:00Z"));
-        assert_eq!(time_of(u64::MAX), None);
+    fn times_are_written_as_rfc_3339() {
+        assert_eq!(
+            time_of(1_273_651_200).as_deref(),
+            Some("2010-05-12T08:00:00Z")
+        );
+        assert_eq!(time_of(i64::MAX), None);
         assert_eq!(uptime_text(90_061), "1 day 1:01:01");
     }
 }

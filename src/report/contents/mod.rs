@@ -1,13 +1,17 @@
 //! What a tag's blocks hold, offset by offset.
 
+mod csv;
+mod markdown;
+mod text;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What, text_of};
 
-use super::text::{clean, json_address, plain_address};
-use super::{Answer, cell, csv_writer, tag_hex};
+use super::text::{clean, json_address};
+use super::{Answer, tag_hex};
 
 /// Kinds of words that are named at an offset in text.
 const KINDS: usize = 3;
@@ -208,78 +212,18 @@ impl FamilyRow {
             at: family.exemplar,
         }
     }
-
-    fn line(&self) -> String {
-        let size = match self.smallest == self.largest {
-            true => format!("{} bytes", self.smallest),
-            false => format!("{} to {} bytes", self.smallest, self.largest),
-        };
-        let mut out = format!(
-            "{:>10} {:>6.1} %  {size}, such as {}",
-            self.blocks,
-            self.share * 100.0,
-            plain_address(self.at)
-        );
-        if !self.modules.is_empty() {
-            out += &format!(": {}", self.modules.join(", "));
-        }
-        if let Some(text) = &self.text {
-            out += &format!("  \"{text}\"");
-        }
-        out
-    }
 }
 
 impl Answer for Contents {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}: {}", self.tag, self.coverage)?;
-        for module in &self.modules {
-            writeln!(out, "  {}: {}", module.module, module.sentence)?;
-        }
-        writeln!(out, "\n  offset  what is there")?;
-        for row in self.told() {
-            let kinds: Vec<String> = row
-                .counts
-                .iter()
-                .take(KINDS)
-                .map(|k| format!("{:.1} % {}", k.share * 100.0, k.what))
-                .collect();
-            writeln!(out, "{:>+8x}  {}", row.offset, kinds.join("; "))?;
-        }
-        let rest = self.offsets.len() - self.told().count();
-        writeln!(
-            out,
-            "  at the other {rest} offsets: zeros, constants, numbers and text only"
-        )?;
-        writeln!(out, "\n    blocks          alike")?;
-        for family in self.families.iter().take(FAMILIES) {
-            writeln!(out, "{}", family.line())?;
-        }
-        let more = self.families.len().saturating_sub(FAMILIES);
-        if more > 0 {
-            writeln!(out, "and {more} further families")?;
-        }
-        if self.in_no_family > 0 {
-            writeln!(out, "{:>10} are in no family", self.in_no_family)?;
-        }
-        self.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
+        text::write(self, out)
     }
 
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut csv = csv_writer(out);
-        csv.write_record(["offset", "kind", "what", "blocks", "read", "unreadable"])?;
-        for row in &self.offsets {
-            for kind in &row.counts {
-                csv.write_record([
-                    row.offset.to_string(),
-                    kind.kind.to_owned(),
-                    cell(&kind.what),
-                    kind.blocks.to_string(),
-                    row.read.to_string(),
-                    row.unreadable.to_string(),
-                ])?;
-            }
-        }
-        csv.flush()
+        csv::write(self, out)
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        markdown::write(self, out)
     }
 }

@@ -1,13 +1,17 @@
 //! Kernel objects behind a tag.
 
+mod csv;
+mod markdown;
+mod text;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::analysis::objects::{Holder, Named, Objects};
 
-use super::text::{clean, json_address, plain_address};
-use super::{Answer, cell, csv_writer, tag_hex};
+use super::text::{clean, json_address};
+use super::{Answer, tag_hex};
 
 /// Processes that are named in text.
 const HOLDERS: usize = 16;
@@ -105,66 +109,14 @@ impl ObjectsReport {
 
 impl Answer for ObjectsReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.objects == 0 {
-            writeln!(
-                out,
-                "{}: none of {} blocks looked at is a kernel object",
-                self.tag, self.looked
-            )?;
-        }
-        for sentence in &self.sentences {
-            writeln!(out, "{sentence}")?;
-        }
-        if !self.holders.is_empty() {
-            writeln!(out, "\n   handles  of all  process")?;
-        }
-        for holder in self.holders.iter().take(HOLDERS) {
-            writeln!(
-                out,
-                "{:>10} {:>7}  {} ({})",
-                holder.handles, holder.all_handles, holder.image, holder.id
-            )?;
-        }
-        let more = self.holders.len().saturating_sub(HOLDERS);
-        if more > 0 {
-            writeln!(out, "and {more} further processes")?;
-        }
-        if !self.names.is_empty() {
-            writeln!(out, "\n   objects  name")?;
-        }
-        for name in &self.names {
-            let at = plain_address(name.at);
-            writeln!(out, "{:>10}  {}, such as {at}", name.count, name.name)?;
-        }
-        if self.more_names > 0 {
-            writeln!(out, "{:>10}  under other names", self.more_names)?;
-        }
-        self.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
+        text::write(self, out)
     }
 
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut csv = csv_writer(out);
-        csv.write_record(["what", "name", "id", "count", "of_all"])?;
-        for holder in &self.holders {
-            csv.write_record([
-                "holder".to_owned(),
-                cell(&holder.image),
-                holder.id.to_string(),
-                holder.handles.to_string(),
-                holder.all_handles.to_string(),
-            ])?;
-        }
-        for (what, names) in [("ended", &self.ended_by_image), ("name", &self.names)] {
-            for name in names {
-                csv.write_record([
-                    what.to_owned(),
-                    cell(&name.name),
-                    String::new(),
-                    name.count.to_string(),
-                    String::new(),
-                ])?;
-            }
-        }
-        csv.flush()
+        csv::write(self, out)
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        markdown::write(self, out)
     }
 }

@@ -114,6 +114,28 @@ impl PoolUse {
     }
 }
 
+impl PoolUse {
+    /// Of a table: the counter that its header gives, else the sum of its rows, which is
+    /// the pool where all tags are listed and a part of it otherwise.
+    pub fn listed(counter: Option<u64>, sum: u64, complete: bool) -> PoolUse {
+        let counted = PoolUse::best(counter.ok_or(None), None, Some(sum), None);
+        let used = match counter {
+            Some(_) => counted,
+            None if sum == 0 => None,
+            None => Some(Measure {
+                bytes: sum,
+                source: Source::Tags,
+                at_least: !complete,
+                instead_of: Some("the table does not give the pool's size".into()),
+            }),
+        };
+        PoolUse {
+            used,
+            maximum: None,
+        }
+    }
+}
+
 /// Tags and counters are updated apart, so a little less is no contradiction.
 fn is_below(bytes: u64, tags: Option<u64>) -> bool {
     tags.is_some_and(|tags| tags > bytes.saturating_add(bytes / 20).saturating_add(1 << 18))

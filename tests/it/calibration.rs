@@ -342,7 +342,11 @@ fn the_cuts_hold_on_cases_that_they_were_not_chosen_on() {
             .unwrap()
             .1;
         let (on_seen, on_held) = (figures(seen, best), figures(held, best));
-        println!("fold {fold}: {best:?}\n  seen: {}\n  held: {}", on_seen.line(), on_held.line());
+        println!(
+            "fold {fold}: {best:?}\n  seen: {}\n  held: {}",
+            on_seen.line(),
+            on_held.line()
+        );
         leaks += on_held.leaks;
         found += on_held.found;
         first += on_held.first;

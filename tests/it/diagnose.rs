@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
 use poolscope::analysis::judgement::Verdict;
+use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::Tag;
 use poolscope::pool::index::Progress;

@@ -365,7 +365,11 @@ impl Fusion<'_> {
     }
 
     fn finish(self) -> Owners {
-        let Fusion { signs, all, mut out } = self;
+        let Fusion {
+            signs,
+            all,
+            mut out,
+        } = self;
         let decided = all.iter().position(Candidate::is_decided);
         let framework = all.iter().any(|c| c.default.is_some());
         out.allocator = allocator(&all, framework, signs.loaded);
@@ -385,9 +389,17 @@ impl Fusion<'_> {
                 (first, owner)
             })
             .collect();
-        let listed = |o: &Owner| all.iter().any(|c| c.listed.is_some() && same(&c.module, &o.module));
+        let listed = |o: &Owner| {
+            all.iter()
+                .any(|c| c.listed.is_some() && same(&c.module, &o.module))
+        };
         ranked.sort_by_key(|(first, o)| {
-            (!*first, o.certainty, std::cmp::Reverse(o.points), !listed(o))
+            (
+                !*first,
+                o.certainty,
+                std::cmp::Reverse(o.points),
+                !listed(o),
+            )
         });
         if let Some((true, first)) = ranked.first()
             && let Some(allocator) = &out.allocator
@@ -616,7 +628,12 @@ mod tests {
         let copy = owners.ranked.iter().find(|o| o.module == "thirdp").unwrap();
         assert_eq!(copy.certainty, Certainty::Possible);
         assert!(copy.reasons[1].contains("static library"));
-        assert!(owners.ranked.iter().all(|o| o.certainty > Certainty::Certain));
+        assert!(
+            owners
+                .ranked
+                .iter()
+                .all(|o| o.certainty > Certainty::Certain)
+        );
     }
 
     #[test]

@@ -152,9 +152,8 @@ impl Case {
 
     /// A tag's course through the log.
     pub fn course(&self, row: &Row) -> Option<&Course> {
-        let own = |(tag, pool, _): &&(Tag, Option<Pool>, Course)| {
-            *tag == row.tag && *pool == row.pool
-        };
+        let own =
+            |(tag, pool, _): &&(Tag, Option<Pool>, Course)| *tag == row.tag && *pool == row.pool;
         self.courses.iter().find(own).map(|(.., course)| course)
     }
 }

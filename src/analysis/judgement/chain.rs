@@ -252,7 +252,11 @@ mod tests {
     #[test]
     fn a_filter_and_what_it_keeps_are_one_chain() {
         let case = pinned(0);
-        let edges = [edge("XXsc", "NtFC"), edge("XXsc", "File"), edge("File", "Toke")];
+        let edges = [
+            edge("XXsc", "NtFC"),
+            edge("XXsc", "File"),
+            edge("File", "Toke"),
+        ];
         let found = find_in(&case, &edges);
         assert_eq!(found.len(), 1);
         let chain = &found[0];

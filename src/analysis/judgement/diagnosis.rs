@@ -218,11 +218,7 @@ pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
         .max_by_key(|j| (j.score.points, j.row.bytes))?;
     let row = found.row;
     let bytes = row.bytes.map_or("unknown size".into(), size);
-    let mut sentence = format!(
-        "tag '{}', {} pool, {bytes}",
-        row.tag,
-        pool_word(row.pool)
-    );
+    let mut sentence = format!("tag '{}', {} pool, {bytes}", row.tag, pool_word(row.pool));
     let strongest = found.score.strongest();
     match strongest.first() {
         Some(best) => sentence += &format!(". For a leak: {}", best.sentence),
@@ -318,8 +314,8 @@ fn of_finding(finding: &Finding) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::judgement::pressure::PoolUse;
     use crate::analysis::judgement::pressure::Measure;
+    use crate::analysis::judgement::pressure::PoolUse;
     use crate::analysis::judgement::verdict::{judge_all, pressures};
 
     const MB: u64 = 1 << 20;
@@ -392,7 +388,11 @@ mod tests {
         let judged = judge_all(&calm, Cuts::default(), &|_| Default::default());
         let nearest = nearest(&judged, Cuts::default()).unwrap();
         assert_eq!(nearest.row.tag, Tag::of("Qx7z").unwrap());
-        assert!(nearest.sentence.contains("no frees"), "{}", nearest.sentence);
+        assert!(
+            nearest.sentence.contains("no frees"),
+            "{}",
+            nearest.sentence
+        );
         assert!(nearest.sentence.contains("Not a finding"));
         let top = largest(&calm, Pool::Paged);
         assert_eq!(top.len(), 1);

@@ -11,10 +11,10 @@ use crate::analysis::objects::Objects;
 use crate::pool::{Pool, Tag};
 
 use super::case::{Case, Row, Trend};
-use crate::analysis::attribution::kinds::{self, Holder, Kind};
 use super::lockstep::Group;
 use super::pressure::{Pressure, Severity};
 use super::words::{count, duration, percent, size};
+use crate::analysis::attribution::kinds::{self, Holder, Kind};
 
 /// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,9 @@ pub fn gather(
         facts.size.and_then(of_size),
         facts.objects.and_then(of_objects),
         facts.pointing.map(of_pointing),
-        facts.chain.map(|s| Evidence::new("pinning chain", 4, s.to_owned())),
+        facts
+            .chain
+            .map(|s| Evidence::new("pinning chain", 4, s.to_owned())),
         facts.group.map(|group| of_group(row, group)),
         of_growth(row, case),
         Some(of_list(row.tag, holder, facts.description)),
@@ -194,10 +196,7 @@ fn of_memory(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence
     let bytes = row.bytes?;
     // A pool that others fill is not this tag's doing.
     let minor = case.share(row).is_some_and(|share| share < 0.2);
-    let excused = matches!(
-        holder.map(|h| &h.kind),
-        Some(Kind::Cache | Kind::Buffers)
-    );
+    let excused = matches!(holder.map(|h| &h.kind), Some(Kind::Cache | Kind::Buffers));
     let (points, sentence) = match case.memory_share(row) {
         Some(share) => {
             let points = match share {
@@ -230,11 +229,7 @@ fn of_memory(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence
 }
 
 /// A pool in trouble, and the tag that has a good part of it.
-fn of_pressure(
-    row: &Row,
-    case: &Case,
-    pressure: [Option<Pressure>; 2],
-) -> Option<Evidence> {
+fn of_pressure(row: &Row, case: &Case, pressure: [Option<Pressure>; 2]) -> Option<Evidence> {
     let pressure = pressure.get(row.pool? as usize).copied().flatten()?;
     let share = case.share(row).unwrap_or(0.0);
     let points = match (pressure.severity, share) {
@@ -243,7 +238,11 @@ fn of_pressure(
         (Severity::Elevated, 0.5..) => 1,
         _ => 0,
     };
-    Some(Evidence::new("state of the pool", points, pressure.sentence()))
+    Some(Evidence::new(
+        "state of the pool",
+        points,
+        pressure.sentence(),
+    ))
 }
 
 fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
@@ -349,17 +348,23 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
         Kind::Population(_) => return None,
         Kind::Cache => (
             -5,
-            format!("a cache ({}): large under load, given back under pressure", holder.what),
+            format!(
+                "a cache ({}): large under load, given back under pressure",
+                holder.what
+            ),
         ),
         Kind::Buffers => (
             -4,
-            format!("buffers ({}): their size follows the configuration", holder.what),
+            format!(
+                "buffers ({}): their size follows the configuration",
+                holder.what
+            ),
         ),
     };
     // A cache that nothing is ever dropped from does not behave as one.
-    let kept = row.history().is_some_and(|(allocs, frees)| {
-        allocs >= 100_000 && (frees as f64) < allocs as f64 * 0.02
-    });
+    let kept = row
+        .history()
+        .is_some_and(|(allocs, frees)| allocs >= 100_000 && (frees as f64) < allocs as f64 * 0.02);
     let much = case.memory_share(row).is_some_and(|share| share >= 0.1);
     let points = match kept && much {
         true => points / 2,
@@ -425,7 +430,10 @@ fn of_pointing(pointing: &Pointing) -> Evidence {
         true => (4, ", a driver that has been unloaded"),
         false => (1, ""),
     };
-    let sentence = format!("{share} of the blocks point into {}{state}", pointing.module);
+    let sentence = format!(
+        "{share} of the blocks point into {}{state}",
+        pointing.module
+    );
     Evidence::new("contents", points, sentence)
 }
 
@@ -452,7 +460,10 @@ fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
         .memory
         .filter(|m| *m > 0)
         .map(|memory| per_hour * 24.0 / memory as f64);
-    let mut sentence = format!("average growth since boot: {} an hour", size(per_hour as u64));
+    let mut sentence = format!(
+        "average growth since boot: {} an hour",
+        size(per_hour as u64)
+    );
     if let Some(blocks) = row.outstanding {
         let blocks = blocks as f64 / (uptime as f64 / 3600.0);
         sentence += &format!(", {} blocks an hour", count(blocks as u64));

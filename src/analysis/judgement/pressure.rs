@@ -280,9 +280,8 @@ pub fn judge(
             severity: limit.severity(share),
         })
     });
-    against.max_by(|a, b| {
-        (a.severity.cmp(&b.severity)).then_with(|| a.share().total_cmp(&b.share()))
-    })
+    against
+        .max_by(|a, b| (a.severity.cmp(&b.severity)).then_with(|| a.share().total_cmp(&b.share())))
 }
 
 #[cfg(test)]
@@ -326,10 +325,19 @@ mod tests {
         assert_eq!(found.severity, Severity::Elevated);
         let wide = pool(9 * GB, Some(1 << 44));
         let found = judge(Pool::Nonpaged, &wide, Some(16 * GB), Some(64 * GB)).unwrap();
-        assert_eq!((found.limit, found.severity), (Limit::Memory, Severity::Critical));
+        assert_eq!(
+            (found.limit, found.severity),
+            (Limit::Memory, Severity::Critical)
+        );
         let found = judge(Pool::Paged, &wide, Some(10 * GB), Some(64 * GB)).unwrap();
-        assert_eq!((found.limit, found.severity), (Limit::Commit, Severity::None));
-        assert_eq!(judge(Pool::Paged, &PoolUse::default(), Some(GB), None), None);
+        assert_eq!(
+            (found.limit, found.severity),
+            (Limit::Commit, Severity::None)
+        );
+        assert_eq!(
+            judge(Pool::Paged, &PoolUse::default(), Some(GB), None),
+            None
+        );
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::evidence::{self, Evidence, Facts};
 
 use super::pressure::{self, Pressure, Severity};
 
-
 /// What all evidence about a tag comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -116,8 +115,8 @@ fn ceiling(
     let own = row
         .pool
         .and_then(|pool| pressure.get(pool as usize).copied().flatten());
-    let in_trouble = own.is_some_and(|p| p.severity >= Severity::Elevated)
-        && share.is_some_and(|s| s >= 0.25);
+    let in_trouble =
+        own.is_some_and(|p| p.severity >= Severity::Elevated) && share.is_some_and(|s| s >= 0.25);
     let kind = kinds::of(row.tag).map(|h| &h.kind);
     let proven = facts.chain.is_some() || facts.pointing.is_some_and(|p| p.unloaded);
     let few = row.outstanding.is_some_and(|n| n < 20_000);
@@ -159,11 +158,7 @@ pub struct Judged {
 
 /// Judges all rows by their counts alone, the worst first. `describe` says what a tag is
 /// listed as.
-pub fn judge_all<'a>(
-    case: &Case,
-    cuts: Cuts,
-    facts: &dyn Fn(Tag) -> Facts<'a>,
-) -> Vec<Judged> {
+pub fn judge_all<'a>(case: &Case, cuts: Cuts, facts: &dyn Fn(Tag) -> Facts<'a>) -> Vec<Judged> {
     let judged = case.rows.iter().map(|row| Judged {
         row: *row,
         score: judge(row, case, &facts(row.tag), cuts),

@@ -32,11 +32,7 @@ pub fn count(number: u64) -> String {
 
 /// Seconds as `1 d 02:00`, or `02:00` below a day.
 pub fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (
-        seconds / 86_400,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-    );
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match days {
         0 => format!("{hours:02}:{minutes:02}"),
         _ => format!("{days} d {hours:02}:{minutes:02}"),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use crate::analysis::attribution::Attribution;
 use crate::analysis::attribution::drivers::{self, Drivers};
 use crate::analysis::attribution::kmdf::default_tag;
 use crate::analysis::attribution::suspects::{self, Signs};
-use crate::analysis::attribution::Attribution;
 use crate::analysis::census::{self, Census, Question};
 use crate::analysis::judgement::evidence::Pointing;
 use crate::analysis::references::References;
@@ -113,7 +113,11 @@ impl Engine {
         let Some(made) = self.attributions.get(tag, false) else {
             return;
         };
-        if made.owners.best().is_some_and(|o| o.module.eq_ignore_ascii_case(module)) {
+        if made
+            .owners
+            .best()
+            .is_some_and(|o| o.module.eq_ignore_ascii_case(module))
+        {
             return;
         }
         let mut attribution = (*made).clone();
@@ -141,9 +145,10 @@ impl Engine {
         index: &Snapshot,
     ) -> Option<Pointing> {
         let census = self.sample(tag, pool, index)?;
-        let found = census.modules.iter().find(|m| {
-            !suspects::is_everybodys(&m.name) && m.shares(&census).1 >= 0.9
-        })?;
+        let found = census
+            .modules
+            .iter()
+            .find(|m| !suspects::is_everybodys(&m.name) && m.shares(&census).1 >= 0.9)?;
         let module = self.kernel().modules.get(found.module);
         Some(Pointing {
             module: found.name.clone(),

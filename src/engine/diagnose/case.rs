@@ -4,8 +4,8 @@ use crate::analysis::judgement::Case;
 use crate::analysis::judgement::pressure::{Measure, PoolUse};
 use crate::analysis::vm::Line;
 use crate::memory::PAGE_SIZE;
-use crate::pool::index::Snapshot;
 use crate::pool::Pool;
+use crate::pool::index::Snapshot;
 
 use super::super::Engine;
 
@@ -46,7 +46,11 @@ impl Engine {
         let vm = self.vm();
         let trackers = self.trackers();
         let (usage, maximum, tags) = match pool {
-            Pool::Nonpaged => (&vm.nonpaged_usage, &vm.nonpaged_max, trackers.total.nonpaged),
+            Pool::Nonpaged => (
+                &vm.nonpaged_usage,
+                &vm.nonpaged_max,
+                trackers.total.nonpaged,
+            ),
             Pool::Paged => (&vm.paged_usage, &vm.paged_max, trackers.total.paged),
         };
         let counter = match (bytes(usage.pages), &usage.doubt) {

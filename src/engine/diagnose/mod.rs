@@ -85,7 +85,10 @@ impl Engine {
             diagnosis::verdict(&findings, &pressure, !case.rows.is_empty(), case.complete);
         let named = |g: &Group| {
             let of = |f: &Finding| {
-                g.holds(f.tag()) || f.chain.as_ref().is_some_and(|c| g.members.iter().any(|m| c.holds(m.tag)))
+                g.holds(f.tag())
+                    || f.chain
+                        .as_ref()
+                        .is_some_and(|c| g.members.iter().any(|m| c.holds(m.tag)))
             };
             findings.iter().any(of)
         };
@@ -184,7 +187,9 @@ fn drop_pinned(candidates: &mut Vec<Candidate>, chains: &[Chain]) {
     let heads: Vec<Tag> = candidates.iter().map(|c| c.judged.row.tag).collect();
     candidates.retain(|c| {
         let tag = c.judged.row.tag;
-        let mut over = chains.iter().filter(|chain| chain.head != tag && chain.holds(tag));
+        let mut over = chains
+            .iter()
+            .filter(|chain| chain.head != tag && chain.holds(tag));
         !over.any(|chain| heads.contains(&chain.head))
     });
     // The head may have blocks in both pools: one finding is enough.

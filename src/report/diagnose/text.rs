@@ -57,20 +57,37 @@ impl Style for Markdown {
 
 impl Diagnose {
     pub(super) fn write(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
-        let title = format!("Verdict: {}. {}.", self.verdict.to_uppercase(), self.summary);
+        let title = format!(
+            "Verdict: {}. {}.",
+            self.verdict.to_uppercase(),
+            self.summary
+        );
         writeln!(out, "{}", style.title(&title))?;
         self.write_lead(style, out)?;
         for finding in &self.findings {
             finding.write(style, out)?;
         }
         if self.more_findings > 0 {
-            let more = format!("{} more tags show parts of a leak pattern", self.more_findings);
+            let more = format!(
+                "{} more tags show parts of a leak pattern",
+                self.more_findings
+            );
             section(style, out, "More findings", &[more])?;
         }
         section(style, out, "Correlated tags", &self.lockstep)?;
         section(style, out, "Pools", &self.pools)?;
-        section(style, out, "Largest tags, nonpaged pool", &lines(&self.top.nonpaged))?;
-        section(style, out, "Largest tags, paged pool", &lines(&self.top.paged))?;
+        section(
+            style,
+            out,
+            "Largest tags, nonpaged pool",
+            &lines(&self.top.nonpaged),
+        )?;
+        section(
+            style,
+            out,
+            "Largest tags, paged pool",
+            &lines(&self.top.paged),
+        )?;
         let marked: Vec<String> = self.marked.iter().map(Marked::line).collect();
         section(style, out, "Marked by hand", &marked)?;
         writeln!(out, "{}", style.heading("Machine"))?;
@@ -87,12 +104,20 @@ impl Diagnose {
             for line in &first.strongest {
                 writeln!(out, "{}", style.item(&format!("Evidence: {line}")))?;
             }
-            writeln!(out, "{}", style.item(&format!("Next action: {}", first.advice)))?;
+            writeln!(
+                out,
+                "{}",
+                style.item(&format!("Next action: {}", first.advice))
+            )?;
         } else if let Some(nearest) = &self.nearest {
             let line = format!("Nearest to a leak: {}", nearest.sentence);
             writeln!(out, "{}", style.item(&line))?;
         }
-        writeln!(out, "{}", style.item(&format!("Severity: {}", self.severity_line())))
+        writeln!(
+            out,
+            "{}",
+            style.item(&format!("Severity: {}", self.severity_line()))
+        )
     }
 
     fn severity_line(&self) -> String {

@@ -77,7 +77,7 @@ fn healthy_machines_of_every_windows_are_called_healthy() {
         );
         assert!(diagnosis.findings.is_empty());
         assert!(
-            diagnosis.summary.contains("normal range"),
+            diagnosis.summary.contains("no tag shows a leak pattern"),
             "{}",
             diagnosis.summary
         );

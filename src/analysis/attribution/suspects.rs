@@ -175,8 +175,8 @@ const DEFAULTS: [&str; 5] = ["Ddk ", "None", "Wdm ", " mdW", "    "];
 const EVERYBODYS: [&str; 5] = ["nt", "hal", "Wdf01000", "ndis", "fltmgr"];
 /// A share of the blocks that point into a module from which on they may be its.
 const SOME: f64 = 0.5;
-/// The share that makes it likely.
-const NEARLY_ALL: f64 = 0.9;
+/// The share at one offset that makes it likely.
+pub const NEARLY_ALL: f64 = 0.8;
 
 /// True for a module that everybody's blocks point into.
 pub fn is_everybodys(name: &str) -> bool {
@@ -547,10 +547,6 @@ mod tests {
             text: "something".into(),
             binary: Some(binary.into()),
         }
-    }
-
-    fn tag(text: &str) -> Tag {
-        Tag::of(text).unwrap()
     }
 
     fn owners(tag: &str, found: &References, list: Option<&Description>, loaded: bool) -> Owners {

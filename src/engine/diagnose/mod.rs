@@ -203,7 +203,7 @@ fn drop_pinned(candidates: &mut Vec<Candidate>, chains: &[Chain]) {
 }
 
 /// The worst first; a chain counts with all its bytes.
-fn sort(candidates: &mut Vec<Candidate>, chains: &[Chain]) {
+fn sort(candidates: &mut [Candidate], chains: &[Chain]) {
     let mut rows: Vec<Judged> = candidates
         .iter()
         .map(|c| {

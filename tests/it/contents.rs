@@ -294,7 +294,8 @@ fn tokens_that_a_filter_keeps_are_a_leak_of_references() {
         let finding = of(&diagnosis, "Toke");
         let said = finding.objects.join("\n");
         assert!(
-            said.contains("ScnC blocks point at one of these at +0x38") && said.contains("scanflt (likely)"),
+            said.contains("ScnC blocks point at one of these at +0x38")
+                && said.contains("scanflt (likely)"),
             "{said}"
         );
     }

@@ -298,6 +298,11 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
         }
         Some(Kind::Cache | Kind::Buffers) => None,
         None if is_ring(row) => None,
+        // A leak repeats; a few large blocks are what something is made of.
+        None if blocks < FEW => {
+            let sentence = format!("{} blocks only: a leak repeats", count(blocks));
+            Some(Evidence::new(name, -4, sentence))
+        }
         None => {
             let sentence = format!("{} blocks outstanding", count(blocks));
             Some(Evidence::new(name, of_blocks(row, blocks), sentence))

@@ -130,6 +130,15 @@ fn ceiling(
             Some("caches and buffers grow under load: one moment cannot show a leak of them"),
         );
     }
+    let single = row.outstanding.is_some_and(|n| n < 100) && !proven;
+    if single {
+        let held = in_trouble || case.memory_share(row).is_some_and(|s| s >= 0.25);
+        let most = match held {
+            true => Verdict::Suspicious,
+            false => Verdict::Normal,
+        };
+        return (most, Some("fewer than 100 blocks: a leak repeats"));
+    }
     let slight = share.is_some_and(|s| s < 0.01) && !population && !proven;
     if slight && few {
         return (

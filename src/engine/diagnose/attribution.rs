@@ -145,10 +145,9 @@ impl Engine {
         index: &Snapshot,
     ) -> Option<Pointing> {
         let census = self.sample(tag, pool, index)?;
-        let found = census
-            .modules
-            .iter()
-            .find(|m| !suspects::is_everybodys(&m.name) && m.shares(&census).1 >= 0.9)?;
+        let found = census.modules.iter().find(|m| {
+            !suspects::is_everybodys(&m.name) && m.shares(&census).1 >= suspects::NEARLY_ALL
+        })?;
         let module = self.kernel().modules.get(found.module);
         Some(Pointing {
             module: found.name.clone(),

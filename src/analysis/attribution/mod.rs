@@ -41,6 +41,12 @@ impl Attribution {
             return Some(format!("{} ({})", owner.module, owner.certainty.word()));
         }
         let shared = &self.owners.shared_by;
-        (!shared.is_empty()).then(|| format!("shared by {}", shared.join(", ")))
+        if !shared.is_empty() {
+            return Some(format!("shared by {}", shared.join(", ")));
+        }
+        match self.owners.ranked.as_slice() {
+            [only] => Some(format!("{} ({})", only.module, only.certainty.word())),
+            _ => None,
+        }
     }
 }

@@ -481,6 +481,28 @@ pub fn listed_module(binary: &str) -> &str {
 }
 
 impl Owners {
+    /// By a list alone, where it is not known what is loaded.
+    pub fn listed(description: &Description) -> Owners {
+        let Some(binary) = &description.binary else {
+            return Owners::default();
+        };
+        let module = listed_module(binary).to_owned();
+        let reason = format!(
+            "listed: {} ({binary}); whether it is loaded is not known",
+            description.text
+        );
+        Owners {
+            allocator: Some(module.clone()),
+            ranked: vec![Owner {
+                module,
+                certainty: Certainty::Possible,
+                reasons: vec![reason],
+                points: 1,
+            }],
+            ..Owners::default()
+        }
+    }
+
     /// The owner, when one is at least likely and nobody else is as sure.
     pub fn best(&self) -> Option<&Owner> {
         let first = self.ranked.first()?;

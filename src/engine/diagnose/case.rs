@@ -79,7 +79,7 @@ impl Engine {
 /// The walk's sum is a part where the walk has gaps.
 fn mark_part(used: &mut Measure, index: Option<&Snapshot>) {
     use crate::analysis::judgement::pressure::Source;
-    let gaps = index.is_some_and(|index| !index.notes.is_empty());
+    let gaps = index.is_some_and(|index| !index.notes.is_empty() || !index.is_complete());
     used.at_least = used.source == Source::Walk && gaps;
 }
 

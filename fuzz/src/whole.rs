@@ -98,7 +98,7 @@ fn ask(path: &Path) {
     }
     let diagnosis = engine.diagnose(&index);
     say(&engine, &Diagnose::of(&engine, &diagnosis));
-    if let Ok(drivers) = engine.drivers() {
+    if let Ok(drivers) = engine.drivers(None) {
         say(&engine, &DriversReport::of(&drivers));
     }
     std::hint::black_box(engine.services(&index));

@@ -171,6 +171,8 @@ pub struct Coverage {
     pub parked: Found,
     /// False while the index grows, or when its walk was cancelled.
     pub complete: bool,
+    /// The walk is done and found no block of pool at all.
+    pub is_empty: bool,
     /// The system's trackers have no row for the tag, and one for tags without a place.
     pub overflowed: bool,
     /// Bytes of the file's long holes, which read as zeros.
@@ -232,7 +234,9 @@ impl Coverage {
                 totals.session_pages,
             ),
             parked: found.parked,
-            complete: index.is_complete(),
+            // A walk that found no block at all looked in the wrong place.
+            complete: index.is_complete() && index.found_any(),
+            is_empty: index.is_complete() && !index.found_any(),
             overflowed: false,
             holes: 0,
         }
@@ -278,7 +282,9 @@ impl Coverage {
                 number(self.holes)
             ));
         }
-        if !self.complete {
+        if self.is_empty {
+            out.push("the walk found no block of pool: the pool is at other addresses than expected, or its pages are not in the dump".into());
+        } else if !self.complete {
             out.push("the walk of the pool is not complete: more may be found".into());
         }
         out

@@ -78,6 +78,8 @@ pub struct VmReport {
     pub modified_pf: Line,
     pub modified_no_write: Line,
     pub nonpaged_usage: Line,
+    /// Pages of nonpaged pool by its descriptor, for when the counter is doubtful.
+    pub nonpaged_descriptor: Option<u64>,
     pub nonpaged_max: Line,
     pub paged_pools: Vec<Line>,
     pub paged_usage: Line,
@@ -122,6 +124,7 @@ impl VmReport {
             modified_pf: line(&c.modified_pf),
             modified_no_write: line(&c.modified_no_write),
             nonpaged_usage: line(&c.nonpaged_usage),
+            nonpaged_descriptor: c.nonpaged_descriptor.filter(|pages| *pages < IMPOSSIBLE),
             nonpaged_max: line(&c.nonpaged_max),
             paged_pools: c.paged_pools.iter().map(line).collect(),
             paged_usage: line(&c.paged_usage),

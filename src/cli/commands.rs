@@ -606,8 +606,11 @@ fn drivers(args: &Args, engine: &dyn Machine) -> Result {
         let why = "the pool trackers were not found in this dump";
         return Err(CliError::NotThere(why.into()));
     }
-    let drivers = engine.by_driver().map_err(CliError::NotThere)?;
-    print(args, engine, &DriversReport::of(&drivers))
+    let index = index(args, engine)?;
+    keeping(args, engine, &index, || {
+        let drivers = engine.by_driver(Some(&index)).map_err(CliError::NotThere)?;
+        print(args, engine, &DriversReport::of(&drivers))
+    })
 }
 
 fn diagnose(args: &Args, engine: &dyn Machine) -> Result {

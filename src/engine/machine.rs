@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::analysis::attribution::Attribution;
 use crate::analysis::attribution::drivers::Drivers;
 use crate::analysis::census::{Census, Progress as CensusProgress, Question};
 use crate::analysis::objects::Objects;
@@ -86,11 +87,13 @@ pub trait Machine: Send + Sync + Debug {
     ) -> Result<Option<Objects>, String>;
     /// The tag whose blocks hold objects of a type.
     fn object_tag(&self, name: &str) -> Option<Tag>;
-    /// Pool by driver.
+    /// Pool by driver. With a complete index the blocks' contents count too.
     ///
     /// # Errors
     /// Why there is no answer, as a sentence.
-    fn by_driver(&self) -> Result<Drivers, String>;
+    fn by_driver(&self, index: Option<&Snapshot>) -> Result<Drivers, String>;
+    /// Whose a tag is, as far as that has been made: for screens, which do not wait.
+    fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>>;
     /// The PDBs of the kernel or of all modules, and which are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
     /// The kernel's PDB, where one is needed.
@@ -308,8 +311,12 @@ impl Machine for Engine {
         self.object_tag(name)
     }
 
-    fn by_driver(&self) -> Result<Drivers, String> {
-        self.drivers().map_err(|e| e.to_string())
+    fn by_driver(&self, index: Option<&Snapshot>) -> Result<Drivers, String> {
+        self.drivers(index).map_err(|e| e.to_string())
+    }
+
+    fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>> {
+        self.attribution_made(tag)
     }
 
     fn pdbs(&self, all: bool) -> Vec<PdbStatus> {

@@ -69,6 +69,7 @@ pub struct Engine {
     sessions: sessions::Parts,
     search: refs::Parts,
     object_types: OnceLock<Types>,
+    attributions: diagnose::Attributions,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -127,6 +128,7 @@ impl Engine {
             sessions: sessions::Parts::default(),
             search: refs::Parts::default(),
             object_types: OnceLock::new(),
+            attributions: diagnose::Attributions::default(),
             dump,
             kernel,
         })

@@ -65,6 +65,8 @@ pub struct VmCounters {
     pub modified_no_write: Counter,
     /// Pages of nonpaged pool.
     pub nonpaged_usage: Counter,
+    /// Pages of nonpaged pool by its descriptor, on builds that have one for all of it.
+    pub nonpaged_descriptor: Option<u64>,
     /// The most that nonpaged pool can have.
     pub nonpaged_max: Counter,
     /// Pages of each paged pool, in order; empty where a build has no descriptors.
@@ -156,6 +158,7 @@ pub fn read(kernel: &Kernel) -> VmCounters {
         ]),
         nonpaged_parts: vm_nonpaged::parts(kernel, &nonpaged_usage),
         nonpaged_usage,
+        nonpaged_descriptor: nonpaged_descriptor(kernel),
         nonpaged_max: get(&[
             Global("MmMaximumNonPagedPoolInPages", None, U64),
             vs("MaximumNonPagedPoolInPages"),
@@ -243,6 +246,19 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
     }
 }
 
+/// Windows 8, which split nonpaged pool in two.
+const FIRST_WITH_NX: u32 = 9200;
+
+/// NonPagedPoolDescriptor: one descriptor for all of nonpaged pool before Windows 8.
+fn nonpaged_descriptor(kernel: &Kernel) -> Option<u64> {
+    if kernel.build >= FIRST_WITH_NX {
+        return None;
+    }
+    let (at, _) = kernel.variable("NonPagedPoolDescriptor", Some(field::NONPAGED_DESCRIPTOR))?;
+    let pages = descriptor_pages(kernel, at, String::new()).pages?;
+    Some(pages).filter(|pages| *pages > 0)
+}
+
 fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
     let get = |name| kernel.field(at, "_POOL_DESCRIPTOR", name).ok();
     let difference = |plus, minus| Some(get(plus)?.wrapping_sub(get(minus)?));
@@ -258,11 +274,24 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
     }
 }
 
+/// Windows 10 1809: the first whose pool can run on segment heaps.
+const FIRST_WITH_HEAPS: u32 = 17763;
+/// No count of pages is as large as that (4 PB).
+const MOST_PAGES: u64 = 1 << 40;
+
 fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
     // Saturating: damaged counters may be anything, and too large a sum is doubted later.
     let sum = pools
         .iter()
         .try_fold(0u64, |sum, pool| Some(sum.saturating_add(pool.pages?)));
+    // From 1809 on the descriptors count the old allocator's pages only; where segment
+    // heaps are in use beside it, the memory manager's counter is larger and whole.
+    if kernel.build >= FIRST_WITH_HEAPS {
+        let whole = allocated_paged(kernel);
+        if whole.pages > sum && whole.pages < Some(MOST_PAGES) {
+            return whole;
+        }
+    }
     if let Some(sum) = sum.filter(|&sum| sum > 0) {
         return Counter {
             pages: Some(sum),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use poolscope::analysis::attribution::suspects::Certainty;
 use poolscope::analysis::census::{Progress as Reading, Question};
+use poolscope::analysis::judgement::Verdict;
 use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
-use poolscope::analysis::judgement::evidence::Verdict;
 use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
@@ -76,7 +76,7 @@ fn tag(text: &str) -> Tag {
 }
 
 fn of<'a>(diagnosis: &'a Diagnosis, text: &str) -> &'a Finding {
-    let found = diagnosis.findings.iter().find(|f| f.tag == tag(text));
+    let found = diagnosis.findings.iter().find(|f| f.tag() == tag(text));
     found.unwrap_or_else(|| panic!("{}", diagnosis.summary))
 }
 
@@ -121,10 +121,10 @@ fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
             pointing.sentence(&census)
         );
         assert_eq!(pointing.place.as_ref().unwrap().0.name, "amdacpbus2+0x2468");
-        let mut owners = engine.owners(tag("Qx7z"));
-        assert!(owners.best().is_none(), "nothing else tells");
-        owners.take_contents(&census);
-        let owner = owners.best().unwrap();
+        let by_images = engine.attribution(tag("Qx7z"), None);
+        assert!(by_images.owners.best().is_none(), "nothing else tells");
+        let attribution = engine.attribution(tag("Qx7z"), Some(&index));
+        let owner = attribution.owners.best().unwrap();
         assert_eq!(
             (owner.module.as_str(), owner.certainty),
             ("amdacpbus2", Certainty::Likely),
@@ -137,7 +137,10 @@ fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
         }
         let diagnosis = engine.diagnose(&index);
         let finding = of(&diagnosis, "Qx7z");
-        assert_eq!(finding.owners.best().unwrap().module, "amdacpbus2");
+        assert_eq!(
+            finding.attribution.owners.best().unwrap().module,
+            "amdacpbus2"
+        );
         assert!(
             diagnosis.summary.contains("amdacpbus2"),
             "{}",
@@ -158,14 +161,20 @@ fn blocks_of_a_tag_of_the_kernel_are_their_callers() {
     let (_folder, engine, index) = open(&machine);
     let diagnosis = engine.diagnose(&index);
     let finding = of(&diagnosis, "Se  ");
-    assert_eq!(finding.owners.best().unwrap().module, "scanflt");
-    let kernel = finding.owners.ranked.iter().any(|o| o.module == "nt");
+    assert_eq!(finding.attribution.owners.best().unwrap().module, "scanflt");
+    let kernel = finding
+        .attribution
+        .owners
+        .ranked
+        .iter()
+        .any(|o| o.module == "nt");
     let said = finding
+        .attribution
         .owners
         .notes
         .iter()
-        .any(|n| n.contains("for whoever asks"));
-    assert_eq!(kernel, said, "{:?}", finding.owners);
+        .any(|n| n.contains("on behalf of callers"));
+    assert_eq!(kernel, said, "{:?}", finding.attribution.owners);
 }
 
 #[test]
@@ -237,9 +246,9 @@ fn pointers_into_many_modules_name_nobody() {
     let diagnosis = engine.diagnose(&index);
     let finding = of(&diagnosis, "Mixd");
     assert!(
-        finding.owners.best().is_none(),
+        finding.attribution.owners.best().is_none(),
         "{:?}",
-        finding.owners.ranked
+        finding.attribution.owners.ranked
     );
     assert!(finding.contents.iter().any(|s| s.starts_with("nt: ")));
 }
@@ -285,7 +294,8 @@ fn tokens_that_a_filter_keeps_are_a_leak_of_references() {
         let finding = of(&diagnosis, "Toke");
         let said = finding.objects.join("\n");
         assert!(
-            said.contains("ScnC blocks point at one at +0x38") && said.contains("scanflt (likely)"),
+            said.contains("ScnC blocks point at one of these at +0x38")
+                && said.contains("scanflt (likely)"),
             "{said}"
         );
     }

@@ -3,6 +3,7 @@
 
 mod builder;
 mod cache;
+mod calibration;
 mod cancel;
 mod check;
 mod commands;

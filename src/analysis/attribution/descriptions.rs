@@ -36,6 +36,17 @@ pub struct Description {
 }
 
 impl Description {
+    /// What the tag is for and whose it is, as one sentence without its full stop.
+    pub fn sentence(&self) -> String {
+        match (&self.binary, &self.pattern) {
+            (Some(binary), None) => format!("{} ({binary})", self.text),
+            (Some(binary), Some(pattern)) => {
+                format!("{} (probably {binary}, as for {pattern})", self.text)
+            }
+            (None, _) => self.text.clone(),
+        }
+    }
+
     /// The binary as a column shows it: with a question mark where only a pattern names it.
     pub fn marked_binary(&self) -> Option<String> {
         let binary = self.binary.as_deref()?;

@@ -1,12 +1,52 @@
-//! Whose a tag is: who allocates its blocks, whose leak it would be, and what it is for.
+//! Whose a tag is: who allocates its blocks, whose leak it would be, what it is for and
+//! how its memory is expected to behave.
 //!
 //! This is the one place where modules, names and lists become an owner; every screen,
 //! report and export shows what is computed here.
 
 pub mod descriptions;
 pub mod drivers;
+pub mod kinds;
 pub mod kmdf;
 pub mod suspects;
 
+use crate::pool::Tag;
+
 pub use descriptions::{Description, Descriptions};
 pub use suspects::{Certainty, Owner, Owners};
+
+/// Everything that is known of whose a tag is. Made once per tag and shared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attribution {
+    /// The tag.
+    pub tag: Tag,
+    /// What lists say of it.
+    pub description: Option<Description>,
+    /// The suspects, the likeliest first, and who allocates.
+    pub owners: Owners,
+    /// The blocks' contents were looked at.
+    pub by_contents: bool,
+}
+
+impl Attribution {
+    /// The module that calls the pool's functions, on its own or others' behalf.
+    pub fn allocator(&self) -> Option<&str> {
+        self.owners.allocator.as_deref()
+    }
+
+    /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` where
+    /// nobody stands out.
+    pub fn owner_words(&self) -> Option<String> {
+        if let Some(owner) = self.owners.best() {
+            return Some(format!("{} ({})", owner.module, owner.certainty.word()));
+        }
+        let shared = &self.owners.shared_by;
+        if !shared.is_empty() {
+            return Some(format!("shared by {}", shared.join(", ")));
+        }
+        match self.owners.ranked.as_slice() {
+            [only] => Some(format!("{} ({})", only.module, only.certainty.word())),
+            _ => None,
+        }
+    }
+}

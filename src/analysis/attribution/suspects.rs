@@ -1,10 +1,17 @@
-//! Whose a tag is: what code, names and lists say of it, put together and ranked.
+//! Whose a tag is: what code, names, lists and contents say of it, put together and ranked.
 //!
-//! No single sign is proof: a tag's bytes are in images by chance, a list may be old, and
-//! a framework allocates for its callers. Signs that agree make an owner; those that were
-//! looked at and don't count are kept, with the reason.
+//! No single sign is proof: a tag's bytes are in images by chance, a list may be old, a
+//! framework allocates for its callers, and drivers link Microsoft's static libraries with
+//! the tags in them. A false accusation costs more than none, so:
+//!
+//! - an owner that is listed and loaded is not outranked by code in another image, unless
+//!   the blocks themselves decide;
+//! - a constant that no call takes is no evidence;
+//! - a tag that several drivers allocate with is shared, and names nobody, unless the
+//!   blocks decide;
+//! - "certain" takes an allocation call in code and no listed owner that contradicts it.
 
-use crate::analysis::Description;
+use crate::analysis::attribution::Description;
 use crate::analysis::census::Census;
 use crate::analysis::references::{Confidence, ModuleRank, References, Standing};
 use crate::pool::Tag;
@@ -12,7 +19,7 @@ use crate::pool::Tag;
 /// How sure it is that a module owns a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
-    /// Its code was seen to allocate with the tag.
+    /// Its code was seen to allocate with the tag, and nothing contradicts that.
     Certain,
     /// The signs agree, none is proof.
     Likely,
@@ -48,33 +55,119 @@ pub struct Owner {
 pub struct Owners {
     /// The likeliest first.
     pub ranked: Vec<Owner>,
+    /// Who calls the pool's functions with the tag, on its own or others' behalf.
+    pub allocator: Option<String>,
+    /// Drivers that all allocate with the tag, when it names none of them.
+    pub shared_by: Vec<String>,
     /// Modules that have the tag's bytes and are not its owner, and why.
     pub rejected: Vec<(String, String)>,
     /// What to keep in mind, as sentences.
     pub notes: Vec<String>,
 }
 
-impl Owners {
-    /// The owner, when one is at least likely and nobody else is as sure.
-    pub fn best(&self) -> Option<&Owner> {
-        let first = self.ranked.first()?;
-        let alone = self.ranked.get(1).is_none_or(|o| o.points < first.points);
-        (first.certainty <= Certainty::Likely && alone).then_some(first)
+/// What there is to go by.
+pub struct Signs<'a> {
+    /// The tag.
+    pub tag: Tag,
+    /// Where images have the tag.
+    pub references: &'a References,
+    /// What lists say of it.
+    pub description: Option<&'a Description>,
+    /// Index of a loaded module by its name.
+    pub loaded: &'a dyn Fn(&str) -> Option<usize>,
+    /// Module and service name of those whose default tag this is.
+    pub services: &'a [(String, String)],
+    /// What the blocks hold, where they could be looked at.
+    pub census: Option<&'a Census>,
+}
+
+/// What is known of one candidate.
+#[derive(Default)]
+struct Candidate {
+    module: String,
+    /// Its code, and the sentence about it.
+    code: Option<(Standing, String)>,
+    /// The list says that the tag is its.
+    listed: Option<String>,
+    /// The list names it for a family of tags (`Us??`), not for this tag.
+    family: Option<String>,
+    /// The framework makes this tag from its name; `true` where it is of the framework.
+    default: Option<(bool, String)>,
+    /// Shares of blocks that point into it: anywhere, and at one offset.
+    contents: Option<(f64, f64, String)>,
+    /// A listed owner contradicts its code.
+    contradicted: Option<String>,
+    /// Others allocate with the tag as well.
+    shares: bool,
+}
+
+impl Candidate {
+    fn allocates(&self) -> bool {
+        matches!(
+            self.code,
+            Some((Standing::Allocates | Standing::HasLookaside, _))
+        )
     }
 
-    fn add(&mut self, module: &str, points: u32, reason: String) {
-        match self.ranked.iter_mut().find(|o| same(&o.module, module)) {
-            Some(owner) => {
-                owner.points += points;
-                owner.reasons.push(reason);
-            }
-            None => self.ranked.push(Owner {
-                module: module.to_owned(),
-                certainty: Certainty::Possible,
-                reasons: vec![reason],
-                points,
-            }),
+    /// The blocks decide for it.
+    fn is_decided(&self) -> bool {
+        self.contents.as_ref().is_some_and(|c| c.1 >= NEARLY_ALL) && !is_everybodys(&self.module)
+    }
+
+    fn points(&self) -> u32 {
+        let code = match self.code {
+            _ if self.contradicted.is_some() => 1,
+            Some((Standing::Allocates | Standing::HasLookaside, _)) => 10,
+            Some((Standing::MayAllocate | Standing::HasStructure, _)) => 4,
+            Some((Standing::Frees, _)) => 3,
+            Some(_) => 1,
+            None => 0,
+        };
+        let list = match (&self.listed, &self.family) {
+            (Some(_), _) => 5,
+            (None, Some(_)) => 2,
+            (None, None) => 0,
+        };
+        let default = match self.default {
+            Some((true, _)) => 6,
+            Some((false, _)) => 2,
+            None => 0,
+        };
+        let contents = match self.contents {
+            Some((_, at_offset, _)) if at_offset >= NEARLY_ALL => 6,
+            Some(_) => 3,
+            None => 0,
+        };
+        code + list + default + contents
+    }
+
+    fn certainty(&self) -> Certainty {
+        if self.is_decided() {
+            let proven = self.allocates() && self.contradicted.is_none() && !self.shares;
+            return match proven {
+                true => Certainty::Certain,
+                false => Certainty::Likely,
+            };
         }
+        if self.contradicted.is_some() || self.shares {
+            return Certainty::Possible;
+        }
+        match self.points() {
+            _ if self.allocates() => Certainty::Certain,
+            4.. => Certainty::Likely,
+            _ => Certainty::Possible,
+        }
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        out.extend(self.code.as_ref().map(|c| c.1.clone()));
+        out.extend(self.contradicted.clone());
+        out.extend(self.default.as_ref().map(|d| d.1.clone()));
+        out.extend(self.listed.clone());
+        out.extend(self.family.clone());
+        out.extend(self.contents.as_ref().map(|c| c.2.clone()));
+        out
     }
 }
 
@@ -82,194 +175,376 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Points of an allocation that was seen; signs from here on are proof.
-const PROOF: u32 = 10;
-/// Points that make an owner likely.
-const LIKELY: u32 = 4;
-/// A tag that more modules than this allocate with names nobody.
-const SHARED: usize = 3;
-
 /// Tags that the headers and the kernel give to whoever names none.
-const DEFAULTS: [&str; 4] = ["Ddk ", "None", "Wdm ", " mdW"];
-
-/// Puts together what is known of a tag. `loaded` says whether a module of that name is.
-pub fn fuse(
-    tag: Tag,
-    references: &References,
-    description: Option<&Description>,
-    loaded: &dyn Fn(&str) -> bool,
-) -> Owners {
-    let mut out = Owners::default();
-    for module in &references.modules {
-        take_code(&mut out, module);
-    }
-    for candidate in &references.default_of {
-        let points = if candidate.is_framework_driver { 6 } else { 2 };
-        out.add(&candidate.name, points, candidate.sentence());
-    }
-    if let Some(description) = description {
-        take_list(&mut out, description, loaded);
-    }
-    for owner in &mut out.ranked {
-        owner.certainty = match owner.points {
-            PROOF.. => Certainty::Certain,
-            LIKELY.. => Certainty::Likely,
-            _ => Certainty::Possible,
-        };
-    }
-    out.ranked.sort_by_key(|o| std::cmp::Reverse(o.points));
-    out.note_sharing(tag);
-    out
-}
-
-fn take_code(out: &mut Owners, module: &ModuleRank) {
-    let sites = match module.best_sites {
-        1 => "one place".to_owned(),
-        n => format!("{n} places"),
-    };
-    let (points, what) = match module.standing {
-        Standing::Allocates => (PROOF, "its code allocates with the tag"),
-        Standing::HasLookaside => (PROOF, "it has a lookaside list with the tag"),
-        Standing::MayAllocate => (4, "its code hands the tag on to what may allocate"),
-        Standing::HasStructure => (4, "it has a structure with the tag that others allocate by"),
-        Standing::Frees => (3, "its code frees with the tag"),
-        Standing::Compares | Standing::Unknown => (1, "it has the tag's bytes"),
-        Standing::Coincidence => {
-            let sites = format!("its {} are there by chance", plural(module.sites));
-            out.rejected.push((module.module_name.clone(), sites));
-            return;
-        }
-    };
-    let sure = match module.confidence {
-        Some(Confidence::Certain) | None => "",
-        Some(_) => ", as far as can be told",
-    };
-    out.add(
-        &module.module_name,
-        points,
-        format!("{what} in {sites}{sure}"),
-    );
-    out.notes.extend(module.note.clone());
-}
-
-fn plural(count: u64) -> String {
-    match count {
-        1 => "bytes (one place)".into(),
-        n => format!("bytes ({n} places)"),
-    }
-}
-
-/// What pooltag.txt says. `nt!ps` is of nt; `netvsc.sys` of that driver.
-fn take_list(out: &mut Owners, description: &Description, loaded: &dyn Fn(&str) -> bool) {
-    let Some(binary) = &description.binary else {
-        return;
-    };
-    let module = binary.split('!').next().unwrap_or(binary);
-    let module = module.strip_suffix(".sys").unwrap_or(module);
-    if let (true, Some(pattern)) = (loaded(module), &description.pattern) {
-        // The family's usual owner; this tag may be of a driver that is in no list.
-        let reason = format!("tags {pattern} are listed: {} ({binary})", description.text);
-        out.add(module, 2, reason);
-    } else if loaded(module) {
-        let reason = format!("listed: {} ({binary})", description.text);
-        out.add(module, 5, reason);
-    } else {
-        let why = format!("listed as the tag's ({binary}), but it is not loaded");
-        out.rejected.push((module.to_owned(), why));
-    }
-}
+const DEFAULTS: [&str; 5] = ["Ddk ", "None", "Wdm ", " mdW", "    "];
 
 /// Modules that everybody's blocks point into: their addresses name nobody.
 const EVERYBODYS: [&str; 5] = ["nt", "hal", "Wdf01000", "ndis", "fltmgr"];
 /// A share of the blocks that point into a module from which on they may be its.
 const SOME: f64 = 0.5;
-/// The share that makes it likely.
-const NEARLY_ALL: f64 = 0.9;
+/// The share at one offset that makes it likely.
+pub const NEARLY_ALL: f64 = 0.8;
 
-impl Owners {
-    /// Takes in that the tag is the framework's default for a service of this name.
-    pub fn take_service(&mut self, module: &str, service: &str) {
-        if same(module, service) || DEFAULTS.contains(&service) {
-            // Told by the module's own name already.
-            return;
-        }
-        let reason = format!("default tag of its service {service} (KMDF)");
-        self.add(module, 5, reason);
-        if let Some(owner) = self.ranked.iter_mut().find(|o| same(&o.module, module)) {
-            owner.certainty = owner.certainty.min(Certainty::Likely);
-        }
-        self.ranked.sort_by_key(|o| std::cmp::Reverse(o.points));
+/// True for a module that everybody's blocks point into.
+pub fn is_everybodys(name: &str) -> bool {
+    EVERYBODYS.iter().any(|m| same(m, name))
+}
+
+/// True for a tag that drivers share that name none of their own.
+pub fn is_default(tag: Tag) -> bool {
+    DEFAULTS.iter().any(|d| Tag::of(d) == Some(tag))
+}
+
+struct Fusion<'a> {
+    signs: &'a Signs<'a>,
+    all: Vec<Candidate>,
+    out: Owners,
+}
+
+/// Puts together what is known of a tag.
+pub fn fuse(signs: &Signs<'_>) -> Owners {
+    let mut fusion = Fusion {
+        signs,
+        all: Vec::new(),
+        out: Owners::default(),
+    };
+    for module in &signs.references.modules {
+        fusion.take_code(module);
+    }
+    fusion.take_names();
+    fusion.take_list();
+    fusion.take_contents();
+    fusion.hold_against_list();
+    fusion.hold_against_each_other();
+    fusion.finish()
+}
+
+impl Fusion<'_> {
+    fn of(&mut self, module: &str) -> &mut Candidate {
+        let at = match self.all.iter().position(|c| same(&c.module, module)) {
+            Some(at) => at,
+            None => {
+                self.all.push(Candidate {
+                    module: module.to_owned(),
+                    ..Candidate::default()
+                });
+                self.all.len() - 1
+            }
+        };
+        &mut self.all[at]
     }
 
-    /// Takes in what the blocks hold. A block that points into a driver is that driver's,
-    /// or serves it: stronger than a list, weaker than code that was seen to allocate.
-    /// Where only the kernel's code was seen, it allocated for the driver.
-    pub fn take_contents(&mut self, census: &Census) {
-        let everybodys = |name: &str| EVERYBODYS.iter().any(|m| same(m, name));
-        for pointing in &census.modules {
-            let (anywhere, at_offset) = pointing.shares(census);
-            if everybodys(&pointing.name) || anywhere < SOME {
+    fn take_code(&mut self, module: &ModuleRank) {
+        let name = &module.module_name;
+        let what = match module.standing {
+            Standing::Allocates => "its code allocates with the tag",
+            Standing::HasLookaside => "it has a lookaside list with the tag",
+            Standing::MayAllocate => "its code probably passes the tag to an allocator",
+            Standing::HasStructure => "it has a structure with the tag that others allocate by",
+            Standing::Frees => "its code frees with the tag",
+            // Of an image that is in the dump in part only, nobody can say what it does.
+            Standing::Unknown => "it has the bytes of the tag, in code that is not in the dump",
+            Standing::Compares => {
+                let why = "its code has the constant, and no call takes it".to_owned();
+                self.out.rejected.push((name.clone(), why));
+                return;
+            }
+            Standing::Coincidence => {
+                let why = format!("coincidental byte match ({})", sites(module.sites));
+                self.out.rejected.push((name.clone(), why));
+                return;
+            }
+        };
+        let sure = match module.confidence {
+            Some(Confidence::Certain) | None => "",
+            Some(_) => ", likely",
+        };
+        let sentence = format!("{what} ({}{sure})", sites(module.best_sites));
+        self.of(name).code = Some((module.standing, sentence));
+        self.out.notes.extend(module.note.clone());
+    }
+
+    /// Tags that the framework makes of a driver's or its service's name.
+    fn take_names(&mut self) {
+        for candidate in &self.signs.references.default_of {
+            self.of(&candidate.name).default =
+                Some((candidate.is_framework_driver, candidate.sentence()));
+        }
+        for (module, service) in self.signs.services {
+            if is_default(self.signs.tag) || self.of(module).default.as_ref().is_some_and(|d| d.0) {
                 continue;
             }
-            let points = if at_offset >= NEARLY_ALL { 6 } else { 3 };
-            self.add(&pointing.name, points, pointing.sentence(census));
-        }
-        self.kernel_allocates_for_callers(census);
-        for owner in &mut self.ranked {
-            let now = match owner.points {
-                LIKELY.. => Certainty::Likely,
-                _ => Certainty::Possible,
-            };
-            // What was certain stays so; contents alone never make it.
-            owner.certainty = owner.certainty.min(now);
-        }
-        self.ranked.sort_by_key(|o| std::cmp::Reverse(o.points));
-    }
-
-    /// The kernel's own allocation names nobody when nearly all blocks point into one
-    /// driver: `Se  ` that a filter asked for, `Even` that a driver created.
-    fn kernel_allocates_for_callers(&mut self, census: &Census) {
-        let kernels = self.ranked.iter().find(|o| same(&o.module, "nt"));
-        let Some(points) = kernels.map(|nt| nt.points) else {
-            return;
-        };
-        let caller = census.modules.iter().find(|m| {
-            let foreign = !EVERYBODYS.iter().any(|e| same(e, &m.name));
-            foreign && m.shares(census).1 >= NEARLY_ALL
-        });
-        let Some(caller) = caller else {
-            return;
-        };
-        let name = caller.name.clone();
-        self.notes.push(format!(
-            "the kernel allocates with this tag, for whoever asks: the blocks point into {name}"
-        ));
-        if let Some(owner) = self.ranked.iter_mut().find(|o| same(&o.module, &name)) {
-            owner.points = owner.points.max(points + 1);
+            let sentence = format!("default tag of its service {service} (KMDF)");
+            self.of(module).default = Some((true, sentence));
         }
     }
 
-    fn note_sharing(&mut self, tag: Tag) {
-        let sure = self
-            .ranked
-            .iter()
-            .filter(|o| o.certainty == Certainty::Certain)
-            .count();
-        let default = DEFAULTS.iter().any(|d| Tag::of(d) == Some(tag));
-        if default {
-            self.notes.push(
-                "drivers that name no tag of their own share this one: it names nobody".into(),
-            );
+    /// What pooltag.txt says. `nt!ps` is of nt; `netvsc.sys` of that driver.
+    fn take_list(&mut self) {
+        let Some(description) = self.signs.description else {
+            return;
+        };
+        let Some(binary) = &description.binary else {
+            return;
+        };
+        let module = listed_module(binary);
+        let loaded = (self.signs.loaded)(module).is_some();
+        if let (true, Some(pattern)) = (loaded, &description.pattern) {
+            // The usual owner of the family; this tag may be of a driver that is in no list.
+            let reason = format!("tags {pattern} are listed: {} ({binary})", description.text);
+            self.of(module).family = Some(reason);
+        } else if loaded {
+            let reason = format!("listed: {} ({binary})", description.text);
+            self.of(module).listed = Some(reason);
+        } else {
+            let why = format!("listed as the tag's owner ({binary}), but it is not loaded");
+            self.out.rejected.push((module.to_owned(), why));
         }
-        if sure > SHARED {
-            self.notes.push(format!(
-                "{sure} modules allocate with this tag: look at what the blocks hold, size by size"
+    }
+
+    /// A block that points into a driver is that driver's, or serves it.
+    fn take_contents(&mut self) {
+        let Some(census) = self.signs.census else {
+            return;
+        };
+        for pointing in &census.modules {
+            let (anywhere, at_offset) = pointing.shares(census);
+            if is_everybodys(&pointing.name) || anywhere < SOME {
+                continue;
+            }
+            let sentence = pointing.sentence(census);
+            self.of(&pointing.name).contents = Some((anywhere, at_offset, sentence));
+        }
+    }
+
+    /// Code in another image is no match for an owner that is listed and loaded: drivers
+    /// link static libraries with the tags in them.
+    fn hold_against_list(&mut self) {
+        let listed = self.all.iter().find(|c| c.listed.is_some());
+        let Some((owner, seen)) = listed.map(|c| (c.module.clone(), c.code.is_some())) else {
+            return;
+        };
+        let index = (self.signs.loaded)(&owner);
+        let whole = index.is_some_and(|at| self.signs.references.pages_missing_in(at) == 0);
+        let mut copies = 0;
+        for other in &mut self.all {
+            if same(&other.module, &owner) || other.code.is_none() {
+                continue;
+            }
+            copies += 1;
+            other.contradicted = Some(match seen {
+                true => format!(
+                    "{owner} is listed and uses the tag itself: this may be a copy of a static library"
+                ),
+                false => format!("{owner} is listed as the owner and is loaded"),
+            });
+        }
+        if !seen && whole && copies > 0 {
+            self.out.notes.push(format!(
+                "{owner} is listed, but none of its code has the tag: the list may not fit this build"
             ));
         }
-        if default || sure > SHARED {
-            for owner in &mut self.ranked {
-                owner.certainty = owner.certainty.max(Certainty::Possible);
+    }
+
+    /// A tag that several drivers allocate with names none of them.
+    fn hold_against_each_other(&mut self) {
+        let using = |c: &&Candidate| c.allocates() && !is_everybodys(&c.module);
+        let listed = self.all.iter().any(|c| c.listed.is_some());
+        let users: Vec<String> = self
+            .all
+            .iter()
+            .filter(using)
+            .map(|c| c.module.clone())
+            .collect();
+        if is_default(self.signs.tag) {
+            self.out.notes.push(
+                "drivers that name no tag of their own share this one: it names nobody".into(),
+            );
+        } else if listed || users.len() < 2 {
+            return;
+        }
+        for candidate in &mut self.all {
+            candidate.shares = true;
+        }
+        if users.len() > 1 {
+            self.out.notes.push(format!(
+                "shared by {}: {} modules allocate with this tag, so it names none of them",
+                users.join(", "),
+                users.len()
+            ));
+            self.out.shared_by = users;
+        }
+    }
+
+    fn finish(self) -> Owners {
+        let Fusion {
+            signs,
+            all,
+            mut out,
+        } = self;
+        let decided = all.iter().position(Candidate::is_decided);
+        let framework = all.iter().any(|c| c.default.is_some());
+        out.allocator = allocator(&all, framework, signs.loaded);
+        let mut ranked: Vec<(bool, Owner)> = all
+            .iter()
+            .enumerate()
+            .map(|(at, c)| {
+                let owner = Owner {
+                    module: c.module.clone(),
+                    certainty: c.certainty(),
+                    reasons: c.reasons(),
+                    points: c.points(),
+                };
+                // Blocks that point into one driver decide against whoever allocates for
+                // others, and between those that share a tag.
+                let first = decided == Some(at) && !another_is_sure(&all, at);
+                (first, owner)
+            })
+            .collect();
+        let listed = |o: &Owner| {
+            all.iter()
+                .any(|c| c.listed.is_some() && same(&c.module, &o.module))
+        };
+        ranked.sort_by_key(|(first, o)| {
+            (
+                !*first,
+                o.certainty,
+                std::cmp::Reverse(o.points),
+                !listed(o),
+            )
+        });
+        if let Some((true, first)) = ranked.first()
+            && let Some(allocator) = &out.allocator
+            && is_everybodys(allocator)
+        {
+            out.notes.push(format!(
+                "allocated by {allocator} on behalf of callers: the blocks point into {}",
+                first.module
+            ));
+        }
+        // Equal points of two mean that neither is more likely; the one that is first by
+        // the blocks stands out.
+        let lead = ranked.iter().map(|(_, o)| o.points).max().unwrap_or(0) + 1;
+        for (first, owner) in &mut ranked {
+            if *first {
+                owner.points = owner.points.max(lead);
             }
+        }
+        out.ranked = ranked.into_iter().map(|(_, owner)| owner).collect();
+        out
+    }
+}
+
+/// Another driver was seen to allocate, and nothing speaks against that.
+fn another_is_sure(all: &[Candidate], at: usize) -> bool {
+    all.iter().enumerate().any(|(other, c)| {
+        other != at
+            && c.allocates()
+            && !is_everybodys(&c.module)
+            && !c.shares
+            && c.contradicted.is_none()
+    })
+}
+
+fn allocator(
+    all: &[Candidate],
+    framework: bool,
+    loaded: &dyn Fn(&str) -> Option<usize>,
+) -> Option<String> {
+    let name = |c: &Candidate| c.module.clone();
+    let callers: Vec<&Candidate> = all
+        .iter()
+        .filter(|c| c.allocates() && c.contradicted.is_none())
+        .collect();
+    let listed = all.iter().find(|c| c.listed.is_some());
+    if let Some(listed) = listed {
+        return Some(name(listed));
+    }
+    match callers.as_slice() {
+        [one] => return Some(name(one)),
+        [] => {}
+        _ => return None,
+    }
+    const FRAMEWORK: &str = "Wdf01000";
+    if framework && loaded(FRAMEWORK).is_some() {
+        return Some(FRAMEWORK.into());
+    }
+    let may = |c: &&Candidate| matches!(c.code, Some((Standing::MayAllocate, _)));
+    let mut may = all.iter().filter(may);
+    let first = may.next()?;
+    may.next().is_none().then(|| name(first))
+}
+
+fn sites(count: u64) -> String {
+    match count {
+        1 => "1 call site".into(),
+        n => format!("{n} call sites"),
+    }
+}
+
+/// The module of a list's entry: `nt` of `nt!ps`, `netvsc` of `netvsc.sys`.
+pub fn listed_module(binary: &str) -> &str {
+    let module = binary.split('!').next().unwrap_or(binary);
+    let module = module.split(['/', ',']).next().unwrap_or(module).trim();
+    match module.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => module,
+    }
+}
+
+impl Owners {
+    /// By a list alone, where it is not known what is loaded.
+    pub fn listed(description: &Description) -> Owners {
+        let Some(binary) = &description.binary else {
+            return Owners::default();
+        };
+        let module = listed_module(binary).to_owned();
+        let reason = format!(
+            "listed: {} ({binary}); whether it is loaded is not known",
+            description.text
+        );
+        Owners {
+            allocator: Some(module.clone()),
+            ranked: vec![Owner {
+                module,
+                certainty: Certainty::Possible,
+                reasons: vec![reason],
+                points: 1,
+            }],
+            ..Owners::default()
+        }
+    }
+
+    /// The owner, when one is at least likely and nobody else is as sure.
+    pub fn best(&self) -> Option<&Owner> {
+        let first = self.ranked.first()?;
+        let alone = self
+            .ranked
+            .get(1)
+            .is_none_or(|o| (o.certainty, first.points) > (first.certainty, o.points));
+        (first.certainty <= Certainty::Likely && alone).then_some(first)
+    }
+
+    /// Takes in who keeps the blocks, seen from blocks that point at them one to one: that
+    /// driver comes first, whoever allocates.
+    pub fn take_pinner(&mut self, module: &str, reason: String) {
+        let lead = self.ranked.iter().map(|o| o.points).max().unwrap_or(0) + 1;
+        let at = self.ranked.iter().position(|o| same(&o.module, module));
+        let mut owner = match at {
+            Some(at) => self.ranked.remove(at),
+            None => Owner {
+                module: module.to_owned(),
+                certainty: Certainty::Likely,
+                reasons: Vec::new(),
+                points: 0,
+            },
+        };
+        owner.points = owner.points.max(lead);
+        owner.certainty = owner.certainty.min(Certainty::Likely);
+        owner.reasons.insert(0, reason);
+        self.ranked.insert(0, owner);
+        for other in self.ranked.iter_mut().skip(1) {
+            other.certainty = other.certainty.max(Certainty::Likely);
         }
     }
 }
@@ -277,7 +552,7 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::attribution::kmdf::Candidate;
+    use crate::analysis::attribution::kmdf::Candidate as Framework;
     use crate::analysis::references::Role;
 
     fn module(name: &str, standing: Standing) -> ModuleRank {
@@ -310,8 +585,19 @@ mod tests {
         }
     }
 
-    fn tag(text: &str) -> Tag {
-        Tag::of(text).unwrap()
+    fn owners(tag: &str, found: &References, list: Option<&Description>, loaded: bool) -> Owners {
+        fuse(&Signs {
+            tag: Tag::of(tag).unwrap(),
+            references: found,
+            description: list,
+            loaded: &|_| loaded.then_some(0),
+            services: &[],
+            census: None,
+        })
+    }
+
+    fn best(owners: &Owners) -> Option<(&str, Certainty)> {
+        owners.best().map(|o| (o.module.as_str(), o.certainty))
     }
 
     #[test]
@@ -319,65 +605,113 @@ mod tests {
         let found = references(vec![
             module("myfault", Standing::Allocates),
             module("ndis", Standing::Coincidence),
+            module("other", Standing::Compares),
         ]);
-        let owners = fuse(tag("Leak"), &found, None, &|_| true);
-        let best = owners.best().unwrap();
+        let owners = owners("Leak", &found, None, true);
+        assert_eq!(best(&owners), Some(("myfault", Certainty::Certain)));
+        assert_eq!(owners.allocator.as_deref(), Some("myfault"));
         assert_eq!(
-            (best.module.as_str(), best.certainty),
-            ("myfault", Certainty::Certain)
+            owners.ranked[0].reasons,
+            ["its code allocates with the tag (2 call sites)"]
         );
-        assert_eq!(
-            best.reasons,
-            ["its code allocates with the tag in 2 places"]
-        );
-        assert_eq!(owners.rejected.len(), 1);
-        assert!(owners.rejected[0].1.contains("by chance"));
+        assert_eq!(owners.ranked.len(), 1);
+        assert_eq!(owners.rejected.len(), 2);
+        assert!(owners.rejected[0].1.contains("coincidental"));
+        assert!(owners.rejected[1].1.contains("no call takes it"));
     }
 
     #[test]
     fn a_tag_in_no_image_is_likely_of_the_framework_driver_of_that_name() {
         let mut found = references(Vec::new());
-        found.default_of = vec![Candidate {
+        found.default_of = vec![Framework {
             module: 3,
             name: "amdacpbus2".into(),
             is_framework_driver: true,
         }];
-        let owners = fuse(tag("amda"), &found, None, &|_| true);
-        let best = owners.best().unwrap();
-        assert_eq!(
-            (best.module.as_str(), best.certainty),
-            ("amdacpbus2", Certainty::Likely)
-        );
+        let owners = owners("amda", &found, None, true);
+        assert_eq!(best(&owners), Some(("amdacpbus2", Certainty::Likely)));
+        assert_eq!(owners.allocator.as_deref(), Some("Wdf01000"));
     }
 
     #[test]
     fn the_list_counts_only_for_what_is_loaded() {
         let nothing = references(Vec::new());
-        let owners = fuse(tag("netv"), &nothing, Some(&listed("netvsc.sys")), &|_| {
-            true
-        });
-        assert_eq!(owners.best().unwrap().module, "netvsc");
-        let owners = fuse(tag("netv"), &nothing, Some(&listed("netvsc.sys")), &|_| {
-            false
-        });
-        assert_eq!(owners.best(), None);
-        assert!(owners.rejected[0].1.contains("not loaded"));
-        let owners = fuse(tag("Thre"), &nothing, Some(&listed("nt!ps")), &|name| {
-            name == "nt"
-        });
-        assert_eq!(owners.best().unwrap().module, "nt");
+        let list = listed("netvsc.sys");
+        let here = owners("netv", &nothing, Some(&list), true);
+        assert_eq!(here.best().unwrap().module, "netvsc");
+        let gone = owners("netv", &nothing, Some(&list), false);
+        assert_eq!(gone.best(), None);
+        assert_eq!(gone.allocator, None);
+        assert!(gone.rejected[0].1.contains("not loaded"));
+        let kernel = owners("Thre", &nothing, Some(&listed("nt!ps")), true);
+        assert_eq!(kernel.best().unwrap().module, "nt");
+    }
+
+    #[test]
+    fn a_static_librarys_copy_does_not_outrank_the_listed_owner() {
+        let found = references(vec![
+            module("thirdp", Standing::Allocates),
+            module("nt", Standing::MayAllocate),
+        ]);
+        let list = listed("nt!se");
+        let owners = owners("SeSd", &found, Some(&list), true);
+        assert_eq!(owners.ranked[0].module, "nt");
+        assert_eq!(owners.allocator.as_deref(), Some("nt"));
+        let copy = owners.ranked.iter().find(|o| o.module == "thirdp").unwrap();
+        assert_eq!(copy.certainty, Certainty::Possible);
+        assert!(copy.reasons[1].contains("static library"));
+        assert!(
+            owners
+                .ranked
+                .iter()
+                .all(|o| o.certainty > Certainty::Certain)
+        );
+    }
+
+    #[test]
+    fn a_listed_owner_without_a_site_still_comes_before_a_copy() {
+        let found = references(vec![module("thirdp", Standing::Allocates)]);
+        let list = listed("rdbss.sys");
+        let owners = owners("RxIr", &found, Some(&list), true);
+        assert_eq!(owners.ranked[0].module, "rdbss");
+        assert_eq!(owners.ranked[1].certainty, Certainty::Possible);
     }
 
     #[test]
     fn shared_tags_name_nobody() {
         let found = references(vec![module("one", Standing::Allocates)]);
-        let owners = fuse(tag("Ddk "), &found, None, &|_| true);
-        assert_eq!(owners.best(), None);
-        assert_eq!(owners.ranked[0].certainty, Certainty::Possible);
-        assert!(owners.notes[0].contains("names nobody"));
-        let many = ["a", "b", "c", "d"].map(|n| module(n, Standing::Allocates));
-        let owners = fuse(tag("Many"), &references(many.to_vec()), None, &|_| true);
-        assert_eq!(owners.best(), None);
-        assert!(owners.notes[0].contains("4 modules"));
+        let default = owners("Ddk ", &found, None, true);
+        assert_eq!(default.best(), None);
+        assert_eq!(default.ranked[0].certainty, Certainty::Possible);
+        assert!(default.notes[0].contains("names nobody"));
+        let two = references(["a", "b"].map(|n| module(n, Standing::Allocates)).to_vec());
+        let shared = owners("Many", &two, None, true);
+        assert_eq!(shared.best(), None);
+        assert_eq!(shared.shared_by, ["a", "b"]);
+        assert_eq!(shared.allocator, None);
+        assert!(shared.notes[0].contains("shared by a, b"));
+    }
+
+    #[test]
+    fn who_keeps_the_blocks_comes_before_who_allocates_them() {
+        let found = references(vec![module("nt", Standing::Allocates)]);
+        let mut owners = owners("File", &found, Some(&listed("nt!io")), true);
+        owners.take_pinner("filter", "its blocks point at them".into());
+        assert_eq!(best(&owners), Some(("filter", Certainty::Likely)));
+        assert_eq!(owners.ranked[1].certainty, Certainty::Likely);
+        assert_eq!(owners.allocator.as_deref(), Some("nt"));
+    }
+
+    #[test]
+    fn a_lists_binary_is_a_modules_name() {
+        for (binary, module) in [
+            ("nt!ps", "nt"),
+            ("netvsc.sys", "netvsc"),
+            ("WIN32K.SYS", "WIN32K"),
+            ("hal.dll", "hal"),
+            ("a.sys, b.sys", "a"),
+        ] {
+            assert_eq!(listed_module(binary), module);
+        }
     }
 }

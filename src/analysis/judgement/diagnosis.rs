@@ -1,106 +1,400 @@
-//! The whole procedure's outcome: which tags look like leaks, whose they are, how sure
-//! that is and what it rests on.
+//! The whole procedure's outcome: which tags show a leak pattern, whose they are, how bad
+//! the state of the pools is, and what all of that rests on.
 
-use crate::analysis::attribution::Owners;
+use std::sync::Arc;
+
+use crate::analysis::attribution::{Attribution, kinds};
 use crate::analysis::vm::Flag;
 use crate::memory::Va;
 use crate::pool::index::SizeCount;
-use crate::pool::tracker::Usage;
 use crate::pool::{Pool, Tag};
 
-use super::evidence::{Score, Verdict};
+use super::case::{Case, Row, Trend};
+use super::chain::Chain;
+use super::evidence::{Pointing, pool_word};
 use super::guidance::Entry;
 use super::lockstep::Group;
+use super::pressure::{Pressure, Severity};
+use super::verdict::{Cuts, Judged, Score, Verdict, pressures};
+use super::words::{percent, size};
 
-/// A tag that looks like a leak, or may be one.
+/// A tag that shows a leak pattern, or parts of one.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The tag.
-    pub tag: Tag,
-    /// The pool.
-    pub pool: Pool,
-    /// The kernel's account of it.
-    pub usage: Usage,
+    /// The tag's counts in its pool.
+    pub row: Row,
     /// Its share of the pool, 0 to 1.
     pub share: Option<f64>,
-    /// Signs for and against.
+    /// Evidence for and against.
     pub score: Score,
-    /// What it is listed as.
-    pub description: Option<String>,
+    /// Whose it is, and what it is listed as.
+    pub attribution: Arc<Attribution>,
+    /// Bytes an hour: the average since boot, or what a log shows.
+    pub bytes_per_hour: Option<f64>,
+    /// How a log's points show it.
+    pub trend: Option<Trend>,
     /// Sizes of its blocks, both pools, those with the most bytes first.
     pub sizes: Vec<SizeCount>,
-    /// Blocks to look at: from the beginning, the middle and the end of the list.
+    /// Sample blocks: from the beginning, the middle and the end of the list.
     pub exemplars: Vec<Va>,
-    /// Whose it is.
-    pub owners: Owners,
     /// Places in code and data that name it, as `module+0x13aa: mov …`, the surest first.
     pub places: Vec<String>,
-    /// How much of the images could be searched.
+    /// How much of the images could be searched; empty where there are no images.
     pub searched: String,
-    /// What its blocks hold, as sentences.
+    /// Block contents, as sentences.
     pub contents: Vec<String>,
+    /// The driver that its blocks point into.
+    pub pointing: Option<Pointing>,
     /// For kernel objects: whose handles and references they are, as sentences.
     pub objects: Vec<String>,
     /// Tags with the same count.
     pub group: Option<Group>,
+    /// The pinning chain that it heads; its other tags are no findings of their own.
+    pub chain: Option<Chain>,
     /// What to think of it.
     pub guidance: Option<&'static Entry>,
     /// What the numbers cover.
     pub coverage: Vec<String>,
 }
 
+impl Finding {
+    /// Of a judged row, with what tables and logs can tell.
+    pub fn of(judged: &Judged, case: &Case, attribution: Arc<Attribution>) -> Finding {
+        let row = judged.row;
+        let course = case.course(&row).copied();
+        Finding {
+            row,
+            share: case.share(&row),
+            score: judged.score.clone(),
+            attribution,
+            bytes_per_hour: course
+                .and_then(|c| c.per_hour)
+                .or_else(|| average_growth(case, &row)),
+            trend: course.map(|c| c.trend),
+            sizes: Vec::new(),
+            exemplars: Vec::new(),
+            places: Vec::new(),
+            searched: String::new(),
+            contents: Vec::new(),
+            pointing: None,
+            objects: Vec::new(),
+            group: None,
+            chain: None,
+            guidance: super::guidance::of(row.tag),
+            coverage: Vec::new(),
+        }
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> Tag {
+        self.row.tag
+    }
+
+    /// Bytes of the tag, or of all tags of its chain.
+    pub fn bytes(&self) -> u64 {
+        match &self.chain {
+            Some(chain) => chain.bytes(),
+            None => self.row.bytes.unwrap_or(0),
+        }
+    }
+}
+
+/// Bytes an hour, averaged over the uptime; `None` for an uptime that is too short.
+pub fn average_growth(case: &Case, row: &Row) -> Option<f64> {
+    let uptime = case.uptime.filter(|seconds| *seconds >= 60)?;
+    Some(row.bytes? as f64 / (uptime as f64 / 3600.0))
+}
+
+/// A tag among the largest of its pool.
+#[derive(Clone, Debug)]
+pub struct Top {
+    /// Its counts.
+    pub row: Row,
+    /// Its share of the pool, 0 to 1.
+    pub share: Option<f64>,
+    /// Whose it is.
+    pub attribution: Arc<Attribution>,
+    /// What kind of holder it is, in a few words.
+    pub kind: Option<String>,
+}
+
+impl Top {
+    /// Of a row.
+    pub fn of(row: Row, case: &Case, attribution: Arc<Attribution>) -> Top {
+        let kind = kinds::of(row.tag).map(|h| format!("{}: {}", h.kind.word(), h.what));
+        Top {
+            share: case.share(&row),
+            kind,
+            row,
+            attribution,
+        }
+    }
+}
+
+/// The tag that comes nearest to a leak and is no finding.
+#[derive(Clone, Debug)]
+pub struct Nearest {
+    /// Its counts.
+    pub row: Row,
+    /// Its score.
+    pub score: Score,
+    /// What speaks for a leak and why it is none, in a sentence.
+    pub sentence: String,
+}
+
 /// The outcome.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
-    /// What it comes to.
+    /// Whether there is a leak pattern.
     pub verdict: Verdict,
     /// Why, in a sentence.
     pub summary: String,
+    /// How bad the state of the pools is, whoever leaks.
+    pub severity: Severity,
+    /// Hours until the nearest limit, at the findings' average rate.
+    pub exhausted_in_hours: Option<f64>,
+    /// Each pool against its nearest limit, where both are known.
+    pub pressure: [Option<Pressure>; 2],
     /// Warnings of `!vm`.
     pub flags: Vec<Flag>,
     /// The worst first.
     pub findings: Vec<Finding>,
     /// Findings beyond those that are listed.
     pub more_findings: usize,
-    /// Tags outstanding together, of which none is a finding by itself.
+    /// The largest tags of each pool.
+    pub top: [Vec<Top>; 2],
+    /// The nearest thing to a leak, where there is no finding.
+    pub nearest: Option<Nearest>,
+    /// Tags with equal counts, of which none is a finding by itself.
     pub groups: Vec<Group>,
-    /// What the whole index covers.
+    /// What the numbers cover.
     pub coverage: Vec<String>,
     /// What could not be known, as sentences.
     pub unknowns: Vec<String>,
 }
 
+/// Tags that are listed of each pool.
+pub const TOP: usize = 5;
+
+/// The largest rows of a pool.
+pub fn largest(case: &Case, pool: Pool) -> Vec<Row> {
+    let mut rows: Vec<Row> = case
+        .rows
+        .iter()
+        .filter(|row| row.pool == Some(pool) && row.bytes.is_some_and(|b| b > 0))
+        .copied()
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes));
+    rows.truncate(TOP);
+    rows
+}
+
+/// The worst of both pools.
+pub fn severity(pressure: &[Option<Pressure>; 2]) -> Severity {
+    let known = pressure.iter().flatten().map(|p| p.severity);
+    known.max().unwrap_or_default()
+}
+
+/// Hours until the first pool is at its limit, at the rate of the findings in it.
+pub fn exhausted_in_hours(case: &Case, findings: &[Finding]) -> Option<f64> {
+    let pressure = pressures(case);
+    let left = pressure.iter().flatten().filter_map(|pressure| {
+        let rate: f64 = findings
+            .iter()
+            .filter(|f| f.row.pool == Some(pressure.pool))
+            .filter_map(|f| f.bytes_per_hour)
+            .filter(|rate| *rate > 0.0)
+            .sum();
+        pressure.hours_left(rate)
+    });
+    left.min_by(f64::total_cmp)
+}
+
+/// The best-placed row that is no finding, with the reason.
+pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
+    let found = judged
+        .iter()
+        .filter(|j| j.score.verdict < Verdict::Suspicious && j.row.bytes != Some(0))
+        .max_by_key(|j| (j.score.points, j.row.bytes))?;
+    let row = found.row;
+    let bytes = row.bytes.map_or("unknown size".into(), size);
+    let mut sentence = format!("tag '{}', {} pool, {bytes}", row.tag, pool_word(row.pool));
+    let strongest = found.score.strongest();
+    match strongest.first() {
+        Some(best) => sentence += &format!(". For a leak: {}", best.sentence),
+        None => sentence += ". There is no evidence for a leak",
+    }
+    let against = found.score.evidence.iter().min_by_key(|e| e.points);
+    match (found.score.held_back, against) {
+        (Some(why), _) => sentence += &format!(". Not a finding: {why}"),
+        (None, Some(against)) if against.points < 0 => {
+            sentence += &format!(". Against: {}", against.sentence);
+        }
+        _ if !strongest.is_empty() => {
+            sentence += &format!(
+                ". Not a finding: the evidence adds up to {} of the {} points of a suspicion",
+                found.score.points, cuts.suspicious
+            );
+        }
+        _ => {}
+    }
+    Some(Nearest {
+        row,
+        score: found.score.clone(),
+        sentence,
+    })
+}
+
 /// The verdict over everything, and why.
 pub fn verdict(
     findings: &[Finding],
-    flags: &[Flag],
-    has_accounts: bool,
-    largest: Option<(Tag, Pool)>,
+    pressure: &[Option<Pressure>; 2],
+    has_counts: bool,
+    complete: bool,
 ) -> (Verdict, String) {
-    if let Some(worst) = findings.iter().max_by_key(|f| f.score.verdict) {
-        let owner = match worst.owners.best() {
-            Some(owner) => format!("; owner: {} ({})", owner.module, owner.certainty.word()),
-            None => "; its owner is not known for sure".to_owned(),
-        };
-        let how = match worst.score.verdict {
-            Verdict::Leak => "looks as leaks do",
-            _ => "has signs of a leak",
-        };
-        let summary = format!("{} in {} pool {how}{owner}", worst.tag, worst.pool.word());
-        return (worst.score.verdict, summary);
+    if let Some(first) = findings.first() {
+        let worst = findings.iter().map(|f| f.score.verdict).max();
+        return (worst.unwrap_or(Verdict::Suspicious), of_finding(first));
     }
-    if !has_accounts {
-        let summary = "the kernel's accounts of pool are not in this dump".to_owned();
+    if !has_counts {
+        let summary = "the source holds no counts of pool tags".to_owned();
         return (Verdict::Unknown, summary);
     }
-    if flags.is_empty() {
-        let summary = "pool use is in the normal range, and no tag has signs of a leak".to_owned();
-        return (Verdict::Normal, summary);
+    let scope = match complete {
+        true => "no tag shows a leak pattern",
+        false => "none of the listed tags shows a leak pattern",
+    };
+    let bad = pressure
+        .iter()
+        .flatten()
+        .filter(|p| p.severity >= Severity::Critical)
+        .max_by(|a, b| a.share().total_cmp(&b.share()));
+    match bad {
+        Some(bad) => (
+            Verdict::Suspicious,
+            format!("{scope}, but a pool is near its limit: {}", bad.sentence()),
+        ),
+        None => (Verdict::Normal, scope.to_owned()),
     }
-    let largest = largest.map_or(String::new(), |(tag, pool)| {
-        format!("; the largest is {tag} in {} pool", pool.word())
-    });
-    let summary =
-        format!("pool use is out of the normal range, but no tag has signs of a leak{largest}");
-    (Verdict::Suspicious, summary)
+}
+
+fn of_finding(finding: &Finding) -> String {
+    let row = &finding.row;
+    let mut out = format!("Tag '{}', {} pool", row.tag, pool_word(row.pool));
+    out += &match &finding.chain {
+        Some(chain) => format!(
+            ", pinning chain of {} tags headed by {}",
+            chain.links.len(),
+            chain.module
+        ),
+        None => String::new(),
+    };
+    out += &match finding.attribution.owner_words() {
+        Some(owner) => format!(", owner {owner}"),
+        None => ", owner unknown".into(),
+    };
+    match (finding.bytes(), row.outstanding) {
+        (0, Some(blocks)) => out += &format!(", {} blocks", super::words::count(blocks)),
+        (0, None) => {}
+        (bytes, _) => out += &format!(", {}", size(bytes)),
+    }
+    if let Some(share) = finding.share {
+        out += &format!(" ({} of {} pool)", percent(share), pool_word(row.pool));
+    }
+    if let Some(rate) = finding.bytes_per_hour.filter(|rate| *rate >= 1.0) {
+        let how = match finding.trend {
+            Some(_) => "growing by",
+            None => "average growth since boot",
+        };
+        out += &format!(", {how} {} an hour", size(rate as u64));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::judgement::pressure::Measure;
+    use crate::analysis::judgement::pressure::PoolUse;
+    use crate::analysis::judgement::verdict::{judge_all, pressures};
+
+    const MB: u64 = 1 << 20;
+
+    fn row(tag: &str, pool: Pool, blocks: u64, bytes: u64) -> Row {
+        Row {
+            tag: Tag::of(tag).unwrap(),
+            pool: Some(pool),
+            allocs: Some(blocks),
+            frees: Some(0),
+            outstanding: Some(blocks),
+            bytes: Some(bytes),
+        }
+    }
+
+    fn case(used: u64, rows: Vec<Row>) -> Case {
+        let pool = |bytes| PoolUse {
+            used: Some(Measure::counter(bytes)),
+            maximum: Some(1024 * MB),
+        };
+        Case {
+            rows,
+            complete: true,
+            memory: Some(4096 * MB),
+            uptime: Some(36_000),
+            pools: [pool(used), pool(100 * MB)],
+            ..Case::default()
+        }
+    }
+
+    fn findings(case: &Case) -> Vec<Finding> {
+        judge_all(case, Cuts::default(), &|_| Default::default())
+            .iter()
+            .filter(|j| j.score.verdict >= Verdict::Suspicious)
+            .map(|j| Finding::of(j, case, Arc::default()))
+            .collect()
+    }
+
+    /// A leak that has not filled anything yet, and a pool that is full of no leak.
+    #[test]
+    fn leak_and_severity_are_two_questions() {
+        let early = case(60 * MB, vec![row("Qx7z", Pool::Nonpaged, 30_000, 20 * MB)]);
+        let found = findings(&early);
+        let pressure = pressures(&early);
+        let (verdict, summary) = verdict(&found, &pressure, true, true);
+        assert_eq!(verdict, Verdict::Leak, "{summary}");
+        assert_eq!(severity(&pressure), Severity::None);
+        // 964 MB left at 2 MB an hour.
+        assert_eq!(exhausted_in_hours(&early, &found), Some(482.0));
+
+        let full = case(900 * MB, vec![row("MmCa", Pool::Nonpaged, 900, 2 * MB)]);
+        let found = findings(&full);
+        let pressure = pressures(&full);
+        assert!(found.is_empty());
+        assert_eq!(severity(&pressure), Severity::Critical);
+        let (verdict, summary) = super::verdict(&found, &pressure, true, true);
+        assert_eq!(verdict, Verdict::Suspicious);
+        assert!(summary.contains("near its limit"), "{summary}");
+    }
+
+    #[test]
+    fn a_normal_machine_has_a_nearest_thing_to_a_leak() {
+        let calm = case(
+            200 * MB,
+            vec![
+                row("Qx7z", Pool::Nonpaged, 900, 3 * MB),
+                row("MmSt", Pool::Paged, 9_000, 60 * MB),
+            ],
+        );
+        let judged = judge_all(&calm, Cuts::default(), &|_| Default::default());
+        let nearest = nearest(&judged, Cuts::default()).unwrap();
+        assert_eq!(nearest.row.tag, Tag::of("Qx7z").unwrap());
+        assert!(
+            nearest.sentence.contains("no frees"),
+            "{}",
+            nearest.sentence
+        );
+        assert!(nearest.sentence.contains("Not a finding"));
+        let top = largest(&calm, Pool::Paged);
+        assert_eq!(top.len(), 1);
+    }
 }

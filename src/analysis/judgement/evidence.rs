@@ -1,44 +1,24 @@
-//! Does a tag look like a leak: signs for and against it, each with its number.
+//! What speaks for and against a leak of a tag: each piece of evidence with its number,
+//! its weight and its direction.
 //!
-//! One dump has no history, so load and leak look alike at first. What tells them apart
-//! is in the numbers beside the size: whether the tag is ever freed, whether its blocks
-//! are all of one size, whether something that it should keep pace with has grown too,
-//! and whether the pool as a whole is in trouble. The signs and what they count are this
-//! program's own rules, from published analyses of leaks; none of them is proof.
+//! One moment has no history, so load and leak look alike at first. What tells them apart
+//! is beside the size: whether the blocks are ever freed, how many there are beside what
+//! the tag belongs to, whether they are all alike, who refers to them. The rules and their
+//! weights are this program's own; `docs/judgement.md` says what each rests on.
 
-use crate::analysis::Description;
+use crate::analysis::attribution::Description;
 use crate::analysis::objects::Objects;
-use crate::pool::tracker::{Trackers, Usage};
 use crate::pool::{Pool, Tag};
 
-/// What all signs of a tag come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// The kernel's accounts are not in the dump.
-    Unknown,
-    /// Nothing points to a leak.
-    Normal,
-    /// Some signs of a leak; watch it.
-    Suspicious,
-    /// As leaks look.
-    Leak,
-}
+use super::case::{Case, Row, Trend};
+use super::lockstep::Group;
+use super::pressure::{Pressure, Severity};
+use super::words::{count, duration, percent, size};
+use crate::analysis::attribution::kinds::{self, Holder, Kind};
 
-impl Verdict {
-    /// The word in answers.
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Unknown => "unknown",
-            Verdict::Normal => "normal",
-            Verdict::Suspicious => "suspicious",
-            Verdict::Leak => "leak",
-        }
-    }
-}
-
-/// One sign.
+/// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Component {
+pub struct Evidence {
     /// What was looked at, in a word or two.
     pub name: &'static str,
     /// How far it points to a leak: above zero for, below against.
@@ -47,33 +27,35 @@ pub struct Component {
     pub sentence: String,
 }
 
-impl Component {
-    /// How far it points to a leak, in words.
-    pub fn weight(&self) -> &'static str {
-        match self.points {
-            ..=-2 => "strongly against",
-            -1 => "against",
-            0 => "says nothing",
-            1 => "slightly for",
-            2 => "for",
-            _ => "strongly for",
+impl Evidence {
+    fn new(name: &'static str, points: i8, sentence: String) -> Evidence {
+        Evidence {
+            name,
+            points,
+            sentence,
         }
     }
-}
 
-/// What is known of the machine and the pool that a tag is in.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting<'a> {
-    /// All accounts, for the populations that a tag should keep pace with.
-    pub trackers: &'a Trackers,
-    /// Physical memory in bytes.
-    pub memory: Option<u64>,
-    /// Seconds since boot.
-    pub uptime: Option<u64>,
-    /// Nonpaged and paged pool in bytes.
-    pub pools: [Option<u64>; 2],
-    /// Whether `!vm` warns of each.
-    pub flagged: [bool; 2],
+    /// Its weight and direction, in words.
+    pub fn weight(&self) -> &'static str {
+        match self.points {
+            ..=-2 => "strong evidence against",
+            -1 => "evidence against",
+            0 => "inconclusive",
+            1 => "weak evidence",
+            2 => "evidence",
+            _ => "strong evidence",
+        }
+    }
+
+    /// Whether it points to a leak: `for`, `against` or `neutral`.
+    pub fn direction(&self) -> &'static str {
+        match self.points {
+            1.. => "for",
+            0 => "neutral",
+            _ => "against",
+        }
+    }
 }
 
 /// A size that many blocks of a tag have.
@@ -87,143 +69,313 @@ pub struct Dominant {
     pub of: u64,
 }
 
-/// A tag in one pool, judged.
+/// Where the contents of a tag's blocks point.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Score {
-    /// Signs, in a fixed order; those that could not be looked at are left out.
-    pub components: Vec<Component>,
-    /// What they come to.
-    pub verdict: Verdict,
+pub struct Pointing {
+    /// The driver.
+    pub module: String,
+    /// Blocks that point into it at one offset, of 1,000.
+    pub per_mille: u32,
+    /// It has been unloaded.
+    pub unloaded: bool,
 }
 
-/// Points from which a tag looks as leaks do, and from which it is worth watching.
-const LEAK: i32 = 7;
-const SUSPICIOUS: i32 = 6;
-/// A tag with less than this, and less than a tenth of its pool, is no concern.
-const SMALL: u64 = 16 << 20;
-/// A leak that has not filled the pool yet is called one from here on.
-const LARGE: u64 = 64 << 20;
+/// What is known of a tag beside its counts. A table has none of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// What the tag is listed as.
+    pub description: Option<&'a Description>,
+    /// The most frequent size.
+    pub size: Option<Dominant>,
+    /// The objects in its blocks.
+    pub objects: Option<&'a Objects>,
+    /// The one driver that its blocks point into.
+    pub pointing: Option<&'a Pointing>,
+    /// Tags with the same count.
+    pub group: Option<&'a Group>,
+    /// It is part of a pinning chain, described in a sentence.
+    pub chain: Option<&'a str>,
+}
 
-/// Judges a tag by its accounts. `size` is known when its blocks have been looked at.
-pub fn score(
-    tag: Tag,
-    pool: Pool,
-    usage: &Usage,
-    description: Option<&Description>,
-    (size, objects): (Option<Dominant>, Option<&Objects>),
-    setting: &Setting<'_>,
-) -> Score {
-    let share = share(usage.bytes, setting.pools[pool as usize]);
-    let flagged = setting.flagged[pool as usize];
-    let components: Vec<Component> = [
-        share.map(|share| of_share(pool, share)),
-        of_pressure(pool, share, setting),
-        of_frees(usage),
-        size.and_then(of_size),
-        objects.and_then(of_objects),
-        of_population(tag, usage, setting.trackers),
-        of_growth(usage, setting.uptime),
-        Some(of_owner(description)),
+/// Fewer blocks than this say nothing about frees and sizes.
+const FEW: u64 = 100;
+
+/// All evidence about a row, in a fixed order. What could not be looked at is left out.
+pub fn gather(
+    row: &Row,
+    case: &Case,
+    facts: &Facts<'_>,
+    pressure: [Option<Pressure>; 2],
+) -> Vec<Evidence> {
+    let holder = kinds::of(row.tag);
+    [
+        of_course(row, case),
+        of_share(row, case),
+        of_memory(row, case, holder),
+        of_pressure(row, case, pressure),
+        of_frees(row, holder),
+        of_count(row, case, holder),
+        of_kind(row, case, holder),
+        of_rings(row, holder),
+        facts.size.and_then(of_size),
+        facts.objects.and_then(of_objects),
+        facts.pointing.map(of_pointing),
+        facts
+            .chain
+            .map(|s| Evidence::new("pinning chain", 4, s.to_owned())),
+        facts.group.map(|group| of_group(row, group)),
+        of_growth(row, case),
+        Some(of_list(row.tag, holder, facts.description)),
     ]
     .into_iter()
     .flatten()
-    .collect();
-    let points: i32 = components.iter().map(|c| i32::from(c.points)).sum();
-    let small = usage.bytes < SMALL && share.is_none_or(|share| share < 0.1);
-    let verdict = match points {
-        _ if small => Verdict::Normal,
-        LEAK.. if flagged || usage.bytes >= LARGE => Verdict::Leak,
-        SUSPICIOUS.. => Verdict::Suspicious,
-        _ => Verdict::Normal,
+    .collect()
+}
+
+/// A log shows what one moment cannot.
+fn of_course(row: &Row, case: &Case) -> Option<Evidence> {
+    let course = case.course(row)?;
+    let rate = course
+        .per_hour
+        .map_or(String::new(), |r| format!(", {} an hour", signed(r as i64)));
+    let (points, what) = match course.trend {
+        Trend::Growing if course.points > 2 => (4, "it grows at every point"),
+        Trend::Growing => (2, "it has grown"),
+        Trend::Pinned => (-2, "the same blocks at every point"),
+        Trend::Plateau => (-1, "it grew and has stopped"),
+        Trend::Freed => (-4, "most of it was freed"),
+        Trend::Steady => (-2, "it does not grow"),
     };
-    Score {
-        components,
-        verdict,
-    }
+    // What is gained must be worth the name.
+    let small = course.gained.unsigned_abs() < 1 << 20;
+    let points = if points > 0 && small { 1 } else { points };
+    Some(Evidence::new(
+        "trend",
+        points,
+        format!(
+            "{what}: {} over {} points{rate}",
+            signed(course.gained),
+            course.points
+        ),
+    ))
 }
 
-fn share(bytes: u64, of: Option<u64>) -> Option<f64> {
-    of.filter(|of| *of > 0)
-        .map(|of| (bytes as f64 / of as f64).min(1.0))
+fn signed(bytes: i64) -> String {
+    let sign = if bytes < 0 { "-" } else { "+" };
+    format!("{sign}{}", size(bytes.unsigned_abs()))
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-fn of_share(pool: Pool, share: f64) -> Component {
-    Component {
-        name: "share of its pool",
-        points: match share {
+fn of_share(row: &Row, case: &Case) -> Option<Evidence> {
+    let name = "share of its pool";
+    row.bytes?;
+    let pool = row.pool?;
+    if let Some(share) = case.share(row) {
+        let points = match share {
             0.5.. => 3,
             0.25.. => 2,
             0.1.. => 1,
             _ => 0,
-        },
-        sentence: format!("{} of {} pool", percent(share), pool.word()),
-    }
-}
-
-/// The pool as a whole: a tag can hold most of a pool that is small, as it should be.
-fn of_pressure(pool: Pool, share: Option<f64>, setting: &Setting<'_>) -> Option<Component> {
-    let bytes = setting.pools[pool as usize]?;
-    let word = pool.word();
-    let (points, sentence) = if setting.flagged[pool as usize] {
-        let points = match share {
-            Some(0.5..) => 3,
-            Some(0.25..) => 2,
-            _ => 0,
         };
-        (
-            points,
-            format!("{word} pool use is out of the normal range"),
-        )
-    } else {
-        let of_memory = setting.memory.and_then(|memory| share_of(bytes, memory))?;
-        let sentence = format!(
-            "{word} pool takes {} of memory and is not flagged",
-            percent(of_memory)
-        );
-        (if of_memory < 0.1 { -2 } else { 0 }, sentence)
+        let sentence = format!("{} of {} pool", percent(share), pool.word());
+        return Some(Evidence::new(name, points, sentence));
+    }
+    // The list may lack much: less is said by it.
+    let listed = case.listed_share(row)?;
+    let points = match listed {
+        0.75.. => 2,
+        0.5.. => 1,
+        _ => 0,
     };
-    Some(Component {
-        name: "state of the pool",
+    let sentence = format!("{} of the listed {} pool", percent(listed), pool.word());
+    Some(Evidence::new(name, points, sentence))
+}
+
+/// No driver's tag has a good part of the machine's memory. Where memory is not known,
+/// bytes alone must do, and weigh less.
+fn of_memory(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
+    let bytes = row.bytes?;
+    // A pool that others fill is not this tag's doing.
+    let minor = case.share(row).is_some_and(|share| share < 0.2);
+    let excused = matches!(holder.map(|h| &h.kind), Some(Kind::Cache | Kind::Buffers));
+    let (points, sentence) = match case.memory_share(row) {
+        Some(share) => {
+            let points = match share {
+                0.25.. => 6,
+                0.1.. => 5,
+                0.05.. => 4,
+                0.02.. => 1,
+                _ => 0,
+            };
+            (points, format!("{} of physical memory", percent(share)))
+        }
+        None => {
+            const GB: u64 = 1 << 30;
+            let points = match bytes / (GB / 4) {
+                16.. => 6,
+                4.. => 4,
+                1.. => 1,
+                _ => 0,
+            };
+            (points, format!("{}; physical memory unknown", size(bytes)))
+        }
+    };
+    let points = match (excused, minor) {
+        (true, _) if points < 6 => 0,
+        (true, _) => 2,
+        (_, true) => 0,
+        _ => points,
+    };
+    Some(Evidence::new("share of memory", points, sentence))
+}
+
+/// A pool in trouble, and the tag that has a good part of it.
+fn of_pressure(row: &Row, case: &Case, pressure: [Option<Pressure>; 2]) -> Option<Evidence> {
+    let pressure = pressure.get(row.pool? as usize).copied().flatten()?;
+    let share = case.share(row).unwrap_or(0.0);
+    let points = match (pressure.severity, share) {
+        (Severity::Critical | Severity::Exhausted, 0.5..) => 3,
+        (Severity::Critical | Severity::Exhausted, 0.25..) => 2,
+        (Severity::Elevated, 0.5..) => 1,
+        _ => 0,
+    };
+    Some(Evidence::new(
+        "state of the pool",
         points,
-        sentence,
-    })
+        pressure.sentence(),
+    ))
 }
 
-fn share_of(bytes: u64, of: u64) -> Option<f64> {
-    (of > 0).then(|| bytes as f64 / of as f64)
-}
-
-/// Fewer allocations than this say nothing about frees and sizes.
-const FEW: u64 = 100;
-
-fn of_frees(usage: &Usage) -> Option<Component> {
-    if usage.outstanding < FEW || usage.allocs < usage.frees {
+fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
+    let (allocs, frees) = row.history()?;
+    let outstanding = row.outstanding.unwrap_or(allocs - frees);
+    if outstanding < FEW {
         return None;
     }
-    let freed = usage.frees as f64 / usage.allocs.max(1) as f64;
+    let freed = frees as f64 / allocs as f64;
+    let moves = matches!(holder.map(|h| &h.kind), Some(Kind::Population(_)));
     let points = match freed {
-        _ if usage.frees == 0 => 2,
+        // Processes, tokens, files come and go: that they only come is no start-up.
+        _ if moves && freed < 0.05 && allocs >= 1_000 => 4,
+        ..0.01 => 2,
         ..0.05 => 1,
+        0.99.. => -2,
         0.9.. => -1,
         _ => 0,
     };
-    Some(Component {
-        name: "frees",
-        points,
-        sentence: match usage.frees {
-            0 => format!("{} allocated and none ever freed", usage.allocs),
-            _ => format!(
-                "{} allocated, {} freed ({})",
-                usage.allocs,
-                usage.frees,
-                percent(freed)
-            ),
-        },
+    let sentence = match frees {
+        0 => format!("{} allocations and no frees", count(allocs)),
+        _ => format!(
+            "{} allocations, {} frees ({} freed)",
+            count(allocs),
+            count(frees),
+            percent(freed)
+        ),
+    };
+    Some(Evidence::new("frees", points, sentence))
+}
+
+/// Blocks that a driver's own tag has. Where a tag belongs to something, the count beside
+/// that decides; caches and buffers may have any number.
+fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
+    let name = "count";
+    let blocks = row.outstanding?;
+    match holder.map(|h| &h.kind) {
+        Some(Kind::Population(norm)) => {
+            let common = norm.common(case.memory, &|tag| case.outstanding(tag));
+            let what = holder.map_or("", |h| h.what.as_str());
+            let points = match blocks as f64 / common.max(1) as f64 {
+                10.0.. => 7,
+                3.0.. => 5,
+                1.0.. => 3,
+                _ => -2,
+            };
+            let sentence = format!(
+                "{} {what} (typical maximum {})",
+                count(blocks),
+                count(common)
+            );
+            Some(Evidence::new(name, points, sentence))
+        }
+        Some(Kind::Cache | Kind::Buffers) => None,
+        None if is_ring(row) => None,
+        // A leak repeats; a few large blocks are what something is made of.
+        None if blocks < FEW => {
+            let sentence = format!("{} blocks only: a leak repeats", count(blocks));
+            Some(Evidence::new(name, -4, sentence))
+        }
+        None => {
+            let sentence = format!("{} blocks outstanding", count(blocks));
+            Some(Evidence::new(name, of_blocks(row, blocks), sentence))
+        }
+    }
+}
+
+fn of_blocks(row: &Row, blocks: u64) -> i8 {
+    let freed = row
+        .history()
+        .map(|(allocs, frees)| frees as f64 / allocs as f64);
+    // Blocks that are never freed are few on a machine that is well: what starting up
+    // took. Those that come and go may be many for a moment.
+    let steps: [u64; 5] = match freed {
+        Some(..0.05) => [1_000, 5_000, 20_000, 100_000, 1_000_000],
+        Some(0.9..) => [50_000, 100_000, 250_000, 1_000_000, 10_000_000],
+        _ => [10_000, 50_000, 100_000, 250_000, 1_000_000],
+    };
+    steps.iter().filter(|step| blocks >= **step).count() as i8
+}
+
+/// A count that was configured: a multiple of 256 blocks of half a page or more, of which
+/// none was freed, as rings of buffers are. By chance one count in 256 is.
+fn is_ring(row: &Row) -> bool {
+    let (Some(blocks), Some(bytes)) = (row.outstanding, row.mean_size()) else {
+        return false;
+    };
+    let unfreed = row.history().is_none_or(|(_, frees)| frees == 0);
+    unfreed && blocks >= 1024 && blocks.is_multiple_of(256) && bytes >= 2048
+}
+
+fn of_rings(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
+    let fits = is_ring(row) && holder.is_none();
+    fits.then(|| {
+        let blocks = row.outstanding.unwrap_or(0);
+        let sentence = format!(
+            "{} blocks, a multiple of 256, of {} each: typical of buffers that are allocated once",
+            count(blocks),
+            size(row.mean_size().unwrap_or(0))
+        );
+        Evidence::new("buffers", -3, sentence)
     })
+}
+
+fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
+    let holder = holder?;
+    let (points, sentence) = match &holder.kind {
+        Kind::Population(_) => return None,
+        Kind::Cache => (
+            -5,
+            format!(
+                "a cache ({}): large under load, given back under pressure",
+                holder.what
+            ),
+        ),
+        Kind::Buffers => (
+            -4,
+            format!(
+                "buffers ({}): their size follows the configuration",
+                holder.what
+            ),
+        ),
+    };
+    // A cache that nothing is ever dropped from does not behave as one.
+    let kept = row
+        .history()
+        .is_some_and(|(allocs, frees)| allocs >= 100_000 && (frees as f64) < allocs as f64 * 0.02);
+    let much = case.memory_share(row).is_some_and(|share| share >= 0.1);
+    let points = match kept && much {
+        true => points / 2,
+        false => points,
+    };
+    Some(Evidence::new("kind", points, sentence))
 }
 
 /// Types whose objects outlive their handles in daily life: the cache and mappings keep
@@ -232,7 +384,7 @@ const KEPT: [&str; 4] = ["File", "Section", "Device", "Driver"];
 
 /// Who keeps the objects: nobody keeps nearly all of a type by references alone, and no
 /// process opens thousands of one type.
-fn of_objects(objects: &Objects) -> Option<Component> {
+fn of_objects(objects: &Objects) -> Option<Evidence> {
     let kind = objects.kind.as_ref()?;
     if objects.objects < FEW || KEPT.contains(&kind.name.as_str()) {
         return None;
@@ -243,324 +395,104 @@ fn of_objects(objects: &Objects) -> Option<Component> {
     let first = objects.holders.first().map_or(0, |h| h.handles);
     let (points, sentence) = if ended >= 0.9 {
         let what = format!(
-            "{} of those looked at have ended and are kept",
+            "{} of those sampled have ended and are still referenced",
             percent(ended)
         );
-        (3, what)
+        (4, what)
     } else if alone >= 0.95 {
-        let what = format!("{} have no handle: references keep them", percent(alone));
-        (3, what)
+        let what = format!("{} have no open handles, references only", percent(alone));
+        (4, what)
     } else if first >= 10_000 && first as f64 > objects.handles() as f64 * 0.5 {
         (
-            2,
-            format!("one process has {first} handles to such objects"),
+            3,
+            format!("one process has {} handles to such objects", count(first)),
         )
     } else {
-        (0, format!("{} have no handle", percent(alone)))
+        (0, format!("{} have no open handles", percent(alone)))
     };
-    Some(Component {
-        name: "objects",
-        points,
-        sentence,
-    })
+    Some(Evidence::new("objects", points, sentence))
 }
 
-fn of_size(size: Dominant) -> Option<Component> {
-    if size.of < FEW {
+fn of_size(dominant: Dominant) -> Option<Evidence> {
+    if dominant.of < FEW {
         return None;
     }
-    let share = size.blocks as f64 / size.of as f64;
-    Some(Component {
-        name: "sizes",
-        points: i8::from(share >= 0.9),
-        sentence: format!(
-            "{} of {} blocks have {} bytes ({})",
-            size.blocks,
-            size.of,
-            size.bytes,
-            percent(share)
-        ),
-    })
+    let share = dominant.blocks as f64 / dominant.of as f64;
+    let sentence = format!(
+        "{} of {} blocks have {} bytes ({})",
+        count(dominant.blocks),
+        count(dominant.of),
+        count(dominant.bytes),
+        percent(share)
+    );
+    Some(Evidence::new("sizes", i8::from(share >= 0.9), sentence))
 }
 
-fn of_owner(description: Option<&Description>) -> Component {
-    let (points, sentence) = match description {
-        None => (1, "nobody lists what this tag is for".to_owned()),
-        Some(Description {
-            binary: Some(binary),
-            text,
-            ..
-        }) => (0, format!("{text} ({binary})")),
-        Some(description) => (0, description.text.clone()),
+fn of_pointing(pointing: &Pointing) -> Evidence {
+    let share = percent(f64::from(pointing.per_mille) / 1000.0);
+    let (points, state) = match pointing.unloaded {
+        // Nobody is left to free them.
+        true => (4, ", a driver that has been unloaded"),
+        false => (1, ""),
     };
-    Component {
-        name: "owner",
-        points,
-        sentence,
-    }
+    let sentence = format!(
+        "{share} of the blocks point into {}{state}",
+        pointing.module
+    );
+    Evidence::new("contents", points, sentence)
+}
+
+/// Tags of one cause have one count. Healthy objects are made of several blocks too, so
+/// this alone says little.
+fn of_group(row: &Row, group: &Group) -> Evidence {
+    let others = group.members.iter().filter(|m| m.tag != row.tag).count();
+    let points = match others {
+        0 => 0,
+        1..=3 => 1,
+        _ => 2,
+    };
+    Evidence::new("correlated tags", points, group.sentence())
 }
 
 /// An uptime below this makes a rate of whatever starting up took.
 const SETTLED: u64 = 1800;
 
-fn of_growth(usage: &Usage, uptime: Option<u64>) -> Option<Component> {
-    let uptime = uptime.filter(|seconds| *seconds >= SETTLED)?;
-    let hours = uptime as f64 / 3600.0;
-    let per_hour = usage.bytes as f64 / hours;
-    const MB: f64 = (1 << 20) as f64;
-    Some(Component {
-        name: "growth",
-        points: match per_hour / MB {
-            100.0.. => 2,
-            10.0.. => 1,
-            _ => 0,
-        },
-        sentence: format!(
-            "{:.1} MB and {:.0} allocations an hour, if it grew evenly for {hours:.1} hours since boot",
-            per_hour / MB,
-            usage.outstanding as f64 / hours
-        ),
-    })
-}
-
-/// What a tag should keep pace with.
-struct Pace {
-    tag: &'static str,
-    /// What its blocks are.
-    what: &'static str,
-    /// Blocks that are usual in any case.
-    floor: u64,
-    /// Blocks that are usual for each block of these tags.
-    per: &'static [(&'static str, u64, &'static str)],
-}
-
-const PROCESS: &str = "process";
-const THREAD: &str = "thread";
-
-/// Generous on purpose: a busy server must not be called a leak.
-const PACES: [Pace; 8] = [
-    Pace {
-        tag: "Proc",
-        what: "processes",
-        floor: 3_000,
-        per: &[],
-    },
-    Pace {
-        tag: "Thre",
-        what: "threads",
-        floor: 2_000,
-        per: &[("Proc", 60, PROCESS)],
-    },
-    Pace {
-        tag: "Toke",
-        what: "tokens",
-        floor: 10_000,
-        per: &[("Proc", 10, PROCESS), ("Thre", 2, THREAD)],
-    },
-    Pace {
-        tag: "SeTd",
-        what: "parts of tokens",
-        floor: 10_000,
-        per: &[("Proc", 10, PROCESS), ("Thre", 2, THREAD)],
-    },
-    Pace {
-        tag: "Even",
-        what: "events",
-        floor: 30_000,
-        per: &[("Thre", 40, THREAD)],
-    },
-    Pace {
-        tag: "File",
-        what: "open files",
-        floor: 300_000,
-        per: &[("Proc", 1_000, PROCESS)],
-    },
-    Pace {
-        tag: "EtwR",
-        what: "event registrations",
-        floor: 50_000,
-        per: &[("Proc", 400, PROCESS)],
-    },
-    Pace {
-        tag: "Irp ",
-        what: "I/O requests",
-        floor: 30_000,
-        per: &[("Thre", 10, THREAD)],
-    },
-];
-
-/// Tags that hold caches: what they take depends on what the machine works on, and is
-/// given back when memory is short. With the shape of what they keep.
-const CACHES: [(&str, &str); 18] = [
-    ("MmSt", "page tables of files that are mapped or cached"),
-    ("MmCa", "control areas of files that are mapped or cached"),
-    ("MmCi", "control areas of images"),
-    ("CcSc", "cached files"),
-    ("CM25", "registry hives"),
-    ("CM31", "registry hives"),
-    ("CM16", "registry hives"),
-    ("CMkb", "open registry keys"),
-    ("Ntff", "files that NTFS has open or cached"),
-    ("NtfF", "files that NTFS has open or cached"),
-    ("Ntfx", "files that NTFS has open or cached"),
-    ("NtFs", "files that NTFS has open or cached"),
-    ("Ntfc", "files that NTFS has open or cached"),
-    ("NtfC", "files that NTFS has open or cached"),
-    ("FMfn", "names of files that filters asked for"),
-    ("FMsl", "files that filters watch"),
-    ("smSt", "compressed pages of programs"),
-    ("smNp", "compressed pages of programs"),
-];
-
-fn of_population(tag: Tag, usage: &Usage, trackers: &Trackers) -> Option<Component> {
-    const NAME: &str = "population";
-    if let Some((_, what)) = CACHES.iter().find(|(t, _)| Tag::of(t) == Some(tag)) {
-        return Some(Component {
-            name: NAME,
-            points: -4,
-            sentence: format!("holds {what}: large where there are many, which is no leak"),
-        });
+fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
+    let uptime = case.uptime.filter(|seconds| *seconds >= SETTLED)?;
+    let bytes = row.bytes?;
+    let per_hour = bytes as f64 / (uptime as f64 / 3600.0);
+    let daily = case
+        .memory
+        .filter(|m| *m > 0)
+        .map(|memory| per_hour * 24.0 / memory as f64);
+    let mut sentence = format!(
+        "average growth since boot: {} an hour",
+        size(per_hour as u64)
+    );
+    if let Some(blocks) = row.outstanding {
+        let blocks = blocks as f64 / (uptime as f64 / 3600.0);
+        sentence += &format!(", {} blocks an hour", count(blocks as u64));
     }
-    let pace = PACES.iter().find(|p| Tag::of(p.tag) == Some(tag))?;
-    let mut usual = pace.floor;
-    let mut beside = Vec::new();
-    for (other, each, word) in pace.per {
-        let count = Tag::of(other)
-            .and_then(|t| trackers.get(t))
-            .map_or(0, |row| row.nonpaged.outstanding + row.paged.outstanding);
-        usual = usual.saturating_add(count.saturating_mul(*each));
-        let plural = if *word == PROCESS { "es" } else { "s" };
-        beside.push(format!("{count} {word}{plural}"));
-    }
-    let count = usage.outstanding;
-    let mut sentence = format!("{count} {}", pace.what);
-    if !beside.is_empty() {
-        sentence += &format!(" beside {}", beside.join(" and "));
-    }
-    let many = count > usual;
-    sentence += &match many {
-        true => format!(": more than {usual} is not usual"),
-        false => format!(": up to {usual} is usual"),
+    sentence += &format!(" (uptime {})", duration(uptime));
+    let points = match daily {
+        Some(0.05..) if uptime >= 6 * 3600 => 1,
+        _ => 0,
     };
-    Some(Component {
-        name: NAME,
-        points: if many { 3 } else { -1 },
-        sentence,
-    })
+    let minor = case.share(row).is_some_and(|share| share < 0.1);
+    let points = if minor { 0 } else { points };
+    Some(Evidence::new("growth", points, sentence))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn of_list(tag: Tag, holder: Option<&Holder>, description: Option<&Description>) -> Evidence {
+    let (points, sentence) = match (description, holder) {
+        (None, None) => (1, format!("tag '{tag}' is not in the tag list")),
+        (None, Some(holder)) => (0, holder.what.clone()),
+        (Some(description), _) => (0, description.sentence()),
+    };
+    Evidence::new("tag list", points, sentence)
+}
 
-    const GB: u64 = 1 << 30;
-    const MB: u64 = 1 << 20;
-
-    fn usage(allocs: u64, frees: u64, bytes: u64) -> Usage {
-        Usage {
-            allocs,
-            frees,
-            outstanding: allocs - frees,
-            bytes,
-        }
-    }
-
-    fn setting(trackers: &Trackers, nonpaged: u64, flagged: bool) -> Setting<'_> {
-        Setting {
-            trackers,
-            memory: Some(16 * GB),
-            uptime: Some(100 * 3600),
-            pools: [Some(nonpaged), Some(GB)],
-            flagged: [flagged, false],
-        }
-    }
-
-    fn verdict(tag: &str, usage: &Usage, known: bool, setting: &Setting<'_>) -> Verdict {
-        let description = Description {
-            text: "something".into(),
-            binary: Some("nt!ex".into()),
-            pattern: None,
-        };
-        let size = Dominant {
-            bytes: usage.bytes / usage.outstanding.max(1),
-            blocks: usage.outstanding,
-            of: usage.outstanding,
-        };
-        let description = known.then_some(&description);
-        let tag = Tag::of(tag).unwrap();
-        let score = score(
-            tag,
-            Pool::Nonpaged,
-            usage,
-            description,
-            (Some(size), None),
-            setting,
-        );
-        score.verdict
-    }
-
-    #[test]
-    fn a_tag_that_fills_a_pool_in_trouble_and_is_never_freed_is_a_leak() {
-        let trackers = Trackers::default();
-        let setting = setting(&trackers, 4 * GB, true);
-        let leak = usage(5_768_754, 0, 3 * GB);
-        assert_eq!(verdict("amda", &leak, false, &setting), Verdict::Leak);
-        assert_eq!(verdict("Io  ", &leak, true, &setting), Verdict::Leak);
-    }
-
-    #[test]
-    fn a_driver_that_takes_its_buffers_at_boot_is_not() {
-        let trackers = Trackers::default();
-        let setting = setting(&trackers, 300 * MB, false);
-        let buffers = usage(40_000, 0, 160 * MB);
-        assert_eq!(verdict("NDnd", &buffers, true, &setting), Verdict::Normal);
-    }
-
-    #[test]
-    fn caches_may_be_large_and_populations_must_not_be() {
-        let trackers = Trackers::default();
-        let setting = setting(&trackers, 3 * GB, true);
-        let large = usage(400_000, 0, 2 * GB);
-        assert_eq!(verdict("MmSt", &large, true, &setting), Verdict::Suspicious);
-        assert_eq!(verdict("Toke", &large, true, &setting), Verdict::Leak);
-    }
-
-    #[test]
-    fn little_memory_is_no_concern_whatever_its_signs() {
-        let trackers = Trackers::default();
-        let setting = setting(&trackers, 4 * GB, true);
-        let little = usage(5_000, 0, 2 * MB);
-        assert_eq!(verdict("abcd", &little, false, &setting), Verdict::Normal);
-    }
-
-    #[test]
-    fn every_sign_has_its_number_in_words() {
-        let trackers = Trackers::default();
-        let setting = setting(&trackers, 4 * GB, true);
-        let tag = Tag::of("Thre").unwrap();
-        let score = score(
-            tag,
-            Pool::Nonpaged,
-            &usage(70_000, 100, GB),
-            None,
-            (None, None),
-            &setting,
-        );
-        let said: Vec<_> = score
-            .components
-            .iter()
-            .map(|c| format!("{}: {} ({})", c.name, c.sentence, c.weight()))
-            .collect();
-        assert_eq!(
-            said,
-            [
-                "share of its pool: 25.0 % of nonpaged pool (for)",
-                "state of the pool: nonpaged pool use is out of the normal range (for)",
-                "frees: 70000 allocated, 100 freed (0.1 %) (slightly for)",
-                "population: 69900 threads beside 0 processes: more than 2000 is not usual (strongly for)",
-                "growth: 10.2 MB and 699 allocations an hour, if it grew evenly for 100.0 hours since boot (slightly for)",
-                "owner: nobody lists what this tag is for (slightly for)",
-            ]
-        );
-    }
+/// The word for a pool, where it is known.
+pub fn pool_word(pool: Option<Pool>) -> &'static str {
+    pool.map_or("unknown", Pool::word)
 }

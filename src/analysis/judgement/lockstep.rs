@@ -7,8 +7,12 @@
 //! many is chosen so that among a few dozen large tags of a healthy machine about one
 //! pair in ten machines would.
 
+use rustc_hash::FxHashMap;
+
 use crate::pool::Tag;
-use crate::pool::tracker::{TagUsage, Trackers};
+
+use super::case::Row;
+use super::words::{count, size};
 
 /// A tag of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,20 +50,23 @@ impl Group {
     /// As a sentence.
     pub fn sentence(&self) -> String {
         let each = self.members.iter().map(|m| match m.ratio {
-            1 => format!("{} {}", m.tag, m.blocks),
-            n => format!("{} {} ({n} each)", m.tag, m.blocks),
+            1 => format!("{} {}", m.tag, count(m.blocks)),
+            n => format!("{} {} ({n} each)", m.tag, count(m.blocks)),
         });
+        let bytes = match self.bytes() {
+            0 => String::new(),
+            bytes => format!("; {} in all", size(bytes)),
+        };
         format!(
-            "outstanding together: {}; {} bytes in all",
-            each.collect::<Vec<_>>().join(", "),
-            self.bytes()
+            "equal outstanding counts: {}{bytes}",
+            each.collect::<Vec<_>>().join(", ")
         )
     }
 }
 
 /// Counts below this agree by chance.
 const FEWEST: u64 = 1_000;
-/// Tags with less than this are not compared with each other.
+/// Tags with less than this are not compared with each other, where bytes are known.
 const LEAST_BYTES: u64 = 1 << 20;
 /// Blocks per block of the other tag, at most.
 const LARGEST_RATIO: u64 = 4;
@@ -67,9 +74,9 @@ const LARGEST_RATIO: u64 = 4;
 const MOST: usize = 64;
 
 /// Finds the groups among the largest tags, largest group first.
-pub fn find(trackers: &Trackers) -> Vec<Group> {
-    let mut tags: Vec<Member> = trackers.rows.iter().filter_map(member).collect();
-    tags.sort_by_key(|m| std::cmp::Reverse(m.bytes));
+pub fn find(rows: &[Row]) -> Vec<Group> {
+    let mut tags = members(rows);
+    tags.sort_by_key(|m| std::cmp::Reverse((m.bytes, m.blocks)));
     tags.truncate(MOST);
     // The smallest count of a group is the one that the others are multiples of.
     tags.sort_by_key(|m| (m.blocks, std::cmp::Reverse(m.bytes)));
@@ -100,18 +107,31 @@ fn is(taken: &[bool], at: usize) -> bool {
     taken.get(at).copied().unwrap_or(true)
 }
 
-fn member(row: &TagUsage) -> Option<Member> {
-    let blocks = row
-        .nonpaged
-        .outstanding
-        .checked_add(row.paged.outstanding)?;
-    let bytes = row.nonpaged.bytes.checked_add(row.paged.bytes)?;
-    (blocks >= FEWEST && bytes >= LEAST_BYTES).then_some(Member {
-        tag: row.tag,
-        blocks,
-        bytes,
-        ratio: 1,
-    })
+/// The tags that are compared, both pools of each together.
+fn members(rows: &[Row]) -> Vec<Member> {
+    // Whether any bytes of the tag are known, beside its counts.
+    let mut tags: FxHashMap<Tag, (Member, bool)> = FxHashMap::default();
+    for row in rows {
+        let Some(blocks) = row.outstanding else {
+            continue;
+        };
+        let none = Member {
+            tag: row.tag,
+            blocks: 0,
+            bytes: 0,
+            ratio: 1,
+        };
+        let (member, known) = tags.entry(row.tag).or_insert((none, false));
+        member.blocks = member.blocks.saturating_add(blocks);
+        member.bytes = member.bytes.saturating_add(row.bytes.unwrap_or(0));
+        *known |= row.bytes.is_some();
+    }
+    let large = |(member, known): &(Member, bool)| {
+        member.blocks >= FEWEST && (!known || member.bytes >= LEAST_BYTES)
+    };
+    let mut out: Vec<Member> = tags.into_values().filter(large).map(|(m, _)| m).collect();
+    out.sort_by_key(|m| m.tag.value());
+    out
 }
 
 /// How many `more` are for each of `base`, when that is a small whole number: within
@@ -126,26 +146,19 @@ fn ratio(base: u64, more: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::tracker::Usage;
 
-    fn trackers(rows: &[(&str, u64, u64)]) -> Trackers {
-        let row = |(tag, blocks, bytes): &(&str, u64, u64)| TagUsage {
+    fn case(rows: &[(&str, u64, u64)]) -> Vec<Row> {
+        let row = |(tag, blocks, bytes): &(&str, u64, u64)| Row {
             tag: Tag::of(tag).unwrap(),
-            nonpaged: Usage {
-                outstanding: *blocks,
-                bytes: blocks * bytes,
-                ..Usage::default()
-            },
-            ..TagUsage::default()
+            outstanding: Some(*blocks),
+            bytes: Some(blocks * bytes),
+            ..Row::default()
         };
-        Trackers {
-            rows: rows.iter().map(row).collect(),
-            ..Trackers::default()
-        }
+        rows.iter().map(row).collect()
     }
 
     fn found(rows: &[(&str, u64, u64)]) -> Vec<String> {
-        find(&trackers(rows)).iter().map(Group::sentence).collect()
+        find(&case(rows)).iter().map(Group::sentence).collect()
     }
 
     #[test]
@@ -161,8 +174,8 @@ mod tests {
         assert_eq!(
             found(&rows),
             [
-                "outstanding together: Etwr 29390100, EtwD 29390102; 4702416128 bytes in all",
-                "outstanding together: File 181000, NtFC 181002, IoFE 362001 (2 each); 115840272 bytes in all",
+                "equal outstanding counts: Etwr 29,390,100, EtwD 29,390,102; 4.4 GB in all",
+                "equal outstanding counts: File 181,000, NtFC 181,002, IoFE 362,001 (2 each); 110.5 MB in all",
             ]
         );
     }
@@ -199,7 +212,7 @@ mod tests {
                 })
                 .collect();
             let rows: Vec<_> = rows.iter().map(|(t, n, b)| (t.as_str(), *n, *b)).collect();
-            groups += find(&trackers(&rows)).len();
+            groups += find(&case(&rows)).len();
         }
         assert!(
             groups < 200,

@@ -1,9 +1,17 @@
 //! Is it a leak, and how bad is it: evidence per tag, the pressure on the pools, the
-//! verdict, and what to do next.
+//! verdict, and what to do next. Two questions that are never mixed: whether a tag shows a
+//! leak pattern, and how near its pool is to a limit.
 
+pub mod case;
+pub mod chain;
 pub mod diagnosis;
 pub mod evidence;
 pub mod guidance;
 pub mod lockstep;
+pub mod pressure;
+pub mod verdict;
+pub mod words;
 
-pub use evidence::Verdict;
+pub use case::{Case, Row};
+pub use pressure::Severity;
+pub use verdict::Verdict;

@@ -163,6 +163,13 @@ pub struct References {
     sites: FxHashMap<usize, u64>,
 }
 
+impl References {
+    /// Pages of a module's image that could not be searched.
+    pub fn pages_missing_in(&self, module: usize) -> u64 {
+        self.missing_in.get(&module).copied().unwrap_or(0)
+    }
+}
+
 /// Judges all occurrences of a tag, as long as somebody wants the answer. They are taken
 /// from the search for all tags where there is one, and searched for otherwise.
 pub fn find_while(

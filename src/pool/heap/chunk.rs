@@ -58,7 +58,6 @@ pub fn header_in(walk: &Walk<'_, '_>, chunk: Va, bytes: u64) -> Result<Option<Bl
     let end = chunk.add(bytes);
     let block = chunk.add(CHUNK_HEADER);
     let next_page = Va(block.0.next_multiple_of(PAGE_SIZE));
-    let mut unreadable = Ok(None);
     for header in candidates(block, bytes - CHUNK_HEADER, next_page) {
         if header.0.saturating_add(HEADER_SIZE) > end.0 {
             continue;
@@ -66,10 +65,12 @@ pub fn header_in(walk: &Walk<'_, '_>, chunk: Va, bytes: u64) -> Result<Option<Bl
         match walk.pool_header(header, end.0 - header.0, Backend::Vs) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
-            Err(fault) => unreadable = Err(fault),
+            // The likelier place is not in the dump: what stands at the other one is no
+            // header, whatever its bytes look like.
+            Err(fault) => return Err(fault),
         }
     }
-    unreadable
+    Ok(None)
 }
 
 /// Where the POOL_HEADER of a block may be, the likeliest first: at its start, or at the

@@ -72,6 +72,12 @@ impl Snapshot {
         self.windows_all > 0 && self.windows_done == self.windows_all
     }
 
+    /// True when any block of pool was found. A walk that found none looked where no pool
+    /// is, however complete it was.
+    pub fn found_any(&self) -> bool {
+        !self.totals.tags.is_empty() || self.totals.free.blocks > 0
+    }
+
     /// True when the pools of sessions are in it.
     pub fn has_sessions(&self) -> bool {
         let last = self.segments.last();

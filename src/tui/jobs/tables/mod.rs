@@ -125,8 +125,8 @@ pub fn make(
     wanted: &dyn Fn() -> bool,
 ) -> Result<Option<TableData>, String> {
     Ok(Some(match ask {
-        TableKind::Drivers => drivers(engine)?,
-        TableKind::TagsOf(module) => tags_of(engine, module.as_deref())?,
+        TableKind::Drivers => drivers(engine, index)?,
+        TableKind::TagsOf(module) => tags_of(engine, index, module.as_deref())?,
         TableKind::Sizes(tag) => sizes(*tag, index),
         TableKind::Frequency {
             tag,
@@ -164,8 +164,8 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-fn drivers(engine: &dyn Machine) -> Result<TableData, String> {
-    let found = engine.by_driver()?;
+fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> {
+    let found = engine.by_driver(Some(index))?;
     let all = found.rows.iter().chain([&found.unowned]);
     let total = all
         .clone()
@@ -208,8 +208,12 @@ fn drivers(engine: &dyn Machine) -> Result<TableData, String> {
     })
 }
 
-fn tags_of(engine: &dyn Machine, module: Option<&str>) -> Result<TableData, String> {
-    let found = engine.by_driver()?;
+fn tags_of(
+    engine: &dyn Machine,
+    index: &Snapshot,
+    module: Option<&str>,
+) -> Result<TableData, String> {
+    let found = engine.by_driver(Some(index))?;
     let driver = match module {
         None => &found.unowned,
         Some(module) => found

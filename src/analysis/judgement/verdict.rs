@@ -1,0 +1,193 @@
+//! From evidence to a verdict.
+
+use crate::analysis::attribution::kinds::{self, Kind};
+use crate::pool::{Pool, Tag};
+
+use super::case::{Case, Row};
+use super::evidence::{self, Evidence, Facts};
+
+use super::pressure::{self, Pressure, Severity};
+
+/// What all evidence about a tag comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// There are no counts to judge.
+    Unknown,
+    /// No leak pattern.
+    Normal,
+    /// Parts of a leak pattern; watch it.
+    Suspicious,
+    /// A leak pattern.
+    Leak,
+}
+
+impl Verdict {
+    /// The word in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Normal => "normal",
+            Verdict::Suspicious => "suspicious",
+            Verdict::Leak => "leak",
+        }
+    }
+}
+
+/// A row, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// What was looked at, in a fixed order.
+    pub evidence: Vec<Evidence>,
+    /// The sum of its points.
+    pub points: i32,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Why the verdict is milder than the points are, in a sentence.
+    pub held_back: Option<&'static str>,
+}
+
+impl Score {
+    /// The evidence for a leak, the strongest first.
+    pub fn strongest(&self) -> Vec<&Evidence> {
+        let mut out: Vec<&Evidence> = self.evidence.iter().filter(|e| e.points > 0).collect();
+        out.sort_by_key(|e| std::cmp::Reverse(e.points));
+        out
+    }
+}
+
+/// Where the verdicts begin. Held against known cases; see `docs/judgement.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cuts {
+    /// Points of a leak.
+    pub leak: i32,
+    /// Points of a suspicion.
+    pub suspicious: i32,
+    /// Bytes below which a tag is noise: at a doubling a day it takes ten days to 1 GB.
+    pub noise: u64,
+}
+
+impl Default for Cuts {
+    fn default() -> Cuts {
+        Cuts {
+            leak: 6,
+            suspicious: 4,
+            noise: 1 << 20,
+        }
+    }
+}
+
+/// The pressure on both pools.
+pub fn pressures(case: &Case) -> [Option<Pressure>; 2] {
+    [Pool::Nonpaged, Pool::Paged].map(|pool| {
+        let state = &case.pools[pool as usize];
+        pressure::judge(pool, state, case.memory, case.commit_limit)
+    })
+}
+
+/// Judges a row.
+pub fn judge(row: &Row, case: &Case, facts: &Facts<'_>, cuts: Cuts) -> Score {
+    let pressure = pressures(case);
+    let evidence = evidence::gather(row, case, facts, pressure);
+    let points: i32 = evidence.iter().map(|e| i32::from(e.points)).sum();
+    let at_points = match points {
+        p if p >= cuts.leak => Verdict::Leak,
+        p if p >= cuts.suspicious => Verdict::Suspicious,
+        _ => Verdict::Normal,
+    };
+    let (most, why) = ceiling(row, case, facts, pressure, cuts);
+    Score {
+        evidence,
+        points,
+        verdict: at_points.min(most),
+        held_back: why.filter(|_| most < at_points),
+    }
+}
+
+/// The most that a verdict can be, whatever the points: what is small is held back.
+fn ceiling(
+    row: &Row,
+    case: &Case,
+    facts: &Facts<'_>,
+    pressure: [Option<Pressure>; 2],
+    cuts: Cuts,
+) -> (Verdict, Option<&'static str>) {
+    let share = case.share(row);
+    let own = row
+        .pool
+        .and_then(|pool| pressure.get(pool as usize).copied().flatten());
+    let in_trouble =
+        own.is_some_and(|p| p.severity >= Severity::Elevated) && share.is_some_and(|s| s >= 0.25);
+    let kind = kinds::of(row.tag).map(|h| &h.kind);
+    let proven = facts.chain.is_some() || facts.pointing.is_some_and(|p| p.unloaded);
+    let few = row.outstanding.is_some_and(|n| n < 20_000);
+    let population = matches!(kind, Some(Kind::Population(_)));
+    if row.bytes.is_some_and(|b| b < cuts.noise) && !in_trouble && !proven {
+        return (Verdict::Normal, Some("less than 1 MB: within the noise"));
+    }
+    if matches!(kind, Some(Kind::Cache | Kind::Buffers)) && !proven {
+        return (
+            Verdict::Suspicious,
+            Some("caches and buffers grow under load: one moment cannot show a leak of them"),
+        );
+    }
+    let single = row.outstanding.is_some_and(|n| n < 100) && !proven;
+    if single {
+        let held = in_trouble || case.memory_share(row).is_some_and(|s| s >= 0.25);
+        let most = match held {
+            true => Verdict::Suspicious,
+            false => Verdict::Normal,
+        };
+        return (most, Some("fewer than 100 blocks: a leak repeats"));
+    }
+    let slight = share.is_some_and(|s| s < 0.01) && !population && !proven;
+    if slight && few {
+        return (
+            Verdict::Normal,
+            Some("few blocks and less than 1% of the pool: within the noise"),
+        );
+    }
+    let small = share.is_some_and(|s| s < 0.05) && few && !proven && !population;
+    if small {
+        return (
+            Verdict::Suspicious,
+            Some("few blocks and less than 5% of the pool: too early to tell"),
+        );
+    }
+    (Verdict::Leak, None)
+}
+
+/// A row with its score, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The row.
+    pub row: Row,
+    /// Its score.
+    pub score: Score,
+}
+
+/// Judges all rows by their counts alone, the worst first. `describe` says what a tag is
+/// listed as.
+pub fn judge_all<'a>(case: &Case, cuts: Cuts, facts: &dyn Fn(Tag) -> Facts<'a>) -> Vec<Judged> {
+    let judged = case.rows.iter().map(|row| Judged {
+        row: *row,
+        score: judge(row, case, &facts(row.tag), cuts),
+    });
+    let mut out: Vec<Judged> = judged.collect();
+    sort(&mut out);
+    out
+}
+
+/// The worst first: by verdict, then by points together with bytes.
+pub fn sort(rows: &mut [Judged]) {
+    rows.sort_by(|a, b| {
+        let key = |j: &Judged| (j.score.verdict, rank(j));
+        let (a, b) = (key(a), key(b));
+        b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+    });
+}
+
+/// Points and size together: four times the bytes weigh as much as a point.
+fn rank(judged: &Judged) -> f64 {
+    let bytes = judged.row.bytes.unwrap_or(0).max(1) as f64;
+    f64::from(judged.score.points) + bytes.log2() / 2.0
+}

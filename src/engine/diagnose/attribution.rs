@@ -1,0 +1,205 @@
+//! Whose a tag is, made once per tag and shared: lists, screens, reports and exports all
+//! ask here.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use crate::analysis::attribution::Attribution;
+use crate::analysis::attribution::drivers::{self, Drivers};
+use crate::analysis::attribution::kmdf::default_tag;
+use crate::analysis::attribution::suspects::{self, Signs};
+use crate::analysis::census::{self, Census, Question};
+use crate::analysis::judgement::evidence::Pointing;
+use crate::analysis::references::References;
+use crate::pool::index::Snapshot;
+use crate::pool::{Pool, Tag};
+
+use super::super::Engine;
+use super::Shared;
+
+/// Blocks of each tag that are looked at for where they point.
+const SAMPLE: u64 = 512;
+
+/// What has been made. An attribution by an index replaces one without.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Attributions {
+    made: Mutex<FxHashMap<Tag, Shared>>,
+    /// Module and service name of each default tag, and whether they were looked for.
+    services: Mutex<Option<Arc<Services>>>,
+}
+
+type Services = FxHashMap<Tag, Vec<(String, String)>>;
+
+impl Attributions {
+    fn get(&self, tag: Tag, by_contents: bool) -> Option<Shared> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = made.get(&tag)?;
+        (found.by_contents || !by_contents).then(|| Arc::clone(found))
+    }
+
+    fn put(&self, attribution: Attribution) -> Shared {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::new(attribution);
+        made.insert(shared.tag, Arc::clone(&shared));
+        shared
+    }
+}
+
+impl Engine {
+    /// Whose a tag is. With a complete index the blocks' contents and the services count
+    /// too; once that has been made, it is the answer everywhere.
+    pub fn attribution(&self, tag: Tag, index: Option<&Snapshot>) -> Shared {
+        self.attribution_by(tag, index, None)
+    }
+
+    /// What has been made of a tag so far; for screens, which do not wait.
+    pub fn attribution_made(&self, tag: Tag) -> Option<Shared> {
+        self.attributions.get(tag, false)
+    }
+
+    /// The same with the references of the tag, where they are known already.
+    pub(super) fn attribution_by(
+        &self,
+        tag: Tag,
+        index: Option<&Snapshot>,
+        references: Option<&References>,
+    ) -> Shared {
+        let index = index.filter(|index| index.is_complete());
+        if let Some(made) = self.attributions.get(tag, index.is_some()) {
+            return made;
+        }
+        let own;
+        let references = match references {
+            Some(references) => references,
+            None => {
+                own = self.references(tag);
+                &own
+            }
+        };
+        let census = index.and_then(|index| self.sample(tag, None, index));
+        let services = index.map(|index| self.default_tags(index));
+        let modules = &self.kernel().modules;
+        let loaded = |name: &str| {
+            let named = |m: &crate::kernel::modules::Module| {
+                !m.unloaded && m.name().eq_ignore_ascii_case(name)
+            };
+            modules.iter().position(named)
+        };
+        let description = self.descriptions().get(tag);
+        let none = Vec::new();
+        let owners = suspects::fuse(&Signs {
+            tag,
+            references,
+            description,
+            loaded: &loaded,
+            services: services
+                .as_ref()
+                .and_then(|all| all.get(&tag))
+                .unwrap_or(&none),
+            census: census.as_ref(),
+        });
+        self.attributions.put(Attribution {
+            tag,
+            description: description.cloned(),
+            owners,
+            by_contents: index.is_some(),
+        })
+    }
+
+    /// An attribution with who keeps the blocks, which a pinning chain shows.
+    pub(super) fn pinned_by(&self, tag: Tag, module: &str, reason: String) {
+        let Some(made) = self.attributions.get(tag, false) else {
+            return;
+        };
+        if made
+            .owners
+            .best()
+            .is_some_and(|o| o.module.eq_ignore_ascii_case(module))
+        {
+            return;
+        }
+        let mut attribution = (*made).clone();
+        attribution.owners.take_pinner(module, reason);
+        self.attributions.put(attribution);
+    }
+
+    /// The first blocks of a tag, seen evenly, and where they point.
+    pub(super) fn sample(&self, tag: Tag, pool: Option<Pool>, index: &Snapshot) -> Option<Census> {
+        let question = Question {
+            pool,
+            sample: SAMPLE,
+            ..Question::of(tag)
+        };
+        let progress = census::Progress::default();
+        let census = self.contents_on(index, question, &|| true, &progress)?;
+        (census.read() > 0).then_some(census)
+    }
+
+    /// The driver that nearly all blocks of a tag point into.
+    pub(super) fn pointing(
+        &self,
+        tag: Tag,
+        pool: Option<Pool>,
+        index: &Snapshot,
+    ) -> Option<Pointing> {
+        let census = self.sample(tag, pool, index)?;
+        let found = census.modules.iter().find(|m| {
+            !suspects::is_everybodys(&m.name) && m.shares(&census).1 >= suspects::NEARLY_ALL
+        })?;
+        let module = self.kernel().modules.get(found.module);
+        Some(Pointing {
+            module: found.name.clone(),
+            per_mille: (found.shares(&census).1 * 1000.0) as u32,
+            unloaded: module.is_some_and(|m| m.unloaded),
+        })
+    }
+
+    /// The default tags of the services whose drivers are loaded.
+    fn default_tags(&self, index: &Snapshot) -> Arc<Services> {
+        let lock = &self.attributions.services;
+        let mut made = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let services = made.get_or_insert_with(|| {
+            let mut out = Services::default();
+            for service in self.services(index) {
+                let module = self.kernel().module_at(service.image);
+                if let (Some(tag), Some(module)) = (default_tag(&service.name), module) {
+                    let of_tag = out.entry(tag).or_default();
+                    of_tag.push((module.name(), service.name));
+                }
+            }
+            Arc::new(out)
+        });
+        Arc::clone(services)
+    }
+
+    /// Adds all tags up by owner. Costs a pass over all images. With a complete index the
+    /// blocks' contents count as well.
+    ///
+    /// # Errors
+    /// When the system refuses to start the workers.
+    pub fn drivers(
+        &self,
+        index: Option<&Snapshot>,
+    ) -> Result<Drivers, rayon::ThreadPoolBuildError> {
+        let workers = self.thread_pool()?;
+        self.tag_search_on(&workers, &|| true);
+        if let Some(index) = index.filter(|index| index.is_complete()) {
+            // The findings' chains say who keeps what others allocate.
+            workers.install(|| self.diagnose(index));
+        }
+        let held = self.trackers().rows.iter();
+        let held: Vec<_> = held
+            .filter(|row| !(row.nonpaged.is_empty() && row.paged.is_empty()))
+            .collect();
+        let all: Vec<Shared> = workers.install(|| {
+            held.par_iter()
+                .map(|row| self.attribution(row.tag, index))
+                .collect()
+        });
+        Ok(drivers::by_driver(
+            held.into_iter().zip(all.iter().map(|a| &a.owners)),
+        ))
+    }
+}

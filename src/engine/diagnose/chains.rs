@@ -1,0 +1,136 @@
+//! Which tags' blocks point one to one at another tag's.
+
+use rustc_hash::FxHashSet;
+
+use crate::analysis::census::{Census, Count, What};
+use crate::analysis::judgement::Case;
+use crate::analysis::judgement::chain::{self, Chain, Edge};
+use crate::analysis::judgement::lockstep::Group;
+use crate::pool::Tag;
+use crate::pool::index::Snapshot;
+
+use super::super::Engine;
+
+/// Tags whose blocks are looked at for pointers, those with the most blocks.
+const MOST: usize = 48;
+/// Blocks of each whose pointers are compared.
+const LOOKED: u64 = 256;
+/// Blocks of those that have to point at different blocks.
+const DISTINCT: f64 = 0.9;
+/// Least share of blocks that point at the other tag.
+const SHARE: f64 = 0.5;
+
+impl Engine {
+    /// The pinning chains of a machine. Whoever heads one becomes a suspect of all tags
+    /// of it.
+    pub(super) fn chains(&self, case: &Case, groups: &[Group], index: &Snapshot) -> Vec<Chain> {
+        let mut from: Vec<(u64, Tag)> = case
+            .rows
+            .iter()
+            .filter(|row| chain::may_pin(row))
+            .map(|row| (row.outstanding.unwrap_or(0), row.tag))
+            .collect();
+        from.sort_by_key(|(blocks, tag)| (std::cmp::Reverse(*blocks), tag.value()));
+        from.dedup_by_key(|(_, tag)| *tag);
+        from.truncate(MOST);
+        let mut edges: Vec<Edge> = Vec::new();
+        let mut seen: FxHashSet<Tag> = FxHashSet::default();
+        let mut next: Vec<Tag> = from.into_iter().map(|(_, tag)| tag).collect();
+        // What is pinned may pin in turn, though it is freed elsewhere: files keep tokens.
+        for _ in 0..3 {
+            let mut further = Vec::new();
+            for tag in next {
+                if !seen.insert(tag) || seen.len() > 2 * MOST {
+                    continue;
+                }
+                let found = self.edges_of(tag, index);
+                further.extend(found.iter().map(|edge| edge.to));
+                edges.extend(found);
+            }
+            next = further;
+        }
+        let owner = |tag: Tag| {
+            let attribution = self.attribution(tag, Some(index));
+            let best = attribution.owners.best().map(|o| o.module.clone());
+            best.or_else(|| attribution.allocator().map(str::to_owned))
+        };
+        let chains = chain::find(case, &edges, groups, &owner);
+        for chain in &chains {
+            for link in chain.links.iter().skip(1) {
+                self.attribution(link.tag, Some(index));
+                let reason = format!(
+                    "its blocks ({}) keep these: {}",
+                    chain.head,
+                    chain.sentence()
+                );
+                self.pinned_by(link.tag, &chain.module, reason);
+            }
+        }
+        chains
+    }
+
+    /// The tags that most blocks of a tag point at, each at one of its own.
+    fn edges_of(&self, tag: Tag, index: &Snapshot) -> Vec<Edge> {
+        let Some(census) = self.sample(tag, None, index) else {
+            return Vec::new();
+        };
+        let mut out: Vec<Edge> = Vec::new();
+        for (offset, to, share) in pointed(&census) {
+            let new = out.iter().all(|edge| edge.to != to);
+            if to != tag && new && self.points_one_to_one(tag, offset, index) {
+                out.push(Edge {
+                    from: tag,
+                    to,
+                    offset,
+                    share,
+                });
+            }
+        }
+        out
+    }
+
+    /// True when the words at an offset of a sample of blocks are nearly all different.
+    fn points_one_to_one(&self, tag: Tag, offset: u64, index: &Snapshot) -> bool {
+        let blocks = index.blocks(tag);
+        let step = (blocks.len() / LOOKED).max(1);
+        let sampled = (0..LOOKED).map_while(|i| blocks.get(i * step));
+        let words: Vec<u64> = sampled
+            .filter_map(|block| {
+                let space = self.space_of_session(block.session);
+                space.u64(block.body().add(offset)).ok()
+            })
+            .filter(|word| *word != 0)
+            .collect();
+        let distinct: FxHashSet<u64> = words.iter().copied().collect();
+        words.len() >= 16 && distinct.len() as f64 >= words.len() as f64 * DISTINCT
+    }
+}
+
+/// Offsets at which at least half of the blocks point at live blocks of one tag.
+fn pointed(census: &Census) -> Vec<(u64, Tag, f64)> {
+    let mut out = Vec::new();
+    for at in census.offsets.iter().filter(|o| o.read > 0) {
+        let mut by_tag: Vec<(Tag, u64)> = Vec::new();
+        for Count { what, blocks } in &at.counts {
+            if let What::Pool {
+                tag,
+                is_freed: false,
+                ..
+            } = what
+            {
+                match by_tag.iter_mut().find(|(t, _)| t == tag) {
+                    Some((_, sum)) => *sum += blocks,
+                    None => by_tag.push((*tag, *blocks)),
+                }
+            }
+        }
+        for (tag, blocks) in by_tag {
+            let share = blocks as f64 / at.read as f64;
+            if share >= SHARE {
+                out.push((at.offset, tag, share));
+            }
+        }
+    }
+    out.sort_by(|a, b| b.2.total_cmp(&a.2));
+    out
+}

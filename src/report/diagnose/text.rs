@@ -1,0 +1,306 @@
+//! The report as text and as Markdown.
+
+use std::io::{self, Write};
+
+use crate::report::text::{clean, grouped, human, markdown as escape};
+
+use super::{Diagnose, Marked, Record, TopRecord};
+
+/// How headings and lists are written.
+pub(super) trait Style {
+    fn title(&self, text: &str) -> String;
+    fn heading(&self, text: &str) -> String;
+    fn item(&self, text: &str) -> String;
+    fn sub_item(&self, text: &str) -> String;
+    fn command(&self, text: &str) -> String;
+}
+
+pub(super) struct Plain;
+pub(super) struct Markdown;
+
+impl Style for Plain {
+    fn title(&self, text: &str) -> String {
+        text.to_owned()
+    }
+    fn heading(&self, text: &str) -> String {
+        format!("\n{text}")
+    }
+    fn item(&self, text: &str) -> String {
+        format!("  {text}")
+    }
+    fn sub_item(&self, text: &str) -> String {
+        format!("      {text}")
+    }
+    fn command(&self, text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+impl Style for Markdown {
+    fn title(&self, text: &str) -> String {
+        format!("# {}", escape(text))
+    }
+    fn heading(&self, text: &str) -> String {
+        format!("\n## {}\n", escape(text))
+    }
+    fn item(&self, text: &str) -> String {
+        format!("- {}", escape(text))
+    }
+    fn sub_item(&self, text: &str) -> String {
+        format!("  - {}", escape(text))
+    }
+    fn command(&self, text: &str) -> String {
+        // Escaped with its line.
+        text.to_owned()
+    }
+}
+
+impl Diagnose {
+    pub(super) fn write(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
+        let title = format!(
+            "Verdict: {}. {}.",
+            self.verdict.to_uppercase(),
+            self.summary
+        );
+        writeln!(out, "{}", style.title(&title))?;
+        self.write_lead(style, out)?;
+        for finding in &self.findings {
+            finding.write(style, out)?;
+        }
+        if self.more_findings > 0 {
+            let more = format!(
+                "{} more tags show parts of a leak pattern",
+                self.more_findings
+            );
+            section(style, out, "More findings", &[more])?;
+        }
+        section(style, out, "Correlated tags", &self.lockstep)?;
+        section(style, out, "Pools", &self.pools)?;
+        section(
+            style,
+            out,
+            "Largest tags, nonpaged pool",
+            &lines(&self.top.nonpaged),
+        )?;
+        section(
+            style,
+            out,
+            "Largest tags, paged pool",
+            &lines(&self.top.paged),
+        )?;
+        let marked: Vec<String> = self.marked.iter().map(Marked::line).collect();
+        section(style, out, "Marked by hand", &marked)?;
+        writeln!(out, "{}", style.heading("Machine"))?;
+        for (label, value) in &self.machine {
+            writeln!(out, "{}", style.item(&format!("{label}: {}", clean(value))))?;
+        }
+        section(style, out, "Coverage", &self.coverage)?;
+        section(style, out, "Limitations", &self.unknowns)
+    }
+
+    /// The first lines: three of evidence, the next action, and the state of the pools.
+    fn write_lead(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(first) = self.findings.first() {
+            for line in &first.strongest {
+                writeln!(out, "{}", style.item(&format!("Evidence: {line}")))?;
+            }
+            writeln!(
+                out,
+                "{}",
+                style.item(&format!("Next action: {}", first.advice))
+            )?;
+        } else if let Some(nearest) = &self.nearest {
+            let line = format!("Nearest to a leak: {}", nearest.sentence);
+            writeln!(out, "{}", style.item(&line))?;
+        }
+        writeln!(
+            out,
+            "{}",
+            style.item(&format!("Severity: {}", self.severity_line()))
+        )
+    }
+
+    fn severity_line(&self) -> String {
+        let mut out = self.severity.to_owned();
+        let worst = self
+            .pressure
+            .iter()
+            .filter(|p| p.severity == self.severity)
+            .max_by(|a, b| a.share.total_cmp(&b.share));
+        match worst {
+            Some(worst) => out += &format!("; {}", worst.sentence),
+            None => out += "; the use of the pools or their limits are unknown",
+        }
+        if let Some(hours) = self.exhausted_in_hours {
+            out += &format!("; limit reached in {hours:.1} hours at the average rate");
+        }
+        out
+    }
+}
+
+fn lines(top: &[TopRecord]) -> Vec<String> {
+    top.iter().map(TopRecord::line).collect()
+}
+
+impl TopRecord {
+    fn line(&self) -> String {
+        let mut out = format!("{}: {}", self.tag, human(self.bytes.unwrap_or(0)));
+        if let Some(share) = self.share {
+            out += &format!(" ({:.1}%)", share * 100.0);
+        }
+        if let Some(blocks) = self.outstanding {
+            out += &format!(", {} blocks", grouped(blocks));
+        }
+        out += &match &self.owner {
+            Some(owner) => format!(", {owner}"),
+            None => ", owner unknown".into(),
+        };
+        if let Some(kind) = self.kind.as_ref().or(self.description.as_ref()) {
+            out += &format!("; {kind}");
+        }
+        out
+    }
+}
+
+fn section(
+    style: &dyn Style,
+    out: &mut dyn Write,
+    heading: &str,
+    items: &[String],
+) -> io::Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{}", style.heading(heading))?;
+    for item in items {
+        writeln!(out, "{}", style.item(item))?;
+    }
+    Ok(())
+}
+
+impl Record {
+    fn write(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
+        let mut heading = format!("Tag '{}', {} pool", self.tag, self.pool);
+        if let Some(blocks) = self.outstanding {
+            heading += &format!(", {} blocks", grouped(blocks));
+        }
+        if let Some(bytes) = self.bytes {
+            heading += &format!(", {} bytes", grouped(bytes));
+        }
+        heading += &format!(" ({})", self.verdict);
+        writeln!(out, "{}", style.heading(&heading))?;
+        let mut item = |text: &str| writeln!(out, "{}", style.item(text));
+        if let Some(what) = self.description.as_ref().or(self.what.as_ref()) {
+            item(&format!("Description: {what}"))?;
+        }
+        item(&format!("Evidence ({} points):", self.points))?;
+        let signs = self
+            .signs
+            .iter()
+            .map(|s| format!("{}: {} ({})", s.name, s.sentence, s.weight));
+        list(style, out, signs)?;
+        if let Some(chain) = &self.chain {
+            writeln!(out, "{}", style.item("Pinning chain:"))?;
+            let all = format!("tags: {}", chain.tags.join(", "));
+            list(style, out, [chain.sentence.clone(), all].into_iter())?;
+        }
+        self.write_blocks(style, out)?;
+        self.write_owners(style, out)?;
+        for (heading, lines) in [
+            ("Block contents:", &self.contents),
+            ("Kernel objects:", &self.objects),
+        ] {
+            if !lines.is_empty() {
+                writeln!(out, "{}", style.item(heading))?;
+                list(style, out, lines.iter().cloned())?;
+            }
+        }
+        let mut item = |text: &str| writeln!(out, "{}", style.item(text));
+        if let Some(group) = &self.lockstep {
+            item(&format!("Correlated tags: {group}"))?;
+        }
+        for sentence in &self.coverage {
+            item(sentence)?;
+        }
+        item(&format!("Advice: {}", self.advice))?;
+        item("Next steps in the debugger:")?;
+        let next = self
+            .next
+            .iter()
+            .map(|s| format!("{}   ({})", style.command(&s.command), s.why));
+        list(style, out, next)
+    }
+
+    fn write_blocks(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
+        if self.sizes.is_empty() {
+            return Ok(());
+        }
+        let sizes = self
+            .sizes
+            .iter()
+            .map(|s| format!("{} x {}", grouped(s.size), grouped(s.count)));
+        let sizes: Vec<String> = sizes.collect();
+        let line = format!("Sizes: {}", sizes.join(", "));
+        writeln!(out, "{}", style.item(&line))?;
+        let line = format!(
+            "Sample blocks (first, middle, last): {}",
+            self.exemplars.join(", ")
+        );
+        writeln!(out, "{}", style.item(&line))
+    }
+
+    fn write_owners(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(allocator) = &self.allocator {
+            let line = format!("Allocator: {allocator}");
+            writeln!(out, "{}", style.item(&line))?;
+        }
+        if self.owner.is_none() {
+            let mut line = "Owner: unknown".to_owned();
+            if !self.searched.is_empty() {
+                line += &format!("; {}", self.searched);
+            }
+            writeln!(out, "{}", style.item(&line))?;
+        }
+        for owner in &self.owners {
+            let line = format!("Suspect: {} ({})", owner.module, owner.confidence);
+            writeln!(out, "{}", style.item(&line))?;
+            list(style, out, owner.reasons.iter().cloned())?;
+        }
+        if !self.references.is_empty() {
+            writeln!(out, "{}", style.item("References:"))?;
+            list(style, out, self.references.iter().cloned())?;
+        }
+        for rejected in &self.rejected {
+            let line = format!("Not {}: {}", rejected.module, rejected.reason);
+            writeln!(out, "{}", style.item(&line))?;
+        }
+        for note in &self.notes {
+            writeln!(out, "{}", style.item(note))?;
+        }
+        Ok(())
+    }
+}
+
+fn list(
+    style: &dyn Style,
+    out: &mut dyn Write,
+    items: impl Iterator<Item = String>,
+) -> io::Result<()> {
+    for item in items {
+        writeln!(out, "{}", style.sub_item(&item))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_dump_becomes_markup() {
+        assert_eq!(
+            escape("<script>[a](b) *x* `y` # |"),
+            "&lt;script&gt;\\[a\\](b) \\*x\\* \\`y\\` \\# \\|"
+        );
+    }
+}

@@ -7,6 +7,7 @@
 
 mod counter;
 pub mod functions;
+pub mod identity;
 pub mod image;
 pub mod imports;
 pub mod kdbg;

@@ -32,6 +32,7 @@ pub mod objects;
 pub mod paging;
 pub mod physical;
 pub mod processors;
+pub mod resource;
 pub mod rng;
 pub mod sessions;
 pub mod small;

@@ -10,6 +10,7 @@ mod demo;
 mod file;
 mod golden;
 mod hostile;
+mod identity;
 mod keys;
 mod layering;
 mod matrix;

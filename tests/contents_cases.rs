@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use poolscope::analysis::attribution::suspects::Certainty;
 use poolscope::analysis::census::{Progress as Reading, Question};
-use poolscope::analysis::diagnosis::{Diagnosis, Finding};
-use poolscope::analysis::owner::Certainty;
-use poolscope::analysis::score::Verdict;
+use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
+use poolscope::analysis::judgement::evidence::Verdict;
 use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use poolscope::analysis::diagnosis::{Diagnosis, Finding};
-use poolscope::analysis::score::Verdict;
+use poolscope::analysis::judgement::diagnosis::{Diagnosis, Finding};
+use poolscope::analysis::judgement::evidence::Verdict;
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::Tag;
 use poolscope::pool::index::Progress;

@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock};
 
 use tempfile::NamedTempFile;
 
-use poolscope::analysis::{Descriptions, guidance};
+use poolscope::analysis::{Descriptions, judgement::guidance};
 use poolscope::pool::Tag;
 use poolscope::report::text::clean;
 

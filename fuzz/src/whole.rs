@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use poolscope::analysis::census::{Progress, Question};
-use poolscope::engine::Engine;
+use poolscope::engine::{Engine, PoolUsed as Used, Selection, Sort};
 use poolscope::memory::Va;
 use poolscope::pool::index::Snapshot;
 use poolscope::pool::{Tag, TagPattern};
 use poolscope::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Format, Info, Modules, ObjectsReport,
-    Page, PoolUsed, Refs, Selection, Sort, Symbols, Vm,
+    Page, PoolUsed, Refs, Symbols, Vm,
 };
 use poolscope::synth::{Spec, era, small};
 
@@ -105,10 +105,13 @@ fn ask(path: &Path) {
 }
 
 fn accounts(engine: &Engine) {
-    say(engine, &Info::of(engine));
+    say(engine, &Info::of(&engine.info()));
     say(engine, &Vm::of(engine.vm()).with_sources(true));
-    say(engine, &Modules::of(engine.kernel(), None));
-    say(engine, &Symbols::of(engine, &engine.pdbs(true)));
+    say(engine, &Modules::of(&engine.modules(None)));
+    say(
+        engine,
+        &Symbols::of(&engine.facts().symbols, &engine.pdbs(true)),
+    );
     let selection = Selection {
         sort: Sort::Nonpaged,
         verbose: true,
@@ -117,16 +120,16 @@ fn accounts(engine: &Engine) {
         pattern: TagPattern::any(),
     };
     for trackers in [engine.trackers(), engine.session_trackers()] {
-        let answer = PoolUsed::of(trackers, engine.descriptions(), &selection);
-        say(engine, &answer);
+        if let Ok(used) = Used::of(trackers, engine.descriptions(), &selection) {
+            say(engine, &PoolUsed::of(&used));
+        }
     }
 }
 
 fn of_tag(engine: &Engine, index: &Snapshot, tag: Tag) {
     let pattern = TagPattern::of(tag);
-    say(engine, &Allocs::of(engine, index, &pattern, true));
-    let found = engine.references(tag);
-    say(engine, &Refs::of(engine.kernel(), tag, &found));
+    say(engine, &Allocs::of(&engine.allocs(index, &pattern, true)));
+    say(engine, &Refs::of(&engine.tag_references(tag)));
     let question = Question {
         tag,
         pool: None,

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::analysis::score::Pool;
-use crate::engine::{self, Engine, IndexCache};
+use crate::engine::{self, Engine, IndexCache, Selection, Sort};
 use crate::memory::Va;
+use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::text::{clean, moment, parse_address};
 use crate::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, Modules, ObjectsReport, Page,
-    PoolUsed, Refs, Selection, Sort, Symbols, Vm,
+    PoolUsed, Refs, Symbols, Vm,
 };
 use crate::{synth, tui};
 
@@ -43,7 +43,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Demo { out } => demo(args, out.as_deref()),
         Command::Info { dump } => {
             let engine = open(args, dump)?;
-            print(args, &engine, &Info::of(&engine))
+            print(args, &engine, &Info::of(&engine.info()))
         }
         Command::Vm {
             dump,
@@ -64,8 +64,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Refs { dump, tag } => {
             let tag = exact_tag(tag)?;
             let engine = open(args, dump)?;
-            let found = engine.references(tag);
-            print(args, &engine, &Refs::of(engine.kernel(), tag, &found))
+            print(args, &engine, &Refs::of(&engine.tag_references(tag)))
         }
         Command::Contents {
             dump,
@@ -227,28 +226,11 @@ fn sort(flags: u64) -> Result<Sort> {
 }
 
 fn pool_used(args: &Args, engine: &Engine, selection: &Selection) -> Result {
-    let trackers = match selection.session {
-        true => engine.session_trackers(),
-        false => engine.trackers(),
-    };
-    if trackers.tables.is_empty() {
-        let why = trackers.notes.join("; ");
-        return Err(CliError::NotThere(match why.is_empty() {
-            true => "the pool trackers were not found in this dump".into(),
-            false => why,
-        }));
-    }
-    if selection.session {
-        trackers
-            .notes
-            .iter()
-            .for_each(|note| super::say("warning", note));
-    }
-    print(
-        args,
-        engine,
-        &PoolUsed::of(trackers, engine.descriptions(), selection),
-    )
+    let used = engine.pool_used(selection)?;
+    used.notes
+        .iter()
+        .for_each(|note| super::say("warning", note));
+    print(args, engine, &PoolUsed::of(&used))
 }
 
 fn parse_pattern(text: &str) -> Result<TagPattern> {
@@ -268,7 +250,8 @@ fn allocs(args: &Args, dump: &Path, tag: &str, heuristic: bool) -> Result {
     let engine = open(args, dump)?;
     let index = index(args, &engine)?;
     keeping(args, &engine, &index, || {
-        let answer = Allocs::of(&engine, &index, &pattern, heuristic);
+        let found = engine.allocs(&index, &pattern, heuristic);
+        let answer = Allocs::of(&found);
         if args.common.format == super::args::FormatName::Csv {
             answer
                 .notes()
@@ -382,12 +365,12 @@ fn pool(args: &Args, dump: &Path, text: &str) -> Result {
 fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
     let va = text.map(address).transpose()?;
     let engine = open(args, dump)?;
-    let answer = Modules::of(engine.kernel(), va);
-    match va.filter(|_| answer.is_empty()) {
+    let found = engine.modules(va);
+    match va.filter(|_| found.rows.is_empty()) {
         Some(va) => Err(CliError::NotThere(format!(
             "{va} is in no module of this dump"
         ))),
-        None => print(args, &engine, &answer),
+        None => print(args, &engine, &Modules::of(&found)),
     }
 }
 
@@ -407,7 +390,7 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
     if pdbs.is_empty() {
         super::warn(&engine);
     }
-    print(args, &engine, &Symbols::of(&engine, &pdbs))?;
+    print(args, &engine, &Symbols::of(&engine.facts().symbols, &pdbs))?;
     failed.map_or(Ok(()), Err)
 }
 

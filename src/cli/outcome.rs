@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::engine::OpenError;
+use crate::engine::{NoAccounts, OpenError};
 use crate::tui;
 
 /// The exit status of a run.
@@ -42,6 +42,9 @@ pub enum CliError {
     /// The dump does not hold what was asked for.
     #[error("{0}")]
     NotThere(String),
+    /// The dump has no accounts.
+    #[error(transparent)]
+    NoAccounts(#[from] NoAccounts),
     /// The arguments make no sense.
     #[error("{0}")]
     Usage(String),

@@ -2,22 +2,21 @@
 
 use rayon::prelude::*;
 
+use crate::analysis::attribution::drivers::{self, Drivers};
+use crate::analysis::attribution::kmdf::default_tag;
+use crate::analysis::attribution::suspects::{self, Owners};
 use crate::analysis::census::{self, Census, Question, What};
-use crate::analysis::diagnosis::{self, Diagnosis, Finding};
-use crate::analysis::drivers::{self, Drivers};
-use crate::analysis::kmdf::default_tag;
-use crate::analysis::lockstep::{self, Group};
+use crate::analysis::judgement::diagnosis::{self, Diagnosis, Finding};
+use crate::analysis::judgement::evidence::{self as score, Dominant, Setting, Verdict};
+use crate::analysis::judgement::lockstep::{self, Group};
 use crate::analysis::objects::Objects;
-use crate::analysis::owner::{self, Owners};
 use crate::analysis::references::{Confidence, Reference, References};
-use crate::analysis::score::{self, Dominant, Pool, Setting, Verdict};
 use crate::analysis::vm::Flag;
-use crate::analysis::{Description, guidance};
+use crate::analysis::{Description, judgement::guidance};
 use crate::memory::{PAGE_SIZE, Va};
-use crate::pool::Tag;
-use crate::pool::TagPattern;
 use crate::pool::index::{SizeCount, Snapshot};
 use crate::pool::tracker::Usage;
+use crate::pool::{Pool, Tag, TagPattern};
 
 use super::Engine;
 
@@ -113,7 +112,7 @@ impl Engine {
                 .iter()
                 .any(|m| !m.unloaded && m.name().eq_ignore_ascii_case(name))
         };
-        owner::fuse(tag, references, self.descriptions().get(tag), &loaded)
+        suspects::fuse(tag, references, self.descriptions().get(tag), &loaded)
     }
 
     fn setting(&self) -> Setting<'_> {

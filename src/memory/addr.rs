@@ -9,7 +9,9 @@ use std::fmt;
 pub const PAGE_SIZE: u64 = 0x1000;
 
 /// A virtual address in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Va(pub u64);
 
 /// A physical address in bytes.

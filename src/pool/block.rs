@@ -5,7 +5,9 @@ use crate::memory::Va;
 use super::tag::Tag;
 
 /// Which pool a block is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum PoolKind {
     /// Nonpaged, executable.
     NonPaged,

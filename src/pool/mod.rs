@@ -17,3 +17,4 @@ pub mod tracker;
 
 pub use block::{Backend, Block, PoolKind, State};
 pub use tag::{PatternError, Tag, TagPattern};
+pub use tracker::Pool;

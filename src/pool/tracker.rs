@@ -18,6 +18,25 @@ use crate::symbols::Field;
 use super::legacy::Encoding;
 use super::tag::Tag;
 
+/// The two pools that the kernel keeps accounts of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Nonpaged, executable or not.
+    Nonpaged,
+    /// Paged.
+    Paged,
+}
+
+impl Pool {
+    /// The word in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Pool::Nonpaged => "nonpaged",
+            Pool::Paged => "paged",
+        }
+    }
+}
+
 /// Counts of one tag in one kind of pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

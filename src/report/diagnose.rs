@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::diagnosis::{Diagnosis, Finding};
+use crate::analysis::judgement::diagnosis::{Diagnosis, Finding};
 use crate::engine::Engine;
 use crate::memory::PAGE_SIZE;
 
@@ -146,7 +146,7 @@ impl Diagnose {
             coverage: all(&d.coverage),
             unknowns: all(&d.unknowns),
             marked: Vec::new(),
-            machine: Info::of(engine).machine(),
+            machine: Info::of(&engine.info()).machine(),
             pools: pools(engine),
         }
     }
@@ -261,8 +261,8 @@ fn steps(f: &Finding) -> Vec<Step> {
     let mut out = Vec::new();
     if f.tag.is_printable() {
         let pool = match f.pool {
-            crate::analysis::score::Pool::Nonpaged => "-nonpaged",
-            crate::analysis::score::Pool::Paged => "-paged",
+            crate::pool::Pool::Nonpaged => "-nonpaged",
+            crate::pool::Pool::Paged => "-paged",
         };
         out.push(Step {
             command: format!("!poolfind \"{}\" {pool}", f.tag),

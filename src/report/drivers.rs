@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::drivers::{Driver, Drivers, Holding};
+use crate::analysis::attribution::drivers::{Driver, Drivers, Holding};
 
 use super::text::clean;
 use super::{Answer, cell, csv_writer, tag_hex};

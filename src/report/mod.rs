@@ -1,8 +1,9 @@
 //! Answers as people and programs read them: text in WinDbg's layouts, JSON and CSV.
 //!
-//! One file per command, each a type that borrows from the engine and implements
-//! [`Answer`]. Nothing here reads the dump and nothing prints: a writer is passed in. The
-//! JSON is the `poolscope/1` schema; fields may be added, none changes its meaning.
+//! One folder per answer: `mod.rs` has the record of the engine's value, whose `Serialize`
+//! is the JSON, and beside it are text, CSV and Markdown. Nothing here reads the dump or
+//! computes, and nothing prints: a writer is passed in. The JSON is the `poolscope/1`
+//! schema; fields may be added, none changes its meaning.
 
 mod allocs;
 pub(crate) mod contents;
@@ -15,6 +16,7 @@ mod page;
 mod poolused;
 mod refs;
 mod symbols;
+mod table;
 pub mod text;
 mod vm;
 
@@ -26,7 +28,7 @@ pub use info::{DumpRecord, Info};
 pub use modules::Modules;
 pub use objects::ObjectsReport;
 pub use page::Page;
-pub use poolused::{PoolUsed, Selection, Sort};
+pub use poolused::PoolUsed;
 pub use refs::Refs;
 pub use symbols::Symbols;
 pub use vm::Vm;
@@ -113,7 +115,7 @@ pub fn write(
             let warnings = engine.warnings();
             let envelope = Envelope {
                 schema: SCHEMA,
-                dump: DumpRecord::of(engine),
+                dump: DumpRecord::of(&engine.facts()),
                 warnings: warnings.iter().map(|w| text::clean(w).into()).collect(),
                 answer,
             };

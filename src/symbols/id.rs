@@ -18,7 +18,7 @@ pub const PUBLIC_SERVER: &str = "https://msdl.microsoft.com/download/symbols";
 const LONGEST_NAME: usize = 255;
 
 /// The identity of a PDB file, as the image it belongs to states it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct PdbId {
     /// File name, or the build machine's full path; see [`PdbId::file_name`].
     pub name: String,

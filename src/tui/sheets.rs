@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::analysis::drivers::Driver;
+use crate::analysis::attribution::drivers::Driver;
 use crate::engine::Engine;
 use crate::memory::Va;
 use crate::pool::index::{SizeCount, Snapshot};
@@ -212,7 +212,7 @@ fn tags_of(engine: &Engine, module: Option<&str>) -> Result<SheetData, String> {
             .find(|d| clean(&d.module) == module)
             .ok_or_else(|| format!("{module} holds no pool"))?,
     };
-    let row = |holding: &crate::analysis::drivers::Holding| {
+    let row = |holding: &crate::analysis::attribution::drivers::Holding| {
         let about = engine.descriptions().get(holding.tag);
         SheetRow {
             cells: vec![

@@ -67,12 +67,26 @@ fn diagnose() {
     insta::assert_snapshot!("diagnose_csv", answer(&csv));
 }
 
-/// Any other answer in Markdown is its text between fences.
+/// Answers in Markdown are tables.
 #[test]
-fn fenced() {
-    let text = answer(&["refs", "demo.dmp", "Leak"]);
-    let markdown = answer(&["refs", "demo.dmp", "Leak", "--format", "markdown"]);
-    assert_eq!(markdown, format!("~~~\n{text}~~~\n"));
+fn markdown() {
+    for (name, arguments) in [
+        ("refs", &["refs", "demo.dmp", "Leak"][..]),
+        ("info", &["info", "demo.dmp"]),
+        ("vm", &["vm", "demo.dmp"]),
+        ("poolused", &["poolused", "demo.dmp", "2", "/t5"]),
+        ("modules", &["modules", "demo.dmp", "fffff880044b5000"]),
+        (
+            "contents",
+            &["contents", "demo.dmp", "Leak", "--sample", "64"],
+        ),
+        ("objects", &["objects", "demo.dmp", "Proc"]),
+        ("symbols", &["symbols", "demo.dmp", "--symbols", "/none"]),
+        ("allocs", &["allocs", "demo.dmp", "Leak"]),
+    ] {
+        let all = [arguments, &["--format", "markdown"]].concat();
+        insta::assert_snapshot!(format!("{name}_markdown"), ends(&answer(&all), 24, 8));
+    }
 }
 
 /// A page of pool: that of the first small block of a tag.

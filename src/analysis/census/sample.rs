@@ -1,7 +1,7 @@
 //! Which blocks of a tag are read: all, or some spread evenly over all of them in order of
 //! address, the same ones each time.
 
-use crate::analysis::score::Pool;
+use crate::pool::Pool;
 use crate::pool::Tag;
 use crate::pool::block::{Block, PoolKind, State};
 use crate::pool::index::Snapshot;

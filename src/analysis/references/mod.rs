@@ -23,7 +23,7 @@ use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
 
-use super::kmdf::{self, Candidate};
+use super::attribution::kmdf::{self, Candidate};
 use super::tag_search::{Hit, MAX_PER_MODULE, TagSearch};
 
 pub use api::Role;

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use poolscope::analysis::census::{Progress, Question};
 use poolscope::engine::{Engine, Options};
+use poolscope::engine::{Selection, Sort};
 use poolscope::memory::Va;
 use poolscope::pool::{Tag, TagPattern};
-use poolscope::report::{self, Answer, Format, Selection, Sort};
+use poolscope::report::{self, Answer, Format};
 use serde_json::Value;
 
 pub const ANSWERS: [&str; 10] = [
@@ -109,7 +110,6 @@ fn ask_all(path: &Path, probe: &Probe) -> Asked {
         pattern: TagPattern::any(),
     };
     let (leak, any) = (Tag::of("Leak").unwrap(), TagPattern::any());
-    let trackers = engine.trackers();
     let question = Question {
         tag: leak,
         pool: None,
@@ -119,20 +119,19 @@ fn ask_all(path: &Path, probe: &Probe) -> Asked {
     let census = engine.contents(&index, question, &|| true, &Progress::default());
     let objects = engine.objects(&index, Tag::of("Proc").unwrap(), 64, &|| true);
     let page = engine.pool_page(probe.block).ok();
-    let used = || report::PoolUsed::of(trackers, engine.descriptions(), &selection);
+    let used = engine.pool_used(&selection).ok();
+    let allocs = engine.allocs(&index, &any, true);
     let answers = vec![
-        Some(json(&engine, &report::Info::of(&engine))),
-        (!kernel.modules.is_empty()).then(|| json(&engine, &report::Modules::of(kernel, None))),
+        Some(json(&engine, &report::Info::of(&engine.info()))),
+        (!kernel.modules.is_empty())
+            .then(|| json(&engine, &report::Modules::of(&engine.modules(None)))),
         Some(json(&engine, &report::Vm::of(engine.vm()))),
-        (!trackers.tables.is_empty()).then(|| json(&engine, &used())),
-        Some(json(
-            &engine,
-            &report::Allocs::of(&engine, &index, &any, true),
-        )),
+        used.map(|used| json(&engine, &report::PoolUsed::of(&used))),
+        Some(json(&engine, &report::Allocs::of(&allocs))),
         page.map(|page| json(&engine, &report::Page::of(&page, engine.descriptions()))),
         Some(json(
             &engine,
-            &report::Refs::of(kernel, leak, &engine.references(leak)),
+            &report::Refs::of(&engine.tag_references(leak)),
         )),
         census
             .unwrap()

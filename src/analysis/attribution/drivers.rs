@@ -1,0 +1,103 @@
+//! Pool turned round: bytes held per driver instead of per tag.
+//!
+//! Each tag's bytes go to its owner, when there is one; what has none stands apart, so
+//! that the sum is always what the kernel counts.
+
+use crate::pool::Tag;
+use crate::pool::tracker::TagUsage;
+
+use super::suspects::{Certainty, Owners};
+
+/// A tag of a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The tag.
+    pub tag: Tag,
+    /// Bytes of nonpaged and of paged pool.
+    pub bytes: [u64; 2],
+    /// How sure it is that the tag is the driver's; `None` among the unowned.
+    pub certainty: Option<Certainty>,
+}
+
+impl Holding {
+    /// Bytes of both pools.
+    pub fn total(&self) -> u64 {
+        self.bytes[0].saturating_add(self.bytes[1])
+    }
+}
+
+/// What a driver holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// Its name as WinDbg has it; empty for what nobody owns.
+    pub module: String,
+    /// Bytes of nonpaged and of paged pool.
+    pub bytes: [u64; 2],
+    /// Of both, the bytes under tags that are its for certain.
+    pub certain: u64,
+    /// Its tags, the largest first.
+    pub tags: Vec<Holding>,
+}
+
+impl Driver {
+    /// Bytes of both pools.
+    pub fn total(&self) -> u64 {
+        self.bytes[0].saturating_add(self.bytes[1])
+    }
+
+    fn take(&mut self, holding: Holding) {
+        for (sum, bytes) in self.bytes.iter_mut().zip(holding.bytes) {
+            *sum = sum.saturating_add(bytes);
+        }
+        if holding.certainty == Some(Certainty::Certain) {
+            self.certain = self.certain.saturating_add(holding.total());
+        }
+        self.tags.push(holding);
+    }
+}
+
+/// All drivers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drivers {
+    /// Those that hold pool, the largest first.
+    pub rows: Vec<Driver>,
+    /// What has no owner that is at least likely.
+    pub unowned: Driver,
+}
+
+/// Adds tags up by owner.
+pub fn by_driver<'a>(tags: impl Iterator<Item = (&'a TagUsage, &'a Owners)>) -> Drivers {
+    let mut out = Drivers::default();
+    for (usage, owners) in tags {
+        let holding = |certainty| Holding {
+            tag: usage.tag,
+            bytes: [usage.nonpaged.bytes, usage.paged.bytes],
+            certainty,
+        };
+        if holding(None).total() == 0 {
+            continue;
+        }
+        let Some(owner) = owners.best() else {
+            out.unowned.take(holding(None));
+            continue;
+        };
+        let own = holding(Some(owner.certainty));
+        let known = |d: &&mut Driver| d.module.eq_ignore_ascii_case(&owner.module);
+        match out.rows.iter_mut().find(known) {
+            Some(driver) => driver.take(own),
+            None => {
+                let mut driver = Driver {
+                    module: owner.module.clone(),
+                    ..Driver::default()
+                };
+                driver.take(own);
+                out.rows.push(driver);
+            }
+        }
+    }
+    for driver in out.rows.iter_mut().chain([&mut out.unowned]) {
+        driver.tags.sort_by_key(|t| std::cmp::Reverse(t.total()));
+    }
+    out.rows.sort_by_key(|d| std::cmp::Reverse(d.total()));
+    out
+}

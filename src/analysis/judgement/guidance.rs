@@ -1,0 +1,258 @@
+//! What to think when a tag is large: what it is, what it usually means, the question
+//! that decides and the debugger's command to go on with. The text is in
+//! `assets/guidance.txt`, whose head describes its format.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::pool::Tag;
+
+/// The project's own text.
+const BUILT_IN: &str = include_str!("../../../assets/guidance.txt");
+
+/// A part of the diagnosis that answers the question of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Whether the count keeps pace with what it belongs to.
+    Population,
+    /// Tags with the same count.
+    Lockstep,
+    /// Sizes of the blocks.
+    Sizes,
+    /// Modules that mention the tag.
+    References,
+    /// What the blocks point to.
+    Contents,
+    /// Handles and references of objects.
+    Objects,
+    /// Whether any were freed.
+    Frees,
+}
+
+impl Answer {
+    fn parse(word: &str) -> Option<Option<Answer>> {
+        Some(match word {
+            "none" => None,
+            "population" => Some(Answer::Population),
+            "lockstep" => Some(Answer::Lockstep),
+            "sizes" => Some(Answer::Sizes),
+            "references" => Some(Answer::References),
+            "contents" => Some(Answer::Contents),
+            "objects" => Some(Answer::Objects),
+            "frees" => Some(Answer::Frees),
+            _ => return None,
+        })
+    }
+}
+
+/// A command for the debugger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// To paste.
+    pub command: String,
+    /// What it shows.
+    pub why: String,
+}
+
+/// What is to be thought of a group of tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    tags: Vec<[u8; 4]>,
+    /// What its blocks are.
+    pub is: String,
+    /// What many of them usually mean.
+    pub large: String,
+    /// The question that decides.
+    pub ask: String,
+    /// Which parts of the diagnosis answer it.
+    pub answers: Vec<Answer>,
+    /// What to do next, in order.
+    pub next: Vec<Step>,
+}
+
+/// A line that is not as the format has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
+}
+
+/// Guidance for a tag; an entry that names it wins over one with wildcards.
+pub fn of(tag: Tag) -> Option<&'static Entry> {
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    // The asset is held by a test; a mistake in it would cost the text, not the program.
+    let entries = ENTRIES.get_or_init(|| parse(BUILT_IN).unwrap_or_default());
+    find(entries, tag)
+}
+
+fn find(entries: &[Entry], tag: Tag) -> Option<&Entry> {
+    let bytes = tag.bytes();
+    let literals = |entry: &Entry| {
+        let fitting = entry.tags.iter().filter(|pattern| fits(pattern, bytes));
+        fitting
+            .map(|p| p.iter().filter(|b| !matches!(b, b'?' | b'*')).count())
+            .max()
+    };
+    let rated = entries
+        .iter()
+        .filter_map(|e| literals(e).map(|literals| (literals, e)));
+    // Of equals the first wins.
+    rated
+        .rev()
+        .max_by_key(|(literals, _)| *literals)
+        .map(|(_, entry)| entry)
+}
+
+fn fits(pattern: &[u8; 4], tag: [u8; 4]) -> bool {
+    for (p, b) in pattern.iter().zip(tag) {
+        match p {
+            b'*' => return true,
+            b'?' => {}
+            _ if *p != b => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Reads the format.
+///
+/// # Errors
+/// The first line that is not as it should be.
+pub fn parse(text: &str) -> Result<Vec<Entry>, Mistake> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let fail = |why: String| Mistake {
+            line: number + 1,
+            why,
+        };
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(tags) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            let tags = tags.split('|').map(|tag| {
+                let bytes = <[u8; 4]>::try_from(tag.as_bytes());
+                bytes.map_err(|_| fail(format!("`{tag}` is no tag of four bytes")))
+            });
+            entries.push(Entry {
+                tags: tags.collect::<Result<_, _>>()?,
+                ..Entry::default()
+            });
+            continue;
+        }
+        let entry = entries
+            .last_mut()
+            .ok_or_else(|| fail("a line before the first [TAGS]".into()))?;
+        entry.take(line).map_err(fail)?;
+    }
+    Ok(entries)
+}
+
+impl Entry {
+    /// Takes a `field: value` line.
+    fn take(&mut self, line: &str) -> Result<(), String> {
+        let (field, value) = line
+            .split_once(": ")
+            .ok_or_else(|| format!("`{line}` is no `field: value`"))?;
+        let text = match field {
+            "is" => &mut self.is,
+            "large" => &mut self.large,
+            "ask" => &mut self.ask,
+            "answer" => return self.take_answers(value),
+            "next" => {
+                let (command, why) = value
+                    .split_once(" - ")
+                    .ok_or_else(|| format!("`{value}` is no `command - what for`"))?;
+                self.next.push(Step {
+                    command: command.trim().into(),
+                    why: why.trim().into(),
+                });
+                return Ok(());
+            }
+            _ => return Err(format!("there is no field `{field}`")),
+        };
+        if !text.is_empty() {
+            return Err(format!("`{field}` is there twice"));
+        }
+        *text = value.trim().into();
+        Ok(())
+    }
+
+    fn take_answers(&mut self, value: &str) -> Result<(), String> {
+        for word in value.split(", ") {
+            let answer = Answer::parse(word.trim())
+                .ok_or_else(|| format!("`{word}` is no part of the diagnosis"))?;
+            self.answers.extend(answer);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_built_in_text_is_whole() {
+        let entries = parse(BUILT_IN).unwrap();
+        assert!(entries.len() > 30);
+        let mut seen = BTreeSet::new();
+        for entry in &entries {
+            for tag in &entry.tags {
+                let text = String::from_utf8_lossy(tag).into_owned();
+                assert!(seen.insert(*tag), "{text} is there twice");
+            }
+            let tags = String::from_utf8_lossy(&entry.tags[0]).into_owned();
+            for text in [&entry.is, &entry.large, &entry.ask] {
+                assert!(!text.is_empty(), "{tags} lacks a sentence");
+                assert!(!text.ends_with('.'), "{tags}: {text}");
+            }
+            assert!(!entry.next.is_empty(), "{tags} has no next step");
+        }
+    }
+
+    #[test]
+    fn the_tags_that_people_meet_are_there() {
+        for tag in [
+            "Toke", "File", "Ntfx", "FMfn", "Proc", "Thre", "Even", "AlMs", "EtwR", "EtwD", "Etwr",
+            "EtwB", "VadS", "MmSt", "CM31", "CM25", "Irp ", "IoWI", "FxDr", "AfdC", "NDnd", "Ndis",
+            "Fecf", "smSt", "Ddk ", "None", "Se  ", "Leak", "Pool", "Cont", "Mdl ",
+        ] {
+            assert!(of(Tag::of(tag).unwrap()).is_some(), "{tag}");
+        }
+        assert_eq!(of(Tag::of("zzzz").unwrap()), None);
+    }
+
+    #[test]
+    fn a_tag_by_name_wins_over_a_wildcard() {
+        let of = |tag| of(Tag::of(tag).unwrap()).unwrap().is.as_str();
+        assert_ne!(of("EtwD"), of("EtwX"));
+        assert_ne!(of("MmSt"), of("MmCa"));
+    }
+
+    #[test]
+    fn mistakes_name_their_line() {
+        for (text, line, part) in [
+            ("is: before", 1, "before the first"),
+            ("\n[Toolong]", 2, "four bytes"),
+            ("[Abcd]\nis: a\nis: b", 3, "twice"),
+            ("[Abcd]\nwhat: a", 2, "no field `what`"),
+            ("[Abcd]\nnext: !vm 1", 2, "command - what for"),
+            ("[Abcd]\nanswer: lockstep, moon", 2, "`moon`"),
+            ("[Abcd]\nnothing", 2, "field: value"),
+        ] {
+            let mistake = parse(text).unwrap_err();
+            assert_eq!(mistake.line, line, "{text}");
+            assert!(mistake.to_string().contains(part), "{mistake}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What kind of dump this is, and what it holds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dump::Header;
+use crate::memory::Va;
+use crate::pool::PoolKind;
+use crate::symbols::{PdbId, Source};
+
+use super::Engine;
+
+/// Intervals of 100 ns in a second: the unit of Windows system times.
+const TICKS: u64 = 10_000_000;
+/// Seconds from 1601, where Windows counts from, to 1970.
+const EPOCH: i64 = 11_644_473_600;
+
+/// Which dump, of which machine: what stands in every answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpFacts {
+    /// The file, as it was named.
+    pub path: String,
+    /// The kind of container in a word.
+    pub format: String,
+    /// The header's number for it.
+    pub dump_type: u32,
+    /// The kernel's build.
+    pub build: u32,
+    /// Major and minor version of Windows.
+    pub version: (u32, u32),
+    /// Processors.
+    pub processors: u32,
+    /// The bugcheck's code.
+    pub bugcheck: u32,
+    /// Its parameters.
+    pub bugcheck_parameters: Vec<u64>,
+    /// Where the kernel is.
+    pub kernel_base: Va,
+    /// Where the page tables are.
+    pub directory_table: u64,
+    /// Pages of memory that the machine had.
+    pub physical_pages: Option<u64>,
+    /// Pages that the file has.
+    pub pages_present: u64,
+    /// Pages that the container names and the file is too short for.
+    pub pages_cut_off: u64,
+    /// When the dump was written, in seconds since 1970 UTC.
+    pub system_time: Option<i64>,
+    /// Seconds since boot.
+    pub uptime_seconds: Option<u64>,
+    /// Where the names come from.
+    pub symbols: SymbolFacts,
+}
+
+/// Where the kernel's names and layouts come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolFacts {
+    /// The kind of source.
+    pub source: SymbolSource,
+    /// The PDB that the kernel names.
+    pub pdb: Option<PdbId>,
+    /// The source in words.
+    pub detail: String,
+}
+
+/// Kinds of sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SymbolSource {
+    /// The kernel's PDB.
+    Pdb,
+    /// Built-in tables of this kernel.
+    BuiltIn,
+    /// Built-in layouts of a build nearby, without addresses of symbols.
+    Layout,
+    /// Nothing.
+    #[default]
+    None,
+}
+
+impl SymbolSource {
+    /// The contract's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            SymbolSource::Pdb => "pdb",
+            SymbolSource::BuiltIn | SymbolSource::Layout => "built-in",
+            SymbolSource::None => "none",
+        }
+    }
+
+    fn of(source: &Source) -> SymbolSource {
+        match source {
+            Source::Pdb { .. } => SymbolSource::Pdb,
+            Source::BuiltIn { .. } => SymbolSource::BuiltIn,
+            Source::Layout { .. } => SymbolSource::Layout,
+            Source::None => SymbolSource::None,
+        }
+    }
+}
+
+/// A stretch of addresses that pool is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionFacts {
+    /// Which pool.
+    pub pool: PoolKind,
+    /// First address.
+    pub start: Va,
+    /// The first address behind it.
+    pub end: Va,
+    /// What the bounds were read from.
+    pub source: String,
+}
+
+/// The answer of `info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// Which dump.
+    pub dump: DumpFacts,
+    /// What the container holds, in words.
+    pub contents: String,
+    /// The file's length.
+    pub file_bytes: u64,
+    /// The kernel's build string.
+    pub build_lab: Option<String>,
+    /// Loaded modules.
+    pub modules: u64,
+    /// Tags in the trackers.
+    pub tags: u64,
+    /// Tracker tables that were added up.
+    pub tracker_tables: u64,
+    /// Where the pools are.
+    pub regions: Vec<RegionFacts>,
+    /// Where the kernel's PDB lies in a symbol store, when it is not in use.
+    pub wanted_pdb: Option<String>,
+}
+
+/// A Windows system time as seconds since 1970.
+fn seconds_of(ticks: u64) -> Option<i64> {
+    i64::try_from(ticks / TICKS).ok()?.checked_sub(EPOCH)
+}
+
+impl Engine {
+    /// Which dump, of which machine.
+    pub fn facts(&self) -> DumpFacts {
+        let (dump, kernel) = (self.dump(), self.kernel());
+        let header: &Header = dump.header();
+        let source = kernel.symbol_source();
+        DumpFacts {
+            path: dump.path().to_string_lossy().into_owned(),
+            format: dump.format().to_owned(),
+            dump_type: header.dump_type,
+            build: kernel.build,
+            version: kernel.version,
+            processors: header.processors,
+            bugcheck: header.bugcheck.code,
+            bugcheck_parameters: header.bugcheck.parameters.to_vec(),
+            kernel_base: kernel.base,
+            directory_table: header.directory_table,
+            physical_pages: header.physical_pages,
+            pages_present: dump.pages_present(),
+            pages_cut_off: dump.pages_cut_off(),
+            system_time: header.system_time.and_then(seconds_of),
+            uptime_seconds: header.uptime.map(|t| t / TICKS),
+            symbols: SymbolFacts {
+                source: SymbolSource::of(source),
+                pdb: kernel.pdb.clone(),
+                detail: source.to_string(),
+            },
+        }
+    }
+
+    /// What kind of dump, and what it holds.
+    pub fn info(&self) -> Info {
+        let kernel = self.kernel();
+        let dump = self.facts();
+        let has_pdb = dump.symbols.source == SymbolSource::Pdb;
+        let regions = self.regions().regions.iter().map(|r| RegionFacts {
+            pool: r.kind,
+            start: r.start,
+            end: r.end,
+            source: r.source.to_owned(),
+        });
+        let wanted = kernel.pdb.as_ref().filter(|_| !has_pdb);
+        Info {
+            contents: self.dump().contents(),
+            file_bytes: self.dump().file_length(),
+            build_lab: kernel.build_lab.clone(),
+            modules: kernel.modules.iter().filter(|m| !m.unloaded).count() as u64,
+            tags: self.trackers().rows.len() as u64,
+            tracker_tables: self.trackers().tables.len() as u64,
+            regions: regions.collect(),
+            wanted_pdb: wanted.and_then(|id| id.needed()).map(|n| n.store_path),
+            dump,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_times_become_seconds_since_1970() {
+        // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (date -u).
+        let ticks = (1_273_651_200 + 11_644_473_600) * TICKS;
+        assert_eq!(seconds_of(ticks), Some(1_273_651_200));
+        assert_eq!(seconds_of(u64::MAX), Some(1_833_029_933_770));
+    }
+}

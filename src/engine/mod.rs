@@ -1,0 +1,141 @@
+//! One dump, opened: everything that the command line and the screen ask is asked here.
+//!
+//! Opening reads a few megabytes whatever the dump's size: header, module list, counters
+//! and trackers. The index is built afterwards, on request, in parallel. One file per
+//! answer: each makes one value, which commands and screens render and do not compute.
+
+mod allocs;
+mod cache;
+mod contents;
+mod coverage;
+mod diagnose;
+mod info;
+mod memory;
+mod modules;
+mod objects;
+mod open;
+mod page;
+mod pools;
+mod poolused;
+mod refs;
+mod sessions;
+mod symbols;
+mod walk;
+mod warnings;
+
+pub use allocs::{Allocs, Summary as AllocsSummary, TrackerSide};
+pub use cache::{Answered, IndexCache};
+pub use info::{DumpFacts, Info, RegionFacts, SymbolFacts, SymbolSource};
+pub use modules::{ModuleFacts, ModuleSymbols, Modules};
+pub use objects::USUAL_LOOK;
+pub use open::{OpenError, Options};
+pub use poolused::{NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
+pub use refs::TagReferences;
+pub use symbols::PdbStatus;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use crate::analysis::objects::types::Types;
+use crate::analysis::{Descriptions, VmReport};
+use crate::dump::Dump;
+use crate::kernel::{Kernel, vm};
+use crate::pool::regions::Regions;
+use crate::pool::tracker::{self, Trackers};
+use crate::symbols::LoadOptions;
+
+/// An open dump and all that is known of it without the index.
+#[derive(Debug)]
+pub struct Engine {
+    dump: Arc<Dump>,
+    kernel: Kernel,
+    vm: VmReport,
+    descriptions: Descriptions,
+    trackers: Trackers,
+    regions: Regions,
+    options: Options,
+    pools: pools::Parts,
+    sessions: sessions::Parts,
+    search: refs::Parts,
+    object_types: OnceLock<Types>,
+}
+
+impl Engine {
+    /// Opens a dump.
+    ///
+    /// # Errors
+    /// An [`OpenError`] that says what the file is and what to do.
+    pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
+        let descriptions = match &options.pooltag {
+            Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
+                path: file.clone(),
+                source,
+            })?,
+            None => Descriptions::built_in(),
+        };
+        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+    }
+
+    /// The same dump opened again, with what the symbol path has now. Shares the file's
+    /// mapping with this one, which stays as it is.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn reopen(&self) -> Result<Engine, OpenError> {
+        let descriptions = self.descriptions.clone();
+        Engine::of(Arc::clone(&self.dump), descriptions, self.options.clone())
+    }
+
+    fn of(
+        dump: Arc<Dump>,
+        descriptions: Descriptions,
+        options: Options,
+    ) -> Result<Engine, OpenError> {
+        let kernel = Kernel::open(Arc::clone(&dump), &options.symbols, LoadOptions::default())
+            .map_err(|error| open::no_kernel(&dump, error))?;
+        let trackers = tracker::read(&kernel);
+        Ok(Engine {
+            vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
+            descriptions,
+            trackers,
+            regions: Regions::find(&kernel),
+            options,
+            pools: pools::Parts::default(),
+            sessions: sessions::Parts::default(),
+            search: refs::Parts::default(),
+            object_types: OnceLock::new(),
+            dump,
+            kernel,
+        })
+    }
+
+    /// The container.
+    pub fn dump(&self) -> &Dump {
+        &self.dump
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The `!vm` summary, judged.
+    pub fn vm(&self) -> &VmReport {
+        &self.vm
+    }
+
+    /// What tags are for.
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
+    }
+
+    /// The accounts per tag.
+    pub fn trackers(&self) -> &Trackers {
+        &self.trackers
+    }
+
+    /// Where the pools are.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
+    }
+}

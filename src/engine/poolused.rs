@@ -1,0 +1,128 @@
+//! The kernel's accounts, selected and ordered as `!poolused` does.
+
+use std::cmp::Reverse;
+
+use thiserror::Error;
+
+use crate::analysis::{Description, Descriptions};
+use crate::pool::TagPattern;
+use crate::pool::tracker::{TagUsage, Trackers};
+
+use super::Engine;
+
+/// The order of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// By the tag's bytes.
+    #[default]
+    Tag,
+    /// By bytes of nonpaged pool, the most first.
+    Nonpaged,
+    /// By bytes of paged pool, the most first.
+    Paged,
+}
+
+/// Which rows, and how: the arguments of `!poolused`.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The order.
+    pub sort: Sort,
+    /// Allocations and frees beside the difference.
+    pub verbose: bool,
+    /// Session pool instead of the system's.
+    pub session: bool,
+    /// At most so many rows (`/tN`); the totals are over all tags whatever this is.
+    pub top: Option<usize>,
+    /// Which tags.
+    pub pattern: TagPattern,
+}
+
+/// The answer of `poolused`.
+#[derive(Clone, Debug)]
+pub struct PoolUsed {
+    /// The tags selected.
+    pub rows: Vec<PoolUsedRow>,
+    /// Over all tags; with a pattern, over those that match.
+    pub total: TagUsage,
+    /// What was asked for.
+    pub selection: Selection,
+    /// Doubts about the accounts, as sentences.
+    pub notes: Vec<String>,
+}
+
+/// One tag.
+#[derive(Clone, Debug)]
+pub struct PoolUsedRow {
+    /// Its account.
+    pub usage: TagUsage,
+    /// What the tag is for.
+    pub about: Option<Description>,
+}
+
+/// There are no accounts, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct NoAccounts(pub String);
+
+impl PoolUsed {
+    /// Of these accounts, as selected.
+    ///
+    /// # Errors
+    /// When the dump has none.
+    pub fn of(
+        trackers: &Trackers,
+        descriptions: &Descriptions,
+        selection: &Selection,
+    ) -> Result<PoolUsed, NoAccounts> {
+        if trackers.tables.is_empty() {
+            let why = trackers.notes.join("; ");
+            return Err(NoAccounts(match why.is_empty() {
+                true => "the pool trackers were not found in this dump".into(),
+                false => why,
+            }));
+        }
+        let rows = trackers.rows.iter();
+        let mut rows: Vec<&TagUsage> = rows
+            .filter(|row| selection.pattern.matches(row.tag))
+            .collect();
+        match selection.sort {
+            Sort::Tag => {}
+            Sort::Nonpaged => rows.sort_by_key(|r| Reverse(r.nonpaged.bytes)),
+            Sort::Paged => rows.sort_by_key(|r| Reverse(r.paged.bytes)),
+        }
+        let mut total = TagUsage::default();
+        for row in &rows {
+            total.nonpaged += row.nonpaged;
+            total.paged += row.paged;
+        }
+        let shown = selection.top.unwrap_or(usize::MAX);
+        let rows = rows.into_iter().take(shown).map(|row| PoolUsedRow {
+            usage: *row,
+            about: descriptions.get(row.tag).cloned(),
+        });
+        Ok(PoolUsed {
+            rows: rows.collect(),
+            total,
+            selection: selection.clone(),
+            notes: match selection.session {
+                true => trackers.notes.clone(),
+                // Those of the system stand among the dump's warnings.
+                false => Vec::new(),
+            },
+        })
+    }
+}
+
+impl Engine {
+    /// The accounts as selected.
+    ///
+    /// # Errors
+    /// When the dump has none.
+    pub fn pool_used(&self, selection: &Selection) -> Result<PoolUsed, NoAccounts> {
+        let trackers = match selection.session {
+            true => self.session_trackers(),
+            false => self.trackers(),
+        };
+        PoolUsed::of(trackers, self.descriptions(), selection)
+    }
+}

@@ -1,0 +1,49 @@
+//! What to know before an answer is trusted.
+
+use crate::analysis::verifier;
+use crate::symbols::Source;
+
+use super::Engine;
+
+impl Engine {
+    /// Everything the user should know before trusting an answer, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let header = self.dump.header();
+        if self.dump.pages_cut_off() > 0 {
+            out.push(format!(
+                "the file is truncated: {} of {} pages are missing, those of the highest addresses",
+                self.dump.pages_cut_off(),
+                self.dump.pages_cut_off() + self.dump.pages_present()
+            ));
+        }
+        if header.is_insufficient() {
+            out.push(
+                "Windows had too little room for the dump and says that it is incomplete".into(),
+            );
+        }
+        if header.is_live() {
+            out.push(
+                "a live dump: memory changed while it was written, so counters may disagree".into(),
+            );
+        }
+        out.extend(self.dump.failure());
+        out.extend(self.kernel.notes.iter().cloned());
+        out.extend(self.symbol_warning());
+        out.extend(self.trackers.notes.iter().cloned());
+        out.extend(self.vm.warnings());
+        out.extend(verifier::note(&self.kernel));
+        out
+    }
+
+    fn symbol_warning(&self) -> Option<String> {
+        let Source::Layout { build } = self.kernel.symbol_source() else {
+            return None;
+        };
+        let wanted = self.missing_pdb()?;
+        Some(format!(
+            "{} was not found, and this kernel is not among the built-in ones: the layouts of build {build} are used, with no addresses of symbols; `poolscope symbols` says what to fetch",
+            wanted.id
+        ))
+    }
+}

@@ -1,0 +1,63 @@
+//! `contents` as text.
+
+use std::io::{self, Write};
+
+use super::super::text::plain_address;
+use super::{Contents, FAMILIES, FamilyRow, KINDS};
+
+/// Writes it.
+pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}: {}", answer.tag, answer.coverage)?;
+    for module in &answer.modules {
+        writeln!(out, "  {}: {}", module.module, module.sentence)?;
+    }
+    writeln!(out, "\n  offset  what is there")?;
+    for row in answer.told() {
+        let kinds: Vec<String> = row
+            .counts
+            .iter()
+            .take(KINDS)
+            .map(|k| format!("{:.1} % {}", k.share * 100.0, k.what))
+            .collect();
+        writeln!(out, "{:>+8x}  {}", row.offset, kinds.join("; "))?;
+    }
+    let rest = answer.offsets.len() - answer.told().count();
+    writeln!(
+        out,
+        "  at the other {rest} offsets: zeros, constants, numbers and text only"
+    )?;
+    writeln!(out, "\n    blocks          alike")?;
+    for family in answer.families.iter().take(FAMILIES) {
+        writeln!(out, "{}", family.line())?;
+    }
+    let more = answer.families.len().saturating_sub(FAMILIES);
+    if more > 0 {
+        writeln!(out, "and {more} further families")?;
+    }
+    if answer.in_no_family > 0 {
+        writeln!(out, "{:>10} are in no family", answer.in_no_family)?;
+    }
+    answer.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
+}
+
+impl FamilyRow {
+    fn line(&self) -> String {
+        let size = match self.smallest == self.largest {
+            true => format!("{} bytes", self.smallest),
+            false => format!("{} to {} bytes", self.smallest, self.largest),
+        };
+        let mut out = format!(
+            "{:>10} {:>6.1} %  {size}, such as {}",
+            self.blocks,
+            self.share * 100.0,
+            plain_address(self.at)
+        );
+        if !self.modules.is_empty() {
+            out += &format!(": {}", self.modules.join(", "));
+        }
+        if let Some(text) = &self.text {
+            out += &format!("  \"{text}\"");
+        }
+        out
+    }
+}

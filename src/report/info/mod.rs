@@ -1,0 +1,284 @@
+//! What kind of dump this is: the `info` command, and the `dump` object of every answer.
+
+mod csv;
+mod markdown;
+mod text;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::engine::{self, DumpFacts, SymbolFacts};
+
+use super::Answer;
+use super::text::{clean, human, json_address};
+
+/// The `dump` object.
+#[derive(Clone, Debug, Serialize)]
+pub struct DumpRecord {
+    path: String,
+    format: String,
+    dump_type: u32,
+    build: u32,
+    version: String,
+    architecture: &'static str,
+    processors: u32,
+    bugcheck: BugCheckRecord,
+    kernel_base: String,
+    directory_table: String,
+    physical_pages: Option<u64>,
+    pages_present: u64,
+    pages_cut_off: u64,
+    system_time: Option<String>,
+    uptime_seconds: Option<u64>,
+    symbols: SymbolRecord,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct BugCheckRecord {
+    code: u32,
+    parameters: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SymbolRecord {
+    source: &'static str,
+    pdb: Option<String>,
+    id: Option<String>,
+    detail: String,
+}
+
+impl DumpRecord {
+    /// Of the engine's facts.
+    pub fn of(facts: &DumpFacts) -> DumpRecord {
+        let (major, minor) = facts.version;
+        let parameters = facts.bugcheck_parameters.iter();
+        DumpRecord {
+            path: clean(&facts.path).into(),
+            format: clean(&facts.format).into(),
+            dump_type: facts.dump_type,
+            build: facts.build,
+            version: format!("{major}.{minor}.{}", facts.build),
+            architecture: "x64",
+            processors: facts.processors,
+            bugcheck: BugCheckRecord {
+                code: facts.bugcheck,
+                parameters: parameters.map(|p| format!("{p:#x}")).collect(),
+            },
+            kernel_base: json_address(facts.kernel_base),
+            directory_table: format!("{:#x}", facts.directory_table),
+            physical_pages: facts.physical_pages,
+            pages_present: facts.pages_present,
+            pages_cut_off: facts.pages_cut_off,
+            system_time: facts.system_time.and_then(time_of),
+            uptime_seconds: facts.uptime_seconds,
+            symbols: SymbolRecord::of(&facts.symbols),
+        }
+    }
+}
+
+impl SymbolRecord {
+    fn of(facts: &SymbolFacts) -> SymbolRecord {
+        let pdb = facts.pdb.as_ref();
+        SymbolRecord {
+            source: facts.source.word(),
+            pdb: pdb.map(|id| clean(&id.name).into()),
+            id: pdb.map(|id| id.key()),
+            detail: clean(&facts.detail).into(),
+        }
+    }
+}
+
+/// A time as RFC 3339; `None` outside the years that format has.
+fn time_of(seconds: i64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    time.format(&Rfc3339).ok()
+}
+
+fn uptime_text(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86400, seconds % 86400);
+    let (hours, minutes) = (rest / 3600, rest % 3600 / 60);
+    let unit = if days == 1 { "day" } else { "days" };
+    format!("{days} {unit} {hours}:{minutes:02}:{:02}", rest % 60)
+}
+
+/// The answer of `info`.
+#[derive(Debug, Serialize)]
+pub struct Info {
+    info: Details,
+    #[serde(skip)]
+    dump: DumpRecord,
+    #[serde(skip)]
+    needed: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Details {
+    contents: String,
+    file_bytes: u64,
+    build_lab: Option<String>,
+    modules: u64,
+    tags: u64,
+    tracker_tables: u64,
+    pool_regions: Vec<RegionRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct RegionRecord {
+    pool: &'static str,
+    start: String,
+    end: String,
+    source: String,
+}
+
+impl Info {
+    /// Of the engine's answer.
+    pub fn of(info: &engine::Info) -> Info {
+        let regions = info.regions.iter().map(|r| RegionRecord {
+            pool: r.pool.word(),
+            start: json_address(r.start),
+            end: json_address(r.end),
+            source: clean(&r.source).into(),
+        });
+        Info {
+            info: Details {
+                contents: clean(&info.contents).into(),
+                file_bytes: info.file_bytes,
+                build_lab: info.build_lab.as_deref().map(|t| clean(t).into()),
+                modules: info.modules,
+                tags: info.tags,
+                tracker_tables: info.tracker_tables,
+                pool_regions: regions.collect(),
+            },
+            dump: DumpRecord::of(&info.dump),
+            needed: info.wanted_pdb.as_deref().map(|p| clean(p).into()),
+        }
+    }
+
+    /// What a report says of the machine: the rows without addresses.
+    pub fn machine(&self) -> Vec<(&'static str, String)> {
+        const OF_MACHINE: [&str; 8] = [
+            "File",
+            "Dump",
+            "Windows",
+            "Processors",
+            "Pages",
+            "Bugcheck",
+            "Written",
+            "Uptime",
+        ];
+        let mut rows = self.rows();
+        rows.retain(|(label, _)| OF_MACHINE.contains(label) || *label == "Symbols");
+        rows
+    }
+
+    /// The rows as label and value.
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let (d, i) = (&self.dump, &self.info);
+        let mut rows = vec![
+            ("File", format!("{} ({})", d.path, human(i.file_bytes))),
+            (
+                "Dump",
+                format!("{} (type {}): {}", d.format, d.dump_type, i.contents),
+            ),
+            ("Windows", self.windows()),
+            ("Processors", d.processors.to_string()),
+            ("Pages", self.pages()),
+            ("Bugcheck", bugcheck(&d.bugcheck)),
+            ("Kernel base", d.kernel_base.clone()),
+            ("Page tables", d.directory_table.clone()),
+            ("Written", d.system_time.clone().unwrap_or(UNKNOWN.into())),
+            (
+                "Uptime",
+                d.uptime_seconds.map_or(UNKNOWN.into(), uptime_text),
+            ),
+            ("Symbols", self.symbols()),
+        ];
+        if let Some(needed) = &self.needed {
+            rows.push(("PDB wanted", needed.clone()));
+        }
+        rows.push(("Modules", i.modules.to_string()));
+        rows.push((
+            "Pool trackers",
+            format!("{} tags in {} tables", i.tags, i.tracker_tables),
+        ));
+        for region in &i.pool_regions {
+            let RegionRecord {
+                pool,
+                start,
+                end,
+                source,
+            } = region;
+            rows.push(("Pool region", format!("{start}-{end} {pool} (by {source})")));
+        }
+        rows
+    }
+
+    fn windows(&self) -> String {
+        let lab = self
+            .info
+            .build_lab
+            .as_deref()
+            .unwrap_or("build lab unknown");
+        format!("{} {} ({lab})", self.dump.version, self.dump.architecture)
+    }
+
+    fn pages(&self) -> String {
+        let mut out = match self.dump.physical_pages {
+            Some(all) => format!(
+                "{} of {all} physical pages present",
+                self.dump.pages_present
+            ),
+            None => format!("{} physical pages present", self.dump.pages_present),
+        };
+        if self.dump.pages_cut_off > 0 {
+            out += &format!("; {} more are cut off the file", self.dump.pages_cut_off);
+        }
+        out
+    }
+
+    fn symbols(&self) -> String {
+        let s = &self.dump.symbols;
+        match (&s.pdb, &s.id) {
+            (Some(pdb), Some(id)) => format!("{} for {pdb} {id}", s.detail),
+            _ => format!("{}; the kernel's PDB identity is not in the dump", s.detail),
+        }
+    }
+}
+
+const UNKNOWN: &str = "not in the dump";
+
+fn bugcheck(b: &BugCheckRecord) -> String {
+    format!("{:#x} ({})", b.code, b.parameters.join(", "))
+}
+
+impl Answer for Info {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        text::write(self, out)
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        csv::write(self, out)
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        markdown::write(self, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        assert_eq!(
+            time_of(1_273_651_200).as_deref(),
+            Some("2010-05-12T08:00:00Z")
+        );
+        assert_eq!(time_of(i64::MAX), None);
+        assert_eq!(uptime_text(90_061), "1 day 1:01:01");
+    }
+}

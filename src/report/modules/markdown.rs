@@ -1,0 +1,33 @@
+//! `modules` as Markdown.
+
+use std::io::{self, Write};
+
+use super::super::table::{Align, table};
+use super::super::text::grouped;
+use super::Modules;
+
+/// Writes it.
+pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
+    let columns = [
+        ("name", Align::Left),
+        ("base", Align::Left),
+        ("end", Align::Left),
+        ("size", Align::Right),
+        ("image", Align::Left),
+        ("PDB", Align::Left),
+        ("unloaded", Align::Left),
+    ];
+    let rows = answer.modules.iter().map(|row| {
+        let pdb = row.pdb.as_ref().map(|p| format!("{} {}", p.name, p.id));
+        vec![
+            row.name.clone(),
+            row.base.clone(),
+            row.end.clone(),
+            grouped(row.size.into()),
+            row.image.clone().unwrap_or_default(),
+            pdb.unwrap_or_default(),
+            if row.unloaded { "yes" } else { "" }.to_owned(),
+        ]
+    });
+    table(out, &columns, rows)
+}

@@ -1,0 +1,49 @@
+//! `symbols` as text.
+
+use std::io::{self, Write};
+
+use super::{Row, Symbols};
+
+/// Writes it.
+pub(super) fn write(answer: &Symbols, out: &mut dyn Write) -> io::Result<()> {
+    if answer.symbols.is_empty() {
+        return writeln!(out, "No PDB is named in this dump.");
+    }
+    for row in &answer.symbols {
+        row.describe(out)?;
+        writeln!(out)?;
+    }
+    writeln!(out, "Answers for nt come from: {}", answer.answering)?;
+    if answer.symbols.iter().all(|r| r.found.is_some()) {
+        return Ok(());
+    }
+    match answer.servers.as_slice() {
+        [] => writeln!(
+            out,
+            "The symbol path names no server; a file can also lie in any directory of --symbols."
+        ),
+        servers => writeln!(
+            out,
+            "Servers on the symbol path: {}; --download asks them.",
+            servers.join(", ")
+        ),
+    }
+}
+
+impl Row {
+    fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
+        let none = "none: the dump gives a name that is no file's";
+        writeln!(out, "Module         {}", self.module)?;
+        writeln!(out, "File           {}", self.file)?;
+        writeln!(out, "Identity       {}, age {}", self.guid, self.age)?;
+        writeln!(
+            out,
+            "Fetch          {}",
+            self.url.as_deref().unwrap_or(none)
+        )?;
+        let anywhere = "any directory, and name that with --symbols";
+        let place = self.place.as_deref().unwrap_or(anywhere);
+        writeln!(out, "Put it at      {place}")?;
+        writeln!(out, "Found          {}", self.state())
+    }
+}

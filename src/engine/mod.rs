@@ -26,7 +26,7 @@ mod warnings;
 pub use allocs::{Allocs, Summary as AllocsSummary, TrackerSide};
 pub use cache::{Answered, IndexCache};
 pub use info::{DumpFacts, Info, RegionFacts, SymbolFacts, SymbolSource};
-pub use modules::{ModuleFacts, ModuleSymbols, Modules};
+pub use modules::{Maker, ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
 pub use poolused::{NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};

@@ -89,7 +89,8 @@ impl Image {
             .ok_or(ImageError::NotPe)?;
         let count = header.coff_header.number_of_sections.min(MAX_SECTIONS);
         let directories = &optional.data_directories;
-        let debug = place(directories.get_debug_table()).filter(|&(rva, size)| rva != 0 && size != 0);
+        let debug =
+            place(directories.get_debug_table()).filter(|&(rva, size)| rva != 0 && size != 0);
         let mut image = Image {
             base,
             size: optional.windows_fields.size_of_image,

@@ -49,7 +49,19 @@ impl Version {
         let [a, b, c, d] = self.numbers.map(u32::from);
         let (high, low) = (a << 16 | b, c << 16 | d);
         let fixed = [
-            0xfeef_04bd, 0x1_0000, high, low, high, low, 0x3f, 0, 0x4_0004, 3, 7, 0, 0,
+            0xfeef_04bd,
+            0x1_0000,
+            high,
+            low,
+            high,
+            low,
+            0x3f,
+            0,
+            0x4_0004,
+            3,
+            7,
+            0,
+            0,
         ];
         node(&mut out, (52, 0), "VS_VERSION_INFO", |out| {
             out.extend(fixed.iter().flat_map(|word| word.to_le_bytes()));
@@ -67,7 +79,12 @@ impl Version {
 }
 
 /// A block: length, value length, type, key, and what `inside` writes, on a boundary of 4.
-fn node(out: &mut Vec<u8>, (value, kind): (u16, u16), key: &str, inside: impl FnOnce(&mut Vec<u8>)) {
+fn node(
+    out: &mut Vec<u8>,
+    (value, kind): (u16, u16),
+    key: &str,
+    inside: impl FnOnce(&mut Vec<u8>),
+) {
     pad(out);
     let at = out.len();
     out.extend([0; 2]);

@@ -4,25 +4,23 @@ use poolscope::engine::{Engine, Options};
 use poolscope::kernel::identity::{Identity, LinkTime, VersionResource};
 use poolscope::synth::image::Data;
 use poolscope::synth::resource::Version;
-use poolscope::synth::{Container, Machine, ModuleSpec, small};
+use poolscope::synth::{Container, Machine, small};
 
-/// A machine with a driver of which `data` is said.
-fn identity(data: Vec<Data>) -> Identity {
+/// The engine of a machine with a driver `exbackup.sys` that holds `data`.
+fn engine(data: Vec<Data>) -> Engine {
     let mut spec = small::spec();
-    let last = spec.modules.last().unwrap();
-    let driver = ModuleSpec {
-        file: "exbackup.sys".into(),
-        base: last.base.add(0x100_0000),
-        size: 0x1_8000,
-        data,
-        ..last.clone()
-    };
-    spec.modules.push(driver);
+    let driver = spec.modules.last_mut().unwrap();
+    driver.file = "exbackup.sys".into();
+    driver.data.extend(data);
     let machine = Machine::build(&spec).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     machine.write(&path, Container::BitmapKernel).unwrap();
-    let engine = Engine::open(&path, &Options::default()).unwrap();
+    Engine::open(&path, &Options::default()).unwrap()
+}
+
+fn identity(data: Vec<Data>) -> Identity {
+    let engine = engine(data);
     let kernel = engine.kernel();
     let module = kernel.modules.iter().find(|m| m.name() == "exbackup");
     Identity::read(&kernel.space, module.unwrap(), Some(1_900_000_000))
@@ -74,4 +72,40 @@ fn a_damaged_resource_tree_is_refused_with_the_reason() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn modules_gives_the_maker_in_json_and_text() {
+    let engine = engine(vec![Data::Version(Version::new(
+        "Example\u{202e} Software",
+        "Example Backup",
+        "Backup filter",
+        [3, 2, 4120, 7],
+    ))]);
+    let base = engine
+        .kernel()
+        .modules
+        .iter()
+        .find(|m| m.name() == "exbackup");
+    let answer = engine.modules(Some(base.unwrap().base));
+    let report = poolscope::report::Modules::of(&answer);
+    let json = serde_json::to_value(&report).unwrap();
+    let row = &json["modules"][0];
+    // A mark that turns the direction of text never reaches a terminal.
+    assert_eq!(row["company"], "Example. Software");
+    assert_eq!(row["product"], "Example Backup");
+    assert_eq!(row["file_version"], "3.2.4120.7");
+    assert_eq!(row["file_description"], "Backup filter");
+    assert!(
+        row["linked"].as_str().unwrap().starts_with("2010-11-"),
+        "{row}"
+    );
+    assert!(
+        row["path"].as_str().unwrap().ends_with("exbackup.sys"),
+        "{row}"
+    );
+    let mut text = Vec::new();
+    poolscope::report::Answer::text(&report, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("FileVersion:      3.2.4120.7"), "{text}");
 }

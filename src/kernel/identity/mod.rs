@@ -81,18 +81,18 @@ impl Identity {
     pub fn version_note(&self) -> Option<String> {
         match &self.version {
             VersionResource::Read(_) => None,
-            VersionResource::FoundByScan(_) => {
-                Some("found by a scan of the resource section: its directory is not in the dump".into())
-            }
+            VersionResource::FoundByScan(_) => Some(
+                "found by a scan of the resource section: its directory is not in the dump".into(),
+            ),
             VersionResource::NotInDump(fault) => Some(format!(
                 "company unknown: the version resource is not in the dump ({fault})"
             )),
             VersionResource::None => {
                 Some("company unknown: the driver has no version resource".into())
             }
-            VersionResource::Malformed(why) => {
-                Some(format!("company unknown: the version resource is damaged ({why})"))
-            }
+            VersionResource::Malformed(why) => Some(format!(
+                "company unknown: the version resource is damaged ({why})"
+            )),
         }
     }
 }

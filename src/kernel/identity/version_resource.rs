@@ -161,7 +161,9 @@ impl Resources<'_> {
         let entry: [u8; 16] = self.space.array(self.at(language.offset)?)?;
         let rva = u32_at(&entry, 0).unwrap_or_default();
         let size = u32_at(&entry, 4).unwrap_or_default();
-        let inside = rva.checked_add(size).is_some_and(|end| end <= self.image_size);
+        let inside = rva
+            .checked_add(size)
+            .is_some_and(|end| end <= self.image_size);
         if !inside || size == 0 {
             return Err(Stop::Malformed("its version data lies outside the image"));
         }
@@ -226,7 +228,9 @@ impl Resources<'_> {
 
     /// The block at an address, as far as its pages are there.
     fn block_at(&self, at: Va) -> Option<VersionInfo> {
-        let left = self.image_size.checked_sub(u32::try_from(at.0 - self.base.0).ok()?)?;
+        let left = self
+            .image_size
+            .checked_sub(u32::try_from(at.0 - self.base.0).ok()?)?;
         let declared = u32::from(self.space.u16(at).ok()?);
         let mut block = Vec::new();
         for (_, piece) in self.space.pieces(at, declared.min(left).into()) {
@@ -267,14 +271,20 @@ pub fn parse(block: &[u8]) -> Option<VersionInfo> {
     let children = align(FIXED_AT + if value == 0 { 0 } else { value.max(FIXED_SIZE) });
     let end = usize::from(u16_at(block, 0)?).min(block.len());
     let mut budget = MAX_STRINGS;
-    each_child(block, children, end, &mut budget, |key, from, to, budget| {
-        if key != "StringFileInfo" {
-            return;
-        }
-        each_child(block, from, to, budget, |_, from, to, budget| {
-            each_string(block, from, to, budget, &mut info);
-        });
-    });
+    each_child(
+        block,
+        children,
+        end,
+        &mut budget,
+        |key, from, to, budget| {
+            if key != "StringFileInfo" {
+                return;
+            }
+            each_child(block, from, to, budget, |_, from, to, budget| {
+                each_string(block, from, to, budget, &mut info);
+            });
+        },
+    );
     (!info.is_empty()).then_some(info)
 }
 
@@ -311,13 +321,7 @@ fn each_child(
 
 /// The strings of one language: header, key, padding, value. `wValueLength` counts
 /// characters with most linkers and bytes with some, so only `wLength` bounds the value.
-fn each_string(
-    block: &[u8],
-    from: usize,
-    to: usize,
-    budget: &mut usize,
-    info: &mut VersionInfo,
-) {
+fn each_string(block: &[u8], from: usize, to: usize, budget: &mut usize, info: &mut VersionInfo) {
     each_child(block, from, to, budget, |key, from, to, _| {
         let slot = match key {
             "CompanyName" => &mut info.company,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use poolscope::tui::keys::file;
+use poolscope::tui::input::keys::file;
 
 use super::shown;
 

@@ -1,7 +1,7 @@
 //! What the fuzzer calls, one module a target: what is done with the bytes, which answers
 //! are checked, and where the first inputs come from.
 //!
-//! The same files are compiled into the ordinary tests (`tests/fuzz_cases.rs`), which run
+//! The same files are compiled into the ordinary tests (`tests/memory/fuzz_cases.rs`), which run
 //! the seeds and the cases that were found. Only the public interface is used, so what is
 //! fuzzed is what users reach.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -15,13 +15,13 @@ use poolscope::pool::{Block, Tag, TagPattern};
 use poolscope::report::text::parse_address;
 use poolscope::synth::{Container, small};
 use poolscope::tui::app::App;
-use poolscope::tui::fields;
-use poolscope::tui::filter::{BlockFilter, TextFilter};
-use poolscope::tui::message::Message;
-use poolscope::tui::model::Model;
-use poolscope::tui::query::{Kind, Query, Row, Value};
-use poolscope::tui::theme::{Palette, Theme};
-use poolscope::tui::view;
+use poolscope::tui::app::view;
+use poolscope::tui::data::columns;
+use poolscope::tui::data::message::Message;
+use poolscope::tui::data::model::Model;
+use poolscope::tui::input::filter::{BlockFilter, TextFilter};
+use poolscope::tui::input::query::{Kind, Query, Row, Value};
+use poolscope::tui::terminal::theme::{Palette, Theme};
 
 use super::input::Input;
 use super::locate::Whole;
@@ -54,7 +54,7 @@ struct Anything<'a>(&'a str);
 
 impl Row for Anything<'_> {
     fn value(&self, field: usize) -> Value<'_> {
-        match fields::TAG.get(field).map(|f| f.kind) {
+        match columns::TAG.get(field).map(|f| f.kind) {
             Some(Kind::Text) => Value::Text(self.0.into()),
             Some(Kind::Share) => Value::Share(0.25),
             Some(_) => Value::Number(self.0.len() as u64),
@@ -84,9 +84,9 @@ pub fn run(data: &[u8]) {
 /// Read as everything that a text can be.
 fn words(text: &str) {
     let lists: [(&[_], usize); 3] = [
-        (&fields::TAG, fields::TAG_DEFAULT),
-        (&fields::BLOCK, fields::BLOCK_DEFAULT),
-        (&fields::MODULE, fields::MODULE_DEFAULT),
+        (&columns::TAG, columns::TAG_DEFAULT),
+        (&columns::BLOCK, columns::BLOCK_DEFAULT),
+        (&columns::MODULE, columns::MODULE_DEFAULT),
     ];
     for (fields, default) in lists {
         if let Ok(query) = Query::parse(text, fields, default) {

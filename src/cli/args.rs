@@ -8,7 +8,7 @@ use crate::analysis::census::USUAL_SAMPLE;
 use crate::engine::{IndexCache, Options, USUAL_LOOK};
 use crate::report::Format;
 use crate::symbols::{Network, SymbolPath};
-use crate::tui::theme::{Choice, Palette};
+use crate::tui::terminal::theme::{Choice, Palette};
 
 /// Find the driver that leaked a Windows server's kernel pool, from its MEMORY.DMP.
 #[derive(Debug, Parser)]

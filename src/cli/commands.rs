@@ -120,8 +120,8 @@ fn keys(args: &Args) -> Result {
         Some((path, _)) => format!("# {}\n", clean(&path.to_string_lossy())),
         None => String::new(),
     };
-    let map = read.map_or_else(tui::keys::KeyMap::default, |(_, read)| read.map);
-    let text = place + &tui::keys::file::print(&map);
+    let map = read.map_or_else(tui::input::keys::KeyMap::default, |(_, read)| read.map);
+    let text = place + &tui::input::keys::file::print(&map);
     Ok(io::stdout().lock().write_all(text.as_bytes())?)
 }
 

@@ -4,7 +4,7 @@ use clap::{Arg, Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use crate::tui::keys::{Group, KeyMap};
+use crate::tui::input::keys::{Group, KeyMap};
 
 use super::Args;
 

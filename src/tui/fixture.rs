@@ -11,12 +11,12 @@ use crate::pool::index::{Found, TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Usage};
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
 
-use super::blocks::Blocks;
-use super::cell::Cell;
-use super::model::{Bytes, MentionRow, Mentions, Model, ModuleRow, TagRow};
-use super::query::Kind;
-use super::sheet::{Ask, Opens, SheetColumn, SheetData, SheetRow};
-use super::table::Column;
+use crate::tui::data::blocks::Blocks;
+use crate::tui::data::cell::Cell;
+use crate::tui::data::model::{Bytes, Model, ModuleRow, ReferenceRow, References, TagRow};
+use crate::tui::input::query::Kind;
+use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
+use crate::tui::widgets::table::Column;
 
 /// Blocks by formula, so that a million cost nothing.
 pub struct Planted {
@@ -247,8 +247,8 @@ pub fn many_tags(count: u32) -> Model {
 }
 
 /// The two places that mention the leaking tag.
-pub fn mentions() -> Mentions {
-    let at = |va: u64, offset: u64| MentionRow {
+pub fn mentions() -> References {
+    let at = |va: u64, offset: u64| ReferenceRow {
         module: "myfault".into(),
         va: Va(va),
         section: ".text".into(),
@@ -259,7 +259,7 @@ pub fn mentions() -> Mentions {
         function: "myfault+0x1390".into(),
         reason: "passed to ExAllocatePoolWithTag as its third argument".into(),
     };
-    Mentions {
+    References {
         rows: vec![
             at(0xffff_f880_044b_63aa, 0x13aa),
             at(0xffff_f880_044b_6621, 0x1621),
@@ -311,27 +311,27 @@ pub fn totals(model: &Model) -> Totals {
     totals
 }
 
-const SHEET: [SheetColumn; 4] = [
-    SheetColumn::new(Column::text("Driver", 10, 0), &["driver"], Kind::Text),
-    SheetColumn::new(
+const SHEET: [TableColumn; 4] = [
+    TableColumn::new(Column::text("Driver", 10, 0), &["driver"], Kind::Text),
+    TableColumn::new(
         Column::number("NonP bytes", 14, 1),
         &["np", "nonpaged"],
         Kind::Number,
     )
-    .of_pool(super::tags::Pool::Nonpaged),
-    SheetColumn::new(
+    .of_pool(crate::tui::screens::tags::Pool::Nonpaged),
+    TableColumn::new(
         Column::number("Paged bytes", 14, 1),
         &["paged", "pg"],
         Kind::Number,
     )
-    .of_pool(super::tags::Pool::Paged),
-    SheetColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
+    .of_pool(crate::tui::screens::tags::Pool::Paged),
+    TableColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
 ];
 
 /// A sheet of any kind: three rows, which open what such rows open.
-pub fn sheet(ask: &Ask) -> SheetData {
+pub fn sheet(ask: &TableKind) -> TableData {
     let leak = Tag::of("Leak").unwrap();
-    let row = |name: &str, np: u64, paged: u64, opens: Opens| SheetRow {
+    let row = |name: &str, np: u64, paged: u64, opens: Opens| TableRow {
         cells: vec![
             Cell::Text(name.into()),
             Cell::Bytes(np),
@@ -339,13 +339,13 @@ pub fn sheet(ask: &Ask) -> SheetData {
             Cell::Bar(np as f64 / 615_424_000.0),
         ],
         opens,
-        ..SheetRow::default()
+        ..TableRow::default()
     };
     let first = match ask {
-        Ask::Drivers => Opens::Sheet(Ask::TagsOf(Some("myfault".into()))),
-        Ask::TagsOf(_) => Opens::Tag(leak, String::new()),
-        Ask::Sizes(tag) => Opens::Tag(*tag, "size = 1024000".into()),
-        Ask::Frequency { .. } => Opens::Filter("size = 1024000".into()),
+        TableKind::Drivers => Opens::DataTable(TableKind::TagsOf(Some("myfault".into()))),
+        TableKind::TagsOf(_) => Opens::Tag(leak, String::new()),
+        TableKind::Sizes(tag) => Opens::Tag(*tag, "size = 1024000".into()),
+        TableKind::Frequency { .. } => Opens::Filter("size = 1024000".into()),
         _ => Opens::Memory {
             title: Va(FIRST).to_string(),
             about: "Leak block".into(),
@@ -354,7 +354,7 @@ pub fn sheet(ask: &Ask) -> SheetData {
             session: None,
         },
     };
-    SheetData {
+    TableData {
         columns: &SHEET,
         rows: vec![
             row("myfault", 615_424_000, 0, first),
@@ -379,14 +379,14 @@ pub fn report(marks: &[(String, String)]) -> String {
 }
 
 /// The planted blocks at a glance.
-pub fn shape() -> super::shape::Shape {
+pub fn shape() -> crate::tui::widgets::charts::TagCharts {
     let sizes = [
         (1_024_000, 87),
         (1_019_904, 86),
         (1_015_808, 86),
         (1_011_712, 86),
     ];
-    super::shape::Shape {
+    crate::tui::widgets::charts::TagCharts {
         sizes: std::sync::Arc::new(
             sizes
                 .map(|(size, count)| crate::pool::index::SizeCount { size, count })
@@ -395,7 +395,7 @@ pub fn shape() -> super::shape::Shape {
         spread: Some(crate::pool::index::Spread {
             first: Va(FIRST),
             end: Va(FIRST + 601 * 0x1000),
-            parts: (0..super::shape::PARTS as u64)
+            parts: (0..crate::tui::widgets::charts::PARTS as u64)
                 .map(|i| i % 40 * 1000)
                 .collect(),
         }),

@@ -6,57 +6,18 @@
 //! own, [`event`] and [`signals`] bring everything into one channel, and [`run`] ties
 //! them together: it waits, updates, draws once, and waits again.
 
-pub mod actions;
 pub mod app;
-pub mod blocks;
-pub mod bytes;
-pub mod cell;
-mod clipboard;
-pub mod columns;
-pub mod command;
-pub mod contents;
-pub mod draw;
-pub mod event;
-pub mod fields;
-pub mod files;
-pub mod filter;
+pub mod data;
 #[cfg(test)]
 mod fixture;
-pub mod help;
-pub mod keys;
-pub mod layout;
-pub mod list;
-pub mod marks;
-pub mod message;
-pub mod model;
-pub mod modules;
-pub mod mouse;
-pub mod pickup;
-pub mod places;
-pub mod plain;
-pub mod prompt;
-pub mod query;
-pub mod report_view;
-pub mod save;
-pub mod session;
-pub mod shape;
-pub mod sheet;
-pub mod sheets;
-pub mod signals;
-pub mod status;
-pub mod summary;
-pub mod swap;
-pub mod table;
-pub mod tag_view;
-pub mod tags;
+pub mod input;
+pub mod jobs;
+pub mod persistence;
+pub mod screens;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
-pub mod theme;
-pub mod thrift;
-pub mod typed;
-pub mod view;
-pub mod worker;
+pub mod widgets;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -69,16 +30,16 @@ use crate::engine::{self, Engine, OpenError};
 use crate::report::text::clean;
 
 use app::App;
-use event::Event;
-use files::Files;
-use message::{Effect, Message, Reopening};
-use model::Model;
-use pickup::{Pickup, Reopened};
-use session::Store;
+use data::event::Event;
+use data::message::{Effect, Message, Reopening};
+use data::model::Model;
+use jobs::symbols::{Reopened, SymbolArrival};
+use jobs::worker::Workers;
+use persistence::files::Files;
+use persistence::session::Store;
 use terminal::Screen;
-use theme::Theme;
-use thrift::{Skills, is_plain};
-use worker::Workers;
+use terminal::diff::{Capabilities, is_plain};
+use terminal::theme::Theme;
 
 /// How the UI should look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +47,7 @@ pub struct Options {
     /// Draw with ASCII only, whatever the locale says.
     pub ascii: bool,
     /// Which colours.
-    pub theme: theme::Choice,
+    pub theme: terminal::theme::Choice,
     /// The file of keys, when it is not the usual one.
     pub keys: Option<PathBuf>,
     /// The mouse works, and the terminal's own selection does not.
@@ -97,9 +58,9 @@ pub struct Options {
 
 impl Options {
     /// Reads the file of keys; `None` when there is no place for one.
-    pub fn read_keys(&self) -> Option<(PathBuf, keys::file::Read)> {
-        let path = self.keys.clone().or_else(keys::file::usual_path)?;
-        let read = keys::file::read(&path, self.keys.is_some());
+    pub fn read_keys(&self) -> Option<(PathBuf, input::keys::file::Read)> {
+        let path = self.keys.clone().or_else(input::keys::file::usual_path)?;
+        let read = input::keys::file::read(&path, self.keys.is_some());
         Some((path, read))
     }
 }
@@ -176,8 +137,8 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let one_screen = is_plain(&term) || term == "linux" || (term.is_empty() && !cfg!(windows));
     let model = Model::of(&engine);
     let (sender, events) = mpsc::channel();
-    signals::listen(sender.clone())?;
-    let mut skills = Skills::of(&term);
+    terminal::signals::listen(sender.clone())?;
+    let mut skills = Capabilities::of(&term);
     // Who asks for colours knows that the terminal has them.
     skills.colours |= theme.is_coloured();
     let mut screen = Screen::take(one_screen, options.mouse, skills)?;
@@ -193,9 +154,9 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     };
     let files = Files::start(&engine, store, &sender)?;
     let workers = Workers::start(Arc::clone(&engine), 0, sender.clone(), files)?;
-    let pickup = Pickup::start(&engine, &sender)?;
+    let pickup = SymbolArrival::start(&engine, &sender)?;
     drop(engine);
-    event::listen(sender.clone())?;
+    data::event::listen(sender.clone())?;
     let mut session = Session {
         screen,
         workers,
@@ -237,7 +198,7 @@ struct Session {
     screen: Screen,
     workers: Workers,
     /// While the kernel's PDB is missing.
-    pickup: Option<Pickup>,
+    pickup: Option<SymbolArrival>,
     sender: Sender<Event>,
     /// The next SIGTSTP is the one that this program sent to its job.
     own_stop: bool,
@@ -331,10 +292,10 @@ impl Session {
     }
 
     fn signal(&mut self, app: &mut App, signal: i32) -> Result<Next, Error> {
-        if signals::ends(signal) {
+        if terminal::signals::ends(signal) {
             return Err(Error::Signal(signal));
         }
-        if signals::suspends(signal) {
+        if terminal::signals::suspends(signal) {
             if !std::mem::take(&mut self.own_stop) {
                 self.suspend(app, false)?;
             }
@@ -349,7 +310,7 @@ impl Session {
     fn suspend(&mut self, app: &mut App, from_keyboard: bool) -> Result<(), Error> {
         self.screen.give_back();
         self.own_stop = from_keyboard;
-        let stopped = signals::suspend(from_keyboard);
+        let stopped = terminal::signals::suspend(from_keyboard);
         self.screen.enter()?;
         app.update(self.resized()?);
         if !stopped {
@@ -369,7 +330,7 @@ impl Session {
 fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
     while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
         if let Event::Signal(signal) = event
-            && signals::ends(signal)
+            && terminal::signals::ends(signal)
         {
             return Error::Signal(signal);
         }

@@ -14,19 +14,21 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::Totals;
 
-use super::app::{App, Screen};
-use super::blocks::{BlockSort, BlockView};
-use super::fixture::{self, Planted};
-use super::message::{Answer, Body, Effect, IndexNews, Message, Question, Request, Stage};
-use super::model::{Covered, Model};
-use super::theme::{Palette, Theme};
-use super::view;
+use crate::tui::app::view;
+use crate::tui::app::{App, Screen};
+use crate::tui::data::blocks::{BlockSort, BlockView};
+use crate::tui::data::message::{
+    Answer, Body, Effect, IndexNews, Message, Question, Request, Stage,
+};
+use crate::tui::data::model::{Covered, Model};
+use crate::tui::fixture::{self, Planted};
+use crate::tui::terminal::theme::{Palette, Theme};
 
 mod colours;
 mod cost;
 mod journeys;
 mod mouse;
-mod pickup;
+mod symbols;
 
 const FINE: Theme = Theme {
     palette: Palette::Indexed,
@@ -113,7 +115,9 @@ impl Desk {
                 let keep = filter
                     .clone()
                     .map(|f| move |b: &crate::pool::Block| f.block(b));
-                let keep = keep.as_ref().map(|k| k as super::blocks::Keep<'_>);
+                let keep = keep
+                    .as_ref()
+                    .map(|k| k as crate::tui::data::blocks::Keep<'_>);
                 let planted = Arc::new(Planted { count: self.blocks });
                 Body::Blocks {
                     shape: fixture::shape(),
@@ -133,12 +137,12 @@ impl Desk {
                 forward,
                 filter,
             } => Body::Found(
-                super::tags::around(view.len(), *from, *forward)
+                crate::tui::screens::tags::around(view.len(), *from, *forward)
                     .find(|&row| view.get(row).is_some_and(|b| filter.block(&b))),
             ),
-            Question::Mentions { .. } => Body::Mentions(fixture::mentions()),
+            Question::References { .. } => Body::References(fixture::mentions()),
             Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
-            Question::Sheet(ask) => Body::Sheet(fixture::sheet(ask)),
+            Question::Table(ask) => Body::Table(fixture::sheet(ask)),
             Question::Report { marks } => Body::Report {
                 text: fixture::report(marks),
                 whole: self.app.index.stage == Stage::Done,
@@ -429,7 +433,7 @@ fn answers_to_older_questions_are_dropped() {
     let before = desk.screen();
     for request in stale {
         let body = match request.question {
-            Question::Mentions { .. } => Body::Mentions(Default::default()),
+            Question::References { .. } => Body::References(Default::default()),
             _ => Body::Blocks {
                 view: BlockView::arrange(
                     Arc::new(Planted { count: 1 }),
@@ -616,7 +620,7 @@ proptest! {
                 Happening::Walked => { desk.walked(); }
                 Happening::Reopened => {
                     let walk = desk.app.index.walk + 1;
-                    desk.tell(pickup::reopening(walk));
+                    desk.tell(symbols::reopening(walk));
                 }
                 Happening::Address(va) => {
                     desk.keys("g").keys(&Va(va).to_string());
@@ -687,7 +691,7 @@ fn a_file_that_failed_is_told_after_each_key() {
 
 #[test]
 fn a_list_that_memory_cut_short_says_so() {
-    let covered = || super::model::Covered {
+    let covered = || crate::tui::data::model::Covered {
         whole: true,
         ..Default::default()
     };

@@ -1,12 +1,16 @@
 //! Tests of the whole program, from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod builder;
 mod cache;
 mod cancel;
 mod containers;
+mod contents;
 mod contract;
 mod corruption;
 mod demo;
+mod demo_figures;
+mod diagnose;
 mod file;
 mod golden;
 mod hostile;
@@ -14,6 +18,7 @@ mod identity;
 mod keys;
 mod layering;
 mod matrix;
+mod read_ahead;
 mod readme;
 mod references;
 mod refusals;
@@ -21,4 +26,8 @@ mod screens;
 mod server_2003;
 mod supply;
 mod symbols;
+#[cfg(unix)]
+mod tui_pty;
+#[cfg(unix)]
+mod tui_tmux;
 mod unknown_kernel;

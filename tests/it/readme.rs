@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use poolscope::tui::keys::{Context, Group, KeyMap};
+use poolscope::tui::input::keys::{Context, Group, KeyMap};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use crate::demo::{answer, directory};

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use poolscope::engine::{Engine, OpenError, Options};
+use poolscope::tui;
 use poolscope::tui::app::App;
-use poolscope::tui::event::Event;
-use poolscope::tui::files::Files;
-use poolscope::tui::message::{Effect, Message};
-use poolscope::tui::model::Model;
-use poolscope::tui::session::Store;
-use poolscope::tui::theme::Theme;
-use poolscope::tui::worker::Workers;
-use poolscope::tui::{self, view};
+use poolscope::tui::app::view;
+use poolscope::tui::data::event::Event;
+use poolscope::tui::data::message::{Effect, Message};
+use poolscope::tui::data::model::Model;
+use poolscope::tui::jobs::worker::Workers;
+use poolscope::tui::persistence::files::Files;
+use poolscope::tui::persistence::session::Store;
+use poolscope::tui::terminal::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

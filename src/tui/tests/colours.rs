@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
-use super::super::theme::Kind;
 use super::*;
+use crate::tui::terminal::theme::Kind;
 
 fn drawn(desk: &Desk) -> Buffer {
     let (columns, rows) = desk.app.size;

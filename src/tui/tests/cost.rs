@@ -7,8 +7,8 @@ use std::rc::Rc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::super::thrift::{Skills, Thrift};
 use super::*;
+use crate::tui::terminal::diff::{Capabilities, DiffBackend};
 
 /// Keeps what was written since it was asked last.
 #[derive(Clone, Default)]
@@ -29,7 +29,7 @@ impl Write for Meter {
 struct Metered {
     desk: Desk,
     meter: Meter,
-    thrift: Thrift<Meter>,
+    thrift: DiffBackend<Meter>,
     emulator: vt100::Parser,
 }
 
@@ -42,7 +42,7 @@ impl Metered {
         let meter = Meter::default();
         let mut metered = Metered {
             desk,
-            thrift: Thrift::new(meter.clone(), Skills::of("xterm-256color")),
+            thrift: DiffBackend::new(meter.clone(), Capabilities::of("xterm-256color")),
             meter,
             emulator: vt100::Parser::new(SIZE.1, SIZE.0, 0),
         };

@@ -224,7 +224,7 @@ fn the_debuggers_and_poolmons_words_are_understood() {
             desk.status()
         );
     }
-    assert_eq!(desk.app.tags.pool, super::super::tags::Pool::Paged);
+    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Paged);
     type_line(&mut desk, "frobnicate");
     assert!(desk.status().contains("is no command"));
     type_line(&mut desk, "db zzz");
@@ -257,9 +257,12 @@ fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
     };
     let nonpaged = shown(&mut desk, "!poolused 2 Leak");
     assert_eq!(nonpaged, ["Leak"]);
-    assert_eq!(desk.app.tags.pool, super::super::tags::Pool::Nonpaged);
+    assert_eq!(
+        desk.app.tags.pool,
+        crate::tui::screens::tags::Pool::Nonpaged
+    );
     assert_eq!(shown(&mut desk, "!poolused 4 Leak"), ["Leak"]);
-    assert_eq!(desk.app.tags.pool, super::super::tags::Pool::Both);
+    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Both);
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn a_click_on_a_pane_gives_it_the_keys() {
         Some(Screen::Tag(view)) => (view.pane, view.current().map(|b| b.va.to_string())),
         _ => panic!("the tag is open"),
     };
-    use super::super::tag_view::Pane;
-    assert_eq!(pane(&desk), (Pane::Mentions, Some(second)));
+    use crate::tui::screens::tag::Pane;
+    assert_eq!(pane(&desk), (Pane::References, Some(second)));
     click(&mut desk, &third);
     assert_eq!(pane(&desk), (Pane::Allocations, Some(third.clone())));
     click(&mut desk, &third);
@@ -97,7 +97,7 @@ fn the_wheel_moves_by_three() {
     assert_eq!(desk.app.help, Some(3));
     desk.press(KeyCode::Esc).keys("Y");
     mouse(&mut desk, MouseEventKind::Down(MouseButton::Left), 0, 0);
-    assert!(desk.app.plain.is_none());
+    assert!(desk.app.copy_view.is_none());
     desk.keys("/x");
     mouse(&mut desk, MouseEventKind::Down(MouseButton::Left), 5, 15);
     assert!(desk.app.prompt.is_some(), "a line being typed stays");

@@ -1,0 +1,244 @@
+//! Keys that ask about a column: sort by it, rows like this one, how often each value is.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::tui::app::{App, Screen};
+use crate::tui::data::cell::{Cell, like};
+use crate::tui::data::columns;
+use crate::tui::input::query::compares;
+use crate::tui::jobs::tables::FREQUENCY;
+use crate::tui::screens::data_table::{DataTable, Opens, TableData, TableKind, TableRow};
+use crate::tui::screens::tag::Pane;
+
+impl App {
+    /// Means the next column of the list, or the one before.
+    pub(in crate::tui) fn step_column(&mut self, step: i64) {
+        match self.stack.last_mut() {
+            None => self.tags.step_column(step),
+            Some(Screen::Tag(view)) => view.step_column(step),
+            Some(Screen::Modules(view)) => view.step_column(step),
+            Some(Screen::Table(sheet)) => sheet.step_column(step),
+            _ => return,
+        }
+        if let Some(name) = self.column_name() {
+            self.message = Some(format!(
+                "column {name}: S sorts by it, @ rows like this one, F how often each value is"
+            ));
+        }
+    }
+
+    /// The name in queries of the column that is meant.
+    fn column_name(&self) -> Option<&'static str> {
+        let first =
+            |fields: &[crate::tui::input::query::Field], at: usize| fields.get(at)?.names.first();
+        match self.stack.last() {
+            None => first(&columns::TAG, self.tags.meant_field()),
+            Some(Screen::Tag(view)) => first(&columns::BLOCK, view.meant_field()),
+            Some(Screen::Modules(view)) => first(&columns::MODULE, view.meant),
+            Some(Screen::Table(sheet)) => {
+                return sheet.columns().get(sheet.column).map(|c| c.name());
+            }
+            _ => None,
+        }
+        .copied()
+    }
+
+    /// Sorts by the column that is meant.
+    pub(in crate::tui) fn sort_column(&mut self) {
+        match self.stack.last_mut() {
+            None => {
+                if !self.tags.sort_here(&self.model) {
+                    self.message = Some("the tags are not sorted by words; try F".into());
+                    return;
+                }
+                self.message = Some(self.tags.words());
+            }
+            Some(Screen::Modules(view)) => view.sort_here(&self.model),
+            Some(Screen::Table(sheet)) => sheet.sort_here(),
+            Some(Screen::Tag(view)) => match view.meant_field() {
+                0 => self.sort_blocks(false),
+                1 => self.sort_blocks(true),
+                _ => {
+                    self.message = Some(
+                        "allocations are sorted by address or size; F counts the values of others"
+                            .into(),
+                    );
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// Shows only rows like the selected one in the column that is meant.
+    pub(in crate::tui) fn like_this(&mut self) {
+        let query = match self.stack.last() {
+            None => self.tags.current(&self.model).and_then(|row| {
+                let cell = self.tags.asked_of(&self.model, row);
+                like(self.column_name()?, &cell.cell(self.tags.meant_field()))
+            }),
+            Some(Screen::Tag(view)) => view.current().and_then(|block| {
+                let cell = columns::block_cell(&block, view.meant_field());
+                like(self.column_name()?, &cell)
+            }),
+            Some(Screen::Modules(view)) => view.current(&self.model).and_then(|module| {
+                let cell = columns::module_cell(module, view.meant);
+                like(self.column_name()?, &cell)
+            }),
+            Some(Screen::Table(sheet)) => sheet.like_this(),
+            _ => None,
+        };
+        match query {
+            Some(query) => self.filter_here(&query),
+            None => self.message = Some("nothing in this column to be like".into()),
+        }
+    }
+
+    /// Filters the list on screen, on top of what it is filtered by.
+    pub(in crate::tui) fn filter_here(&mut self, query: &str) {
+        let now = match self.stack.last() {
+            None => &self.tags.filter,
+            Some(Screen::Tag(view)) => &view.filter,
+            Some(Screen::Modules(view)) => &view.filter,
+            Some(Screen::Table(sheet)) => &sheet.filter,
+            _ => return,
+        };
+        let text = match compares(now) && now != query {
+            true => format!("({now}) and {query}"),
+            false => query.to_owned(),
+        };
+        self.message = self.set_filter(&text).err();
+    }
+
+    /// Filters the list on screen.
+    ///
+    /// # Errors
+    /// What is wrong with the text; the list stays as it was.
+    pub(in crate::tui) fn set_filter(&mut self, text: &str) -> Result<(), String> {
+        match self.stack.last_mut() {
+            None => self.tags.set_filter(&self.model, text),
+            Some(Screen::Modules(view)) => view.set_filter(&self.model, text),
+            Some(Screen::Table(sheet)) => sheet.set_filter(text),
+            Some(Screen::Tag(view)) => {
+                crate::tui::input::filter::BlockFilter::parse(text)?;
+                text.trim().clone_into(&mut view.filter);
+                self.ask_blocks();
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// How often each value is in the column that is meant.
+    pub(in crate::tui) fn frequency(&mut self) {
+        match self.stack.last() {
+            Some(Screen::Bytes(_)) => self.frequency_of_pointers(),
+            Some(Screen::Tag(view)) if view.pane == Pane::Allocations => {
+                let ask = TableKind::Frequency {
+                    tag: view.tag,
+                    column: self.column_name().unwrap_or("size").to_owned(),
+                    filter: view.filter.clone(),
+                };
+                self.open_table(ask);
+            }
+            _ => self.count_shown(),
+        }
+    }
+
+    /// At this offset of all the tag's allocations.
+    fn frequency_of_pointers(&mut self) {
+        let below = self.stack.iter().rev().nth(1);
+        let (Some(Screen::Bytes(bytes)), Some(Screen::Tag(view))) = (self.stack.last(), below)
+        else {
+            self.message =
+                Some("F counts in the bytes of an allocation that was opened from its tag".into());
+            return;
+        };
+        let own = bytes
+            .block
+            .map(|b| (b.body(), b.bytes - b.header_bytes().min(b.bytes)));
+        let inside = own.and_then(|(body, length)| {
+            let offset = (bytes.at.0 & !7).checked_sub(body.0)?;
+            (offset.saturating_add(8) <= length).then_some(offset)
+        });
+        match inside {
+            Some(offset) => {
+                let tag = view.tag;
+                self.open_table(TableKind::Pointers { tag, offset });
+            }
+            None => self.message = Some("what the owner has of the allocation is elsewhere".into()),
+        }
+    }
+
+    /// Counts the rows of a list that is held in whole.
+    fn count_shown(&mut self) {
+        let Some(name) = self.column_name() else {
+            return;
+        };
+        let cells: Vec<Cell> = match self.stack.last() {
+            None => {
+                let field = self.tags.meant_field();
+                let rows = (0..self.tags.len()).filter_map(|at| self.tags.row(&self.model, at));
+                let cells = rows.map(|row| self.tags.asked_of(&self.model, row).cell(field));
+                cells.collect()
+            }
+            Some(Screen::Modules(view)) => {
+                let rows = (0..view.len()).filter_map(|at| view.row(&self.model, at));
+                let cells = rows.map(|row| columns::module_cell(row, view.meant));
+                cells.collect()
+            }
+            Some(Screen::Table(sheet)) => {
+                let rows = (0..sheet.len()).filter_map(|at| sheet.row(at));
+                let cells = rows.filter_map(|row| row.cells.get(sheet.column).cloned());
+                cells.collect()
+            }
+            _ => return,
+        };
+        let mut sheet = DataTable::new(TableKind::Counted, format!("each {name}"), String::new());
+        sheet.take(counted(name, cells));
+        self.go(Screen::Table(Box::new(sheet)));
+    }
+}
+
+/// The frequency table of cells that are held in whole.
+fn counted(name: &str, cells: Vec<Cell>) -> TableData {
+    let all = cells.len().max(1) as f64;
+    let mut counts: FxHashMap<String, (Cell, u64)> = FxHashMap::default();
+    for cell in cells {
+        counts.entry(cell.plain()).or_insert((cell, 0)).1 += 1;
+    }
+    let rows: Vec<TableRow> = counts
+        .into_values()
+        .map(|(cell, count)| {
+            let share = count as f64 / all;
+            let opens = like(name, &cell).map_or(Opens::Nothing, Opens::Filter);
+            TableRow {
+                cells: vec![
+                    cell,
+                    Cell::Count(count),
+                    Cell::Share(share),
+                    Cell::Bar(share),
+                ],
+                opens,
+                ..TableRow::default()
+            }
+        })
+        .collect();
+    TableData {
+        title: format!("{} values of {name}", rows.len()),
+        columns: &FREQUENCY,
+        rows: Arc::new(by_value(rows)),
+        sorted: Some(1),
+        ..TableData::default()
+    }
+}
+
+/// In order of the value, which decides among equally frequent ones.
+fn by_value(mut rows: Vec<TableRow>) -> Vec<TableRow> {
+    rows.sort_by(|a, b| match (a.cells.first(), b.cells.first()) {
+        (Some(a), Some(b)) => a.compare(b),
+        _ => std::cmp::Ordering::Equal,
+    });
+    rows
+}

@@ -1,0 +1,265 @@
+//! What the user marked, with notes: tags and allocations.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::memory::Va;
+use crate::pool::{Block, Tag};
+use crate::report::text::{clean, grouped};
+
+use crate::tui::app::{App, Screen};
+use crate::tui::data::cell::Cell;
+use crate::tui::input::query::Kind;
+use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableRow};
+use crate::tui::screens::tag::Pane;
+use crate::tui::widgets::table::Column;
+
+/// What is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Marked {
+    /// A tag, as the number it is.
+    Tag(u32),
+    /// An allocation.
+    Block {
+        /// Its first byte.
+        va: u64,
+        /// Its bytes.
+        bytes: u64,
+        /// Its tag, as the number it is.
+        tag: u32,
+        /// The session whose pool it is in.
+        session: Option<u32>,
+    },
+}
+
+impl Marked {
+    /// An allocation.
+    pub fn of(block: &Block) -> Marked {
+        Marked::Block {
+            va: block.va.0,
+            bytes: block.bytes,
+            tag: block.tag.value(),
+            session: block.session,
+        }
+    }
+
+    /// The same thing, whatever else is known of it.
+    fn is(&self, other: &Marked) -> bool {
+        match (self, other) {
+            (Marked::Tag(a), Marked::Tag(b)) => a == b,
+            (
+                Marked::Block { va: a, session, .. },
+                Marked::Block {
+                    va: b,
+                    session: other,
+                    ..
+                },
+            ) => a == b && session == other,
+            _ => false,
+        }
+    }
+
+    /// In words, for the report.
+    pub fn words(&self) -> String {
+        match *self {
+            Marked::Tag(tag) => format!("tag {}", Tag::new(tag)),
+            Marked::Block {
+                va,
+                bytes,
+                tag,
+                session,
+            } => {
+                let session = session.map_or(String::new(), |s| format!(", session {s}"));
+                format!(
+                    "{} block at {} of {} bytes{session}",
+                    Tag::new(tag),
+                    Va(va),
+                    grouped(bytes)
+                )
+            }
+        }
+    }
+}
+
+/// A mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// What is marked.
+    pub what: Marked,
+    /// What the user says of it.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// Marks at most: a list by hand, not a selection of millions.
+pub const MOST: usize = 1000;
+/// Letters of a note at most.
+pub const LONGEST: usize = 500;
+
+const COLUMNS: [TableColumn; 4] = [
+    TableColumn::new(Column::text("What", 6, 1), &["what"], Kind::Text),
+    TableColumn::new(Column::text("Tag", 4, 0), &["tag"], Kind::Text),
+    TableColumn::new(Column::text("Address", 17, 2), &["address"], Kind::Address),
+    TableColumn::new(
+        Column::text("Note", 12, 0).growing(30),
+        &["note"],
+        Kind::Text,
+    ),
+];
+
+impl App {
+    /// What the keys about marks mean here.
+    fn markable(&self) -> Option<Marked> {
+        match self.stack.last() {
+            None if self.summary_focused => None,
+            None => {
+                let row = self.tags.current(&self.model)?;
+                Some(Marked::Tag(row.usage.tag.value()))
+            }
+            Some(Screen::Tag(view)) if view.pane == Pane::Allocations => {
+                view.current().map(|b| Marked::of(&b))
+            }
+            Some(Screen::Bytes(view)) => Some(Marked::of(view.block.as_ref()?)),
+            Some(Screen::Table(sheet)) => match &sheet.current()?.opens {
+                Opens::Tag(tag, filter) if filter.is_empty() => Some(Marked::Tag(tag.value())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The mark of something.
+    pub fn mark_of(&self, what: &Marked) -> Option<&Mark> {
+        self.marks.iter().find(|m| m.what.is(what))
+    }
+
+    /// True for a marked tag.
+    pub fn is_marked_tag(&self, tag: Tag) -> bool {
+        self.mark_of(&Marked::Tag(tag.value())).is_some()
+    }
+
+    /// True for a marked allocation.
+    pub fn is_marked_block(&self, block: &Block) -> bool {
+        !self.marks.is_empty() && self.mark_of(&Marked::of(block)).is_some()
+    }
+
+    /// Marks the row, or takes the mark away.
+    pub(in crate::tui) fn toggle_mark(&mut self) {
+        let on_marks = matches!(self.stack.last(), Some(Screen::Table(s)) if s.ask == crate::tui::screens::data_table::TableKind::Marks);
+        if on_marks {
+            self.unmark_row();
+            return;
+        }
+        let Some(what) = self.markable() else {
+            self.message = Some("a tag or an allocation can be marked".into());
+            return;
+        };
+        if let Some(at) = self.marks.iter().position(|m| m.what.is(&what)) {
+            self.marks.remove(at);
+            self.message = Some(format!("no longer marked: {}", what.words()));
+        } else {
+            self.set_mark(what, String::new());
+        }
+        self.marks_changed = true;
+    }
+
+    fn set_mark(&mut self, what: Marked, note: String) {
+        let note: String = clean(&note).chars().take(LONGEST).collect();
+        self.marks_changed = true;
+        self.message = Some(format!("marked: {} (' lists the marks)", what.words()));
+        if let Some(mark) = self.marks.iter_mut().find(|m| m.what.is(&what)) {
+            mark.note = note;
+        } else if self.marks.len() < MOST {
+            self.marks.push(Mark { what, note });
+        } else {
+            self.message = Some(format!("there are {MOST} marks: take some away first"));
+        }
+    }
+
+    /// What the note of the row is now, to be typed over; `None` where nothing can be
+    /// marked.
+    pub(in crate::tui) fn note_here(&self) -> Option<String> {
+        let what = self.markable()?;
+        Some(
+            self.mark_of(&what)
+                .map_or(String::new(), |m| m.note.clone()),
+        )
+    }
+
+    /// Marks the row with a note.
+    pub(in crate::tui) fn take_note(&mut self, note: &str) {
+        match self.markable() {
+            Some(what) => self.set_mark(what, note.trim().to_owned()),
+            None => self.message = Some("a tag or an allocation can be marked".into()),
+        }
+    }
+
+    fn unmark_row(&mut self) {
+        let Some(Screen::Table(sheet)) = self.stack.last() else {
+            return;
+        };
+        let Some(at) = sheet.current().and_then(|row| row.place) else {
+            return;
+        };
+        if at < self.marks.len() {
+            let gone = self.marks.remove(at);
+            self.marks_changed = true;
+            self.message = Some(format!("no longer marked: {}", gone.what.words()));
+        }
+        let data = self.marks_sheet();
+        if let Some(Screen::Table(sheet)) = self.stack.last_mut() {
+            sheet.take(data);
+        }
+    }
+
+    /// The list of all marks.
+    pub(in crate::tui) fn marks_sheet(&self) -> TableData {
+        let row = |(place, mark): (usize, &Mark)| {
+            let (what, tag, address, opens) = match mark.what {
+                Marked::Tag(tag) => {
+                    let tag = Tag::new(tag);
+                    ("tag", tag, Cell::Unknown, Opens::Tag(tag, String::new()))
+                }
+                Marked::Block {
+                    va,
+                    bytes,
+                    tag,
+                    session,
+                } => (
+                    "block",
+                    Tag::new(tag),
+                    Cell::Address(Va(va)),
+                    Opens::Memory {
+                        title: Va(va).to_string(),
+                        about: match mark.note.is_empty() {
+                            true => mark.what.words(),
+                            false => format!("{}: {}", mark.what.words(), mark.note),
+                        },
+                        va: Va(va),
+                        length: Some(bytes),
+                        session,
+                    },
+                ),
+            };
+            TableRow {
+                mark: '*',
+                cells: vec![
+                    Cell::Text(what.into()),
+                    Cell::Text(tag.to_string()),
+                    address,
+                    Cell::Text(mark.note.clone()),
+                ],
+                opens,
+                place: Some(place),
+            }
+        };
+        TableData {
+            columns: &COLUMNS,
+            title: format!("Marks: {} (x takes one away)", self.marks.len()),
+            rows: Arc::new(self.marks.iter().enumerate().map(row).collect()),
+            ..TableData::default()
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! The state machine: told what happened, it changes and says what to do. It reads no
+//! file, draws nothing and waits for nothing, so tests drive it without a terminal.
+
+pub mod actions;
+pub mod columns;
+pub mod command;
+pub mod execute;
+pub mod marks;
+pub mod mouse;
+pub mod navigation;
+pub mod symbols;
+pub mod view;
+
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::report::text::grouped;
+
+use crate::tui::app::marks::Mark;
+use crate::tui::app::navigation::Location;
+use crate::tui::app::symbols::Fetch;
+use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
+use crate::tui::data::model::{Model, References};
+use crate::tui::input::filter::BlockFilter;
+use crate::tui::input::keys::{self, Context, KeyMap};
+use crate::tui::input::prompt::{History, Prompt};
+use crate::tui::screens::bytes::BytesView;
+use crate::tui::screens::copy_view::CopyView;
+use crate::tui::screens::data_table::{DataTable, TableData};
+use crate::tui::screens::layout;
+use crate::tui::screens::modules::ModulesView;
+use crate::tui::screens::report::ReportView;
+use crate::tui::screens::tag::{Pane, TagView};
+use crate::tui::screens::tags::Tags;
+use crate::tui::terminal::theme::Theme;
+
+/// A screen above the first one.
+#[derive(Clone, Debug)]
+pub enum Screen {
+    /// All of `!vm`, from a line on.
+    Summary(u64),
+    /// A tag.
+    Tag(Box<TagView>),
+    /// Memory.
+    Bytes(Box<BytesView>),
+    /// The loaded modules.
+    Modules(ModulesView),
+    /// A list that is data.
+    Table(Box<DataTable>),
+    /// The report.
+    Report(ReportView),
+}
+
+/// Everything that is on screen, and how it got there.
+#[derive(Debug)]
+pub struct App {
+    /// What is known of the dump.
+    pub model: Model,
+    /// How things look.
+    pub theme: Theme,
+    /// Text that is shown alone.
+    pub copy_view: Option<CopyView>,
+    /// What keys do.
+    pub keys: KeyMap,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// The tag list, on the first screen.
+    pub tags: Tags,
+    /// On the first screen: the summary has the keys, not the tag list.
+    pub summary_focused: bool,
+    /// The way from the first screen to here.
+    pub stack: Vec<Screen>,
+    /// The help, from a line on, when it is open.
+    pub help: Option<u64>,
+    /// The line being typed.
+    pub prompt: Option<Prompt>,
+    /// What was searched last.
+    pub search: String,
+    /// What to tell the user until the next key.
+    pub message: Option<String>,
+    /// What became of the file under the dump, to be told whenever nothing else is.
+    pub failure: Option<String>,
+    /// The download of the kernel's PDB.
+    pub fetch: Fetch,
+    /// How far the walk is.
+    pub index: IndexNews,
+    /// Blocks that the index lists.
+    pub listed: u64,
+    /// The walk was asked to stop.
+    pub stopping: bool,
+    /// The place before this one.
+    pub last: Location,
+    /// What is marked.
+    pub marks: Vec<Mark>,
+    /// Something of the marks is not kept yet.
+    pub(in crate::tui) marks_changed: bool,
+    /// The focused pane has the first screen alone.
+    pub zoom: bool,
+    /// What was typed before, the latest last.
+    pub history: History,
+    /// A key was pressed: what is kept of an earlier time does not move anything any more.
+    pub(in crate::tui) touched: bool,
+    last_number: u64,
+    pub(in crate::tui) effects: Vec<Effect>,
+}
+
+impl App {
+    /// The first screen of a dump.
+    pub fn new(model: Model, theme: Theme, size: (u16, u16)) -> App {
+        let mut app = App {
+            model,
+            theme,
+            copy_view: None,
+            keys: KeyMap::default(),
+            size,
+            tags: Tags::default(),
+            summary_focused: false,
+            stack: Vec::new(),
+            help: None,
+            prompt: None,
+            search: String::new(),
+            message: None,
+            failure: None,
+            fetch: Fetch::default(),
+            index: IndexNews::default(),
+            listed: 0,
+            stopping: false,
+            last: Location::default(),
+            marks: Vec::new(),
+            marks_changed: false,
+            zoom: false,
+            history: History::default(),
+            touched: false,
+            last_number: 0,
+            effects: Vec::new(),
+        };
+        app.tags.rearrange(&app.model);
+        app.settle();
+        app
+    }
+
+    /// Takes a message; returns what is to be done.
+    pub fn update(&mut self, message: Message) -> Vec<Effect> {
+        match message {
+            Message::Key(event) => self.key(&event),
+            Message::Mouse(event) => self.mouse(&event),
+            Message::Resize(columns, rows) => self.size = (columns, rows),
+            Message::Index(news) => self.take_index(news),
+            Message::Mentioned(walk, modules) if walk == self.index.walk => {
+                self.model.take_mentioned(&modules);
+            }
+            Message::Mentioned(..) => {}
+            Message::Answer(answer) => self.take_answer(answer),
+            Message::Symbols(news) => self.take_symbols(news),
+            Message::Reopened(reopening) => self.take_reopening(*reopening),
+            Message::Notice(text) => self.message = Some(text),
+            Message::FileFailed(why) => self.take_failure(&why),
+            Message::Session(kept) => self.take_kept(*kept),
+        }
+        if std::mem::take(&mut self.marks_changed) {
+            let kept = Box::new(self.to_keep());
+            self.effects.push(Effect::Keep(kept));
+        }
+        self.settle();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn key(&mut self, event: &crossterm::event::KeyEvent) {
+        self.touched = true;
+        if self.copy_view.is_some() {
+            self.plain_key(event);
+            return;
+        }
+        if self.prompt.is_some() {
+            self.prompt_key(event);
+            return;
+        }
+        self.message = None;
+        match self.keys.action(self.context(), event) {
+            Some(action) => self.act(action),
+            None => {
+                if let Some(key) = keys::Key::of(event) {
+                    let help = self.keys.keys(self.context(), keys::Action::Help);
+                    let help = help.first().map_or_else(String::new, |help| {
+                        format!("; {} shows the keys", help.name())
+                    });
+                    self.message = Some(format!("{} does nothing here{help}", key.name()));
+                }
+            }
+        }
+    }
+
+    /// Where keys go.
+    pub fn context(&self) -> Context {
+        if self.prompt.is_some() {
+            return Context::Prompt;
+        }
+        if self.help.is_some() {
+            return Context::Help;
+        }
+        self.screen_context()
+    }
+
+    /// The same, help and prompt aside.
+    pub fn screen_context(&self) -> Context {
+        match self.stack.last() {
+            None if self.summary_focused => Context::Summary,
+            None => Context::Tags,
+            Some(Screen::Summary(_)) => Context::Summary,
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => Context::Allocations,
+                Pane::References => Context::References,
+            },
+            Some(Screen::Bytes(_)) => Context::Bytes,
+            Some(Screen::Modules(_)) => Context::Modules,
+            Some(Screen::Table(_)) => Context::Table,
+            Some(Screen::Report(_)) => Context::Report,
+        }
+    }
+
+    /// True while the walk may still find blocks.
+    pub fn indexing(&self) -> bool {
+        self.index.stage.is_running()
+    }
+
+    /// What to type into the debugger for this screen.
+    pub fn command(&self) -> String {
+        match self.stack.last() {
+            None if self.summary_focused => "!vm 1".into(),
+            None => self.tags.command(),
+            Some(Screen::Summary(_)) => "!vm 1".into(),
+            Some(Screen::Tag(view)) => view.command(&self.model),
+            Some(Screen::Bytes(view)) => view.command(),
+            Some(Screen::Modules(view)) => view.command(),
+            Some(Screen::Table(sheet)) => sheet.command.clone(),
+            Some(Screen::Report(_)) => "!analyze -v".into(),
+        }
+    }
+
+    /// Where one is in the list that has the keys: `12/1,403`.
+    pub fn position(&self) -> String {
+        let of = |row: u64, all: u64| match all {
+            0 => String::new(),
+            _ => format!("{}/{}", grouped(row.saturating_add(1)), grouped(all)),
+        };
+        match self.stack.last() {
+            None if self.summary_focused => String::new(),
+            None => of(self.tags.cursor.row, self.tags.len()),
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => of(view.cursor.row, view.len()),
+                Pane::References => {
+                    let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len());
+                    of(view.mention.row, rows as u64)
+                }
+            },
+            Some(Screen::Modules(view)) => of(view.cursor.row, view.len()),
+            Some(Screen::Table(sheet)) => of(sheet.cursor.row, sheet.len()),
+            Some(Screen::Report(_)) => String::new(),
+            Some(Screen::Bytes(view)) => match view.at.0.checked_sub(view.first.0) {
+                Some(offset) => format!("+{offset:#x}"),
+                None => format!("-{:#x}", view.first.0 - view.at.0),
+            },
+            Some(Screen::Summary(_)) => String::new(),
+        }
+    }
+
+    /// Asks a worker; returns the request's number.
+    pub(in crate::tui) fn ask(&mut self, question: Question) -> u64 {
+        self.last_number += 1;
+        let number = self.last_number;
+        self.effects.push(Effect::Ask(Request { number, question }));
+        number
+    }
+
+    pub(in crate::tui) fn tag_view(&mut self) -> Option<&mut TagView> {
+        self.stack.iter_mut().rev().find_map(|screen| match screen {
+            Screen::Tag(view) => Some(&mut **view),
+            _ => None,
+        })
+    }
+
+    /// Asks for the allocations of the open tag as they are wanted now.
+    pub(in crate::tui) fn ask_blocks(&mut self) {
+        let indexing = self.indexing();
+        let model = &self.model;
+        let listed = |tag| found_of(model, tag);
+        let Some((tag, sort, filter, as_of)) = self.stack.iter().rev().find_map(|s| match s {
+            Screen::Tag(v) => {
+                let filter = BlockFilter::parse(&v.filter).ok().flatten();
+                let filter = BlockFilter::in_pool(filter, v.pool);
+                Some((v.tag, v.sort, filter, (listed(v.tag), indexing)))
+            }
+            _ => None,
+        }) else {
+            return;
+        };
+        let number = self.ask(Question::Blocks { tag, sort, filter });
+        if let Some(view) = self.tag_view() {
+            view.awaited.blocks = number;
+            view.awaited.as_of = as_of;
+            view.stale = None;
+        }
+    }
+
+    /// Asks again when the index has more of the open tag than is shown.
+    fn refresh_blocks(&mut self) {
+        let now = |tag, app: &App| (found_of(&app.model, tag), app.indexing());
+        let Some(view) = self.tag_view() else {
+            return;
+        };
+        let (tag, as_of, busy) = (view.tag, view.awaited.as_of, view.awaited.blocks != 0);
+        let stale = view.stale;
+        let (found, running) = now(tag, self);
+        let worse = running && stale.is_some_and(|before| found < before);
+        if !busy && !worse && (stale.is_some() || (found, running) != as_of) {
+            self.ask_blocks();
+        }
+    }
+
+    /// Stays on the screen: what is looked at from now on may not be what it seems.
+    fn take_failure(&mut self, why: &str) {
+        self.add_warning(why);
+        self.failure = Some(format!("! {why}"));
+    }
+
+    fn add_warning(&mut self, text: &str) {
+        if !self.model.warnings.iter().any(|known| known == text) {
+            self.model.warnings.push(text.to_owned());
+        }
+    }
+
+    fn take_index(&mut self, news: IndexNews) {
+        if news.walk != self.index.walk {
+            return;
+        }
+        if let Some(totals) = &news.totals {
+            self.listed = totals.listed;
+            self.model.take_totals(totals);
+            if !self.model.counted {
+                self.tags.rearrange(&self.model);
+            }
+        }
+        for note in news.notes.iter() {
+            self.add_warning(note);
+        }
+        self.index = news;
+        self.refresh_blocks();
+        self.refresh_report();
+    }
+
+    fn take_answer(&mut self, answer: Answer) {
+        let number = answer.number;
+        match answer.body {
+            Body::Bytes(memory) => {
+                for screen in &mut self.stack {
+                    if let Screen::Bytes(view) = screen
+                        && view.awaited.is_some_and(|(n, ..)| n == number)
+                    {
+                        view.take(memory);
+                        return;
+                    }
+                }
+            }
+            Body::Failed(why) => {
+                if let Some(view) = self.tag_view() {
+                    fail_tag_request(view, number, &why);
+                }
+                self.fail_screen(number, &why);
+                self.message = Some(why);
+            }
+            Body::Table(data) => {
+                for screen in &mut self.stack {
+                    if let Screen::Table(sheet) = screen
+                        && sheet.awaited == number
+                    {
+                        sheet.take(data);
+                        return;
+                    }
+                }
+            }
+            Body::Report { text, whole } => {
+                for screen in &mut self.stack {
+                    if let Screen::Report(view) = screen
+                        && view.awaited == number
+                    {
+                        view.awaited = 0;
+                        view.whole = whole;
+                        view.text = Some(text);
+                        return;
+                    }
+                }
+            }
+            Body::Saved { path, bytes } => {
+                self.message = Some(format!("{path} written, {} bytes", grouped(bytes)));
+            }
+            body => {
+                if let Some(view) = self.tag_view() {
+                    let told = take_tag_answer(view, number, body);
+                    if told.is_some() {
+                        self.message = told;
+                    }
+                }
+                self.refresh_blocks();
+            }
+        }
+    }
+
+    /// Fits cursors to the screen, and asks for the memory that it shows.
+    pub(in crate::tui) fn settle(&mut self) {
+        let areas = layout::areas(self.size);
+        let indexing = self.indexing();
+        let list = layout::tag_list_height(&self.model, areas.body, self.zoom);
+        self.tags.cursor.settle(self.tags.len(), list);
+        let context = self.screen_context();
+        if let Some(top) = &mut self.help {
+            let rows = crate::tui::screens::help::len(&self.keys, context, areas.body.width);
+            *top = (*top).min(rows.saturating_sub(crate::tui::screens::help::height(areas.body)));
+        }
+        let mut wanted = None;
+        match self.stack.last_mut() {
+            Some(Screen::Summary(top)) => {
+                let rows =
+                    crate::tui::screens::summary::full(&self.model, areas.body.width, &self.theme)
+                        .len();
+                let height = u64::from(areas.body.height.saturating_sub(1));
+                *top = (*top).min((rows as u64).saturating_sub(height));
+            }
+            Some(Screen::Tag(view)) => {
+                let (left, right) = view.heights(areas.body, &self.model, indexing);
+                let rows = view.len();
+                view.cursor.settle(rows, left);
+                let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
+                view.mention.settle(rows, right);
+            }
+            Some(Screen::Modules(view)) => {
+                let rows = view.len();
+                view.cursor.settle(rows, ModulesView::height(areas.body));
+            }
+            Some(Screen::Bytes(view)) => {
+                let height = view.height(areas.body);
+                view.settle(areas.body.width, height);
+                wanted = view.wanted(height);
+            }
+            Some(Screen::Table(sheet)) => {
+                let rows = sheet.len();
+                let height = sheet.height(areas.body);
+                sheet.cursor.settle(rows, height);
+            }
+            Some(Screen::Report(view)) => {
+                let rows = view.len(areas.body.width);
+                let height = ReportView::height(areas.body);
+                view.top = view.top.min(rows.saturating_sub(height));
+            }
+            None => {}
+        }
+        if let Some((start, length)) = wanted {
+            self.ask_bytes(start, length);
+        }
+        self.ask_screen();
+    }
+
+    /// Asks for the sheet or the report on screen, when it has neither an answer nor one
+    /// to come.
+    fn ask_screen(&mut self) {
+        let question = match self.stack.last() {
+            Some(Screen::Table(sheet)) if sheet.data.is_none() && sheet.awaited == 0 => {
+                Question::Table(sheet.ask.clone())
+            }
+            Some(Screen::Report(view)) if view.text.is_none() && view.awaited == 0 => {
+                Question::Report {
+                    marks: self.marks_in_words(),
+                }
+            }
+            _ => return,
+        };
+        let number = self.ask(question);
+        // Only the newest of a kind is answered.
+        for screen in &mut self.stack {
+            if let Screen::Table(sheet) = screen {
+                sheet.awaited = 0;
+            }
+        }
+        match self.stack.last_mut() {
+            Some(Screen::Table(sheet)) => sheet.awaited = number,
+            Some(Screen::Report(view)) => view.awaited = number,
+            _ => {}
+        }
+    }
+
+    /// A report of a walk that was not done is made anew when it is.
+    fn refresh_report(&mut self) {
+        let running = self.indexing();
+        if let Some(Screen::Report(view)) = self.stack.last_mut()
+            && view.text.is_some()
+            && !view.whole
+            && !running
+            && view.awaited == 0
+        {
+            let marks = self.marks_in_words();
+            let number = self.ask(Question::Report { marks });
+            if let Some(Screen::Report(view)) = self.stack.last_mut() {
+                view.awaited = number;
+                // Whatever comes is the last word.
+                view.whole = true;
+            }
+        }
+    }
+
+    /// A sheet or a report has no answer: says so where it would stand.
+    fn fail_screen(&mut self, number: u64, why: &str) {
+        for screen in &mut self.stack {
+            match screen {
+                Screen::Table(sheet) if sheet.awaited == number => sheet.take(TableData {
+                    title: why.to_owned(),
+                    ..TableData::default()
+                }),
+                Screen::Report(view) if view.awaited == number => {
+                    view.awaited = 0;
+                    view.text = Some(format!("There is no report: {why}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn ask_bytes(&mut self, start: Va, length: u64) {
+        let session = match self.stack.last() {
+            Some(Screen::Bytes(view)) => view.session,
+            _ => None,
+        };
+        let number = self.ask(Question::Bytes {
+            start,
+            length,
+            session,
+        });
+        if let Some(Screen::Bytes(view)) = self.stack.last_mut() {
+            view.awaited = Some((number, start, length));
+        }
+    }
+}
+
+fn found_of(model: &Model, tag: Tag) -> u64 {
+    model.tag(tag).map_or(0, |row| row.found.listed())
+}
+
+/// A question of the open tag has no answer: says so where the answer would stand.
+fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
+    if view.awaited.blocks == number {
+        view.awaited.blocks = 0;
+        view.view.get_or_insert_default();
+        view.covered.sentences = vec![why.to_owned()];
+    }
+    if view.awaited.mentions == number {
+        view.awaited.mentions = 0;
+        view.mentions = Some(References {
+            failed: Some(why.to_owned()),
+            ..References::default()
+        });
+    }
+}
+
+/// Hands an answer to the open tag; one to an older request is dropped. Returns what to
+/// tell the user.
+fn take_tag_answer(view: &mut TagView, number: u64, body: Body) -> Option<String> {
+    match body {
+        Body::Blocks {
+            view: list,
+            covered,
+            shape,
+        } if view.awaited.blocks == number => {
+            view.awaited.blocks = 0;
+            view.shape = shape;
+            view.take_view(list, covered);
+        }
+        Body::References(mentions) if view.awaited.mentions == number => {
+            view.awaited.mentions = 0;
+            view.take_mentions(mentions);
+        }
+        Body::Found(row) if view.awaited.found == number => {
+            view.awaited.found = 0;
+            let Some(row) = row else {
+                return Some("no allocation matches".into());
+            };
+            view.cursor.to(row);
+            view.remember();
+        }
+        _ => {}
+    }
+    None
+}

@@ -1,0 +1,246 @@
+//! Going from screen to screen: in, out, across, and back to the last place.
+//!
+//! The tag list, the drivers, the modules, the marks and the report stand beside each
+//! other: the path begins anew at each. The way back is still the way one came.
+
+use crate::tui::app::{App, Screen};
+use crate::tui::data::message::Question;
+use crate::tui::screens::data_table::{DataTable, Opens, TableKind};
+use crate::tui::screens::modules::ModulesView;
+use crate::tui::screens::report::ReportView;
+use crate::tui::screens::tag::TagView;
+
+/// A place that one can come back to.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    stack: Vec<Screen>,
+    summary_focused: bool,
+}
+
+/// Screens on the way back at most; going on forgets the oldest.
+const DEEPEST: usize = 64;
+
+impl Screen {
+    /// True for the screens where a path begins.
+    fn begins_path(&self) -> bool {
+        match self {
+            Screen::Modules(_) | Screen::Report(_) => true,
+            Screen::Table(sheet) => matches!(sheet.ask, TableKind::Drivers | TableKind::Marks),
+            _ => false,
+        }
+    }
+
+    /// Adds where this is to the path. A part of a tag that is on the path already goes
+    /// beneath it: how it was chosen is no step of its own.
+    fn crumbs(&self, out: &mut Vec<String>) {
+        match self {
+            Screen::Summary(_) => out.push("!vm".into()),
+            Screen::Tag(view) => {
+                let tag = view.tag.to_string();
+                match out.iter().position(|crumb| *crumb == tag) {
+                    Some(at) => out.truncate(at + 1),
+                    None => out.push(tag),
+                }
+                out.extend(view.part_words());
+            }
+            Screen::Modules(_) => out.push("Modules".into()),
+            Screen::Table(sheet) => out.push(sheet.crumb.clone()),
+            Screen::Report(_) => out.push("Report".into()),
+            Screen::Bytes(view) => {
+                out.push(view.title.clone());
+                out.push(view.shape.word().into());
+            }
+        }
+    }
+}
+
+impl App {
+    /// The way here, as it is shown.
+    pub fn path(&self) -> Vec<String> {
+        let mut out = vec!["Summary".to_owned()];
+        if self.stack.is_empty() && self.summary_focused {
+            return out;
+        }
+        let begins = self.stack.iter().rposition(Screen::begins_path);
+        if begins.is_none() {
+            out.push("Tags".into());
+        }
+        for screen in self.stack.iter().skip(begins.unwrap_or(0)) {
+            screen.crumbs(&mut out);
+        }
+        out
+    }
+
+    /// Remembers where one is.
+    pub(in crate::tui) fn leave(&mut self) {
+        self.last = Location {
+            stack: self.stack.clone(),
+            summary_focused: self.summary_focused,
+        };
+    }
+
+    /// Goes to a screen.
+    pub(in crate::tui) fn go(&mut self, screen: Screen) {
+        self.leave();
+        self.stack.push(screen);
+        if self.stack.len() > DEEPEST {
+            self.stack.remove(0);
+        }
+    }
+
+    /// To the place before this one; again comes back.
+    pub(in crate::tui) fn last_place(&mut self) {
+        let here = Location {
+            stack: std::mem::take(&mut self.stack),
+            summary_focused: self.summary_focused,
+        };
+        let there = std::mem::replace(&mut self.last, here);
+        self.stack = there.stack;
+        self.summary_focused = there.summary_focused;
+        // What it waited for may have been answered to nobody meanwhile.
+        for screen in &mut self.stack {
+            match screen {
+                Screen::Table(sheet) => sheet.awaited = 0,
+                Screen::Bytes(view) => view.awaited = None,
+                Screen::Report(view) => view.awaited = 0,
+                _ => {}
+            }
+        }
+        self.ask_again();
+    }
+
+    /// Asks for what the open tag still waits for.
+    fn ask_again(&mut self) {
+        let Some(view) = self.tag_view() else {
+            return;
+        };
+        let (tag, mentions) = (view.tag, view.mentions.is_none());
+        if mentions {
+            let number = self.ask(Question::References { tag });
+            if let Some(view) = self.tag_view() {
+                view.awaited.mentions = number;
+            }
+        }
+        self.ask_blocks();
+    }
+
+    /// The tag list.
+    pub(in crate::tui) fn show_tags(&mut self) {
+        self.leave();
+        self.stack.clear();
+        self.summary_focused = false;
+    }
+
+    /// Pool by driver.
+    pub(in crate::tui) fn show_drivers(&mut self) {
+        self.open_table(TableKind::Drivers);
+    }
+
+    /// The loaded modules.
+    pub(in crate::tui) fn show_modules(&mut self) {
+        let view = ModulesView::new(&self.model);
+        self.go(Screen::Modules(view));
+    }
+
+    /// The report.
+    pub(in crate::tui) fn show_report(&mut self) {
+        self.go(Screen::Report(ReportView::default()));
+    }
+
+    /// A sheet.
+    pub(in crate::tui) fn open_table(&mut self, ask: TableKind) {
+        let (crumb, command) = match &ask {
+            TableKind::Drivers => ("Drivers".to_owned(), String::new()),
+            TableKind::TagsOf(Some(module)) => (module.clone(), format!("lm m {module}")),
+            TableKind::TagsOf(None) => ("no known owner".into(), String::new()),
+            TableKind::Sizes(_) => ("sizes".into(), String::new()),
+            TableKind::Frequency { column, .. } => (format!("each {column}"), String::new()),
+            TableKind::Pointers { offset, .. } => (format!("at +{offset:#x}"), String::new()),
+            TableKind::Page { va, .. } => (format!("page of {va}"), format!("!pool {va}")),
+            TableKind::Contents(_) => ("contents".into(), String::new()),
+            TableKind::Families(_) => ("families".into(), String::new()),
+            TableKind::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {tag}")),
+            TableKind::Counted => ("frequency".into(), String::new()),
+            TableKind::Marks => ("Marks".into(), String::new()),
+        };
+        let mut sheet = DataTable::new(ask, crumb, command);
+        if sheet.ask == TableKind::Marks {
+            sheet.take(self.marks_sheet());
+        }
+        self.go(Screen::Table(Box::new(sheet)));
+    }
+
+    /// What Enter on a row of a sheet opens.
+    pub(in crate::tui) fn open_row(&mut self) {
+        let Some(Screen::Table(sheet)) = self.stack.last_mut() else {
+            return;
+        };
+        sheet.cursor.moved = true;
+        match sheet.current().map(|row| row.opens.clone()) {
+            None | Some(Opens::Nothing) => {
+                self.message = Some("nothing further to open here; Esc goes back".into());
+            }
+            Some(Opens::Tag(tag, filter)) => self.open_part(tag, filter),
+            Some(Opens::DataTable(ask)) => self.open_table(ask),
+            Some(Opens::Filter(filter)) => {
+                self.back();
+                self.filter_here(&filter);
+            }
+            Some(Opens::Memory {
+                title,
+                about,
+                va,
+                length,
+                session,
+            }) => {
+                let mut view = crate::tui::screens::bytes::BytesView::new(title, about, va, length);
+                view.session = session;
+                self.go(Screen::Bytes(Box::new(view)));
+            }
+        }
+    }
+
+    /// A tag; of its allocations those that match.
+    pub(in crate::tui) fn open_part(&mut self, tag: crate::pool::Tag, filter: String) {
+        let mut view = TagView::new(tag);
+        view.filter.clone_from(&filter);
+        view.base_filter = filter;
+        view.awaited.mentions = self.ask(Question::References { tag });
+        self.go(Screen::Tag(Box::new(view)));
+        self.ask_blocks();
+    }
+
+    /// Out by one step: a filter first, then the screen.
+    pub(in crate::tui) fn back(&mut self) {
+        match self.stack.last_mut() {
+            Some(Screen::Tag(view)) if view.filter != view.base_filter => {
+                view.filter.clone_from(&view.base_filter);
+                self.ask_blocks();
+                return;
+            }
+            Some(Screen::Table(sheet)) if !sheet.filter.is_empty() => {
+                sheet.filter.clear();
+                sheet.rearrange();
+                return;
+            }
+            Some(Screen::Modules(view)) if !view.filter.is_empty() => {
+                view.filter.clear();
+                view.rearrange(&self.model);
+                return;
+            }
+            _ => {}
+        }
+        if !self.stack.is_empty() {
+            self.leave();
+            self.stack.pop();
+        } else if self.summary_focused {
+            self.summary_focused = false;
+        } else if !self.tags.filter.is_empty() || self.tags.unknown_only {
+            self.tags.filter.clear();
+            self.tags.unknown_only = false;
+            self.tags.rearrange(&self.model);
+        } else {
+            self.message = Some("this is the first screen; q quits".into());
+        }
+    }
+}

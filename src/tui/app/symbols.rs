@@ -1,0 +1,155 @@
+//! The kernel's PDB on the screen's side: the news about it, and what changes when the
+//! dump was read anew with it. The user stays where they are.
+
+use crate::pool::index::TagFound;
+
+use crate::tui::app::{App, Screen};
+use crate::tui::data::message::{IndexNews, Question, Reopening, SymbolNews};
+use crate::tui::data::model::Model;
+
+/// The download of the PDB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fetch {
+    /// There is none yet.
+    #[default]
+    None,
+    /// Under way.
+    Running {
+        /// The server that is asked.
+        server: String,
+        /// Bytes so far.
+        received: u64,
+        /// Bytes in all, if the server says.
+        total: Option<u64>,
+    },
+    /// Done, failed or stopped: later news of it are old.
+    Over,
+}
+
+impl Fetch {
+    /// True while it can be stopped.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Fetch::Running { .. })
+    }
+}
+
+impl App {
+    /// Takes news about the PDB that is missing.
+    pub(in crate::tui) fn take_symbols(&mut self, news: SymbolNews) {
+        let Some(missing) = &mut self.model.missing else {
+            return;
+        };
+        match news {
+            SymbolNews::Refused(mut notes) => {
+                // Those of the first opening are said there.
+                notes.retain(|n| !self.model.warnings.contains(n));
+                let new = notes.iter().find(|n| !missing.refused.contains(n));
+                if let Some(why) = new {
+                    // Who copied the file knows where; the reason has to fit.
+                    let why = why
+                        .split_once(" is not used: ")
+                        .map_or(&**why, |(_, why)| why);
+                    self.message = Some(format!("{} is not used (v: more): {why}", missing.file));
+                }
+                missing.refused = notes;
+            }
+            _ if self.fetch == Fetch::Over => {}
+            SymbolNews::Fetching {
+                server,
+                received,
+                total,
+            } => {
+                self.fetch = Fetch::Running {
+                    server,
+                    received,
+                    total,
+                };
+            }
+            SymbolNews::Fetched => {
+                self.fetch = Fetch::Over;
+                self.message = Some(format!(
+                    "{} fetched; reading the dump with it",
+                    missing.file
+                ));
+            }
+            SymbolNews::Failed(why) => {
+                self.fetch = Fetch::Over;
+                self.message = Some(format!("{} was not fetched: {why}", missing.file));
+                missing.failed = Some(why);
+            }
+        }
+    }
+
+    /// Shows the dump as it was read anew. Screens, selection, order and filters stay;
+    /// everything that came from the old reading is asked for again, and what is on
+    /// screen of it stays there until the answer has come.
+    pub(in crate::tui) fn take_reopening(&mut self, reopening: Reopening) {
+        let Reopening { model, file, walk } = reopening;
+        if self.tags.cursor.moved {
+            self.tags.remember(&self.model);
+        }
+        let old = std::mem::replace(&mut self.model, model);
+        if !self.model.counted {
+            self.keep_rows(&old);
+        }
+        self.index = IndexNews {
+            walk,
+            ..IndexNews::default()
+        };
+        self.listed = 0;
+        self.failure = None;
+        self.stopping = false;
+        self.fetch = Fetch::Over;
+        self.tags.rearrange(&self.model);
+        self.renew_screens(&old);
+        let name = old.missing.map_or_else(|| "the PDB".into(), |m| m.file);
+        self.message = Some(format!(
+            "{name} picked up, all is read anew with it: {file}"
+        ));
+    }
+
+    /// Without accounts the rows are the walk's, which has only begun.
+    fn keep_rows(&mut self, old: &Model) {
+        self.model.total = old.total;
+        self.model.tags.clone_from(&old.tags);
+        for row in &mut self.model.tags {
+            row.found = TagFound::default();
+        }
+    }
+
+    fn renew_screens(&mut self, old: &Model) {
+        let mut opened = None;
+        for screen in &mut self.stack {
+            match screen {
+                Screen::Summary(_) => {}
+                Screen::Table(sheet) => sheet.stale(),
+                Screen::Report(view) => {
+                    view.text = None;
+                    view.awaited = 0;
+                }
+                Screen::Modules(view) => view.renew(old, &self.model),
+                Screen::Bytes(view) => {
+                    view.stale = true;
+                    view.awaited = None;
+                }
+                Screen::Tag(view) => {
+                    let found = old.tag(view.tag).map_or(0, |row| row.found.listed());
+                    view.stale = view.view.is_some().then_some(found);
+                    view.awaited.blocks = 0;
+                    view.awaited.found = 0;
+                    opened = Some((view.tag, view.stale.is_none()));
+                }
+            }
+        }
+        let Some((tag, nothing_yet)) = opened else {
+            return;
+        };
+        let number = self.ask(Question::References { tag });
+        if let Some(view) = self.tag_view() {
+            view.awaited.mentions = number;
+        }
+        if nothing_yet {
+            self.ask_blocks();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Draws the state. Reads only.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::report::text::{grouped, human};
+
+use crate::tui::app::{App, Screen};
+use crate::tui::data::message::Stage;
+use crate::tui::screens::status::{self, pane_title};
+use crate::tui::screens::{help, layout, summary};
+use crate::tui::widgets::draw::{put, split_top};
+
+/// Draws the whole screen.
+pub fn draw(app: &App, buffer: &mut Buffer) {
+    if let Some(plain) = &app.copy_view {
+        plain.draw(buffer);
+        if app.theme.ascii {
+            keep_ascii(buffer);
+        }
+        return;
+    }
+    let size = (buffer.area.width, buffer.area.height);
+    let areas = layout::areas(size);
+    let theme = &app.theme;
+    status::title(buffer, areas.title, theme, &app.model);
+    status::crumbs(buffer, areas.crumbs, theme, &app.path(), &app.command());
+    match app.help {
+        Some(top) => help::draw(
+            buffer,
+            areas.body,
+            theme,
+            (&app.keys, app.screen_context()),
+            top,
+        ),
+        None => body(app, buffer, areas.body),
+    }
+    status_line(app, buffer, areas.status);
+    match &app.prompt {
+        Some(prompt) => status::prompt(buffer, areas.hints, theme, &app.keys, prompt),
+        None => status::hints(buffer, areas.hints, theme, &app.keys, app.context()),
+    }
+    if theme.ascii {
+        keep_ascii(buffer);
+    }
+}
+
+/// Names from the dump may hold any letter; a terminal that is known to draw ASCII only
+/// gets no other.
+fn keep_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            cell.set_symbol("?");
+        }
+    }
+}
+
+fn body(app: &App, buffer: &mut Buffer, area: Rect) {
+    let theme = &app.theme;
+    match app.stack.last() {
+        None => first_screen(app, buffer, area),
+        Some(Screen::Summary(top)) => {
+            summary::draw_full(buffer, area, theme, &app.model, *top, true);
+        }
+        Some(Screen::Tag(view)) => view.draw(buffer, area, theme, app),
+        Some(Screen::Bytes(view)) => view.draw(buffer, area, theme),
+        Some(Screen::Modules(view)) => view.draw(buffer, area, theme, &app.model),
+        Some(Screen::Table(sheet)) => sheet.draw(buffer, area, theme),
+        Some(Screen::Report(view)) => view.draw(buffer, area, theme),
+    }
+}
+
+fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
+    let (theme, model) = (&app.theme, &app.model);
+    if app.zoom && app.summary_focused {
+        summary::draw_full(buffer, area, theme, model, 0, true);
+        return;
+    }
+    let (top, list) = layout::first_screen(model, area, app.zoom);
+    if app.zoom {
+    } else if layout::beside(area) {
+        summary::draw_full(buffer, top, theme, model, 0, app.summary_focused);
+    } else if top.height > 0 {
+        summary::draw_pane(buffer, top, theme, model, app.summary_focused);
+    }
+    let (title, list) = split_top(list, 1);
+    let source = match model.counted {
+        true => "",
+        false => " as found (the kernel's accounts can't be read)",
+    };
+    let text = format!(
+        "Tags{source}: {} ({} in {} {})",
+        app.tags.words(),
+        human(app.tags.held(model)),
+        grouped(app.tags.len()),
+        if app.tags.len() == 1 { "tag" } else { "tags" }
+    );
+    pane_title(buffer, title, theme, &text, !app.summary_focused);
+    let done = app.index.stage == Stage::Done;
+    app.tags.draw(buffer, list, app, done);
+    if app.tags.is_empty() && list.height > 1 {
+        let why = match app.tags.filter.is_empty() {
+            true => "no tags",
+            false => "no tag matches; Esc drops the filter",
+        };
+        put(buffer, list, 2, 1, why, Style::new());
+    }
+}
+
+fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
+    let theme = &app.theme;
+    let wide = area.width >= 100;
+    let missing = app.model.missing.as_ref();
+    let fetch = status::fetch_words(&app.fetch, missing, area.width);
+    let mut walk = status::index_words(&app.index, app.listed, theme, wide);
+    if missing.is_some() && !app.indexing() {
+        const HINT: &str = "no symbols, v: what to do";
+        walk = match area.width {
+            // The end of the line is cut off.
+            0..70 => format!("{HINT}; {walk}"),
+            _ => format!("{walk}; {HINT}"),
+        };
+    }
+    let (text, style) = match (&app.message, &app.failure, &fetch, &app.index.stage) {
+        (Some(message), ..) => (message, Style::new()),
+        (None, Some(failure), ..) => (failure, theme.alarm()),
+        (None, None, Some(fetch), _) => (fetch, Style::new()),
+        (None, None, None, Stage::Failed(_) | Stage::Cancelled) => (&walk, theme.doubt()),
+        (None, None, None, _) => (&walk, Style::new()),
+    };
+    status::status(buffer, area, theme, (text, style), &app.position());
+}

@@ -1,0 +1,287 @@
+//! A tag's allocations as a list that is never copied: rows are made when they are drawn.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::memory::Va;
+use crate::pool::Block;
+use crate::pool::index::BlockList;
+use crate::pool::index::order::{self, Wanted};
+
+/// Blocks in order of address, by position.
+pub trait Blocks: Send + Sync {
+    /// How many.
+    fn len(&self) -> u64;
+    /// The block at a position.
+    fn get(&self, index: u64) -> Option<Block>;
+    /// The position of the first block at or behind an address, in the pool of a session
+    /// or the system's.
+    fn position(&self, session: Option<u32>, va: Va) -> u64;
+    /// The positions (`kept`: only these) in order of size, equals in order of address;
+    /// `None` when the answer isn't wanted any more.
+    fn by_size(
+        &self,
+        kept: Option<&[u32]>,
+        descending: bool,
+        wanted: Wanted<'_>,
+    ) -> Option<Vec<u32>>;
+    /// True when there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Blocks for BlockList {
+    fn len(&self) -> u64 {
+        BlockList::len(self)
+    }
+
+    fn get(&self, index: u64) -> Option<Block> {
+        BlockList::get(self, index)
+    }
+
+    fn position(&self, session: Option<u32>, va: Va) -> u64 {
+        BlockList::position_in(self, session, va)
+    }
+
+    fn by_size(
+        &self,
+        kept: Option<&[u32]>,
+        descending: bool,
+        wanted: Wanted<'_>,
+    ) -> Option<Vec<u32>> {
+        order::by_size(self, kept, descending, wanted)
+    }
+}
+
+/// What a list without blocks is made of.
+struct NoBlocks;
+
+impl Blocks for NoBlocks {
+    fn len(&self) -> u64 {
+        0
+    }
+
+    fn get(&self, _: u64) -> Option<Block> {
+        None
+    }
+
+    fn position(&self, _: Option<u32>, _: Va) -> u64 {
+        0
+    }
+
+    fn by_size(&self, _: Option<&[u32]>, _: bool, _: Wanted<'_>) -> Option<Vec<u32>> {
+        Some(Vec::new())
+    }
+}
+
+/// The order of the allocations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockSort {
+    /// By size instead of by address.
+    pub by_size: bool,
+    /// Largest, or highest, first.
+    pub descending: bool,
+}
+
+impl BlockSort {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match (self.by_size, self.descending) {
+            (false, false) => "by address",
+            (false, true) => "by address, highest first",
+            (true, false) => "by size, small first",
+            (true, true) => "by size, large first",
+        }
+    }
+
+    fn compare(self, a: &Block, b: &Block) -> Ordering {
+        let sizes = if self.by_size {
+            a.bytes.cmp(&b.bytes)
+        } else {
+            Ordering::Equal
+        };
+        let order = match (self.by_size, self.descending) {
+            (true, true) => return sizes.reverse().then(a.va.cmp(&b.va)),
+            _ => sizes.then(a.va.cmp(&b.va)),
+        };
+        if self.descending {
+            order.reverse()
+        } else {
+            order
+        }
+    }
+}
+
+/// What a filter says of a block.
+pub type Keep<'a> = &'a (dyn Fn(&Block) -> bool + Sync);
+
+/// Blocks in an order, with those left out that a filter does not want.
+#[derive(Clone)]
+pub struct BlockView {
+    blocks: Arc<dyn Blocks>,
+    /// Positions in `blocks`; `None` for all of them in order of address.
+    order: Option<Arc<Vec<u32>>>,
+    /// The order.
+    pub sort: BlockSort,
+}
+
+impl Default for BlockView {
+    fn default() -> BlockView {
+        BlockView {
+            blocks: Arc::new(NoBlocks),
+            order: None,
+            sort: BlockSort::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for BlockView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BlockView({} of {} blocks)", self.len(), self.all())
+    }
+}
+
+impl BlockView {
+    /// Arranges blocks. Costs nothing for all of them by address, else a pass over them:
+    /// not for the thread that draws. `None` when it isn't wanted any more.
+    pub fn arrange(
+        blocks: Arc<dyn Blocks>,
+        sort: BlockSort,
+        keep: Option<Keep<'_>>,
+        wanted: Wanted<'_>,
+    ) -> Option<BlockView> {
+        let kept = match keep {
+            None => None,
+            Some(keep) => {
+                let keep = |row: u32| blocks.get(row.into()).is_some_and(|block| keep(&block));
+                Some(order::only(blocks.len(), &keep, wanted)?)
+            }
+        };
+        let order = match sort.by_size {
+            true => Some(blocks.by_size(kept.as_deref(), sort.descending, wanted)?),
+            false => kept,
+        };
+        Some(BlockView {
+            blocks,
+            order: order.map(Arc::new),
+            sort,
+        })
+    }
+
+    /// Rows.
+    pub fn len(&self) -> u64 {
+        match &self.order {
+            Some(order) => order.len() as u64,
+            None => self.blocks.len(),
+        }
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Blocks before the filter.
+    pub fn all(&self) -> u64 {
+        self.blocks.len()
+    }
+
+    /// The block of a row.
+    pub fn get(&self, row: u64) -> Option<Block> {
+        let place = match (self.sort.by_size, self.sort.descending) {
+            (false, true) => self.len().checked_sub(row + 1)?,
+            _ => row,
+        };
+        match &self.order {
+            Some(order) => self
+                .blocks
+                .get((*order.get(usize::try_from(place).ok()?)?).into()),
+            None => self.blocks.get(place),
+        }
+    }
+
+    /// The row of a block, or where it would be.
+    pub fn row_of(&self, block: &Block) -> u64 {
+        if self.order.is_none() && !self.sort.descending {
+            return self.blocks.position(block.session, block.va);
+        }
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let before = self
+                .get(middle)
+                .is_some_and(|at| self.sort.compare(&at, block) == Ordering::Less);
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The row of the last block that starts at or before an address, whatever the order.
+    pub fn row_at(&self, va: Va) -> u64 {
+        let after = self.blocks.position(None, Va(va.0.saturating_add(1)));
+        match self.blocks.get(after.saturating_sub(1)) {
+            Some(block) => self.row_of(&block).min(self.len().saturating_sub(1)),
+            None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture::{Planted, planted_block};
+
+    fn view(sort: BlockSort, keep: Option<Keep<'_>>) -> BlockView {
+        BlockView::arrange(Arc::new(Planted { count: 1000 }), sort, keep, &|| true).unwrap()
+    }
+
+    #[test]
+    fn every_order_finds_its_rows_again() {
+        let even: Keep<'_> = &|b| b.va.0 / 0x1000 % 2 == 0;
+        for by_size in [false, true] {
+            for descending in [false, true] {
+                for keep in [None, Some(even)] {
+                    let sort = BlockSort {
+                        by_size,
+                        descending,
+                    };
+                    let view = view(sort, keep);
+                    assert_eq!(view.len(), if keep.is_some() { 500 } else { 1000 });
+                    for row in 0..view.len() {
+                        let block = view.get(row).unwrap();
+                        assert_eq!(view.row_of(&block), row, "{sort:?}");
+                        assert_eq!(view.row_at(block.va.add(8)), row, "{sort:?}");
+                    }
+                    assert_eq!(view.get(view.len()), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_in_order_and_equals_by_address() {
+        let view = view(
+            BlockSort {
+                by_size: true,
+                descending: true,
+            },
+            None,
+        );
+        let rows: Vec<Block> = (0..view.len()).filter_map(|i| view.get(i)).collect();
+        assert!(rows.windows(2).all(|w| w[0].bytes > w[1].bytes
+            || (w[0].bytes == w[1].bytes && w[0].va < w[1].va)));
+    }
+
+    #[test]
+    fn a_block_that_is_gone_leads_to_its_place() {
+        let view = view(BlockSort::default(), None);
+        let mut gone = planted_block(10);
+        gone.va = gone.va.add(0x10);
+        assert_eq!(view.row_of(&gone), 11);
+    }
+}

@@ -1,0 +1,100 @@
+//! What stands in one place of a sheet.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use crate::memory::Va;
+use crate::report::text::grouped;
+
+use crate::tui::input::query::Value;
+use crate::tui::terminal::theme::Theme;
+
+/// A cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Words; safe to show.
+    Text(String),
+    /// How many.
+    Count(u64),
+    /// Bytes.
+    Bytes(u64),
+    /// Where.
+    Address(Va),
+    /// A part of a whole; 1 is all.
+    Share(f64),
+    /// The same, drawn as a bar.
+    Bar(f64),
+    /// Not known.
+    Unknown,
+}
+
+impl Cell {
+    /// As it is drawn.
+    pub fn shown(&self, width: u16, theme: &Theme) -> Cow<'_, str> {
+        match self {
+            Cell::Text(text) => text.as_str().into(),
+            Cell::Count(n) | Cell::Bytes(n) => grouped(*n).into(),
+            Cell::Address(va) => va.to_string().into(),
+            Cell::Share(share) => format!("{:.1}%", share * 100.0).into(),
+            Cell::Bar(share) => theme.bar(*share, width.into()).into(),
+            Cell::Unknown => "?".into(),
+        }
+    }
+
+    /// As it is copied, saved and searched: numbers without commas.
+    pub fn plain(&self) -> String {
+        match self {
+            Cell::Text(text) => text.clone(),
+            Cell::Count(n) | Cell::Bytes(n) => n.to_string(),
+            Cell::Address(va) => va.to_string(),
+            Cell::Share(share) | Cell::Bar(share) => format!("{:.1}%", share * 100.0),
+            Cell::Unknown => String::new(),
+        }
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Cell::Text(text) => text.as_str().into(),
+            Cell::Count(n) | Cell::Bytes(n) => (*n).into(),
+            Cell::Address(va) => format!("{:#x}", va.0).into(),
+            Cell::Share(share) | Cell::Bar(share) => (*share).into(),
+            Cell::Unknown => serde_json::Value::Null,
+        }
+    }
+
+    /// As a query compares it.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Cell::Text(text) => Value::Text(text.as_str().into()),
+            Cell::Count(n) | Cell::Bytes(n) => Value::Number(*n),
+            Cell::Address(va) => Value::Number(va.0),
+            Cell::Share(share) | Cell::Bar(share) => Value::Share(*share),
+            Cell::Unknown => Value::Unknown,
+        }
+    }
+
+    /// In which order they stand, the smaller first.
+    pub fn compare(&self, other: &Cell) -> Ordering {
+        match (self.value(), other.value()) {
+            (Value::Number(a), Value::Number(b)) => a.cmp(&b),
+            (Value::Share(a), Value::Share(b)) => a.total_cmp(&b),
+            (Value::Text(a), Value::Text(b)) => a.cmp(&b),
+            // What is not known is less than all that is.
+            (a, b) => (a != Value::Unknown).cmp(&(b != Value::Unknown)),
+        }
+    }
+}
+
+/// The query for rows that have this in a column.
+pub fn like(name: &str, cell: &Cell) -> Option<String> {
+    if name.is_empty() {
+        return None;
+    }
+    Some(match cell {
+        Cell::Text(text) => format!("{name} = \"{}\"", text.replace(['"', '*'], "?")),
+        Cell::Count(n) | Cell::Bytes(n) => format!("{name} = {n}"),
+        Cell::Address(va) => format!("{name} = {va}"),
+        Cell::Share(_) | Cell::Bar(_) | Cell::Unknown => return None,
+    })
+}

@@ -1,0 +1,239 @@
+//! What a query can name in the lists that are not tables: tags, allocations, modules.
+
+use crate::pool::Block;
+use crate::pool::tracker::Usage;
+
+use crate::tui::data::cell::Cell;
+use crate::tui::data::model::{ModuleRow, TagRow};
+use crate::tui::input::filter::TextFilter;
+use crate::tui::input::query::{Field, Kind, Row, Value};
+use crate::tui::screens::tags::Pool;
+
+const fn field(names: &'static [&'static str], kind: Kind) -> Field {
+    Field { names, kind }
+}
+
+/// The fields of a tag.
+pub const TAG: [Field; 14] = [
+    field(&["tag"], Kind::Text),
+    field(&["bytes", "used"], Kind::Number),
+    field(&["np", "nonpaged"], Kind::Number),
+    field(&["paged", "pg"], Kind::Number),
+    field(&["diff", "count"], Kind::Number),
+    field(&["npdiff"], Kind::Number),
+    field(&["pgdiff"], Kind::Number),
+    field(&["allocs"], Kind::Number),
+    field(&["frees"], Kind::Number),
+    field(&["mean"], Kind::Number),
+    field(&["share"], Kind::Share),
+    field(&["owner", "binary"], Kind::Text),
+    field(&["for", "about"], Kind::Text),
+    field(&["known"], Kind::Text),
+];
+/// The field that a comparison of tags without one means.
+pub const TAG_DEFAULT: usize = 1;
+
+/// A tag in the pool that is shown.
+pub struct TagAsked<'a> {
+    /// The row.
+    pub row: &'a TagRow,
+    /// The pool.
+    pub pool: Pool,
+    /// Bytes of all tags in it.
+    pub total: u64,
+    /// False when allocations since boot are not known.
+    pub counted: bool,
+}
+
+impl TagAsked<'_> {
+    /// The field as a cell.
+    pub fn cell(&self, field: usize) -> Cell {
+        let usage: Usage = self.pool.of(&self.row.usage);
+        let known = |n| match self.counted {
+            true => Cell::Count(n),
+            false => Cell::Unknown,
+        };
+        let (np, pg) = (self.row.usage.nonpaged, self.row.usage.paged);
+        match field {
+            0 => Cell::Text(self.row.usage.tag.to_string()),
+            1 => Cell::Bytes(usage.bytes),
+            2 => Cell::Bytes(np.bytes),
+            3 => Cell::Bytes(pg.bytes),
+            4 => Cell::Count(usage.outstanding),
+            5 => Cell::Count(np.outstanding),
+            6 => Cell::Count(pg.outstanding),
+            7 => known(usage.allocs),
+            8 => known(usage.frees),
+            9 => Cell::Bytes(usage.bytes_per_alloc()),
+            10 => Cell::Share(usage.bytes as f64 / self.total.max(1) as f64),
+            11 => {
+                let owner = self.row.binary.as_ref().or(self.row.mentioned.as_ref());
+                owner.map_or(Cell::Unknown, |o| Cell::Text(o.clone()))
+            }
+            12 => {
+                let about = self.row.about.as_ref();
+                about.map_or(Cell::Unknown, |a| Cell::Text(a.clone()))
+            }
+            13 => Cell::Text(
+                if self.row.about.is_some() {
+                    "yes"
+                } else {
+                    "no"
+                }
+                .into(),
+            ),
+            _ => Cell::Unknown,
+        }
+    }
+}
+
+/// A cell as a query compares it.
+fn value(cell: Cell) -> Value<'static> {
+    match cell {
+        Cell::Text(text) => Value::Text(text.into()),
+        Cell::Count(n) | Cell::Bytes(n) => Value::Number(n),
+        Cell::Address(va) => Value::Number(va.0),
+        Cell::Share(share) | Cell::Bar(share) => Value::Share(share),
+        Cell::Unknown => Value::Unknown,
+    }
+}
+
+impl Row for TagAsked<'_> {
+    fn value(&self, field: usize) -> Value<'_> {
+        value(self.cell(field))
+    }
+
+    fn has(&self, text: &TextFilter) -> bool {
+        text.tag(self.row)
+    }
+}
+
+/// The fields of an allocation.
+pub const BLOCK: [Field; 7] = [
+    field(&["address"], Kind::Address),
+    field(&["bytes", "size"], Kind::Number),
+    field(&["pool"], Kind::Text),
+    field(&["from", "backend"], Kind::Text),
+    field(&["state"], Kind::Text),
+    field(&["session"], Kind::Number),
+    field(&["tag"], Kind::Text),
+];
+/// The field that a comparison of allocations without one means.
+pub const BLOCK_DEFAULT: usize = 1;
+
+/// The field of an allocation as a cell.
+pub fn block_cell(block: &Block, field: usize) -> Cell {
+    match field {
+        0 => Cell::Address(block.va),
+        1 => Cell::Bytes(block.bytes),
+        2 => Cell::Text(block.kind.word().into()),
+        3 => Cell::Text(block.backend.word().into()),
+        4 => Cell::Text(block.state.word().into()),
+        5 => block
+            .session
+            .map_or(Cell::Unknown, |s| Cell::Count(s.into())),
+        6 => Cell::Text(block.tag.to_string()),
+        _ => Cell::Unknown,
+    }
+}
+
+impl Row for Block {
+    fn value(&self, field: usize) -> Value<'_> {
+        // Asked of millions: the words need no allocation.
+        match field {
+            2 => Value::Text(self.kind.word().into()),
+            3 => Value::Text(self.backend.word().into()),
+            4 => Value::Text(self.state.word().into()),
+            other => value(block_cell(self, other)),
+        }
+    }
+
+    fn has(&self, text: &TextFilter) -> bool {
+        let words = [self.kind.word(), self.backend.word(), self.state.word()];
+        words.iter().any(|w| text.in_text(w))
+    }
+}
+
+/// The fields of a module.
+pub const MODULE: [Field; 7] = [
+    field(&["start", "base"], Kind::Address),
+    field(&["end"], Kind::Address),
+    field(&["size"], Kind::Number),
+    field(&["module", "name"], Kind::Text),
+    field(&["path"], Kind::Text),
+    field(&["pdb"], Kind::Text),
+    field(&["unloaded"], Kind::Text),
+];
+/// The field that a comparison of modules without one means.
+pub const MODULE_DEFAULT: usize = 2;
+
+/// The field of a module as a cell.
+pub fn module_cell(module: &ModuleRow, field: usize) -> Cell {
+    match field {
+        0 => Cell::Address(module.base),
+        1 => Cell::Address(module.end),
+        2 => Cell::Bytes(module.end.0.wrapping_sub(module.base.0)),
+        3 => Cell::Text(module.name.clone()),
+        4 => Cell::Text(module.path.clone()),
+        5 => Cell::Text(module.pdb.clone()),
+        6 => Cell::Text(if module.unloaded { "yes" } else { "no" }.into()),
+        _ => Cell::Unknown,
+    }
+}
+
+impl Row for ModuleRow {
+    fn value(&self, field: usize) -> Value<'_> {
+        value(module_cell(self, field))
+    }
+
+    fn has(&self, text: &TextFilter) -> bool {
+        text.module(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+    use crate::tui::input::query::Query;
+
+    #[test]
+    fn every_field_of_every_list_can_be_asked_for() {
+        let model = fixture::model();
+        let row = model.tag(crate::pool::Tag::of("Leak").unwrap()).unwrap();
+        let asked = TagAsked {
+            row,
+            pool: Pool::Nonpaged,
+            total: model.total.nonpaged.bytes,
+            counted: true,
+        };
+        for text in [
+            "np > 100MB and frees = 0",
+            "bytes > 500m share > 50%",
+            "known = no and diff = 601",
+            "paged = 0 pgdiff = 0 npdiff > 600 mean = 1024000 allocs >= 601",
+        ] {
+            let query = Query::parse(text, &TAG, TAG_DEFAULT).unwrap();
+            assert!(query.holds(&asked), "{text}");
+        }
+        let owner = Query::parse("owner ~ amd or for ~ x", &TAG, TAG_DEFAULT).unwrap();
+        assert!(
+            !owner.holds(&asked),
+            "no owner is known, so none is like it"
+        );
+        let block = fixture::planted_block(3);
+        let text = "size > 1 address >= fffffa80`00000000 pool = nonpaged from = big state ~ alloc tag = Leak";
+        let query = Query::parse(text, &BLOCK, BLOCK_DEFAULT).unwrap();
+        assert!(query.holds(&block));
+        let module = model.modules.iter().find(|m| m.name == "myfault").unwrap();
+        let text = "name = my* and size > 1k and unloaded = no";
+        let query = Query::parse(text, &MODULE, MODULE_DEFAULT).unwrap();
+        assert!(query.holds(module));
+        for (fields, cell) in [
+            (TAG.len(), asked.cell(99)),
+            (BLOCK.len(), block_cell(&block, 99)),
+        ] {
+            assert_eq!(cell, Cell::Unknown, "{fields}");
+        }
+    }
+}

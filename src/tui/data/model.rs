@@ -1,0 +1,455 @@
+//! What the screens show, as plain data: taken from an [`Engine`] once, on the worker's
+//! side, or made by hand in a test.
+
+use rustc_hash::FxHashMap;
+
+use crate::analysis::references::{Confidence, Reference, Role};
+use crate::analysis::{Coverage, Descriptions, VmReport};
+use crate::engine::Engine;
+use crate::kernel::modules::Module;
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::pool::index::{TagFound, Totals};
+use crate::pool::tracker::{TagUsage, Trackers};
+use crate::report::text::{clean, grouped};
+use crate::symbols::WantedPdb;
+
+/// A dump, as far as it is known without the index.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// The file's name.
+    pub file: String,
+    /// Which Windows, in a few words, the most important first.
+    pub facts: Vec<String>,
+    /// The judged `!vm`.
+    pub vm: VmReport,
+    /// One row per tag.
+    pub tags: Vec<TagRow>,
+    /// The sum of all rows.
+    pub total: TagUsage,
+    /// False when the kernel's accounts can't be read: the rows then come from the walk.
+    pub counted: bool,
+    /// What tags are for; asked again when the walk finds further tags.
+    pub descriptions: Descriptions,
+    /// Loaded modules, then unloaded ones.
+    pub modules: Vec<ModuleRow>,
+    /// What to know before trusting a number, as sentences.
+    pub warnings: Vec<String>,
+    /// The kernel's PDB, when it is missing.
+    pub missing: Option<MissingPdb>,
+}
+
+/// Images that have the bytes of a tag, in a few words.
+pub fn mentioned_in(names: &[String]) -> Option<String> {
+    match names {
+        [] => None,
+        [one] => Some(format!("in {one}")),
+        [one, other] => Some(format!("in {one}, {other}")),
+        more => Some(format!("in {} images", more.len())),
+    }
+}
+
+/// A PDB that is missing, and what to do about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingPdb {
+    /// The file's name.
+    pub file: String,
+    /// What to fetch and where to put it, as a sentence.
+    pub advice: String,
+    /// Files that lie in its place, and why they are not used.
+    pub refused: Vec<String>,
+    /// Why no server gave it.
+    pub failed: Option<String>,
+}
+
+impl MissingPdb {
+    fn new(wanted: &WantedPdb) -> MissingPdb {
+        let safe = |text: &str| clean(text).into_owned();
+        let Some(needed) = wanted.needed() else {
+            return MissingPdb {
+                file: safe(&wanted.id.name),
+                advice: "the kernel's PDB is not looked for: its name is no plain file name".into(),
+                ..MissingPdb::default()
+            };
+        };
+        let put = match wanted.place() {
+            Some(place) => format!(
+                "to have symbols, put {} at {}: it is picked up at once, without a restart; fetch it from {}",
+                needed.file,
+                place.display(),
+                needed.url
+            ),
+            None => format!(
+                "the symbol path has no directory for {}: start again with --symbols DIRECTORY; fetch it from {}",
+                needed.file, needed.url
+            ),
+        };
+        MissingPdb {
+            advice: safe(&put),
+            file: safe(&needed.file),
+            ..MissingPdb::default()
+        }
+    }
+}
+
+/// One tag.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagRow {
+    /// The kernel's accounts (or the walk's, see [`Model::counted`]).
+    pub usage: TagUsage,
+    /// What it is for; `None` for an unknown tag.
+    pub about: Option<String>,
+    /// Whose it is: `nt!ps`, `fltmgr.sys`.
+    pub binary: Option<String>,
+    /// The images that have the tag's bytes: `in myfault`.
+    pub mentioned: Option<String>,
+    /// What the walk found so far.
+    pub found: TagFound,
+}
+
+impl TagRow {
+    fn new(usage: TagUsage, descriptions: &Descriptions) -> TagRow {
+        let known = descriptions.get(usage.tag);
+        TagRow {
+            usage,
+            about: known.map(|d| clean(&d.text).into_owned()),
+            binary: known.and_then(|d| Some(clean(d.binary.as_deref()?).into_owned())),
+            mentioned: None,
+            found: TagFound::default(),
+        }
+    }
+
+    /// True when blocks and bytes found are those that the kernel counts.
+    pub fn agrees(&self) -> bool {
+        let same = |usage: &crate::pool::tracker::Usage, found: &crate::pool::index::Found| {
+            usage.outstanding == found.blocks && usage.bytes == found.bytes
+        };
+        same(&self.usage.nonpaged, &self.found.nonpaged)
+            && same(&self.usage.paged, &self.found.paged)
+    }
+}
+
+/// One module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModuleRow {
+    /// WinDbg's name.
+    pub name: String,
+    /// First address.
+    pub base: Va,
+    /// The first address behind it.
+    pub end: Va,
+    /// The path it was loaded from, or the file's name.
+    pub path: String,
+    /// The PDB that belongs to it: name and identity.
+    pub pdb: String,
+    /// No longer loaded.
+    pub unloaded: bool,
+}
+
+impl ModuleRow {
+    fn new(module: &Module) -> ModuleRow {
+        let path = module.path.as_deref().or(module.file.as_deref());
+        let pdb = module.pdb().map(|id| id.to_string());
+        ModuleRow {
+            name: clean(&module.name()).into_owned(),
+            base: module.base,
+            end: module.end(),
+            path: clean(path.unwrap_or("")).into_owned(),
+            pdb: clean(&pdb.unwrap_or_default()).into_owned(),
+            unloaded: module.unloaded,
+        }
+    }
+
+    /// True for an address inside it.
+    pub fn contains(&self, va: Va) -> bool {
+        va >= self.base && va < self.end
+    }
+}
+
+impl Model {
+    /// Everything that an open dump says at once.
+    pub fn of(engine: &Engine) -> Model {
+        let trackers = engine.trackers();
+        let file = engine.dump().path().file_name();
+        let mut model = Model {
+            file: clean(&file.unwrap_or_default().to_string_lossy()).into_owned(),
+            facts: facts(engine),
+            vm: engine.vm().clone(),
+            total: trackers.total,
+            counted: !trackers.rows.is_empty(),
+            descriptions: engine.descriptions().clone(),
+            modules: engine.kernel().modules.iter().map(ModuleRow::new).collect(),
+            warnings: engine
+                .warnings()
+                .iter()
+                .map(|w| clean(w).into_owned())
+                .collect(),
+            tags: Vec::new(),
+            missing: engine.missing_pdb().as_ref().map(MissingPdb::new),
+        };
+        model.take_trackers(trackers);
+        model
+    }
+
+    /// Makes the rows of the kernel's accounts.
+    pub fn take_trackers(&mut self, trackers: &Trackers) {
+        self.total = trackers.total;
+        self.tags = trackers
+            .rows
+            .iter()
+            .map(|usage| TagRow::new(*usage, &self.descriptions))
+            .collect();
+    }
+
+    /// Takes the images that mention each tag.
+    pub fn take_mentioned(&mut self, modules: &FxHashMap<Tag, String>) {
+        for row in &mut self.tags {
+            row.mentioned = modules.get(&row.usage.tag).cloned();
+        }
+    }
+
+    /// Notes what the walk found; without accounts, makes the rows of that.
+    pub fn take_totals(&mut self, totals: &Totals) {
+        if self.counted {
+            for row in &mut self.tags {
+                row.found = totals.tag(row.usage.tag);
+            }
+            return;
+        }
+        self.total = TagUsage::default();
+        self.tags.clear();
+        for (&tag, &found) in &totals.tags {
+            let mut usage = TagUsage {
+                tag,
+                ..TagUsage::default()
+            };
+            for (side, found) in [
+                (&mut usage.nonpaged, found.nonpaged),
+                (&mut usage.paged, found.paged),
+            ] {
+                side.outstanding = found.blocks;
+                side.bytes = found.bytes;
+            }
+            self.total.nonpaged += usage.nonpaged;
+            self.total.paged += usage.paged;
+            let mut row = TagRow::new(usage, &self.descriptions);
+            row.found = found;
+            self.tags.push(row);
+        }
+        self.tags.sort_unstable_by_key(|row| row.usage.tag);
+    }
+
+    /// The row of a tag.
+    pub fn tag(&self, tag: Tag) -> Option<&TagRow> {
+        self.tags.iter().find(|row| row.usage.tag == tag)
+    }
+
+    /// The loaded module that holds an address.
+    pub fn module_at(&self, va: Va) -> Option<&ModuleRow> {
+        self.modules.iter().find(|m| !m.unloaded && m.contains(va))
+    }
+}
+
+fn facts(engine: &Engine) -> Vec<String> {
+    let (kernel, header) = (engine.kernel(), engine.dump().header());
+    let processors = header.processors;
+    let mut out = vec![
+        format!(
+            "Windows {}.{}.{} x64",
+            kernel.version.0, kernel.version.1, kernel.build
+        ),
+        format!("{} dump", engine.dump().format()),
+        match processors {
+            1 => "1 CPU".into(),
+            n => format!("{n} CPUs"),
+        },
+        format!("bugcheck {:#x}", header.bugcheck.code),
+    ];
+    out.push(format!(
+        "symbols {}",
+        clean(&kernel.symbol_source().to_string())
+    ));
+    out
+}
+
+/// The modules that mention a tag, and how much could be searched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// Each occurrence.
+    pub rows: Vec<ReferenceRow>,
+    /// Pages of images that could not be searched, and all of them.
+    pub pages_missing: u64,
+    /// Pages searched.
+    pub pages_searched: u64,
+    /// Modules of which nothing could be searched.
+    pub modules_missing: Vec<String>,
+    /// Whose tag it may be where no code has it, and what was left out, as sentences.
+    pub notes: Vec<String>,
+    /// Why there was no search.
+    pub failed: Option<String>,
+}
+
+/// One occurrence of a tag's bytes in an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReferenceRow {
+    /// The module's name.
+    pub module: String,
+    /// Where.
+    pub va: Va,
+    /// The section, when known.
+    pub section: String,
+    /// In a section of code.
+    pub in_code: bool,
+    /// The nearest symbol with the distance, or the offset in the module.
+    pub symbol: String,
+    /// How sure it is that the tag is meant, in a word.
+    pub confidence: &'static str,
+    /// The function that takes the tag, or what is done with it.
+    pub api: String,
+    /// The function that the place is in.
+    pub function: String,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+impl ReferenceRow {
+    /// From the engine's answer; `base` is the module's first address.
+    pub fn new(reference: &Reference, base: Va) -> ReferenceRow {
+        let symbol = match &reference.symbol {
+            Some((name, 0)) => name.clone(),
+            Some((name, distance)) => format!("{name}+{distance:#x}"),
+            None => format!("+{:#x}", reference.va.0.wrapping_sub(base.0)),
+        };
+        let verdict = &reference.verdict;
+        ReferenceRow {
+            module: clean(&reference.module_name).into_owned(),
+            va: reference.va,
+            section: clean(reference.section.as_deref().unwrap_or("")).into_owned(),
+            in_code: reference.in_code,
+            symbol: clean(&symbol).into_owned(),
+            confidence: verdict.confidence.map_or("?", |c| match c {
+                Confidence::Certain => "certain",
+                Confidence::Likely => "likely",
+                Confidence::Coincidence => "chance",
+            }),
+            api: match (&verdict.api, verdict.role) {
+                (Some(api), _) => clean(api).into_owned(),
+                (None, Role::Unknown) => String::new(),
+                (None, role) => role.word().replace('_', " "),
+            },
+            function: clean(verdict.function.as_deref().unwrap_or("")).into_owned(),
+            reason: clean(&verdict.reason).into_owned(),
+        }
+    }
+
+    /// How WinDbg writes the place: `myfault+0x13aa`.
+    pub fn place(&self) -> String {
+        if self.symbol.starts_with('+') {
+            format!("{}{}", self.module, self.symbol)
+        } else {
+            format!("{}!{}", self.module, self.symbol)
+        }
+    }
+
+    /// Where it is and what it does there, as a sentence.
+    pub fn detail(&self) -> Option<String> {
+        let place = match self.function.is_empty() {
+            true => self.place(),
+            false => self.function.clone(),
+        };
+        (!self.reason.is_empty()).then(|| format!("{place}: {}", self.reason))
+    }
+
+    /// What the section is, in one word.
+    pub fn kind(&self) -> &'static str {
+        match (self.in_code, self.section.is_empty()) {
+            (true, _) => "code",
+            (false, false) => "data",
+            (false, true) => "?",
+        }
+    }
+}
+
+/// A stretch of memory as it was read, holes included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// The first address.
+    pub start: Va,
+    /// Each byte, or `None` where it can't be read.
+    pub bytes: Vec<Option<u8>>,
+    /// For unreadable stretches: where each begins, and why.
+    pub holes: Vec<(Va, &'static str)>,
+    /// For aligned qwords that point somewhere known: where the qword is, and what at.
+    pub pointers: Vec<(Va, String)>,
+}
+
+impl Bytes {
+    /// The byte at an address: the outer `None` means that it was not asked for.
+    pub fn at(&self, va: Va) -> Option<Option<u8>> {
+        let offset = va.0.checked_sub(self.start.0)?;
+        self.bytes.get(usize::try_from(offset).ok()?).copied()
+    }
+
+    /// The qword at an address, when all of it is readable.
+    pub fn qword(&self, va: Va) -> Option<u64> {
+        let mut raw = [0; 8];
+        for (i, to) in raw.iter_mut().enumerate() {
+            *to = self.at(Va(va.0.checked_add(i as u64)?))??;
+        }
+        Some(u64::from_le_bytes(raw))
+    }
+
+    /// What the qword at an address points at.
+    pub fn pointer(&self, va: Va) -> Option<&str> {
+        let at = self.pointers.binary_search_by_key(&va, |p| p.0).ok()?;
+        self.pointers.get(at).map(|p| p.1.as_str())
+    }
+
+    /// Why the page of an address can't be read.
+    pub fn hole(&self, va: Va) -> Option<&'static str> {
+        if !matches!(self.at(va), Some(None)) {
+            return None;
+        }
+        let after = self.holes.partition_point(|(start, _)| *start <= va);
+        self.holes.get(after.checked_sub(1)?).map(|(_, why)| *why)
+    }
+
+    /// True when every address of the stretch was asked for.
+    pub fn covers(&self, first: Va, length: u64) -> bool {
+        let end = self.start.0.saturating_add(self.bytes.len() as u64);
+        first >= self.start && first.0.saturating_add(length) <= end
+    }
+}
+
+/// A tag's accounts against the blocks found, ready to be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// The sentences.
+    pub sentences: Vec<String>,
+    /// True when the walk is done and everything counted was found.
+    pub whole: bool,
+}
+
+impl Covered {
+    /// From the engine's answer.
+    pub fn new(coverage: &Coverage) -> Covered {
+        let fine = |side: &crate::analysis::coverage::Side| side.tracker.is_none() || side.agrees();
+        Covered {
+            sentences: coverage.sentences_with(&grouped),
+            whole: coverage.complete && fine(&coverage.nonpaged) && fine(&coverage.paged),
+        }
+    }
+
+    /// The same for a list that has fewer blocks than were found.
+    #[must_use]
+    pub fn listing(mut self, listed: u64, found: u64) -> Covered {
+        if listed < found {
+            self.whole = false;
+            let (listed, found) = (grouped(listed), grouped(found));
+            self.sentences.push(format!(
+                "{listed} of the {found} blocks are listed: there was no memory for the others (see --memory)"
+            ));
+        }
+        self
+    }
+}

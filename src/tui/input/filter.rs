@@ -1,0 +1,258 @@
+//! What is typed after `/` and `&`, read once and then asked of many rows.
+
+use crate::pool::{Block, TagPattern};
+use crate::report::text::parse_address;
+
+use crate::tui::data::columns;
+use crate::tui::data::model::{ModuleRow, ReferenceRow, TagRow};
+use crate::tui::input::query::{self, Query};
+use crate::tui::screens::tags::Pool;
+
+/// Text to find in rows of text: a substring, without regard to case unless it has an
+/// upper-case letter; for tags also a pattern with `*` and `?`.
+#[derive(Clone, Debug)]
+pub struct TextFilter {
+    text: String,
+    exact_case: bool,
+    pattern: Option<TagPattern>,
+}
+
+impl TextFilter {
+    /// Reads what was typed; `None` for nothing.
+    pub fn parse(typed: &str) -> Option<TextFilter> {
+        let text = typed.trim();
+        let wild = text.contains(['*', '?', '\\']);
+        (!text.is_empty()).then(|| TextFilter {
+            exact_case: text.chars().any(char::is_uppercase),
+            pattern: TagPattern::parse(text).ok().filter(|_| wild),
+            text: text.to_owned(),
+        })
+    }
+
+    pub(in crate::tui) fn in_text(&self, text: &str) -> bool {
+        if self.exact_case {
+            text.contains(&self.text)
+        } else {
+            text.to_lowercase().contains(&self.text)
+        }
+    }
+
+    /// Asked of a tag's name alone.
+    pub fn tag_itself(&self, row: &TagRow) -> bool {
+        match &self.pattern {
+            Some(pattern) => pattern.matches(row.usage.tag),
+            None => self.in_text(&row.usage.tag.to_string()),
+        }
+    }
+
+    /// Asked of a tag: its name, what it is for, whose it is.
+    pub fn tag(&self, row: &TagRow) -> bool {
+        let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
+        self.tag_itself(row) || (self.pattern.is_none() && (also(&row.about) || also(&row.binary)))
+    }
+
+    /// Asked of a mention.
+    pub fn mention(&self, row: &ReferenceRow) -> bool {
+        let texts = [&row.place(), &row.section, &row.api, &row.function];
+        texts.into_iter().any(|text| self.in_text(text)) || self.in_text(row.confidence)
+    }
+
+    /// Asked of a module: its name and its path.
+    pub fn module(&self, row: &ModuleRow) -> bool {
+        self.in_text(&row.name) || self.in_text(&row.path)
+    }
+
+    /// The one tag that is meant, if it is.
+    pub fn pattern(&self) -> Option<&TagPattern> {
+        self.pattern.as_ref()
+    }
+}
+
+/// A question about allocations: a size (`1024000`, `>4096`, `<=0x140`), the start of an
+/// address (`fffffa80`, `0xfffffa80'01`), or a word (`paged`, `big`, `lookaside`).
+#[derive(Clone, Debug)]
+pub enum BlockFilter {
+    /// Bytes, compared.
+    Size(Compare, u64),
+    /// The address's hexadecimal digits start with these.
+    Address(String),
+    /// Pool, backend or state.
+    Word(String),
+    /// Several things at once.
+    Query(Query),
+    /// Of one pool, and what else is asked for.
+    In(Pool, Option<Box<BlockFilter>>),
+}
+
+/// How to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Compare {
+    Is,
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+}
+
+impl BlockFilter {
+    /// Reads what was typed.
+    ///
+    /// # Errors
+    /// A sentence that says what can be typed.
+    pub fn parse(typed: &str) -> Result<Option<BlockFilter>, String> {
+        let text = typed.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let (compare, rest) = comparison(text);
+        if let Some(size) = number(rest) {
+            return Ok(Some(BlockFilter::Size(
+                compare.unwrap_or(Compare::Is),
+                size,
+            )));
+        }
+        if compare.is_none() {
+            if let Some(address) = parse_address(text).filter(|va| va.0 != 0) {
+                return Ok(Some(BlockFilter::Address(format!("{:x}", address.0))));
+            }
+            if text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') {
+                return Ok(Some(BlockFilter::Word(text.to_ascii_lowercase())));
+            }
+        }
+        if query::compares(text) {
+            let query = Query::parse(text, &columns::BLOCK, columns::BLOCK_DEFAULT)?;
+            return Ok(Some(BlockFilter::Query(query)));
+        }
+        Err(format!(
+            "`{text}`: type a size (4096, >0x1000), the start of an address (fffffa80), a word (paged, big, lookaside), or a query (size > 4k and pool = paged)"
+        ))
+    }
+
+    /// The same for the blocks of one pool only.
+    pub fn in_pool(filter: Option<BlockFilter>, pool: Pool) -> Option<BlockFilter> {
+        match pool {
+            Pool::Both => filter,
+            pool => Some(BlockFilter::In(pool, filter.map(Box::new))),
+        }
+    }
+
+    /// Asked of a block.
+    pub fn block(&self, block: &Block) -> bool {
+        match self {
+            BlockFilter::Size(compare, size) => match compare {
+                Compare::Is => block.bytes == *size,
+                Compare::Above => block.bytes > *size,
+                Compare::AtLeast => block.bytes >= *size,
+                Compare::Below => block.bytes < *size,
+                Compare::AtMost => block.bytes <= *size,
+            },
+            BlockFilter::Address(start) => format!("{:x}", block.va.0).starts_with(start),
+            BlockFilter::Word(word) => {
+                [block.kind.word(), block.backend.word(), block.state.word()]
+                    .iter()
+                    .any(|w| w == word)
+            }
+            BlockFilter::Query(query) => query.holds(block),
+            BlockFilter::In(pool, filter) => {
+                let nonpaged = block.kind.is_nonpaged();
+                let here = match pool {
+                    Pool::Both => true,
+                    Pool::Nonpaged => nonpaged,
+                    Pool::Paged => !nonpaged,
+                };
+                here && filter.as_ref().is_none_or(|f| f.block(block))
+            }
+        }
+    }
+}
+
+fn comparison(text: &str) -> (Option<Compare>, &str) {
+    for (sign, compare) in [
+        (">=", Compare::AtLeast),
+        ("<=", Compare::AtMost),
+        (">", Compare::Above),
+        ("<", Compare::Below),
+        ("=", Compare::Is),
+    ] {
+        if let Some(rest) = text.strip_prefix(sign) {
+            return (Some(compare), rest.trim());
+        }
+    }
+    (None, text)
+}
+
+/// A size: decimal with optional commas and K, M or G, or `0x` hexadecimal of up to eight
+/// digits (more are an address).
+fn number(text: &str) -> Option<u64> {
+    if let Some(hex) = text.strip_prefix("0x") {
+        return (hex.len() <= 8)
+            .then(|| u64::from_str_radix(hex, 16).ok())
+            .flatten()
+            .filter(|_| !hex.starts_with('+'));
+    }
+    let upper = text.to_ascii_uppercase();
+    let upper = upper.strip_suffix('B').unwrap_or(&upper);
+    let (digits, shift) = match upper.as_bytes().last()? {
+        b'K' => (upper.strip_suffix('K')?, 10),
+        b'M' => (upper.strip_suffix('M')?, 20),
+        b'G' => (upper.strip_suffix('G')?, 30),
+        _ => (upper, 0),
+    };
+    let digits = digits.trim().replace(',', "");
+    // Sixteen digits, all decimal, are still an address.
+    let plain = (1..16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let value: u64 = digits.parse().ok().filter(|_| plain)?;
+    value.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture::{planted_block, tag_row};
+    use proptest::prelude::*;
+
+    #[test]
+    fn tags_are_found_by_name_pattern_meaning_and_owner() {
+        let row = tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps"));
+        let asks = |typed: &str| TextFilter::parse(typed).unwrap().tag(&row);
+        for typed in ["Thre", "thr", "T*", "?hre", "thread", "objects", "nt!ps"] {
+            assert!(asks(typed), "{typed}");
+        }
+        for typed in ["tHre", "t*", "nt!io", "xyz"] {
+            assert!(!asks(typed), "{typed}");
+        }
+        assert!(TextFilter::parse("  ").is_none());
+    }
+
+    #[test]
+    fn allocations_are_found_by_size_address_and_word() {
+        let block = planted_block(3);
+        let asks = |typed: String| {
+            BlockFilter::parse(&typed)
+                .unwrap()
+                .is_none_or(|f| f.block(&block))
+        };
+        assert!(asks(block.bytes.to_string()));
+        assert!(asks(format!("{:#x}", block.bytes)));
+        assert!(asks(">1".into()) && asks("<= 1G".into()) && !asks(">1GB".into()));
+        assert!(asks(format!("{}", block.va)) && asks("fffffa80".into()));
+        assert!(!asks("fffff8a0".into()));
+        assert!(asks("nonpaged".into()) && asks("Big".into()) && !asks("paged".into()));
+        assert!(asks(String::new()));
+        assert!(BlockFilter::parse(">x y").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_typed_panics(typed in ".{0,24}") {
+            let row = tag_row("Leak", 1, 1, None, None);
+            if let Some(filter) = TextFilter::parse(&typed) {
+                filter.tag(&row);
+            }
+            if let Ok(Some(filter)) = BlockFilter::parse(&typed) {
+                filter.block(&planted_block(1));
+            }
+        }
+    }
+}

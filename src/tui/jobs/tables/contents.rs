@@ -1,0 +1,239 @@
+//! What a tag's allocations hold, as tables: by offset, by family, as kernel objects.
+
+use std::sync::Arc;
+
+use crate::analysis::census::{Census, Count, Progress, Question, What};
+use crate::analysis::objects::Objects;
+use crate::engine::Engine;
+use crate::pool::Tag;
+use crate::pool::index::Snapshot;
+use crate::report::contents::constant;
+use crate::report::text::{clean, grouped};
+
+use crate::tui::data::cell::Cell;
+use crate::tui::input::query::Kind;
+use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
+use crate::tui::widgets::table::Column;
+
+const OFFSETS: [TableColumn; 5] = [
+    TableColumn::new(Column::text("Offset", 8, 0), &["offset"], Kind::Text),
+    TableColumn::new(
+        Column::text("What is there", 20, 0).growing(44),
+        &["what"],
+        Kind::Text,
+    ),
+    TableColumn::new(Column::number("Share", 6, 1), &["share"], Kind::Share),
+    TableColumn::new(Column::text("", 10, 4), &[""], Kind::Share),
+    TableColumn::new(Column::number("Blocks", 12, 2), &["blocks"], Kind::Number),
+];
+
+const FAMILIES: [TableColumn; 6] = [
+    TableColumn::new(Column::number("Blocks", 11, 0), &["blocks"], Kind::Number),
+    TableColumn::new(Column::number("Share", 6, 1), &["share"], Kind::Share),
+    TableColumn::new(Column::number("Size", 11, 1), &["size"], Kind::Number),
+    TableColumn::new(
+        Column::text("Points into", 16, 2).growing(30),
+        &["into"],
+        Kind::Text,
+    ),
+    TableColumn::new(Column::text("Text", 16, 3), &["text"], Kind::Text),
+    TableColumn::new(Column::text("Such as", 17, 2), &["such"], Kind::Address),
+];
+
+const OBJECTS: [TableColumn; 4] = [
+    TableColumn::new(Column::text("What", 8, 1), &["what"], Kind::Text),
+    TableColumn::new(
+        Column::text("Name", 16, 0).growing(40),
+        &["name"],
+        Kind::Text,
+    ),
+    TableColumn::new(Column::number("Count", 10, 0), &["count"], Kind::Number),
+    TableColumn::new(Column::number("Of all", 10, 2), &["all"], Kind::Number),
+];
+
+/// Takes the census of a tag. `None` when it isn't wanted any more.
+///
+/// # Errors
+/// Why there is none.
+pub fn census(engine: &Engine, index: &Snapshot, tag: Tag) -> Result<Option<Census>, String> {
+    engine
+        .contents(index, Question::of(tag), &|| true, &Progress::default())
+        .map_err(|e| e.to_string())
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// By offset: what stands there in most allocations; Enter tells all that does.
+pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
+    let tag = census.question.tag;
+    let mut rows = Vec::new();
+    for offset in &census.offsets {
+        let Some(first) = offset.counts.first() else {
+            continue;
+        };
+        let share = share(first.blocks, offset.read);
+        rows.push(TableRow {
+            cells: vec![
+                Cell::Text(format!("+{:#x}", offset.offset)),
+                Cell::Text(what(first)),
+                Cell::Share(share),
+                Cell::Bar(share),
+                Cell::Count(first.blocks),
+            ],
+            opens: Opens::DataTable(TableKind::Pointers {
+                tag,
+                offset: offset.offset,
+            }),
+            ..TableRow::default()
+        });
+    }
+    notes.insert(0, clean(&census.coverage()).into_owned());
+    let modules = census.modules.iter().take(3);
+    notes.extend(modules.map(|m| clean(&format!("{}: {}", m.name, m.sentence(census))).into()));
+    TableData {
+        columns: &OFFSETS,
+        title: format!("What {tag} allocations hold, behind their headers"),
+        rows: Arc::new(rows),
+        notes,
+        sorted: None,
+        start: 0,
+    }
+}
+
+fn what(count: &Count) -> String {
+    let text = match &count.what {
+        What::Zero => "zero".into(),
+        What::Constant(value) => constant(*value),
+        What::Number => "various numbers".into(),
+        What::Text => "text".into(),
+        What::User => "addresses of processes".into(),
+        What::Own => "into the allocation itself".into(),
+        What::Module { name, place, .. } => match place {
+            Some((place, _)) => place.name.clone(),
+            None => name.clone(),
+        },
+        What::Pool {
+            tag,
+            is_freed,
+            object,
+        } => match (object, is_freed) {
+            (Some(object), _) => format!("{object} object"),
+            (None, true) => format!("freed {tag} block"),
+            (None, false) => format!("{tag} block"),
+        },
+        What::MorePool => "blocks of many tags".into(),
+        What::Kernel => "other kernel addresses".into(),
+    };
+    clean(&text).into_owned()
+}
+
+/// By family; Enter opens one allocation that is typical.
+pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
+    let tag = census.question.tag;
+    let rows: Vec<TableRow> = census
+        .families
+        .iter()
+        .map(|family| {
+            let into: Vec<String> = family
+                .modules
+                .iter()
+                .map(|(offset, name)| format!("{name} at +{offset:#x}"))
+                .collect();
+            let size = match family.sizes {
+                (a, b) if a == b => format!("{} bytes", grouped(a)),
+                (a, b) => format!("{} to {} bytes", grouped(a), grouped(b)),
+            };
+            TableRow {
+                cells: vec![
+                    Cell::Count(family.blocks),
+                    Cell::Share(share(family.blocks, census.read())),
+                    Cell::Bytes(family.sizes.1),
+                    Cell::Text(clean(&into.join(", ")).into_owned()),
+                    family
+                        .text
+                        .as_ref()
+                        .map_or(Cell::Unknown, |t| Cell::Text(clean(t).into_owned())),
+                    Cell::Address(family.exemplar),
+                ],
+                opens: Opens::Memory {
+                    title: family.exemplar.to_string(),
+                    about: format!("{tag} allocation, one of {} alike, {size}", family.blocks),
+                    va: family.exemplar,
+                    length: Some(family.sizes.1),
+                    session: family.session,
+                },
+                ..TableRow::default()
+            }
+        })
+        .collect();
+    notes.insert(0, clean(&census.coverage()).into_owned());
+    if census.in_no_family > 0 {
+        let count = grouped(census.in_no_family);
+        notes.push(format!("{count} allocations are in no family"));
+    }
+    TableData {
+        columns: &FAMILIES,
+        title: format!("{tag} by family: {}", rows.len()),
+        rows: Arc::new(rows),
+        notes,
+        sorted: Some(0),
+        start: 0,
+    }
+}
+
+/// Who has handles to the objects, and what they are called.
+pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
+    let safe = |text: &str| Cell::Text(clean(text).into_owned());
+    let mut rows: Vec<TableRow> = Vec::new();
+    let mut add = |what: &str, name: String, count: u64, all: Cell, opens: Opens| {
+        rows.push(TableRow {
+            cells: vec![
+                Cell::Text(what.into()),
+                safe(&name),
+                Cell::Count(count),
+                all,
+            ],
+            opens,
+            ..TableRow::default()
+        });
+    };
+    for holder in &found.holders {
+        let name = format!("{} ({})", holder.process.image, holder.process.id);
+        let all = Cell::Count(holder.all);
+        add("handles", name, holder.handles, all, Opens::Nothing);
+    }
+    for (what, names) in [("ended", &found.ended_by_image), ("objects", &found.names)] {
+        for named in names {
+            let opens = Opens::Memory {
+                title: named.exemplar.to_string(),
+                about: clean(&named.name).into_owned(),
+                va: named.exemplar,
+                length: None,
+                session: None,
+            };
+            add(what, named.name.clone(), named.count, Cell::Unknown, opens);
+        }
+    }
+    let sentences = found.sentences();
+    let told = match sentences.is_empty() {
+        true => vec![format!(
+            "none of {} blocks looked at is a kernel object",
+            grouped(found.looked)
+        )],
+        false => sentences,
+    };
+    notes.splice(
+        0..0,
+        told.iter().chain(&found.notes).map(|s| clean(s).into()),
+    );
+    TableData {
+        columns: &OBJECTS,
+        title: format!("{} as kernel objects", found.tag),
+        rows: Arc::new(rows),
+        notes,
+        sorted: None,
+        start: 0,
+    }
+}

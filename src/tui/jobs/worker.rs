@@ -1,0 +1,535 @@
+//! The threads that read the dump, so that the one that draws never waits for it.
+//!
+//! Three threads answer questions (memory; lists of allocations; the search of images),
+//! a fourth builds the index and tells how far it is. A question that a newer one of its
+//! kind has replaced is not answered, and stops when it was begun.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::memory::{PAGE_SIZE, Va};
+use crate::pool::TagPattern;
+use crate::pool::index::{Progress, Snapshot};
+use crate::report::text::{clean, moment};
+
+use crate::tui::data::blocks::{BlockView, Blocks, Keep};
+use crate::tui::data::event::Event;
+use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
+use crate::tui::data::model::{Bytes, Covered, ReferenceRow, References, mentioned_in};
+use crate::tui::jobs::tables;
+use crate::tui::persistence::files::{self, Files};
+use crate::tui::persistence::session::SessionState;
+use crate::tui::screens::tags::around;
+use crate::tui::widgets::charts::{PARTS, TagCharts};
+use crate::tui::widgets::draw::group_numbers;
+
+/// Rows between two looks at whether a search of allocations is still wanted.
+const LOOK_EVERY: usize = 1 << 14;
+/// Between two pieces of news from the walk.
+const NEWS_EVERY: Duration = Duration::from_millis(250);
+
+/// The threads, and how to ask them.
+pub struct Workers {
+    memory: Sender<Request>,
+    lists: Sender<Request>,
+    images: Sender<Request>,
+    tables: Sender<Request>,
+    progress: Arc<Progress>,
+    /// The number of this walk.
+    pub walk: u64,
+    /// What is written beside it.
+    pub files: Files,
+    wanted: Arc<Numbers>,
+}
+
+/// The numbers of the questions that are wanted now; an older one of the kind ends.
+#[derive(Debug, Default)]
+struct Numbers {
+    images: AtomicU64,
+    blocks: AtomicU64,
+    found: AtomicU64,
+    tables: AtomicU64,
+    reports: AtomicU64,
+}
+
+/// What every thread has.
+#[derive(Clone)]
+struct Shared {
+    engine: Arc<Engine>,
+    latest: Arc<Mutex<Snapshot>>,
+    walk: u64,
+    wanted: Arc<Numbers>,
+    /// What was told of the file.
+    told: Arc<Mutex<Option<String>>>,
+    out: Sender<Event>,
+}
+
+impl Shared {
+    /// Tells when the file under the dump is not what it was any more.
+    fn watch_file(&self) {
+        let Some(why) = self.engine.dump().failure() else {
+            return;
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref() != Some(&why) {
+            *told = Some(why.clone());
+            let _ = self.out.send(Event::Message(Message::FileFailed(why)));
+        }
+    }
+}
+
+impl Workers {
+    /// Starts the threads and the walk, which gets a number. They end when this is
+    /// dropped.
+    ///
+    /// # Errors
+    /// When the system refuses to start a thread.
+    pub fn start(
+        engine: Arc<Engine>,
+        walk: u64,
+        out: Sender<Event>,
+        files: Files,
+    ) -> std::io::Result<Workers> {
+        let wanted = Arc::<Numbers>::default();
+        let shared = Shared {
+            engine,
+            latest: Arc::default(),
+            walk,
+            wanted: Arc::clone(&wanted),
+            told: Arc::default(),
+            out,
+        };
+        let progress = Arc::new(Progress::default());
+        let workers = Workers {
+            memory: serve("ui-memory", &shared)?,
+            lists: serve("ui-lists", &shared)?,
+            images: serve("ui-images", &shared)?,
+            tables: serve("ui-sheets", &shared)?,
+            progress: Arc::clone(&progress),
+            walk,
+            files,
+            wanted,
+        };
+        thread::Builder::new()
+            .name("ui-index".into())
+            .spawn(move || index(&shared, &progress))?;
+        Ok(workers)
+    }
+
+    /// Asks. The answer comes as an event.
+    pub fn ask(&self, request: Request) {
+        let to = match request.question {
+            Question::Bytes { .. } => &self.memory,
+            Question::Blocks { .. } => {
+                self.wanted.blocks.store(request.number, Ordering::Relaxed);
+                &self.lists
+            }
+            Question::Find { .. } => {
+                self.wanted.found.store(request.number, Ordering::Relaxed);
+                &self.lists
+            }
+            Question::References { .. } => {
+                self.wanted.images.store(request.number, Ordering::Relaxed);
+                &self.images
+            }
+            Question::Table(_) => {
+                self.wanted.tables.store(request.number, Ordering::Relaxed);
+                &self.tables
+            }
+            Question::Report { .. } => {
+                self.wanted.reports.store(request.number, Ordering::Relaxed);
+                &self.tables
+            }
+            Question::Save(_) => &self.tables,
+        };
+        // A thread that is gone has said so by its panic.
+        let _ = to.send(request);
+    }
+
+    /// Keeps what comes back the next time, without being waited for.
+    pub fn keep(&self, kept: SessionState) {
+        self.files.keep(kept);
+    }
+
+    /// Keeps it before it returns.
+    pub fn keep_now(&self, kept: &SessionState) {
+        self.files.keep_now(kept);
+    }
+
+    /// Stops the walk; what was found stays.
+    pub fn cancel_index(&self) {
+        self.progress.cancel();
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.progress.cancel();
+        let Numbers {
+            images,
+            blocks,
+            found,
+            tables,
+            reports,
+        } = &*self.wanted;
+        for number in [images, blocks, found, tables, reports] {
+            number.store(u64::MAX, Ordering::Relaxed);
+        }
+    }
+}
+
+fn serve(name: &str, shared: &Shared) -> std::io::Result<Sender<Request>> {
+    let (sender, receiver) = mpsc::channel();
+    let shared = shared.clone();
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || answer_all(&shared, &receiver))?;
+    Ok(sender)
+}
+
+fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let mut waiting = vec![first];
+        waiting.extend(requests.try_iter());
+        let kinds: Vec<_> = waiting
+            .iter()
+            .map(|r| std::mem::discriminant(&r.question))
+            .collect();
+        for (i, request) in waiting.into_iter().enumerate() {
+            let kind = kinds.get(i);
+            // A file that was asked for is written, whatever is asked later.
+            if !matches!(request.question, Question::Save(_))
+                && kinds.iter().skip(i + 1).any(|k| Some(k) == kind)
+            {
+                continue;
+            }
+            let number = request.number;
+            // A bug that a dump finds costs one answer, not the program.
+            let body = catch_unwind(AssertUnwindSafe(|| answer(shared, request)));
+            let body = body.unwrap_or_else(|_| {
+                Some(Body::Failed(
+                    "an internal error: this question has no answer (more on leaving)".into(),
+                ))
+            });
+            shared.watch_file();
+            let Some(body) = body else {
+                continue;
+            };
+            let message = Message::Answer(Answer { number, body });
+            if shared.out.send(Event::Message(message)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn latest(shared: &Shared) -> Snapshot {
+    let latest = shared.latest.lock();
+    latest.unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn answer(shared: &Shared, request: Request) -> Option<Body> {
+    let engine = &shared.engine;
+    Some(match request.question {
+        Question::Table(ask) => {
+            let wanted = || shared.wanted.tables.load(Ordering::Relaxed) == request.number;
+            match tables::make(engine, &latest(shared), &ask, &wanted) {
+                Ok(data) => Body::Table(data?),
+                Err(why) => Body::Failed(clean(&why).into_owned()),
+            }
+        }
+        Question::Report { marks } => {
+            let index = latest(shared);
+            let text = files::report_text(engine, &index, marks);
+            match text {
+                Ok(text) => Body::Report {
+                    text,
+                    whole: index.is_complete(),
+                },
+                Err(why) => Body::Failed(why),
+            }
+        }
+        Question::Save(job) => match files::save(engine, &latest(shared), &job) {
+            Ok(bytes) => Body::Saved {
+                path: clean(&job.path.to_string_lossy()).into_owned(),
+                bytes,
+            },
+            Err(why) => Body::Failed(why),
+        },
+        Question::Blocks { tag, sort, filter } => {
+            let snapshot = latest(shared);
+            let blocks: Arc<dyn Blocks> = Arc::new(snapshot.blocks(tag));
+            let listed = (blocks.len(), snapshot.totals.tag(tag).listed());
+            let keep = filter.map(|f| move |b: &crate::pool::Block| f.block(b));
+            let keep = keep.as_ref().map(|k| k as Keep<'_>);
+            let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
+            let shape = TagCharts {
+                sizes: Arc::new(snapshot.sizes(&TagPattern::of(tag))),
+                spread: snapshot.spread(tag, PARTS),
+            };
+            Body::Blocks {
+                shape,
+                view: BlockView::arrange(blocks, sort, keep, &wanted)?,
+                covered: Covered::new(&engine.coverage(tag, &snapshot)).listing(listed.0, listed.1),
+            }
+        }
+        Question::Find {
+            view,
+            from,
+            forward,
+            filter,
+        } => {
+            let wanted = || shared.wanted.found.load(Ordering::Relaxed) == request.number;
+            let matches = |row| view.get(row).is_some_and(|block| filter.block(&block));
+            let mut found = None;
+            for (i, row) in around(view.len(), from, forward).enumerate() {
+                if i % LOOK_EVERY == 0 && !wanted() {
+                    return None;
+                }
+                if matches(row) {
+                    found = Some(row);
+                    break;
+                }
+            }
+            Body::Found(found)
+        }
+        Question::References { tag } => {
+            let wanted = || shared.wanted.images.load(Ordering::Relaxed) == request.number;
+            Body::References(mentions(engine, tag, &wanted)?)
+        }
+        Question::Bytes {
+            start,
+            length,
+            session,
+        } => Body::Bytes(read(engine, start, length, session)),
+    })
+}
+
+fn mentions(
+    engine: &Engine,
+    tag: crate::pool::Tag,
+    wanted: &dyn Fn() -> bool,
+) -> Option<References> {
+    let found = engine.references_while(tag, wanted)?;
+    let modules = &engine.kernel().modules;
+    let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
+    let notes = found.default_of.iter().map(|c| c.sentence());
+    Some(References {
+        rows: found
+            .ranked()
+            .into_iter()
+            .map(|r| ReferenceRow::new(r, base(r.module)))
+            .collect(),
+        notes: notes
+            .chain(found.notes.iter().cloned())
+            .map(|n| clean(&n).into_owned())
+            .collect(),
+        pages_missing: found.pages_missing,
+        pages_searched: found.pages_searched,
+        modules_missing: found
+            .modules_missing
+            .iter()
+            .map(|m| clean(m).into_owned())
+            .collect(),
+        failed: None,
+    })
+}
+
+/// Reads memory, holes included, and names what its pointers point at.
+pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes {
+    let mut out = Bytes {
+        start,
+        ..Bytes::default()
+    };
+    while (out.bytes.len() as u64) < length {
+        let done = out.bytes.len() as u64;
+        let at = start.add(done);
+        let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
+        let mut page = vec![0; here as usize];
+        // `read` knows when the file failed under it and left zeros.
+        match engine.space_in(session, at).read(at, &mut page) {
+            Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
+            Err(fault) => {
+                out.bytes.resize((done + here) as usize, None);
+                out.holes.push((at, fault.reason()));
+            }
+        }
+    }
+    let mut at = Va(start.0.saturating_add(7) & !7);
+    while out.covers(at, 8) {
+        if let Some(name) = out.qword(at).and_then(|value| target(engine, Va(value))) {
+            out.pointers.push((at, name));
+        }
+        let Some(next) = at.0.checked_add(8) else {
+            break;
+        };
+        at = Va(next);
+    }
+    out
+}
+
+/// What a pointer points at: a module, or a block of pool.
+pub fn target(engine: &Engine, va: Va) -> Option<String> {
+    if !va.is_kernel() {
+        return None;
+    }
+    let kernel = engine.kernel();
+    if let Some(module) = kernel.module_at(va) {
+        let offset = va.0 - module.base.0;
+        let symbol = match module.is_kernel {
+            true => kernel.symbols.nearest(offset as u32),
+            false => None,
+        };
+        let name = match symbol {
+            Some((symbol, 0)) => format!("{}!{symbol}", module.name()),
+            Some((symbol, distance)) if distance < 0x10000 => {
+                format!("{}!{symbol}+{distance:#x}", module.name())
+            }
+            _ => format!("{}+{offset:#x}", module.name()),
+        };
+        return Some(clean(&name).into_owned());
+    }
+    let in_pool = engine.regions().at(va).is_some() || engine.big().holding(va).is_some();
+    if !in_pool {
+        return None;
+    }
+    let page = engine.pool_page(va).ok();
+    let holder = page
+        .as_ref()
+        .and_then(|p| p.blocks.iter().find(|b| b.holds_address));
+    Some(match (holder, engine.regions().at(va)) {
+        (Some(holder), _) => {
+            let block = holder.block;
+            let offset = va.0 - block.va.0;
+            format!(
+                "{} block+{offset:#x}, {} pool",
+                block.tag,
+                block.kind.word()
+            )
+        }
+        (None, Some(region)) => format!("{} pool", region.kind.word()),
+        (None, None) => return None,
+    })
+}
+
+/// Builds the index and tells how far it is.
+fn index(shared: &Shared, progress: &Arc<Progress>) {
+    let started = Instant::now();
+    let told = catch_unwind(AssertUnwindSafe(|| walk(shared, progress, started)));
+    let failed = match told {
+        Ok(Ok(())) => return,
+        Ok(Err(why)) => why,
+        Err(_) => "an internal error (more on leaving)".into(),
+    };
+    let news = IndexNews {
+        walk: shared.walk,
+        stage: Stage::Failed(failed),
+        elapsed: started.elapsed(),
+        ..IndexNews::default()
+    };
+    let _ = shared.out.send(Event::Message(Message::Index(news)));
+}
+
+fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(), String> {
+    let answered = shared.engine.kept_index(&|| !progress.is_cancelled());
+    if let Some(index) = answered.index {
+        let mut news = news(shared, Stage::Done, progress, started);
+        news.kept = index.kept.map(moment);
+        publish(shared, news, index);
+        let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
+        mentioned(shared, &pool, progress);
+        return Ok(());
+    }
+    let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
+    let builder = shared.engine.index_builder(Arc::clone(progress));
+    let (done, finished) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let walker = scope.spawn(|| {
+            let _done = done;
+            builder.run(&pool);
+        });
+        let mut windows = usize::MAX;
+        // The walker's end closes the channel, a panic's too.
+        while finished.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let news = news(shared, Stage::Walking, progress, started);
+            if progress.windows().0 == windows {
+                let _ = shared.out.send(Event::Message(Message::Index(news)));
+                continue;
+            }
+            let index = builder.snapshot();
+            windows = index.windows_done;
+            publish(shared, news, index);
+        }
+        walker
+            .join()
+            .map_err(|_| "an internal error (more on leaving)".to_owned())
+    })?;
+    let stage = match progress.is_cancelled() {
+        true => Stage::Cancelled,
+        false => Stage::Done,
+    };
+    let index = builder.snapshot();
+    let news = news(shared, stage, progress, started);
+    publish(shared, news.clone(), index.clone());
+    let notes = answered
+        .note
+        .into_iter()
+        .chain(shared.engine.keep_index(&index));
+    let notes: Arc<[String]> = notes.map(|n| clean(&n).into_owned()).collect();
+    if !notes.is_empty() {
+        let news = IndexNews { notes, ..news };
+        let _ = shared.out.send(Event::Message(Message::Index(news)));
+    }
+    mentioned(shared, &pool, progress);
+    Ok(())
+}
+
+/// Searches all images for all tags, so that the list can say where each is.
+fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
+    let engine = &shared.engine;
+    let Some(found) = engine.tag_search_on(workers, &|| !progress.is_cancelled()) else {
+        return;
+    };
+    let modules = &engine.kernel().modules;
+    let tags = engine.trackers().rows.iter().filter_map(|row| {
+        let tag = row.tag;
+        let names: Vec<String> = found
+            .modules(tag)
+            .into_iter()
+            .filter_map(|(index, _)| modules.get(index))
+            .map(|module| clean(&module.name()).into_owned())
+            .collect();
+        Some((tag, mentioned_in(&names)?))
+    });
+    let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let _ = shared.out.send(Event::Message(message));
+}
+
+fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) -> IndexNews {
+    let (pages_done, pages_all) = progress.pages();
+    IndexNews {
+        walk: shared.walk,
+        stage,
+        pages_done,
+        pages_all,
+        elapsed: started.elapsed(),
+        ..IndexNews::default()
+    }
+}
+
+/// Has questions answered from this index from now on, and tells of it.
+fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
+    news.totals = Some(Arc::clone(&index.totals));
+    if !news.stage.is_running() {
+        let notes = index.notes.iter();
+        news.notes = notes.map(|n| group_numbers(&clean(n))).collect();
+    }
+    shared.watch_file();
+    *shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = index;
+    let _ = shared.out.send(Event::Message(Message::Index(news)));
+}

@@ -1,0 +1,138 @@
+//! Text alone on the screen, for a copy with the terminal's own selection: no lines, no
+//! columns, nothing beside it.
+
+use ratatui::buffer::Buffer;
+use ratatui::style::Style;
+
+use crate::report::text::clean;
+
+use crate::tui::app::App;
+use crate::tui::input::keys::{Action, Context};
+use crate::tui::widgets::draw::{put, width};
+
+/// The text, and what of it is on screen.
+#[derive(Clone, Debug)]
+pub struct CopyView {
+    text: String,
+    top: usize,
+}
+
+impl CopyView {
+    /// From the start of a text.
+    pub fn new(text: String) -> CopyView {
+        CopyView { text, top: 0 }
+    }
+
+    /// The text in lines that fit; what is too long goes on in the next one.
+    fn lines(&self, cells: usize) -> Vec<String> {
+        let mut out = Vec::new();
+        for line in self.text.lines() {
+            let mut piece = String::new();
+            for c in clean(line).chars() {
+                piece.push(c);
+                if width(&piece) > cells.max(2) {
+                    piece.pop();
+                    out.push(std::mem::replace(&mut piece, c.to_string()));
+                }
+            }
+            out.push(piece);
+        }
+        out
+    }
+
+    /// Draws it; where it does not fit, the last line says so.
+    pub fn draw(&self, buffer: &mut Buffer) {
+        let area = buffer.area;
+        let lines = self.lines(area.width.into());
+        for (y, line) in (0..self.room(area.height, &lines)).zip(lines.iter().skip(self.top)) {
+            put(buffer, area, 0, y, line, Style::new());
+        }
+        let end = self.top + usize::from(self.room(area.height, &lines));
+        if end < lines.len() && area.height > 0 {
+            let more = format!(
+                "-- {} more lines: any key; Esc leaves --",
+                lines.len() - end
+            );
+            put(buffer, area, 0, area.height - 1, &more, Style::new());
+        }
+    }
+
+    /// Lines of text on the screen: all, or one less when not all fit.
+    fn room(&self, height: u16, lines: &[String]) -> u16 {
+        match lines.len().saturating_sub(self.top) > usize::from(height) {
+            true => height.saturating_sub(1),
+            false => height,
+        }
+    }
+
+    /// Goes on to what was not shown yet; false when all was.
+    fn go_on(&mut self, (columns, rows): (u16, u16)) -> bool {
+        let lines = self.lines(columns.into());
+        let next = self.top + usize::from(self.room(rows, &lines)).max(1);
+        let more = next < lines.len();
+        if more {
+            self.top = next;
+        }
+        more
+    }
+}
+
+impl App {
+    /// Shows what would be copied.
+    pub(in crate::tui) fn show_copy_view(&mut self) {
+        match self.text_to_copy() {
+            Some(text) => self.copy_view = Some(CopyView::new(text)),
+            None => self.message = Some("nothing here to show".into()),
+        }
+    }
+
+    /// A key while text is shown plain: the rest of it, or back. What draws anew still
+    /// does, and what leaves still leaves.
+    pub(in crate::tui) fn plain_key(&mut self, event: &crossterm::event::KeyEvent) {
+        match self.keys.action(Context::Help, event) {
+            Some(action @ (Action::Redraw | Action::Suspend)) => self.act(action),
+            Some(Action::Cancel | Action::Interrupt) => self.copy_view = None,
+            _ => {
+                let size = self.size;
+                if !self
+                    .copy_view
+                    .as_mut()
+                    .is_some_and(|plain| plain.go_on(size))
+                {
+                    self.copy_view = None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::layout::Rect;
+
+    fn drawn(plain: &CopyView) -> Vec<String> {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 40, 3));
+        plain.draw(&mut buffer);
+        let row = |y| (0..40).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        (0..3).map(|y| row(y).trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn all_of_it_can_be_seen_and_nothing_else() {
+        let mut plain = CopyView::new("one\ntwo\nthree\nfour\nfive".into());
+        let more = |n: usize| format!("-- {n} more lines: any key; Esc leaves --");
+        assert_eq!(drawn(&plain), ["one".to_owned(), "two".to_owned(), more(3)]);
+        assert!(plain.go_on((40, 3)));
+        assert_eq!(drawn(&plain), ["three", "four", "five"]);
+        assert!(!plain.go_on((40, 3)));
+        let plain = CopyView::new(format!("{}世b\x1b[2J", "a".repeat(39)));
+        assert_eq!(drawn(&plain)[0], "a".repeat(39));
+        assert!(drawn(&plain)[1].starts_with('世'));
+        for size in [(0, 0), (1, 1), (2, 0)] {
+            let mut plain = CopyView::new("one\n世\n".into());
+            plain.draw(&mut Buffer::empty(Rect::new(0, 0, size.0, size.1)));
+            while plain.go_on(size) {}
+        }
+    }
+}

@@ -1,0 +1,615 @@
+//! A list that is data: drivers, sizes, frequencies, marks and the like all look, sort,
+//! filter, search and save alike.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::memory::Va;
+use crate::pool::Tag;
+use crate::report::text::{grouped, human};
+
+use crate::tui::data::cell::{Cell, like};
+use crate::tui::input::filter::TextFilter;
+use crate::tui::input::query::{self, Field, Kind, Query, Value};
+use crate::tui::screens::status::pane_title;
+use crate::tui::screens::tags::{Pool, around};
+use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{put, split_top, wrap};
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
+
+/// A column of a sheet.
+#[derive(Clone, Copy, Debug)]
+pub struct TableColumn {
+    /// How it is drawn.
+    pub column: Column,
+    /// What it is called in a query and in a saved file, and what it holds.
+    pub field: Field,
+    /// `p` sorts by it as that pool.
+    pub pool: Option<Pool>,
+}
+
+impl TableColumn {
+    /// A column with its name in queries.
+    pub const fn new(column: Column, names: &'static [&'static str], kind: Kind) -> TableColumn {
+        TableColumn {
+            column,
+            field: Field { names, kind },
+            pool: None,
+        }
+    }
+
+    /// The same, as the numbers of a pool.
+    pub const fn of_pool(self, pool: Pool) -> TableColumn {
+        TableColumn {
+            pool: Some(pool),
+            ..self
+        }
+    }
+
+    /// What it is called in a query.
+    pub fn name(&self) -> &'static str {
+        self.field.names.first().copied().unwrap_or_default()
+    }
+}
+
+/// What Enter on a row opens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Opens {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A tag; its allocations that match a filter, unless it is empty.
+    Tag(Tag, String),
+    /// Memory: title, a sentence, the address, its length if it has one, the session.
+    Memory {
+        /// What it is called on the path.
+        title: String,
+        /// What it is, as a sentence.
+        about: String,
+        /// Where it starts.
+        va: Va,
+        /// Its bytes, when it has an end.
+        length: Option<u64>,
+        /// The session to read in.
+        session: Option<u32>,
+    },
+    /// Another sheet.
+    DataTable(TableKind),
+    /// The list behind, filtered by this.
+    Filter(String),
+}
+
+/// Which sheet. A dump that is read anew is asked again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TableKind {
+    /// Pool by driver.
+    Drivers,
+    /// The tags of a driver, or without a name those that nobody owns.
+    TagsOf(Option<String>),
+    /// The sizes of a tag's allocations.
+    Sizes(Tag),
+    /// How often each value is in a column of a tag's allocations, those that match.
+    Frequency {
+        /// Whose allocations.
+        tag: Tag,
+        /// Which column, by its name in queries.
+        column: String,
+        /// Which allocations.
+        filter: String,
+    },
+    /// What the qword at an offset of each of a tag's allocations is.
+    Pointers {
+        /// Whose allocations.
+        tag: Tag,
+        /// Bytes from what the owner sees first, behind the header.
+        offset: u64,
+    },
+    /// The page of an address, block by block.
+    Page {
+        /// An address in it.
+        va: Va,
+        /// The session to read in.
+        session: Option<u32>,
+    },
+    /// What a tag's allocations hold, offset by offset.
+    Contents(Tag),
+    /// Which of a tag's allocations are alike.
+    Families(Tag),
+    /// The kernel objects behind a tag: who has handles to them.
+    Objects(Tag),
+    /// Values of a column of a list that is on screen, already counted.
+    Counted,
+    /// What the user marked.
+    Marks,
+}
+
+/// A row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableRow {
+    /// A mark of its own; blank for none.
+    pub mark: char,
+    /// Its cells, one for each column.
+    pub cells: Vec<Cell>,
+    /// What Enter opens.
+    pub opens: Opens,
+    /// The place in what it was made of, for keys that change that.
+    pub place: Option<usize>,
+}
+
+impl TableRow {
+    /// True for a row about the bytes at an address.
+    pub fn holds(&self, va: Va) -> bool {
+        match &self.opens {
+            Opens::Memory {
+                va: first, length, ..
+            } => va >= *first && va.0 - first.0 < length.unwrap_or(1).max(1),
+            _ => self.cells.contains(&Cell::Address(va)),
+        }
+    }
+}
+
+/// What a sheet shows, as it is answered.
+#[derive(Clone, Debug, Default)]
+pub struct TableData {
+    /// The columns.
+    pub columns: &'static [TableColumn],
+    /// The rows, in their own order.
+    pub rows: Arc<Vec<TableRow>>,
+    /// What it is, over the list.
+    pub title: String,
+    /// Sentences above it.
+    pub notes: Vec<String>,
+    /// The column it is sorted by at first, largest first.
+    pub sorted: Option<usize>,
+    /// The row to begin on.
+    pub start: u64,
+}
+
+/// The state of the screen.
+#[derive(Clone, Debug)]
+pub struct DataTable {
+    /// Which one.
+    pub ask: TableKind,
+    /// On the path.
+    pub crumb: String,
+    /// What to type into the debugger; empty when nothing there does this.
+    pub command: String,
+    /// What it shows; `None` until the answer.
+    pub data: Option<TableData>,
+    /// The number of the request that is awaited; 0 for none.
+    pub awaited: u64,
+    /// Rows shown, as places in the data.
+    order: Vec<u32>,
+    /// The column that is sorted by, and whether the largest is first.
+    pub sort: Option<(usize, bool)>,
+    /// The column that `@`, `F` and `s` mean.
+    pub column: usize,
+    /// What was typed after `&`.
+    pub filter: String,
+    /// Where one is.
+    pub cursor: Cursor,
+}
+
+impl query::Row for (&'static [TableColumn], &TableRow) {
+    fn value(&self, field: usize) -> Value<'_> {
+        self.1.cells.get(field).map_or(Value::Unknown, Cell::value)
+    }
+
+    fn has(&self, text: &TextFilter) -> bool {
+        self.1
+            .cells
+            .iter()
+            .any(|c| !matches!(c, Cell::Bar(_)) && text.in_text(&c.plain()))
+    }
+}
+
+impl DataTable {
+    /// Before its answer.
+    pub fn new(ask: TableKind, crumb: String, command: String) -> DataTable {
+        DataTable {
+            ask,
+            crumb,
+            command,
+            data: None,
+            awaited: 0,
+            order: Vec::new(),
+            sort: None,
+            column: 0,
+            filter: String::new(),
+            cursor: Cursor::default(),
+        }
+    }
+
+    /// Takes an answer; of a first one the order too.
+    pub fn take(&mut self, data: TableData) {
+        if self.data.is_none() {
+            self.sort = data.sorted.map(|column| (column, true));
+            self.column = data.sorted.unwrap_or(0);
+            self.cursor.to(data.start);
+        }
+        self.awaited = 0;
+        self.data = Some(data);
+        self.rearrange();
+    }
+
+    /// The dump was read anew: all of it is asked for again, but for what the user made.
+    pub fn stale(&mut self) {
+        if !matches!(self.ask, TableKind::Counted | TableKind::Marks) {
+            self.data = None;
+            self.awaited = 0;
+            self.order.clear();
+        }
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &'static [TableColumn] {
+        self.data.as_ref().map_or(&[], |d| d.columns)
+    }
+
+    fn all(&self) -> &[TableRow] {
+        self.data.as_ref().map_or(&[], |d| d.rows.as_slice())
+    }
+
+    /// Rows shown.
+    pub fn len(&self) -> u64 {
+        self.order.len() as u64
+    }
+
+    /// True when no row is shown.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The row at a place of the list.
+    pub fn row(&self, at: u64) -> Option<&TableRow> {
+        let place = *self.order.get(usize::try_from(at).ok()?)?;
+        self.all().get(place as usize)
+    }
+
+    /// The selected row.
+    pub fn current(&self) -> Option<&TableRow> {
+        self.row(self.cursor.row)
+    }
+
+    /// The fields that a query can name.
+    pub fn fields(&self) -> Vec<Field> {
+        self.columns().iter().map(|c| c.field).collect()
+    }
+
+    /// The field that a comparison without one means: what is sorted by.
+    fn default_field(&self) -> usize {
+        let number = |c: &TableColumn| c.field.kind == Kind::Number;
+        let by = self.sort.map(|s| s.0).filter(|i| {
+            self.columns()
+                .get(*i)
+                .is_some_and(|c| c.field.kind != Kind::Text)
+        });
+        by.or_else(|| self.columns().iter().position(number))
+            .unwrap_or(0)
+    }
+
+    /// Filters by what is typed.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence; the list stays as it was.
+    pub fn set_filter(&mut self, text: &str) -> Result<(), String> {
+        if query::compares(text) {
+            Query::parse(text, &self.fields(), self.default_field())?;
+        }
+        text.trim().clone_into(&mut self.filter);
+        self.rearrange();
+        Ok(())
+    }
+
+    /// Filters and sorts anew; the selected row stays selected.
+    pub fn rearrange(&mut self) {
+        let selected = self.order.get(self.cursor.row as usize).copied();
+        let columns = self.columns();
+        let compared = match query::compares(&self.filter) {
+            true => Query::parse(&self.filter, &self.fields(), self.default_field()).ok(),
+            false => None,
+        };
+        let text = TextFilter::parse(&self.filter).filter(|_| compared.is_none());
+        let keep = |row: &TableRow| {
+            let row = (columns, row);
+            compared.as_ref().is_none_or(|q| q.holds(&row))
+                && text.as_ref().is_none_or(|t| query::Row::has(&row, t))
+        };
+        let mut order: Vec<u32> = (0u32..)
+            .zip(self.all())
+            .filter(|(_, row)| keep(row))
+            .map(|(i, _)| i)
+            .collect();
+        if let Some((column, largest)) = self.sort {
+            let cell = |i: &u32| self.all().get(*i as usize)?.cells.get(column);
+            order.sort_by(|a, b| {
+                let order = match (cell(a), cell(b)) {
+                    (Some(a), Some(b)) => a.compare(b),
+                    _ => Ordering::Equal,
+                };
+                if largest { order.reverse() } else { order }
+            });
+        }
+        self.order = order;
+        let at = self.order.iter().position(|i| Some(*i) == selected);
+        if let Some(at) = at.filter(|_| self.cursor.moved) {
+            self.cursor.follow(at as u64);
+        }
+    }
+
+    /// Sorts by the column that is meant; again turns it round.
+    pub fn sort_here(&mut self) {
+        self.sort = Some(match self.sort {
+            Some((column, largest)) if column == self.column => (column, !largest),
+            _ => (self.column, self.starts_large(self.column)),
+        });
+        self.rearrange();
+    }
+
+    fn starts_large(&self, column: usize) -> bool {
+        self.columns()
+            .get(column)
+            .is_some_and(|c| matches!(c.field.kind, Kind::Number | Kind::Share))
+    }
+
+    /// Sorts by the next pool's numbers. False when the sheet has none.
+    pub fn next_pool(&mut self) -> bool {
+        let pools: Vec<usize> = (0..self.columns().len())
+            .filter(|i| self.columns().get(*i).is_some_and(|c| c.pool.is_some()))
+            .collect();
+        let now = self.sort.map(|s| s.0);
+        let at = pools.iter().position(|i| Some(*i) == now);
+        let next = at.map_or(0, |at| at + 1);
+        let Some(&column) = pools.get(next).or_else(|| pools.first()) else {
+            return false;
+        };
+        self.column = column;
+        self.sort = Some((column, true));
+        self.cursor = Cursor::default();
+        self.rearrange();
+        true
+    }
+
+    /// Means the next column, or the one before; those with a bar are passed over.
+    pub fn step_column(&mut self, step: i64) {
+        let columns = self.columns();
+        let mut at = self.column;
+        while let Some(next) = at
+            .checked_add_signed(step as isize)
+            .filter(|i| *i < columns.len())
+        {
+            at = next;
+            if columns.get(at).is_some_and(|c| !c.name().is_empty()) {
+                self.column = at;
+                return;
+            }
+        }
+    }
+
+    /// The query for rows that are like the selected one in the column that is meant.
+    pub fn like_this(&self) -> Option<String> {
+        let name = self.columns().get(self.column)?.name();
+        like(name, self.current()?.cells.get(self.column)?)
+    }
+
+    /// The next row that matches, going round at the ends.
+    pub fn find(&self, typed: &str, from: u64, forward: bool) -> Option<u64> {
+        let text = TextFilter::parse(typed)?;
+        let has = |at: &u64| {
+            self.row(*at)
+                .is_some_and(|row| query::Row::has(&(self.columns(), row), &text))
+        };
+        around(self.len(), from, forward).find(has)
+    }
+
+    /// The order and the filter in words.
+    pub fn words(&self) -> String {
+        let mut out = String::new();
+        if let Some((column, largest)) = self.sort
+            && let Some(column) = self.columns().get(column)
+        {
+            let order = match (column.field.kind, largest) {
+                (Kind::Text, false) => "A first",
+                (Kind::Text, true) => "Z first",
+                (_, true) => "large first",
+                (_, false) => "small first",
+            };
+            let name = match column.pool {
+                Some(pool) => format!("{} bytes", pool.words()),
+                None => column.name().to_owned(),
+            };
+            out += &format!(", by {name}, {order}");
+        }
+        if !self.filter.is_empty() {
+            out += &format!(", & {}", self.filter);
+        }
+        out
+    }
+
+    /// The selected row as text.
+    pub fn row_text(&self) -> Option<String> {
+        let cells = self.current()?.cells.iter();
+        let cells: Vec<String> = cells
+            .filter(|c| !matches!(c, Cell::Bar(_)))
+            .map(Cell::plain)
+            .filter(|c| !c.is_empty())
+            .collect();
+        Some(cells.join(" "))
+    }
+
+    fn sentences(&self, width: u16) -> Vec<String> {
+        let notes = self.data.as_ref().map_or(&[][..], |d| d.notes.as_slice());
+        notes
+            .iter()
+            .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))))
+            .take(6)
+            .collect()
+    }
+
+    /// Rows on screen.
+    pub fn height(&self, area: Rect) -> u64 {
+        let above = self.sentences(area.width).len() as u16 + 1 + Table::HEADING;
+        area.height.saturating_sub(above).into()
+    }
+
+    /// Draws the screen.
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
+        let sentences = self.sentences(area.width);
+        let (notes, rest) = split_top(area, sentences.len() as u16);
+        for (y, line) in sentences.iter().enumerate() {
+            put(buffer, notes, 1, y as u16, line, Style::new());
+        }
+        let (title, list) = split_top(rest, 1);
+        let Some(data) = &self.data else {
+            let text = format!("{}: being worked out", self.crumb);
+            pane_title(buffer, title, theme, &text, true);
+            return;
+        };
+        let text = match self.filter.is_empty() {
+            true => format!("{}{}", data.title, self.words()),
+            false => format!(
+                "{}: {} of {}{}",
+                data.title,
+                grouped(self.len()),
+                grouped(self.all().len() as u64),
+                self.words()
+            ),
+        };
+        pane_title(buffer, title, theme, &text, true);
+        if self.is_empty() && list.height > 1 {
+            let why = match self.filter.is_empty() {
+                true => "nothing",
+                false => "no row matches; Esc drops the filter",
+            };
+            put(buffer, list, 2, 1, why, theme.quiet());
+        }
+        self.draw_rows(buffer, list, theme, data);
+    }
+
+    fn draw_rows(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, data: &TableData) {
+        let mut columns: Vec<Column> = data.columns.iter().map(|c| c.column).collect();
+        if let Some(column) = self.sort.and_then(|(i, _)| columns.get_mut(i)) {
+            column.priority = column.priority.min(1);
+        }
+        let table = Table {
+            columns: &columns,
+            sorted: self.sort,
+            rows: self.len(),
+            cursor: self.cursor,
+            focused: true,
+            meant: Some(self.column),
+        };
+        table.draw(buffer, area, theme, |at| {
+            let row = self.row(at)?;
+            let cells = row.cells.iter().zip(data.columns);
+            Some(Row {
+                mark: row.mark,
+                cells: cells
+                    .map(|(cell, c)| cell.shown(c.column.width, theme))
+                    .collect(),
+                ..Row::default()
+            })
+        });
+    }
+
+    /// Bytes of a column of all rows shown, when it holds bytes.
+    pub fn sum(&self, column: usize) -> Option<u64> {
+        (0..self.len()).try_fold(0u64, |sum, at| match self.row(at)?.cells.get(column)? {
+            Cell::Bytes(n) => Some(sum.saturating_add(*n)),
+            _ => None,
+        })
+    }
+
+    /// The sum of what is sorted by, in words.
+    pub fn total(&self) -> Option<String> {
+        Some(human(self.sum(self.sort?.0)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [TableColumn; 3] = [
+        TableColumn::new(Column::text("Driver", 10, 0), &["driver"], Kind::Text),
+        TableColumn::new(Column::number("NonP", 12, 1), &["np"], Kind::Number)
+            .of_pool(Pool::Nonpaged),
+        TableColumn::new(Column::number("Paged", 12, 1), &["paged"], Kind::Number)
+            .of_pool(Pool::Paged),
+    ];
+
+    fn sheet() -> DataTable {
+        let row = |name: &str, np, paged| TableRow {
+            mark: ' ',
+            cells: vec![Cell::Text(name.into()), Cell::Bytes(np), paged],
+            opens: Opens::Nothing,
+            place: None,
+        };
+        let mut sheet = DataTable::new(TableKind::Drivers, "Drivers".into(), String::new());
+        sheet.take(TableData {
+            columns: &COLUMNS,
+            rows: Arc::new(vec![
+                row("nt", 10, Cell::Bytes(500)),
+                row("myfault", 600, Cell::Bytes(1)),
+                row("a\"c*", 20, Cell::Unknown),
+            ]),
+            title: "Drivers".into(),
+            sorted: Some(1),
+            ..TableData::default()
+        });
+        sheet
+    }
+
+    fn names(sheet: &DataTable) -> Vec<String> {
+        (0..sheet.len())
+            .filter_map(|at| Some(sheet.row(at)?.cells[0].plain()))
+            .collect()
+    }
+
+    #[test]
+    fn a_sheet_sorts_by_any_column_and_by_pool() {
+        let mut sheet = sheet();
+        assert_eq!(names(&sheet), ["myfault", "a\"c*", "nt"]);
+        assert!(sheet.next_pool());
+        assert_eq!(names(&sheet)[0], "nt");
+        assert_eq!(names(&sheet)[2], "a\"c*", "what is unknown is last");
+        assert!(sheet.words().contains("paged pool bytes, large first"));
+        sheet.step_column(-5);
+        assert_eq!(sheet.column, 2, "there is no such step");
+        sheet.step_column(-1);
+        sheet.step_column(-1);
+        sheet.sort_here();
+        assert_eq!(names(&sheet)[2], "nt");
+        assert!(sheet.words().contains("A first"));
+        sheet.sort_here();
+        assert_eq!(names(&sheet)[0], "nt");
+    }
+
+    #[test]
+    fn a_sheet_is_filtered_by_text_by_query_and_by_likeness() {
+        let mut sheet = sheet();
+        sheet.set_filter("fault").unwrap();
+        assert_eq!(names(&sheet), ["myfault"]);
+        sheet.set_filter("np < 100 and paged > 0").unwrap();
+        assert_eq!(names(&sheet), ["nt"]);
+        let why = sheet.set_filter("nonsense > 1").unwrap_err();
+        assert!(why.contains("driver, np, paged"));
+        assert_eq!(names(&sheet), ["nt"], "stays as it was");
+        sheet.set_filter("").unwrap();
+        sheet.column = 0;
+        for at in 0..3 {
+            sheet.cursor.to(at);
+            let name = names(&sheet)[at as usize].clone();
+            let like = sheet.like_this().unwrap();
+            sheet.set_filter(&like).unwrap();
+            assert_eq!(names(&sheet), [name]);
+            sheet.set_filter("").unwrap();
+        }
+        assert_eq!(sheet.total().as_deref(), Some("630 B"));
+    }
+}

@@ -1,0 +1,72 @@
+//! Where things are on a screen of a given size. Asked by what draws and by what needs
+//! to know how many rows are seen.
+
+use ratatui::layout::Rect;
+
+use crate::tui::data::model::Model;
+use crate::tui::screens::summary;
+use crate::tui::widgets::draw::{split_left, split_top};
+use crate::tui::widgets::table::Table;
+
+/// The parts of every screen; those that do not fit are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Areas {
+    /// What is open.
+    pub title: Rect,
+    /// The path.
+    pub crumbs: Rect,
+    /// The screen itself.
+    pub body: Rect,
+    /// Messages and progress.
+    pub status: Rect,
+    /// Keys, or the line being typed.
+    pub hints: Rect,
+}
+
+/// Divides a screen. The path and the keys are the last to go.
+pub fn areas((columns, rows): (u16, u16)) -> Areas {
+    let whole = Rect::new(0, 0, columns, rows);
+    let (title, rest) = split_top(whole, u16::from(rows >= 12));
+    let (crumbs, rest) = split_top(rest, u16::from(rows >= 4));
+    let below = u16::from(rows >= 6) + u16::from(rows >= 3);
+    let (body, below) = split_top(rest, rest.height - below);
+    let (status, hints) = split_top(below, below.height.saturating_sub(1));
+    Areas {
+        title,
+        crumbs,
+        body,
+        status,
+        hints,
+    }
+}
+
+/// From this width on the summary stands beside the tags, whole.
+const BESIDE: u16 = 150;
+/// Columns that the whole summary needs.
+const SUMMARY_WIDTH: u16 = 60;
+
+/// True when the summary is beside the tag list and not above it.
+pub fn beside(body: Rect) -> bool {
+    body.width >= BESIDE && body.height >= 30
+}
+
+/// The summary's and the tag list's parts of the first screen; `zoom` leaves the list
+/// alone.
+pub fn first_screen(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
+    if zoom {
+        return split_top(body, 0);
+    }
+    if beside(body) {
+        let (left, right) = split_left(body, SUMMARY_WIDTH);
+        // A blank column between the two.
+        let (_, right) = split_left(right, 1);
+        return (left, right);
+    }
+    split_top(body, summary::pane_height(model, body.height))
+}
+
+/// Tags on screen.
+pub fn tag_list_height(model: &Model, body: Rect, zoom: bool) -> u64 {
+    let (_, list) = first_screen(model, body, zoom);
+    list.height.saturating_sub(1 + Table::HEADING).into()
+}

@@ -1,0 +1,216 @@
+//! The loaded modules: `lm`.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::memory::Va;
+use crate::report::text::human;
+
+use crate::tui::data::columns;
+use crate::tui::data::model::{Model, ModuleRow};
+use crate::tui::input::filter::TextFilter;
+use crate::tui::input::query::{self, Query};
+use crate::tui::screens::status::pane_title;
+use crate::tui::screens::tags::around;
+use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::split_top;
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
+
+/// The state of the screen.
+#[derive(Clone, Debug, Default)]
+pub struct ModulesView {
+    /// Modules shown, as places in the model.
+    order: Vec<usize>,
+    /// Where one is.
+    pub cursor: Cursor,
+    /// What was typed after `&`.
+    pub filter: String,
+    /// The address that was asked for last.
+    pub asked: Option<Va>,
+    /// The column that keys about a column mean.
+    pub meant: usize,
+    /// The column that is sorted by; `None` for addresses with those unloaded at the end.
+    sorted: Option<usize>,
+    /// The largest, or last, first.
+    descending: bool,
+}
+
+impl ModulesView {
+    /// All modules, in order of address, those unloaded at the end.
+    pub fn new(model: &Model) -> ModulesView {
+        let mut view = ModulesView::default();
+        view.rearrange(model);
+        view
+    }
+
+    /// Filters anew.
+    pub fn rearrange(&mut self, model: &Model) {
+        let selected = self.order.get(self.cursor.row as usize).copied();
+        let query = match query::compares(&self.filter) {
+            true => Query::parse(&self.filter, &columns::MODULE, columns::MODULE_DEFAULT).ok(),
+            false => None,
+        };
+        let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());
+        let module = |i: &usize| model.modules.get(*i);
+        let keep = |m: &ModuleRow| {
+            text.as_ref().is_none_or(|f| f.module(m)) && query.as_ref().is_none_or(|q| q.holds(m))
+        };
+        self.order = (0..model.modules.len())
+            .filter(|i| module(i).is_some_and(keep))
+            .collect();
+        self.order
+            .sort_by_key(|i| module(i).map(|m| (m.unloaded, m.base)));
+        if let Some(field) = self.sorted {
+            self.order.sort_by(|a, b| {
+                let cell = |i: &usize| module(i).map(|m| columns::module_cell(m, field));
+                match (cell(a), cell(b)) {
+                    (Some(a), Some(b)) => a.compare(&b),
+                    _ => std::cmp::Ordering::Equal,
+                }
+            });
+            if self.descending {
+                self.order.reverse();
+            }
+        }
+        if let Some(at) = self.order.iter().position(|i| Some(*i) == selected) {
+            self.cursor.follow(at as u64);
+        }
+    }
+
+    /// Filters by what is typed.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence; the list stays as it was.
+    pub fn set_filter(&mut self, model: &Model, text: &str) -> Result<(), String> {
+        if query::compares(text) {
+            Query::parse(text, &columns::MODULE, columns::MODULE_DEFAULT)?;
+        }
+        text.clone_into(&mut self.filter);
+        self.rearrange(model);
+        Ok(())
+    }
+
+    /// Means the next column, or the one before.
+    pub fn step_column(&mut self, step: i64) {
+        let next = self.meant.checked_add_signed(step as isize);
+        if let Some(next) = next.filter(|i| *i < COLUMNS.len()) {
+            self.meant = next;
+        }
+    }
+
+    /// Sorts by the column that is meant; again turns it round.
+    pub fn sort_here(&mut self, model: &Model) {
+        self.descending = match self.sorted == Some(self.meant) {
+            true => !self.descending,
+            false => self.meant == columns::MODULE_DEFAULT,
+        };
+        self.sorted = Some(self.meant);
+        self.rearrange(model);
+    }
+
+    /// Shows the modules of a dump that was read anew; the selected one stays selected.
+    pub fn renew(&mut self, old: &Model, new: &Model) {
+        let selected = self.current(old).map(|m| (m.base, m.unloaded));
+        self.rearrange(new);
+        let same = |m: &ModuleRow| Some((m.base, m.unloaded)) == selected;
+        if let Some(at) = (0..self.len()).find(|&at| self.row(new, at).is_some_and(same)) {
+            self.cursor.follow(at);
+        }
+    }
+
+    /// Rows shown.
+    pub fn len(&self) -> u64 {
+        self.order.len() as u64
+    }
+
+    /// True when no row is shown.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The module at a place.
+    pub fn row<'m>(&self, model: &'m Model, at: u64) -> Option<&'m ModuleRow> {
+        model
+            .modules
+            .get(*self.order.get(usize::try_from(at).ok()?)?)
+    }
+
+    /// The selected module.
+    pub fn current<'m>(&self, model: &'m Model) -> Option<&'m ModuleRow> {
+        self.row(model, self.cursor.row)
+    }
+
+    /// Goes to the loaded module that holds an address. False when there is none.
+    pub fn select_holder(&mut self, model: &Model, va: Va) -> bool {
+        self.asked = Some(va);
+        let holds = |m: &ModuleRow| !m.unloaded && m.contains(va);
+        let Some(at) = (0..self.len()).find(|&at| self.row(model, at).is_some_and(holds)) else {
+            return false;
+        };
+        self.cursor.to(at);
+        true
+    }
+
+    /// The next module that matches, going round at the ends.
+    pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
+        let filter = TextFilter::parse(typed)?;
+        around(self.len(), from, forward)
+            .find(|&at| self.row(model, at).is_some_and(|row| filter.module(row)))
+    }
+
+    /// What to type into the debugger.
+    pub fn command(&self) -> String {
+        match self.asked {
+            Some(va) => format!("lm a {va}"),
+            None => "lm".into(),
+        }
+    }
+
+    /// Rows on screen.
+    pub fn height(area: Rect) -> u64 {
+        area.height.saturating_sub(1 + Table::HEADING).into()
+    }
+
+    /// Draws the screen.
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
+        let (title, list) = split_top(area, 1);
+        let mut text = format!("Loaded modules: {}", self.len());
+        if !self.filter.is_empty() {
+            text += &format!(" of {}, & {}", model.modules.len(), self.filter);
+        }
+        pane_title(buffer, title, theme, &text, true);
+        let table = Table {
+            columns: &COLUMNS,
+            sorted: self.sorted.map(|i| (i, self.descending)),
+            rows: self.len(),
+            cursor: self.cursor,
+            focused: true,
+            meant: (self.meant > 0).then_some(self.meant),
+        };
+        table.draw(buffer, list, theme, |at| {
+            let module = self.row(model, at)?;
+            Some(Row {
+                mark: if module.unloaded { 'u' } else { ' ' },
+                cells: vec![
+                    module.base.to_string().into(),
+                    module.end.to_string().into(),
+                    human(module.end.0.wrapping_sub(module.base.0)).into(),
+                    module.name.as_str().into(),
+                    module.path.as_str().into(),
+                    module.pdb.as_str().into(),
+                ],
+                ..Row::default()
+            })
+        });
+    }
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::text("Start", 17, 1),
+    Column::text("End", 17, 3),
+    Column::number("Size", 9, 4),
+    Column::text("Module", 16, 0),
+    Column::text("Path", 16, 2).growing(0),
+    Column::text("PDB", 50, 5),
+];

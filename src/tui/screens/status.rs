@@ -1,0 +1,239 @@
+//! The lines around every screen: what is open, the path, the walk's progress, the keys.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::report::text::{clean, grouped, human};
+
+use crate::tui::app::symbols::Fetch;
+use crate::tui::data::message::{IndexNews, Stage};
+use crate::tui::data::model::{MissingPdb, Model};
+use crate::tui::input::keys::{Context, KeyMap};
+use crate::tui::input::prompt::Prompt;
+use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::draw::{cut, pieces, put, width};
+
+/// The title of a pane: a line across it, marked when the pane has the keys.
+pub fn pane_title(buffer: &mut Buffer, area: Rect, theme: &Theme, text: &str, focused: bool) {
+    let rule = theme.glyph("─", "-");
+    let mark = match focused {
+        true => theme.glyph("▸", ">"),
+        false => rule,
+    };
+    let style = if focused {
+        theme.focus()
+    } else {
+        theme.quiet()
+    };
+    let room = usize::from(area.width).saturating_sub(4);
+    let text = cut(text, room, theme);
+    let used = pieces(
+        buffer,
+        area,
+        0,
+        &[(mark, style), (" ", style), (&text, style), (" ", style)],
+    );
+    let rest = usize::from(area.width.saturating_sub(used + 1));
+    put(buffer, area, used, 0, &rule.repeat(rest), theme.quiet());
+}
+
+/// The first line: the file, and of the facts as many as fit.
+pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
+    let dot = theme.glyph(" · ", " - ");
+    let mut text = format!("poolscope {}{dot}{}", env!("CARGO_PKG_VERSION"), model.file);
+    for fact in &model.facts {
+        if width(&text) + width(fact) + 3 > usize::from(area.width) {
+            break;
+        }
+        text += dot;
+        text += fact;
+    }
+    put(
+        buffer,
+        area,
+        0,
+        0,
+        &cut(&text, area.width.into(), theme),
+        theme.quiet(),
+    );
+}
+
+/// The path on the left, what to type into the debugger on the right.
+pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], command: &str) {
+    let arrow = theme.glyph(" › ", " > ");
+    let command = match command {
+        "" => "nothing in WinDbg",
+        command => command,
+    };
+    let command = format!("{} {command}", theme.glyph("≡", "="));
+    let room = usize::from(area.width);
+    let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
+    // The start of a long path is known; its end is where one is.
+    let mut dropped = false;
+    while path.len() > 2 && width(&path.join(arrow)) + 4 > room {
+        path.remove(1);
+        dropped = true;
+    }
+    if dropped {
+        path.insert(1, "..");
+    }
+    let Some((last, before)) = path.split_last() else {
+        return;
+    };
+    let mut start = before.join(arrow);
+    if !before.is_empty() {
+        start += arrow;
+    }
+    let last = cut(last, room.saturating_sub(width(&start)), theme);
+    let used = pieces(
+        buffer,
+        area,
+        0,
+        &[(&start, theme.quiet()), (&last, theme.place())],
+    );
+    let left = room.saturating_sub(usize::from(used) + 2);
+    if left >= 6 {
+        let command = cut(&command, left, theme);
+        let x = room - width(&command);
+        put(buffer, area, x as u16, 0, &command, theme.quiet());
+    }
+}
+
+/// The walk in words.
+pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> String {
+    let seconds = news.elapsed.as_secs_f64();
+    let share = match news.pages_all {
+        0 => 0.0,
+        all => news.pages_done as f64 / all as f64,
+    };
+    let time = match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s => format!("{}:{:02} min", s as u64 / 60, s as u64 % 60),
+    };
+    match &news.stage {
+        Stage::Planning => "Looking for the pool's pages".into(),
+        Stage::Walking => {
+            let bar = if wide {
+                theme.bar(share, 10) + " "
+            } else {
+                String::new()
+            };
+            let pages = match wide {
+                true => format!(
+                    "{} of {} pages",
+                    grouped(news.pages_done),
+                    grouped(news.pages_all)
+                ),
+                false => format!("of {} pages", grouped(news.pages_all)),
+            };
+            let pace = pace(news, share);
+            let took = match wide || pace.is_empty() {
+                true => format!(", {time}"),
+                false => String::new(),
+            };
+            format!(
+                "Walking the pool {bar}{:.0}% {pages}{took}{pace} (Ctrl-C stops)",
+                share * 100.0,
+            )
+        }
+        Stage::Done if news.kept.is_some() => format!(
+            "Index from cache ({}): {} allocations",
+            news.kept.as_deref().unwrap_or_default(),
+            grouped(listed)
+        ),
+        Stage::Done => format!("Pool walked: {} allocations in {time}", grouped(listed)),
+        Stage::Cancelled => format!(
+            "Walk stopped at {:.0}%: {} allocations, the rest is not listed",
+            share * 100.0,
+            grouped(listed)
+        ),
+        Stage::Failed(why) => format!("The pool could not be walked: {}", clean(why)),
+    }
+}
+
+/// How fast the walk is and how long it will still take; nothing before it can be told.
+fn pace(news: &IndexNews, share: f64) -> String {
+    let seconds = news.elapsed.as_secs_f64();
+    if seconds < 0.3 || share <= 0.01 {
+        return String::new();
+    }
+    let rate = (news.pages_done as f64 * 4096.0 / seconds) as u64;
+    let left = seconds / share - seconds;
+    format!(", {}/s, {left:.0} s left", human(rate))
+}
+
+/// The download of the kernel's PDB in words; `None` when none is under way.
+pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, columns: u16) -> Option<String> {
+    let Fetch::Running {
+        server,
+        received,
+        total,
+    } = fetch
+    else {
+        return None;
+    };
+    let file = missing.map_or("the PDB", |m| &m.file);
+    let amount = match (received, total) {
+        (0, _) => "asking".to_owned(),
+        (_, Some(total @ 1..)) if columns < 70 => {
+            format!("{:.0}%", *received as f64 * 100.0 / *total as f64)
+        }
+        (_, Some(total)) => format!("{} of {}", human(*received), human(*total)),
+        (_, None) => human(*received),
+    };
+    // Where there is no room, how to stop it is worth more than whom it comes from.
+    Some(match columns {
+        100.. => format!("Fetching {file} from {server}: {amount} (Ctrl-C stops)"),
+        _ => format!("Fetching {file}: {amount} (Ctrl-C stops)"),
+    })
+}
+
+/// The line above the keys: a message, or the walk; the row on the right.
+pub fn status(buffer: &mut Buffer, area: Rect, theme: &Theme, text: (&str, Style), row: &str) {
+    let room = usize::from(area.width).saturating_sub(width(row) + 2);
+    put(buffer, area, 0, 0, &cut(text.0, room, theme), text.1);
+    let x = usize::from(area.width).saturating_sub(width(row));
+    put(buffer, area, x as u16, 0, row, theme.quiet());
+}
+
+/// The keys of a context, as many as fit.
+pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, context: Context) {
+    let mut x = 0;
+    for (key, word) in keys.hints(context) {
+        let needed = (width(&key) + 1 + width(word)) as u16;
+        if x + needed > area.width {
+            continue;
+        }
+        x += put(buffer, area, x, 0, &key, theme.key());
+        x += put(buffer, area, x, 0, &format!(" {word}  "), Style::new());
+    }
+}
+
+/// The line being typed, with its cursor.
+pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, prompt: &Prompt) {
+    let sign = prompt.kind.sign();
+    let x = put(buffer, area, 0, 0, sign, theme.key());
+    let room = usize::from(area.width.saturating_sub(x));
+    let text = clean(prompt.text()).into_owned();
+    let skip = prompt.input.visual_scroll(room);
+    let shown: String = text.chars().skip(skip).collect();
+    let end = x.saturating_add(put(buffer, area, x, 0, &shown, Style::new()));
+    let hints: Vec<String> = keys
+        .hints(Context::Prompt)
+        .into_iter()
+        .map(|(key, word)| format!("{key} {word}"))
+        .collect();
+    let hints = hints.join("  ");
+    let from = usize::from(area.width).saturating_sub(width(&hints));
+    if from > usize::from(end) + 2 {
+        put(buffer, area, from as u16, 0, &hints, theme.quiet());
+    }
+    let at = usize::from(x) + prompt.input.visual_cursor().saturating_sub(skip);
+    let at = u16::try_from(at).unwrap_or(u16::MAX);
+    let cell = Rect::new(area.x.saturating_add(at), area.y, 1, 1);
+    buffer.set_style(
+        cell.intersection(area).intersection(buffer.area),
+        theme.selected(),
+    );
+}

@@ -1,0 +1,546 @@
+//! One tag: what its accounts say against what was found, its allocations, and the
+//! modules that mention it.
+
+use std::borrow::Cow;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::pool::{Block, PoolKind, State, Tag};
+use crate::report::text::{grouped, human};
+
+use crate::tui::app::App;
+use crate::tui::data::blocks::{BlockSort, BlockView};
+use crate::tui::data::model::{Covered, Model, ReferenceRow, References, TagRow};
+use crate::tui::screens::status::pane_title;
+use crate::tui::screens::tags::Pool;
+use crate::tui::terminal::theme::{Kind, Theme};
+use crate::tui::widgets::charts::TagCharts;
+use crate::tui::widgets::draw::{pieces, put, split_left, split_top, wrap};
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
+
+/// Which of the two lists has the keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pane {
+    /// The allocations.
+    #[default]
+    Allocations,
+    /// The modules.
+    References,
+}
+
+/// The state of the screen.
+#[derive(Clone, Debug)]
+pub struct TagView {
+    /// The tag.
+    pub tag: Tag,
+    /// Which list has the keys.
+    pub pane: Pane,
+    /// That list alone.
+    pub zoom: bool,
+    /// Its allocations; `None` until the first answer.
+    pub view: Option<BlockView>,
+    /// What is asked for: order.
+    pub sort: BlockSort,
+    /// What is asked for: typed after `&`.
+    pub filter: String,
+    /// Of a part of the tag's allocations: the filter that makes the part.
+    pub base_filter: String,
+    /// What is asked for: of which pool.
+    pub pool: Pool,
+    /// The column of the allocations that keys about a column mean.
+    pub meant: usize,
+    /// Where one is in the allocations.
+    pub cursor: Cursor,
+    /// Which allocation that is.
+    pub selected: Option<Block>,
+    /// The accounts against the walk.
+    pub covered: Covered,
+    /// All its allocations at a glance.
+    pub shape: TagCharts,
+    /// The modules; `None` while they are searched.
+    pub mentions: Option<References>,
+    /// Where one is in the modules.
+    pub mention: Cursor,
+    /// After the dump was read anew: the list is still that from before, with this many
+    /// blocks of the tag found. It stays until the new walk has as many, or ends.
+    pub stale: Option<u64>,
+    /// Numbers of the requests whose answers are awaited.
+    pub awaited: Awaited,
+}
+
+/// Requests under way; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Awaited {
+    pub blocks: u64,
+    pub mentions: u64,
+    pub found: u64,
+    /// What the index had when the allocations were asked for: blocks of the tag, and
+    /// whether the walk ran.
+    pub as_of: (u64, bool),
+}
+
+/// Below this many columns only the pane with the keys is shown.
+const TWO_PANES: u16 = 76;
+
+impl TagView {
+    /// Before anything is known.
+    pub fn new(tag: Tag) -> TagView {
+        TagView {
+            tag,
+            pane: Pane::default(),
+            zoom: false,
+            view: None,
+            sort: BlockSort::default(),
+            filter: String::new(),
+            base_filter: String::new(),
+            pool: Pool::default(),
+            meant: 0,
+            cursor: Cursor::default(),
+            selected: None,
+            covered: Covered::default(),
+            shape: TagCharts::default(),
+            mentions: None,
+            mention: Cursor::default(),
+            stale: None,
+            awaited: Awaited::default(),
+        }
+    }
+
+    /// The part of the tag that this is, in words.
+    pub fn part_words(&self) -> Option<String> {
+        let size = self.base_filter.strip_prefix("size = ");
+        match size.and_then(|n| n.parse().ok()) {
+            Some(bytes) => Some(format!("{} bytes", grouped(bytes))),
+            None => (!self.base_filter.is_empty()).then(|| self.base_filter.clone()),
+        }
+    }
+
+    /// The field of a query that keys about a column mean.
+    pub fn meant_field(&self) -> usize {
+        ALLOCATION_FIELDS
+            .get(self.meant)
+            .copied()
+            .flatten()
+            .unwrap_or(0)
+    }
+
+    /// Means the next column, or the one before.
+    pub fn step_column(&mut self, step: i64) {
+        let mut at = self.meant;
+        while let Some(next) = at
+            .checked_add_signed(step as isize)
+            .filter(|i| *i < ALLOCATION_FIELDS.len())
+        {
+            at = next;
+            if ALLOCATION_FIELDS.get(at).is_some_and(Option::is_some) {
+                self.meant = at;
+                return;
+            }
+        }
+    }
+
+    /// Allocations in the list.
+    pub fn len(&self) -> u64 {
+        self.view.as_ref().map_or(0, BlockView::len)
+    }
+
+    /// True without allocations.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The selected allocation.
+    pub fn current(&self) -> Option<Block> {
+        self.view.as_ref()?.get(self.cursor.row)
+    }
+
+    /// Remembers what is selected, after the user moved.
+    pub fn remember(&mut self) {
+        self.selected = self.current();
+    }
+
+    /// Takes a new list: the allocation that was gone to stays selected, on its line.
+    pub fn take_view(&mut self, view: BlockView, covered: Covered) {
+        if self.cursor.moved {
+            if let Some(block) = &self.selected {
+                self.cursor.follow(view.row_of(block));
+            }
+        } else {
+            self.cursor = Cursor::default();
+        }
+        self.view = Some(view);
+        self.covered = covered;
+    }
+
+    /// Takes the modules: the mention that was selected stays selected.
+    pub fn take_mentions(&mut self, mentions: References) {
+        let at = |m: &References, row: u64| Some(m.rows.get(usize::try_from(row).ok()?)?.va);
+        let before = self.mentions.as_ref();
+        let selected = before.and_then(|m| at(m, self.mention.row));
+        if let Some(row) = mentions.rows.iter().position(|r| Some(r.va) == selected) {
+            self.mention.follow(row as u64);
+        }
+        self.mentions = Some(mentions);
+    }
+
+    fn sentences(&self, model: &Model, width: u16, indexing: bool) -> Vec<String> {
+        let mut out = Vec::new();
+        if let Some(row) = model.tag(self.tag) {
+            let about = match (&row.about, &row.binary) {
+                (Some(about), Some(binary)) => format!("{about} ({binary})"),
+                (Some(about), None) => about.clone(),
+                (None, _) => {
+                    "unknown tag: no description; the modules that mention it tell whose it is"
+                        .into()
+                }
+            };
+            out.push(about);
+            out.extend(accounts(row, model));
+        }
+        if self.view.is_none() {
+            out.push("looking for its allocations".into());
+        }
+        for sentence in &self.covered.sentences {
+            let unfinished = sentence.starts_with("the walk") && indexing;
+            if !unfinished {
+                out.push(sentence.clone());
+            }
+        }
+        out.iter()
+            .flat_map(|s| wrap(s, usize::from(width.saturating_sub(1))))
+            .collect()
+    }
+
+    /// The areas: sentences, allocations, mentions. A pane that is not shown is empty.
+    pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
+        let narrow = area.width < TWO_PANES || self.zoom;
+        let lines = self.sentences(model, area.width, indexing).len() as u16;
+        let lines = lines.min(area.height * 2 / 5) + self.strips(area);
+        let (top, rest) = split_top(area, lines);
+        let none = Rect {
+            width: 0,
+            height: 0,
+            ..rest
+        };
+        if narrow {
+            return match self.pane {
+                Pane::Allocations => (top, rest, none),
+                Pane::References => (top, none, rest),
+            };
+        }
+        let (left, right) = split_left(rest, allocations_width(area.width));
+        (top, left, right)
+    }
+
+    /// Lines that the shape takes: none where rows are worth more.
+    fn strips(&self, area: Rect) -> u16 {
+        match (area.height, self.shape.sizes.is_empty()) {
+            (0..18, _) | (_, true) => 0,
+            _ => 2,
+        }
+    }
+
+    /// Rows that each list has on screen.
+    pub fn heights(&self, area: Rect, model: &Model, indexing: bool) -> (u64, u64) {
+        let (_, left, right) = self.areas(area, model, indexing);
+        let rows = |pane: Rect| u64::from(pane.height.saturating_sub(1 + Table::HEADING));
+        (rows(left), rows(right))
+    }
+
+    /// What to type into the debugger for the pane with the keys.
+    pub fn command(&self, model: &Model) -> String {
+        let typed = self.tag.typed();
+        if self.pane == Pane::References {
+            return format!("!for_each_module s -a @#Base @#End \"{typed}\"");
+        }
+        let usage = model.tag(self.tag).map(|row| row.usage);
+        let (nonpaged, paged) = match self.pool {
+            Pool::Nonpaged => (true, false),
+            Pool::Paged => (false, true),
+            Pool::Both => usage.map_or((true, true), |u| {
+                (!u.nonpaged.is_empty(), !u.paged.is_empty())
+            }),
+        };
+        match (nonpaged, paged) {
+            (true, false) => format!("!poolfind {typed} -nonpaged"),
+            (false, true) => format!("!poolfind {typed} -paged"),
+            _ => format!("!poolfind {typed}"),
+        }
+    }
+
+    /// Draws the screen.
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, app: &App) {
+        let (model, indexing) = (&app.model, app.indexing());
+        let (top, left, right) = self.areas(area, model, indexing);
+        let room = top.height.saturating_sub(self.strips(area));
+        for (y, line) in self
+            .sentences(model, area.width, indexing)
+            .iter()
+            .take(room.into())
+            .enumerate()
+        {
+            let doubtful = ["never freed", "can't be read", "more found"];
+            let style = match doubtful.iter().any(|words| line.contains(words)) {
+                true => theme.doubt(),
+                false => Style::new(),
+            };
+            put(buffer, top, 1, y as u16, line, style);
+        }
+        let strips = self.strips(area);
+        let lines = self.shape.lines(area.width.saturating_sub(2), theme);
+        for (y, line) in (top.height.saturating_sub(strips)..top.height).zip(&lines) {
+            put(buffer, top, 1, y, line, Style::new());
+        }
+        if left.width > 0 {
+            self.draw_allocations(buffer, left, app);
+        }
+        if right.width > 0 {
+            self.draw_mentions(buffer, right, theme);
+        }
+    }
+
+    fn draw_allocations(&self, buffer: &mut Buffer, area: Rect, app: &App) {
+        let (theme, indexing) = (&app.theme, app.indexing());
+        let (title, list) = split_top(area, 1);
+        let focused = self.pane == Pane::Allocations;
+        let count = match &self.view {
+            None => String::new(),
+            Some(view) if self.filter.is_empty() && self.pool == Pool::Both => {
+                format!(" {}", grouped(view.len()))
+            }
+            Some(view) => {
+                let mut out = format!(" {} of {}", grouped(view.len()), grouped(view.all()));
+                if self.pool != Pool::Both {
+                    out += &format!(", {}", self.pool.words());
+                }
+                if !self.filter.is_empty() {
+                    out += &format!(", & {}", self.filter);
+                }
+                out
+            }
+        };
+        let so_far = match (indexing, self.stale.is_some()) {
+            (_, true) => " (walking anew)",
+            (true, false) => " so far",
+            (false, false) => "",
+        };
+        let text = format!("Allocations{count}{so_far}, {}", self.sort.words());
+        pane_title(buffer, title, theme, &text, focused);
+        let Some(view) = &self.view else {
+            return;
+        };
+        if view.is_empty() {
+            let all = self.filter.is_empty() && self.pool == Pool::Both;
+            let why = match (indexing, all) {
+                (_, false) => "none matches the filter",
+                (true, true) => "none found yet",
+                (false, true) => "none found",
+            };
+            put(buffer, list, 2, 1, why, theme.quiet());
+        }
+        let table = Table {
+            columns: &ALLOCATIONS,
+            sorted: Some((usize::from(self.sort.by_size), self.sort.descending)),
+            rows: view.len(),
+            cursor: self.cursor,
+            focused,
+            meant: (self.meant > 0).then_some(self.meant),
+        };
+        table.draw(buffer, list, theme, |at| {
+            let block = view.get(at)?;
+            Some(Row {
+                mark: match block.state {
+                    _ if app.is_marked_block(&block) => '*',
+                    State::Allocated if block.heuristic => '~',
+                    State::Allocated => ' ',
+                    _ => 'f',
+                },
+                cells: allocation_cells(&block),
+                tints: allocation_tints(&block, theme),
+                ..Row::default()
+            })
+        });
+    }
+
+    fn draw_mentions(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
+        let (title, list) = split_top(area, 1);
+        let focused = self.pane == Pane::References;
+        let text = match &self.mentions {
+            None => "Modules that mention it: searching".to_owned(),
+            Some(mentions) => format!("Modules that mention it: {}", mentions.rows.len()),
+        };
+        pane_title(buffer, title, theme, &text, focused);
+        let Some(mentions) = &self.mentions else {
+            return;
+        };
+        let wide = usize::from(list.width.saturating_sub(2));
+        let selected = usize::try_from(self.mention.row).ok();
+        let selected = selected.and_then(|at| mentions.rows.get(at));
+        let detail = selected.and_then(ReferenceRow::detail);
+        let detail = detail.map_or_else(Vec::new, |d| wrap(&d, wide));
+        let mut notes: Vec<(String, Style)> = Vec::new();
+        notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
+        let doubts = self.mention_notes(mentions, list.width);
+        notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
+        // Without rows the reason stands where they would be.
+        let (list, foot) = match mentions.rows.is_empty() {
+            true => split_top(list, 0),
+            false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
+        };
+        for (y, (note, style)) in notes.iter().enumerate() {
+            pieces(buffer, foot, y as u16, &[(" ", *style), (note, *style)]);
+        }
+        let table = Table {
+            columns: &MENTIONS,
+            sorted: None,
+            rows: mentions.rows.len() as u64,
+            cursor: self.mention,
+            focused,
+            meant: None,
+        };
+        table.draw(buffer, list, theme, |at| {
+            let row = mentions.rows.get(usize::try_from(at).ok()?)?;
+            let section = match row.section.is_empty() {
+                true => row.kind().to_owned(),
+                false => format!("{} {}", row.section, row.kind()),
+            };
+            Some(Row {
+                mark: ' ',
+                cells: vec![
+                    row.module.as_str().into(),
+                    row.confidence.into(),
+                    row.va.to_string().into(),
+                    row.api.as_str().into(),
+                    row.function.as_str().into(),
+                    row.symbol.as_str().into(),
+                    section.into(),
+                ],
+                tints: vec![(6, theme.kind(section_kind(row)))],
+                ..Row::default()
+            })
+        });
+    }
+
+    fn mention_notes(&self, mentions: &References, width: u16) -> Vec<String> {
+        let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
+        let all = mentions.pages_missing + mentions.pages_searched;
+        notes.extend(mentions.notes.iter().cloned());
+        if mentions.rows.is_empty() && mentions.failed.is_none() {
+            notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
+        }
+        if mentions.pages_missing > 0 {
+            notes.push(format!(
+                "{} of {} image pages are not in the dump: no mention there means nothing",
+                grouped(mentions.pages_missing),
+                grouped(all)
+            ));
+        }
+        notes
+            .iter()
+            .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))))
+            .take(if mentions.rows.is_empty() { 12 } else { 4 })
+            .collect()
+    }
+}
+
+/// The tag's history since boot, and its share: what tells a leak from a large user.
+fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
+    let sides = [
+        ("nonpaged", &row.usage.nonpaged, model.total.nonpaged.bytes),
+        ("paged", &row.usage.paged, model.total.paged.bytes),
+    ];
+    let used = sides
+        .into_iter()
+        .filter(|(_, usage, _)| model.counted && !usage.is_empty());
+    used.map(|(pool, usage, total)| {
+        let freed = match usage.frees {
+            0 => "never freed".to_owned(),
+            frees => format!("freed {}", grouped(frees)),
+        };
+        format!(
+            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of all {pool}",
+            grouped(usage.allocs),
+            human(usage.bytes),
+            usage.bytes as f64 * 100.0 / total.max(1) as f64
+        )
+    })
+    .collect()
+}
+
+/// Cells of the left pane: what its columns need, a little more on wide screens.
+fn allocations_width(width: u16) -> u16 {
+    if width < 110 {
+        width / 2 + 2
+    } else {
+        (width * 2 / 5).clamp(54, 80)
+    }
+}
+
+const ALLOCATIONS: [Column; 6] = [
+    Column::text("Address", 17, 0),
+    Column::number("Bytes", 11, 1),
+    Column::number("", 9, 5),
+    Column::text("Pool", 8, 2),
+    Column::text("From", 7, 4),
+    Column::text("State", 9, 3),
+];
+
+/// The columns of the allocations as fields of a query.
+const ALLOCATION_FIELDS: [Option<usize>; 6] = [Some(0), Some(1), None, Some(2), Some(3), Some(4)];
+
+const MENTIONS: [Column; 7] = [
+    Column::text("Module", 10, 0),
+    Column::text("Sure", 7, 1),
+    Column::text("Address", 17, 2),
+    Column::text("Used by", 21, 3).growing(32),
+    Column::text("In", 14, 4),
+    Column::text("Symbol", 7, 5),
+    Column::text("Section", 10, 6),
+];
+
+fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {
+    vec![
+        block.va.to_string().into(),
+        grouped(block.bytes).into(),
+        if block.bytes < 1024 {
+            "".into()
+        } else {
+            human(block.bytes).into()
+        },
+        pool_word(block.kind).into(),
+        block.backend.word().into(),
+        block.state.word().into(),
+    ]
+}
+
+/// The pool in its colour, and what is freed in that of freed blocks.
+fn allocation_tints(block: &Block, theme: &Theme) -> Vec<(usize, Style)> {
+    let pool = match block.kind {
+        PoolKind::NonPaged | PoolKind::NonPagedNx => Kind::Nonpaged,
+        _ => Kind::Paged,
+    };
+    let mut tints = vec![(3, theme.kind(pool))];
+    if block.state != State::Allocated {
+        tints.push((5, theme.kind(Kind::Freed)));
+    }
+    tints
+}
+
+fn section_kind(row: &ReferenceRow) -> Kind {
+    match row.in_code {
+        true => Kind::Code,
+        false => Kind::Data,
+    }
+}
+
+/// The pool in eight characters.
+pub fn pool_word(kind: PoolKind) -> &'static str {
+    match kind {
+        PoolKind::NonPagedNx => "nonp NX",
+        kind => kind.word(),
+    }
+}

@@ -1,0 +1,628 @@
+//! The tag list: `!poolused`, sorted and filtered.
+
+use std::borrow::Cow;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::pool::Tag;
+use crate::pool::tracker::{TagUsage, Usage};
+use crate::report::text::grouped;
+
+use crate::tui::app::App;
+use crate::tui::data::columns::{self, TagAsked};
+use crate::tui::data::model::{Model, TagRow};
+use crate::tui::input::filter::TextFilter;
+use crate::tui::input::query::{self, Query};
+use crate::tui::terminal::theme::{Kind, Theme};
+use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::table::{Column, Row, Table};
+
+/// Which pool's numbers are shown and sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// Both, side by side; sorted by the sum.
+    #[default]
+    Both,
+    /// Nonpaged pool.
+    Nonpaged,
+    /// Paged pool.
+    Paged,
+}
+
+impl Pool {
+    /// In PoolMon's order.
+    pub fn next(self) -> Pool {
+        match self {
+            Pool::Both => Pool::Nonpaged,
+            Pool::Nonpaged => Pool::Paged,
+            Pool::Paged => Pool::Both,
+        }
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Pool::Both => "both pools",
+            Pool::Nonpaged => "nonpaged pool",
+            Pool::Paged => "paged pool",
+        }
+    }
+
+    /// The numbers of this pool; for both, their sum.
+    pub fn of(self, usage: &TagUsage) -> Usage {
+        match self {
+            Pool::Nonpaged => usage.nonpaged,
+            Pool::Paged => usage.paged,
+            Pool::Both => {
+                let mut sum = usage.nonpaged;
+                sum += usage.paged;
+                sum
+            }
+        }
+    }
+}
+
+/// What the list is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SortBy {
+    #[default]
+    Bytes,
+    Allocs,
+    Frees,
+    Diff,
+    PerAlloc,
+    Tag,
+}
+
+impl SortBy {
+    fn words(self) -> &'static str {
+        match self {
+            SortBy::Bytes => "bytes",
+            SortBy::Allocs => "allocations since boot",
+            SortBy::Frees => "frees since boot",
+            SortBy::Diff => "outstanding allocations",
+            SortBy::PerAlloc => "bytes per allocation",
+            SortBy::Tag => "tag",
+        }
+    }
+
+    fn value(self, usage: &Usage) -> u64 {
+        match self {
+            SortBy::Bytes => usage.bytes,
+            SortBy::Allocs => usage.allocs,
+            SortBy::Frees => usage.frees,
+            SortBy::Diff => usage.outstanding,
+            SortBy::PerAlloc => usage.bytes_per_alloc(),
+            SortBy::Tag => 0,
+        }
+    }
+}
+
+/// The state of the list.
+#[derive(Clone, Debug, Default)]
+pub struct Tags {
+    /// Rows of the model, in the order shown.
+    order: Vec<usize>,
+    /// Where one is.
+    pub cursor: Cursor,
+    /// Which pool.
+    pub pool: Pool,
+    /// What it is sorted by.
+    pub sort: SortBy,
+    /// Smallest first (for tags: last first).
+    pub reversed: bool,
+    /// What was typed after `&`.
+    pub filter: String,
+    /// Only tags without a description.
+    pub unknown_only: bool,
+    /// The column of the table that keys about a column mean; `None` for the one that is
+    /// sorted by.
+    pub meant: Option<usize>,
+    selected: Option<Tag>,
+    /// The order that was asked for last, as long as nothing else was.
+    asked: Option<SortBy>,
+}
+
+impl Tags {
+    /// Rows shown.
+    pub fn len(&self) -> u64 {
+        self.order.len() as u64
+    }
+
+    /// True when no row is shown.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The row at a place of the list.
+    pub fn row<'m>(&self, model: &'m Model, at: u64) -> Option<&'m TagRow> {
+        model.tags.get(*self.order.get(usize::try_from(at).ok()?)?)
+    }
+
+    /// The selected row.
+    pub fn current<'m>(&self, model: &'m Model) -> Option<&'m TagRow> {
+        self.row(model, self.cursor.row)
+    }
+
+    /// Remembers what is selected, after the user moved.
+    pub fn remember(&mut self, model: &Model) {
+        self.selected = self.current(model).map(|row| row.usage.tag);
+    }
+
+    /// Sorts and filters anew. A row that the user went to stays where it is on screen.
+    pub fn rearrange(&mut self, model: &Model) {
+        let query = self.query();
+        let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());
+        let mut order: Vec<usize> = (0..model.tags.len()).collect();
+        order.retain(|&i| {
+            model.tags.get(i).is_some_and(|row| {
+                self.is_used(row)
+                    && text.as_ref().is_none_or(|f| f.tag(row))
+                    && query
+                        .as_ref()
+                        .is_none_or(|q| q.holds(&self.asked_of(model, row)))
+                    && !(self.unknown_only && row.about.is_some())
+            })
+        });
+        // The model's rows are in order of tag, and the sort is stable, so equals stay so.
+        let value = |i: &usize| {
+            model
+                .tags
+                .get(*i)
+                .map_or(0, |row| self.sort.value(&self.pool.of(&row.usage)))
+        };
+        match (self.sort, self.reversed) {
+            (SortBy::Tag, false) => {}
+            (SortBy::Tag, true) => order.reverse(),
+            (_, false) => order.sort_by_key(|i| std::cmp::Reverse(value(i))),
+            (_, true) => order.sort_by_key(value),
+        }
+        self.order = order;
+        self.find_selected(model);
+    }
+
+    fn query(&self) -> Option<Query> {
+        query::compares(&self.filter)
+            .then(|| Query::parse(&self.filter, &columns::TAG, columns::TAG_DEFAULT).ok())
+            .flatten()
+    }
+
+    /// A row as queries see it.
+    pub fn asked_of<'m>(&self, model: &'m Model, row: &'m TagRow) -> TagAsked<'m> {
+        TagAsked {
+            row,
+            pool: self.pool,
+            total: self.pool.of(&model.total).bytes,
+            counted: model.counted,
+        }
+    }
+
+    /// Filters by what is typed.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence; the list stays as it was.
+    pub fn set_filter(&mut self, model: &Model, text: &str) -> Result<(), String> {
+        if query::compares(text) {
+            Query::parse(text, &columns::TAG, columns::TAG_DEFAULT)?;
+        }
+        text.clone_into(&mut self.filter);
+        self.rearrange(model);
+        Ok(())
+    }
+
+    /// The columns of the table as fields of a query; a bar is none.
+    fn table_fields(&self) -> [Option<usize>; 10] {
+        const BAR: Option<usize> = None;
+        match self.pool {
+            Pool::Both => [
+                Some(0),
+                Some(5),
+                Some(2),
+                Some(6),
+                Some(3),
+                Some(10),
+                BAR,
+                Some(9),
+                Some(12),
+                Some(11),
+            ],
+            _ => [
+                Some(0),
+                Some(7),
+                Some(8),
+                Some(4),
+                Some(1),
+                Some(10),
+                BAR,
+                Some(9),
+                Some(12),
+                Some(11),
+            ],
+        }
+    }
+
+    /// The column of the table that keys about a column mean.
+    pub fn meant_column(&self) -> usize {
+        self.meant.or(self.sorted_column()).unwrap_or(0)
+    }
+
+    /// The field of a query that keys about a column mean.
+    pub fn meant_field(&self) -> usize {
+        let fields = self.table_fields();
+        fields
+            .get(self.meant_column())
+            .copied()
+            .flatten()
+            .unwrap_or(0)
+    }
+
+    /// Means the next column, or the one before.
+    pub fn step_column(&mut self, step: i64) {
+        let fields = self.table_fields();
+        let mut at = self.meant_column();
+        while let Some(next) = at
+            .checked_add_signed(step as isize)
+            .filter(|i| *i < fields.len())
+        {
+            at = next;
+            if fields.get(at).is_some_and(Option::is_some) {
+                self.meant = Some(at);
+                return;
+            }
+        }
+    }
+
+    /// Sorts by the column that is meant. False when there is no such order.
+    pub fn sort_here(&mut self, model: &Model) -> bool {
+        let (pool, sort) = match self.meant_field() {
+            0 => (self.pool, SortBy::Tag),
+            1 | 10 => (self.pool, SortBy::Bytes),
+            2 => (Pool::Nonpaged, SortBy::Bytes),
+            3 => (Pool::Paged, SortBy::Bytes),
+            4 => (self.pool, SortBy::Diff),
+            5 => (Pool::Nonpaged, SortBy::Diff),
+            6 => (Pool::Paged, SortBy::Diff),
+            7 => (self.pool, SortBy::Allocs),
+            8 => (self.pool, SortBy::Frees),
+            9 => (self.pool, SortBy::PerAlloc),
+            _ => return false,
+        };
+        if pool != self.pool {
+            self.pool = pool;
+            self.meant = None;
+        }
+        self.sort_by(model, sort);
+        true
+    }
+
+    /// A tag that was used and is not any more still has its allocs and frees to show.
+    fn is_used(&self, row: &TagRow) -> bool {
+        let usage = self.pool.of(&row.usage);
+        usage.allocs > 0 || !usage.is_empty()
+    }
+
+    fn find_selected(&mut self, model: &Model) {
+        let place = (0..self.len())
+            .find(|&at| self.row(model, at).map(|row| row.usage.tag) == self.selected);
+        match place {
+            Some(at) if self.cursor.moved && self.selected.is_some() => self.cursor.follow(at),
+            _ if self.cursor.moved => {}
+            _ => self.cursor = Cursor::default(),
+        }
+    }
+
+    /// Selects a tag.
+    pub fn select(&mut self, model: &Model, tag: Tag) {
+        self.selected = Some(tag);
+        self.cursor.moved = true;
+        self.find_selected(model);
+    }
+
+    /// Sorts by something, largest first; asked for the same twice running, the other
+    /// way round.
+    pub fn sort_by(&mut self, model: &Model, sort: SortBy) {
+        self.reversed = self.asked == Some(sort) && !self.reversed;
+        self.asked = Some(sort);
+        self.sort = sort;
+        self.rearrange(model);
+    }
+
+    /// Goes on to the next pool.
+    pub fn next_pool(&mut self, model: &Model) {
+        self.pool = self.pool.next();
+        self.asked = None;
+        self.meant = None;
+        self.rearrange(model);
+    }
+
+    /// The next row that matches, going round at the ends.
+    pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
+        let filter = TextFilter::parse(typed)?;
+        let find = |fits: &dyn Fn(&TagRow) -> bool| {
+            around(self.len(), from, forward).find(|&at| self.row(model, at).is_some_and(fits))
+        };
+        // Who types a tag wants that tag, not one whose description has the letters.
+        find(&|row| filter.tag_itself(row)).or_else(|| find(&|row| filter.tag(row)))
+    }
+
+    /// The order and the filter in words.
+    pub fn words(&self) -> String {
+        let order = match (self.sort, self.reversed) {
+            (SortBy::Tag, false) => "A first",
+            (SortBy::Tag, true) => "Z first",
+            (_, false) => "large first",
+            (_, true) => "small first",
+        };
+        let mut out = format!("{} by {}, {order}", self.pool.words(), self.sort.words());
+        if self.unknown_only {
+            out += ", unknown only";
+        }
+        if !self.filter.is_empty() {
+            out += &format!(", & {}", self.filter);
+        }
+        out
+    }
+
+    /// What the rows shown hold together.
+    pub fn held(&self, model: &Model) -> u64 {
+        let rows = (0..self.len()).filter_map(|at| self.row(model, at));
+        rows.fold(0u64, |sum, row| {
+            sum.saturating_add(self.pool.of(&row.usage).bytes)
+        })
+    }
+
+    /// What to type into the debugger for this list.
+    pub fn command(&self) -> String {
+        let flags = match (self.sort, self.pool) {
+            (SortBy::Tag, _) => "",
+            (_, Pool::Paged) => " 4",
+            _ => " 2",
+        };
+        let verbose = match (self.sort, self.pool) {
+            (SortBy::Allocs | SortBy::Frees, Pool::Paged) => " 5",
+            (SortBy::Allocs | SortBy::Frees, _) => " 3",
+            _ => flags,
+        };
+        let pattern = TextFilter::parse(&self.filter)
+            .filter(|f| f.pattern().is_some() && !query::compares(&self.filter))
+            .map(|_| {
+                let needed = if verbose.is_empty() { " 0" } else { "" };
+                format!("{needed} {}", self.filter.trim())
+            });
+        format!("!poolused{verbose}{}", pattern.unwrap_or_default())
+    }
+
+    /// Draws the list.
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, app: &App, done: bool) {
+        let (theme, model, focused) = (&app.theme, &app.model, !app.summary_focused);
+        let mut columns = match self.pool {
+            Pool::Both => BOTH.to_vec(),
+            _ => ONE.to_vec(),
+        };
+        let sorted = self.sorted_column();
+        if let Some(column) = sorted.and_then(|i| columns.get_mut(i)) {
+            // What a list is sorted by has to be seen.
+            column.priority = column.priority.min(1);
+        }
+        let total = self.pool.of(&model.total).bytes;
+        let table = Table {
+            columns: &columns,
+            sorted: sorted.map(|i| (i, self.reversed == (self.sort == SortBy::Tag))),
+            rows: self.len(),
+            cursor: self.cursor,
+            focused,
+            meant: self.meant,
+        };
+        table.draw(buffer, area, theme, |at| {
+            let row = self.row(model, at)?;
+            Some(Row {
+                mark: match app.is_marked_tag(row.usage.tag) {
+                    true => '*',
+                    false => mark(row, done && model.counted),
+                },
+                cells: self.cells(row, total, model.counted, theme),
+                tints: self.tints(theme),
+                ..Row::default()
+            })
+        });
+    }
+
+    /// The pools' bytes in the pools' colours.
+    fn tints(&self, theme: &Theme) -> Vec<(usize, Style)> {
+        let (nonpaged, paged) = (theme.kind(Kind::Nonpaged), theme.kind(Kind::Paged));
+        match self.pool {
+            Pool::Both => vec![(2, nonpaged), (4, paged)],
+            Pool::Nonpaged => vec![(4, nonpaged)],
+            Pool::Paged => vec![(4, paged)],
+        }
+    }
+
+    fn sorted_column(&self) -> Option<usize> {
+        match (self.pool, self.sort) {
+            (_, SortBy::Tag) => Some(0),
+            (Pool::Both, SortBy::Bytes) => Some(5),
+            (Pool::Both, SortBy::PerAlloc) => Some(7),
+            // The sum of both pools has no column of its own; the title says it.
+            (Pool::Both, _) => None,
+            (_, SortBy::Allocs) => Some(1),
+            (_, SortBy::Frees) => Some(2),
+            (_, SortBy::Diff) => Some(3),
+            (_, SortBy::Bytes) => Some(4),
+            (_, SortBy::PerAlloc) => Some(7),
+        }
+    }
+
+    fn cells<'r>(
+        &self,
+        row: &'r TagRow,
+        total: u64,
+        counted: bool,
+        theme: &Theme,
+    ) -> Vec<Cow<'r, str>> {
+        let tag = row.usage.tag.to_string().into();
+        let since_boot = |n: u64| match counted {
+            true => grouped(n).into(),
+            false => Cow::Borrowed("?"),
+        };
+        let about = about(row);
+        let binary = row.binary.as_ref().or(row.mentioned.as_ref());
+        let binary = binary.map_or("", String::as_str).into();
+        let usage = self.pool.of(&row.usage);
+        let share = usage.bytes as f64 / total.max(1) as f64;
+        let percent = format!("{:.1}%", share * 100.0).into();
+        let bar = theme.bar(share, BAR.into()).into();
+        let mean = grouped(usage.bytes_per_alloc()).into();
+        match self.pool {
+            Pool::Both => vec![
+                tag,
+                grouped(row.usage.nonpaged.outstanding).into(),
+                grouped(row.usage.nonpaged.bytes).into(),
+                grouped(row.usage.paged.outstanding).into(),
+                grouped(row.usage.paged.bytes).into(),
+                percent,
+                bar,
+                mean,
+                about,
+                binary,
+            ],
+            _ => vec![
+                tag,
+                since_boot(usage.allocs),
+                since_boot(usage.frees),
+                grouped(usage.outstanding).into(),
+                grouped(usage.bytes).into(),
+                percent,
+                bar,
+                mean,
+                about,
+                binary,
+            ],
+        }
+    }
+}
+
+const BAR: u16 = 10;
+
+const BOTH: [Column; 10] = [
+    Column::text("Tag", 4, 0),
+    Column::number("NonP diff", 9, 2),
+    Column::number("NonP bytes", 14, 1),
+    Column::number("Paged diff", 10, 2),
+    Column::number("Paged bytes", 14, 1),
+    Column::number("Share", 6, 4),
+    Column::text("", BAR, 7),
+    Column::number("Mean", 11, 6),
+    Column::text("Used for", 12, 3).growing(26),
+    Column::text("Binary", 14, 5),
+];
+
+const ONE: [Column; 10] = [
+    Column::text("Tag", 4, 0),
+    Column::number("Allocs", 13, 5),
+    Column::number("Frees", 13, 5),
+    Column::number("Diff", 11, 2),
+    Column::number("Bytes", 15, 1),
+    Column::number("Share", 6, 3),
+    Column::text("", BAR, 4),
+    Column::number("Mean", 11, 7),
+    Column::text("Used for", 12, 4).growing(18),
+    Column::text("Binary", 14, 6),
+];
+
+fn about(row: &TagRow) -> Cow<'_, str> {
+    match &row.about {
+        Some(text) => text.as_str().into(),
+        None => "unknown tag".into(),
+    }
+}
+
+/// `?` for an unknown tag, `~` when the walk found something else than is counted.
+fn mark(row: &TagRow, walked: bool) -> char {
+    match (walked && !row.agrees(), row.about.is_none()) {
+        (true, _) => '~',
+        (_, true) => '?',
+        _ => ' ',
+    }
+}
+
+/// All rows but `from`, in the order of a search that goes round, and `from` at last.
+pub fn around(rows: u64, from: u64, forward: bool) -> impl Iterator<Item = u64> {
+    (1..=rows).map(move |step| match forward {
+        true => (from % rows.max(1) + step) % rows,
+        false => (from % rows.max(1) + rows - step) % rows,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+
+    fn order(tags: &Tags, model: &Model) -> Vec<String> {
+        (0..tags.len())
+            .filter_map(|i| Some(tags.row(model, i)?.usage.tag.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn the_leak_comes_first_and_the_letters_reorder() {
+        let model = fixture::model();
+        let mut tags = Tags::default();
+        tags.rearrange(&model);
+        assert_eq!(order(&tags, &model)[0], "Leak");
+        tags.sort_by(&model, SortBy::Diff);
+        assert_ne!(order(&tags, &model)[0], "Leak");
+        tags.next_pool(&model);
+        tags.sort_by(&model, SortBy::Bytes);
+        assert_eq!(
+            order(&tags, &model)[0],
+            "Leak",
+            "p and b never turn it round"
+        );
+        tags.sort_by(&model, SortBy::Tag);
+        let ascending = order(&tags, &model);
+        assert!(ascending.is_sorted());
+        tags.sort_by(&model, SortBy::Tag);
+        assert!(order(&tags, &model).iter().rev().is_sorted());
+        assert!(tags.words().contains("Z first"));
+    }
+
+    #[test]
+    fn a_row_that_was_gone_to_stays_selected_on_its_line() {
+        let model = fixture::many_tags(500);
+        let mut tags = Tags::default();
+        tags.rearrange(&model);
+        tags.cursor.to(250);
+        tags.cursor.settle(tags.len(), 10);
+        tags.remember(&model);
+        let tag = tags.current(&model).unwrap().usage.tag;
+        let line = tags.cursor.row - tags.cursor.top;
+        tags.sort_by(&model, SortBy::Tag);
+        tags.cursor.settle(tags.len(), 10);
+        assert_eq!(tags.current(&model).unwrap().usage.tag, tag);
+        assert_eq!(tags.cursor.row - tags.cursor.top, line);
+    }
+
+    #[test]
+    fn the_command_is_the_debuggers() {
+        let model = fixture::model();
+        let mut tags = Tags::default();
+        assert_eq!(tags.command(), "!poolused 2");
+        tags.pool = Pool::Paged;
+        assert_eq!(tags.command(), "!poolused 4");
+        tags.filter = "Mm*".into();
+        assert_eq!(tags.command(), "!poolused 4 Mm*");
+        tags.sort_by(&model, SortBy::Tag);
+        assert_eq!(tags.command(), "!poolused 0 Mm*");
+    }
+
+    #[test]
+    fn a_search_goes_round() {
+        assert_eq!(around(4, 2, true).collect::<Vec<_>>(), [3, 0, 1, 2]);
+        assert_eq!(around(4, 2, false).collect::<Vec<_>>(), [1, 0, 3, 2]);
+        assert_eq!(around(0, 0, true).count(), 0);
+    }
+}

@@ -1,0 +1,391 @@
+//! How things look: colours where the terminal wants them, and marks that say the same
+//! without.
+//!
+//! No theme knows whether the ground is dark or light, so every colour can be read on
+//! both: its contrast to black and to white is about the same.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::tui::Options;
+use crate::tui::terminal::diff::is_plain;
+
+/// Which colours a terminal has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Palette {
+    /// None, or none that are wanted.
+    #[default]
+    Plain,
+    /// The sixteen that the user's own settings define.
+    Sixteen,
+    /// xterm's 256.
+    Indexed,
+    /// All.
+    True,
+}
+
+/// What is asked for on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// What the environment says.
+    #[default]
+    Auto,
+    /// These, whatever it says.
+    Fixed(Palette),
+}
+
+/// What a colour can stand for. Each is also told by a mark or a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nonpaged pool.
+    Nonpaged,
+    /// Paged pool.
+    Paged,
+    /// A tag found in code.
+    Code,
+    /// A tag found in data.
+    Data,
+    /// Freed, and kept on a list.
+    Freed,
+    /// What should not draw the eye.
+    Quiet,
+    /// What is doubtful or missing.
+    Doubt,
+    /// What is wrong.
+    Alarm,
+    /// Headings of columns.
+    Heading,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 9] = [
+        Kind::Nonpaged,
+        Kind::Paged,
+        Kind::Code,
+        Kind::Data,
+        Kind::Freed,
+        Kind::Quiet,
+        Kind::Doubt,
+        Kind::Alarm,
+        Kind::Heading,
+    ];
+}
+
+impl Palette {
+    /// The colour of a kind.
+    pub fn colour(self, kind: Kind) -> Color {
+        match self {
+            Palette::Plain => Color::Reset,
+            Palette::Sixteen => sixteen(kind),
+            Palette::Indexed => Color::Indexed(indexed(kind)),
+            Palette::True => {
+                let (r, g, b) = full(kind);
+                Color::Rgb(r, g, b)
+            }
+        }
+    }
+}
+
+/// Yellow, green and cyan can't be read on white, blue can't on black.
+fn sixteen(kind: Kind) -> Color {
+    match kind {
+        Kind::Nonpaged | Kind::Code | Kind::Heading => Color::LightBlue,
+        Kind::Paged | Kind::Data => Color::Magenta,
+        Kind::Freed | Kind::Quiet => Color::DarkGray,
+        Kind::Doubt | Kind::Alarm => Color::Red,
+    }
+}
+
+fn indexed(kind: Kind) -> u8 {
+    match kind {
+        Kind::Nonpaged => 32,
+        Kind::Paged => 133,
+        Kind::Code => 28,
+        Kind::Data | Kind::Heading => 30,
+        Kind::Freed | Kind::Quiet => 243,
+        Kind::Doubt => 130,
+        Kind::Alarm => 160,
+    }
+}
+
+fn full(kind: Kind) -> (u8, u8, u8) {
+    match kind {
+        Kind::Nonpaged => (20, 115, 230),
+        Kind::Paged => (180, 70, 190),
+        Kind::Code => (20, 130, 40),
+        Kind::Data => (0, 128, 130),
+        Kind::Heading => (0, 127, 136),
+        Kind::Freed => (122, 116, 116),
+        Kind::Quiet => (118, 118, 118),
+        Kind::Doubt => (185, 90, 0),
+        Kind::Alarm => (215, 40, 40),
+    }
+}
+
+/// Colours and glyphs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Theme {
+    /// The colours.
+    pub palette: Palette,
+    /// Only ASCII is sure to be drawn.
+    pub ascii: bool,
+}
+
+impl Theme {
+    /// What the options ask for and otherwise the environment: NO_COLOR, COLORTERM, the
+    /// terminal's name, the locale.
+    pub fn detect(options: &Options, variable: impl Fn(&str) -> Option<String>) -> Theme {
+        let get = |name| variable(name).filter(|value| !value.is_empty());
+        let term = get("TERM").unwrap_or_default();
+        let plain = is_plain(&term);
+        Theme {
+            palette: match options.theme {
+                Choice::Fixed(palette) => palette,
+                Choice::Auto if get("NO_COLOR").is_some() || plain => Palette::Plain,
+                Choice::Auto => palette_of(&term, get("COLORTERM").as_deref()),
+            },
+            ascii: options.ascii || plain || term == "linux" || !is_utf8(get),
+        }
+    }
+
+    /// True when there are colours.
+    pub fn is_coloured(&self) -> bool {
+        self.palette != Palette::Plain
+    }
+
+    /// The glyph for the terminals that have it, or its stand-in.
+    pub fn glyph(&self, fine: &'static str, plain: &'static str) -> &'static str {
+        if self.ascii { plain } else { fine }
+    }
+
+    /// The colour of a kind; without colours nothing.
+    pub fn kind(&self, kind: Kind) -> Style {
+        match self.is_coloured() {
+            true => Style::new().fg(self.palette.colour(kind)),
+            false => Style::new(),
+        }
+    }
+
+    fn with(&self, kind: Kind, otherwise: Modifier) -> Style {
+        match self.is_coloured() {
+            true => self.kind(kind),
+            false => Style::new().add_modifier(otherwise),
+        }
+    }
+
+    /// The selected row of the pane that has the keys.
+    pub fn selected(&self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// The selected row of the other pane.
+    pub fn remembered(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// Headings of columns.
+    pub fn heading(&self) -> Style {
+        self.with(Kind::Heading, Modifier::UNDERLINED)
+    }
+
+    /// The title of the pane that has the keys.
+    pub fn focus(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// Lines and labels that should not draw the eye.
+    pub fn quiet(&self) -> Style {
+        self.kind(Kind::Quiet)
+    }
+
+    /// What is wrong.
+    pub fn alarm(&self) -> Style {
+        self.kind(Kind::Alarm).add_modifier(Modifier::BOLD)
+    }
+
+    /// What is doubtful or missing.
+    pub fn doubt(&self) -> Style {
+        self.kind(Kind::Doubt)
+    }
+
+    /// Where one is on the path.
+    pub fn place(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// Keys in hints and help.
+    pub fn key(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// Numbers as a line of columns, one cell each, the largest full. What is not zero is
+    /// never drawn as nothing.
+    pub fn spark(&self, values: &[u64]) -> String {
+        const FINE: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+        const PLAIN: [&str; 9] = [" ", ".", ":", "-", "=", "+", "*", "#", "@"];
+        let glyphs = if self.ascii { PLAIN } else { FINE };
+        let largest = values.iter().copied().max().unwrap_or(0).max(1);
+        let level = |value: u64| match value {
+            0 => 0,
+            n => 1 + (u128::from(n) * 7 / u128::from(largest)) as usize,
+        };
+        values
+            .iter()
+            .filter_map(|&value| glyphs.get(level(value)))
+            .copied()
+            .collect()
+    }
+
+    /// A share as a bar of `width` cells.
+    pub fn bar(&self, share: f64, width: usize) -> String {
+        let share = if share.is_finite() {
+            share.clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let full = (share * width as f64).round() as usize;
+        let (on, off) = (self.glyph("█", "#"), self.glyph("░", "."));
+        on.repeat(full.min(width)) + &off.repeat(width.saturating_sub(full))
+    }
+}
+
+/// The colours of a terminal by what it calls itself.
+fn palette_of(term: &str, colorterm: Option<&str>) -> Palette {
+    let full = matches!(colorterm, Some("truecolor" | "24bit")) || term.ends_with("-direct");
+    // Windows has no names for its consoles; all that can be drawn on have all colours.
+    if full || (cfg!(windows) && term.is_empty()) {
+        Palette::True
+    } else if term.contains("256color") {
+        Palette::Indexed
+    } else {
+        Palette::Sixteen
+    }
+}
+
+/// The locale's character set, by the variables in the order that the C library asks.
+fn is_utf8(get: impl Fn(&'static str) -> Option<String>) -> bool {
+    if cfg!(windows) {
+        return true;
+    }
+    let locale = get("LC_ALL")
+        .or_else(|| get("LC_CTYPE"))
+        .or_else(|| get("LANG"))
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect_with(theme: Choice, variables: &[(&str, &str)]) -> Theme {
+        let options = Options {
+            theme,
+            ..Options::default()
+        };
+        Theme::detect(&options, |name| {
+            variables
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        })
+    }
+
+    fn detect(variables: &[(&str, &str)]) -> Theme {
+        detect_with(Choice::Auto, variables)
+    }
+
+    #[test]
+    fn the_environment_decides() {
+        let usual = detect(&[("TERM", "xterm-256color"), ("LANG", "en_US.UTF-8")]);
+        assert_eq!((usual.palette, usual.ascii), (Palette::Indexed, false));
+        assert!(!detect(&[("NO_COLOR", "1"), ("LANG", "C.UTF-8")]).is_coloured());
+        assert!(detect(&[("NO_COLOR", ""), ("LANG", "C.UTF-8")]).is_coloured());
+        assert!(detect(&[("TERM", "linux"), ("LANG", "C.UTF-8")]).ascii);
+        assert!(detect(&[("TERM", "xterm"), ("LANG", "en_US.ISO-8859-1")]).ascii);
+        let overruled = [("LC_ALL", "C"), ("LANG", "C.UTF-8")];
+        assert_eq!(detect(&overruled).ascii, !cfg!(windows));
+        let dumb = detect(&[("TERM", "dumb"), ("LANG", "C.UTF-8")]);
+        assert_eq!((dumb.palette, dumb.ascii), (Palette::Plain, true));
+    }
+
+    #[test]
+    fn as_many_colours_as_the_terminal_says_it_has() {
+        let of = |term, colorterm| detect(&[("TERM", term), ("COLORTERM", colorterm)]).palette;
+        assert_eq!(of("xterm", ""), Palette::Sixteen);
+        assert_eq!(of("screen.xterm-256color", ""), Palette::Indexed);
+        assert_eq!(of("tmux-256color", "truecolor"), Palette::True);
+        assert_eq!(of("xterm-direct", ""), Palette::True);
+        assert_eq!(of("vt100", "truecolor"), Palette::Plain);
+        let asked = Choice::Fixed(Palette::Sixteen);
+        let variables = [("TERM", "vt100"), ("NO_COLOR", "1")];
+        let palette = detect_with(asked, &variables).palette;
+        assert_eq!(
+            palette,
+            Palette::Sixteen,
+            "the command line has the last word"
+        );
+    }
+
+    /// The colour as a screen shows it; the sixteen as xterm defines them.
+    fn rgb(colour: Color) -> (u8, u8, u8) {
+        const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
+        match colour {
+            Color::Red => (205, 0, 0),
+            Color::Magenta => (205, 0, 205),
+            Color::DarkGray => (127, 127, 127),
+            Color::LightBlue => (92, 92, 255),
+            Color::Indexed(n @ 16..232) => {
+                let n = usize::from(n - 16);
+                (STEPS[n / 36], STEPS[n / 6 % 6], STEPS[n % 6])
+            }
+            Color::Indexed(n @ 232..) => {
+                let grey = 8 + (n - 232) * 10;
+                (grey, grey, grey)
+            }
+            Color::Rgb(r, g, b) => (r, g, b),
+            other => panic!("{other:?} is not known to be readable"),
+        }
+    }
+
+    /// Relative luminance, as WCAG 2 defines it.
+    fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
+        let linear = |c: u8| match f64::from(c) / 255.0 {
+            c if c <= 0.03928 => c / 12.92,
+            c => ((c + 0.055) / 1.055).powf(2.4),
+        };
+        0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+    }
+
+    #[test]
+    fn every_colour_can_be_read_on_black_and_on_white() {
+        // No colour has more than 4.58 to both; 3 is what WCAG asks of what is no prose.
+        for (palette, least) in [
+            (Palette::Sixteen, 3.5),
+            (Palette::Indexed, 3.8),
+            (Palette::True, 4.2),
+        ] {
+            for kind in Kind::ALL {
+                let light = luminance(rgb(palette.colour(kind)));
+                let (white, black) = (1.05 / (light + 0.05), (light + 0.05) / 0.05);
+                assert!(
+                    white >= least && black >= least,
+                    "{palette:?} {kind:?}: {white:.2} on white, {black:.2} on black"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bar_never_leaves_its_width() {
+        let theme = Theme {
+            palette: Palette::Sixteen,
+            ascii: true,
+        };
+        for share in [-1.0, 0.0, 0.5, 1.0, 7.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(theme.bar(share, 10).len(), 10);
+        }
+        assert_eq!(theme.bar(0.81, 10), "########..");
+    }
+}

@@ -1,0 +1,6 @@
+//! Parts that screens are drawn from: lines of text, lists, tables, charts.
+
+pub mod charts;
+pub mod draw;
+pub mod list;
+pub mod table;

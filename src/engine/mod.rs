@@ -4,6 +4,7 @@
 //! and trackers. The index is built afterwards, on request, in parallel. One file per
 //! answer: each makes one value, which commands and screens render and do not compute.
 
+mod ages;
 mod allocs;
 mod cache;
 mod contents;

@@ -134,6 +134,12 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
     time.format(&Rfc3339).ok()
 }
 
+/// A FILETIME (100 ns since 1601) as RFC 3339, to the second; `None` outside the years
+/// that format has.
+pub fn filetime(time: u64) -> Option<String> {
+    rfc3339(i64::try_from(time / 10_000_000).ok()? - 11_644_473_600)
+}
+
 /// A time to the minute, in UTC; a question mark for one that no calendar has.
 pub fn moment(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok();

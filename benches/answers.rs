@@ -14,8 +14,8 @@ use divan::Bencher;
 use poolscope::memory::Va;
 use poolscope::pool::block::{Backend, Block, PoolKind, State};
 use poolscope::pool::index::file::{Stamp, Terms, read, write};
-use poolscope::pool::index::order;
-use poolscope::pool::index::{Gather, Owner, Snapshot, Totals, WINDOW};
+use poolscope::pool::index::sort;
+use poolscope::pool::index::{Collector, Owner, Snapshot, Totals, WINDOW};
 use poolscope::pool::{Tag, TagPattern};
 
 const WINDOWS: u64 = 60;
@@ -60,7 +60,7 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
                 }
             })
             .collect();
-        let (segment, counted) = Gather::all(base, Arc::clone(&owner), &blocks);
+        let (segment, counted) = Collector::all(base, Arc::clone(&owner), &blocks);
         totals.add(&counted);
         segments.push(Arc::new(segment));
     }
@@ -86,7 +86,7 @@ fn open_the_list(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 20)]
 fn sort_by_size(bencher: Bencher<'_, '_>) {
     let list = INDEX.blocks(tag());
-    bencher.bench_local(|| order::by_size(&list, None, true, &|| true).unwrap());
+    bencher.bench_local(|| sort::by_size(&list, None, true, &|| true).unwrap());
 }
 
 #[divan::bench(sample_count = 10)]
@@ -94,15 +94,15 @@ fn filter_and_sort_by_size(bencher: Bencher<'_, '_>) {
     let list = INDEX.blocks(tag());
     bencher.bench_local(|| {
         let keep = |row: u32| list.get(row.into()).is_some_and(|b| b.bytes > 0x400);
-        let kept = order::only(list.len(), &keep, &|| true).unwrap();
-        order::by_size(&list, Some(&kept), true, &|| true).unwrap()
+        let kept = sort::filter(list.len(), &keep, &|| true).unwrap();
+        sort::by_size(&list, Some(&kept), true, &|| true).unwrap()
     });
 }
 
 #[divan::bench]
 fn a_page_in_the_middle(bencher: Bencher<'_, '_>) {
     let list = INDEX.blocks(tag());
-    let rows = order::by_size(&list, None, true, &|| true).unwrap();
+    let rows = sort::by_size(&list, None, true, &|| true).unwrap();
     let first = rows.len() / 2;
     bencher.bench_local(|| {
         let page = rows.iter().skip(first).take(PAGE as usize);
@@ -121,7 +121,7 @@ fn sizes_of_the_tag(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn occupancy_of_all_pages(bencher: Bencher<'_, '_>) {
     let index = &*INDEX;
-    bencher.bench_local(|| index.occupancy(&|| true).unwrap());
+    bencher.bench_local(|| index.page_use(&|| true).unwrap());
 }
 
 #[divan::bench]

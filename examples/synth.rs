@@ -85,7 +85,7 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
             }
             if name == "1809-chains" {
                 spec.heaps = None;
-                spec.demands = small::demands(&spec);
+                spec.allocations = small::allocations(&spec);
             }
             if name == "7" {
                 // Room for all of its images.

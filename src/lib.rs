@@ -1,12 +1,13 @@
 //! poolscope reads a 64-bit Windows kernel dump and answers whose driver leaked the pool.
 //!
-//! Layers, each importing only those above it in this list: [`memory::addr`] and
+//! Layers, each importing only those above it in this list: [`addr`] and
 //! [`bytes`], [`characters`] (vocabulary), [`dump`] (the container), [`memory`] (translation),
 //! [`symbols`] and [`kernel`] (what the structures are and where), [`pool`] (blocks and
 //! the index), [`analysis`] (who and whether), [`engine`] (all of it for one dump), and
 //! then [`report`] and [`tui`] (what people see). [`synth`] builds dumps and imports none of
 //! the readers.
 
+pub mod addr;
 pub mod analysis;
 pub mod bytes;
 pub mod characters;

@@ -32,7 +32,7 @@ fn beds() -> &'static [Mutex<Bed>] {
         let spec = |era| {
             let mut spec: Spec = small::of_era(era);
             // Heaps are what this is about: few large allocations, which only take time.
-            spec.demands.retain(|demand| demand.bytes < 0x10_0000);
+            spec.allocations.retain(|demand| demand.bytes < 0x10_0000);
             spec
         };
         eras.iter()

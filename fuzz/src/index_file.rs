@@ -171,7 +171,7 @@ fn ask(bytes: &[u8]) {
     }
     std::hint::black_box(index.sizes(&any));
     std::hint::black_box(index.allocated(&any).count());
-    std::hint::black_box(index.occupancy(&|| true));
+    std::hint::black_box(index.page_use(&|| true));
     std::hint::black_box((index.footprint(), index.totals.failed_pages()));
 }
 

@@ -26,7 +26,7 @@ fn beds() -> &'static [Mutex<Bed>] {
         let mut unknown = small::of_era(&era::WIN81);
         unknown.options.unknown_kernel = true;
         let mut heaps: Spec = small::of_era(&era::WIN10_2004);
-        heaps.demands.retain(|demand| demand.bytes < 0x10_0000);
+        heaps.allocations.retain(|demand| demand.bytes < 0x10_0000);
         let specs = [
             small::spec(),
             heaps,

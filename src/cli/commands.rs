@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{self, Engine, IndexCache, Selection, Sort};
+use crate::engine::{self, IndexCache, Machine, Selection, Sort};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::{Progress, Snapshot};
@@ -43,7 +43,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Demo { out } => demo(args, out.as_deref()),
         Command::Info { dump } => {
             let engine = open(args, dump)?;
-            print(args, &engine, &Info::of(&engine.info()))
+            print(args, &*engine, &Info::of(&engine.info()))
         }
         Command::Vm {
             dump,
@@ -53,7 +53,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Poolused { dump, arguments } => {
             let selection = selection(arguments)?;
             let engine = open(args, dump)?;
-            pool_used(args, &engine, &selection)
+            pool_used(args, &*engine, &selection)
         }
         Command::Allocs {
             dump,
@@ -64,7 +64,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Refs { dump, tag } => {
             let tag = exact_tag(tag)?;
             let engine = open(args, dump)?;
-            print(args, &engine, &Refs::of(&engine.tag_references(tag)))
+            print(args, &*engine, &Refs::of(&engine.tag_references(tag)))
         }
         Command::Contents {
             dump,
@@ -125,11 +125,11 @@ fn keys(args: &Args) -> Result {
     Ok(io::stdout().lock().write_all(text.as_bytes())?)
 }
 
-fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
+fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     report::write(engine, answer, args.common.format.into(), &mut out)?;
     // Most of the file is read after the warnings were said.
-    if let Some(why) = engine.dump().failure() {
+    if let Some(why) = engine.failure() {
         super::say("warning", &why);
     }
     Ok(())
@@ -137,10 +137,11 @@ fn print(args: &Args, engine: &Engine, answer: &impl Answer) -> Result {
 
 fn contents(args: &Args, dump: &Path, question: Question) -> Result {
     let engine = open(args, dump)?;
-    let index = index(args, &engine)?;
-    let census = engine.contents(&index, question, &|| true, &census::Progress::default())?;
-    match census {
-        Some(census) => print(args, &engine, &Contents::of(&census)),
+    let index = index(args, &*engine)?;
+    let progress = census::Progress::default();
+    let census = engine.census(&index, question, &|| true, &progress);
+    match census.map_err(CliError::NotThere)? {
+        Some(census) => print(args, &*engine, &Contents::of(&census)),
         None => Ok(()),
     }
 }
@@ -151,9 +152,10 @@ fn objects(args: &Args, dump: &Path, what: &str, sample: u64) -> Result {
         Some(tag) => tag,
         None => exact_tag(what)?,
     };
-    let index = index(args, &engine)?;
-    match engine.objects(&index, tag, sample, &|| true) {
-        Some(found) => print(args, &engine, &ObjectsReport::of(&found)),
+    let index = index(args, &*engine)?;
+    let found = engine.objects_of(&index, tag, sample, &|| true);
+    match found.map_err(CliError::NotThere)? {
+        Some(found) => print(args, &*engine, &ObjectsReport::of(&found)),
         None => Ok(()),
     }
 }
@@ -166,7 +168,7 @@ fn vm(args: &Args, dump: &Path, flags: Option<&str>, sources: bool) -> Result {
     }
     let engine = open(args, dump)?;
     let answer = Vm::of(engine.vm()).with_sources(sources);
-    print(args, &engine, &answer)
+    print(args, &*engine, &answer)
 }
 
 /// Reads `[FLAGS] [/tN] [TAG]`, in any order but that flags come before a tag.
@@ -225,7 +227,7 @@ fn sort(flags: u64) -> Result<Sort> {
     }
 }
 
-fn pool_used(args: &Args, engine: &Engine, selection: &Selection) -> Result {
+fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result {
     let used = engine.pool_used(selection)?;
     used.notes
         .iter()
@@ -248,8 +250,8 @@ fn exact_tag(text: &str) -> Result<Tag> {
 fn allocs(args: &Args, dump: &Path, tag: &str, heuristic: bool) -> Result {
     let pattern = parse_pattern(tag)?;
     let engine = open(args, dump)?;
-    let index = index(args, &engine)?;
-    keeping(args, &engine, &index, || {
+    let index = index(args, &*engine)?;
+    keeping(args, &*engine, &index, || {
         let found = engine.allocs(&index, &pattern, heuristic);
         let answer = Allocs::of(&found);
         if args.common.format == super::args::FormatName::Csv {
@@ -258,14 +260,14 @@ fn allocs(args: &Args, dump: &Path, tag: &str, heuristic: bool) -> Result {
                 .iter()
                 .for_each(|note| super::say("note", note));
         }
-        print(args, &engine, &answer)
+        print(args, &*engine, &answer)
     })
 }
 
 /// Keeps the index for the next time while `answer` is worked out and printed.
 fn keeping(
     args: &Args,
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     answer: impl FnOnce() -> Result,
 ) -> Result {
@@ -286,7 +288,7 @@ fn note(args: &Args, text: &str) {
 }
 
 /// The index that was kept, or else a walk's.
-fn index(args: &Args, engine: &Engine) -> Result<Snapshot> {
+fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let answered = engine.kept_index(&|| true);
     if let Some(why) = answered.note {
         note(args, &why);
@@ -306,24 +308,37 @@ fn drivers(args: &Args, dump: &Path) -> Result {
         let why = "the pool trackers were not found in this dump";
         return Err(CliError::NotThere(why.into()));
     }
-    let drivers = engine.drivers()?;
-    print(args, &engine, &DriversReport::of(&drivers))
+    let drivers = engine.by_driver().map_err(CliError::NotThere)?;
+    print(args, &*engine, &DriversReport::of(&drivers))
 }
 
 fn diagnose(args: &Args, dump: &Path) -> Result {
     let engine = open(args, dump)?;
-    let index = index(args, &engine)?;
-    keeping(args, &engine, &index, || {
-        let diagnosis = engine.diagnose(&index);
-        print(args, &engine, &Diagnose::of(&engine, &diagnosis))
+    let format = report::Format::from(args.common.format);
+    if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
+        return Ok(io::stdout().lock().write_all(kept.as_bytes())?);
+    }
+    let index = index(args, &*engine)?;
+    let Some(dump) = engine.engine() else {
+        let why = "the evidence file has no report; make it again from the dump";
+        return Err(CliError::NotThere(why.into()));
+    };
+    keeping(args, &*engine, &index, || {
+        let diagnosis = dump.diagnose(&index);
+        print(args, &*engine, &Diagnose::of(dump, &diagnosis))
     })
 }
 
 /// Walks the pool, with the share done on stderr where somebody is watching.
-fn walk(args: &Args, engine: &Engine) -> Result<Snapshot> {
+fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());
+    let Some(builder) = engine.walk(Arc::clone(&progress)) else {
+        return Err(CliError::NotThere("there is no pool to walk".into()));
+    };
+    let workers = engine.workers()?;
     if !shows_progress(args) {
-        return Ok(engine.index(progress)?);
+        builder.run(&workers);
+        return Ok(builder.snapshot());
     }
     let (done, stop) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -336,10 +351,10 @@ fn walk(args: &Args, engine: &Engine) -> Result<Snapshot> {
             }
             let _ = write!(io::stderr(), "\r          \r");
         });
-        let snapshot = engine.index(progress);
+        builder.run(&workers);
         drop(done);
-        Ok(snapshot?)
-    })
+    });
+    Ok(builder.snapshot())
 }
 
 fn address(text: &str) -> Result<Va> {
@@ -353,13 +368,16 @@ fn address(text: &str) -> Result<Va> {
 fn pool(args: &Args, dump: &Path, text: &str) -> Result {
     let va = address(text)?;
     let engine = open(args, dump)?;
-    let page = engine.pool_page(va).map_err(|e| {
+    let page = engine.page(va).map_err(|e| {
         CliError::NotThere(match e {
             PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
             PageError::NotPool => format!("{va} is in no page of pool"),
+            PageError::NotKept => {
+                format!("the evidence file does not hold the page of {va}: ask the dump")
+            }
         })
     })?;
-    print(args, &engine, &Page::of(&page, engine.descriptions()))
+    print(args, &*engine, &Page::of(&page, engine.descriptions()))
 }
 
 fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
@@ -370,7 +388,7 @@ fn modules(args: &Args, dump: &Path, text: Option<&str>) -> Result {
         Some(va) => Err(CliError::NotThere(format!(
             "{va} is in no module of this dump"
         ))),
-        None => print(args, &engine, &Modules::of(&found)),
+        None => print(args, &*engine, &Modules::of(&found)),
     }
 }
 
@@ -388,9 +406,9 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
     let notes = pdbs.iter().flat_map(|p| &p.located.notes);
     notes.for_each(|note| super::say("note", note));
     if pdbs.is_empty() {
-        super::warn(&engine);
+        super::warn(&*engine);
     }
-    print(args, &engine, &Symbols::of(&engine.facts().symbols, &pdbs))?;
+    print(args, &*engine, &Symbols::of(&engine.facts().symbols, &pdbs))?;
     failed.map_or(Ok(()), Err)
 }
 

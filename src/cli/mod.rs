@@ -11,8 +11,9 @@ pub use outcome::Outcome;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Machine, Options};
 use crate::symbols::FetchError;
 use outcome::CliError;
 
@@ -55,26 +56,30 @@ fn say(kind: &str, text: &str) {
 
 /// Opens the dump, with the kernel's PDB from a server if it needs one and may have it,
 /// and says what to know about it.
-fn open(args: &Args, path: &Path) -> Result<Engine, CliError> {
+fn open(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
     let options = args.common.options();
-    let mut engine = Engine::open(path, &options)?;
+    let mut engine = open_with(path, &options)?;
     if let Some(wanted) = engine.missing_pdb().filter(|w| w.may_download()) {
         match download::fetch(args, &wanted) {
-            Ok(_) => engine = Engine::open(path, &options)?,
+            Ok(_) => engine = open_with(path, &options)?,
             Err(FetchError::Cancelled) => return Err(download::interrupted()),
             Err(error) => say("warning", &format!("{}: {error}", wanted.id)),
         }
     }
-    warn(&engine);
+    warn(&*engine);
     Ok(engine)
 }
 
 /// Opens the dump with what is on this machine.
-fn open_offline(args: &Args, path: &Path) -> Result<Engine, CliError> {
-    Ok(Engine::open(path, &args.common.options())?)
+fn open_offline(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
+    open_with(path, &args.common.options())
 }
 
-fn warn(engine: &Engine) {
+fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {
+    Ok(Arc::new(Engine::open(path, options)?))
+}
+
+fn warn(engine: &dyn Machine) {
     for warning in engine.warnings() {
         say("warning", &warning);
     }

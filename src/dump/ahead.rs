@@ -8,7 +8,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 
 use super::Dump;
 

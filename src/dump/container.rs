@@ -5,8 +5,8 @@
 //! (8, 9, 0xA) a list of ranges. Sources: `mindumpdef.h` for the signatures, the public
 //! readers kdmp-parser and rizin for the layouts.
 
+use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{u32_at, u64_at};
-use crate::memory::addr::{PAGE_SIZE, Pfn};
 
 use super::error::DumpError;
 use super::header::{HEADER_SIZE, Header};

@@ -1,7 +1,7 @@
 //! What became of the file while it was open.
 
 use super::Dump;
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 
 impl Dump {
     /// How often the system failed to read a page of this dump since it was opened. Who

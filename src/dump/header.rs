@@ -4,8 +4,8 @@
 //! header with the dword "PAGE" before it sets fields, so a field that still reads
 //! "PAGE" was never set and is `None` here.
 
+use crate::addr::{Pfn, Va};
 use crate::bytes::{u32_at, u64_at};
-use crate::memory::addr::{Pfn, Va};
 
 use super::error::DumpError;
 

@@ -25,7 +25,7 @@ pub use ahead::Stretches;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
 
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 use mapping::{Mapping, Positioned};
 use page_map::PageMap;
 

@@ -6,8 +6,8 @@
 //! beside a directory of running counts, one per 512 bits, so a look-up is a handful of
 //! instructions and a 64 GB machine costs 256 KB of memory.
 
+use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::u64_at;
-use crate::memory::addr::{PAGE_SIZE, Pfn};
 
 /// Frames that follow each other both in memory and in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::analysis::objects::header::Reader;
 use crate::memory::{AddressSpace, Va};
 use crate::pool::block::Block;
 use crate::pool::index::Snapshot;
-use crate::pool::index::order::Wanted;
+use crate::pool::index::sort::Wanted;
 
 use super::Engine;
 

@@ -107,7 +107,27 @@ impl Summary {
     }
 }
 
-impl Allocs<'_> {
+impl<'a> Allocs<'a> {
+    /// Of the blocks of an index, what was counted, and where was searched.
+    pub fn of(
+        index: &'a Snapshot,
+        pattern: &'a TagPattern,
+        heuristic: bool,
+        coverage: Coverage,
+        big_table: Option<(Va, Va)>,
+        regions: Vec<RegionFacts>,
+    ) -> Allocs<'a> {
+        Allocs {
+            index,
+            heuristic,
+            pattern,
+            big_table,
+            regions,
+            summary: Summary::of(index, pattern, &coverage, heuristic),
+            coverage,
+        }
+    }
+
     /// The rows of the list, by address.
     pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         let all = self.index.matching(self.pattern);
@@ -135,14 +155,14 @@ impl Engine {
         heuristic: bool,
     ) -> Allocs<'a> {
         let coverage = self.coverage_of(pattern, index);
-        Allocs {
+        let table = self.big().table;
+        Allocs::of(
             index,
-            heuristic,
             pattern,
-            big_table: self.big().table,
-            regions: self.info().regions,
-            summary: Summary::of(index, pattern, &coverage, heuristic),
+            heuristic,
             coverage,
-        }
+            table,
+            self.info().regions,
+        )
     }
 }

@@ -117,6 +117,11 @@ pub enum ModuleSymbols {
 }
 
 impl ModuleFacts {
+    /// True for an address inside it.
+    pub fn contains(&self, va: Va) -> bool {
+        va >= self.base && va < self.end
+    }
+
     fn of(kernel: &Kernel, module: &Module, now: Option<i64>) -> ModuleFacts {
         ModuleFacts {
             name: module.name(),
@@ -142,17 +147,26 @@ impl ModuleFacts {
     }
 }
 
-impl Engine {
-    /// All modules by address, the unloaded ones last; or those that hold an address.
-    pub fn modules(&self, address: Option<Va>) -> Modules {
-        let kernel = self.kernel();
-        let now = self.facts().system_time;
-        let modules = kernel.modules.iter();
-        let mut rows: Vec<ModuleFacts> = modules
-            .filter(|m| address.is_none_or(|va| m.contains(va)))
-            .map(|m| ModuleFacts::of(kernel, m, now))
-            .collect();
+impl Modules {
+    /// Of these modules, all or those that hold an address.
+    pub fn of(mut rows: Vec<ModuleFacts>, address: Option<Va>) -> Modules {
+        rows.retain(|m| address.is_none_or(|va| m.contains(va)));
         rows.sort_by_key(|row| (row.unloaded, row.base, row.end));
         Modules { rows }
+    }
+}
+
+impl Engine {
+    /// All modules in the order in which they were loaded, the kernel first.
+    pub fn module_list(&self) -> Vec<ModuleFacts> {
+        let kernel = self.kernel();
+        let modules = kernel.modules.iter();
+        let now = self.facts().system_time;
+        modules.map(|m| ModuleFacts::of(kernel, m, now)).collect()
+    }
+
+    /// All modules by address, the unloaded ones last; or those that hold an address.
+    pub fn modules(&self, address: Option<Va>) -> Modules {
+        Modules::of(self.module_list(), address)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::addr::Pfn;
+use crate::addr::Pfn;
 
 /// Why there are no bytes at an address. Never turned into zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,10 +6,10 @@ use rustc_hash::FxHashMap;
 
 use crate::bytes::u64_at;
 
-use super::addr::Va;
 use super::pte::Transition;
 use super::space::AddressSpace;
 use super::walk::ChunkMapping;
+use crate::addr::Va;
 
 /// Tables that are looked into.
 const TABLES: usize = 1 << 14;

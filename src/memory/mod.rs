@@ -4,14 +4,13 @@
 //! debuggers do: pages in transition are read, prototype entries followed once, and
 //! everything else is a [`Fault`] that says why there are no bytes.
 
-pub mod addr;
 mod fault;
 mod mask;
 mod pte;
 mod space;
 mod walk;
 
-pub use addr::{PAGE_SIZE, Pa, Pfn, Va};
+pub use crate::addr::{self, PAGE_SIZE, Pa, Pfn, Va};
 pub use fault::Fault;
 pub use pte::{Entry, InvalidMask, PteRules};
 pub use space::{AddressSpace, Target, Via};

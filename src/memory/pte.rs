@@ -5,7 +5,7 @@
 //! and `_MMPTE_SOFTWARE` in the public symbols. Since the L1TF updates of 2018, entries
 //! that are not valid are stored XORed with a mask, unless their bit 4 says otherwise.
 
-use super::addr::{Pfn, Va};
+use crate::addr::{Pfn, Va};
 
 const VALID: u64 = 1;
 const LARGE: u64 = 1 << 7;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::dump::{Dump, PageBytes};
 
-use super::addr::{PAGE_SIZE, Pa, Pfn, Va};
 use super::fault::Fault;
 use super::pte::{Entry, InvalidMask, PteRules};
+use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 
 static ZERO_PAGE: PageBytes = [0; PAGE_SIZE as usize];
 

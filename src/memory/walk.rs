@@ -5,10 +5,10 @@
 
 use crate::dump::PageBytes;
 
-use super::addr::{PAGE_SIZE, Pfn, Va};
 use super::fault::Fault;
 use super::pte::Entry;
 use super::space::{AddressSpace, Target, Via, entry, large_frame};
+use crate::addr::{PAGE_SIZE, Pfn, Va};
 
 /// Bytes of a chunk.
 pub const CHUNK_SIZE: u64 = 0x20_0000;

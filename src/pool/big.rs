@@ -10,7 +10,7 @@ use crate::symbols::Field;
 
 use super::block::{Backend, Block, PoolKind, State};
 use super::legacy::Encoding;
-use super::regions::Regions;
+use super::region::Regions;
 use super::tag::{PROTECTED, Tag};
 use super::tracker;
 

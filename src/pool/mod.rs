@@ -7,6 +7,7 @@ pub mod index;
 pub mod legacy;
 pub mod lookaside;
 pub mod page;
+pub mod region;
 pub mod regions;
 pub mod session;
 pub mod session_tracker;

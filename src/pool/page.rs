@@ -42,6 +42,8 @@ pub enum PageError {
     Unreadable(Fault),
     /// It is readable and is no page of pool.
     NotPool,
+    /// The evidence file does not hold the page's blocks.
+    NotKept,
 }
 
 /// Reads the page that holds `address`.

@@ -1,4 +1,4 @@
-//! Where the pools are: ranges of addresses, by the build's own variables.
+//! Finds where the pools are: ranges of addresses, by the build's own variables.
 
 use std::ops::Range;
 
@@ -9,61 +9,8 @@ use crate::memory::{AddressSpace, Va};
 use super::big::BigTable;
 use super::block::PoolKind;
 use super::legacy::Encoding;
+pub use super::region::{Region, Regions, SpecialRegion};
 use super::survey::{self, Survey, Surveyed};
-
-/// A range of addresses that holds one kind of pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// First address.
-    pub start: Va,
-    /// The first address behind it.
-    pub end: Va,
-    /// What is in it.
-    pub kind: PoolKind,
-    /// What the bounds were read from.
-    pub source: &'static str,
-    /// True when its pages are chains of blocks with headers; false where segment heaps
-    /// say what is where.
-    pub chains: bool,
-}
-
-/// A range of addresses that special pool is in: one allocation a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecialRegion {
-    /// First address.
-    pub start: Va,
-    /// The first address behind it.
-    pub end: Va,
-    /// What is in it; `None` where each page says it.
-    pub kind: Option<PoolKind>,
-    /// What the bounds were read from.
-    pub source: &'static str,
-}
-
-impl Region {
-    /// True for an address inside it.
-    pub fn contains(&self, va: Va) -> bool {
-        va >= self.start && va < self.end
-    }
-}
-
-impl SpecialRegion {
-    /// True for an address inside it.
-    pub fn contains(&self, va: Va) -> bool {
-        va >= self.start && va < self.end
-    }
-}
-
-/// The pool regions, in order of address, and what is not known about them.
-#[derive(Clone, Debug, Default)]
-pub struct Regions {
-    /// Disjoint, in order of address.
-    pub regions: Vec<Region>,
-    /// Special pool, in order of address.
-    pub special: Vec<SpecialRegion>,
-    /// Sentences.
-    pub notes: Vec<String>,
-}
 
 /// Windows 7: paged pool has had this address on every machine (128 GB).
 const WIN7_PAGED: (Va, Va) = (Va(0xffff_f8a0_0000_0000), Va(0xffff_f8c0_0000_0000));
@@ -81,11 +28,6 @@ fn fixed(kernel: &Kernel, (start, end): (Va, Va), kind: PoolKind) -> Option<Regi
 }
 
 impl Regions {
-    /// The region that holds an address.
-    pub fn at(&self, va: Va) -> Option<&Region> {
-        self.regions.iter().find(|r| r.contains(va))
-    }
-
     /// Finds the regions of this kernel.
     pub fn find(kernel: &Kernel) -> Regions {
         let mut out = Regions::default();

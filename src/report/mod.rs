@@ -10,6 +10,7 @@ pub(crate) mod contents;
 mod diagnose;
 mod drivers;
 mod info;
+mod kept;
 mod modules;
 mod objects;
 mod page;
@@ -25,6 +26,7 @@ pub use contents::Contents;
 pub use diagnose::Diagnose;
 pub use drivers::DriversReport;
 pub use info::{DumpRecord, Info};
+pub use kept::write_kept;
 pub use modules::Modules;
 pub use objects::ObjectsReport;
 pub use page::Page;
@@ -37,7 +39,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 
 /// The name of the JSON schema, in every answer.
 pub const SCHEMA: &str = "poolscope/1";
@@ -54,6 +56,18 @@ pub enum Format {
     Csv,
     /// For a ticket.
     Markdown,
+}
+
+impl Format {
+    /// The word that is typed for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Csv => "csv",
+            Format::Markdown => "markdown",
+        }
+    }
 }
 
 /// One command's answer. Its `Serialize` gives the fields that stand beside `schema`,
@@ -102,7 +116,7 @@ struct Envelope<'a, A> {
 /// # Errors
 /// What the writer says.
 pub fn write(
-    engine: &Engine,
+    engine: &dyn Machine,
     answer: &impl Answer,
     format: Format,
     out: &mut dyn Write,

@@ -1,10 +1,10 @@
 //! A small machine whose drivers use pool tags in every way that is known: which
 //! instruction has the tag, and how the call is left by compiler, linker and kernel.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
+use super::call_shapes::{CallShape, TABLE_VARIABLE, TAG_VARIABLE};
 use super::code::{Site, Use};
-use super::forms::{Form, TABLE_VARIABLE, TAG_VARIABLE};
 use super::image::Data;
 use super::small;
 use super::spec::{ModuleSpec, Spec};
@@ -15,29 +15,29 @@ const FIRST: u64 = 0xffff_f880_0110_0000;
 const FRAMEWORK: u64 = FIRST + 0x4_0000;
 
 /// The tag of each form in `forms.sys`.
-pub const FORMS: &[(Form, Tag)] = &[
-    (Form::Optimised, *b"FmOp"),
-    (Form::Retpoline, *b"FmRt"),
-    (Form::Direct, *b"FmDi"),
-    (Form::TailJump, *b"FmTj"),
-    (Form::TailRetpoline, *b"FmTr"),
-    (Form::Copied, *b"FmCp"),
-    (Form::Branch, *b"FmBr"),
-    (Form::Wrapper, *b"FmWr"),
-    (Form::Pool2, *b"FmP2"),
-    (Form::Framework, *b"FmFw"),
-    (Form::FrameworkRetpoline, *b"FmFr"),
-    (Form::DriverConfig, *b"FmDc"),
-    (Form::NetBufferPool, *b"FmNb"),
-    (Form::Lookaside, *b"FmLa"),
-    (Form::StorPort, *b"FmSp"),
-    (Form::Filter, *b"FmFl"),
-    (Form::Variable, *b"FmVa"),
-    (Form::Comparison, *b"FmCm"),
-    (Form::ObjectReference, *b"FmOr"),
-    (Form::Displacement, *b"FmDs"),
-    (Form::Split, *b"FmPX"),
-    (Form::OtherImport, *b"FmOi"),
+pub const FORMS: &[(CallShape, Tag)] = &[
+    (CallShape::Optimised, *b"FmOp"),
+    (CallShape::Retpoline, *b"FmRt"),
+    (CallShape::Direct, *b"FmDi"),
+    (CallShape::TailJump, *b"FmTj"),
+    (CallShape::TailRetpoline, *b"FmTr"),
+    (CallShape::Copied, *b"FmCp"),
+    (CallShape::Branch, *b"FmBr"),
+    (CallShape::Wrapper, *b"FmWr"),
+    (CallShape::Pool2, *b"FmP2"),
+    (CallShape::Framework, *b"FmFw"),
+    (CallShape::FrameworkRetpoline, *b"FmFr"),
+    (CallShape::DriverConfig, *b"FmDc"),
+    (CallShape::NetBufferPool, *b"FmNb"),
+    (CallShape::Lookaside, *b"FmLa"),
+    (CallShape::StorPort, *b"FmSp"),
+    (CallShape::Filter, *b"FmFl"),
+    (CallShape::Variable, *b"FmVa"),
+    (CallShape::Comparison, *b"FmCm"),
+    (CallShape::ObjectReference, *b"FmOr"),
+    (CallShape::Displacement, *b"FmDs"),
+    (CallShape::Split, *b"FmPX"),
+    (CallShape::OtherImport, *b"FmOi"),
 ];
 
 /// Tags of `plain.sys`, whose imports' names are gone: plain, by thunk, chained, free.
@@ -90,7 +90,7 @@ pub(super) fn contexts(tag: Tag) -> Vec<u8> {
 fn forms() -> ModuleSpec {
     let mut forms = driver("forms.sys", FIRST + 0x5_0000, 0x1_0000);
     for (form, tag) in FORMS {
-        forms.sites.push(Site::new(*tag, Use::Form(*form)));
+        forms.sites.push(Site::new(*tag, Use::CallShape(*form)));
     }
     let [context, first, second, text] = IN_DATA;
     // Where the framework's table is in its image does not matter: nothing reads it.
@@ -169,6 +169,6 @@ pub fn spec() -> Spec {
     ];
     let before_last = spec.modules.len().saturating_sub(1);
     spec.modules.splice(before_last..before_last, added);
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     spec
 }

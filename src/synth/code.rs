@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::forms::{Form, Setting};
+use super::call_shapes::{CallShape, Setting};
 use super::header::Bytes;
-use super::image::ImageSpec;
 use super::truth::Tag;
 
 /// How a function uses its tag.
@@ -43,7 +42,7 @@ pub enum Use {
         call_at: usize,
     },
     /// One of the other forms.
-    Form(Form),
+    CallShape(CallShape),
     /// `Allocate`, with unwind data in two pieces: the second is chained to the first.
     Chained {
         /// POOL_TYPE.
@@ -57,7 +56,7 @@ impl Use {
     /// The files and the functions that are called.
     pub fn imports(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Use::Form(form) => form.imports(),
+            Use::CallShape(form) => form.imports(),
             other => vec![other.import()],
         }
     }
@@ -101,11 +100,16 @@ pub(super) struct Placed {
     pub(super) thunk: u32,
 }
 
-/// Spreads the functions without a place over the code section.
-pub(super) fn place(spec: &ImageSpec, (rva, size): (u32, u32)) -> Placed {
+/// Gives the functions without a place one in the code section: those that name tags, and
+/// those that are exported.
+pub(super) fn place(
+    sites: &[Site],
+    exports: &[(String, Option<u32>)],
+    (rva, size): (u32, u32),
+) -> Placed {
     let free = |s: &&Site| s.rva.is_none();
-    let floating = spec.sites.iter().filter(free).count()
-        + spec.exports.iter().filter(|e| e.1.is_none()).count();
+    let floating =
+        sites.iter().filter(free).count() + exports.iter().filter(|e| e.1.is_none()).count();
     // The last 0x40 bytes are the thunk's.
     let stride = (size.saturating_sub(0x40) / (floating as u32 + 1)).max(0x40) & !0xf;
     let mut next = (rva + stride / 2) & !0xf;
@@ -113,17 +117,17 @@ pub(super) fn place(spec: &ImageSpec, (rva, size): (u32, u32)) -> Placed {
         next += stride;
         next - stride
     };
-    let mut sites = Vec::new();
-    for site in &spec.sites {
-        sites.push((site.rva.unwrap_or_else(&mut anywhere), site.clone()));
+    let mut placed = Vec::new();
+    for site in sites {
+        placed.push((site.rva.unwrap_or_else(&mut anywhere), site.clone()));
     }
-    let mut exports = Vec::new();
-    for (name, at) in &spec.exports {
-        exports.push((name.clone(), at.unwrap_or_else(&mut anywhere)));
+    let mut exported = Vec::new();
+    for (name, at) in exports {
+        exported.push((name.clone(), at.unwrap_or_else(&mut anywhere)));
     }
     Placed {
-        sites,
-        exports,
+        sites: placed,
+        exports: exported,
         thunk: rva + size - 0x40,
     }
 }
@@ -169,7 +173,7 @@ pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) ->
     let mut pieces = Vec::new();
     for (rva, site) in &placed.sites {
         let (code, second) = match site.what {
-            Use::Form(form) => {
+            Use::CallShape(form) => {
                 let setting = Setting {
                     rva: *rva,
                     slot: &slot,
@@ -261,7 +265,7 @@ fn function(rva: u32, site: &Site, callee: Callee, thunk: u32) -> Vec<u8> {
             tag_at,
             call_at,
         } => return literal_code(rva, literal, (tag_at, site.tag), (call_at, callee.rva())),
-        Use::Form(_) => return Vec::new(),
+        Use::CallShape(_) => return Vec::new(),
     }
     code.bytes.extend([0x48, 0x83, 0xc4, 0x28, 0xc3]);
     code.bytes

@@ -7,7 +7,7 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 
 use super::header::{Bytes, DumpHeader, HEADER_SIZE};
 use super::physical::{Page, Physical};
@@ -159,7 +159,7 @@ impl Container {
         to.write_all(&second)?;
         let mut pages = PageWriter::new(to, first_page);
         for pfn in &frames {
-            match physical.page(crate::memory::addr::Pfn(*pfn)) {
+            match physical.page(crate::addr::Pfn(*pfn)) {
                 Some(page) => pages.page(page)?,
                 None => pages.missing(physical, *pfn)?,
             }
@@ -240,7 +240,7 @@ impl<'a, W: Write + Seek> PageWriter<'a, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::addr::Pfn;
+    use crate::addr::Pfn;
     use std::io::Cursor;
 
     /// Frames 2, 3 and 5 in use; 3 has contents.

@@ -1,7 +1,7 @@
 //! The counters behind `!vm`: variables of nt up to Windows 8.1, then fields of `MiState`
 //! and `MiSystemPartition`.
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 
 use super::kernel::Nt;
 use super::paging::Memory;

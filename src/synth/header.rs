@@ -3,7 +3,7 @@
 //! Field offsets are those of `mindumpdef.h` of the Windows SDK. Windows fills the header
 //! with the dword "PAGE" first, so fields that nobody sets read as that.
 
-use crate::memory::addr::{Pa, Va};
+use crate::addr::{Pa, Va};
 
 use super::physical::Run;
 

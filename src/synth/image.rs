@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
 use super::code::{self, Piece, Site};
 use super::header::Bytes;
@@ -261,7 +261,7 @@ fn assemble(
     let slots = tables.imports(spec, known);
     let import_directory = tables.import_directory;
     let debug = tables.debug(spec);
-    let placed = code::place(spec, text);
+    let placed = code::place(&spec.sites, &spec.exports, text);
     let export_directory = tables.exports(spec, &placed.exports);
     let unwind = tables.unwind();
     let (load_config, guard) = tables.load_config(spec.base, placed.thunk);

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 
 use super::container::Container;
 use super::era::Era;
 use super::heap::UNIT;
-use super::legacy::{Bulk, Demand};
+use super::legacy::{Allocation, Bulk};
 use super::machine::Machine;
 use super::rng::Rng;
 use super::small;
@@ -40,7 +40,7 @@ pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
     spec.options.tracker_entries = 1025;
     spec.options.gigabyte_page = false;
     // Tables of another size take other blocks.
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     let machine = Machine::build(&spec)?;
     machine.write(path, Container::BitmapKernel)?;
     Ok(machine.truth)
@@ -78,7 +78,8 @@ pub fn large_heaps(
             0 => Pool::Paged,
             _ => Pool::NonPaged,
         };
-        spec.demands.push(Demand::new(tag, pool, bytes).nx(true));
+        spec.allocations
+            .push(Allocation::new(tag, pool, bytes).nx(true));
         left = left.saturating_sub(bytes);
     }
     let pages = pool_bytes / PAGE_SIZE;

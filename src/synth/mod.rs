@@ -14,13 +14,13 @@
 //! would otherwise go unseen.
 
 pub mod broken;
+pub mod call_shapes;
 pub mod callers;
 pub mod code;
 pub mod container;
 pub mod counters;
 pub mod demo;
 pub mod era;
-pub mod forms;
 pub mod header;
 pub mod heap;
 pub mod image;
@@ -28,6 +28,7 @@ pub mod kernel;
 mod large;
 pub mod legacy;
 mod machine;
+pub mod nt;
 pub mod objects;
 pub mod paging;
 pub mod physical;

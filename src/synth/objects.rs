@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
 use super::era::Era;
-use super::kernel::Nt;
+use super::nt::Nt;
 use super::paging::Memory;
 use super::truth::{Tag, TagAccount};
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::memory::addr::{PAGE_SIZE, Pa, Pfn, Va};
+use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 
 use super::physical::{Page, Physical};
 

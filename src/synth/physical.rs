@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 
 use super::rng::Rng;
 

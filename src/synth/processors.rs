@@ -1,6 +1,6 @@
 //! The processors: KPCR and KPRCB of each, with the contexts that the bug check saved.
 
-use crate::memory::addr::{Pa, Va};
+use crate::addr::{Pa, Va};
 
 use super::header::DumpHeader;
 use super::kernel::Nt;

@@ -4,7 +4,7 @@
 //! Offsets of `_MM_SESSION_SPACE` and `_EX_HEAP_SESSION_STATE` are those of the public
 //! symbols of each build.
 
-use crate::memory::addr::{PAGE_SIZE, Pa, Va};
+use crate::addr::{PAGE_SIZE, Pa, Va};
 
 use super::era::Era;
 use super::heap::segment::{Context, Cursor, IN_USE, VS};

@@ -5,12 +5,12 @@
 
 use std::io;
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
 use super::code::{Site, Use};
 use super::era::{Era, WIN7};
 use super::heap::HeapShape;
-use super::legacy::{Demand, Fate};
+use super::legacy::{Allocation, Outcome};
 use super::machine::Machine;
 use super::rng::Rng;
 use super::spec::{ModuleSpec, Options, Spec};
@@ -54,7 +54,7 @@ pub fn spec() -> Spec {
     spec.paged.prototype = 2;
     spec.paged.paged_out = 2;
     spec.paged.paged_out_big = 1;
-    spec.demands = demands(&spec);
+    spec.allocations = allocations(&spec);
     spec
 }
 
@@ -130,7 +130,7 @@ pub fn of_era(era: &'static Era) -> Spec {
     if era.size("_MM_SESSION_SPACE").is_none() {
         out.vm.session_commit = Vec::new();
     }
-    out.demands = demands(&out);
+    out.allocations = allocations(&out);
     out
 }
 
@@ -170,25 +170,25 @@ fn pool_starts(era: &Era) -> (Va, Va) {
 }
 
 /// All blocks for a machine like this one: those its structures need, and others.
-pub fn demands(spec: &Spec) -> Vec<Demand> {
+pub fn allocations(spec: &Spec) -> Vec<Allocation> {
     let mut out = spec.own_demands();
     out.extend(blocks(spec));
     if spec.heaps.is_some() {
         heap_blocks(&mut out);
     }
     if spec.era.offset("_KPRCB", "PPPagedLookasideList").is_none() {
-        out.retain(|demand| !matches!(demand.fate, Fate::Lookaside(_)));
+        out.retain(|allocation| !matches!(allocation.outcome, Outcome::Lookaside(_)));
     }
     if spec.era.is_nt52() {
         // Large allocations are counted in pages, and nothing shares the last of them.
-        for demand in out.iter_mut().filter(|d| d.is_big()) {
-            demand.bytes = demand.bytes.next_multiple_of(0x1000);
+        for allocation in out.iter_mut().filter(|d| d.is_big()) {
+            allocation.bytes = allocation.bytes.next_multiple_of(0x1000);
         }
     }
     if spec.era.build >= 9200 {
         // Most of the nonpaged pool is not executable since Windows 8.
-        for (i, demand) in out.iter_mut().enumerate() {
-            *demand = demand.nx(i % 5 != 0);
+        for (i, allocation) in out.iter_mut().enumerate() {
+            *allocation = allocation.nx(i % 5 != 0);
         }
     }
     out
@@ -196,19 +196,19 @@ pub fn demands(spec: &Spec) -> Vec<Demand> {
 
 /// What chains of blocks do not have: the heap of prototype entries, whole pages of all
 /// kinds, and lists of freed blocks of another kind.
-fn heap_blocks(out: &mut Vec<Demand>) {
+fn heap_blocks(out: &mut Vec<Allocation>) {
     for i in 0..40 {
-        out.push(Demand::new(*b"MmSt", Pool::Paged, 0x50 + i * 0x90));
+        out.push(Allocation::new(*b"MmSt", Pool::Paged, 0x50 + i * 0x90));
     }
     for pool in [Pool::NonPaged, Pool::Paged] {
         for bytes in [0x1_f000, 0x2_1000, 0x4_0a30, 0x8_0000, 0x12_3450, 0x90_0000] {
-            out.push(Demand::new(*b"Leak", pool, bytes));
+            out.push(Allocation::new(*b"Leak", pool, bytes));
         }
         for i in 0..6 {
-            let parked = Demand::new(*b"Thre", pool, 0x200 + i % 3 * 0x340);
-            out.push(parked.protected(true).fate(Fate::Dynamic));
-            let parked = Demand::new(*b"File", pool, 0x40 + i * 0x30);
-            out.push(parked.fate(Fate::Delayed));
+            let parked = Allocation::new(*b"Thre", pool, 0x200 + i % 3 * 0x340);
+            out.push(parked.protected(true).outcome(Outcome::Dynamic));
+            let parked = Allocation::new(*b"File", pool, 0x40 + i * 0x30);
+            out.push(parked.outcome(Outcome::Delayed));
         }
     }
 }
@@ -293,8 +293,8 @@ fn modules() -> Vec<ModuleSpec> {
 }
 
 /// Sizes from the smallest to the largest with a header, big ones with and without a
-/// rest, and every fate.
-fn blocks(spec: &Spec) -> Vec<Demand> {
+/// rest, and every outcome.
+fn blocks(spec: &Spec) -> Vec<Allocation> {
     let mut rng = Rng::new(spec.seed ^ 0xb10c);
     let mut out = Vec::new();
     for i in 0..700u64 {
@@ -311,7 +311,7 @@ fn blocks(spec: &Spec) -> Vec<Demand> {
             4..8 => 0x20,
             _ => 0x20 + rng.below(0x240) / 16 * 16,
         };
-        out.push(Demand::new(tag, pool, bytes).protected(&tag == b"Thre"));
+        out.push(Allocation::new(tag, pool, bytes).protected(&tag == b"Thre"));
     }
     for (i, bytes) in [0x1000, 0x1010, 0x1ff0, 0x3a20, 0x8000, 0x2fe0]
         .into_iter()
@@ -319,12 +319,12 @@ fn blocks(spec: &Spec) -> Vec<Demand> {
     {
         for pool in [Pool::NonPaged, Pool::Paged] {
             let tag = if i % 2 == 0 { *b"Leak" } else { *b"CM31" };
-            out.push(Demand::new(tag, pool, bytes).protected(i == 3));
+            out.push(Allocation::new(tag, pool, bytes).protected(i == 3));
         }
     }
     for tag in EXPANDED {
-        out.push(Demand::new(tag, Pool::NonPaged, 0x60));
-        out.push(Demand::new(tag, Pool::Paged, 0x60));
+        out.push(Allocation::new(tag, Pool::NonPaged, 0x60));
+        out.push(Allocation::new(tag, Pool::Paged, 0x60));
     }
     for i in 0..24 {
         let pool = if i % 3 == 0 {
@@ -332,9 +332,9 @@ fn blocks(spec: &Spec) -> Vec<Demand> {
         } else {
             Pool::NonPaged
         };
-        let fate = Fate::Lookaside(i as u16 % spec.processors.max(1));
+        let outcome = Outcome::Lookaside(i as u16 % spec.processors.max(1));
         let bytes = 0x20 + 0x50 * (i / 6);
-        out.push(Demand::new(*b"Irp ", pool, bytes).fate(fate));
+        out.push(Allocation::new(*b"Irp ", pool, bytes).outcome(outcome));
     }
     for i in 0..6 {
         let pool = if i % 2 == 0 {
@@ -342,7 +342,7 @@ fn blocks(spec: &Spec) -> Vec<Demand> {
         } else {
             Pool::NonPaged
         };
-        out.push(Demand::new(*b"File", pool, 0x70).fate(Fate::Pending));
+        out.push(Allocation::new(*b"File", pool, 0x70).outcome(Outcome::Pending));
     }
     out
 }

@@ -1,13 +1,13 @@
 //! What a machine is to be like, and the blocks that its own structures need.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
 use super::code::Site;
 use super::era::{Era, WIN7};
 use super::heap::HeapShape;
 use super::image::Data;
 use super::kernel::{LOADER_BLOCK, UNLOADED_BLOCK, process_block};
-use super::legacy::{Bulk, Demand, Holds, PoolShape, Role};
+use super::legacy::{Allocation, Bulk, Holds, PoolShape, Role};
 use super::objects;
 use super::physical::Run;
 use super::truth::{Pool, Tag, VmTruth};
@@ -133,7 +133,7 @@ pub struct Spec {
     /// Image names of the processes, System first.
     pub processes: Vec<String>,
     /// All blocks, those of [`Spec::own_demands`] included.
-    pub demands: Vec<Demand>,
+    pub allocations: Vec<Allocation>,
     /// More pages of small blocks, made when a dump is written.
     pub bulk: Vec<Bulk>,
     /// The pools run on segment heaps of this shape; else on chains of blocks.
@@ -165,7 +165,7 @@ impl Default for Spec {
             modules: Vec::new(),
             unloaded: Vec::new(),
             processes: vec!["System".into()],
-            demands: Vec::new(),
+            allocations: Vec::new(),
             bulk: Vec::new(),
             heaps: None,
             nonpaged: PoolShape::new(Pool::NonPaged, NONPAGED_START),
@@ -178,51 +178,54 @@ impl Default for Spec {
 impl Spec {
     /// Blocks that the machine's own structures live in, by its modules, processors and
     /// tables.
-    pub fn own_demands(&self) -> Vec<Demand> {
+    pub fn own_demands(&self) -> Vec<Allocation> {
         let mut out = Vec::new();
         for (i, module) in self.modules.iter().enumerate() {
             let path = (module.folder.len() + module.file.len() + 1) as u64 * 2;
             let bytes = (path + 0x10).next_multiple_of(16);
             out.push(
-                Demand::new(*b"MmLd", Pool::NonPaged, LOADER_BLOCK)
+                Allocation::new(*b"MmLd", Pool::NonPaged, LOADER_BLOCK)
                     .role(Role::LoaderEntry(i as u16)),
             );
-            out.push(Demand::new(*b"MmLd", Pool::Paged, bytes).role(Role::LoaderName(i as u16)));
+            out.push(
+                Allocation::new(*b"MmLd", Pool::Paged, bytes).role(Role::LoaderName(i as u16)),
+            );
         }
         if !self.unloaded.is_empty() {
             out.push(
-                Demand::new(*b"MmDT", Pool::NonPaged, UNLOADED_BLOCK).role(Role::UnloadedDrivers),
+                Allocation::new(*b"MmDT", Pool::NonPaged, UNLOADED_BLOCK)
+                    .role(Role::UnloadedDrivers),
             );
         }
         for i in 0..self.unloaded.len() {
             out.push(
-                Demand::new(*b"MmDT", Pool::NonPaged, 0x40).role(Role::UnloadedName(i as u16)),
+                Allocation::new(*b"MmDT", Pool::NonPaged, 0x40).role(Role::UnloadedName(i as u16)),
             );
         }
         for i in 0..self.processes.len() {
             out.push(
-                Demand::new(*b"Proc", Pool::NonPaged, process_block(self.era))
+                Allocation::new(*b"Proc", Pool::NonPaged, process_block(self.era))
                     .protected(true)
                     .role(Role::Process(i as u16)),
             );
         }
         if self.era.offset("_EPROCESS", "ObjectTable").is_some() {
             for i in 0..self.processes.len() as u16 {
-                let handles = Demand::new(*b"Obtb", Pool::Paged, 0x90);
+                let handles = Allocation::new(*b"Obtb", Pool::Paged, 0x90);
                 out.push(handles.role(Role::HandleTable(i)));
-                let path = Demand::new(*b"SeAt", Pool::Paged, 0x90);
+                let path = Allocation::new(*b"SeAt", Pool::Paged, 0x90);
                 out.push(path.role(Role::ImagePath(i)));
             }
         }
         for i in 0..objects::TYPES.len() {
-            let ty = Demand::new(*b"ObjT", Pool::NonPaged, objects::type_block(self.era));
+            let ty = Allocation::new(*b"ObjT", Pool::NonPaged, objects::type_block(self.era));
             out.push(ty.role(Role::ObjectType(i as u16)));
         }
         for i in 0..self.vm.page_files.len() as u8 {
             let file = self.era.size("_MMPAGING_FILE").unwrap_or(0);
             let file = (0x10 + file).next_multiple_of(16).max(0xb0);
-            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, file).role(Role::PageFile(i)));
-            out.push(Demand::new(*b"Mm  ", Pool::NonPaged, 0x50).role(Role::PageFileName(i)));
+            out.push(Allocation::new(*b"Mm  ", Pool::NonPaged, file).role(Role::PageFile(i)));
+            out.push(Allocation::new(*b"Mm  ", Pool::NonPaged, 0x50).role(Role::PageFileName(i)));
         }
         out.extend(self.tables());
         out
@@ -230,18 +233,18 @@ impl Spec {
 
     /// The trackers and the big page table, which are pool themselves: whole pages,
     /// entered in the big page table like other allocations of that size.
-    fn tables(&self) -> Vec<Demand> {
+    fn tables(&self) -> Vec<Allocation> {
         let pages = |entries: u64, ty: &str| {
             let bytes = entries * self.era.size(ty).unwrap_or(0);
             bytes.next_multiple_of(0x1000)
         };
-        let table = |bytes, role| Demand::new(*b"Pool", Pool::NonPaged, bytes).role(role);
+        let table = |bytes, role| Allocation::new(*b"Pool", Pool::NonPaged, bytes).role(role);
         let trackers = pages(self.options.tracker_entries, "_POOL_TRACKER_TABLE");
         let tables = match self.options.one_tracker {
             true => 1,
             false => self.processors,
         };
-        let mut out: Vec<Demand> = (0..tables)
+        let mut out: Vec<Allocation> = (0..tables)
             .map(|cpu| table(trackers, Role::TrackTable(cpu)))
             .collect();
         if self.options.expansion_entries > 0 {

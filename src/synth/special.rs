@@ -4,7 +4,7 @@
 //! The header is a `_POOL_HEADER` used otherwise: 13 bits of requested size, bit 13 for
 //! paged pool, bit 14 when Verifier has 8 bytes behind it, then the pattern, then the tag.
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 
 use super::kernel::Nt;
 use super::paging::Memory;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
 use super::era::Era;
 use super::header::Bytes;

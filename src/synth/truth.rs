@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 
 /// A pool tag: its four bytes in the order they are displayed.
 pub type Tag = [u8; 4];

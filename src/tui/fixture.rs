@@ -6,7 +6,7 @@ use crate::analysis::Flag;
 use crate::analysis::vm::Line;
 use crate::kernel::vm::PageFile;
 use crate::memory::Va;
-use crate::pool::index::order::{self, Sizes, Wanted};
+use crate::pool::index::sort::{self, Sizes, Wanted};
 use crate::pool::index::{Found, TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Usage};
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
@@ -44,7 +44,7 @@ impl Blocks for Planted {
         descending: bool,
         wanted: Wanted<'_>,
     ) -> Option<Vec<u32>> {
-        order::by_size(self, kept, descending, wanted)
+        sort::by_size(self, kept, descending, wanted)
     }
 }
 
@@ -392,7 +392,7 @@ pub fn shape() -> crate::tui::widgets::charts::TagCharts {
                 .map(|(size, count)| crate::pool::index::SizeCount { size, count })
                 .to_vec(),
         ),
-        spread: Some(crate::pool::index::Spread {
+        spread: Some(crate::pool::index::AddressHistogram {
             first: Va(FIRST),
             end: Va(FIRST + 601 * 0x1000),
             parts: (0..crate::tui::widgets::charts::PARTS as u64)

@@ -26,7 +26,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::{self, Engine, OpenError};
+use crate::engine::{self, Engine, Machine, OpenError};
 use crate::report::text::clean;
 
 use app::App;
@@ -71,11 +71,11 @@ pub enum Source {
     /// A dump, and how to open it.
     Path(PathBuf, engine::Options),
     /// A dump that is open already.
-    Engine(Arc<Engine>),
+    Engine(Arc<dyn Machine>),
 }
 
-impl From<Arc<Engine>> for Source {
-    fn from(engine: Arc<Engine>) -> Source {
+impl From<Arc<dyn Machine>> for Source {
+    fn from(engine: Arc<dyn Machine>) -> Source {
         Source::Engine(engine)
     }
 }
@@ -135,7 +135,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let term = variable("TERM").unwrap_or_default();
     // Windows has no names for its consoles; all have a second screen.
     let one_screen = is_plain(&term) || term == "linux" || (term.is_empty() && !cfg!(windows));
-    let model = Model::of(&engine);
+    let model = Model::of(&*engine);
     let (sender, events) = mpsc::channel();
     terminal::signals::listen(sender.clone())?;
     let mut skills = Capabilities::of(&term);
@@ -173,7 +173,7 @@ impl From<(PathBuf, engine::Options)> for Source {
     }
 }
 
-fn open(source: Source) -> Result<Arc<Engine>, Error> {
+fn open(source: Source) -> Result<Arc<dyn Machine>, Error> {
     let (path, options) = match source {
         Source::Engine(engine) => return Ok(engine),
         Source::Path(path, options) => (path, options),
@@ -189,7 +189,8 @@ fn open(source: Source) -> Result<Arc<Engine>, Error> {
             }
         });
         let _done = done;
-        Ok(Arc::new(Engine::open(path, &options)?))
+        let engine: Arc<dyn Machine> = Arc::new(Engine::open(path, &options)?);
+        Ok(engine)
     })
 }
 

@@ -130,7 +130,7 @@ fn blocks_of_sessions_are_kept_with_whose_they_are() {
     for era in [&era::WIN7, &era::WIN10_2004] {
         let mut spec = small::of_era(era);
         spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
-        spec.demands = small::demands(&spec);
+        spec.allocations = small::allocations(&spec);
         let mut machine = Machine::build(&spec).unwrap();
         sessions::add(&mut machine, era, &[Fault::None, Fault::None]);
         let desk = Desk::of(&machine);

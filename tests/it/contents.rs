@@ -13,7 +13,7 @@ use poolscope::memory::Va;
 use poolscope::pool::Tag;
 use poolscope::pool::index::{Progress, Snapshot};
 use poolscope::synth::era::{Era, WIN7, WIN10_1809, WIN10_2004, WIN11, WIN81};
-use poolscope::synth::legacy::{Demand, Holds};
+use poolscope::synth::legacy::{Allocation, Holds};
 
 use poolscope::synth::truth::{Block, Pool, State};
 use poolscope::synth::{Container, Machine, ModuleSpec, Spec, small};
@@ -49,14 +49,14 @@ fn machine(era: &'static Era, more: &[(&[u8; 4], Pool, u64, u64)]) -> Spec {
     spec.uptime = 100 * HOUR;
     spec.modules.push(driver("amdacpbus2.sys", 0));
     spec.modules.push(driver("scanflt.sys", 1));
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     // So little room that `!vm` warns of what is leaked.
     let leaked = more.iter().filter(|m| m.1 == Pool::NonPaged);
     let leaked: u64 = leaked.map(|(_, _, count, bytes)| count * bytes).sum();
     spec.vm.nonpaged_max = (leaked / 0x1000 * 11 / 10 + 0x180).max(0x600);
     for (tag, pool, count, bytes) in more {
         for _ in 0..*count {
-            spec.demands.push(Demand::new(**tag, *pool, *bytes));
+            spec.allocations.push(Allocation::new(**tag, *pool, *bytes));
         }
     }
     spec

@@ -10,7 +10,7 @@ use poolscope::pool::index::Progress;
 use poolscope::synth::era::{
     Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN81,
 };
-use poolscope::synth::legacy::Demand;
+use poolscope::synth::legacy::Allocation;
 use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, Spec, small};
 
@@ -39,7 +39,7 @@ fn machine(era: &'static Era, more: &[(&[u8; 4], Pool, u64, u64)]) -> Spec {
     spec.uptime = 100 * HOUR;
     for (tag, pool, count, bytes) in more {
         for _ in 0..*count {
-            spec.demands.push(Demand::new(**tag, *pool, *bytes));
+            spec.allocations.push(Allocation::new(**tag, *pool, *bytes));
         }
     }
     spec

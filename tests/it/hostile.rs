@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use clap::CommandFactory;
 use poolscope::characters::is_hidden;
 use poolscope::memory::Va;
-use poolscope::synth::legacy::{Demand, Holds};
+use poolscope::synth::legacy::{Allocation, Holds};
 use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, era, small};
 
@@ -74,11 +74,11 @@ fn machine(era: &'static era::Era) -> Machine {
         bytes: 0,
         words: words.collect(),
     });
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     for tag in TAGS {
         for pool in [Pool::NonPaged, Pool::Paged] {
             for _ in 0..6 {
-                spec.demands.push(Demand::new(tag, pool, 0x80));
+                spec.allocations.push(Allocation::new(tag, pool, 0x80));
             }
         }
     }

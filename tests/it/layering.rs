@@ -1,11 +1,14 @@
-//! Imports run one way, from the container up to what people see.
+//! Imports run one way: rooms from the container up to what people see, and files without
+//! circles. Imports count however they are written (`crate::`, `super::`, `self::`, a
+//! child's name), and a name that a room passes on counts as the file's that has it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each layer, and the layers it may import. `bytes` and `memory::addr` are vocabulary
-/// that all but the builder's tests share.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+/// Each room, and the rooms it may import beside the vocabulary.
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
+    ("addr", &[]),
     ("bytes", &[]),
     ("characters", &[]),
     ("dump", &[]),
@@ -31,51 +34,300 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("synth", &[]),
 ];
 
+/// What all rooms share; the builder shares addresses alone.
+const VOCABULARY: [&str; 3] = ["addr", "bytes", "characters"];
+
+/// Files that are still in circles. Nothing may be added.
+const STILL_IN_CIRCLES: [&str; 27] = [
+    "tui::app",
+    "tui::app::marks",
+    "tui::app::navigation",
+    "tui::app::symbols",
+    "tui::data::cell",
+    "tui::data::columns",
+    "tui::data::event",
+    "tui::data::message",
+    "tui::input::filter",
+    "tui::input::query",
+    "tui::jobs::save",
+    "tui::jobs::symbols",
+    "tui::jobs::tables",
+    "tui::jobs::worker",
+    "tui::persistence::files",
+    "tui::persistence::session",
+    "tui::screens::bytes",
+    "tui::screens::copy_view",
+    "tui::screens::data_table",
+    "tui::screens::help",
+    "tui::screens::layout",
+    "tui::screens::modules",
+    "tui::screens::report",
+    "tui::screens::status",
+    "tui::screens::summary",
+    "tui::screens::tag",
+    "tui::screens::tags",
+];
+
+/// A module's path from the crate's root.
+type Module = Vec<String>;
+
 fn sources(under: &Path) -> Vec<PathBuf> {
     if under.is_file() {
         return vec![under.to_owned()];
     }
-    let Ok(entries) = fs::read_dir(under) else {
-        return Vec::new();
-    };
-    entries.flatten().flat_map(|e| sources(&e.path())).collect()
+    let entries = fs::read_dir(under).unwrap().flatten();
+    entries.flat_map(|e| sources(&e.path())).collect()
 }
 
-/// The product's lines of a file: what stands before its tests.
-fn product(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap_or(text)
+/// The product's code of a file: what stands before its tests, without comments.
+fn product(text: &str) -> String {
+    let before = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let lines: Vec<&str> = before.lines().collect();
+    let of_tests = |i: usize| i > 0 && lines[i - 1].trim() == "#[cfg(test)]";
+    let code = lines
+        .iter()
+        .enumerate()
+        .filter(|(i, line)| !line.trim_start().starts_with("//") && !of_tests(*i));
+    code.map(|(_, line)| format!("{line}\n")).collect()
+}
+
+/// The modules that are part of the product, and their code.
+fn modules() -> BTreeMap<Module, String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut out = BTreeMap::new();
+    for file in sources(&src) {
+        let inside = file.strip_prefix(&src).unwrap().with_extension("");
+        let mut module: Module = inside
+            .components()
+            .map(|c| c.as_os_str().to_str().unwrap().to_owned())
+            .collect();
+        let rust = file.extension().is_some_and(|e| e == "rs");
+        let test = module
+            .iter()
+            .any(|m| matches!(m.as_str(), "tests" | "fixture"));
+        if !rust || test || module == ["main"] {
+            continue;
+        }
+        if module.last().is_some_and(|m| m == "mod" || m == "lib") {
+            module.pop();
+        }
+        out.insert(module, product(&fs::read_to_string(&file).unwrap()));
+    }
+    assert!(out.len() > 100);
+    out
+}
+
+/// The paths that a tree of imports names.
+fn expand(prefix: &str, tree: &str, out: &mut Vec<String>) {
+    let mut depth = 0;
+    let parts = tree.split(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    for part in parts.map(str::trim).filter(|p| !p.is_empty()) {
+        match part.split_once('{') {
+            Some((before, inside)) => {
+                let inside = inside.trim_end().strip_suffix('}').unwrap();
+                expand(&format!("{prefix}{before}"), inside, out);
+            }
+            None => out.push(format!("{prefix}{part}")),
+        }
+    }
+}
+
+/// The import statements of a module: whether the names are passed on, and the paths. The
+/// second is the rest of the code.
+fn imports(code: &str) -> (Vec<(bool, String)>, String) {
+    let (mut found, mut rest) = (Vec::new(), String::new());
+    let mut statement: Option<(bool, String)> = None;
+    for line in code.lines() {
+        let start = line.trim_start();
+        let passed_on = start.starts_with("pub");
+        let own = start
+            .strip_prefix("pub(super) ")
+            .or_else(|| start.strip_prefix("pub(crate) "))
+            .or_else(|| start.strip_prefix("pub "))
+            .unwrap_or(start);
+        if statement.is_none()
+            && let Some(tree) = own.strip_prefix("use ")
+        {
+            statement = Some((passed_on, tree.to_owned()));
+        } else if let Some((_, tree)) = &mut statement {
+            tree.push_str(start);
+        } else {
+            rest.push_str(line);
+            rest.push('\n');
+        }
+        if let Some((passed_on, tree)) = statement.take_if(|(_, tree)| tree.contains(';')) {
+            let mut paths = Vec::new();
+            expand("", tree.split(';').next().unwrap(), &mut paths);
+            found.extend(paths.into_iter().map(|path| (passed_on, path)));
+        }
+    }
+    (found, rest)
+}
+
+/// Paths that stand in the code itself: `super::heap::Heaps`.
+fn paths_in(code: &str) -> BTreeSet<String> {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let words = code.split(|c| !word(c)).map(|w| w.trim_matches(':'));
+    words.filter(|w| w.contains("::")).map(Into::into).collect()
+}
+
+struct House {
+    modules: BTreeMap<Module, String>,
+    /// Names that modules pass on, and where those are.
+    passed_on: BTreeMap<(Module, String), Module>,
+}
+
+impl House {
+    fn read() -> House {
+        let modules = modules();
+        let mut house = House {
+            modules,
+            passed_on: BTreeMap::new(),
+        };
+        let mut passed_on = BTreeMap::new();
+        for (module, code) in &house.modules {
+            for (_, path) in imports(code).0.into_iter().filter(|i| i.0) {
+                if let Some(target) = house.absolute(module, &path) {
+                    let name = path.rsplit([':', ' ']).next().unwrap().to_owned();
+                    passed_on.insert((module.clone(), name), target);
+                }
+            }
+        }
+        house.passed_on = passed_on;
+        house
+    }
+
+    /// A path from the crate's root; `None` for those of other crates.
+    fn absolute(&self, module: &Module, path: &str) -> Option<Module> {
+        let path = path.split(" as ").next().unwrap();
+        let mut parts = path.split("::").map(str::trim).peekable();
+        let mut base = match *parts.peek()? {
+            "crate" => {
+                parts.next();
+                Vec::new()
+            }
+            "self" | "super" => module.clone(),
+            first => {
+                let child = [module.as_slice(), &[first.to_owned()]].concat();
+                self.modules.contains_key(&child).then(|| module.clone())?
+            }
+        };
+        while let Some(part) = parts.next_if(|p| matches!(*p, "self" | "super")) {
+            if part == "super" {
+                base.pop();
+            }
+        }
+        base.extend(parts.map(str::to_owned));
+        Some(base)
+    }
+
+    /// The module that has what a path names.
+    fn owner(&self, mut path: Module) -> Option<Module> {
+        for _ in 0..8 {
+            let known = (0..=path.len())
+                .rev()
+                .find(|n| self.modules.contains_key(&path[..*n]))?;
+            let module = path[..known].to_vec();
+            let next = path
+                .get(known)
+                .and_then(|name| self.passed_on.get(&(module.clone(), name.clone())));
+            match next {
+                Some(target) => path = [target.as_slice(), &path[known + 1..]].concat(),
+                None => return Some(module),
+            }
+        }
+        None
+    }
+
+    /// What each module uses: the path as it is written from the root, and its owner. Names
+    /// that are only passed on are not used.
+    fn uses(&self, module: &Module) -> Vec<(Module, Module)> {
+        let (imported, rest) = imports(&self.modules[module]);
+        let imported = imported.into_iter().filter(|i| !i.0).map(|i| i.1);
+        imported
+            .chain(paths_in(&rest))
+            .filter_map(|path| self.absolute(module, &path))
+            .filter_map(|path| Some((path.clone(), self.owner(path)?)))
+            .filter(|(_, owner)| owner != module)
+            .collect()
+    }
 }
 
 #[test]
-fn imports_run_one_way() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn rooms_import_one_way() {
+    let house = House::read();
     let mut wrong = Vec::new();
-    for (layer, allowed) in MAY_IMPORT {
-        let files = [src.join(layer), src.join(format!("{layer}.rs"))];
-        let files: Vec<_> = files.iter().flat_map(|f| sources(f)).collect();
-        assert!(!files.is_empty(), "there is no layer {layer}");
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            let code = |line: &&str| !line.trim_start().starts_with("//");
-            for (number, line) in product(&text).lines().enumerate().filter(|l| code(&l.1)) {
-                for import in line.match_indices("crate::") {
-                    let path = &line[import.0 + "crate::".len()..];
-                    let top: String = path
-                        .chars()
-                        .take_while(|c| c.is_alphanumeric() || *c == '_')
-                        .collect();
-                    let vocabulary = path.starts_with("memory::addr")
-                        || (layer != "synth" && matches!(top.as_str(), "bytes" | "characters"));
-                    if top != layer && !vocabulary && !allowed.contains(&top.as_str()) {
-                        wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
-                    }
+    for (room, allowed) in MAY_IMPORT {
+        let own = |m: &&Module| m.first().is_some_and(|first| first == room);
+        assert!(house.modules.keys().any(|m| own(&m)), "there is no {room}");
+        for module in house.modules.keys().filter(own) {
+            for (path, owner) in house.uses(module) {
+                let shared = match room {
+                    "synth" => &VOCABULARY[..1],
+                    _ => &VOCABULARY[..],
+                };
+                let may = |top: &String| {
+                    top == room || shared.contains(&top.as_str()) || allowed.contains(&top.as_str())
+                };
+                let tops = [path.first(), owner.first()];
+                if !tops.into_iter().flatten().all(may) {
+                    wrong.push(format!("{}: {}", module.join("::"), path.join("::")));
                 }
             }
         }
     }
     assert!(
         wrong.is_empty(),
-        "imports against the direction:\n{}",
+        "against the direction:\n{}",
         wrong.join("\n")
     );
+}
+
+/// A file may use what stands in the file of its own room, or of a room around that: a
+/// room's door and its parts know each other. Between all others there is no way back.
+#[test]
+fn files_are_in_no_circles() {
+    let house = House::read();
+    let edges: BTreeMap<&Module, BTreeSet<Module>> = house
+        .modules
+        .keys()
+        .map(|module| {
+            let uses = house.uses(module).into_iter().map(|(_, owner)| owner);
+            (
+                module,
+                uses.filter(|owner| !module.starts_with(owner)).collect(),
+            )
+        })
+        .collect();
+    let reach = |from: &Module| {
+        let mut seen: BTreeSet<&Module> = BTreeSet::new();
+        let mut next: Vec<&Module> = edges[from].iter().collect();
+        while let Some(module) = next.pop() {
+            if seen.insert(module) {
+                next.extend(&edges[module]);
+            }
+        }
+        seen
+    };
+    let mut wrong = Vec::new();
+    for module in house.modules.keys() {
+        let name = module.join("::");
+        let own = reach(module);
+        if own.contains(module) && !STILL_IN_CIRCLES.contains(&name.as_str()) {
+            let back: Vec<String> = edges[module]
+                .iter()
+                .filter(|used| reach(used).contains(module))
+                .map(|used| used.join("::"))
+                .collect();
+            wrong.push(format!("{name} uses {}", back.join(", ")));
+        }
+    }
+    assert!(wrong.is_empty(), "in circles:\n{}", wrong.join("\n"));
 }

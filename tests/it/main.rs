@@ -1,6 +1,7 @@
 //! Tests of the whole program, from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ages;
 mod builder;
 mod cache;
 mod cancel;

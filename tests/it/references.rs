@@ -3,8 +3,8 @@
 use poolscope::analysis::references::{Confidence, Reference, References, Role, Standing};
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::Tag;
+use poolscope::synth::call_shapes::CallShape;
 use poolscope::synth::callers::{self, FORMS, IN_DATA, PLAIN};
-use poolscope::synth::forms::Form;
 use poolscope::synth::{Container, Machine};
 
 fn engine() -> (tempfile::TempDir, Engine, Machine) {
@@ -32,47 +32,47 @@ fn every_form_is_what_it_was_made_as() {
     let (_folder, engine, _) = engine();
     for (form, bytes) in FORMS {
         let (api, role, confidence, register) = match form {
-            Form::Direct => (
+            CallShape::Direct => (
                 "NdisAllocateMemoryWithTagPriority",
                 Role::Allocation,
                 Certain,
                 "r8d",
             ),
-            Form::Copied => ("ExAllocatePoolWithTag", Role::Allocation, Certain, "ebx"),
-            Form::Wrapper => ("ExAllocatePoolWithTag", Role::Allocation, Likely, "ecx"),
-            Form::Pool2 => ("ExAllocatePool2", Role::Allocation, Certain, "r8d"),
-            Form::Framework | Form::FrameworkRetpoline => {
+            CallShape::Copied => ("ExAllocatePoolWithTag", Role::Allocation, Certain, "ebx"),
+            CallShape::Wrapper => ("ExAllocatePoolWithTag", Role::Allocation, Likely, "ecx"),
+            CallShape::Pool2 => ("ExAllocatePool2", Role::Allocation, Certain, "r8d"),
+            CallShape::Framework | CallShape::FrameworkRetpoline => {
                 ("WdfMemoryCreate", Role::Allocation, Certain, "r9d")
             }
-            Form::DriverConfig => ("WdfDriverCreate", Role::Structure, Certain, "[rsp+4Ch]"),
-            Form::NetBufferPool => (
+            CallShape::DriverConfig => ("WdfDriverCreate", Role::Structure, Certain, "[rsp+4Ch]"),
+            CallShape::NetBufferPool => (
                 "NdisAllocateNetBufferListPool",
                 Role::Structure,
                 Certain,
                 "[rsp+48h]",
             ),
-            Form::Lookaside => (
+            CallShape::Lookaside => (
                 "ExInitializeNPagedLookasideList",
                 Role::Lookaside,
                 Certain,
                 "[rsp+28h]",
             ),
-            Form::StorPort => ("StorPortExtendedFunction", Role::Allocation, Certain, "r9d"),
-            Form::Filter => (
+            CallShape::StorPort => ("StorPortExtendedFunction", Role::Allocation, Certain, "r9d"),
+            CallShape::Filter => (
                 "FltAllocatePoolAlignedWithTag",
                 Role::Allocation,
                 Certain,
                 "r9d",
             ),
-            Form::Comparison => ("", Role::Comparison, Likely, "[rcx]"),
-            Form::ObjectReference => (
+            CallShape::Comparison => ("", Role::Comparison, Likely, "[rcx]"),
+            CallShape::ObjectReference => (
                 "ObfReferenceObjectWithTag",
                 Role::ObjectReference,
                 Coincidence,
                 "edx",
             ),
-            Form::Displacement | Form::Split => ("", Role::Unknown, Coincidence, ""),
-            Form::OtherImport => ("", Role::Unknown, Likely, "edx"),
+            CallShape::Displacement | CallShape::Split => ("", Role::Unknown, Coincidence, ""),
+            CallShape::OtherImport => ("", Role::Unknown, Likely, "edx"),
             _ => ("ExAllocatePoolWithTag", Role::Allocation, Certain, "r8d"),
         };
         let found = engine.references(tag(bytes));
@@ -89,7 +89,7 @@ fn every_form_is_what_it_was_made_as() {
             (api, role, Some(confidence), register),
             "{form:?}: {verdict:#?}"
         );
-        assert_eq!(at.in_code, *form != Form::Variable);
+        assert_eq!(at.in_code, *form != CallShape::Variable);
         let named = |f: &str| f.starts_with("forms+0x") || f.starts_with("forms!");
         assert!(verdict.function.as_deref().is_some_and(named), "{form:?}");
         assert!(!verdict.reason.is_empty());

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use poolscope::engine::{Engine, OpenError, Options};
+use poolscope::engine::{Engine, Machine, OpenError, Options};
 use poolscope::tui;
 use poolscope::tui::app::App;
 use poolscope::tui::app::view;
@@ -39,12 +39,12 @@ pub struct Screens {
 impl Screens {
     /// Opens a dump and waits until its pool is walked.
     pub fn open(path: &Path) -> Result<Screens, OpenError> {
-        let engine = Arc::new(Engine::open(path, &Options::default())?);
+        let engine: Arc<dyn Machine> = Arc::new(Engine::open(path, &Options::default())?);
         let (sender, events) = mpsc::channel();
         let files = Files::start(&engine, Store::default(), &sender).unwrap();
         let workers = Workers::start(Arc::clone(&engine), 0, sender, files).unwrap();
         let theme = Theme::detect(&tui::Options::default(), |_| None);
-        let app = App::new(Model::of(&engine), theme, (COLUMNS, ROWS));
+        let app = App::new(Model::of(&*engine), theme, (COLUMNS, ROWS));
         let mut screens = Screens {
             app,
             workers,

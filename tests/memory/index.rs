@@ -8,8 +8,8 @@ use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
 use poolscope::pool::block::{Backend, Block, PoolKind, State};
-use poolscope::pool::index::order;
-use poolscope::pool::index::{Gather, Owner, Snapshot, WINDOW};
+use poolscope::pool::index::sort;
+use poolscope::pool::index::{Collector, Owner, Snapshot, WINDOW};
 
 use super::{PEAK, alone, measured};
 
@@ -20,7 +20,7 @@ const TAGS: u64 = 500;
 /// An index as the walk builds it: window after window, through a worker's buffer.
 fn synthetic(blocks: u64) -> Snapshot {
     let owner = Arc::new(Owner::default());
-    let mut buffer = Gather::default();
+    let mut buffer = Collector::default();
     let mut segments = Vec::new();
     let mut left = blocks;
     while left > 0 {
@@ -81,7 +81,7 @@ fn an_order_takes_four_bytes_a_row_and_no_copy_of_the_blocks() {
     let _alone = alone();
     let index = synthetic(4_000_000);
     let list = index.blocks(Tag::new(0x6161_6161));
-    let (rows, taken, peak) = measured(|| order::by_size(&list, None, true, &|| true).unwrap());
+    let (rows, taken, peak) = measured(|| sort::by_size(&list, None, true, &|| true).unwrap());
     assert_eq!(rows.len() as u64, list.len());
     assert!(taken <= rows.len() * 4 + (1 << 16), "{taken}");
     // Each piece of work counts 8,192 sizes.

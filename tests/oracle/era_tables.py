@@ -1,9 +1,11 @@
-"""Makes a table of src/synth/era from public symbols in Volatility 3's JSON form.
+"""Makes a table of src/synth/era/tables from public symbols in Volatility 3's JSON form.
 
-    python3 era_tables.py ISF.json.xz > tables.rs
-    python3 era_tables.py LAYOUTS.json BUILD > tables.rs
+    python3 era_tables.py ISF.json.xz [BASE.txt…] > tables/win12.txt
+    python3 era_tables.py LAYOUTS.json BUILD [BASE.txt…] > tables/win12.txt
 
 The second form reads {build: {type: {field: [offset, size]}}}, where "." is the type.
+Only the differences are written: the bases are the tables of the builds before, each a
+list of differences to the one that is named behind it.
 
 The builder's tables come from here and not from assets/, so that a wrong offset in the
 one shows as a disagreement with the other. Names that a kernel does not have are left
@@ -218,19 +220,43 @@ def tables(isf):
     return symbols, sizes, [f for f in fields if f[2] is not None]
 
 
+def read(path):
+    """A table as {(kind, name…): value}, with None for what is absent."""
+    said = {}
+    for line in open(path):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "absent":
+            said[tuple(words[1:])] = None
+        else:
+            said[tuple(words[:-1])] = int(words[-1], 16)
+    return said
+
+
 def main():
-    source = Layouts(*sys.argv[1:3]) if len(sys.argv) > 2 else Isf(sys.argv[1])
+    arguments = sys.argv[1:]
+    bases = [a for a in arguments if a.endswith(".txt")]
+    arguments = [a for a in arguments if not a.endswith(".txt")]
+    source = Layouts(*arguments) if len(arguments) > 1 else Isf(arguments[0])
     symbols, sizes, fields = tables(source)
-    text = lambda *names: ", ".join(f'"{n}"' for n in names)
-    for name, about, ty, rows in (
-        ("SYMBOLS", "Names and RVAs.", "(&str, u32)", symbols),
-        ("SIZES", "Types and their sizes in bytes.", "(&str, u32)", sizes),
-        ("FIELDS", "Types, fields and offsets in bytes.", "(&str, &str, u32)", fields),
-    ):
-        print(f"\n/// {about}\nstatic {name}: &[{ty}] = &[")
-        for row in rows:
-            print(f"    ({text(*row[:-1])}, {row[-1]:#x}),")
-        print("];")
+    mine = {("symbol", n): v for n, v in symbols}
+    mine |= {("type", n): v for n, v in sizes}
+    mine |= {("field", t, n): v for t, n, v in fields}
+    base = {}
+    for path in reversed(bases):
+        base |= read(path)
+    base = {k: v for k, v in base.items() if v is not None}
+    group = None
+    for key in sorted(mine | base, key=lambda k: k[1] if k[0] != "symbol" else ""):
+        if mine.get(key) == base.get(key):
+            continue
+        if key[0] != "symbol" and key[1] != group:
+            group = key[1]
+            print()
+        gone = "" if key in mine else "absent "
+        value = f" {mine[key]:#x}" if key in mine else ""
+        print(f"{gone}{' '.join(key)}{value}")
 
 
 if __name__ == "__main__":

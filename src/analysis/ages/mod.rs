@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::block::Block;
 use crate::pool::index::Snapshot;
-use crate::pool::index::order::Wanted;
+use crate::pool::index::sort::Wanted;
 
 use super::census::sample::{self, Question};
 use clock::Clocks;

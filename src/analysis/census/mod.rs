@@ -28,7 +28,7 @@ use crate::memory::{AddressSpace, Va};
 use crate::pool::Tag;
 use crate::pool::block::Block;
 use crate::pool::index::Snapshot;
-use crate::pool::index::order::Wanted;
+use crate::pool::index::sort::Wanted;
 use crate::symbols::SymbolPath;
 
 use families::Group;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::block::{Block, State};
 use crate::pool::index::Snapshot;
-use crate::pool::index::order::Wanted;
+use crate::pool::index::sort::Wanted;
 
 use super::classify::{Images, Word, classify};
 use super::families::{self, SHAPE, Shape, Shapes};
@@ -241,9 +241,9 @@ fn locate(
     addresses: &[Va],
     wanted: Wanted<'_>,
 ) -> Option<Vec<Option<Block>>> {
-    let mut out = index.locate(session, addresses, wanted)?;
+    let mut out = index.lookup(session, addresses, wanted)?;
     if session.is_some() {
-        let system = index.locate(None, addresses, wanted)?;
+        let system = index.lookup(None, addresses, wanted)?;
         for (own, of_system) in out.iter_mut().zip(system) {
             *own = own.or(of_system);
         }

@@ -5,7 +5,7 @@ use crate::pool::Pool;
 use crate::pool::Tag;
 use crate::pool::block::{Block, PoolKind, State};
 use crate::pool::index::Snapshot;
-use crate::pool::index::order::Wanted;
+use crate::pool::index::sort::Wanted;
 
 /// Which blocks are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

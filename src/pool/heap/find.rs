@@ -6,111 +6,16 @@ use crate::kernel::Kernel;
 use crate::memory::{AddressSpace, CHUNK_SIZE, Chunk, Va};
 use crate::pool::block::PoolKind;
 
+use super::heaps::{Area, Context, HEAP_SIGNATURE, Heaps, PageSegment, SMALLEST_SEGMENT};
 use super::layout::Layout;
 use super::private;
-use super::tags::KnownTags;
 
-/// `_SEGMENT_HEAP.Signature`.
-pub(super) const HEAP_SIGNATURE: u32 = 0xddee_ddee;
 /// What a segment's signature is mixed with up to 22000; nothing from 26100 on.
 const SEGMENT_MIX: [u64; 2] = [0xa2e6_4ead_a2e6_4ead, 0];
 /// A context with more segments than this is damaged (16 TB of 1 MB segments).
 const MAX_SEGMENTS: usize = 1 << 24;
-/// Bytes of the smallest segments: others begin at multiples of this, too.
-pub const SMALLEST_SEGMENT: u64 = 0x10_0000;
 /// Bytes of addresses under one top-level entry.
 const SLOT: u64 = 1 << 39;
-
-/// The keys that pointers and sizes are mixed with.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Keys {
-    /// HeapKey.
-    pub heap: u64,
-    /// LfhKey; `None` when it can't be read.
-    pub lfh: Option<u64>,
-}
-
-/// A context of a heap.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// Where it is.
-    pub at: Va,
-    /// The heap that it is part of.
-    pub heap: Va,
-    /// What the heap holds.
-    pub kind: PoolKind,
-    /// True for a heap of special pool.
-    pub special: bool,
-    /// log2 of the bytes of a unit.
-    pub unit_shift: u8,
-    /// Bytes of a segment.
-    pub segment_bytes: u64,
-    /// The first descriptor that is not the header itself.
-    pub first_descriptor: u8,
-    /// SegmentCount, when it can be read.
-    count: Option<u64>,
-}
-
-impl Context {
-    /// A context that is not in the dump, for pages whose segment is not known.
-    pub fn unknown(kind: PoolKind) -> Context {
-        Context {
-            at: Va(0),
-            heap: Va(0),
-            kind,
-            special: false,
-            unit_shift: 12,
-            segment_bytes: SMALLEST_SEGMENT,
-            first_descriptor: 0,
-            count: None,
-        }
-    }
-}
-
-/// Addresses that heaps of one kind are in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Area {
-    /// First address.
-    pub start: Va,
-    /// The first address behind it.
-    pub end: Va,
-    /// What the heaps hold.
-    pub kind: PoolKind,
-}
-
-/// A page segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageSegment {
-    /// First byte; a multiple of the segment's size.
-    pub va: Va,
-    /// Index into [`Heaps::contexts`].
-    pub context: usize,
-}
-
-/// The segment-heap pool of a kernel.
-#[derive(Clone, Debug)]
-pub struct Heaps {
-    /// Where fields are.
-    pub layout: Layout,
-    /// The keys.
-    pub keys: Keys,
-    /// All contexts of all heaps.
-    pub contexts: Vec<Context>,
-    /// All segments, in order of address.
-    pub segments: Vec<PageSegment>,
-    /// Mapped pieces of the pools' addresses that are not, or not all, in segments.
-    pub orphans: Vec<(Chunk, PoolKind)>,
-    /// The pool nodes, for their lookaside lists.
-    pub nodes: Vec<Va>,
-    /// Contexts that say they have more segments than their lists, with what those gave.
-    short: Vec<(usize, u64)>,
-    /// Sentences about what is missing.
-    pub notes: Vec<String>,
-    /// The tags that blocks in use can have.
-    pub tags: KnownTags,
-    /// The memory they are read in.
-    pub space: AddressSpace,
-}
 
 impl Heaps {
     /// Finds the system's heaps; `None` when this kernel's pool does not run on segment
@@ -169,21 +74,6 @@ impl Heaps {
         out.complete(kernel, state.add(manager))
     }
 
-    fn empty(layout: Layout, space: &AddressSpace) -> Heaps {
-        Heaps {
-            layout,
-            keys: Keys::default(),
-            contexts: Vec::new(),
-            segments: Vec::new(),
-            orphans: Vec::new(),
-            nodes: Vec::new(),
-            short: Vec::new(),
-            notes: Vec::new(),
-            tags: KnownTags::default(),
-            space: space.clone(),
-        }
-    }
-
     /// Keys and segments; `manager` starts with the pointer to the globals.
     fn complete(mut self, kernel: &Kernel, manager: Va) -> Option<Heaps> {
         if self.contexts.is_empty() {
@@ -192,14 +82,6 @@ impl Heaps {
         self.read_keys(kernel, manager);
         self.add_segments();
         Some(self)
-    }
-
-    /// The segment that holds an address.
-    pub fn holding(&self, va: Va) -> Option<PageSegment> {
-        let after = self.segments.partition_point(|s| s.va <= va);
-        let segment = *self.segments.get(after.checked_sub(1)?)?;
-        let bytes = self.contexts.get(segment.context)?.segment_bytes;
-        (va.0 - segment.va.0 < bytes).then_some(segment)
     }
 
     fn add_heaps(&mut self, state: Va) {

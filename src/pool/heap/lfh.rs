@@ -3,11 +3,9 @@
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Backend;
 
+use super::slot::{LARGEST_SLOT, is_busy};
 use super::slots;
 use super::walk::{Range, UNIT, Walk};
-
-/// A slot is smaller than this.
-pub(super) const LARGEST_SLOT: u64 = 0xff8;
 
 /// The slots of a subsegment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +49,6 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
             Err(_) => {}
         }
     }
-}
-
-/// True when a byte of the bitmap says that its slot is in use; the second bit of a pair
-/// only says that the slot's last bytes are not.
-pub(super) fn is_busy(bits: u8, slot: u64) -> bool {
-    bits >> (slot % 4 * 2) & 1 == 1
 }
 
 /// Searches a subsegment for its slots' own headers.

@@ -9,6 +9,7 @@
 
 mod chunk;
 mod find;
+mod heaps;
 mod layout;
 mod lfh;
 mod parked;
@@ -16,13 +17,14 @@ mod private;
 mod resync;
 mod scan;
 mod segment;
+mod slot;
 mod slots;
 mod tags;
 mod view;
 mod vs;
 mod walk;
 
-pub use find::{Area, Context, Heaps, PageSegment, SMALLEST_SEGMENT};
+pub use heaps::{Area, Context, Heaps, PageSegment, SMALLEST_SEGMENT};
 pub use parked::Parking;
 pub use segment::{walk_orphans, walk_segment};
 pub use tags::KnownTags;

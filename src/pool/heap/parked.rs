@@ -13,7 +13,7 @@ use crate::memory::{AddressSpace, Va};
 use crate::pool::block::{Block, HEADER_SIZE, State};
 use crate::pool::lookaside::slist;
 
-use super::find::Heaps;
+use super::heaps::Heaps;
 
 /// The largest number of slots in a VS context's map.
 const MAX_AFFINITY: u64 = 256;

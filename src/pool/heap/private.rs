@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 use crate::kernel::Kernel;
 use crate::memory::Va;
 
-use super::find::{HEAP_SIGNATURE, Heaps};
+use super::heaps::{HEAP_SIGNATURE, Heaps};
 
 const STATE: &str = "_EX_POOL_HEAP_MANAGER_STATE";
 const CONTEXT: &str = "_EXP_POOL_CONTEXT";

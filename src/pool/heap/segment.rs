@@ -4,7 +4,7 @@ use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
 use crate::pool::special;
 
-use super::find::{Context, Heaps, PageSegment};
+use super::heaps::{Context, Heaps, PageSegment};
 use super::view::{Slot, View};
 use super::walk::{Range, Walk};
 use super::{Content, lfh, scan, vs};

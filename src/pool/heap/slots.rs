@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::{Backend, Block};
 
-use super::lfh::{self, LARGEST_SLOT};
+use super::slot::{self, LARGEST_SLOT};
 use super::walk::{Range, UNIT, Walk};
 
 /// Headers that must agree within a page, or in the pages of a subsegment behind each
@@ -151,6 +151,6 @@ impl Bitmap {
         };
         let i = inside / self.bytes;
         let bits = walk.view.u8(self.at.add(i / 4));
-        bits.is_ok_and(|bits| lfh::is_busy(bits, i))
+        bits.is_ok_and(|bits| slot::is_busy(bits, i))
     }
 }

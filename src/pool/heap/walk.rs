@@ -7,7 +7,7 @@ use crate::pool::block::{Backend, Block, State};
 use crate::pool::tag::{PROTECTED, Tag};
 
 use super::Content;
-use super::find::{Context, Heaps};
+use super::heaps::{Context, Heaps};
 use super::view::View;
 
 /// The unit of block sizes in bytes.

@@ -8,9 +8,9 @@ use crate::memory::Va;
 use crate::pool::legacy::Encoding;
 
 use super::Snapshot;
-use super::ahead::Ahead;
-use super::plan::{self, work};
+use super::partition::{self, work};
 use super::progress::Progress;
+use super::read_ahead::ReadAhead;
 use super::realm::Realm;
 use super::segment::{Segment, Word};
 use super::totals::{Totals, WindowTotals};
@@ -64,7 +64,7 @@ impl IndexBuilder {
         let mut notes = Vec::new();
         let mut windows = Vec::new();
         for (number, realm) in realms.iter().enumerate() {
-            windows.extend(plan::plan(number, realm, &mut notes));
+            windows.extend(partition::plan(number, realm, &mut notes));
         }
         let of = |w: &Window| realms.get(w.realm).map_or(0, |realm| work(realm, w));
         let pages: u64 = windows.iter().map(of).sum();
@@ -95,17 +95,20 @@ impl IndexBuilder {
     pub fn run(&self, pool: &rayon::ThreadPool) {
         self.run_with(
             pool,
-            Ahead::plan(&self.realms, &self.windows, room()).as_ref(),
+            ReadAhead::plan(&self.realms, &self.windows, room()).as_ref(),
         );
     }
 
     /// The same, reading ahead whether the file is in memory or not, and keeping about
     /// `room` bytes of it there.
     pub fn run_ahead(&self, pool: &rayon::ThreadPool, room: u64) {
-        self.run_with(pool, Ahead::new(&self.realms, &self.windows, room).as_ref());
+        self.run_with(
+            pool,
+            ReadAhead::new(&self.realms, &self.windows, room).as_ref(),
+        );
     }
 
-    fn run_with(&self, pool: &rayon::ThreadPool, ahead: Option<&Ahead<'_>>) {
+    fn run_with(&self, pool: &rayon::ThreadPool, ahead: Option<&ReadAhead<'_>>) {
         let order = match ahead {
             Some(ahead) => ahead.order(),
             None => (0..self.windows.len()).collect(),
@@ -120,7 +123,7 @@ impl IndexBuilder {
     }
 
     /// One worker: takes the next window until there is none.
-    fn work(&self, order: &[usize], next: &AtomicUsize, ahead: Option<&Ahead<'_>>) {
+    fn work(&self, order: &[usize], next: &AtomicUsize, ahead: Option<&ReadAhead<'_>>) {
         let mut scratch = Scratch::default();
         loop {
             let nth = next.fetch_add(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use crate::pool::big::{BigBlock, BigTable};
 use crate::pool::block::{Backend, Block, PoolKind, State};
 use crate::pool::tag::Tag;
 
-use super::{Gather, Owner, Snapshot, WINDOW};
+use super::{Collector, Owner, Snapshot, WINDOW};
 
 /// Bytes of every large block.
 pub const BIG_BYTES: u64 = 0x10_0010;
@@ -65,7 +65,7 @@ pub fn index(windows: u64, count: u64) -> Snapshot {
             })
             .collect();
         all.push(large.block());
-        Arc::new(Gather::all(base, Arc::clone(&owner), &all).0)
+        Arc::new(Collector::all(base, Arc::clone(&owner), &all).0)
     };
     Snapshot {
         segments: blocks.iter().enumerate().map(segment).collect(),

@@ -4,7 +4,7 @@ use crate::memory::{CHUNK_SIZE, PAGE_SIZE, Va};
 use crate::pool::block::{PoolKind, State};
 use crate::pool::heap::{Content, Context, SMALLEST_SEGMENT, View, walk_orphans, walk_segment};
 
-use super::apart;
+use super::overlaps;
 use super::realm::{HeapPool, Realm};
 use super::window::{Walker, Window};
 
@@ -62,14 +62,15 @@ impl Walker<'_, '_> {
     fn take(&mut self, realm: &Realm, pool: &HeapPool, content: &mut Content, from: Va) -> Va {
         let blocks = &mut content.blocks;
         blocks.sort_unstable_by_key(|b| b.va);
-        let (Some(first), Some(end)) = (blocks.first(), blocks.iter().map(apart::end).max()) else {
+        let (Some(first), Some(end)) = (blocks.first(), blocks.iter().map(overlaps::end).max())
+        else {
             return from;
         };
         let first = first.va;
         let start = realm.big.holding(first).map_or(first, |b| b.va);
-        self.totals.overlapping += apart::settle(blocks, from, realm.big.between(start, end));
+        self.totals.overlapping += overlaps::resolve(blocks, from, realm.big.between(start, end));
         pool.parking.mark(first.page(), end, blocks);
-        let end = blocks.last().map_or(from, apart::end);
+        let end = blocks.last().map_or(from, overlaps::end);
         for mut block in blocks.drain(..) {
             if block.state == State::Allocated {
                 block.state = self.state(block.va);

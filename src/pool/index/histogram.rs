@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::memory::Va;
     use crate::pool::Tag;
-    use crate::pool::index::{Gather, Owner, WINDOW, fixture};
+    use crate::pool::index::{Collector, Owner, WINDOW, fixture};
 
     #[test]
     fn every_allocated_block_is_counted_once_under_its_size() {
@@ -135,7 +135,7 @@ mod tests {
         let mut index = fixture::index(1, 0);
         let base = Va(0xffff_8a00_0000_0000 + 8 * WINDOW);
         let small = fixture::small(base, 0, fixture::BIG_BYTES, Tag::of("Big ").unwrap());
-        let (one, _) = Gather::all(base, Arc::new(Owner::default()), &[small]);
+        let (one, _) = Collector::all(base, Arc::new(Owner::default()), &[small]);
         index.segments = [Arc::clone(&index.segments[0]), Arc::new(one)].into();
         let sizes = index.sizes(&TagPattern::any());
         assert_eq!(sizes.len(), 1);

@@ -3,36 +3,36 @@
 //! The pool regions are cut into windows of 64 MB; each is walked by one worker into a
 //! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
 
-mod ahead;
-mod apart;
+mod address_histogram;
 mod build;
+mod collector;
 pub mod file;
 #[cfg(test)]
 mod fixture;
-mod gather;
 mod heaps;
 mod histogram;
-mod locate;
-mod occupancy;
-pub mod order;
-mod plan;
+mod lookup;
+mod overlaps;
+mod page_use;
+mod partition;
 mod progress;
 mod query;
+mod read_ahead;
 mod realm;
 mod segment;
-mod spread;
+pub mod sort;
 mod totals;
 mod window;
 
+pub use address_histogram::AddressHistogram;
 pub use build::IndexBuilder;
-pub use gather::Gather;
+pub use collector::Collector;
 pub use histogram::SizeCount;
-pub use occupancy::PageUse;
+pub use page_use::PageUse;
 pub use progress::Progress;
 pub use query::BlockList;
 pub use realm::{HeapPool, Owner, Realm};
 pub use segment::{Segment, WINDOW, Word};
-pub use spread::Spread;
 pub use totals::{Found, PageCounts, PerPool, TagFound, Totals, WindowTotals};
 
 use std::sync::Arc;

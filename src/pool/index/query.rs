@@ -8,8 +8,8 @@ use crate::pool::block::{Block, State};
 use crate::pool::tag::{Tag, TagPattern};
 
 use super::Snapshot;
-use super::order::Sizes;
 use super::segment::{Segment, Word};
+use super::sort::Sizes;
 
 /// The blocks of one tag, the system's in order of address and then those of each
 /// session: an offset into each segment, so opening
@@ -168,7 +168,7 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fixture, order};
+    use super::super::{fixture, sort};
     use super::*;
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
     fn large_blocks_are_in_order_by_the_tables_sizes() {
         let index = fixture::index(5, 0);
         let list = index.blocks(Tag::of("Big ").unwrap());
-        let rows = order::by_size(&list, None, true, &|| true);
+        let rows = sort::by_size(&list, None, true, &|| true);
         assert_eq!(rows, Some(vec![0, 1, 2, 3, 4]));
     }
 }

@@ -258,7 +258,7 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gather::Gather;
+    use super::super::collector::Collector;
     use super::*;
     use proptest::prelude::*;
 
@@ -292,7 +292,7 @@ mod tests {
             let blocks: Vec<Block> = plan.iter()
                 .map(|(&unit, &(tag, units, kind, state, protected))| block(unit, tag, units, kinds[kind], states[state], protected))
                 .collect();
-            let mut gather = Gather::default();
+            let mut gather = Collector::default();
             for block in &blocks {
                 gather.push(base, block);
             }

@@ -13,7 +13,7 @@ use crate::pool::legacy::{self, Encoding, RawBlock, Rules, UNIT, Verdict};
 use crate::pool::special;
 use crate::pool::tag::{PROTECTED, Tag};
 
-use super::gather::Gather;
+use super::collector::Collector;
 use super::realm::{Owner, Realm};
 use super::segment::Segment;
 use super::totals::WindowTotals;
@@ -124,7 +124,7 @@ fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
 /// of the smallest.
 #[derive(Default)]
 pub struct Scratch {
-    found: Gather,
+    found: Collector,
     raw: Vec<RawBlock>,
 }
 

@@ -1,10 +1,10 @@
 //! The demo's modules: a Windows Server 2008 R2 guest of Hyper-V, and Sysinternals'
 //! `myfault.sys`, with which Microsoft's article leaks on purpose.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
+use crate::synth::call_shapes::CallShape;
 use crate::synth::callers::contexts;
 use crate::synth::code::{Site, Use};
-use crate::synth::forms::Form;
 use crate::synth::image::Data;
 use crate::synth::spec::{ModuleSpec, UnloadedSpec};
 use crate::synth::truth::Tag;
@@ -207,11 +207,11 @@ pub fn modules() -> Vec<ModuleSpec> {
             "fileinfo.sys" => {
                 let contexts = contexts(*b"FIcs");
                 driver.data.push(Data::Bytes(".data", 0x800, contexts));
-                let what = Use::Form(Form::ObjectReference);
+                let what = Use::CallShape(CallShape::ObjectReference);
                 driver.sites.push(Site::new(*b"File", what));
             }
             "afd.sys" => {
-                let what = Use::Form(Form::Comparison);
+                let what = Use::CallShape(CallShape::Comparison);
                 driver.sites.push(Site::new(*b"AfdX", what));
             }
             "disk.sys" => {

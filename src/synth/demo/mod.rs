@@ -12,8 +12,8 @@ use std::io;
 use std::path::Path;
 
 use super::container::Container;
-use super::legacy::demand::{Share, partition};
-use super::legacy::{Demand, Fate, Role};
+use super::legacy::allocation::{Share, partition};
+use super::legacy::{Allocation, Outcome, Role};
 use super::machine::Machine;
 use super::rng::Rng;
 use super::spec::{Options, Spec};
@@ -72,7 +72,7 @@ pub fn spec() -> io::Result<Spec> {
     spec.nonpaged.large = 8;
     spec.paged.pages = Some(PAGED.iter().sum());
     spec.paged.transition = 190;
-    spec.demands = demands(&spec)?;
+    spec.allocations = allocations(&spec)?;
     Ok(spec)
 }
 
@@ -166,15 +166,15 @@ const PARKED: [(&Tag, Pool, u64, u64); 6] = [
 ];
 
 /// Every block: those with a purpose first, then what the rows still need.
-fn demands(spec: &Spec) -> io::Result<Vec<Demand>> {
+fn allocations(spec: &Spec) -> io::Result<Vec<Allocation>> {
     let mut rng = Rng::new(spec.seed);
     let mut out = spec.own_demands();
     // The pool's own accounts have two small blocks besides the tables.
     for bytes in [816, 800] {
-        out.push(Demand::new(*b"Pool", Pool::NonPaged, bytes));
+        out.push(Allocation::new(*b"Pool", Pool::NonPaged, bytes));
     }
     for number in 0..LEAKED.0 {
-        out.push(Demand::new(LEAK, Pool::NonPaged, LEAKED.1).role(Role::Leak(number)));
+        out.push(Allocation::new(LEAK, Pool::NonPaged, LEAKED.1).role(Role::Leak(number)));
     }
     for (tag, pool, blocks, bytes, (least, most)) in tags::BIG {
         let account = Account {
@@ -183,21 +183,21 @@ fn demands(spec: &Spec) -> io::Result<Vec<Demand>> {
         };
         let sizes = partition(account, Share::Between(*least, *most), &mut rng);
         let sizes = sizes.ok_or_else(|| impossible(tag))?;
-        out.extend(sizes.into_iter().map(|b| Demand::new(*tag, *pool, b)));
+        out.extend(sizes.into_iter().map(|b| Allocation::new(*tag, *pool, b)));
     }
     for (tag, protected, nonpaged, paged) in tags::ROWS {
         for (pool, row) in [(Pool::NonPaged, nonpaged), (Pool::Paged, paged)] {
             let rest = remainder(&out, tag, pool, *row).ok_or_else(|| impossible(tag))?;
             let sizes = partition(rest, spread(tag, rest), &mut rng);
             let sizes = sizes.ok_or_else(|| impossible(tag))?;
-            let demand = |bytes| Demand::new(*tag, pool, bytes).protected(*protected);
-            out.extend(sizes.into_iter().map(demand));
+            let allocation = |bytes| Allocation::new(*tag, pool, bytes).protected(*protected);
+            out.extend(sizes.into_iter().map(allocation));
         }
     }
     for (tag, pool, bytes, count) in PARKED {
         for i in 0..count {
-            let fate = Fate::Lookaside((i % 2) as u16);
-            out.push(Demand::new(*tag, pool, bytes).fate(fate));
+            let outcome = Outcome::Lookaside((i % 2) as u16);
+            out.push(Allocation::new(*tag, pool, bytes).outcome(outcome));
         }
     }
     for i in 0..14 {
@@ -206,20 +206,20 @@ fn demands(spec: &Spec) -> io::Result<Vec<Demand>> {
         } else {
             Pool::Paged
         };
-        out.push(Demand::new(*b"FMsl", pool, 0xa0).fate(Fate::Pending));
+        out.push(Allocation::new(*b"FMsl", pool, 0xa0).outcome(Outcome::Pending));
     }
     Ok(out)
 }
 
 /// What a row has beyond the blocks that are there already.
-fn remainder(have: &[Demand], tag: &Tag, pool: Pool, row: (u64, u64)) -> Option<Account> {
+fn remainder(have: &[Allocation], tag: &Tag, pool: Pool, row: (u64, u64)) -> Option<Account> {
     let mut rest = Account {
         blocks: row.0,
         bytes: row.1,
     };
-    for demand in have.iter().filter(|d| d.tag == *tag && d.pool == pool) {
+    for allocation in have.iter().filter(|d| d.tag == *tag && d.pool == pool) {
         rest.blocks = rest.blocks.checked_sub(1)?;
-        rest.bytes = rest.bytes.checked_sub(demand.bytes)?;
+        rest.bytes = rest.bytes.checked_sub(allocation.bytes)?;
     }
     Some(rest)
 }

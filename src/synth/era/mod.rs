@@ -1,36 +1,17 @@
 //! What the structures of one Windows version look like: symbol addresses, sizes, offsets.
 //!
 //! The tables here are the builder's own, apart from those of `crate::symbols`: a wrong
-//! offset in the one shows as a disagreement with the other. A further version is a
-//! further file with a table.
+//! offset in the one shows as a disagreement with the other. A further build is an entry in
+//! `builds.rs` and a file in `tables`, which says what differs from the build before.
 
-mod server_2003;
-mod server_2022;
-mod win10_1607;
-mod win10_1803;
-mod win10_1809;
-mod win10_1903;
-mod win10_2004;
-mod win10_2004_rtm;
-mod win11;
-mod win11_22h2;
-mod win11_24h2;
-mod win7;
-mod win81;
+mod builds;
+mod table;
 
-pub use server_2003::SERVER_2003;
-pub use server_2022::SERVER_2022;
-pub use win7::WIN7;
-pub use win10_1607::WIN10_1607;
-pub use win10_1803::WIN10_1803;
-pub use win10_1809::WIN10_1809;
-pub use win10_1903::WIN10_1903;
-pub use win10_2004::WIN10_2004;
-pub use win10_2004_rtm::WIN10_2004_RTM;
-pub use win11::WIN11;
-pub use win11_22h2::WIN11_22H2;
-pub use win11_24h2::WIN11_24H2;
-pub use win81::WIN81;
+pub use builds::{
+    SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903, WIN10_2004,
+    WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
+};
+use table::{Entry, Table};
 
 /// What a segment's signature is mixed with up to Windows 11 21H2 (published research:
 /// PoolViewer, MemProcFS).
@@ -71,11 +52,9 @@ pub struct Era {
     pub debugger_data: usize,
     /// The segment heap, where the era has one.
     pub heap: Option<Heap>,
-    /// Where what the tables below do not have is looked up.
+    /// The build that the table names the differences to.
     base: Option<&'static Era>,
-    symbols: &'static [(&'static str, u32)],
-    sizes: &'static [(&'static str, u32)],
-    fields: &'static [(&'static str, &'static str, u32)],
+    table: Table,
 }
 
 impl Era {
@@ -87,8 +66,7 @@ impl Era {
 
     /// The RVA of a symbol.
     pub fn rva(&self, name: &str) -> Option<u32> {
-        let found = self.symbols.iter().find(|(n, _)| *n == name);
-        found.map_or_else(|| self.base?.rva(name), |f| Some(f.1))
+        self.find(&Entry::Symbol(name))
     }
 
     /// True when a symbol is among the variables.
@@ -99,13 +77,82 @@ impl Era {
 
     /// The size of a type in bytes.
     pub fn size(&self, ty: &str) -> Option<u64> {
-        let found = self.sizes.iter().find(|(t, _)| *t == ty);
-        found.map_or_else(|| self.base?.size(ty), |f| Some(f.1.into()))
+        self.find(&Entry::Type(ty)).map(u64::from)
     }
 
     /// The offset of a field in bytes.
     pub fn offset(&self, ty: &str, field: &str) -> Option<u64> {
-        let found = self.fields.iter().find(|(t, f, _)| *t == ty && *f == field);
-        found.map_or_else(|| self.base?.offset(ty, field), |f| Some(f.2.into()))
+        self.find(&Entry::Field(ty, field)).map(u64::from)
+    }
+
+    /// What this build's table says, or else its base's.
+    fn find(&self, entry: &Entry<'_>) -> Option<u32> {
+        match self.table.get(entry) {
+            Some(said) => said,
+            None => self.base?.find(entry),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [&Era; 13] = [
+        &SERVER_2003,
+        &WIN7,
+        &WIN81,
+        &WIN10_1607,
+        &WIN10_1803,
+        &WIN10_1809,
+        &WIN10_1903,
+        &WIN10_2004_RTM,
+        &WIN10_2004,
+        &SERVER_2022,
+        &WIN11,
+        &WIN11_22H2,
+        &WIN11_24H2,
+    ];
+
+    #[test]
+    fn each_line_of_each_table_is_understood_and_is_a_difference() {
+        for era in ALL {
+            let mut entries = 0;
+            for line in era.table.lines() {
+                let (entry, said) = table::parse(line).unwrap_or_else(|| panic!("{line}"));
+                assert_eq!(
+                    era.table.get(&entry),
+                    Some(said),
+                    "{}: twice: {line}",
+                    era.lab
+                );
+                let before = era.base.and_then(|base| base.find(&entry));
+                assert_ne!(before, said, "{}: no difference: {line}", era.lab);
+                entries += 1;
+            }
+            assert_eq!(era.table.len(), entries, "{}", era.lab);
+        }
+    }
+
+    #[test]
+    fn what_a_build_does_not_have_any_more_is_not_its_bases() {
+        assert!(WIN81.rva("MmPagedPoolEnd").is_some());
+        assert_eq!(WIN10_1607.rva("MmPagedPoolEnd"), None);
+        assert_eq!(
+            WIN10_2004.offset("_KPCR", "Prcb"),
+            WIN7.offset("_KPCR", "Prcb")
+        );
+        assert_eq!(WIN7.rva("ExPoolState"), None);
+    }
+
+    #[test]
+    fn every_symbol_is_in_the_image() {
+        for era in ALL {
+            for line in era.table.lines() {
+                if let Some((Entry::Symbol(_), Some(rva))) = table::parse(line) {
+                    assert!(rva < era.image_size, "{}: {line}", era.lab);
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! LFH subsegments: slots of one size, two bits for each.
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 use crate::synth::rng::Rng;
 
 use super::UNIT;
@@ -16,7 +16,7 @@ pub struct Plan {
     pub first: u64,
     /// Offset of the states of its pages.
     pub commit_state: u64,
-    /// Index of the demand in each slot that is in use.
+    /// Index of the allocation in each slot that is in use.
     pub slots: Vec<Option<u32>>,
 }
 
@@ -34,18 +34,18 @@ impl Plan {
 
 /// Gives blocks of `bytes` slots, in random order, in as few pages as hold them with some
 /// slots to spare. `bitmap` is where the bitmap starts.
-pub fn compose(demands: &[u32], bytes: u64, bitmap: u64, rng: &mut Rng) -> Plan {
+pub fn compose(allocations: &[u32], bytes: u64, bitmap: u64, rng: &mut Rng) -> Plan {
     let mut pages = 1;
     loop {
         let mut plan = empty(bytes, pages, bitmap);
         let mut usable: Vec<usize> = (0..plan.slots.len())
             .filter(|&i| !plan.straddles(i))
             .collect();
-        if usable.len() >= demands.len() + 2 {
+        if usable.len() >= allocations.len() + 2 {
             rng.shuffle(&mut usable);
-            for (demand, slot) in demands.iter().zip(usable) {
+            for (allocation, slot) in allocations.iter().zip(usable) {
                 if let Some(to) = plan.slots.get_mut(slot) {
-                    *to = Some(*demand);
+                    *to = Some(*allocation);
                 }
             }
             return plan;
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn slots_fit_their_pages_and_none_in_use_goes_over_an_end() {
         for bytes in (0x20..=0x1f0).step_by(16) {
-            let demands: Vec<u32> = (0..30).collect();
-            let plan = compose(&demands, bytes, 0x30, &mut Rng::new(bytes));
+            let allocations: Vec<u32> = (0..30).collect();
+            let plan = compose(&allocations, bytes, 0x30, &mut Rng::new(bytes));
             let used: Vec<usize> = (0..plan.slots.len())
                 .filter(|&i| plan.slots[i].is_some())
                 .collect();

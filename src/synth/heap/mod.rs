@@ -3,7 +3,7 @@
 //! `ExPoolState` names four heaps per node. A heap has two contexts of page segments (1 MB
 //! in pages, 16 MB in units of 64 KB); a segment's descriptors cut it into ranges: VS
 //! subsegments ([`vs`]), LFH subsegments ([`lfh`]), and whole pages that the big page
-//! table knows. What is wanted ([`Demand`](super::legacy::Demand)s) is given ranges, the
+//! table knows. What is wanted ([`Allocation`](super::legacy::Allocation)s) is given ranges, the
 //! ranges are composed and written (`write`), and then some of their pages are taken
 //! away.
 //!
@@ -11,14 +11,16 @@
 //! published research (C. Bayet and P. Fariello, "Scoop the Windows 10 pool!", SSTIC 2020;
 //! Y. Shafir, PoolViewer; U. Frisk, MemProcFS; glslang/win-kexp).
 
-mod fates;
-mod heads;
+mod heap_header;
 pub mod lfh;
+mod missing;
 pub(super) mod segment;
-pub mod vs;
+pub mod setting;
+mod vs;
 mod write;
 
-pub use write::{Setting, lay};
+pub use setting::Setting;
+pub use write::lay;
 
 /// What goes wrong with the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Contexts and their page segments: who gets which units, and the descriptors that say
 //! so.
 
-use crate::memory::addr::{PAGE_SIZE, Pfn, Va};
+use crate::addr::{PAGE_SIZE, Pfn, Va};
 use crate::synth::kernel::Nt;
 use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;

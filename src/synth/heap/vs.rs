@@ -5,7 +5,7 @@
 //! the start of the next page. Allocations of a page and more have no POOL_HEADER; they
 //! start at the first page boundary in their chunk.
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 use crate::synth::rng::Rng;
 
 use super::UNIT;
@@ -24,15 +24,15 @@ pub enum What {
     Free,
     /// A block whose POOL_HEADER is at an offset.
     Block {
-        /// Index of the demand.
-        demand: u32,
+        /// Index of the allocation.
+        allocation: u32,
         /// Where the header is.
         header: u64,
     },
     /// Whole pages that start at an offset.
     Pages {
-        /// Index of the demand.
-        demand: u32,
+        /// Index of the allocation.
+        allocation: u32,
         /// Where they start.
         data: u64,
     },
@@ -73,7 +73,7 @@ impl Plan {
     }
 }
 
-/// Puts blocks (index of the demand, bytes) into chunks behind a header of `first` bytes.
+/// Puts blocks (index of the allocation, bytes) into chunks behind a header of `first` bytes.
 /// See [`HeapShape::plain`](super::HeapShape::plain).
 pub fn compose(blocks: &[(u32, u64)], first: u64, plain: bool, rng: &mut Rng) -> Plan {
     let mut composer = Composer {
@@ -81,15 +81,15 @@ pub fn compose(blocks: &[(u32, u64)], first: u64, plain: bool, rng: &mut Rng) ->
         plain,
         at: first,
     };
-    for &(demand, bytes) in blocks {
+    for &(allocation, bytes) in blocks {
         if rng.one_in(10) {
             composer.free(SMALLEST_FREE + rng.below(40) * UNIT);
         } else if rng.one_in(40) {
             composer.free((3 + rng.below(3)) * PAGE_SIZE);
         }
         match bytes > super::super::legacy::LARGEST_SMALL {
-            true => composer.pages(demand, bytes, rng),
-            false => composer.block(demand, bytes, rng),
+            true => composer.pages(allocation, bytes, rng),
+            false => composer.block(allocation, bytes, rng),
         }
     }
     composer.finish(rng)
@@ -135,7 +135,7 @@ impl Composer {
     }
 
     /// Whole pages: often the chunk's header is right before them.
-    fn pages(&mut self, demand: u32, bytes: u64, rng: &mut Rng) {
+    fn pages(&mut self, allocation: u32, bytes: u64, rng: &mut Rng) {
         match rng.below(3) {
             _ if self.plain => self.skip_to(PAGE_SIZE - 2 * UNIT),
             0 => self.skip_to(PAGE_SIZE - 2 * UNIT),
@@ -144,10 +144,10 @@ impl Composer {
         }
         let data = (self.at + UNIT).next_multiple_of(PAGE_SIZE);
         let chunk = data - self.at + bytes.next_multiple_of(UNIT);
-        self.push(chunk, What::Pages { demand, data }, 0);
+        self.push(chunk, What::Pages { allocation, data }, 0);
     }
 
-    fn block(&mut self, demand: u32, bytes: u64, rng: &mut Rng) {
+    fn block(&mut self, allocation: u32, bytes: u64, rng: &mut Rng) {
         if rng.one_in(12) {
             self.skip_to(PAGE_SIZE - 2 * UNIT);
         }
@@ -176,7 +176,7 @@ impl Composer {
                 continue;
             };
             let chunk = header - self.at + bytes + slack;
-            self.push(chunk, What::Block { demand, header }, slack);
+            self.push(chunk, What::Block { allocation, header }, slack);
             return;
         }
     }
@@ -207,12 +207,12 @@ mod tests {
             for chunk in &plan.chunks {
                 prop_assert_eq!(chunk.at, at);
                 at += chunk.bytes;
-                let (demand, start) = match chunk.what {
+                let (allocation, start) = match chunk.what {
                     What::Free => continue,
-                    What::Block { demand, header } => (demand, header),
-                    What::Pages { demand, data } => (demand, data),
+                    What::Block { allocation, header } => (allocation, header),
+                    What::Pages { allocation, data } => (allocation, data),
                 };
-                prop_assert_eq!(demand, held);
+                prop_assert_eq!(allocation, held);
                 prop_assert!(start % PAGE_SIZE != PAGE_SIZE - UNIT, "no header in the last unit");
                 prop_assert!(start >= chunk.at + UNIT && start + sizes[held as usize] * UNIT + chunk.slack == at);
                 held += 1;

@@ -1,50 +1,24 @@
-//! Lays demands down as heaps: ranges, their contents, the heaps and `ExPoolState`.
+//! Lays allocations down as heaps: ranges, their contents, the heaps and `ExPoolState`.
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
-use crate::synth::era::Heap as Encoding;
-use crate::synth::kernel::Nt;
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::legacy::big::BigEntry;
 use crate::synth::legacy::lists::List;
 use crate::synth::legacy::write::{Laid, block};
-use crate::synth::legacy::{Contents, Demand, Fate, PROTECTED, PoolShape, Role};
+use crate::synth::legacy::{Allocation, Outcome, PROTECTED, Role};
 use crate::synth::paging::Memory;
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Pool, State};
 
-use super::fates::{self, Item, Subsegment};
-use super::heads::{self, Head, Parked};
+use super::heap_header::{self, HeapHeader, Parked};
+use super::missing::{self, Item, Subsegment};
 use super::segment::{Context, Cursor, IN_USE, LFH, VS, pages};
+use super::setting::{Keys, Setting};
 use super::vs::What;
-use super::{
-    Damage, HeapShape, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs,
-};
+use super::{Damage, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs};
 
-/// What the heaps are written with.
-pub struct Setting<'a> {
-    /// The kernel.
-    pub nt: Nt,
-    /// How the era encodes.
-    pub encoding: Encoding,
-    /// All demands.
-    pub demands: &'a [Demand],
-    /// What bodies hold.
-    pub contents: Contents,
-    /// The heaps.
-    pub shape: &'a HeapShape,
-    /// The pools: where they start and what is taken away.
-    pub pools: [&'a PoolShape; 2],
-}
-
-/// HeapKey and LfhKey.
-#[derive(Clone, Copy, Debug)]
-pub struct Keys {
-    pub(super) heap: u64,
-    pub(super) lfh: u64,
-}
-
-/// Lays all demands down.
+/// Lays all allocations down.
 pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
     let keys = Keys {
         heap: rng.bits(),
@@ -63,7 +37,7 @@ pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
         neighbours: Vec::new(),
     };
     let heads = writer.heaps();
-    heads::write(writer.memory, &writer.setting, keys, &heads, &writer.parked);
+    heap_header::write(writer.memory, &writer.setting, keys, &heads, &writer.parked);
     // Pages go last: nothing can be written to them any more.
     writer.settle(&heads);
     writer.laid
@@ -82,27 +56,27 @@ struct Writer<'a, 'b> {
     neighbours: Vec<Va>,
 }
 
-/// The heap of a node that a demand goes to: nonpaged, nonpaged NX, paged, and paged for
+/// The heap of a node that a allocation goes to: nonpaged, nonpaged NX, paged, and paged for
 /// prototype entries.
-fn heap_of(demand: &Demand) -> u64 {
-    match (demand.pool, demand.nx) {
+fn heap_of(allocation: &Allocation) -> u64 {
+    match (allocation.pool, allocation.nx) {
         (Pool::NonPaged, false) => 0,
         (Pool::NonPaged, true) => 1,
-        (Pool::Paged, _) if demand.tag == *b"MmSt" => 3,
+        (Pool::Paged, _) if allocation.tag == *b"MmSt" => 3,
         (Pool::Paged, _) => 2,
     }
 }
 
 /// A heap that is being filled.
 struct Heap {
-    head: Head,
+    head: HeapHeader,
     contexts: [Context; 2],
     pool: Pool,
 }
 
 impl Writer<'_, '_> {
     /// Fills all heaps of all nodes.
-    fn heaps(&mut self) -> Vec<Head> {
+    fn heaps(&mut self) -> Vec<HeapHeader> {
         let nodes = self.setting.shape.nodes.max(1);
         let mut split: BTreeMap<(u64, u64), Vec<u32>> = BTreeMap::new();
         for node in 0..nodes {
@@ -110,15 +84,15 @@ impl Writer<'_, '_> {
                 split.insert((node, heap), Vec::new());
             }
         }
-        for (i, demand) in self.setting.demands.iter().enumerate() {
+        for (i, allocation) in self.setting.allocations.iter().enumerate() {
             let node = self.rng.below(nodes);
-            let own = split.entry((node, heap_of(demand))).or_default();
+            let own = split.entry((node, heap_of(allocation))).or_default();
             own.push(i as u32);
         }
         let mut heads = Vec::new();
-        for ((node, number), demands) in split {
+        for ((node, number), allocations) in split {
             let mut heap = self.begin(node, number);
-            self.fill(&mut heap, demands);
+            self.fill(&mut heap, allocations);
             let secret = (self.setting.encoding.mix, self.keys.heap);
             for context in &heap.contexts {
                 context.write(self.memory, &self.setting.nt, heap.head.at, secret);
@@ -152,29 +126,32 @@ impl Writer<'_, '_> {
         let contexts = nt.field(at, "_SEGMENT_HEAP", "SegContexts");
         let units = self.setting.shape.units;
         Heap {
-            head: Head::new(at, node, number),
+            head: HeapHeader::new(at, node, number),
             // Number 0 is the nonpaged heap whose pages may be executed.
             contexts: [0, 1].map(|i| Context::new(contexts.add(i * size), i, units, number == 0)),
             pool,
         }
     }
 
-    /// Sorts a heap's demands by backend and writes them.
-    fn fill(&mut self, heap: &mut Heap, mut demands: Vec<u32>) {
-        self.rng.shuffle(&mut demands);
+    /// Sorts a heap's allocations by backend and writes them.
+    fn fill(&mut self, heap: &mut Heap, mut allocations: Vec<u32>) {
+        self.rng.shuffle(&mut allocations);
         let mut slots: BTreeMap<(u64, bool), Vec<u32>> = BTreeMap::new();
         let mut chunks: BTreeMap<bool, Vec<u32>> = BTreeMap::new();
-        for i in demands {
-            let Some(demand) = self.setting.demands.get(i as usize).copied() else {
+        for i in allocations {
+            let Some(allocation) = self.setting.allocations.get(i as usize).copied() else {
                 continue;
             };
-            let kept = demand.role != Role::Filler || demand.fate != Fate::Live;
+            let kept = allocation.role != Role::Filler || allocation.outcome != Outcome::Live;
             // A size's slots are in use once it has been asked for often enough.
-            let active = !(demand.bytes / UNIT).is_multiple_of(3) && demand.fate != Fate::Delayed;
-            match demand.bytes {
-                ..=LARGEST_SLOT if active => slots.entry((demand.bytes, kept)).or_default().push(i),
+            let active = !(allocation.bytes / UNIT).is_multiple_of(3)
+                && allocation.outcome != Outcome::Delayed;
+            match allocation.bytes {
+                ..=LARGEST_SLOT if active => {
+                    slots.entry((allocation.bytes, kept)).or_default().push(i)
+                }
                 ..=LARGEST_VS => chunks.entry(kept).or_default().push(i),
-                _ => self.whole_pages(heap, &demand),
+                _ => self.whole_pages(heap, &allocation),
             }
         }
         for ((bytes, kept), own) in slots {
@@ -202,7 +179,10 @@ impl Writer<'_, '_> {
     }
 
     fn bytes(&self, i: u32) -> u64 {
-        self.setting.demands.get(i as usize).map_or(0, |d| d.bytes)
+        self.setting
+            .allocations
+            .get(i as usize)
+            .map_or(0, |d| d.bytes)
     }
 
     fn place(&mut self, heap: &mut Heap, context: usize, bytes: u64, flags: u8) -> Va {
@@ -219,42 +199,44 @@ impl Writer<'_, '_> {
 
     /// An allocation of whole pages: a range of the first or second context, or address
     /// space of its own.
-    fn whole_pages(&mut self, heap: &mut Heap, demand: &Demand) {
-        let va = match demand.bytes {
-            ..=LARGEST_PAGES => self.place(heap, 0, demand.bytes, IN_USE),
+    fn whole_pages(&mut self, heap: &mut Heap, allocation: &Allocation) {
+        let va = match allocation.bytes {
+            ..=LARGEST_PAGES => self.place(heap, 0, allocation.bytes, IN_USE),
             bytes if bytes <= LARGEST_UNITS => self.place(heap, 1, bytes, IN_USE),
             _ => {
-                let va = self.cursor(heap.pool).take(demand.bytes, 0x1_0000);
-                heap.head.large.push((va, pages(demand.bytes)));
+                let va = self.cursor(heap.pool).take(allocation.bytes, 0x1_0000);
+                heap.head.large.push((va, pages(allocation.bytes)));
                 va
             }
         };
-        let count = pages(demand.bytes);
+        let count = pages(allocation.bytes);
         self.memory.map_new(va, count);
-        self.laid.pages.entry(demand.pool).or_default().big += count;
+        self.laid.pages.entry(allocation.pool).or_default().big += count;
         // What has address space of its own is counted apart.
-        if demand.bytes <= LARGEST_UNITS {
+        if allocation.bytes <= LARGEST_UNITS {
             heap.head.committed += count;
         }
-        self.big(demand, va);
+        self.big(allocation, va);
     }
 
-    /// Enters an allocation of whole pages into the books.
-    fn big(&mut self, demand: &Demand, va: Va) {
-        if let Role::Leak(number) = demand.role
+    /// Enters an allocation of whole pages into the accounts.
+    fn big(&mut self, allocation: &Allocation, va: Va) {
+        if let Role::Leak(number) = allocation.role
             && let Some(page) = self.memory.page_mut(va)
         {
-            self.setting.contents.leaked(page, number, demand.bytes);
+            self.setting.contents.leaked(page, number, allocation.bytes);
         }
-        self.laid.blocks.push(block(demand, va, State::Allocated));
-        self.laid.roles.insert(demand.role, va);
+        self.laid
+            .blocks
+            .push(block(allocation, va, State::Allocated));
+        self.laid.roles.insert(allocation.role, va);
         self.laid.big.push(BigEntry {
             va,
-            tag: demand.tag,
-            protected: demand.protected,
-            pool: demand.pool,
-            nx: demand.nx,
-            bytes: demand.bytes,
+            tag: allocation.tag,
+            protected: allocation.protected,
+            pool: allocation.pool,
+            nx: allocation.nx,
+            bytes: allocation.bytes,
         });
     }
 
@@ -280,8 +262,8 @@ impl Writer<'_, '_> {
         mapped
     }
 
-    fn vs(&mut self, heap: &mut Heap, demands: &[u32], kept: bool) {
-        let blocks: Vec<(u32, u64)> = demands.iter().map(|&i| (i, self.bytes(i))).collect();
+    fn vs(&mut self, heap: &mut Heap, allocations: &[u32], kept: bool) {
+        let blocks: Vec<(u32, u64)> = allocations.iter().map(|&i| (i, self.bytes(i))).collect();
         let nt = self.setting.nt;
         let first = nt.era.size("_HEAP_VS_SUBSEGMENT").unwrap_or(0);
         let first = first.next_multiple_of(UNIT);
@@ -316,18 +298,20 @@ impl Writer<'_, '_> {
             out.chunks.push(at);
             match chunk.what {
                 What::Free => out.free.push((number, chunk.bytes - UNIT)),
-                What::Block { demand, header } => {
+                What::Block { allocation, header } => {
                     let va = va.add(header);
                     out.items.push(Item {
                         va,
-                        demand,
+                        allocation,
                         chunk: number,
                     });
-                    self.block(heap, demand, va);
+                    self.block(heap, allocation, va);
                 }
-                What::Pages { demand, data } => {
-                    if let Some(demand) = self.setting.demands.get(demand as usize).copied() {
-                        self.big(&demand, va.add(data));
+                What::Pages { allocation, data } => {
+                    if let Some(allocation) =
+                        self.setting.allocations.get(allocation as usize).copied()
+                    {
+                        self.big(&allocation, va.add(data));
                     }
                 }
             }
@@ -347,13 +331,13 @@ impl Writer<'_, '_> {
         self.memory.u32(at.add(8), page as u32 & 0xff | unused);
     }
 
-    fn lfh(&mut self, heap: &mut Heap, bytes: u64, demands: &[u32], kept: bool) {
+    fn lfh(&mut self, heap: &mut Heap, bytes: u64, allocations: &[u32], kept: bool) {
         let nt = self.setting.nt;
         let bitmap = nt
             .era
             .offset("_HEAP_LFH_SUBSEGMENT", "BlockBitmap")
             .unwrap_or(0);
-        let plan = lfh::compose(demands, bytes, bitmap, self.rng);
+        let plan = lfh::compose(allocations, bytes, bitmap, self.rng);
         let va = self.place(heap, 0, plan.pages * PAGE_SIZE, LFH);
         let mapped = self.commit(heap, va, plan.pages, |_| false);
         self.lfh_header(va, &plan);
@@ -378,13 +362,13 @@ impl Writer<'_, '_> {
                 *byte |= pair << (i % 4 * 2);
             }
             match *slot {
-                Some(demand) => {
+                Some(allocation) => {
                     out.items.push(Item {
                         va: at,
-                        demand,
+                        allocation,
                         chunk: 0,
                     });
-                    self.block(heap, demand, at);
+                    self.block(heap, allocation, at);
                 }
                 None if plan.straddles(i) => {}
                 None => {
@@ -439,70 +423,77 @@ impl Writer<'_, '_> {
 
     /// POOL_HEADER and contents of a block, and the list it is on.
     fn block(&mut self, heap: &mut Heap, index: u32, va: Va) {
-        let Some(demand) = self.setting.demands.get(index as usize).copied() else {
+        let Some(allocation) = self.setting.allocations.get(index as usize).copied() else {
             return;
         };
-        let plain = demand.role == Role::Filler && demand.fate == Fate::Live;
-        let kind = 2 | u8::from(demand.pool == Pool::Paged);
+        let plain = allocation.role == Role::Filler && allocation.outcome == Outcome::Live;
+        let kind = 2 | u8::from(allocation.pool == Pool::Paged);
         let aligned = va.add(2 * UNIT).0.next_multiple_of(0x40);
         let distance = aligned - UNIT - va.0;
-        if plain && distance > UNIT && demand.bytes > distance + 2 * UNIT && self.rng.one_in(8) {
+        if plain && distance > UNIT && allocation.bytes > distance + 2 * UNIT && self.rng.one_in(8)
+        {
             // Aligned to a cache line: a second header right before what the owner sees.
-            self.pool_header(va, 0, demand.bytes, kind | 4, &demand);
+            self.pool_header(va, 0, allocation.bytes, kind | 4, &allocation);
             let second = va.add(distance);
-            self.pool_header(second, distance, demand.bytes - distance, kind | 4, &demand);
+            self.pool_header(
+                second,
+                distance,
+                allocation.bytes - distance,
+                kind | 4,
+                &allocation,
+            );
             return;
         }
         let quota = if plain && self.rng.one_in(9) { 8 } else { 0 };
-        self.pool_header(va, 0, demand.bytes, kind | quota, &demand);
+        self.pool_header(va, 0, allocation.bytes, kind | quota, &allocation);
         let body = va.add(UNIT);
-        let mut bytes = vec![0; (demand.bytes - UNIT) as usize];
+        let mut bytes = vec![0; (allocation.bytes - UNIT) as usize];
         let contents = &mut self.setting.contents;
         contents.neighbours.clone_from(&self.neighbours);
-        contents.fill(&mut bytes, body, &demand.tag, self.rng);
+        contents.fill(&mut bytes, body, &allocation.tag, self.rng);
         self.memory.write(body, &bytes);
         if self.neighbours.len() < 16 {
             self.neighbours.push(body);
         }
-        self.park(heap, &demand, body);
+        self.park(heap, &allocation, body);
     }
 
-    fn pool_header(&mut self, va: Va, before: u64, bytes: u64, kind: u8, demand: &Demand) {
+    fn pool_header(&mut self, va: Va, before: u64, bytes: u64, kind: u8, allocation: &Allocation) {
         let head = [(before / UNIT) as u8, 0, (bytes / UNIT) as u8, kind];
         self.memory.write(va, &head);
-        let bit = if demand.protected { PROTECTED } else { 0 };
+        let bit = if allocation.protected { PROTECTED } else { 0 };
         self.memory
-            .u32(va.add(4), u32::from_le_bytes(demand.tag) | bit);
+            .u32(va.add(4), u32::from_le_bytes(allocation.tag) | bit);
         if self.rng.one_in(5) {
             self.memory.u64(va.add(8), self.rng.bits());
         }
     }
 
-    fn park(&mut self, heap: &mut Heap, demand: &Demand, body: Va) {
-        match demand.fate {
-            Fate::Live => {}
-            Fate::Lookaside(cpu) => {
-                let key = (cpu, List::of(demand), demand.bytes / UNIT);
+    fn park(&mut self, heap: &mut Heap, allocation: &Allocation, body: Va) {
+        match allocation.outcome {
+            Outcome::Live => {}
+            Outcome::Lookaside(cpu) => {
+                let key = (cpu, List::of(allocation), allocation.bytes / UNIT);
                 self.laid.parked.entry(key).or_default().push(body);
             }
-            Fate::Dynamic | Fate::Pending => {
-                let lookaside = (heap.head.node, demand.pool);
+            Outcome::Dynamic | Outcome::Pending => {
+                let lookaside = (heap.head.node, allocation.pool);
                 let buckets = self.parked.dynamic.entry(lookaside).or_default();
                 buckets
-                    .entry(heads::bucket(demand.bytes))
+                    .entry(heap_header::bucket(allocation.bytes))
                     .or_default()
                     .push(body);
             }
-            Fate::Delayed => heap.head.delayed.push(body),
+            Outcome::Delayed => heap.head.delayed.push(body),
         }
-        if demand.role != Role::Filler {
-            self.laid.roles.insert(demand.role, body);
+        if allocation.role != Role::Filler {
+            self.laid.roles.insert(allocation.role, body);
         }
     }
 
     /// Takes pages away and enters the blocks with what is left of them.
-    fn settle(&mut self, heads: &[Head]) {
-        let mut absent = fates::apply(
+    fn settle(&mut self, heads: &[HeapHeader]) {
+        let mut absent = missing::apply(
             self.memory,
             &self.subsegments,
             &self.setting.pools,
@@ -522,15 +513,16 @@ impl Writer<'_, '_> {
             }
             let states = absent.states(subsegment);
             for (item, gone) in subsegment.items.iter().zip(states) {
-                let Some(demand) = self.setting.demands.get(item.demand as usize) else {
+                let Some(allocation) = self.setting.allocations.get(item.allocation as usize)
+                else {
                     continue;
                 };
-                let state = match demand.fate {
-                    Fate::Live => gone.unwrap_or(State::Allocated),
+                let state = match allocation.outcome {
+                    Outcome::Live => gone.unwrap_or(State::Allocated),
                     // Freed, whatever becomes of its page.
                     _ => State::Lookaside,
                 };
-                self.laid.blocks.push(block(demand, item.va, state));
+                self.laid.blocks.push(block(allocation, item.va, state));
             }
         }
         for pool in [Pool::NonPaged, Pool::Paged] {

@@ -5,7 +5,7 @@
 //! number of pages, and a process that is charged, in place of PoolType and
 //! NumberOfBytes.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 use crate::synth::era::Era;
 use crate::synth::paging::Memory;
 use crate::synth::rng::Rng;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::paging::Memory;
 use crate::synth::physical::Page;
 use crate::synth::rng::Rng;
@@ -54,7 +54,7 @@ impl Bulk {
         let mut out: BTreeMap<Tag, Account> = BTreeMap::new();
         for (nth, (_, pieces)) in self.patterns.iter().enumerate() {
             let repeats = self.repeats(nth);
-            for piece in pieces.iter().filter(|p| p.demand.is_some()) {
+            for piece in pieces.iter().filter(|p| p.allocation.is_some()) {
                 *out.entry(piece.tag).or_default() += Account {
                     blocks: repeats,
                     bytes: repeats * piece.bytes,

@@ -1,6 +1,6 @@
 //! Bodies of blocks: enough of what their owners keep in them to look like it.
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 use crate::synth::era::Era;
 use crate::synth::objects;
 use crate::synth::rng::Rng;

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::rng::Rng;
 use crate::synth::truth::Pool;
 
 use super::UNIT;
-use super::demand::{Demand, Fate, Role};
+use super::allocation::{Allocation, Outcome, Role};
 
 /// Pages of a 2 MB mapping.
 pub const LARGE_PAGES: u64 = 512;
@@ -62,7 +62,7 @@ impl PoolShape {
 
 /// What becomes of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageFate {
+pub enum PageOutcome {
     /// Mapped.
     Valid,
     /// Named by a transition entry.
@@ -84,10 +84,10 @@ pub struct Bin {
     pub va: Va,
     /// Where its blocks start: 0, or where the big allocation ends, in bytes.
     pub start: u64,
-    /// Indexes of the demands on it, in order of address.
+    /// Indexes of the allocations on it, in order of address.
     pub blocks: Vec<u32>,
     /// What becomes of it.
-    pub fate: PageFate,
+    pub outcome: PageOutcome,
     fill: u64,
 }
 
@@ -101,8 +101,8 @@ impl Bin {
 /// A big allocation's place.
 #[derive(Clone, Copy, Debug)]
 pub struct BigPlace {
-    /// Index of the demand.
-    pub demand: u32,
+    /// Index of the allocation.
+    pub allocation: u32,
     /// Its first page.
     pub va: Va,
     /// Pages.
@@ -135,22 +135,26 @@ impl Layout {
         self.bigs.iter().map(|b| b.pages).sum()
     }
 
-    /// Places the demands of one pool.
+    /// Places the allocations of one pool.
     ///
     /// # Errors
     /// When they do not fit in the pages that the shape allows.
-    pub fn place(shape: PoolShape, demands: &[Demand], rng: &mut Rng) -> io::Result<Layout> {
-        let own = |d: &&(usize, &Demand)| d.1.pool == shape.pool;
-        let all: Vec<(usize, &Demand)> = demands.iter().enumerate().collect();
+    pub fn place(
+        shape: PoolShape,
+        allocations: &[Allocation],
+        rng: &mut Rng,
+    ) -> io::Result<Layout> {
+        let own = |d: &&(usize, &Allocation)| d.1.pool == shape.pool;
+        let all: Vec<(usize, &Allocation)> = allocations.iter().enumerate().collect();
         let mut bigs: Vec<u32> = Vec::new();
         let mut smalls: Vec<u32> = Vec::new();
-        for (i, demand) in all.iter().filter(own) {
-            match demand.is_big() {
+        for (i, allocation) in all.iter().filter(own) {
+            match allocation.is_big() {
                 true => bigs.push(*i as u32),
                 false => smalls.push(*i as u32),
             }
         }
-        let bytes = |i: u32| demands.get(i as usize).map_or(0, |d| d.bytes);
+        let bytes = |i: u32| allocations.get(i as usize).map_or(0, |d| d.bytes);
         let big_pages: u64 = bigs.iter().map(|&i| bytes(i).div_ceil(PAGE_SIZE)).sum();
         let small_bytes: u64 = smalls.iter().map(|&i| bytes(i)).sum();
         let small_pages = match shape.pages {
@@ -161,14 +165,19 @@ impl Layout {
         };
         rng.shuffle(&mut bigs);
         let mut layout = lay_addresses(shape, &bigs, &bytes, small_pages, rng);
-        layout.fill(&smalls, demands, rng)?;
-        layout.pick_fates(demands, rng);
+        layout.fill(&smalls, allocations, rng)?;
+        layout.pick_outcomes(allocations, rng);
         Ok(layout)
     }
 
     /// Puts the largest block into the emptiest page, and so on: all get about as full.
-    fn fill(&mut self, smalls: &[u32], demands: &[Demand], rng: &mut Rng) -> io::Result<()> {
-        let bytes = |i: u32| demands.get(i as usize).map_or(0, |d| d.bytes);
+    fn fill(
+        &mut self,
+        smalls: &[u32],
+        allocations: &[Allocation],
+        rng: &mut Rng,
+    ) -> io::Result<()> {
+        let bytes = |i: u32| allocations.get(i as usize).map_or(0, |d| d.bytes);
         let mut order = smalls.to_vec();
         rng.shuffle(&mut order);
         order.sort_by_key(|&i| Reverse(bytes(i)));
@@ -214,14 +223,14 @@ impl Layout {
     }
 
     /// Chooses pages for what the shape asks for, among those without a special block.
-    fn pick_fates(&mut self, demands: &[Demand], rng: &mut Rng) {
+    fn pick_outcomes(&mut self, allocations: &[Allocation], rng: &mut Rng) {
         let large_end = self
             .shape
             .start
             .add(self.shape.large * LARGE_PAGES * PAGE_SIZE);
         let plain = |i: &u32| {
-            let demand = demands.get(*i as usize);
-            demand.is_some_and(|d| d.role == Role::Filler && d.fate == Fate::Live)
+            let allocation = allocations.get(*i as usize);
+            allocation.is_some_and(|d| d.role == Role::Filler && d.outcome == Outcome::Live)
         };
         let mut free: Vec<usize> = (0..self.bins.len())
             .filter(|&at| {
@@ -232,15 +241,19 @@ impl Layout {
             .collect();
         rng.shuffle(&mut free);
         let wanted = [
-            (self.shape.transition, PageFate::Transition),
-            (self.shape.prototype, PageFate::Prototype),
-            (self.shape.paged_out, PageFate::PagedOut),
-            (self.shape.omitted, PageFate::Omitted),
-            (self.shape.damaged, PageFate::Damaged),
+            (self.shape.transition, PageOutcome::Transition),
+            (self.shape.prototype, PageOutcome::Prototype),
+            (self.shape.paged_out, PageOutcome::PagedOut),
+            (self.shape.omitted, PageOutcome::Omitted),
+            (self.shape.damaged, PageOutcome::Damaged),
         ];
-        for (count, fate) in wanted {
+        for (count, outcome) in wanted {
             // Damage is only recognisable between sound blocks.
-            let blocks = if fate == PageFate::Damaged { 10 } else { 1 };
+            let blocks = if outcome == PageOutcome::Damaged {
+                10
+            } else {
+                1
+            };
             for _ in 0..count {
                 let enough = |at: &usize| {
                     let bin = self.bins.get(*at);
@@ -251,13 +264,13 @@ impl Layout {
                 };
                 let at = free.swap_remove(chosen);
                 if let Some(bin) = self.bins.get_mut(at) {
-                    bin.fate = fate;
+                    bin.outcome = outcome;
                 }
             }
         }
         let mut left = self.shape.paged_out_big;
         for big in &mut self.bigs {
-            if left > 0 && plain(&big.demand) {
+            if left > 0 && plain(&big.allocation) {
                 big.paged_out = true;
                 left -= 1;
             }
@@ -300,13 +313,13 @@ fn lay_addresses(
             .add(out.shape.large * LARGE_PAGES * PAGE_SIZE),
     );
     let mut left = small_pages - early;
-    for (n, &demand) in bigs.iter().enumerate() {
+    for (n, &allocation) in bigs.iter().enumerate() {
         let here = left / (bigs.len() - n + 1) as u64;
         for _ in 0..here {
             next = out.small(next);
         }
         left -= here;
-        next = out.big(next, demand, bytes(demand));
+        next = out.big(next, allocation, bytes(allocation));
         // Address space is left over between allocations now and then.
         if rng.one_in(16) {
             next = next.add((1 + rng.below(3)) * PAGE_SIZE);
@@ -325,10 +338,10 @@ impl Layout {
         va.add(PAGE_SIZE)
     }
 
-    fn big(&mut self, va: Va, demand: u32, bytes: u64) -> Va {
+    fn big(&mut self, va: Va, allocation: u32, bytes: u64) -> Va {
         let pages = bytes.div_ceil(PAGE_SIZE);
         self.bigs.push(BigPlace {
-            demand,
+            allocation,
             va,
             pages,
             paged_out: false,
@@ -346,7 +359,7 @@ impl Layout {
             va,
             start,
             blocks: Vec::new(),
-            fate: PageFate::Valid,
+            outcome: PageOutcome::Valid,
             fill: start + marker,
         });
     }
@@ -357,12 +370,12 @@ mod tests {
     use super::*;
     use crate::synth::spec::NONPAGED_START;
 
-    fn demands() -> Vec<Demand> {
+    fn allocations() -> Vec<Allocation> {
         let small = (0..500).map(|i| 0x20 + i % 40 * 0x20);
         let big = [0x3000, 0x5010, 0x1ff0];
         small
             .chain(big)
-            .map(|bytes| Demand::new(*b"Test", Pool::NonPaged, bytes))
+            .map(|bytes| Allocation::new(*b"Test", Pool::NonPaged, bytes))
             .collect()
     }
 
@@ -370,7 +383,7 @@ mod tests {
     fn a_pool_takes_exactly_the_pages_it_is_given() -> io::Result<()> {
         let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
         shape.pages = Some(100);
-        let layout = Layout::place(shape, &demands(), &mut Rng::new(5))?;
+        let layout = Layout::place(shape, &allocations(), &mut Rng::new(5))?;
         assert_eq!((layout.big_pages(), layout.small_pages()), (3 + 6 + 2, 89));
         let placed: usize = layout.bins.iter().map(|b| b.blocks.len()).sum();
         assert_eq!((placed, layout.bigs.len()), (500, 3));
@@ -386,7 +399,7 @@ mod tests {
         let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
         for pages in [5, 60] {
             shape.pages = Some(pages);
-            assert!(Layout::place(shape.clone(), &demands(), &mut Rng::new(5)).is_err());
+            assert!(Layout::place(shape.clone(), &allocations(), &mut Rng::new(5)).is_err());
         }
     }
 }

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::Va;
+use crate::addr::Va;
 use crate::synth::era::Era;
 use crate::synth::paging::Memory;
 use crate::synth::truth::{Pool, Tag};
 
-use super::demand::Demand;
+use super::allocation::Allocation;
 
 /// Lists per processor and pool: blocks of 1 to 32 units.
 pub const LISTS: u64 = 32;
@@ -30,8 +30,8 @@ pub enum List {
 
 impl List {
     /// The lists that a block is freed to.
-    pub fn of(demand: &Demand) -> List {
-        match (demand.pool, demand.nx) {
+    pub fn of(allocation: &Allocation) -> List {
+        match (allocation.pool, allocation.nx) {
             (Pool::Paged, _) => List::Paged,
             (Pool::NonPaged, true) => List::NonPagedNx,
             (Pool::NonPaged, false) => List::NonPaged,

@@ -1,23 +1,23 @@
 //! The pool of Windows up to 10 1803: blocks with headers chained through pages, and
 //! whole-page allocations in the big page table.
 //!
-//! What is wanted ([`Demand`]s) is first given places ([`layout`]), then written
+//! What is wanted ([`Allocation`]s) is first given places ([`layout`]), then written
 //! ([`page`], [`big`]), and freed blocks put on their lists ([`lists`]). Structure
 //! layouts are those of the public symbols of 6.1.7601 (`_POOL_HEADER`,
 //! `_POOL_TRACKER_BIG_PAGES`, `_POOL_DESCRIPTOR`).
 
+pub mod allocation;
 pub mod big;
 pub mod bulk;
 mod contents;
-pub mod demand;
 pub mod layout;
 pub mod lists;
 pub mod page;
 pub mod write;
 
+pub use allocation::{Allocation, Outcome, Role};
 pub use bulk::Bulk;
 pub use contents::{Contents, Holds};
-pub use demand::{Demand, Fate, Role};
 pub use layout::PoolShape;
 
 /// Bytes per unit of a header's sizes; also the size of a header.

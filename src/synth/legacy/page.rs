@@ -5,7 +5,7 @@
 //! "paged"; a free block keeps its tag and may keep other bits. On NT 5.2 it is 0 for a
 //! free block, and otherwise the POOL_TYPE plus 1 (ReactOS's `expool.c`).
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 use crate::synth::era::Era;
 use crate::synth::physical::Page;
 use crate::synth::rng::Rng;
@@ -47,19 +47,19 @@ pub struct Piece {
     pub tag: Tag,
     /// Stored with the protected bit.
     pub protected: bool,
-    /// Index of the demand; `None` for a free block or a marker.
-    pub demand: Option<u32>,
+    /// Index of the allocation; `None` for a free block or a marker.
+    pub allocation: Option<u32>,
     marker: bool,
 }
 
 impl Piece {
     /// A block in use.
-    pub fn used(bytes: u64, tag: Tag, protected: bool, demand: u32) -> Piece {
+    pub fn used(bytes: u64, tag: Tag, protected: bool, allocation: u32) -> Piece {
         Piece {
             bytes,
             tag,
             protected,
-            demand: Some(demand),
+            allocation: Some(allocation),
             marker: false,
         }
     }
@@ -69,14 +69,14 @@ impl Piece {
             bytes,
             tag,
             protected: false,
-            demand: None,
+            allocation: None,
             marker: false,
         }
     }
 
     /// True for a block that nobody has.
     pub fn is_free(&self) -> bool {
-        self.demand.is_none() && !self.marker
+        self.allocation.is_none() && !self.marker
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
             prop_assume!(!used.is_empty());
             let mut rng = Rng::new(seed);
             let pieces = compose(&used, start * UNIT, &mut rng);
-            prop_assert_eq!(pieces.iter().filter(|p| p.demand.is_some()).count(), used.len());
+            prop_assert_eq!(pieces.iter().filter(|p| p.allocation.is_some()).count(), used.len());
             let mut page = [0u8; PAGE_SIZE as usize];
             let pool = (Types::Vista, Pool::NonPaged, 0);
             let offsets = write(&mut page, start * UNIT, &pieces, pool, &mut rng);

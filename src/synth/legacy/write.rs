@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Account, Block, PageTruth, Pool, State};
 
+use super::allocation::{Allocation, Outcome, Role};
 use super::big::BigEntry;
 use super::contents::Contents;
-use super::demand::{Demand, Fate, Role};
-use super::layout::{BigPlace, Bin, LARGE_PAGES, Layout, PageFate};
+use super::layout::{BigPlace, Bin, LARGE_PAGES, Layout, PageOutcome};
 use super::lists::{List, Parked};
 use super::page::{self, Piece, Types};
-use super::{UNIT, demand};
+use super::{UNIT, allocation};
 
 /// What is known of a pool once it is written.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +46,8 @@ pub struct Laid {
 pub struct Writer<'a> {
     /// Memory with its tables.
     pub memory: &'a mut Memory,
-    /// All demands, which layouts point into.
-    pub demands: &'a [Demand],
+    /// All allocations, which layouts point into.
+    pub allocations: &'a [Allocation],
     /// What bodies hold.
     pub contents: Contents,
     /// Address of the next prototype entry.
@@ -101,17 +101,17 @@ impl Writer<'_> {
         if mapped {
             return;
         }
-        let frame = match bin.fate {
-            PageFate::PagedOut => {
+        let frame = match bin.outcome {
+            PageOutcome::PagedOut => {
                 let page = self.rng.below(0x3_0000) as u32 + 0x100;
                 self.memory.map(bin.va, Entry::PageFile(0, page));
                 return;
             }
             _ => self.memory.physical.allocate(1),
         };
-        match bin.fate {
-            PageFate::Transition => self.memory.map(bin.va, Entry::Transition(frame)),
-            PageFate::Prototype => {
+        match bin.outcome {
+            PageOutcome::Transition => self.memory.map(bin.va, Entry::Transition(frame)),
+            PageOutcome::Prototype => {
                 let at = self.prototypes;
                 self.prototypes = at.add(8);
                 let raw = self.memory.encode(Entry::Data(frame));
@@ -125,7 +125,7 @@ impl Writer<'_> {
             }
             _ => self.memory.map(bin.va, Entry::Data(frame)),
         }
-        if bin.fate == PageFate::Omitted {
+        if bin.outcome == PageOutcome::Omitted {
             self.memory.physical.omit(frame);
         }
     }
@@ -134,16 +134,17 @@ impl Writer<'_> {
     /// block asks for.
     fn is_executable(&self, bin: &Bin) -> bool {
         let first = bin.blocks.first();
-        let demand = first.and_then(|i| self.demands.get(*i as usize));
-        self.contents.era.build >= 9200 && demand.is_some_and(|d| d.pool == Pool::NonPaged && !d.nx)
+        let allocation = first.and_then(|i| self.allocations.get(*i as usize));
+        self.contents.era.build >= 9200
+            && allocation.is_some_and(|d| d.pool == Pool::NonPaged && !d.nx)
     }
 
     /// A big allocation: contiguous frames, contents on its first page.
     fn big(&mut self, place: &BigPlace) {
-        let Some(demand) = self.demands.get(place.demand as usize).copied() else {
+        let Some(allocation) = self.allocations.get(place.allocation as usize).copied() else {
             return;
         };
-        let shared_tail = u64::from(demand.bytes % PAGE_SIZE != 0);
+        let shared_tail = u64::from(allocation.bytes % PAGE_SIZE != 0);
         if place.paged_out {
             let out = place.pages - shared_tail;
             for i in 0..out {
@@ -155,34 +156,34 @@ impl Writer<'_> {
                 .map_new(place.va.add(out * PAGE_SIZE), shared_tail);
         } else {
             self.memory.map_new(place.va, place.pages);
-            self.big_contents(place.va, &demand);
+            self.big_contents(place.va, &allocation);
         }
-        let listed = !self.contents.era.is_nt52() || !demand.role.is_table();
+        let listed = !self.contents.era.is_nt52() || !allocation.role.is_table();
         let state = match listed {
             true => State::Allocated,
             false => State::Unlisted,
         };
-        self.laid.blocks.push(block(&demand, place.va, state));
-        self.laid.roles.insert(demand.role, place.va);
+        self.laid.blocks.push(block(&allocation, place.va, state));
+        self.laid.roles.insert(allocation.role, place.va);
         if !listed {
             return;
         }
         self.laid.big.push(BigEntry {
             va: place.va,
-            tag: demand.tag,
-            protected: demand.protected,
-            pool: demand.pool,
-            nx: demand.nx,
-            bytes: demand.bytes,
+            tag: allocation.tag,
+            protected: allocation.protected,
+            pool: allocation.pool,
+            nx: allocation.nx,
+            bytes: allocation.bytes,
         });
     }
 
-    fn big_contents(&mut self, va: Va, demand: &Demand) {
-        let Role::Leak(number) = demand.role else {
+    fn big_contents(&mut self, va: Va, allocation: &Allocation) {
+        let Role::Leak(number) = allocation.role else {
             return;
         };
         if let Some(page) = self.memory.page_mut(va) {
-            self.contents.leaked(page, number, demand.bytes);
+            self.contents.leaked(page, number, allocation.bytes);
         }
     }
 
@@ -190,9 +191,9 @@ impl Writer<'_> {
     fn bin(&mut self, bin: &Bin, (pool, index): (Pool, u8)) {
         let used: Vec<Piece> = bin.blocks.iter().filter_map(|i| self.piece(*i)).collect();
         let pieces = page::compose(&used, bin.start, &mut self.rng);
-        let absent = match bin.fate {
-            PageFate::PagedOut => Some(State::PagedOut),
-            PageFate::Omitted => Some(State::Omitted),
+        let absent = match bin.outcome {
+            PageOutcome::PagedOut => Some(State::PagedOut),
+            PageOutcome::Omitted => Some(State::Omitted),
             _ => None,
         };
         let paged_out_tail = !bin.is_whole() && self.memory.frame(bin.va).is_none();
@@ -215,17 +216,17 @@ impl Writer<'_> {
         for (piece, at) in pieces.iter().zip(&offsets) {
             let body = *at + UNIT;
             let range = body as usize..(*at + piece.bytes) as usize;
-            if let (Some(_), Some(body_bytes)) = (piece.demand, bytes.get_mut(range)) {
+            if let (Some(_), Some(body_bytes)) = (piece.allocation, bytes.get_mut(range)) {
                 self.contents
                     .fill(body_bytes, bin.va.add(body), &piece.tag, &mut rng);
             }
         }
         self.rng = rng;
-        let broken = match bin.fate {
-            PageFate::Damaged => self.damage(bin.va, &offsets),
+        let broken = match bin.outcome {
+            PageOutcome::Damaged => self.damage(bin.va, &offsets),
             _ => None,
         };
-        if bin.fate == PageFate::Omitted {
+        if bin.outcome == PageOutcome::Omitted {
             self.laid.pages.entry(pool).or_default().omitted += 1;
         }
         for (piece, at) in pieces.iter().zip(&offsets) {
@@ -244,47 +245,49 @@ impl Writer<'_> {
     }
 
     fn piece(&self, index: u32) -> Option<Piece> {
-        let demand = self.demands.get(index as usize)?;
+        let allocation = self.allocations.get(index as usize)?;
         Some(Piece::used(
-            demand.bytes,
-            demand.tag,
-            demand.protected,
+            allocation.bytes,
+            allocation.tag,
+            allocation.protected,
             index,
         ))
     }
 
-    /// Enters a piece into the books.
+    /// Enters a piece into the accounts.
     fn account(&mut self, piece: &Piece, va: Va, absent: Option<State>, (pool, index): (Pool, u8)) {
         let body = va.add(UNIT);
-        let demand = piece.demand.and_then(|i| self.demands.get(i as usize));
-        let Some(demand) = demand.copied() else {
+        let allocation = piece
+            .allocation
+            .and_then(|i| self.allocations.get(i as usize));
+        let Some(allocation) = allocation.copied() else {
             if piece.is_free() {
                 self.free(piece.bytes, body, absent, (pool, index));
             }
             return;
         };
-        let state = match (absent, demand.fate) {
+        let state = match (absent, allocation.outcome) {
             (Some(state), _) => state,
-            (None, Fate::Live) => State::Allocated,
-            (None, Fate::Lookaside(_)) => State::Lookaside,
-            (None, Fate::Pending | Fate::Dynamic | Fate::Delayed) => State::Pending,
+            (None, Outcome::Live) => State::Allocated,
+            (None, Outcome::Lookaside(_)) => State::Lookaside,
+            (None, Outcome::Pending | Outcome::Dynamic | Outcome::Delayed) => State::Pending,
         };
-        match demand.fate {
-            Fate::Lookaside(cpu) => {
-                let key = (cpu, List::of(&demand), demand.bytes / UNIT);
+        match allocation.outcome {
+            Outcome::Lookaside(cpu) => {
+                let key = (cpu, List::of(&allocation), allocation.bytes / UNIT);
                 self.laid.parked.entry(key).or_default().push(body);
             }
-            Fate::Pending | Fate::Dynamic | Fate::Delayed => {
+            Outcome::Pending | Outcome::Dynamic | Outcome::Delayed => {
                 self.laid.pending.entry(pool).or_default().push(body);
             }
-            Fate::Live => {}
+            Outcome::Live => {}
         }
-        if demand.role != Role::Filler {
-            self.laid.roles.insert(demand.role, body);
+        if allocation.role != Role::Filler {
+            self.laid.roles.insert(allocation.role, body);
         } else if self.contents.neighbours.len() < NEIGHBOURS {
             self.contents.neighbours.push(body);
         }
-        let mut block = block(&demand, va, state);
+        let mut block = block(&allocation, va, state);
         // The page decides, not what its blocks ask for.
         block.nx = self.contents.era.build >= 9200
             && pool == Pool::NonPaged
@@ -332,16 +335,16 @@ fn indexes(layout: &Layout, usage: &[u64]) -> (Vec<u8>, Vec<u8>) {
 /// Body addresses kept for pointers between blocks.
 const NEIGHBOURS: usize = 4096;
 
-/// A demand as the block that it became.
-pub fn block(demand: &demand::Demand, va: Va, state: State) -> Block {
+/// A allocation as the block that it became.
+pub fn block(allocation: &allocation::Allocation, va: Va, state: State) -> Block {
     Block {
-        nx: demand.nx,
+        nx: allocation.nx,
         va,
-        bytes: demand.bytes,
-        tag: demand.tag,
-        protected: demand.protected,
-        pool: demand.pool,
-        big: demand.is_big(),
+        bytes: allocation.bytes,
+        tag: allocation.tag,
+        protected: allocation.protected,
+        pool: allocation.pool,
+        big: allocation.is_big(),
         state,
     }
 }

@@ -1,6 +1,6 @@
 //! What is at fixed addresses or outside of images and pools.
 
-use crate::memory::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn};
 use crate::synth::processors;
 
 use super::{

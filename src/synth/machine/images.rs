@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::image::{self, Exports, Image, ImageSpec, Pdb};
 use crate::synth::kernel;
 use crate::synth::paging::Entry;

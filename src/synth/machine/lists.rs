@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::memory::addr::{Pa, Va};
+use crate::addr::{Pa, Va};
 use crate::synth::header::DumpHeader;
 use crate::synth::kernel::{self, LoaderEntry, Process};
 use crate::synth::legacy::Role;

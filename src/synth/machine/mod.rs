@@ -1,6 +1,6 @@
 //! Builds a machine from its [`Spec`] and writes dumps of it.
 
-mod books;
+mod accounting;
 mod fixed;
 mod images;
 mod lists;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 
 use super::container::Container;
 use super::era::Heap as Encoding;
@@ -149,7 +149,7 @@ impl<'a> Builder<'a> {
             self.memory.physical.shuffle(self.spec.seed ^ 0xdec4);
         }
         let laid = self.pools()?;
-        self.books(&laid);
+        self.accounting(&laid);
         self.module_lists(&laid)?;
         self.object_types(&laid)?;
         let roots = self.processes(&laid)?;
@@ -191,7 +191,7 @@ impl<'a> Builder<'a> {
         let setting = heap::Setting {
             nt: self.nt,
             encoding,
-            demands: &self.spec.demands,
+            allocations: &self.spec.allocations,
             contents: self.contents(),
             shape,
             pools: [&self.spec.nonpaged, &self.spec.paged],
@@ -202,12 +202,12 @@ impl<'a> Builder<'a> {
     /// Pools of chained blocks.
     fn chains(&mut self) -> io::Result<Laid> {
         let spec = self.spec;
-        let nonpaged = Layout::place(spec.nonpaged.clone(), &spec.demands, &mut self.rng)?;
-        let paged = Layout::place(spec.paged.clone(), &spec.demands, &mut self.rng)?;
+        let nonpaged = Layout::place(spec.nonpaged.clone(), &spec.allocations, &mut self.rng)?;
+        let paged = Layout::place(spec.paged.clone(), &spec.allocations, &mut self.rng)?;
         let contents = self.contents();
         let mut writer = Writer {
             memory: &mut self.memory,
-            demands: &spec.demands,
+            allocations: &spec.allocations,
             contents,
             prototypes: PROTOTYPES,
             laid: Laid::default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::memory::Va;
 use crate::pool::Block;
 use crate::pool::index::BlockList;
-use crate::pool::index::order::{self, Wanted};
+use crate::pool::index::sort::{self, Wanted};
 
 /// Blocks in order of address, by position.
 pub trait Blocks: Send + Sync {
@@ -50,7 +50,7 @@ impl Blocks for BlockList {
         descending: bool,
         wanted: Wanted<'_>,
     ) -> Option<Vec<u32>> {
-        order::by_size(self, kept, descending, wanted)
+        sort::by_size(self, kept, descending, wanted)
     }
 }
 
@@ -155,7 +155,7 @@ impl BlockView {
             None => None,
             Some(keep) => {
                 let keep = |row: u32| blocks.get(row.into()).is_some_and(|block| keep(&block));
-                Some(order::only(blocks.len(), &keep, wanted)?)
+                Some(sort::filter(blocks.len(), &keep, wanted)?)
             }
         };
         let order = match sort.by_size {

@@ -5,8 +5,7 @@ use rustc_hash::FxHashMap;
 
 use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
-use crate::engine::Engine;
-use crate::kernel::modules::Module;
+use crate::engine::{DumpFacts, Machine, ModuleFacts};
 use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::{TagFound, Totals};
@@ -147,13 +146,13 @@ pub struct ModuleRow {
 }
 
 impl ModuleRow {
-    fn new(module: &Module) -> ModuleRow {
+    fn new(module: &ModuleFacts) -> ModuleRow {
         let path = module.path.as_deref().or(module.file.as_deref());
-        let pdb = module.pdb().map(|id| id.to_string());
+        let pdb = module.pdb.as_ref().map(|id| id.to_string());
         ModuleRow {
-            name: clean(&module.name()).into_owned(),
+            name: clean(&module.name).into_owned(),
             base: module.base,
-            end: module.end(),
+            end: module.end,
             path: clean(path.unwrap_or("")).into_owned(),
             pdb: clean(&pdb.unwrap_or_default()).into_owned(),
             unloaded: module.unloaded,
@@ -168,17 +167,18 @@ impl ModuleRow {
 
 impl Model {
     /// Everything that an open dump says at once.
-    pub fn of(engine: &Engine) -> Model {
+    pub fn of(engine: &dyn Machine) -> Model {
         let trackers = engine.trackers();
-        let file = engine.dump().path().file_name();
+        let facts = engine.facts();
+        let file = std::path::Path::new(&facts.path).file_name();
         let mut model = Model {
             file: clean(&file.unwrap_or_default().to_string_lossy()).into_owned(),
-            facts: facts(engine),
+            facts: told(&facts),
             vm: engine.vm().clone(),
             total: trackers.total,
             counted: !trackers.rows.is_empty(),
             descriptions: engine.descriptions().clone(),
-            modules: engine.kernel().modules.iter().map(ModuleRow::new).collect(),
+            modules: engine.module_list().iter().map(ModuleRow::new).collect(),
             warnings: engine
                 .warnings()
                 .iter()
@@ -250,26 +250,20 @@ impl Model {
     }
 }
 
-fn facts(engine: &Engine) -> Vec<String> {
-    let (kernel, header) = (engine.kernel(), engine.dump().header());
-    let processors = header.processors;
-    let mut out = vec![
+fn told(facts: &DumpFacts) -> Vec<String> {
+    vec![
         format!(
             "Windows {}.{}.{} x64",
-            kernel.version.0, kernel.version.1, kernel.build
+            facts.version.0, facts.version.1, facts.build
         ),
-        format!("{} dump", engine.dump().format()),
-        match processors {
+        format!("{} dump", clean(&facts.format)),
+        match facts.processors {
             1 => "1 CPU".into(),
             n => format!("{n} CPUs"),
         },
-        format!("bugcheck {:#x}", header.bugcheck.code),
-    ];
-    out.push(format!(
-        "symbols {}",
-        clean(&kernel.symbol_source().to_string())
-    ));
-    out
+        format!("bugcheck {:#x}", facts.bugcheck),
+        format!("symbols {}", clean(&facts.symbols.detail)),
+    ]
 }
 
 /// The modules that mention a tag, and how much could be searched.

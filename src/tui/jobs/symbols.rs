@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::report::text::clean;
 use crate::symbols::{FetchError, Located, Progress, WantedPdb, Watch, shown_address};
 
@@ -48,7 +48,7 @@ pub struct SymbolArrival {
 #[derive(Debug)]
 pub struct Reopened {
     /// What answers from now on.
-    pub engine: Arc<Engine>,
+    pub engine: Arc<dyn Machine>,
     /// What it says at once.
     pub model: Model,
     /// The PDB.
@@ -61,7 +61,7 @@ impl SymbolArrival {
     /// # Errors
     /// When the system refuses to start a thread.
     pub fn start(
-        engine: &Arc<Engine>,
+        engine: &Arc<dyn Machine>,
         out: &Sender<Event>,
     ) -> std::io::Result<Option<SymbolArrival>> {
         let Some(wanted) = engine.missing_pdb() else {
@@ -174,7 +174,7 @@ fn fetch(wanted: &WantedPdb, cancel: &AtomicBool, out: &Sender<Event>) -> Option
 
 /// The thread that looks.
 struct Watcher {
-    engine: Arc<Engine>,
+    engine: Arc<dyn Machine>,
     wanted: WantedPdb,
     cancel: Arc<AtomicBool>,
     out: Sender<Event>,
@@ -218,13 +218,13 @@ impl Watcher {
     /// Reads the dump anew. A file that is not taken after all is an error.
     fn reopen(&self, file: &Path) -> Result<Reopened, String> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let engine = self.engine.reopen().map_err(|e| e.to_string())?;
-            let model = Model::of(&engine);
+            let engine = self.engine.reopened().map_err(|e| e.to_string())?;
+            let model = Model::of(&*engine);
             Ok::<_, String>((engine, model))
         }));
         let (engine, model) = opened.unwrap_or_else(|_| Err(BUG.into()))?;
         if engine.missing_pdb().is_some() {
-            let notes = &engine.kernel().notes;
+            let notes = engine.warnings();
             let about = notes
                 .iter()
                 .rev()
@@ -234,7 +234,7 @@ impl Watcher {
                 .unwrap_or_else(|| format!("{} can't be used", file.display())));
         }
         Ok(Reopened {
-            engine: Arc::new(engine),
+            engine,
             model,
             file: file.to_owned(),
         })

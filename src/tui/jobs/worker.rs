@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
@@ -60,7 +60,7 @@ struct Numbers {
 /// What every thread has.
 #[derive(Clone)]
 struct Shared {
-    engine: Arc<Engine>,
+    engine: Arc<dyn Machine>,
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
     wanted: Arc<Numbers>,
@@ -72,7 +72,7 @@ struct Shared {
 impl Shared {
     /// Tells when the file under the dump is not what it was any more.
     fn watch_file(&self) {
-        let Some(why) = self.engine.dump().failure() else {
+        let Some(why) = self.engine.failure() else {
             return;
         };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Workers {
     /// # Errors
     /// When the system refuses to start a thread.
     pub fn start(
-        engine: Arc<Engine>,
+        engine: Arc<dyn Machine>,
         walk: u64,
         out: Sender<Event>,
         files: Files,
@@ -234,7 +234,7 @@ fn latest(shared: &Shared) -> Snapshot {
 }
 
 fn answer(shared: &Shared, request: Request) -> Option<Body> {
-    let engine = &shared.engine;
+    let engine = &*shared.engine;
     Some(match request.question {
         Question::Table(ask) => {
             let wanted = || shared.wanted.tables.load(Ordering::Relaxed) == request.number;
@@ -270,7 +270,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             let wanted = || shared.wanted.blocks.load(Ordering::Relaxed) == request.number;
             let shape = TagCharts {
                 sizes: Arc::new(snapshot.sizes(&TagPattern::of(tag))),
-                spread: snapshot.spread(tag, PARTS),
+                spread: snapshot.address_histogram(tag, PARTS),
             };
             Body::Blocks {
                 shape,
@@ -311,12 +311,12 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
 }
 
 fn mentions(
-    engine: &Engine,
+    engine: &dyn Machine,
     tag: crate::pool::Tag,
     wanted: &dyn Fn() -> bool,
 ) -> Option<References> {
     let found = engine.references_while(tag, wanted)?;
-    let modules = &engine.kernel().modules;
+    let modules = engine.module_list();
     let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
     let notes = found.default_of.iter().map(|c| c.sentence());
     Some(References {
@@ -341,7 +341,7 @@ fn mentions(
 }
 
 /// Reads memory, holes included, and names what its pointers point at.
-pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> Bytes {
+pub fn read(engine: &dyn Machine, start: Va, length: u64, session: Option<u32>) -> Bytes {
     let mut out = Bytes {
         start,
         ..Bytes::default()
@@ -352,11 +352,11 @@ pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> By
         let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
         let mut page = vec![0; here as usize];
         // `read` knows when the file failed under it and left zeros.
-        match engine.space_in(session, at).read(at, &mut page) {
+        match engine.read(session, at, &mut page) {
             Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
-            Err(fault) => {
+            Err(why) => {
                 out.bytes.resize((done + here) as usize, None);
-                out.holes.push((at, fault.reason()));
+                out.holes.push((at, why));
             }
         }
     }
@@ -374,47 +374,8 @@ pub fn read(engine: &Engine, start: Va, length: u64, session: Option<u32>) -> By
 }
 
 /// What a pointer points at: a module, or a block of pool.
-pub fn target(engine: &Engine, va: Va) -> Option<String> {
-    if !va.is_kernel() {
-        return None;
-    }
-    let kernel = engine.kernel();
-    if let Some(module) = kernel.module_at(va) {
-        let offset = va.0 - module.base.0;
-        let symbol = match module.is_kernel {
-            true => kernel.symbols.nearest(offset as u32),
-            false => None,
-        };
-        let name = match symbol {
-            Some((symbol, 0)) => format!("{}!{symbol}", module.name()),
-            Some((symbol, distance)) if distance < 0x10000 => {
-                format!("{}!{symbol}+{distance:#x}", module.name())
-            }
-            _ => format!("{}+{offset:#x}", module.name()),
-        };
-        return Some(clean(&name).into_owned());
-    }
-    let in_pool = engine.regions().at(va).is_some() || engine.big().holding(va).is_some();
-    if !in_pool {
-        return None;
-    }
-    let page = engine.pool_page(va).ok();
-    let holder = page
-        .as_ref()
-        .and_then(|p| p.blocks.iter().find(|b| b.holds_address));
-    Some(match (holder, engine.regions().at(va)) {
-        (Some(holder), _) => {
-            let block = holder.block;
-            let offset = va.0 - block.va.0;
-            format!(
-                "{} block+{offset:#x}, {} pool",
-                block.tag,
-                block.kind.word()
-            )
-        }
-        (None, Some(region)) => format!("{} pool", region.kind.word()),
-        (None, None) => return None,
-    })
+pub fn target(engine: &dyn Machine, va: Va) -> Option<String> {
+    Some(clean(&engine.points_at(va)?).into_owned())
 }
 
 /// Builds the index and tells how far it is.
@@ -441,12 +402,22 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut news = news(shared, Stage::Done, progress, started);
         news.kept = index.kept.map(moment);
         publish(shared, news, index);
-        let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
+        let pool = shared
+            .engine
+            .background_workers()
+            .map_err(|e| e.to_string())?;
         mentioned(shared, &pool, progress);
         return Ok(());
     }
-    let pool = shared.engine.background_pool().map_err(|e| e.to_string())?;
-    let builder = shared.engine.index_builder(Arc::clone(progress));
+    let pool = shared
+        .engine
+        .background_workers()
+        .map_err(|e| e.to_string())?;
+    let Some(builder) = shared.engine.walk(Arc::clone(progress)) else {
+        return Err(answered
+            .note
+            .unwrap_or_else(|| "there is no pool to walk".into()));
+    };
     let (done, finished) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let walker = scope.spawn(|| {
@@ -492,18 +463,11 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
 /// Searches all images for all tags, so that the list can say where each is.
 fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
     let engine = &shared.engine;
-    let Some(found) = engine.tag_search_on(workers, &|| !progress.is_cancelled()) else {
+    let Some(found) = engine.referenced_in(workers, &|| !progress.is_cancelled()) else {
         return;
     };
-    let modules = &engine.kernel().modules;
-    let tags = engine.trackers().rows.iter().filter_map(|row| {
-        let tag = row.tag;
-        let names: Vec<String> = found
-            .modules(tag)
-            .into_iter()
-            .filter_map(|(index, _)| modules.get(index))
-            .map(|module| clean(&module.name()).into_owned())
-            .collect();
+    let tags = found.into_iter().filter_map(|(tag, names)| {
+        let names: Vec<String> = names.iter().map(|n| clean(n).into_owned()).collect();
         Some((tag, mentioned_in(&names)?))
     });
     let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::pool::index::Snapshot;
 use crate::report::text::dump_line;
 use crate::report::{self, Diagnose, Format};
@@ -30,7 +30,11 @@ impl Files {
     ///
     /// # Errors
     /// When the system refuses to start a thread.
-    pub fn start(engine: &Arc<Engine>, store: Store, out: &Sender<Event>) -> io::Result<Files> {
+    pub fn start(
+        engine: &Arc<dyn Machine>,
+        store: Store,
+        out: &Sender<Event>,
+    ) -> io::Result<Files> {
         let (keep, wanted) = mpsc::channel::<SessionState>();
         let identity = Arc::new(OnceLock::new());
         let files = Files {
@@ -42,7 +46,7 @@ impl Files {
         thread::Builder::new()
             .name("ui-files".into())
             .spawn(move || {
-                let identity = *identity.get_or_init(|| engine.dump().identity());
+                let identity = *identity.get_or_init(|| engine.identity());
                 drop(engine);
                 let Some(identity) = identity else {
                     return;
@@ -93,7 +97,7 @@ fn told(loaded: io::Result<Option<SessionState>>) -> Option<Message> {
 /// # Errors
 /// Why there is none.
 pub fn report_text(
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     marks: Vec<(String, String)>,
 ) -> Result<String, String> {
@@ -103,14 +107,20 @@ pub fn report_text(
 }
 
 fn write_report(
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     marks: Vec<(String, String)>,
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let found = engine.diagnose(index);
-    let answer = Diagnose::of(engine, &found).with_marks(marks);
+    if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
+        return report::write_kept(kept, &marks, format, out);
+    }
+    let Some(dump) = engine.engine() else {
+        return Err(io::Error::other("the evidence file has no report"));
+    };
+    let found = dump.diagnose(index);
+    let answer = Diagnose::of(dump, &found).with_marks(marks);
     report::write(engine, &answer, format, out)
 }
 
@@ -118,7 +128,7 @@ fn write_report(
 ///
 /// # Errors
 /// Why not, as a sentence.
-pub fn save(engine: &Engine, index: &Snapshot, job: &Job) -> Result<u64, String> {
+pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, String> {
     let style = Style::of(&job.path);
     let written = write_whole(&job.path, job.replace, |out| match &job.content {
         Content::Grid { columns, rows } => grid(out, style, columns, rows.iter().cloned()),
@@ -169,7 +179,7 @@ const LARGEST: u64 = 1 << 30;
 
 /// Memory as the debugger dumps it, read a stretch at a time.
 fn memory_lines(
-    engine: &Engine,
+    engine: &dyn Machine,
     start: crate::memory::Va,
     length: u64,
     session: Option<u32>,

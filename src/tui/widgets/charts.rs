@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::pool::index::{SizeCount, Spread};
+use crate::pool::index::{AddressHistogram, SizeCount};
 use crate::report::text::{grouped, human};
 
 use crate::tui::terminal::theme::Theme;
@@ -13,7 +13,7 @@ pub struct TagCharts {
     /// Sizes, those that take the most bytes first.
     pub sizes: Arc<Vec<SizeCount>>,
     /// Bytes over the addresses, in [`PARTS`] parts; `None` without blocks.
-    pub spread: Option<Spread>,
+    pub spread: Option<AddressHistogram>,
 }
 
 /// Parts that the stretch of addresses is told in; a screen draws as many as it has room for.
@@ -109,7 +109,7 @@ mod tests {
         let size = |size, count| SizeCount { size, count };
         TagCharts {
             sizes: Arc::new(vec![size(1_024_000, 600), size(4096, 1000), size(64, 10)]),
-            spread: Some(Spread {
+            spread: Some(AddressHistogram {
                 first: Va(0xffff_fa80_0000_0000),
                 end: Va(0xffff_fa80_1000_0000),
                 parts: (0..PARTS as u64)

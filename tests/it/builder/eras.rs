@@ -62,7 +62,7 @@ fn whole(era: &'static Era) -> Spec {
 fn chains(era: &'static Era) -> Spec {
     let mut spec = small::of_era(era);
     spec.heaps = None;
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     spec
 }
 
@@ -197,7 +197,7 @@ fn pages_that_are_gone_take_no_more_than_their_blocks() {
             spec.seed = seed;
             spec.nonpaged.omitted = 3;
             spec.paged.paged_out = 5;
-            spec.demands = small::demands(&spec);
+            spec.allocations = small::allocations(&spec);
             let machine = Machine::build(&spec).unwrap();
             let truth = &machine.truth;
             with(&machine, Container::BitmapKernel, |engine, index| {

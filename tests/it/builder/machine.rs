@@ -231,7 +231,7 @@ fn many_machines_are_read_back_block_by_block() {
         let mut spec: Spec = poolscope::synth::small::spec();
         spec.seed = seed;
         spec.processors = 1 + (seed % 4) as u16;
-        spec.demands = poolscope::synth::small::demands(&spec);
+        spec.allocations = poolscope::synth::small::allocations(&spec);
         let machine = Machine::build(&spec).unwrap();
         with(&machine, Container::BitmapKernel, |engine, index| {
             check_trackers(&machine.truth, engine);

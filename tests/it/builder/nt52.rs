@@ -107,7 +107,7 @@ fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
         let mut spec = whole();
         spec.options.packed_slists = packed;
         spec.processors = if packed { 2 } else { 4 };
-        spec.demands = small::demands(&spec);
+        spec.allocations = small::allocations(&spec);
         let machine = Machine::build(&spec).unwrap();
         let truth = &machine.truth;
         for container in CONTAINERS {
@@ -162,7 +162,7 @@ fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
         spec.nonpaged.omitted = 2;
         spec.nonpaged.damaged = 2;
         spec.paged.paged_out = 4;
-        spec.demands = small::demands(&spec);
+        spec.allocations = small::allocations(&spec);
         let machine = Machine::build(&spec).unwrap();
         let truth = &machine.truth;
         with(&machine, Container::WIN7_KERNEL, |engine, index| {
@@ -226,7 +226,7 @@ fn a_page_in_the_page_file_is_so_whatever_its_number() {
 fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
     let mut spec = whole();
     spec.options.one_tracker = true;
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     let machine = Machine::build(&spec).unwrap();
     with(&machine, Container::WIN7_KERNEL, |engine, index| {
         assert_eq!(engine.trackers().tables.len(), 1);
@@ -269,7 +269,7 @@ fn images_within_the_bounds_of_a_pool_are_no_pool() {
     let mut spec = whole();
     spec.nonpaged.start = Va(0xffff_fadf_0000_0000);
     spec.vm.nonpaged_max = 0x10_0000;
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     let machine = Machine::build(&spec).unwrap();
     with(&machine, Container::Full, |engine, index| {
         let regions = engine.regions();

@@ -26,7 +26,7 @@ fn machine(era: &'static Era) -> Machine {
     spec.processes = ["System", "a.exe", "b.exe", "c.exe"]
         .map(String::from)
         .to_vec();
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     Machine::build(&spec).unwrap()
 }
 

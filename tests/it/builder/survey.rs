@@ -24,7 +24,7 @@ fn spec(unknown: bool) -> Spec {
     spec.options.unknown_kernel = unknown;
     // Of an unknown kernel, no bit of the address of a prototype entry can be guessed.
     spec.paged.prototype = 0;
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     spec
 }
 

@@ -73,7 +73,7 @@ fn of_processors(processors: u16) -> Spec {
     spec.options.idle_tags = Vec::new();
     spec.options.tracker_entries = 257;
     spec.options.scatter = false;
-    spec.demands = small::demands(&spec);
+    spec.allocations = small::allocations(&spec);
     spec
 }
 

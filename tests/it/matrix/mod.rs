@@ -41,7 +41,7 @@ impl Original {
         spec.options.whole_images = false;
         // Those of the machine are for who has to find the tables without symbols.
         spec.options.idle_tags.truncate(8);
-        spec.demands = small::demands(&spec);
+        spec.allocations = small::allocations(&spec);
         let mut machine = Machine::build(&spec).unwrap();
         if with_sessions {
             sessions::add(&mut machine, era, &[Fault::None, Fault::None]);

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::*;
 use crate::pool::TagPattern;
 use crate::pool::block::{Backend, Block, State};
-use crate::pool::index::{Gather, Snapshot, WINDOW};
+use crate::pool::index::{Collector, Snapshot, WINDOW};
 
 const KEY: u128 = 0x1234_5678_9abc_def0_0fed_cba9_8765_4321;
 
@@ -49,7 +49,7 @@ fn index() -> Snapshot {
                 heuristic: false,
                 ..big(window).block()
             });
-            let (segment, mut counted) = Gather::all(base, Arc::clone(&owner), &blocks);
+            let (segment, mut counted) = Collector::all(base, Arc::clone(&owner), &blocks);
             counted.damaged.push((base, 16));
             totals.add(&counted);
             segments.push(Arc::new(segment));

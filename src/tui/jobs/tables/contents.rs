@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::analysis::census::{Census, Count, Progress, Question, What};
 use crate::analysis::objects::Objects;
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::pool::Tag;
 use crate::pool::index::Snapshot;
 use crate::report::contents::constant;
@@ -55,10 +55,8 @@ const OBJECTS: [TableColumn; 4] = [
 ///
 /// # Errors
 /// Why there is none.
-pub fn census(engine: &Engine, index: &Snapshot, tag: Tag) -> Result<Option<Census>, String> {
-    engine
-        .contents(index, Question::of(tag), &|| true, &Progress::default())
-        .map_err(|e| e.to_string())
+pub fn census(engine: &dyn Machine, index: &Snapshot, tag: Tag) -> Result<Option<Census>, String> {
+    engine.census(index, Question::of(tag), &|| true, &Progress::default())
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::analysis::attribution::drivers::Driver;
-use crate::engine::Engine;
+use crate::engine::Machine;
 use crate::memory::Va;
 use crate::pool::index::{SizeCount, Snapshot};
 use crate::pool::page::PageError;
@@ -117,7 +117,7 @@ const PAGE: [TableColumn; 7] = [
 /// # Errors
 /// Why there is none, as a sentence.
 pub fn make(
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     ask: &TableKind,
     wanted: &dyn Fn() -> bool,
@@ -149,7 +149,7 @@ pub fn make(
                 None => return Ok(None),
             }
         }
-        TableKind::Objects(tag) => match engine.objects(index, *tag, 0, wanted) {
+        TableKind::Objects(tag) => match engine.objects_of(index, *tag, 0, wanted)? {
             Some(found) => contents::objects(&found, unfinished(index)),
             None => return Ok(None),
         },
@@ -162,8 +162,8 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-fn drivers(engine: &Engine) -> Result<TableData, String> {
-    let found = engine.drivers().map_err(|e| e.to_string())?;
+fn drivers(engine: &dyn Machine) -> Result<TableData, String> {
+    let found = engine.by_driver()?;
     let all = found.rows.iter().chain([&found.unowned]);
     let total = all
         .clone()
@@ -206,8 +206,8 @@ fn drivers(engine: &Engine) -> Result<TableData, String> {
     })
 }
 
-fn tags_of(engine: &Engine, module: Option<&str>) -> Result<TableData, String> {
-    let found = engine.drivers().map_err(|e| e.to_string())?;
+fn tags_of(engine: &dyn Machine, module: Option<&str>) -> Result<TableData, String> {
+    let found = engine.by_driver()?;
     let driver = match module {
         None => &found.unowned,
         Some(module) => found
@@ -404,7 +404,7 @@ fn row_of_key(key: Key, field: usize, column: &str, count: u64, all: u64) -> Tab
 
 /// What is at an offset of a tag's allocations.
 fn pointers(
-    engine: &Engine,
+    engine: &dyn Machine,
     index: &Snapshot,
     tag: Tag,
     offset: u64,
@@ -474,14 +474,10 @@ fn pointers(
     })
 }
 
-fn what_is_at(engine: &Engine, block: &Block, offset: u64) -> String {
+fn what_is_at(engine: &dyn Machine, block: &Block, offset: u64) -> String {
     let at = block.body().add(offset);
     let mut raw = [0; 8];
-    if engine
-        .space_in(block.session, at)
-        .read(at, &mut raw)
-        .is_err()
-    {
+    if engine.read(block.session, at, &mut raw).is_err() {
         return "can't be read".into();
     }
     let value = u64::from_le_bytes(raw);
@@ -501,10 +497,11 @@ fn what_is_at(engine: &Engine, block: &Block, offset: u64) -> String {
     }
 }
 
-fn page(engine: &Engine, va: Va, session: Option<u32>) -> Result<TableData, String> {
-    let page = engine.pool_page(va).map_err(|why| match why {
+fn page(engine: &dyn Machine, va: Va, session: Option<u32>) -> Result<TableData, String> {
+    let page = engine.page(va).map_err(|why| match why {
         PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
         PageError::NotPool => format!("{va} is in no page of pool"),
+        PageError::NotKept => format!("the evidence file does not hold the page of {va}"),
     })?;
     let row = |b: &crate::pool::page::PageBlock| {
         let block = &b.block;

@@ -16,14 +16,14 @@ use super::totals::{TagFound, WindowTotals};
 /// hundreds of thousands of blocks, so a tag is looked up once per block and is a small
 /// number from then on.
 #[derive(Default)]
-pub struct Gather {
+pub struct Collector {
     numbers: FxHashMap<Tag, u32>,
     tags: Vec<(Tag, TagFound)>,
     /// Tag number and word, in the order they came.
     words: Vec<(u32, Word)>,
 }
 
-impl Gather {
+impl Collector {
     /// Blocks taken.
     pub fn len(&self) -> usize {
         self.words.len()
@@ -63,7 +63,7 @@ impl Gather {
 
     /// A segment of these blocks, which are in order of address, and their sums.
     pub fn all(base: Va, owner: Arc<Owner>, blocks: &[Block]) -> (Segment, WindowTotals) {
-        let mut gather = Gather::default();
+        let mut gather = Collector::default();
         blocks.iter().for_each(|block| gather.push(base, block));
         let totals = WindowTotals {
             tags: gather.tags.clone(),

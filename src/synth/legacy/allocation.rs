@@ -52,7 +52,7 @@ impl Role {
 
 /// What becomes of a block after it was allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// In use.
     Live,
     /// Freed to a processor's lookaside list.
@@ -67,7 +67,7 @@ pub enum Fate {
 
 /// One block.
 #[derive(Clone, Copy, Debug)]
-pub struct Demand {
+pub struct Allocation {
     /// Whose it is.
     pub tag: Tag,
     /// Stored with the protected bit.
@@ -79,46 +79,46 @@ pub struct Demand {
     /// Bytes, header included; a multiple of 16.
     pub bytes: u64,
     /// What becomes of it.
-    pub fate: Fate,
+    pub outcome: Outcome,
     /// What it is for.
     pub role: Role,
 }
 
-impl Demand {
+impl Allocation {
     /// A block in use, of no special purpose.
-    pub fn new(tag: Tag, pool: Pool, bytes: u64) -> Demand {
-        Demand {
+    pub fn new(tag: Tag, pool: Pool, bytes: u64) -> Allocation {
+        Allocation {
             tag,
             protected: false,
             pool,
             nx: false,
             bytes,
-            fate: Fate::Live,
+            outcome: Outcome::Live,
             role: Role::Filler,
         }
     }
 
     /// The same with a purpose.
-    pub fn role(mut self, role: Role) -> Demand {
+    pub fn role(mut self, role: Role) -> Allocation {
         self.role = role;
         self
     }
 
     /// The same in the pool that is not executable; nothing changes for paged pool.
-    pub fn nx(mut self, nx: bool) -> Demand {
+    pub fn nx(mut self, nx: bool) -> Allocation {
         self.nx = nx && self.pool == Pool::NonPaged;
         self
     }
 
     /// The same with the protected bit.
-    pub fn protected(mut self, protected: bool) -> Demand {
+    pub fn protected(mut self, protected: bool) -> Allocation {
         self.protected = protected;
         self
     }
 
-    /// The same with another fate.
-    pub fn fate(mut self, fate: Fate) -> Demand {
-        self.fate = fate;
+    /// The same with another outcome.
+    pub fn outcome(mut self, outcome: Outcome) -> Allocation {
+        self.outcome = outcome;
         self
     }
 

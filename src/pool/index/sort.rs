@@ -258,7 +258,7 @@ fn sort_rest(
 
 /// The rows that `keep` says yes to, ascending; as [`by_size`] for how many and for when
 /// it isn't wanted any more.
-pub fn only(
+pub fn filter(
     count: u64,
     keep: &(dyn Fn(u32) -> bool + Sync),
     wanted: Wanted<'_>,
@@ -348,7 +348,7 @@ mod tests {
         };
         let sizes: Vec<u64> = (0..count).map(size).collect();
         let keep = |row: u32| row % 3 != 1;
-        let kept = only(count, &keep, &|| true).unwrap();
+        let kept = filter(count, &keep, &|| true).unwrap();
         assert!(
             kept.iter()
                 .copied()
@@ -372,7 +372,7 @@ mod tests {
             assert_eq!(by_size(&list, None, false, &wanted), None, "{looks}");
             assert!(asked.load(Ordering::Relaxed) <= looks + 8);
         }
-        assert_eq!(only(10, &|_| true, &|| false), None);
+        assert_eq!(filter(10, &|_| true, &|| false), None);
         let odd = Plain((0..5 * LOOK_EVERY as u64).map(|i| i * 16 + 1).collect());
         assert_eq!(by_size(&odd, None, true, &|| false), None);
     }

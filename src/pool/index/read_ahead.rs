@@ -17,7 +17,7 @@ use super::realm::Realm;
 use super::window::Window;
 
 /// What to read, in which order, and how far it is.
-pub struct Ahead<'a> {
+pub struct ReadAhead<'a> {
     dump: &'a Dump,
     batches: Vec<Batch>,
     state: Mutex<State>,
@@ -48,7 +48,7 @@ const PIECE: usize = 1 << 20;
 /// How often those who wait look whether the walk was cancelled.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-impl<'a> Ahead<'a> {
+impl<'a> ReadAhead<'a> {
     /// Plans the reading; `None` when the file is in memory, so that reading ahead is not
     /// worth it. `room` is the bytes of file that may be kept in memory.
     pub fn plan(realms: &'a [Arc<Realm>], windows: &[Window], room: u64) -> Option<Self> {
@@ -56,14 +56,14 @@ impl<'a> Ahead<'a> {
         let mapped: Vec<Vec<Chunk>> = windows.iter().map(|w| chunks(realms, w)).collect();
         let cold = dump.is_cold(&samples(realms, windows, &mapped));
         dump.expect_walk();
-        cold.then(|| Ahead::of(dump, realms, windows, &mapped, room))
+        cold.then(|| ReadAhead::of(dump, realms, windows, &mapped, room))
     }
 
     /// The same without a look at what is in memory; `None` only without any pool.
     pub fn new(realms: &'a [Arc<Realm>], windows: &[Window], room: u64) -> Option<Self> {
         let dump = realms.first()?.space.dump();
         let mapped: Vec<Vec<Chunk>> = windows.iter().map(|w| chunks(realms, w)).collect();
-        Some(Ahead::of(dump, realms, windows, &mapped, room))
+        Some(ReadAhead::of(dump, realms, windows, &mapped, room))
     }
 
     fn of(
@@ -77,7 +77,7 @@ impl<'a> Ahead<'a> {
         let tables = mapped.iter().flatten().map(frame);
         let offsets = tables.filter_map(|pfn| dump.file_offset(pfn)).collect();
         read(dump, &Stretches::cover(offsets), &mut |_| true);
-        Ahead {
+        ReadAhead {
             dump,
             batches: batches(realms, windows, mapped, room),
             state: Mutex::default(),
@@ -111,7 +111,7 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Waits until the nth window of [`Ahead::order`] has been read.
+    /// Waits until the nth window of [`ReadAhead::order`] has been read.
     pub fn wait_for(&self, nth: usize, progress: &Progress) {
         let mut nth = nth;
         for (number, batch) in self.batches.iter().enumerate() {

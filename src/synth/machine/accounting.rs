@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::PAGE_SIZE;
+use crate::addr::PAGE_SIZE;
 use crate::synth::counters::{self, Places};
 use crate::synth::legacy::write::Laid;
 use crate::synth::legacy::{Role, big, lists};
@@ -13,7 +13,7 @@ use super::{Builder, DESCRIPTORS, SESSIONS};
 
 impl Builder<'_> {
     /// Everything that counts: the truth first, then what the kernel keeps.
-    pub(super) fn books(&mut self, laid: &Laid) {
+    pub(super) fn accounting(&mut self, laid: &Laid) {
         self.truth.blocks = laid.blocks.clone();
         self.truth.blocks.sort_by_key(|b| b.va);
         self.truth.damaged = laid.damaged.clone();

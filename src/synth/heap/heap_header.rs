@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::kernel::Nt;
 use crate::synth::legacy::lists::slist;
 use crate::synth::paging::Memory;
 use crate::synth::truth::Pool;
 
 use super::Damage;
-use super::write::{Keys, Setting};
+use super::setting::{Keys, Setting};
 
 /// `_SEGMENT_HEAP.Signature`.
 const SIGNATURE: u32 = 0xddee_ddee;
@@ -26,7 +26,7 @@ pub fn bucket(bytes: u64) -> u64 {
 
 /// A heap as it is filled.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub struct HeapHeader {
     /// Its `_SEGMENT_HEAP`.
     pub at: Va,
     /// Its node.
@@ -45,10 +45,10 @@ pub struct Head {
     pub segments: [Vec<Va>; 2],
 }
 
-impl Head {
+impl HeapHeader {
     /// An empty one.
-    pub fn new(at: Va, node: u64, number: u64) -> Head {
-        Head {
+    pub fn new(at: Va, node: u64, number: u64) -> HeapHeader {
+        HeapHeader {
             at,
             node,
             number,
@@ -73,7 +73,7 @@ pub fn write(
     memory: &mut Memory,
     setting: &Setting<'_>,
     keys: Keys,
-    heads: &[Head],
+    heads: &[HeapHeader],
     parked: &Parked,
 ) {
     const STATE: &str = "_EX_POOL_HEAP_MANAGER_STATE";
@@ -139,7 +139,7 @@ fn dynamic(memory: &mut Memory, nt: &Nt, at: Va, buckets: &BTreeMap<u64, Vec<Va>
     }
 }
 
-fn heap(memory: &mut Memory, nt: &Nt, head: &Head, lookaside: Va) {
+fn heap(memory: &mut Memory, nt: &Nt, head: &HeapHeader, lookaside: Va) {
     const TYPE: &str = "_SEGMENT_HEAP";
     let field = |name| nt.field(head.at, TYPE, name);
     memory.u32(field("Signature"), SIGNATURE);
@@ -167,7 +167,7 @@ const LARGE_AT: u64 = 0xf00;
 
 /// LargeAllocMetadata: a tree of `_HEAP_LARGE_ALLOC_DATA`, here a chain to the right.
 /// Pointers are mixed with the tree's address, as bit 0 of its second field says.
-fn large_metadata(memory: &mut Memory, nt: &Nt, head: &Head) {
+fn large_metadata(memory: &mut Memory, nt: &Nt, head: &HeapHeader) {
     let tree = nt.field(head.at, "_SEGMENT_HEAP", "LargeAllocMetadata");
     let at = |i: usize| head.at.add(LARGE_AT + i as u64 * 0x28);
     let room = ((PAGE_SIZE - LARGE_AT) / 0x28) as usize;
@@ -198,7 +198,7 @@ const SLOTS: [u64; 2] = [0xc40, 0xcc0];
 
 /// `_HEAP_VS_AFFINITY_SLOT`s: subsegments and delayed frees are kept per group of
 /// processors. References are in units of 64 bytes from the context.
-fn affinity_slots(memory: &mut Memory, nt: &Nt, head: &Head, vs: Va) {
+fn affinity_slots(memory: &mut Memory, nt: &Nt, head: &HeapHeader, vs: Va) {
     const SLOT: &str = "_HEAP_VS_AFFINITY_SLOT";
     let reference = |offset: u64| (head.at.0 + offset - vs.0) / 64;
     memory.u16(
@@ -229,8 +229,8 @@ fn affinity_slots(memory: &mut Memory, nt: &Nt, head: &Head, vs: Va) {
     }
 }
 
-fn damage(memory: &mut Memory, nt: &Nt, damage: Option<Damage>, heads: &[Head]) {
-    let context = |head: &Head, number: u64| {
+fn damage(memory: &mut Memory, nt: &Nt, damage: Option<Damage>, heads: &[HeapHeader]) {
+    let context = |head: &HeapHeader, number: u64| {
         let size = nt.era.size("_HEAP_SEG_CONTEXT").unwrap_or(0);
         let first = nt.field(head.at, "_SEGMENT_HEAP", "SegContexts");
         nt.field(

@@ -8,8 +8,8 @@ use crate::pool::block::Block;
 use crate::pool::tag::Tag;
 
 use super::Snapshot;
-use super::order::Wanted;
 use super::segment::{Segment, WINDOW, Word};
+use super::sort::Wanted;
 
 /// A binary search costs about as much as looking at this many words one after the other.
 const SEARCH_COST: usize = 24;
@@ -17,7 +17,7 @@ const SEARCH_COST: usize = 24;
 impl Snapshot {
     /// The block that holds each of some ascending addresses, in use or not: of the pool of
     /// a session, or of the system's (`None`). `None` when it isn't wanted any more.
-    pub fn locate(
+    pub fn lookup(
         &self,
         session: Option<u32>,
         addresses: &[Va],
@@ -175,7 +175,7 @@ mod tests {
             let mut addresses: Vec<Va> = near.chain(big).collect();
             addresses.sort_unstable();
             addresses.dedup();
-            let found = index.locate(None, &addresses, &|| true).unwrap();
+            let found = index.lookup(None, &addresses, &|| true).unwrap();
             for (va, block) in addresses.iter().zip(found) {
                 prop_assert_eq!(block.map(|b| (b.va, b.tag)), slowly(&index, *va));
             }
@@ -192,8 +192,8 @@ mod tests {
     fn another_sessions_pool_is_another() {
         let index = fixture::index(1, 10);
         let base = index.segments[0].base;
-        let found = index.locate(Some(1), &[base], &|| true).unwrap();
+        let found = index.lookup(Some(1), &[base], &|| true).unwrap();
         assert_eq!(found, [None]);
-        assert_eq!(index.locate(None, &[base], &|| false), None);
+        assert_eq!(index.lookup(None, &[base], &|| false), None);
     }
 }

@@ -8,7 +8,7 @@ use crate::pool::block::Block;
 /// Leaves blocks out that overlap others: the large allocations in `big`, which come in
 /// order of address, blocks that end before `from`, or each other. Of two, the certain one
 /// stays, then the first. Leaves the blocks in order of address; returns how many went.
-pub fn settle(blocks: &mut Vec<Block>, from: Va, big: &[BigBlock]) -> u64 {
+pub fn resolve(blocks: &mut Vec<Block>, from: Va, big: &[BigBlock]) -> u64 {
     let before = blocks.len();
     if !blocks.is_sorted_by_key(|b| b.va) {
         blocks.sort_by_key(|b| b.va);
@@ -93,7 +93,7 @@ mod tests {
             block(0x220, 0x40, false),
             block(0x240, 0x40, true),
         ];
-        assert_eq!(settle(&mut blocks, BASE, &[]), 2);
+        assert_eq!(resolve(&mut blocks, BASE, &[]), 2);
         let left: Vec<u64> = blocks.iter().map(|b| b.va.0 - BASE.0).collect();
         assert_eq!(left, [0x200, 0x240]);
     }
@@ -108,7 +108,7 @@ mod tests {
             block(0x4000, 0x20, false),
         ];
         let table = [big(0x1000, 0x1800), big(0x3000, 0x1000)];
-        assert_eq!(settle(&mut blocks, BASE.add(0x100), &table), 3);
+        assert_eq!(resolve(&mut blocks, BASE.add(0x100), &table), 3);
         let left: Vec<u64> = blocks.iter().map(|b| b.va.0 - BASE.0).collect();
         assert_eq!(left, [0x100, 0x4000]);
     }
@@ -118,7 +118,7 @@ mod tests {
         fn nothing_overlaps_and_nothing_alone_is_lost(plan in proptest::collection::vec((0u64..400, 1u64..12, any::<bool>()), 0..80)) {
             let mut blocks: Vec<Block> = plan.iter().map(|&(at, units, h)| block(at * 16, units * 16, h)).collect();
             let all = blocks.clone();
-            let gone = settle(&mut blocks, Va(0), &[]);
+            let gone = resolve(&mut blocks, Va(0), &[]);
             prop_assert_eq!(blocks.len() as u64 + gone, all.len() as u64);
             for pair in blocks.windows(2) {
                 prop_assert!(end(&pair[0]) <= pair[1].va);

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::memory::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Va};
 use crate::synth::legacy::PoolShape;
 use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;
@@ -31,8 +31,8 @@ pub struct Subsegment {
 pub struct Item {
     /// Its POOL_HEADER.
     pub va: Va,
-    /// Index of the demand.
-    pub demand: u32,
+    /// Index of the allocation.
+    pub allocation: u32,
     /// Number of its chunk; 0 for LFH.
     pub chunk: usize,
 }
@@ -118,7 +118,7 @@ impl Absent {
     }
 }
 
-/// Applies the fates that the shapes of the pools ask for.
+/// Takes away what the shapes of the pools ask for.
 pub fn apply(
     memory: &mut Memory,
     subsegments: &[Subsegment],
@@ -178,7 +178,7 @@ fn take(
     }
 }
 
-fn next(memory: &Memory, pages: &mut Vec<Va>) -> Option<(Va, crate::memory::addr::Pfn)> {
+fn next(memory: &Memory, pages: &mut Vec<Va>) -> Option<(Va, crate::addr::Pfn)> {
     let va = pages.pop()?;
     Some((va, memory.frame(va)?))
 }

@@ -10,7 +10,7 @@ use super::truth::Tag;
 
 /// A form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum CallShape {
     /// `call [import]` with a prefix and a nop behind it, to be patched.
     Optimised,
     /// The same, patched: `mov r10, [import]`; call a stub behind the image.
@@ -80,26 +80,26 @@ pub(super) struct Setting<'a> {
 
 const NT: &str = "ntoskrnl.exe";
 
-impl Form {
+impl CallShape {
     /// The file and the functions that it needs.
     pub fn imports(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Form::Direct => vec![("ndis.sys", "NdisAllocateMemoryWithTagPriority")],
-            Form::Copied | Form::OtherImport => {
+            CallShape::Direct => vec![("ndis.sys", "NdisAllocateMemoryWithTagPriority")],
+            CallShape::Copied | CallShape::OtherImport => {
                 vec![(NT, "ExAllocatePoolWithTag"), (NT, "KeSetEvent")]
             }
-            Form::Pool2 => vec![(NT, "ExAllocatePool2")],
-            Form::NetBufferPool => vec![("ndis.sys", "NdisAllocateNetBufferListPool")],
-            Form::Lookaside => vec![(NT, "ExInitializeNPagedLookasideList")],
-            Form::StorPort => vec![("storport.sys", "StorPortExtendedFunction")],
-            Form::Filter => vec![("fltmgr.sys", "FltAllocatePoolAlignedWithTag")],
-            Form::ObjectReference => vec![(NT, "ObfReferenceObjectWithTag")],
-            Form::Framework
-            | Form::FrameworkRetpoline
-            | Form::DriverConfig
-            | Form::Comparison
-            | Form::Displacement
-            | Form::Split => Vec::new(),
+            CallShape::Pool2 => vec![(NT, "ExAllocatePool2")],
+            CallShape::NetBufferPool => vec![("ndis.sys", "NdisAllocateNetBufferListPool")],
+            CallShape::Lookaside => vec![(NT, "ExInitializeNPagedLookasideList")],
+            CallShape::StorPort => vec![("storport.sys", "StorPortExtendedFunction")],
+            CallShape::Filter => vec![("fltmgr.sys", "FltAllocatePoolAlignedWithTag")],
+            CallShape::ObjectReference => vec![(NT, "ObfReferenceObjectWithTag")],
+            CallShape::Framework
+            | CallShape::FrameworkRetpoline
+            | CallShape::DriverConfig
+            | CallShape::Comparison
+            | CallShape::Displacement
+            | CallShape::Split => Vec::new(),
             _ => vec![(NT, "ExAllocatePoolWithTag")],
         }
     }
@@ -111,18 +111,18 @@ impl Form {
             bytes: Vec::new(),
         };
         let second = match self {
-            Form::Wrapper => Some(code.wrapper(tag)),
-            Form::Framework | Form::FrameworkRetpoline | Form::DriverConfig => {
+            CallShape::Wrapper => Some(code.wrapper(tag)),
+            CallShape::Framework | CallShape::FrameworkRetpoline | CallShape::DriverConfig => {
                 code.framework(self, tag);
                 None
             }
-            Form::Comparison | Form::Displacement | Form::Split => {
+            CallShape::Comparison | CallShape::Displacement | CallShape::Split => {
                 code.chance(self, tag);
                 None
             }
-            Form::TailJump | Form::TailRetpoline => {
+            CallShape::TailJump | CallShape::TailRetpoline => {
                 code.allocate(tag);
-                code.tail(self == Form::TailRetpoline);
+                code.tail(self == CallShape::TailRetpoline);
                 None
             }
             _ => {
@@ -188,38 +188,38 @@ impl Code<'_> {
         }
     }
 
-    fn call_form(&mut self, form: Form, tag: Tag) {
+    fn call_form(&mut self, form: CallShape, tag: Tag) {
         let pool = "ExAllocatePoolWithTag";
         self.enter();
         match form {
-            Form::Optimised => {
+            CallShape::Optimised => {
                 self.allocate(tag);
                 self.put(&[0x48]);
                 self.call(pool);
                 self.put(&[0x0f, 0x1f, 0x44, 0, 0]);
             }
-            Form::Retpoline => {
+            CallShape::Retpoline => {
                 self.allocate(tag);
                 self.put(&[0x4c, 0x8b, 0x15]);
                 self.to((self.setting.slot)(pool));
                 self.put(&[0xe8]);
                 self.to(self.setting.end + 0x420);
             }
-            Form::Direct => {
+            CallShape::Direct => {
                 // xor r9d, r9d; mov r8d, tag; mov edx, 100h
                 self.tagged(&[0x45, 0x33, 0xc9, 0x41, 0xb8], tag);
                 self.put(&[0xba, 0, 1, 0, 0, 0xe8]);
                 self.to((self.setting.target)("NdisAllocateMemoryWithTagPriority"));
                 self.put(&[0x90, 0x90]);
             }
-            Form::Copied => {
+            CallShape::Copied => {
                 self.tagged(&[0xbb], tag);
                 self.call("KeSetEvent");
                 // mov r8d, ebx; mov edx, 80h; xor ecx, ecx
                 self.put(&[0x44, 0x8b, 0xc3, 0xba, 0x80, 0, 0, 0, 0x33, 0xc9]);
                 self.call(pool);
             }
-            Form::Branch => {
+            CallShape::Branch => {
                 // mov r8d, tag; test rcx, rcx; je to the call; add rsp, 78h; ret
                 self.tagged(&[0x41, 0xb8], tag);
                 self.put(&[0x48, 0x85, 0xc9, 0x74, 0x05]);
@@ -227,22 +227,22 @@ impl Code<'_> {
                 self.put(&[0xba, 0x60, 0, 0, 0, 0xb9, 1, 0, 0, 0]);
                 self.call(pool);
             }
-            Form::Pool2 => {
+            CallShape::Pool2 => {
                 // mov r8d, tag; mov edx, 200h; mov ecx, POOL_FLAG_NON_PAGED
                 self.tagged(&[0x41, 0xb8], tag);
                 self.put(&[0xba, 0, 2, 0, 0, 0xb9, 0x40, 0, 0, 0]);
                 self.call("ExAllocatePool2");
             }
-            Form::OtherImport => {
+            CallShape::OtherImport => {
                 self.tagged(&[0xba], tag);
                 self.call("KeSetEvent");
             }
-            Form::Variable => {
+            CallShape::Variable => {
                 self.put(&[0xb9, 1, 0, 0, 0, 0xba, 0x40, 0, 0, 0, 0x44, 0x8b, 0x05]);
                 self.to(self.setting.data + TAG_VARIABLE);
                 self.call(pool);
             }
-            Form::ObjectReference => {
+            CallShape::ObjectReference => {
                 self.tagged(&[0xba], tag);
                 self.call("ObfReferenceObjectWithTag");
             }
@@ -252,16 +252,16 @@ impl Code<'_> {
     }
 
     /// Forms with the tag in another argument, or in memory.
-    fn arguments(&mut self, form: Form, tag: Tag) {
+    fn arguments(&mut self, form: CallShape, tag: Tag) {
         match form {
-            Form::NetBufferPool => {
+            CallShape::NetBufferPool => {
                 // mov [rsp+40h], 140180h; mov [rsp+48h], tag; lea rdx, [rsp+40h]
                 self.put(&[0xc7, 0x44, 0x24, 0x40, 0x80, 1, 0x14, 0]);
                 self.tagged(&[0xc7, 0x44, 0x24, 0x48], tag);
                 self.put(&[0x48, 0x8d, 0x54, 0x24, 0x40]);
                 self.call("NdisAllocateNetBufferListPool");
             }
-            Form::Lookaside => {
+            CallShape::Lookaside => {
                 // mov word [rsp+30h], 0; mov [rsp+28h], tag; mov qword [rsp+20h], 80h
                 self.put(&[0x66, 0xc7, 0x44, 0x24, 0x30, 0, 0]);
                 self.tagged(&[0xc7, 0x44, 0x24, 0x28], tag);
@@ -273,7 +273,7 @@ impl Code<'_> {
                 self.to(self.setting.data + 0x200);
                 self.call("ExInitializeNPagedLookasideList");
             }
-            Form::StorPort => {
+            CallShape::StorPort => {
                 // lea rax, [rsp+40h]; mov [rsp+20h], rax; mov r9d, tag; mov r8d, 300h;
                 // mov rdx, rbx; xor ecx, ecx
                 self.put(&[0x48, 0x8d, 0x44, 0x24, 0x40, 0x48, 0x89, 0x44, 0x24, 0x20]);
@@ -309,9 +309,9 @@ impl Code<'_> {
         self.to(self.setting.data + TABLE_VARIABLE);
     }
 
-    fn framework(&mut self, form: Form, tag: Tag) {
+    fn framework(&mut self, form: CallShape, tag: Tag) {
         self.enter();
-        if form == Form::DriverConfig {
+        if form == CallShape::DriverConfig {
             // mov [rsp+30h], 20h; mov [rsp+4Ch], tag; lea rax, [rsp+30h]; mov [rsp+20h], rax
             self.put(&[0xc7, 0x44, 0x24, 0x30, 0x20, 0, 0, 0]);
             self.tagged(&[0xc7, 0x44, 0x24, 0x4c], tag);
@@ -328,7 +328,7 @@ impl Code<'_> {
         self.put(&[0x41, 0xb8, 1, 0, 0, 0]);
         self.put(&[0x48, 0xc7, 0x44, 0x24, 0x20, 0, 2, 0, 0]);
         self.put(&[0x48, 0x8b, 0x80, 0, 6, 0, 0]);
-        if form == Form::Framework {
+        if form == CallShape::Framework {
             self.put(&[0xff, 0x15]);
             self.to(self.setting.guard);
         } else {
@@ -339,15 +339,15 @@ impl Code<'_> {
         self.leave();
     }
 
-    fn chance(&mut self, form: Form, tag: Tag) {
+    fn chance(&mut self, form: CallShape, tag: Tag) {
         match form {
             // cmp [rcx], tag; sete al; ret
-            Form::Comparison => {
+            CallShape::Comparison => {
                 self.tagged(&[0x81, 0x39], tag);
                 self.put(&[0x0f, 0x94, 0xc0, 0xc3]);
             }
             // lea rcx, [rip+tag]; ret
-            Form::Displacement => {
+            CallShape::Displacement => {
                 self.tagged(&[0x48, 0x8d, 0x0d], tag);
                 self.put(&[0xc3]);
             }

@@ -7,8 +7,8 @@ use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::{Backend, Block, State};
 
 use super::Snapshot;
-use super::order::Wanted;
 use super::segment::{Segment, WINDOW};
+use super::sort::Wanted;
 
 /// A page with small blocks in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Snapshot {
     /// The pages that hold small blocks or parts of them: the system's in order of
     /// address, then each session's. Pages of large allocations alone are not among them.
     /// `None` when it isn't wanted any more.
-    pub fn occupancy(&self, wanted: Wanted<'_>) -> Option<Vec<PageUse>> {
+    pub fn page_use(&self, wanted: Wanted<'_>) -> Option<Vec<PageUse>> {
         let pages: Option<Vec<Vec<PageUse>>> = self
             .segments
             .par_iter()
@@ -116,13 +116,13 @@ mod tests {
 
     use super::*;
     use crate::pool::Tag;
-    use crate::pool::index::{Gather, Owner, fixture};
+    use crate::pool::index::{Collector, Owner, fixture};
 
     const BASE: Va = Va(0xffff_8a00_0000_0000);
 
     fn snapshot(windows: &[(Va, &[Block])]) -> Snapshot {
         let segment = |(base, blocks): &(Va, &[Block])| {
-            Arc::new(Gather::all(*base, Arc::new(Owner::default()), blocks).0)
+            Arc::new(Collector::all(*base, Arc::new(Owner::default()), blocks).0)
         };
         Snapshot {
             segments: windows.iter().map(segment).collect(),
@@ -146,7 +146,7 @@ mod tests {
             block(0x5000, 0x20, State::Allocated),
         ];
         let index = snapshot(&[(BASE, &blocks)]);
-        let pages = index.occupancy(&|| true).unwrap();
+        let pages = index.page_use(&|| true).unwrap();
         let got: Vec<_> = pages
             .iter()
             .map(|p| (p.va.0 - BASE.0, p.blocks, p.used, p.parked, p.free()))
@@ -160,7 +160,7 @@ mod tests {
                 (0x5000, 1, 0x20, 0, 0xfe0),
             ]
         );
-        assert_eq!(index.occupancy(&|| false), None);
+        assert_eq!(index.page_use(&|| false), None);
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         let next = Va(BASE.0 + WINDOW);
         let behind = [block(WINDOW + 0x200, 0x30, State::Allocated)];
         let index = snapshot(&[(BASE, &last), (next, &behind)]);
-        let pages = index.occupancy(&|| true).unwrap();
+        let pages = index.page_use(&|| true).unwrap();
         assert_eq!(pages.len(), 2);
         assert_eq!((pages[0].used, pages[0].blocks), (0x10, 1));
         assert_eq!((pages[1].va, pages[1].used), (next, 0x30));
@@ -183,12 +183,12 @@ mod tests {
         let small = fixture::small(rest, 0x800, 0x40, Tag::of("Test").unwrap());
         let base = index.segments[0].base;
         let owner = Arc::clone(index.segments[0].owner());
-        let (one, _) = Gather::all(base, owner, &[small]);
+        let (one, _) = Collector::all(base, owner, &[small]);
         let index = Snapshot {
             segments: [Arc::new(one)].into(),
             ..Snapshot::default()
         };
-        let pages = index.occupancy(&|| true).unwrap();
+        let pages = index.page_use(&|| true).unwrap();
         assert_eq!(pages.len(), 1);
         let tail = (fixture::BIG_BYTES - 0x10_0000) as u32;
         assert_eq!((pages[0].used, pages[0].blocks), (tail + 0x40, 1));

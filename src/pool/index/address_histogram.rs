@@ -12,7 +12,7 @@ use super::segment::Segment;
 
 /// Bytes of a tag's allocated blocks over a stretch of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spread {
+pub struct AddressHistogram {
     /// The first byte of the first block.
     pub first: Va,
     /// The first byte behind the last one.
@@ -21,7 +21,7 @@ pub struct Spread {
     pub parts: Vec<u64>,
 }
 
-impl Spread {
+impl AddressHistogram {
     /// Bytes of all blocks.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().fold(0, |sum, n| sum.saturating_add(*n))
@@ -37,7 +37,7 @@ impl Snapshot {
     /// Over how much of the system's addresses a tag's allocated blocks are spread, in so
     /// many parts; `None` when it has none there. Blocks of sessions are left out: their
     /// addresses are others in each.
-    pub fn spread(&self, tag: Tag, parts: usize) -> Option<Spread> {
+    pub fn address_histogram(&self, tag: Tag, parts: usize) -> Option<AddressHistogram> {
         let (first, end) = self
             .segments
             .par_iter()
@@ -60,7 +60,7 @@ impl Snapshot {
             || vec![0; parts],
             |a, b| a.iter().zip(b).map(|(a, b)| a.saturating_add(b)).collect(),
         );
-        Some(Spread {
+        Some(AddressHistogram {
             first,
             end,
             parts: sums,
@@ -97,7 +97,7 @@ mod tests {
             let blocks: Vec<Block> = index.allocated(&TagPattern::of(tag)).collect();
             let want: u64 = blocks.iter().map(|b| b.bytes).sum();
             for parts in [0, 1, 7, 64] {
-                let Some(spread) = index.spread(tag, parts) else {
+                let Some(spread) = index.address_histogram(tag, parts) else {
                     assert_eq!(want, 0);
                     continue;
                 };
@@ -107,6 +107,6 @@ mod tests {
                 assert!(spread.length() >= blocks.iter().map(|b| b.bytes).max().unwrap());
             }
         }
-        assert_eq!(index.spread(Tag::of("none").unwrap(), 8), None);
+        assert_eq!(index.address_histogram(Tag::of("none").unwrap(), 8), None);
     }
 }

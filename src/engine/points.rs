@@ -1,0 +1,51 @@
+//! What an address is in.
+
+use crate::memory::Va;
+
+use super::Engine;
+
+impl Engine {
+    /// What an address of the kernel's half is in: a module, or a block of pool.
+    pub fn points_at(&self, va: Va) -> Option<String> {
+        if !va.is_kernel() {
+            return None;
+        }
+        self.in_module(va).or_else(|| self.in_pool(va))
+    }
+
+    fn in_module(&self, va: Va) -> Option<String> {
+        let kernel = self.kernel();
+        let module = kernel.module_at(va)?;
+        let offset = va.0 - module.base.0;
+        let symbol = match module.is_kernel {
+            true => kernel.symbols.nearest(offset as u32),
+            false => None,
+        };
+        Some(match symbol {
+            Some((symbol, 0)) => format!("{}!{symbol}", module.name()),
+            Some((symbol, distance)) if distance < 0x10000 => {
+                format!("{}!{symbol}+{distance:#x}", module.name())
+            }
+            _ => format!("{}+{offset:#x}", module.name()),
+        })
+    }
+
+    fn in_pool(&self, va: Va) -> Option<String> {
+        let region = self.regions().at(va);
+        if region.is_none() && self.big().holding(va).is_none() {
+            return None;
+        }
+        let page = self.pool_page(va).ok();
+        let holder = page.and_then(|p| p.blocks.into_iter().find(|b| b.holds_address));
+        match (holder, region) {
+            (Some(holder), _) => {
+                let block = holder.block;
+                let offset = va.0 - block.va.0;
+                let (tag, pool) = (block.tag, block.kind.word());
+                Some(format!("{tag} block+{offset:#x}, {pool} pool"))
+            }
+            (None, Some(region)) => Some(format!("{} pool", region.kind.word())),
+            (None, None) => None,
+        }
+    }
+}

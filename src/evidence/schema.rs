@@ -1,0 +1,312 @@
+//! The tables of an evidence file and of an exported dataset: one schema, versioned.
+//!
+//! Types that every engine reads alike: sizes and counts are signed 64-bit, addresses
+//! signed 64-bit beside hexadecimal text, times UTC timestamps in microseconds. Unknown is
+//! null, never 0. `docs/schema.md` is this file for readers; a test holds them together.
+
+/// The version of the schema: the first number rises when a column changes its meaning or
+/// goes, the second when one is added.
+pub const VERSION: (u32, u32) = (1, 0);
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A count, a size or an address: INT64.
+    Int,
+    /// A share: DOUBLE.
+    Real,
+    /// Yes or no: BOOLEAN.
+    Bool,
+    /// Text: BYTE_ARRAY, UTF-8.
+    Text,
+    /// A time in UTC: INT64, TIMESTAMP in microseconds.
+    Time,
+}
+
+impl Kind {
+    /// The word that the documentation has for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Int => "int64",
+            Kind::Real => "double",
+            Kind::Bool => "boolean",
+            Kind::Text => "text",
+            Kind::Time => "timestamp",
+        }
+    }
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// What that is, with its unit.
+    pub about: &'static str,
+}
+
+/// A table.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name: of the folder of a dataset, and of the file in an evidence file.
+    pub name: &'static str,
+    /// What a row is.
+    pub about: &'static str,
+    /// Its columns behind [`KEYS`].
+    pub columns: &'static [Column],
+}
+
+impl Table {
+    /// All columns: those of every table, then its own.
+    pub fn all(&self) -> impl Iterator<Item = &'static Column> {
+        KEYS.iter().chain(self.columns)
+    }
+
+    /// How many there are.
+    pub fn width(&self) -> usize {
+        KEYS.len() + self.columns.len()
+    }
+}
+
+const fn int(name: &'static str, about: &'static str) -> Column {
+    let kind = Kind::Int;
+    Column { name, kind, about }
+}
+
+const fn text(name: &'static str, about: &'static str) -> Column {
+    let kind = Kind::Text;
+    Column { name, kind, about }
+}
+
+const fn time(name: &'static str, about: &'static str) -> Column {
+    let kind = Kind::Time;
+    Column { name, kind, about }
+}
+
+const fn real(name: &'static str, about: &'static str) -> Column {
+    let kind = Kind::Real;
+    Column { name, kind, about }
+}
+
+const fn bool(name: &'static str, about: &'static str) -> Column {
+    let kind = Kind::Bool;
+    Column { name, kind, about }
+}
+
+/// The columns that every table starts with: whose rows they are.
+pub const KEYS: [Column; 3] = [
+    text("machine", "the machine: a hash of its memory map and processors, or the name given with --host"),
+    text("boot", "the boot: a hash of boot time, kernel base and page tables"),
+    text("dump", "the dump: a hash of its contents"),
+];
+
+/// A row per dump.
+pub static DUMPS: Table = Table {
+    name: "dumps",
+    about: "a dump, a memory image or an evidence file",
+    columns: &[
+        text("file", "the file's name, as it was given"),
+        int("file_bytes", "the file's length"),
+        text("format", "the kind of container"),
+        text("contents", "what the container holds"),
+        int("build", "the kernel's build number"),
+        text("version", "version of Windows"),
+        text("build_lab", "the kernel's build string"),
+        text("architecture", "x64"),
+        int("processors", "processors"),
+        int("bugcheck", "the bugcheck's code"),
+        text("bugcheck_parameters", "its parameters, hexadecimal, separated by blanks"),
+        int("kernel_base", "where the kernel is"),
+        text("kernel_base_hex", "the same, hexadecimal"),
+        int("physical_pages", "pages of memory of the machine, 4 KB each"),
+        int("pages_present", "pages that the file holds"),
+        int("pages_cut_off", "pages that the file is too short for"),
+        time("written", "when the dump was written"),
+        time("booted", "when the machine was started"),
+        int("uptime_seconds", "seconds from one to the other"),
+        text("symbols_source", "pdb, built-in or none"),
+        text("pdb", "the kernel's PDB"),
+        text("pdb_id", "its identity, as symbol stores write it"),
+        text("verdict", "the judgement: leak, suspicious, normal or unknown; null where the pool was not walked"),
+        bool("complete", "every window of the pool was walked"),
+        text("tool", "the version of poolscope that wrote the row"),
+        text("schema", "the version of the schema"),
+    ],
+};
+
+/// A row per pool of a dump.
+pub static POOLS: Table = Table {
+    name: "pools",
+    about: "a pool of a dump: nonpaged, paged or session",
+    columns: &[
+        text("pool", "nonpaged, paged or session"),
+        int("usage_bytes", "bytes in use, as !vm has them"),
+        int("maximum_bytes", "the pool's maximum, as !vm has it"),
+        int("allocs", "allocations since boot, over all tags"),
+        int("frees", "frees since boot, over all tags"),
+        int("outstanding", "allocations outstanding, over all tags"),
+        int("bytes", "bytes outstanding, over all tags: the total of !poolused"),
+        int("found_blocks", "allocated blocks that the walk found"),
+        int("found_bytes", "their bytes"),
+        int("unreadable_pages", "pages of this pool that can't be read"),
+    ],
+};
+
+/// A row per line of `!vm`.
+pub static COUNTERS: Table = Table {
+    name: "counters",
+    about: "a line of !vm",
+    columns: &[
+        text("line", "its label"),
+        int("pages", "pages of 4 KB"),
+        text("source", "where it was read, or why it was not"),
+        text("doubt", "what is wrong with it beside the other lines"),
+    ],
+};
+
+/// A row per tag and pool.
+pub static TAGS: Table = Table {
+    name: "tags",
+    about: "a tag's account in a pool: a row of !poolused",
+    columns: &[
+        text("tag", "the tag, as !poolused prints it"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("pool", "nonpaged or paged"),
+        text("scope", "system, or session for the accounts of session pool"),
+        int("allocs", "allocations since boot"),
+        int("frees", "frees since boot"),
+        int("outstanding", "allocations outstanding"),
+        int("bytes", "bytes outstanding"),
+        int("found_blocks", "allocated blocks that the walk found"),
+        int("found_bytes", "their bytes"),
+        text("description", "what the tag is for"),
+        text("binary", "whose it is, after the tag list"),
+    ],
+};
+
+/// A row per module.
+pub static MODULES: Table = Table {
+    name: "modules",
+    about: "a loaded or unloaded driver",
+    columns: &[
+        text("module", "WinDbg's name for it"),
+        text("file", "the file's name"),
+        text("path", "the path it was loaded from"),
+        int("base", "first address"),
+        text("base_hex", "the same, hexadecimal"),
+        int("size", "bytes of address space"),
+        int("timestamp", "the image's time stamp, as the headers have it"),
+        text("pdb", "its PDB"),
+        text("pdb_id", "the PDB's identity, as symbol stores write it"),
+        bool("unloaded", "no longer loaded"),
+        bool("is_kernel", "the kernel itself"),
+    ],
+};
+
+/// A row per reference.
+pub static REFERENCES: Table = Table {
+    name: "references",
+    about: "a place in an image that has a tag's bytes",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("module", "the image"),
+        int("address", "where"),
+        text("address_hex", "the same, hexadecimal"),
+        int("offset", "the same from the image's first byte"),
+        text("section", "the section"),
+        text("symbol", "the nearest symbol, with the distance"),
+        bool("in_code", "in an executable section"),
+        text("bytes", "sixteen bytes from there on, hexadecimal"),
+        text("instruction", "the instruction that has or reads the tag"),
+        text("api", "the function that takes it"),
+        text("function", "the function that the instruction is in"),
+        text("role", "what is done with the tag"),
+        text("confidence", "certain, likely or coincidence; null where that is unknown"),
+        text("reason", "why"),
+    ],
+};
+
+/// A row per tag and size.
+pub static SIZES: Table = Table {
+    name: "sizes",
+    about: "allocated blocks of a tag that have one size",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        int("size", "bytes of each, header included"),
+        int("blocks", "how many"),
+        int("bytes", "bytes of all of them"),
+    ],
+};
+
+/// A row per block.
+pub static BLOCKS: Table = Table {
+    name: "blocks",
+    about: "a block of pool; complete for the suspects, and for other tags as far as `listed` of the manifest says",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        int("address", "the block's start, as !pool prints it"),
+        text("address_hex", "the same, hexadecimal; null in an evidence file, to keep that small"),
+        int("size", "bytes, header included"),
+        text("pool", "nonpaged, nonpaged_nx, paged or session"),
+        text("backend", "legacy, vs, lfh, big or special"),
+        text("state", "allocated, lookaside or free"),
+        int("session", "the session, for session pool"),
+        bool("heuristic", "recognised by its header alone"),
+        bool("protected", "the tag has the protected bit"),
+    ],
+};
+
+/// A row per finding.
+pub static FINDINGS: Table = Table {
+    name: "findings",
+    about: "a tag in a pool that shows a leak pattern",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("pool", "nonpaged or paged"),
+        text("verdict", "leak or suspicious"),
+        int("bytes", "bytes outstanding"),
+        int("outstanding", "allocations outstanding"),
+        real("share", "its share of the pool's bytes, 0 to 1"),
+        text("owner", "the likeliest owner"),
+        text("confidence", "certain, likely or possible"),
+        text("owner_identity", "the identity of the owner's PDB: its build"),
+        int("owner_timestamp", "the time stamp of the owner's image"),
+        int("rate_bytes_per_hour", "bytes over the hours since boot: the average growth"),
+        text("advice", "what to do next"),
+    ],
+};
+
+/// A row per answer that is no table by itself.
+pub static ANSWERS: Table = Table {
+    name: "answers",
+    about: "an answer with structure, as JSON: what poolscope shows again from an evidence file",
+    columns: &[
+        text("answer", "which: info, vm, totals, census, objects, references, diagnosis, drivers …"),
+        text("key", "of what: a tag in hexadecimal, or empty"),
+        text("json", "the value"),
+    ],
+};
+
+/// A row per sample block.
+pub static CONTENTS: Table = Table {
+    name: "contents",
+    about: "the bytes of a sample block; only with --contents",
+    columns: &[
+        text("tag", "the tag"),
+        int("address", "the first byte's address"),
+        text("address_hex", "the same, hexadecimal"),
+        int("session", "the session, for session pool"),
+        text("bytes", "the bytes, hexadecimal; ?? where one can't be read"),
+    ],
+};
+
+/// All tables.
+pub static TABLES: [&Table; 11] = [
+    &DUMPS, &POOLS, &COUNTERS, &TAGS, &MODULES, &REFERENCES, &SIZES, &FINDINGS, &BLOCKS, &CONTENTS, &ANSWERS,
+];

@@ -1,0 +1,87 @@
+//! A build's table: addresses of symbols, sizes of types, offsets of fields, one a line.
+//!
+//! ```text
+//! symbol MmPfnDatabase 0xcfc510        # an RVA
+//! type _KPRCB 0xaf00                   # bytes
+//! field _KPRCB MHz 0x44                # bytes from the start of the type
+//! absent field MiState Vs.SessionWsList
+//! ```
+//!
+//! `absent` says that the build lacks what its base has.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entry<'a> {
+    /// A symbol.
+    Symbol(&'a str),
+    /// A type.
+    Type(&'a str),
+    /// A field of a type, or a value of an enumeration.
+    Field(&'a str, &'a str),
+}
+
+/// Entries and their values; `None` for what is absent.
+type Values = HashMap<Entry<'static>, Option<u32>>;
+
+/// A table, read when it is first asked.
+#[derive(Debug)]
+pub struct Table {
+    text: &'static str,
+    values: OnceLock<Values>,
+}
+
+impl Table {
+    /// The table with this text.
+    pub const fn new(text: &'static str) -> Table {
+        Table {
+            text,
+            values: OnceLock::new(),
+        }
+    }
+
+    /// What it says: `Some(None)` when it says that there is no such thing.
+    pub fn get(&self, entry: &Entry<'_>) -> Option<Option<u32>> {
+        self.values().get(entry).copied()
+    }
+
+    /// The lines that say something.
+    pub fn lines(&self) -> impl Iterator<Item = &'static str> {
+        let lines = self.text.lines().map(str::trim);
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+    }
+
+    /// Entries.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.values().len()
+    }
+
+    fn values(&self) -> &Values {
+        self.values
+            .get_or_init(|| self.lines().filter_map(parse).collect())
+    }
+}
+
+/// What a line says. A test holds that every line of every table says something.
+pub fn parse(line: &str) -> Option<(Entry<'_>, Option<u32>)> {
+    let mut words = line.split_whitespace();
+    let first = words.next()?;
+    let (what, absent) = match first {
+        "absent" => (words.next()?, true),
+        _ => (first, false),
+    };
+    let entry = match what {
+        "symbol" => Entry::Symbol(words.next()?),
+        "type" => Entry::Type(words.next()?),
+        "field" => Entry::Field(words.next()?, words.next()?),
+        _ => return None,
+    };
+    let value = match absent {
+        true => None,
+        false => Some(u32::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?),
+    };
+    words.next().is_none().then_some((entry, value))
+}

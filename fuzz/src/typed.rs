@@ -16,10 +16,11 @@ use poolscope::report::text::parse_address;
 use poolscope::synth::{Container, small};
 use poolscope::tui::app::App;
 use poolscope::tui::app::view;
+use poolscope::tui::data::block_filter::BlockFilter;
 use poolscope::tui::data::columns;
 use poolscope::tui::data::message::Message;
 use poolscope::tui::data::model::Model;
-use poolscope::tui::input::filter::{BlockFilter, TextFilter};
+use poolscope::tui::input::query::TextFilter;
 use poolscope::tui::input::query::{Kind, Query, Row, Value};
 use poolscope::tui::terminal::theme::{Palette, Theme};
 

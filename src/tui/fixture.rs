@@ -14,8 +14,8 @@ use crate::pool::{Backend, Block, PoolKind, State, Tag};
 use crate::tui::data::blocks::Blocks;
 use crate::tui::data::cell::Cell;
 use crate::tui::data::model::{Bytes, Model, ModuleRow, ReferenceRow, References, TagRow};
+use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::widgets::table::Column;
 
 /// Blocks by formula, so that a million cost nothing.
@@ -318,13 +318,13 @@ const SHEET: [TableColumn; 4] = [
         &["np", "nonpaged"],
         Kind::Number,
     )
-    .of_pool(crate::tui::screens::tags::Pool::Nonpaged),
+    .of_pool(crate::tui::data::order::PoolChoice::Nonpaged),
     TableColumn::new(
         Column::number("Paged bytes", 14, 1),
         &["paged", "pg"],
         Kind::Number,
     )
-    .of_pool(crate::tui::screens::tags::Pool::Paged),
+    .of_pool(crate::tui::data::order::PoolChoice::Paged),
     TableColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
 ];
 
@@ -342,7 +342,7 @@ pub fn sheet(ask: &TableKind) -> TableData {
         ..TableRow::default()
     };
     let first = match ask {
-        TableKind::Drivers => Opens::DataTable(TableKind::TagsOf(Some("myfault".into()))),
+        TableKind::Drivers => Opens::Table(TableKind::TagsOf(Some("myfault".into()))),
         TableKind::TagsOf(_) => Opens::Tag(leak, String::new()),
         TableKind::Sizes(tag) => Opens::Tag(*tag, "size = 1024000".into()),
         TableKind::Frequency { .. } => Opens::Filter("size = 1024000".into()),

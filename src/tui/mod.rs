@@ -14,6 +14,7 @@ pub mod input;
 pub mod jobs;
 pub mod persistence;
 pub mod screens;
+pub mod storage;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
@@ -29,16 +30,17 @@ use std::time::Duration;
 use crate::engine::{self, Engine, Machine, OpenError};
 use crate::report::text::clean;
 
-use app::App;
-use data::event::Event;
+use app::{App, view};
+use data::event::{Event, Reopened};
 use data::message::{Effect, Message, Reopening};
 use data::model::Model;
-use jobs::symbols::{Reopened, SymbolArrival};
+use jobs::symbols::SymbolArrival;
 use jobs::worker::Workers;
 use persistence::files::Files;
 use persistence::session::Store;
-use terminal::Screen;
 use terminal::diff::{Capabilities, is_plain};
+use terminal::input::{self as terminal_input, Input};
+use terminal::screen::Screen;
 use terminal::theme::Theme;
 
 /// How the UI should look.
@@ -131,13 +133,14 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     }
     let engine = open(source.into())?;
     let variable = |name: &str| std::env::var(name).ok();
-    let theme = Theme::detect(&options, variable);
+    let theme = Theme::detect(options.ascii, options.theme, variable);
     let term = variable("TERM").unwrap_or_default();
     // Windows has no names for its consoles; all have a second screen.
     let one_screen = is_plain(&term) || term == "linux" || (term.is_empty() && !cfg!(windows));
     let model = Model::of(&*engine);
     let (sender, events) = mpsc::channel();
-    terminal::signals::listen(sender.clone())?;
+    let signals = sender.clone();
+    terminal::signals::listen(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let mut skills = Capabilities::of(&term);
     // Who asks for colours knows that the terminal has them.
     skills.colours |= theme.is_coloured();
@@ -147,7 +150,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
         app.message = read.message(&path);
         app.keys = read.map;
     }
-    screen.draw(&app)?;
+    screen.draw(|frame| view::draw(&app, frame))?;
     let store = match options.forget {
         true => Store::default(),
         false => Store::of_user(),
@@ -156,7 +159,8 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let workers = Workers::start(Arc::clone(&engine), 0, sender.clone(), files)?;
     let pickup = SymbolArrival::start(&engine, &sender)?;
     drop(engine);
-    data::event::listen(sender.clone())?;
+    let keys = sender.clone();
+    terminal_input::listen(move |input| keys.send(event_of(input)).is_ok())?;
     let mut session = Session {
         screen,
         workers,
@@ -165,6 +169,16 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
         own_stop: false,
     };
     session.run(&mut app, &events)
+}
+
+/// What the terminal sent, for the main loop.
+fn event_of(input: io::Result<Input>) -> Event {
+    match input {
+        Ok(Input::Key(key)) => Event::Message(Message::Key(key)),
+        Ok(Input::Mouse(mouse)) => Event::Message(Message::Mouse(mouse)),
+        Ok(Input::Resize(columns, rows)) => Event::Message(Message::Resize(columns, rows)),
+        Err(why) => Event::InputLost(why),
+    }
 }
 
 impl From<(PathBuf, engine::Options)> for Source {
@@ -227,7 +241,7 @@ impl Session {
                     return Ok(());
                 }
             }
-            self.screen.draw(app)?;
+            self.screen.draw(|frame| view::draw(app, frame))?;
         }
     }
 

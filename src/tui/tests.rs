@@ -137,7 +137,7 @@ impl Desk {
                 forward,
                 filter,
             } => Body::Found(
-                crate::tui::screens::tags::around(view.len(), *from, *forward)
+                crate::tui::widgets::list::around(view.len(), *from, *forward)
                     .find(|&row| view.get(row).is_some_and(|b| filter.block(&b))),
             ),
             Question::References { .. } => Body::References(fixture::mentions()),

@@ -38,35 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 const VOCABULARY: [&str; 3] = ["addr", "bytes", "characters"];
 
 /// Files that are still in circles. Nothing may be added.
-const STILL_IN_CIRCLES: [&str; 27] = [
-    "tui::app",
-    "tui::app::marks",
-    "tui::app::navigation",
-    "tui::app::symbols",
-    "tui::data::cell",
-    "tui::data::columns",
-    "tui::data::event",
-    "tui::data::message",
-    "tui::input::filter",
-    "tui::input::query",
-    "tui::jobs::save",
-    "tui::jobs::symbols",
-    "tui::jobs::tables",
-    "tui::jobs::worker",
-    "tui::persistence::files",
-    "tui::persistence::session",
-    "tui::screens::bytes",
-    "tui::screens::copy_view",
-    "tui::screens::data_table",
-    "tui::screens::help",
-    "tui::screens::layout",
-    "tui::screens::modules",
-    "tui::screens::report",
-    "tui::screens::status",
-    "tui::screens::summary",
-    "tui::screens::tag",
-    "tui::screens::tags",
-];
+const STILL_IN_CIRCLES: [&str; 0] = [];
 
 /// A module's path from the crate's root.
 type Module = Vec<String>;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use poolscope::engine::{Engine, Machine, OpenError, Options};
-use poolscope::tui;
 use poolscope::tui::app::App;
 use poolscope::tui::app::view;
 use poolscope::tui::data::event::Event;
@@ -16,7 +15,7 @@ use poolscope::tui::data::model::Model;
 use poolscope::tui::jobs::worker::Workers;
 use poolscope::tui::persistence::files::Files;
 use poolscope::tui::persistence::session::Store;
-use poolscope::tui::terminal::theme::Theme;
+use poolscope::tui::terminal::theme::{Choice, Theme};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -43,7 +42,7 @@ impl Screens {
         let (sender, events) = mpsc::channel();
         let files = Files::start(&engine, Store::default(), &sender).unwrap();
         let workers = Workers::start(Arc::clone(&engine), 0, sender, files).unwrap();
-        let theme = Theme::detect(&tui::Options::default(), |_| None);
+        let theme = Theme::detect(false, Choice::Auto, |_| None);
         let app = App::new(Model::of(&*engine), theme, (COLUMNS, ROWS));
         let mut screens = Screens {
             app,

@@ -3,19 +3,19 @@
 use crate::pool::{Block, Tag};
 use crate::report::text::grouped;
 
-use crate::tui::app::symbols::Fetch;
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::Effect;
+use crate::tui::data::message::Fetch;
+use crate::tui::data::order::SortBy;
+use crate::tui::data::table::TableKind;
 use crate::tui::input::keys::Action;
 use crate::tui::input::prompt::Kind;
 use crate::tui::screens::bytes::{BytesFormat, BytesView};
-use crate::tui::screens::data_table::TableKind;
 use crate::tui::screens::help;
 use crate::tui::screens::layout;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::{Pane, TagView, pool_word};
-use crate::tui::screens::tags::SortBy;
 use crate::tui::widgets::list::Cursor;
 
 /// A way through a list.

@@ -7,9 +7,10 @@ use rustc_hash::FxHashMap;
 use crate::tui::app::{App, Screen};
 use crate::tui::data::cell::{Cell, like};
 use crate::tui::data::columns;
+use crate::tui::data::table::{Opens, TableData, TableKind, TableRow};
 use crate::tui::input::query::compares;
 use crate::tui::jobs::tables::FREQUENCY;
-use crate::tui::screens::data_table::{DataTable, Opens, TableData, TableKind, TableRow};
+use crate::tui::screens::data_table::DataTable;
 use crate::tui::screens::tag::Pane;
 
 impl App {
@@ -121,7 +122,7 @@ impl App {
             Some(Screen::Modules(view)) => view.set_filter(&self.model, text),
             Some(Screen::Table(sheet)) => sheet.set_filter(text),
             Some(Screen::Tag(view)) => {
-                crate::tui::input::filter::BlockFilter::parse(text)?;
+                crate::tui::data::block_filter::BlockFilter::parse(text)?;
                 text.trim().clone_into(&mut view.filter);
                 self.ask_blocks();
                 Ok(())

@@ -6,10 +6,10 @@ use crate::report::text::parse_address;
 
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::Effect;
+use crate::tui::data::order::{PoolChoice, SortBy};
+use crate::tui::data::table::TableKind;
 use crate::tui::screens::bytes::{BytesFormat, BytesView};
-use crate::tui::screens::data_table::TableKind;
 use crate::tui::screens::tag::Pane;
-use crate::tui::screens::tags::{Pool, SortBy};
 
 /// What can be typed, as completion and help show it.
 pub const COMMANDS: &[(&str, &str)] = &[
@@ -134,9 +134,9 @@ impl App {
             {
                 Ok(flags) => {
                     pool = Some(match flags & 6 {
-                        2 => Pool::Nonpaged,
-                        4 => Pool::Paged,
-                        _ => Pool::Both,
+                        2 => PoolChoice::Nonpaged,
+                        4 => PoolChoice::Paged,
+                        _ => PoolChoice::Both,
                     });
                 }
                 Err(_) => pattern = argument,
@@ -161,12 +161,12 @@ impl App {
             .iter()
             .filter(|r| wanted.matches(r.usage.tag));
         let here = |r: &crate::tui::data::model::TagRow| match self.tags.pool {
-            Pool::Nonpaged => !r.usage.nonpaged.is_empty(),
-            Pool::Paged => !r.usage.paged.is_empty(),
-            Pool::Both => true,
+            PoolChoice::Nonpaged => !r.usage.nonpaged.is_empty(),
+            PoolChoice::Paged => !r.usage.paged.is_empty(),
+            PoolChoice::Both => true,
         };
         if !asked.any(here) {
-            self.tags.pool = Pool::Both;
+            self.tags.pool = PoolChoice::Both;
             self.tags
                 .set_filter(&self.model, &format!("tag = {pattern}"))?;
         }
@@ -176,9 +176,9 @@ impl App {
     fn pool_find(&mut self, rest: &str) -> Result<(), String> {
         let (name, switches) = tag_and_rest(rest);
         let pool = match () {
-            () if switches.contains("-nonpaged") => Pool::Nonpaged,
-            () if switches.contains("-paged") => Pool::Paged,
-            () => Pool::Both,
+            () if switches.contains("-nonpaged") => PoolChoice::Nonpaged,
+            () if switches.contains("-paged") => PoolChoice::Paged,
+            () => PoolChoice::Both,
         };
         let tag = self.tag_named(&name)?;
         self.open_part(tag, String::new());
@@ -263,8 +263,8 @@ impl App {
                 continue;
             }
             match letters {
-                "p" => self.tags.pool = Pool::Paged,
-                "n" => self.tags.pool = Pool::Nonpaged,
+                "p" => self.tags.pool = PoolChoice::Paged,
+                "n" => self.tags.pool = PoolChoice::Nonpaged,
                 "b" | "d" | "a" | "f" | "m" | "t" => self.sort_named(letters)?,
                 _ => return Err(format!("PoolMon's switch `{switch}` means nothing here")),
             }

@@ -7,13 +7,14 @@ use crate::memory::Va;
 use crate::report::text::parse_address;
 
 use crate::tui::app::{App, Screen};
+use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::message::Question;
-use crate::tui::input::filter::{BlockFilter, TextFilter};
 use crate::tui::input::keys::{Action, Context};
 use crate::tui::input::prompt::{Kind, Prompt};
+use crate::tui::input::query::TextFilter;
 use crate::tui::screens::tag::{Pane, TagView};
-use crate::tui::screens::tags::around;
 use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::list::around;
 
 impl App {
     /// Opens a line to type on.

@@ -1,102 +1,18 @@
-//! What the user marked, with notes: tags and allocations.
+//! Marking a row, and the list of all marks.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::memory::Va;
-use crate::pool::{Block, Tag};
-use crate::report::text::{clean, grouped};
+use crate::pool::Tag;
+use crate::report::text::clean;
 
 use crate::tui::app::{App, Screen};
 use crate::tui::data::cell::Cell;
+use crate::tui::data::mark::{self, LONGEST, MOST, Mark, Marked};
+use crate::tui::data::table::{Opens, TableColumn, TableData, TableRow};
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableRow};
 use crate::tui::screens::tag::Pane;
 use crate::tui::widgets::table::Column;
-
-/// What is marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Marked {
-    /// A tag, as the number it is.
-    Tag(u32),
-    /// An allocation.
-    Block {
-        /// Its first byte.
-        va: u64,
-        /// Its bytes.
-        bytes: u64,
-        /// Its tag, as the number it is.
-        tag: u32,
-        /// The session whose pool it is in.
-        session: Option<u32>,
-    },
-}
-
-impl Marked {
-    /// An allocation.
-    pub fn of(block: &Block) -> Marked {
-        Marked::Block {
-            va: block.va.0,
-            bytes: block.bytes,
-            tag: block.tag.value(),
-            session: block.session,
-        }
-    }
-
-    /// The same thing, whatever else is known of it.
-    fn is(&self, other: &Marked) -> bool {
-        match (self, other) {
-            (Marked::Tag(a), Marked::Tag(b)) => a == b,
-            (
-                Marked::Block { va: a, session, .. },
-                Marked::Block {
-                    va: b,
-                    session: other,
-                    ..
-                },
-            ) => a == b && session == other,
-            _ => false,
-        }
-    }
-
-    /// In words, for the report.
-    pub fn words(&self) -> String {
-        match *self {
-            Marked::Tag(tag) => format!("tag {}", Tag::new(tag)),
-            Marked::Block {
-                va,
-                bytes,
-                tag,
-                session,
-            } => {
-                let session = session.map_or(String::new(), |s| format!(", session {s}"));
-                format!(
-                    "{} block at {} of {} bytes{session}",
-                    Tag::new(tag),
-                    Va(va),
-                    grouped(bytes)
-                )
-            }
-        }
-    }
-}
-
-/// A mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// What is marked.
-    pub what: Marked,
-    /// What the user says of it.
-    #[serde(default)]
-    pub note: String,
-}
-
-/// Marks at most: a list by hand, not a selection of millions.
-pub const MOST: usize = 1000;
-/// Letters of a note at most.
-pub const LONGEST: usize = 500;
 
 const COLUMNS: [TableColumn; 4] = [
     TableColumn::new(Column::text("What", 6, 1), &["what"], Kind::Text),
@@ -130,24 +46,9 @@ impl App {
         }
     }
 
-    /// The mark of something.
-    pub fn mark_of(&self, what: &Marked) -> Option<&Mark> {
-        self.marks.iter().find(|m| m.what.is(what))
-    }
-
-    /// True for a marked tag.
-    pub fn is_marked_tag(&self, tag: Tag) -> bool {
-        self.mark_of(&Marked::Tag(tag.value())).is_some()
-    }
-
-    /// True for a marked allocation.
-    pub fn is_marked_block(&self, block: &Block) -> bool {
-        !self.marks.is_empty() && self.mark_of(&Marked::of(block)).is_some()
-    }
-
     /// Marks the row, or takes the mark away.
     pub(in crate::tui) fn toggle_mark(&mut self) {
-        let on_marks = matches!(self.stack.last(), Some(Screen::Table(s)) if s.ask == crate::tui::screens::data_table::TableKind::Marks);
+        let on_marks = matches!(self.stack.last(), Some(Screen::Table(s)) if s.ask == crate::tui::data::table::TableKind::Marks);
         if on_marks {
             self.unmark_row();
             return;
@@ -182,10 +83,7 @@ impl App {
     /// marked.
     pub(in crate::tui) fn note_here(&self) -> Option<String> {
         let what = self.markable()?;
-        Some(
-            self.mark_of(&what)
-                .map_or(String::new(), |m| m.note.clone()),
-        )
+        Some(mark::find(&self.marks, &what).map_or(String::new(), |m| m.note.clone()))
     }
 
     /// Marks the row with a note.

@@ -4,51 +4,39 @@
 pub mod actions;
 pub mod columns;
 pub mod command;
+pub mod copy_view;
 pub mod execute;
 pub mod marks;
 pub mod mouse;
 pub mod navigation;
+pub mod save;
+pub mod screen;
+pub mod session;
 pub mod symbols;
 pub mod view;
+
+pub use screen::Screen;
 
 use crate::memory::Va;
 use crate::pool::Tag;
 use crate::report::text::grouped;
 
-use crate::tui::app::marks::Mark;
-use crate::tui::app::navigation::Location;
-use crate::tui::app::symbols::Fetch;
+use crate::tui::app::screen::Location;
+use crate::tui::data::block_filter::BlockFilter;
+use crate::tui::data::mark::Mark;
+use crate::tui::data::message::Fetch;
 use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
 use crate::tui::data::model::{Model, References};
-use crate::tui::input::filter::BlockFilter;
+use crate::tui::data::table::TableData;
 use crate::tui::input::keys::{self, Context, KeyMap};
 use crate::tui::input::prompt::{History, Prompt};
-use crate::tui::screens::bytes::BytesView;
 use crate::tui::screens::copy_view::CopyView;
-use crate::tui::screens::data_table::{DataTable, TableData};
 use crate::tui::screens::layout;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::{Pane, TagView};
 use crate::tui::screens::tags::Tags;
 use crate::tui::terminal::theme::Theme;
-
-/// A screen above the first one.
-#[derive(Clone, Debug)]
-pub enum Screen {
-    /// All of `!vm`, from a line on.
-    Summary(u64),
-    /// A tag.
-    Tag(Box<TagView>),
-    /// Memory.
-    Bytes(Box<BytesView>),
-    /// The loaded modules.
-    Modules(ModulesView),
-    /// A list that is data.
-    Table(Box<DataTable>),
-    /// The report.
-    Report(ReportView),
-}
 
 /// Everything that is on screen, and how it got there.
 #[derive(Debug)]
@@ -167,7 +155,7 @@ impl App {
     fn key(&mut self, event: &crossterm::event::KeyEvent) {
         self.touched = true;
         if self.copy_view.is_some() {
-            self.plain_key(event);
+            self.copy_view_key(event);
             return;
         }
         if self.prompt.is_some() {

@@ -3,56 +3,17 @@
 //! The tag list, the drivers, the modules, the marks and the report stand beside each
 //! other: the path begins anew at each. The way back is still the way one came.
 
+use crate::tui::app::screen::Location;
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::Question;
-use crate::tui::screens::data_table::{DataTable, Opens, TableKind};
+use crate::tui::data::table::{Opens, TableKind};
+use crate::tui::screens::data_table::DataTable;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::TagView;
 
-/// A place that one can come back to.
-#[derive(Clone, Debug, Default)]
-pub struct Location {
-    stack: Vec<Screen>,
-    summary_focused: bool,
-}
-
 /// Screens on the way back at most; going on forgets the oldest.
 const DEEPEST: usize = 64;
-
-impl Screen {
-    /// True for the screens where a path begins.
-    fn begins_path(&self) -> bool {
-        match self {
-            Screen::Modules(_) | Screen::Report(_) => true,
-            Screen::Table(sheet) => matches!(sheet.ask, TableKind::Drivers | TableKind::Marks),
-            _ => false,
-        }
-    }
-
-    /// Adds where this is to the path. A part of a tag that is on the path already goes
-    /// beneath it: how it was chosen is no step of its own.
-    fn crumbs(&self, out: &mut Vec<String>) {
-        match self {
-            Screen::Summary(_) => out.push("!vm".into()),
-            Screen::Tag(view) => {
-                let tag = view.tag.to_string();
-                match out.iter().position(|crumb| *crumb == tag) {
-                    Some(at) => out.truncate(at + 1),
-                    None => out.push(tag),
-                }
-                out.extend(view.part_words());
-            }
-            Screen::Modules(_) => out.push("Modules".into()),
-            Screen::Table(sheet) => out.push(sheet.crumb.clone()),
-            Screen::Report(_) => out.push("Report".into()),
-            Screen::Bytes(view) => {
-                out.push(view.title.clone());
-                out.push(view.shape.word().into());
-            }
-        }
-    }
-}
 
 impl App {
     /// The way here, as it is shown.
@@ -181,7 +142,7 @@ impl App {
                 self.message = Some("nothing further to open here; Esc goes back".into());
             }
             Some(Opens::Tag(tag, filter)) => self.open_part(tag, filter),
-            Some(Opens::DataTable(ask)) => self.open_table(ask),
+            Some(Opens::Table(ask)) => self.open_table(ask),
             Some(Opens::Filter(filter)) => {
                 self.back();
                 self.filter_here(&filter);

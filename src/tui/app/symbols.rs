@@ -4,34 +4,8 @@
 use crate::pool::index::TagFound;
 
 use crate::tui::app::{App, Screen};
-use crate::tui::data::message::{IndexNews, Question, Reopening, SymbolNews};
+use crate::tui::data::message::{Fetch, IndexNews, Question, Reopening, SymbolNews};
 use crate::tui::data::model::Model;
-
-/// The download of the PDB.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Fetch {
-    /// There is none yet.
-    #[default]
-    None,
-    /// Under way.
-    Running {
-        /// The server that is asked.
-        server: String,
-        /// Bytes so far.
-        received: u64,
-        /// Bytes in all, if the server says.
-        total: Option<u64>,
-    },
-    /// Done, failed or stopped: later news of it are old.
-    Over,
-}
-
-impl Fetch {
-    /// True while it can be stopped.
-    pub fn is_running(&self) -> bool {
-        matches!(self, Fetch::Running { .. })
-    }
-}
 
 impl App {
     /// Takes news about the PDB that is missing.

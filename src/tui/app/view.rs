@@ -8,9 +8,11 @@ use crate::report::text::{grouped, human};
 
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::Stage;
-use crate::tui::screens::status::{self, pane_title};
+use crate::tui::screens::status;
+use crate::tui::screens::tags::Shown;
 use crate::tui::screens::{help, layout, summary};
 use crate::tui::widgets::draw::{put, split_top};
+use crate::tui::widgets::pane::pane_title;
 
 /// Draws the whole screen.
 pub fn draw(app: &App, buffer: &mut Buffer) {
@@ -63,7 +65,12 @@ fn body(app: &App, buffer: &mut Buffer, area: Rect) {
         Some(Screen::Summary(top)) => {
             summary::draw_full(buffer, area, theme, &app.model, *top, true);
         }
-        Some(Screen::Tag(view)) => view.draw(buffer, area, theme, app),
+        Some(Screen::Tag(view)) => view.draw(
+            buffer,
+            area,
+            theme,
+            (&app.model, &app.marks, app.indexing()),
+        ),
         Some(Screen::Bytes(view)) => view.draw(buffer, area, theme),
         Some(Screen::Modules(view)) => view.draw(buffer, area, theme, &app.model),
         Some(Screen::Table(sheet)) => sheet.draw(buffer, area, theme),
@@ -98,7 +105,13 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     );
     pane_title(buffer, title, theme, &text, !app.summary_focused);
     let done = app.index.stage == Stage::Done;
-    app.tags.draw(buffer, list, app, done);
+    let shown = Shown {
+        model,
+        marks: &app.marks,
+        focused: !app.summary_focused,
+        done,
+    };
+    app.tags.draw(buffer, list, theme, shown);
     if app.tags.is_empty() && list.height > 1 {
         let why = match app.tags.filter.is_empty() {
             true => "no tags",

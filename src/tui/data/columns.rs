@@ -4,10 +4,9 @@ use crate::pool::Block;
 use crate::pool::tracker::Usage;
 
 use crate::tui::data::cell::Cell;
-use crate::tui::data::model::{ModuleRow, TagRow};
-use crate::tui::input::filter::TextFilter;
-use crate::tui::input::query::{Field, Kind, Row, Value};
-use crate::tui::screens::tags::Pool;
+use crate::tui::data::model::{ModuleRow, ReferenceRow, TagRow};
+use crate::tui::data::order::PoolChoice;
+use crate::tui::input::query::{Field, Kind, Row, TextFilter, Value};
 
 const fn field(names: &'static [&'static str], kind: Kind) -> Field {
     Field { names, kind }
@@ -38,7 +37,7 @@ pub struct TagAsked<'a> {
     /// The row.
     pub row: &'a TagRow,
     /// The pool.
-    pub pool: Pool,
+    pub pool: PoolChoice,
     /// Bytes of all tags in it.
     pub total: u64,
     /// False when allocations since boot are not known.
@@ -191,6 +190,35 @@ impl Row for ModuleRow {
     }
 }
 
+/// What text is looked for in, row by row.
+impl TextFilter {
+    /// Asked of a tag's name alone.
+    pub fn tag_itself(&self, row: &TagRow) -> bool {
+        match self.pattern() {
+            Some(pattern) => pattern.matches(row.usage.tag),
+            None => self.in_text(&row.usage.tag.to_string()),
+        }
+    }
+
+    /// Asked of a tag: its name, what it is for, whose it is.
+    pub fn tag(&self, row: &TagRow) -> bool {
+        let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
+        self.tag_itself(row)
+            || (self.pattern().is_none() && (also(&row.about) || also(&row.binary)))
+    }
+
+    /// Asked of a mention.
+    pub fn mention(&self, row: &ReferenceRow) -> bool {
+        let texts = [&row.place(), &row.section, &row.api, &row.function];
+        texts.into_iter().any(|text| self.in_text(text)) || self.in_text(row.confidence)
+    }
+
+    /// Asked of a module: its name and its path.
+    pub fn module(&self, row: &ModuleRow) -> bool {
+        self.in_text(&row.name) || self.in_text(&row.path)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +231,7 @@ mod tests {
         let row = model.tag(crate::pool::Tag::of("Leak").unwrap()).unwrap();
         let asked = TagAsked {
             row,
-            pool: Pool::Nonpaged,
+            pool: PoolChoice::Nonpaged,
             total: model.total.nonpaged.bytes,
             counted: true,
         };
@@ -235,5 +263,18 @@ mod tests {
         ] {
             assert_eq!(cell, Cell::Unknown, "{fields}");
         }
+    }
+
+    #[test]
+    fn tags_are_found_by_name_pattern_meaning_and_owner() {
+        let row = fixture::tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps"));
+        let asks = |typed: &str| TextFilter::parse(typed).unwrap().tag(&row);
+        for typed in ["Thre", "thr", "T*", "?hre", "thread", "objects", "nt!ps"] {
+            assert!(asks(typed), "{typed}");
+        }
+        for typed in ["tHre", "t*", "nt!io", "xyz"] {
+            assert!(!asks(typed), "{typed}");
+        }
+        assert!(TextFilter::parse("  ").is_none());
     }
 }

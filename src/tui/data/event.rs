@@ -1,12 +1,12 @@
 //! Everything that the main loop waits for, in one channel: keys, sizes, signals, answers.
 
-use std::sync::mpsc::Sender;
-use std::thread;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crossterm::event::{self, KeyEventKind, MouseEventKind};
+use crate::engine::Machine;
 
 use crate::tui::data::message::Message;
-use crate::tui::jobs::symbols::Reopened;
+use crate::tui::data::model::Model;
 
 /// Something that wakes the main loop.
 #[derive(Debug)]
@@ -21,37 +21,13 @@ pub enum Event {
     InputLost(std::io::Error),
 }
 
-/// Starts the thread that waits for keys. It ends with the process.
-///
-/// # Errors
-/// When the system refuses to start it.
-pub fn listen(out: Sender<Event>) -> std::io::Result<()> {
-    thread::Builder::new()
-        .name("ui-input".into())
-        .spawn(move || {
-            loop {
-                let message = match event::read() {
-                    Ok(event::Event::Key(key)) if key.kind != KeyEventKind::Release => {
-                        Message::Key(key)
-                    }
-                    Ok(event::Event::Resize(columns, rows)) => Message::Resize(columns, rows),
-                    Ok(event::Event::Mouse(mouse)) if is_used(mouse.kind) => Message::Mouse(mouse),
-                    Ok(_) => continue,
-                    Err(why) => {
-                        let _ = out.send(Event::InputLost(why));
-                        return;
-                    }
-                };
-                if out.send(Event::Message(message)).is_err() {
-                    return;
-                }
-            }
-        })?;
-    Ok(())
-}
-
-/// Releases and moves mean nothing here, and wake nobody.
-fn is_used(kind: MouseEventKind) -> bool {
-    use MouseEventKind::{Down, ScrollDown, ScrollUp};
-    matches!(kind, Down(_) | ScrollDown | ScrollUp)
+/// The dump, read anew with its kernel's PDB.
+#[derive(Debug)]
+pub struct Reopened {
+    /// What answers from now on.
+    pub engine: Arc<dyn Machine>,
+    /// What it says at once.
+    pub model: Model,
+    /// The PDB.
+    pub file: PathBuf,
 }

@@ -10,12 +10,12 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::Totals;
 
+use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::blocks::{BlockSort, BlockView};
+use crate::tui::data::job::Job;
 use crate::tui::data::model::{Bytes, Covered, Model, References};
-use crate::tui::input::filter::BlockFilter;
-use crate::tui::jobs::save::Job;
-use crate::tui::persistence::session::SessionState;
-use crate::tui::screens::data_table::{TableData, TableKind};
+use crate::tui::data::session::SessionState;
+use crate::tui::data::table::{TableData, TableKind};
 use crate::tui::widgets::charts::TagCharts;
 
 /// Something happened.
@@ -219,4 +219,30 @@ pub enum Effect {
     Suspend,
     /// End.
     Quit,
+}
+
+/// The download of the PDB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fetch {
+    /// There is none yet.
+    #[default]
+    None,
+    /// Under way.
+    Running {
+        /// The server that is asked.
+        server: String,
+        /// Bytes so far.
+        received: u64,
+        /// Bytes in all, if the server says.
+        total: Option<u64>,
+    },
+    /// Done, failed or stopped: later news of it are old.
+    Over,
+}
+
+impl Fetch {
+    /// True while it can be stopped.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Fetch::Running { .. })
+    }
 }

@@ -1,9 +1,15 @@
 //! What screens show and what the parts of the UI say to each other: plain data, which
 //! reads no file and draws nothing.
 
+pub mod block_filter;
 pub mod blocks;
 pub mod cell;
 pub mod columns;
 pub mod event;
+pub mod job;
+pub mod mark;
 pub mod message;
 pub mod model;
+pub mod order;
+pub mod session;
+pub mod table;

@@ -4,12 +4,11 @@
 //! it is typed, and is then asked of each row. What has no comparison in it is plain text
 //! and never comes here.
 
+use crate::pool::TagPattern;
 use std::borrow::Cow;
 
 use crate::memory::Va;
 use crate::report::text::parse_address;
-
-use crate::tui::input::filter::TextFilter;
 
 /// What a field holds, which says how a value beside it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -477,6 +476,42 @@ pub fn number(text: &str) -> Option<u64> {
     }
     let value = digits.parse::<f64>().ok()? * (1u64 << shift) as f64;
     (value < 1e19).then_some(value.round() as u64)
+}
+
+/// Text to find in rows of text: a substring, without regard to case unless it has an
+/// upper-case letter; for tags also a pattern with `*` and `?`.
+#[derive(Clone, Debug)]
+pub struct TextFilter {
+    text: String,
+    exact_case: bool,
+    pattern: Option<TagPattern>,
+}
+
+impl TextFilter {
+    /// Reads what was typed; `None` for nothing.
+    pub fn parse(typed: &str) -> Option<TextFilter> {
+        let text = typed.trim();
+        let wild = text.contains(['*', '?', '\\']);
+        (!text.is_empty()).then(|| TextFilter {
+            exact_case: text.chars().any(char::is_uppercase),
+            pattern: TagPattern::parse(text).ok().filter(|_| wild),
+            text: text.to_owned(),
+        })
+    }
+
+    /// Asked of a text.
+    pub fn in_text(&self, text: &str) -> bool {
+        if self.exact_case {
+            text.contains(&self.text)
+        } else {
+            text.to_lowercase().contains(&self.text)
+        }
+    }
+
+    /// The one tag that is meant, if it is.
+    pub fn pattern(&self) -> Option<&TagPattern> {
+        self.pattern.as_ref()
+    }
 }
 
 #[cfg(test)]

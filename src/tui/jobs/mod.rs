@@ -1,6 +1,7 @@
 //! Work on threads of its own: answers from the dump, files that are saved, and the
 //! kernel's symbols when they arrive.
 
+pub mod memory;
 pub mod save;
 pub mod symbols;
 pub mod tables;

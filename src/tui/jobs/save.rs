@@ -1,54 +1,19 @@
-//! Saving what is shown: as text, CSV, JSON or Markdown, by the file's name.
+//! Saving: as text, CSV, JSON or Markdown, by the file's name.
 
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
-use crate::report;
+use crate::engine::Machine;
+use crate::pool::index::Snapshot;
+use crate::report::text::dump_line;
+use crate::report::{self, Diagnose, Format};
 
-use crate::tui::app::{App, Screen};
 use crate::tui::data::blocks::BlockView;
 use crate::tui::data::cell::Cell;
 use crate::tui::data::columns;
-use crate::tui::data::message::Question;
-use crate::tui::screens::tag::Pane;
-
-/// What to save.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A list that is held in whole.
-    Grid {
-        /// Names of the columns.
-        columns: Vec<&'static str>,
-        /// The rows.
-        rows: Vec<Vec<Cell>>,
-    },
-    /// Allocations, as many as there are.
-    Blocks(BlockView),
-    /// The report, with what is marked.
-    Report(Vec<(String, String)>),
-    /// Lines.
-    Text(String),
-    /// Memory, as the debugger dumps it.
-    Memory {
-        /// The first byte.
-        start: crate::memory::Va,
-        /// How many.
-        length: u64,
-        /// The session to read in.
-        session: Option<u32>,
-    },
-}
-
-/// A file to write.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Where.
-    pub path: PathBuf,
-    /// Write over a file that is there.
-    pub replace: bool,
-    /// What.
-    pub content: Content,
-}
+use crate::tui::data::job::{Content, Job};
+use crate::tui::jobs::memory;
+use crate::tui::storage::write_whole;
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,32 +39,6 @@ impl Style {
             _ => Style::Text,
         }
     }
-}
-
-/// Writes to a file so that there is all of it or nothing.
-///
-/// # Errors
-/// What the system says; a file that is there and shall not be replaced.
-pub fn write_whole(
-    path: &Path,
-    replace: bool,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<u64> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    let mut out = BufWriter::with_capacity(1 << 16, file.as_file_mut());
-    write(&mut out)?;
-    out.flush()?;
-    drop(out);
-    let bytes = file.as_file().metadata()?.len();
-    match replace {
-        true => file.persist(path).map_err(|e| e.error)?,
-        false => file.persist_noclobber(path).map_err(|e| e.error)?,
-    };
-    Ok(bytes)
 }
 
 /// Writes rows.
@@ -205,132 +144,113 @@ pub fn block_rows(view: &BlockView) -> impl Iterator<Item = Vec<Cell>> + '_ {
     })
 }
 
-impl App {
-    /// Saves what is shown; the answer says so.
-    pub(in crate::tui) fn save(&mut self, name: &str, replace: bool) {
-        let name = name.trim();
-        if name.is_empty() {
-            self.message = Some("name a file: list.csv, list.json, report.md".into());
-            return;
-        }
-        let Some(content) = self.content() else {
-            self.message = Some("nothing here to save yet".into());
-            return;
-        };
-        let job = Job {
-            path: at_home(name),
-            replace,
-            content,
-        };
-        self.message = Some(format!("writing {name}"));
-        self.ask(Question::Save(Box::new(job)));
-    }
-
-    /// What is shown, as it is saved.
-    fn content(&self) -> Option<Content> {
-        Some(match self.stack.last() {
-            None if self.summary_focused => self.summary_text(),
-            None => {
-                let names = columns::TAG.iter().filter_map(|f| f.names.first().copied());
-                let rows = (0..self.tags.len()).filter_map(|at| {
-                    let row = self.tags.row(&self.model, at)?;
-                    let asked = self.tags.asked_of(&self.model, row);
-                    Some((0..columns::TAG.len()).map(|f| asked.cell(f)).collect())
-                });
-                Content::Grid {
-                    columns: names.collect(),
-                    rows: rows.collect(),
-                }
-            }
-            Some(Screen::Summary(_)) => self.summary_text(),
-            Some(Screen::Tag(view)) => match view.pane {
-                Pane::Allocations => Content::Blocks(view.view.clone()?),
-                Pane::References => {
-                    let rows = view.mentions.as_ref()?.rows.iter();
-                    Content::Grid {
-                        columns: vec![
-                            "module", "address", "symbol", "section", "sure", "used_by",
-                            "function", "reason",
-                        ],
-                        rows: rows
-                            .map(|row| {
-                                let text = |t: &str| Cell::Text(t.to_owned());
-                                vec![
-                                    text(&row.module),
-                                    Cell::Address(row.va),
-                                    text(&row.symbol),
-                                    text(&row.section),
-                                    text(row.confidence),
-                                    text(&row.api),
-                                    text(&row.function),
-                                    text(&row.reason),
-                                ]
-                            })
-                            .collect(),
-                    }
-                }
-            },
-            Some(Screen::Modules(view)) => {
-                let names = columns::MODULE.iter();
-                let rows = (0..view.len()).filter_map(|at| {
-                    let row = view.row(&self.model, at)?;
-                    let cells = 0..columns::MODULE.len();
-                    Some(cells.map(|f| columns::module_cell(row, f)).collect())
-                });
-                Content::Grid {
-                    columns: names.filter_map(|f| f.names.first().copied()).collect(),
-                    rows: rows.collect(),
-                }
-            }
-            Some(Screen::Table(sheet)) => {
-                let kept: Vec<usize> = (0..sheet.columns().len())
-                    .filter(|i| {
-                        sheet
-                            .columns()
-                            .get(*i)
-                            .is_some_and(|c| !c.name().is_empty())
-                    })
-                    .collect();
-                let name = |i: &usize| sheet.columns().get(*i).map(|c| c.name());
-                let rows = (0..sheet.len()).filter_map(|at| {
-                    let row = sheet.row(at)?;
-                    let cell = |i: &usize| row.cells.get(*i).cloned().unwrap_or(Cell::Unknown);
-                    Some(kept.iter().map(cell).collect())
-                });
-                Content::Grid {
-                    columns: kept.iter().filter_map(name).collect(),
-                    rows: rows.collect(),
-                }
-            }
-            Some(Screen::Report(_)) => Content::Report(self.marks_in_words()),
-            Some(Screen::Bytes(view)) => Content::Memory {
-                start: view.first,
-                length: view.length.unwrap_or(0x1000),
-                session: view.session,
-            },
-        })
-    }
-
-    fn summary_text(&self) -> Content {
-        let lines = crate::tui::screens::summary::full(&self.model, 100, &self.theme);
-        let lines: Vec<String> = lines.into_iter().map(|l| l.0).collect();
-        Content::Text(lines.join("\n") + "\n")
-    }
-
-    /// What is marked, with its notes, for the report.
-    pub(in crate::tui) fn marks_in_words(&self) -> Vec<(String, String)> {
-        let marks = self.marks.iter();
-        marks.map(|m| (m.what.words(), m.note.clone())).collect()
-    }
+/// The report as text.
+///
+/// # Errors
+/// Why there is none.
+pub fn report_text(
+    engine: &dyn Machine,
+    index: &Snapshot,
+    marks: Vec<(String, String)>,
+) -> Result<String, String> {
+    let mut out = Vec::new();
+    write_report(engine, index, marks, Format::Text, &mut out).map_err(|e| e.to_string())?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
-/// `~` stands for the home directory, as in a shell.
-fn at_home(name: &str) -> PathBuf {
-    let home = std::env::home_dir();
-    match (name.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(name),
+fn write_report(
+    engine: &dyn Machine,
+    index: &Snapshot,
+    marks: Vec<(String, String)>,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
+        return report::write_kept(kept, &marks, format, out);
     }
+    let Some(dump) = engine.engine() else {
+        return Err(io::Error::other("the evidence file has no report"));
+    };
+    let found = dump.diagnose(index);
+    let answer = Diagnose::of(dump, &found).with_marks(marks);
+    report::write(engine, &answer, format, out)
+}
+
+/// Writes a file. Returns its bytes.
+///
+/// # Errors
+/// Why not, as a sentence.
+pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, String> {
+    let style = Style::of(&job.path);
+    let written = write_whole(&job.path, job.replace, |out| match &job.content {
+        Content::Grid { columns, rows } => grid(out, style, columns, rows.iter().cloned()),
+        Content::Blocks(view) => grid(out, style, &block_columns(), block_rows(view)),
+        Content::Text(text) => {
+            let tildes = text.split(|c| c != '~').map(str::len).max();
+            let all = text.lines().map(String::from);
+            lines(out, style, tildes.unwrap_or(0), all)
+        }
+        Content::Report(marks) => {
+            let format = match style {
+                Style::Text => Format::Text,
+                Style::Csv => Format::Csv,
+                Style::Json => Format::Json,
+                Style::Markdown => Format::Markdown,
+            };
+            write_report(engine, index, marks.clone(), format, out)
+        }
+        Content::Memory {
+            start,
+            length,
+            session,
+        } => {
+            // A line has sixteen bytes as text.
+            lines(
+                out,
+                style,
+                16,
+                memory_lines(engine, *start, *length, *session),
+            )
+        }
+    });
+    written.map_err(|why| {
+        let name = report::text::clean(&job.path.to_string_lossy()).into_owned();
+        match why.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("{name} is there already; write ! behind the name to replace it")
+            }
+            _ => format!("{name} is not written: {why}"),
+        }
+    })
+}
+
+/// Bytes that are read at once.
+const STRETCH: u64 = 1 << 20;
+/// Bytes of memory that one file may hold: more than any allocation.
+const LARGEST: u64 = 1 << 30;
+
+/// Memory as the debugger dumps it, read a stretch at a time.
+fn memory_lines(
+    engine: &dyn Machine,
+    start: crate::memory::Va,
+    length: u64,
+    session: Option<u32>,
+) -> impl Iterator<Item = String> {
+    let length = length.min(LARGEST);
+    let stretches = (0..length)
+        .step_by(STRETCH as usize)
+        .map_while(move |done| {
+            let at = start.0.checked_add(done).map(crate::memory::Va)?;
+            let here = STRETCH.min(length - done);
+            let memory = memory::read(engine, at, here, session);
+            let lines = memory.bytes.chunks(16).enumerate();
+            Some(
+                lines
+                    .map(|(i, line)| dump_line(at.add(i as u64 * 16), line))
+                    .collect::<Vec<_>>(),
+            )
+        });
+    stretches.flatten()
 }
 
 #[cfg(test)]
@@ -366,19 +286,5 @@ mod tests {
         assert_eq!(json[1]["a"], "0xfffffa8000000000");
         assert!(json[1]["b"].is_null());
         assert!(written(Style::Markdown).contains("| =cmd\\|'x' | 1024000 |"));
-    }
-
-    #[test]
-    fn a_file_that_is_there_is_replaced_only_when_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.txt");
-        let write = |text: &'static str| move |out: &mut dyn Write| out.write_all(text.as_bytes());
-        assert_eq!(write_whole(&path, false, write("one")).unwrap(), 3);
-        let again = write_whole(&path, false, write("two")).unwrap_err();
-        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
-        write_whole(&path, true, write("two")).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

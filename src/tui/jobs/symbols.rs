@@ -19,7 +19,7 @@ use crate::engine::Machine;
 use crate::report::text::clean;
 use crate::symbols::{FetchError, Located, Progress, WantedPdb, Watch, shown_address};
 
-use crate::tui::data::event::Event;
+use crate::tui::data::event::{Event, Reopened};
 use crate::tui::data::message::{Message, SymbolNews};
 use crate::tui::data::model::Model;
 
@@ -42,17 +42,6 @@ pub struct SymbolArrival {
     fetching: Option<JoinHandle<()>>,
     /// Its end ends the looking.
     _wake: Sender<()>,
-}
-
-/// The dump, read anew with its kernel's PDB.
-#[derive(Debug)]
-pub struct Reopened {
-    /// What answers from now on.
-    pub engine: Arc<dyn Machine>,
-    /// What it says at once.
-    pub model: Model,
-    /// The PDB.
-    pub file: PathBuf,
 }
 
 impl SymbolArrival {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::Machine;
-use crate::memory::{PAGE_SIZE, Va};
+use crate::memory::Va;
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
@@ -20,13 +20,14 @@ use crate::report::text::{clean, moment};
 use crate::tui::data::blocks::{BlockView, Blocks, Keep};
 use crate::tui::data::event::Event;
 use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use crate::tui::data::model::{Bytes, Covered, ReferenceRow, References, mentioned_in};
+use crate::tui::data::model::{Covered, ReferenceRow, References, mentioned_in};
+use crate::tui::data::session::SessionState;
 use crate::tui::jobs::tables;
-use crate::tui::persistence::files::{self, Files};
-use crate::tui::persistence::session::SessionState;
-use crate::tui::screens::tags::around;
+use crate::tui::jobs::{memory, save};
+use crate::tui::persistence::files::Files;
 use crate::tui::widgets::charts::{PARTS, TagCharts};
 use crate::tui::widgets::draw::group_numbers;
+use crate::tui::widgets::list::around;
 
 /// Rows between two looks at whether a search of allocations is still wanted.
 const LOOK_EVERY: usize = 1 << 14;
@@ -245,7 +246,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
         }
         Question::Report { marks } => {
             let index = latest(shared);
-            let text = files::report_text(engine, &index, marks);
+            let text = save::report_text(engine, &index, marks);
             match text {
                 Ok(text) => Body::Report {
                     text,
@@ -254,7 +255,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
                 Err(why) => Body::Failed(why),
             }
         }
-        Question::Save(job) => match files::save(engine, &latest(shared), &job) {
+        Question::Save(job) => match save::save(engine, &latest(shared), &job) {
             Ok(bytes) => Body::Saved {
                 path: clean(&job.path.to_string_lossy()).into_owned(),
                 bytes,
@@ -306,7 +307,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             start,
             length,
             session,
-        } => Body::Bytes(read(engine, start, length, session)),
+        } => Body::Bytes(memory::read(engine, start, length, session)),
     })
 }
 
@@ -338,44 +339,6 @@ fn mentions(
             .collect(),
         failed: None,
     })
-}
-
-/// Reads memory, holes included, and names what its pointers point at.
-pub fn read(engine: &dyn Machine, start: Va, length: u64, session: Option<u32>) -> Bytes {
-    let mut out = Bytes {
-        start,
-        ..Bytes::default()
-    };
-    while (out.bytes.len() as u64) < length {
-        let done = out.bytes.len() as u64;
-        let at = start.add(done);
-        let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
-        let mut page = vec![0; here as usize];
-        // `read` knows when the file failed under it and left zeros.
-        match engine.read(session, at, &mut page) {
-            Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
-            Err(why) => {
-                out.bytes.resize((done + here) as usize, None);
-                out.holes.push((at, why));
-            }
-        }
-    }
-    let mut at = Va(start.0.saturating_add(7) & !7);
-    while out.covers(at, 8) {
-        if let Some(name) = out.qword(at).and_then(|value| target(engine, Va(value))) {
-            out.pointers.push((at, name));
-        }
-        let Some(next) = at.0.checked_add(8) else {
-            break;
-        };
-        at = Va(next);
-    }
-    out
-}
-
-/// What a pointer points at: a module, or a block of pool.
-pub fn target(engine: &dyn Machine, va: Va) -> Option<String> {
-    Some(clean(&engine.points_at(va)?).into_owned())
 }
 
 /// Builds the index and tells how far it is.

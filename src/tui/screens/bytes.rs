@@ -10,9 +10,9 @@ use crate::pool::Block;
 use crate::report::text::{dump_line, printable};
 
 use crate::tui::data::model::Bytes;
-use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, put, split_top, wrap};
+use crate::tui::widgets::pane::pane_title;
 
 /// How memory is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,6 @@ use ratatui::style::Style;
 
 use crate::report::text::clean;
 
-use crate::tui::app::App;
-use crate::tui::input::keys::{Action, Context};
 use crate::tui::widgets::draw::{put, width};
 
 /// The text, and what of it is on screen.
@@ -66,7 +64,7 @@ impl CopyView {
     }
 
     /// Goes on to what was not shown yet; false when all was.
-    fn go_on(&mut self, (columns, rows): (u16, u16)) -> bool {
+    pub fn go_on(&mut self, (columns, rows): (u16, u16)) -> bool {
         let lines = self.lines(columns.into());
         let next = self.top + usize::from(self.room(rows, &lines)).max(1);
         let more = next < lines.len();
@@ -74,35 +72,6 @@ impl CopyView {
             self.top = next;
         }
         more
-    }
-}
-
-impl App {
-    /// Shows what would be copied.
-    pub(in crate::tui) fn show_copy_view(&mut self) {
-        match self.text_to_copy() {
-            Some(text) => self.copy_view = Some(CopyView::new(text)),
-            None => self.message = Some("nothing here to show".into()),
-        }
-    }
-
-    /// A key while text is shown plain: the rest of it, or back. What draws anew still
-    /// does, and what leaves still leaves.
-    pub(in crate::tui) fn plain_key(&mut self, event: &crossterm::event::KeyEvent) {
-        match self.keys.action(Context::Help, event) {
-            Some(action @ (Action::Redraw | Action::Suspend)) => self.act(action),
-            Some(Action::Cancel | Action::Interrupt) => self.copy_view = None,
-            _ => {
-                let size = self.size;
-                if !self
-                    .copy_view
-                    .as_mut()
-                    .is_some_and(|plain| plain.go_on(size))
-                {
-                    self.copy_view = None;
-                }
-            }
-        }
     }
 }
 

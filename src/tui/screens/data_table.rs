@@ -2,173 +2,22 @@
 //! filter, search and save alike.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::memory::Va;
-use crate::pool::Tag;
 use crate::report::text::{grouped, human};
 
 use crate::tui::data::cell::{Cell, like};
-use crate::tui::input::filter::TextFilter;
-use crate::tui::input::query::{self, Field, Kind, Query, Value};
-use crate::tui::screens::status::pane_title;
-use crate::tui::screens::tags::{Pool, around};
+use crate::tui::data::table::{TableColumn, TableData, TableKind, TableRow};
+use crate::tui::input::query::{self, Field, Kind, Query, TextFilter};
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{put, split_top, wrap};
 use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::list::around;
+use crate::tui::widgets::pane::pane_title;
 use crate::tui::widgets::table::{Column, Row, Table};
-
-/// A column of a sheet.
-#[derive(Clone, Copy, Debug)]
-pub struct TableColumn {
-    /// How it is drawn.
-    pub column: Column,
-    /// What it is called in a query and in a saved file, and what it holds.
-    pub field: Field,
-    /// `p` sorts by it as that pool.
-    pub pool: Option<Pool>,
-}
-
-impl TableColumn {
-    /// A column with its name in queries.
-    pub const fn new(column: Column, names: &'static [&'static str], kind: Kind) -> TableColumn {
-        TableColumn {
-            column,
-            field: Field { names, kind },
-            pool: None,
-        }
-    }
-
-    /// The same, as the numbers of a pool.
-    pub const fn of_pool(self, pool: Pool) -> TableColumn {
-        TableColumn {
-            pool: Some(pool),
-            ..self
-        }
-    }
-
-    /// What it is called in a query.
-    pub fn name(&self) -> &'static str {
-        self.field.names.first().copied().unwrap_or_default()
-    }
-}
-
-/// What Enter on a row opens.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Opens {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// A tag; its allocations that match a filter, unless it is empty.
-    Tag(Tag, String),
-    /// Memory: title, a sentence, the address, its length if it has one, the session.
-    Memory {
-        /// What it is called on the path.
-        title: String,
-        /// What it is, as a sentence.
-        about: String,
-        /// Where it starts.
-        va: Va,
-        /// Its bytes, when it has an end.
-        length: Option<u64>,
-        /// The session to read in.
-        session: Option<u32>,
-    },
-    /// Another sheet.
-    DataTable(TableKind),
-    /// The list behind, filtered by this.
-    Filter(String),
-}
-
-/// Which sheet. A dump that is read anew is asked again.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TableKind {
-    /// Pool by driver.
-    Drivers,
-    /// The tags of a driver, or without a name those that nobody owns.
-    TagsOf(Option<String>),
-    /// The sizes of a tag's allocations.
-    Sizes(Tag),
-    /// How often each value is in a column of a tag's allocations, those that match.
-    Frequency {
-        /// Whose allocations.
-        tag: Tag,
-        /// Which column, by its name in queries.
-        column: String,
-        /// Which allocations.
-        filter: String,
-    },
-    /// What the qword at an offset of each of a tag's allocations is.
-    Pointers {
-        /// Whose allocations.
-        tag: Tag,
-        /// Bytes from what the owner sees first, behind the header.
-        offset: u64,
-    },
-    /// The page of an address, block by block.
-    Page {
-        /// An address in it.
-        va: Va,
-        /// The session to read in.
-        session: Option<u32>,
-    },
-    /// What a tag's allocations hold, offset by offset.
-    Contents(Tag),
-    /// Which of a tag's allocations are alike.
-    Families(Tag),
-    /// The kernel objects behind a tag: who has handles to them.
-    Objects(Tag),
-    /// Values of a column of a list that is on screen, already counted.
-    Counted,
-    /// What the user marked.
-    Marks,
-}
-
-/// A row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TableRow {
-    /// A mark of its own; blank for none.
-    pub mark: char,
-    /// Its cells, one for each column.
-    pub cells: Vec<Cell>,
-    /// What Enter opens.
-    pub opens: Opens,
-    /// The place in what it was made of, for keys that change that.
-    pub place: Option<usize>,
-}
-
-impl TableRow {
-    /// True for a row about the bytes at an address.
-    pub fn holds(&self, va: Va) -> bool {
-        match &self.opens {
-            Opens::Memory {
-                va: first, length, ..
-            } => va >= *first && va.0 - first.0 < length.unwrap_or(1).max(1),
-            _ => self.cells.contains(&Cell::Address(va)),
-        }
-    }
-}
-
-/// What a sheet shows, as it is answered.
-#[derive(Clone, Debug, Default)]
-pub struct TableData {
-    /// The columns.
-    pub columns: &'static [TableColumn],
-    /// The rows, in their own order.
-    pub rows: Arc<Vec<TableRow>>,
-    /// What it is, over the list.
-    pub title: String,
-    /// Sentences above it.
-    pub notes: Vec<String>,
-    /// The column it is sorted by at first, largest first.
-    pub sorted: Option<usize>,
-    /// The row to begin on.
-    pub start: u64,
-}
 
 /// The state of the screen.
 #[derive(Clone, Debug)]
@@ -193,19 +42,6 @@ pub struct DataTable {
     pub filter: String,
     /// Where one is.
     pub cursor: Cursor,
-}
-
-impl query::Row for (&'static [TableColumn], &TableRow) {
-    fn value(&self, field: usize) -> Value<'_> {
-        self.1.cells.get(field).map_or(Value::Unknown, Cell::value)
-    }
-
-    fn has(&self, text: &TextFilter) -> bool {
-        self.1
-            .cells
-            .iter()
-            .any(|c| !matches!(c, Cell::Bar(_)) && text.in_text(&c.plain()))
-    }
 }
 
 impl DataTable {
@@ -533,14 +369,18 @@ impl DataTable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::tui::data::order::PoolChoice;
+    use crate::tui::data::table::Opens;
 
     const COLUMNS: [TableColumn; 3] = [
         TableColumn::new(Column::text("Driver", 10, 0), &["driver"], Kind::Text),
         TableColumn::new(Column::number("NonP", 12, 1), &["np"], Kind::Number)
-            .of_pool(Pool::Nonpaged),
+            .of_pool(PoolChoice::Nonpaged),
         TableColumn::new(Column::number("Paged", 12, 1), &["paged"], Kind::Number)
-            .of_pool(Pool::Paged),
+            .of_pool(PoolChoice::Paged),
     ];
 
     fn sheet() -> DataTable {

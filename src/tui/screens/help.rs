@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::tui::input::keys::{Context, Entry, Group, KeyMap};
-use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{fill, pieces, split_top, wrap};
+use crate::tui::widgets::pane::pane_title;
 
 /// Marks that rows can have, and what they say.
 pub const LEGEND: &[(&str, &str)] = &[

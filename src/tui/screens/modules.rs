@@ -8,13 +8,13 @@ use crate::report::text::human;
 
 use crate::tui::data::columns;
 use crate::tui::data::model::{Model, ModuleRow};
-use crate::tui::input::filter::TextFilter;
+use crate::tui::input::query::TextFilter;
 use crate::tui::input::query::{self, Query};
-use crate::tui::screens::status::pane_title;
-use crate::tui::screens::tags::around;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::split_top;
 use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::list::around;
+use crate::tui::widgets::pane::pane_title;
 use crate::tui::widgets::table::{Column, Row, Table};
 
 /// The state of the screen.

@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::tui::input::filter::TextFilter;
-use crate::tui::screens::status::pane_title;
+use crate::tui::input::query::TextFilter;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{put, split_top, wrap};
+use crate::tui::widgets::pane::pane_title;
 
 /// The state of the screen.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ impl ReportView {
             true => (self.top + rows - 1) % rows,
             false => self.top,
         };
-        crate::tui::screens::tags::around(rows, from, forward).find(|&at| {
+        crate::tui::widgets::list::around(rows, from, forward).find(|&at| {
             let line = usize::try_from(at).ok().and_then(|at| lines.get(at));
             line.is_some_and(|line| filter.in_text(line))
         })

@@ -6,37 +6,13 @@ use ratatui::style::Style;
 
 use crate::report::text::{clean, grouped, human};
 
-use crate::tui::app::symbols::Fetch;
+use crate::tui::data::message::Fetch;
 use crate::tui::data::message::{IndexNews, Stage};
 use crate::tui::data::model::{MissingPdb, Model};
 use crate::tui::input::keys::{Context, KeyMap};
 use crate::tui::input::prompt::Prompt;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, pieces, put, width};
-
-/// The title of a pane: a line across it, marked when the pane has the keys.
-pub fn pane_title(buffer: &mut Buffer, area: Rect, theme: &Theme, text: &str, focused: bool) {
-    let rule = theme.glyph("─", "-");
-    let mark = match focused {
-        true => theme.glyph("▸", ">"),
-        false => rule,
-    };
-    let style = if focused {
-        theme.focus()
-    } else {
-        theme.quiet()
-    };
-    let room = usize::from(area.width).saturating_sub(4);
-    let text = cut(text, room, theme);
-    let used = pieces(
-        buffer,
-        area,
-        0,
-        &[(mark, style), (" ", style), (&text, style), (" ", style)],
-    );
-    let rest = usize::from(area.width.saturating_sub(used + 1));
-    put(buffer, area, used, 0, &rule.repeat(rest), theme.quiet());
-}
 
 /// The first line: the file, and of the facts as many as fit.
 pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {

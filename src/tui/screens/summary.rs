@@ -11,9 +11,9 @@ use crate::memory::PAGE_SIZE;
 use crate::report::text::{clean, grouped, human, kilobytes};
 
 use crate::tui::data::model::{MissingPdb, Model};
-use crate::tui::screens::status::pane_title;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, fill, pieces, put, split_top, wrap};
+use crate::tui::widgets::pane::pane_title;
 
 /// How a line wants to be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,15 +10,15 @@ use ratatui::style::Style;
 use crate::pool::{Block, PoolKind, State, Tag};
 use crate::report::text::{grouped, human};
 
-use crate::tui::app::App;
 use crate::tui::data::blocks::{BlockSort, BlockView};
+use crate::tui::data::mark::{self, Mark};
 use crate::tui::data::model::{Covered, Model, ReferenceRow, References, TagRow};
-use crate::tui::screens::status::pane_title;
-use crate::tui::screens::tags::Pool;
+use crate::tui::data::order::PoolChoice;
 use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::charts::TagCharts;
 use crate::tui::widgets::draw::{pieces, put, split_left, split_top, wrap};
 use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::pane::pane_title;
 use crate::tui::widgets::table::{Column, Row, Table};
 
 /// Which of the two lists has the keys.
@@ -49,7 +49,7 @@ pub struct TagView {
     /// Of a part of the tag's allocations: the filter that makes the part.
     pub base_filter: String,
     /// What is asked for: of which pool.
-    pub pool: Pool,
+    pub pool: PoolChoice,
     /// The column of the allocations that keys about a column mean.
     pub meant: usize,
     /// Where one is in the allocations.
@@ -97,7 +97,7 @@ impl TagView {
             sort: BlockSort::default(),
             filter: String::new(),
             base_filter: String::new(),
-            pool: Pool::default(),
+            pool: PoolChoice::default(),
             meant: 0,
             cursor: Cursor::default(),
             selected: None,
@@ -259,9 +259,9 @@ impl TagView {
         }
         let usage = model.tag(self.tag).map(|row| row.usage);
         let (nonpaged, paged) = match self.pool {
-            Pool::Nonpaged => (true, false),
-            Pool::Paged => (false, true),
-            Pool::Both => usage.map_or((true, true), |u| {
+            PoolChoice::Nonpaged => (true, false),
+            PoolChoice::Paged => (false, true),
+            PoolChoice::Both => usage.map_or((true, true), |u| {
                 (!u.nonpaged.is_empty(), !u.paged.is_empty())
             }),
         };
@@ -272,9 +272,15 @@ impl TagView {
         }
     }
 
-    /// Draws the screen.
-    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, app: &App) {
-        let (model, indexing) = (&app.model, app.indexing());
+    /// Draws the screen, from what is known of the dump, what is marked, and whether the
+    /// walk still runs.
+    pub fn draw(
+        &self,
+        buffer: &mut Buffer,
+        area: Rect,
+        theme: &Theme,
+        (model, marks, indexing): (&Model, &[Mark], bool),
+    ) {
         let (top, left, right) = self.areas(area, model, indexing);
         let room = top.height.saturating_sub(self.strips(area));
         for (y, line) in self
@@ -296,25 +302,30 @@ impl TagView {
             put(buffer, top, 1, y, line, Style::new());
         }
         if left.width > 0 {
-            self.draw_allocations(buffer, left, app);
+            self.draw_allocations(buffer, left, theme, (marks, indexing));
         }
         if right.width > 0 {
             self.draw_mentions(buffer, right, theme);
         }
     }
 
-    fn draw_allocations(&self, buffer: &mut Buffer, area: Rect, app: &App) {
-        let (theme, indexing) = (&app.theme, app.indexing());
+    fn draw_allocations(
+        &self,
+        buffer: &mut Buffer,
+        area: Rect,
+        theme: &Theme,
+        (marks, indexing): (&[Mark], bool),
+    ) {
         let (title, list) = split_top(area, 1);
         let focused = self.pane == Pane::Allocations;
         let count = match &self.view {
             None => String::new(),
-            Some(view) if self.filter.is_empty() && self.pool == Pool::Both => {
+            Some(view) if self.filter.is_empty() && self.pool == PoolChoice::Both => {
                 format!(" {}", grouped(view.len()))
             }
             Some(view) => {
                 let mut out = format!(" {} of {}", grouped(view.len()), grouped(view.all()));
-                if self.pool != Pool::Both {
+                if self.pool != PoolChoice::Both {
                     out += &format!(", {}", self.pool.words());
                 }
                 if !self.filter.is_empty() {
@@ -334,7 +345,7 @@ impl TagView {
             return;
         };
         if view.is_empty() {
-            let all = self.filter.is_empty() && self.pool == Pool::Both;
+            let all = self.filter.is_empty() && self.pool == PoolChoice::Both;
             let why = match (indexing, all) {
                 (_, false) => "none matches the filter",
                 (true, true) => "none found yet",
@@ -354,7 +365,7 @@ impl TagView {
             let block = view.get(at)?;
             Some(Row {
                 mark: match block.state {
-                    _ if app.is_marked_block(&block) => '*',
+                    _ if mark::has_block(marks, &block) => '*',
                     State::Allocated if block.heuristic => '~',
                     State::Allocated => ' ',
                     _ => 'f',

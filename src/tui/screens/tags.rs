@@ -7,98 +7,29 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::pool::Tag;
-use crate::pool::tracker::{TagUsage, Usage};
 use crate::report::text::grouped;
 
-use crate::tui::app::App;
 use crate::tui::data::columns::{self, TagAsked};
+use crate::tui::data::mark::{self, Mark};
 use crate::tui::data::model::{Model, TagRow};
-use crate::tui::input::filter::TextFilter;
+use crate::tui::data::order::{PoolChoice, SortBy};
+use crate::tui::input::query::TextFilter;
 use crate::tui::input::query::{self, Query};
 use crate::tui::terminal::theme::{Kind, Theme};
-use crate::tui::widgets::list::Cursor;
+use crate::tui::widgets::list::{Cursor, around};
 use crate::tui::widgets::table::{Column, Row, Table};
 
-/// Which pool's numbers are shown and sorted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pool {
-    /// Both, side by side; sorted by the sum.
-    #[default]
-    Both,
-    /// Nonpaged pool.
-    Nonpaged,
-    /// Paged pool.
-    Paged,
-}
-
-impl Pool {
-    /// In PoolMon's order.
-    pub fn next(self) -> Pool {
-        match self {
-            Pool::Both => Pool::Nonpaged,
-            Pool::Nonpaged => Pool::Paged,
-            Pool::Paged => Pool::Both,
-        }
-    }
-
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Pool::Both => "both pools",
-            Pool::Nonpaged => "nonpaged pool",
-            Pool::Paged => "paged pool",
-        }
-    }
-
-    /// The numbers of this pool; for both, their sum.
-    pub fn of(self, usage: &TagUsage) -> Usage {
-        match self {
-            Pool::Nonpaged => usage.nonpaged,
-            Pool::Paged => usage.paged,
-            Pool::Both => {
-                let mut sum = usage.nonpaged;
-                sum += usage.paged;
-                sum
-            }
-        }
-    }
-}
-
-/// What the list is sorted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum SortBy {
-    #[default]
-    Bytes,
-    Allocs,
-    Frees,
-    Diff,
-    PerAlloc,
-    Tag,
-}
-
-impl SortBy {
-    fn words(self) -> &'static str {
-        match self {
-            SortBy::Bytes => "bytes",
-            SortBy::Allocs => "allocations since boot",
-            SortBy::Frees => "frees since boot",
-            SortBy::Diff => "outstanding allocations",
-            SortBy::PerAlloc => "bytes per allocation",
-            SortBy::Tag => "tag",
-        }
-    }
-
-    fn value(self, usage: &Usage) -> u64 {
-        match self {
-            SortBy::Bytes => usage.bytes,
-            SortBy::Allocs => usage.allocs,
-            SortBy::Frees => usage.frees,
-            SortBy::Diff => usage.outstanding,
-            SortBy::PerAlloc => usage.bytes_per_alloc(),
-            SortBy::Tag => 0,
-        }
-    }
+/// What a list is drawn from, besides its own state.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// What is known of the dump.
+    pub model: &'a Model,
+    /// What is marked.
+    pub marks: &'a [Mark],
+    /// The list has the keys.
+    pub focused: bool,
+    /// The walk of the pool is done.
+    pub done: bool,
 }
 
 /// The state of the list.
@@ -109,7 +40,7 @@ pub struct Tags {
     /// Where one is.
     pub cursor: Cursor,
     /// Which pool.
-    pub pool: Pool,
+    pub pool: PoolChoice,
     /// What it is sorted by.
     pub sort: SortBy,
     /// Smallest first (for tags: last first).
@@ -217,7 +148,7 @@ impl Tags {
     fn table_fields(&self) -> [Option<usize>; 10] {
         const BAR: Option<usize> = None;
         match self.pool {
-            Pool::Both => [
+            PoolChoice::Both => [
                 Some(0),
                 Some(5),
                 Some(2),
@@ -280,11 +211,11 @@ impl Tags {
         let (pool, sort) = match self.meant_field() {
             0 => (self.pool, SortBy::Tag),
             1 | 10 => (self.pool, SortBy::Bytes),
-            2 => (Pool::Nonpaged, SortBy::Bytes),
-            3 => (Pool::Paged, SortBy::Bytes),
+            2 => (PoolChoice::Nonpaged, SortBy::Bytes),
+            3 => (PoolChoice::Paged, SortBy::Bytes),
             4 => (self.pool, SortBy::Diff),
-            5 => (Pool::Nonpaged, SortBy::Diff),
-            6 => (Pool::Paged, SortBy::Diff),
+            5 => (PoolChoice::Nonpaged, SortBy::Diff),
+            6 => (PoolChoice::Paged, SortBy::Diff),
             7 => (self.pool, SortBy::Allocs),
             8 => (self.pool, SortBy::Frees),
             9 => (self.pool, SortBy::PerAlloc),
@@ -378,11 +309,11 @@ impl Tags {
     pub fn command(&self) -> String {
         let flags = match (self.sort, self.pool) {
             (SortBy::Tag, _) => "",
-            (_, Pool::Paged) => " 4",
+            (_, PoolChoice::Paged) => " 4",
             _ => " 2",
         };
         let verbose = match (self.sort, self.pool) {
-            (SortBy::Allocs | SortBy::Frees, Pool::Paged) => " 5",
+            (SortBy::Allocs | SortBy::Frees, PoolChoice::Paged) => " 5",
             (SortBy::Allocs | SortBy::Frees, _) => " 3",
             _ => flags,
         };
@@ -396,10 +327,15 @@ impl Tags {
     }
 
     /// Draws the list.
-    pub fn draw(&self, buffer: &mut Buffer, area: Rect, app: &App, done: bool) {
-        let (theme, model, focused) = (&app.theme, &app.model, !app.summary_focused);
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, shown: Shown<'_>) {
+        let Shown {
+            model,
+            marks,
+            focused,
+            done,
+        } = shown;
         let mut columns = match self.pool {
-            Pool::Both => BOTH.to_vec(),
+            PoolChoice::Both => BOTH.to_vec(),
             _ => ONE.to_vec(),
         };
         let sorted = self.sorted_column();
@@ -419,7 +355,7 @@ impl Tags {
         table.draw(buffer, area, theme, |at| {
             let row = self.row(model, at)?;
             Some(Row {
-                mark: match app.is_marked_tag(row.usage.tag) {
+                mark: match mark::has_tag(marks, row.usage.tag) {
                     true => '*',
                     false => mark(row, done && model.counted),
                 },
@@ -434,19 +370,19 @@ impl Tags {
     fn tints(&self, theme: &Theme) -> Vec<(usize, Style)> {
         let (nonpaged, paged) = (theme.kind(Kind::Nonpaged), theme.kind(Kind::Paged));
         match self.pool {
-            Pool::Both => vec![(2, nonpaged), (4, paged)],
-            Pool::Nonpaged => vec![(4, nonpaged)],
-            Pool::Paged => vec![(4, paged)],
+            PoolChoice::Both => vec![(2, nonpaged), (4, paged)],
+            PoolChoice::Nonpaged => vec![(4, nonpaged)],
+            PoolChoice::Paged => vec![(4, paged)],
         }
     }
 
     fn sorted_column(&self) -> Option<usize> {
         match (self.pool, self.sort) {
             (_, SortBy::Tag) => Some(0),
-            (Pool::Both, SortBy::Bytes) => Some(5),
-            (Pool::Both, SortBy::PerAlloc) => Some(7),
+            (PoolChoice::Both, SortBy::Bytes) => Some(5),
+            (PoolChoice::Both, SortBy::PerAlloc) => Some(7),
             // The sum of both pools has no column of its own; the title says it.
-            (Pool::Both, _) => None,
+            (PoolChoice::Both, _) => None,
             (_, SortBy::Allocs) => Some(1),
             (_, SortBy::Frees) => Some(2),
             (_, SortBy::Diff) => Some(3),
@@ -476,7 +412,7 @@ impl Tags {
         let bar = theme.bar(share, BAR.into()).into();
         let mean = grouped(usage.bytes_per_alloc()).into();
         match self.pool {
-            Pool::Both => vec![
+            PoolChoice::Both => vec![
                 tag,
                 grouped(row.usage.nonpaged.outstanding).into(),
                 grouped(row.usage.nonpaged.bytes).into(),
@@ -548,14 +484,6 @@ fn mark(row: &TagRow, walked: bool) -> char {
     }
 }
 
-/// All rows but `from`, in the order of a search that goes round, and `from` at last.
-pub fn around(rows: u64, from: u64, forward: bool) -> impl Iterator<Item = u64> {
-    (1..=rows).map(move |step| match forward {
-        true => (from % rows.max(1) + step) % rows,
-        false => (from % rows.max(1) + rows - step) % rows,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -611,18 +539,11 @@ mod tests {
         let model = fixture::model();
         let mut tags = Tags::default();
         assert_eq!(tags.command(), "!poolused 2");
-        tags.pool = Pool::Paged;
+        tags.pool = PoolChoice::Paged;
         assert_eq!(tags.command(), "!poolused 4");
         tags.filter = "Mm*".into();
         assert_eq!(tags.command(), "!poolused 4 Mm*");
         tags.sort_by(&model, SortBy::Tag);
         assert_eq!(tags.command(), "!poolused 0 Mm*");
-    }
-
-    #[test]
-    fn a_search_goes_round() {
-        assert_eq!(around(4, 2, true).collect::<Vec<_>>(), [3, 0, 1, 2]);
-        assert_eq!(around(4, 2, false).collect::<Vec<_>>(), [1, 0, 3, 2]);
-        assert_eq!(around(0, 0, true).count(), 0);
     }
 }

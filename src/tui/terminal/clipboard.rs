@@ -9,8 +9,8 @@ use crossterm::clipboard::CopyToClipboard;
 
 use crate::report::text::{clean, grouped};
 
-use crate::tui::jobs::save::write_whole;
-use crate::tui::persistence::session::state_directory;
+use crate::tui::storage::state_directory;
+use crate::tui::storage::write_whole;
 use crate::tui::terminal::diff::is_plain;
 
 /// How a copy gets to the user.

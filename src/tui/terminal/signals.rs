@@ -1,10 +1,6 @@
 //! Signals: what ends the program also restores the terminal, and suspending works both
 //! from the keyboard and from outside.
 
-use std::sync::mpsc::Sender;
-
-use crate::tui::data::event::Event;
-
 #[cfg(unix)]
 pub use unix::{listen, suspend};
 
@@ -29,26 +25,26 @@ mod unix {
     use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     use signal_hook::iterator::Signals;
 
-    use super::{Event, Sender};
-    use crate::tui::terminal;
+    use crate::tui::terminal::screen;
 
     /// A main loop that can't be reached (its terminal is stuck) is not waited for longer.
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    /// Starts the thread that waits for signals.
+    /// Starts the thread that waits for signals and hands each to `take`, which returns
+    /// false when nobody listens any more.
     ///
     /// # Errors
     /// When the handlers can't be installed.
-    pub fn listen(out: Sender<Event>) -> std::io::Result<()> {
+    pub fn listen(take: impl Fn(i32) -> bool + Send + 'static) -> std::io::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGCONT])?;
         thread::Builder::new()
             .name("ui-signals".into())
             .spawn(move || {
                 for signal in signals.forever() {
-                    let heard = out.send(Event::Signal(signal)).is_ok();
+                    let heard = take(signal);
                     if super::ends(signal) {
                         thread::sleep(PATIENCE);
-                        terminal::abandon();
+                        screen::abandon();
                         signal_hook::low_level::exit(128 + signal);
                     }
                     if !heard {
@@ -79,7 +75,7 @@ mod unix {
 
 /// There are no such signals here.
 #[cfg(not(unix))]
-pub fn listen(_: Sender<Event>) -> std::io::Result<()> {
+pub fn listen(_: impl Fn(i32) -> bool + Send + 'static) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -6,7 +6,6 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::tui::Options;
 use crate::tui::terminal::diff::is_plain;
 
 /// Which colours a terminal has.
@@ -134,17 +133,17 @@ pub struct Theme {
 impl Theme {
     /// What the options ask for and otherwise the environment: NO_COLOR, COLORTERM, the
     /// terminal's name, the locale.
-    pub fn detect(options: &Options, variable: impl Fn(&str) -> Option<String>) -> Theme {
+    pub fn detect(ascii: bool, choice: Choice, variable: impl Fn(&str) -> Option<String>) -> Theme {
         let get = |name| variable(name).filter(|value| !value.is_empty());
         let term = get("TERM").unwrap_or_default();
         let plain = is_plain(&term);
         Theme {
-            palette: match options.theme {
+            palette: match choice {
                 Choice::Fixed(palette) => palette,
                 Choice::Auto if get("NO_COLOR").is_some() || plain => Palette::Plain,
                 Choice::Auto => palette_of(&term, get("COLORTERM").as_deref()),
             },
-            ascii: options.ascii || plain || term == "linux" || !is_utf8(get),
+            ascii: ascii || plain || term == "linux" || !is_utf8(get),
         }
     }
 
@@ -280,11 +279,7 @@ mod tests {
     use super::*;
 
     fn detect_with(theme: Choice, variables: &[(&str, &str)]) -> Theme {
-        let options = Options {
-            theme,
-            ..Options::default()
-        };
-        Theme::detect(&options, |name| {
+        Theme::detect(false, theme, |name| {
             variables
                 .iter()
                 .find(|(n, _)| *n == name)

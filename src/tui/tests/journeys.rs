@@ -224,7 +224,10 @@ fn the_debuggers_and_poolmons_words_are_understood() {
             desk.status()
         );
     }
-    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Paged);
+    assert_eq!(
+        desk.app.tags.pool,
+        crate::tui::data::order::PoolChoice::Paged
+    );
     type_line(&mut desk, "frobnicate");
     assert!(desk.status().contains("is no command"));
     type_line(&mut desk, "db zzz");
@@ -259,10 +262,13 @@ fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
     assert_eq!(nonpaged, ["Leak"]);
     assert_eq!(
         desk.app.tags.pool,
-        crate::tui::screens::tags::Pool::Nonpaged
+        crate::tui::data::order::PoolChoice::Nonpaged
     );
     assert_eq!(shown(&mut desk, "!poolused 4 Leak"), ["Leak"]);
-    assert_eq!(desk.app.tags.pool, crate::tui::screens::tags::Pool::Both);
+    assert_eq!(
+        desk.app.tags.pool,
+        crate::tui::data::order::PoolChoice::Both
+    );
 }
 
 #[test]

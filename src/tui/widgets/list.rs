@@ -49,6 +49,14 @@ impl Cursor {
     }
 }
 
+/// All rows but `from`, in the order of a search that goes round, and `from` at last.
+pub fn around(rows: u64, from: u64, forward: bool) -> impl Iterator<Item = u64> {
+    (1..=rows).map(move |step| match forward {
+        true => (from % rows.max(1) + step) % rows,
+        false => (from % rows.max(1) + rows - step) % rows,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +95,12 @@ mod tests {
                 prop_assert!(cursor.row - cursor.top < height.max(1));
             }
         }
+    }
+
+    #[test]
+    fn a_search_goes_round() {
+        assert_eq!(around(4, 2, true).collect::<Vec<_>>(), [3, 0, 1, 2]);
+        assert_eq!(around(4, 2, false).collect::<Vec<_>>(), [1, 0, 3, 2]);
+        assert_eq!(around(0, 0, true).count(), 0);
     }
 }

@@ -3,4 +3,5 @@
 pub mod charts;
 pub mod draw;
 pub mod list;
+pub mod pane;
 pub mod table;

@@ -11,8 +11,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::report::text::clean;
 
+use super::binding::{Action, Context, Key};
 use super::map::{Entry, KeyMap};
-use super::{Action, Context, Key, TABLE};
+use super::table::TABLE;
 
 /// What is wrong with a file of keys, or to be known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use crossterm::event::KeyEvent;
 
-use super::{Action, Binding, Context, Group, Key, TABLE};
+use super::binding::{Action, Binding, Context, Group, Key};
+use super::table::TABLE;
 
 /// Keys that do one thing in some contexts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use crossterm::event::KeyCode;
 use rustc_hash::FxHashMap;
 
-use super::{Action, Context, Key, TABLE};
+use super::binding::{Action, Context, Key};
+use super::table::TABLE;
 
 /// Keys that have names; characters stand for themselves.
 const NAMED: [(&str, KeyCode); 17] = [

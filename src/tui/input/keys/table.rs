@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{Action, Binding, Context, Group, Key, ctrl, key, letter};
+use super::binding::{Action, Binding, Context, Group, Key, ctrl, key, letter};
 
 use Context::{
     Allocations, Bytes, Help, Modules, Prompt, References, Report, Summary, Table, Tags,

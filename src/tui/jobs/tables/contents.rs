@@ -11,8 +11,8 @@ use crate::report::contents::constant;
 use crate::report::text::{clean, grouped};
 
 use crate::tui::data::cell::Cell;
+use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::widgets::table::Column;
 
 const OFFSETS: [TableColumn; 5] = [
@@ -80,7 +80,7 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
                 Cell::Bar(share),
                 Cell::Count(first.blocks),
             ],
-            opens: Opens::DataTable(TableKind::Pointers {
+            opens: Opens::Table(TableKind::Pointers {
                 tag,
                 offset: offset.offset,
             }),

@@ -14,12 +14,12 @@ use crate::pool::page::PageError;
 use crate::pool::{Block, Tag, TagPattern};
 use crate::report::text::{clean, grouped, human};
 
+use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::cell::{Cell, like};
 use crate::tui::data::columns;
-use crate::tui::input::filter::BlockFilter;
+use crate::tui::data::order::PoolChoice;
+use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
-use crate::tui::screens::data_table::{Opens, TableColumn, TableData, TableKind, TableRow};
-use crate::tui::screens::tags::Pool;
 use crate::tui::widgets::table::Column;
 
 /// Rows between two looks at whether an answer is still wanted.
@@ -36,14 +36,15 @@ const DRIVERS: [TableColumn; 8] = [
         &["np", "nonpaged"],
         Kind::Number,
     )
-    .of_pool(Pool::Nonpaged),
+    .of_pool(PoolChoice::Nonpaged),
     TableColumn::new(
         Column::number("Paged bytes", 14, 2),
         &["paged", "pg"],
         Kind::Number,
     )
-    .of_pool(Pool::Paged),
-    TableColumn::new(Column::number("Both", 15, 1), &["bytes"], Kind::Number).of_pool(Pool::Both),
+    .of_pool(PoolChoice::Paged),
+    TableColumn::new(Column::number("Both", 15, 1), &["bytes"], Kind::Number)
+        .of_pool(PoolChoice::Both),
     TableColumn::new(Column::number("Certain", 14, 5), &["certain"], Kind::Number),
     TableColumn::new(Column::number("Share", 6, 3), &["share"], Kind::Share),
     TableColumn::new(Column::text("", 10, 6), &[""], Kind::Share),
@@ -61,14 +62,15 @@ const TAGS_OF: [TableColumn; 7] = [
         &["np", "nonpaged"],
         Kind::Number,
     )
-    .of_pool(Pool::Nonpaged),
+    .of_pool(PoolChoice::Nonpaged),
     TableColumn::new(
         Column::number("Paged bytes", 14, 2),
         &["paged", "pg"],
         Kind::Number,
     )
-    .of_pool(Pool::Paged),
-    TableColumn::new(Column::number("Both", 15, 1), &["bytes"], Kind::Number).of_pool(Pool::Both),
+    .of_pool(PoolChoice::Paged),
+    TableColumn::new(Column::number("Both", 15, 1), &["bytes"], Kind::Number)
+        .of_pool(PoolChoice::Both),
     TableColumn::new(Column::number("Share", 6, 3), &["share"], Kind::Share),
     TableColumn::new(Column::text("Sure", 8, 2), &["sure"], Kind::Text),
     TableColumn::new(
@@ -189,7 +191,7 @@ fn drivers(engine: &dyn Machine) -> Result<TableData, String> {
                 Cell::Bar(share),
                 Cell::Text(tags.join(" ")),
             ],
-            opens: Opens::DataTable(TableKind::TagsOf(module)),
+            opens: Opens::Table(TableKind::TagsOf(module)),
             ..TableRow::default()
         }
     };
@@ -481,7 +483,7 @@ fn what_is_at(engine: &dyn Machine, block: &Block, offset: u64) -> String {
         return "can't be read".into();
     }
     let value = u64::from_le_bytes(raw);
-    if let Some(target) = crate::tui::jobs::worker::target(engine, Va(value)) {
+    if let Some(target) = crate::tui::jobs::memory::target(engine, Va(value)) {
         return target;
     }
     let text: Vec<u8> = raw.iter().copied().take_while(|b| *b != 0).collect();

@@ -1,72 +1,11 @@
-//! What is typed after `/` and `&`, read once and then asked of many rows.
+//! What is typed after `&` in a list of allocations, read once and then asked of many.
 
-use crate::pool::{Block, TagPattern};
+use crate::pool::Block;
 use crate::report::text::parse_address;
 
 use crate::tui::data::columns;
-use crate::tui::data::model::{ModuleRow, ReferenceRow, TagRow};
+use crate::tui::data::order::PoolChoice;
 use crate::tui::input::query::{self, Query};
-use crate::tui::screens::tags::Pool;
-
-/// Text to find in rows of text: a substring, without regard to case unless it has an
-/// upper-case letter; for tags also a pattern with `*` and `?`.
-#[derive(Clone, Debug)]
-pub struct TextFilter {
-    text: String,
-    exact_case: bool,
-    pattern: Option<TagPattern>,
-}
-
-impl TextFilter {
-    /// Reads what was typed; `None` for nothing.
-    pub fn parse(typed: &str) -> Option<TextFilter> {
-        let text = typed.trim();
-        let wild = text.contains(['*', '?', '\\']);
-        (!text.is_empty()).then(|| TextFilter {
-            exact_case: text.chars().any(char::is_uppercase),
-            pattern: TagPattern::parse(text).ok().filter(|_| wild),
-            text: text.to_owned(),
-        })
-    }
-
-    pub(in crate::tui) fn in_text(&self, text: &str) -> bool {
-        if self.exact_case {
-            text.contains(&self.text)
-        } else {
-            text.to_lowercase().contains(&self.text)
-        }
-    }
-
-    /// Asked of a tag's name alone.
-    pub fn tag_itself(&self, row: &TagRow) -> bool {
-        match &self.pattern {
-            Some(pattern) => pattern.matches(row.usage.tag),
-            None => self.in_text(&row.usage.tag.to_string()),
-        }
-    }
-
-    /// Asked of a tag: its name, what it is for, whose it is.
-    pub fn tag(&self, row: &TagRow) -> bool {
-        let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
-        self.tag_itself(row) || (self.pattern.is_none() && (also(&row.about) || also(&row.binary)))
-    }
-
-    /// Asked of a mention.
-    pub fn mention(&self, row: &ReferenceRow) -> bool {
-        let texts = [&row.place(), &row.section, &row.api, &row.function];
-        texts.into_iter().any(|text| self.in_text(text)) || self.in_text(row.confidence)
-    }
-
-    /// Asked of a module: its name and its path.
-    pub fn module(&self, row: &ModuleRow) -> bool {
-        self.in_text(&row.name) || self.in_text(&row.path)
-    }
-
-    /// The one tag that is meant, if it is.
-    pub fn pattern(&self) -> Option<&TagPattern> {
-        self.pattern.as_ref()
-    }
-}
 
 /// A question about allocations: a size (`1024000`, `>4096`, `<=0x140`), the start of an
 /// address (`fffffa80`, `0xfffffa80'01`), or a word (`paged`, `big`, `lookaside`).
@@ -81,7 +20,7 @@ pub enum BlockFilter {
     /// Several things at once.
     Query(Query),
     /// Of one pool, and what else is asked for.
-    In(Pool, Option<Box<BlockFilter>>),
+    In(PoolChoice, Option<Box<BlockFilter>>),
 }
 
 /// How to compare.
@@ -130,9 +69,9 @@ impl BlockFilter {
     }
 
     /// The same for the blocks of one pool only.
-    pub fn in_pool(filter: Option<BlockFilter>, pool: Pool) -> Option<BlockFilter> {
+    pub fn in_pool(filter: Option<BlockFilter>, pool: PoolChoice) -> Option<BlockFilter> {
         match pool {
-            Pool::Both => filter,
+            PoolChoice::Both => filter,
             pool => Some(BlockFilter::In(pool, filter.map(Box::new))),
         }
     }
@@ -157,9 +96,9 @@ impl BlockFilter {
             BlockFilter::In(pool, filter) => {
                 let nonpaged = block.kind.is_nonpaged();
                 let here = match pool {
-                    Pool::Both => true,
-                    Pool::Nonpaged => nonpaged,
-                    Pool::Paged => !nonpaged,
+                    PoolChoice::Both => true,
+                    PoolChoice::Nonpaged => nonpaged,
+                    PoolChoice::Paged => !nonpaged,
                 };
                 here && filter.as_ref().is_none_or(|f| f.block(block))
             }
@@ -209,21 +148,8 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fixture::{planted_block, tag_row};
+    use crate::tui::fixture::planted_block;
     use proptest::prelude::*;
-
-    #[test]
-    fn tags_are_found_by_name_pattern_meaning_and_owner() {
-        let row = tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps"));
-        let asks = |typed: &str| TextFilter::parse(typed).unwrap().tag(&row);
-        for typed in ["Thre", "thr", "T*", "?hre", "thread", "objects", "nt!ps"] {
-            assert!(asks(typed), "{typed}");
-        }
-        for typed in ["tHre", "t*", "nt!io", "xyz"] {
-            assert!(!asks(typed), "{typed}");
-        }
-        assert!(TextFilter::parse("  ").is_none());
-    }
 
     #[test]
     fn allocations_are_found_by_size_address_and_word() {
@@ -246,10 +172,6 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_typed_panics(typed in ".{0,24}") {
-            let row = tag_row("Leak", 1, 1, None, None);
-            if let Some(filter) = TextFilter::parse(&typed) {
-                filter.tag(&row);
-            }
             if let Ok(Some(filter)) = BlockFilter::parse(&typed) {
                 filter.block(&planted_block(1));
             }

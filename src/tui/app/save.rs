@@ -1,0 +1,139 @@
+//! What is shown, as it is saved.
+
+use std::path::PathBuf;
+
+use crate::tui::app::{App, Screen};
+use crate::tui::data::cell::Cell;
+use crate::tui::data::columns;
+use crate::tui::data::job::{Content, Job};
+use crate::tui::data::message::Question;
+use crate::tui::screens::summary;
+use crate::tui::screens::tag::Pane;
+
+impl App {
+    /// Saves what is shown; the answer says so.
+    pub(in crate::tui) fn save(&mut self, name: &str, replace: bool) {
+        let name = name.trim();
+        if name.is_empty() {
+            self.message = Some("name a file: list.csv, list.json, report.md".into());
+            return;
+        }
+        let Some(content) = self.content() else {
+            self.message = Some("nothing here to save yet".into());
+            return;
+        };
+        let job = Job {
+            path: at_home(name),
+            replace,
+            content,
+        };
+        self.message = Some(format!("writing {name}"));
+        self.ask(Question::Save(Box::new(job)));
+    }
+
+    /// What is shown, as it is saved.
+    fn content(&self) -> Option<Content> {
+        Some(match self.stack.last() {
+            None if self.summary_focused => self.summary_text(),
+            None => {
+                let names = columns::TAG.iter().filter_map(|f| f.names.first().copied());
+                let rows = (0..self.tags.len()).filter_map(|at| {
+                    let row = self.tags.row(&self.model, at)?;
+                    let asked = self.tags.asked_of(&self.model, row);
+                    Some((0..columns::TAG.len()).map(|f| asked.cell(f)).collect())
+                });
+                Content::Grid {
+                    columns: names.collect(),
+                    rows: rows.collect(),
+                }
+            }
+            Some(Screen::Summary(_)) => self.summary_text(),
+            Some(Screen::Tag(view)) => match view.pane {
+                Pane::Allocations => Content::Blocks(view.view.clone()?),
+                Pane::References => {
+                    let rows = view.mentions.as_ref()?.rows.iter();
+                    Content::Grid {
+                        columns: vec![
+                            "module", "address", "symbol", "section", "sure", "used_by",
+                            "function", "reason",
+                        ],
+                        rows: rows
+                            .map(|row| {
+                                let text = |t: &str| Cell::Text(t.to_owned());
+                                vec![
+                                    text(&row.module),
+                                    Cell::Address(row.va),
+                                    text(&row.symbol),
+                                    text(&row.section),
+                                    text(row.confidence),
+                                    text(&row.api),
+                                    text(&row.function),
+                                    text(&row.reason),
+                                ]
+                            })
+                            .collect(),
+                    }
+                }
+            },
+            Some(Screen::Modules(view)) => {
+                let names = columns::MODULE.iter();
+                let rows = (0..view.len()).filter_map(|at| {
+                    let row = view.row(&self.model, at)?;
+                    let cells = 0..columns::MODULE.len();
+                    Some(cells.map(|f| columns::module_cell(row, f)).collect())
+                });
+                Content::Grid {
+                    columns: names.filter_map(|f| f.names.first().copied()).collect(),
+                    rows: rows.collect(),
+                }
+            }
+            Some(Screen::Table(sheet)) => {
+                let kept: Vec<usize> = (0..sheet.columns().len())
+                    .filter(|i| {
+                        sheet
+                            .columns()
+                            .get(*i)
+                            .is_some_and(|c| !c.name().is_empty())
+                    })
+                    .collect();
+                let name = |i: &usize| sheet.columns().get(*i).map(|c| c.name());
+                let rows = (0..sheet.len()).filter_map(|at| {
+                    let row = sheet.row(at)?;
+                    let cell = |i: &usize| row.cells.get(*i).cloned().unwrap_or(Cell::Unknown);
+                    Some(kept.iter().map(cell).collect())
+                });
+                Content::Grid {
+                    columns: kept.iter().filter_map(name).collect(),
+                    rows: rows.collect(),
+                }
+            }
+            Some(Screen::Report(_)) => Content::Report(self.marks_in_words()),
+            Some(Screen::Bytes(view)) => Content::Memory {
+                start: view.first,
+                length: view.length.unwrap_or(0x1000),
+                session: view.session,
+            },
+        })
+    }
+
+    fn summary_text(&self) -> Content {
+        let lines = summary::full(&self.model, 100, &self.theme);
+        let lines: Vec<String> = lines.into_iter().map(|l| l.0).collect();
+        Content::Text(lines.join("\n") + "\n")
+    }
+
+    /// What is marked, with its notes, for the report.
+    pub(in crate::tui) fn marks_in_words(&self) -> Vec<(String, String)> {
+        let marks = self.marks.iter();
+        marks.map(|m| (m.what.words(), m.note.clone())).collect()
+    }
+}
+
+/// `~` stands for the home directory, as in a shell.
+fn at_home(name: &str) -> PathBuf {
+    let home = std::env::home_dir();
+    match (name.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(name),
+    }
+}

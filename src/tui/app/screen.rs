@@ -1,0 +1,68 @@
+//! A screen of any kind, and a place to come back to.
+
+use crate::tui::data::table::TableKind;
+use crate::tui::screens::bytes::BytesView;
+use crate::tui::screens::data_table::DataTable;
+use crate::tui::screens::modules::ModulesView;
+use crate::tui::screens::report::ReportView;
+use crate::tui::screens::tag::TagView;
+
+/// A screen above the first one.
+#[derive(Clone, Debug)]
+pub enum Screen {
+    /// All of `!vm`, from a line on.
+    Summary(u64),
+    /// A tag.
+    Tag(Box<TagView>),
+    /// Memory.
+    Bytes(Box<BytesView>),
+    /// The loaded modules.
+    Modules(ModulesView),
+    /// A list that is data.
+    Table(Box<DataTable>),
+    /// The report.
+    Report(ReportView),
+}
+
+impl Screen {
+    /// True for the screens where a path begins.
+    pub fn begins_path(&self) -> bool {
+        match self {
+            Screen::Modules(_) | Screen::Report(_) => true,
+            Screen::Table(sheet) => matches!(sheet.ask, TableKind::Drivers | TableKind::Marks),
+            _ => false,
+        }
+    }
+
+    /// Adds where this is to the path. A part of a tag that is on the path already goes
+    /// beneath it: how it was chosen is no step of its own.
+    pub fn crumbs(&self, out: &mut Vec<String>) {
+        match self {
+            Screen::Summary(_) => out.push("!vm".into()),
+            Screen::Tag(view) => {
+                let tag = view.tag.to_string();
+                match out.iter().position(|crumb| *crumb == tag) {
+                    Some(at) => out.truncate(at + 1),
+                    None => out.push(tag),
+                }
+                out.extend(view.part_words());
+            }
+            Screen::Modules(_) => out.push("Modules".into()),
+            Screen::Table(sheet) => out.push(sheet.crumb.clone()),
+            Screen::Report(_) => out.push("Report".into()),
+            Screen::Bytes(view) => {
+                out.push(view.title.clone());
+                out.push(view.shape.word().into());
+            }
+        }
+    }
+}
+
+/// A place that one can come back to.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    /// The way from the first screen to there.
+    pub stack: Vec<Screen>,
+    /// The summary had the keys.
+    pub summary_focused: bool,
+}

@@ -1,0 +1,66 @@
+//! What comes back when the same dump is opened again: marks and notes, order, filter,
+//! place, and what was typed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tui::data::mark::{Mark, Marked};
+
+/// The form of the file; another one is not read.
+pub const VERSION: u32 = 1;
+
+/// What is kept of a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct SessionState {
+    pub version: u32,
+    /// The file's name when it was kept, for people who look into the folder.
+    pub file: String,
+    pub marks: Vec<Mark>,
+    pub pool: u8,
+    pub sort: u8,
+    pub reversed: bool,
+    pub filter: String,
+    pub unknown_only: bool,
+    pub selected: Option<u32>,
+    pub steps: Vec<Step>,
+    pub commands: Vec<String>,
+    pub filters: Vec<String>,
+    pub searches: Vec<String>,
+}
+
+/// A step of the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Step {
+    Summary,
+    Modules {
+        filter: String,
+    },
+    Drivers,
+    TagsOf(Option<String>),
+    Sizes(u32),
+    Marks,
+    Report,
+    Tag {
+        tag: u32,
+        part: String,
+        filter: String,
+        pool: u8,
+        by_size: bool,
+        descending: bool,
+        mentions: bool,
+        /// The selected allocation.
+        at: Option<Marked>,
+    },
+    Bytes {
+        title: String,
+        about: String,
+        first: u64,
+        length: Option<u64>,
+        at: u64,
+        session: Option<u32>,
+        shape: u8,
+    },
+}

@@ -1,5 +1,6 @@
 //! What the numbers mean: plausibility, descriptions, references, reconciliation.
 
+pub mod ages;
 pub mod attribution;
 pub mod census;
 pub mod coverage;

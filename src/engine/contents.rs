@@ -41,7 +41,9 @@ impl Engine {
             symbols: &self.options.symbols,
             follow: true,
         };
-        census::take(&setting, question, wanted, progress)
+        let mut census = census::take(&setting, question, wanted, progress)?;
+        census.ages = self.ages_on(index, &question, wanted).ok()?;
+        Some(census)
     }
 
     pub(super) fn space_of_session(&self, session: Option<u32>) -> &AddressSpace {

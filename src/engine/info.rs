@@ -212,7 +212,8 @@ pub struct InsideTable {
 }
 
 /// A Windows system time as seconds since 1970.
-fn seconds_of(ticks: u64) -> Option<i64> {
+/// Seconds since 1970 of a FILETIME (100 ns since 1601).
+pub(super) fn seconds_of(ticks: u64) -> Option<i64> {
     i64::try_from(ticks / TICKS).ok()?.checked_sub(EPOCH)
 }
 

@@ -4,6 +4,7 @@
 //! and trackers. The index is built afterwards, on request, in parallel. One file per
 //! answer: each makes one value, which commands and screens render and do not compute.
 
+mod ages;
 mod allocs;
 mod cache;
 pub mod check;
@@ -36,7 +37,7 @@ pub use info::{
     RegionFacts, SymbolFacts, SymbolSource,
 };
 pub use machine::{Machine, Wanted};
-pub use modules::{ModuleFacts, ModuleSymbols, Modules};
+pub use modules::{Maker, ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
 pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
+use crate::kernel::identity::{Identity, LinkTime, VersionInfo};
 use crate::kernel::modules::Module;
 use crate::memory::Va;
 use crate::symbols::{PdbId, Source};
 
 use super::Engine;
+use super::info::seconds_of;
 
 /// The answer of `modules`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,65 @@ pub struct ModuleFacts {
     pub is_kernel: bool,
     /// Its symbols.
     pub symbols: ModuleSymbols,
+    /// Who made it, in which version.
+    pub maker: Maker,
+    /// When it was unloaded: seconds since 1970 (UTC).
+    pub unloaded_at: Option<i64>,
+}
+
+/// What the image of a module says about itself. It is no proof: a driver can call itself
+/// anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maker {
+    /// `CompanyName` of the version resource.
+    pub company: Option<String>,
+    /// `ProductName`.
+    pub product: Option<String>,
+    /// `FileVersion`, else the four fixed numbers.
+    pub file_version: Option<String>,
+    /// `FileDescription`.
+    pub file_description: Option<String>,
+    /// When it was linked: seconds since 1970 (UTC), where the time stamp is a date.
+    pub linked: Option<i64>,
+    /// What the time stamp means, where it is no date.
+    pub stamp_note: Option<String>,
+    /// Why company and version are not known, or that they were found by a scan.
+    pub note: Option<String>,
+}
+
+impl Maker {
+    fn of(identity: &Identity) -> Maker {
+        let info = identity.version.info();
+        let stamp_note = match identity.linked {
+            Some(LinkTime::Hash(hash)) => Some(format!("build id {hash:08X} (a hash, no date)")),
+            Some(LinkTime::Unknown(stamp)) => Some(format!("link time or build hash {stamp:08X}")),
+            Some(LinkTime::Date(_)) | None => None,
+        };
+        Maker {
+            company: info.and_then(|i| i.company.clone()),
+            product: info.and_then(|i| i.product.clone()),
+            file_version: info.and_then(VersionInfo::file_version),
+            file_description: info.and_then(|i| i.file_description.clone()),
+            linked: identity.link_date().map(i64::from),
+            stamp_note,
+            note: identity.version_note(),
+        }
+    }
+
+    /// Version, company and link date in one phrase: `6.0.0.79, Advanced Micro Devices,
+    /// 2021-03-02`; `None` where none of them is known.
+    pub fn phrase(&self) -> Option<String> {
+        let date = self.linked.and_then(|seconds| {
+            let time = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+            Some(time.date().to_string())
+        });
+        let parts: Vec<&str> = [&self.file_version, &self.company, &date]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
 }
 
 /// Which symbols a module has.
@@ -61,7 +122,7 @@ impl ModuleFacts {
         va >= self.base && va < self.end
     }
 
-    fn of(kernel: &Kernel, module: &Module) -> ModuleFacts {
+    fn of(kernel: &Kernel, module: &Module, now: Option<i64>) -> ModuleFacts {
         ModuleFacts {
             name: module.name(),
             file: module.file.clone(),
@@ -80,6 +141,8 @@ impl ModuleFacts {
                 Source::BuiltIn { .. } if module.is_kernel => ModuleSymbols::BuiltIn,
                 _ => ModuleSymbols::None,
             },
+            maker: Maker::of(&Identity::read(&kernel.space, module, now)),
+            unloaded_at: module.unloaded_at.and_then(seconds_of),
         }
     }
 }
@@ -98,7 +161,8 @@ impl Engine {
     pub fn module_list(&self) -> Vec<ModuleFacts> {
         let kernel = self.kernel();
         let modules = kernel.modules.iter();
-        modules.map(|m| ModuleFacts::of(kernel, m)).collect()
+        let now = self.facts().system_time;
+        modules.map(|m| ModuleFacts::of(kernel, m, now)).collect()
     }
 
     /// All modules by address, the unloaded ones last; or those that hold an address.

@@ -60,6 +60,10 @@ pub struct Image {
     pub exception_directory: Option<(u32, u32)>,
     /// RVA and bytes of IMAGE_LOAD_CONFIG_DIRECTORY64.
     pub load_config: Option<(u32, u32)>,
+    /// RVA and bytes of the resource directory.
+    pub resource_directory: Option<(u32, u32)>,
+    /// RVA and bytes of the debug directory.
+    pub debug_directory: Option<(u32, u32)>,
     export_directory: Option<(u32, u32)>,
 }
 
@@ -87,7 +91,8 @@ impl Image {
             .ok_or(ImageError::NotPe)?;
         let count = header.coff_header.number_of_sections.min(MAX_SECTIONS);
         let directories = &optional.data_directories;
-        let debug = place(directories.get_debug_table());
+        let debug =
+            place(directories.get_debug_table()).filter(|&(rva, size)| rva != 0 && size != 0);
         let mut image = Image {
             base,
             size: optional.windows_fields.size_of_image,
@@ -98,6 +103,8 @@ impl Image {
             import_slots: place(directories.get_import_address_table()),
             exception_directory: place(directories.get_exception_table()),
             load_config: place(directories.get_load_config_table()),
+            resource_directory: place(directories.get_resource_table()),
+            debug_directory: debug,
             export_directory: place(directories.get_export_table()),
         };
         image.pdb = debug.and_then(|(rva, size)| image.code_view(space, rva, size));

@@ -8,6 +8,7 @@
 pub mod consistency;
 mod counter;
 pub mod functions;
+pub mod identity;
 pub mod image;
 pub mod imports;
 pub mod kdbg;

@@ -20,6 +20,8 @@ const MAX_MODULES: usize = 4096;
 const MAX_IMAGE_SIZE: u32 = 0x2000_0000;
 const UNLOADED_ENTRIES: u64 = 50;
 const UNLOADED_SIZE: u64 = 0x28;
+/// CurrentTime of an entry: when the driver went. No PDB has the type; public tools agree.
+const UNLOADED_TIME: u64 = 0x20;
 
 /// A driver or the kernel itself.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Module {
     pub is_kernel: bool,
     /// No longer loaded when the dump was written.
     pub unloaded: bool,
+    /// When it was unloaded: 100 ns since 1601 (UTC). Known for unloaded drivers alone.
+    pub unloaded_at: Option<u64>,
 }
 
 impl Module {
@@ -110,6 +114,7 @@ pub fn missing_kernel(space: &AddressSpace, base: Va, listed: &[Module]) -> Opti
         image: Some(image),
         is_kernel: true,
         unloaded: false,
+        unloaded_at: None,
     })
 }
 
@@ -201,6 +206,7 @@ fn module(space: &AddressSpace, at: Va) -> Option<Module> {
         image: Image::read(space, base).ok(),
         is_kernel: false,
         unloaded: false,
+        unloaded_at: None,
     })
 }
 
@@ -224,6 +230,7 @@ pub fn unloaded(space: &AddressSpace, table: Va) -> Vec<Module> {
                 image: None,
                 is_kernel: false,
                 unloaded: true,
+                unloaded_at: space.u64(at.add(UNLOADED_TIME)).ok().filter(|&t| t != 0),
             })
         })
         .collect()

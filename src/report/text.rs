@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::characters::is_hidden;
 use crate::memory::{PAGE_SIZE, Va};
@@ -125,6 +126,18 @@ pub fn human(bytes: u64) -> String {
         unit = next;
     }
     format!("{value:.1} {unit}")
+}
+
+/// A time, in seconds since 1970, as RFC 3339; `None` outside the years that format has.
+pub fn rfc3339(seconds: i64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    time.format(&Rfc3339).ok()
+}
+
+/// A FILETIME (100 ns since 1601) as RFC 3339, to the second; `None` outside the years
+/// that format has.
+pub fn filetime(time: u64) -> Option<String> {
+    rfc3339(i64::try_from(time / 10_000_000).ok()? - 11_644_473_600)
 }
 
 /// A time to the minute, in UTC; a question mark for one that no calendar has.

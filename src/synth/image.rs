@@ -10,6 +10,7 @@ use crate::addr::Va;
 
 use super::code::{self, Piece, Site};
 use super::header::Bytes;
+use super::resource::Version;
 
 const FILE_ALIGNMENT: u32 = 0x200;
 const SECTION_ALIGNMENT: u32 = 0x1000;
@@ -91,6 +92,10 @@ pub enum Data {
     Bytes(&'static str, u32, Vec<u8>),
     /// Live lookaside lists in .data, linked with one another: tags and bytes.
     Lookasides(u32, Vec<([u8; 4], u32)>),
+    /// A version resource, at the start of .rsrc.
+    Version(Version),
+    /// An entry of the debug directory that calls the time stamps a hash.
+    Reproducible,
 }
 
 impl Data {
@@ -109,6 +114,12 @@ impl Data {
                 let first = start(".data") + offset;
                 lookasides(bytes, base, first, lists);
             }
+            Data::Version(version) => {
+                let rva = start(".rsrc");
+                bytes.put(rva as usize, &version.section(rva));
+            }
+            // The debug directory is written with the tables of .rdata.
+            Data::Reproducible => {}
         }
     }
 }
@@ -276,9 +287,12 @@ fn assemble(
         bytes.put(*rva as usize, constant);
     }
     headers(&mut bytes, spec, &sections, text);
+    let has_version = spec.data.iter().any(|d| matches!(d, Data::Version(_)));
+    let resources = find(".rsrc").filter(|_| has_version);
     let directories = [
         (0, export_directory),
         (1, import_directory),
+        (2, resources.map_or((0, 0), |s| (s.rva, s.size))),
         (3, (pdata.0, pdata_size)),
         (6, debug),
         (10, load_config),
@@ -476,7 +490,9 @@ impl<'a> Tables<'a> {
 
     /// IMAGE_DEBUG_DIRECTORY with one CODEVIEW entry and its RSDS record.
     fn debug(&mut self, spec: &ImageSpec) -> (u32, u32) {
-        let directory = self.take(28);
+        let reproducible = spec.data.iter().any(|d| matches!(d, Data::Reproducible));
+        let entries = if reproducible { 2 } else { 1 };
+        let directory = self.take(28 * entries);
         let size = 24 + spec.pdb.name.len() as u32 + 1;
         let record = self.take(size);
         let at = directory as usize;
@@ -490,7 +506,10 @@ impl<'a> Tables<'a> {
         self.bytes.put(at + 4, &spec.pdb.guid);
         self.bytes.u32(at + 20, spec.pdb.age);
         self.bytes.put(at + 24, spec.pdb.name.as_bytes());
-        (directory, 28)
+        if reproducible {
+            self.bytes.u32(directory as usize + 28 + 12, 16);
+        }
+        (directory, 28 * entries)
     }
 
     /// The export directory; names are in order, as the loader wants them.

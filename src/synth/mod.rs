@@ -39,6 +39,7 @@ pub mod objects;
 pub mod paging;
 pub mod physical;
 pub mod processors;
+pub mod resource;
 pub mod rng;
 #[cfg(feature = "synth")]
 pub mod sessions;

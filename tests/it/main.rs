@@ -1,6 +1,7 @@
 //! Tests of the whole program, from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ages;
 mod builder;
 mod cache;
 mod calibration;
@@ -19,6 +20,7 @@ mod evidence;
 mod file;
 mod golden;
 mod hostile;
+mod identity;
 mod images;
 mod keys;
 mod layering;

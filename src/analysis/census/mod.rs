@@ -11,7 +11,7 @@ mod names;
 mod objects;
 mod offsets;
 mod read;
-mod sample;
+pub mod sample;
 
 pub use classify::text_of;
 pub use names::Place;
@@ -21,6 +21,7 @@ pub use sample::{Question, USUAL_SAMPLE};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::analysis::ages::Ages;
 use crate::kernel::Kernel;
 use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, Va};
@@ -197,6 +198,8 @@ pub struct Census {
     pub families: Vec<Family>,
     /// Blocks in no family.
     pub in_no_family: u64,
+    /// When the blocks were made, where they carry times.
+    pub ages: Option<Ages>,
     /// What was left out, as sentences.
     pub notes: Vec<String>,
 }
@@ -315,6 +318,7 @@ pub fn take(
         modules,
         families,
         in_no_family,
+        ages: None,
         notes,
     })
 }

@@ -32,7 +32,13 @@ impl Question {
         }
     }
 
-    fn takes(&self, block: &Block) -> bool {
+    /// The same with at most so many blocks; 0 for all.
+    pub fn with_sample(self, sample: u64) -> Question {
+        Question { sample, ..self }
+    }
+
+    /// Whether a block is asked about: in use, and of the pool and size.
+    pub fn takes(&self, block: &Block) -> bool {
         let pool = match self.pool {
             None => true,
             Some(Pool::Nonpaged) => block.kind.is_nonpaged(),

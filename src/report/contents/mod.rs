@@ -8,9 +8,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::analysis::ages::{Ages, SLICES};
 use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What, text_of};
 
-use super::text::{clean, json_address};
+use super::text::{clean, filetime, json_address};
 use super::{Answer, tag_hex};
 
 /// Kinds of words that are named at an offset in text.
@@ -31,7 +32,32 @@ pub struct Contents {
     offsets: Vec<Row>,
     families: Vec<FamilyRow>,
     in_no_family: u64,
+    ages: Option<AgesRecord>,
     notes: Vec<String>,
+}
+
+/// When the blocks were made.
+#[derive(Debug, Serialize)]
+struct AgesRecord {
+    source: String,
+    blocks_with_time: u64,
+    oldest: Option<String>,
+    newest: Option<String>,
+    histogram: [u64; SLICES],
+    shape: &'static str,
+}
+
+impl AgesRecord {
+    fn of(ages: &Ages) -> AgesRecord {
+        AgesRecord {
+            source: ages.source.clone(),
+            blocks_with_time: ages.blocks_with_time,
+            oldest: filetime(ages.oldest),
+            newest: filetime(ages.newest),
+            histogram: ages.histogram,
+            shape: ages.shape.word(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +130,7 @@ impl Contents {
                 .map(|f| FamilyRow::of(f, read))
                 .collect(),
             in_no_family: census.in_no_family,
+            ages: census.ages.as_ref().map(AgesRecord::of),
             notes: census.notes.iter().map(|n| clean(n).into()).collect(),
         }
     }

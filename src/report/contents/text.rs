@@ -2,14 +2,17 @@
 
 use std::io::{self, Write};
 
-use super::super::text::plain_address;
-use super::{Contents, FAMILIES, FamilyRow, KINDS};
+use super::super::text::{grouped, plain_address};
+use super::{AgesRecord, Contents, FAMILIES, FamilyRow, KINDS};
 
 /// Writes it.
 pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}: {}", answer.tag, answer.coverage)?;
     for module in &answer.modules {
         writeln!(out, "  {}: {}", module.module, module.sentence)?;
+    }
+    if let Some(ages) = &answer.ages {
+        history(ages, out)?;
     }
     writeln!(out, "\n  offset  what is there")?;
     for row in answer.told() {
@@ -38,6 +41,32 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{:>10} are in no family", answer.in_no_family)?;
     }
     answer.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
+}
+
+/// The blocks in use over the time from boot to dump.
+fn history(ages: &AgesRecord, out: &mut dyn Write) -> io::Result<()> {
+    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = ages.histogram.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &u64| {
+        let height = (*count as usize * 8).div_ceil(most as usize);
+        BARS.get(height).copied().unwrap_or('█')
+    };
+    let bars: String = ages.histogram.iter().map(bar).collect();
+    let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "unknown".into());
+    writeln!(
+        out,
+        "  Ages: {}, {} blocks with a time between boot and dump; shape: {}",
+        ages.source,
+        grouped(ages.blocks_with_time),
+        ages.shape
+    )?;
+    writeln!(out, "    boot |{bars}| dump")?;
+    writeln!(
+        out,
+        "    oldest {}, newest {}; freed blocks leave no trace",
+        time(&ages.oldest),
+        time(&ages.newest)
+    )
 }
 
 impl FamilyRow {

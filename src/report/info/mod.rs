@@ -8,15 +8,13 @@ mod text;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::engine::{self, DumpFacts, EvidenceFacts, SymbolFacts};
 
 use image::ImageRecord;
 
 use super::Answer;
-use super::text::{clean, grouped, human, json_address};
+use super::text::{clean, grouped, human, json_address, rfc3339};
 
 /// The `dump` object.
 #[derive(Clone, Debug, Serialize)]
@@ -75,7 +73,7 @@ impl DumpRecord {
             physical_pages: facts.physical_pages,
             pages_present: facts.pages_present,
             pages_cut_off: facts.pages_cut_off,
-            system_time: facts.system_time.and_then(time_of),
+            system_time: facts.system_time.and_then(rfc3339),
             uptime_seconds: facts.uptime_seconds,
             symbols: SymbolRecord::of(&facts.symbols),
         }
@@ -92,12 +90,6 @@ impl SymbolRecord {
             detail: clean(&facts.detail).into(),
         }
     }
-}
-
-/// A time as RFC 3339; `None` outside the years that format has.
-fn time_of(seconds: i64) -> Option<String> {
-    let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
-    time.format(&Rfc3339).ok()
 }
 
 fn uptime_text(seconds: u64) -> String {
@@ -366,10 +358,10 @@ mod tests {
     #[test]
     fn times_are_written_as_rfc_3339() {
         assert_eq!(
-            time_of(1_273_651_200).as_deref(),
+            rfc3339(1_273_651_200).as_deref(),
             Some("2010-05-12T08:00:00Z")
         );
-        assert_eq!(time_of(i64::MAX), None);
+        assert_eq!(rfc3339(i64::MAX), None);
         assert_eq!(uptime_text(90_061), "1 day 1:01:01");
     }
 }

@@ -18,6 +18,11 @@ pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
         "pdb",
         "pdb_id",
         "unloaded",
+        "company",
+        "product",
+        "file_version",
+        "file_description",
+        "linked",
     ])?;
     for row in &answer.modules {
         let pdb = row.pdb.as_ref();
@@ -31,6 +36,11 @@ pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
             cell(pdb.map_or("", |p| &p.name)),
             pdb.map(|p| p.id.clone()).unwrap_or_default(),
             row.unloaded.to_string(),
+            cell(row.company.as_deref().unwrap_or_default()),
+            cell(row.product.as_deref().unwrap_or_default()),
+            cell(row.file_version.as_deref().unwrap_or_default()),
+            cell(row.file_description.as_deref().unwrap_or_default()),
+            row.linked.clone().unwrap_or_default(),
         ])?;
     }
     csv.flush()

@@ -12,7 +12,7 @@ use crate::engine::{self, ModuleFacts, ModuleSymbols};
 use crate::memory::Va;
 
 use super::Answer;
-use super::text::{clean, json_address};
+use super::text::{clean, json_address, rfc3339};
 
 /// The answer of `modules`.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,16 @@ struct Row {
     image: Option<String>,
     pdb: Option<PdbRecord>,
     unloaded: bool,
+    company: Option<String>,
+    product: Option<String>,
+    file_version: Option<String>,
+    file_description: Option<String>,
+    linked: Option<String>,
+    path: Option<String>,
+    unloaded_at: Option<String>,
+    identity_note: Option<String>,
+    #[serde(skip)]
+    stamp: String,
     #[serde(skip)]
     range: (Va, Va),
     #[serde(skip)]
@@ -63,13 +73,34 @@ impl Row {
             end: json_address(module.end),
             size: module.size,
             timestamp: module.timestamp,
-            image: module.path.as_deref().map(|p| clean(p).into()),
+            image: text(&module.path),
             pdb,
             unloaded: module.unloaded,
+            company: text(&module.maker.company),
+            product: text(&module.maker.product),
+            file_version: text(&module.maker.file_version),
+            file_description: text(&module.maker.file_description),
+            linked: module.maker.linked.and_then(rfc3339),
+            path: text(&module.path),
+            unloaded_at: module.unloaded_at.and_then(rfc3339),
+            identity_note: text(&module.maker.note),
+            stamp: stamp(module),
             range: (module.base, module.end),
             status: status(&module.symbols),
         }
     }
+}
+
+fn text(text: &Option<String>) -> Option<String> {
+    text.as_deref().map(|t| clean(t).into())
+}
+
+/// What the PE time stamp is.
+fn stamp(module: &ModuleFacts) -> String {
+    let maker = &module.maker;
+    let date = maker.linked.and_then(rfc3339);
+    date.or_else(|| maker.stamp_note.clone())
+        .unwrap_or_else(|| "unknown: the image's header is not in the dump".into())
 }
 
 /// The debugger's last column: which symbols the module has.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Modules;
+use super::{Modules, Row};
 
 /// Writes it.
 pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
@@ -16,8 +16,32 @@ pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
         let (start, end) = row.range;
         match row.unloaded {
             false => writeln!(out, "{start} {end}   {:<8}   {:<23}", row.name, row.status)?,
-            true => writeln!(out, "{start} {end}   {}", row.name)?,
+            true => {
+                let when = row.unloaded_at.as_deref().unwrap_or("time unknown");
+                writeln!(out, "{start} {end}   {:<8}   unloaded {when}", row.name)?;
+            }
         }
     }
-    Ok(())
+    match answer.modules.as_slice() {
+        [only] => details(only, out),
+        _ => Ok(()),
+    }
+}
+
+/// What `lmv` adds for one module.
+fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = |name: &str, value: Option<&str>| match value {
+        Some(value) => writeln!(out, "    {name:<17} {value}"),
+        None => Ok(()),
+    };
+    line("Image path:", row.path.as_deref())?;
+    line("CompanyName:", row.company.as_deref())?;
+    line("ProductName:", row.product.as_deref())?;
+    line("FileVersion:", row.file_version.as_deref())?;
+    line("FileDescription:", row.file_description.as_deref())?;
+    line("Identity:", row.identity_note.as_deref())?;
+    match row.unloaded {
+        true => line("Unloaded:", row.unloaded_at.as_deref()),
+        false => line("Linked:", Some(&row.stamp)),
+    }
 }

@@ -1,0 +1,343 @@
+//! When the blocks of a tag were made, as far as a single dump shows it.
+//!
+//! The pool keeps no time of an allocation, but many structures do. Where the words at one
+//! offset of a tag's blocks are times between boot and dump, the blocks in use are counted
+//! over the uptime. They are survivors: freed blocks leave no trace, so the counts are a
+//! growth curve for blocks that are never freed and nothing of the kind for a cache.
+
+pub mod clock;
+pub mod slots;
+
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::memory::{AddressSpace, PAGE_SIZE, Va};
+use crate::pool::block::Block;
+use crate::pool::index::Snapshot;
+use crate::pool::index::sort::Wanted;
+
+use super::census::sample::{self, Question};
+use clock::Clocks;
+use slots::Clock;
+
+/// Slices of the uptime.
+pub const SLICES: usize = 24;
+/// Blocks that tell which offset holds a time.
+const SAMPLE: u64 = 4096;
+/// Bytes of a block that are searched for times.
+const REACH: u64 = 4096;
+/// Sizes of blocks that are told apart.
+const CLASSES: usize = 8;
+/// Blocks read between two looks at whether somebody still wants the answer.
+const CHUNK: usize = 1 << 14;
+
+/// How the blocks lie over the uptime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Over the whole uptime, no slice with more than three times the mean.
+    Steady,
+    /// At least 80 % in the last slice.
+    Burst,
+    /// At least 80 % in the first quarter and none in the last.
+    Old,
+    /// None of these.
+    Mixed,
+}
+
+impl Shape {
+    /// Of the counts per slice.
+    pub fn of(histogram: &[u64; SLICES]) -> Shape {
+        let all: u64 = histogram.iter().sum();
+        let (first, last) = (&histogram[..SLICES / 4], &histogram[SLICES - SLICES / 4..]);
+        let most = |part: u64| part > 0 && part as f64 >= all as f64 * 0.8;
+        let used = histogram.iter().filter(|&&n| n > 0).count();
+        let mean = all as f64 / SLICES as f64;
+        if most(histogram[SLICES - 1]) {
+            Shape::Burst
+        } else if most(first.iter().sum()) && last.iter().all(|&n| n == 0) {
+            Shape::Old
+        } else if used >= 18 && histogram.iter().all(|&n| n as f64 <= mean * 3.0) {
+            Shape::Steady
+        } else {
+            Shape::Mixed
+        }
+    }
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Shape::Steady => "steady",
+            Shape::Burst => "burst",
+            Shape::Old => "old",
+            Shape::Mixed => "mixed",
+        }
+    }
+}
+
+/// When a tag's blocks in use were made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ages {
+    /// The field and its clock: `field +0x28 (system time)`, `_EPROCESS.CreateTime (system
+    /// time)`.
+    pub source: String,
+    /// Blocks with a time between boot and dump.
+    pub blocks_with_time: u64,
+    /// Blocks that were asked for it: all in use.
+    pub blocks: u64,
+    /// The oldest and the newest time, in 100 ns since 1601 (UTC).
+    pub oldest: u64,
+    /// The newest.
+    pub newest: u64,
+    /// Blocks per slice of the time from boot to dump, the oldest slice first.
+    pub histogram: [u64; SLICES],
+    /// How they lie.
+    pub shape: Shape,
+}
+
+/// A time in a kernel object: its address in a block of the tag.
+pub struct ObjectField<'a> {
+    /// Type and field: `_EPROCESS.CreateTime`.
+    pub name: &'static str,
+    /// Where it is, when the block holds such an object.
+    pub place: &'a (dyn Fn(&AddressSpace, &Block) -> Option<Va> + Sync),
+}
+
+/// What ages are taken with.
+pub struct Setting<'a> {
+    /// The blocks.
+    pub index: &'a Snapshot,
+    /// The memory of a session, or the system's.
+    pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
+    /// The clocks at the moment of the dump.
+    pub clocks: Clocks,
+    /// The time that objects of this tag carry, where the tag is one of objects.
+    pub object: Option<ObjectField<'a>>,
+}
+
+/// Where the time of a block is.
+enum Source<'a, 'b> {
+    Object(&'b ObjectField<'a>),
+    Offset(u64),
+}
+
+/// Looks for times in the blocks of a tag. `Ok(None)` where no offset holds times.
+///
+/// # Errors
+/// [`Unwanted`] when nobody wants the answer any more.
+pub fn take(
+    setting: &Setting<'_>,
+    question: &Question,
+    wanted: Wanted<'_>,
+) -> Result<Option<Ages>, Unwanted> {
+    if let Some(field) = &setting.object {
+        let counted = count(
+            setting,
+            question,
+            &Source::Object(field),
+            Clock::System,
+            wanted,
+        )?;
+        if counted.dated > 0 {
+            return Ok(Some(counted.ages(
+                setting,
+                field.name.to_owned(),
+                Clock::System,
+            )));
+        }
+    }
+    let picked =
+        sample::pick(setting.index, &question.with_sample(SAMPLE), wanted).ok_or(Unwanted)?;
+    let Some((offset, clock)) = find(setting, &picked.blocks) else {
+        return Ok(None);
+    };
+    let counted = count(setting, question, &Source::Offset(offset), clock, wanted)?;
+    let name = format!("field +{offset:#x}");
+    Ok((counted.dated > 0).then(|| counted.ages(setting, name, clock)))
+}
+
+/// The answer isn't wanted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwanted;
+
+/// The offset that holds the time of creation in the most blocks of the sample: FILETIMEs
+/// before interrupt times, and of several in one structure the one that is earliest.
+fn find(setting: &Setting<'_>, blocks: &[Block]) -> Option<(u64, Clock)> {
+    let mut classes: FxHashMap<u64, Vec<&Block>> = FxHashMap::default();
+    for block in blocks {
+        classes.entry(block.bytes).or_default().push(block);
+    }
+    let mut classes: Vec<_> = classes.into_iter().collect();
+    classes.sort_by_key(|(bytes, list)| (std::cmp::Reverse(list.len()), *bytes));
+    classes.truncate(CLASSES);
+    classes.into_iter().find_map(|(_, blocks)| {
+        let columns = columns(setting, &blocks);
+        [Clock::System, Clock::Interrupt]
+            .into_iter()
+            .find_map(|clock| {
+                let times: Vec<(u64, u64)> = columns
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, values)| slots::is_clock(values, clock, &setting.clocks))
+                    .map(|(nth, values)| {
+                        let inside = values
+                            .iter()
+                            .filter_map(|&v| clock.since_boot(v, &setting.clocks));
+                        let (sum, count) =
+                            inside.fold((0_u128, 0_u128), |(s, n), v| (s + u128::from(v), n + 1));
+                        ((sum / count.max(1)) as u64, nth as u64 * 8)
+                    })
+                    .collect();
+                let (_, offset) = times.into_iter().min()?;
+                Some((offset, clock))
+            })
+    })
+}
+
+/// The words of blocks of one size, offset by offset; words that can't be read are left
+/// out.
+fn columns(setting: &Setting<'_>, blocks: &[&Block]) -> Vec<Vec<u64>> {
+    let mut out: Vec<Vec<u64>> = Vec::new();
+    for block in blocks {
+        let length = block.bytes.saturating_sub(block.header_bytes()).min(REACH) & !7;
+        let body = block.body();
+        for (va, piece) in (setting.space)(block.session).pieces(body, length) {
+            let Ok(piece) = piece else { continue };
+            let start = va.0.wrapping_sub(body.0);
+            let skipped = start.next_multiple_of(8) - start;
+            let words = piece
+                .get(skipped as usize..)
+                .unwrap_or_default()
+                .chunks_exact(8);
+            for (nth, word) in ((start + skipped) / 8..).zip(words) {
+                let nth = nth as usize;
+                if out.len() <= nth {
+                    out.resize_with(nth + 1, Vec::new);
+                }
+                if let (Some(column), Some(word)) =
+                    (out.get_mut(nth), crate::bytes::u64_at(word, 0))
+                {
+                    column.push(word);
+                }
+            }
+        }
+    }
+    out
+}
+
+#[derive(Clone, Default)]
+struct Counted {
+    blocks: u64,
+    dated: u64,
+    oldest: Option<u64>,
+    newest: Option<u64>,
+    histogram: [u64; SLICES],
+}
+
+impl Counted {
+    fn add(&mut self, since_boot: u64, clocks: &Clocks) {
+        let slice = u128::from(since_boot) * SLICES as u128 / u128::from(clocks.uptime.max(1));
+        if let Some(count) = self.histogram.get_mut((slice as usize).min(SLICES - 1)) {
+            *count += 1;
+        }
+        self.dated += 1;
+        self.oldest = Some(self.oldest.map_or(since_boot, |t| t.min(since_boot)));
+        self.newest = self.newest.max(Some(since_boot));
+    }
+
+    fn merge(mut self, other: &Counted) -> Counted {
+        self.blocks += other.blocks;
+        self.dated += other.dated;
+        self.oldest = match (self.oldest, other.oldest) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.newest = self.newest.max(other.newest);
+        for (to, from) in self.histogram.iter_mut().zip(other.histogram) {
+            *to += from;
+        }
+        self
+    }
+
+    fn ages(self, setting: &Setting<'_>, name: String, clock: Clock) -> Ages {
+        let boot = setting.clocks.boot();
+        Ages {
+            source: format!("{name} ({})", clock.word()),
+            blocks_with_time: self.dated,
+            blocks: self.blocks,
+            oldest: boot + self.oldest.unwrap_or(0),
+            newest: boot + self.newest.unwrap_or(0),
+            shape: Shape::of(&self.histogram),
+            histogram: self.histogram,
+        }
+    }
+}
+
+/// Reads the time of every block that is asked about.
+fn count(
+    setting: &Setting<'_>,
+    question: &Question,
+    source: &Source<'_, '_>,
+    clock: Clock,
+    wanted: Wanted<'_>,
+) -> Result<Counted, Unwanted> {
+    let list = setting.index.blocks(question.tag);
+    let chunks = list.len().div_ceil(CHUNK as u64);
+    (0..chunks)
+        .into_par_iter()
+        .map(|chunk| {
+            if !wanted() {
+                return Err(Unwanted);
+            }
+            let first = chunk * CHUNK as u64;
+            let blocks = (first..list.len().min(first + CHUNK as u64)).filter_map(|i| list.get(i));
+            let mut out = Counted::default();
+            for block in blocks.filter(|b| question.takes(b)) {
+                out.blocks += 1;
+                let space = (setting.space)(block.session);
+                let at = match source {
+                    Source::Object(field) => (field.place)(space, &block),
+                    Source::Offset(offset) => inside(&block, *offset),
+                };
+                let value = at.and_then(|at| space.u64(at).ok());
+                if let Some(time) = value.and_then(|v| clock.since_boot(v, &setting.clocks)) {
+                    out.add(time, &setting.clocks);
+                }
+            }
+            Ok(out)
+        })
+        .try_reduce(Counted::default, |a, b| Ok(a.merge(&b)))
+}
+
+/// The address of an offset, when the block reaches so far and the word does not lie
+/// across pages.
+fn inside(block: &Block, offset: u64) -> Option<Va> {
+    let end = offset + 8;
+    let reaches = end <= block.bytes.saturating_sub(block.header_bytes());
+    let at = block.body().add(offset);
+    (reaches && at.offset() as u64 + 8 <= PAGE_SIZE).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_follow_their_definitions() {
+        let even = [10; SLICES];
+        assert_eq!(Shape::of(&even), Shape::Steady);
+        let mut burst = [1; SLICES];
+        burst[SLICES - 1] = 200;
+        assert_eq!(Shape::of(&burst), Shape::Burst);
+        let mut old = [0; SLICES];
+        old[0] = 90;
+        old[10] = 10;
+        assert_eq!(Shape::of(&old), Shape::Old);
+        old[SLICES - 1] = 1;
+        assert_eq!(Shape::of(&old), Shape::Mixed);
+        let mut half = [0; SLICES];
+        half[12..].fill(10);
+        assert_eq!(Shape::of(&half), Shape::Mixed);
+    }
+}

@@ -1,0 +1,95 @@
+//! When blocks were made, by the times that they hold.
+
+use std::sync::Arc;
+
+use poolscope::analysis::ages::{Ages, Shape};
+use poolscope::analysis::census::{Progress as Reading, Question};
+use poolscope::engine::{Engine, Options};
+use poolscope::pool::Tag;
+use poolscope::pool::index::Progress;
+use poolscope::synth::era::{Era, WIN7, WIN10_2004};
+use poolscope::synth::legacy::Allocation;
+use poolscope::synth::truth::{Pool, State};
+use poolscope::synth::{Container, Machine, small};
+
+const HOUR: u64 = 3600 * 10_000_000;
+const UPTIME: u64 = 100 * HOUR;
+const BLOCKS: u64 = 480;
+
+/// The ages of a tag with 480 blocks; `value` gives the word at +0x28 of the nth, from the
+/// time of boot.
+fn ages(era: &'static Era, value: impl Fn(u64, u64) -> u64) -> Option<Ages> {
+    let mut spec = small::of_era(era);
+    spec.uptime = UPTIME;
+    spec.allocations = small::allocations(&spec);
+    for _ in 0..BLOCKS {
+        spec.allocations
+            .push(Allocation::new(*b"Time", Pool::NonPaged, 0x90));
+    }
+    let boot = spec.system_time - UPTIME;
+    let mut machine = Machine::build(&spec).unwrap();
+    let mine = machine.truth.blocks.iter();
+    let mine: Vec<_> = mine
+        .filter(|b| b.tag == *b"Time" && b.state == State::Allocated)
+        .map(|b| b.body())
+        .collect();
+    assert_eq!(mine.len() as u64, BLOCKS);
+    for (nth, body) in (0..).zip(mine) {
+        machine.memory.u64(body.add(0x28), value(nth, boot));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::new(Progress::default())).unwrap();
+    let tag = Tag::of("Time").unwrap();
+    let census = engine
+        .contents(&index, Question::of(tag), &|| true, &Reading::default())
+        .unwrap();
+    census.unwrap().ages
+}
+
+/// The nth of 480 even steps over the uptime, off the round numbers.
+fn step(nth: u64) -> u64 {
+    nth * (UPTIME / BLOCKS) + 1_234_567
+}
+
+#[test]
+fn a_steady_leak_is_drawn_over_the_uptime() {
+    for era in [&WIN7, &WIN10_2004] {
+        let ages = ages(era, |nth, boot| boot + step(nth)).unwrap();
+        assert_eq!(ages.source, "field +0x28 (system time)");
+        assert_eq!((ages.blocks, ages.blocks_with_time), (BLOCKS, BLOCKS));
+        assert_eq!(ages.histogram, [20; 24]);
+        assert_eq!(ages.shape, Shape::Steady);
+        assert_eq!(ages.newest - ages.oldest, step(BLOCKS - 1) - step(0));
+    }
+}
+
+#[test]
+fn interrupt_times_and_bursts_are_recognised() {
+    let steady = ages(&WIN7, |nth, _| step(nth) + nth % 7).unwrap();
+    assert_eq!(steady.source, "field +0x28 (interrupt time)");
+    assert_eq!(steady.histogram.iter().sum::<u64>(), BLOCKS);
+    let burst = ages(&WIN7, |nth, boot| boot + UPTIME - HOUR + nth * 1_234_567).unwrap();
+    assert_eq!(burst.shape, Shape::Burst);
+    let old = ages(&WIN7, |nth, boot| boot + step(nth) / 5).unwrap();
+    assert_eq!(old.shape, Shape::Old);
+}
+
+#[test]
+fn what_is_no_time_gives_no_ages() {
+    assert_eq!(
+        ages(&WIN7, |nth, _| nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        None
+    );
+    assert_eq!(ages(&WIN7, |nth, _| nth), None);
+    assert_eq!(ages(&WIN7, |_, boot| boot + HOUR), None);
+    assert_eq!(ages(&WIN7, |nth, _| 0x0000_7ff6_1234_0000 + nth * 16), None);
+    // Dates of files, over twenty years.
+    assert_eq!(
+        ages(&WIN7, |nth, boot| boot + UPTIME
+            - nth * 365 * 24 * HOUR / 24),
+        None
+    );
+}

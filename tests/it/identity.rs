@@ -1,0 +1,111 @@
+//! Who made a driver and which version, read back from a whole dump.
+
+use poolscope::engine::{Engine, Options};
+use poolscope::kernel::identity::{Identity, LinkTime, VersionResource};
+use poolscope::synth::image::Data;
+use poolscope::synth::resource::Version;
+use poolscope::synth::{Container, Machine, small};
+
+/// The engine of a machine with a driver `exbackup.sys` that holds `data`.
+fn engine(data: Vec<Data>) -> Engine {
+    let mut spec = small::spec();
+    let driver = spec.modules.last_mut().unwrap();
+    driver.file = "exbackup.sys".into();
+    driver.data.extend(data);
+    let machine = Machine::build(&spec).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapKernel).unwrap();
+    Engine::open(&path, &Options::default()).unwrap()
+}
+
+fn identity(data: Vec<Data>) -> Identity {
+    let engine = engine(data);
+    let kernel = engine.kernel();
+    let module = kernel.modules.iter().find(|m| m.name() == "exbackup");
+    Identity::read(&kernel.space, module.unwrap(), Some(1_900_000_000))
+}
+
+#[test]
+fn a_version_resource_and_a_link_date_are_read() {
+    let made = identity(vec![Data::Version(Version::new(
+        "Example Software",
+        "Example Backup",
+        "Backup filter",
+        [3, 2, 4120, 7],
+    ))]);
+    let VersionResource::Read(info) = &made.version else {
+        panic!("{made:?}");
+    };
+    assert_eq!(info.company.as_deref(), Some("Example Software"));
+    assert_eq!(info.product.as_deref(), Some("Example Backup"));
+    assert_eq!(info.file_description.as_deref(), Some("Backup filter"));
+    assert_eq!(info.file_version().as_deref(), Some("3.2.4120.7"));
+    assert!(matches!(made.linked, Some(LinkTime::Date(_))));
+}
+
+#[test]
+fn the_stamp_of_a_reproducible_build_is_no_date() {
+    let made = identity(vec![Data::Reproducible]);
+    assert!(matches!(made.linked, Some(LinkTime::Hash(_))));
+    assert_eq!(made.link_date(), None);
+    assert_eq!(made.version, VersionResource::None);
+}
+
+#[test]
+fn a_damaged_resource_tree_is_refused_with_the_reason() {
+    let version = Version::new("A", "B", "C", [1, 0, 0, 0]);
+    // The level of names leads back to the root; the data lies outside the image; the
+    // tree has too many entries.
+    let damage: [(u32, u32, &str); 3] = [
+        (0x2c, 0x8000_0000, "more than three levels"),
+        (0x48, 0x0fff_ff00, "outside the image"),
+        (0x0c, 0xffff_ffff, "too large"),
+    ];
+    for (at, word, why) in damage {
+        let broken = identity(vec![
+            Data::Version(version.clone()),
+            Data::Bytes(".rsrc", at, word.to_le_bytes().to_vec()),
+        ]);
+        match &broken.version {
+            VersionResource::Malformed(text) => assert!(text.contains(why), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn modules_gives_the_maker_in_json_and_text() {
+    let engine = engine(vec![Data::Version(Version::new(
+        "Example\u{202e} Software",
+        "Example Backup",
+        "Backup filter",
+        [3, 2, 4120, 7],
+    ))]);
+    let base = engine
+        .kernel()
+        .modules
+        .iter()
+        .find(|m| m.name() == "exbackup");
+    let answer = engine.modules(Some(base.unwrap().base));
+    let report = poolscope::report::Modules::of(&answer);
+    let json = serde_json::to_value(&report).unwrap();
+    let row = &json["modules"][0];
+    // A mark that turns the direction of text never reaches a terminal.
+    assert_eq!(row["company"], "Example. Software");
+    assert_eq!(row["product"], "Example Backup");
+    assert_eq!(row["file_version"], "3.2.4120.7");
+    assert_eq!(row["file_description"], "Backup filter");
+    assert!(
+        row["linked"].as_str().unwrap().starts_with("2010-11-"),
+        "{row}"
+    );
+    assert!(
+        row["path"].as_str().unwrap().ends_with("exbackup.sys"),
+        "{row}"
+    );
+    let mut text = Vec::new();
+    poolscope::report::Answer::text(&report, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("FileVersion:      3.2.4120.7"), "{text}");
+}

@@ -45,6 +45,7 @@ pub mod rng;
 pub mod sessions;
 #[cfg(feature = "synth")]
 pub mod small;
+#[cfg(feature = "synth")]
 pub mod snapshot;
 mod spec;
 #[cfg(feature = "synth")]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::analysis::census::{self, Question};
 use crate::command::request::{
-    End, Find, Memory, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags, Shape, address_of,
+    End, Find, Memory, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags,
+    Shape, address_of,
 };
 use crate::command::{self, Request, Target, table};
 use crate::analysis::references::Standing;
@@ -270,15 +271,16 @@ fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
 
 /// Does what was typed; what needs the screen is refused.
 fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
-    let request = match engine.engine() {
-        Some(dump) => request.resolve(dump).map_err(|why| {
-            match command::expression::is_no_address(&why) {
-                true => CliError::Usage(why.0),
-                false => CliError::NotThere(why.0),
-            }
-        })?,
-        None => request,
-    };
+    let request =
+        match engine.engine() {
+            Some(dump) => request.resolve(dump).map_err(|why| {
+                match command::expression::is_no_address(&why) {
+                    true => CliError::Usage(why.0),
+                    false => CliError::NotThere(why.0),
+                }
+            })?,
+            None => request,
+        };
     match request {
         Request::Info => print(args, engine, &Info::of(&engine.info())),
         Request::Vm => vm(args, engine, false),

@@ -38,6 +38,8 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     }
     let is_file = Path::new(first).exists();
     let words = match (is_file, table::find(&name)) {
+        // The dump in both places: whoever runs the sub-command says which to leave out.
+        (true, _) if shape.is_sub_command(&words) => return Ok(typed),
         // A dump alone opens the screen.
         (true, _) if words.is_empty() => return Ok(typed),
         (true, _) => [vec![first.clone()], words].concat(),
@@ -144,6 +146,13 @@ impl Shape {
         (options, words)
     }
 
+    /// True for a sub-command with its own dump.
+    fn is_sub_command(&self, words: &[OsString]) -> bool {
+        let name = words.first().and_then(|word| word.to_str());
+        let dump = words.get(1).is_some_and(|word| Path::new(word).exists());
+        dump && name.is_some_and(|name| self.commands.iter().any(|known| known == name))
+    }
+
     fn nearest(&self, name: &str) -> Option<&'static str> {
         table::nearest_of(name, OF_THE_SHELL)
     }
@@ -233,6 +242,10 @@ mod tests {
             (&["vm", "no.dmp", "1"], &["vm", "no.dmp", "1"]),
             (&["no.dmp"], &["no.dmp"]),
             (&["--help"], &["--help"]),
+            (
+                &["Cargo.toml", "vm", "Cargo.toml"],
+                &["Cargo.toml", "vm", "Cargo.toml"],
+            ),
             (&["Cargo.toml"], &["Cargo.toml"]),
             (
                 &["Cargo.toml", "!vm 1"],

@@ -148,13 +148,7 @@ pub const ENTRIES: &[Entry] = &[
         "the state of Driver Verifier",
         parse::verifier,
     ),
-    of_windbg(
-        "!lookaside",
-        &[],
-        "",
-        "lookaside lists",
-        parse::lookaside,
-    ),
+    of_windbg("!lookaside", &[], "", "lookaside lists", parse::lookaside),
     of_windbg(
         "!filecache",
         &[],

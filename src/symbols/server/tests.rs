@@ -337,7 +337,7 @@ fn the_wrong_file_is_refused_with_both_identities() {
     );
     let page = b"<html>Sign in to continue</html>".to_vec();
     let said = fails(&Server::new(move |_| Reply::File(page.clone())));
-    assert!(said.contains("not a readable PDB"), "{said}");
+    assert!(said.contains("web page (HTML)"), "{said}");
     let said = fails(&Server::with_file(
         "driver.pd_",
         b"MSCF and no more".to_vec(),

@@ -10,9 +10,9 @@ use crate::pool::{Tag, TagPattern};
 
 use crate::tui::app::{App, Screen};
 use crate::tui::data::message::{Effect, Question};
-use crate::tui::screens::bytes::{BytesFormat, BytesView};
 use crate::tui::data::order::{PoolChoice as Pool, SortBy};
 use crate::tui::data::table::TableKind;
+use crate::tui::screens::bytes::{BytesFormat, BytesView};
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::Pane;
 

@@ -120,7 +120,9 @@ impl App {
             TableKind::Page { va, .. } => (format!("page of {va}"), format!("!pool {va}")),
             TableKind::Contents(_) => ("contents".into(), String::new()),
             TableKind::Families(_) => ("families".into(), String::new()),
-            TableKind::Objects(tag) => ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag))),
+            TableKind::Objects(tag) => {
+                ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag)))
+            }
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
         };

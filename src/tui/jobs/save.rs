@@ -42,7 +42,10 @@ impl Style {
             Some("md" | "markdown") => Style::Markdown,
             Some("txt" | "log" | "text") => Style::Text,
             Some(end) => {
-                return Err(format!("unknown file format: .{}; {USE}", report::text::clean(end)));
+                return Err(format!(
+                    "unknown file format: .{}; {USE}",
+                    report::text::clean(end)
+                ));
             }
             None => return Err(format!("the file format is missing; {USE}")),
         })

@@ -222,7 +222,7 @@ fn the_debuggers_and_poolmons_words_are_understood() {
         ("!process 0 0", "!process"),
         ("dt nt!_POOL_HEADER", "dt nt!_POOL_HEADER"),
         ("lmvm myfault", "lm v m myfault"),
-        ("ntfs", "Modules"),
+        ("myfault", "Modules"),
         ("!poolused 8", "!poolused 8"),
         ("poolmon -p -p -b -b", "Tags"),
         ("tags", "Tags"),

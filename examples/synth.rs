@@ -8,7 +8,9 @@
 //! its pages in no order.
 //!
 //! CONTAINER is full, kernel, bitmap-full, bitmap-kernel, ranges-kernel, ranges-user or
-//! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA. Options, for eras: `live` (the dump of a
+//! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA; or an image of the machine while it runs:
+//! raw, lime, vmware (FILE is the state, memory is put beside it), vmware-inside, elf,
+//! virtualbox, kdump, kdump-flat, hyper-v, hyper-v-packed. Options, for eras: `live` (the dump of a
 //! machine that runs on), `unknown` (nt's PDB is one that nobody knows), `nodes` (two pool
 //! nodes).
 #![allow(clippy::unwrap_used)]
@@ -21,6 +23,7 @@ use poolscope::synth::era::{
     Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903,
     WIN10_2004, WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
+use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Vmware};
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
 use serde_json::json;
 
@@ -69,9 +72,38 @@ fn container(name: &str) -> Option<Container> {
     })
 }
 
+fn image(name: &str) -> Option<Image> {
+    let inside = |inside| {
+        Image::Vmware(Vmware {
+            inside,
+            ..Vmware::default()
+        })
+    };
+    Some(match name {
+        "raw" => Image::Raw,
+        "lime" => Image::Lime,
+        "vmware" => inside(false),
+        "vmware-inside" => inside(true),
+        "elf" => Image::Qemu(Qemu::default()),
+        "virtualbox" => Image::VirtualBox,
+        "kdump" => Image::Kdump(Method::Zlib, false),
+        "kdump-flat" => Image::Kdump(Method::Zlib, true),
+        "hyper-v" => Image::HyperV(false),
+        "hyper-v-packed" => Image::HyperV(true),
+        _ => return None,
+    })
+}
+
 fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io::Result<Truth> {
-    let container = container(kind)
-        .ok_or_else(|| std::io::Error::other(format!("{kind} is no container\n{USAGE}")))?;
+    let image = image(kind);
+    let container = match (container(kind), image) {
+        (Some(container), _) => container,
+        (None, Some(_)) => Container::Full,
+        (None, None) => {
+            let why = format!("{kind} is no container\n{USAGE}");
+            return Err(std::io::Error::other(why));
+        }
+    };
     let has = |option: &str| options.iter().any(|o| o == option);
     let start = Instant::now();
     let made: Machine = match machine {
@@ -113,7 +145,15 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
         }
     };
     let built = start.elapsed();
-    made.write(file, container)?;
+    match image {
+        Some(image) => {
+            let era = era(machine).unwrap_or(&WIN7);
+            snapshot::run(&made, era, &[Mode::Kernel, Mode::Kernel])?.write(file, image)?;
+        }
+        None => {
+            made.write(file, container)?;
+        }
+    }
     eprintln!(
         "built in {built:?}, written in {:?}",
         start.elapsed() - built

@@ -98,6 +98,10 @@ fn ask(path: &Path) {
         Ok(dump) => dump,
         Err(why) => return shown::check(&why.to_string()),
     };
+    // Images are another target's.
+    if dump.header().is_none() {
+        return;
+    }
     let length = dump.file_length();
     assert!(dump.pages_present() <= length / PAGE_SIZE);
     let memory = dump.memory();

@@ -22,6 +22,7 @@ pub mod images;
 pub mod index_file;
 pub mod keys;
 pub mod legacy;
+pub mod memory_images;
 pub mod modules;
 pub mod page_tables;
 pub mod pdb;
@@ -63,6 +64,7 @@ macro_rules! targets {
 targets![
     container,
     ranges,
+    memory_images,
     page_tables,
     modules,
     images,

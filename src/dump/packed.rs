@@ -279,3 +279,82 @@ impl Store {
         Ok(place.as_ptr().cast_mut().cast())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    /// Pages that are their own number; those of seven are damaged.
+    #[derive(Debug)]
+    struct Numbers {
+        count: u64,
+        made: &'static AtomicUsize,
+    }
+
+    impl Unpack for Numbers {
+        fn frames(&self) -> u64 {
+            self.count
+        }
+        fn slots(&self) -> u64 {
+            self.count
+        }
+        fn promised(&self) -> u64 {
+            self.count
+        }
+        fn stored(&self, _: &[u8]) -> u64 {
+            self.count
+        }
+        fn slot(&self, pfn: Pfn) -> Option<u64> {
+            (pfn.0 < self.count).then_some(pfn.0)
+        }
+        fn place(&self, _: &[u8], slot: u64) -> Option<u64> {
+            Some(slot)
+        }
+        fn plain(&self, _: &[u8], _: u64) -> Option<u64> {
+            None
+        }
+        fn unpack(&self, _: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool {
+            self.made.fetch_add(1, Ordering::Relaxed);
+            if slot % 777 == 7 {
+                return false;
+            }
+            let mut page = [0; PAGE_SIZE as usize];
+            for word in page.chunks_exact_mut(8) {
+                word.copy_from_slice(&slot.to_le_bytes());
+            }
+            put(slot, &page);
+            true
+        }
+    }
+
+    #[test]
+    fn every_page_is_made_once_and_stays_in_memory_or_in_a_file() {
+        // Two blocks of the store and a half; in memory none, one, or all of them.
+        const COUNT: u64 = 10_000;
+        for limit in [0, BLOCK as u64, u64::MAX] {
+            let made: &'static AtomicUsize = Box::leak(Box::default());
+            let packed = Packed::new(Box::new(Numbers { count: COUNT, made }));
+            packed.limit(limit);
+            let check = |pfn: u64| match packed.page(&[], Pfn(pfn), &|| 0) {
+                Unpacked::Bytes(page) => {
+                    assert_eq!(page[4088..], pfn.to_le_bytes());
+                    assert_ne!(pfn % 777, 7);
+                }
+                Unpacked::Damaged => assert_eq!(pfn % 777, 7),
+                _ => panic!("page {pfn}"),
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| (0..COUNT).for_each(check));
+                }
+            });
+            (0..COUNT).rev().for_each(check);
+            assert_eq!(made.load(Ordering::Relaxed) as u64, COUNT);
+            assert_eq!(
+                packed.damaged(),
+                (0..COUNT).filter(|n| n % 777 == 7).count() as u64
+            );
+        }
+    }
+}

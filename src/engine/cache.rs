@@ -182,6 +182,11 @@ impl Engine {
     pub(super) fn index_key(&self) -> Option<u128> {
         let mut hash = Xxh3::new();
         hash.update(&self.dump.identity()?.to_le_bytes());
+        // Two images of one machine may have the same bytes wherever a sample is taken.
+        let machine = &self.kernel.machine;
+        for time in [machine.system_time, machine.uptime] {
+            hash.update(&time.unwrap_or(0).to_le_bytes());
+        }
         // Set by build.rs: a hash of the sources that the walk is made of.
         hash.update(env!("POOLSCOPE_WALK").as_bytes());
         let id = self.kernel.pdb.as_ref().map(|id| id.key());

@@ -2,11 +2,24 @@
 
 use crate::analysis::verifier;
 use crate::dump::Header;
+use crate::kernel::consistency;
 use crate::symbols::Source;
 
 use super::Engine;
 
 impl Engine {
+    /// An image whose lists contradict themselves was written while the machine ran.
+    fn torn(&self) -> Option<String> {
+        self.kernel.how.as_ref()?;
+        let found = consistency::check(&self.kernel);
+        (found.broken > 0).then(|| {
+            format!(
+                "the image is torn: {} of {} links of the lists of modules and processes do not agree, so memory changed while it was written and counters may disagree",
+                found.broken, found.links
+            )
+        })
+    }
+
     /// Everything the user should know before trusting an answer, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
@@ -29,6 +42,7 @@ impl Engine {
             );
         }
         out.extend(self.dump.notes());
+        out.extend(self.torn());
         out.extend(self.dump.failure());
         out.extend(self.kernel.notes.iter().cloned());
         out.extend(self.symbol_warning());

@@ -19,6 +19,8 @@ pub mod field {
     pub const PAGED_POOL_DESCRIPTORS: usize = 0x68;
     /// ExpNumberOfPagedPools, a variable (u32).
     pub const NUMBER_OF_PAGED_POOLS: usize = 0x70;
+    /// KiBugcheckData, a variable: code and four parameters, 8 bytes each.
+    pub const BUGCHECK_DATA: usize = 0x88;
     /// MmPfnDatabase, a variable (pointer).
     pub const PFN_DATABASE: usize = 0xc0;
     /// MmPhysicalMemoryBlock, a variable (pointer).

@@ -432,8 +432,23 @@ impl Start {
         };
         notes.extend(list.notes);
         let base = own.unwrap_or_else(|| kernel_base(&list.modules, head));
+        let mut machine = Machine::of_header(header);
+        let found = match kdbg {
+            Some(_) => None,
+            None => locate::debugger_data(&space, base),
+        };
+        let kdbg = match found {
+            Some((at, found)) => {
+                notes.push(format!(
+                    "the debugger data block was found at {at}, by a search of the kernel's data"
+                ));
+                machine.debugger_data = at;
+                Some(found)
+            }
+            None => kdbg,
+        };
         Ok(Start {
-            machine: Machine::of_header(header),
+            machine,
             modules: list.modules,
             how: None,
             space,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use poolscope::memory::{Pfn, Va};
 use poolscope::synth::era::{
     Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
 };
@@ -383,5 +384,43 @@ fn other_files_are_named() {
         .unwrap();
     let error = refusal(&path);
     assert!(error.contains("no Windows kernel found"), "{error}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn tables_that_an_earlier_boot_left_are_not_taken() {
+    const SELF: usize = 0x1ed;
+    const SHARED: usize = 0x1ef;
+    let folder = folder("decoys");
+    let machine = machine(&WIN10_2004);
+    let mut running = snapshot::run(&machine, &WIN10_2004, &[]).unwrap();
+    let memory = &mut running.machine.memory;
+    let root = *memory.physical.page(memory.root().pfn()).unwrap();
+    let frame = memory.frame(Va(0xffff_f780_0000_0000)).unwrap();
+    let shared = *memory.physical.page(frame).unwrap();
+    let mut earlier = shared;
+    let time = u64::from_le_bytes(shared[0x14..0x1c].try_into().unwrap()) - 864_000_000_000;
+    earlier[0x14..0x1c].copy_from_slice(&time.to_le_bytes());
+    earlier[0x1c..0x20].copy_from_slice(&((time >> 32) as u32).to_le_bytes());
+    // All lie before the root of this boot: with rubbish for shared user data, with that of
+    // an earlier boot, and with no kernel.
+    let decoys = [(root, [0xcc; 4096]), (root, earlier), ([0; 4096], shared)];
+    for (i, (mut top, data)) in decoys.into_iter().enumerate() {
+        let at = 0x10 + 5 * i as u64;
+        let entry = |frame: u64| (frame << 12 | 0x63).to_le_bytes();
+        top[SELF * 8..SELF * 8 + 8].copy_from_slice(&entry(at));
+        top[SHARED * 8..SHARED * 8 + 8].copy_from_slice(&entry(at + 1));
+        *memory.physical.page_mut(Pfn(at)) = top;
+        for level in 1..4 {
+            memory.physical.page_mut(Pfn(at + level))[..8].copy_from_slice(&entry(at + level + 1));
+        }
+        *memory.physical.page_mut(Pfn(at + 4)) = data;
+    }
+    let path = folder.join("a.raw");
+    running.write(&path, Image::Raw).unwrap();
+    let wanted = of_dump(&machine, &folder);
+    let info = check_info(&path, &wanted.1, "raw");
+    let table = format!("{:#x}", running.machine.memory.root().0);
+    assert_eq!(info["dump"]["directory_table"], table);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -83,6 +83,7 @@ macro_rules! replayed {
 replayed![
     container,
     ranges,
+    memory_images,
     page_tables,
     modules,
     images,

@@ -8,7 +8,8 @@
 SYMBOLS is a folder of Volatility symbol tables in which
 windows/ntkrnlmp.pdb/339E74133576439CBCDF7E0229DA3773-1.json.xz is the table of kernel
 6.1.7601.24540, and so on for other eras (JPCERT/CC publishes it; `vol` can also make it from the PDB). Volatility
-opens full dumps (type 1 or 5). Prints a line per check; exit status 0 when all hold.
+opens full dumps (type 1 or 5), and images: `-- demo vmware a.vmsn truth.json` and then a.vmem, raw,
+elf, virtualbox. Prints a line per check; exit status 0 when all hold.
 """
 import json
 import subprocess

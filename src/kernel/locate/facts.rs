@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dump::{Dump, PhysicalRun};
+use crate::dump::{BugCheck, Dump, PhysicalRun};
 use crate::memory::{AddressSpace, Pfn, Va};
 
 use super::super::image::{Image, text};
@@ -54,7 +54,7 @@ pub(super) fn read(
             (0, n) => n,
             (n, _) => n,
         },
-        bugcheck: None,
+        bugcheck: field(field::BUGCHECK_DATA).and_then(|at| bugcheck(space, at)),
         memory: memory.unwrap_or_else(|| dump.memory()),
         physical_pages: of_runs.or(counted),
         system_time: Some(shared.system_time),
@@ -117,6 +117,17 @@ fn build(space: &AddressSpace, image: &Image, shared: &Shared, kdbg: Option<&Kdb
     let lab = || lab().filter(known);
     let exported = || exported().filter(known);
     first.or_else(lab).or_else(exported).unwrap_or(by_version)
+}
+
+/// KiBugcheckData, which is zeros until a bug check: a snapshot may be of a machine that
+/// stands at its blue screen.
+fn bugcheck(space: &AddressSpace, at: Va) -> Option<BugCheck> {
+    let word = |i: u64| space.u64(at.add(i * 8)).ok();
+    let code = u32::try_from(word(0)?).ok().filter(|code| *code != 0)?;
+    Some(BugCheck {
+        code,
+        parameters: [word(1)?, word(2)?, word(3)?, word(4)?],
+    })
 }
 
 /// MmPhysicalMemoryBlock: the address of a pointer to the runs.

@@ -62,6 +62,14 @@ struct Proof {
     how: How,
 }
 
+/// The debugger data block of a kernel whose base is known, where the dump header does not
+/// lead to it: its address, and the block.
+pub fn debugger_data(space: &AddressSpace, base: Va) -> Option<(Va, Kdbg)> {
+    let image = Image::read(space, base).ok()?;
+    let found = block::find(space, &image)?;
+    Some((found.at, found.kdbg))
+}
+
 /// Finds Windows.
 ///
 /// # Errors

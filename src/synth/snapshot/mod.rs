@@ -209,22 +209,41 @@ impl Running {
     /// # Errors
     /// What the file system says.
     pub fn write(&self, path: &Path, image: Image) -> io::Result<()> {
-        let physical = &self.machine.memory.physical;
-        match image {
-            Image::Raw => {
-                let mut out = Out::create(path)?;
-                out.pages(physical, (0, physical.end()), 0)?;
-                out.finish(physical.end() * PAGE_SIZE)
-            }
-            Image::Lime => lime(path, physical),
-            Image::Vmware(how) => vmware::write(path, physical, &self.cpus, how),
-            Image::Qemu(how) => elf::qemu(path, physical, &self.cpus, how),
-            Image::VirtualBox => elf::virtualbox(path, physical, &self.cpus),
-            Image::Kdump(method, flattened) => {
-                kdump::write(path, physical, &self.cpus, method, flattened)
-            }
-            Image::HyperV(packed) => hyperv::write(path, physical, &self.cpus, packed),
+        write(path, &self.machine.memory.physical, &self.cpus, image)
+    }
+}
+
+/// Writes an image of a few pages with no machine in them, for who looks at the container
+/// alone. Memory of its own beside a state is not written.
+///
+/// # Errors
+/// What the file system says.
+pub fn of_pages(path: &Path, cpus: &[Registers], image: Image) -> io::Result<()> {
+    let mut physical = Physical::new(vec![(1, 30), (40, 20), (0x280, 8)]);
+    for frame in [2, 5, 44, 0x283] {
+        physical.skip_to(Pfn(frame));
+        let first = physical.allocate(1);
+        let page = physical.page_mut(first);
+        for (i, byte) in page.iter_mut().take(0x600).enumerate() {
+            *byte = (i as u64 * frame >> 3) as u8;
         }
+    }
+    write(path, &physical, cpus, image)
+}
+
+fn write(path: &Path, physical: &Physical, cpus: &[Registers], image: Image) -> io::Result<()> {
+    match image {
+        Image::Raw => {
+            let mut out = Out::create(path)?;
+            out.pages(physical, (0, physical.end()), 0)?;
+            out.finish(physical.end() * PAGE_SIZE)
+        }
+        Image::Lime => lime(path, physical),
+        Image::Vmware(how) => vmware::write(path, physical, cpus, how),
+        Image::Qemu(how) => elf::qemu(path, physical, cpus, how),
+        Image::VirtualBox => elf::virtualbox(path, physical, cpus),
+        Image::Kdump(method, flattened) => kdump::write(path, physical, cpus, method, flattened),
+        Image::HyperV(packed) => hyperv::write(path, physical, cpus, packed),
     }
 }
 

@@ -1,0 +1,117 @@
+//! Images of memory: every container that is no crash dump.
+
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+
+use poolscope::dump::Dump;
+use poolscope::memory::{PAGE_SIZE, Pfn};
+use poolscope::synth::snapshot::{self, Image, Method, Qemu, Registers, Vmware};
+
+use super::bed::{Bed, Place};
+use super::input::Input;
+use super::shown;
+
+const CONTAINERS: [Image; 11] = [
+    Image::Lime,
+    Image::Vmware(Vmware {
+        inside: true,
+        old: false,
+        one_by_one: false,
+        padding: 3,
+    }),
+    Image::Vmware(Vmware {
+        inside: true,
+        old: true,
+        one_by_one: true,
+        padding: 0,
+    }),
+    Image::Qemu(Qemu {
+        old: false,
+        many: false,
+        sections_last: false,
+    }),
+    Image::VirtualBox,
+    Image::Kdump(Method::Zlib, false),
+    Image::Kdump(Method::Lzo, true),
+    Image::Kdump(Method::Snappy, false),
+    Image::Kdump(Method::Zstd, true),
+    Image::HyperV(false),
+    Image::HyperV(true),
+];
+
+/// The first byte chooses the container that the rest damages; 0xff says that the rest is
+/// the file itself.
+pub fn run(data: &[u8]) {
+    static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
+    let beds = BEDS.get_or_init(|| CONTAINERS.iter().map(bed).collect());
+    let mut input = Input(data);
+    let Some(which) = input.u8() else { return };
+    if which == 0xff {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), input.0).unwrap();
+        return ask(file.path());
+    }
+    let bed = &beds[usize::from(which) % beds.len()];
+    bed.lock().unwrap().run(&mut input, ask);
+}
+
+/// An undamaged image of each kind.
+pub fn seeds() -> Vec<Vec<u8>> {
+    (0..CONTAINERS.len() as u8).map(|c| vec![c]).collect()
+}
+
+/// An image of a few pages, with the parts that say where they are.
+fn bed(image: &Image) -> Mutex<Bed> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let cpu = Registers {
+        cr0: 0x8005_0031,
+        cr3: 0x2000,
+        cr4: 0x6f8,
+        rip: 0xffff_f800_0000_1234,
+        ..Registers::default()
+    };
+    snapshot::of_pages(&path, &[cpu, cpu], *image).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let place = |at: usize, length: usize| {
+        let at = at.min(bytes.len());
+        Place {
+            at,
+            length: length.min(bytes.len() - at),
+            va: 0,
+        }
+    };
+    let head = vec![place(0, 0x200)];
+    let tables = vec![place(0x1000, 0x400), place(0x2000, 0x400)];
+    let start = vec![place(0, 0x4000)];
+    let tail = vec![place(bytes.len().saturating_sub(0x3000), 0x3000)];
+    let all = vec![place(0, bytes.len())];
+    let groups = vec![head, tables, start, tail, all];
+    let write = |path: &Path| std::fs::write(path, &bytes).unwrap();
+    Mutex::new(Bed::new(write, |_| groups))
+}
+
+/// Opens the image and reads pages: what it says it has is bounded, and no page is read
+/// beyond what it says it has.
+fn ask(path: &Path) {
+    let dump = match Dump::open(path) {
+        Ok(dump) => dump,
+        Err(why) => return shown::check(&why.to_string()),
+    };
+    dump.limit_memory(1 << 20);
+    for note in dump.notes() {
+        shown::check(&note);
+    }
+    let frames = (0..0x300).chain((0..64).flat_map(|bit| [1 << bit, u64::MAX >> bit]));
+    for frame in frames.map(Pfn) {
+        if let Some(page) = dump.page(frame) {
+            assert!(frame.0 < dump.frames_end());
+            assert_eq!(page.len() as u64, PAGE_SIZE);
+            std::hint::black_box(page.iter().fold(0u8, |sum, byte| sum ^ byte));
+            // Once made it stays.
+            assert!(std::ptr::eq(page, dump.page(frame).unwrap()));
+        }
+    }
+    std::hint::black_box((dump.identity(), dump.memory(), dump.contents()));
+    std::hint::black_box(dump.written_frames(0x100).len());
+}

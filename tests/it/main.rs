@@ -15,6 +15,7 @@ mod diagnose;
 mod file;
 mod golden;
 mod hostile;
+mod images;
 mod keys;
 mod layering;
 mod matrix;

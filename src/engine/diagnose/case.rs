@@ -26,15 +26,15 @@ impl Engine {
     /// the dump lacks.
     pub fn case(&self, index: Option<&Snapshot>) -> Case {
         let vm = self.vm();
-        let header = self.dump().header();
+        let machine = &self.kernel().machine;
         let trackers = self.trackers();
-        let physical = sound(&vm.physical_memory).or(bytes(header.physical_pages));
+        let physical = sound(&vm.physical_memory).or(bytes(machine.physical_pages));
         Case {
             rows: Case::rows_of(trackers),
             complete: !trackers.rows.is_empty(),
             memory: physical,
             commit_limit: sound(&vm.commit_limit),
-            uptime: header.uptime.map(|t| t / TICKS),
+            uptime: machine.uptime.map(|t| t / TICKS),
             pools: [Pool::Nonpaged, Pool::Paged].map(|pool| self.pool_use(pool, index)),
             courses: Vec::new(),
         }

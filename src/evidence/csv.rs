@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::report::cell;
 
 use super::cell::Cell;
 use super::schema::Table;
@@ -45,7 +44,7 @@ impl<W: Write> CsvWriter<W> {
             Cell::Int(n) => n.to_string(),
             Cell::Real(x) => x.to_string(),
             Cell::Bool(b) => b.to_string(),
-            Cell::Text(text) => cell(text),
+            Cell::Text(text) => crate::report::cell(text),
             Cell::Time(micros) => moment(*micros),
         });
         Ok(self.out.write_record(all)?)

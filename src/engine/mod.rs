@@ -28,7 +28,8 @@ mod warnings;
 pub use allocs::{Allocs, Summary as AllocsSummary, TrackerSide};
 pub use cache::{Answered, IndexCache};
 pub use info::{
-    DumpFacts, EvidenceFacts, Info, InsideTable, RegionFacts, SymbolFacts, SymbolSource,
+    ConsistencyFacts, DumpFacts, EvidenceFacts, ImageFacts, Info, InsideTable, ProcessorFacts,
+    RegionFacts, SymbolFacts, SymbolSource,
 };
 pub use machine::{Machine, Wanted};
 pub use modules::{ModuleFacts, ModuleSymbols, Modules};
@@ -73,7 +74,11 @@ impl Engine {
     /// An [`OpenError`] that says what the file is and what to do.
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
         let descriptions = Engine::descriptions_of(options)?;
-        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+        let dump = Dump::open(path)?;
+        if let Some(limit) = options.memory.or_else(memory::default_limit) {
+            dump.limit_memory(limit);
+        }
+        Engine::of(Arc::new(dump), descriptions, options.clone())
     }
 
     /// What tags are for, after the built-in table and the user's.
@@ -109,7 +114,7 @@ impl Engine {
             .map_err(|error| open::no_kernel(&dump, error))?;
         let trackers = tracker::read(&kernel);
         Ok(Engine {
-            vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
+            vm: VmReport::judge(&vm::read(&kernel), kernel.machine.physical_pages, &trackers),
             descriptions,
             trackers,
             regions: Regions::find(&kernel),

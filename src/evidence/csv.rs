@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-
 use super::cell::Cell;
 use super::schema::Table;
 

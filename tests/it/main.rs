@@ -15,6 +15,7 @@ mod evidence;
 mod file;
 mod golden;
 mod hostile;
+mod images;
 mod keys;
 mod layering;
 mod matrix;

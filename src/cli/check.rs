@@ -124,7 +124,10 @@ fn check_one(
         Input::Log(_) => None,
     };
     let drivers = match machine.filter(|_| rules.needs_drivers()) {
-        Some(machine) => Some(machine.by_driver().map_err(CliError::NotThere)?),
+        Some(machine) => {
+            let index = index(args, &**machine)?;
+            Some(machine.by_driver(Some(&index)).map_err(CliError::NotThere)?)
+        },
         None => None,
     };
     let dump = machine

@@ -14,7 +14,7 @@ use crate::report::text::grouped;
 
 use super::args::{Args, FormatName};
 use super::outcome::CliError;
-use super::{commands, open, say};
+use super::{open, say};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
 

@@ -5,8 +5,6 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::characters::is_hidden;
-
 use super::cell::Cell;
 use super::schema::Table;
 
@@ -21,21 +19,6 @@ fn moment(micros: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
     time.and_then(|t| t.format(&Rfc3339).ok())
         .unwrap_or_default()
-}
-
-/// Text that is safe for a terminal, and for a spreadsheet.
-fn plain(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if is_hidden(c) { '.' } else { c })
-        .collect();
-    match clean
-        .trim_start()
-        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
-    {
-        true => format!("'{clean}"),
-        false => clean,
-    }
 }
 
 impl<W: Write> CsvWriter<W> {
@@ -60,7 +43,7 @@ impl<W: Write> CsvWriter<W> {
             Cell::Int(n) => n.to_string(),
             Cell::Real(x) => x.to_string(),
             Cell::Bool(b) => b.to_string(),
-            Cell::Text(text) => plain(text),
+            Cell::Text(text) => crate::report::cell(text),
             Cell::Time(micros) => moment(*micros),
         });
         Ok(self.out.write_record(all)?)

@@ -513,7 +513,7 @@ impl Machine for Evidence {
         self.modules.clone()
     }
 
-    fn references_while(&self, tag: Tag, _: &dyn Fn() -> bool) -> Option<References> {
+    fn references_while(&self, tag: Tag, _: Wanted<'_>) -> Option<References> {
         Some(match self.kept("references", &tag_hex(tag)) {
             Some(Ok(found)) => found,
             Some(Err(why)) => References::without(why),
@@ -578,7 +578,11 @@ impl Machine for Evidence {
         })
     }
 
-    fn by_driver(&self) -> Result<Drivers, String> {
+    fn attribution_made(&self, _: Tag) -> Option<Arc<Attribution>> {
+        None
+    }
+
+    fn by_driver(&self, _: Option<&Snapshot>) -> Result<Drivers, String> {
         let kept = self.kept_answer("drivers", "json");
         let kept = kept.ok_or("the evidence file has no pool by driver")?;
         let json: Value = serde_json::from_str(kept).map_err(|e| e.to_string())?;

@@ -297,7 +297,7 @@ impl Check<'_> {
             Limit::Growth(_) => self.growth(tag),
             Limit::Verdict(_) => {
                 let findings = self.diagnosis()?.findings.iter();
-                let of_tag = findings.filter(|f| f.tag == tag && self.pools().contains(&f.pool));
+                let of_tag = findings.filter(|f| f.tag() == tag && self.covers(f.row.pool));
                 Ok(Observed::Verdict(
                     of_tag
                         .map(|f| f.score.verdict)
@@ -368,7 +368,7 @@ impl Check<'_> {
             Limit::Verdict(_) => {
                 let findings = self.diagnosis()?.findings.iter();
                 let owned = findings
-                    .filter(|f| self.is_owned(f.tag, driver) && self.pools().contains(&f.pool));
+                    .filter(|f| self.is_owned(f.tag(), driver) && self.covers(f.row.pool));
                 Ok(Observed::Verdict(
                     owned
                         .map(|f| f.score.verdict)

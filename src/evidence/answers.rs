@@ -186,7 +186,7 @@ impl<'a> Answers<'a> {
             Some(engine) => {
                 let found = engine.diagnose(index);
                 out.diagnose = Reports::of(engine, &Diagnose::of(engine, &found))?;
-                if let (Ok(drivers), Depth::Everything) = (machine.by_driver(), depth) {
+                if let (Ok(drivers), Depth::Everything) = (machine.by_driver(Some(index)), depth) {
                     out.drivers = Reports::of(engine, &DriversReport::of(&drivers))?;
                 }
             }

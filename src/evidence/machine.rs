@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::analysis::attribution::Attribution;
 use crate::analysis::attribution::drivers::{Driver, Drivers, Holding};
 use crate::analysis::attribution::suspects::Certainty;
 use crate::analysis::census::{Census, Progress as CensusProgress, Question};

@@ -191,7 +191,7 @@ fn ask(file: Stored) -> Result<(), String> {
         let _ = machine.census(&index, question, &|| true, &Default::default());
         let _ = machine.objects_of(&index, tag, 0, &|| true);
     }
-    let _ = machine.by_driver();
+    let _ = machine.by_driver(None);
     Ok(())
 }
 

@@ -247,6 +247,11 @@ impl Check<'_> {
         }
     }
 
+    /// True for a pool that the rule is about; a table that names no pool counts.
+    fn covers(&self, pool: Option<Pool>) -> bool {
+        pool.is_none_or(|pool| self.pools().contains(&pool))
+    }
+
     fn of_machine(&self) -> Known {
         let point = self.subject.point;
         let bytes = |point: &Point| -> Result<i128, String> {

@@ -39,6 +39,7 @@ fn all_tags_in_all_drivers_are_found_in_time() {
         let base = Va(0xffff_f880_1000_0000 + n * 0x10_0000);
         spec.modules.push(module(&file(n), base, &IMPORTS));
     }
+    spec.allocations = poolscope::synth::small::allocations(&spec);
     let mut machine = Machine::build(&spec).unwrap();
     let mut runner = TestRunner::deterministic();
     let plan = plans();

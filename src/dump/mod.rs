@@ -137,6 +137,13 @@ impl Dump {
             on = Opened::new(path)?;
         }
         let stored = contents.pages.stored(on.mapping.bytes());
+        // Frames that share places of the file would be a map without bounds.
+        let room = on.mapping.bytes().len() as u64 / PAGE_SIZE;
+        if contents.header.is_none() && contents.pages.runs().is_some() && stored > room {
+            return Err(DumpError::Damaged {
+                what: format!("it names {stored} pages, and has room for {room}"),
+            });
+        }
         Ok(Dump {
             path: path.to_owned(),
             pages_path: pages_path.unwrap_or_else(|| path.to_owned()),
@@ -234,7 +241,8 @@ impl Dump {
             starts.map(move |at| at..at.saturating_add(window).min(frames.end))
         };
         let Some(runs) = self.contents.pages.runs() else {
-            return whole(self.contents.pages.frames()).collect();
+            let ranges = self.contents.pages.ranges().into_iter();
+            return ranges.flat_map(whole).collect();
         };
         let data = self.data();
         let mut out = Vec::new();

@@ -21,6 +21,10 @@ use super::mapping::Positioned;
 pub(super) trait Unpack: fmt::Debug + Send + Sync {
     /// One more than the highest frame that may be stored.
     fn frames(&self) -> u64;
+    /// Frames that may be stored, in ascending order, as stretches.
+    fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        std::iter::once(0..self.frames()).collect()
+    }
     /// Slots in all.
     fn slots(&self) -> u64;
     /// Pages that the container names: no more than slots.
@@ -111,6 +115,10 @@ impl Packed {
 
     pub(super) fn frames(&self) -> u64 {
         self.source.frames()
+    }
+
+    pub(super) fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        self.source.ranges()
     }
 
     pub(super) fn promised(&self) -> u64 {

@@ -127,6 +127,15 @@ impl PageMap {
         }
     }
 
+    /// Frames that may be stored, in ascending order, as stretches.
+    pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        match self {
+            PageMap::Runs(runs) => runs.iter().map(|run| run.first..run.end()).collect(),
+            PageMap::Bitmap(map) => std::iter::once(0..map.bits).collect(),
+            PageMap::Packed(packed) => packed.ranges(),
+        }
+    }
+
     /// The runs of frames with their places in the file, where it has runs.
     pub fn runs(&self) -> Option<&[FileRun]> {
         match self {

@@ -78,6 +78,11 @@ pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError>
     {
         return Err(damaged("stretches of guest memory overlap".into()));
     }
+    let mut by_data: Vec<(u64, u64)> = stretches.iter().map(|s| (s.data, s.pages)).collect();
+    by_data.sort_unstable();
+    if by_data.windows(2).any(|w| w[0].0 + w[0].1 > w[1].0) {
+        return Err(damaged("stretches of guest memory share their data".into()));
+    }
     let ram = Ram {
         stretches,
         blocks: blocks
@@ -152,6 +157,29 @@ impl Ram {
 impl Unpack for Ram {
     fn frames(&self) -> u64 {
         self.stretches.last().map_or(0, |s| s.guest + s.pages)
+    }
+
+    fn ranges(&self) -> Vec<std::ops::Range<u64>> {
+        let mut out: Vec<std::ops::Range<u64>> = Vec::new();
+        for s in &self.stretches {
+            let end = s.data + s.pages;
+            let first = self
+                .blocks
+                .partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
+            for (number, _) in self.blocks.get(first..).unwrap_or_default() {
+                let start = number.saturating_mul(BLOCK_PAGES);
+                if start >= end {
+                    break;
+                }
+                let from = s.guest + (start.max(s.data) - s.data);
+                let to = s.guest + (start.saturating_add(BLOCK_PAGES).min(end) - s.data);
+                match out.last_mut() {
+                    Some(last) if last.end == from => last.end = to,
+                    _ => out.push(from..to),
+                }
+            }
+        }
+        out
     }
 
     fn slots(&self) -> u64 {

@@ -225,7 +225,7 @@ pub fn of_pages(path: &Path, cpus: &[Registers], image: Image) -> io::Result<()>
         let first = physical.allocate(1);
         let page = physical.page_mut(first);
         for (i, byte) in page.iter_mut().take(0x600).enumerate() {
-            *byte = (i as u64 * frame >> 3) as u8;
+            *byte = ((i as u64 * frame) >> 3) as u8;
         }
     }
     write(path, &physical, cpus, image)

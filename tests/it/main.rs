@@ -16,6 +16,7 @@ mod diff;
 mod file;
 mod golden;
 mod hostile;
+mod images;
 mod keys;
 mod layering;
 mod matrix;

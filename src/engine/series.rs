@@ -39,9 +39,10 @@ impl dyn Machine + '_ {
             .and_then(|engine| field(engine.kernel()))
             .map(|field| field.size);
         let narrow = size.map_or(facts.build < FIRST_WIDE, |size| size == 4);
-        let kind = match self.engine() {
-            Some(_) => Kind::Dump,
-            None => Kind::Evidence,
+        let kind = match (self.engine(), facts.dump_type) {
+            (None, _) => Kind::Evidence,
+            (Some(_), Some(_)) => Kind::Dump,
+            (Some(_), None) => Kind::Image,
         };
         Point {
             time: facts

@@ -90,7 +90,7 @@ fn ask(file: Stored) {
         std::hint::black_box(census.is_ok());
         std::hint::black_box(machine.objects_of(&index, tag, 0, &|| true).is_ok());
     }
-    std::hint::black_box(machine.by_driver().is_ok());
+    std::hint::black_box(machine.by_driver(None).is_ok());
 }
 
 /// The file, changes to each table, and no zip.

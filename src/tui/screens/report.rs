@@ -18,8 +18,10 @@ pub struct ReportView {
     pub top: u64,
     /// The number of the request that is awaited; 0 for none.
     pub awaited: u64,
-    /// The walk had ended when it was asked for.
+    /// The walk had ended when it was made.
     pub whole: bool,
+    /// It was asked for while the walk ran, so it is asked for again at its end.
+    pub early: bool,
 }
 
 impl ReportView {

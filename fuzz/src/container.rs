@@ -100,8 +100,8 @@ fn ask(path: &Path) {
     };
     let length = dump.file_length();
     assert!(dump.pages_present() <= length / PAGE_SIZE);
-    let header = dump.header();
-    let ends = header.memory.iter().flat_map(|r| {
+    let memory = dump.memory();
+    let ends = memory.iter().flat_map(|r| {
         let last = r.first.0 + r.pages.saturating_sub(1);
         [r.first.0, last, last + 1]
     });
@@ -122,6 +122,6 @@ fn ask(path: &Path) {
     }
     assert!(readable <= dump.pages_present());
     std::hint::black_box(dump.identity());
-    std::hint::black_box((header.highest_frame(), header.physical_pages));
+    std::hint::black_box((dump.highest_frame(), dump.notes()));
     std::hint::black_box((dump.format(), dump.contents(), dump.pages_cut_off()));
 }

@@ -46,7 +46,7 @@ impl Whole {
     /// The loader's list: its head, its entries, and the texts they name.
     pub fn loader_list(&self) -> Vec<Place> {
         let space = &self.engine.kernel().space;
-        let head = self.engine.dump().header().loaded_modules;
+        let head = self.engine.kernel().machine.loaded_modules;
         let mut out = self.memory(head, 16);
         let mut at = space.pointer(head).unwrap();
         while at != head && out.len() < 1000 {

@@ -33,7 +33,7 @@ fn beds() -> &'static [Mutex<Bed>] {
 }
 
 fn groups(whole: &Whole) -> Vec<Vec<Place>> {
-    let header = whole.engine.dump().header();
+    let header = &whole.engine.kernel().machine;
     let kernel = whole.engine.kernel();
     let header_fields = Place {
         at: 8,

@@ -44,7 +44,7 @@ fn beds() -> &'static [Mutex<Bed>] {
 fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     let engine = &whole.engine;
     let kernel = engine.kernel();
-    let header = engine.dump().header();
+    let header = &engine.kernel().machine;
     let place = |at, length| Place { at, length, va: 0 };
     let pages = kernel.modules.iter().filter(|m| !m.unloaded);
     let images = pages.flat_map(|m| whole.memory(m.base, m.size.min(0x8000).into()));

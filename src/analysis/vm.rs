@@ -1,7 +1,6 @@
 //! `!vm`, judged: every line beside the others, so that a number that can't be is named
 //! instead of printed as fact, and the warning flags.
 
-use crate::dump::Header;
 use crate::kernel::vm::{Counter, PageFile, VmCounters};
 use crate::pool::tracker::Trackers;
 
@@ -103,7 +102,11 @@ pub struct VmReport {
 
 impl VmReport {
     /// Judges the counters.
-    pub fn judge(counters: &VmCounters, header: &Header, trackers: &Trackers) -> VmReport {
+    pub fn judge(
+        counters: &VmCounters,
+        physical_pages: Option<u64>,
+        trackers: &Trackers,
+    ) -> VmReport {
         let c = counters;
         let mut report = VmReport {
             physical_memory: line(&c.physical_memory),
@@ -139,7 +142,7 @@ impl VmReport {
                 .collect(),
             flags: Vec::new(),
         };
-        report.check_memory(header.physical_pages);
+        report.check_memory(physical_pages);
         report.check_pools(trackers);
         report.check_commit();
         report.raise_flags();
@@ -444,16 +447,8 @@ mod tests {
         }
     }
 
-    fn header() -> Header {
-        let mut bytes = vec![0; crate::dump::HEADER_SIZE];
-        bytes[..8].copy_from_slice(b"PAGEDU64");
-        bytes[0x30..0x34].copy_from_slice(&0x8664u32.to_le_bytes());
-        bytes[0xf98] = 1;
-        Header::parse(&bytes).unwrap()
-    }
-
     fn judge(counters: VmCounters) -> VmReport {
-        VmReport::judge(&counters, &header(), &Trackers::default())
+        VmReport::judge(&counters, None, &Trackers::default())
     }
 
     #[test]
@@ -508,7 +503,7 @@ mod tests {
             nonpaged_usage: counter(1000),
             ..VmCounters::default()
         };
-        let report = VmReport::judge(&counters, &header(), &trackers);
+        let report = VmReport::judge(&counters, None, &trackers);
         assert!(report.nonpaged_usage.doubt.is_some());
     }
 

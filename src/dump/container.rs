@@ -1,244 +1,296 @@
-//! What stands between the header and the pages, per dump type.
+//! A container of physical pages: what every format gives, and the formats.
 //!
-//! Full dumps (1) store the header's memory runs one after the other; bitmap dumps
-//! (5, 6) and kernel dumps of Windows 7 (2) a bitmap; dumps written by a debugger
-//! (8, 9, 0xA) a list of ranges. Sources: `mindumpdef.h` for the signatures, the public
-//! readers kdmp-parser and rizin for the layouts.
+//! A new format takes a file of its own that makes a [`Contents`], a [`Kind`] in
+//! `magic.rs`, and a line in [`read`].
 
-use crate::addr::{PAGE_SIZE, Pfn};
-use crate::bytes::{u32_at, u64_at};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use super::cpu::Cpu;
 use super::error::DumpError;
+use super::flattened::Layout;
 use super::header::{HEADER_SIZE, Header};
-use super::page_map::{FileRun, PageMap, RankedBitmap};
+use super::magic::{self, Kind};
+use super::mapping::Mapping;
+use super::notes::Notes;
+use super::page_map::{FileRun, PageMap};
+use super::{crash, elf, hyperv, kdump, lime, vmware};
 
-/// Offset of the second header (bitmap or ranges).
-const SECOND: usize = HEADER_SIZE;
-/// More frames than any x64 machine has (2^40 frames = 4 PB).
-const MAX_FRAMES: u64 = 1 << 40;
+/// A format of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A crash dump of Windows, of the type that its header says.
+    Crash,
+    /// VMware.
+    Vmware,
+    /// An ELF core, of QEMU or libvirt.
+    Elf,
+    /// An ELF core of VirtualBox.
+    VirtualBox,
+    /// kdump-compressed, of QEMU or libvirt.
+    Kdump,
+    /// Hyper-V.
+    HyperV,
+    /// LiME.
+    Lime,
+    /// Physical memory as it is.
+    Raw,
+}
 
-/// Finds the pages of a dump. `file` is the whole file.
+/// Whether memory could change while it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// The machine was stopped: all pages are of one moment.
+    Stopped,
+    /// The machine may have run on.
+    Running,
+    /// The format does not say it.
+    Unknown,
+}
+
+/// What a container gives.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub format: Format,
+    /// The header, where the file is a crash dump.
+    pub header: Option<Header>,
+    pub pages: PageMap,
+    /// The processors, where their state is there.
+    pub cpus: Vec<Cpu>,
+    pub capture: Capture,
+    /// Sentences for people.
+    pub notes: Vec<String>,
+    /// The file that the pages are in, where it is not the one that was opened.
+    pub elsewhere: Option<PathBuf>,
+}
+
+impl Contents {
+    fn new(format: Format, pages: PageMap) -> Contents {
+        Contents {
+            format,
+            header: None,
+            pages,
+            cpus: Vec::new(),
+            capture: Capture::Unknown,
+            notes: Vec::new(),
+            elsewhere: None,
+        }
+    }
+
+    /// With what the notes of a core say.
+    fn with_notes(mut self, notes: Notes) -> Contents {
+        if let Some(version) = notes.unknown_version {
+            self.notes.push(format!(
+                "VirtualBox wrote the processors' state in version {version:#x}, which is not known: it is not used"
+            ));
+        }
+        if notes.linux {
+            self.notes
+                .push("the guest described itself as a Linux kernel".into());
+        }
+        self.cpus = notes.cpus;
+        self.cpus.retain(|cpu| !cpu.is_empty());
+        self
+    }
+}
+
+/// Finds the pages of a file. `file` is all of it.
 ///
 /// # Errors
-/// [`DumpError::Damaged`] when the container contradicts itself, and
-/// [`DumpError::UnknownType`].
-pub fn page_map(file: &[u8], header: &Header) -> Result<PageMap, DumpError> {
-    match header.dump_type {
-        1 if !has_bitmap(file) => full(header),
-        1 | 5 | 6 | 7 => bitmap(file).map(PageMap::Bitmap),
-        2 => summary(file, header).map(PageMap::Bitmap),
-        8..=0xa => ranges(file, header.dump_type),
-        dump_type => Err(DumpError::UnknownType { dump_type }),
+/// A [`DumpError`] that says what the file is and what to get instead.
+pub(super) fn read(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
+    match magic::recognise(file, path)? {
+        Kind::Crash => {
+            let header = Header::parse(file.get(..HEADER_SIZE).unwrap_or(file))?;
+            let pages = crash::page_map(file, &header)?;
+            let running = header.is_live();
+            Ok(Contents {
+                header: Some(header),
+                capture: if running {
+                    Capture::Running
+                } else {
+                    Capture::Stopped
+                },
+                ..Contents::new(Format::Crash, pages)
+            })
+        }
+        Kind::Elf => {
+            let core = elf::read(file)?;
+            let format = match core.notes.virtualbox {
+                true => Format::VirtualBox,
+                false => Format::Elf,
+            };
+            let contents = Contents::new(format, core.pages).with_notes(core.notes);
+            Ok(Contents {
+                // `virsh dump --live` does not stop the guest, and the file does not say it.
+                capture: match format {
+                    Format::VirtualBox => Capture::Stopped,
+                    _ => Capture::Unknown,
+                },
+                ..contents
+            })
+        }
+        Kind::Kdump => kdump_file(file, Layout::Plain),
+        Kind::KdumpFlattened => kdump_file(file, Layout::flattened(file)?),
+        Kind::HyperV => {
+            let saved = hyperv::read(file)?;
+            Ok(Contents {
+                cpus: saved.cpus,
+                notes: saved.notes,
+                capture: Capture::Stopped,
+                ..Contents::new(Format::HyperV, saved.pages)
+            })
+        }
+        Kind::Lime => Ok(Contents {
+            capture: Capture::Running,
+            ..Contents::new(Format::Lime, lime::page_map(file)?)
+        }),
+        Kind::Raw => {
+            let pages = file.len() as u64 / crate::addr::PAGE_SIZE;
+            let all = FileRun {
+                first: 0,
+                pages,
+                offset: 0,
+            };
+            Ok(Contents::new(Format::Raw, PageMap::Runs(vec![all])))
+        }
+        Kind::VmwareState => vmware_state(file, path),
+        Kind::VmwareMemory => vmware_memory(file, path),
     }
 }
 
-fn damaged<T>(what: String) -> Result<T, DumpError> {
-    Err(DumpError::Damaged { what })
-}
-
-fn has_bitmap(file: &[u8]) -> bool {
-    let signature = file.get(SECOND..SECOND + 8).unwrap_or(&[]);
-    signature == b"SDMPDUMP" || signature == b"FDMPDUMP"
-}
-
-fn full(header: &Header) -> Result<PageMap, DumpError> {
-    if header.memory.is_empty() {
-        return damaged(
-            "the header's list of physical memory runs is unset or not plausible".into(),
+fn kdump_file(file: &[u8], layout: Layout) -> Result<Contents, DumpError> {
+    let found = kdump::read(file, layout)?;
+    let mut contents = Contents::new(Format::Kdump, found.pages).with_notes(found.notes);
+    if found.incomplete {
+        contents.notes.push(
+            "the writer of the kdump file says that it is incomplete (the disk was full, perhaps): pages are missing".into(),
         );
     }
-    let mut offset = HEADER_SIZE as u64;
-    let mut runs = Vec::with_capacity(header.memory.len());
-    for run in &header.memory {
-        runs.push(FileRun {
-            first: run.first.0,
-            pages: run.pages,
-            offset,
+    Ok(contents)
+}
+
+/// A state that was opened: memory is inside, or beside it.
+fn vmware_state(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
+    let state = vmware::State::read(file)?;
+    if state.has_memory() {
+        return Ok(Contents {
+            cpus: state.cpus.clone(),
+            capture: Capture::Stopped,
+            ..Contents::new(Format::Vmware, state.pages_inside(file)?)
         });
-        offset += run.pages * PAGE_SIZE;
     }
-    Ok(PageMap::Runs(runs))
-}
-
-/// One way to read the second header of a bitmap dump.
-#[derive(Clone, Copy)]
-struct BitmapLayout {
-    first_page: u64,
-    present: u64,
-    bits: u64,
-    bitmap: usize,
-}
-
-/// The layout of Windows 8 and later (64-bit fields, bitmap at 0x38).
-fn wide_layout(file: &[u8]) -> Option<BitmapLayout> {
-    Some(BitmapLayout {
-        first_page: u64_at(file, SECOND + 0x20)?,
-        present: u64_at(file, SECOND + 0x28)?,
-        bits: u64_at(file, SECOND + 0x30)?,
-        bitmap: SECOND + 0x38,
-    })
-}
-
-/// The older layout (32-bit fields, then a serialised RTL_BITMAP), with the bitmap at
-/// `at` from the second header.
-fn narrow_layout(file: &[u8], at: usize) -> Option<BitmapLayout> {
-    let bits = u32_at(file, SECOND + 0x10)?;
-    if u32_at(file, SECOND + 0x18)? != bits {
-        return None;
-    }
-    Some(BitmapLayout {
-        first_page: u32_at(file, SECOND + 0x0c)?.into(),
-        present: u32_at(file, SECOND + 0x14)?.into(),
-        bits: bits.into(),
-        bitmap: SECOND + at,
-    })
-}
-
-impl BitmapLayout {
-    /// Checks the fields against each other and the file, then counts the bitmap.
-    fn open(self, file: &[u8]) -> Result<RankedBitmap, String> {
-        if self.bits == 0 || self.bits > MAX_FRAMES {
-            return Err(format!("a bitmap of {} bits", self.bits));
-        }
-        if !self.first_page.is_multiple_of(PAGE_SIZE) || self.first_page < SECOND as u64 + PAGE_SIZE
-        {
-            return Err(format!("pages start at {:#x}", self.first_page));
-        }
-        let end = self.bitmap as u64 + self.bits.div_ceil(8);
-        if end > self.first_page {
-            return Err(format!(
-                "the bitmap ends at {end:#x}, behind the first page at {:#x}",
-                self.first_page
-            ));
-        }
-        let map =
-            RankedBitmap::new(file, self.bitmap, self.bits, self.first_page).ok_or_else(|| {
-                format!(
-                    "the file ends inside the bitmap ({} bytes, {end} needed)",
-                    file.len()
-                )
-            })?;
-        if map.present() != self.present {
-            return Err(format!(
-                "the bitmap marks {} pages, its header says {}",
-                map.present(),
-                self.present
-            ));
-        }
-        Ok(map)
-    }
-
-    /// The slack between bitmap and pages is alignment only.
-    fn is_tight(&self) -> bool {
-        let end = self.bitmap as u64 + self.bits.div_ceil(8);
-        self.first_page.saturating_sub(end) < 2 * PAGE_SIZE
-    }
-}
-
-fn bitmap(file: &[u8]) -> Result<RankedBitmap, DumpError> {
-    if !has_bitmap(file) {
-        return damaged("there is no page bitmap (SDMP or FDMP) behind the header".into());
-    }
-    match wide_layout(file) {
-        Some(layout) => layout
-            .open(file)
-            .or_else(|why| damaged(format!("page bitmap: {why}"))),
-        None => damaged("the file ends inside the bitmap header".into()),
-    }
-}
-
-/// Kernel dumps up to Windows 7: two layouts are known, and nothing in the file says
-/// which one it is, so all are tried, and the page tables decide between those that fit.
-fn summary(file: &[u8], header: &Header) -> Result<RankedBitmap, DumpError> {
-    if !has_bitmap(file) {
-        return damaged("there is no page bitmap (SDMP) behind the header".into());
-    }
-    let layouts = [
-        wide_layout(file),
-        narrow_layout(file, 0x28),
-        narrow_layout(file, 0x24),
-        narrow_layout(file, 0x20),
-    ];
-    let mut why = Vec::new();
-    let mut fits = Vec::new();
-    for layout in layouts.into_iter().flatten() {
-        match layout.open(file) {
-            Ok(map) => fits.push((layout.is_tight(), map)),
-            Err(reason) => why.push(reason),
-        }
-    }
-    let proven = fits.iter().position(|(_, map)| proves(file, header, map));
-    let tight = fits.iter().position(|(tight, _)| *tight);
-    match proven.or(tight).or((!fits.is_empty()).then_some(0)) {
-        Some(chosen) => Ok(fits.swap_remove(chosen).1),
-        None => damaged(format!("page bitmap of a type 2 dump: {}", why.join("; "))),
-    }
-}
-
-/// True when the page that the header's page-table root names is, under this bitmap, a
-/// table with an entry that maps itself: the proof that PFNs land on the right pages.
-fn proves(file: &[u8], header: &Header, map: &RankedBitmap) -> bool {
-    let root = header.directory_table >> 12 & 0xff_ffff_ffff;
-    let Some(offset) = map.offset(file, Pfn(root)) else {
-        return false;
-    };
-    (256..512).any(|slot| {
-        let entry = u64_at(file, offset as usize + slot * 8).unwrap_or(0);
-        entry & 1 == 1 && entry >> 12 & 0xff_ffff_ffff == root
-    })
-}
-
-/// RDMP: written by WinDbg's `.dump /k`, `/ka` and `/f`.
-fn ranges(file: &[u8], dump_type: u32) -> Result<PageMap, DumpError> {
-    if file.get(SECOND + 4..SECOND + 12) != Some(b"RDMPDUMP") {
-        return damaged("there is no RDMP list of ranges behind the header".into());
-    }
-    let q = |at| u64_at(file, SECOND + at).unwrap_or(0);
-    let (metadata, first_page) = (q(0x10), q(0x18));
-    let promised = (dump_type == 0xa).then(|| q(0x28));
-    if metadata < 0x20 || metadata.checked_sub(0x20) != first_page.checked_sub(0x2040) {
-        return damaged(format!(
-            "RDMP: {metadata} bytes of ranges do not fit pages at {first_page:#x}"
+    if state.is_compressed() {
+        return Err(DumpError::refused(
+            "the RAM in this VMware state is compressed by VMware",
+            "take a snapshot with memory instead, or use a .vmem",
         ));
     }
-    let end = (SECOND + 0x20)
-        .saturating_add(metadata as usize)
-        .min(file.len());
-    let mut runs: Vec<FileRun> = Vec::new();
-    let mut offset = first_page;
-    let mut total = 0u64;
-    for at in (SECOND + 0x30..end).step_by(16) {
-        let (Some(first), Some(pages)) = (u64_at(file, at), u64_at(file, at + 8)) else {
-            break;
-        };
-        if promised.is_some_and(|p| total >= p) || (promised.is_none() && first == 0) {
-            break;
-        }
-        let behind = pages.checked_mul(PAGE_SIZE);
-        let behind = behind.and_then(|bytes| offset.checked_add(bytes));
-        let (Some(behind), Some(_)) = (
-            behind,
-            first.checked_add(pages).filter(|end| *end <= MAX_FRAMES),
-        ) else {
-            return damaged(format!("RDMP: a range of {pages:#x} frames at {first:#x}"));
-        };
-        runs.push(FileRun {
-            first,
-            pages,
-            offset,
+    let Some(memory) = partner(path, &["vmem"]) else {
+        let name = path.with_extension("vmem");
+        let name = name.file_name().unwrap_or_default().to_string_lossy();
+        return Err(match state.expects_memory() {
+            true => DumpError::refused(
+                format!(
+                    "this is the state of a VMware machine, and its memory is in another file, {name}, which is not beside it"
+                ),
+                format!(
+                    "copy {name} into the same directory (on vSAN it may have a name of its own: rename it)"
+                ),
+            ),
+            false => DumpError::refused(
+                "this VMware snapshot was taken without memory",
+                "take a snapshot with \"Snapshot the virtual machine's memory\" set, and open its .vmem",
+            ),
         });
-        offset = behind;
-        total = total.saturating_add(pages);
+    };
+    let length = std::fs::metadata(&memory).map_or(0, |about| about.len());
+    let pages = state.pages_outside(length)?;
+    let mut contents = Contents {
+        cpus: state.cpus.clone(),
+        capture: Capture::Stopped,
+        ..Contents::new(Format::Vmware, pages)
+    };
+    contents.notes.extend(unfit(&state, length));
+    contents.elsewhere = Some(memory);
+    Ok(contents)
+}
+
+/// A state whose regions do not end where the memory does is of another snapshot.
+fn unfit(state: &vmware::State, length: u64) -> Option<String> {
+    (state.expects_memory() && !state.fits(length) && !state.partial).then(|| {
+        "the regions of memory in the VMware state do not end where the .vmem does: the two may be of different snapshots, or the .vmem was cut".into()
+    })
+}
+
+/// Memory that was opened: its state is beside it, or not at all.
+fn vmware_memory(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
+    let length = file.len() as u64;
+    let mut states = Vec::new();
+    let mut notes = Vec::new();
+    for extension in ["vmss", "vmsn"] {
+        let Some(path) = partner(path, &[extension]) else {
+            continue;
+        };
+        match read_state(&path) {
+            Ok(state) => states.push(state),
+            Err(why) => notes.push(format!(
+                "the .{extension} beside the .vmem is not used: {why}"
+            )),
+        }
     }
-    runs.sort_by_key(|r| r.first);
-    if runs
-        .windows(2)
-        .any(|w| w[0].first + w[0].pages > w[1].first)
-    {
-        return damaged("RDMP: ranges overlap".into());
+    let best = states.iter().position(|state| state.fits(length));
+    if let Some(state) = states.get(best.unwrap_or(0)) {
+        notes.extend(unfit(state, length));
+        return Ok(Contents {
+            cpus: state.cpus.clone(),
+            capture: Capture::Stopped,
+            notes,
+            ..Contents::new(Format::Vmware, state.pages_outside(length)?)
+        });
     }
-    if runs.is_empty() {
-        return damaged("RDMP: the list of ranges is empty".into());
+    let (pages, hole) = vmware::without_state(file);
+    notes.push(match hole {
+        true => "assumed a memory hole at 3 GB: the .vmsn is missing; copy the .vmsn or .vmss of the snapshot into the same directory".into(),
+        false => "the .vmsn or .vmss is missing: memory is taken as it stands in the file, and the state of the processors is not known".into(),
+    });
+    notes.push(
+        "without its state a .vmem may be the memory of a machine that still ran: parts of it may be of different moments".into(),
+    );
+    Ok(Contents {
+        notes,
+        ..Contents::new(Format::Vmware, pages)
+    })
+}
+
+fn read_state(path: &Path) -> Result<vmware::State, DumpError> {
+    let io = |source: io::Error| DumpError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(DumpError::Empty);
     }
-    Ok(PageMap::Runs(runs))
+    let mapping = Mapping::new(&file).map_err(io)?;
+    match vmware::is_state(mapping.bytes()) {
+        true => vmware::State::read(mapping.bytes()),
+        false => Err(DumpError::refused(
+            "it is no state of VMware",
+            "if the virtual machine is encrypted, decrypt it",
+        )),
+    }
+}
+
+/// The file of the same name with another extension, in the same directory. Nothing but a
+/// regular file is taken.
+fn partner(path: &Path, extensions: &[&str]) -> Option<PathBuf> {
+    let upper: Vec<String> = extensions.iter().map(|e| e.to_ascii_uppercase()).collect();
+    let all = extensions
+        .iter()
+        .copied()
+        .chain(upper.iter().map(String::as_str));
+    all.map(|extension| path.with_extension(extension))
+        .find(|path| std::fs::metadata(path).is_ok_and(|about| about.is_file()))
 }

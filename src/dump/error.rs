@@ -93,17 +93,17 @@ pub enum DumpError {
         /// The command that unpacks it.
         how: String,
     },
-    /// A memory image of another tool or system.
-    #[error(
-        "this is {what}, not a Windows crash dump; convert it first, or get %SystemRoot%\\MEMORY.DMP"
-    )]
-    OtherImage {
-        /// "an ELF file"…
-        what: &'static str,
+    /// A file that is known and not opened, or an image that lacks a part.
+    #[error("{what}; {how}")]
+    Refused {
+        /// What the file is, as a sentence.
+        what: String,
+        /// What to do.
+        how: String,
     },
     /// Nothing that is known.
     #[error(
-        "this is not a Windows kernel dump: it starts with {start}, a dump starts with \"PAGEDU64\"; get %SystemRoot%\\MEMORY.DMP"
+        "this is not a Windows kernel dump: it starts with {start}, a dump starts with \"PAGEDU64\", and a raw image of memory has 16 MB or more in whole pages of 4096 bytes; get %SystemRoot%\\MEMORY.DMP"
     )]
     NotADump {
         /// The first eight bytes, printable.
@@ -131,6 +131,14 @@ pub enum DumpError {
 }
 
 impl DumpError {
+    /// A refusal: what the file is, as a sentence without its full stop, and what to do.
+    pub(super) fn refused(what: impl Into<String>, how: impl Into<String>) -> DumpError {
+        DumpError::Refused {
+            what: what.into(),
+            how: how.into(),
+        }
+    }
+
     /// The same with the file's name in the command that unpacks it, quoted for a shell.
     #[must_use]
     pub fn with_path(self, path: &Path) -> DumpError {

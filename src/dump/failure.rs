@@ -1,6 +1,7 @@
 //! What became of the file while it was open.
 
 use super::Dump;
+use super::page_map::PageMap;
 use crate::addr::{PAGE_SIZE, Pfn};
 
 impl Dump {
@@ -21,8 +22,13 @@ impl Dump {
         if !self.has_failed() {
             return false;
         }
+        // A compressed page is longer or shorter than a page; what was made of lost bytes was
+        // not kept.
+        if let PageMap::Packed(_) = &self.contents.pages {
+            return self.page(pfn).is_none() && self.file_offset(pfn).is_some();
+        }
         // Where the bitmap itself is lost, nothing says which pages there are.
-        let bit = self.pages.bit_place(pfn);
+        let bit = self.contents.pages.bit_place(pfn);
         if bit.is_some_and(|at| self.mapping.is_lost(at, 1)) {
             return true;
         }

@@ -90,7 +90,6 @@ impl Header {
     /// A [`DumpError`] that says what the file is when it is no 64-bit x64 kernel dump
     /// with pages in it.
     pub fn parse(bytes: &[u8]) -> Result<Header, DumpError> {
-        identify(bytes)?;
         if bytes.len() < HEADER_SIZE {
             return Err(DumpError::HeaderTruncated {
                 length: bytes.len() as u64,
@@ -199,81 +198,4 @@ fn physical_runs(bytes: &[u8]) -> Vec<PhysicalRun> {
         });
     }
     runs
-}
-
-/// Tells by the first bytes what kind of file this is; `Ok` for "PAGEDU64" alone.
-fn identify(bytes: &[u8]) -> Result<(), DumpError> {
-    if bytes.is_empty() {
-        return Err(DumpError::Empty);
-    }
-    if bytes.starts_with(b"PAGEDU64") {
-        return Ok(());
-    }
-    if bytes.starts_with(b"PAGEDUMP") {
-        return Err(DumpError::Bits32 {
-            build: u32_at(bytes, 0x0c).unwrap_or(0),
-        });
-    }
-    if bytes.starts_with(b"MDMP") {
-        return Err(DumpError::UserMinidump);
-    }
-    if let Some((what, how)) = compressed(bytes) {
-        return Err(DumpError::Compressed {
-            what,
-            how: how.into(),
-        });
-    }
-    if let Some(what) = other_image(bytes) {
-        return Err(DumpError::OtherImage { what });
-    }
-    if bytes.iter().take(HEADER_SIZE).all(|&b| b == 0) {
-        return Err(DumpError::Zeros);
-    }
-    let start = bytes.iter().take(8).flat_map(|b| b.escape_ascii());
-    Err(DumpError::NotADump {
-        start: format!("\"{}\"", start.map(char::from).collect::<String>()),
-    })
-}
-
-fn compressed(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    const KINDS: [(&[u8], &str, &str); 11] = [
-        (
-            b"MSCF",
-            "a cabinet (CAB)",
-            "cabextract FILE, or expand FILE -F:* . on Windows",
-        ),
-        (b"PK\x03\x04", "a zip archive", "unzip FILE"),
-        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "7z x FILE"),
-        (b"\x1f\x8b", "gzip data", "gunzip FILE"),
-        (b"\x28\xb5\x2f\xfd", "zstd data", "unzstd FILE"),
-        (b"\xfd7zXZ\0", "xz data", "unxz FILE"),
-        (b"BZh", "bzip2 data", "bunzip2 FILE"),
-        (b"Rar!\x1a\x07", "a RAR archive", "unrar x FILE"),
-        (b"\x04\x22\x4d\x18", "lz4 data", "unlz4 FILE"),
-        (b"\x5d\0\0", "lzma data", "unlzma FILE"),
-        (
-            b"MSWIM\0\0\0",
-            "a Windows image (WIM)",
-            "wimapply FILE 1 DIRECTORY",
-        ),
-    ];
-    KINDS
-        .iter()
-        .find(|(magic, ..)| bytes.starts_with(magic))
-        .map(|&(_, what, how)| (what, how))
-}
-
-fn other_image(bytes: &[u8]) -> Option<&'static str> {
-    const KINDS: [(&[u8], &str); 6] = [
-        (b"\x7fELF", "an ELF file (a core or a guest image)"),
-        (b"EMiL", "a LiME memory image"),
-        (b"hibr", "a hibernation file"),
-        (b"HIBR", "a hibernation file"),
-        (b"KDMV", "a VMware disk"),
-        (b"MZ", "a Windows program"),
-    ];
-    KINDS
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .map(|&(_, what)| what)
 }

@@ -19,6 +19,40 @@ impl Dump {
         *self.holes.get_or_init(|| self.count_holes())
     }
 
+    /// The stretches of the file that were written, in order: first and last offset
+    /// (exclusive). The whole file where the system doesn't tell.
+    pub(super) fn data(&self) -> Vec<(u64, u64)> {
+        let length = self.file_length();
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        {
+            use rustix::fs::{SeekFrom, seek};
+            let file = self.mapping.file();
+            let mut out = Vec::new();
+            let mut at = 0;
+            while out.len() < MOST {
+                let Ok(data) = seek(file, SeekFrom::Data(at)) else {
+                    break;
+                };
+                let hole = seek(file, SeekFrom::Hole(data))
+                    .unwrap_or(length)
+                    .min(length);
+                if data >= length || hole <= data {
+                    break;
+                }
+                out.push((data, hole));
+                at = hole;
+            }
+            // A file of more holes than are looked at is read to its end.
+            if out.len() == MOST {
+                out.push((at, length));
+            }
+            if !out.is_empty() {
+                return out;
+            }
+        }
+        vec![(0, length)]
+    }
+
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     fn count_holes(&self) -> u64 {
         use rustix::fs::{SeekFrom, seek};

@@ -22,7 +22,9 @@ impl Dump {
         let length = bytes.len() as u64;
         let mut hash = Xxh3::new();
         hash.update(&length.to_le_bytes());
-        hash.update(bytes.get(..HEADER_SIZE)?);
+        hash.update(bytes.get(..HEADER_SIZE.min(bytes.len()))?);
+        // An image begins with memory that no two moments need to differ in.
+        hash.update(format!("{:?}", self.cpus()).as_bytes());
         let last = length.saturating_sub(SAMPLE);
         for i in 1..=SAMPLES {
             // No overflow: a product of two lengths that a file can have.
@@ -55,7 +57,7 @@ impl Dump {
     /// True when the file under this dump is, by its length and time of modification,
     /// still the one that was opened.
     pub fn is_unchanged(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|now| {
+        std::fs::metadata(&self.pages_path).is_ok_and(|now| {
             let modified = now.modified().ok();
             now.len() == self.file_length() && modified.is_some() && modified == self.modified
         })

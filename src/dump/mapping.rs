@@ -113,6 +113,27 @@ impl Positioned {
         Positioned(file)
     }
 
+    /// Writes all bytes at `offset`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0usize;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            #[cfg(unix)]
+            let n = std::os::unix::fs::FileExt::write_at(&self.0, rest, offset + done as u64)?;
+            #[cfg(windows)]
+            let n = std::os::windows::fs::FileExt::seek_write(&self.0, rest, offset + done as u64)?;
+            #[cfg(not(any(unix, windows)))]
+            let n = 0;
+            if n == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero));
+            }
+            done += n;
+        }
+        Ok(())
+    }
+
     /// Reads up to `to.len()` bytes at `offset`; 0 at the end of the file.
     ///
     /// # Errors

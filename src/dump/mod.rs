@@ -4,17 +4,30 @@
 
 mod ahead;
 mod container;
+mod cpu;
+mod crash;
+mod elf;
 mod error;
 mod failure;
+mod flattened;
 #[cfg(unix)]
 mod guard;
 mod header;
 mod holes;
+mod hyperv;
 mod identity;
+mod kdump;
+mod lime;
+mod magic;
 mod mapping;
+mod notes;
+mod packed;
 mod page_map;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod vmware;
+mod xpress;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,12 +35,17 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 pub use ahead::Stretches;
+pub use container::{Capture, Format};
+pub use cpu::Cpu;
 pub use error::DumpError;
 pub use header::{BugCheck, HEADER_SIZE, Header, PhysicalRun};
 
 use crate::addr::{PAGE_SIZE, Pfn};
+use container::Contents;
 use mapping::{Mapping, Positioned};
+use packed::Unpacked;
 use page_map::PageMap;
+pub(crate) use tables::self_map;
 
 /// The bytes of one physical page.
 pub type PageBytes = [u8; PAGE_SIZE as usize];
@@ -47,14 +65,16 @@ pub fn fetch<'a>(pages: impl Iterator<Item = &'a PageBytes> + Clone) {
     }
 }
 
-/// An open dump. Cheap to share between threads behind an `Arc`; never written to.
+/// Open memory of a machine: a crash dump or an image. Cheap to share between threads
+/// behind an `Arc`; never written to.
 #[derive(Debug)]
 pub struct Dump {
     path: PathBuf,
-    header: Header,
+    /// The file that the pages are in.
+    pages_path: PathBuf,
+    contents: Contents,
     file: Positioned,
     mapping: Mapping,
-    pages: PageMap,
     stored: u64,
     opened: SystemTime,
     modified: Option<SystemTime>,
@@ -62,18 +82,19 @@ pub struct Dump {
     holes: OnceLock<u64>,
 }
 
-impl Dump {
-    /// Opens a dump: maps the file, reads the header and finds the pages. The cost does
-    /// not grow with the file but for the bitmap (32 KB per GB of the machine's memory).
-    ///
-    /// # Errors
-    /// A [`DumpError`] that says what the file is and what to get instead.
-    pub fn open(path: &Path) -> Result<Dump, DumpError> {
+/// A file that was mapped.
+struct Opened {
+    file: File,
+    mapping: Mapping,
+    modified: Option<SystemTime>,
+}
+
+impl Opened {
+    fn new(path: &Path) -> Result<Opened, DumpError> {
         let io = |source| DumpError::Io {
             path: path.to_owned(),
             source,
         };
-        let opened = SystemTime::now();
         let metadata = std::fs::metadata(path).map_err(io)?;
         if metadata.is_dir() {
             return Err(DumpError::NotAFile {
@@ -91,22 +112,50 @@ impl Dump {
         }
         let mapping = Mapping::new(&file).map_err(io)?;
         mapping.expect(true);
-        let bytes = mapping.bytes();
-        let header = Header::parse(bytes.get(..HEADER_SIZE).unwrap_or(bytes))
-            .map_err(|error| error.with_path(path))?;
-        let pages = container::page_map(bytes, &header)?;
-        let stored = pages.stored(bytes.len() as u64);
+        Ok(Opened {
+            file,
+            mapping,
+            modified: metadata.modified().ok(),
+        })
+    }
+}
+
+impl Dump {
+    /// Opens a dump or an image: maps the file, recognises what it is by its content, and
+    /// finds the pages. The cost does not grow with the file but for the bitmap (32 KB per
+    /// GB of the machine's memory), and for records of a flattened file.
+    ///
+    /// # Errors
+    /// A [`DumpError`] that says what the file is and what to get instead.
+    pub fn open(path: &Path) -> Result<Dump, DumpError> {
+        let opened = SystemTime::now();
+        let mut on = Opened::new(path)?;
+        let contents = container::read(on.mapping.bytes(), path);
+        let contents = contents.map_err(|error| error.with_path(path))?;
+        let pages_path = contents.elsewhere.clone();
+        if let Some(path) = &pages_path {
+            on = Opened::new(path)?;
+        }
+        let stored = contents.pages.stored(on.mapping.bytes());
         Ok(Dump {
             path: path.to_owned(),
-            header,
+            pages_path: pages_path.unwrap_or_else(|| path.to_owned()),
+            contents,
             stored,
-            pages,
-            file: Positioned::new(file),
-            mapping,
+            file: Positioned::new(on.file),
+            mapping: on.mapping,
             opened,
-            modified: metadata.modified().ok(),
+            modified: on.modified,
             holes: OnceLock::new(),
         })
+    }
+
+    /// Says how many bytes of decompressed pages may lie in memory; those beyond lie in a
+    /// temporary file. Without it there is no limit.
+    pub fn limit_memory(&self, bytes: u64) {
+        if let PageMap::Packed(packed) = &self.contents.pages {
+            packed.limit(bytes);
+        }
     }
 
     /// The path it was opened by.
@@ -114,12 +163,97 @@ impl Dump {
         &self.path
     }
 
-    /// What the header says.
-    pub fn header(&self) -> &Header {
-        &self.header
+    /// The header, where this is a crash dump.
+    pub fn header(&self) -> Option<&Header> {
+        self.contents.header.as_ref()
     }
 
-    /// The length of the file in bytes, when it was opened.
+    /// What kind of container this is.
+    pub fn kind(&self) -> Format {
+        self.contents.format
+    }
+
+    /// The processors, where the container has their state.
+    pub fn cpus(&self) -> &[Cpu] {
+        &self.contents.cpus
+    }
+
+    /// Whether memory could change while it was written.
+    pub fn capture(&self) -> Capture {
+        self.contents.capture
+    }
+
+    /// Sentences on the container that a reader should know before trusting an answer.
+    pub fn notes(&self) -> Vec<String> {
+        let mut out = self.contents.notes.clone();
+        if let PageMap::Packed(packed) = &self.contents.pages
+            && packed.damaged() > 0
+        {
+            out.push(format!(
+                "{} pages could not be decompressed: the file is damaged there; copy it again",
+                packed.damaged()
+            ));
+        }
+        out
+    }
+
+    /// The stretches of the machine's memory: of the header of a crash dump, or the runs
+    /// that an image stores. Empty where neither is known.
+    pub fn memory(&self) -> Vec<PhysicalRun> {
+        match (&self.contents.header, self.contents.pages.runs()) {
+            (Some(header), _) => header.memory.clone(),
+            (None, Some(runs)) => {
+                let run = |run: &page_map::FileRun| PhysicalRun {
+                    first: Pfn(run.first),
+                    pages: run.pages,
+                };
+                runs.iter().map(run).collect()
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// The highest frame that the machine has, as far as that is known.
+    pub fn highest_frame(&self) -> Option<Pfn> {
+        match &self.contents.header {
+            Some(header) => header.highest_frame(),
+            None => self.contents.pages.frames().end.checked_sub(1).map(Pfn),
+        }
+    }
+
+    /// One more than the highest frame that may be stored.
+    pub fn frames_end(&self) -> u64 {
+        self.contents.pages.frames().end
+    }
+
+    /// Frames that were written, in the order of the file, some at a time: holes of the
+    /// file, which read as zeros, are left out where the system tells.
+    pub fn written_frames(&self, window: u64) -> Vec<std::ops::Range<u64>> {
+        let whole = |frames: std::ops::Range<u64>| {
+            let starts = frames.clone().step_by(window.max(1) as usize);
+            starts.map(move |at| at..at.saturating_add(window).min(frames.end))
+        };
+        let Some(runs) = self.contents.pages.runs() else {
+            return whole(self.contents.pages.frames()).collect();
+        };
+        let data = self.data();
+        let mut out = Vec::new();
+        for run in runs {
+            let end = run.offset + run.pages * PAGE_SIZE;
+            let first = data.partition_point(|(_, to)| *to <= run.offset);
+            for (from, to) in data.iter().skip(first) {
+                if *from >= end {
+                    break;
+                }
+                let from = from.saturating_sub(run.offset) / PAGE_SIZE;
+                let to = (to.min(&end) - run.offset).div_ceil(PAGE_SIZE);
+                out.extend(whole(run.first + from..run.first + to));
+            }
+        }
+        out
+    }
+
+    /// The length of the file with the pages in bytes, when it was opened.
     pub fn file_length(&self) -> u64 {
         self.mapping.bytes().len() as u64
     }
@@ -128,7 +262,15 @@ impl Dump {
     /// writer, behind the end of a truncated file, or lost: see [`Dump::is_lost`]).
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
-        let offset = usize::try_from(self.pages.offset(bytes, pfn)?).ok()?;
+        let offset = match &self.contents.pages {
+            PageMap::Packed(packed) => match packed.page(bytes, pfn, &|| self.faults()) {
+                Unpacked::Bytes(page) => return Some(page),
+                Unpacked::Plain(offset) => offset,
+                Unpacked::Damaged | Unpacked::Absent => return None,
+            },
+            pages => pages.offset(bytes, pfn)?,
+        };
+        let offset = usize::try_from(offset).ok()?;
         if self.mapping.is_lost(offset, PAGE_SIZE as usize) {
             return None;
         }
@@ -140,7 +282,7 @@ impl Dump {
 
     /// The place of a frame in the file, for visiting pages in file order.
     pub fn file_offset(&self, pfn: Pfn) -> Option<u64> {
-        self.pages.offset(self.mapping.bytes(), pfn)
+        self.contents.pages.offset(self.mapping.bytes(), pfn)
     }
 
     /// Pages that can be read from the file.
@@ -150,15 +292,26 @@ impl Dump {
 
     /// Pages that the container names but the file is too short for.
     pub fn pages_cut_off(&self) -> u64 {
-        self.pages.promised().saturating_sub(self.stored)
+        self.contents.pages.promised().saturating_sub(self.stored)
     }
 
     /// The container in one word, as the JSON answers have it.
     pub fn format(&self) -> &'static str {
-        match self.header.dump_type {
-            _ if self.header.is_live() => "live",
+        let Some(header) = &self.contents.header else {
+            return match self.contents.format {
+                Format::Vmware => "vmware",
+                Format::Elf => "elf",
+                Format::VirtualBox => "virtualbox",
+                Format::Kdump => "kdump",
+                Format::HyperV => "hyper-v",
+                Format::Lime => "lime",
+                Format::Raw | Format::Crash => "raw",
+            };
+        };
+        match header.dump_type {
+            _ if header.is_live() => "live",
             1 => "full",
-            5 if self.header.is_filtered() => "active",
+            5 if header.is_filtered() => "active",
             5 => "bitmap-full",
             8 => "debugger-kernel",
             9 => "debugger-kernel-and-user",
@@ -169,12 +322,26 @@ impl Dump {
 
     /// What such a dump holds and leaves out, in a sentence.
     pub fn contents(&self) -> String {
-        let holds = match self.header.dump_type {
-            1 | 0xa => "all physical memory; pool that was paged out is in the page file, not here",
-            5 if self.header.is_filtered() => {
+        const ALL: &str =
+            "all physical memory; pool that was paged out is in the page file, not here";
+        let Some(header) = &self.contents.header else {
+            let written = match self.contents.capture {
+                Capture::Stopped => "the machine was stopped while it was written",
+                Capture::Running => {
+                    "written while the system ran, so counters and lists may contradict each other"
+                }
+                Capture::Unknown => {
+                    "the format does not say whether the machine ran on while it was written"
+                }
+            };
+            return format!("{}: {ALL}; {written}", self.image());
+        };
+        let holds = match header.dump_type {
+            1 | 0xa => ALL,
+            5 if header.is_filtered() => {
                 "memory in use; free, standby and guest pages are left out, and so is pool that was paged out"
             }
-            5 => "all physical memory; pool that was paged out is in the page file, not here",
+            5 => ALL,
             9 => {
                 "kernel and user memory that was resident; free pages are left out, and so is pool that was paged out"
             }
@@ -182,11 +349,25 @@ impl Dump {
                 "kernel memory that was resident; user pages are left out, and so is pool that was paged out"
             }
         };
-        match self.header.is_live() {
+        match header.is_live() {
             true => format!(
                 "{holds}; mirrored while the system ran, so counters and lists may contradict each other"
             ),
             false => holds.into(),
+        }
+    }
+
+    /// The kind of image in words.
+    pub fn image(&self) -> &'static str {
+        match self.contents.format {
+            Format::Crash => "crash dump",
+            Format::Vmware => "memory of a VMware machine",
+            Format::Elf => "ELF core of a QEMU/KVM machine",
+            Format::VirtualBox => "ELF core of a VirtualBox machine",
+            Format::Kdump => "compressed kdump core of a QEMU/KVM machine",
+            Format::HyperV => "saved state of a Hyper-V machine",
+            Format::Lime => "LiME image",
+            Format::Raw => "raw image of memory",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which page frames the file holds, and where: PFN to file offset.
 //!
-//! Two shapes cover every container. Runs of frames that follow each other in the file
+//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of frames that follow each other in the file
 //! (full dumps, and dumps that a debugger wrote) are found by binary search. A bitmap
 //! with one bit per frame (bitmap and kernel dumps) is read where it stands in the file
 //! beside a directory of running counts, one per 512 bits, so a look-up is a handful of
@@ -8,6 +8,8 @@
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::u64_at;
+
+use super::packed::Packed;
 
 /// Frames that follow each other both in memory and in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,35 @@ pub struct FileRun {
     pub offset: u64,
 }
 
+/// More frames than any x64 machine has (2^40 frames = 4 PB).
+pub(super) const MAX_FRAMES: u64 = 1 << 40;
+
+impl FileRun {
+    /// The whole pages of a stretch of physical memory. `None` when it has none, or when
+    /// a number is beyond all machines.
+    pub fn of_bytes(start: u64, length: u64, offset: u64) -> Option<FileRun> {
+        let first = start.div_ceil(PAGE_SIZE);
+        let skipped = first.checked_mul(PAGE_SIZE)?.checked_sub(start)?;
+        let pages = length.checked_sub(skipped)? / PAGE_SIZE;
+        let offset = offset.checked_add(skipped)?;
+        (pages > 0).then_some(FileRun {
+            first,
+            pages,
+            offset,
+        })
+    }
+
+    fn end(&self) -> u64 {
+        self.first.saturating_add(self.pages)
+    }
+
+    /// Where the file would have frame 0, if the run went back that far. Equal for runs
+    /// that agree on every frame.
+    fn origin(&self) -> i128 {
+        i128::from(self.offset) - i128::from(self.first) * i128::from(PAGE_SIZE)
+    }
+}
+
 /// PFN → file offset.
 #[derive(Debug)]
 pub enum PageMap {
@@ -27,6 +58,8 @@ pub enum PageMap {
     Runs(Vec<FileRun>),
     /// One bit per frame; pages stand in the file in ascending order of frames.
     Bitmap(RankedBitmap),
+    /// Compressed pages.
+    Packed(Packed),
 }
 
 /// A bitmap inside the file, with running counts.
@@ -45,6 +78,63 @@ pub struct RankedBitmap {
 }
 
 impl PageMap {
+    /// Runs in any order. Runs that overlap and agree are joined.
+    ///
+    /// # Errors
+    /// Why they are no map: two places for one frame, or numbers beyond all machines.
+    pub fn of_runs(mut runs: Vec<FileRun>) -> Result<PageMap, String> {
+        runs.sort_by_key(|run| (run.first, run.pages));
+        let mut out: Vec<FileRun> = Vec::with_capacity(runs.len());
+        for run in runs {
+            let end = run.first.checked_add(run.pages);
+            let in_file = run.pages.checked_mul(PAGE_SIZE);
+            let in_file = in_file.and_then(|bytes| run.offset.checked_add(bytes));
+            if end.is_none_or(|end| end > MAX_FRAMES) || in_file.is_none() {
+                return Err(format!(
+                    "a run of {:#x} pages at frame {:#x}",
+                    run.pages, run.first
+                ));
+            }
+            match out.last_mut() {
+                Some(last) if run.first < last.end() && run.origin() != last.origin() => {
+                    return Err(format!(
+                        "frame {:#x} is stored at {:#x} and at another place",
+                        run.first, run.offset
+                    ));
+                }
+                Some(last) if run.first <= last.end() && run.origin() == last.origin() => {
+                    last.pages = last.end().max(run.end()) - last.first;
+                }
+                _ => out.push(run),
+            }
+        }
+        match out.is_empty() {
+            true => Err("it holds no pages".into()),
+            false => Ok(PageMap::Runs(out)),
+        }
+    }
+
+    /// The frames from the lowest to behind the highest that the container names; what
+    /// is between may have gaps.
+    pub fn frames(&self) -> std::ops::Range<u64> {
+        match self {
+            PageMap::Runs(runs) => {
+                let first = runs.first().map_or(0, |r| r.first);
+                first..runs.last().map_or(first, FileRun::end)
+            }
+            PageMap::Bitmap(map) => 0..map.bits,
+            PageMap::Packed(packed) => 0..packed.frames(),
+        }
+    }
+
+    /// The runs of frames with their places in the file, where it has runs.
+    pub fn runs(&self) -> Option<&[FileRun]> {
+        match self {
+            PageMap::Runs(runs) => Some(runs),
+            _ => None,
+        }
+    }
+
     /// The file offset of a frame's first byte, or `None` when the dump leaves it out.
     /// `file` is the whole file (the bitmap is read in place).
     pub fn offset(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
@@ -56,6 +146,7 @@ impl PageMap {
                 (index < run.pages).then(|| run.offset + index * PAGE_SIZE)
             }
             PageMap::Bitmap(map) => map.offset(file, pfn),
+            PageMap::Packed(packed) => packed.place(file, pfn),
         }
     }
 
@@ -63,7 +154,7 @@ impl PageMap {
     /// memory already.
     pub fn bit_place(&self, pfn: Pfn) -> Option<usize> {
         match self {
-            PageMap::Runs(_) => None,
+            PageMap::Runs(_) | PageMap::Packed(_) => None,
             PageMap::Bitmap(map) => {
                 (pfn.0 < map.bits).then(|| map.start.saturating_add((pfn.0 / 8) as usize))
             }
@@ -75,15 +166,18 @@ impl PageMap {
         match self {
             PageMap::Runs(runs) => runs.iter().map(|r| r.pages).sum(),
             PageMap::Bitmap(map) => map.present,
+            PageMap::Packed(packed) => packed.promised(),
         }
     }
 
     /// Frames whose bytes really are inside a file of `length` bytes.
-    pub fn stored(&self, length: u64) -> u64 {
+    pub fn stored(&self, file: &[u8]) -> u64 {
+        let length = file.len() as u64;
         let whole = |offset: u64, pages: u64| pages.min(length.saturating_sub(offset) / PAGE_SIZE);
         match self {
             PageMap::Runs(runs) => runs.iter().map(|r| whole(r.offset, r.pages)).sum(),
             PageMap::Bitmap(map) => whole(map.first_page, map.present),
+            PageMap::Packed(packed) => packed.stored(file),
         }
     }
 }
@@ -188,6 +282,36 @@ mod tests {
         }
     }
 
+    fn run(first: u64, pages: u64, offset: u64) -> FileRun {
+        FileRun {
+            first,
+            pages,
+            offset,
+        }
+    }
+
+    #[test]
+    fn runs_that_agree_are_joined_and_others_are_refused() {
+        let joined = PageMap::of_runs(vec![run(4, 4, 0x4000), run(0, 6, 0)]).unwrap();
+        assert_eq!(joined.runs().unwrap(), [run(0, 8, 0)]);
+        let apart = PageMap::of_runs(vec![run(4, 4, 0x9000), run(0, 4, 0)]).unwrap();
+        assert_eq!(apart.runs().unwrap().len(), 2);
+        for bad in [
+            vec![run(0, 6, 0), run(4, 4, 0x9000)],
+            vec![run(0, 1 << 60, 0)],
+            vec![run(1 << 60, 1, 0)],
+            vec![run(0, 1, u64::MAX)],
+            vec![],
+        ] {
+            assert!(PageMap::of_runs(bad).is_err());
+        }
+        assert_eq!(
+            FileRun::of_bytes(0x800, 0x1900, 0x10),
+            Some(run(1, 1, 0x810))
+        );
+        assert_eq!(FileRun::of_bytes(u64::MAX, 1, 0), None);
+    }
+
     #[test]
     fn runs_answer_inside_and_nothing_between() {
         let map = PageMap::Runs(vec![
@@ -208,6 +332,6 @@ mod tests {
             [None, Some(0x2000), Some(0x3000), None]
         );
         assert_eq!([at(0xff), at(0x100), at(0x101)], [None, Some(0x4000), None]);
-        assert_eq!((map.promised(), map.stored(0x3800)), (3, 1));
+        assert_eq!((map.promised(), map.stored(&[0; 0x3800])), (3, 1));
     }
 }

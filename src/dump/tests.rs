@@ -28,10 +28,10 @@ fn filler_is_unset_not_a_number() {
     let mut bytes = header(1);
     bytes.resize(HEADER_SIZE + 0x3000, 0);
     let dump = open(&bytes).unwrap();
-    assert_eq!(dump.header().system_time, None);
-    assert_eq!(dump.header().uptime, None);
-    assert_eq!(dump.header().attributes, 0);
-    assert_eq!(dump.header().physical_pages, Some(3));
+    assert_eq!(dump.header().unwrap().system_time, None);
+    assert_eq!(dump.header().unwrap().uptime, None);
+    assert_eq!(dump.header().unwrap().attributes, 0);
+    assert_eq!(dump.header().unwrap().physical_pages, Some(3));
     assert_eq!(dump.pages_present(), 3);
     assert!(
         dump.page(Pfn(0)).is_none() && dump.page(Pfn(3)).is_some() && dump.page(Pfn(4)).is_none()

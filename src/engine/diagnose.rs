@@ -117,7 +117,7 @@ impl Engine {
 
     fn setting(&self) -> Setting<'_> {
         let vm = self.vm();
-        let header = self.dump().header();
+        let machine = &self.kernel().machine;
         let bytes = |pages: Option<u64>| pages.map(|p| p.saturating_mul(PAGE_SIZE));
         let total = &self.trackers().total;
         let has_accounts = !self.trackers().rows.is_empty();
@@ -125,8 +125,8 @@ impl Engine {
         let flagged = |own: [Flag; 2]| vm.flags.iter().any(|f| own.contains(f));
         Setting {
             trackers: self.trackers(),
-            memory: bytes(vm.physical_memory.pages.or(header.physical_pages)),
-            uptime: header.uptime.map(|t| t / TICKS),
+            memory: bytes(vm.physical_memory.pages.or(machine.physical_pages)),
+            uptime: machine.uptime.map(|t| t / TICKS),
             pools: [
                 bytes(vm.nonpaged_usage.pages).or(counted(&total.nonpaged)),
                 bytes(vm.paged_usage.pages).or(counted(&total.paged)),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dump::Header;
+use crate::dump::Capture;
+use crate::kernel::consistency;
 use crate::memory::Va;
 use crate::pool::PoolKind;
 use crate::symbols::{PdbId, Source};
@@ -21,16 +22,16 @@ pub struct DumpFacts {
     pub path: String,
     /// The kind of container in a word.
     pub format: String,
-    /// The header's number for it.
-    pub dump_type: u32,
+    /// The header's number for it; `None` for an image of memory.
+    pub dump_type: Option<u32>,
     /// The kernel's build.
     pub build: u32,
     /// Major and minor version of Windows.
     pub version: (u32, u32),
     /// Processors.
     pub processors: u32,
-    /// The bugcheck's code.
-    pub bugcheck: u32,
+    /// The bugcheck's code; `None` where none happened.
+    pub bugcheck: Option<u32>,
     /// Its parameters.
     pub bugcheck_parameters: Vec<u64>,
     /// Where the kernel is.
@@ -109,6 +110,48 @@ pub struct RegionFacts {
     pub source: String,
 }
 
+/// A processor as the container has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessorFacts {
+    /// CR3.
+    pub cr3: Option<u64>,
+    /// Instruction pointer.
+    pub rip: Option<u64>,
+    /// It ran kernel code; `None` where the instruction pointer is not known.
+    pub in_kernel: Option<bool>,
+}
+
+/// Links of the kernel's lists, which an image that is torn breaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsistencyFacts {
+    /// Links that were compared.
+    pub links: u64,
+    /// Links whose two sides do not agree.
+    pub broken: u64,
+    /// Links that could not be read.
+    pub unreadable: u64,
+}
+
+/// What is to be said of an image of memory that a dump header would say, or that a dump
+/// has no need of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// The kind of image in words.
+    pub kind: String,
+    /// The machine was stopped while it was written; `None` where the format does not say.
+    pub stopped: Option<bool>,
+    /// The processors, where their state is there.
+    pub processors: Vec<ProcessorFacts>,
+    /// What gave the page-table root.
+    pub root_source: String,
+    /// What gave the kernel's base.
+    pub kernel_source: String,
+    /// What gave the debugger data block.
+    pub debugger_data_source: String,
+    /// The check of how torn it is.
+    pub consistency: ConsistencyFacts,
+}
+
 /// The answer of `info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
@@ -128,6 +171,8 @@ pub struct Info {
     pub tracker_tables: u64,
     /// Where the pools are.
     pub regions: Vec<RegionFacts>,
+    /// What is to be said of an image of memory; `None` for a crash dump.
+    pub image: Option<ImageFacts>,
     /// Where the kernel's PDB lies in a symbol store, when it is not in use.
     pub wanted_pdb: Option<String>,
 }
@@ -141,30 +186,59 @@ impl Engine {
     /// Which dump, of which machine.
     pub fn facts(&self) -> DumpFacts {
         let (dump, kernel) = (self.dump(), self.kernel());
-        let header: &Header = dump.header();
+        let machine = &kernel.machine;
+        let bugcheck = machine.bugcheck;
         let source = kernel.symbol_source();
         DumpFacts {
             path: dump.path().to_string_lossy().into_owned(),
             format: dump.format().to_owned(),
-            dump_type: header.dump_type,
+            dump_type: dump.header().map(|header| header.dump_type),
             build: kernel.build,
             version: kernel.version,
-            processors: header.processors,
-            bugcheck: header.bugcheck.code,
-            bugcheck_parameters: header.bugcheck.parameters.to_vec(),
+            processors: machine.processors,
+            bugcheck: bugcheck.map(|b| b.code),
+            bugcheck_parameters: bugcheck.map_or(Vec::new(), |b| b.parameters.to_vec()),
             kernel_base: kernel.base,
-            directory_table: header.directory_table,
-            physical_pages: header.physical_pages,
+            directory_table: machine.directory_table,
+            physical_pages: machine.physical_pages,
             pages_present: dump.pages_present(),
             pages_cut_off: dump.pages_cut_off(),
-            system_time: header.system_time.and_then(seconds_of),
-            uptime_seconds: header.uptime.map(|t| t / TICKS),
+            system_time: machine.system_time.and_then(seconds_of),
+            uptime_seconds: machine.uptime.map(|t| t / TICKS),
             symbols: SymbolFacts {
                 source: SymbolSource::of(source),
                 pdb: kernel.pdb.clone(),
                 detail: source.to_string(),
             },
         }
+    }
+
+    fn image_facts(&self) -> Option<ImageFacts> {
+        let (dump, kernel) = (self.dump(), self.kernel());
+        let how = kernel.how.as_ref()?;
+        let consistency = consistency::check(kernel);
+        let processors = dump.cpus().iter().map(|cpu| ProcessorFacts {
+            cr3: cpu.cr3,
+            rip: cpu.rip,
+            in_kernel: cpu.rip.map(|_| cpu.is_in_kernel()),
+        });
+        Some(ImageFacts {
+            kind: dump.image().to_owned(),
+            stopped: match dump.capture() {
+                Capture::Stopped => Some(true),
+                Capture::Running => Some(false),
+                Capture::Unknown => None,
+            },
+            processors: processors.collect(),
+            root_source: how.root.to_owned(),
+            kernel_source: how.base.to_owned(),
+            debugger_data_source: how.block.to_owned(),
+            consistency: ConsistencyFacts {
+                links: consistency.links,
+                broken: consistency.broken,
+                unreadable: consistency.unreadable,
+            },
+        })
     }
 
     /// What kind of dump, and what it holds.
@@ -187,6 +261,7 @@ impl Engine {
             tags: self.trackers().rows.len() as u64,
             tracker_tables: self.trackers().tables.len() as u64,
             regions: regions.collect(),
+            image: self.image_facts(),
             wanted_pdb: wanted.and_then(|id| id.needed()).map(|n| n.store_path),
             dump,
         }

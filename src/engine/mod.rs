@@ -27,7 +27,10 @@ mod warnings;
 
 pub use allocs::{Allocs, Summary as AllocsSummary, TrackerSide};
 pub use cache::{Answered, IndexCache};
-pub use info::{DumpFacts, Info, RegionFacts, SymbolFacts, SymbolSource};
+pub use info::{
+    ConsistencyFacts, DumpFacts, ImageFacts, Info, ProcessorFacts, RegionFacts, SymbolFacts,
+    SymbolSource,
+};
 pub use machine::{Machine, Wanted};
 pub use modules::{ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
@@ -76,7 +79,11 @@ impl Engine {
             })?,
             None => Descriptions::built_in(),
         };
-        Engine::of(Arc::new(Dump::open(path)?), descriptions, options.clone())
+        let dump = Dump::open(path)?;
+        if let Some(limit) = options.memory.or_else(memory::default_limit) {
+            dump.limit_memory(limit);
+        }
+        Engine::of(Arc::new(dump), descriptions, options.clone())
     }
 
     /// The same dump opened again, with what the symbol path has now. Shares the file's
@@ -98,7 +105,7 @@ impl Engine {
             .map_err(|error| open::no_kernel(&dump, error))?;
         let trackers = tracker::read(&kernel);
         Ok(Engine {
-            vm: VmReport::judge(&vm::read(&kernel), dump.header(), &trackers),
+            vm: VmReport::judge(&vm::read(&kernel), kernel.machine.physical_pages, &trackers),
             descriptions,
             trackers,
             regions: Regions::find(&kernel),

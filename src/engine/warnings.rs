@@ -1,6 +1,7 @@
 //! What to know before an answer is trusted.
 
 use crate::analysis::verifier;
+use crate::dump::Header;
 use crate::symbols::Source;
 
 use super::Engine;
@@ -17,16 +18,17 @@ impl Engine {
                 self.dump.pages_cut_off() + self.dump.pages_present()
             ));
         }
-        if header.is_insufficient() {
+        if header.is_some_and(Header::is_insufficient) {
             out.push(
                 "Windows had too little room for the dump and says that it is incomplete".into(),
             );
         }
-        if header.is_live() {
+        if header.is_some_and(Header::is_live) {
             out.push(
                 "a live dump: memory changed while it was written, so counters may disagree".into(),
             );
         }
+        out.extend(self.dump.notes());
         out.extend(self.dump.failure());
         out.extend(self.kernel.notes.iter().cloned());
         out.extend(self.symbol_warning());

@@ -139,6 +139,13 @@ impl Image {
         })
     }
 
+    /// The name that the image's own export directory gives it.
+    pub fn export_name(&self, space: &AddressSpace) -> Option<String> {
+        let (rva, _) = self.export_directory?;
+        let name = space.u32(self.base.add(u64::from(rva) + 0x0c)).ok()?;
+        text(space, self.base.add(name.into()), 64)
+    }
+
     /// The exported names with their RVAs, in order of RVA; empty when the directory is
     /// not in the dump. Names that can't be read are left out, and so are forwarders: their
     /// RVA leads to the name of another image's function, inside the directory itself.

@@ -19,6 +19,10 @@ pub mod field {
     pub const PAGED_POOL_DESCRIPTORS: usize = 0x68;
     /// ExpNumberOfPagedPools, a variable (u32).
     pub const NUMBER_OF_PAGED_POOLS: usize = 0x70;
+    /// MmPfnDatabase, a variable (pointer).
+    pub const PFN_DATABASE: usize = 0xc0;
+    /// MmPhysicalMemoryBlock, a variable (pointer).
+    pub const PHYSICAL_MEMORY_BLOCK: usize = 0x270;
     /// MmNumberOfPhysicalPages, a variable.
     pub const PHYSICAL_PAGES: usize = 0xf8;
     /// MmMaximumNonPagedPoolInBytes, a variable in bytes.
@@ -110,6 +114,21 @@ impl Kdbg {
         }
         let mut bytes = vec![0; size as usize];
         space.read(at, &mut bytes).map_err(KdbgError::Unreadable)?;
+        Ok(Kdbg { bytes })
+    }
+
+    /// A block that was found, and decoded, elsewhere.
+    ///
+    /// # Errors
+    /// A [`KdbgError`].
+    pub fn of_bytes(bytes: Vec<u8>) -> Result<Kdbg, KdbgError> {
+        if u32_at(&bytes, 0x10) != Some(TAG) {
+            return Err(KdbgError::NotKdbg);
+        }
+        let size = u32_at(&bytes, 0x14).unwrap_or(0);
+        if bytes.len() != size as usize || !(MIN_SIZE..=MAX_SIZE).contains(&bytes.len()) {
+            return Err(KdbgError::Size(size));
+        }
         Ok(Kdbg { bytes })
     }
 

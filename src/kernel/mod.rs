@@ -5,11 +5,14 @@
 //! is no name, by the debugger data block. What could not be had is a note for the user
 //! and a `None` for the layers above, never a guess that looks like a fact.
 
+pub mod consistency;
 mod counter;
 pub mod functions;
 pub mod image;
 pub mod imports;
 pub mod kdbg;
+pub mod locate;
+pub mod machine;
 pub mod modules;
 pub mod processes;
 pub mod search;
@@ -21,13 +24,14 @@ pub mod vm_nonpaged;
 
 use std::sync::Arc;
 
-use crate::dump::Dump;
+use crate::dump::{Dump, Header};
 use crate::memory::{AddressSpace, Fault, InvalidMask, Pa, Va};
 use search::Found;
 
 use crate::symbols::{Field, LoadOptions, PdbId, Source, SymbolPath, Symbols};
 
 use kdbg::{Kdbg, KdbgError, field};
+use machine::Machine;
 use modules::Module;
 use visible_state::VisibleState;
 
@@ -50,11 +54,29 @@ pub enum KernelError {
         /// What reading gave.
         why: Fault,
     },
+    /// An image of memory in which nothing leads to Windows.
+    #[error(
+        "no Windows kernel found in this {image} ({}): it may be of another operating system, encrypted, or cut, or no image of memory at all{}; take it again, or get %SystemRoot%\\MEMORY.DMP",
+        if *.processors == 0 { "it was searched for page tables; the state of the processors is not in it".to_owned() } else { format!("neither the state of {} processors nor a search for page tables leads to one", .processors) },
+        if *.zeros { "; it starts with zeros: a dump that was reserved and never written does, and Windows writes it at the next boot" } else { "" }
+    )]
+    NoWindows {
+        /// The kind of image, in words.
+        image: &'static str,
+        /// Processors whose page-table root was tried.
+        processors: usize,
+        /// The image starts with a page of zeros, and has no signature.
+        zeros: bool,
+    },
 }
 
 /// The kernel of a dump.
 #[derive(Debug)]
 pub struct Kernel {
+    /// What is known of the machine as a whole.
+    pub machine: Machine,
+    /// How the kernel was found, where that was not said by a dump header.
+    pub how: Option<locate::How>,
     /// Its address space.
     pub space: AddressSpace,
     /// Windows build number: 7601, 19041…
@@ -91,27 +113,19 @@ impl Kernel {
         path: &SymbolPath,
         options: LoadOptions,
     ) -> Result<Kernel, KernelError> {
-        let header = dump.header().clone();
-        let root = Pa(header.directory_table & ROOT_MASK);
-        let space = AddressSpace::new(dump, root);
-        let mut notes = Vec::new();
-        let kdbg = match Kdbg::read(&space, header.debugger_data) {
-            Ok(kdbg) => Some(kdbg),
-            Err(why) => {
-                notes.push(kdbg_note(why, header.debugger_data));
-                None
-            }
+        let start = match dump.header() {
+            Some(header) => Start::of_header(&dump, header)?,
+            None => Start::of_image(locate::find(&dump)?),
         };
-        let own = kdbg.as_ref().and_then(base_of);
-        let (head, list) = match list_head(&space, kdbg.as_ref(), header.loaded_modules) {
-            Ok(head) => (head, modules::loaded(&space, head)),
-            // The block that was read says where nt is, and most of the rest hangs on nt.
-            Err(_) if own.is_some() => (Va(0), modules::ModuleList::lost()),
-            Err(why) => return Err(KernelError::NoKernel { root: root.0, why }),
-        };
-        notes.extend(list.notes);
-        let mut modules = list.modules;
-        let base = own.unwrap_or_else(|| kernel_base(&modules, head));
+        let Start {
+            space,
+            machine,
+            kdbg,
+            base,
+            mut modules,
+            how,
+            mut notes,
+        } = start;
         if let Some(kernel) = modules::missing_kernel(&space, base, &modules) {
             notes.push(format!(
                 "nt is not in the list of loaded modules: it is taken from its image at {base}"
@@ -127,14 +141,14 @@ impl Kernel {
                 "the debug record of nt is not in the dump: its symbols can't be matched".into(),
             );
         }
-        let loaded = Symbols::load(pdb.as_ref(), header.build, path, options);
+        let loaded = Symbols::load(pdb.as_ref(), machine.build, path, options);
         notes.extend(loaded.notes);
         if let Some(table) = unloaded_table(&space, kdbg.as_ref()) {
             modules.extend(modules::unloaded(&space, table));
         }
         let mut kernel = Kernel {
-            build: header.build,
-            version: version(&space, header.build),
+            build: machine.build,
+            version: version(&space, machine.build),
             build_lab: kdbg
                 .as_ref()
                 .and_then(|k| k.address(field::NT_BUILD_LAB))
@@ -148,6 +162,8 @@ impl Kernel {
             modules,
             notes,
             space,
+            machine,
+            how,
         };
         if kernel.lacks_symbols() {
             kernel.search(path);
@@ -266,7 +282,7 @@ impl Kernel {
         else {
             return Vec::new();
         };
-        let count = u64::from(self.space.dump().header().processors.min(MAX_PROCESSORS));
+        let count = u64::from(self.machine.processors.min(MAX_PROCESSORS));
         (0..count)
             .filter_map(|i| self.space.pointer(array.add(i * 8)).ok())
             .filter(|va| va.is_kernel())
@@ -378,6 +394,70 @@ fn kdbg_note(why: KdbgError, at: Va) -> String {
         ),
         KdbgError::Size(size) => {
             format!("the debugger data block at {at} gives itself {size:#x} bytes and is not used")
+        }
+    }
+}
+
+/// What the kernel is found from.
+struct Start {
+    space: AddressSpace,
+    machine: Machine,
+    kdbg: Option<Kdbg>,
+    base: Va,
+    modules: Vec<Module>,
+    how: Option<locate::How>,
+    notes: Vec<String>,
+}
+
+impl Start {
+    /// What the header of a crash dump leads to.
+    fn of_header(dump: &Arc<Dump>, header: &Header) -> Result<Start, KernelError> {
+        let root = Pa(header.directory_table & ROOT_MASK);
+        let space = AddressSpace::new(Arc::clone(dump), root);
+        let mut notes = Vec::new();
+        let kdbg = match Kdbg::read(&space, header.debugger_data) {
+            Ok(kdbg) => Some(kdbg),
+            Err(why) => {
+                notes.push(kdbg_note(why, header.debugger_data));
+                None
+            }
+        };
+        let own = kdbg.as_ref().and_then(base_of);
+        let (head, list) = match list_head(&space, kdbg.as_ref(), header.loaded_modules) {
+            Ok(head) => (head, modules::loaded(&space, head)),
+            // The block that was read says where nt is, and most of the rest hangs on nt.
+            Err(_) if own.is_some() => (Va(0), modules::ModuleList::lost()),
+            Err(why) => return Err(KernelError::NoKernel { root: root.0, why }),
+        };
+        notes.extend(list.notes);
+        let base = own.unwrap_or_else(|| kernel_base(&list.modules, head));
+        Ok(Start {
+            machine: Machine::of_header(header),
+            modules: list.modules,
+            how: None,
+            space,
+            kdbg,
+            base,
+            notes,
+        })
+    }
+
+    /// What was found in an image.
+    fn of_image(found: locate::Located) -> Start {
+        let list = match found.machine.loaded_modules {
+            Va(0) => modules::ModuleList::lost(),
+            head => modules::loaded(&found.space, head),
+        };
+        let mut notes = found.notes;
+        notes.extend(list.notes);
+        Start {
+            space: found.space,
+            machine: found.machine,
+            kdbg: found.kdbg,
+            base: found.base,
+            modules: list.modules,
+            how: Some(found.how),
+            notes,
         }
     }
 }

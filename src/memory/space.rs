@@ -47,7 +47,7 @@ pub struct AddressSpace {
 impl AddressSpace {
     /// Four-level translation from the table at `root` (CR3 without its low 12 bits).
     pub fn new(dump: Arc<Dump>, root: Pa) -> AddressSpace {
-        let highest_frame = dump.header().highest_frame();
+        let highest_frame = dump.highest_frame();
         AddressSpace {
             dump,
             root: root.pfn(),
@@ -62,6 +62,13 @@ impl AddressSpace {
     /// The same space with the mask that this kernel XORs into invalid entries.
     pub fn with_invalid_mask(mut self, mask: InvalidMask) -> AddressSpace {
         self.rules.mask = mask;
+        self
+    }
+
+    /// The same space with tables of so many levels: 5 where CR4 has LA57 set.
+    #[must_use]
+    pub fn with_levels(mut self, levels: u8) -> AddressSpace {
+        self.levels = levels;
         self
     }
 
@@ -83,7 +90,7 @@ impl AddressSpace {
         self.root
     }
 
-    /// Levels of tables: 4 on every machine read so far.
+    /// Levels of tables: 4, or 5 where the processor says so.
     pub fn levels(&self) -> u8 {
         self.levels
     }

@@ -123,14 +123,14 @@ const MMPFN: u64 = 0x30;
 /// frames, which is as large as a small pool.
 fn elsewhere(kernel: &Kernel, known: &[Option<Region>]) -> Vec<Range<Va>> {
     let mut out: Vec<Range<Va>> = known.iter().flatten().map(|r| r.start..r.end).collect();
-    let header = kernel.space.dump().header();
+    let machine = &kernel.machine;
     let entry = kernel.symbols.size_of("_MMPFN").map_or(MMPFN, u64::from);
-    if let Some(highest) = header.highest_frame()
+    if let Some(highest) = machine.highest_frame()
         && let Some(bytes) = highest.0.checked_add(1).and_then(|n| n.checked_mul(entry))
-        && let Some(end) = header.pfn_database.0.checked_add(bytes)
-        && header.pfn_database.is_kernel()
+        && let Some(end) = machine.pfn_database.0.checked_add(bytes)
+        && machine.pfn_database.is_kernel()
     {
-        out.push(header.pfn_database..Va(end));
+        out.push(machine.pfn_database..Va(end));
     }
     out
 }

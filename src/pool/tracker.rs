@@ -298,7 +298,7 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
     if let Some(first) = first {
         add(first);
     }
-    let processors = u64::from(kernel.space.dump().header().processors);
+    let processors = u64::from(kernel.machine.processors);
     match kernel.symbol("ExPoolTagTables") {
         Some(array) => {
             for i in 0..array_length(kernel, processors) {

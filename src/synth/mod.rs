@@ -36,6 +36,7 @@ pub mod processors;
 pub mod rng;
 pub mod sessions;
 pub mod small;
+pub mod snapshot;
 mod spec;
 pub mod special;
 pub mod trackers;

@@ -14,6 +14,7 @@ mod diagnose;
 mod file;
 mod golden;
 mod hostile;
+mod images;
 mod keys;
 mod layering;
 mod matrix;

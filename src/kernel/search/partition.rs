@@ -30,7 +30,7 @@ const MAX_PAGE_FILES: u32 = 16;
 
 /// Finds MiSystemPartition and MiState.
 pub fn find(kernel: &Kernel, path: &SymbolPath, data: &Data, out: &mut Found) {
-    let Some(physical) = kernel.space.dump().header().physical_pages else {
+    let Some(physical) = kernel.machine.physical_pages else {
         return;
     };
     let partition = partition(kernel, data, physical, out);

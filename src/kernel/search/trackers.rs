@@ -260,7 +260,7 @@ fn tables(
     first: Va,
     shape: &Shape,
 ) -> Option<Va> {
-    let processors = u64::from(kernel.space.dump().header().processors);
+    let processors = u64::from(kernel.machine.processors);
     let length = |at: Va| {
         let more = (1..MAX_TABLES).take_while(|i| {
             data.pointer(at.add(i * 8))

@@ -32,7 +32,10 @@ pub(super) fn write(answer: &Info, out: &mut dyn Write) -> io::Result<()> {
         d.build.to_string(),
         d.version.clone(),
         d.processors.to_string(),
-        format!("{:#x}", d.bugcheck.code),
+        d.bugcheck
+            .as_ref()
+            .map(|b| format!("{:#x}", b.code))
+            .unwrap_or_default(),
         d.kernel_base.clone(),
         d.directory_table.clone(),
         optional(d.physical_pages),

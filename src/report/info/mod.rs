@@ -1,6 +1,7 @@
 //! What kind of dump this is: the `info` command, and the `dump` object of every answer.
 
 mod csv;
+mod image;
 mod markdown;
 mod text;
 
@@ -12,6 +13,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::engine::{self, DumpFacts, SymbolFacts};
 
+use image::ImageRecord;
+
 use super::Answer;
 use super::text::{clean, human, json_address};
 
@@ -20,12 +23,12 @@ use super::text::{clean, human, json_address};
 pub struct DumpRecord {
     path: String,
     format: String,
-    dump_type: u32,
+    dump_type: Option<u32>,
     build: u32,
     version: String,
     architecture: &'static str,
     processors: u32,
-    bugcheck: BugCheckRecord,
+    bugcheck: Option<BugCheckRecord>,
     kernel_base: String,
     directory_table: String,
     physical_pages: Option<u64>,
@@ -63,10 +66,10 @@ impl DumpRecord {
             version: format!("{major}.{minor}.{}", facts.build),
             architecture: "x64",
             processors: facts.processors,
-            bugcheck: BugCheckRecord {
-                code: facts.bugcheck,
+            bugcheck: facts.bugcheck.map(|code| BugCheckRecord {
+                code,
                 parameters: parameters.map(|p| format!("{p:#x}")).collect(),
-            },
+            }),
             kernel_base: json_address(facts.kernel_base),
             directory_table: format!("{:#x}", facts.directory_table),
             physical_pages: facts.physical_pages,
@@ -123,6 +126,7 @@ struct Details {
     tags: u64,
     tracker_tables: u64,
     pool_regions: Vec<RegionRecord>,
+    image: Option<ImageRecord>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +155,7 @@ impl Info {
                 tags: info.tags,
                 tracker_tables: info.tracker_tables,
                 pool_regions: regions.collect(),
+                image: info.image.as_ref().map(ImageRecord::of),
             },
             dump: DumpRecord::of(&info.dump),
             needed: info.wanted_pdb.as_deref().map(|p| clean(p).into()),
@@ -181,12 +186,18 @@ impl Info {
             ("File", format!("{} ({})", d.path, human(i.file_bytes))),
             (
                 "Dump",
-                format!("{} (type {}): {}", d.format, d.dump_type, i.contents),
+                match d.dump_type {
+                    Some(kind) => format!("{} (type {kind}): {}", d.format, i.contents),
+                    None => format!("{}: {}", d.format, i.contents),
+                },
             ),
             ("Windows", self.windows()),
             ("Processors", d.processors.to_string()),
             ("Pages", self.pages()),
-            ("Bugcheck", bugcheck(&d.bugcheck)),
+            (
+                "Bugcheck",
+                d.bugcheck.as_ref().map_or(NO_BUGCHECK.into(), bugcheck),
+            ),
             ("Kernel base", d.kernel_base.clone()),
             ("Page tables", d.directory_table.clone()),
             ("Written", d.system_time.clone().unwrap_or(UNKNOWN.into())),
@@ -198,6 +209,9 @@ impl Info {
         ];
         if let Some(needed) = &self.needed {
             rows.push(("PDB wanted", needed.clone()));
+        }
+        if let Some(image) = &i.image {
+            rows.extend(image.rows());
         }
         rows.push(("Modules", i.modules.to_string()));
         rows.push((
@@ -248,6 +262,8 @@ impl Info {
     }
 }
 
+/// An image of a machine that runs.
+const NO_BUGCHECK: &str = "none: the machine was running";
 const UNKNOWN: &str = "not in the dump";
 
 fn bugcheck(b: &BugCheckRecord) -> String {

@@ -263,7 +263,7 @@ impl Model {
 }
 
 fn told(facts: &DumpFacts) -> Vec<String> {
-    vec![
+    let mut out = vec![
         format!(
             "Windows {}.{}.{} x64",
             facts.version.0, facts.version.1, facts.build
@@ -273,9 +273,10 @@ fn told(facts: &DumpFacts) -> Vec<String> {
             1 => "1 CPU".into(),
             n => format!("{n} CPUs"),
         },
-        format!("bugcheck {:#x}", facts.bugcheck),
-        format!("symbols {}", clean(&facts.symbols.detail)),
-    ]
+    ];
+    out.extend(facts.bugcheck.map(|code| format!("bugcheck {code:#x}")));
+    out.push(format!("symbols {}", clean(&facts.symbols.detail)));
+    out
 }
 
 /// The modules that mention a tag, and how much could be searched.

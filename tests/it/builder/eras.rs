@@ -652,7 +652,7 @@ fn memory_beyond_64_gb_in_several_runs_is_found() {
         let in_use = |mut frames: std::ops::Range<u64>| frames.any(|f| physical.is_present(f));
         assert!(in_use(0x20_0000..0x30_0000) && in_use(0x100_0000..0x200_0000));
         with(&machine, container, |engine, index| {
-            let header = engine.dump().header();
+            let header = engine.dump().header().unwrap();
             assert_eq!(header.dump_type, container.dump_type());
             assert_eq!(header.physical_pages, Some(frames));
             assert_eq!(header.is_live(), live);
@@ -669,7 +669,7 @@ fn a_live_dump_says_so() {
     spec.options.live = true;
     let machine = Machine::build(&spec).unwrap();
     with(&machine, Container::BitmapKernel, |engine, index| {
-        let header = engine.dump().header();
+        let header = engine.dump().header().unwrap();
         assert_eq!(header.bugcheck.code, 0x161);
         assert!(header.is_live());
         check_blocks(&machine.truth, index, &[State::Allocated], &[]);

@@ -175,7 +175,7 @@ impl Finder<'_> {
 
     fn kernel(&mut self) {
         let kernel = self.engine.kernel();
-        let header = self.engine.dump().header().clone();
+        let header = self.engine.kernel().machine.clone();
         let base = kernel.base;
         let root = self.entries(base);
         self.file(

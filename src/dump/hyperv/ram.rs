@@ -1,0 +1,378 @@
+//! Guest memory: descriptions of stretches, and blocks of 1 MiB, plain or as tokens.
+
+use crate::addr::{PAGE_SIZE, Pfn};
+use crate::bytes::{u32_at, u64_at};
+use crate::dump::PageBytes;
+use crate::dump::error::DumpError;
+use crate::dump::packed::{Packed, Unpack};
+use crate::dump::page_map::{FileRun, MAX_FRAMES, PageMap};
+use crate::dump::xpress;
+
+use super::storage::Storage;
+
+/// Bytes of a block, and pages in it.
+const BLOCK: u64 = 1 << 20;
+const BLOCK_PAGES: u64 = BLOCK / PAGE_SIZE;
+const STRETCH: usize = 0x28;
+/// More than any machine has.
+const MAX_STRETCHES: usize = 4096;
+
+const END: u32 = 0xffff_ffff;
+const PATTERN: u32 = 0xffff_fffe;
+const PATTERNS: u32 = 0xffff_fffd;
+const BYTES: u32 = 0xffff_fffc;
+
+/// A stretch of guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    /// First guest frame.
+    guest: u64,
+    pages: u64,
+    /// Its first page in the blocks.
+    data: u64,
+}
+
+/// Finds the pages.
+///
+/// # Errors
+/// [`DumpError::Damaged`], and a refusal where there is no memory.
+pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError> {
+    let damaged = |what: String| DumpError::Damaged { what };
+    let mut stretches = Vec::new();
+    for (number, place) in storage.numbered("savedstate/RamMemoryBlock") {
+        let Some(bytes) = place.bytes(file).filter(|bytes| bytes.len() >= STRETCH) else {
+            return Err(damaged(format!("RamMemoryBlock{number} of the .vmrs")));
+        };
+        let q = |at| u64_at(bytes, at).unwrap_or(u64::MAX);
+        stretches.push(Stretch {
+            pages: q(8),
+            data: q(0x10),
+            guest: q(0x18),
+        });
+    }
+    let blocks = storage.numbered("savedstate/RamBlock");
+    if stretches.is_empty() || blocks.is_empty() {
+        return Err(DumpError::refused(
+            "this Hyper-V file holds no guest memory: it is a configuration, or the machine is running",
+            "save the machine (Save-VM), or take a standard checkpoint (not a production one), and open the .vmrs of that",
+        ));
+    }
+    if stretches.len() > MAX_STRETCHES {
+        return Err(damaged(format!("{} stretches of memory", stretches.len())));
+    }
+    stretches.sort_unstable_by_key(|s| s.guest);
+    let bad = |s: &Stretch| {
+        let ends = [s.guest.checked_add(s.pages), s.data.checked_add(s.pages)];
+        ends.iter()
+            .any(|end| end.is_none_or(|end| end > MAX_FRAMES))
+    };
+    if let Some(s) = stretches.iter().find(|s| bad(s)) {
+        return Err(damaged(format!(
+            "{:#x} pages of guest memory at frame {:#x}",
+            s.pages, s.guest
+        )));
+    }
+    if stretches
+        .windows(2)
+        .any(|w| w[0].guest + w[0].pages > w[1].guest)
+    {
+        return Err(damaged("stretches of guest memory overlap".into()));
+    }
+    let ram = Ram {
+        stretches,
+        blocks: blocks
+            .into_iter()
+            .map(|(number, place)| (number, place.extent()))
+            .collect(),
+    };
+    match ram.runs() {
+        Some(runs) => PageMap::of_runs(runs).map_err(damaged),
+        None => Ok(PageMap::Packed(Packed::new(Box::new(ram)))),
+    }
+}
+
+#[derive(Debug)]
+struct Ram {
+    /// In order of guest frame, disjoint.
+    stretches: Vec<Stretch>,
+    /// Offset and bytes of the blocks that are there, by number.
+    blocks: Vec<(u64, (u64, u32))>,
+}
+
+impl Ram {
+    /// The place in the list of the block that holds a data page, and the page in it.
+    fn block(&self, data: u64) -> Option<(usize, u64)> {
+        let number = data / BLOCK_PAGES;
+        let index = self
+            .blocks
+            .binary_search_by_key(&number, |(n, _)| *n)
+            .ok()?;
+        Some((index, data % BLOCK_PAGES))
+    }
+
+    fn extent(&self, slot: u64) -> Option<(u64, u32)> {
+        let index = usize::try_from(slot / BLOCK_PAGES).ok()?;
+        self.blocks.get(index).map(|(_, extent)| *extent)
+    }
+
+    /// As runs, where no block is compressed.
+    fn runs(&self) -> Option<Vec<FileRun>> {
+        if self
+            .blocks
+            .iter()
+            .any(|(_, (_, size))| u64::from(*size) != BLOCK)
+        {
+            return None;
+        }
+        let mut out: Vec<FileRun> = Vec::new();
+        for s in &self.stretches {
+            let first = self
+                .blocks
+                .partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
+            for (number, (at, _)) in self.blocks.get(first..)? {
+                let start = number.checked_mul(BLOCK_PAGES)?;
+                if start >= s.data + s.pages {
+                    break;
+                }
+                let from = start.max(s.data);
+                let to = start.checked_add(BLOCK_PAGES)?.min(s.data + s.pages);
+                if to > from {
+                    out.push(FileRun {
+                        first: s.guest + (from - s.data),
+                        pages: to - from,
+                        offset: at.checked_add((from - start) * PAGE_SIZE)?,
+                    });
+                }
+            }
+        }
+        Some(out)
+    }
+}
+
+impl Unpack for Ram {
+    fn frames(&self) -> u64 {
+        self.stretches.last().map_or(0, |s| s.guest + s.pages)
+    }
+
+    fn slots(&self) -> u64 {
+        self.blocks.len() as u64 * BLOCK_PAGES
+    }
+
+    fn promised(&self) -> u64 {
+        self.stretches.iter().map(|s| s.pages).sum()
+    }
+
+    fn stored(&self, file: &[u8]) -> u64 {
+        let mut here = 0;
+        for s in &self.stretches {
+            let first = self
+                .blocks
+                .partition_point(|(n, _)| *n < s.data / BLOCK_PAGES);
+            for (number, (at, size)) in self.blocks.get(first..).unwrap_or_default() {
+                let start = number.saturating_mul(BLOCK_PAGES);
+                if start >= s.data + s.pages {
+                    break;
+                }
+                let end = at.saturating_add((*size).into());
+                if end <= file.len() as u64 {
+                    let to = start.saturating_add(BLOCK_PAGES).min(s.data + s.pages);
+                    here += to.saturating_sub(start.max(s.data));
+                }
+            }
+        }
+        here
+    }
+
+    fn slot(&self, pfn: Pfn) -> Option<u64> {
+        let after = self.stretches.partition_point(|s| s.guest <= pfn.0);
+        let stretch = self.stretches.get(after.checked_sub(1)?)?;
+        let inside = pfn.0 - stretch.guest;
+        let data = (inside < stretch.pages).then(|| stretch.data + inside)?;
+        let (index, page) = self.block(data)?;
+        Some(index as u64 * BLOCK_PAGES + page)
+    }
+
+    fn place(&self, file: &[u8], slot: u64) -> Option<u64> {
+        let (at, size) = self.extent(slot)?;
+        let end = at.checked_add(size.into())?;
+        (end <= file.len() as u64).then_some(at)
+    }
+
+    fn plain(&self, _: &[u8], slot: u64) -> Option<u64> {
+        let (at, size) = self.extent(slot)?;
+        (u64::from(size) == BLOCK)
+            .then(|| at.checked_add(slot % BLOCK_PAGES * PAGE_SIZE))
+            .flatten()
+    }
+
+    fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool {
+        let bytes = || {
+            let (at, size) = self.extent(slot)?;
+            let at = usize::try_from(at).ok()?;
+            file.get(at..at.checked_add(size as usize)?)
+        };
+        let first = slot - slot % BLOCK_PAGES;
+        let wanted = slot % BLOCK_PAGES;
+        let parts = bytes().and_then(|bytes| Some((bytes, tokens(bytes)?)));
+        let Some((bytes, parts)) = parts else {
+            return false;
+        };
+        let Some(part) = parts.iter().find(|p| p.holds(wanted)) else {
+            return false;
+        };
+        part.unpack(bytes, |page, content| put(first + page, content))
+            .is_some()
+    }
+}
+
+/// Pages of a block that one token makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    first: u64,
+    pages: u64,
+    content: Content,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Pattern(u64),
+    /// Offset in the block's bytes.
+    Raw(usize),
+    /// Offset and bytes.
+    Packed(usize, usize),
+}
+
+impl Part {
+    fn holds(&self, page: u64) -> bool {
+        page >= self.first && page - self.first < self.pages
+    }
+
+    fn unpack(&self, bytes: &[u8], mut put: impl FnMut(u64, &PageBytes)) -> Option<()> {
+        let size = PAGE_SIZE as usize;
+        let pages = self.first..self.first + self.pages;
+        match self.content {
+            Content::Pattern(pattern) => {
+                let mut page = [0; PAGE_SIZE as usize];
+                for word in page.chunks_exact_mut(8) {
+                    word.copy_from_slice(&pattern.to_le_bytes());
+                }
+                pages.for_each(|at| put(at, &page));
+            }
+            Content::Raw(from) => {
+                let end = from.checked_add(self.pages as usize * size)?;
+                for (at, page) in pages.zip(bytes.get(from..end)?.chunks_exact(size)) {
+                    put(at, page.try_into().ok()?);
+                }
+            }
+            Content::Packed(from, length) => {
+                let input = bytes.get(from..from.checked_add(length)?)?;
+                let mut out = vec![0; self.pages as usize * size];
+                xpress::decompress(input, &mut out)?;
+                for (at, page) in pages.zip(out.chunks_exact(size)) {
+                    put(at, page.try_into().ok()?);
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// The tokens of a block; `None` unless they fill it exactly.
+fn tokens(bytes: &[u8]) -> Option<Vec<Part>> {
+    let mut out = Vec::new();
+    let (mut at, mut page) = (0usize, 0u64);
+    while page < BLOCK_PAGES {
+        let token = u32_at(bytes, at)?;
+        at += 4;
+        let (pages, content) = match token {
+            END => return None,
+            PATTERN => {
+                let pattern = u64_at(bytes, at)?;
+                at += 8;
+                (1, Content::Pattern(pattern))
+            }
+            PATTERNS => {
+                let (pattern, pages) = (u64_at(bytes, at)?, u32_at(bytes, at + 8)?);
+                at += 12;
+                (pages.into(), Content::Pattern(pattern))
+            }
+            BYTES => {
+                let (to, from) = (u32_at(bytes, at)?, u32_at(bytes, at + 4)?);
+                at += 8;
+                if !u64::from(to).is_multiple_of(PAGE_SIZE) {
+                    return None;
+                }
+                let place = at;
+                at = at.checked_add(from as usize)?;
+                let content = match to == from {
+                    true => Content::Raw(place),
+                    false => Content::Packed(place, from as usize),
+                };
+                (u64::from(to) / PAGE_SIZE, content)
+            }
+            raw if u64::from(raw) == PAGE_SIZE => {
+                at += PAGE_SIZE as usize;
+                (1, Content::Raw(at - PAGE_SIZE as usize))
+            }
+            packed if u64::from(packed) < PAGE_SIZE => {
+                at = at.checked_add(packed as usize)?;
+                (1, Content::Packed(at - packed as usize, packed as usize))
+            }
+            _ => return None,
+        };
+        if pages == 0 || page.checked_add(pages)? > BLOCK_PAGES {
+            return None;
+        }
+        out.push(Part {
+            first: page,
+            pages,
+            content,
+        });
+        page += pages;
+    }
+    // All data of the tokens is in the block.
+    (at <= bytes.len()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(tokens: &[(u32, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (token, data) in tokens {
+            out.extend(token.to_le_bytes());
+            out.extend_from_slice(data);
+        }
+        out
+    }
+
+    #[test]
+    fn tokens_fill_a_block_exactly() {
+        let pattern = [1, 0, 0, 0, 0, 0, 0, 0];
+        let many = [&pattern[..], &255u32.to_le_bytes()].concat();
+        let whole = block(&[(PATTERN, &pattern), (PATTERNS, &many), (END, &[])]);
+        let parts = tokens(&whole).unwrap();
+        assert_eq!((parts[0].pages, parts[1].pages), (1, 255));
+        for bad in [
+            block(&[(PATTERN, &pattern), (END, &[])]),
+            block(&[(PATTERN, &pattern), (PATTERN, &pattern), (PATTERNS, &many)]),
+            block(&[(0x1001, &[0; 64])]),
+            block(&[(BYTES, &[0; 8])]),
+        ] {
+            assert_eq!(tokens(&bad), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_tokens_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(parts) = tokens(&bytes) {
+                for part in parts {
+                    let _ = part.unpack(&bytes, |_, _| {});
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! kdump-compressed files, as `dump-guest-memory -z` of QEMU, `virsh dump --format
+//! kdump-*` and makedumpfile write them.
+//!
+//! Layout: `IMPLEMENTATION` and `diskdump_mod.h` of makedumpfile, `dump/dump.c` of QEMU.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use crate::addr::{PAGE_SIZE, Pfn};
+use crate::bytes::{array_at, u32_at, u64_at};
+
+use super::PageBytes;
+use super::error::DumpError;
+use super::flattened::Layout;
+use super::notes::Notes;
+use super::packed::{Packed, Unpack};
+use super::page_map::{MAX_FRAMES, PageMap, RankedBitmap};
+
+/// The first bytes.
+pub(super) const MAGIC: &[u8] = b"KDUMP   ";
+const BLOCK: u64 = PAGE_SIZE;
+const HEADER: usize = 0x1d0;
+const DESCRIPTOR: u64 = 24;
+/// Header version with frame numbers of 64 bits in the sub-header.
+const WIDE: u32 = 6;
+const MAX_NOTES: u64 = 16 << 20;
+/// No compressor makes a page twice as long.
+const MAX_PACKED: u32 = 2 * BLOCK as u32;
+
+const ZLIB: u32 = 1;
+const LZO: u32 = 2;
+const SNAPPY: u32 = 4;
+const INCOMPLETE: u32 = 8;
+const ZSTD: u32 = 0x20;
+
+/// A kdump file: its pages and what its notes say.
+pub(super) struct Kdump {
+    pub pages: PageMap,
+    pub notes: Notes,
+    /// The writer says that it did not finish.
+    pub incomplete: bool,
+}
+
+/// Reads the headers. `layout` is where the file's bytes are.
+///
+/// # Errors
+/// [`DumpError::Damaged`] and refusals.
+pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
+    let damaged = |what: String| DumpError::Damaged { what };
+    let short = || damaged("the file ends inside the headers of kdump".into());
+    let header = layout.bytes(file, 0, HEADER).ok_or_else(short)?;
+    if !header.starts_with(MAGIC) {
+        return Err(damaged("a flattened file that is no kdump file".into()));
+    }
+    let d = |at| u32_at(&header, at).unwrap_or(0);
+    let (version, status, block) = (d(8), d(0x1a8), d(0x1ac));
+    if u64::from(block) != BLOCK {
+        return Err(damaged(format!("kdump blocks of {block} bytes")));
+    }
+    let sub_blocks = u64::from(d(0x1b0));
+    let bitmap_bytes = u64::from(d(0x1b4)) * BLOCK;
+    let sub = layout.bytes(file, BLOCK, 0x68).ok_or_else(short)?;
+    if u32_at(&sub, 0xc).is_some_and(|split| split != 0) {
+        return Err(DumpError::refused(
+            "this is one part of a kdump file that was split",
+            "join the parts with: makedumpfile --reassemble PART1 PART2 … FILE",
+        ));
+    }
+    let frames = match version >= WIDE {
+        true => u64_at(&sub, 0x60).filter(|frames| *frames > 0),
+        false => None,
+    };
+    let frames = frames.unwrap_or_else(|| d(0x1b8).into());
+    if frames == 0 || frames > MAX_FRAMES {
+        return Err(damaged(format!("kdump: {frames:#x} frames")));
+    }
+    let start = BLOCK + sub_blocks * BLOCK;
+    // Both bitmaps have one length; the second says what is stored.
+    let half = bitmap_bytes / 2;
+    let needed = frames.div_ceil(8);
+    if needed > half {
+        return Err(damaged(format!(
+            "kdump: bitmaps of {half} bytes for {frames:#x} frames"
+        )));
+    }
+    let length = usize::try_from(needed).unwrap_or(usize::MAX);
+    let bitmap = layout.bytes(file, start + half, length);
+    let bitmap =
+        bitmap.ok_or_else(|| damaged("the file ends inside the bitmaps of kdump".into()))?;
+    let bitmap = bitmap.into_owned();
+    let ranks = RankedBitmap::new(&bitmap, 0, frames, 0)
+        .ok_or_else(|| damaged("kdump: the bitmap does not fit".into()))?;
+    let notes = (
+        u64_at(&sub, 0x30).unwrap_or(0),
+        u64_at(&sub, 0x38).unwrap_or(0).min(MAX_NOTES),
+    );
+    let notes = match version >= 4 && notes.1 > 0 {
+        true => layout.bytes(file, notes.0, notes.1 as usize),
+        false => None,
+    };
+    let pages = Pages {
+        descriptors: start + bitmap_bytes,
+        bitmap,
+        ranks,
+        frames,
+        layout,
+    };
+    if pages.ranks.present() == 0 {
+        return Err(damaged("kdump: no page is stored".into()));
+    }
+    pages.check_method(file)?;
+    Ok(Kdump {
+        notes: notes.map(|n| Notes::read(&n)).unwrap_or_default(),
+        incomplete: status & INCOMPLETE != 0,
+        pages: PageMap::Packed(Packed::new(Box::new(pages))),
+    })
+}
+
+#[derive(Debug)]
+struct Pages {
+    layout: Layout,
+    /// The second bitmap.
+    bitmap: Vec<u8>,
+    ranks: RankedBitmap,
+    frames: u64,
+    /// Where the descriptors begin.
+    descriptors: u64,
+}
+
+/// A page descriptor.
+#[derive(Clone, Copy)]
+struct Descriptor {
+    offset: u64,
+    size: u32,
+    flags: u32,
+}
+
+impl Pages {
+    fn descriptor(&self, file: &[u8], slot: u64) -> Option<Descriptor> {
+        let at = slot
+            .checked_mul(DESCRIPTOR)?
+            .checked_add(self.descriptors)?;
+        let bytes = self.layout.bytes(file, at, DESCRIPTOR as usize)?;
+        Some(Descriptor {
+            offset: u64_at(&bytes, 0)?,
+            size: u32_at(&bytes, 8)?,
+            flags: u32_at(&bytes, 12)? & !INCOMPLETE,
+        })
+    }
+
+    fn data<'a>(&self, file: &'a [u8], page: Descriptor) -> Option<Cow<'a, [u8]>> {
+        let size = Some(page.size).filter(|size| *size <= MAX_PACKED && *size > 0)?;
+        self.layout.bytes(file, page.offset, size as usize)
+    }
+
+    /// A method that nobody knows is refused at once, not page by page.
+    fn check_method(&self, file: &[u8]) -> Result<(), DumpError> {
+        let Some(first) = self.descriptor(file, 0) else {
+            return Ok(());
+        };
+        match first.flags {
+            0 | ZLIB | LZO | SNAPPY | ZSTD => Ok(()),
+            flags => Err(DumpError::refused(
+                format!(
+                    "this is a kdump file whose pages are compressed by an unknown method ({flags:#x})"
+                ),
+                "dump again with: virsh dump --memory-only --format elf DOMAIN FILE",
+            )),
+        }
+    }
+}
+
+impl Unpack for Pages {
+    fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    fn slots(&self) -> u64 {
+        self.ranks.present()
+    }
+
+    fn promised(&self) -> u64 {
+        self.ranks.present()
+    }
+
+    fn stored(&self, file: &[u8]) -> u64 {
+        let slots = self.slots();
+        // To look at all would read the file. Data stands in the order of the slots, so
+        // where the last is there, all are; else the first that is not is looked for.
+        let here = |slot: &u64| {
+            let page = self.descriptor(file, *slot);
+            page.is_some_and(|page| self.data(file, page).is_some())
+        };
+        if slots.checked_sub(1).is_none_or(|last| here(&last)) {
+            return slots;
+        }
+        let (mut low, mut high) = (0, slots);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match here(&middle) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low
+    }
+
+    fn slot(&self, pfn: Pfn) -> Option<u64> {
+        Some(self.ranks.offset(&self.bitmap, pfn)? / PAGE_SIZE)
+    }
+
+    fn place(&self, file: &[u8], slot: u64) -> Option<u64> {
+        let page = self.descriptor(file, slot)?;
+        self.data(file, page)?;
+        self.layout.place(page.offset)
+    }
+
+    fn plain(&self, file: &[u8], slot: u64) -> Option<u64> {
+        let page = self.descriptor(file, slot)?;
+        if page.flags != 0 || u64::from(page.size) != BLOCK {
+            return None;
+        }
+        // A page across two records is put together like a compressed one.
+        match self.data(file, page)? {
+            Cow::Borrowed(_) => self.layout.place(page.offset),
+            Cow::Owned(_) => None,
+        }
+    }
+
+    fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool {
+        let page = self.descriptor(file, slot);
+        let bytes = page.and_then(|page| inflate(page.flags, &self.data(file, page)?));
+        if let Some(bytes) = &bytes {
+            put(slot, bytes);
+        }
+        bytes.is_some()
+    }
+}
+
+/// One page; `None` unless it comes to exactly a page.
+fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
+    let mut out: PageBytes = [0; PAGE_SIZE as usize];
+    match method {
+        0 => return array_at(data, 0).filter(|_| data.len() as u64 == BLOCK),
+        ZLIB => {
+            let mut decoder = flate2::Decompress::new(true);
+            let end = decoder.decompress(data, &mut out, flate2::FlushDecompress::Finish);
+            let whole = matches!(end, Ok(flate2::Status::StreamEnd));
+            (whole && decoder.total_out() == BLOCK).then_some(())?;
+        }
+        SNAPPY => {
+            let length = snap::raw::decompress_len(data).ok();
+            length.filter(|n| *n as u64 == BLOCK)?;
+            let n = snap::raw::Decoder::new().decompress(data, &mut out).ok()?;
+            (n as u64 == BLOCK).then_some(())?;
+        }
+        LZO => {
+            let made = lzokay_native::decompress_all(data, Some(out.len())).ok()?;
+            out = made.try_into().ok()?;
+        }
+        ZSTD => {
+            let mut decoder = ruzstd::decoding::StreamingDecoder::new(data).ok()?;
+            decoder.read_exact(&mut out).ok()?;
+            // Nothing more may follow.
+            (decoder.read(&mut [0]).ok()? == 0).then_some(())?;
+        }
+        _ => return None,
+    }
+    Some(out)
+}

@@ -1,0 +1,93 @@
+//! Page tables in raw memory, as far as a container has to know them: where a file says
+//! nothing of its own layout, the tables inside show it.
+
+use crate::addr::PAGE_SIZE;
+use crate::bytes::u64_at;
+
+/// Where a root of System lies on every version: below 64 MB.
+const LOW: u64 = 64 << 20;
+/// Bits of an entry that are an address.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Tables that are read to see which frames there are.
+const MAX_TABLES: usize = 4096;
+
+/// The slot of the upper half whose entry maps the page itself; `None` unless there is
+/// exactly one, and the page has other entries beside much that is empty.
+pub(crate) fn self_map(page: &[u8], address: u64) -> Option<usize> {
+    let mut own = None;
+    let mut zeros = [0usize; 2];
+    let mut present = 0;
+    for slot in 0..512 {
+        let entry = u64_at(page, slot * 8)?;
+        let half = usize::from(slot >= 256);
+        zeros[half] += usize::from(entry == 0);
+        if half == 0 || entry & 1 == 0 {
+            continue;
+        }
+        match entry & ADDRESS == address && entry & 0x80 == 0 {
+            true if own.is_some() => return None,
+            true => own = Some(slot),
+            false => present += 1,
+        }
+    }
+    own.filter(|_| present >= 1 && zeros[0] > 64 && zeros[1] > 64)
+}
+
+/// Addresses of low pages that map themselves, in memory that starts at `base`.
+fn roots(file: &[u8], base: u64) -> impl Iterator<Item = u64> {
+    let end = LOW.min((file.len() as u64).saturating_sub(base));
+    let pages = (0..end / PAGE_SIZE).map(|n| n * PAGE_SIZE);
+    pages.filter(move |&address| {
+        let page = page(file, base + address);
+        page.is_some_and(|page| self_map(page, address).is_some())
+    })
+}
+
+fn page(file: &[u8], at: u64) -> Option<&[u8]> {
+    let at = usize::try_from(at).ok()?;
+    file.get(at..at.checked_add(PAGE_SIZE as usize)?)
+}
+
+/// True when there is a page-table root in memory that starts at `base` of the file.
+pub(super) fn has_root(file: &[u8], base: u64) -> bool {
+    roots(file, base).next().is_some()
+}
+
+/// Frames that page tables below `limit` name, where memory below it stands as it is
+/// from the start of the file.
+pub(super) fn frames_named(file: &[u8], limit: u64) -> Vec<u64> {
+    let Some(root) = roots(file, 0).next() else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    // Breadth first: the upper tables name more of memory than one branch would.
+    let mut level = vec![root];
+    let mut read = 0;
+    for depth in 0..4 {
+        let mut next = Vec::new();
+        for table in level {
+            if read >= MAX_TABLES {
+                return out;
+            }
+            read += 1;
+            let Some(page) = page(file, table) else {
+                continue;
+            };
+            for slot in 0..512 {
+                let entry = u64_at(page, slot * 8).unwrap_or(0);
+                let address = entry & ADDRESS;
+                let lower = depth == 0 && slot < 256;
+                if entry & 1 == 0 || lower || address == root {
+                    continue;
+                }
+                out.push(address / PAGE_SIZE);
+                let large = entry & 0x80 != 0 && depth > 0;
+                if depth < 3 && !large && address < limit {
+                    next.push(address);
+                }
+            }
+        }
+        level = next;
+    }
+    out
+}

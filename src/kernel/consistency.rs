@@ -1,0 +1,49 @@
+//! How torn an image is: an image that was written while the machine ran on has pages of
+//! different moments, and lists show it, because every link of theirs is in two pages.
+
+use super::Kernel;
+use crate::memory::Va;
+
+/// Entries looked at per list.
+const MOST: u64 = 100_000;
+
+/// Links of the kernel's lists, and those that do not agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consistency {
+    /// Links that could be read on both sides.
+    pub links: u64,
+    /// Links whose other side says something else.
+    pub broken: u64,
+    /// Links that could not be read.
+    pub unreadable: u64,
+}
+
+/// Follows the lists of loaded modules and of processes.
+pub fn check(kernel: &Kernel) -> Consistency {
+    let mut out = Consistency::default();
+    for head in [kernel.machine.loaded_modules, kernel.machine.processes] {
+        if head.is_kernel() {
+            follow(kernel, head, &mut out);
+        }
+    }
+    out
+}
+
+fn follow(kernel: &Kernel, head: Va, out: &mut Consistency) {
+    let mut at = head;
+    for _ in 0..MOST {
+        let next = kernel.space.pointer(at).ok().filter(|va| va.is_kernel());
+        let back = next.and_then(|next| kernel.space.pointer(next.add(8)).ok());
+        let (Some(next), Some(back)) = (next, back) else {
+            out.unreadable += 1;
+            return;
+        };
+        out.links += 1;
+        out.broken += u64::from(back != at);
+        if next == head {
+            return;
+        }
+        at = next;
+    }
+    out.broken += 1;
+}

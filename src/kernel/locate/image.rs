@@ -1,0 +1,139 @@
+//! The kernel's image: from the handler of an interrupt downwards, or by what is mapped
+//! where Windows loads it.
+
+use crate::bytes::{u16_at, u32_at};
+use crate::dump::Cpu;
+use crate::memory::{AddressSpace, CHUNK_SIZE, Chunk, ChunkMapping, MappedPage, PAGE_SIZE, Va};
+
+use super::super::image::Image;
+
+/// nt's images have grown to 18 MB.
+const MOST: u64 = 48 << 20;
+/// Where Windows loads the kernel.
+const RANGE: (Va, Va) = (Va(0xffff_f800_0000_0000), Va(0xffff_f808_0000_0000));
+/// The rest of what may be loaded at boot: a slot of the top table.
+const WIDE: (Va, Va) = (Va(0xffff_f808_0000_0000), Va(0xffff_f880_0000_0000));
+/// Names that the kernel's PDB has had.
+const PDBS: [&str; 4] = [
+    "ntkrnlmp.pdb",
+    "ntkrnlpa.pdb",
+    "ntoskrnl.pdb",
+    "ntkrpamp.pdb",
+];
+const EXPORT_NAME: &str = "ntoskrnl.exe";
+
+/// nt through this space: base, headers, and how it was found.
+pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image, &'static str)> {
+    let below = |start: Va| {
+        let pages = (0..MOST / PAGE_SIZE).map(|i| Va((start.0 & !(PAGE_SIZE - 1)) - i * PAGE_SIZE));
+        pages.filter_map(|at| kernel_at(space, at)).next()
+    };
+    if let Some(handler) = cpu.and_then(|cpu| handler(space, cpu))
+        && let Some(image) = below(handler)
+    {
+        return Some((image.base, image, "the interrupt table of a processor"));
+    }
+    const BY_MAP: &str = "what is mapped where Windows loads its kernel";
+    let image = [RANGE, WIDE]
+        .into_iter()
+        .find_map(|range| mapped(space, range))?;
+    Some((image.base, image, BY_MAP))
+}
+
+/// The handler of interrupt 0, which is in nt with and without KVA shadow.
+fn handler(space: &AddressSpace, cpu: &Cpu) -> Option<Va> {
+    let gate: [u8; 16] = space.array(Va(cpu.idt?)).ok()?;
+    let low = u64::from(u16_at(&gate, 0)?);
+    let middle = u64::from(u16_at(&gate, 6)?);
+    let high = u64::from(u32_at(&gate, 8)?);
+    Some(Va(low | middle << 16 | high << 32)).filter(|va| va.is_kernel() && va.0 > MOST)
+}
+
+/// The image that begins here, if it is a kernel's.
+fn kernel_at(space: &AddressSpace, at: Va) -> Option<Image> {
+    let page = space.page(at).ok()?;
+    if !page.starts_with(b"MZ") {
+        return None;
+    }
+    let image = Image::read(space, at).ok()?;
+    let by_pdb = image
+        .pdb
+        .as_ref()
+        .is_some_and(|pdb| PDBS.iter().any(|name| name.eq_ignore_ascii_case(&pdb.name)));
+    let by_export = || {
+        image
+            .export_name(space)
+            .is_some_and(|name| name.eq_ignore_ascii_case(EXPORT_NAME))
+    };
+    (by_pdb || by_export()).then_some(image)
+}
+
+/// Among all that is mapped: stretches of large pages first, in which the kernel is on all
+/// but small machines, then pages with nothing mapped before them, then all.
+fn mapped(space: &AddressSpace, (start, end): (Va, Va)) -> Option<Image> {
+    let chunks = space.mapped(start, end).chunks;
+    let mut found = Vec::new();
+    for chunk in &chunks {
+        if matches!(chunk.mapped, ChunkMapping::Large(_)) {
+            candidates(space, *chunk, &mut found, |_| true);
+        }
+    }
+    if let Some(image) = best(space, &found) {
+        return Some(image);
+    }
+    let mut last = Va(0);
+    for first_pass in [true, false] {
+        found.clear();
+        for chunk in &chunks {
+            if matches!(chunk.mapped, ChunkMapping::Table(_)) {
+                candidates(space, *chunk, &mut found, |at| {
+                    let follows = at.0 == last.0 + PAGE_SIZE;
+                    last = at;
+                    !first_pass || !follows
+                });
+            }
+        }
+        if let Some(image) = best(space, &found) {
+            return Some(image);
+        }
+    }
+    None
+}
+
+/// Pages of a chunk that begin as an image does.
+fn candidates(
+    space: &AddressSpace,
+    chunk: Chunk,
+    out: &mut Vec<Va>,
+    mut wanted: impl FnMut(Va) -> bool,
+) {
+    debug_assert!(chunk.va.0.is_multiple_of(CHUNK_SIZE));
+    space.chunk_pages(chunk, |at, page| {
+        let wanted = wanted(at);
+        if let MappedPage::Bytes(bytes, _) = page
+            && wanted
+            && bytes.starts_with(b"MZ")
+        {
+            out.push(at);
+        }
+    });
+}
+
+/// Of several kernels that are mapped, the one that the list of modules names.
+fn best(space: &AddressSpace, found: &[Va]) -> Option<Image> {
+    let mut images: Vec<Image> = found
+        .iter()
+        .filter_map(|at| kernel_at(space, *at))
+        .collect();
+    let listed = match images.len() {
+        0 => return None,
+        1 => 0,
+        _ => {
+            let listed = images
+                .iter()
+                .position(|i| super::facts::has_modules(space, i));
+            listed.unwrap_or(0)
+        }
+    };
+    Some(images.swap_remove(listed))
+}

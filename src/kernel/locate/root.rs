@@ -1,0 +1,153 @@
+//! Candidates for the root of the page tables.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use crate::bytes::u64_at;
+use crate::dump::{Cpu, Dump, self_map};
+use crate::memory::{AddressSpace, Pa, Pfn, Va};
+
+use super::shared::Shared;
+use super::{How, Proof, prove};
+
+/// KPCR to KPRCB.KernelDirectoryTableBase, by build: 7601; 9600 to 18362; 19041; 20348 on.
+const KERNEL_ROOT: [u64; 4] = [0x6000, 0x7000, 0x9000, 0xa000];
+const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
+
+/// The space of a processor's CR3.
+pub(super) fn of(dump: &Arc<Dump>, cpu: &Cpu) -> Option<AddressSpace> {
+    let space = AddressSpace::new(Arc::clone(dump), Pa(cpu.root()?));
+    Some(match cpu.has_five_levels() {
+        true => space.with_levels(5),
+        false => space,
+    })
+}
+
+/// The kernel's roots as a processor's control block has them: its page is mapped in the
+/// shadow too, and GS leads to it.
+pub(super) fn behind_shadow(dump: &Arc<Dump>, cpu: &Cpu) -> Vec<AddressSpace> {
+    let Some(space) = of(dump, cpu) else {
+        return Vec::new();
+    };
+    let bases = [cpu.gs, cpu.other_gs];
+    let kernel = bases
+        .into_iter()
+        .flatten()
+        .map(Va)
+        .filter(|va| va.is_kernel());
+    let mut out = Vec::new();
+    for block in kernel {
+        for offset in KERNEL_ROOT {
+            let root = space.u64(block.add(offset)).unwrap_or(0) & ROOT_MASK;
+            if root != 0 {
+                out.push(space.with_root(Pa(root)));
+            }
+        }
+    }
+    out
+}
+
+/// Physical addresses where Windows has the root of System, most likely first.
+const USUAL: [(u64, u64); 4] = [
+    (0x1a_0000, 0x1b_0000),
+    (0x15_0000, 0x2a_0000),
+    (0x65_0000, 0x6f_0000),
+    (0, 0x100_0000),
+];
+/// Frames looked at before what was found in them is tried.
+const WINDOW: u64 = 0x4_0000;
+/// Roots tried in one window. All processes share the kernel's half, so that those that
+/// fail alike are tried once.
+const MOST: usize = 4096;
+
+/// Searches memory: the low stub, then pages that map themselves.
+pub(super) fn search(dump: &Arc<Dump>) -> Option<Proof> {
+    if let Some(proof) = best(dump, &low_stub(dump), "CR3 in the real-mode start block") {
+        return Some(proof);
+    }
+    const BY_SELF_MAP: &str = "search for page tables that map themselves";
+    // The usual places are one window: what an earlier boot left there is not taken for
+    // what comes behind it.
+    let usual: Vec<u64> = {
+        let frames = USUAL.iter().flat_map(|(from, to)| from >> 12..to >> 12);
+        let mut frames: Vec<u64> = frames.collect();
+        frames.sort_unstable();
+        frames.dedup();
+        frames
+    };
+    let roots: Vec<Pfn> = usual
+        .into_iter()
+        .map(Pfn)
+        .filter(|pfn| is_root(dump, *pfn))
+        .collect();
+    if let Some(proof) = best(dump, &roots, BY_SELF_MAP) {
+        return Some(proof);
+    }
+    dump.expect_walk();
+    for frames in dump.written_frames(WINDOW) {
+        let mut roots: Vec<Pfn> = frames
+            .into_par_iter()
+            .map(Pfn)
+            .filter(|pfn| is_root(dump, *pfn))
+            .collect();
+        roots.truncate(MOST);
+        if let Some(proof) = best(dump, &roots, BY_SELF_MAP) {
+            return Some(proof);
+        }
+    }
+    None
+}
+
+fn is_root(dump: &Dump, pfn: Pfn) -> bool {
+    dump.page(pfn)
+        .is_some_and(|page| self_map(page, pfn.base().0).is_some())
+}
+
+/// CR3 as the start block of further processors has it, which lies below 1 MB: a jump at
+/// its start, the address of 64-bit code at 0x70, and CR3 at 0xA0.
+fn low_stub(dump: &Dump) -> Vec<Pfn> {
+    let cr3 = |pfn: u64| {
+        let page = dump.page(Pfn(pfn))?;
+        let q = |at| u64_at(page, at);
+        let jump = q(0)? & 0xffff_ffff_ffff_00ff == 0x0000_0001_0006_00e9;
+        let target = q(0x70)? & 0xffff_f800_0000_0003 == 0xffff_f800_0000_0000;
+        let root = q(0xa0)?;
+        (jump && target && root & 0xffff_ff00_0000_0fff == 0 && root != 0)
+            .then_some(Pfn(root >> 12))
+    };
+    (1..0xa0).filter_map(cr3).collect()
+}
+
+/// The root that proves best: of those that lead to a kernel with a list of modules, that
+/// with the latest time. What an earlier boot left behind has an earlier one.
+fn best(dump: &Arc<Dump>, roots: &[Pfn], how: &'static str) -> Option<Proof> {
+    let mut proven: Vec<(bool, u64, Proof)> = Vec::new();
+    // By the frame of shared user data and the entries of the kernel's part: those of one
+    // machine's processes are equal.
+    let mut tried: FxHashMap<(Pfn, u64), ()> = FxHashMap::default();
+    for root in roots {
+        let space = AddressSpace::new(Arc::clone(dump), root.base());
+        let Some(shared) = Shared::read(&space) else {
+            continue;
+        };
+        let entry = dump.page(*root).and_then(|page| u64_at(page, 0x1f0 * 8));
+        if tried
+            .insert((shared.frame, entry.unwrap_or(0)), ())
+            .is_some()
+        {
+            continue;
+        }
+        let how = How {
+            root: how,
+            ..How::default()
+        };
+        if let Some(proof) = prove(space, None, how) {
+            let whole = super::facts::has_modules(&proof.space, &proof.image);
+            proven.push((whole, proof.shared.system_time, proof));
+        }
+    }
+    proven.sort_by_key(|(whole, time, _)| (*whole, *time));
+    proven.pop().map(|(_, _, proof)| proof)
+}

@@ -61,10 +61,10 @@ pub struct Common {
     /// Colours of the terminal UI; auto asks NO_COLOR, COLORTERM and TERM.
     #[arg(long, global = true, value_enum, value_name = "COLOURS", default_value_t = ThemeName::Auto)]
     pub theme: ThemeName,
-    /// The terminal UI takes clicks and the wheel; the terminal's own selection then needs
-    /// Shift, in most terminals.
+    /// The terminal UI leaves clicks and the wheel to the terminal, whose own selection then
+    /// works without Shift; Ctrl-T does the same while it runs.
     #[arg(long, global = true)]
-    pub mouse: bool,
+    pub no_mouse: bool,
     /// The keys of the terminal UI [default: the file keys in poolscope's configuration
     /// directory]; see the command keys.
     #[arg(long, global = true, value_name = "FILE")]

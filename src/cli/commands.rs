@@ -696,7 +696,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool)
             ascii: args.common.ascii,
             theme: args.common.theme.into(),
             keys: args.common.keys.clone(),
-            mouse: args.common.mouse,
+            mouse: !args.common.no_mouse,
             forget,
         },
     )?)

@@ -52,7 +52,7 @@ pub struct Options {
     pub theme: terminal::theme::Choice,
     /// The file of keys, when it is not the usual one.
     pub keys: Option<PathBuf>,
-    /// The mouse works, and the terminal's own selection does not.
+    /// The mouse works, where the terminal has one; its own selection then needs Shift.
     pub mouse: bool,
     /// Keep nothing of this time, and take nothing of an earlier one.
     pub forget: bool,
@@ -144,8 +144,11 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let mut skills = Capabilities::of(&term);
     // Who asks for colours knows that the terminal has them.
     skills.colours |= theme.is_coloured();
-    let mut screen = Screen::take(one_screen, options.mouse, skills)?;
+    // What is no more than a VT100 has no mouse.
+    let mouse = options.mouse && Capabilities::of(&term).colours && term != "linux";
+    let mut screen = Screen::take(one_screen, mouse, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
+    app.mouse_on = mouse;
     if let Some((path, read)) = options.read_keys() {
         app.message = read.message(&path);
         app.keys = read.map;
@@ -155,6 +158,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
         true => Store::default(),
         false => Store::of_user(),
     };
+    app.keeps_session = store.keeps();
     let files = Files::start(&engine, store, &sender)?;
     let workers = Workers::start(Arc::clone(&engine), 0, sender.clone(), files)?;
     let pickup = SymbolArrival::start(&engine, &sender)?;
@@ -176,6 +180,7 @@ fn event_of(input: io::Result<Input>) -> Event {
     match input {
         Ok(Input::Key(key)) => Event::Message(Message::Key(key)),
         Ok(Input::Mouse(mouse)) => Event::Message(Message::Mouse(mouse)),
+        Ok(Input::Paste(text)) => Event::Message(Message::Paste(text)),
         Ok(Input::Resize(columns, rows)) => Event::Message(Message::Resize(columns, rows)),
         Err(why) => Event::InputLost(why),
     }
@@ -295,6 +300,7 @@ impl Session {
                 }
             }
             Effect::Keep(kept) => self.workers.keep(*kept),
+            Effect::Mouse(on) => self.screen.report_mouse(on)?,
             Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,
             Effect::Quit => {

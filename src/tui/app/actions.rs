@@ -75,7 +75,18 @@ impl App {
             Action::Help => self.help = Some(0),
             Action::Cancel => self.help = None,
             Action::Accept | Action::Complete | Action::HistoryBack | Action::HistoryOn => {}
-            Action::Quit => self.effects.push(Effect::Quit),
+            Action::Quit => self.quit(),
+            Action::Mouse => {
+                self.mouse_on = !self.mouse_on;
+                self.effects.push(Effect::Mouse(self.mouse_on));
+                self.message = Some(
+                    match self.mouse_on {
+                        true => "mouse on; the terminal's own selection needs Shift",
+                        false => "mouse off; the terminal's own selection works",
+                    }
+                    .into(),
+                );
+            }
             Action::Interrupt => self.interrupt(),
             Action::Suspend => self.effects.push(Effect::Suspend),
             Action::Redraw => self.effects.push(Effect::Redraw),
@@ -122,6 +133,7 @@ impl App {
         match self.stack.last_mut() {
             Some(Screen::Tag(view)) => {
                 view.pool = view.pool.next();
+                view.to_top();
                 let words = view.pool.words();
                 self.message = Some(format!("allocations of {words}"));
                 self.ask_blocks();
@@ -178,6 +190,7 @@ impl App {
             by_size
         };
         view.sort.by_size = by_size;
+        view.to_top();
         self.ask_blocks();
     }
 

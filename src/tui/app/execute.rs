@@ -12,6 +12,7 @@ use crate::tui::data::message::Question;
 use crate::tui::input::keys::{Action, Context};
 use crate::tui::input::prompt::{Kind, Prompt};
 use crate::tui::input::query::TextFilter;
+use crate::tui::screens::bytes::BytesView;
 use crate::tui::screens::tag::{Pane, TagView};
 use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::list::around;
@@ -100,7 +101,7 @@ impl App {
         }
     }
 
-    fn preview_now(&mut self) {
+    pub(in crate::tui) fn preview_now(&mut self) {
         if let Some(prompt) = self.prompt.clone() {
             self.preview(&prompt);
         }
@@ -359,7 +360,10 @@ impl App {
                     None => self.message = Some(format!("no row is at {va}")),
                 }
             }
-            _ => {}
+            Some(Screen::Summary(_) | Screen::Report(_)) | None => {
+                let view = BytesView::new(va.to_string(), "by its address".into(), va, None);
+                self.go(Screen::Bytes(Box::new(view)));
+            }
         }
     }
 }

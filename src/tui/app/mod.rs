@@ -17,6 +17,8 @@ pub mod view;
 
 pub use screen::Screen;
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
 use crate::memory::Va;
 use crate::pool::Tag;
 use crate::report::text::grouped;
@@ -28,8 +30,8 @@ use crate::tui::data::message::Fetch;
 use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
 use crate::tui::data::model::{Model, References};
 use crate::tui::data::table::TableData;
-use crate::tui::input::keys::{self, Context, KeyMap};
-use crate::tui::input::prompt::{History, Prompt};
+use crate::tui::input::keys::{self, Action, Context, KeyMap};
+use crate::tui::input::prompt::{History, Kind, Prompt};
 use crate::tui::screens::copy_view::CopyView;
 use crate::tui::screens::layout;
 use crate::tui::screens::modules::ModulesView;
@@ -85,6 +87,12 @@ pub struct App {
     pub zoom: bool,
     /// What was typed before, the latest last.
     pub history: History,
+    /// Marks and notes are kept for the next time.
+    pub keeps_session: bool,
+    /// The terminal reports the mouse.
+    pub mouse_on: bool,
+    /// Quitting was asked for once, and marks or notes would be lost.
+    quit_asked: bool,
     /// A key was pressed: what is kept of an earlier time does not move anything any more.
     pub(in crate::tui) touched: bool,
     /// The request that resolves what was typed; 0 for none.
@@ -119,6 +127,9 @@ impl App {
             marks_changed: false,
             zoom: false,
             history: History::default(),
+            keeps_session: true,
+            mouse_on: false,
+            quit_asked: false,
             touched: false,
             resolving: 0,
             last_number: 0,
@@ -134,6 +145,15 @@ impl App {
         match message {
             Message::Key(event) => self.key(&event),
             Message::Mouse(event) => self.mouse(&event),
+            Message::Paste(text) => self.paste(&text),
+            Message::NotKept(why) => {
+                self.keeps_session = false;
+                self.message = Some(why);
+            }
+            Message::Judged(walk, verdict) if walk == self.index.walk => {
+                self.model.verdict = Some(verdict);
+            }
+            Message::Judged(..) => {}
             Message::Resize(columns, rows) => self.size = (columns, rows),
             Message::Index(news) => self.take_index(news),
             Message::Mentioned(walk, modules) if walk == self.index.walk => {
@@ -155,7 +175,7 @@ impl App {
         std::mem::take(&mut self.effects)
     }
 
-    fn key(&mut self, event: &crossterm::event::KeyEvent) {
+    fn key(&mut self, event: &KeyEvent) {
         self.touched = true;
         if self.copy_view.is_some() {
             self.copy_view_key(event);
@@ -166,11 +186,23 @@ impl App {
             return;
         }
         self.message = None;
-        match self.keys.action(self.context(), event) {
+        let action = self.keys.action(self.context(), event);
+        if action != Some(Action::Quit) {
+            self.quit_asked = false;
+        }
+        match action {
             Some(action) => self.act(action),
+            // Esc and the next key arrive as one with Alt where a line is slow.
+            None if event.modifiers.contains(KeyModifiers::ALT) => {
+                self.key(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
+                self.key(&KeyEvent::new(
+                    event.code,
+                    event.modifiers - KeyModifiers::ALT,
+                ));
+            }
             None => {
                 if let Some(key) = keys::Key::of(event) {
-                    let help = self.keys.keys(self.context(), keys::Action::Help);
+                    let help = self.keys.keys(self.context(), Action::Help);
                     let help = help.first().map_or_else(String::new, |help| {
                         format!("; {} shows the keys", help.name())
                     });
@@ -178,6 +210,50 @@ impl App {
                 }
             }
         }
+    }
+
+    /// Text that the terminal pasted: into the line being typed, else into a new one. It is
+    /// never run as keys.
+    fn paste(&mut self, text: &str) {
+        self.touched = true;
+        self.copy_view = None;
+        let line = text.lines().map(str::trim).find(|l| !l.is_empty());
+        let line: String = line
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
+        if line.is_empty() {
+            return;
+        }
+        let opened = self.prompt.is_none();
+        if opened {
+            self.help = None;
+            self.start(Kind::Command);
+        }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.insert(&line);
+        }
+        self.preview_now();
+        if opened {
+            self.message = Some("pasted text: Enter runs it as a command, Esc drops it".into());
+        }
+    }
+
+    /// Quits; asks once when marks or notes would be lost.
+    pub(in crate::tui) fn quit(&mut self) {
+        let lost = !self.keeps_session && !self.marks.is_empty();
+        if lost && !std::mem::replace(&mut self.quit_asked, true) {
+            self.message = Some(format!(
+                "{} marked, and marks are not kept: q again quits, R and w save them in a report",
+                match self.marks.len() {
+                    1 => "1 row is".to_owned(),
+                    n => format!("{n} rows are"),
+                }
+            ));
+            return;
+        }
+        self.effects.push(Effect::Quit);
     }
 
     /// Where keys go.
@@ -379,9 +455,11 @@ impl App {
                         view.awaited = 0;
                         view.whole = whole;
                         view.text = Some(text);
-                        return;
+                        break;
                     }
                 }
+                // The walk may have ended before the answer to an earlier state came.
+                self.refresh_report();
             }
             Body::Resolved(requests) if number == self.resolving => {
                 self.message = None;
@@ -473,6 +551,7 @@ impl App {
             }
             _ => return,
         };
+        let running = self.indexing();
         let number = self.ask(question);
         // Only the newest of a kind is answered.
         for screen in &mut self.stack {
@@ -482,7 +561,10 @@ impl App {
         }
         match self.stack.last_mut() {
             Some(Screen::Table(sheet)) => sheet.awaited = number,
-            Some(Screen::Report(view)) => view.awaited = number,
+            Some(Screen::Report(view)) => {
+                view.awaited = number;
+                view.early = running;
+            }
             _ => {}
         }
     }
@@ -493,7 +575,7 @@ impl App {
         if let Some(Screen::Report(view)) = self.stack.last_mut()
             && view.text.is_some()
             && view.typed.is_none()
-            && !view.whole
+            && view.early
             && !running
             && view.awaited == 0
         {
@@ -502,7 +584,7 @@ impl App {
             if let Some(Screen::Report(view)) = self.stack.last_mut() {
                 view.awaited = number;
                 // Whatever comes is the last word.
-                view.whole = true;
+                view.early = false;
             }
         }
     }

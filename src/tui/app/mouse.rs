@@ -1,4 +1,4 @@
-//! The mouse, for who asks for it with `--mouse`: the wheel scrolls, a click selects, a
+//! The mouse: the wheel scrolls, a click selects, a
 //! click on what is selected opens it.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
@@ -91,7 +91,7 @@ impl App {
         let Some(Screen::Tag(view)) = self.stack.last_mut() else {
             return false;
         };
-        let (_, left, right) = view.areas(body, &self.model, indexing);
+        let (_, left, right, _) = view.areas(body, &self.model, indexing);
         let heights = view.heights(body, &self.model, indexing);
         let was = view.pane;
         let hit = if left.contains(at) {

@@ -49,7 +49,14 @@ impl Screen {
                 out.extend(view.part_words());
             }
             Screen::Modules(_) => out.push("Modules".into()),
-            Screen::Table(sheet) => out.push(sheet.crumb.clone()),
+            Screen::Table(sheet) => {
+                if let Some(tag) = sheet.ask.tag().map(|tag| tag.to_string())
+                    && !out.contains(&tag)
+                {
+                    out.push(tag);
+                }
+                out.push(sheet.crumb.clone());
+            }
             Screen::Report(view) => out.push(view.name()),
             Screen::Bytes(view) => {
                 out.push(view.title.clone());

@@ -11,7 +11,7 @@ use crate::tui::data::message::Stage;
 use crate::tui::screens::status;
 use crate::tui::screens::tags::Shown;
 use crate::tui::screens::{help, layout, summary};
-use crate::tui::widgets::draw::{put, split_top};
+use crate::tui::widgets::draw::{cut, put, split_top};
 use crate::tui::widgets::pane::pane_title;
 
 /// Draws the whole screen.
@@ -80,13 +80,15 @@ fn body(app: &App, buffer: &mut Buffer, area: Rect) {
 
 fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     let (theme, model) = (&app.theme, &app.model);
+    let (verdict, below) = layout::verdict(area);
+    draw_verdict(app, buffer, verdict);
     if app.zoom && app.summary_focused {
-        summary::draw_full(buffer, area, theme, model, 0, true);
+        summary::draw_full(buffer, below, theme, model, 0, true);
         return;
     }
     let (top, list) = layout::first_screen(model, area, app.zoom);
     if app.zoom {
-    } else if layout::beside(area) {
+    } else if layout::beside(below) {
         summary::draw_full(buffer, top, theme, model, 0, app.summary_focused);
     } else if top.height > 0 {
         summary::draw_pane(buffer, top, theme, model, app.summary_focused);
@@ -118,6 +120,35 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
             false => "no tag matches; Esc drops the filter",
         };
         put(buffer, list, 2, 1, why, Style::new());
+    }
+}
+
+/// The judgement over everything, where it is made.
+fn draw_verdict(app: &App, buffer: &mut Buffer, area: Rect) {
+    let theme = &app.theme;
+    let (text, style) = match (&app.model.verdict, app.indexing()) {
+        (Some(verdict), _) if verdict.alarm => (verdict.text.as_str(), theme.alarm()),
+        (Some(verdict), _) => (verdict.text.as_str(), theme.place()),
+        (None, true) => (
+            "Verdict: computing; the pool is being walked",
+            theme.quiet(),
+        ),
+        (None, false) if app.index.stage == Stage::Done => ("Verdict: computing", theme.quiet()),
+        (None, false) => (
+            "Verdict: none, the pool was not walked to its end; R: report",
+            theme.doubt(),
+        ),
+    };
+    let report = "  R report";
+    let cells = usize::from(area.width);
+    let room = match app.model.verdict.is_some() && cells > 40 {
+        true => cells - report.len() - 1,
+        false => cells.saturating_sub(1),
+    };
+    let text = cut(text, room, theme);
+    let x = 1 + put(buffer, area, 1, 0, &text, style);
+    if app.model.verdict.is_some() && cells > 40 {
+        put(buffer, area, x, 0, report, theme.key());
     }
 }
 

@@ -195,7 +195,7 @@ impl TextFilter {
     /// Asked of a tag's name alone.
     pub fn tag_itself(&self, row: &TagRow) -> bool {
         match self.pattern() {
-            Some(pattern) => pattern.matches(row.usage.tag),
+            Some(pattern) => pattern.matches(row.usage.tag) || self.matches_folded(row.usage.tag),
             None => self.in_text(&row.usage.tag.to_string()),
         }
     }
@@ -204,7 +204,8 @@ impl TextFilter {
     pub fn tag(&self, row: &TagRow) -> bool {
         let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
         self.tag_itself(row)
-            || (self.pattern().is_none() && (also(&row.about) || also(&row.binary)))
+            || (self.pattern().is_none()
+                && (also(&row.about) || also(&row.binary) || also(&row.mentioned)))
     }
 
     /// Asked of a mention.
@@ -269,10 +270,12 @@ mod tests {
     fn tags_are_found_by_name_pattern_meaning_and_owner() {
         let row = fixture::tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps"));
         let asks = |typed: &str| TextFilter::parse(typed).unwrap().tag(&row);
-        for typed in ["Thre", "thr", "T*", "?hre", "thread", "objects", "nt!ps"] {
+        for typed in [
+            "Thre", "thr", "T*", "t*", "?hre", "thread", "objects", "nt!ps",
+        ] {
             assert!(asks(typed), "{typed}");
         }
-        for typed in ["tHre", "t*", "nt!io", "xyz"] {
+        for typed in ["tHre", "tH*", "nt!io", "xyz"] {
             assert!(!asks(typed), "{typed}");
         }
         assert!(TextFilter::parse("  ").is_none());

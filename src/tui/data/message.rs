@@ -13,7 +13,7 @@ use crate::pool::index::Totals;
 use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::blocks::{BlockSort, BlockView};
 use crate::tui::data::job::Job;
-use crate::tui::data::model::{Bytes, Covered, Model, References};
+use crate::tui::data::model::{Bytes, Covered, Model, References, VerdictLine};
 use crate::tui::data::session::SessionState;
 use crate::tui::data::table::{TableData, TableKind};
 use crate::tui::widgets::charts::TagCharts;
@@ -25,8 +25,14 @@ pub enum Message {
     Key(KeyEvent),
     /// The mouse was used.
     Mouse(MouseEvent),
+    /// The terminal pasted text.
+    Paste(String),
     /// The screen has this many columns and rows now.
     Resize(u16, u16),
+    /// Marks and place are not kept for the next time, and why.
+    NotKept(String),
+    /// The judgement over everything, after the walk of that number.
+    Judged(u64, VerdictLine),
     /// The walk of the pool got on.
     Index(IndexNews),
     /// All images were searched for all tags, after the walk of that number.
@@ -219,6 +225,8 @@ pub enum Effect {
     Copy(String),
     /// Keep what comes back when the dump is opened again.
     Keep(Box<SessionState>),
+    /// Have the terminal report the mouse, or stop it.
+    Mouse(bool),
     /// Draw everything anew.
     Redraw,
     /// Go to the background.

@@ -36,6 +36,17 @@ pub struct Model {
     pub warnings: Vec<String>,
     /// The kernel's PDB, when it is missing.
     pub missing: Option<MissingPdb>,
+    /// The judgement over everything; `None` until the pool is walked.
+    pub verdict: Option<VerdictLine>,
+}
+
+/// The judgement in one line, as the engine gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerdictLine {
+    /// The verdict and why.
+    pub text: String,
+    /// There is something to look into.
+    pub alarm: bool,
 }
 
 /// Images that have the bytes of a tag, in a few words.
@@ -186,6 +197,7 @@ impl Model {
                 .collect(),
             tags: Vec::new(),
             missing: engine.missing_pdb().as_ref().map(MissingPdb::new),
+            verdict: None,
         };
         model.take_trackers(trackers);
         model

@@ -117,6 +117,25 @@ pub enum TableKind {
     Marks,
 }
 
+impl TableKind {
+    /// The tag that it is about.
+    pub fn tag(&self) -> Option<Tag> {
+        match self {
+            TableKind::Sizes(tag)
+            | TableKind::Contents(tag)
+            | TableKind::Families(tag)
+            | TableKind::Objects(tag)
+            | TableKind::Frequency { tag, .. }
+            | TableKind::Pointers { tag, .. } => Some(*tag),
+            TableKind::Drivers
+            | TableKind::TagsOf(_)
+            | TableKind::Page { .. }
+            | TableKind::Counted
+            | TableKind::Marks => None,
+        }
+    }
+}
+
 /// A row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableRow {

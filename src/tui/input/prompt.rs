@@ -117,6 +117,15 @@ impl Prompt {
             .is_some_and(|change| change.value)
     }
 
+    /// Types a text at the cursor.
+    pub fn insert(&mut self, text: &str) {
+        self.offers = None;
+        self.recalled = None;
+        for c in text.chars() {
+            self.input.handle(InputRequest::InsertChar(c));
+        }
+    }
+
     /// Puts another text on the line.
     pub fn replace(&mut self, text: &str) {
         self.input = Input::new(text.to_owned());

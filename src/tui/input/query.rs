@@ -105,7 +105,7 @@ const DEEPEST: u32 = 32;
 
 /// True for text that compares something, and so is a query and not words to look for.
 pub fn compares(text: &str) -> bool {
-    text.contains(['<', '>', '=', '~'])
+    text.contains(['<', '>', '=', '~']) || text.contains("&&") || text.contains("||")
 }
 
 impl Query {
@@ -292,6 +292,14 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 out.push(Token::Word("not".into()));
                 1
             }
+            ('&', _) if rest.starts_with("&&") => {
+                out.push(Token::Word("and".into()));
+                2
+            }
+            ('|', _) if rest.starts_with("||") => {
+                out.push(Token::Word("or".into()));
+                2
+            }
             ('"', _) => {
                 let inside = rest.get(1..).unwrap_or_default();
                 let end = inside
@@ -302,7 +310,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             }
             _ => {
                 let ends = |c: char| c.is_whitespace() || "()<>=~!\"".contains(c);
-                let end = rest.find(ends).unwrap_or(rest.len());
+                let signs = ["&&", "||"].iter().filter_map(|sign| rest.find(sign));
+                let end = rest.find(ends).into_iter().chain(signs).min();
+                let end = end.unwrap_or(rest.len());
                 out.push(Token::Word(rest.get(..end).unwrap_or_default().into()));
                 end
             }
@@ -497,6 +507,12 @@ impl TextFilter {
             pattern: TagPattern::parse(text).ok().filter(|_| wild),
             text: text.to_owned(),
         })
+    }
+
+    /// Asked of a tag by its pattern, without regard to case where none was typed.
+    pub fn matches_folded(&self, tag: crate::pool::Tag) -> bool {
+        let glob = Glob::new(self.text.clone());
+        !self.exact_case && glob.is(&tag.to_string())
     }
 
     /// Asked of a text.

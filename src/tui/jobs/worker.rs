@@ -21,7 +21,7 @@ use crate::report::{self, Format, ListingReport};
 use crate::tui::data::blocks::{BlockView, Blocks, Keep};
 use crate::tui::data::event::Event;
 use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use crate::tui::data::model::{Covered, ReferenceRow, References, mentioned_in};
+use crate::tui::data::model::{Covered, ReferenceRow, References, VerdictLine, mentioned_in};
 use crate::tui::data::session::SessionState;
 use crate::tui::jobs::tables;
 use crate::tui::jobs::{memory, save};
@@ -415,7 +415,8 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
     if let Some(index) = answered.index {
         let mut news = news(shared, Stage::Done, progress, started);
         news.kept = index.kept.map(moment);
-        publish(shared, news, index);
+        publish(shared, news, index.clone());
+        judge(shared, &index);
         let pool = shared
             .engine
             .background_workers()
@@ -458,6 +459,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         true => Stage::Cancelled,
         false => Stage::Done,
     };
+    let stage_done = stage == Stage::Done;
     let index = builder.snapshot();
     let news = news(shared, stage, progress, started);
     publish(shared, news.clone(), index.clone());
@@ -470,8 +472,31 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let news = IndexNews { notes, ..news };
         let _ = shared.out.send(Event::Message(Message::Index(news)));
     }
+    if stage_done {
+        judge(shared, &index);
+    }
     mentioned(shared, &pool, progress);
     Ok(())
+}
+
+/// Has the engine judge what was found, for the line over the first screen.
+fn judge(shared: &Shared, index: &Snapshot) {
+    let Some(dump) = shared.engine.engine() else {
+        return;
+    };
+    let found = dump.diagnose(index);
+    let text = format!(
+        "Verdict: {}. {}",
+        found.verdict.word().to_uppercase(),
+        found.summary
+    );
+    let verdict = VerdictLine {
+        text: clean(&text).into_owned(),
+        alarm: !found.findings.is_empty(),
+    };
+    let _ = shared
+        .out
+        .send(Event::Message(Message::Judged(shared.walk, verdict)));
 }
 
 /// Searches all images for all tags, so that the list can say where each is.

@@ -56,7 +56,7 @@ impl Files {
                     }
                     if let Err(why) = store.keep(identity, &kept) {
                         let text = format!("marks and place are not kept: {why}");
-                        let _ = out.send(Event::Message(Message::Notice(text)));
+                        let _ = out.send(Event::Message(Message::NotKept(text)));
                     }
                 }
             })?;

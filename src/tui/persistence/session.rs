@@ -34,6 +34,11 @@ impl Store {
         }
     }
 
+    /// True when there is a place for them.
+    pub fn keeps(&self) -> bool {
+        self.directory.is_some()
+    }
+
     fn path(&self, identity: u128) -> Option<PathBuf> {
         Some(
             self.directory

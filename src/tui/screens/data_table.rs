@@ -184,6 +184,7 @@ impl DataTable {
             Some((column, largest)) if column == self.column => (column, !largest),
             _ => (self.column, self.starts_large(self.column)),
         });
+        self.cursor = Cursor::default();
         self.rearrange();
     }
 

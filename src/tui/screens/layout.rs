@@ -50,9 +50,16 @@ pub fn beside(body: Rect) -> bool {
     body.width >= BESIDE && body.height >= 30
 }
 
+/// The line of the verdict, and the rest of the first screen below it. The line is there
+/// before there is a verdict, so that nothing moves when it comes.
+pub fn verdict(body: Rect) -> (Rect, Rect) {
+    split_top(body, u16::from(body.height >= 10))
+}
+
 /// The summary's and the tag list's parts of the first screen; `zoom` leaves the list
 /// alone.
 pub fn first_screen(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
+    let (_, body) = verdict(body);
     if zoom {
         return split_top(body, 0);
     }

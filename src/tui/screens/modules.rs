@@ -107,6 +107,7 @@ impl ModulesView {
         };
         self.sorted = Some(self.meant);
         self.rearrange(model);
+        self.cursor = Cursor::default();
     }
 
     /// Shows the modules of a dump that was read anew; the selected one stays selected.

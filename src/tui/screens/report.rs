@@ -18,10 +18,12 @@ pub struct ReportView {
     pub top: u64,
     /// The number of the request that is awaited; 0 for none.
     pub awaited: u64,
-    /// The walk had ended when it was asked for.
+    /// The walk had ended when it was made.
     pub whole: bool,
     /// The command whose answer this is; `None` for the report itself.
     pub typed: Option<Box<crate::command::Request>>,
+    /// It was asked for while the walk ran, so it is asked for again at its end.
+    pub early: bool,
 }
 
 impl ReportView {

@@ -16,7 +16,7 @@ use crate::tui::data::model::{Covered, Model, ReferenceRow, References, TagRow};
 use crate::tui::data::order::PoolChoice;
 use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::charts::TagCharts;
-use crate::tui::widgets::draw::{pieces, put, split_left, split_top, wrap};
+use crate::tui::widgets::draw::{cut, pieces, put, split_left, split_top, wrap};
 use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::pane::pane_title;
 use crate::tui::widgets::table::{Column, Row, Table};
@@ -158,6 +158,12 @@ impl TagView {
         self.view.as_ref()?.get(self.cursor.row)
     }
 
+    /// Another order or pool answers another question: the answer is at the top.
+    pub fn to_top(&mut self) {
+        self.cursor = Cursor::default();
+        self.selected = None;
+    }
+
     /// Remembers what is selected, after the user moved.
     pub fn remember(&mut self) {
         self.selected = self.current();
@@ -187,15 +193,15 @@ impl TagView {
         self.mentions = Some(mentions);
     }
 
-    fn sentences(&self, model: &Model, width: u16, indexing: bool) -> Vec<String> {
+    /// What the tag is and what its accounts say; true for what is to be doubted.
+    fn head(&self, model: &Model, width: u16) -> Vec<(String, bool)> {
         let mut out = Vec::new();
         if let Some(row) = model.tag(self.tag) {
             let about = match (&row.about, &row.binary) {
                 (Some(about), Some(binary)) => format!("{about} ({binary})"),
                 (Some(about), None) => about.clone(),
                 (None, _) => {
-                    "unknown tag: no description; the modules that mention it tell whose it is"
-                        .into()
+                    "tag not in the tag list; the modules that reference it tell whose it is".into()
                 }
             };
             out.push(about);
@@ -204,23 +210,27 @@ impl TagView {
         if self.view.is_none() {
             out.push("looking for its allocations".into());
         }
-        for sentence in &self.covered.sentences {
-            let unfinished = sentence.starts_with("the walk") && indexing;
-            if !unfinished {
-                out.push(sentence.clone());
-            }
-        }
-        out.iter()
-            .flat_map(|s| wrap(s, usize::from(width.saturating_sub(1))))
-            .collect()
+        wrapped(&out, width)
     }
 
-    /// The areas: sentences, allocations, mentions. A pane that is not shown is empty.
-    pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect) {
+    /// How much of the tag the walk found. Nothing of it holds while the walk runs.
+    fn coverage(&self, width: u16, indexing: bool) -> Vec<(String, bool)> {
+        match indexing {
+            true => Vec::new(),
+            false => wrapped(&self.covered.sentences, width),
+        }
+    }
+
+    /// The areas: accounts, allocations, references, coverage. A pane that is not shown is
+    /// empty.
+    pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect, Rect) {
         let narrow = area.width < TWO_PANES || self.zoom;
-        let lines = self.sentences(model, area.width, indexing).len() as u16;
+        let lines = self.head(model, area.width).len() as u16;
         let lines = lines.min(area.height * 2 / 5) + self.strips(area);
         let (top, rest) = split_top(area, lines);
+        let foot = self.coverage(area.width, indexing).len() as u16;
+        let foot = foot.min(area.height / 10);
+        let (rest, bottom) = split_top(rest, rest.height.saturating_sub(foot));
         let none = Rect {
             width: 0,
             height: 0,
@@ -228,12 +238,12 @@ impl TagView {
         };
         if narrow {
             return match self.pane {
-                Pane::Allocations => (top, rest, none),
-                Pane::References => (top, none, rest),
+                Pane::Allocations => (top, rest, none, bottom),
+                Pane::References => (top, none, rest, bottom),
             };
         }
         let (left, right) = split_left(rest, allocations_width(area.width));
-        (top, left, right)
+        (top, left, right, bottom)
     }
 
     /// Lines that the shape takes: none where rows are worth more.
@@ -246,7 +256,7 @@ impl TagView {
 
     /// Rows that each list has on screen.
     pub fn heights(&self, area: Rect, model: &Model, indexing: bool) -> (u64, u64) {
-        let (_, left, right) = self.areas(area, model, indexing);
+        let (_, left, right, _) = self.areas(area, model, indexing);
         let rows = |pane: Rect| u64::from(pane.height.saturating_sub(1 + Table::HEADING));
         (rows(left), rows(right))
     }
@@ -281,21 +291,19 @@ impl TagView {
         theme: &Theme,
         (model, marks, indexing): (&Model, &[Mark], bool),
     ) {
-        let (top, left, right) = self.areas(area, model, indexing);
+        let (top, left, right, bottom) = self.areas(area, model, indexing);
         let room = top.height.saturating_sub(self.strips(area));
-        for (y, line) in self
-            .sentences(model, area.width, indexing)
-            .iter()
-            .take(room.into())
-            .enumerate()
-        {
-            let doubtful = ["never freed", "can't be read", "more found"];
-            let style = match doubtful.iter().any(|words| line.contains(words)) {
-                true => theme.doubt(),
-                false => Style::new(),
-            };
-            put(buffer, top, 1, y as u16, line, style);
-        }
+        let head = self.head(model, area.width);
+        draw_sentences(
+            buffer,
+            Rect {
+                height: room,
+                ..top
+            },
+            theme,
+            &head,
+        );
+        draw_sentences(buffer, bottom, theme, &self.coverage(area.width, indexing));
         let strips = self.strips(area);
         let lines = self.shape.lines(area.width.saturating_sub(2), theme);
         for (y, line) in (top.height.saturating_sub(strips)..top.height).zip(&lines) {
@@ -458,6 +466,38 @@ impl TagView {
     }
 }
 
+/// Sentences broken to a width. All lines of one that is to be doubted are.
+fn wrapped(sentences: &[String], width: u16) -> Vec<(String, bool)> {
+    const DOUBTFUL: [&str; 3] = ["never freed", "can't be read", "more found"];
+    let lines = sentences.iter().flat_map(|sentence| {
+        let doubtful = DOUBTFUL.iter().any(|words| sentence.contains(words));
+        let lines = wrap(sentence, usize::from(width.saturating_sub(2)));
+        lines.into_iter().map(move |line| (line, doubtful))
+    });
+    lines.collect()
+}
+
+/// As many lines as fit; where there are more, the last one ends in dots.
+fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(String, bool)]) {
+    let room = usize::from(area.height);
+    for (y, (line, doubtful)) in lines.iter().take(room).enumerate() {
+        let style = match doubtful {
+            true => theme.doubt(),
+            false => Style::new(),
+        };
+        let last = y + 1 == room && lines.len() > room;
+        let line = match last {
+            true => cut(
+                &format!("{line}{}", " ".repeat(usize::from(area.width))),
+                usize::from(area.width.saturating_sub(2)),
+                theme,
+            ),
+            false => line.clone(),
+        };
+        put(buffer, area, 1, y as u16, &line, style);
+    }
+}
+
 /// The tag's history since boot, and its share: what tells a leak from a large user.
 fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     let sides = [
@@ -473,7 +513,7 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
             frees => format!("freed {}", grouped(frees)),
         };
         format!(
-            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of all {pool}",
+            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of tracked {pool} pool",
             grouped(usage.allocs),
             human(usage.bytes),
             usage.bytes as f64 * 100.0 / total.max(1) as f64

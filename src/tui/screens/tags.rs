@@ -145,22 +145,25 @@ impl Tags {
     }
 
     /// The columns of the table as fields of a query; a bar is none.
-    fn table_fields(&self) -> [Option<usize>; 10] {
+    fn table_fields(&self) -> &'static [Option<usize>] {
         const BAR: Option<usize> = None;
         match self.pool {
-            PoolChoice::Both => [
+            PoolChoice::Both => &[
                 Some(0),
                 Some(5),
                 Some(2),
                 Some(6),
                 Some(3),
+                Some(7),
+                Some(8),
+                Some(4),
                 Some(10),
                 BAR,
                 Some(9),
                 Some(12),
                 Some(11),
             ],
-            _ => [
+            _ => &[
                 Some(0),
                 Some(7),
                 Some(8),
@@ -175,9 +178,28 @@ impl Tags {
         }
     }
 
+    /// The columns of the table. The one that is sorted by is kept at every width.
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = match self.pool {
+            PoolChoice::Both => BOTH.to_vec(),
+            PoolChoice::Nonpaged => ONE.to_vec(),
+            PoolChoice::Paged => {
+                let mut columns = ONE.to_vec();
+                if let Some(share) = columns.get_mut(5) {
+                    share.title = "Of paged";
+                }
+                columns
+            }
+        };
+        if let Some(column) = columns.get_mut(self.sorted_column()) {
+            column.priority = 0;
+        }
+        columns
+    }
+
     /// The column of the table that keys about a column mean.
     pub fn meant_column(&self) -> usize {
-        self.meant.or(self.sorted_column()).unwrap_or(0)
+        self.meant.unwrap_or(self.sorted_column())
     }
 
     /// The field of a query that keys about a column mean.
@@ -258,7 +280,7 @@ impl Tags {
         self.reversed = self.asked == Some(sort) && !self.reversed;
         self.asked = Some(sort);
         self.sort = sort;
-        self.rearrange(model);
+        self.to_top(model);
     }
 
     /// Goes on to the next pool.
@@ -266,6 +288,13 @@ impl Tags {
         self.pool = self.pool.next();
         self.asked = None;
         self.meant = None;
+        self.to_top(model);
+    }
+
+    /// Another order answers another question: the answer is at the top.
+    fn to_top(&mut self, model: &Model) {
+        self.cursor = Cursor::default();
+        self.selected = None;
         self.rearrange(model);
     }
 
@@ -334,19 +363,12 @@ impl Tags {
             focused,
             done,
         } = shown;
-        let mut columns = match self.pool {
-            PoolChoice::Both => BOTH.to_vec(),
-            _ => ONE.to_vec(),
-        };
+        let columns = self.columns();
         let sorted = self.sorted_column();
-        if let Some(column) = sorted.and_then(|i| columns.get_mut(i)) {
-            // What a list is sorted by has to be seen.
-            column.priority = column.priority.min(1);
-        }
         let total = self.pool.of(&model.total).bytes;
         let table = Table {
             columns: &columns,
-            sorted: sorted.map(|i| (i, self.reversed == (self.sort == SortBy::Tag))),
+            sorted: Some((sorted, self.reversed == (self.sort == SortBy::Tag))),
             rows: self.len(),
             cursor: self.cursor,
             focused,
@@ -376,18 +398,19 @@ impl Tags {
         }
     }
 
-    fn sorted_column(&self) -> Option<usize> {
+    fn sorted_column(&self) -> usize {
         match (self.pool, self.sort) {
-            (_, SortBy::Tag) => Some(0),
-            (PoolChoice::Both, SortBy::Bytes) => Some(5),
-            (PoolChoice::Both, SortBy::PerAlloc) => Some(7),
-            // The sum of both pools has no column of its own; the title says it.
-            (PoolChoice::Both, _) => None,
-            (_, SortBy::Allocs) => Some(1),
-            (_, SortBy::Frees) => Some(2),
-            (_, SortBy::Diff) => Some(3),
-            (_, SortBy::Bytes) => Some(4),
-            (_, SortBy::PerAlloc) => Some(7),
+            (_, SortBy::Tag) => 0,
+            (PoolChoice::Both, SortBy::Bytes) => 8,
+            (PoolChoice::Both, SortBy::Allocs) => 5,
+            (PoolChoice::Both, SortBy::Frees) => 6,
+            (PoolChoice::Both, SortBy::Diff) => 7,
+            (PoolChoice::Both, SortBy::PerAlloc) => 10,
+            (_, SortBy::Allocs) => 1,
+            (_, SortBy::Frees) => 2,
+            (_, SortBy::Diff) => 3,
+            (_, SortBy::Bytes) => 4,
+            (_, SortBy::PerAlloc) => 7,
         }
     }
 
@@ -418,6 +441,9 @@ impl Tags {
                 grouped(row.usage.nonpaged.bytes).into(),
                 grouped(row.usage.paged.outstanding).into(),
                 grouped(row.usage.paged.bytes).into(),
+                since_boot(usage.allocs),
+                since_boot(usage.frees),
+                grouped(usage.outstanding).into(),
                 percent,
                 bar,
                 mean,
@@ -442,16 +468,19 @@ impl Tags {
 
 const BAR: u16 = 10;
 
-const BOTH: [Column; 10] = [
+const BOTH: [Column; 13] = [
     Column::text("Tag", 4, 0),
     Column::number("NonP diff", 9, 2),
     Column::number("NonP bytes", 14, 1),
     Column::number("Paged diff", 10, 2),
     Column::number("Paged bytes", 14, 1),
-    Column::number("Share", 6, 4),
-    Column::text("", BAR, 7),
+    Column::number("Allocs", 13, 7),
+    Column::number("Frees", 13, 7),
+    Column::number("Diff", 11, 9),
+    Column::number("Of both", 7, 4),
+    Column::text("", BAR, 8),
     Column::number("Mean", 11, 6),
-    Column::text("Used for", 12, 3).growing(26),
+    Column::text("Used for", 12, 3).growing(18),
     Column::text("Binary", 14, 5),
 ];
 
@@ -461,7 +490,7 @@ const ONE: [Column; 10] = [
     Column::number("Frees", 13, 5),
     Column::number("Diff", 11, 2),
     Column::number("Bytes", 15, 1),
-    Column::number("Share", 6, 3),
+    Column::number("Of nonp", 8, 3),
     Column::text("", BAR, 4),
     Column::number("Mean", 11, 7),
     Column::text("Used for", 12, 4).growing(18),
@@ -519,7 +548,25 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_gone_to_stays_selected_on_its_line() {
+    fn another_order_or_pool_starts_at_the_top() {
+        let model = fixture::many_tags(500);
+        let mut tags = Tags::default();
+        tags.rearrange(&model);
+        let away = |tags: &mut Tags| {
+            tags.cursor.to(250);
+            tags.cursor.settle(tags.len(), 10);
+            tags.remember(&model);
+        };
+        away(&mut tags);
+        tags.sort_by(&model, SortBy::Diff);
+        assert_eq!((tags.cursor.row, tags.cursor.top), (0, 0));
+        away(&mut tags);
+        tags.next_pool(&model);
+        assert_eq!((tags.cursor.row, tags.cursor.top), (0, 0));
+    }
+
+    #[test]
+    fn a_filter_keeps_the_selected_row_on_its_line() {
         let model = fixture::many_tags(500);
         let mut tags = Tags::default();
         tags.rearrange(&model);
@@ -528,10 +575,44 @@ mod tests {
         tags.remember(&model);
         let tag = tags.current(&model).unwrap().usage.tag;
         let line = tags.cursor.row - tags.cursor.top;
-        tags.sort_by(&model, SortBy::Tag);
+        tags.set_filter(&model, "bytes >= 16").unwrap();
         tags.cursor.settle(tags.len(), 10);
         assert_eq!(tags.current(&model).unwrap().usage.tag, tag);
         assert_eq!(tags.cursor.row - tags.cursor.top, line);
+    }
+
+    #[test]
+    fn what_is_sorted_by_has_a_column_at_every_width() {
+        let sorts = [
+            SortBy::Bytes,
+            SortBy::Allocs,
+            SortBy::Frees,
+            SortBy::Diff,
+            SortBy::PerAlloc,
+            SortBy::Tag,
+        ];
+        for pool in [PoolChoice::Both, PoolChoice::Nonpaged, PoolChoice::Paged] {
+            for sort in sorts {
+                let tags = Tags {
+                    pool,
+                    sort,
+                    ..Tags::default()
+                };
+                let sorted = tags.sorted_column();
+                for width in [40, 60, 80, 120, 200] {
+                    let shown = crate::tui::widgets::table::fit(&tags.columns(), width);
+                    assert!(
+                        shown.iter().any(|(i, _)| *i == sorted),
+                        "{pool:?} {sort:?} at {width}"
+                    );
+                }
+            }
+        }
+        let both = Tags::default();
+        let shown = crate::tui::widgets::table::fit(&both.columns(), 139);
+        for column in [5, 6, 12] {
+            assert!(shown.iter().any(|(i, _)| *i == column), "{column} at 139");
+        }
     }
 
     #[test]

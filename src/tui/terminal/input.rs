@@ -2,8 +2,11 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyEvent, KeyEventKind, MouseEvent, MouseEventKind};
+use crossterm::event::{
+    self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind,
+};
 
 /// Something that the terminal sent.
 #[derive(Clone, Debug)]
@@ -12,6 +15,8 @@ pub enum Input {
     Key(KeyEvent),
     /// The mouse was used.
     Mouse(MouseEvent),
+    /// Text was pasted.
+    Paste(String),
     /// The screen has this many columns and rows now.
     Resize(u16, u16),
 }
@@ -25,25 +30,210 @@ pub fn listen(take: impl Fn(io::Result<Input>) -> bool + Send + 'static) -> io::
     thread::Builder::new()
         .name("ui-input".into())
         .spawn(move || {
+            let mut split = SplitSequence::default();
             loop {
-                let input = match event::read() {
-                    Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Ok(Input::Key(key)),
-                    Ok(Event::Resize(columns, rows)) => Ok(Input::Resize(columns, rows)),
-                    Ok(Event::Mouse(mouse)) if is_used(mouse.kind) => Ok(Input::Mouse(mouse)),
-                    Ok(_) => continue,
-                    Err(why) => Err(why),
+                let events = match next(&split) {
+                    Ok(Some(event)) => split.take(event),
+                    Ok(None) => split.give_up(),
+                    Err(why) => {
+                        take(Err(why));
+                        return;
+                    }
                 };
-                let lost = input.is_err();
-                if !take(input) || lost {
-                    return;
+                for input in events.into_iter().filter_map(input) {
+                    if !take(Ok(input)) {
+                        return;
+                    }
                 }
             }
         })?;
     Ok(())
 }
 
+/// The next event; `None` when a sequence that has begun gets no more in time.
+fn next(split: &SplitSequence) -> io::Result<Option<Event>> {
+    if split.is_open() && !event::poll(GRACE)? {
+        return Ok(None);
+    }
+    event::read().map(Some)
+}
+
+fn input(event: Event) -> Option<Input> {
+    Some(match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => Input::Key(key),
+        Event::Paste(text) => Input::Paste(text),
+        Event::Resize(columns, rows) => Input::Resize(columns, rows),
+        Event::Mouse(mouse) if is_used(mouse.kind) => Input::Mouse(mouse),
+        _ => return None,
+    })
+}
+
+/// How long the rest of an escape sequence may take: serial lines and slow connections
+/// deliver its first byte alone, which then looks like the Esc key.
+const GRACE: Duration = Duration::from_millis(40);
+/// Bytes of a sequence at most; what is longer is no key.
+const LONGEST: usize = 12;
+
+/// An Esc that may be the start of a sequence, and what came behind it.
+#[derive(Debug, Default)]
+struct SplitSequence {
+    events: Vec<Event>,
+}
+
+impl SplitSequence {
+    fn is_open(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Takes an event; returns those that are certain now.
+    fn take(&mut self, event: Event) -> Vec<Event> {
+        let letter = plain_letter(&event);
+        match (self.events.len(), letter) {
+            (0, _) if is_escape(&event) => {
+                self.events.push(event);
+                Vec::new()
+            }
+            (0, _) => vec![event],
+            (1, Some('[' | 'O')) => {
+                self.events.push(event);
+                Vec::new()
+            }
+            (2.., Some('0'..='9' | ';')) if self.events.len() < LONGEST => {
+                self.events.push(event);
+                Vec::new()
+            }
+            (2.., Some(_)) => {
+                self.events.push(event);
+                match key_of(&self.letters()) {
+                    Some(key) => {
+                        self.events.clear();
+                        vec![Event::Key(key)]
+                    }
+                    None => self.give_up(),
+                }
+            }
+            // Another Esc may begin a sequence of its own.
+            _ if is_escape(&event) => {
+                let before = self.give_up();
+                self.events.push(event);
+                before
+            }
+            _ => {
+                self.events.push(event);
+                self.give_up()
+            }
+        }
+    }
+
+    /// No sequence: the keys are what they look like.
+    fn give_up(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn letters(&self) -> String {
+        self.events.iter().filter_map(plain_letter).collect()
+    }
+}
+
+fn is_escape(event: &Event) -> bool {
+    matches!(event, Event::Key(key) if key.code == KeyCode::Esc
+        && key.modifiers.is_empty() && key.kind != KeyEventKind::Release)
+}
+
+/// The letter of a key without Ctrl or Alt.
+fn plain_letter(event: &Event) -> Option<char> {
+    match event {
+        Event::Key(key) if (key.modifiers - KeyModifiers::SHIFT).is_empty() => match key.code {
+            KeyCode::Char(c) => Some(c),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The key of a sequence without its Esc: `[B`, `OB`, `[5~`, `[1;5C`.
+fn key_of(letters: &str) -> Option<KeyEvent> {
+    let (start, rest) = letters.split_at_checked(1)?;
+    let end = rest.chars().last()?;
+    let numbers = rest.get(..rest.len() - end.len_utf8())?;
+    let mut numbers = numbers.split(';').map(str::parse::<u8>);
+    let first = numbers.next().and_then(Result::ok);
+    let held = numbers.next().and_then(Result::ok).unwrap_or(1);
+    let code = match (end, first) {
+        ('A', _) => KeyCode::Up,
+        ('B', _) => KeyCode::Down,
+        ('C', _) => KeyCode::Right,
+        ('D', _) => KeyCode::Left,
+        ('H', _) | ('~', Some(1 | 7)) => KeyCode::Home,
+        ('F', _) | ('~', Some(4 | 8)) => KeyCode::End,
+        ('Z', _) => KeyCode::BackTab,
+        ('~', Some(2)) => KeyCode::Insert,
+        ('~', Some(3)) => KeyCode::Delete,
+        ('~', Some(5)) => KeyCode::PageUp,
+        ('~', Some(6)) => KeyCode::PageDown,
+        ('~', Some(n @ 11..=15)) => KeyCode::F(n - 10),
+        ('~', Some(n @ 17..=21)) => KeyCode::F(n - 11),
+        ('~', Some(n @ 23..=24)) => KeyCode::F(n - 12),
+        ('P', _) if start == "O" => KeyCode::F(1),
+        ('Q', _) if start == "O" => KeyCode::F(2),
+        ('R', _) if start == "O" => KeyCode::F(3),
+        ('S', _) if start == "O" => KeyCode::F(4),
+        _ => return None,
+    };
+    let held = held.saturating_sub(1);
+    let mut modifiers = KeyModifiers::NONE;
+    modifiers.set(KeyModifiers::SHIFT, held & 1 != 0);
+    modifiers.set(KeyModifiers::ALT, held & 2 != 0);
+    modifiers.set(KeyModifiers::CONTROL, held & 4 != 0);
+    Some(KeyEvent::new(code, modifiers))
+}
+
 /// Releases and moves mean nothing here, and wake nobody.
 fn is_used(kind: MouseEventKind) -> bool {
     use MouseEventKind::{Down, ScrollDown, ScrollUp};
     matches!(kind, Down(_) | ScrollDown | ScrollUp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(code: KeyCode) -> Event {
+        Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    /// What comes of an Esc and the letters behind it, each in an event of its own.
+    fn split(letters: &str) -> Vec<Event> {
+        let mut sequence = SplitSequence::default();
+        let mut out = sequence.take(key(KeyCode::Esc));
+        for c in letters.chars() {
+            out.extend(sequence.take(key(KeyCode::Char(c))));
+        }
+        out.extend(sequence.give_up());
+        out
+    }
+
+    #[test]
+    fn a_sequence_that_arrives_in_pieces_is_one_key() {
+        assert_eq!(split("[B"), [key(KeyCode::Down)]);
+        assert_eq!(split("OA"), [key(KeyCode::Up)]);
+        assert_eq!(split("[5~"), [key(KeyCode::PageUp)]);
+        assert_eq!(split("[Bj"), [key(KeyCode::Down), key(KeyCode::Char('j'))]);
+        let ctrl_right = KeyEvent::new(KeyCode::Right, KeyModifiers::CONTROL);
+        assert_eq!(split("[1;5C"), [Event::Key(ctrl_right)]);
+    }
+
+    #[test]
+    fn an_escape_key_stays_one() {
+        assert_eq!(split(""), [key(KeyCode::Esc)]);
+        assert_eq!(split("q"), [key(KeyCode::Esc), key(KeyCode::Char('q'))]);
+        let bracket = [key(KeyCode::Esc), key(KeyCode::Char('['))];
+        assert_eq!(split("["), bracket);
+        let mut twice = SplitSequence::default();
+        assert!(twice.take(key(KeyCode::Esc)).is_empty());
+        assert_eq!(twice.take(key(KeyCode::Esc)), [key(KeyCode::Esc)]);
+        assert_eq!(twice.give_up(), [key(KeyCode::Esc)]);
+        let endless = split(&format!("[{}", "1".repeat(100)));
+        assert_eq!(endless.len(), 102, "no key is lost");
+    }
 }

@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
 use crossterm::cursor::{Hide, MoveTo, Show};
+use crossterm::event::{
+    DisableBracketedPaste, EnableBracketedPaste, KeyboardEnhancementFlags,
+    PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+};
 use crossterm::style::{Attribute, SetAttribute};
 use crossterm::terminal::{
     Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -28,6 +32,10 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static ONE_SCREEN: AtomicBool = AtomicBool::new(false);
 /// It reports the mouse.
 static MOUSE: AtomicBool = AtomicBool::new(false);
+/// It marks what is pasted.
+static PASTE: AtomicBool = AtomicBool::new(false);
+/// It tells Esc from the start of a sequence, by kitty's keyboard protocol.
+static KITTY: AtomicBool = AtomicBool::new(false);
 /// What panicking threads said meanwhile.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -49,6 +57,8 @@ impl Screen {
     /// When it is no terminal, or refuses.
     pub fn take(one_screen: bool, mouse: bool, skills: Capabilities) -> io::Result<Screen> {
         ONE_SCREEN.store(one_screen, Ordering::Relaxed);
+        PASTE.store(skills.colours, Ordering::Relaxed);
+        KITTY.store(skills.kitty, Ordering::Relaxed);
         MOUSE.store(mouse, Ordering::Relaxed);
         let writer = BufWriter::with_capacity(1 << 16, io::stdout());
         let hook_before: Hook = Arc::from(panic::take_hook());
@@ -78,9 +88,27 @@ impl Screen {
         if MOUSE.load(Ordering::Relaxed) {
             report_mouse(&mut io::stdout(), true)?;
         }
+        if PASTE.load(Ordering::Relaxed) {
+            queue!(io::stdout(), EnableBracketedPaste)?;
+        }
+        if KITTY.load(Ordering::Relaxed) {
+            let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES;
+            queue!(io::stdout(), PushKeyboardEnhancementFlags(flags))?;
+        }
         execute!(io::stdout(), Hide)?;
         self.redraw_all();
         Ok(())
+    }
+
+    /// Has it report the mouse, or stop it.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn report_mouse(&mut self, on: bool) -> io::Result<()> {
+        MOUSE.store(on, Ordering::Relaxed);
+        let mut out = io::stdout();
+        report_mouse(&mut out, on)?;
+        out.flush()
     }
 
     /// Gives it back for a while.
@@ -167,6 +195,12 @@ fn restore() {
     let mut out = io::stdout();
     if MOUSE.load(Ordering::Relaxed) {
         let _ = report_mouse(&mut out, false);
+    }
+    if KITTY.load(Ordering::Relaxed) {
+        let _ = queue!(out, PopKeyboardEnhancementFlags);
+    }
+    if PASTE.load(Ordering::Relaxed) {
+        let _ = queue!(out, DisableBracketedPaste);
     }
     let _ = queue!(out, SetAttribute(Attribute::Reset));
     let _ = match ONE_SCREEN.load(Ordering::Relaxed) {

@@ -243,8 +243,9 @@ impl Theme {
             0.0
         };
         let full = (share * width as f64).round() as usize;
-        let (on, off) = (self.glyph("█", "#"), self.glyph("░", "."));
-        on.repeat(full.min(width)) + &off.repeat(width.saturating_sub(full))
+        // Squares are seen as such on a reversed row too, where full blocks are a hole.
+        let on = self.glyph("■", "#");
+        on.repeat(full.min(width)) + &" ".repeat(width.saturating_sub(full))
     }
 }
 
@@ -381,6 +382,6 @@ mod tests {
         for share in [-1.0, 0.0, 0.5, 1.0, 7.0, f64::NAN, f64::INFINITY] {
             assert_eq!(theme.bar(share, 10).len(), 10);
         }
-        assert_eq!(theme.bar(0.81, 10), "########..");
+        assert_eq!(theme.bar(0.81, 10), "########  ");
     }
 }

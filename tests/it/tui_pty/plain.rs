@@ -63,15 +63,15 @@ fn gnu_screen_is_told_to_pass_a_copy_on() {
 }
 
 #[test]
-fn the_mouse_is_asked_for_only_when_the_user_does() {
-    let mut terminal = Terminal::open(demo(), &[], (80, 24));
+fn the_mouse_is_on_unless_the_user_says_no() {
+    let arguments = [demo().as_os_str(), "--no-mouse".as_ref()];
+    let mut terminal = Terminal::run(&arguments, &[], (80, 24));
     terminal.see("Pool walked");
     terminal.press("q");
     assert_eq!(terminal.exit_code(), 0);
     assert!(!sent(&terminal).contains("\x1b[?100"));
 
-    let arguments = [demo().as_os_str(), "--mouse".as_ref()];
-    let mut terminal = Terminal::run(&arguments, &[], (80, 24));
+    let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");
     // A click on the row of CM31, and another.
     let row = terminal.text().lines().position(|l| l.contains("CM31"));

@@ -98,6 +98,7 @@ pub enum Action {
     Interrupt,
     Suspend,
     Redraw,
+    Mouse,
     Accept,
     Cancel,
     TagList,

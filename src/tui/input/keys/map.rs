@@ -143,10 +143,13 @@ impl KeyMap {
             .map_or(&[], |e| e.keys.as_slice())
     }
 
-    /// The key and the word of every hint of a context: help and quit first, so that a
-    /// narrow screen loses the others.
+    /// The key and the word of every hint of a context: help, quit and the ways to the
+    /// answers first, so that a narrow screen loses the others.
     pub fn hints(&self, context: Context) -> Vec<(String, &'static str)> {
-        let important = |e: &&Entry| matches!(e.action, Action::Help | Action::Quit);
+        let important = |e: &&Entry| {
+            use Action::{Drivers, Help, Modules, Quit, Report, Summary};
+            matches!(e.action, Help | Quit | Report | Drivers | Modules | Summary)
+        };
         let shown = || {
             self.entries
                 .iter()

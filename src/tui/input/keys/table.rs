@@ -403,10 +403,10 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[letter('g')],
-        &[Allocations, Bytes, Modules, Table],
+        SCREENS,
         Action::Goto,
         "go to",
-        "go to an address (modules: the one that holds it)",
+        "go to an address: the allocation, module or row that holds it, else the memory there",
         Group::Find,
     ),
     bind(
@@ -550,7 +550,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Quit,
         "quit",
-        "quit, at once",
+        "quit; asks first when marks or notes would be lost",
         Group::Program,
     ),
     bind(
@@ -567,6 +567,14 @@ pub const TABLE: &[Binding] = &[
         Action::Suspend,
         "",
         "suspend; `fg` comes back",
+        Group::Program,
+    ),
+    bind(
+        &[ctrl('t')],
+        LISTS,
+        Action::Mouse,
+        "",
+        "the mouse off or on: off, the terminal's own selection works without Shift",
         Group::Program,
     ),
     bind(

@@ -33,6 +33,9 @@ pub struct Capabilities {
     /// It is asked to show a large frame at once (DEC private mode 2026), which terminals
     /// that don't know the mode ignore.
     pub synchronized: bool,
+    /// Kitty's keyboard protocol, which is not asked for elsewhere: others may take its
+    /// sequences for something else.
+    pub kitty: bool,
 }
 
 impl Capabilities {
@@ -42,9 +45,13 @@ impl Capabilities {
         Capabilities {
             colours: !plain,
             synchronized: !plain && term != "linux",
+            kitty: KITTY.iter().any(|name| term.starts_with(name)),
         }
     }
 }
+
+/// Terminals that have kitty's keyboard protocol, by how their names begin.
+const KITTY: [&str; 4] = ["xterm-kitty", "xterm-ghostty", "foot", "alacritty"];
 
 /// Terminals that are known to do no more than a VT100.
 pub fn is_plain(term: &str) -> bool {

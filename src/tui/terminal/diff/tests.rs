@@ -38,10 +38,12 @@ struct Line {
 const FULL: Capabilities = Capabilities {
     colours: true,
     synchronized: true,
+    kitty: false,
 };
 const PLAIN: Capabilities = Capabilities {
     colours: false,
     synchronized: false,
+    kitty: false,
 };
 
 impl Line {

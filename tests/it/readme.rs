@@ -53,7 +53,8 @@ fn screen() -> String {
     });
     let mut terminal = vt100::Parser::new(24, 80, 0);
     let end = Instant::now() + Duration::from_secs(300);
-    while !terminal.screen().contents().contains("Pool walked") {
+    let judged = |text: &str| text.contains("Pool walked") && !text.contains("computing");
+    while !judged(&terminal.screen().contents()) {
         let left = end.saturating_duration_since(Instant::now());
         let bytes = receive.recv_timeout(left).expect("the walk ends");
         terminal.process(&bytes);

@@ -481,18 +481,20 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
 
 /// Has the engine judge what was found, for the line over the first screen.
 fn judge(shared: &Shared, index: &Snapshot) {
-    let Some(dump) = shared.engine.engine() else {
-        return;
-    };
-    let found = dump.diagnose(index);
-    let text = format!(
-        "Verdict: {}. {}",
-        found.verdict.word().to_uppercase(),
-        found.summary
-    );
-    let verdict = VerdictLine {
-        text: clean(&text).into_owned(),
-        alarm: !found.findings.is_empty(),
+    let verdict = match shared.engine.engine() {
+        Some(dump) => {
+            let found = dump.diagnose(index);
+            let word = found.verdict.word().to_uppercase();
+            VerdictLine {
+                text: clean(&format!("Verdict: {word}. {}", found.summary)).into_owned(),
+                alarm: !found.findings.is_empty(),
+            }
+        }
+        // An evidence file has its judgement in its report alone.
+        None => VerdictLine {
+            text: "Verdict: in the report".into(),
+            alarm: false,
+        },
     };
     let _ = shared
         .out

@@ -477,10 +477,10 @@ const BOTH: [Column; 13] = [
     Column::number("Allocs", 13, 7),
     Column::number("Frees", 13, 7),
     Column::number("Diff", 11, 9),
-    Column::number("Of both", 7, 4),
+    Column::number("Of both", 8, 4),
     Column::text("", BAR, 8),
     Column::number("Mean", 11, 6),
-    Column::text("Used for", 12, 3).growing(18),
+    Column::text("Used for", 12, 3).growing(16),
     Column::text("Binary", 14, 5),
 ];
 

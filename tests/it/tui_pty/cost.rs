@@ -38,7 +38,9 @@ const PAGE_DOWN: &str = "\x1b[6~";
 #[test]
 fn rows_and_pages_are_cheap_in_every_list() {
     let mut terminal = Terminal::open(demo(), &[], (120, 40));
-    terminal.see("Pool walked");
+    terminal.wait("the verdict", |screen| {
+        screen.contains("Pool walked") && !screen.contains("computing")
+    });
     // The last that comes by itself.
     thread::sleep(Duration::from_millis(700));
     for (screen, keys, title) in [

@@ -3,9 +3,9 @@
 //! Layers, each importing only those above it in this list: [`addr`] and
 //! [`bytes`], [`characters`] (vocabulary), [`dump`] (the container), [`memory`] (translation),
 //! [`symbols`] and [`kernel`] (what the structures are and where), [`pool`] (blocks and
-//! the index), [`analysis`] (who and whether), [`engine`] (all of it for one dump), and
-//! then [`report`] and [`tui`] (what people see). [`synth`] builds dumps and imports none of
-//! the readers.
+//! the index), [`series`] (logs of a running machine), [`analysis`] (who and whether),
+//! [`engine`] (all of it for one dump), and then [`report`] and [`tui`] (what people see).
+//! [`synth`] builds dumps and imports none of the readers.
 
 pub mod addr;
 pub mod analysis;
@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod memory;
 pub mod pool;
 pub mod report;
+pub mod series;
 pub mod symbols;
 pub mod synth;
 pub mod tui;

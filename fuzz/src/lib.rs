@@ -25,6 +25,7 @@ pub mod page_tables;
 pub mod pdb;
 pub mod pooltag;
 pub mod ranges;
+pub mod series;
 pub mod symbol_path;
 pub mod typed;
 pub mod whole;
@@ -73,5 +74,6 @@ targets![
     index_file,
     keys,
     typed,
+    series,
     whole,
 ];

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::analysis::Descriptions;
 use crate::analysis::census::USUAL_SAMPLE;
-use crate::engine::{IndexCache, Options, USUAL_LOOK};
+use crate::engine::{self, IndexCache, OpenError, Options, USUAL_LOOK};
 use crate::report::Format;
 use crate::symbols::{Network, SymbolPath};
 use crate::tui::terminal::theme::{Choice, Palette};
@@ -118,6 +119,16 @@ impl Common {
             },
             memory: self.memory,
         }
+    }
+}
+
+impl Common {
+    /// What tags are for: the user's list over the built-in one.
+    ///
+    /// # Errors
+    /// When the user's file can't be read.
+    pub fn descriptions(&self) -> Result<Descriptions, OpenError> {
+        engine::descriptions(self.pooltag.as_deref())
     }
 }
 
@@ -267,6 +278,30 @@ pub enum Command {
     Diagnose {
         /// The dump.
         dump: PathBuf,
+    },
+    /// Growth per tag and its trend over any mix of dumps and logs, in the order given:
+    /// PoolMon logs and screens, `!poolused` text, PoolMonX, tag tables, performance logs
+    /// (PDH-CSV), Windows event logs. A log with several snapshots is several points.
+    Diff {
+        /// The dumps and logs, the oldest first.
+        #[arg(required = true, value_name = "INPUT")]
+        inputs: Vec<PathBuf>,
+    },
+    /// A gate for CI: exit status 0 when every dump is within the rules, 3 when one is not,
+    /// 1 when something could not be checked.
+    Check {
+        /// The dumps and logs.
+        #[arg(required = true, value_name = "DUMP")]
+        inputs: Vec<PathBuf>,
+        /// The rules, in TOML; docs/rules.toml is an example with comments.
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// An earlier dump or log of the same machine, for limits on growth.
+        #[arg(long, value_name = "FILE")]
+        baseline: Option<PathBuf>,
+        /// Write the result as JUnit XML, too.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
     },
     /// The loaded modules (`lm`), or the one that holds an address (`lm a`).
     Modules {

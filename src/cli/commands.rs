@@ -2,26 +2,27 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{self, IndexCache, Machine, Selection, Sort};
+use crate::engine::{self, IndexCache, ListedPoolUsed, Machine, Selection, Sort};
 use crate::memory::Va;
 use crate::pool::Pool;
-use crate::pool::index::{Progress, Snapshot};
+use crate::pool::index::Snapshot;
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::{clean, moment, parse_address};
+use crate::report::text::{clean, parse_address};
 use crate::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, Modules, ObjectsReport, Page,
     PoolUsed, Refs, Symbols, Vm,
 };
+use crate::series::{Listing, Log};
 use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
+use super::input::Input;
 use super::outcome::CliError;
-use super::{open, say, shows_progress};
+use super::walk::{index, note};
+use super::{open, say};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
 
@@ -52,8 +53,10 @@ fn answer(args: &Args, command: &Command) -> Result {
         } => vm(args, dump, flags.as_deref(), *sources),
         Command::Poolused { dump, arguments } => {
             let selection = selection(arguments)?;
-            let engine = open(args, dump)?;
-            pool_used(args, &*engine, &selection)
+            match Input::open(args, dump)? {
+                Input::Machine(engine) => pool_used(args, &*engine, &selection),
+                Input::Log(log) => listed_pool_used(args, &log, &selection),
+            }
         }
         Command::Allocs {
             dump,
@@ -87,6 +90,21 @@ fn answer(args: &Args, command: &Command) -> Result {
         Command::Objects { dump, what, sample } => objects(args, dump, what, *sample),
         Command::Drivers { dump } => drivers(args, dump),
         Command::Diagnose { dump } => diagnose(args, dump),
+        Command::Diff { inputs } => super::diff::run(args, inputs),
+        Command::Check {
+            inputs,
+            rules,
+            baseline,
+            junit,
+        } => {
+            let question = super::check::Question {
+                inputs,
+                rules,
+                baseline: baseline.as_deref(),
+                junit: junit.as_deref(),
+            };
+            super::check::run(args, question)
+        }
         Command::Modules { dump, address } => modules(args, dump, address.as_deref()),
         Command::Symbols {
             dump,
@@ -235,6 +253,41 @@ fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result
     print(args, engine, &PoolUsed::of(&used))
 }
 
+/// The same of a log: its last snapshot.
+fn listed_pool_used(args: &Args, log: &Log, selection: &Selection) -> Result {
+    let Some(point) = log.points.last() else {
+        return Err(CliError::NotThere("the log has no snapshot".into()));
+    };
+    let mut warnings = log.notes.clone();
+    let mut warn = |warning: String| {
+        say("warning", &warning);
+        warnings.push(warning);
+    };
+    if log.points.len() > 1 {
+        warn(format!(
+            "the log has {} snapshots: this is the last; diff compares all",
+            log.points.len()
+        ));
+    }
+    if let Listing::Truncated(why) = &point.listing {
+        warn(format!("the listing is not complete: {why}"));
+    }
+    if point.session {
+        warn("the listing is of the pool of terminal sessions".into());
+    }
+    let descriptions = args.common.descriptions()?;
+    let used = ListedPoolUsed::of(point, &descriptions, selection)?;
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let format = args.common.format.into();
+    Ok(report::write_for(
+        None,
+        &warnings,
+        &PoolUsed::listed(&used),
+        format,
+        &mut out,
+    )?)
+}
+
 fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
@@ -281,27 +334,6 @@ fn keeping(
     })
 }
 
-fn note(args: &Args, text: &str) {
-    if !args.common.quiet {
-        super::say("note", text);
-    }
-}
-
-/// The index that was kept, or else a walk's.
-fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
-    let answered = engine.kept_index(&|| true);
-    if let Some(why) = answered.note {
-        note(args, &why);
-    }
-    let Some(index) = answered.index else {
-        return walk(args, engine);
-    };
-    if let Some(made) = index.kept.filter(|_| shows_progress(args)) {
-        super::say("note", &format!("index from cache ({})", moment(made)));
-    }
-    Ok(index)
-}
-
 fn drivers(args: &Args, dump: &Path) -> Result {
     let engine = open(args, dump)?;
     if engine.trackers().rows.is_empty() {
@@ -330,34 +362,6 @@ fn diagnose(args: &Args, dump: &Path) -> Result {
         let diagnosis = dump.diagnose(&index);
         print(args, &*engine, &Diagnose::of(dump, &diagnosis))
     })
-}
-
-/// Walks the pool, with the share done on stderr where somebody is watching.
-fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
-    let progress = Arc::new(Progress::default());
-    let Some(builder) = engine.walk(Arc::clone(&progress)) else {
-        return Err(CliError::NotThere("there is no pool to walk".into()));
-    };
-    let workers = engine.workers()?;
-    if !shows_progress(args) {
-        builder.run(&workers);
-        return Ok(builder.snapshot());
-    }
-    let (done, stop) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let shown = Arc::clone(&progress);
-        scope.spawn(move || {
-            while stop.recv_timeout(Duration::from_millis(200))
-                == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
-            {
-                let _ = write!(io::stderr(), "\rpool {:3.0} %", shown.share() * 100.0);
-            }
-            let _ = write!(io::stderr(), "\r          \r");
-        });
-        builder.run(&workers);
-        drop(done);
-    });
-    Ok(builder.snapshot())
 }
 
 fn address(text: &str) -> Result<Va> {

@@ -1,10 +1,14 @@
 //! The command line: what is typed, what is run, what the process answers.
 
 mod args;
+mod check;
 mod commands;
+mod diff;
 mod download;
+mod input;
 mod man;
 mod outcome;
+mod walk;
 
 pub use args::Args;
 pub use outcome::Outcome;
@@ -76,7 +80,10 @@ fn open_offline(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> 
 }
 
 fn open_with(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, CliError> {
-    Ok(Arc::new(Engine::open(path, options)?))
+    let engine = Engine::open(path, options);
+    Ok(Arc::new(
+        engine.map_err(|error| input::needs_memory(path, error))?,
+    ))
 }
 
 fn warn(engine: &dyn Machine) {

@@ -18,6 +18,8 @@ pub enum Outcome {
     Failed,
     /// 2: wrong usage.
     Usage,
+    /// 3: the answer is there, and it is outside the rules.
+    Outside,
     /// Ended by a signal: 128 and its number, as shells have it.
     Signal(u8),
 }
@@ -28,6 +30,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => 0,
             Outcome::Failed => 1,
             Outcome::Usage => 2,
+            Outcome::Outside => 3,
             Outcome::Signal(number) => 128u8.saturating_add(number),
         })
     }
@@ -45,6 +48,9 @@ pub enum CliError {
     /// The dump has no accounts.
     #[error(transparent)]
     NoAccounts(#[from] NoAccounts),
+    /// The answer was given, and it is outside the rules.
+    #[error("outside the rules")]
+    Outside,
     /// The arguments make no sense.
     #[error("{0}")]
     Usage(String),
@@ -78,7 +84,11 @@ impl CliError {
 
     /// True when there is nothing to say.
     pub fn is_silent(&self) -> bool {
-        matches!(self, CliError::Tui(e) if e.is_silent())
+        match self {
+            CliError::Outside => true,
+            CliError::Tui(e) => e.is_silent(),
+            _ => false,
+        }
     }
 
     /// The exit status.
@@ -88,6 +98,7 @@ impl CliError {
             CliError::Tui(tui::Error::Signal(number)) => {
                 Outcome::Signal(u8::try_from(*number).unwrap_or(0))
             }
+            CliError::Outside => Outcome::Outside,
             CliError::Interrupted(number) => Outcome::Signal(*number),
             _ => Outcome::Failed,
         }

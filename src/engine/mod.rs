@@ -6,6 +6,7 @@
 
 mod allocs;
 mod cache;
+pub mod check;
 mod contents;
 mod coverage;
 mod diagnose;
@@ -20,6 +21,7 @@ mod points;
 mod pools;
 mod poolused;
 mod refs;
+mod series;
 mod sessions;
 mod symbols;
 mod walk;
@@ -35,7 +37,7 @@ pub use machine::{Machine, Wanted};
 pub use modules::{ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
-pub use poolused::{NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
+pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
 pub use symbols::PdbStatus;
 
@@ -67,19 +69,27 @@ pub struct Engine {
     attributions: diagnose::Attributions,
 }
 
+/// What tags are for: the built-in table, with a user's pooltag.txt over it.
+///
+/// # Errors
+/// [`OpenError::Pooltag`] when that file can't be read.
+pub fn descriptions(pooltag: Option<&Path>) -> Result<Descriptions, OpenError> {
+    match pooltag {
+        Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
+            path: file.to_owned(),
+            source,
+        }),
+        None => Ok(Descriptions::built_in()),
+    }
+}
+
 impl Engine {
     /// Opens a dump.
     ///
     /// # Errors
     /// An [`OpenError`] that says what the file is and what to do.
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
-        let descriptions = match &options.pooltag {
-            Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
-                path: file.clone(),
-                source,
-            })?,
-            None => Descriptions::built_in(),
-        };
+        let descriptions = descriptions(options.pooltag.as_deref())?;
         let dump = Dump::open(path)?;
         if let Some(limit) = options.memory.or_else(memory::default_limit) {
             dump.limit_memory(limit);

@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use thiserror::Error;
 
 use crate::analysis::{Description, Descriptions};
-use crate::pool::TagPattern;
 use crate::pool::tracker::{TagUsage, Trackers};
+use crate::pool::{Pool, TagPattern};
+use crate::series::{Counts, Point, Row};
 
 use super::Engine;
 
@@ -110,6 +111,73 @@ impl PoolUsed {
                 false => Vec::new(),
             },
         })
+    }
+}
+
+/// The rows of a log or table, selected and ordered in the same way. Figures that it does
+/// not hold are `None`.
+#[derive(Clone, Debug)]
+pub struct ListedPoolUsed {
+    /// The tags selected, and what they are for.
+    pub rows: Vec<(Row, Option<Description>)>,
+    /// Sums over the tags that match, of nonpaged and of paged pool; a figure that one row
+    /// lacks is not summed.
+    pub total: [Counts; 2],
+    /// What was asked for.
+    pub selection: Selection,
+}
+
+impl ListedPoolUsed {
+    /// Of a point.
+    ///
+    /// # Errors
+    /// When the log has no tags.
+    pub fn of(
+        point: &Point,
+        descriptions: &Descriptions,
+        selection: &Selection,
+    ) -> Result<ListedPoolUsed, NoAccounts> {
+        if point.rows.is_empty() {
+            return Err(NoAccounts("the log has no tags".into()));
+        }
+        if selection.session && !point.session {
+            return Err(NoAccounts("the log does not list session pool".into()));
+        }
+        let rows = point.rows.iter();
+        let mut rows: Vec<&Row> = rows.filter(|r| selection.pattern.matches(r.tag)).collect();
+        match selection.sort {
+            Sort::Tag => {}
+            Sort::Nonpaged => rows.sort_by_key(|r| Reverse(r.nonpaged.bytes)),
+            Sort::Paged => rows.sort_by_key(|r| Reverse(r.paged.bytes)),
+        }
+        let total = [Pool::Nonpaged, Pool::Paged].map(|pool| sum(&rows, pool));
+        let shown = selection.top.unwrap_or(usize::MAX);
+        let about = |row: &Row| descriptions.get(row.tag).cloned();
+        let rows = rows.into_iter().take(shown).map(|row| (*row, about(row)));
+        Ok(ListedPoolUsed {
+            rows: rows.collect(),
+            total,
+            selection: selection.clone(),
+        })
+    }
+}
+
+/// Over the rows that have the pool at all.
+fn sum(rows: &[&Row], pool: Pool) -> Counts {
+    let listed = rows
+        .iter()
+        .map(|r| r.counts(pool))
+        .filter(|c| !c.is_unknown());
+    let of = |get: fn(&Counts) -> Option<u64>| {
+        let mut figures = listed.clone().map(|c| get(&c)).peekable();
+        figures.peek()?;
+        figures.try_fold(0u64, |sum, figure| sum.checked_add(figure?))
+    };
+    Counts {
+        allocs: of(|c| c.allocs),
+        frees: of(|c| c.frees),
+        outstanding: of(|c| c.outstanding),
+        bytes: of(|c| c.bytes),
     }
 }
 

@@ -66,7 +66,7 @@ mod tests {
         );
         assert_eq!(
             written("{\"a\":1}", Format::Json),
-            "{\"a\":1,\"marked\":[{\"note\":\"ours.\",\"what\":\"Leak\"}]}\n"
+            "{\"a\":1,\"marked\":[{\"what\":\"Leak\",\"note\":\"ours.\"}]}\n"
         );
         assert!(written("x\n", Format::Markdown).ends_with("- Leak: ours.\n"));
         assert_eq!(written("a,b\n", Format::Csv), "a,b\n");

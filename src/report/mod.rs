@@ -6,8 +6,10 @@
 //! schema; fields may be added, none changes its meaning.
 
 mod allocs;
+mod check;
 pub(crate) mod contents;
 mod diagnose;
+mod diff;
 mod drivers;
 mod info;
 mod kept;
@@ -22,8 +24,10 @@ pub mod text;
 mod vm;
 
 pub use allocs::Allocs;
+pub use check::Check;
 pub use contents::Contents;
 pub use diagnose::Diagnose;
+pub use diff::Diff;
 pub use drivers::DriversReport;
 pub use info::{DumpRecord, Info};
 pub use kept::write_kept;
@@ -39,7 +43,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::engine::Machine;
+use crate::engine::{DumpFacts, Machine};
 
 /// The name of the JSON schema, in every answer.
 pub const SCHEMA: &str = "poolscope/1";
@@ -105,7 +109,7 @@ pub trait Answer: Serialize {
 #[derive(Serialize)]
 struct Envelope<'a, A> {
     schema: &'static str,
-    dump: DumpRecord,
+    dump: Option<DumpRecord>,
     warnings: Vec<String>,
     #[serde(flatten)]
     answer: &'a A,
@@ -122,14 +126,37 @@ pub fn write(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match format {
+        Format::Json => write_for(
+            Some(&engine.facts()),
+            &engine.warnings(),
+            answer,
+            format,
+            out,
+        ),
+        _ => write_for(None, &[], answer, format, out),
+    }
+}
+
+/// The same for an answer that is not of one dump alone: of logs, or of several dumps.
+/// `dump` is null in the JSON where there is none.
+///
+/// # Errors
+/// What the writer says.
+pub fn write_for(
+    dump: Option<&DumpFacts>,
+    warnings: &[String],
+    answer: &impl Answer,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
         Format::Text => answer.text(out)?,
         Format::Csv => answer.csv(out)?,
         Format::Markdown => answer.markdown(out)?,
         Format::Json => {
-            let warnings = engine.warnings();
             let envelope = Envelope {
                 schema: SCHEMA,
-                dump: DumpRecord::of(&engine.facts()),
+                dump: dump.map(DumpRecord::of),
                 warnings: warnings.iter().map(|w| text::clean(w).into()).collect(),
                 answer,
             };

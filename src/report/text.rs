@@ -141,6 +141,12 @@ pub fn moment(time: SystemTime) -> String {
     )
 }
 
+/// A duration in days, hours and minutes: `1 d 02:00`.
+pub fn duration(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86400, seconds % 86400);
+    format!("{days} d {:02}:{:02}", rest / 3600, rest % 3600 / 60)
+}
+
 /// Digits in groups of three: `615,424,000`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms it may import beside the vocabulary.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("addr", &[]),
     ("bytes", &[]),
     ("characters", &[]),
@@ -16,19 +16,27 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("symbols", &[]),
     ("kernel", &["dump", "memory", "symbols"]),
     ("pool", &["dump", "memory", "symbols", "kernel"]),
-    ("analysis", &["dump", "memory", "symbols", "kernel", "pool"]),
+    ("series", &["pool"]),
+    (
+        "analysis",
+        &["dump", "memory", "symbols", "kernel", "pool", "series"],
+    ),
     (
         "engine",
-        &["dump", "memory", "symbols", "kernel", "pool", "analysis"],
+        &[
+            "dump", "memory", "symbols", "kernel", "pool", "series", "analysis",
+        ],
     ),
     (
         "report",
-        &["memory", "symbols", "kernel", "pool", "analysis", "engine"],
+        &[
+            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine",
+        ],
     ),
     (
         "tui",
         &[
-            "memory", "symbols", "kernel", "pool", "analysis", "engine", "report",
+            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine", "report",
         ],
     ),
     ("synth", &[]),

@@ -96,5 +96,6 @@ replayed![
     index_file,
     keys,
     typed,
+    series,
     whole,
 ];

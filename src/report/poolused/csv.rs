@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::super::{cell, csv_writer};
+use super::super::{cell, csv_writer, optional};
 use super::PoolUsed;
 
 /// Writes it.
@@ -27,7 +27,7 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
             .map(|s| [s.allocs, s.frees, s.outstanding, s.bytes])
             .concat();
         let mut record = vec![cell(&row.tag), row.tag_hex.clone()];
-        record.extend(numbers.iter().map(u64::to_string));
+        record.extend(numbers.iter().copied().map(optional));
         record.push(cell(row.description.as_deref().unwrap_or_default()));
         record.push(cell(row.binary.as_deref().unwrap_or_default()));
         csv.write_record(record)?;

@@ -9,14 +9,15 @@ use super::{PoolUsed, Side};
 /// Writes it.
 pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
     let verbose = answer.verbose;
+    let figure = |value: Option<u64>| value.map_or_else(|| "-".into(), grouped);
     let side = |s: &Side| match verbose {
         true => vec![
-            grouped(s.allocs),
-            grouped(s.frees),
-            grouped(s.outstanding),
-            grouped(s.bytes),
+            figure(s.allocs),
+            figure(s.frees),
+            figure(s.outstanding),
+            figure(s.bytes),
         ],
-        false => vec![grouped(s.outstanding), grouped(s.bytes)],
+        false => vec![figure(s.outstanding), figure(s.bytes)],
     };
     let names: &[&str] = match verbose {
         true => &["allocs", "frees", "outstanding", "bytes"],

@@ -12,6 +12,7 @@ use crate::analysis::{Description, Descriptions};
 use crate::engine::{self, Sort};
 use crate::pool::Tag;
 use crate::pool::tracker::{TagUsage, Usage};
+use crate::series::{self, Counts};
 
 use super::text::clean;
 use super::{Answer, tag_hex};
@@ -45,25 +46,36 @@ struct Total {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Side {
-    allocs: u64,
-    frees: u64,
-    outstanding: u64,
-    bytes: u64,
+    allocs: Option<u64>,
+    frees: Option<u64>,
+    outstanding: Option<u64>,
+    bytes: Option<u64>,
 }
 
 impl Side {
     fn of(usage: &Usage) -> Side {
         Side {
-            allocs: usage.allocs,
-            frees: usage.frees,
-            outstanding: usage.outstanding,
-            bytes: usage.bytes,
+            allocs: Some(usage.allocs),
+            frees: Some(usage.frees),
+            outstanding: Some(usage.outstanding),
+            bytes: Some(usage.bytes),
         }
     }
 
+    fn listed(counts: &Counts) -> Side {
+        Side {
+            allocs: counts.allocs,
+            frees: counts.frees,
+            outstanding: counts.outstanding,
+            bytes: counts.bytes,
+        }
+    }
+
+    /// True when nothing is shown for it: all figures are zero or unknown.
     fn is_zero(&self, verbose: bool) -> bool {
-        let counted = self.outstanding | self.bytes;
-        counted == 0 && (!verbose || self.allocs | self.frees == 0)
+        let nothing = |figure: Option<u64>| figure.unwrap_or(0) == 0;
+        let counted = nothing(self.outstanding) && nothing(self.bytes);
+        counted && (!verbose || nothing(self.allocs) && nothing(self.frees))
     }
 }
 
@@ -82,6 +94,23 @@ impl PoolUsed {
         }
     }
 
+    /// Of a log or a table.
+    pub fn listed(answer: &engine::ListedPoolUsed) -> PoolUsed {
+        let [nonpaged, paged] = &answer.total;
+        let rows = answer.rows.iter();
+        PoolUsed {
+            tags: rows
+                .map(|(row, about)| Row::listed(row, about.as_ref()))
+                .collect(),
+            total: Total {
+                nonpaged: Side::listed(nonpaged),
+                paged: Side::listed(paged),
+            },
+            verbose: answer.selection.verbose,
+            sort: answer.selection.sort,
+        }
+    }
+
     fn visible(&self) -> impl Iterator<Item = &Row> {
         let verbose = self.verbose;
         self.tags
@@ -91,6 +120,18 @@ impl PoolUsed {
 }
 
 impl Row {
+    fn listed(row: &series::Row, known: Option<&Description>) -> Row {
+        let account = TagUsage {
+            tag: row.tag,
+            ..TagUsage::default()
+        };
+        Row {
+            nonpaged: Side::listed(&row.nonpaged),
+            paged: Side::listed(&row.paged),
+            ..Row::of(&account, known)
+        }
+    }
+
     fn of(row: &TagUsage, known: Option<&Description>) -> Row {
         Row {
             tag: row.tag.to_string(),
@@ -101,6 +142,11 @@ impl Row {
             binary: known.and_then(|d| d.binary.as_deref().map(|b| clean(b).into())),
         }
     }
+}
+
+/// A figure in a column; a dash for one that a log does not hold.
+fn figure(value: Option<u64>) -> String {
+    value.map_or_else(|| "-".into(), |v| v.to_string())
 }
 
 /// The debugger's words for what a tag is for.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::engine::Sort;
 
-use super::{PoolUsed, Side, remark};
+use super::{PoolUsed, Side, figure, remark};
 
 /// Writes it.
 pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
@@ -46,13 +46,23 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
 fn brief(n: &Side, p: &Side) -> String {
     format!(
         "{:>9} {:>12} {:>10} {:>12}",
-        n.outstanding, n.bytes, p.outstanding, p.bytes
+        figure(n.outstanding),
+        figure(n.bytes),
+        figure(p.outstanding),
+        figure(p.bytes)
     )
 }
 
 fn verbose(n: &Side, p: &Side) -> String {
     format!(
         "{:>11} {:>11} {:>9} {:>12} {:>12} {:>11} {:>9} {:>12}",
-        n.allocs, n.frees, n.outstanding, n.bytes, p.allocs, p.frees, p.outstanding, p.bytes
+        figure(n.allocs),
+        figure(n.frees),
+        figure(n.outstanding),
+        figure(n.bytes),
+        figure(p.allocs),
+        figure(p.frees),
+        figure(p.outstanding),
+        figure(p.bytes)
     )
 }

@@ -1,0 +1,84 @@
+//! What a file is that was named: a machine's memory, or a log. The one place that decides.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::{Machine, OpenError};
+use crate::series::{self, Log, Point};
+
+use super::args::Args;
+use super::outcome::CliError;
+use super::{open, say};
+
+/// A file, opened.
+#[derive(Debug)]
+pub enum Input {
+    /// A dump, an image, or an evidence file.
+    Machine(Arc<dyn Machine>),
+    /// A log or a table.
+    Log(Log),
+}
+
+impl Input {
+    /// Opens a file by its content, and says on stderr what to know about it.
+    pub fn open(args: &Args, path: &Path) -> Result<Input, CliError> {
+        if !is_log(path) {
+            return Ok(Input::Machine(open(args, path)?));
+        }
+        let log = series::read(path).map_err(|error| no_log(path, &error))?;
+        log.notes.iter().for_each(|note| say("note", note));
+        Ok(Input::Log(log))
+    }
+
+    /// What the user should know, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Input::Machine(engine) => engine.warnings(),
+            Input::Log(log) => log.notes.clone(),
+        }
+    }
+
+    /// Its points in time.
+    pub fn points(&self) -> Vec<Point> {
+        match self {
+            Input::Machine(engine) => vec![engine.point()],
+            Input::Log(log) => log.points.clone(),
+        }
+    }
+}
+
+fn no_log(path: &Path, error: &series::SeriesError) -> CliError {
+    CliError::NotThere(match error {
+        series::SeriesError::Io { .. } => error.to_string(),
+        error => format!("{}: {error}", path.display()),
+    })
+}
+
+/// True for a file that is text or an event log. What can't be read is left to whoever
+/// opens dumps, who says why.
+fn is_log(path: &Path) -> bool {
+    // A pipe would lose what is read here.
+    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
+        return false;
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    read.is_ok() && series::is_log(&start)
+}
+
+/// Why a command that needs memory can't use a file that is a log.
+pub fn needs_memory(path: &Path, error: OpenError) -> CliError {
+    match error {
+        OpenError::Dump(_) if is_log(path) => match series::read(path) {
+            Ok(log) => CliError::NotThere(format!(
+                "{} is {}: it has figures per tag and no memory; diff and poolused read it, this command needs a dump",
+                path.display(),
+                log.what
+            )),
+            Err(_) => error.into(),
+        },
+        error => error.into(),
+    }
+}

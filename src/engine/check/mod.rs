@@ -1,0 +1,9 @@
+//! A gate: a dump against rules that a user wrote.
+
+mod evaluate;
+mod limits;
+mod rules;
+
+pub use evaluate::{Observed, Outcome, RuleResult, Subject, evaluate};
+pub use limits::Limit;
+pub use rules::{Rules, RulesError, Target};

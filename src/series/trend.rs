@@ -1,0 +1,161 @@
+//! What became of one figure over several points.
+
+/// The course of a tag's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Trend {
+    /// Rises to the end.
+    Growing,
+    /// Identical at every point, with no frees in between, and large.
+    Pinned,
+    /// Rose, and the last step is less than 5% of the rise.
+    Plateau,
+    /// The last value is less than half of the first.
+    Freed,
+    /// Nothing at first, something at the end.
+    New,
+    /// Something at first, nothing at the end.
+    Gone,
+    /// None of the others.
+    Fluctuating,
+    /// Identical at every point, and small or freed and allocated again.
+    Unchanged,
+}
+
+impl Trend {
+    /// The word in answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trend::Growing => "growing",
+            Trend::Pinned => "pinned",
+            Trend::Plateau => "plateau",
+            Trend::Freed => "freed",
+            Trend::New => "new",
+            Trend::Gone => "gone",
+            Trend::Fluctuating => "fluctuating",
+            Trend::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One point of a tag, over the pools that are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Bytes outstanding.
+    pub bytes: u64,
+    /// Allocations outstanding.
+    pub outstanding: Option<u64>,
+    /// Frees since boot.
+    pub frees: Option<u64>,
+}
+
+/// From this size on, memory that nobody frees is worth a word.
+const PINNED_BYTES: u64 = 1 << 20;
+/// The same for blocks.
+const PINNED_BLOCKS: u64 = 1000;
+
+/// The course of two points or more; `None` for fewer.
+pub fn of(samples: &[Sample]) -> Option<Trend> {
+    let ([first, .., last], Some(before)) = (samples, samples.len().checked_sub(2)) else {
+        return None;
+    };
+    let before = samples.get(before)?;
+    let identical = |get: fn(&Sample) -> Option<u64>| {
+        get(first).is_some() && samples.iter().all(|s| get(s) == get(first))
+    };
+    if samples.iter().all(|s| s.bytes == first.bytes) {
+        let large = first.bytes >= PINNED_BYTES || first.outstanding >= Some(PINNED_BLOCKS);
+        let held = identical(|s| s.outstanding) && identical(|s| s.frees);
+        return Some(match large && held && first.bytes > 0 {
+            true => Trend::Pinned,
+            false => Trend::Unchanged,
+        });
+    }
+    let steps = samples.windows(2).filter_map(|pair| match pair {
+        [a, b] => Some(i128::from(b.bytes) - i128::from(a.bytes)),
+        _ => None,
+    });
+    let falls: i128 = steps.filter(|step| *step < 0).map(|step| -step).sum();
+    let rise = i128::from(last.bytes) - i128::from(first.bytes);
+    let last_step = i128::from(last.bytes) - i128::from(before.bytes);
+    let highest_before = samples.iter().rev().skip(1).map(|s| s.bytes).max();
+    Some(match (first.bytes, last.bytes) {
+        (0, end) if end > 0 => Trend::New,
+        (start, 0) if start > 0 => Trend::Gone,
+        (start, end) if end < start.div_ceil(2) => Trend::Freed,
+        _ if rise > 0 && last_step.abs() * 20 < rise => Trend::Plateau,
+        // A tag that leaks is freed now and then as well: a tenth of the rise may fall back.
+        _ if rise > 0 && Some(last.bytes) > highest_before && falls * 10 <= rise => Trend::Growing,
+        _ => Trend::Fluctuating,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trend(bytes: &[u64]) -> Option<Trend> {
+        let samples: Vec<Sample> = bytes
+            .iter()
+            .map(|&bytes| Sample {
+                bytes,
+                outstanding: Some(bytes / 64),
+                frees: Some(7),
+            })
+            .collect();
+        of(&samples)
+    }
+
+    #[test]
+    fn every_course_has_its_word() {
+        for (bytes, expected) in [
+            (&[0, 5][..], Trend::New),
+            (&[0, 5, 3, 9], Trend::New),
+            (&[5, 0], Trend::Gone),
+            (&[5, 9, 0], Trend::Gone),
+            (&[100, 49], Trend::Freed),
+            (&[100, 50], Trend::Fluctuating),
+            (&[101, 50], Trend::Freed),
+            (&[100, 200], Trend::Growing),
+            (&[100, 200, 300], Trend::Growing),
+            (&[100, 95, 200, 300], Trend::Growing),
+            (&[100, 1100, 1149], Trend::Plateau),
+            (&[100, 1100, 1200], Trend::Growing),
+            (&[100, 1100, 1100], Trend::Plateau),
+            (&[100, 300, 100, 300], Trend::Fluctuating),
+            (&[100, 300, 200, 400], Trend::Fluctuating),
+            (&[100, 300, 80], Trend::Fluctuating),
+            (&[0, 5, 0], Trend::Fluctuating),
+            (&[64, 64, 64], Trend::Unchanged),
+            (&[0, 0], Trend::Unchanged),
+            (&[1 << 20, 1 << 20], Trend::Pinned),
+            (&[64_000, 64_000], Trend::Pinned),
+            (&[63_999, 63_999], Trend::Unchanged),
+            (&[u64::MAX, 0, u64::MAX], Trend::Fluctuating),
+        ] {
+            assert_eq!(trend(bytes), Some(expected), "{bytes:?}");
+        }
+        assert_eq!(trend(&[5]), None);
+        assert_eq!(trend(&[]), None);
+    }
+
+    #[test]
+    fn memory_that_is_freed_and_allocated_again_is_not_pinned() {
+        let sample = |outstanding, frees| Sample {
+            bytes: 2 << 20,
+            outstanding,
+            frees,
+        };
+        let same = sample(Some(5), Some(7));
+        assert_eq!(of(&[same, same]), Some(Trend::Pinned));
+        assert_eq!(
+            of(&[same, sample(Some(5), Some(8))]),
+            Some(Trend::Unchanged)
+        );
+        assert_eq!(
+            of(&[same, sample(Some(6), Some(7))]),
+            Some(Trend::Unchanged)
+        );
+        let unknown = sample(Some(5), None);
+        assert_eq!(of(&[unknown, unknown]), Some(Trend::Unchanged));
+    }
+}

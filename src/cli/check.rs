@@ -124,7 +124,7 @@ fn check_one(
         Input::Log(_) => None,
     };
     let drivers = match machine.filter(|_| rules.needs_drivers()) {
-        Some(machine) => Some(machine.by_driver().map_err(CliError::NotThere)?),
+        Some(machine) => Some(machine.by_driver(None).map_err(CliError::NotThere)?),
         None => None,
     };
     let dump = machine

@@ -4,7 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{self, IndexCache, ListedPoolUsed, Machine, Selection, Sort};
+use crate::engine::{
+    self, IndexCache, ListedPoolUsed, Machine, Selection, Sort, diagnose_points,
+};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::Snapshot;
@@ -89,7 +91,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         }
         Command::Objects { dump, what, sample } => objects(args, dump, what, *sample),
         Command::Drivers { dump } => drivers(args, dump),
-        Command::Diagnose { dump } => diagnose(args, dump),
+        Command::Diagnose { dump, exit_code } => diagnose(args, dump, *exit_code),
         Command::Diff { inputs } => super::diff::run(args, inputs),
         Command::Check {
             inputs,
@@ -347,11 +349,18 @@ fn drivers(args: &Args, dump: &Path) -> Result {
     })
 }
 
-fn diagnose(args: &Args, dump: &Path) -> Result {
-    let engine = open(args, dump)?;
+fn diagnose(args: &Args, dump: &Path, exit_code: bool) -> Result {
+    let engine = match Input::open(args, dump)? {
+        Input::Machine(engine) => engine,
+        Input::Log(log) => return diagnose_log(args, &log, exit_code),
+    };
     let format = report::Format::from(args.common.format);
     if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
-        return Ok(io::stdout().lock().write_all(kept.as_bytes())?);
+        io::stdout().lock().write_all(kept.as_bytes())?;
+        let is_leak = engine
+            .kept_answer("diagnose", report::Format::Json.word())
+            .is_some_and(Diagnose::is_leak_in);
+        return outside(exit_code && is_leak);
     }
     let index = index(args, &*engine)?;
     let Some(dump) = engine.engine() else {
@@ -359,9 +368,41 @@ fn diagnose(args: &Args, dump: &Path) -> Result {
         return Err(CliError::NotThere(why.into()));
     };
     keeping(args, &*engine, &index, || {
-        let diagnosis = dump.diagnose(&index);
-        print(args, &*engine, &Diagnose::of(dump, &diagnosis))
+        let answer = Diagnose::of(dump, &dump.diagnose(&index));
+        print(args, &*engine, &answer)?;
+        outside(exit_code && answer.is_leak())
     })
+}
+
+/// The same of a log or a table of tags.
+fn diagnose_log(args: &Args, log: &Log, exit_code: bool) -> Result {
+    let descriptions = args.common.descriptions()?;
+    let diagnosis = diagnose_points(&log.points, &descriptions);
+    let answer = Diagnose::of_table(&diagnosis, source_of(log));
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let format = args.common.format.into();
+    report::write_for(None, &log.notes, &answer, format, &mut out)?;
+    out.flush()?;
+    outside(exit_code && answer.is_leak())
+}
+
+/// What is known of a log, by label.
+fn source_of(log: &Log) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    if let Some(last) = log.points.last() {
+        out.push(("File", last.source.clone()));
+        out.push(("Source", log.what.to_owned()));
+        out.push(("Points", log.points.len().to_string()));
+    }
+    out
+}
+
+/// Status 3 for what the rules forbid.
+fn outside(is_outside: bool) -> Result {
+    match is_outside {
+        true => Err(CliError::Outside),
+        false => Ok(()),
+    }
 }
 
 fn address(text: &str) -> Result<Va> {

@@ -13,6 +13,7 @@ mod corruption;
 mod demo;
 mod demo_figures;
 mod diagnose;
+mod diagnose_tables;
 mod diff;
 mod file;
 mod golden;

@@ -297,7 +297,7 @@ impl Check<'_> {
             Limit::Growth(_) => self.growth(tag),
             Limit::Verdict(_) => {
                 let findings = self.diagnosis()?.findings.iter();
-                let of_tag = findings.filter(|f| f.tag == tag && self.pools().contains(&f.pool));
+                let of_tag = findings.filter(|f| f.tag() == tag && self.is_in_pools(f.row.pool));
                 Ok(Observed::Verdict(
                     of_tag
                         .map(|f| f.score.verdict)
@@ -367,8 +367,9 @@ impl Check<'_> {
             }
             Limit::Verdict(_) => {
                 let findings = self.diagnosis()?.findings.iter();
-                let owned = findings
-                    .filter(|f| self.is_owned(f.tag, driver) && self.pools().contains(&f.pool));
+                let owned = findings.filter(|f| {
+                    self.is_owned(f.tag(), driver) && self.is_in_pools(f.row.pool)
+                });
                 Ok(Observed::Verdict(
                     owned
                         .map(|f| f.score.verdict)
@@ -410,6 +411,11 @@ impl Check<'_> {
         let hours = first.hours_to(last);
         let hours = hours.ok_or("the hours since the baseline are not known")?;
         Ok((first, last, hours))
+    }
+
+    /// True for a pool of the rule's.
+    fn is_in_pools(&self, pool: Option<Pool>) -> bool {
+        pool.is_some_and(|pool| self.pools().contains(&pool))
     }
 
     fn diagnosis(&self) -> Result<&Diagnosis, String> {

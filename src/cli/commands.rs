@@ -4,9 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::analysis::census::{self, Question};
-use crate::engine::{
-    self, IndexCache, ListedPoolUsed, Machine, Selection, Sort, diagnose_points,
-};
+use crate::engine::{self, IndexCache, ListedPoolUsed, Machine, Selection, Sort, diagnose_points};
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::Snapshot;

@@ -367,9 +367,8 @@ impl Check<'_> {
             }
             Limit::Verdict(_) => {
                 let findings = self.diagnosis()?.findings.iter();
-                let owned = findings.filter(|f| {
-                    self.is_owned(f.tag(), driver) && self.is_in_pools(f.row.pool)
-                });
+                let owned = findings
+                    .filter(|f| self.is_owned(f.tag(), driver) && self.is_in_pools(f.row.pool));
                 Ok(Observed::Verdict(
                     owned
                         .map(|f| f.score.verdict)

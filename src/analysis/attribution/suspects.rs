@@ -73,6 +73,8 @@ pub struct Signs<'a> {
     pub references: &'a References,
     /// What lists say of it.
     pub description: Option<&'a Description>,
+    /// The list has the tag itself, not only a pattern that it fits.
+    pub exact: bool,
     /// Index of a loaded module by its name.
     pub loaded: &'a dyn Fn(&str) -> Option<usize>,
     /// Module and service name of those whose default tag this is.
@@ -89,6 +91,8 @@ struct Candidate {
     code: Option<(Standing, String)>,
     /// The list says that the tag is its.
     listed: Option<String>,
+    /// The list has a pattern that the tag fits, with this owner: a hint, no more.
+    hinted: Option<String>,
     /// The framework makes this tag from its name; `true` where it is of the framework.
     default: Option<(bool, String)>,
     /// Shares of blocks that point into it: anywhere, and at one offset.
@@ -121,7 +125,11 @@ impl Candidate {
             Some(_) => 1,
             None => 0,
         };
-        let list = if self.listed.is_some() { 5 } else { 0 };
+        let list = match (&self.listed, &self.hinted) {
+            (Some(_), _) => 5,
+            (None, Some(_)) => 4,
+            (None, None) => 0,
+        };
         let default = match self.default {
             Some((true, _)) => 6,
             Some((false, _)) => 2,
@@ -159,6 +167,7 @@ impl Candidate {
         out.extend(self.contradicted.clone());
         out.extend(self.default.as_ref().map(|d| d.1.clone()));
         out.extend(self.listed.clone());
+        out.extend(self.hinted.clone());
         out.extend(self.contents.as_ref().map(|c| c.2.clone()));
         out
     }
@@ -281,9 +290,20 @@ impl Fusion<'_> {
             return;
         };
         let module = listed_module(binary);
+        let exact = self.signs.exact;
         if (self.signs.loaded)(module).is_some() {
-            let reason = format!("listed: {} ({binary})", description.text);
-            self.of(module).listed = Some(reason);
+            let candidate = self.of(module);
+            match exact {
+                true => {
+                    let reason = format!("listed: {} ({binary})", description.text);
+                    candidate.listed = Some(reason);
+                }
+                false => {
+                    let text = &description.text;
+                    let reason = format!("fits a pattern of the tag list: {text} ({binary})");
+                    candidate.hinted = Some(reason);
+                }
+            }
         } else {
             let why = format!("listed as the tag's owner ({binary}), but it is not loaded");
             self.out.rejected.push((module.to_owned(), why));
@@ -457,6 +477,9 @@ fn allocator(
     if framework && loaded(FRAMEWORK).is_some() {
         return Some(FRAMEWORK.into());
     }
+    if let Some(hinted) = all.iter().find(|c| c.hinted.is_some()) {
+        return Some(name(hinted));
+    }
     let may = |c: &&Candidate| matches!(c.code, Some((Standing::MayAllocate, _)));
     let mut may = all.iter().filter(may);
     let first = may.next()?;
@@ -576,6 +599,7 @@ mod tests {
             tag: Tag::of(tag).unwrap(),
             references: found,
             description: list,
+            exact: true,
             loaded: &|_| loaded.then_some(0),
             services: &[],
             census: None,

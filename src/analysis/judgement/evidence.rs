@@ -491,6 +491,7 @@ fn of_list(tag: Tag, holder: Option<&Holder>, description: Option<&Description>)
             Some(Description {
                 binary: Some(binary),
                 text,
+                ..
             }),
             _,
         ) => (0, format!("{text} ({binary})")),

@@ -93,6 +93,7 @@ impl Engine {
             tag,
             references,
             description,
+            exact: self.descriptions().tags().any(|listed| listed == tag),
             loaded: &loaded,
             services: services
                 .as_ref()

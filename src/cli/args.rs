@@ -287,8 +287,11 @@ pub enum Command {
     /// The whole procedure as one report: which tag looks like a leak, whose it is, why,
     /// and what to do next. `--format markdown` is for a ticket.
     Diagnose {
-        /// The dump.
+        /// The dump, or a log or table of tags.
         dump: PathBuf,
+        /// Exit with status 3 when the verdict is a leak.
+        #[arg(long)]
+        exit_code: bool,
     },
     /// Growth per tag and its trend over any mix of dumps and logs, in the order given:
     /// PoolMon logs and screens, `!poolused` text, PoolMonX, tag tables, performance logs

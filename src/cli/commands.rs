@@ -10,7 +10,7 @@ use crate::command::request::{
 };
 use crate::command::{self, Request, Target, table};
 use crate::analysis::references::Standing;
-use crate::engine::{self, IndexCache, ListedPoolUsed, Machine, Selection, TagReferences};
+use crate::engine::{self, IndexCache, ListedPoolUsed, Machine, Selection, TagReferences, diagnose_points};
 use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;
@@ -163,10 +163,10 @@ fn answer(args: &Args, command: &Command) -> Result {
             let engine = open(args, dump)?;
             drivers(args, &*engine)
         }
-        Command::Diagnose { dump } => {
-            let engine = open(args, dump)?;
-            diagnose(args, &*engine)
-        }
+        Command::Diagnose { dump, exit_code } => match Input::open(args, dump)? {
+            Input::Machine(engine) => diagnose(args, &*engine, *exit_code),
+            Input::Log(log) => diagnose_log(args, &log, *exit_code),
+        },
         Command::Modules { dump, arguments } => {
             let wanted = typed::modules(arguments)?;
             let engine = open(args, dump)?;
@@ -320,7 +320,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
             objects(args, engine, &what, engine::USUAL_LOOK)
         }
         Request::Drivers => drivers(args, engine),
-        Request::Diagnose => diagnose(args, engine),
+        Request::Diagnose => diagnose(args, engine, false),
         Request::Help(about) => help(about.as_deref()),
         Request::Go(target) => go(args, engine, &target),
         other if other.needs_screen() => Err(CliError::Usage(
@@ -615,10 +615,14 @@ fn drivers(args: &Args, engine: &dyn Machine) -> Result {
     })
 }
 
-fn diagnose(args: &Args, engine: &dyn Machine) -> Result {
+fn diagnose(args: &Args, engine: &dyn Machine, exit_code: bool) -> Result {
     let format = report::Format::from(args.common.format);
     if let Some(kept) = engine.kept_answer("diagnose", format.word()) {
-        return Ok(io::stdout().lock().write_all(kept.as_bytes())?);
+        io::stdout().lock().write_all(kept.as_bytes())?;
+        let is_leak = engine
+            .kept_answer("diagnose", report::Format::Json.word())
+            .is_some_and(Diagnose::is_leak_in);
+        return outside(exit_code && is_leak);
     }
     let index = index(args, engine)?;
     let Some(dump) = engine.engine() else {
@@ -626,9 +630,41 @@ fn diagnose(args: &Args, engine: &dyn Machine) -> Result {
         return Err(CliError::NotThere(why.into()));
     };
     keeping(args, engine, &index, || {
-        let diagnosis = dump.diagnose(&index);
-        print(args, engine, &Diagnose::of(dump, &diagnosis))
+        let answer = Diagnose::of(dump, &dump.diagnose(&index));
+        print(args, engine, &answer)?;
+        outside(exit_code && answer.is_leak())
     })
+}
+
+/// The same of a log or a table of tags.
+fn diagnose_log(args: &Args, log: &Log, exit_code: bool) -> Result {
+    let descriptions = args.common.descriptions()?;
+    let diagnosis = diagnose_points(&log.points, &descriptions);
+    let answer = Diagnose::of_table(&diagnosis, source_of(log));
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let format = args.common.format.into();
+    report::write_for(None, &log.notes, &answer, format, &mut out)?;
+    out.flush()?;
+    outside(exit_code && answer.is_leak())
+}
+
+/// What is known of a log, by label.
+fn source_of(log: &Log) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    if let Some(last) = log.points.last() {
+        out.push(("File", last.source.clone()));
+        out.push(("Source", log.what.to_owned()));
+        out.push(("Points", log.points.len().to_string()));
+    }
+    out
+}
+
+/// Status 3 for what the rules forbid.
+fn outside(is_outside: bool) -> Result {
+    match is_outside {
+        true => Err(CliError::Outside),
+        false => Ok(()),
+    }
 }
 
 fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {

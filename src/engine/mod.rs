@@ -32,6 +32,7 @@ mod warnings;
 
 pub use allocs::{Allocs, Summary as AllocsSummary, TrackerSide};
 pub use cache::{Answered, IndexCache};
+pub use diagnose::diagnose_points;
 pub use info::{
     ConsistencyFacts, DumpFacts, EvidenceFacts, ImageFacts, Info, InsideTable, ProcessorFacts,
     RegionFacts, SymbolFacts, SymbolSource,

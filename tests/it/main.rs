@@ -15,6 +15,7 @@ mod corruption;
 mod demo;
 mod demo_figures;
 mod diagnose;
+mod diagnose_tables;
 mod diff;
 mod evidence;
 mod file;

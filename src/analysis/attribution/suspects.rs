@@ -89,8 +89,8 @@ struct Candidate {
     code: Option<(Standing, String)>,
     /// The list says that the tag is its.
     listed: Option<String>,
-    /// The list names it for a family of tags (`Us??`), not for this tag.
-    family: Option<String>,
+    /// The list has a pattern that the tag fits, with this owner: a hint, no more.
+    hinted: Option<String>,
     /// The framework makes this tag from its name; `true` where it is of the framework.
     default: Option<(bool, String)>,
     /// Shares of blocks that point into it: anywhere, and at one offset.
@@ -123,7 +123,7 @@ impl Candidate {
             Some(_) => 1,
             None => 0,
         };
-        let list = match (&self.listed, &self.family) {
+        let list = match (&self.listed, &self.hinted) {
             (Some(_), _) => 5,
             (None, Some(_)) => 2,
             (None, None) => 0,
@@ -165,7 +165,7 @@ impl Candidate {
         out.extend(self.contradicted.clone());
         out.extend(self.default.as_ref().map(|d| d.1.clone()));
         out.extend(self.listed.clone());
-        out.extend(self.family.clone());
+        out.extend(self.hinted.clone());
         out.extend(self.contents.as_ref().map(|c| c.2.clone()));
         out
     }
@@ -288,14 +288,20 @@ impl Fusion<'_> {
             return;
         };
         let module = listed_module(binary);
-        let loaded = (self.signs.loaded)(module).is_some();
-        if let (true, Some(pattern)) = (loaded, &description.pattern) {
-            // The usual owner of the family; this tag may be of a driver that is in no list.
-            let reason = format!("tags {pattern} are listed: {} ({binary})", description.text);
-            self.of(module).family = Some(reason);
-        } else if loaded {
-            let reason = format!("listed: {} ({binary})", description.text);
-            self.of(module).listed = Some(reason);
+        let exact = description.pattern.is_none();
+        if (self.signs.loaded)(module).is_some() {
+            let candidate = self.of(module);
+            match exact {
+                true => {
+                    let reason = format!("listed: {} ({binary})", description.text);
+                    candidate.listed = Some(reason);
+                }
+                false => {
+                    let text = &description.text;
+                    let reason = format!("fits a pattern of the tag list: {text} ({binary})");
+                    candidate.hinted = Some(reason);
+                }
+            }
         } else {
             let why = format!("listed as the tag's owner ({binary}), but it is not loaded");
             self.out.rejected.push((module.to_owned(), why));
@@ -468,6 +474,9 @@ fn allocator(
     const FRAMEWORK: &str = "Wdf01000";
     if framework && loaded(FRAMEWORK).is_some() {
         return Some(FRAMEWORK.into());
+    }
+    if let Some(hinted) = all.iter().find(|c| c.hinted.is_some()) {
+        return Some(name(hinted));
     }
     let may = |c: &&Candidate| matches!(c.code, Some((Standing::MayAllocate, _)));
     let mut may = all.iter().filter(may);

@@ -417,6 +417,11 @@ impl Check<'_> {
         Ok((first, last, hours))
     }
 
+    /// True for a pool of the rule's.
+    fn is_in_pools(&self, pool: Option<Pool>) -> bool {
+        pool.is_some_and(|pool| self.pools().contains(&pool))
+    }
+
     fn diagnosis(&self) -> Result<&Diagnosis, String> {
         self.subject
             .diagnosis

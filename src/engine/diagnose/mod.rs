@@ -4,6 +4,7 @@ mod attribution;
 mod case;
 mod chains;
 mod look;
+mod table;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::pool::{Pool, Tag, TagPattern};
 use super::Engine;
 
 pub(super) use attribution::Attributions;
+pub use table::diagnose_points;
 
 /// Findings that are looked into; each costs a look at images and blocks.
 const MOST_FINDINGS: usize = 8;

@@ -263,6 +263,12 @@ impl Diagnose {
         }
     }
 
+    /// True when a report that was kept as JSON has the verdict of a leak.
+    pub fn is_leak_in(json: &str) -> bool {
+        let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
+        value.is_some_and(|v| v.get("verdict").and_then(|v| v.as_str()) == Some("leak"))
+    }
+
     /// True when the verdict is a leak; `--exit-code` goes by it.
     pub fn is_leak(&self) -> bool {
         self.is_leak

@@ -126,8 +126,12 @@ fn check_one(
     let drivers = match machine.filter(|_| rules.needs_drivers()) {
         Some(machine) => {
             let index = index(args, &**machine)?;
-            Some(machine.by_driver(Some(&index)).map_err(CliError::NotThere)?)
-        },
+            Some(
+                machine
+                    .by_driver(Some(&index))
+                    .map_err(CliError::NotThere)?,
+            )
+        }
         None => None,
     };
     let dump = machine

@@ -4,13 +4,15 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::analysis::census::{self, Question};
+use crate::analysis::references::Standing;
 use crate::command::request::{
     End, Find, Memory, Modules as ModulesWanted, PoolChoice, PoolMon, PoolUsed as WantedTags,
     Shape, address_of,
 };
 use crate::command::{self, Request, Target, table};
-use crate::analysis::references::Standing;
-use crate::engine::{self, IndexCache, ListedPoolUsed, Machine, Selection, TagReferences, diagnose_points};
+use crate::engine::{
+    self, IndexCache, ListedPoolUsed, Machine, Selection, TagReferences, diagnose_points,
+};
 use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;

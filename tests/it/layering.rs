@@ -37,13 +37,15 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     (
         "evidence",
         &[
-            "memory", "symbols", "kernel", "pool", "series", "command", "analysis", "engine", "report",
+            "memory", "symbols", "kernel", "pool", "series", "command", "analysis", "engine",
+            "report",
         ],
     ),
     (
         "tui",
         &[
-            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine", "report", "evidence",
+            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine", "report",
+            "evidence",
         ],
     ),
     ("synth", &[]),

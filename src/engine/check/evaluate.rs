@@ -372,8 +372,8 @@ impl Check<'_> {
             }
             Limit::Verdict(_) => {
                 let findings = self.diagnosis()?.findings.iter();
-                let owned = findings
-                    .filter(|f| self.is_owned(f.tag(), driver) && self.covers(f.row.pool));
+                let owned =
+                    findings.filter(|f| self.is_owned(f.tag(), driver) && self.covers(f.row.pool));
                 Ok(Observed::Verdict(
                     owned
                         .map(|f| f.score.verdict)
@@ -415,11 +415,6 @@ impl Check<'_> {
         let hours = first.hours_to(last);
         let hours = hours.ok_or("the hours since the baseline are not known")?;
         Ok((first, last, hours))
-    }
-
-    /// True for a pool of the rule's.
-    fn is_in_pools(&self, pool: Option<Pool>) -> bool {
-        pool.is_some_and(|pool| self.pools().contains(&pool))
     }
 
     fn diagnosis(&self) -> Result<&Diagnosis, String> {

@@ -332,7 +332,7 @@ impl Fleet {
             }
         }
         let mut suspects: Vec<Suspect> = groups.iter().map(|(k, g)| suspect(k, g)).collect();
-        suspects.sort_by(|a, b| (b.hosts, b.bytes).cmp(&(a.hosts, a.bytes)));
+        suspects.sort_by_key(|s| std::cmp::Reverse((s.hosts, s.bytes)));
         let hosts: BTreeSet<&String> = dumps.iter().map(|d| &d.keys.0).collect();
         Fleet {
             dumps: dumps.len() as u64,
@@ -351,11 +351,14 @@ fn median(group: &[(&Dump, &Finding)]) -> u64 {
     all.get(all.len() / 2).copied().unwrap_or(0)
 }
 
+/// When a machine was dumped (seconds since 1970), and a tag's bytes then.
+type Moment = (Option<i64>, u64);
+
 fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
     let (driver, driver_version, tag, pool) = key.clone();
     let hosts: BTreeSet<&String> = group.iter().map(|(d, _)| &d.keys.0).collect();
     let windows: BTreeSet<&String> = group.iter().map(|(d, _)| &d.version).collect();
-    let mut boots: BTreeMap<(&String, &String), Vec<(Option<i64>, u64)>> = BTreeMap::new();
+    let mut boots: BTreeMap<(&String, &String), Vec<Moment>> = BTreeMap::new();
     for (dump, finding) in group {
         let boot = boots.entry((&dump.keys.0, &dump.keys.1)).or_default();
         boot.push((dump.written, finding.bytes));

@@ -280,7 +280,7 @@ impl Tags {
         self.reversed = self.asked == Some(sort) && !self.reversed;
         self.asked = Some(sort);
         self.sort = sort;
-        self.to_top(model);
+        self.select_top(model);
     }
 
     /// Goes on to the next pool.
@@ -288,11 +288,11 @@ impl Tags {
         self.pool = self.pool.next();
         self.asked = None;
         self.meant = None;
-        self.to_top(model);
+        self.select_top(model);
     }
 
     /// Another order answers another question: the answer is at the top.
-    fn to_top(&mut self, model: &Model) {
+    fn select_top(&mut self, model: &Model) {
         self.cursor = Cursor::default();
         self.selected = None;
         self.rearrange(model);

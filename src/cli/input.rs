@@ -71,7 +71,8 @@ fn is_log(path: &Path) -> bool {
 /// Why a command that needs memory can't use a file that is a log.
 pub fn needs_memory(path: &Path, error: OpenError) -> CliError {
     match error {
-        OpenError::Dump(_) if is_log(path) => match series::read(path) {
+        error @ OpenError::Pooltag { .. } => error.into(),
+        error if is_log(path) => match series::read(path) {
             Ok(log) => CliError::NotThere(format!(
                 "{} is {}: it has figures per tag and no memory; diff and poolused read it, this command needs a dump",
                 path.display(),

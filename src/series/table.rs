@@ -38,7 +38,7 @@ impl Heads {
         if line.len() > limits::CELL_BYTES || line.starts_with('#') || !word(line) {
             return None;
         }
-        let bytes = [b',', b';', b'\t', b'|'];
+        let bytes = [b',', b';', b'\t'];
         let by_byte = bytes
             .into_iter()
             .filter(|&b| line.as_bytes().contains(&b))

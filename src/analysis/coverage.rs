@@ -57,7 +57,7 @@ impl Side {
         }
         if p.unread_big > 0 {
             out += &format!(
-                ", {} of them inside large allocations, which are found all the same",
+                ", {} of them inside large allocations, which are still located",
                 number(p.unread_big)
             );
         }
@@ -69,7 +69,7 @@ impl Side {
         }
         if p.unplaced_bytes > 0 {
             out += &format!(
-                "; {} bytes in use could not be divided into blocks",
+                "; {} bytes in use could not be parsed",
                 number(p.unplaced_bytes)
             );
         }
@@ -110,12 +110,12 @@ impl Side {
             ));
         };
         let says = format!(
-            "{pool}: tracker says {} blocks / {} bytes",
+            "{pool}: kernel counters: {} blocks / {} bytes",
             number(tracker.blocks),
             number(tracker.bytes)
         );
         if self.agrees() {
-            return Some(format!("{says}, all found"));
+            return Some(format!("{says}, all located"));
         }
         let mut out = format!("{says}, {found}{likely}");
         out += &self.causes(number);
@@ -356,7 +356,7 @@ mod tests {
         let said = side.sentence("paged", &|n| n.to_string()).unwrap();
         assert_eq!(
             said,
-            "paged: tracker says 10 blocks / 1000 bytes, all found"
+            "paged: kernel counters: 10 blocks / 1000 bytes, all located"
         );
     }
 }

@@ -29,7 +29,7 @@ pub struct Args {
 /// Options of every command.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Common {
-    /// How the answer is written.
+    /// Output format.
     #[arg(long, global = true, value_enum, default_value_t = FormatName::Text)]
     pub format: FormatName,
     /// Where to look for PDBs, in the syntax of _NT_SYMBOL_PATH [default: that variable,
@@ -55,7 +55,7 @@ pub struct Common {
     /// No progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
-    /// Lines and marks of the terminal UI in ASCII.
+    /// Use ASCII characters only in the terminal UI.
     #[arg(long, global = true)]
     pub ascii: bool,
     /// Colours of the terminal UI; auto asks NO_COLOR, COLORTERM and TERM.
@@ -191,7 +191,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// What kind of dump, which Windows, which symbols, what is missing.
+    /// The kind of dump, the Windows version, the symbols, and what is missing.
     Info {
         /// The dump.
         dump: PathBuf,
@@ -240,7 +240,7 @@ pub enum Command {
         #[arg(value_name = "FLAGS")]
         arguments: Vec<String>,
     },
-    /// Which modules mention a tag, and where.
+    /// Modules that reference a tag, with the code that uses it.
     Refs {
         /// The dump.
         dump: PathBuf,
@@ -251,8 +251,8 @@ pub enum Command {
         #[arg(long)]
         disassemble: bool,
     },
-    /// What the blocks of a tag hold: where they point, offset by offset, and which are
-    /// alike.
+    /// Block contents of a tag: what they point to, offset by offset, and groups of one
+    /// layout.
     Contents {
         /// The dump.
         dump: PathBuf,
@@ -268,8 +268,8 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = USUAL_SAMPLE)]
         sample: u64,
     },
-    /// Kernel objects of a tag or a type: who has handles to them, what is kept by
-    /// references alone, what they are called.
+    /// Kernel objects of a tag or a type: processes with handles, objects with
+    /// references only, and names.
     Objects {
         /// The dump.
         dump: PathBuf,
@@ -279,13 +279,13 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = USUAL_LOOK)]
         sample: u64,
     },
-    /// Pool by driver: the bytes under the tags that are each one's.
+    /// Pool bytes by driver: the sum of the tags that each owns.
     Drivers {
         /// The dump.
         dump: PathBuf,
     },
-    /// The whole procedure as one report: which tag looks like a leak, whose it is, why,
-    /// and what to do next. `--format markdown` is for a ticket.
+    /// The whole procedure as one report: the leaking tag, its owner, the evidence,
+    /// and the next steps. `--format markdown` is for a ticket.
     Diagnose {
         /// The dump, or a log or table of tags.
         dump: PathBuf,
@@ -335,8 +335,8 @@ pub enum Command {
         #[arg(value_name = "COMMAND", required = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
-    /// Which PDB the kernel needs, where to get it and where to put it, and whether it is
-    /// there. Needs no network.
+    /// The PDB that the kernel needs, where to get it, where to put it, and whether it is
+    /// present. Needs no network.
     Symbols {
         /// The dump.
         dump: PathBuf,

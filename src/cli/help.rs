@@ -6,7 +6,7 @@ use clap::{Arg, Command, CommandFactory};
 use super::Args;
 
 /// Options of the terminal UI.
-const SCREEN: [&str; 4] = ["ascii", "theme", "mouse", "keys"];
+const SCREEN: [&str; 4] = ["ascii", "theme", "no_mouse", "keys"];
 /// Options of the walk of the pool.
 const WALK: [&str; 2] = ["memory", "threads"];
 
@@ -81,6 +81,41 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         [
             "poolscope diagnose MEMORY.DMP",
             "poolscope diagnose MEMORY.DMP --format markdown",
+        ],
+    ),
+    (
+        "diff",
+        [
+            "poolscope diff monday.dmp tuesday.dmp",
+            "poolscope diff series.log MEMORY.DMP --format json",
+        ],
+    ),
+    (
+        "check",
+        [
+            "poolscope check MEMORY.DMP --rules rules.toml",
+            "poolscope check after.dmp --baseline before.dmp --rules rules.toml --junit pool.xml",
+        ],
+    ),
+    (
+        "evidence",
+        [
+            "poolscope evidence MEMORY.DMP --out case.zip",
+            "poolscope evidence MEMORY.DMP --out case.zip --redact",
+        ],
+    ),
+    (
+        "export",
+        [
+            "poolscope export monday.dmp tuesday.dmp --out dataset",
+            "poolscope export MEMORY.DMP --out tables --format csv",
+        ],
+    ),
+    (
+        "fleet",
+        [
+            "poolscope fleet dataset",
+            "poolscope fleet case1.zip case2.zip --format markdown",
         ],
     ),
     (
@@ -229,7 +264,7 @@ mod tests {
     fn help_shows_only_the_options_that_apply() {
         for sub in command().get_subcommands().map(|s| s.get_name().to_owned()) {
             let help = help_of(&sub);
-            let has_screen = help.contains("--mouse");
+            let has_screen = help.contains("--no-mouse");
             assert_eq!(has_screen, sub == "demo", "{sub}");
         }
         assert!(!help_of("man").contains("--format"));
@@ -251,7 +286,7 @@ mod tests {
                 "1g",
                 "--ascii",
             ][..],
-            &["poolscope", "--mouse", "man", "--format", "json", "--quiet"],
+            &["poolscope", "--no-mouse", "man", "--format", "json", "--quiet"],
             &[
                 "poolscope",
                 "--no-network",

@@ -113,7 +113,7 @@ impl Answer for DriversReport {
         writeln!(
             out,
             "{:<20} {:>14} {:>14} {:>14}  tags",
-            "driver", "nonpaged bytes", "paged bytes", "of it certain"
+            "driver", "nonpaged bytes", "paged bytes", "confirmed bytes"
         )?;
         for row in self.drivers.iter().chain([&self.unowned]) {
             writeln!(out, "{}", row.line())?;

@@ -1,4 +1,4 @@
-//! Builds dumps: a small Windows-like machine laid down as real structures.
+//! Builds dumps: a small Windows-like machine built with real kernel structures.
 //!
 //! A [`Spec`] says what the machine is like; [`Machine::build`] lays it down, structure by
 //! structure, in sparse physical memory behind real page tables; [`Machine::write`] makes

@@ -371,7 +371,7 @@ pub fn sheet(ask: &TableKind) -> TableData {
 
 /// A report, with what is marked.
 pub fn report(marks: &[(String, String)]) -> String {
-    let mut out = "Verdict: leak. Leak in nonpaged pool looks as leaks do; owner: myfault (certain).\n\nMachine\n  Windows 6.1.7601\n".to_owned();
+    let mut out = "Verdict: leak. Leak in nonpaged pool shows a leak pattern; owner: myfault (certain).\n\nMachine\n  Windows 6.1.7601\n".to_owned();
     for (what, note) in marks {
         out += &format!("  {what}: {note}\n");
     }

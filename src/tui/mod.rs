@@ -90,7 +90,7 @@ pub enum Error {
     Open(#[from] OpenError),
     /// There is no terminal to draw on.
     #[error(
-        "the screen needs a terminal, and the output is none; ask for text instead, as in `poolscope poolused DUMP 2`"
+        "stdout is not a terminal; ask for text instead, as in `poolscope poolused DUMP 2`"
     )]
     NoTerminal,
     /// The terminal failed, or a thread could not be started.

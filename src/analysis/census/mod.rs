@@ -215,7 +215,7 @@ impl Census {
         let read = match self.sampled == self.population {
             true => format!("all {} blocks were read", self.population),
             false => format!(
-                "{} of {} blocks were read, evenly over all of them",
+                "{} of {} blocks were read, evenly sampled",
                 self.sampled, self.population
             ),
         };

@@ -53,7 +53,7 @@ pub struct Finding {
     pub chain: Option<Chain>,
     /// What to think of it.
     pub guidance: Option<&'static Entry>,
-    /// What the numbers cover.
+    /// Coverage.
     pub coverage: Vec<String>,
 }
 
@@ -167,9 +167,9 @@ pub struct Diagnosis {
     pub nearest: Option<Nearest>,
     /// Tags with equal counts, of which none is a finding by itself.
     pub groups: Vec<Group>,
-    /// What the numbers cover.
+    /// Coverage.
     pub coverage: Vec<String>,
-    /// What could not be known, as sentences.
+    /// Limitations, as sentences.
     pub unknowns: Vec<String>,
 }
 

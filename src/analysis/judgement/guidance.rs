@@ -19,7 +19,7 @@ pub enum Answer {
     Lockstep,
     /// Sizes of the blocks.
     Sizes,
-    /// Modules that mention the tag.
+    /// Modules that reference the tag.
     References,
     /// What the blocks point to.
     Contents,

@@ -84,7 +84,7 @@ pub struct Objects {
     pub ended_by_image: Vec<Named>,
     /// Processes with handles to them, those with the most first.
     pub holders: Vec<Holder>,
-    /// What could not be known, as sentences.
+    /// Limitations, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -339,7 +339,7 @@ impl Objects {
             false => format!("{} of {} blocks", self.looked, self.blocks),
         };
         out.push(format!(
-            "{} objects in {looked}: {} with handles, {} kept by references alone",
+            "{} objects in {looked}: {} with handles, {} with references only, no open handles",
             kind.name, self.with_handles, self.referenced_only
         ));
         if let Some(first) = self.holders.first() {
@@ -393,7 +393,7 @@ impl Objects {
         let usual = matches!(kind.name.as_str(), "File" | "Section" | "Device" | "Driver");
         (share(self.referenced_only) > 0.9 && !usual && self.objects > 100).then(|| {
             format!(
-                "if they leak, references do: a driver, or the kernel for one, refers to {} objects and does not let go",
+                "probable reference leak: a driver, or the kernel on its behalf, references {} objects and does not dereference them",
                 kind.name
             )
         })

@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// What could not be known.
+    /// Limitations.
     fn unknowns(&self, index: &Snapshot) -> Vec<String> {
         let mut out = self.warnings();
         out.extend(index.notes.iter().cloned());

@@ -213,7 +213,7 @@ impl IndexBuilder {
         }
         if totals.unplaced_bytes > 0 {
             notes.push(format!(
-                "{} bytes of heap segments could not be divided into blocks: headers that are damaged, paged out or not in the dump",
+                "{} bytes of heap segments could not be parsed: headers that are damaged, paged out or not in the dump",
                 totals.unplaced_bytes
             ));
         }

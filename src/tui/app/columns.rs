@@ -30,7 +30,7 @@ impl App {
         }
     }
 
-    /// The name in queries of the column that is meant.
+    /// The name in queries of the selected column.
     fn column_name(&self) -> Option<&'static str> {
         let first =
             |fields: &[crate::tui::input::query::Field], at: usize| fields.get(at)?.names.first();
@@ -46,7 +46,7 @@ impl App {
         .copied()
     }
 
-    /// Sorts by the column that is meant.
+    /// Sorts by the selected column.
     pub(in crate::tui) fn sort_column(&mut self) {
         match self.stack.last_mut() {
             None => {
@@ -72,7 +72,7 @@ impl App {
         }
     }
 
-    /// Shows only rows like the selected one in the column that is meant.
+    /// Shows only rows like the selected one in the selected column.
     pub(in crate::tui) fn like_this(&mut self) {
         let query = match self.stack.last() {
             None => self.tags.current(&self.model).and_then(|row| {
@@ -131,7 +131,7 @@ impl App {
         }
     }
 
-    /// How often each value is in the column that is meant.
+    /// How often each value is in the selected column.
     pub(in crate::tui) fn frequency(&mut self) {
         match self.stack.last() {
             Some(Screen::Bytes(_)) => self.frequency_of_pointers(),

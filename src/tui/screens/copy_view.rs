@@ -48,7 +48,7 @@ impl CopyView {
         let end = self.top + usize::from(self.room(area.height, &lines));
         if end < lines.len() && area.height > 0 {
             let more = format!(
-                "-- {} more lines: any key; Esc leaves --",
+                "-- {} more lines: any key; Esc exit --",
                 lines.len() - end
             );
             put(buffer, area, 0, area.height - 1, &more, Style::new());
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn all_of_it_can_be_seen_and_nothing_else() {
         let mut plain = CopyView::new("one\ntwo\nthree\nfour\nfive".into());
-        let more = |n: usize| format!("-- {n} more lines: any key; Esc leaves --");
+        let more = |n: usize| format!("-- {n} more lines: any key; Esc exit --");
         assert_eq!(drawn(&plain), ["one".to_owned(), "two".to_owned(), more(3)]);
         assert!(plain.go_on((40, 3)));
         assert_eq!(drawn(&plain), ["three", "four", "five"]);

@@ -178,7 +178,7 @@ impl DataTable {
         }
     }
 
-    /// Sorts by the column that is meant; again turns it round.
+    /// Sorts by the selected column; again turns it round.
     pub fn sort_here(&mut self) {
         self.sort = Some(match self.sort {
             Some((column, largest)) if column == self.column => (column, !largest),
@@ -228,7 +228,7 @@ impl DataTable {
         }
     }
 
-    /// The query for rows that are like the selected one in the column that is meant.
+    /// The query for rows that are like the selected one in the selected column.
     pub fn like_this(&self) -> Option<String> {
         let name = self.columns().get(self.column)?.name();
         like(name, self.current()?.cells.get(self.column)?)
@@ -303,7 +303,7 @@ impl DataTable {
         }
         let (title, list) = split_top(rest, 1);
         let Some(data) = &self.data else {
-            let text = format!("{}: being worked out", self.crumb);
+            let text = format!("{}: computing…", self.crumb);
             pane_title(buffer, title, theme, &text, true);
             return;
         };

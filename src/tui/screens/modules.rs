@@ -99,7 +99,7 @@ impl ModulesView {
         }
     }
 
-    /// Sorts by the column that is meant; again turns it round.
+    /// Sorts by the selected column; again turns it round.
     pub fn sort_here(&mut self, model: &Model) {
         self.descending = match self.sorted == Some(self.meant) {
             true => !self.descending,

@@ -39,7 +39,7 @@ pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
 pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], command: &str) {
     let arrow = theme.glyph(" › ", " > ");
     let command = match command {
-        "" => "nothing in WinDbg",
+        "" => "no WinDbg equivalent",
         command => command,
     };
     let command = format!("{} {command}", theme.glyph("≡", "="));

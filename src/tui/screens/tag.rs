@@ -389,8 +389,8 @@ impl TagView {
         let (title, list) = split_top(area, 1);
         let focused = self.pane == Pane::References;
         let text = match &self.mentions {
-            None => "Modules that mention it: searching".to_owned(),
-            Some(mentions) => format!("Modules that mention it: {}", mentions.rows.len()),
+            None => "Modules that reference this tag: searching".to_owned(),
+            Some(mentions) => format!("Modules that reference this tag: {}", mentions.rows.len()),
         };
         pane_title(buffer, title, theme, &text, focused);
         let Some(mentions) = &self.mentions else {

@@ -228,7 +228,7 @@ impl Tags {
         }
     }
 
-    /// Sorts by the column that is meant. False when there is no such order.
+    /// Sorts by the selected column. False when there is no such order.
     pub fn sort_here(&mut self, model: &Model) -> bool {
         let (pool, sort) = match self.meant_field() {
             0 => (self.pool, SortBy::Tag),

@@ -364,7 +364,7 @@ fn a_pane_alone_and_back() {
     assert!(!desk.screen().contains("Tags: both"), "{}", desk.screen());
     desk.keys("z").press(KeyCode::Tab);
     desk.enter().keys("z");
-    assert!(!desk.screen().contains("Modules that mention"));
+    assert!(!desk.screen().contains("Modules that reference"));
 }
 
 #[test]

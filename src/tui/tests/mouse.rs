@@ -62,7 +62,7 @@ fn a_click_on_a_pane_gives_it_the_keys() {
     let second = fixture::planted_block(1).va.to_string();
     click(&mut desk, &second);
     let third = fixture::planted_block(2).va.to_string();
-    click(&mut desk, "Modules that mention it");
+    click(&mut desk, "Modules that reference this tag");
     let pane = |desk: &Desk| match desk.app.stack.last() {
         Some(Screen::Tag(view)) => (view.pane, view.current().map(|b| b.va.to_string())),
         _ => panic!("the tag is open"),

@@ -45,7 +45,7 @@ fn rows_and_pages_are_cheap_in_every_list() {
     thread::sleep(Duration::from_millis(700));
     for (screen, keys, title) in [
         ("tags", "", "Tags: both pools"),
-        ("allocations", ENTER, "tracker says 601 blocks"),
+        ("allocations", ENTER, "kernel counters: 601 blocks"),
         ("bytes", ENTER, "Bytes at"),
     ] {
         terminal.press(keys);

@@ -70,7 +70,7 @@ fn a_removed_dump_goes_on_and_a_home_that_is_none_is_no_matter() {
     fs::remove_file(&path).unwrap();
     terminal.see("Pool walked");
     terminal.press(ENTER);
-    terminal.see("tracker says 601 blocks");
+    terminal.see("kernel counters: 601 blocks");
     terminal.press(ENTER);
     terminal.see("Leak block of 1,024,000 bytes");
     terminal.press("q");

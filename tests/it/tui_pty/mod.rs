@@ -46,14 +46,14 @@ fn from_the_first_screen_to_the_driver_and_out() {
     terminal.press("pb");
     terminal.see("nonpaged pool by bytes, large first");
     terminal.press(ENTER);
-    terminal.see("tracker says 601 blocks");
+    terminal.see("kernel counters: 601 blocks");
     terminal.see("fffff880`044b6621");
     terminal.press(ENTER);
     terminal.see("Leak block of 1,024,000 bytes");
     terminal.press("\t");
     terminal.see("to myfault+0x13");
     terminal.press(ESC);
-    terminal.see("tracker says 601 blocks");
+    terminal.see("kernel counters: 601 blocks");
     terminal.press("\t");
     terminal.see("s -a @#Base");
     terminal.press(ENTER);

@@ -20,12 +20,12 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
     tmux.see("nonpaged pool by bytes, large first");
     tmux.keys(&["Enter"]);
     tmux.see("holds 586.9 MB");
-    tmux.see("Modules that mention it: 2");
+    tmux.see("Modules that reference this tag: 2");
     tmux.keys(&["C-z"]);
     tmux.wait("the shell", |screen| screen.contains("prompt$"));
     tmux.shell_is_back("stopped");
     tmux.type_line("fg");
-    tmux.see("Modules that mention it: 2");
+    tmux.see("Modules that reference this tag: 2");
     tmux.keys(&["Tab", "Enter"]);
     tmux.see("db fffff880`044b63aa");
     tmux.see("4c65 616b 3bc1 0f42 c141 8d49 fd8b d0ff");

@@ -286,7 +286,7 @@ pub const TABLE: &[Binding] = &[
         &[Allocations, References],
         Action::Families,
         "families",
-        "which of the tag's allocations are alike; Enter opens a typical one",
+        "allocations grouped by layout; Enter opens a typical one",
         Group::Path,
     ),
     bind(
@@ -350,7 +350,7 @@ pub const TABLE: &[Binding] = &[
         COLUMNS,
         Action::SortColumn,
         "",
-        "sort by the column that is meant; again reverses",
+        "sort by the selected column; again reverses",
         Group::Sort,
     ),
     bind(
@@ -358,7 +358,7 @@ pub const TABLE: &[Binding] = &[
         COLUMNS,
         Action::Like,
         "",
-        "show only rows like this one in the column that is meant",
+        "show only rows like this one in the selected column",
         Group::Find,
     ),
     bind(
@@ -366,7 +366,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags, Allocations, Modules, Table, Bytes],
         Action::Frequency,
         "",
-        "how often each value is in the column that is meant; in bytes, at this offset of all the tag's allocations",
+        "frequency of each value in the selected column; in bytes, at this offset of all the tag's allocations",
         Group::Find,
     ),
     bind(

@@ -462,7 +462,7 @@ fn pointers(
     let mut notes = unfinished(index);
     if looked < blocks.len() {
         notes.push(format!(
-            "{} of {} allocations were looked at, evenly over all of them",
+            "{} of {} allocations were read, evenly sampled",
             grouped(looked),
             grouped(blocks.len())
         ));

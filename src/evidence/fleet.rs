@@ -332,7 +332,7 @@ impl Fleet {
             }
         }
         let mut suspects: Vec<Suspect> = groups.iter().map(|(k, g)| suspect(k, g)).collect();
-        suspects.sort_by(|a, b| (b.hosts, b.bytes).cmp(&(a.hosts, a.bytes)));
+        suspects.sort_by_key(|s| std::cmp::Reverse((s.hosts, s.bytes)));
         let hosts: BTreeSet<&String> = dumps.iter().map(|d| &d.keys.0).collect();
         Fleet {
             dumps: dumps.len() as u64,
@@ -355,7 +355,9 @@ fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
     let (driver, driver_version, tag, pool) = key.clone();
     let hosts: BTreeSet<&String> = group.iter().map(|(d, _)| &d.keys.0).collect();
     let windows: BTreeSet<&String> = group.iter().map(|(d, _)| &d.version).collect();
-    let mut boots: BTreeMap<(&String, &String), Vec<(Option<i64>, u64)>> = BTreeMap::new();
+    // By machine and boot: when, and how many bytes.
+    type Points = Vec<(Option<i64>, u64)>;
+    let mut boots: BTreeMap<(&String, &String), Points> = BTreeMap::new();
     for (dump, finding) in group {
         let boot = boots.entry((&dump.keys.0, &dump.keys.1)).or_default();
         boot.push((dump.written, finding.bytes));

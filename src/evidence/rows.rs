@@ -56,7 +56,7 @@ fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
             text(info.build_lab.as_deref()),
             Cell::Text("x64"),
             count(facts.processors.into()),
-            count(facts.bugcheck.into()),
+            maybe(facts.bugcheck.map(u64::from)),
             Cell::Text(&parameters.join(" ")),
             address(facts.kernel_base),
             Cell::Text(&hex(facts.kernel_base)),

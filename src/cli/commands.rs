@@ -2,18 +2,16 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use crate::analysis::census::{self, Question};
 use crate::engine::{self, IndexCache, Machine, Selection, Sort};
 use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;
-use crate::pool::index::{Progress, Snapshot};
+use crate::pool::index::Snapshot;
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::{clean, moment, parse_address};
+use crate::report::text::{clean, parse_address};
 use crate::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, Modules, ObjectsReport, Page,
     PoolUsed, Refs, Symbols, Vm,
@@ -22,8 +20,9 @@ use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
 use super::dataset::{self, Export};
+use super::index::{index, note};
 use super::outcome::CliError;
-use super::{open, say, shows_progress};
+use super::{open, say};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
 
@@ -312,27 +311,6 @@ fn keeping(
     })
 }
 
-fn note(args: &Args, text: &str) {
-    if !args.common.quiet {
-        super::say("note", text);
-    }
-}
-
-/// The index that was kept, or else a walk's.
-pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
-    let answered = engine.kept_index(&|| true);
-    if let Some(why) = answered.note {
-        note(args, &why);
-    }
-    let Some(index) = answered.index else {
-        return walk(args, engine);
-    };
-    if let Some(made) = index.kept.filter(|_| shows_progress(args)) {
-        super::say("note", &format!("index from cache ({})", moment(made)));
-    }
-    Ok(index)
-}
-
 fn drivers(args: &Args, dump: &Path) -> Result {
     let engine = open(args, dump)?;
     if engine.trackers().rows.is_empty() {
@@ -358,34 +336,6 @@ fn diagnose(args: &Args, dump: &Path) -> Result {
         let diagnosis = dump.diagnose(&index);
         print(args, &*engine, &Diagnose::of(dump, &diagnosis))
     })
-}
-
-/// Walks the pool, with the share done on stderr where somebody is watching.
-fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
-    let progress = Arc::new(Progress::default());
-    let Some(builder) = engine.walk(Arc::clone(&progress)) else {
-        return Err(CliError::NotThere("there is no pool to walk".into()));
-    };
-    let workers = engine.workers()?;
-    if !shows_progress(args) {
-        builder.run(&workers);
-        return Ok(builder.snapshot());
-    }
-    let (done, stop) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let shown = Arc::clone(&progress);
-        scope.spawn(move || {
-            while stop.recv_timeout(Duration::from_millis(200))
-                == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
-            {
-                let _ = write!(io::stderr(), "\rpool {:3.0} %", shown.share() * 100.0);
-            }
-            let _ = write!(io::stderr(), "\r          \r");
-        });
-        builder.run(&workers);
-        drop(done);
-    });
-    Ok(builder.snapshot())
 }
 
 fn address(text: &str) -> Result<Va> {

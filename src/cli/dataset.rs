@@ -13,16 +13,17 @@ use crate::report::Format;
 use crate::report::text::grouped;
 
 use super::args::{Args, FormatName};
+use super::index::index;
 use super::outcome::CliError;
-use super::{commands, open, say};
+use super::{open, say};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
 
 /// Makes an evidence file.
 pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Result {
     let machine = open(args, dump)?;
-    let index = commands::index(args, &*machine)?;
-    let written = evidence::write(&*machine, &index, out, choices);
+    let walked = index(args, &*machine)?;
+    let written = evidence::write(&*machine, &walked, out, choices);
     let manifest = written.map_err(|source| CliError::File {
         path: out.to_owned(),
         source,
@@ -102,8 +103,8 @@ fn with_tables(
     each: impl FnOnce(&Answers<'_>) -> Result,
 ) -> Result {
     let machine = open(args, dump)?;
-    let index = commands::index(args, &*machine)?;
-    let answers = tables(&*machine, &index, host)?;
+    let walked = index(args, &*machine)?;
+    let answers = tables(&*machine, &walked, host)?;
     each(&answers)
 }
 

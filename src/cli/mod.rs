@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod dataset;
 mod download;
+mod index;
 mod man;
 mod outcome;
 

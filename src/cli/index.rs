@@ -1,0 +1,65 @@
+//! The index of a dump: the one that was kept, or else a walk's.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::Machine;
+use crate::pool::index::{Progress, Snapshot};
+use crate::report::text::moment;
+
+use super::args::Args;
+use super::outcome::CliError;
+use super::{say, shows_progress};
+
+type Result<T> = std::result::Result<T, CliError>;
+
+/// Says something that is not an answer, unless nothing is to be said.
+pub fn note(args: &Args, text: &str) {
+    if !args.common.quiet {
+        say("note", text);
+    }
+}
+
+/// The index that was kept, or else a walk's.
+pub fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
+    let answered = engine.kept_index(&|| true);
+    if let Some(why) = answered.note {
+        note(args, &why);
+    }
+    let Some(index) = answered.index else {
+        return walk(args, engine);
+    };
+    if let Some(made) = index.kept.filter(|_| shows_progress(args)) {
+        say("note", &format!("index from cache ({})", moment(made)));
+    }
+    Ok(index)
+}
+
+/// Walks the pool, with the share done on stderr where somebody is watching.
+fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
+    let progress = Arc::new(Progress::default());
+    let Some(builder) = engine.walk(Arc::clone(&progress)) else {
+        return Err(CliError::NotThere("there is no pool to walk".into()));
+    };
+    let workers = engine.workers()?;
+    if !shows_progress(args) {
+        builder.run(&workers);
+        return Ok(builder.snapshot());
+    }
+    let (done, stop) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let shown = Arc::clone(&progress);
+        scope.spawn(move || {
+            while stop.recv_timeout(Duration::from_millis(200))
+                == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
+                let _ = write!(io::stderr(), "\rpool {:3.0} %", shown.share() * 100.0);
+            }
+            let _ = write!(io::stderr(), "\r          \r");
+        });
+        builder.run(&workers);
+        drop(done);
+    });
+    Ok(builder.snapshot())
+}

@@ -74,7 +74,7 @@ fn every_command_answers_from_evidence_as_from_the_dump() {
         for format in ["text", "json", "csv", "markdown"] {
             let asked = |file: &str| {
                 let (verb, rest) = command.split_first().unwrap();
-                let all = [&[*verb, file], rest, &["--format", format]].concat();
+                let all = [&[*verb, file][..], rest, &["--format", format]].concat();
                 answer(&all)
             };
             assert_eq!(asked("demo.dmp"), asked(evidence), "{command:?} {format}");
@@ -150,7 +150,7 @@ fn no_name_is_left_in_redacted_evidence() {
         host: Some("ACMESERVER7".into()),
     };
     let names = ["secretname", "acmeserver7", "leaker.exe"];
-    let found = |choices: &Choices| -> Vec<&str> {
+    let found = |choices: &Choices| -> Vec<&'static str> {
         let mut file = Stored::of_bytes(bytes_of_evidence(choices)).unwrap();
         let mut all = serde_json::to_vec(&file.manifest).unwrap();
         for table in TABLES {
@@ -211,7 +211,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
         let mut bytes = whole.clone();
         let at = (random() % bytes.len() as u64) as usize;
         bytes[at] ^= random() as u8 | 1;
-        if random() % 4 == 0 {
+        if random().is_multiple_of(4) {
             bytes.truncate(at);
         }
         if let Ok(file) = Stored::of_bytes(bytes) {
@@ -359,10 +359,8 @@ fn a_fleet_is_read_from_evidence_datasets_and_dumps_and_counts_each_once() {
     let fleet = json(&["fleet", "demo.evidence", set, "demo.dmp"]);
     assert_eq!(fleet["dumps"], 1, "{fleet}");
     let suspect = &fleet["suspects"][0];
-    assert_eq!(
-        (&suspect["driver"], &suspect["tag"]),
-        (&"myfault".into(), &"Leak".into())
-    );
+    assert_eq!(suspect["driver"], "myfault");
+    assert_eq!(suspect["tag"], "Leak");
     assert_eq!(suspect["bytes"], 615_424_000);
     for format in ["text", "csv", "markdown"] {
         assert!(answer(&["fleet", set, "--format", format]).contains("myfault"));

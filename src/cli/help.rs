@@ -286,7 +286,14 @@ mod tests {
                 "1g",
                 "--ascii",
             ][..],
-            &["poolscope", "--no-mouse", "man", "--format", "json", "--quiet"],
+            &[
+                "poolscope",
+                "--no-mouse",
+                "man",
+                "--format",
+                "json",
+                "--quiet",
+            ],
             &[
                 "poolscope",
                 "--no-network",

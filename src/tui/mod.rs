@@ -89,9 +89,7 @@ pub enum Error {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// There is no terminal to draw on.
-    #[error(
-        "stdout is not a terminal; ask for text instead, as in `poolscope poolused DUMP 2`"
-    )]
+    #[error("stdout is not a terminal; ask for text instead, as in `poolscope poolused DUMP 2`")]
     NoTerminal,
     /// The terminal failed, or a thread could not be started.
     #[error("the terminal can't be used: {0}")]

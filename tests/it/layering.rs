@@ -44,8 +44,8 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     (
         "tui",
         &[
-            "memory", "symbols", "kernel", "pool", "series", "analysis", "engine", "report",
-            "evidence",
+            "memory", "symbols", "kernel", "pool", "series", "command", "analysis", "engine",
+            "report", "evidence",
         ],
     ),
     ("synth", &[]),

@@ -37,7 +37,7 @@ pub struct Screens {
 }
 
 impl Screens {
-    /// Opens a dump and waits until its pool is walked.
+    /// Opens a dump and waits until its pool is walked and judged.
     pub fn open(path: &Path) -> Result<Screens, OpenError> {
         let engine: Arc<dyn Machine> = evidence::open(path, &Options::default())?;
         let (sender, events) = mpsc::channel();
@@ -52,7 +52,11 @@ impl Screens {
             copied: Vec::new(),
         };
         let start = Instant::now();
-        while screens.app.index.stage.is_running() {
+        // The verdict is made after the walk; a dump without pool gets none.
+        let computing = |screens: &Screens| {
+            screens.app.index.stage.is_running() || screens.screen().contains("Verdict: computing")
+        };
+        while computing(&screens) {
             assert!(start.elapsed() < PATIENCE, "the walk does not end");
             screens.settle();
         }

@@ -490,15 +490,29 @@ fn judge(shared: &Shared, index: &Snapshot) {
                 alarm: !found.findings.is_empty(),
             }
         }
-        // An evidence file has its judgement in its report alone.
-        None => VerdictLine {
-            text: "Verdict: in the report".into(),
-            alarm: false,
-        },
+        None => kept_verdict(shared),
     };
     let _ = shared
         .out
         .send(Event::Message(Message::Judged(shared.walk, verdict)));
+}
+
+/// The verdict of the report that an evidence file keeps.
+fn kept_verdict(shared: &Shared) -> VerdictLine {
+    let report = shared.engine.kept_answer("diagnose", "json");
+    let report: Option<serde_json::Value> = report.and_then(|r| serde_json::from_str(r).ok());
+    let field = |name: &str| report.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    let findings = report.as_ref().and_then(|r| r.get("findings")?.as_array());
+    match (field("verdict"), field("summary")) {
+        (Some(word), Some(summary)) => VerdictLine {
+            text: clean(&format!("Verdict: {}. {summary}", word.to_uppercase())).into_owned(),
+            alarm: findings.is_some_and(|f| !f.is_empty()),
+        },
+        _ => VerdictLine {
+            text: "Verdict: unknown. The evidence file has no report".into(),
+            alarm: false,
+        },
+    }
 }
 
 /// Searches all images for all tags, so that the list can say where each is.

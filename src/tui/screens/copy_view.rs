@@ -47,10 +47,7 @@ impl CopyView {
         }
         let end = self.top + usize::from(self.room(area.height, &lines));
         if end < lines.len() && area.height > 0 {
-            let more = format!(
-                "-- {} more lines: any key; Esc exit --",
-                lines.len() - end
-            );
+            let more = format!("-- {} more lines: any key; Esc exit --", lines.len() - end);
             put(buffer, area, 0, area.height - 1, &more, Style::new());
         }
     }

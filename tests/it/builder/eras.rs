@@ -206,7 +206,7 @@ fn pages_that_are_gone_take_no_more_than_their_blocks() {
                 let said = index
                     .notes
                     .iter()
-                    .any(|n| n.contains("could not be divided"));
+                    .any(|n| n.contains("could not be parsed"));
                 assert!(said, "{:?}", index.notes);
             });
             with(&machine, Container::Full, |_, index| {

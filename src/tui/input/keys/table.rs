@@ -334,7 +334,7 @@ pub const TABLE: &[Binding] = &[
         COLUMNS,
         Action::ColumnLeft,
         "",
-        "mean the column to the left (S, @ and F ask about it)",
+        "select the column to the left (S, @ and F ask about it)",
         Group::Sort,
     ),
     bind(
@@ -342,7 +342,7 @@ pub const TABLE: &[Binding] = &[
         COLUMNS,
         Action::ColumnRight,
         "",
-        "mean the column to the right",
+        "select the column to the right",
         Group::Sort,
     ),
     bind(

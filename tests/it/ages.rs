@@ -66,7 +66,9 @@ fn a_steady_leak_is_drawn_over_the_uptime() {
         let (ages, in_use) = ages_of(era, |nth, boot| boot + step(nth));
         let ages = ages.unwrap();
         assert_eq!(ages.source, "field +0x28 (system time)");
-        assert_eq!((ages.blocks, ages.blocks_with_time), (in_use, in_use));
+        // A few blocks on lists of free ones still look allocated, and have no time.
+        assert_eq!(ages.blocks_with_time, in_use);
+        assert!(ages.blocks >= in_use);
         // 20 blocks a slice, until they have run out.
         let even = (0..24).map(|slice| in_use.saturating_sub(slice * 20).min(20));
         assert_eq!(ages.histogram.to_vec(), even.collect::<Vec<_>>());
@@ -79,7 +81,11 @@ fn a_steady_leak_is_drawn_over_the_uptime() {
 fn interrupt_times_and_bursts_are_recognised() {
     let steady = ages(&WIN7, |nth, _| step(nth) + nth % 7).unwrap();
     assert_eq!(steady.source, "field +0x28 (interrupt time)");
-    assert_eq!(steady.histogram.iter().sum::<u64>(), steady.blocks);
+    assert_eq!(
+        steady.histogram.iter().sum::<u64>(),
+        steady.blocks_with_time
+    );
+    assert!(steady.blocks_with_time * 10 > BLOCKS * 9, "{steady:?}");
     let burst = ages(&WIN7, |nth, boot| boot + UPTIME - HOUR + nth * 1_234_567).unwrap();
     assert_eq!(burst.shape, Shape::Burst);
     let old = ages(&WIN7, |nth, boot| boot + step(nth) / 5).unwrap();

@@ -63,6 +63,15 @@ impl Screens {
         Ok(screens)
     }
 
+    /// Takes what comes until a text is on the screen.
+    pub fn wait_for(&mut self, text: &str) {
+        let start = Instant::now();
+        while !self.screen().contains(text) {
+            assert!(start.elapsed() < PATIENCE, "{text} does not come");
+            self.settle();
+        }
+    }
+
     /// Takes what comes until nothing comes any more.
     fn settle(&mut self) {
         let start = Instant::now();

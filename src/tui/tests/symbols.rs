@@ -147,7 +147,7 @@ fn an_answer_that_was_awaited_is_asked_for_again() {
     assert!(old.iter().all(|r| !asked.contains(&r.number)));
     desk.answer();
     assert!(desk.screen().contains("Allocations 601"));
-    assert!(desk.screen().contains("mention it: 2"));
+    assert!(desk.screen().contains("reference this tag: 2"));
 }
 
 #[test]

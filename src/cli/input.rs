@@ -52,7 +52,12 @@ impl Input {
 fn no_log(path: &Path, error: &series::SeriesError) -> CliError {
     CliError::NotThere(match error {
         series::SeriesError::Io { .. } => error.to_string(),
-        error => format!("{}: {error}", path.display()),
+        error => match error.to_string() {
+            why if why.starts_with("not a ") => {
+                format!("{}: not a Windows kernel dump, and {why}", path.display())
+            }
+            why => format!("{}: {why}", path.display()),
+        },
     })
 }
 

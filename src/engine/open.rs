@@ -16,7 +16,7 @@ pub struct Options {
     /// Where to look for PDBs.
     pub symbols: SymbolPath,
     /// Whether the servers on that path may be asked. Opening never asks them; see
-    /// [`Engine::missing_pdb`].
+    /// [`crate::engine::Engine::missing_pdb`].
     pub network: Network,
     /// Worker threads; 0 for one per core.
     pub threads: usize,

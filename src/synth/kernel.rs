@@ -1,6 +1,6 @@
 //! nt's own data: the debugger data block, the module list, processes, descriptors.
 //!
-//! Which variable is where is the [`Era`](super::era::Era)'s; what the debugger data block holds is
+//! Which variable is where is the [`Era`]'s; what the debugger data block holds is
 //! KDDEBUGGER_DATA64 of `wdbgexts.h` of the Windows SDK.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};

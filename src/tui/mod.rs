@@ -1,9 +1,9 @@
 //! The terminal UI: the path from `!vm` to the driver, browsed.
 //!
-//! [`app::App`] is a state machine of plain data ([`model::Model`]): it takes a
-//! [`message::Message`], changes, and names [`message::Effect`]s; [`view`] draws it.
-//! Neither touches the dump or the terminal. [`worker`] reads the dump on threads of its
-//! own, [`event`] and [`signals`] bring everything into one channel, and [`run`] ties
+//! [`app::App`] is a state machine of plain data ([`data::model::Model`]): it takes a
+//! [`data::message::Message`], changes, and names [`data::message::Effect`]s; [`app::view`] draws it.
+//! Neither touches the dump or the terminal. [`jobs::worker`] reads the dump on threads of its
+//! own, [`data::event`] and [`terminal::signals`] bring everything into one channel, and [`run`] ties
 //! them together: it waits, updates, draws once, and waits again.
 
 pub mod app;

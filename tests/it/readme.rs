@@ -112,7 +112,6 @@ fn the_readme_shows_what_the_program_says() {
     let mut new = with_section(&old, "screen", &indented(&screen()));
     for (name, body) in [
         ("poolused", answer(&["poolused", "demo.dmp", "/t3", "2"])),
-        ("refs", first(5, &answer(&["refs", "demo.dmp", "Leak"]))),
         ("diagnose", first(1, &answer(&["diagnose", "demo.dmp"]))),
     ] {
         new = with_section(&new, name, &indented(&body));

@@ -1,4 +1,4 @@
-//! What the screens show, as plain data: taken from an [`Engine`] once, on the worker's
+//! What the screens show, as plain data: taken from an [`crate::engine::Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
 use rustc_hash::FxHashMap;

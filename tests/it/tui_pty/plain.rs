@@ -19,7 +19,7 @@ fn a_vt100_is_sent_what_a_vt100_knows() {
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
     terminal.see("Pool walked");
     terminal.press(&format!("\x1b[B\x1b[B{ENTER}"));
-    terminal.see("tracker says");
+    terminal.see("kernel counters");
     terminal.press("y");
     terminal.see("copied to ");
     terminal.press("q");

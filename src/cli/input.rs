@@ -54,7 +54,10 @@ fn no_log(path: &Path, error: &series::SeriesError) -> CliError {
         series::SeriesError::Io { .. } => error.to_string(),
         error => match error.to_string() {
             why if why.starts_with("not a ") => {
-                format!("{}: not a Windows kernel dump, and {why}", path.display())
+                format!(
+                    "{}: not a Windows kernel dump, and {why}; get %SystemRoot%\\MEMORY.DMP or a log",
+                    path.display()
+                )
             }
             why => format!("{}: {why}", path.display()),
         },

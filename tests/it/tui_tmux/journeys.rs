@@ -57,12 +57,12 @@ fn the_articles_case_to_a_copied_report_in_twelve_keys() {
         journey.key("Enter", "Leak block of 1,024,000 bytes");
         journey.key("Tab", "myfault+0x13b9");
         journey.key("x", "marked: Leak block");
-        journey.key("R", "Verdict: leak");
+        journey.key("R", "Next action:");
         journey.key("y", "clipboard");
         assert!(journey.keys <= 12, "{} keys", journey.keys);
         let copied = journey.tmux.run(&["show-buffer"]);
         assert!(
-            copied.starts_with("Verdict: leak. Leak in nonpaged pool"),
+            copied.starts_with("Verdict: LEAK. Tag 'Leak', nonpaged pool"),
             "{copied}"
         );
         assert!(copied.contains("myfault"), "{copied}");

@@ -67,6 +67,7 @@ fn the_articles_case_to_a_copied_report_in_twelve_keys() {
         );
         assert!(copied.contains("myfault"), "{copied}");
         assert!(copied.contains("Leak block at fffffa80"), "{copied}");
+        journey.key("q", "q again quits");
         journey.key("q", "status-0");
     });
 }

@@ -6,7 +6,7 @@
 //! the index), [`series`] (logs of a running machine), [`analysis`] (who and whether),
 //! [`engine`] (all of it for one dump),
 //! [`report`] (answers as text), [`evidence`] (answers as tables and files), and then
-//! [`tui`] (what people see). [`synth`] builds dumps and imports none of
+//! [`tui`] (what people see) and `mcp` (what agents ask). [`synth`] builds dumps and imports none of
 //! the readers.
 
 pub mod addr;
@@ -19,6 +19,8 @@ pub mod dump;
 pub mod engine;
 pub mod evidence;
 pub mod kernel;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod memory;
 pub mod pool;
 pub mod report;

@@ -122,6 +122,24 @@ impl Common {
     }
 }
 
+impl Args {
+    /// The same options for one of `count` dumps that are worked on at the same time: each
+    /// has its part of the memory, and nobody watches its progress.
+    pub(super) fn one_of(&self, count: usize) -> Args {
+        let memory = self.common.memory.or_else(engine::default_limit);
+        let part = count.max(1) as u64;
+        Args {
+            dump: None,
+            command: None,
+            common: Common {
+                quiet: self.common.quiet || count > 1,
+                memory: memory.map(|bytes| (bytes / part).max(1)),
+                ..self.common.clone()
+            },
+        }
+    }
+}
+
 impl Common {
     /// What tags are for: the user's list over the built-in one.
     ///
@@ -385,6 +403,15 @@ pub enum Command {
     Fleet {
         /// Evidence files, dumps, datasets, and folders of them.
         #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// The same answers for an agent: Model Context Protocol over stdin and stdout. Reads
+    /// only; nothing is downloaded.
+    Mcp {
+        /// Files and directories that may be opened: these files, and files under these
+        /// directories, are readable for the agent, and no others, also not by symbolic
+        /// links. The first file is the one that questions are about.
+        #[arg(value_name = "DUMP|DIRECTORY")]
         paths: Vec<PathBuf>,
     },
     /// The keys of the terminal UI as they are bound now, as a file that can be edited and

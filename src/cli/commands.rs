@@ -1,7 +1,7 @@
 //! What each command does.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::analysis::census::{self, Question};
 use crate::analysis::references::Standing;
@@ -147,7 +147,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let tag = exact(&pattern)?;
             let engine = open(args, dump)?;
             let question = Question {
-                tag: existing(&*engine, tag, &pattern),
+                tag: engine.tag_as_typed(tag, &pattern),
                 pool: pool.map(|pool| match pool {
                     PoolName::Nonpaged => Pool::Nonpaged,
                     PoolName::Paged => Pool::Paged,
@@ -229,9 +229,28 @@ fn answer(args: &Args, command: &Command) -> Result {
             dataset::export(args, &export)
         }
         Command::Fleet { paths } => dataset::fleet(args, paths),
+        Command::Mcp { paths } => mcp(args, paths),
         Command::Keys => keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
+}
+
+/// Serves an agent until it closes the streams.
+#[cfg(feature = "mcp")]
+fn mcp(args: &Args, paths: &[PathBuf]) -> Result {
+    let session = crate::mcp::Session::new(paths, args.common.options());
+    let session = session.map_err(CliError::Usage)?;
+    if !args.common.quiet {
+        session.notes().iter().for_each(|note| say("note", note));
+    }
+    Ok(crate::mcp::serve(session)?)
+}
+
+#[cfg(not(feature = "mcp"))]
+fn mcp(_: &Args, _: &[PathBuf]) -> Result {
+    Err(CliError::Usage(
+        "this build of poolscope has no MCP server: build it with the feature mcp".into(),
+    ))
 }
 
 /// The keys as they are, or what is wrong with the file that should change them.
@@ -295,7 +314,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
         Request::References(tag) => refs(args, engine, &named(tag)?),
         Request::Contents(tag) | Request::Families(tag) => {
             let pattern = named(tag)?;
-            let tag = existing(engine, exact(&pattern)?, &pattern);
+            let tag = engine.tag_as_typed(exact(&pattern)?, &pattern);
             contents(
                 args,
                 engine,
@@ -431,7 +450,7 @@ fn objects(args: &Args, engine: &dyn Machine, what: &str, sample: u64) -> Result
         Some(tag) => tag,
         None => {
             let pattern = parse_pattern(what)?;
-            existing(engine, exact(&pattern)?, &pattern)
+            engine.tag_as_typed(exact(&pattern)?, &pattern)
         }
     };
     let index = index(args, engine)?;
@@ -464,20 +483,8 @@ fn exact(pattern: &TagPattern) -> Result<Tag> {
     })
 }
 
-/// The tag as typed, or the one of the dump that differs only in bytes of zero at its
-/// end, which are shown as dots and are not typed.
-fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
-    let mut rows = engine.trackers().rows.iter().map(|row| row.tag);
-    if rows.clone().any(|known| pattern.matches(known)) {
-        return tag;
-    }
-    let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
-    rows.find(|known| blanks(*known) == tag.bytes())
-        .unwrap_or(tag)
-}
-
 fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
-    let tag = existing(engine, exact(pattern)?, pattern);
+    let tag = engine.tag_as_typed(exact(pattern)?, pattern);
     print(args, engine, &Refs::of(&engine.tag_references(tag)))
 }
 
@@ -570,7 +577,7 @@ fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReference
 fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
     let mut pattern = named(wanted.tag)?;
     if let Some(tag) = pattern.exact() {
-        pattern = TagPattern::of(existing(engine, tag, &pattern));
+        pattern = TagPattern::of(engine.tag_as_typed(tag, &pattern));
     }
     let index = index(args, engine)?;
     keeping(args, engine, &index, || {

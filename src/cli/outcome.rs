@@ -67,7 +67,7 @@ pub enum CliError {
         source: io::Error,
     },
     /// A file or folder of tables can't be written.
-    #[error("{path} can't be written: {source}", path = path.display())]
+    #[error("{path} can't be written: {source}; make room, or name another place with --out", path = path.display())]
     File {
         /// Where to.
         path: PathBuf,

@@ -38,6 +38,7 @@ pub use info::{
     RegionFacts, SymbolFacts, SymbolSource,
 };
 pub use machine::{Machine, Wanted};
+pub use memory::default_limit;
 pub use modules::{Maker, ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};

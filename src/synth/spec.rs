@@ -79,6 +79,9 @@ pub struct Options {
     pub one_tracker: bool,
     /// What blocks of some tags hold.
     pub holds: Vec<Holds>,
+    /// Drivers that are of another build than the first: file name and number. A later
+    /// build has a later time stamp and another PDB.
+    pub builds: Vec<(String, u32)>,
 }
 
 impl Default for Options {
@@ -103,6 +106,7 @@ impl Default for Options {
             whole_images: true,
             one_tracker: false,
             holds: Vec::new(),
+            builds: Vec::new(),
         }
     }
 }

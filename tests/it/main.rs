@@ -12,6 +12,7 @@ mod containers;
 mod contents;
 mod contract;
 mod corruption;
+mod dataset;
 mod demo;
 mod demo_figures;
 mod diagnose;
@@ -27,6 +28,8 @@ mod keys;
 mod layering;
 mod machines;
 mod matrix;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod read_ahead;
 mod readme;
 mod references;

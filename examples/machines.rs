@@ -32,7 +32,16 @@ fn main() -> ExitCode {
     std::fs::create_dir_all(folder).unwrap();
     for nth in 0..count.parse::<u64>().unwrap() {
         let path = folder.join(format!("machine-{:03}-{}.dmp", nth / 2, nth % 2));
-        let machine = Machine::build(&spec(nth / 2, nth % 2)).unwrap();
+        let spec = spec(nth / 2, nth % 2);
+        let mut machine = Machine::build(&spec).unwrap();
+        let boot = spec.system_time - spec.uptime;
+        let of_filter = machine.truth.blocks.iter().filter(|b| b.tag == TAG);
+        let bodies: Vec<Va> = of_filter.map(|b| b.body()).collect();
+        // The filter keeps the time of each allocation, one every fourteen seconds.
+        for (at, body) in (0..).zip(&bodies) {
+            let age = spec.uptime / bodies.len() as u64 * at;
+            machine.memory.u64(body.add(0x28), boot + age);
+        }
         machine.write(&path, Container::BitmapKernel).unwrap();
     }
     ExitCode::SUCCESS

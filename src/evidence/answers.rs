@@ -150,7 +150,8 @@ pub struct Answers<'a> {
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Accounts, modules, counters and the diagnosis with its references.
+    /// Accounts, modules, counters and the diagnosis, with references and contents of its
+    /// suspects.
     Tables,
     /// And contents, objects and the references of all tags in use: an evidence file.
     Everything,
@@ -204,8 +205,12 @@ impl<'a> Answers<'a> {
             let one = |tag: &Tag| Some((*tag, machine.references_while(*tag, &|| true)?));
             tags.par_iter().filter_map(one).collect()
         });
-        if depth == Depth::Everything {
-            out.look_into(index);
+        match depth {
+            Depth::Tables => {
+                let suspects = out.suspects();
+                out.look_into_contents(index, suspects);
+            }
+            Depth::Everything => out.look_into(index),
         }
         Ok(out)
     }
@@ -245,20 +250,31 @@ impl<'a> Answers<'a> {
     }
 
     fn look_into(&mut self, index: &Snapshot) {
-        for tag in self.of_interest() {
-            if index.blocks(tag).is_empty() {
-                continue;
+        let tags = self.of_interest();
+        self.look_into_contents(index, tags.clone());
+        for tag in tags
+            .into_iter()
+            .filter(|tag| !index.blocks(*tag).is_empty())
+        {
+            let most = crate::engine::USUAL_LOOK;
+            if let Ok(Some(found)) = self.machine.objects_of(index, tag, most, &|| true) {
+                self.objects.push((tag, found));
             }
+        }
+    }
+
+    /// Contents and ages of the blocks of tags that have some.
+    fn look_into_contents(&mut self, index: &Snapshot, tags: Vec<Tag>) {
+        for tag in tags
+            .into_iter()
+            .filter(|tag| !index.blocks(*tag).is_empty())
+        {
             let question = Question::of(tag);
             let census = self
                 .machine
                 .census(index, question, &|| true, &Progress::default());
             if let Ok(Some(census)) = census {
                 self.censuses.push((tag, census));
-            }
-            let most = crate::engine::USUAL_LOOK;
-            if let Ok(Some(found)) = self.machine.objects_of(index, tag, most, &|| true) {
-                self.objects.push((tag, found));
             }
         }
     }

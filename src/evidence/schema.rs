@@ -6,7 +6,7 @@
 
 /// The version of the schema: the first number rises when a column changes its meaning or
 /// goes, the second when one is added.
-pub const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 1);
 
 /// The schema as a page for readers.
 pub fn page() -> String {
@@ -339,6 +339,28 @@ pub static FINDINGS: Table = Table {
     ],
 };
 
+/// A row per slice of the uptime, for tags whose blocks carry times.
+pub static AGES: Table = Table {
+    name: "ages",
+    about: "a slice of the time from boot to dump, with the blocks in use of a suspect's tag that were made in it; 24 rows a tag, for tags whose blocks carry times",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "the field that holds the time, and its clock"),
+        text(
+            "shape",
+            "steady, burst, old or mixed: how the blocks lie over the slices",
+        ),
+        int("blocks_with_time", "blocks with a time, over all slices"),
+        int("blocks_examined", "blocks in use that were examined"),
+        time("oldest", "the oldest time of a block"),
+        time("newest", "the newest"),
+        int("slice", "the slice, from 0 (boot) to 23 (dump)"),
+        time("slice_start", "when it starts"),
+        int("blocks", "blocks in it"),
+    ],
+};
+
 /// A row per answer that is no table by itself.
 pub static ANSWERS: Table = Table {
     name: "answers",
@@ -370,7 +392,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 11] = [
+pub static TABLES: [&Table; 12] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -379,6 +401,7 @@ pub static TABLES: [&Table; 11] = [
     &REFERENCES,
     &SIZES,
     &FINDINGS,
+    &AGES,
     &BLOCKS,
     &CONTENTS,
     &ANSWERS,

@@ -4,6 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use poolscope::evidence::read;
+use poolscope::evidence::schema::{AGES, VERSION};
+use poolscope::synth::legacy::Allocation;
+use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, era, small};
 use serde_json::Value;
 
@@ -63,20 +67,22 @@ fn a_dataset_of_a_later_version_is_neither_read_nor_added_to() {
         let mut bytes = fs::read(&file).unwrap();
         let key = b"poolscope.schema";
         let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len();
-        let value = bytes[at..].windows(3).position(|w| w == b"1.0").unwrap();
-        bytes[at + value] = b'7';
+        let (major, minor) = VERSION;
+        let value = format!("{major}.{minor}");
+        let value = bytes[at..].windows(3).position(|w| w == value.as_bytes());
+        bytes[at + value.unwrap()] = b'7';
         fs::write(&file, bytes).unwrap();
     }
     let (answer, said) = fleet(&set);
     assert!(
-        answer.is_none() && said.contains("7.0") && said.contains("use a newer poolscope"),
+        answer.is_none() && said.contains("schema 7.") && said.contains("use a newer poolscope"),
         "{said}"
     );
     let before = files(&set);
     let (status, said) = export(&dumps, &set);
     assert_eq!(status, Some(1));
     assert!(
-        said.contains("7.0") && said.contains("another folder"),
+        said.contains("schema 7.") && said.contains("another folder"),
         "{said}"
     );
     assert_eq!(files(&set), before);
@@ -143,6 +149,69 @@ fn writers_at_the_same_time_leave_whole_files() {
         .collect()
     };
     assert!(content(&alone) == content(&together));
+}
+
+#[test]
+fn ages_are_those_of_contents() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    // Blocks of a tag that leaks, each with the time when it was made.
+    let mut spec = small::of_era(&era::WIN7);
+    spec.runs.last_mut().unwrap().1 += 0x900;
+    spec.vm.physical_memory += 0x900;
+    for _ in 0..3000 {
+        let block = Allocation::new(*b"AcmF", Pool::NonPaged, 0x800);
+        spec.allocations.push(block);
+    }
+    let mut machine = Machine::build(&spec).unwrap();
+    let own = machine.truth.blocks.iter().filter(|b| b.tag == *b"AcmF");
+    let bodies: Vec<_> = own.map(|b| b.body()).collect();
+    for (at, body) in (0..).zip(bodies) {
+        let time = spec.system_time - spec.uptime + spec.uptime / 3000 * at;
+        machine.memory.u64(body.add(0x28), time);
+    }
+    let path = folder.path().join("leak.dmp");
+    machine.write(&path, Container::BitmapKernel).unwrap();
+    let (status, said) = export(std::slice::from_ref(&path), &set);
+    assert_eq!(status, Some(0), "{said}");
+    let place = |name| read::place(&AGES, name);
+    let [tag, source, slice, blocks, all] =
+        ["tag", "source", "slice", "blocks", "blocks_with_time"].map(place);
+    let mut rows = Vec::new();
+    for file in files(&set.join("ages")) {
+        let read = read::read(&AGES, fs::read(file).unwrap().into(), 1000, |batch| {
+            rows.extend(batch.rows().map(|row| {
+                let text = |at| row.text(at).unwrap().to_owned();
+                let number = |at| row.int(at).unwrap();
+                (
+                    text(tag),
+                    text(source),
+                    number(slice),
+                    number(blocks),
+                    number(all),
+                )
+            }));
+            Ok(())
+        });
+        read.unwrap();
+    }
+    let file = path.to_str().unwrap();
+    let findings = crate::demo::json(&["diagnose", file])["findings"].clone();
+    assert_eq!(findings[0]["tag"], "AcmF");
+    let ages = &crate::demo::json(&["contents", file, "AcmF"])["ages"];
+    assert_eq!(ages["shape"], "steady");
+    let own: Vec<_> = rows.iter().filter(|r| r.0 == "AcmF").collect();
+    assert_eq!(own.len(), 24);
+    for (nth, row) in own.iter().enumerate() {
+        assert_eq!(
+            (row.2, row.3),
+            (nth as i64, ages["histogram"][nth].as_i64().unwrap())
+        );
+        assert_eq!(
+            (&row.1[..], row.4),
+            (ages["source"].as_str().unwrap(), 3000)
+        );
+    }
 }
 
 #[cfg(unix)]

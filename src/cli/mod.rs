@@ -8,8 +8,11 @@ mod diff;
 mod download;
 mod help;
 mod input;
+mod logs;
 mod man;
+mod mcp;
 mod outcome;
+mod start;
 mod typed;
 mod walk;
 

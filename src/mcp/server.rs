@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
+    CustomResult, ErrorCode, ErrorData, Implementation, ListToolsResult, PaginatedRequestParams,
+    ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -13,6 +14,9 @@ use super::answers::answer;
 use super::bounds::short;
 use super::session::Session;
 use super::tools::{self, INSTRUCTIONS, NAMES};
+
+/// What a client may ask.
+const METHODS: [&str; 4] = ["initialize", "ping", "tools/list", "tools/call"];
 
 /// Answers one client.
 #[derive(Debug)]
@@ -42,6 +46,28 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(tools::all()))
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = short(&request.method);
+        // One that is known and came here has parameters of another form.
+        Err(match METHODS.contains(&request.method.as_str()) {
+            true => {
+                let why = format!(
+                    "wrong params of {method}: they are an object, for tools/call {{\"name\": …, \"arguments\": {{…}}}}"
+                );
+                ErrorData::invalid_params(why, None)
+            }
+            false => {
+                let all = METHODS.join(", ");
+                let why = format!("unknown method: {method}; this server has {all}");
+                ErrorData::new(ErrorCode::METHOD_NOT_FOUND, why, None)
+            }
+        })
     }
 
     async fn call_tool(

@@ -195,11 +195,6 @@ mod tests {
             ("\u{1}\u{2}", -32700, "not JSON"),
             ("[]", -32600, "batches"),
             ("{\"id\":7}", -32600, "method"),
-            (
-                "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":3}",
-                -32600,
-                "params",
-            ),
             ("7", -32600, "method"),
         ] {
             let Parsed::Wrong(error, _) = parsed(text) else {

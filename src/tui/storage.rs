@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::system::files;
+
 /// Writes to a file so that there is all of it or nothing. It is the user's alone.
 ///
 /// # Errors
@@ -55,9 +57,12 @@ fn write_as(
     drop(out);
     let bytes = file.as_file().metadata()?.len();
     match replace {
-        true => file.persist(path).map_err(|e| e.error)?,
-        false => file.persist_noclobber(path).map_err(|e| e.error)?,
-    };
+        true => files::put(file, path)?,
+        false => file
+            .into_temp_path()
+            .persist_noclobber(path)
+            .map_err(|e| e.error)?,
+    }
     Ok(bytes)
 }
 

@@ -39,11 +39,14 @@ fn write_as(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    let permissions: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
     #[cfg(not(unix))]
     let _ = mode;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(permissions);
     // The name of the file beside it means nothing to whoever asked for this one.
     let mut file = builder
         .tempfile_in(directory)

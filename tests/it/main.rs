@@ -30,6 +30,7 @@ mod machines;
 mod matrix;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod published;
 mod read_ahead;
 mod readme;
 mod references;

@@ -136,6 +136,12 @@ fn answer(args: &Args, command: &Command) -> Result {
             }
             print(args, &*machine, &Refs::of(&answer))
         }
+        Command::Stacks { dump, what } => {
+            let words = std::slice::from_ref(what);
+            let request = command::parse_words("stacks", words)?;
+            let engine = open(args, dump)?;
+            run_one(args, &*engine, request)
+        }
         Command::Contents {
             dump,
             tag,
@@ -321,6 +327,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
                 what.ok_or_else(|| CliError::Usage("objects: name a tag or a type".into()))?;
             objects(args, engine, &what, engine::USUAL_LOOK)
         }
+        Request::Stacks(target) => super::stacks::run(args, engine, target.as_ref()),
         Request::Drivers => drivers(args, engine),
         Request::Diagnose => diagnose(args, engine, false),
         Request::Help(about) => help(about.as_deref()),
@@ -466,7 +473,7 @@ fn exact(pattern: &TagPattern) -> Result<Tag> {
 
 /// The tag as typed, or the one of the dump that differs only in bytes of zero at its
 /// end, which are shown as dots and are not typed.
-fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
+pub(super) fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
     let mut rows = engine.trackers().rows.iter().map(|row| row.tag);
     if rows.clone().any(|known| pattern.matches(known)) {
         return tag;

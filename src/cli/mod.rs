@@ -10,6 +10,7 @@ mod help;
 mod input;
 mod man;
 mod outcome;
+mod stacks;
 mod typed;
 mod walk;
 

@@ -7,7 +7,7 @@ use super::line::Words;
 use super::refusal::{Refusal, Result};
 use super::request::{
     Chosen, End, File, Find, Handles, Memory, Modules, Page, PoolChoice, PoolUsed, Processes,
-    Request, Shape, SortBy, Target, TypeAt,
+    Request, Shape, SortBy, Target, TypeAt, Verifier,
 };
 
 /// Flags of `!vm` that are documented. Bit 0 leaves the processes out, which are never
@@ -589,25 +589,55 @@ pub(super) fn code(words: &mut Words) -> Result<Request> {
     Ok(Request::Code { at, count })
 }
 
-pub(super) fn verifier(words: &mut Words) -> Result<Request> {
-    let first = words.take().map(str::to_owned);
-    if let Some(word) = &first {
-        if word.starts_with('/') {
-            return Err(Refusal::new(
-                "verifier /flags … sets Driver Verifier up: run it on the Windows machine; `!verifier` shows the state in the dump",
-            ));
-        }
-        let bits = flags(words, word)?;
-        if bits & !3 != 0 {
-            return Err(Refusal(format!(
-                "!verifier: flags {word}: 1 lists the drivers, 2 their pool; logs are not available here (`poolscope stacks DUMP TAG`)"
-            )));
-        }
-        // The driver whose pool is asked for.
-        words.take();
+pub(super) fn stacks(words: &mut Words) -> Result<Request> {
+    let rest = words.rest.trim().to_owned();
+    if rest.is_empty() {
+        return Ok(Request::Stacks(None));
     }
+    match Target::parse(&rest) {
+        Some(target) => {
+            words.remaining();
+            Ok(Request::Stacks(Some(target)))
+        }
+        None => Err(expression::invalid(&rest)),
+    }
+}
+
+pub(super) fn verifier(words: &mut Words) -> Result<Request> {
+    let Some(word) = words.take().map(str::to_owned) else {
+        words.end()?;
+        let flags = Verifier::DRIVERS;
+        let driver = None;
+        return Ok(Request::Verifier(Verifier { flags, driver }));
+    };
+    if word.starts_with('/') {
+        return Err(Refusal::new(
+            "verifier /flags … sets Driver Verifier up: run it on the Windows machine; `!verifier` shows the state in the dump",
+        ));
+    }
+    let bits = flags(words, &word)?;
+    if bits & !(Verifier::DRIVERS | Verifier::BLOCKS | Verifier::LOG) != 0 {
+        return Err(Refusal(format!(
+            "!verifier: flags {word}: 1 lists the drivers, 2 their pool, 80 the log of allocations and frees; other logs are not available here"
+        )));
+    }
+    let flags = bits;
+    if bits & Verifier::LOG == 0 {
+        let driver = words.take().map(str::to_owned);
+        words.end()?;
+        return Ok(Request::Verifier(Verifier { flags, driver }));
+    }
+    if words.peek().is_none() {
+        let driver = None;
+        return Ok(Request::Verifier(Verifier { flags, driver }));
+    }
+    let at = address(words)?;
     words.end()?;
-    Ok(Request::Verifier)
+    Ok(Request::Stacks(Some(Target {
+        text: "ADDRESS".into(),
+        tag: None,
+        address: Some(at),
+    })))
 }
 
 pub(super) fn lookaside(words: &mut Words) -> Result<Request> {

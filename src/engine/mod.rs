@@ -26,6 +26,7 @@ mod poolused;
 mod refs;
 mod series;
 mod sessions;
+mod stacks;
 mod symbols;
 mod walk;
 mod warnings;
@@ -43,6 +44,7 @@ pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
 pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
+pub use stacks::{Recorder, StackRow, Stacks, StacksCoverage, StacksOf};
 pub use symbols::PdbStatus;
 pub use walk::threads;
 
@@ -52,6 +54,7 @@ use std::sync::{Arc, OnceLock};
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
+use crate::kernel::verifier::Verifier;
 use crate::kernel::{Kernel, vm};
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
@@ -72,6 +75,7 @@ pub struct Engine {
     search: refs::Parts,
     object_types: OnceLock<Types>,
     attributions: diagnose::Attributions,
+    verifier: OnceLock<Verifier>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -131,6 +135,7 @@ impl Engine {
             search: refs::Parts::default(),
             object_types: OnceLock::new(),
             attributions: diagnose::Attributions::default(),
+            verifier: OnceLock::new(),
             dump,
             kernel,
         })

@@ -18,6 +18,7 @@ pub mod modules;
 pub mod processes;
 pub mod search;
 pub mod sessions;
+pub mod verifier;
 pub mod visible_state;
 pub mod vm;
 pub mod vm_lines;

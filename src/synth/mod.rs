@@ -52,6 +52,8 @@ mod spec;
 pub mod special;
 pub mod trackers;
 pub mod truth;
+#[cfg(feature = "synth")]
+pub mod verifier;
 
 pub use container::Container;
 #[cfg(feature = "synth")]

@@ -54,6 +54,7 @@ use std::sync::{Arc, OnceLock};
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
+use crate::kernel::etw::Trace;
 use crate::kernel::verifier::Verifier;
 use crate::kernel::{Kernel, vm};
 use crate::pool::regions::Regions;
@@ -76,6 +77,7 @@ pub struct Engine {
     object_types: OnceLock<Types>,
     attributions: diagnose::Attributions,
     verifier: OnceLock<Verifier>,
+    trace: OnceLock<Trace>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -136,6 +138,7 @@ impl Engine {
             object_types: OnceLock::new(),
             attributions: diagnose::Attributions::default(),
             verifier: OnceLock::new(),
+            trace: OnceLock::new(),
             dump,
             kernel,
         })

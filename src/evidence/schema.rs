@@ -6,7 +6,7 @@
 
 /// The version of the schema: the first number rises when a column changes its meaning or
 /// goes, the second when one is added.
-pub const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 1);
 
 /// The schema as a page for readers.
 pub fn page() -> String {
@@ -339,6 +339,25 @@ pub static FINDINGS: Table = Table {
     ],
 };
 
+/// A row per recorded stack of a tag.
+pub static STACKS: Table = Table {
+    name: "stacks",
+    about: "a call stack that Driver Verifier recorded for live allocations of a tag",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "verifier-pool or verifier-log"),
+        text("event", "allocated or freed"),
+        int("count", "allocations with this stack"),
+        int("bytes", "their bytes, as they were asked for"),
+        int("address", "the first byte of one of them"),
+        text("address_hex", "the same, hexadecimal"),
+        int("size", "the bytes of that one"),
+        text("frames", "return addresses, the innermost first, separated by blanks"),
+        text("symbols", "the same as module and offset, or function, separated by semicolons"),
+    ],
+};
+
 /// A row per answer that is no table by itself.
 pub static ANSWERS: Table = Table {
     name: "answers",
@@ -370,7 +389,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 11] = [
+pub static TABLES: [&Table; 12] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -379,6 +398,7 @@ pub static TABLES: [&Table; 11] = [
     &REFERENCES,
     &SIZES,
     &FINDINGS,
+    &STACKS,
     &BLOCKS,
     &CONTENTS,
     &ANSWERS,

@@ -7,6 +7,7 @@
 
 pub mod consistency;
 mod counter;
+pub mod etw;
 pub mod functions;
 pub mod identity;
 pub mod image;

@@ -42,9 +42,7 @@ impl Verifier {
     pub fn find(key: &str) -> Verifier {
         static ALL: OnceLock<Option<Asset>> = OnceLock::new();
         let all = ALL.get_or_init(|| serde_json::from_str(ASSET).ok());
-        let found = all
-            .as_ref()
-            .and_then(|a| Some((a, a.kernels.get(key)?)));
+        let found = all.as_ref().and_then(|a| Some((a, a.kernels.get(key)?)));
         let Some((asset, listed)) = found else {
             return Verifier::default();
         };

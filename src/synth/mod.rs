@@ -26,6 +26,8 @@ pub mod container;
 pub mod counters;
 pub mod demo;
 pub mod era;
+#[cfg(feature = "synth")]
+pub mod etw;
 pub mod header;
 pub mod heap;
 pub mod image;

@@ -10,7 +10,7 @@ use super::era::Era;
 use super::kernel::Nt;
 use super::machine::Machine;
 use super::paging::Memory;
-use super::truth::Tag;
+use super::truth::{State, Tag};
 
 /// Where the structures are put: space that nothing else of the machine is in.
 const START: Va = Va(0xffff_f880_0180_0000);
@@ -327,7 +327,8 @@ impl Builder<'_> {
         // All count as nonpaged.
         let counters = data.add(self.numbers.counters);
         self.memory.u32(counters.add(4), paged);
-        self.memory.u32(counters.add(0xc), paged + driver.freed.len() as u32);
+        self.memory
+            .u32(counters.add(0xc), paged + driver.freed.len() as u32);
         self.memory.u64(counters.add(0x18), bytes);
         self.memory.u64(counters.add(0x28), bytes);
         self.laid.data.push(data);
@@ -372,4 +373,60 @@ impl Builder<'_> {
         self.memory.u32(index, all as u32);
         self.memory.u32(number, log.length);
     }
+}
+
+/// Watches the small machine's driver: its blocks of a tag are on its list, and the log has
+/// gone around with allocations and frees of them.
+pub fn watch_leaker(machine: &mut Machine, era: &'static Era) -> Laid {
+    const LENGTH: u32 = 128;
+    let truth = &machine.truth;
+    let nt = truth.kernel_base;
+    let thunk = |name, inside| nt.add(u64::from(era.rva(name).unwrap_or(0x1000)) + inside);
+    let entry = [
+        thunk("VerifierExAllocatePoolWithTag", 0x49),
+        thunk("VerifierExFreePoolWithTag", 0x31),
+    ];
+    let module = truth.modules.iter().find(|m| m.file == "leaker.sys");
+    let (base, size) = module.map_or((nt, 0x1000), |m| (m.base, m.size));
+    let own = truth.blocks.iter();
+    let own = own.filter(|b| b.tag == *b"Leak" && !b.big && b.state == State::Allocated);
+    let own: Vec<(Va, u64)> = own.map(|b| (b.body(), b.bytes - 0x10)).collect();
+    let blocks = own.iter().enumerate().map(|(nth, block)| Block {
+        address: block.0,
+        caller: base.add(0x1300 + nth as u64 % 3 * 0x40),
+        bytes: block.1,
+        tag: *b"Leak",
+    });
+    let blocks: Vec<Block> = blocks.collect();
+    let calls = (0..2 * u64::from(LENGTH)).zip(own.iter().cycle());
+    let calls = calls.map(|(nth, block)| {
+        let is_free = nth % 5 == 4;
+        Call {
+            address: block.0,
+            size: block.1,
+            thread: nt.add(0x10_0000 + nth / 100 * 0x800),
+            frames: vec![
+                entry[usize::from(is_free)],
+                base.add(0x1300 + nth % 3 * 0x40),
+                nt.add(0x5_4321),
+            ],
+        }
+    });
+    let calls: Vec<Call> = calls.collect();
+    let plan = Verifier {
+        level: 0x8,
+        drivers: vec![Driver {
+            base,
+            size,
+            freed: blocks.iter().take(7).copied().collect(),
+            blocks,
+        }],
+        others: vec![(nt, era.image_size)],
+        log: Some(Log {
+            length: LENGTH,
+            calls,
+            ..Log::default()
+        }),
+    };
+    add(machine, era, &plan)
 }

@@ -9,11 +9,12 @@ use poolscope::kernel::verifier::Event;
 use poolscope::memory::Va;
 use poolscope::pool::TagPattern;
 use poolscope::synth::era::{
-    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN81,
+    Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_22H2,
+    WIN11_24H2, WIN81,
 };
 use poolscope::synth::truth::{Pool, State};
 use poolscope::synth::verifier::{self, Block, Call, Driver, Laid, Log, Verifier};
-use poolscope::synth::{Container, Machine};
+use poolscope::synth::{Container, Machine, etw};
 
 use crate::machines;
 
@@ -245,9 +246,10 @@ fn a_tag_of_a_driver_that_was_not_watched_has_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     machine.write(&path, Container::BitmapFull).unwrap();
-    let output = crate::demo::poolscope(&["stacks", path.to_str().unwrap(), "Leak", "--format", "json"])
-        .output()
-        .unwrap();
+    let output =
+        crate::demo::poolscope(&["stacks", path.to_str().unwrap(), "Leak", "--format", "json"])
+            .output()
+            .unwrap();
     assert!(output.status.success());
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["stacks"], serde_json::json!([]));
@@ -289,7 +291,10 @@ const DAMAGES: [Damage; 12] = [
     ),
     (
         "the free list leads astray",
-        |m, l| m.memory.u64(l.data[0].add(l.lists + 0x18), 0xffff_8000_0000_1230),
+        |m, l| {
+            m.memory
+                .u64(l.data[0].add(l.lists + 0x18), 0xffff_8000_0000_1230)
+        },
         "list of free entries breaks off",
     ),
     (
@@ -332,7 +337,11 @@ fn damaged_records_end_in_a_warning() {
             damage(&mut scene.machine, &scene.laid);
             let found = scene.of_tag();
             let warnings = found.warnings.join("\n");
-            assert!(warnings.contains(said), "{name}: {warnings}\n{:?}", found.notes);
+            assert!(
+                warnings.contains(said),
+                "{name}: {warnings}\n{:?}",
+                found.notes
+            );
             // Nothing is invented: no count is higher than on the whole machine.
             for row in &found.rows {
                 assert!(row.count <= FIRST, "{name}: {row:?}");
@@ -403,9 +412,81 @@ fn the_command_and_its_forms_answer() {
     assert!(of_address.contains("freed verifier-log"), "{of_address}");
     assert_eq!(of_address, run(&["stacks", file, &block]));
     let log = run(&["run", file, "!verifier 80"]);
-    assert!(log.starts_with("Pool block") || log.contains("\nPool block"), "{log}");
+    assert!(
+        log.starts_with("Pool block") || log.contains("\nPool block"),
+        "{log}"
+    );
     let blocks = run(&["run", file, "!verifier 3 leaker.sys"]);
     assert!(blocks.contains("leaker+0x13b9"), "{blocks}");
     let state = run(&["run", file, "!verifier"]);
     assert!(state.contains("leaker: nonpaged allocations"), "{state}");
+}
+
+/// Pool events of a session: allocations without a later free, by stack.
+#[test]
+fn trace_buffers_show_who_allocates_now() {
+    for era in [&WIN7, &WIN10_1607, &WIN10_2004] {
+        let mut machine = machines::whole(era).clone();
+        let truth = &machine.truth;
+        let leaker = truth.modules.iter().find(|m| m.file == "leaker.sys");
+        let base = leaker.unwrap().base;
+        let block = |n: u64| Va(0xffff_fa80_0900_0000 + n * 0x100);
+        let stack = vec![truth.kernel_base.add(0x1234), base.add(0x13b9)];
+        let event = |time: u64, is_free: bool, n: u64| etw::Event {
+            time: 1000 + time * 10,
+            is_free,
+            tag: *b"Leak",
+            bytes: 0x80,
+            address: block(n),
+            frames: if is_free { Vec::new() } else { stack.clone() },
+        };
+        let mut events: Vec<_> = (0..10).map(|n| event(n, false, n)).collect();
+        events.extend([event(10, true, 2), event(11, true, 3), event(12, false, 3)]);
+        events.push(etw::Event {
+            tag: *b"Othr",
+            ..event(13, false, 40)
+        });
+        etw::add(&mut machine, era, &events);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("MEMORY.DMP");
+        machine.write(&path, Container::BitmapFull).unwrap();
+        let engine = Engine::open(&path, &Options::default()).unwrap();
+        let index = engine.index(Arc::default()).unwrap();
+        let of = StacksOf::Tag(TagPattern::parse("Leak").unwrap());
+        let found = engine.stacks(Some(&index), &of, &|| true).unwrap();
+        assert_eq!(found.rows, []);
+        assert_eq!(found.coverage.trace_on, Some(true), "build {}", era.build);
+        assert_eq!(found.coverage.trace_events, 14, "{:?}", found.notes);
+        let traced: Vec<_> = found.traced.iter().map(|r| (r.count, &r.frames)).collect();
+        assert_eq!(traced, [(9, &stack)], "build {}", era.build);
+        let said = found.notes.join("\n");
+        assert!(said.contains("NT Kernel Logger"), "{said}");
+    }
+}
+
+/// Without symbols the records are found by what they are.
+#[test]
+fn records_are_found_by_structure_without_symbols() {
+    for era in [&WIN11_22H2, &WIN11_24H2] {
+        let mut machine = machines::whole(era).clone();
+        verifier::watch_leaker(&mut machine, era);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("MEMORY.DMP");
+        machine.write(&path, Container::BitmapFull).unwrap();
+        let engine = Engine::open(&path, &Options::default()).unwrap();
+        let index = engine.index(Arc::default()).unwrap();
+        let of = StacksOf::Tag(TagPattern::parse("Leak").unwrap());
+        let found = engine.stacks(Some(&index), &of, &|| true).unwrap();
+        let said = found.notes.join("\n");
+        assert!(said.contains("found by structure"), "{said}");
+        let pool = found.rows.iter().filter(|r| r.source == Recorder::Pool);
+        assert_eq!(pool.clone().count(), 3, "build {} {said}", era.build);
+        let listed = machine.truth.blocks.iter();
+        let listed = listed.filter(|b| b.tag == *b"Leak" && !b.big);
+        assert!(pool.map(|r| r.count).sum::<u64>() <= listed.count() as u64);
+        // The functions of these kernels are not known: nothing is said of what happened.
+        let mut log = found.rows.iter().filter(|r| r.source == Recorder::Log);
+        assert!(log.clone().count() > 0, "{said}");
+        assert!(log.all(|r| r.event.is_none()));
+    }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::kernel::etw::Trace;
 use crate::kernel::verifier::{Event, Kinds, Order, Record};
 use crate::memory::Va;
 use crate::pool::block::{Block, State};
 use crate::pool::index::Snapshot;
 use crate::pool::{Tag, TagPattern};
 
-use super::{Recorder, StackRow, Stacks, Wanted};
+use super::{Recorder, StackRow, Stacks, StacksOf, Wanted};
 use crate::engine::Engine;
 
 /// Room that a record may claim behind its block: recorded sizes of frees are up to a few
@@ -125,6 +126,35 @@ fn of_entry(address: Va, bytes: u64, caller: Va) -> StackRow {
     }
 }
 
+/// The allocations in trace buffers that have no later free there.
+pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
+    let wanted = |tag: u32| match of {
+        StacksOf::Tag(pattern) => pattern.matches(Tag::new(tag)),
+        StacksOf::Address(_) => true,
+    };
+    for event in trace.outstanding(&wanted) {
+        let inside = |va: Va| {
+            va.0.checked_sub(event.address.0)
+                .is_some_and(|i| i < event.bytes)
+        };
+        if matches!(of, StacksOf::Address(va) if !inside(*va)) {
+            continue;
+        }
+        rows.add(StackRow {
+            source: Recorder::Trace,
+            event: Some(event.event),
+            address: event.address,
+            size: event.bytes,
+            thread: None,
+            frames: event.frames.clone(),
+            symbols: Vec::new(),
+            functions: Vec::new(),
+            count: 1,
+            bytes: event.bytes,
+        });
+    }
+}
+
 /// The records of a tag's live blocks. `None` when it isn't wanted any more.
 pub(super) fn of_tag(
     engine: &Engine,
@@ -139,6 +169,30 @@ pub(super) fn of_tag(
     out.coverage.live_blocks = Some(live.count() as u64);
     of_lists(engine, index, pattern, wanted, rows, out)?;
     of_log(engine, index, pattern, kinds, wanted, rows, out)
+}
+
+/// The tags of live blocks that Driver Verifier has records of, in order.
+pub(super) fn tags(engine: &Engine, index: &Snapshot) -> Vec<Tag> {
+    let verifier = engine.verifier();
+    let mut addresses: Vec<Va> = verifier.entries().map(|(_, e)| e.address).collect();
+    let listed = verifier.entries().map(|(_, e)| Tag::new(e.tag));
+    let mut tags: Vec<Tag> = listed.collect();
+    if let Some(log) = &verifier.log {
+        log.each(engine.kernel(), &mut |record| {
+            addresses.push(record.address)
+        });
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    let found = index.lookup(None, &addresses, &|| true).unwrap_or_default();
+    let live = found.into_iter().flatten();
+    tags.extend(
+        live.filter(|b| b.state == State::Allocated && !b.heuristic)
+            .map(|b| b.tag),
+    );
+    tags.sort_unstable_by_key(|tag| tag.value());
+    tags.dedup();
+    tags
 }
 
 /// True for a block in use of the tags asked for.
@@ -291,7 +345,10 @@ fn of_log(
         }
         let end = record.address.0.saturating_add(record.size);
         let block = blocks.get(&record.address);
-        let room = block.map_or(*va, |b| b.va.add(b.bytes)).0.saturating_add(SLACK);
+        let room = block
+            .map_or(*va, |b| b.va.add(b.bytes))
+            .0
+            .saturating_add(SLACK);
         if end > room {
             misfits += 1;
             continue;

@@ -9,10 +9,11 @@ mod names;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::etw::Trace;
 use crate::kernel::verifier::{Event, Kinds, Order, Verifier};
 use crate::memory::Va;
-use crate::pool::TagPattern;
 use crate::pool::index::Snapshot;
+use crate::pool::{Tag, TagPattern};
 
 use super::{Engine, Wanted};
 
@@ -26,14 +27,14 @@ pub enum StacksOf {
 }
 
 /// Which record a stack is from.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Recorder {
     /// Verifier's list of a driver's outstanding blocks: the calling address alone.
     Pool,
     /// Verifier's log of allocations and frees.
     Log,
+    /// A buffer of an event tracing session.
+    Trace,
 }
 
 impl Recorder {
@@ -42,6 +43,7 @@ impl Recorder {
         match self {
             Recorder::Pool => "verifier-pool",
             Recorder::Log => "verifier-log",
+            Recorder::Trace => "etw",
         }
     }
 }
@@ -99,6 +101,12 @@ pub struct StacksCoverage {
     pub in_log: u64,
     /// Records of which it can't be told what they are about.
     pub unknown_events: u64,
+    /// Pool events were being traced; `None` when that can't be read.
+    pub trace_on: Option<bool>,
+    /// Pool events in trace buffers.
+    pub trace_events: u64,
+    /// Events that the sessions with pool events lost.
+    pub trace_lost: Option<u64>,
     /// Who answered for the layouts: `pdb`, `built-in`, `nearest build` or `unknown`.
     pub layouts: String,
 }
@@ -110,6 +118,9 @@ pub struct Stacks {
     pub of: String,
     /// The stacks, the most frequent first.
     pub rows: Vec<StackRow>,
+    /// Stacks of allocations in trace buffers that have no later free there: of the last
+    /// seconds or minutes, which shows who allocates now.
+    pub traced: Vec<StackRow>,
     /// How much was looked at.
     pub coverage: StacksCoverage,
     /// What is damaged, as sentences.
@@ -131,6 +142,16 @@ impl Engine {
             }
             read
         })
+    }
+
+    /// Pool events in trace buffers, read on first use.
+    pub fn trace(&self) -> &Trace {
+        self.trace.get_or_init(|| Trace::read(self.kernel()))
+    }
+
+    /// The tags of live blocks that Driver Verifier has records of, in order.
+    pub fn tags_with_stacks(&self, index: &Snapshot) -> Vec<Tag> {
+        join::tags(self, index)
     }
 
     /// The stacks recorded for a tag's live blocks, or for an address. `None` when it isn't
@@ -163,7 +184,15 @@ impl Engine {
         };
         let damaged = verifier.drivers.iter().map(|d| d.tracked.damaged);
         out.coverage.damaged = damaged.sum();
+        let trace = self.trace();
+        out.coverage.trace_on = trace.is_on;
+        out.coverage.trace_events = trace.events.len() as u64;
+        let lost = trace.sessions.iter().map(|s| s.lost);
+        out.coverage.trace_lost = lost.sum();
+        out.notes.extend(trace.notes.iter().cloned());
         let mut rows = join::Rows::default();
+        let mut traced = join::Rows::default();
+        join::of_trace(trace, of, &mut traced);
         match of {
             StacksOf::Tag(pattern) => {
                 let index = index?;
@@ -172,7 +201,9 @@ impl Engine {
             StacksOf::Address(va) => join::of_address(self, *va, &kinds, &mut rows, &mut out),
         }
         out.rows = rows.sorted();
+        out.traced = traced.sorted();
         names::add(self, &kinds, &mut out.rows);
+        names::add(self, &kinds, &mut out.traced);
         out.tell(verifier, kinds.are_known(), of);
         Some(out)
     }

@@ -48,7 +48,10 @@ impl Names<'_> {
     fn make(&mut self, frame: Va) -> (String, Option<String>) {
         let kernel = self.engine.kernel();
         let Some(module) = kernel.module_at(frame) else {
-            let gone = kernel.modules.iter().find(|m| m.unloaded && m.contains(frame));
+            let gone = kernel
+                .modules
+                .iter()
+                .find(|m| m.unloaded && m.contains(frame));
             let name = gone.map_or_else(
                 || format!("{:#x}", frame.0),
                 |m| format!("{}+{:#x} (unloaded)", m.name(), frame.0 - m.base.0),

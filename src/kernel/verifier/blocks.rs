@@ -177,7 +177,10 @@ fn pages_of(
     for (_, signature) in &found {
         *counts.entry(*signature).or_default() += 1;
     }
-    let usual = counts.into_iter().max_by_key(|(s, n)| (*n, *s)).map(|c| c.0);
+    let usual = counts
+        .into_iter()
+        .max_by_key(|(s, n)| (*n, *s))
+        .map(|c| c.0);
     let all = found.len();
     found.retain(|(_, signature)| Some(*signature) == usual);
     if found.len() < all {

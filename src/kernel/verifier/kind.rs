@@ -9,16 +9,7 @@ use crate::memory::Va;
 
 /// What a record of the log is about.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub enum Event {
     /// The block was allocated.
@@ -108,7 +99,10 @@ mod tests {
             event("VerifierExAllocatePoolWithTag"),
             Some(Event::Allocated)
         );
-        assert_eq!(event("VeAllocatePoolWithTagPriority"), Some(Event::Allocated));
+        assert_eq!(
+            event("VeAllocatePoolWithTagPriority"),
+            Some(Event::Allocated)
+        );
         assert_eq!(event("VerifierExFreePoolWithTag"), Some(Event::Freed));
         assert_eq!(event("ViFreeAllocation"), Some(Event::Freed));
         assert_eq!(event("KiSystemServiceCopyEnd"), None);

@@ -419,7 +419,12 @@ mod tests {
         let odd = 0x1234_5678_9abc_def0;
         assert_eq!(gap(&[BLOCK, 0x40, THREAD, CODE, odd]), Gap::Damaged);
         // A stack of zeros is a record without frames.
-        assert_eq!(parse(&bytes(&[BLOCK, 0x40, THREAD]), 0x18, 0).unwrap().frames, []);
+        assert_eq!(
+            parse(&bytes(&[BLOCK, 0x40, THREAD]), 0x18, 0)
+                .unwrap()
+                .frames,
+            []
+        );
     }
 
     #[test]

@@ -129,7 +129,9 @@ impl Verifier {
     pub fn read(kernel: &Kernel) -> Verifier {
         let mut out = Verifier {
             level: level(kernel),
-            source: kernel.symbols.type_origin("_VF_TARGET_VERIFIED_DRIVER_DATA"),
+            source: kernel
+                .symbols
+                .type_origin("_VF_TARGET_VERIFIED_DRIVER_DATA"),
             ..Verifier::default()
         };
         let names = ["ViTargetDriversAvl", "VfPoolTraces"];
@@ -152,9 +154,11 @@ impl Verifier {
         if let Some(log) = &mut out.log {
             out.damage.append(&mut log.damage);
         }
-        out.has_database = ["ViPoolInfoAvl", "ViPoolStackInfoAvl"]
-            .iter()
-            .any(|name| kernel.symbol(name).is_some_and(|at| tree::has_nodes(kernel, at)));
+        out.has_database = ["ViPoolInfoAvl", "ViPoolStackInfoAvl"].iter().any(|name| {
+            kernel
+                .symbol(name)
+                .is_some_and(|at| tree::has_nodes(kernel, at))
+        });
         if out.has_database {
             out.notes.push(
                 "this Windows also keeps a database of stacks, whose layout is not public: WinDbg's !verifier may show more".into(),
@@ -352,6 +356,8 @@ impl Code {
 
     /// True for an address in a module. Unloaded modules may overlap loaded ones.
     fn holds(&self, va: Va) -> bool {
-        self.0.iter().any(|(start, end)| va.0 >= *start && va.0 < *end)
+        self.0
+            .iter()
+            .any(|(start, end)| va.0 >= *start && va.0 < *end)
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Resul
         "symbols",
         "functions",
     ])?;
-    for row in &answer.stacks {
+    for row in answer.stacks.iter().chain(&answer.traced) {
         let functions: Vec<&str> = row
             .functions
             .iter()

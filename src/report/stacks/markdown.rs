@@ -9,7 +9,7 @@ use super::StacksReport;
 /// Writes it.
 pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}\n", plain(&answer.headline()))?;
-    if !answer.stacks.is_empty() {
+    if !(answer.stacks.is_empty() && answer.traced.is_empty()) {
         let columns = [
             ("count", Align::Right),
             ("bytes", Align::Right),
@@ -18,7 +18,7 @@ pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Resul
             ("block", Align::Left),
             ("stack", Align::Left),
         ];
-        let rows = answer.stacks.iter().map(|row| {
+        let rows = answer.stacks.iter().chain(&answer.traced).map(|row| {
             let frames: Vec<String> = (0..row.symbols.len()).map(|n| row.frame(n)).collect();
             vec![
                 grouped(row.count),

@@ -18,6 +18,7 @@ use super::text::{clean, json_address};
 pub struct StacksReport<'a> {
     of: String,
     stacks: Vec<Row>,
+    traced: Vec<Row>,
     coverage: Coverage,
     notes: Vec<String>,
     #[serde(skip)]
@@ -54,6 +55,9 @@ struct Coverage {
     unknown_events: u64,
     damaged: u64,
     unreadable: u64,
+    trace_on: Option<bool>,
+    trace_events: u64,
+    trace_lost: Option<u64>,
     layouts: String,
 }
 
@@ -63,6 +67,7 @@ impl<'a> StacksReport<'a> {
         StacksReport {
             of: clean(&answer.of).into(),
             stacks: answer.rows.iter().map(Row::of).collect(),
+            traced: answer.traced.iter().map(Row::of).collect(),
             coverage: Coverage::of(&answer.coverage),
             notes: cleaned(&answer.notes),
             warnings: cleaned(&answer.warnings),
@@ -109,7 +114,11 @@ impl Row {
 
     /// A frame's symbol, and its function where the symbol does not have it.
     fn frame(&self, nth: usize) -> String {
-        let symbol = self.symbols.get(nth).map(String::as_str).unwrap_or_default();
+        let symbol = self
+            .symbols
+            .get(nth)
+            .map(String::as_str)
+            .unwrap_or_default();
         match self.functions.get(nth).and_then(Option::as_deref) {
             Some(function) if function != symbol => format!("{symbol} ({function})"),
             _ => symbol.to_owned(),
@@ -132,6 +141,9 @@ impl Coverage {
             unknown_events: c.unknown_events,
             damaged: c.damaged,
             unreadable: c.unreadable,
+            trace_on: c.trace_on,
+            trace_events: c.trace_events,
+            trace_lost: c.trace_lost,
             layouts: c.layouts.clone(),
         }
     }

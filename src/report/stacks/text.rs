@@ -2,36 +2,21 @@
 
 use std::io::{self, Write};
 
+use crate::engine::StackRow;
+
 use super::super::text::{grouped, human, plain_address};
-use super::StacksReport;
+use super::{Row, StacksReport};
 
 /// Writes it.
 pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", answer.headline())?;
-    let rows = answer.stacks.iter().zip(&answer.answer.rows);
-    for (row, facts) in rows {
-        let times = match row.count {
-            1 => "1 block".to_owned(),
-            n => format!("{} blocks", grouped(n)),
-        };
+    stacks(out, &answer.stacks, &answer.answer.rows)?;
+    if !answer.traced.is_empty() {
         writeln!(
             out,
-            "\n{times}, {} {} ({}); pool block {}, size {:#x}",
-            human(row.bytes),
-            row.event.unwrap_or("allocated or freed"),
-            row.source,
-            plain_address(facts.address),
-            row.size,
+            "\nAllocations in trace buffers (ETW) without a later free there"
         )?;
-        if let Some(thread) = facts.thread {
-            writeln!(out, "    thread {}", plain_address(thread))?;
-        }
-        for (nth, frame) in facts.frames.iter().enumerate() {
-            writeln!(out, "    {} {}", plain_address(*frame), row.frame(nth))?;
-        }
-        if facts.frames.is_empty() {
-            writeln!(out, "    no frames were recorded")?;
-        }
+        stacks(out, &answer.traced, &answer.answer.traced)?;
     }
     let c = &answer.coverage;
     writeln!(out, "\nCoverage")?;
@@ -59,4 +44,33 @@ fn counted(number: u64, what: &str) -> String {
         1 => format!("1 {what}"),
         n => format!("{} {what}s", grouped(n)),
     }
+}
+
+/// Each stack with its frames.
+fn stacks(out: &mut dyn Write, rows: &[Row], facts: &[StackRow]) -> io::Result<()> {
+    for (row, facts) in rows.iter().zip(facts) {
+        let times = match row.count {
+            1 => "1 block".to_owned(),
+            n => format!("{} blocks", grouped(n)),
+        };
+        writeln!(
+            out,
+            "\n{times}, {} {} ({}); pool block {}, size {:#x}",
+            human(row.bytes),
+            row.event.unwrap_or("allocated or freed"),
+            row.source,
+            plain_address(facts.address),
+            row.size,
+        )?;
+        if let Some(thread) = facts.thread {
+            writeln!(out, "    thread {}", plain_address(thread))?;
+        }
+        for (nth, frame) in facts.frames.iter().enumerate() {
+            writeln!(out, "    {} {}", plain_address(*frame), row.frame(nth))?;
+        }
+        if facts.frames.is_empty() {
+            writeln!(out, "    no frames were recorded")?;
+        }
+    }
+    Ok(())
 }

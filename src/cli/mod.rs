@@ -8,9 +8,11 @@ mod diff;
 mod download;
 mod help;
 mod input;
+mod logs;
 mod man;
 mod outcome;
 mod stacks;
+mod start;
 mod typed;
 mod walk;
 

@@ -27,12 +27,10 @@ use super::dataset::{self, Export};
 use super::input::Input;
 use super::logs;
 use super::open;
-use super::outcome::CliError;
+use super::outcome::{CliError, Result, outside};
 use super::start;
 use super::typed;
 use super::walk::{index, note};
-
-pub(super) type Result<T = ()> = std::result::Result<T, CliError>;
 
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
@@ -150,7 +148,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let tag = exact(&pattern)?;
             let engine = open(args, dump)?;
             let question = Question {
-                tag: existing(&*engine, tag, &pattern),
+                tag: engine.tag_as_typed(tag, &pattern),
                 pool: pool.map(|pool| match pool {
                     PoolName::Nonpaged => Pool::Nonpaged,
                     PoolName::Paged => Pool::Paged,
@@ -271,7 +269,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
         Request::References(tag) => refs(args, engine, &named(tag)?),
         Request::Contents(tag) | Request::Families(tag) => {
             let pattern = named(tag)?;
-            let tag = existing(engine, exact(&pattern)?, &pattern);
+            let tag = engine.tag_as_typed(exact(&pattern)?, &pattern);
             contents(
                 args,
                 engine,
@@ -408,7 +406,7 @@ fn objects(args: &Args, engine: &dyn Machine, what: &str, sample: u64) -> Result
         Some(tag) => tag,
         None => {
             let pattern = parse_pattern(what)?;
-            existing(engine, exact(&pattern)?, &pattern)
+            engine.tag_as_typed(exact(&pattern)?, &pattern)
         }
     };
     let index = index(args, engine)?;
@@ -441,20 +439,8 @@ fn exact(pattern: &TagPattern) -> Result<Tag> {
     })
 }
 
-/// The tag as typed, or the one of the dump that differs only in bytes of zero at its
-/// end, which are shown as dots and are not typed.
-pub(super) fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
-    let mut rows = engine.trackers().rows.iter().map(|row| row.tag);
-    if rows.clone().any(|known| pattern.matches(known)) {
-        return tag;
-    }
-    let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
-    rows.find(|known| blanks(*known) == tag.bytes())
-        .unwrap_or(tag)
-}
-
 fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
-    let tag = existing(engine, exact(pattern)?, pattern);
+    let tag = engine.tag_as_typed(exact(pattern)?, pattern);
     print(args, engine, &Refs::of(&engine.tag_references(tag)))
 }
 
@@ -512,7 +498,7 @@ fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReference
 fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
     let mut pattern = named(wanted.tag)?;
     if let Some(tag) = pattern.exact() {
-        pattern = TagPattern::of(existing(engine, tag, &pattern));
+        pattern = TagPattern::of(engine.tag_as_typed(tag, &pattern));
     }
     let index = index(args, engine)?;
     keeping(args, engine, &index, || {
@@ -578,14 +564,6 @@ fn diagnose(args: &Args, engine: &dyn Machine, exit_code: bool) -> Result {
         print(args, engine, &answer)?;
         outside(exit_code && answer.is_leak())
     })
-}
-
-/// Status 3 for what the rules forbid.
-pub(super) fn outside(is_outside: bool) -> Result {
-    match is_outside {
-        true => Err(CliError::Outside),
-        false => Ok(()),
-    }
 }
 
 fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {

@@ -9,7 +9,6 @@ use crate::pool::TagPattern;
 use crate::report::{self, StacksReport};
 
 use super::args::Args;
-use super::commands::existing;
 use super::outcome::CliError;
 use super::say;
 use super::walk::index;
@@ -27,7 +26,7 @@ pub(super) fn run(
         (Some(at), _) => (StacksOf::Address(address_of(at)?), None),
         (None, Some(pattern)) => {
             let pattern = match pattern.exact() {
-                Some(tag) => TagPattern::of(existing(engine, tag, pattern)),
+                Some(tag) => TagPattern::of(engine.tag_as_typed(tag, pattern)),
                 None => pattern.clone(),
             };
             (StacksOf::Tag(pattern), Some(index(args, engine)?))

@@ -220,6 +220,18 @@ impl dyn Machine + '_ {
         }
     }
 
+    /// The tag as typed, or the one of the dump that differs only in bytes of zero at its
+    /// end, which are shown as dots and are not typed.
+    pub fn tag_as_typed(&self, tag: Tag, pattern: &TagPattern) -> Tag {
+        let mut rows = self.trackers().rows.iter().map(|row| row.tag);
+        if rows.clone().any(|known| pattern.matches(known)) {
+            return tag;
+        }
+        let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
+        rows.find(|known| blanks(*known) == tag.bytes())
+            .unwrap_or(tag)
+    }
+
     /// The loaded module that holds an address.
     pub fn module_at(&self, va: Va) -> Option<ModuleFacts> {
         let mut list = self.module_list().into_iter();

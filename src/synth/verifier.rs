@@ -383,8 +383,8 @@ pub fn watch_leaker(machine: &mut Machine, era: &'static Era) -> Laid {
     let nt = truth.kernel_base;
     let thunk = |name, inside| nt.add(u64::from(era.rva(name).unwrap_or(0x1000)) + inside);
     let entry = [
-        thunk("VerifierExAllocatePoolWithTag", 0x49),
-        thunk("VerifierExFreePoolWithTag", 0x31),
+        thunk("VerifierExAllocatePoolWithTag", 5),
+        thunk("VerifierExFreePoolWithTag", 5),
     ];
     let module = truth.modules.iter().find(|m| m.file == "leaker.sys");
     let (base, size) = module.map_or((nt, 0x1000), |m| (m.base, m.size));

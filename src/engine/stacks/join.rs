@@ -10,9 +10,10 @@ use crate::kernel::verifier::{Event, Kinds, Order, Record};
 use crate::memory::Va;
 use crate::pool::block::{Block, State};
 use crate::pool::index::Snapshot;
+use crate::pool::index::sort::Wanted;
 use crate::pool::{Tag, TagPattern};
 
-use super::{Recorder, StackRow, Stacks, StacksOf, Wanted};
+use super::{Recorder, StackRow, Stacks, StacksOf};
 use crate::engine::Engine;
 
 /// Room that a record may claim behind its block: recorded sizes of frees are up to a few

@@ -13,9 +13,10 @@ use crate::kernel::etw::Trace;
 use crate::kernel::verifier::{Event, Kinds, Order, Verifier};
 use crate::memory::Va;
 use crate::pool::index::Snapshot;
+use crate::pool::index::sort::Wanted;
 use crate::pool::{Tag, TagPattern};
 
-use super::{Engine, Wanted};
+use super::Engine;
 
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]

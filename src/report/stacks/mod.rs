@@ -59,6 +59,8 @@ struct Coverage {
     trace_events: u64,
     trace_lost: Option<u64>,
     layouts: String,
+    /// The sentences that are also among the warnings.
+    damage: Vec<String>,
 }
 
 impl<'a> StacksReport<'a> {
@@ -68,7 +70,10 @@ impl<'a> StacksReport<'a> {
             of: clean(&answer.of).into(),
             stacks: answer.rows.iter().map(Row::of).collect(),
             traced: answer.traced.iter().map(Row::of).collect(),
-            coverage: Coverage::of(&answer.coverage),
+            coverage: Coverage {
+                damage: cleaned(&answer.warnings),
+                ..Coverage::of(&answer.coverage)
+            },
             notes: cleaned(&answer.notes),
             warnings: cleaned(&answer.warnings),
             answer,
@@ -145,6 +150,7 @@ impl Coverage {
             trace_events: c.trace_events,
             trace_lost: c.trace_lost,
             layouts: c.layouts.clone(),
+            damage: Vec::new(),
         }
     }
 }

@@ -55,7 +55,7 @@ fn stacks(out: &mut dyn Write, rows: &[Row], facts: &[StackRow]) -> io::Result<(
         };
         writeln!(
             out,
-            "\n{times}, {} {} ({}); pool block {}, size {:#x}",
+            "\n{times}, {}, {} ({}); pool block {}, size {:#x}",
             human(row.bytes),
             row.event.unwrap_or("allocated or freed"),
             row.source,

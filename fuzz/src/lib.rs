@@ -32,6 +32,7 @@ pub mod ranges;
 pub mod series;
 pub mod symbol_path;
 pub mod typed;
+pub mod verifier;
 pub mod whole;
 
 /// Builds what a target's runs share, which takes longer than a run may.
@@ -82,5 +83,6 @@ targets![
     typed,
     evidence,
     series,
+    verifier,
     whole,
 ];

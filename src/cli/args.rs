@@ -269,6 +269,15 @@ pub enum Command {
         #[arg(long)]
         disassemble: bool,
     },
+    /// Call stacks that Driver Verifier recorded for a tag's live allocations, or for the
+    /// block at an address (`!verifier 80`).
+    Stacks {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag, with `*` and `?`; or an address.
+        #[arg(value_name = "TAG|ADDRESS")]
+        what: String,
+    },
     /// Block contents of a tag: what they point to, offset by offset, and groups of one
     /// layout.
     Contents {

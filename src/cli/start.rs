@@ -8,8 +8,7 @@ use crate::report::text::clean;
 use crate::{synth, tui};
 
 use super::args::Args;
-use super::commands::Result;
-use super::outcome::CliError;
+use super::outcome::{CliError, Result};
 use super::say;
 
 /// The keys as they are, or what is wrong with the file that should change them.

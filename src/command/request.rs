@@ -57,8 +57,11 @@ pub enum Request {
         /// How many.
         count: u64,
     },
+    /// Recorded call stacks of a tag or an address; of the tag on the screen when nothing
+    /// is named.
+    Stacks(Option<Target>),
     /// `!verifier`.
-    Verifier,
+    Verifier(Verifier),
     /// `!lookaside`.
     Lookaside,
     /// `!filecache`: its totals.
@@ -89,6 +92,24 @@ pub enum Request {
     Help(Option<String>),
     /// Leave.
     Quit,
+}
+
+/// `!verifier [FLAGS [DRIVER]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verifier {
+    /// The debugger's bits: 1 the drivers, 2 their blocks, 0x80 the log.
+    pub flags: u64,
+    /// The driver whose blocks are listed; all when none is named.
+    pub driver: Option<String>,
+}
+
+impl Verifier {
+    /// The drivers.
+    pub const DRIVERS: u64 = 1;
+    /// The blocks of the drivers.
+    pub const BLOCKS: u64 = 2;
+    /// The log of allocations and frees.
+    pub const LOG: u64 = 0x80;
 }
 
 /// A tag that is named, or the one on the screen.
@@ -416,6 +437,10 @@ impl Request {
                 at: maybe(t.at)?,
                 ..t
             }),
+            Request::Stacks(Some(t)) if t.is_address() => Request::Stacks(Some(Target {
+                address: maybe(t.address)?,
+                ..t
+            })),
             Request::Go(t) if t.is_address() => Request::Go(Target {
                 address: maybe(t.address)?,
                 ..t
@@ -490,7 +515,15 @@ impl Request {
                 format!("dt nt!{} {} {place}", t.name, t.fields.join(" "))
             }
             Request::Code { at: a, count } => format!("u {} L{count:x}", at(a)),
-            Request::Verifier => "!verifier".to_owned(),
+            Request::Stacks(target) => match target {
+                Some(t) if t.is_address() => format!("!verifier 80 {}", maybe(&t.address)),
+                Some(t) => format!("stacks {}", t.text),
+                None => "stacks".to_owned(),
+            },
+            Request::Verifier(wanted) => match &wanted.driver {
+                Some(driver) => format!("!verifier {:x} {driver}", wanted.flags),
+                None => format!("!verifier {:x}", wanted.flags),
+            },
             Request::Lookaside => "!lookaside".to_owned(),
             Request::FileCache => "!filecache".to_owned(),
             Request::PoolMon(_) => "poolmon -s".to_owned(),
@@ -526,7 +559,7 @@ impl Request {
             Request::Handles(h) => maybe(&h.process),
             Request::Processes(p) => maybe(&p.process),
             Request::Type(t) => maybe(&t.at),
-            Request::Go(t) if t.is_address() => maybe(&t.address),
+            Request::Go(t) | Request::Stacks(Some(t)) if t.is_address() => maybe(&t.address),
             _ => true,
         }
     }

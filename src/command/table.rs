@@ -144,8 +144,8 @@ pub const ENTRIES: &[Entry] = &[
     of_windbg(
         "!verifier",
         &[],
-        "[FLAGS]",
-        "the state of Driver Verifier",
+        "[FLAGS [DRIVER|ADDRESS]]",
+        "Driver Verifier: state and drivers (1), their blocks (2), the log of allocations (80)",
         parse::verifier,
     ),
     of_windbg("!lookaside", &[], "", "lookaside lists", parse::lookaside),
@@ -230,6 +230,14 @@ pub const ENTRIES: &[Entry] = &[
         "modules that reference a tag, with the calls that take it",
         Some("!for_each_module s -a @#Base @#End \"TAG\""),
         parse::references,
+    ),
+    own(
+        "stacks",
+        &[],
+        "TAG|ADDRESS",
+        "recorded call stacks of a tag's allocations, or of the block at an address",
+        Some("!verifier 80 ADDRESS"),
+        parse::stacks,
     ),
     own(
         "sizes",

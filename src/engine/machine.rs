@@ -21,7 +21,7 @@ use crate::symbols::WantedPdb;
 
 use super::{
     Allocs, Answered, DumpFacts, Engine, Info, ModuleFacts, Modules, NoAccounts, OpenError,
-    PdbStatus, PoolUsed, Selection, TagReferences,
+    PdbStatus, PoolUsed, Selection, Stacks, StacksOf, TagReferences,
 };
 
 /// A check that an answer is still wanted.
@@ -85,6 +85,17 @@ pub trait Machine: Send + Sync + Debug {
         most: u64,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String>;
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` when it isn't
+    /// wanted any more.
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence.
+    fn stacks_of(
+        &self,
+        index: Option<&Snapshot>,
+        of: &StacksOf,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Stacks>, String>;
     /// The tag whose blocks hold objects of a type.
     fn object_tag(&self, name: &str) -> Option<Tag>;
     /// Pool by driver. With a complete index the blocks' contents count too.
@@ -317,6 +328,15 @@ impl Machine for Engine {
         wanted: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String> {
         Ok(self.objects(index, tag, most, wanted))
+    }
+
+    fn stacks_of(
+        &self,
+        index: Option<&Snapshot>,
+        of: &StacksOf,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Stacks>, String> {
+        Ok(self.stacks(index, of, wanted))
     }
 
     fn object_tag(&self, name: &str) -> Option<Tag> {

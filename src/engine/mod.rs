@@ -26,6 +26,7 @@ mod poolused;
 mod refs;
 mod series;
 mod sessions;
+mod stacks;
 mod symbols;
 mod walk;
 mod warnings;
@@ -44,6 +45,7 @@ pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
 pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
+pub use stacks::{Recorder, StackRow, Stacks, StacksCoverage, StacksOf};
 pub use symbols::PdbStatus;
 pub use walk::threads;
 
@@ -53,6 +55,8 @@ use std::sync::{Arc, OnceLock};
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
+use crate::kernel::etw::Trace;
+use crate::kernel::verifier::Verifier;
 use crate::kernel::{Kernel, vm};
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
@@ -73,6 +77,8 @@ pub struct Engine {
     search: refs::Parts,
     object_types: OnceLock<Types>,
     attributions: diagnose::Attributions,
+    verifier: OnceLock<Verifier>,
+    trace: OnceLock<Trace>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -132,6 +138,8 @@ impl Engine {
             search: refs::Parts::default(),
             object_types: OnceLock::new(),
             attributions: diagnose::Attributions::default(),
+            verifier: OnceLock::new(),
+            trace: OnceLock::new(),
             dump,
             kernel,
         })

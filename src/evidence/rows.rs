@@ -14,7 +14,7 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, TAGS, VERSION,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS, VERSION,
 };
 
 /// Writes all tables but the blocks and what only an evidence file has.
@@ -30,6 +30,7 @@ pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     references(answers, sink)?;
     sizes(answers, sink)?;
     findings(answers, sink)?;
+    stacks(answers, sink)?;
     ages(answers, sink)
 }
 
@@ -300,6 +301,31 @@ fn sizes(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                     count(size.size),
                     count(size.count),
                     count(size.bytes()),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn stacks(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for (tag, stacks) in &answers.stacks {
+        for row in &stacks.rows {
+            let frames: Vec<String> = row.frames.iter().map(|frame| hex(*frame)).collect();
+            sink.row(
+                &STACKS,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(row.source.word()),
+                    text(row.event.map(|e| e.word())),
+                    count(row.count),
+                    count(row.bytes),
+                    address(row.address),
+                    Cell::Text(&hex(row.address)),
+                    count(row.size),
+                    Cell::Text(&frames.join(" ")),
+                    Cell::Text(&row.symbols.join(";")),
                 ],
             )?;
         }

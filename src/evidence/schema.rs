@@ -361,6 +361,25 @@ pub static AGES: Table = Table {
     ],
 };
 
+/// A row per recorded stack of a tag.
+pub static STACKS: Table = Table {
+    name: "stacks",
+    about: "a call stack that Driver Verifier recorded for live allocations of a tag",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "verifier-pool or verifier-log"),
+        text("event", "allocated or freed"),
+        int("count", "allocations with this stack"),
+        int("bytes", "their bytes, as they were asked for"),
+        int("address", "the first byte of one of them"),
+        text("address_hex", "the same, hexadecimal"),
+        int("size", "the bytes of that one"),
+        text("frames", "return addresses, the innermost first, separated by blanks"),
+        text("symbols", "the same as module and offset, or function, separated by semicolons"),
+    ],
+};
+
 /// A row per answer that is no table by itself.
 pub static ANSWERS: Table = Table {
     name: "answers",
@@ -392,7 +411,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 12] = [
+pub static TABLES: [&Table; 13] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -401,6 +420,7 @@ pub static TABLES: [&Table; 12] = [
     &REFERENCES,
     &SIZES,
     &FINDINGS,
+    &STACKS,
     &AGES,
     &BLOCKS,
     &CONTENTS,

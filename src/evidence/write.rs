@@ -231,6 +231,9 @@ fn structured(
     for (tag, objects) in &answers.objects {
         put("objects", &tag_hex(*tag), objects)?;
     }
+    for (tag, stacks) in &answers.stacks {
+        put("stacks", &tag_hex(*tag), stacks)?;
+    }
     pages(answers, index, &mut put)?;
     for (name, reports) in [
         ("diagnose", &answers.diagnose),

@@ -7,6 +7,7 @@
 
 pub mod consistency;
 mod counter;
+pub mod etw;
 pub mod functions;
 pub mod identity;
 pub mod image;
@@ -18,6 +19,7 @@ pub mod modules;
 pub mod processes;
 pub mod search;
 pub mod sessions;
+pub mod verifier;
 pub mod visible_state;
 pub mod vm;
 pub mod vm_lines;

@@ -19,6 +19,7 @@ mod objects;
 mod page;
 mod poolused;
 mod refs;
+mod stacks;
 mod symbols;
 pub mod table;
 pub mod text;
@@ -38,6 +39,7 @@ pub use objects::ObjectsReport;
 pub use page::Page;
 pub use poolused::PoolUsed;
 pub use refs::Refs;
+pub use stacks::StacksReport;
 pub use symbols::Symbols;
 pub use vm::Vm;
 

@@ -20,6 +20,7 @@ mod path;
 mod pdb;
 mod server;
 mod store;
+mod verifier;
 mod wanted;
 
 use std::fmt;
@@ -202,6 +203,23 @@ impl Symbols {
             .filter(|&(_, &at)| at == rva)
             .map(|(name, _)| *name);
         exact.min().map(|name| (name.to_string(), 0))
+    }
+
+    /// The function that holds an RVA, and the distance from its start in bytes: by the
+    /// PDB, or by the built-in functions of Driver Verifier and of the pool.
+    pub fn function(&self, rva: u32) -> Option<(String, u32)> {
+        if let Some(pdb) = &self.pdb {
+            let (name, distance) = pdb.nearest(rva)?;
+            return Some((name.to_string(), distance));
+        }
+        let (name, distance) = self.kernel.as_ref()?.verifier.function(rva)?;
+        Some((name.to_owned(), distance))
+    }
+
+    /// True where [`Symbols::function`] knows the functions that allocate and free pool.
+    pub fn has_functions(&self) -> bool {
+        let built_in = self.kernel.as_ref();
+        self.pdb.is_some() || built_in.is_some_and(|k| k.verifier.has_functions())
     }
 
     /// All fields of a type with their names, in no order; `None` when it isn't known. The

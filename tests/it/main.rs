@@ -39,6 +39,7 @@ mod screens;
 mod server_2003;
 mod shapes;
 mod supply;
+mod stacks;
 mod symbols;
 #[cfg(unix)]
 mod tui_pty;

@@ -100,5 +100,6 @@ replayed![
     typed,
     evidence,
     series,
+    verifier,
     whole,
 ];

@@ -26,7 +26,7 @@ impl Engine {
             Request::Processes(processes) => self.processes_like(processes),
             Request::Type(ty) => self.structure(ty),
             Request::Code { at, count } => address_of(at).and_then(|at| self.code_at(at, *count)),
-            Request::Verifier => Ok(self.verifier_state()),
+            Request::Verifier(wanted) => self.verifier_records(wanted),
             Request::Lookaside => Ok(self.lookaside_lists()),
             Request::FileCache => Ok(self.file_cache()),
             _ => return None,

@@ -9,6 +9,7 @@ mod modules;
 mod objects;
 mod resolver;
 mod structure;
+mod verifier;
 
 pub use listing::{Listing, Value};
 pub use lists::{pool_mon, sizes_of};

@@ -19,7 +19,7 @@ use crate::analysis::references::References;
 use crate::analysis::{Descriptions, VmReport};
 use crate::engine::{
     Answered, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine, ModuleFacts, OpenError,
-    Options, PdbStatus, Wanted,
+    Options, PdbStatus, Stacks, StacksOf, Wanted,
 };
 use crate::memory::Va;
 use crate::pool::Tag;
@@ -419,6 +419,30 @@ impl Machine for Evidence {
             Some(objects) => objects.map(Some),
             None => Err(format!(
                 "the evidence file has no objects of {tag}: it keeps those of suspects and of the largest tags"
+            )),
+        }
+    }
+
+    fn stacks_of(
+        &self,
+        _: Option<&Snapshot>,
+        of: &StacksOf,
+        _: Wanted<'_>,
+    ) -> Result<Option<Stacks>, String> {
+        let tag = match of {
+            StacksOf::Tag(pattern) => pattern.exact(),
+            StacksOf::Address(_) => None,
+        };
+        let Some(tag) = tag else {
+            return Err(
+                "an evidence file holds the recorded stacks by tag: name one tag, or ask the dump"
+                    .into(),
+            );
+        };
+        match self.kept("stacks", &tag_hex(tag)) {
+            Some(stacks) => stacks.map(Some),
+            None => Err(format!(
+                "the evidence file has no recorded stacks of {tag}: it keeps those of tags that have them"
             )),
         }
     }

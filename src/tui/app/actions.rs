@@ -52,6 +52,7 @@ impl App {
             Action::Contents => self.open_of_tag(TableKind::Contents),
             Action::Families => self.open_of_tag(TableKind::Families),
             Action::Objects => self.open_of_tag(TableKind::Objects),
+            Action::Stacks => self.open_of_tag(TableKind::Stacks),
             Action::Page => self.page(),
             Action::ColumnLeft => self.step_column(-1),
             Action::ColumnRight => self.step_column(1),

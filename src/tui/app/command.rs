@@ -72,6 +72,13 @@ impl App {
                 let tag = self.tag_named(tag)?;
                 self.open_table(TableKind::Families(tag));
             }
+            Typed::Stacks(target) => match target {
+                Some(target) if target.is_address() => self.show_text(Typed::Stacks(Some(target))),
+                target => {
+                    let tag = self.tag_named(target.and_then(|t| t.tag))?;
+                    self.open_table(TableKind::Stacks(tag));
+                }
+            },
             Typed::Objects(what) => {
                 let tag = self.tag_of_objects(what)?;
                 self.open_table(TableKind::Objects(tag));

@@ -123,6 +123,7 @@ impl App {
             TableKind::Objects(tag) => {
                 ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag)))
             }
+            TableKind::Stacks(_) => ("stacks".into(), "!verifier 80".into()),
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
         };

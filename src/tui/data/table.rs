@@ -111,6 +111,8 @@ pub enum TableKind {
     Families(Tag),
     /// The kernel objects behind a tag: who has handles to them.
     Objects(Tag),
+    /// The call stacks recorded for a tag's allocations.
+    Stacks(Tag),
     /// Values of a column of a list that is on screen, already counted.
     Counted,
     /// What the user marked.
@@ -125,6 +127,7 @@ impl TableKind {
             | TableKind::Contents(tag)
             | TableKind::Families(tag)
             | TableKind::Objects(tag)
+            | TableKind::Stacks(tag)
             | TableKind::Frequency { tag, .. }
             | TableKind::Pointers { tag, .. } => Some(*tag),
             TableKind::Drivers

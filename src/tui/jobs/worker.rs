@@ -245,6 +245,18 @@ fn typed(engine: &dyn Machine, request: &crate::command::Request) -> Result<Stri
             let listing = inspect::pool_mon(engine, wanted).map_err(|e| e.to_string())?;
             report::write(engine, &ListingReport::of(&listing), Format::Text, &mut out)
         }
+        Request::Stacks(Some(target)) => {
+            let at = target.address.as_ref().ok_or("name a tag or an address")?;
+            let va = crate::command::request::address_of(at).map_err(|why| why.0)?;
+            let found = engine.stacks_of(None, &crate::engine::StacksOf::Address(va), &|| true)?;
+            let found = found.unwrap_or_default();
+            report::write(
+                engine,
+                &report::StacksReport::of(&found),
+                Format::Text,
+                &mut out,
+            )
+        }
         Request::Info => {
             let info = engine.info();
             report::write(engine, &report::Info::of(&info), Format::Text, &mut out)

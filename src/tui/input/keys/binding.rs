@@ -111,6 +111,7 @@ pub enum Action {
     Contents,
     Families,
     Objects,
+    Stacks,
     Page,
     ColumnLeft,
     ColumnRight,

@@ -298,6 +298,14 @@ pub const TABLE: &[Binding] = &[
         Group::Path,
     ),
     bind(
+        &[letter('C')],
+        &[Allocations, References],
+        Action::Stacks,
+        "",
+        "call stacks that Driver Verifier recorded for the tag's allocations",
+        Group::Path,
+    ),
+    bind(
         &[letter('P')],
         &[Allocations, Bytes],
         Action::Page,

@@ -1,6 +1,7 @@
 //! The tables that a worker makes from the dump.
 
 pub mod contents;
+mod stacks;
 
 use std::sync::Arc;
 
@@ -153,6 +154,10 @@ pub fn make(
         }
         TableKind::Objects(tag) => match engine.objects_of(index, *tag, 0, wanted)? {
             Some(found) => contents::objects(&found, unfinished(index)),
+            None => return Ok(None),
+        },
+        TableKind::Stacks(tag) => match stacks::make(engine, index, *tag, unfinished(index))? {
+            Some(data) => data,
             None => return Ok(None),
         },
         // Made where the list is.

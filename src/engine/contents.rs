@@ -38,7 +38,7 @@ impl Engine {
             index,
             space: &space,
             objects: &ByHeader { engine: self },
-            symbols: &self.options.symbols,
+            names: self.names(),
             follow: true,
         };
         let mut census = census::take(&setting, question, wanted, progress)?;

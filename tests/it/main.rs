@@ -26,6 +26,7 @@ mod images;
 mod keys;
 mod layering;
 mod machines;
+mod names;
 mod matrix;
 mod read_ahead;
 mod readme;

@@ -33,7 +33,8 @@ impl Engine {
         index: &Snapshot,
     ) -> Finding {
         let tag = candidate.judged.row.tag;
-        let references = self.references(tag);
+        let mut references = self.references(tag);
+        self.name_places(&mut references);
         let chain = chains.iter().find(|c| c.head == tag).cloned();
         let mut objects = candidate
             .objects
@@ -230,6 +231,9 @@ fn place(r: &Reference) -> String {
     }
     if let Some(api) = &r.verdict.api {
         out += &format!(", to {api}");
+    }
+    if let Some((file, line)) = &r.source {
+        out += &format!(" ({file}:{line})");
     }
     out
 }

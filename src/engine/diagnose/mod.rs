@@ -46,7 +46,11 @@ impl Engine {
     /// pattern. `index` should be complete; what it lacks is said.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
         match self.thread_pool() {
-            Ok(workers) => workers.install(|| self.diagnose_here(index)),
+            Ok(workers) => {
+                // One pass over the images serves the attribution of every tag.
+                self.all_references_on(&workers, &|| true);
+                workers.install(|| self.diagnose_here(index))
+            }
             Err(_) => self.diagnose_here(index),
         }
     }

@@ -29,7 +29,7 @@ const MOST_VALUES: usize = 1 << 18;
 /// Allocations whose contents are looked at; more are sampled.
 const SAMPLE: u64 = 1 << 16;
 
-const DRIVERS: [TableColumn; 8] = [
+const DRIVERS: [TableColumn; 9] = [
     TableColumn::new(Column::text("Driver", 16, 0), &["driver"], Kind::Text),
     TableColumn::new(
         Column::number("NonP bytes", 14, 2),
@@ -51,6 +51,11 @@ const DRIVERS: [TableColumn; 8] = [
     TableColumn::new(
         Column::text("Tags", 12, 4).growing(20),
         &["tags"],
+        Kind::Text,
+    ),
+    TableColumn::new(
+        Column::text("Version, company, link date", 40, 7).growing(0),
+        &["version", "company"],
         Kind::Text,
     ),
 ];
@@ -179,6 +184,8 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
             .map(|t| t.tag.to_string())
             .collect();
         let share = share(driver.total(), total);
+        let identity = driver.identity.as_ref().filter(|i| i.is_telling());
+        let identity = identity.map(|i| clean(&i.phrase()).into_owned());
         TableRow {
             mark: if module.is_none() { '?' } else { ' ' },
             cells: vec![
@@ -190,6 +197,7 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
                 Cell::Share(share),
                 Cell::Bar(share),
                 Cell::Text(tags.join(" ")),
+                identity.map_or(Cell::Unknown, Cell::Text),
             ],
             opens: Opens::Table(TableKind::TagsOf(module)),
             ..TableRow::default()

@@ -61,6 +61,14 @@ impl TagReferences {
 }
 
 impl Engine {
+    /// Which modules reference a tag, by name where PDBs give names, with the addresses of
+    /// their images.
+    pub fn tag_references(&self, tag: Tag) -> TagReferences {
+        let mut found = self.references(tag);
+        self.name_places(&mut found);
+        TagReferences::of(tag, found, &self.module_list())
+    }
+
     /// Which modules mention a tag, and what their code does with it.
     pub fn references(&self, tag: Tag) -> References {
         self.references_while(tag, &|| true).unwrap_or_default()
@@ -160,15 +168,18 @@ impl Engine {
         }
     }
 
+    /// The instructions around one place in code; none for a place in data.
+    pub fn instructions(&self, place: &Reference) -> Vec<Line> {
+        references::listing(&self.kernel, self.sessions(), self.targets(), place)
+    }
+
     /// The instructions around each place in code of an answer, in its order; no lines for
     /// a place in data.
     pub fn disassembly(&self, found: &References) -> Vec<Vec<Line>> {
-        let (kernel, sessions) = (&self.kernel, self.sessions());
-        let targets = self.targets();
         let mut out: Vec<Vec<Line>> = Vec::new();
         for place in &found.found {
             let lines = match out.len() < MAX_LISTED {
-                true => references::listing(kernel, sessions, targets, place),
+                true => self.instructions(place),
                 false => Vec::new(),
             };
             out.push(lines);
@@ -206,6 +217,9 @@ impl Engine {
     fn targets(&self) -> &Targets {
         self.search
             .targets
-            .get_or_init(|| Targets::of(&self.kernel, self.sessions()))
+            .get_or_init(|| {
+                let (kernel, sessions) = (&self.kernel, self.sessions());
+                Targets::of(kernel, sessions).with_pdbs(kernel, sessions, self.names())
+            })
     }
 }

@@ -36,7 +36,7 @@ pub use api::Role;
 pub use listing::{Line, listing};
 pub use rank::{ModuleRank, Standing};
 pub use survey::Survey;
-pub use targets::Targets;
+pub use targets::{Targets, without_exports};
 
 /// How sure it is that a place uses the pool tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -148,12 +148,14 @@ impl Engine {
             .of_tag(tag)
             .and_then(|_| self.objects(index, tag, LOOKED, &|| true));
         let pointing = self.pointing(tag, row.pool, index);
+        let ages = self.sample_ages(tag, row.pool, index);
         let chain = chains.iter().find(|c| c.head == tag).map(Chain::sentence);
         let facts = Facts {
             description: self.descriptions().get(tag),
             size: dominant,
             objects: objects.as_ref(),
             pointing: pointing.as_ref(),
+            ages: ages.as_ref(),
             group: groups.iter().find(|g| g.holds(tag)),
             chain: chain.as_deref(),
         };

@@ -123,6 +123,7 @@ impl App {
             TableKind::Objects(tag) => {
                 ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag)))
             }
+            TableKind::Code { va, .. } => (format!("code at {va}"), format!("ub {va}")),
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
         };

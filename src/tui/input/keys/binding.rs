@@ -112,6 +112,7 @@ pub enum Action {
     Families,
     Objects,
     Page,
+    Disassembly,
     ColumnLeft,
     ColumnRight,
     SortColumn,

@@ -1,5 +1,6 @@
 //! The tables that a worker makes from the dump.
 
+pub mod code;
 pub mod contents;
 
 use std::sync::Arc;
@@ -160,6 +161,7 @@ pub fn make(
             Some(found) => contents::objects(&found, unfinished(index)),
             None => return Ok(None),
         },
+        TableKind::Code { tag, va } => code::table(engine, *tag, *va)?,
         // Made where the list is.
         TableKind::Counted | TableKind::Marks => return Ok(None),
     }))
@@ -213,6 +215,7 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
         ],
         sorted: Some(3),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -260,6 +263,7 @@ fn tags_of(
         notes: Vec::new(),
         sorted: Some(3),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -289,6 +293,7 @@ fn sizes(tag: Tag, index: &Snapshot) -> TableData {
         notes: unfinished(index),
         sorted: Some(2),
         start: 0,
+        ..TableData::default()
     }
 }
 
@@ -362,6 +367,7 @@ fn frequency(
         notes,
         sorted: Some(1),
         start: 0,
+        ..TableData::default()
     }))
 }
 
@@ -485,6 +491,7 @@ fn pointers(
         notes,
         sorted: Some(1),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -564,5 +571,6 @@ fn page(engine: &dyn Machine, va: Va, session: Option<u32>) -> Result<TableData,
             .unwrap_or(0) as u64,
         notes,
         sorted: None,
+        ..TableData::default()
     })
 }

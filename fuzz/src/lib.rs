@@ -19,6 +19,7 @@ pub mod container;
 pub mod evidence;
 pub mod functions;
 pub mod heaps;
+pub mod identity;
 pub mod images;
 pub mod index_file;
 pub mod keys;
@@ -70,6 +71,7 @@ targets![
     page_tables,
     modules,
     images,
+    identity,
     functions,
     pdb,
     pooltag,

@@ -56,7 +56,8 @@ pub trait Machine: Send + Sync + Debug {
     fn module_list(&self) -> Vec<ModuleFacts>;
     /// The references to a tag. `None` as soon as `wanted` says no.
     fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References>;
-    /// The images that have each tag's bytes. `None` as soon as `wanted` says no.
+    /// The modules whose code or structures use each tag, the likeliest owner first. `None`
+    /// as soon as `wanted` says no.
     fn referenced_in(
         &self,
         workers: &rayon::ThreadPool,
@@ -211,13 +212,8 @@ impl dyn Machine + '_ {
 
     /// Which modules reference a tag, with the addresses of their images.
     pub fn tag_references(&self, tag: Tag) -> TagReferences {
-        let images = self.module_list();
-        TagReferences {
-            tag,
-            found: self.references_while(tag, &|| true).unwrap_or_default(),
-            images: images.iter().map(|m| (m.base, m.end)).collect(),
-            disassembly: Vec::new(),
-        }
+        let found = self.references_while(tag, &|| true).unwrap_or_default();
+        TagReferences::of(tag, found, &self.module_list())
     }
 
     /// The tag as typed, or the one of the dump that differs only in bytes of zero at its
@@ -289,7 +285,9 @@ impl Machine for Engine {
     }
 
     fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References> {
-        self.references_while(tag, wanted)
+        let mut found = self.references_while(tag, wanted)?;
+        self.name_places(&mut found);
+        Some(found)
     }
 
     fn referenced_in(
@@ -297,16 +295,8 @@ impl Machine for Engine {
         workers: &rayon::ThreadPool,
         wanted: Wanted<'_>,
     ) -> Option<FxHashMap<Tag, Vec<String>>> {
-        let found = self.tag_search_on(workers, wanted)?;
-        let modules = &self.kernel().modules;
-        let rows = self.trackers().rows.iter().map(|row| {
-            let places = found.modules(row.tag).into_iter();
-            let named = places.filter_map(|(index, _)| modules.get(index));
-            (row.tag, named.map(|module| module.name()).collect())
-        });
-        let mut all: FxHashMap<Tag, Vec<String>> = rows.collect();
-        all.retain(|_, names| !names.is_empty());
-        Some(all)
+        let survey = self.all_references_on(workers, wanted)?;
+        Some(self.users_of_tags(survey))
     }
 
     fn census(

@@ -5,6 +5,7 @@ use std::io;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
+use crate::engine::ModuleFacts;
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Block;
 use crate::pool::index::{Found, PageCounts, TagFound};
@@ -247,6 +248,12 @@ fn modules(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                 text(m.pdb.as_ref().map(|p| p.key()).as_deref()),
                 Cell::Bool(m.unloaded),
                 Cell::Bool(m.is_kernel),
+                text(m.maker.company.as_deref()),
+                text(m.maker.product.as_deref()),
+                text(m.maker.file_version.as_deref()),
+                text(m.maker.file_description.as_deref()),
+                seconds(m.maker.linked),
+                seconds(m.unloaded_at),
             ],
         )?;
     }
@@ -341,8 +348,9 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let owner = &finding["owners"][0];
         let module = owner["module"].as_str();
         let facts = module.and_then(|name| {
-            let mut loaded = answers.modules.iter().filter(|m| !m.unloaded);
-            loaded.find(|m| m.name.eq_ignore_ascii_case(name))
+            let named = |m: &&ModuleFacts| m.name.eq_ignore_ascii_case(name);
+            let modules = answers.modules.iter().filter(named);
+            modules.max_by_key(|m| (!m.unloaded, m.unloaded_at))
         });
         let bytes = finding["bytes"].as_u64();
         let hours = answers.info.dump.uptime_seconds.map(|s| s as f64 / 3600.0);
@@ -369,6 +377,8 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                         .as_deref(),
                 ),
                 maybe(facts.and_then(|m| m.timestamp).map(u64::from)),
+                text(facts.and_then(|m| m.maker.file_version.as_deref())),
+                text(facts.and_then(|m| m.maker.company.as_deref())),
                 rate.map_or(Cell::Null, |(bytes, hours)| {
                     Cell::Int((bytes as f64 / hours) as i64)
                 }),

@@ -247,6 +247,21 @@ pub static MODULES: Table = Table {
         text("pdb_id", "the PDB's identity, as symbol stores write it"),
         bool("unloaded", "no longer loaded"),
         bool("is_kernel", "the kernel itself"),
+        text("company", "CompanyName of its version resource"),
+        text("product", "ProductName of its version resource"),
+        text(
+            "file_version",
+            "FileVersion of its version resource, else the four fixed numbers",
+        ),
+        text(
+            "file_description",
+            "FileDescription of its version resource",
+        ),
+        time(
+            "linked",
+            "when it was linked; null for a reproducible build",
+        ),
+        time("unloaded_at", "when it was unloaded"),
     ],
 };
 
@@ -331,6 +346,14 @@ pub static FINDINGS: Table = Table {
             "the identity of the owner's PDB: its build",
         ),
         int("owner_timestamp", "the time stamp of the owner's image"),
+        text(
+            "owner_file_version",
+            "FileVersion of the owner's version resource",
+        ),
+        text(
+            "owner_company",
+            "CompanyName of the owner's version resource",
+        ),
         int(
             "rate_bytes_per_hour",
             "bytes over the hours since boot: the average growth",

@@ -16,6 +16,7 @@ pub mod kdbg;
 pub mod locate;
 pub mod machine;
 pub mod modules;
+pub mod names;
 pub mod processes;
 pub mod search;
 pub mod sessions;

@@ -11,6 +11,7 @@ pub(crate) mod contents;
 mod diagnose;
 mod diff;
 mod drivers;
+mod identity;
 mod info;
 mod kept;
 mod listing;

@@ -31,6 +31,7 @@ use builtin::{Kernel, Tables};
 pub use id::{Needed, PUBLIC_SERVER, PdbId};
 pub use layout::Field;
 pub use network::Network;
+pub use pdb::lines::Origin;
 pub use path::{Element, Store, SymbolPath, cache_directory, default_store};
 use pdb::{Pdb, Refusal, Want};
 pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
@@ -145,6 +146,19 @@ impl Symbols {
             },
             notes,
         }
+    }
+
+    /// Functions and source lines of addresses in a module, from its private PDB. The
+    /// origins are in the order of the addresses, and empty where no PDB says anything; the
+    /// notes say what was refused.
+    pub fn origins(id: &PdbId, path: &SymbolPath, rvas: &[u32]) -> (Vec<Origin>, Vec<String>) {
+        let read = |file| pdb::lines::read(file, id, rvas);
+        let (found, mut notes) = first_that(path, id, read);
+        let Some(((origins, note), file)) = found else {
+            return (vec![Origin::default(); rvas.len()], notes);
+        };
+        notes.extend(note.map(|note| format!("{}: {note}", file.display())));
+        (origins, notes)
     }
 
     /// Takes the built-in layout of a type from another build, whose layout was found to

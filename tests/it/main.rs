@@ -27,6 +27,7 @@ mod images;
 mod keys;
 mod layering;
 mod machines;
+mod names;
 mod matrix;
 #[cfg(feature = "mcp")]
 mod mcp;

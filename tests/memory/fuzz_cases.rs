@@ -87,6 +87,7 @@ replayed![
     page_tables,
     modules,
     images,
+    identity,
     functions,
     pdb,
     pooltag,

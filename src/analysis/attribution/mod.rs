@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod kmdf;
 pub mod suspects;
 
+use crate::kernel::identity::ModuleIdentity;
 use crate::pool::Tag;
 
 pub use descriptions::{Description, Descriptions};
@@ -24,6 +25,8 @@ pub struct Attribution {
     pub description: Option<Description>,
     /// The suspects, the likeliest first, and who allocates.
     pub owners: Owners,
+    /// Which drivers the suspects' names stand for, as far as that is known.
+    pub identities: Vec<(String, ModuleIdentity)>,
     /// The blocks' contents were looked at.
     pub by_contents: bool,
 }
@@ -32,6 +35,15 @@ impl Attribution {
     /// The module that calls the pool's functions, on its own or others' behalf.
     pub fn allocator(&self) -> Option<&str> {
         self.owners.allocator.as_deref()
+    }
+
+    /// Which driver a suspect's name stands for.
+    pub fn identity(&self, module: &str) -> Option<&ModuleIdentity> {
+        let of = self
+            .identities
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(module))?;
+        Some(&of.1)
     }
 
     /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` where

@@ -6,6 +6,7 @@
 //! the tag belongs to, whether they are all alike, who refers to them. The rules and their
 //! weights are this program's own; `docs/judgement.md` says what each rests on.
 
+use crate::analysis::ages::{Ages, Shape};
 use crate::analysis::attribution::Description;
 use crate::analysis::objects::Objects;
 use crate::pool::{Pool, Tag};
@@ -91,6 +92,8 @@ pub struct Facts<'a> {
     pub objects: Option<&'a Objects>,
     /// The one driver that its blocks point into.
     pub pointing: Option<&'a Pointing>,
+    /// When a sample of its blocks was made.
+    pub ages: Option<&'a Ages>,
     /// Tags with the same count.
     pub group: Option<&'a Group>,
     /// It is part of a pinning chain, described in a sentence.
@@ -120,6 +123,7 @@ pub fn gather(
         facts.size.and_then(of_size),
         facts.objects.and_then(of_objects),
         facts.pointing.map(of_pointing),
+        facts.ages.and_then(of_ages),
         facts
             .chain
             .map(|s| Evidence::new("pinning chain", 4, s.to_owned())),
@@ -440,6 +444,30 @@ fn of_pointing(pointing: &Pointing) -> Evidence {
         pointing.module
     );
     Evidence::new("contents", points, sentence)
+}
+
+/// Blocks that carry their times show since when they were made. Freed blocks leave no
+/// trace, so many young blocks may be turnover as well as growth.
+fn of_ages(ages: &Ages) -> Option<Evidence> {
+    if ages.blocks_with_time < FEW {
+        return None;
+    }
+    let (points, what) = match ages.shape {
+        Shape::Steady => (2, "blocks from every part of the uptime are still in use"),
+        Shape::Old => (
+            -3,
+            "the blocks are from the start of the uptime, and none is recent",
+        ),
+        Shape::Burst => (0, "most blocks are from the last part of the uptime"),
+        Shape::Mixed => (0, "the blocks are from several parts of the uptime"),
+    };
+    let sentence = format!(
+        "{what} (by {}, {} of {} blocks)",
+        ages.source,
+        count(ages.blocks_with_time),
+        count(ages.blocks)
+    );
+    Some(Evidence::new("ages", points, sentence))
 }
 
 /// Tags of one cause have one count. Healthy objects are made of several blocks too, so

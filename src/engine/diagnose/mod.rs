@@ -46,7 +46,11 @@ impl Engine {
     /// pattern. `index` should be complete; what it lacks is said.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
         match self.thread_pool() {
-            Ok(workers) => workers.install(|| self.diagnose_here(index)),
+            Ok(workers) => {
+                // One pass over the images serves the attribution of every tag.
+                self.all_references_on(&workers, &|| true);
+                workers.install(|| self.diagnose_here(index))
+            }
             Err(_) => self.diagnose_here(index),
         }
     }
@@ -144,12 +148,14 @@ impl Engine {
             .of_tag(tag)
             .and_then(|_| self.objects(index, tag, LOOKED, &|| true));
         let pointing = self.pointing(tag, row.pool, index);
+        let ages = self.sample_ages(tag, row.pool, index);
         let chain = chains.iter().find(|c| c.head == tag).map(Chain::sentence);
         let facts = Facts {
             description: self.descriptions().get(tag),
             size: dominant,
             objects: objects.as_ref(),
             pointing: pointing.as_ref(),
+            ages: ages.as_ref(),
             group: groups.iter().find(|g| g.holds(tag)),
             chain: chain.as_deref(),
         };

@@ -168,7 +168,7 @@ fn listed(tag: Tag, description: Option<&Description>) -> Attribution {
         tag,
         description: description.cloned(),
         owners: description.map_or_else(Owners::default, Owners::listed),
-        by_contents: false,
+        ..Attribution::default()
     }
 }
 

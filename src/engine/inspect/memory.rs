@@ -73,7 +73,7 @@ impl Engine {
         for (i, chunk) in bytes.chunks(8).enumerate() {
             let here = at.add(i as u64 * 8);
             let value = number(chunk, 8).map(Va);
-            let symbol = value.and_then(|va| self.symbolic(va));
+            let symbol = value.and_then(|va| self.symbol_at(va));
             lines.push(match (value, &symbol) {
                 (None, _) => format!("{here}  ????????`????????"),
                 (Some(value), None) => format!("{here}  {value}"),
@@ -102,7 +102,7 @@ impl Engine {
         let mut formatter = MasmFormatter::new();
         let mut lines = vec![format!(
             "{}:",
-            self.symbolic(at).unwrap_or_else(|| at.to_string())
+            self.symbol_at(at).unwrap_or_else(|| at.to_string())
         )];
         while decoder.can_decode() && (out.rows.len() as u64) < count {
             let instruction = decoder.decode();
@@ -118,7 +118,7 @@ impl Engine {
             } else {
                 formatter.format(&instruction, &mut text);
                 let target = Va(instruction.near_branch_target());
-                let symbol = (target.0 != 0).then(|| self.symbolic(target)).flatten();
+                let symbol = (target.0 != 0).then(|| self.symbol_at(target)).flatten();
                 if let Some(symbol) = symbol {
                     text += &format!("  ({symbol})");
                 }

@@ -465,8 +465,23 @@ impl Machine for Evidence {
         let kept = kept.ok_or("the evidence file has no pool by driver")?;
         let json: Value = serde_json::from_str(kept).map_err(|e| e.to_string())?;
         let rows = json["drivers"].as_array();
+        let identity = |name: &str| {
+            let named = self
+                .modules
+                .iter()
+                .filter(|m| m.name.eq_ignore_ascii_case(name));
+            let module = named.max_by_key(|m| (!m.unloaded, m.unloaded_at))?;
+            Some(module.identity())
+        };
+        let with_identity = |row: &Value| {
+            let of = driver(row);
+            Driver {
+                identity: identity(&of.module),
+                ..of
+            }
+        };
         Ok(Drivers {
-            rows: rows.into_iter().flatten().map(driver).collect(),
+            rows: rows.into_iter().flatten().map(with_identity).collect(),
             unowned: driver(&json["unowned"]),
         })
     }
@@ -594,5 +609,6 @@ fn driver(json: &Value) -> Driver {
         bytes: bytes(json),
         certain: number(json, "certain_bytes"),
         tags: tags.into_iter().flatten().filter_map(holding).collect(),
+        identity: None,
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::memory::PAGE_SIZE;
 use crate::pool::Pool;
 
+use super::identity::IdentityRecord;
 use super::info::Info;
 use super::text::{clean, human, json_address};
 use super::{Answer, cell, csv_writer, tag_hex};
@@ -154,6 +155,8 @@ struct OwnerRecord {
     module: String,
     confidence: &'static str,
     reasons: Vec<String>,
+    #[serde(flatten)]
+    identity: IdentityRecord,
 }
 
 #[derive(Debug, Serialize)]
@@ -345,6 +348,7 @@ impl Record {
             module: safe(&o.module),
             confidence: o.certainty.word(),
             reasons: all(&o.reasons),
+            identity: IdentityRecord::of(attribution.identity(&o.module)),
         });
         let rejected = attribution
             .owners

@@ -101,6 +101,10 @@ impl Diagnose {
     /// The first lines: three of evidence, the next action, and the state of the pools.
     fn write_lead(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
         if let Some(first) = self.findings.first() {
+            let owner = first.owners.first().filter(|_| first.owner.is_some());
+            if let Some(identity) = owner.and_then(|o| o.identity.phrase.as_ref()) {
+                writeln!(out, "{}", style.item(&format!("Owner: {identity}")))?;
+            }
             for line in &first.strongest {
                 writeln!(out, "{}", style.item(&format!("Evidence: {line}")))?;
             }
@@ -262,7 +266,10 @@ impl Record {
             writeln!(out, "{}", style.item(&line))?;
         }
         for owner in &self.owners {
-            let line = format!("Suspect: {} ({})", owner.module, owner.confidence);
+            let mut line = format!("Suspect: {} ({})", owner.module, owner.confidence);
+            if let Some(identity) = &owner.identity.phrase {
+                line += &format!(": {identity}");
+            }
             writeln!(out, "{}", style.item(&line))?;
             list(style, out, owner.reasons.iter().cloned())?;
         }

@@ -15,6 +15,7 @@ use crate::engine::TagReferences;
 use crate::memory::Va;
 use crate::pool::Tag;
 
+use super::identity::IdentityRecord;
 use super::text::{clean, grouped, json_address};
 use super::{Answer, tag_hex};
 
@@ -56,8 +57,16 @@ struct Row {
     reason: String,
     calls: Vec<CallRow>,
     library: Option<String>,
+    source: Option<SourceRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disassembly: Option<Vec<LineRow>>,
+}
+
+/// The source of the call that takes the tag.
+#[derive(Debug, Serialize)]
+struct SourceRow {
+    file: String,
+    line: u32,
 }
 
 /// A call that is given the tag.
@@ -96,6 +105,8 @@ struct ModuleRow {
     pages_readable: u64,
     pages: u64,
     note: Option<String>,
+    #[serde(flatten)]
+    identity: IdentityRecord,
     #[serde(skip)]
     range: (Va, Va),
 }
@@ -199,6 +210,10 @@ impl Row {
             reason: clean(&verdict.reason).into(),
             calls: verdict.calls.iter().map(CallRow::of).collect(),
             library: owned(&r.library),
+            source: r.source.as_ref().map(|(file, line)| SourceRow {
+                file: clean(file).into(),
+                line: *line,
+            }),
             disassembly: None,
         }
     }
@@ -258,6 +273,7 @@ impl ModuleRow {
             pages_readable: m.pages_readable,
             pages: m.pages,
             note: owned(&m.note),
+            identity: IdentityRecord::of(answer.identities.get(m.module)),
             range: answer.image(m.module).unwrap_or_default(),
         }
     }

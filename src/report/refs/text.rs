@@ -40,6 +40,9 @@ impl Refs<'_> {
             }
             writeln!(out, "    {}", verdict_line(r))?;
             writeln!(out, "    {}", row.reason)?;
+            if let Some(source) = &row.source {
+                writeln!(out, "    source: {}:{}", source.file, source.line)?;
+            }
             for line in row.disassembly.iter().flatten() {
                 if line.gap {
                     writeln!(out, "        ...")?;
@@ -54,6 +57,9 @@ impl Refs<'_> {
         writeln!(out, "\nstart             end                 module name")?;
         for module in &self.modules {
             writeln!(out, "{}", module.line())?;
+            if let Some(identity) = &module.identity.phrase {
+                writeln!(out, "    {identity}")?;
+            }
             if let Some(note) = &module.note {
                 writeln!(out, "    {note}")?;
             }

@@ -54,6 +54,7 @@ impl App {
             Action::Objects => self.open_of_tag(TableKind::Objects),
             Action::Stacks => self.open_of_tag(TableKind::Stacks),
             Action::Page => self.page(),
+            Action::Disassembly => self.disassembly(),
             Action::ColumnLeft => self.step_column(-1),
             Action::ColumnRight => self.step_column(1),
             Action::SortColumn => self.sort_column(),
@@ -126,6 +127,23 @@ impl App {
         if let Some(view) = self.tag_view() {
             let tag = view.tag;
             self.open_table(ask(tag));
+        }
+    }
+
+    /// The instructions around the selected reference.
+    fn disassembly(&mut self) {
+        let Some(view) = self.tag_view() else {
+            return;
+        };
+        let (tag, at) = (view.tag, usize::try_from(view.mention.row).ok());
+        let rows = view.mentions.as_ref().map(|m| &m.rows);
+        match rows.zip(at).and_then(|(rows, at)| rows.get(at)) {
+            Some(row) if row.in_code => {
+                let va = row.va;
+                self.open_table(TableKind::Code { tag, va });
+            }
+            Some(_) => self.message = Some("this reference is in data, not in code".into()),
+            None => self.message = Some("no reference is selected".into()),
         }
     }
 

@@ -124,6 +124,7 @@ impl App {
                 ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag)))
             }
             TableKind::Stacks(_) => ("stacks".into(), "!verifier 80".into()),
+            TableKind::Code { va, .. } => (format!("code at {va}"), format!("ub {va}")),
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
         };

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::{DumpFacts, Machine, ModuleFacts};
+use crate::kernel::identity::ModuleIdentity;
 use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::{TagFound, Totals};
@@ -317,11 +318,16 @@ pub struct ReferenceRow {
     pub function: String,
     /// Why, as a sentence.
     pub reason: String,
+    /// Which driver the module is: file, version, company and link date.
+    pub identity: String,
 }
 
 impl ReferenceRow {
-    /// From the engine's answer; `base` is the module's first address.
-    pub fn new(reference: &Reference, base: Va) -> ReferenceRow {
+    /// From the engine's answer; `module` is the one that has it.
+    pub fn new(reference: &Reference, module: Option<&ModuleFacts>) -> ReferenceRow {
+        let base = module.map_or(Va(0), |m| m.base);
+        let identity = module.map(ModuleFacts::identity);
+        let identity = identity.filter(ModuleIdentity::is_telling);
         let symbol = match &reference.symbol {
             Some((name, 0)) => name.clone(),
             Some((name, distance)) => format!("{name}+{distance:#x}"),
@@ -345,7 +351,13 @@ impl ReferenceRow {
                 (None, role) => role.word().replace('_', " "),
             },
             function: clean(verdict.function.as_deref().unwrap_or("")).into_owned(),
-            reason: clean(&verdict.reason).into_owned(),
+            reason: match &reference.source {
+                Some((file, line)) => {
+                    clean(&format!("{}. Source: {file}:{line}", verdict.reason)).into_owned()
+                }
+                None => clean(&verdict.reason).into_owned(),
+            },
+            identity: identity.map_or_else(String::new, |i| clean(&i.phrase()).into_owned()),
         }
     }
 
@@ -364,7 +376,11 @@ impl ReferenceRow {
             true => self.place(),
             false => self.function.clone(),
         };
-        (!self.reason.is_empty()).then(|| format!("{place}: {}", self.reason))
+        let mut out = format!("{place}: {}", self.reason);
+        if !self.identity.is_empty() {
+            out += &format!(". {}", self.identity);
+        }
+        (!self.reason.is_empty()).then_some(out)
     }
 
     /// What the section is, in one word.

@@ -12,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Machine, inspect};
-use crate::memory::Va;
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
@@ -381,13 +380,12 @@ fn mentions(
 ) -> Option<References> {
     let found = engine.references_while(tag, wanted)?;
     let modules = engine.module_list();
-    let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
     let notes = found.default_of.iter().map(|c| c.sentence());
     Some(References {
         rows: found
             .ranked()
             .into_iter()
-            .map(|r| ReferenceRow::new(r, base(r.module)))
+            .map(|r| ReferenceRow::new(r, modules.get(r.module)))
             .collect(),
         notes: notes
             .chain(found.notes.iter().cloned())
@@ -428,12 +426,12 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut news = news(shared, Stage::Done, progress, started);
         news.kept = index.kept.map(moment);
         publish(shared, news, index.clone());
-        judge(shared, &index);
         let pool = shared
             .engine
             .background_workers()
             .map_err(|e| e.to_string())?;
         mentioned(shared, &pool, progress);
+        judge(shared, &index);
         return Ok(());
     }
     let pool = shared
@@ -484,10 +482,10 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let news = IndexNews { notes, ..news };
         let _ = shared.out.send(Event::Message(Message::Index(news)));
     }
+    mentioned(shared, &pool, progress);
     if stage_done {
         judge(shared, &index);
     }
-    mentioned(shared, &pool, progress);
     Ok(())
 }
 
@@ -527,7 +525,8 @@ fn kept_verdict(shared: &Shared) -> VerdictLine {
     }
 }
 
-/// Searches all images for all tags, so that the list can say where each is.
+/// Finds the references of all tags, so that the list can say whose code has each; the
+/// verdict is made of the same.
 fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
     let engine = &shared.engine;
     let Some(found) = engine.referenced_in(workers, &|| !progress.is_cancelled()) else {

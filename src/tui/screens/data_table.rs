@@ -7,6 +7,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::report::text::{grouped, human};
 
 use crate::tui::data::cell::{Cell, like};
@@ -288,9 +290,23 @@ impl DataTable {
             .collect()
     }
 
+    /// The line of bars, where there is one and room for it.
+    fn chart(&self, area: Rect, theme: &Theme) -> Option<String> {
+        let chart = self.data.as_ref()?.chart.as_ref()?;
+        let line = format!(
+            "{}{}{}",
+            chart.before,
+            theme.spark(&chart.values),
+            chart.after
+        );
+        (line.width() + 2 <= usize::from(area.width)).then_some(line)
+    }
+
     /// Rows on screen.
     pub fn height(&self, area: Rect) -> u64 {
+        let chart = self.data.as_ref().is_some_and(|d| d.chart.is_some());
         let above = self.sentences(area.width).len() as u16 + 1 + Table::HEADING;
+        let above = above + u16::from(chart);
         area.height.saturating_sub(above).into()
     }
 
@@ -300,6 +316,11 @@ impl DataTable {
         let (notes, rest) = split_top(area, sentences.len() as u16);
         for (y, line) in sentences.iter().enumerate() {
             put(buffer, notes, 1, y as u16, line, Style::new());
+        }
+        let chart = self.chart(area, theme);
+        let (bars, rest) = split_top(rest, u16::from(chart.is_some()));
+        if let Some(line) = &chart {
+            put(buffer, bars, 1, 0, line, Style::new());
         }
         let (title, list) = split_top(rest, 1);
         let Some(data) = &self.data else {

@@ -113,6 +113,7 @@ pub enum Action {
     Objects,
     Stacks,
     Page,
+    Disassembly,
     ColumnLeft,
     ColumnRight,
     SortColumn,

@@ -306,6 +306,14 @@ pub const TABLE: &[Binding] = &[
         Group::Path,
     ),
     bind(
+        &[letter('u')],
+        &[References],
+        Action::Disassembly,
+        "code",
+        "the instructions around the selected reference, the tag and the call that takes it marked",
+        Group::Path,
+    ),
+    bind(
         &[letter('P')],
         &[Allocations, Bytes],
         Action::Page,

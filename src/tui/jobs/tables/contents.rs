@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::analysis::ages::Ages;
 use crate::analysis::census::{Census, Count, Progress, Question, What};
 use crate::analysis::objects::Objects;
 use crate::engine::Machine;
 use crate::pool::Tag;
 use crate::pool::index::Snapshot;
 use crate::report::contents::constant;
-use crate::report::text::{clean, grouped};
+use crate::report::text::{clean, filetime, grouped};
 
 use crate::tui::data::cell::Cell;
-use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
+use crate::tui::data::table::{Chart, Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
 use crate::tui::widgets::table::Column;
 
@@ -88,16 +89,42 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
         });
     }
     notes.insert(0, clean(&census.coverage()).into_owned());
+    let chart = census.ages.as_ref().map(ages_chart);
+    notes.extend(census.ages.as_ref().map(ages_note));
     let modules = census.modules.iter().take(3);
     notes.extend(modules.map(|m| clean(&format!("{}: {}", m.name, m.sentence(census))).into()));
     TableData {
         columns: &OFFSETS,
         title: format!("What {tag} allocations hold, behind their headers"),
+        chart,
         rows: Arc::new(rows),
         notes,
         sorted: None,
         start: 0,
+        ..TableData::default()
     }
+}
+
+/// The blocks in use over the time from boot to dump.
+fn ages_chart(ages: &Ages) -> Chart {
+    Chart {
+        before: "Ages: boot ".into(),
+        values: ages.histogram.to_vec(),
+        after: format!(" dump, {}", ages.shape.word()),
+    }
+}
+
+fn ages_note(ages: &Ages) -> String {
+    let time = |time: u64| filetime(time).unwrap_or_else(|| "unknown".into());
+    let text = format!(
+        "ages by {}: {} of {} blocks, {} to {}; freed blocks leave no trace",
+        ages.source,
+        grouped(ages.blocks_with_time),
+        grouped(ages.blocks),
+        time(ages.oldest),
+        time(ages.newest)
+    );
+    clean(&text).into_owned()
 }
 
 fn what(count: &Count) -> String {
@@ -178,6 +205,7 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
         notes,
         sorted: Some(0),
         start: 0,
+        ..TableData::default()
     }
 }
 
@@ -233,5 +261,6 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
         notes,
         sorted: None,
         start: 0,
+        ..TableData::default()
     }
 }

@@ -1,5 +1,6 @@
 //! The tables that a worker makes from the dump.
 
+pub mod code;
 pub mod contents;
 mod stacks;
 
@@ -30,7 +31,7 @@ const MOST_VALUES: usize = 1 << 18;
 /// Allocations whose contents are looked at; more are sampled.
 const SAMPLE: u64 = 1 << 16;
 
-const DRIVERS: [TableColumn; 8] = [
+const DRIVERS: [TableColumn; 9] = [
     TableColumn::new(Column::text("Driver", 16, 0), &["driver"], Kind::Text),
     TableColumn::new(
         Column::number("NonP bytes", 14, 2),
@@ -52,6 +53,11 @@ const DRIVERS: [TableColumn; 8] = [
     TableColumn::new(
         Column::text("Tags", 12, 4).growing(20),
         &["tags"],
+        Kind::Text,
+    ),
+    TableColumn::new(
+        Column::text("Version, company, link date", 40, 7).growing(0),
+        &["version", "company"],
         Kind::Text,
     ),
 ];
@@ -160,6 +166,7 @@ pub fn make(
             Some(data) => data,
             None => return Ok(None),
         },
+        TableKind::Code { tag, va } => code::table(engine, *tag, *va)?,
         // Made where the list is.
         TableKind::Counted | TableKind::Marks => return Ok(None),
     }))
@@ -184,6 +191,8 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
             .map(|t| t.tag.to_string())
             .collect();
         let share = share(driver.total(), total);
+        let identity = driver.identity.as_ref().filter(|i| i.is_telling());
+        let identity = identity.map(|i| clean(&i.phrase()).into_owned());
         TableRow {
             mark: if module.is_none() { '?' } else { ' ' },
             cells: vec![
@@ -195,6 +204,7 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
                 Cell::Share(share),
                 Cell::Bar(share),
                 Cell::Text(tags.join(" ")),
+                identity.map_or(Cell::Unknown, Cell::Text),
             ],
             opens: Opens::Table(TableKind::TagsOf(module)),
             ..TableRow::default()
@@ -210,6 +220,7 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
         ],
         sorted: Some(3),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -257,6 +268,7 @@ fn tags_of(
         notes: Vec::new(),
         sorted: Some(3),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -286,6 +298,7 @@ fn sizes(tag: Tag, index: &Snapshot) -> TableData {
         notes: unfinished(index),
         sorted: Some(2),
         start: 0,
+        ..TableData::default()
     }
 }
 
@@ -359,6 +372,7 @@ fn frequency(
         notes,
         sorted: Some(1),
         start: 0,
+        ..TableData::default()
     }))
 }
 
@@ -482,6 +496,7 @@ fn pointers(
         notes,
         sorted: Some(1),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -561,5 +576,6 @@ fn page(engine: &dyn Machine, va: Va, session: Option<u32>) -> Result<TableData,
             .unwrap_or(0) as u64,
         notes,
         sorted: None,
+        ..TableData::default()
     })
 }

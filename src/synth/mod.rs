@@ -55,7 +55,7 @@ pub mod truth;
 
 pub use container::Container;
 #[cfg(feature = "synth")]
-pub use large::{large, large_heaps};
+pub use large::{large, large_heaps, large_machine};
 pub use machine::Machine;
 #[cfg(feature = "synth")]
 pub use small::small;

@@ -52,6 +52,10 @@ pub struct Common {
     /// quarters of what is available].
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
+    /// The other file of a VMware snapshot, where it is not beside the first with the same
+    /// base name: the .vmem of a state, or the .vmsn or .vmss of a memory.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub partner: Option<PathBuf>,
     /// No progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
@@ -118,6 +122,7 @@ impl Common {
                 false => IndexCache::of_user(),
             },
             memory: self.memory,
+            partner: self.partner.clone(),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Engine {
     /// An [`OpenError`] that says what the file is and what to do.
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
         let descriptions = descriptions(options.pooltag.as_deref())?;
-        let dump = Dump::open(path)?;
+        let dump = Dump::open_with(path, options.partner.as_deref())?;
         if let Some(limit) = options.memory.or_else(memory::default_limit) {
             dump.limit_memory(limit);
         }

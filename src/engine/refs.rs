@@ -1,8 +1,9 @@
 //! Which modules reference a tag.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::analysis::TagSearch;
+use crate::analysis::attribution::Attribution;
 use crate::analysis::references::{self, Line, References, Survey, Targets};
 use crate::memory::Va;
 use crate::pool::Tag;
@@ -29,6 +30,8 @@ pub struct TagReferences {
     /// The instructions around each place, in the order of `found`, where they were asked
     /// for.
     pub disassembly: Vec<Vec<Line>>,
+    /// Whose the tag is, by these places and by all else that is known.
+    pub attribution: Option<Arc<Attribution>>,
 }
 
 /// Places whose instructions are listed.
@@ -50,6 +53,7 @@ impl Engine {
             found: self.references(tag),
             images: images.collect(),
             disassembly: Vec::new(),
+            attribution: Some(self.attribution(tag, None)),
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod consistency;
 mod counter;
+mod fit;
 pub mod functions;
 pub mod identity;
 pub mod image;
@@ -169,6 +170,7 @@ impl Kernel {
         if kernel.lacks_symbols() {
             kernel.search(path);
         }
+        fit::hold_against_debugger_data(&mut kernel);
         kernel.learn_visible_state();
         kernel.learn_invalid_mask();
         Ok(kernel)

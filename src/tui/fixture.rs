@@ -92,6 +92,7 @@ pub fn tag_row(
         frees: count / 2,
         outstanding: count,
         bytes,
+        wrapped: false,
     };
     TagRow {
         usage: TagUsage {
@@ -101,6 +102,7 @@ pub fn tag_row(
         },
         about: about.map(Into::into),
         binary: binary.map(Into::into),
+        owner: None,
         mentioned: None,
         found: TagFound {
             nonpaged: Found {
@@ -138,6 +140,7 @@ pub fn model() -> Model {
         frees: 0,
         outstanding: 1,
         bytes: 144,
+        wrapped: false,
     };
     let mut cm = tag_row("CM31", 0, 0, Some("registry cells"), Some("nt!cm"));
     cm.usage.paged = Usage {
@@ -145,6 +148,7 @@ pub fn model() -> Model {
         frees: 3_000,
         outstanding: 22_000,
         bytes: 98_765_432,
+        wrapped: false,
     };
     let mut model = Model {
         file: "MEMORY.DMP".into(),

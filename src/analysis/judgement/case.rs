@@ -4,6 +4,8 @@
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
 use crate::pool::{Pool, Tag};
 
+use crate::analysis::attribution::kinds::{self, Kind};
+
 use super::pressure::PoolUse;
 
 /// A tag in a pool. Counts are since boot; each is `None` where the source lacks it.
@@ -24,10 +26,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of the kernel's own accounts. Counters that cannot be (more frees than
-    /// allocations: they have wrapped) are left out.
+    /// Of the kernel's own accounts. Counters that have wrapped are left out.
     pub fn of(tag: Tag, pool: Pool, usage: &Usage) -> Row {
-        let sound = usage.frees <= usage.allocs;
+        let sound = !usage.wrapped && usage.frees <= usage.allocs;
         Row {
             tag,
             pool: Some(pool),
@@ -148,6 +149,19 @@ impl Case {
             .collect();
         let sum = others.iter().fold(0u64, |sum, b| sum.saturating_add(*b));
         (others.len() >= 4 && sum > 0).then(|| own as f64 / sum as f64)
+    }
+
+    /// True when a row has more than a number that nothing can be held against: bytes with
+    /// a count, a history, or something that they are a share of.
+    pub fn can_judge(&self, row: &Row) -> bool {
+        let population = matches!(
+            kinds::of(row.tag).map(|holder| &holder.kind),
+            Some(Kind::Population(_))
+        );
+        let of_something = self.share(row).is_some() || self.memory_share(row).is_some();
+        row.history().is_some()
+            || (population && row.outstanding.is_some())
+            || (row.bytes.is_some() && (row.outstanding.is_some() || of_something))
     }
 
     /// A tag's course through the log.

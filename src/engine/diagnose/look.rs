@@ -12,6 +12,7 @@ use crate::pool::Tag;
 use crate::pool::index::Snapshot;
 
 use super::super::Engine;
+use super::attribution::SAMPLE;
 use super::{Candidate, LOOKED};
 
 /// Places that are listed of each finding.
@@ -71,7 +72,8 @@ impl Engine {
         let row = candidate.judged.row;
         let question = Question {
             pool: row.pool,
-            sample: LOOKED,
+            // The sample that tells the owner: one fact has one number on a page.
+            sample: SAMPLE,
             ..Question::of(row.tag)
         };
         let progress = census::Progress::default();

@@ -84,7 +84,7 @@ impl Engine {
             .collect();
         let pressure = verdict::pressures(&case);
         let (verdict, summary) =
-            diagnosis::verdict(&findings, &pressure, !case.rows.is_empty(), case.complete);
+            diagnosis::verdict(&case, &findings, &pressure);
         let named = |g: &Group| {
             let of = |f: &Finding| {
                 g.holds(f.tag())

@@ -474,10 +474,16 @@ fn steps(f: &Finding) -> Vec<Step> {
         });
     }
     if let Some(guidance) = f.guidance {
-        out.extend(guidance.next.iter().map(|s| Step {
-            command: s.command.clone(),
-            why: s.why.clone(),
-        }));
+        for step in &guidance.next {
+            // The owner's `lmvm` may be the guidance's too.
+            let again = |s: &Step| s.command.eq_ignore_ascii_case(&step.command);
+            if !out.iter().any(again) {
+                out.push(Step {
+                    command: step.command.clone(),
+                    why: step.why.clone(),
+                });
+            }
+        }
     }
     out
 }

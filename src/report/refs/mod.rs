@@ -23,6 +23,10 @@ use super::{Answer, tag_hex};
 pub struct Refs<'a> {
     tag: String,
     tag_hex: String,
+    /// The owner with its confidence, as every other answer has it.
+    owner: Option<String>,
+    /// Who calls the pool's functions with the tag.
+    allocator: Option<String>,
     references: Vec<Row>,
     modules: Vec<ModuleRow>,
     default_tag_of: Vec<DefaultRow>,
@@ -116,6 +120,14 @@ impl<'a> Refs<'a> {
         Refs {
             tag: answer.tag.to_string(),
             tag_hex: tag_hex(answer.tag),
+            owner: answer
+                .attribution
+                .as_ref()
+                .and_then(|made| Some(clean(&made.owner_words()?).into())),
+            allocator: answer
+                .attribution
+                .as_ref()
+                .and_then(|made| Some(clean(made.allocator()?).into())),
             references: found
                 .found
                 .iter()

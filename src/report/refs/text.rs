@@ -13,6 +13,12 @@ pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     } else {
         answer.ranked(out)?;
     }
+    if let Some(owner) = &answer.owner {
+        writeln!(out, "owner: {owner}")?;
+    }
+    if let Some(allocator) = &answer.allocator {
+        writeln!(out, "allocator: {allocator}")?;
+    }
     for candidate in &answer.default_tag_of {
         writeln!(out, "{}", candidate.reason)?;
     }

@@ -159,7 +159,10 @@ impl App {
             Message::Mentioned(walk, modules) if walk == self.index.walk => {
                 self.model.take_mentioned(&modules);
             }
-            Message::Mentioned(..) => {}
+            Message::Owners(walk, owners) if walk == self.index.walk => {
+                self.model.take_owners(&owners);
+            }
+            Message::Mentioned(..) | Message::Owners(..) => {}
             Message::Answer(answer) => self.take_answer(answer),
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),

@@ -48,7 +48,7 @@ impl TagAsked<'_> {
     /// The field as a cell.
     pub fn cell(&self, field: usize) -> Cell {
         let usage: Usage = self.pool.of(&self.row.usage);
-        let known = |n| match self.counted {
+        let known = |n| match self.counted && !usage.wrapped {
             true => Cell::Count(n),
             false => Cell::Unknown,
         };
@@ -66,8 +66,8 @@ impl TagAsked<'_> {
             9 => Cell::Bytes(usage.bytes_per_alloc()),
             10 => Cell::Share(usage.bytes as f64 / self.total.max(1) as f64),
             11 => {
-                let owner = self.row.binary.as_ref().or(self.row.mentioned.as_ref());
-                owner.map_or(Cell::Unknown, |o| Cell::Text(o.clone()))
+                let owner = self.row.whose();
+                owner.map_or(Cell::Unknown, |o| Cell::Text(o.to_owned()))
             }
             12 => {
                 let about = self.row.about.as_ref();
@@ -205,7 +205,7 @@ impl TextFilter {
         let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
         self.tag_itself(row)
             || (self.pattern().is_none()
-                && (also(&row.about) || also(&row.binary) || also(&row.mentioned)))
+                && (also(&row.about) || also(&row.binary) || also(&row.owner) || also(&row.mentioned)))
     }
 
     /// Asked of a mention.

@@ -37,6 +37,8 @@ pub enum Message {
     Index(IndexNews),
     /// All images were searched for all tags, after the walk of that number.
     Mentioned(u64, Arc<FxHashMap<Tag, String>>),
+    /// Whose each tag is, after the walk of that number; empty for what has no owner.
+    Owners(u64, Arc<FxHashMap<Tag, String>>),
     /// A worker answers.
     Answer(Answer),
     /// How it goes with the kernel's PDB, which is missing.

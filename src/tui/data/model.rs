@@ -1,8 +1,9 @@
 //! What the screens show, as plain data: taken from an [`crate::engine::Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::analysis::attribution::suspects::listed_module;
 use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::{DumpFacts, Machine, ModuleFacts};
@@ -109,8 +110,12 @@ pub struct TagRow {
     pub usage: TagUsage,
     /// What it is for; `None` for an unknown tag.
     pub about: Option<String>,
-    /// Whose it is: `nt!ps`, `fltmgr.sys`.
+    /// Whose the tag list says it is: `nt!ps`, `fltmgr.sys`; `None` where no such module
+    /// is loaded.
     pub binary: Option<String>,
+    /// Whose it is: `myfault (certain)`, as every other answer has it; empty where nothing
+    /// points to an owner, `None` until that is known.
+    pub owner: Option<String>,
     /// The images that have the tag's bytes: `in myfault`.
     pub mentioned: Option<String>,
     /// What the walk found so far.
@@ -124,8 +129,20 @@ impl TagRow {
             usage,
             about: known.map(|d| clean(&d.text).into_owned()),
             binary: known.and_then(|d| Some(clean(&d.marked_binary()?).into_owned())),
+            owner: None,
             mentioned: None,
             found: TagFound::default(),
+        }
+    }
+
+    /// Whose it is, in a column: the owner, else the images that have the tag's bytes, and
+    /// until that is known what the tag list says.
+    pub fn whose(&self) -> Option<&str> {
+        let mentioned = self.mentioned.as_deref();
+        match self.owner.as_deref() {
+            Some("") => mentioned,
+            Some(owner) => Some(owner),
+            None => self.binary.as_deref().or(mentioned),
         }
     }
 
@@ -211,12 +228,42 @@ impl Model {
             .iter()
             .map(|usage| TagRow::new(*usage, &self.descriptions))
             .collect();
+        self.drop_absent_binaries();
+    }
+
+    /// What is not loaded is nobody's owner, whatever the tag list says.
+    fn drop_absent_binaries(&mut self) {
+        let loaded: FxHashSet<String> = self
+            .modules
+            .iter()
+            .filter(|module| !module.unloaded)
+            .map(|module| module.name.to_ascii_lowercase())
+            .collect();
+        if loaded.is_empty() {
+            return;
+        }
+        for row in &mut self.tags {
+            let absent = |binary: &String| {
+                let module = listed_module(binary.trim_end_matches('?'));
+                !loaded.contains(&module.to_ascii_lowercase())
+            };
+            if row.binary.as_ref().is_some_and(absent) {
+                row.binary = None;
+            }
+        }
     }
 
     /// Takes the images that mention each tag.
     pub fn take_mentioned(&mut self, modules: &FxHashMap<Tag, String>) {
         for row in &mut self.tags {
             row.mentioned = modules.get(&row.usage.tag).cloned();
+        }
+    }
+
+    /// Takes whose each tag is.
+    pub fn take_owners(&mut self, owners: &FxHashMap<Tag, String>) {
+        for row in &mut self.tags {
+            row.owner = owners.get(&row.usage.tag).cloned();
         }
     }
 
@@ -249,6 +296,7 @@ impl Model {
             self.tags.push(row);
         }
         self.tags.sort_unstable_by_key(|row| row.usage.tag);
+        self.drop_absent_binaries();
     }
 
     /// The row of a tag.

@@ -422,6 +422,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
             .background_workers()
             .map_err(|e| e.to_string())?;
         mentioned(shared, &pool, progress);
+        owners(shared, &pool, Some(&index), progress);
         return Ok(());
     }
     let pool = shared
@@ -476,6 +477,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         judge(shared, &index);
     }
     mentioned(shared, &pool, progress);
+    owners(shared, &pool, Some(&index).filter(|_| stage_done), progress);
     Ok(())
 }
 
@@ -526,6 +528,25 @@ fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) 
         Some((tag, mentioned_in(&names)?))
     });
     let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let _ = shared.out.send(Event::Message(message));
+}
+
+/// Whose every tag is, as the report has it.
+fn owners(
+    shared: &Shared,
+    workers: &rayon::ThreadPool,
+    index: Option<&Snapshot>,
+    progress: &Progress,
+) {
+    let wanted = || !progress.is_cancelled();
+    let Some(found) = shared.engine.attributions(workers, index, &wanted) else {
+        return;
+    };
+    let owners = found.into_iter().map(|(tag, made)| {
+        let owner = clean(&made.column()).into_owned();
+        (tag, owner)
+    });
+    let message = Message::Owners(shared.walk, Arc::new(owners.collect()));
     let _ = shared.out.send(Event::Message(message));
 }
 

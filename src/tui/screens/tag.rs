@@ -197,14 +197,17 @@ impl TagView {
     fn head(&self, model: &Model, width: u16) -> Vec<(String, bool)> {
         let mut out = Vec::new();
         if let Some(row) = model.tag(self.tag) {
+            let owner = row.owner.as_deref().filter(|owner| !owner.is_empty());
             let about = match (&row.about, &row.binary) {
-                (Some(about), Some(binary)) => format!("{about} ({binary})"),
-                (Some(about), None) => about.clone(),
+                (Some(about), Some(binary)) if owner.is_none() => format!("{about} ({binary})"),
+                (Some(about), _) => about.clone(),
+                (None, _) if owner.is_some() => "tag not in the tag list".into(),
                 (None, _) => {
                     "tag not in the tag list; the modules that reference it tell whose it is".into()
                 }
             };
             out.push(about);
+            out.extend(owner.map(|owner| format!("owner: {owner}")));
             out.extend(accounts(row, model));
         }
         if self.view.is_none() {
@@ -508,13 +511,15 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
         .into_iter()
         .filter(|(_, usage, _)| model.counted && !usage.is_empty());
     used.map(|(pool, usage, total)| {
-        let freed = match usage.frees {
-            0 => "never freed".to_owned(),
-            frees => format!("freed {}", grouped(frees)),
+        let history = match (usage.wrapped, usage.frees) {
+            (true, _) => "counters of allocations and frees have wrapped".to_owned(),
+            (_, 0) => format!("allocated {}, never freed", grouped(usage.allocs)),
+            (_, frees) => {
+                format!("allocated {}, freed {}", grouped(usage.allocs), grouped(frees))
+            }
         };
         format!(
-            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of tracked {pool} pool",
-            grouped(usage.allocs),
+            "{pool}: {history}; holds {}, {:.1}% of tracked {pool} pool",
             human(usage.bytes),
             usage.bytes as f64 * 100.0 / total.max(1) as f64
         )

@@ -422,14 +422,14 @@ impl Tags {
         theme: &Theme,
     ) -> Vec<Cow<'r, str>> {
         let tag = row.usage.tag.to_string().into();
-        let since_boot = |n: u64| match counted {
-            true => grouped(n).into(),
-            false => Cow::Borrowed("?"),
-        };
         let about = about(row);
-        let binary = row.binary.as_ref().or(row.mentioned.as_ref());
-        let binary = binary.map_or("", String::as_str).into();
+        let binary = row.whose().unwrap_or_default().into();
         let usage = self.pool.of(&row.usage);
+        let since_boot = |n: u64| match (counted, usage.wrapped) {
+            (true, false) => grouped(n).into(),
+            (true, true) => Cow::Borrowed("wrapped"),
+            (false, _) => Cow::Borrowed("?"),
+        };
         let share = usage.bytes as f64 / total.max(1) as f64;
         let percent = format!("{:.1}%", share * 100.0).into();
         let bar = theme.bar(share, BAR.into()).into();

@@ -17,9 +17,13 @@ use poolscope::synth::{Container, Machine, small};
 use crate::machines;
 
 fn open(machine: &Machine) -> (tempfile::TempDir, Engine, Snapshot) {
+    open_as(machine, Container::BitmapFull)
+}
+
+fn open_as(machine: &Machine, container: Container) -> (tempfile::TempDir, Engine, Snapshot) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
-    machine.write(&path, Container::BitmapFull).unwrap();
+    machine.write(&path, container).unwrap();
     let engine = Engine::open(&path, &Options::default()).unwrap();
     let index = engine.index(Arc::default()).unwrap();
     (folder, engine, index)
@@ -110,7 +114,7 @@ fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
             machine.memory.physical.omit(frame);
             hidden += 1;
         }
-        let (_folder, _engine, index) = open(&machine);
+        let (_folder, _engine, index) = open_as(&machine, Container::BitmapKernel);
         let fake = index.blocks(Tag::of("Fake").unwrap());
         assert!(fake.is_empty(), "{}: {:?}", era.build, fake.get(0));
         assert!(

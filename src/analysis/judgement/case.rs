@@ -128,7 +128,8 @@ impl Case {
     pub fn share(&self, row: &Row) -> Option<f64> {
         let measure = self.pools[row.pool? as usize].used.as_ref()?;
         let known = measure.bytes > 0 && !measure.at_least;
-        known.then(|| (row.bytes.unwrap_or(0) as f64 / measure.bytes as f64).min(1.0))
+        let bytes = row.bytes?;
+        known.then(|| (bytes as f64 / measure.bytes as f64).min(1.0))
     }
 
     /// A row's share of physical memory, 0 to 1.

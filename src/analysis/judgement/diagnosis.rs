@@ -272,19 +272,9 @@ pub fn verdict(
         ),
         None if !case.complete && !case.rows.iter().any(|row| case.can_judge(row)) => (
             Verdict::Unknown,
-            format!(
-                "the table cannot decide it: its {} has no count of blocks with its size, and neither the size of the pool nor physical memory is stated",
-                counted(case.rows.len(), "tag")
-            ),
+            "the table cannot decide: no tag has a count of blocks beside its size, and neither the size of the pool nor physical memory is stated".into(),
         ),
         None => (Verdict::Normal, scope),
-    }
-}
-
-fn counted(n: usize, what: &str) -> String {
-    match n {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
     }
 }
 
@@ -298,11 +288,20 @@ fn scope(case: &Case) -> String {
         _ => "none of the listed tags shows a leak pattern".to_owned(),
     };
     let noise = Cuts::default().noise;
-    if case.rows.iter().all(|r| r.bytes.is_some_and(|b| b < noise)) {
+    let small = |row: &&Row| row.bytes.is_some_and(|bytes| bytes < noise);
+    if case.rows.iter().all(|row| small(&row)) {
         out += &format!(
-            ", and none has {} yet: a leak that is so young or slow shows in the comparison of two tables only",
+            "; less than {} per tag: a leak that small shows only in a comparison of two tables",
             size(noise)
         );
+        return out;
+    }
+    let grows = |row: &Row| {
+        let kind = kinds::of(row.tag).map(|holder| &holder.kind);
+        matches!(kind, Some(kinds::Kind::Cache | kinds::Kind::Buffers))
+    };
+    if case.rows.iter().filter(|row| !small(row)).all(grows) {
+        out += "; caches and buffers grow under load: one table cannot show a leak of them";
     }
     out
 }
@@ -331,7 +330,7 @@ fn of_finding(finding: &Finding) -> String {
         out += &format!(" ({} of {} pool)", percent(share), pool_word(row.pool));
     }
     if finding.score.load {
-        out += ", could be load: large for what it holds, without a leak pattern";
+        out += ", could be load: large for its kind, without a leak pattern";
         return out;
     }
     if let Some(rate) = finding.bytes_per_hour.filter(|rate| *rate >= 1.0) {

@@ -14,7 +14,7 @@ use super::case::{Case, Row, Trend};
 use super::lockstep::Group;
 use super::pressure::{Pressure, Severity};
 use super::words::{count, duration, percent, size};
-use crate::analysis::attribution::kinds::{self, Holder, Kind};
+use crate::analysis::attribution::kinds::{self, Holder, Kind, Norm};
 
 /// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,6 +283,15 @@ fn only_comes(row: &Row, holder: Option<&Holder>) -> bool {
 /// An uptime below this has not brought a machine its usual numbers.
 const EARLY: u64 = 600;
 
+/// How many of a population are common at most.
+fn typical(norm: &Norm, case: &Case) -> u64 {
+    let common = norm.common(case.memory, &|tag| case.outstanding(tag));
+    match case.uptime {
+        Some(..EARLY) => common / 4,
+        _ => common,
+    }
+}
+
 /// Blocks that a driver's own tag has. Where a tag belongs to something, the count beside
 /// that decides; caches and buffers may have any number.
 fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
@@ -290,14 +299,13 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
     let blocks = row.outstanding?;
     match holder.map(|h| &h.kind) {
         Some(Kind::Population(norm)) => {
-            let common = norm.common(case.memory, &|tag| case.outstanding(tag));
             let early = case.uptime.filter(|seconds| *seconds < EARLY);
-            let common = early.map_or(common, |_| common / 4);
+            let common = typical(norm, case);
             let what = holder.map_or("", |h| h.what.as_str());
             let points = match blocks as f64 / common.max(1) as f64 {
                 10.0.. => 7,
                 3.0.. => 5,
-                1.0.. => 4,
+                1.0.. => 3,
                 // Few so far, of which none has ended.
                 _ if only_comes(row, holder) => 0,
                 _ => -2,
@@ -405,14 +413,19 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// Caches and buffers below this burden no machine.
 const BURDEN: u64 = 256 << 20;
 
-/// True for a cache, or buffers, so large that somebody should look, though one moment
-/// cannot tell load from leak. Where memory is known: a cache with a quarter of its pool
-/// and a fortieth of memory, buffers with a twentieth of memory.
+/// True for a cache, buffers, or a population, so large that somebody should look, though
+/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of
+/// its pool and a fortieth of memory, buffers with a twentieth of memory. A population that
+/// is beyond what is common.
 pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
     let least = match holder.map(|h| &h.kind) {
         Some(Kind::Cache) => 0.025,
         Some(Kind::Buffers) => 0.05,
-        _ => return false,
+        Some(Kind::Population(norm)) => {
+            let beyond = row.outstanding.is_some_and(|n| n > typical(norm, case));
+            return beyond && row.bytes.is_none_or(|bytes| bytes >= BURDEN / 16);
+        }
+        None => return false,
     };
     let minor = case.share(row).is_some_and(|share| share < 0.25);
     let slight = case.memory_share(row).is_some_and(|share| share < least);
@@ -422,10 +435,12 @@ pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
 fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
     let what = holder.map(|h| h.kind.word())?;
     is_large_load(row, case, holder).then(|| {
-        let sentence = format!(
-            "{} is much for {what}: could be load or a leak; compare two moments",
-            size(row.bytes.unwrap_or(0))
-        );
+        let held = match (row.bytes, row.outstanding) {
+            (Some(bytes), _) => size(bytes),
+            (None, blocks) => format!("{} blocks", count(blocks.unwrap_or(0))),
+        };
+        let sentence =
+            format!("{held}: large for {what}; could be load or a leak, compare two moments");
         Evidence::new("load", 0, sentence)
     })
 }

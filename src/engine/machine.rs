@@ -21,8 +21,8 @@ use crate::pool::{Tag, TagPattern};
 use crate::symbols::WantedPdb;
 
 use super::{
-    Allocs, Answered, Attributed, DumpFacts, Engine, Info, ModuleFacts, Modules, NoAccounts, OpenError,
-    PdbStatus, PoolUsed, Selection, TagReferences,
+    Allocs, Answered, Attributed, DumpFacts, Engine, Info, ModuleFacts, Modules, NoAccounts,
+    OpenError, PdbStatus, PoolUsed, Selection, TagReferences,
 };
 
 /// A check that an answer is still wanted.
@@ -220,7 +220,9 @@ impl dyn Machine + '_ {
             }
             row.attribution = match one {
                 Some(tag) => self.attribution_of(tag),
-                None => self.engine().and_then(|e| e.attribution_made(row.usage.tag)),
+                None => self
+                    .engine()
+                    .and_then(|e| e.attribution_made(row.usage.tag)),
             };
         }
         Ok(used)

@@ -47,18 +47,21 @@ pub(super) fn hold_against_debugger_data(kernel: &mut Kernel) {
             continue;
         }
         kernel.symbols.distrust_type(ty);
-        kernel
-            .notes
-            .push(format!("{head}: it does not fit and is not used; unknown for that: {what}"));
+        kernel.notes.push(format!(
+            "{head}: it does not fit and is not used; unknown for that: {what}"
+        ));
     }
 }
 
 /// The System process is the first of the list, its number is 4.
 fn names_fit(kernel: &Kernel) -> bool {
     let fits = || {
-        let (head, _) =
-            kernel.variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))?;
-        let first = kernel.space.pointer(head).ok().filter(|va| va.is_kernel())?;
+        let (head, _) = kernel.variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))?;
+        let first = kernel
+            .space
+            .pointer(head)
+            .ok()
+            .filter(|va| va.is_kernel())?;
         let link = kernel.offset(PROCESS, "ActiveProcessLinks")?;
         let process = Va(first.0.checked_sub(link)?);
         let name = process.add(kernel.offset(PROCESS, "ImageFileName")?);

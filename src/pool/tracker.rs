@@ -256,9 +256,8 @@ fn clip(mut row: TagUsage, mask: u64) -> TagUsage {
         usage.allocs &= mask;
         usage.frees &= mask;
         usage.outstanding = usage.allocs.wrapping_sub(usage.frees) & mask;
-        usage.wrapped = usage.frees > usage.allocs
-            || is_past(usage.allocs, mask)
-            || is_past(usage.frees, mask);
+        usage.wrapped =
+            usage.frees > usage.allocs || is_past(usage.allocs, mask) || is_past(usage.frees, mask);
     }
     row
 }
@@ -457,7 +456,11 @@ mod tests {
             };
             clip(row, mask).nonpaged
         };
-        let narrow = clipped(64u64.wrapping_neg() + 32, 64u64.wrapping_neg(), u32::MAX.into());
+        let narrow = clipped(
+            64u64.wrapping_neg() + 32,
+            64u64.wrapping_neg(),
+            u32::MAX.into(),
+        );
         assert_eq!((narrow.outstanding, narrow.wrapped), (32, true));
         assert_eq!(narrow.allocs, 4_294_967_264);
         let wide = clipped(u64::MAX - 31, u64::MAX - 31, u64::MAX);

@@ -9,7 +9,7 @@ use poolscope::memory::Va;
 use poolscope::pool::index::Snapshot;
 use poolscope::pool::{Tag, TagPattern};
 use poolscope::report::{self, DriversReport, PoolUsed, Refs};
-use poolscope::synth::era::{Era, WIN10_2004, WIN7};
+use poolscope::synth::era::{Era, WIN7, WIN10_2004};
 use poolscope::synth::legacy::{Allocation, Holds};
 use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, ModuleSpec, Spec, small};
@@ -98,10 +98,7 @@ impl Made {
             let own = self.engine.attribution_made(finding.tag()).unwrap();
             assert_eq!(finding.attribution, own, "{}", finding.tag());
         }
-        let answer = json(
-            &self.engine,
-            &report::Diagnose::of(&self.engine, &found),
-        );
+        let answer = json(&self.engine, &report::Diagnose::of(&self.engine, &found));
         for finding in answer["findings"].as_array().unwrap() {
             let own = self.of(&finding["tag_hex"]);
             assert_eq!(text(&finding["allocator"]), own.allocator());
@@ -153,10 +150,7 @@ impl Made {
         let answer = json(&self.engine, &PoolUsed::of(&used));
         for (tag, own) in &self.all {
             let hex = format!("0x{:08x}", tag.value());
-            let one = self
-                .engine
-                .pool_used(&asked(TagPattern::of(*tag)))
-                .unwrap();
+            let one = self.engine.pool_used(&asked(TagPattern::of(*tag))).unwrap();
             let one = json(&self.engine, &PoolUsed::of(&one));
             let rows = answer["tags"].as_array().unwrap().iter();
             for row in rows.chain(one["tags"].as_array().unwrap()) {
@@ -234,11 +228,7 @@ impl Made {
 
 #[test]
 fn every_answer_says_the_same_of_every_tag() {
-    for spec in [
-        small::spec(),
-        small::of_era(&WIN10_2004),
-        leaking(&WIN7),
-    ] {
+    for spec in [small::spec(), small::of_era(&WIN10_2004), leaking(&WIN7)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("MEMORY.DMP");
         let machine = Machine::build(&spec).unwrap();

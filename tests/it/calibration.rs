@@ -9,15 +9,15 @@ use std::fs;
 use std::path::Path;
 
 use poolscope::analysis::Descriptions;
+use poolscope::analysis::judgement::diagnosis::{self, Finding};
 use poolscope::analysis::judgement::evidence::Facts;
 use poolscope::analysis::judgement::lockstep;
 use poolscope::analysis::judgement::pressure::PoolUse;
-use poolscope::analysis::judgement::diagnosis::{self, Finding};
 use poolscope::analysis::judgement::verdict::{self, Cuts, Judged, judge_all};
 use poolscope::analysis::judgement::{Case, Row, Verdict};
 use poolscope::engine::{Engine, Options};
 use poolscope::pool::{Pool, Tag};
-use poolscope::synth::era::{Era, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN7, WIN81};
+use poolscope::synth::era::{Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN81};
 use poolscope::synth::{self, Container, Machine, Spec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -366,7 +366,9 @@ impl Weights {
             }
         }
         found.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
-        let tags = found.iter().map(|(verdict, _, judged)| (*verdict, judged.row.tag));
+        let tags = found
+            .iter()
+            .map(|(verdict, _, judged)| (*verdict, judged.row.tag));
         outcome_of(table.known, tags)
     }
 }
@@ -388,7 +390,11 @@ fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
         .flat_map(|j| &j.score.evidence)
         .map(|e| e.name)
         .collect();
-    println!("{:20} {}", "all evidence", weighed(tables.iter(), &Weights::own()).line());
+    println!(
+        "{:20} {}",
+        "all evidence",
+        weighed(tables.iter(), &Weights::own()).line()
+    );
     for name in names {
         let mut weights = Weights::own();
         weights.factors.insert(name, 0.0);
@@ -482,7 +488,11 @@ fn weights_that_are_fitted_on_other_cases_hold() {
 
 /// A machine of the builder with this in its pools; `unfreed` tags were never freed, of
 /// others the builder has freed most.
-fn built(era: &'static Era, more: &[(&[u8; 4], synth::truth::Pool, u64, u64)], unfreed: bool) -> Spec {
+fn built(
+    era: &'static Era,
+    more: &[(&[u8; 4], synth::truth::Pool, u64, u64)],
+    unfreed: bool,
+) -> Spec {
     let mut spec = synth::small::of_era(era);
     let pages = 0x1_0000;
     spec.runs = vec![(1, 0x9e), (0x100, pages)];
@@ -542,7 +552,11 @@ fn the_judge_holds_against_built_machines() {
     let (verdict, found) = diagnosed(&busy);
     println!("busy    {:6} {} {found:?}", WIN7.build, verdict.word());
     assert_eq!(verdict, Verdict::Normal, "{found:?}");
-    let leaks: [(&'static Era, &[(&[u8; 4], synth::truth::Pool, u64, u64)], bool); 7] = [
+    let leaks: [(
+        &'static Era,
+        &[(&[u8; 4], synth::truth::Pool, u64, u64)],
+        bool,
+    ); 7] = [
         (&WIN7, &[(b"Qx7z", NonPaged, 30_000, 0x120)], true),
         (&WIN10_1809, &[(b"Qx7z", Paged, 30_000, 0x120)], true),
         (&WIN81, &[(b"Drv7", NonPaged, 5_000, 0x400)], true),
@@ -550,7 +564,10 @@ fn the_judge_holds_against_built_machines() {
         (&WIN7, &[(b"Even", NonPaged, 150_000, 0x60)], true),
         (
             &WIN10_2004,
-            &[(b"Ab1a", NonPaged, 20_000, 0x90), (b"Ab1b", Paged, 20_000, 0x50)],
+            &[
+                (b"Ab1a", NonPaged, 20_000, 0x90),
+                (b"Ab1b", Paged, 20_000, 0x50),
+            ],
             true,
         ),
         (&WIN10_1607, &[(b"Mdl ", NonPaged, 60_000, 0x80)], true),
@@ -562,14 +579,20 @@ fn the_judge_holds_against_built_machines() {
             .map(|m| String::from_utf8_lossy(m.0).into_owned())
             .collect();
         let (verdict, found) = diagnosed(&built(era, more, unfreed));
-        println!("leak    {:6} {culprits:?} {} {found:?}", era.build, verdict.word());
+        println!(
+            "leak    {:6} {culprits:?} {} {found:?}",
+            era.build,
+            verdict.word()
+        );
         assert!(!found.is_empty(), "{culprits:?}");
         first += usize::from(found.first().is_some_and(|f| culprits.contains(f)));
         leak += usize::from(verdict == Verdict::Leak);
         let wrong = found.iter().filter(|f| !culprits.contains(f)).count();
         assert_eq!(wrong, 0, "{culprits:?}: {found:?}");
     }
-    println!("built: {normal} of 6 healthy normal; {first} of 7 leaks named first, {leak} called a leak");
+    println!(
+        "built: {normal} of 6 healthy normal; {first} of 7 leaks named first, {leak} called a leak"
+    );
     assert_eq!((normal, first), (6, 7));
     // Of the seventh most was freed: it is not as sure.
     assert!(leak >= 6);

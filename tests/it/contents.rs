@@ -316,7 +316,10 @@ fn a_filter_that_pins_files_and_tokens_is_one_finding() {
         (b"SeTd", Pool::Paged, 0x90),
     ];
     for era in [&WIN7, &WIN10_2004] {
-        let more: Vec<_> = TAGS.iter().map(|(t, p, size)| (*t, *p, COUNT, *size)).collect();
+        let more: Vec<_> = TAGS
+            .iter()
+            .map(|(t, p, size)| (*t, *p, COUNT, *size))
+            .collect();
         let mut spec = machine(era, &more);
         spec.vm.nonpaged_max = 0x4000;
         spec.options.unfreed = [b"Zqsc", b"Zqfc", b"Zqri", b"Rfcb"].map(|t| *t).to_vec();
@@ -343,7 +346,9 @@ fn a_filter_that_pins_files_and_tokens_is_one_finding() {
         for (i, file) in files.iter().enumerate() {
             machine.memory.u64(header(file).add(8), 0);
             let at = object(file).add(0x68);
-            machine.memory.pointer(at, object(&tokens[i % tokens.len()]));
+            machine
+                .memory
+                .pointer(at, object(&tokens[i % tokens.len()]));
         }
         for (i, token) in tokens.iter().enumerate() {
             machine.memory.u64(header(token).add(8), 0);
@@ -368,11 +373,16 @@ fn a_filter_that_pins_files_and_tokens_is_one_finding() {
         let owner = finding.attribution.owners.best().unwrap();
         assert_eq!(owner.module, "scanflt");
         assert_eq!(diagnosis.verdict, Verdict::Leak, "{}", diagnosis.summary);
-        assert!(diagnosis.summary.contains("scanflt"), "{}", diagnosis.summary);
+        assert!(
+            diagnosis.summary.contains("scanflt"),
+            "{}",
+            diagnosis.summary
+        );
         for name in ["File", "Toke"] {
-            let said = finding.objects.iter().any(|s| {
-                s.starts_with(name) && s.contains("have no open handles")
-            });
+            let said = finding
+                .objects
+                .iter()
+                .any(|s| s.starts_with(name) && s.contains("have no open handles"));
             assert!(said, "{name}: {:?}", finding.objects);
         }
         for other in &diagnosis.findings[1..] {

@@ -11,7 +11,7 @@ use poolscope::memory::Va;
 use poolscope::pool::block::Backend;
 use poolscope::pool::index::Snapshot;
 use poolscope::pool::{Pool, Tag, TagPattern};
-use poolscope::synth::era::{Era, WIN10_1809, WIN10_2004, WIN11, WIN7};
+use poolscope::synth::era::{Era, WIN7, WIN10_1809, WIN10_2004, WIN11};
 use poolscope::synth::{Container, Machine, small};
 
 use crate::machines;
@@ -68,7 +68,9 @@ fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
     // The same with the names elsewhere, as in another layout: what stands there is a part
     // of a path.
     for process in &fitting {
-        machine.memory.write(process.at.add(IMAGE_NAME), b".exe\0\0\0\0");
+        machine
+            .memory
+            .write(process.at.add(IMAGE_NAME), b".exe\0\0\0\0");
     }
     let (_folder, engine, index) = open(&machine);
     let said = engine.warnings().join("\n");

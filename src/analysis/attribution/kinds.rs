@@ -156,12 +156,7 @@ impl Norm {
         self.common_at(memory, outstanding, NESTED)
     }
 
-    fn common_at(
-        &self,
-        memory: Option<u64>,
-        outstanding: &dyn Fn(Tag) -> u64,
-        nested: u8,
-    ) -> u64 {
+    fn common_at(&self, memory: Option<u64>, outstanding: &dyn Fn(Tag) -> u64, nested: u8) -> u64 {
         let per = self.per.iter().fold(0u64, |sum, (tag, each)| {
             let most = match of(*tag).map(|holder| &holder.kind) {
                 Some(Kind::Population(norm)) if nested > 0 => {

@@ -435,8 +435,7 @@ mod tests {
     #[test]
     fn a_leak_is_one_whatever_the_counter_says() {
         let mut case = case(0, vec![row("Lk1z", Pool::Nonpaged, 73_000, 73 * MB)]);
-        case.rows
-            .push(row("MmCa", Pool::Nonpaged, 9_000, 3 * MB));
+        case.rows.push(row("MmCa", Pool::Nonpaged, 9_000, 3 * MB));
         let used = PoolUse::best(Ok(0), None, Some(76 * MB), None);
         case.pools[0] = PoolUse {
             used,
@@ -473,10 +472,7 @@ mod tests {
     /// Load and leak of a cache look alike at one moment: it is said, and not called a leak.
     #[test]
     fn a_large_cache_is_a_suspicion_of_load() {
-        let mut large = case(
-            200 * MB,
-            vec![row("FMfn", Pool::Paged, 600_000, 300 * MB)],
-        );
+        let mut large = case(200 * MB, vec![row("FMfn", Pool::Paged, 600_000, 300 * MB)]);
         large.pools[1].used = Some(Measure::counter(900 * MB));
         let found = findings(&large);
         let (verdict, summary) = verdict(&large, &found, &pressures(&large));

@@ -347,13 +347,14 @@ fn of_blocks(row: &Row, blocks: u64) -> i8 {
 }
 
 /// A count that was configured: a multiple of 256 blocks of half a page or more, or of
-/// 1,024 smaller ones, of which none was freed, as rings of buffers and their descriptors
+/// 1,024 smaller ones, of which next to none was freed, as rings of buffers and their descriptors
 /// are. By chance one count in 256 is, or in 1,024.
 fn is_ring(row: &Row) -> bool {
     let (Some(blocks), Some(bytes)) = (row.outstanding, row.mean_size()) else {
         return false;
     };
-    let unfreed = row.history().is_none_or(|(_, frees)| frees == 0);
+    let few = |(allocs, frees)| frees as f64 <= allocs as f64 * 0.01;
+    let unfreed = row.history().is_none_or(few);
     let step = ring_step(bytes);
     unfreed && blocks >= 1024 && blocks.is_multiple_of(step)
 }
@@ -523,6 +524,8 @@ fn of_group(row: &Row, group: &Group) -> Evidence {
 
 /// An uptime below this makes a rate of whatever starting up took.
 const SETTLED: u64 = 1800;
+/// Seconds.
+const DAY: u64 = 24 * 3600;
 
 fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
     let uptime = case.uptime.filter(|seconds| *seconds >= SETTLED)?;
@@ -541,12 +544,17 @@ fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
         sentence += &format!(", {} blocks an hour", count(blocks as u64));
     }
     sentence += &format!(" (uptime {})", duration(uptime));
+    let minor = case.share(row).is_some_and(|share| share < 0.1);
+    let years = daily.map(|daily| 0.1 / daily.max(1e-12) / 365.0);
     let points = match daily {
-        Some(0.05..) if uptime >= 6 * 3600 => 1,
+        Some(0.05..) if uptime >= 6 * 3600 && !minor => 1,
+        // What was built at start and never grew looks like this after a long time.
+        _ if uptime >= DAY && years.is_some_and(|years| years >= 3.0) => -2,
         _ => 0,
     };
-    let minor = case.share(row).is_some_and(|share| share < 0.1);
-    let points = if minor { 0 } else { points };
+    if let Some(years) = years.filter(|_| points < 0) {
+        sentence += &format!(", 10% of memory in {} years", count(years as u64));
+    }
     Some(Evidence::new("growth", points, sentence))
 }
 

@@ -155,6 +155,12 @@ fn ceiling(
             Some("few blocks and less than 1% of the pool: within the noise"),
         );
     }
+    if slight {
+        return (
+            Verdict::Suspicious,
+            Some("less than 1% of the pool: a driver's tables look the same"),
+        );
+    }
     let small = share.is_some_and(|s| s < 0.05) && few && !proven && !population;
     if small {
         return (

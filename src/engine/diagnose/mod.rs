@@ -83,8 +83,7 @@ impl Engine {
             .map(|c| self.look_into(c, &case, &groups, &chains, index))
             .collect();
         let pressure = verdict::pressures(&case);
-        let (verdict, summary) =
-            diagnosis::verdict(&case, &findings, &pressure);
+        let (verdict, summary) = diagnosis::verdict(&case, &findings, &pressure);
         let named = |g: &Group| {
             let of = |f: &Finding| {
                 g.holds(f.tag())

@@ -39,8 +39,7 @@ pub fn diagnose_points(points: &[Point], descriptions: &Descriptions) -> Diagnos
         })
         .collect();
     let pressure = verdict::pressures(&case);
-    let (verdict, summary) =
-        diagnosis::verdict(&case, &findings, &pressure);
+    let (verdict, summary) = diagnosis::verdict(&case, &findings, &pressure);
     let top = [Pool::Nonpaged, Pool::Paged].map(|pool| {
         let rows = diagnosis::largest(&case, pool).into_iter();
         rows.map(|row| Top::of(row, &case, attribution(row.tag)))

@@ -18,8 +18,8 @@ use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
 use crate::analysis::{Descriptions, VmReport};
 use crate::engine::{
-    Answered, Attributed, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine, ModuleFacts, OpenError,
-    Options, PdbStatus, Wanted,
+    Answered, Attributed, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine,
+    ModuleFacts, OpenError, Options, PdbStatus, Wanted,
 };
 use crate::memory::Va;
 use crate::pool::Tag;

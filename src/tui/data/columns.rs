@@ -205,7 +205,10 @@ impl TextFilter {
         let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
         self.tag_itself(row)
             || (self.pattern().is_none()
-                && (also(&row.about) || also(&row.binary) || also(&row.owner) || also(&row.mentioned)))
+                && (also(&row.about)
+                    || also(&row.binary)
+                    || also(&row.owner)
+                    || also(&row.mentioned)))
     }
 
     /// Asked of a mention.

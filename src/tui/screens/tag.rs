@@ -515,7 +515,11 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
             (true, _) => "counters of allocations and frees have wrapped".to_owned(),
             (_, 0) => format!("allocated {}, never freed", grouped(usage.allocs)),
             (_, frees) => {
-                format!("allocated {}, freed {}", grouped(usage.allocs), grouped(frees))
+                format!(
+                    "allocated {}, freed {}",
+                    grouped(usage.allocs),
+                    grouped(frees)
+                )
             }
         };
         format!(

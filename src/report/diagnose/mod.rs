@@ -439,7 +439,7 @@ fn advice(f: &Finding) -> String {
             safe(&owners.shared_by.join(", "))
         ),
         None if is_of_table(f) && f.tag().is_printable() => format!(
-            "find the drivers that have the tag (findstr /m /l {} %SystemRoot%\\System32\\drivers\\*.sys), or take a dump: a table does not show who allocates",
+            "find the drivers that have the tag (findstr /m /c:\"{}\" %SystemRoot%\\System32\\drivers\\*.sys), or take a dump: a table does not show who allocates",
             f.tag()
         ),
         None => "examine the block contents to find the owner".to_owned(),

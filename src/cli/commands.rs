@@ -449,6 +449,11 @@ fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
 
 /// The tag list by PoolMon's switches.
 fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
+    if wanted.by_change {
+        return Err(CliError::Usage(
+            "poolmon: -( needs an earlier point: `poolscope diff OLD NEW`, or `:baseline FILE` on the screen".into(),
+        ));
+    }
     let listing = engine::inspect::pool_mon(engine, wanted)?;
     print(args, engine, &ListingReport::of(&listing))
 }
@@ -736,6 +741,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool)
             keys: args.common.keys.clone(),
             mouse: !args.common.no_mouse,
             forget,
+            baseline: args.baseline.clone(),
         },
     )?)
 }

@@ -26,6 +26,7 @@ use crate::tui::terminal::theme::{Palette, Theme};
 
 mod colours;
 mod cost;
+mod first_screen;
 mod journeys;
 mod mouse;
 mod symbols;
@@ -142,6 +143,8 @@ impl Desk {
             ),
             Question::References { .. } => Body::References(fixture::mentions()),
             Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
+            Question::Preview { tag } => Body::Preview(Box::new(fixture::preview(*tag))),
+            Question::Baseline { .. } => Body::Baseline(Box::new(fixture::baseline())),
             Question::Table(ask) => Body::Table(fixture::sheet(ask)),
             Question::Resolve(requests) => Body::Resolved(requests.clone()),
             Question::Typed(request) => Body::Report {

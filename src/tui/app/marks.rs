@@ -54,7 +54,7 @@ impl App {
             return;
         }
         let Some(what) = self.markable() else {
-            self.message = Some("a tag or an allocation can be marked".into());
+            self.message = Some("only tags and allocations can be marked".into());
             return;
         };
         if let Some(at) = self.marks.iter().position(|m| m.what.is(&what)) {
@@ -90,7 +90,7 @@ impl App {
     pub(in crate::tui) fn take_note(&mut self, note: &str) {
         match self.markable() {
             Some(what) => self.set_mark(what, note.trim().to_owned()),
-            None => self.message = Some("a tag or an allocation can be marked".into()),
+            None => self.message = Some("only tags and allocations can be marked".into()),
         }
     }
 

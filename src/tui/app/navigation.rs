@@ -125,11 +125,14 @@ impl App {
             }
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
+            TableKind::Points => ("Baseline".into(), String::new()),
+            TableKind::ModuleChanges => ("Module changes".into(), "lm".into()),
         };
         let mut sheet = DataTable::new(ask, crumb, command);
         if sheet.ask == TableKind::Marks {
             sheet.take(self.marks_sheet());
         }
+        self.fill_from_baseline(&mut sheet);
         self.go(Screen::Table(Box::new(sheet)));
     }
 

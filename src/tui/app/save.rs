@@ -112,6 +112,9 @@ impl App {
                     rows: rows.collect(),
                 }
             }
+            Some(Screen::Chart(view)) => {
+                Content::Text(view.text(self.model.baseline.as_deref()?))
+            }
             Some(Screen::Report(view)) if view.typed.is_some() => {
                 Content::Text(view.text.clone().unwrap_or_default())
             }
@@ -138,7 +141,7 @@ impl App {
 }
 
 /// `~` stands for the home directory, as in a shell.
-fn at_home(name: &str) -> PathBuf {
+pub(in crate::tui) fn at_home(name: &str) -> PathBuf {
     let home = std::env::home_dir();
     match (name.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),

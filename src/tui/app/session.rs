@@ -48,6 +48,7 @@ fn step_of(screen: &Screen) -> Option<Step> {
         },
         Screen::Report(view) if view.typed.is_some() => return None,
         Screen::Report(_) => Step::Report,
+        Screen::Chart(_) => return None,
         Screen::Table(sheet) => match &sheet.ask {
             TableKind::Drivers => Step::Drivers,
             TableKind::TagsOf(module) => Step::TagsOf(module.clone()),
@@ -146,7 +147,7 @@ impl App {
             Step::Summary => self.go(Screen::Summary(0)),
             Step::Modules { filter } => {
                 self.show_modules();
-                // A filter that means nothing any more filters nothing.
+                // A filter that is not valid any more is dropped.
                 let _ = self.set_filter(&safe(&filter));
             }
             Step::Drivers => self.show_drivers(),

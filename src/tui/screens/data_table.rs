@@ -36,7 +36,7 @@ pub struct DataTable {
     order: Vec<u32>,
     /// The column that is sorted by, and whether the largest is first.
     pub sort: Option<(usize, bool)>,
-    /// The column that `@`, `F` and `s` mean.
+    /// The selected column: `S`, `@` and `F` apply to it.
     pub column: usize,
     /// What was typed after `&`.
     pub filter: String,
@@ -75,7 +75,10 @@ impl DataTable {
 
     /// The dump was read anew: all of it is asked for again, but for what the user made.
     pub fn stale(&mut self) {
-        if !matches!(self.ask, TableKind::Counted | TableKind::Marks) {
+        if !matches!(self.ask, TableKind::Counted
+                | TableKind::Marks
+                | TableKind::Points
+                | TableKind::ModuleChanges) {
             self.data = None;
             self.awaited = 0;
             self.order.clear();
@@ -117,7 +120,7 @@ impl DataTable {
         self.columns().iter().map(|c| c.field).collect()
     }
 
-    /// The field that a comparison without one means: what is sorted by.
+    /// The field of a comparison that names none: what is sorted by.
     fn default_field(&self) -> usize {
         let number = |c: &TableColumn| c.field.kind == Kind::Number;
         let by = self.sort.map(|s| s.0).filter(|i| {
@@ -212,7 +215,7 @@ impl DataTable {
         true
     }
 
-    /// Means the next column, or the one before; those with a bar are passed over.
+    /// Selects the next column, or the one before; those with a bar are passed over.
     pub fn step_column(&mut self, step: i64) {
         let columns = self.columns();
         let mut at = self.column;
@@ -251,10 +254,10 @@ impl DataTable {
             && let Some(column) = self.columns().get(column)
         {
             let order = match (column.field.kind, largest) {
-                (Kind::Text, false) => "A first",
-                (Kind::Text, true) => "Z first",
-                (_, true) => "large first",
-                (_, false) => "small first",
+                (Kind::Text, false) => "A to Z",
+                (Kind::Text, true) => "Z to A",
+                (_, true) => "descending",
+                (_, false) => "ascending",
             };
             let name = match column.pool {
                 Some(pool) => format!("{} bytes", pool.words()),
@@ -339,7 +342,7 @@ impl DataTable {
             rows: self.len(),
             cursor: self.cursor,
             focused: true,
-            meant: Some(self.column),
+            selected_column: Some(self.column),
         };
         table.draw(buffer, area, theme, |at| {
             let row = self.row(at)?;
@@ -419,14 +422,14 @@ mod tests {
         assert!(sheet.next_pool());
         assert_eq!(names(&sheet)[0], "nt");
         assert_eq!(names(&sheet)[2], "a\"c*", "what is unknown is last");
-        assert!(sheet.words().contains("paged pool bytes, large first"));
+        assert!(sheet.words().contains("paged pool bytes, descending"));
         sheet.step_column(-5);
         assert_eq!(sheet.column, 2, "there is no such step");
         sheet.step_column(-1);
         sheet.step_column(-1);
         sheet.sort_here();
         assert_eq!(names(&sheet)[2], "nt");
-        assert!(sheet.words().contains("A first"));
+        assert!(sheet.words().contains("A to Z"));
         sheet.sort_here();
         assert_eq!(names(&sheet)[0], "nt");
     }

@@ -187,12 +187,15 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
     if !out.is_empty() {
         out.push((String::new(), Tone::Plain));
     }
+    let counters = model.vm.lines();
+    let longest = counters.iter().map(|(label, _)| label.chars().count()).max();
+    let label_width = longest.unwrap_or(0).max(20);
     out.push((
-        format!("{:<20} {:>14} {:>20}", "", "Pages", "KB"),
+        format!("{:<label_width$} {:>14} {:>20}", "", "Pages", "KB"),
         Tone::Heading,
     ));
-    for (label, line) in model.vm.lines() {
-        out.extend(counter(&label, line, width, theme));
+    for (label, line) in counters {
+        out.extend(counter(&label, line, width, label_width));
     }
     out.push((String::new(), Tone::Plain));
     for line in page_files(model) {
@@ -215,19 +218,20 @@ fn missing(pdb: &MissingPdb) -> Vec<String> {
         .collect()
 }
 
-fn counter(label: &str, line: &Line, width: u16, _theme: &Theme) -> Vec<(String, Tone)> {
+fn counter(label: &str, line: &Line, width: u16, label_width: usize) -> Vec<(String, Tone)> {
     let number = |n: Option<u64>| n.map_or_else(|| "?".into(), grouped);
     let mut text = format!(
-        "{label:<20} {:>14} {:>20}",
+        "{label:<label_width$} {:>14} {:>20}",
         number(line.pages),
         number(line.pages.map(kilobytes))
     );
     // Entries of page tables are not memory.
     if label == "Free System PTEs" {
-        text = format!("{label:<20} {:>14}", number(line.pages));
+        text = format!("{label:<label_width$} {:>14}", number(line.pages));
     }
     if width >= 100 {
-        text = format!("{text:<58}{}", clean(&line.source));
+        let cells = label_width + 38;
+        text = format!("{text:<cells$}{}", clean(&line.source));
     } else if line.pages.is_none() && width >= 80 {
         text += "  (not in this dump)";
     }

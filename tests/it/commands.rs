@@ -262,6 +262,34 @@ fn what_the_report_advises_can_be_typed() {
     assert!(count > 0, "{report}");
 }
 
+/// The command that each screen gives for the debugger does here what it does there.
+#[test]
+fn the_debuggers_command_of_every_screen_can_be_run() {
+    let mut screens = crate::screens::Screens::open(&crate::demo::directory().join("demo.dmp")).unwrap();
+    let mut run = Vec::new();
+    for keys in [
+        "", "p", "p", "p", "v", "T\tT", "M", "D\r", "T/Leak\r\r", "\t", "\r", "\u{1b}\t\r", "P",
+        "T/Leak\r\rs", "\u{1b}c", "\u{1b}f", "T/Toke\r\ro", "R", "T:!lookaside\r",
+    ] {
+        let screen = screens.keys(keys);
+        let crumbs = screen.lines().nth(1).unwrap_or_default();
+        let Some((_, command)) = crumbs.split_once("≡ ") else {
+            panic!("{keys:?}: {crumbs}");
+        };
+        let command = command.trim().to_owned();
+        if command == "no WinDbg equivalent" || run.contains(&command) {
+            continue;
+        }
+        let told = screens.keys(&format!(":{command}\r"));
+        for wrong in ["unknown command", "not available here", "unexpected argument", "is missing"] {
+            assert!(!told.contains(wrong), "{command}: {told}");
+        }
+        run.push(command);
+        screens.keys("-");
+    }
+    assert!(run.len() >= 10, "{run:?}");
+}
+
 /// Commands of WinDbg in the documents: what stands between backquotes and starts like one.
 #[test]
 fn what_the_documents_show_can_be_typed() {

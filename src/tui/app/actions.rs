@@ -402,7 +402,7 @@ impl App {
             _ => false,
         };
         if !moved {
-            self.message = Some("no further row in the list behind".into());
+            self.message = Some("no further row in the list".into());
             return;
         }
         let Some(Screen::Bytes(old)) = self.stack.pop() else {

@@ -138,7 +138,11 @@ impl Baseline {
             allocs: of(|c| c.allocs),
             frees: of(|c| c.frees),
             outstanding: of(|c| c.outstanding),
-            bytes: of(|c| c.bytes),
+            bytes: match pool {
+                // The comparison knows which pools can be added up.
+                PoolChoice::Both => change.growth.and_then(|n| i64::try_from(n).ok()),
+                _ => of(|c| c.bytes),
+            },
         }
     }
 

@@ -260,7 +260,7 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
             let body = catch_unwind(AssertUnwindSafe(|| answer(shared, request)));
             let body = body.unwrap_or_else(|_| {
                 Some(Body::Failed(
-                    "an internal error: this question has no answer (more on leaving)".into(),
+                    "internal error: this question has no answer (details are printed on exit)".into(),
                 ))
             });
             shared.watch_file();
@@ -450,7 +450,7 @@ fn index(shared: &Shared, progress: &Arc<Progress>) {
     let failed = match told {
         Ok(Ok(())) => return,
         Ok(Err(why)) => why,
-        Err(_) => "an internal error (more on leaving)".into(),
+        Err(_) => "internal error (details are printed on exit)".into(),
     };
     let news = IndexNews {
         walk: shared.walk,
@@ -504,7 +504,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         }
         walker
             .join()
-            .map_err(|_| "an internal error (more on leaving)".to_owned())
+            .map_err(|_| "internal error (details are printed on exit)".to_owned())
     })?;
     let stage = match progress.is_cancelled() {
         true => Stage::Cancelled,

@@ -67,7 +67,7 @@ impl Store {
         match kept.version {
             VERSION => Ok(Some(kept)),
             other => Err(io::Error::other(format!(
-                "its form is {other}, another poolscope's"
+                "version {other} of the file belongs to another poolscope"
             ))),
         }
     }

@@ -101,7 +101,7 @@ impl TagColumn {
             Frees => "frees since boot",
             Diff => "outstanding allocations",
             Bytes => "bytes outstanding",
-            Share => "share of the tracked bytes of the pool shown",
+            Share => "share of the pool shown",
             Bar => "the share as a bar",
             PerAlloc => "bytes per outstanding allocation",
             Change => "change since the baseline",

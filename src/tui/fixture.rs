@@ -332,8 +332,8 @@ const SHEET: [TableColumn; 4] = [
     TableColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
 ];
 
-/// A sheet of any kind: three rows, which open what such rows open.
-pub fn sheet(ask: &TableKind) -> TableData {
+/// A table of any kind: three rows, which open what such rows open.
+pub fn table(ask: &TableKind) -> TableData {
     let leak = Tag::of("Leak").unwrap();
     let row = |name: &str, np: u64, paged: u64, opens: Opens| TableRow {
         cells: vec![

@@ -150,9 +150,9 @@ impl App {
                 self.ask_blocks();
                 return;
             }
-            Some(Screen::Table(sheet)) => {
-                if sheet.next_pool() {
-                    self.message = Some(sheet.words().trim_start_matches(", ").to_owned());
+            Some(Screen::Table(table)) => {
+                if table.next_pool() {
+                    self.message = Some(table.words().trim_start_matches(", ").to_owned());
                     return;
                 }
                 self.show_tags();
@@ -236,10 +236,10 @@ impl App {
                 let rows = view.len();
                 moved(&mut view.cursor, how, rows, ModulesView::height(areas.body));
             }
-            Some(Screen::Table(sheet)) => {
-                let rows = sheet.len();
-                let height = sheet.height(areas.body);
-                moved(&mut sheet.cursor, how, rows, height);
+            Some(Screen::Table(table)) => {
+                let rows = table.len();
+                let height = table.height(areas.body);
+                moved(&mut table.cursor, how, rows, height);
             }
             Some(Screen::Report(view)) => {
                 let rows = view.len(areas.body.width);
@@ -488,7 +488,7 @@ impl App {
                 .current(&self.model)
                 .map(|m| format!("{} {} {} {}", m.base, m.end, m.name, m.path)),
             Some(Screen::Summary(_)) => Some(self.model.warnings.join("\n")),
-            Some(Screen::Table(sheet)) => sheet.row_text(),
+            Some(Screen::Table(table)) => table.row_text(),
             Some(Screen::Report(view)) => view.text.clone(),
             Some(Screen::Chart(view)) => self.model.baseline.as_deref().map(|b| view.text(b)),
         };

@@ -25,7 +25,7 @@ impl App {
             }
             Some(Screen::Tag(view)) => view.step_column(step),
             Some(Screen::Modules(view)) => view.step_column(step),
-            Some(Screen::Table(sheet)) => sheet.step_column(step),
+            Some(Screen::Table(table)) => table.step_column(step),
             _ => return,
         }
         if let Some(name) = self.column_name() {
@@ -43,8 +43,8 @@ impl App {
             None => first(&columns::TAG, self.tags.selected_field(&self.model)),
             Some(Screen::Tag(view)) => first(&columns::BLOCK, view.selected_field()),
             Some(Screen::Modules(view)) => first(&columns::MODULE, view.column),
-            Some(Screen::Table(sheet)) => {
-                return sheet.columns().get(sheet.column).map(|c| c.name());
+            Some(Screen::Table(table)) => {
+                return table.columns().get(table.column).map(|c| c.name());
             }
             _ => None,
         }
@@ -62,7 +62,7 @@ impl App {
                 self.message = Some(self.tags.words());
             }
             Some(Screen::Modules(view)) => view.sort_here(&self.model),
-            Some(Screen::Table(sheet)) => sheet.sort_here(),
+            Some(Screen::Table(table)) => table.sort_here(),
             Some(Screen::Tag(view)) => match view.selected_field() {
                 0 => self.sort_blocks(false),
                 1 => self.sort_blocks(true),
@@ -92,7 +92,7 @@ impl App {
                 let cell = columns::module_cell(module, view.column);
                 like(self.column_name()?, &cell)
             }),
-            Some(Screen::Table(sheet)) => sheet.like_this(),
+            Some(Screen::Table(table)) => table.like_this(),
             _ => None,
         };
         match query {
@@ -107,7 +107,7 @@ impl App {
             None => &self.tags.filter,
             Some(Screen::Tag(view)) => &view.filter,
             Some(Screen::Modules(view)) => &view.filter,
-            Some(Screen::Table(sheet)) => &sheet.filter,
+            Some(Screen::Table(table)) => &table.filter,
             _ => return,
         };
         let text = match compares(now) && now != query {
@@ -125,7 +125,7 @@ impl App {
         match self.stack.last_mut() {
             None => self.tags.set_filter(&self.model, text),
             Some(Screen::Modules(view)) => view.set_filter(&self.model, text),
-            Some(Screen::Table(sheet)) => sheet.set_filter(text),
+            Some(Screen::Table(table)) => table.set_filter(text),
             Some(Screen::Tag(view)) => {
                 crate::tui::data::block_filter::BlockFilter::parse(text)?;
                 text.trim().clone_into(&mut view.filter);
@@ -194,16 +194,16 @@ impl App {
                 let cells = rows.map(|row| columns::module_cell(row, view.column));
                 cells.collect()
             }
-            Some(Screen::Table(sheet)) => {
-                let rows = (0..sheet.len()).filter_map(|at| sheet.row(at));
-                let cells = rows.filter_map(|row| row.cells.get(sheet.column).cloned());
+            Some(Screen::Table(table)) => {
+                let rows = (0..table.len()).filter_map(|at| table.row(at));
+                let cells = rows.filter_map(|row| row.cells.get(table.column).cloned());
                 cells.collect()
             }
             _ => return,
         };
-        let mut sheet = DataTable::new(TableKind::Counted, format!("each {name}"), String::new());
-        sheet.take(counted(name, cells));
-        self.go(Screen::Table(Box::new(sheet)));
+        let mut table = DataTable::new(TableKind::Counted, format!("each {name}"), String::new());
+        table.take(counted(name, cells));
+        self.go(Screen::Table(Box::new(table)));
     }
 }
 

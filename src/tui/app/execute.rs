@@ -22,7 +22,7 @@ impl App {
     pub(in crate::tui) fn start(&mut self, kind: Kind) {
         let (filter_before, cursor_before) = match self.stack.last() {
             Some(Screen::Modules(view)) => (view.filter.clone(), view.cursor),
-            Some(Screen::Table(sheet)) => (sheet.filter.clone(), sheet.cursor),
+            Some(Screen::Table(table)) => (table.filter.clone(), table.cursor),
             Some(Screen::Report(view)) => (String::new(), view.cursor),
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => (view.filter.clone(), view.cursor),
@@ -229,7 +229,7 @@ impl App {
         match self.stack.last_mut() {
             None => self.tags.cursor = cursor,
             Some(Screen::Modules(view)) => view.cursor = cursor,
-            Some(Screen::Table(sheet)) => sheet.cursor = cursor,
+            Some(Screen::Table(table)) => table.cursor = cursor,
             Some(Screen::Report(view)) => view.cursor = cursor,
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => view.cursor = cursor,
@@ -270,9 +270,9 @@ impl App {
                 let from = from(view.cursor.row, view.len());
                 view.find(&self.model, &text, from, forward)
             }
-            Some(Screen::Table(sheet)) => {
-                let from = from(sheet.cursor.row, sheet.len());
-                sheet.find(&text, from, forward)
+            Some(Screen::Table(table)) => {
+                let from = from(table.cursor.row, table.len());
+                table.find(&text, from, forward)
             }
             Some(Screen::Report(view)) => {
                 if !view.find(&text, self.size.0, forward, here) {
@@ -290,7 +290,7 @@ impl App {
             Some(row) => {
                 let mut cursor = match self.stack.last() {
                     Some(Screen::Modules(view)) => view.cursor,
-                    Some(Screen::Table(sheet)) => sheet.cursor,
+                    Some(Screen::Table(table)) => table.cursor,
                     Some(Screen::Tag(view)) => view.mention,
                     _ => self.tags.cursor,
                 };
@@ -347,10 +347,10 @@ impl App {
                 self.message = (!found).then(|| format!("no loaded module holds {va}"));
             }
             Some(Screen::Tag(view)) => self.message = go_to_block(view, va),
-            Some(Screen::Table(sheet)) => {
-                let holds = |at: &u64| sheet.row(*at).is_some_and(|row| row.holds(va));
-                match (0..sheet.len()).find(holds) {
-                    Some(at) => sheet.cursor.to(at),
+            Some(Screen::Table(table)) => {
+                let holds = |at: &u64| table.row(*at).is_some_and(|row| row.holds(va));
+                match (0..table.len()).find(holds) {
+                    Some(at) => table.cursor.to(at),
                     None => self.message = Some(format!("no row is at {va}")),
                 }
             }

@@ -361,7 +361,7 @@ impl App {
             Some(Screen::Tag(view)) => view.command(&self.model),
             Some(Screen::Bytes(view)) => view.command(),
             Some(Screen::Modules(view)) => view.command(),
-            Some(Screen::Table(sheet)) => sheet.command.clone(),
+            Some(Screen::Table(table)) => table.command.clone(),
             Some(Screen::Report(view)) => match &view.typed {
                 Some(request) => request.line(),
                 None => String::new(),
@@ -387,7 +387,7 @@ impl App {
                 }
             },
             Some(Screen::Modules(view)) => of(view.cursor.row, view.len()),
-            Some(Screen::Table(sheet)) => of(sheet.cursor.row, sheet.len()),
+            Some(Screen::Table(table)) => of(table.cursor.row, table.len()),
             Some(Screen::Report(view)) => of(view.cursor.row, view.len(self.size.0)),
             Some(Screen::Chart(_)) => String::new(),
             Some(Screen::Bytes(view)) => match view.at.0.checked_sub(view.first.0) {
@@ -508,10 +508,10 @@ impl App {
             }
             Body::Table(data) => {
                 for screen in &mut self.stack {
-                    if let Screen::Table(sheet) = screen
-                        && sheet.awaited == number
+                    if let Screen::Table(table) = screen
+                        && table.awaited == number
                     {
-                        sheet.take(data);
+                        table.take(data);
                         return;
                     }
                 }
@@ -576,7 +576,7 @@ impl App {
         match self.stack.last_mut() {
             Some(Screen::Summary(top)) => {
                 let rows =
-                    crate::tui::screens::summary::full(&self.model, areas.body.width, &self.theme)
+                    crate::tui::screens::summary::full(&self.model, areas.body.width)
                         .len();
                 let height = u64::from(areas.body.height.saturating_sub(1));
                 *top = (*top).min((rows as u64).saturating_sub(height));
@@ -597,10 +597,10 @@ impl App {
                 view.settle(areas.body.width, height);
                 wanted = view.wanted(height);
             }
-            Some(Screen::Table(sheet)) => {
-                let rows = sheet.len();
-                let height = sheet.height(areas.body);
-                sheet.cursor.settle(rows, height);
+            Some(Screen::Table(table)) => {
+                let rows = table.len();
+                let height = table.height(areas.body);
+                table.cursor.settle(rows, height);
             }
             Some(Screen::Report(view)) => {
                 let rows = view.len(areas.body.width);
@@ -615,12 +615,12 @@ impl App {
         self.ask_preview();
     }
 
-    /// Asks for the sheet or the report on screen, when it has neither an answer nor one
+    /// Asks for the table or the report on screen, when it has neither an answer nor one
     /// to come.
     fn ask_screen(&mut self) {
         let question = match self.stack.last() {
-            Some(Screen::Table(sheet)) if sheet.data.is_none() && sheet.awaited == 0 => {
-                Question::Table(sheet.ask.clone())
+            Some(Screen::Table(table)) if table.data.is_none() && table.awaited == 0 => {
+                Question::Table(table.ask.clone())
             }
             Some(Screen::Report(view)) if view.text.is_none() && view.awaited == 0 => {
                 match &view.typed {
@@ -636,12 +636,12 @@ impl App {
         let number = self.ask(question);
         // Only the newest of a kind is answered.
         for screen in &mut self.stack {
-            if let Screen::Table(sheet) = screen {
-                sheet.awaited = 0;
+            if let Screen::Table(table) = screen {
+                table.awaited = 0;
             }
         }
         match self.stack.last_mut() {
-            Some(Screen::Table(sheet)) => sheet.awaited = number,
+            Some(Screen::Table(table)) => table.awaited = number,
             Some(Screen::Report(view)) => {
                 view.awaited = number;
                 view.early = running;
@@ -670,11 +670,11 @@ impl App {
         }
     }
 
-    /// A sheet or a report has no answer: says so where it would stand.
+    /// A table or a report has no answer: says so where it would stand.
     fn fail_screen(&mut self, number: u64, why: &str) {
         for screen in &mut self.stack {
             match screen {
-                Screen::Table(sheet) if sheet.awaited == number => sheet.take(TableData {
+                Screen::Table(table) if table.awaited == number => table.take(TableData {
                     title: why.to_owned(),
                     ..TableData::default()
                 }),

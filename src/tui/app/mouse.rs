@@ -51,9 +51,9 @@ impl App {
                 let (rows, height) = (view.len(), ModulesView::height(body));
                 click_list(&mut view.cursor, body, height, rows, at) == Hit::Selected
             }
-            Some(Screen::Table(sheet)) => {
-                let (rows, height) = (sheet.len(), sheet.height(body));
-                click_list(&mut sheet.cursor, body, height, rows, at) == Hit::Selected
+            Some(Screen::Table(table)) => {
+                let (rows, height) = (table.len(), table.height(body));
+                click_list(&mut table.cursor, body, height, rows, at) == Hit::Selected
             }
             Some(Screen::Bytes(view)) => match line_of(body, view.height(body), at) {
                 Some(line) => {

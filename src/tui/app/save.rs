@@ -92,18 +92,18 @@ impl App {
                     rows: rows.collect(),
                 }
             }
-            Some(Screen::Table(sheet)) => {
-                let kept: Vec<usize> = (0..sheet.columns().len())
+            Some(Screen::Table(table)) => {
+                let kept: Vec<usize> = (0..table.columns().len())
                     .filter(|i| {
-                        sheet
+                        table
                             .columns()
                             .get(*i)
                             .is_some_and(|c| !c.name().is_empty())
                     })
                     .collect();
-                let name = |i: &usize| sheet.columns().get(*i).map(|c| c.name());
-                let rows = (0..sheet.len()).filter_map(|at| {
-                    let row = sheet.row(at)?;
+                let name = |i: &usize| table.columns().get(*i).map(|c| c.name());
+                let rows = (0..table.len()).filter_map(|at| {
+                    let row = table.row(at)?;
                     let cell = |i: &usize| row.cells.get(*i).cloned().unwrap_or(Cell::Unknown);
                     Some(kept.iter().map(cell).collect())
                 });
@@ -128,7 +128,7 @@ impl App {
     }
 
     fn summary_text(&self) -> Content {
-        let lines = summary::full(&self.model, 100, &self.theme);
+        let lines = summary::full(&self.model, 100);
         let lines: Vec<String> = lines.into_iter().map(|l| l.0).collect();
         Content::Text(lines.join("\n") + "\n")
     }

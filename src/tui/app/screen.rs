@@ -33,8 +33,8 @@ impl Screen {
         match self {
             Screen::Modules(_) => true,
             Screen::Report(view) => view.typed.is_none(),
-            Screen::Table(sheet) => matches!(
-                sheet.ask,
+            Screen::Table(table) => matches!(
+                table.ask,
                 TableKind::Drivers | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges
             ),
             Screen::Chart(view) => view.tag.is_none(),
@@ -56,13 +56,13 @@ impl Screen {
                 out.extend(view.part_words());
             }
             Screen::Modules(_) => out.push("Modules".into()),
-            Screen::Table(sheet) => {
-                if let Some(tag) = sheet.ask.tag().map(|tag| tag.to_string())
+            Screen::Table(table) => {
+                if let Some(tag) = table.ask.tag().map(|tag| tag.to_string())
                     && !out.contains(&tag)
                 {
                     out.push(tag);
                 }
-                out.push(sheet.crumb.clone());
+                out.push(table.crumb.clone());
             }
             Screen::Report(view) => out.push(view.name()),
             Screen::Chart(view) => {

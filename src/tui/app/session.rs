@@ -49,7 +49,7 @@ fn step_of(screen: &Screen) -> Option<Step> {
         Screen::Report(view) if view.typed.is_some() => return None,
         Screen::Report(_) => Step::Report,
         Screen::Chart(_) => return None,
-        Screen::Table(sheet) => match &sheet.ask {
+        Screen::Table(table) => match &table.ask {
             TableKind::Drivers => Step::Drivers,
             TableKind::TagsOf(module) => Step::TagsOf(module.clone()),
             TableKind::Sizes(tag) => Step::Sizes(tag.value()),

@@ -99,7 +99,7 @@ impl App {
         for screen in &mut self.stack {
             match screen {
                 Screen::Summary(_) | Screen::Chart(_) => {}
-                Screen::Table(sheet) => sheet.stale(),
+                Screen::Table(table) => table.stale(),
                 Screen::Report(view) => {
                     view.text = None;
                     view.awaited = 0;

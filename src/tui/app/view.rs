@@ -73,7 +73,7 @@ fn body(app: &App, buffer: &mut Buffer, area: Rect) {
         ),
         Some(Screen::Bytes(view)) => view.draw(buffer, area, theme),
         Some(Screen::Modules(view)) => view.draw(buffer, area, theme, &app.model),
-        Some(Screen::Table(sheet)) => sheet.draw(buffer, area, theme),
+        Some(Screen::Table(table)) => table.draw(buffer, area, theme),
         Some(Screen::Report(view)) => view.draw(buffer, area, theme),
         Some(Screen::Chart(view)) => {
             view.draw(buffer, area, theme, app.model.baseline.as_deref());

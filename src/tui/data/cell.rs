@@ -1,4 +1,4 @@
-//! What stands in one place of a sheet.
+//! What stands in one place of a table.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -91,7 +91,7 @@ impl ModulesView {
         Ok(())
     }
 
-    /// Means the next column, or the one before.
+    /// Selects the next column, or the one before.
     pub fn step_column(&mut self, step: i64) {
         let next = self.column.checked_add_signed(step as isize);
         if let Some(next) = next.filter(|i| *i < COLUMNS.len()) {

@@ -170,7 +170,7 @@ fn warnings_in_brief(model: &Model, width: u16, room: usize, theme: &Theme) -> V
 }
 
 /// All lines of the full screen, broken to a width.
-pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
+pub fn full(model: &Model, width: u16) -> Vec<(String, Tone)> {
     let mut out = Vec::new();
     let sentence = |text: String, tone| {
         wrap(&text, usize::from(width.saturating_sub(2)).max(20))
@@ -323,7 +323,7 @@ pub fn draw_full(
     focused: bool,
 ) {
     let (title, body) = split_top(area, 1);
-    let lines = full(model, area.width, theme);
+    let lines = full(model, area.width);
     let more = match lines.len() > usize::from(body.height) {
         true => format!(
             ", lines {} to {} of {}",

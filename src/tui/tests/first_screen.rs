@@ -182,3 +182,56 @@ fn the_report_folds_and_runs_its_steps() {
     desk.enter();
     assert_eq!(desk.app.path(), ["Summary", "Report", "Leak"], "{}", desk.screen());
 }
+
+#[test]
+fn the_verdict_is_on_the_first_screen_and_the_report_is_one_key_away() {
+    for size in [(40, 12), (80, 24), (200, 50)] {
+        let mut desk = Desk::new(size);
+        desk.walked();
+        let walk = desk.app.index.walk;
+        desk.tell(Message::Judged(
+            walk,
+            crate::tui::data::model::VerdictLine {
+                text: "Verdict: LEAK. Tag 'Leak', owner myfault (certain)".into(),
+                alarm: true,
+            },
+        ));
+        let screen = desk.screen();
+        assert!(screen.contains("Verdict: LEAK. Tag 'Leak'"), "{screen}");
+        desk.keys("R");
+        let screen = desk.screen();
+        assert!(screen.contains("Verdict: LEAK"), "{screen}");
+        desk.keys("y");
+        let copied = desk.effects.iter().any(|e| matches!(e, Effect::Copy(_)));
+        assert!(copied, "R and y are the report in the clipboard");
+    }
+}
+
+#[test]
+fn an_address_a_tag_and_a_module_are_reached_from_every_screen() {
+    for way in ["", "v", "M", "D", "R", "\r", "\r\t", "\r\r", "\rs", "\rc", "'", "H"] {
+        let go = |line: &str| {
+            let mut desk = Desk::new((80, 24));
+            desk.walked();
+            for key in way.chars() {
+                match key {
+                    '\r' => desk.press(KeyCode::Enter),
+                    '\t' => desk.press(KeyCode::Tab),
+                    c => desk.press(KeyCode::Char(c)),
+                };
+                desk.answer();
+            }
+            desk.keys(line).enter();
+            desk
+        };
+        let desk = go(":fffffa80`01000000");
+        let path = desk.app.path();
+        assert_eq!(path.last().map(String::as_str), Some("bytes"), "{way:?}: {path:?}");
+        let desk = go(":Thre");
+        let path = desk.app.path();
+        assert!(path.contains(&"Thre".to_owned()), "{way:?}: {path:?}");
+        let desk = go(":myfault");
+        let path = desk.app.path();
+        assert!(path.contains(&"Modules".to_owned()), "{way:?}: {path:?}");
+    }
+}

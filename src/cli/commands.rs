@@ -10,32 +10,29 @@ use crate::command::request::{
     Shape, address_of,
 };
 use crate::command::{self, Request, Target, table};
-use crate::engine::{
-    self, IndexCache, ListedPoolUsed, Machine, Selection, TagReferences, diagnose_points,
-};
+use crate::engine::{self, Machine, Selection, TagReferences};
 use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;
 use crate::pool::index::Snapshot;
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
-use crate::report::text::clean;
 use crate::report::{
     self, Allocs, Answer, Contents, Diagnose, DriversReport, Info, ListingReport, Modules,
     ObjectsReport, Page, PoolUsed, Refs, Symbols, Vm,
 };
-use crate::series::{Listing, Log};
-use crate::{synth, tui};
 
 use super::args::{Args, Command, PoolName};
 use super::dataset::{self, Export};
 use super::input::Input;
+use super::logs;
+use super::open;
 use super::outcome::CliError;
+use super::start;
 use super::typed;
 use super::walk::{index, note};
-use super::{open, say};
 
-type Result<T = ()> = std::result::Result<T, CliError>;
+pub(super) type Result<T = ()> = std::result::Result<T, CliError>;
 
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
@@ -45,14 +42,14 @@ pub fn run(args: &Args) -> Result {
             dump.display()
         ))),
         (Some(command), None) => answer(args, command),
-        (None, Some(dump)) => browse(args, dump),
+        (None, Some(dump)) => start::browse(args, dump),
         (None, None) => Err(CliError::Usage("name a dump, or a command".into())),
     }
 }
 
 fn answer(args: &Args, command: &Command) -> Result {
     match command {
-        Command::Demo { out } => demo(args, out.as_deref()),
+        Command::Demo { out } => start::demo(args, out.as_deref()),
         Command::Info { dump } => {
             let engine = open(args, dump)?;
             print(args, &*engine, &Info::of(&engine.info()))
@@ -73,7 +70,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let selection: Selection = (&wanted).into();
             match Input::open(args, dump)? {
                 Input::Machine(engine) => pool_used(args, &*engine, &selection),
-                Input::Log(log) => listed_pool_used(args, &log, &selection),
+                Input::Log(log) => logs::pool_used(args, &log, &selection),
             }
         }
         Command::Allocs {
@@ -167,7 +164,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         }
         Command::Diagnose { dump, exit_code } => match Input::open(args, dump)? {
             Input::Machine(engine) => diagnose(args, &*engine, *exit_code),
-            Input::Log(log) => diagnose_log(args, &log, *exit_code),
+            Input::Log(log) => logs::diagnose(args, &log, *exit_code),
         },
         Command::Modules { dump, arguments } => {
             let wanted = typed::modules(arguments)?;
@@ -229,36 +226,9 @@ fn answer(args: &Args, command: &Command) -> Result {
             dataset::export(args, &export)
         }
         Command::Fleet { paths } => dataset::fleet(args, paths),
-        Command::Keys => keys(args),
+        Command::Keys => start::keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
-}
-
-/// The keys as they are, or what is wrong with the file that should change them.
-fn keys(args: &Args) -> Result {
-    let options = tui::Options {
-        keys: args.common.keys.clone(),
-        ..tui::Options::default()
-    };
-    let read = options.read_keys();
-    if let Some((path, read)) = &read {
-        for warning in &read.warnings {
-            say("warning", &warning.told(path));
-        }
-        if let Some((last, others)) = read.errors.split_last() {
-            others
-                .iter()
-                .for_each(|error| say("error", &error.told(path)));
-            return Err(CliError::NotThere(last.told(path)));
-        }
-    }
-    let place = match &read {
-        Some((path, _)) => format!("# {}\n", clean(&path.to_string_lossy())),
-        None => String::new(),
-    };
-    let map = read.map_or_else(tui::input::keys::KeyMap::default, |(_, read)| read.map);
-    let text = place + &tui::input::keys::file::print(&map);
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
@@ -494,41 +464,6 @@ fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result
     print(args, engine, &PoolUsed::of(&used))
 }
 
-/// The same of a log: its last snapshot.
-fn listed_pool_used(args: &Args, log: &Log, selection: &Selection) -> Result {
-    let Some(point) = log.points.last() else {
-        return Err(CliError::NotThere("the log has no snapshot".into()));
-    };
-    let mut warnings = log.notes.clone();
-    let mut warn = |warning: String| {
-        say("warning", &warning);
-        warnings.push(warning);
-    };
-    if log.points.len() > 1 {
-        warn(format!(
-            "the log has {} snapshots: this is the last; diff compares all",
-            log.points.len()
-        ));
-    }
-    if let Listing::Truncated(why) = &point.listing {
-        warn(format!("the listing is not complete: {why}"));
-    }
-    if point.session {
-        warn("the listing is of the pool of terminal sessions".into());
-    }
-    let descriptions = args.common.descriptions()?;
-    let used = ListedPoolUsed::of(point, &descriptions, selection)?;
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let format = args.common.format.into();
-    Ok(report::write_for(
-        None,
-        &warnings,
-        &PoolUsed::listed(&used),
-        format,
-        &mut out,
-    )?)
-}
-
 fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
@@ -643,31 +578,8 @@ fn diagnose(args: &Args, engine: &dyn Machine, exit_code: bool) -> Result {
     })
 }
 
-/// The same of a log or a table of tags.
-fn diagnose_log(args: &Args, log: &Log, exit_code: bool) -> Result {
-    let descriptions = args.common.descriptions()?;
-    let diagnosis = diagnose_points(&log.points, &descriptions);
-    let answer = Diagnose::of_table(&diagnosis, source_of(log));
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let format = args.common.format.into();
-    report::write_for(None, &log.notes, &answer, format, &mut out)?;
-    out.flush()?;
-    outside(exit_code && answer.is_leak())
-}
-
-/// What is known of a log, by label.
-fn source_of(log: &Log) -> Vec<(&'static str, String)> {
-    let mut out = Vec::new();
-    if let Some(last) = log.points.last() {
-        out.push(("File", last.source.clone()));
-        out.push(("Source", log.what.to_owned()));
-        out.push(("Points", log.points.len().to_string()));
-    }
-    out
-}
-
 /// Status 3 for what the rules forbid.
-fn outside(is_outside: bool) -> Result {
+pub(super) fn outside(is_outside: bool) -> Result {
     match is_outside {
         true => Err(CliError::Outside),
         false => Ok(()),
@@ -725,52 +637,6 @@ fn symbols(args: &Args, dump: &Path, all: bool, download: bool) -> Result {
     }
     print(args, &*engine, &Symbols::of(&engine.facts().symbols, &pdbs))?;
     failed.map_or(Ok(()), Err)
-}
-
-fn browse(args: &Args, dump: &Path) -> Result {
-    browse_with(args, dump, args.common.options(), args.common.no_cache)
-}
-
-/// `forget`: neither restore nor keep marks and places.
-fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool) -> Result {
-    Ok(tui::run(
-        (dump.to_owned(), options),
-        tui::Options {
-            ascii: args.common.ascii,
-            theme: args.common.theme.into(),
-            keys: args.common.keys.clone(),
-            mouse: !args.common.no_mouse,
-            forget,
-            baseline: args.baseline.clone(),
-        },
-    )?)
-}
-
-/// Writes the sample to the file asked for, or to a temporary one that is shown and
-/// removed afterwards.
-fn demo(args: &Args, out: Option<&Path>) -> Result {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CliError::Demo { path, source }
-    };
-    if let Some(path) = out {
-        synth::demo::write(path).map_err(failed(path))?;
-        return Ok(());
-    }
-    let directory = std::env::temp_dir();
-    let file = tempfile::Builder::new()
-        .prefix("poolscope-demo-")
-        .suffix(".dmp")
-        .tempfile()
-        .map_err(failed(&directory))?;
-    synth::demo::write(file.path()).map_err(failed(file.path()))?;
-    let options = engine::Options {
-        // Nobody opens this file again.
-        cache: IndexCache::Off,
-        ..args.common.options()
-    };
-    // The same steps lead to the same places each time.
-    browse_with(args, file.path(), options, true)
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ mod diff;
 mod download;
 mod help;
 mod input;
+mod logs;
 mod man;
 mod outcome;
+mod start;
 mod typed;
 mod walk;
 

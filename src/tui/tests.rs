@@ -2,20 +2,16 @@
 //! made by hand, and what is drawn is compared.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyModifiers};
 use proptest::prelude::*;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
 use crate::memory::Va;
 use crate::pool::Tag;
-use crate::pool::index::Totals;
 
+use crate::tui::app::Screen;
 use crate::tui::app::view;
-use crate::tui::app::{App, Screen};
 use crate::tui::data::blocks::{BlockSort, BlockView};
 use crate::tui::data::message::{
     Answer, Body, Effect, IndexNews, Message, Question, Request, Stage,
@@ -26,192 +22,19 @@ use crate::tui::terminal::theme::{Palette, Theme};
 
 mod colours;
 mod cost;
+mod desk;
 mod first_screen;
 mod journeys;
 mod mouse;
+mod random;
 mod symbols;
+
+use desk::Desk;
 
 const FINE: Theme = Theme {
     palette: Palette::Indexed,
     ascii: false,
 };
-
-/// A user, a terminal and the workers, all in one.
-struct Desk {
-    app: App,
-    /// Questions not answered yet.
-    asked: Vec<Request>,
-    effects: Vec<Effect>,
-    blocks: u64,
-    /// What a walk finds.
-    found: Arc<Totals>,
-}
-
-impl Desk {
-    fn new(size: (u16, u16)) -> Desk {
-        Desk::with(fixture::model(), FINE, size)
-    }
-
-    fn with(model: Model, theme: Theme, size: (u16, u16)) -> Desk {
-        Desk {
-            found: Arc::new(fixture::totals(&model)),
-            app: App::new(model, theme, size),
-            asked: Vec::new(),
-            effects: Vec::new(),
-            blocks: 601,
-        }
-    }
-
-    fn tell(&mut self, message: Message) {
-        for effect in self.app.update(message) {
-            match effect {
-                Effect::Ask(request) => self.asked.push(request),
-                other => self.effects.push(other),
-            }
-        }
-    }
-
-    fn press(&mut self, code: KeyCode) -> &mut Desk {
-        self.tell(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
-        self
-    }
-
-    fn ctrl(&mut self, c: char) -> &mut Desk {
-        self.tell(Message::Key(KeyEvent::new(
-            KeyCode::Char(c),
-            KeyModifiers::CONTROL,
-        )));
-        self
-    }
-
-    /// Types letters; the workers answer after each.
-    fn keys(&mut self, text: &str) -> &mut Desk {
-        for c in text.chars() {
-            self.press(KeyCode::Char(c));
-            self.answer();
-        }
-        self
-    }
-
-    fn enter(&mut self) -> &mut Desk {
-        self.press(KeyCode::Enter);
-        self.answer();
-        self
-    }
-
-    /// Answers everything that is asked.
-    fn answer(&mut self) {
-        for _ in 0..10 {
-            for request in std::mem::take(&mut self.asked) {
-                let body = self.body(&request.question);
-                let number = request.number;
-                self.tell(Message::Answer(Answer { number, body }));
-            }
-        }
-    }
-
-    fn body(&self, question: &Question) -> Body {
-        match question {
-            Question::Blocks { sort, filter, .. } => {
-                let keep = filter
-                    .clone()
-                    .map(|f| move |b: &crate::pool::Block| f.block(b));
-                let keep = keep
-                    .as_ref()
-                    .map(|k| k as crate::tui::data::blocks::Keep<'_>);
-                let planted = Arc::new(Planted { count: self.blocks });
-                Body::Blocks {
-                    shape: fixture::shape(),
-                    view: BlockView::arrange(planted, *sort, keep, &|| true).unwrap(),
-                    covered: Covered {
-                        sentences: vec![
-                            "nonpaged: kernel counters: 601 blocks / 615,424,000 bytes, all located"
-                                .into(),
-                        ],
-                        whole: true,
-                    },
-                }
-            }
-            Question::Find {
-                view,
-                from,
-                forward,
-                filter,
-            } => Body::Found(
-                crate::tui::widgets::list::around(view.len(), *from, *forward)
-                    .find(|&row| view.get(row).is_some_and(|b| filter.block(&b))),
-            ),
-            Question::References { .. } => Body::References(fixture::mentions()),
-            Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
-            Question::Preview { tag } => Body::Preview(Box::new(fixture::preview(*tag))),
-            Question::Baseline { .. } => Body::Baseline(Box::new(fixture::baseline())),
-            Question::Table(ask) => Body::Table(fixture::table(ask)),
-            Question::Resolve(requests) => Body::Resolved(requests.clone()),
-            Question::Typed(request) => Body::Report {
-                text: format!("the answer of {}", request.line()),
-                whole: true,
-            },
-            Question::Report { marks } => Body::Report {
-                text: fixture::report(marks),
-                whole: self.app.index.stage == Stage::Done,
-            },
-            Question::Save(job) => Body::Saved {
-                path: job.path.display().to_string(),
-                bytes: 42,
-            },
-        }
-    }
-
-    /// The walk is done and found everything.
-    fn walked(&mut self) -> &mut Desk {
-        self.tell(Message::Index(IndexNews {
-            stage: Stage::Done,
-            pages_done: 200_000,
-            pages_all: 200_000,
-            elapsed: Duration::from_millis(1500),
-            totals: Some(Arc::clone(&self.found)),
-            walk: self.app.index.walk,
-            ..IndexNews::default()
-        }));
-        self.answer();
-        self
-    }
-
-    fn walking(&mut self) -> &mut Desk {
-        self.tell(Message::Index(IndexNews {
-            stage: Stage::Walking,
-            pages_done: 86_000,
-            pages_all: 200_000,
-            elapsed: Duration::from_millis(640),
-            walk: self.app.index.walk,
-            ..IndexNews::default()
-        }));
-        self.answer();
-        self
-    }
-
-    fn draw(&self) -> Terminal<TestBackend> {
-        let (columns, rows) = self.app.size;
-        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-        terminal
-            .draw(|frame| view::draw(&self.app, frame.buffer_mut()))
-            .unwrap();
-        terminal
-    }
-
-    fn screen(&self) -> String {
-        self.draw().backend().to_string()
-    }
-
-    fn status(&self) -> String {
-        self.app.message.clone().unwrap_or_default()
-    }
-
-    fn tag(&self) -> String {
-        let row = self.app.tags.current(&self.app.model);
-        row.map_or(String::new(), |r| r.usage.tag.to_string())
-    }
-}
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
 
@@ -543,101 +366,6 @@ fn an_address_is_looked_up_among_the_modules() {
     assert_eq!(view.current(&desk.app.model).unwrap().name, "myfault");
     desk.keys("gzz").enter();
     assert!(desk.status().contains("no address"));
-}
-
-fn any_key() -> impl Strategy<Value = (KeyCode, bool)> {
-    let letters = prop::sample::select(
-        "pbafdmtuMvg/n N&y?hjkl[]Gq0f!x*`,.é\u{202e}世"
-            .chars()
-            .collect::<Vec<_>>(),
-    );
-    let named = prop::sample::select(vec![
-        KeyCode::Enter,
-        KeyCode::Enter,
-        KeyCode::Esc,
-        KeyCode::Tab,
-        KeyCode::BackTab,
-        KeyCode::Up,
-        KeyCode::Down,
-        KeyCode::Left,
-        KeyCode::Right,
-        KeyCode::Home,
-        KeyCode::End,
-        KeyCode::PageUp,
-        KeyCode::PageDown,
-        KeyCode::Backspace,
-        KeyCode::Delete,
-        KeyCode::F(1),
-        KeyCode::Null,
-    ]);
-    prop_oneof![
-        3 => letters.prop_map(|c| (KeyCode::Char(c), false)),
-        4 => named.prop_map(|k| (k, false)),
-        1 => prop::sample::select(vec!['c', 'l', 'z', 'f', 'b', 'u', 'w', 'k'])
-            .prop_map(|c| (KeyCode::Char(c), true)),
-    ]
-}
-
-#[derive(Clone, Debug)]
-enum Happening {
-    Key(KeyCode, bool),
-    Resize(u16, u16),
-    Answers,
-    Walking,
-    Walked,
-    Address(u64),
-    Reopened,
-}
-
-fn any_happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        12 => any_key().prop_map(|(k, c)| Happening::Key(k, c)),
-        2 => (1u16..300, 1u16..100).prop_map(|(w, h)| Happening::Resize(w, h)),
-        4 => Just(Happening::Answers),
-        1 => Just(Happening::Walking),
-        1 => Just(Happening::Walked),
-        1 => Just(Happening::Reopened),
-        1 => prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)].prop_map(Happening::Address),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-    #[test]
-    fn nothing_that_happens_panics(
-        happenings in prop::collection::vec(any_happening(), 0..80),
-        size in (1u16..300, 1u16..100),
-        palette in prop::sample::select(vec![Palette::Plain, Palette::Sixteen, Palette::True]),
-        ascii in any::<bool>(),
-        tags in prop::sample::select(vec![0u32, 1, 6, 400]),
-    ) {
-        let model = match tags {
-            6 => fixture::model(),
-            n => fixture::many_tags(n),
-        };
-        let mut desk = Desk::with(model, Theme { palette, ascii }, size);
-        desk.blocks = u64::from(tags) * 3;
-        for happening in happenings {
-            match happening {
-                Happening::Key(code, false) => { desk.press(code); }
-                Happening::Key(KeyCode::Char(c), true) => { desk.ctrl(c); }
-                Happening::Key(..) => {}
-                Happening::Resize(w, h) => desk.tell(Message::Resize(w, h)),
-                Happening::Answers => desk.answer(),
-                Happening::Walking => { desk.walking(); }
-                Happening::Walked => { desk.walked(); }
-                Happening::Reopened => {
-                    let walk = desk.app.index.walk + 1;
-                    desk.tell(symbols::reopening(walk));
-                }
-                Happening::Address(va) => {
-                    desk.keys("g").keys(&Va(va).to_string());
-                    desk.enter();
-                }
-            }
-            desk.screen();
-        }
-    }
 }
 
 #[test]

@@ -51,6 +51,25 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("synth", &[]),
 ];
 
+/// The floors of `tui`, and those that each may import.
+const TUI_MAY_IMPORT: [(&str, &[&str]); 9] = [
+    ("storage", &[]),
+    ("terminal", &["storage"]),
+    ("widgets", &["terminal"]),
+    ("input", &["widgets"]),
+    ("data", &["terminal", "widgets", "input"]),
+    ("persistence", &["storage", "input", "data"]),
+    (
+        "jobs",
+        &["storage", "widgets", "input", "data", "persistence"],
+    ),
+    ("screens", &["terminal", "widgets", "input", "data"]),
+    (
+        "app",
+        &["terminal", "widgets", "input", "data", "jobs", "screens"],
+    ),
+];
+
 /// What all rooms share; the builder shares addresses alone.
 const VOCABULARY: [&str; 3] = ["addr", "bytes", "characters"];
 
@@ -266,6 +285,34 @@ fn rooms_import_one_way() {
                 if !tops.into_iter().flatten().all(may) {
                     wrong.push(format!("{}: {}", module.join("::"), path.join("::")));
                 }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "imports against the direction:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn floors_of_the_tui_import_one_way() {
+    let house = House::read();
+    let mut wrong = Vec::new();
+    for (module, floor) in house.modules.keys().filter_map(|m| match m.as_slice() {
+        [room, floor, ..] if room == "tui" => Some((m, floor)),
+        _ => None,
+    }) {
+        let Some((_, allowed)) = TUI_MAY_IMPORT.iter().find(|(name, _)| name == floor) else {
+            wrong.push(format!("{}: no floor of this name", module.join("::")));
+            continue;
+        };
+        for (path, owner) in house.uses(module) {
+            let Some([room, used, ..]) = owner.get(..2) else {
+                continue;
+            };
+            if room == "tui" && used != floor && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{}: {}", module.join("::"), path.join("::")));
             }
         }
     }

@@ -6,7 +6,8 @@ use poolscope::synth::Machine;
 use proptest::prelude::*;
 
 use super::driver::{Code, Driver};
-use super::{FREE, POOL, SIZES, Truth, check, fill, open, spec};
+use super::written::{SIZES, fill};
+use super::{FREE, POOL, Truth, check, open, spec};
 
 /// Where the tag is kept.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! An evidence file in place of a dump: it answers what was kept, and says what was not.
 
-use std::collections::BTreeMap;
+mod stored;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -22,11 +23,7 @@ use crate::engine::{
 };
 use crate::memory::Va;
 use crate::pool::Tag;
-use crate::pool::big::{BigBlock, BigTable};
-use crate::pool::block::{Backend, Block, PoolKind, State};
-use crate::pool::index::{
-    Collector, IndexBuilder, Owner, Progress, Segment, SizeCount, Snapshot, Totals, WINDOW,
-};
+use crate::pool::index::{IndexBuilder, Progress, Segment, SizeCount, Snapshot, Totals};
 use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
 use crate::symbols::WantedPdb;
@@ -35,7 +32,8 @@ use super::archive::{ArchiveError, Manifest, Stored};
 use super::cell::{tag_hex, tag_of};
 use super::read::{self, Row, TableError, place};
 use super::rows::va_of;
-use super::schema::{ANSWERS, BLOCKS, CONTENTS, SIZES, Table};
+use super::schema::{BLOCKS, CONTENTS, SIZES, Table};
+use stored::{BlockColumns, Windows, answers, unhex};
 
 /// Rows of each table that are read.
 const MOST_ANSWERS: u64 = 1 << 18;
@@ -293,151 +291,6 @@ impl Evidence {
             });
             out
         })
-    }
-}
-
-/// The bytes of such text; `??` and what is no byte are `None`.
-fn unhex(text: &str) -> Vec<Option<u8>> {
-    let pairs = text.as_bytes().chunks_exact(2);
-    pairs
-        .map(|pair| {
-            let digits = std::str::from_utf8(pair).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        })
-        .collect()
-}
-
-fn answers(file: &mut Stored) -> Result<FxHashMap<(String, String), String>, OpenError> {
-    let mut out = FxHashMap::default();
-    let bytes = file.table(&ANSWERS).map_err(refused)?;
-    let bytes = bytes.ok_or_else(|| damaged("it has no answers"))?;
-    let at = |name| place(&ANSWERS, name);
-    let (answer, key, json) = (at("answer"), at("key"), at("json"));
-    let read = read::read(&ANSWERS, bytes, MOST_ANSWERS, |batch| {
-        for row in batch.rows() {
-            let parts = (row.text(answer), row.text(key), row.text(json));
-            if let (Some(answer), Some(key), Some(json)) = parts {
-                let json = match answer {
-                    // Reports as they were written.
-                    "diagnose" | "drivers" => serde_json::from_str(json).unwrap_or_default(),
-                    _ => json.to_owned(),
-                };
-                out.insert((answer.to_owned(), key.to_owned()), json);
-            }
-        }
-        Ok(())
-    });
-    read.map_err(damaged)?;
-    Ok(out)
-}
-
-/// Where the columns of a block are.
-struct BlockColumns {
-    tag: usize,
-    address: usize,
-    size: usize,
-    pool: usize,
-    backend: usize,
-    state: usize,
-    session: usize,
-    heuristic: usize,
-    protected: usize,
-}
-
-impl BlockColumns {
-    fn new() -> BlockColumns {
-        let at = |name| place(&BLOCKS, name);
-        BlockColumns {
-            tag: at("tag_hex"),
-            address: at("address"),
-            size: at("size"),
-            pool: at("pool"),
-            backend: at("backend"),
-            state: at("state"),
-            session: at("session"),
-            heuristic: at("heuristic"),
-            protected: at("protected"),
-        }
-    }
-
-    fn block(&self, row: Row<'_>) -> Option<Block> {
-        let pools = [
-            PoolKind::NonPaged,
-            PoolKind::NonPagedNx,
-            PoolKind::Paged,
-            PoolKind::Session,
-        ];
-        let backends = [
-            Backend::Legacy,
-            Backend::Vs,
-            Backend::Lfh,
-            Backend::Big,
-            Backend::Special,
-        ];
-        let states = [State::Allocated, State::Lookaside, State::Free];
-        let (pool, backend, state) = (
-            row.text(self.pool)?,
-            row.text(self.backend)?,
-            row.text(self.state)?,
-        );
-        Some(Block {
-            va: va_of(row.int(self.address)?),
-            bytes: row.count(self.size).filter(|n| *n < LARGEST_COUNT)?,
-            tag: row.text(self.tag).and_then(tag_of)?,
-            protected: row.bool(self.protected).unwrap_or(false),
-            kind: pools.into_iter().find(|k| k.word() == pool)?,
-            backend: backends.into_iter().find(|b| b.word() == backend)?,
-            state: states.into_iter().find(|s| s.word() == state)?,
-            session: row.count(self.session).and_then(|s| u32::try_from(s).ok()),
-            heuristic: row.bool(self.heuristic).unwrap_or(false),
-        })
-    }
-}
-
-/// Blocks by session and window of addresses.
-#[derive(Default)]
-struct Windows {
-    gathered: BTreeMap<(Option<u32>, u64), Collector>,
-    large: BTreeMap<Option<u32>, BTreeMap<Va, BigBlock>>,
-}
-
-impl Windows {
-    fn take(&mut self, block: Block) {
-        let base = block.va.0 / WINDOW * WINDOW;
-        let window = self.gathered.entry((block.session, base)).or_default();
-        window.push(Va(base), &block);
-        if block.backend == Backend::Big {
-            let large = BigBlock {
-                va: block.va,
-                bytes: block.bytes,
-                key: block.tag.value(),
-                kind: block.kind,
-            };
-            let of_session = self.large.entry(block.session).or_default();
-            of_session.insert(block.va, large);
-        }
-    }
-
-    fn finish(mut self) -> Vec<Arc<Segment>> {
-        let mut owners: BTreeMap<Option<u32>, Arc<Owner>> = BTreeMap::new();
-        let mut out = Vec::with_capacity(self.gathered.len());
-        for ((session, base), mut window) in self.gathered {
-            let large = &mut self.large;
-            let owner = owners.entry(session).or_insert_with(|| {
-                let blocks = large.remove(&session).unwrap_or_default();
-                let big = BigTable {
-                    blocks: blocks.into_values().collect(),
-                    ..BigTable::default()
-                };
-                Arc::new(Owner {
-                    session,
-                    big: Arc::new(big),
-                })
-            });
-            window.sort(Va(base));
-            out.push(Arc::new(window.segment(Va(base), Arc::clone(owner))));
-        }
-        out
     }
 }
 

@@ -1,0 +1,132 @@
+//! Modules and symbols.
+
+use super::*;
+
+pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
+    let mut out = Modules::default();
+    // `lmvm`, `lmv`, `lmk` and the like: options without a blank.
+    let glued = words
+        .name()
+        .get(2..)
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let mut options = match words.name().to_ascii_lowercase().starts_with("lm") {
+        true => glued,
+        false => String::new(),
+    };
+    loop {
+        let mut wants = None;
+        let mut letters = options.chars().peekable();
+        while let Some(letter) = letters.next() {
+            match letter {
+                'v' => out.verbose = true,
+                // Loaded, kernel, with symbols, sorted by start or name: all of them are.
+                'o' | 'l' | 'k' | 's' | 'n' | 'f' | 't' | 'i' | 'p' | 'e' | 'c' | 'd' => {}
+                '1' if letters.peek() == Some(&'m') => {
+                    letters.next();
+                }
+                'a' | 'm' => wants = Some(letter),
+                'u' => {
+                    return Err(Refusal::new(
+                        "lm u (user-mode modules) is not available here; `lm` lists the kernel's",
+                    ));
+                }
+                other => {
+                    return Err(Refusal(format!(
+                        "lm: unknown option {other}; usage: lm [v] [a ADDRESS] [m PATTERN]"
+                    )));
+                }
+            }
+        }
+        match wants {
+            Some('a') => out.holding = Some(address(words)?),
+            Some(_) => {
+                let Some(pattern) = words.take() else {
+                    return Err(words.missing("a module name"));
+                };
+                out.pattern = Some(pattern.to_owned());
+            }
+            None => {}
+        }
+        let Some(word) = words.take().map(str::to_owned) else {
+            break;
+        };
+        // `modules DUMP nt` names a module; the debugger's letters are for `lm`.
+        let is_option = match words.name() {
+            "modules" => matches!(word.as_str(), "a" | "m" | "v" | "vm"),
+            _ => word.len() <= 3 && word.chars().all(|c| "vlkosnftipecuam1".contains(c)),
+        };
+        if is_option {
+            options = word;
+        } else if word == "M" {
+            let Some(pattern) = words.take() else {
+                return Err(words.missing("a path"));
+            };
+            out.pattern = Some(pattern.to_owned());
+            options = String::new();
+        } else if word == "D" {
+            options = String::new();
+        } else if out.pattern.is_none() && out.holding.is_none() {
+            // `modules DUMP NAME`, `modules DUMP ADDRESS`.
+            match expression::number(&word).filter(|n| *n > 0xffff_ffff) {
+                Some(_) => out.holding = Some(Expression::parse(&word)?),
+                None if word.contains(['!', '+']) => {
+                    out.holding = Some(Expression::parse(&word)?);
+                }
+                None => out.pattern = Some(word),
+            }
+            options = String::new();
+        } else {
+            return Err(words.unexpected(&word));
+        }
+    }
+    Ok(Request::Modules(out))
+}
+
+pub(in crate::command) fn nearest(words: &mut Words) -> Result<Request> {
+    let at = address(words)?;
+    words.end()?;
+    Ok(Request::Nearest(at))
+}
+
+pub(in crate::command) fn symbols(words: &mut Words) -> Result<Request> {
+    while let Some(option) = words.take_if(|w| w.starts_with('/')).map(str::to_owned) {
+        // /n, /a, /z: the order; /0, /1, /2, /v, /t, /q: what is printed beside the name.
+        if !matches!(
+            option.as_str(),
+            "/n" | "/a" | "/v" | "/0" | "/1" | "/2" | "/q" | "/t"
+        ) {
+            return Err(Refusal(format!(
+                "x: {option} is not available here; usage: x MODULE!PATTERN"
+            )));
+        }
+    }
+    let Some(word) = words.take().map(str::to_owned) else {
+        return Err(words.missing("MODULE!PATTERN"));
+    };
+    words.end()?;
+    let (module, name) = word.split_once('!').unwrap_or(("nt", &word));
+    let or_all = |text: &str| match text {
+        "" => "*".to_owned(),
+        text => text.to_owned(),
+    };
+    Ok(Request::Symbols {
+        module: or_all(module),
+        name: or_all(name),
+    })
+}
+
+/// `!for_each_module s -a @#Base @#End "Leak"`.
+pub(in crate::command) fn for_each_module(words: &mut Words) -> Result<Request> {
+    match words.take() {
+        Some("s") => search(words),
+        Some(first) if first.starts_with("s ") => {
+            let inner = first.to_owned();
+            let rest = inner.get(2..).unwrap_or_default();
+            search(&mut Words::parse("s", rest)?)
+        }
+        _ => Err(Refusal::new(
+            "!for_each_module: only the search for a tag is available: !for_each_module s -a @#Base @#End \"TAG\"",
+        )),
+    }
+}

@@ -142,7 +142,15 @@ fn sections(about: About<'_>) -> Vec<(&'static str, Vec<(String, String)>)> {
             };
             let words = brief::brief(entry.action, about.context);
             match lines.iter_mut().find(|(_, text)| text == words) {
-                Some((keys, _)) => *keys += &format!(" {}", key.name()),
+                // `Ctrl-Z T`: what they share is written once.
+                Some((keys, _)) => {
+                    let name = key.name();
+                    let short = match keys.starts_with("Ctrl-") {
+                        true => name.strip_prefix("Ctrl-").unwrap_or(&name),
+                        false => &name,
+                    };
+                    *keys += &format!(" {short}");
+                }
                 None => lines.push((key.name(), words.to_owned())),
             }
         }
@@ -155,12 +163,19 @@ fn sections(about: About<'_>) -> Vec<(&'static str, Vec<(String, String)>)> {
 
 /// The page of keys in columns: each column is a list of lines.
 fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLine>> {
+    let most = usize::from((area_width / KEY_COLUMN).max(1));
+    let room = most * usize::from(height.max(1));
+    let sections = sections(about);
+    let count: usize = sections.iter().map(|(_, lines)| lines.len() + 1).sum();
+    // Headings are worth less than a second page. One may move to the next column.
+    let headings = count + most <= room;
     let mut all: Vec<HelpLine> = Vec::new();
-    for (title, lines) in sections(about) {
-        all.push(HelpLine::Heading(title.to_owned()));
+    for (title, lines) in sections {
+        if headings {
+            all.push(HelpLine::Heading(title.to_owned()));
+        }
         all.extend(lines.into_iter().map(|(key, text)| HelpLine::Key(key, text)));
     }
-    let most = usize::from((area_width / KEY_COLUMN).max(1));
     // As few columns as hold everything, and all of the same height.
     let columns = (1..=most)
         .find(|n| all.len().div_ceil(*n) <= usize::from(height.max(1)))
@@ -422,8 +437,10 @@ mod tests {
                     let key = entry.keys[0].name();
                     let words = brief::brief(entry.action, context);
                     let shown = key_columns(about, columns, rows - 1);
+                    let short = key.strip_prefix("Ctrl-").unwrap_or(&key);
                     let has = |l: &HelpLine| {
-                        matches!(l, HelpLine::Key(k, t) if t == words && k.split(' ').any(|k| k == key))
+                        let named = |k: &str| k.split(' ').any(|k| k == key || k == short);
+                        matches!(l, HelpLine::Key(k, t) if t == words && named(k))
                     };
                     assert!(shown.iter().flatten().any(has), "{key} of {context:?}");
                 }

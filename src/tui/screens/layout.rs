@@ -53,7 +53,7 @@ pub fn beside(body: Rect) -> bool {
 /// The line of the verdict, and the rest of the first screen below it. The line is there
 /// before there is a verdict, so that nothing moves when it comes.
 pub fn verdict(body: Rect) -> (Rect, Rect) {
-    split_top(body, u16::from(body.height >= 10))
+    split_top(body, u16::from(body.height >= 6))
 }
 
 /// What the user wants of the first screen.

@@ -284,7 +284,8 @@ fn page_files(model: &Model) -> Vec<String> {
 pub fn pane_height(model: &Model, body: u16) -> u16 {
     let warnings = model.warnings.len().min(6) as u16;
     match body {
-        0..8 => 0,
+        0..7 => 0,
+        7 => 2,
         8..14 => 3,
         14..24 => 4 + warnings.min(1),
         _ => 5 + warnings.min((body - 16) / 4),

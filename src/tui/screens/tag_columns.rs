@@ -3,7 +3,7 @@
 
 use crate::tui::data::order::{PoolChoice, SortBy};
 use crate::tui::data::settings::{ColumnChoice, ColumnChoices};
-use crate::tui::widgets::table::Column;
+use crate::tui::widgets::table::{Column, fit};
 
 /// A column of the tag list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -206,7 +206,7 @@ impl TagColumn {
                 Column::number(title, 8, if both { 4 } else { 3 })
             }
             Bar => Column::text("", BAR, if both { 10 } else { 4 }),
-            PerAlloc => Column::number("Mean", 11, if both { 8 } else { 7 }),
+            PerAlloc => Column::number("Mean", 11, 8),
             Change => {
                 let title = match sort {
                     SortBy::Allocs => "Change allocs",
@@ -253,11 +253,27 @@ pub fn shown(
     .collect()
 }
 
+/// The columns of [`shown`] for a width: allocations and frees stand side by side or not at
+/// all, unless the user or the order wants one of them.
+pub fn at_width(mut columns: Vec<(TagColumn, Column)>, width: u16) -> Vec<(TagColumn, Column)> {
+    let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
+    let fits = fit(&drawn, width);
+    let there = |which: TagColumn| {
+        let place = columns.iter().position(|c| c.0 == which);
+        place.is_some_and(|at| fits.iter().any(|(i, _)| *i == at))
+    };
+    if there(Allocs) != there(Frees) {
+        columns.retain(|(which, column)| {
+            !matches!(which, Allocs | Frees) || column.priority == 0
+        });
+    }
+    columns
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tui::data::columns;
-    use crate::tui::widgets::table::fit;
 
     const POOLS: [PoolChoice; 3] = [PoolChoice::Both, PoolChoice::Nonpaged, PoolChoice::Paged];
     const SORTS: [SortBy; 6] = [
@@ -272,6 +288,7 @@ mod tests {
     fn at(pool: PoolChoice, sort: (SortBy, bool), baseline: bool, width: u16) -> Vec<TagColumn> {
         let sort = (sort.0, TagColumn::sorted(pool, sort.0, sort.1));
         let columns = shown(pool, sort, baseline, &ColumnChoices::default());
+        let columns = at_width(columns, width);
         let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
         let fits = fit(&drawn, width);
         fits.iter().map(|(i, _)| columns[*i].0).collect()
@@ -300,6 +317,8 @@ mod tests {
                 assert!(shown.contains(&column), "{pool:?}: {column:?} at 139");
             }
         }
+        let narrower = at(PoolChoice::Both, (SortBy::Bytes, false), false, 119);
+        assert_eq!(narrower.contains(&Allocs), narrower.contains(&Frees));
         let with_baseline = at(PoolChoice::Both, (SortBy::Bytes, false), true, 120);
         for column in [Change, Rate, Series, Trend] {
             assert!(with_baseline.contains(&column), "{column:?}");

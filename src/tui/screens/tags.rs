@@ -228,10 +228,11 @@ impl Tags {
 
     /// Selects the next column, or the one before, of those that fit into a width.
     pub fn step_column(&mut self, model: &Model, step: i64, width: u16) {
-        let columns = self.columns(model);
-        let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
         // The width without the scroll bar.
-        let fits = fit(&drawn, width.saturating_sub(1));
+        let width = width.saturating_sub(1);
+        let columns = tag_columns::at_width(self.columns(model), width);
+        let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
+        let fits = fit(&drawn, width);
         let shown: Vec<TagColumn> = fits
             .iter()
             .filter_map(|(i, _)| columns.get(*i).map(|c| c.0))
@@ -402,7 +403,9 @@ impl Tags {
             focused,
             done,
         } = shown;
-        let columns = self.columns(model);
+        let bar = self.len() > u64::from(area.height.saturating_sub(Table::HEADING));
+        let width = area.width.saturating_sub(u16::from(bar));
+        let columns = tag_columns::at_width(self.columns(model), width);
         let place = |which: TagColumn| columns.iter().position(|c| c.0 == which);
         let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
         let total = model.in_use(self.pool);
@@ -416,8 +419,7 @@ impl Tags {
             selected_column: self.column.and_then(place),
         };
         // Only what is on screen is written out.
-        let bar = self.len() > u64::from(area.height.saturating_sub(Table::HEADING));
-        let shown = fit(&drawn, area.width.saturating_sub(u16::from(bar)));
+        let shown = fit(&drawn, width);
         let tints = tints(&columns, self.pool, theme);
         table.draw(buffer, area, theme, |at| {
             let row = self.row(model, at)?;

@@ -28,7 +28,7 @@ fn columns_are_chosen_and_the_choice_is_kept() {
     next.tell(Message::Settings(Box::new(settings)));
     assert!(next.walked().screen().contains("Owner"));
     // By name, and back to what the width gives.
-    next.keys(":columns -share -owner").enter();
+    next.keys("t:columns -share -owner").enter();
     assert!(!next.screen().contains("Of both") && !next.screen().contains("Owner"));
     next.keys("b");
     assert!(next.screen().contains("Of both"), "the sort column is always shown");
@@ -81,7 +81,7 @@ fn the_help_has_a_page_of_keys_one_of_queries_and_one_of_all() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("?");
     let screen = desk.screen();
-    for text in ["Keys of the tag list", "sort by bytes", "choose columns", "quit"] {
+    for text in ["Keys of the tag list", "PoolMon's letters", "choose columns", "quit"] {
         assert!(screen.contains(text), "{text}: {screen}");
     }
     desk.keys("?");

@@ -8,7 +8,6 @@ pub const LONGEST: usize = 30;
 
 /// The few words.
 pub fn brief(action: Action, context: Context) -> &'static str {
-    let allocations = context == Context::Allocations;
     match action {
         Action::Up | Action::Down => "move by a row",
         Action::PageUp | Action::PageDown => "move by a page",
@@ -34,27 +33,24 @@ pub fn brief(action: Action, context: Context) -> &'static str {
         Action::Goto => "go to an address",
         Action::PreviousBlock | Action::NextBlock => "previous, next row's bytes",
         Action::Pool => "both, nonpaged, paged pool",
-        Action::SortBytes => "sort by bytes",
-        Action::SortAllocs => "sort by allocations",
-        Action::SortFrees => "sort by frees",
-        Action::SortDiff => "sort by outstanding",
-        Action::SortPerAlloc => "sort by mean size",
-        Action::SortTag => "sort by tag",
-        Action::SortSize => "sort by size",
-        Action::SortAddress => "sort by address",
+        Action::SortBytes
+        | Action::SortAllocs
+        | Action::SortFrees
+        | Action::SortDiff
+        | Action::SortPerAlloc
+        | Action::SortTag => "sort (PoolMon's letters)",
+        Action::SortSize | Action::SortAddress => "sort by size, address",
         Action::SortChange => "sort by change or value",
-        Action::UnknownOnly => "only unknown tags",
-        Action::Search => "find a row",
-        Action::SearchNext | Action::SearchPrevious => "next, previous match",
-        Action::Filter => "filter: words or a query",
-        Action::Copy => "copy the row",
-        Action::CopyView => "show it as plain text",
+        Action::Filter | Action::UnknownOnly if context == Context::Tags => {
+            "filter; only unknown tags"
+        }
+        Action::Filter | Action::UnknownOnly => "filter: words or a query",
+        Action::Search | Action::SearchNext | Action::SearchPrevious => "find, next, previous",
+        Action::Copy | Action::CopyView => "copy, show as plain text",
         Action::Help => "help; again: next page",
         Action::Quit => "quit",
         Action::Interrupt => "stop the walk, else quit",
-        Action::Suspend => "suspend",
-        Action::Redraw => "redraw the screen",
-        Action::Mouse => "mouse on or off",
+        Action::Suspend | Action::Redraw | Action::Mouse => "suspend, mouse, redraw",
         Action::Accept => "apply",
         Action::Cancel => "close",
         Action::TagList => "tag list",
@@ -71,17 +67,15 @@ pub fn brief(action: Action, context: Context) -> &'static str {
         Action::Families => "groups of equal layout",
         Action::Objects => "kernel objects, handles",
         Action::Page => "its page (!pool)",
-        Action::ColumnLeft | Action::ColumnRight => "select a column",
-        Action::SortColumn => "sort by that column",
-        Action::Like => "only rows with that value",
+        Action::ColumnLeft | Action::ColumnRight | Action::SortColumn => {
+            "select a column, sort by it"
+        }
         Action::Frequency if context == Context::Bytes => "count values at this offset",
-        Action::Frequency => "count values of that column",
+        Action::Like | Action::Frequency => "filter by, count its values",
         Action::Command => "command (WinDbg, PoolMon)",
         Action::Complete => "complete the word",
         Action::HistoryBack | Action::HistoryOn => "previous, next line",
-        Action::Mark if allocations => "mark the allocation",
-        Action::Mark => "mark the row",
-        Action::Note => "mark it with a note",
+        Action::Mark | Action::Note => "mark, mark with a note",
         Action::Save => "save to a file",
         Action::Columns => "choose columns",
         Action::ChangeColumn => "by width, always, never",

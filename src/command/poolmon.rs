@@ -73,7 +73,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
             (Some('l'), "") => {
                 return Err(refuse(
                     &word,
-                    "changed lines are not highlighted: with a baseline, ( sorts by change",
+                    "changed lines are not highlighted: `poolscope diff OLD NEW` lists the changes",
                 ));
             }
             (Some('r'), "") => {

@@ -256,7 +256,6 @@ fn what_cannot_be_done_is_refused_by_name() {
         ("!fltkd.filters", "!fltkd"),
         ("!memusage 8", "!memusage"),
         ("k", "k "),
-        ("uf nt!X", "uf"),
         ("!drvobj x", "!drvobj"),
         (".reload", ".reload"),
         (".reload /f", ".reload"),

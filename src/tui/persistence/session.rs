@@ -219,7 +219,7 @@ mod tests {
         settings.tag_columns.set("share", ColumnChoice::Never);
         store.keep_settings(&settings).unwrap();
         assert_eq!(store.settings().unwrap(), Some(settings));
-        fs::write(folder.path().join("settings"), "[1]").unwrap();
+        fs::write(folder.path().join("settings"), "{").unwrap();
         assert!(store.settings().is_err());
         Store::default().keep_settings(&Settings::default()).unwrap();
     }

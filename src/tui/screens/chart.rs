@@ -88,7 +88,7 @@ impl ChartView {
         };
         let head = match self.tag {
             Some(tag) => match baseline.sentence(tag) {
-                Some(sentence) => format!("{tag}: {sentence}"),
+                Some(sentence) => format!("{tag}: {}", sentence.trim_start_matches("Trend: ")),
                 None => format!("{tag}: fewer than two known points, {}", baseline.words()),
             },
             None => format!("Nonpaged and paged pool, {}", baseline.words()),

@@ -379,7 +379,10 @@ fn draw_line(
                 What::Heading {
                     folded: true,
                     lines,
-                } if line.first => format!("{} ({lines} lines)", line.text),
+                } if line.first => {
+                    let s = if lines == 1 { "" } else { "s" };
+                    format!("{} ({lines} line{s})", line.text)
+                }
                 _ => line.text.clone(),
             };
             let parts = [(" ", plain), (sign, style), (text.as_str(), style)];

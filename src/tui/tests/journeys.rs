@@ -177,8 +177,8 @@ fn keys_about_a_column() {
     assert!(desk.app.tags.filter.starts_with("diff = "));
     assert!(desk.app.tags.len() < before);
     desk.press(KeyCode::Esc);
-    // How often each mean is; Enter shows those that have it.
-    desk.keys(">>>F");
+    // How often each number of bytes is; Enter shows those that have it.
+    desk.keys(">F");
     assert!(desk.screen().contains("values of"), "{}", desk.screen());
     desk.enter();
     assert_eq!(desk.app.path(), ["Summary", "Tags"]);

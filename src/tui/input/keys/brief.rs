@@ -4,7 +4,7 @@
 use super::binding::{Action, Context};
 
 /// Cells that a text may take.
-pub const LONGEST: usize = 30;
+pub const LONGEST: usize = 26;
 
 /// The few words.
 pub fn brief(action: Action, context: Context) -> &'static str {
@@ -21,7 +21,7 @@ pub fn brief(action: Action, context: Context) -> &'static str {
         },
         Action::Back => match context {
             Context::Tags => "drop the filter",
-            _ => "drop the filter, or go back",
+            _ => "drop the filter, go back",
         },
         Action::NextPane => match context {
             Context::Bytes => "bytes, pointers, text",
@@ -68,10 +68,10 @@ pub fn brief(action: Action, context: Context) -> &'static str {
         Action::Objects => "kernel objects, handles",
         Action::Page => "its page (!pool)",
         Action::ColumnLeft | Action::ColumnRight | Action::SortColumn => {
-            "select a column, sort by it"
+            "select column, sort by it"
         }
-        Action::Frequency if context == Context::Bytes => "count values at this offset",
-        Action::Like | Action::Frequency => "filter by, count its values",
+        Action::Frequency if context == Context::Bytes => "count values at the offset",
+        Action::Like | Action::Frequency => "filter by value, count it",
         Action::Command => "command (WinDbg, PoolMon)",
         Action::Complete => "complete the word",
         Action::HistoryBack | Action::HistoryOn => "previous, next line",

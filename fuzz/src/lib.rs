@@ -10,6 +10,7 @@ mod bed;
 mod input;
 mod locate;
 mod machines;
+mod placed;
 mod shown;
 
 pub mod big_tables;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
+use crate::system::files;
+
 use super::answers::{Answers, Keys};
 use super::cell::{Cell, Sink};
 use super::csv::CsvWriter;
@@ -114,7 +116,7 @@ impl Dataset<'_> {
         }
         for (place, path) in whole.into_iter().rev() {
             readable(&path)?;
-            path.persist(&place).map_err(|e| e.error)?;
+            files::put_path(path, &place)?;
         }
         Ok(())
     }

@@ -16,10 +16,10 @@
 //! Nothing here uses the readers or their tables: what both get wrong in the same way
 //! would otherwise go unseen.
 
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod broken;
 pub mod call_shapes;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod callers;
 pub mod code;
 pub mod container;
@@ -30,7 +30,7 @@ pub mod header;
 pub mod heap;
 pub mod image;
 pub mod kernel;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod large;
 pub mod legacy;
 mod machine;
@@ -41,23 +41,23 @@ pub mod physical;
 pub mod processors;
 pub mod resource;
 pub mod rng;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod sessions;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod small;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod snapshot;
 mod spec;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod special;
 pub mod trackers;
 pub mod truth;
 
 pub use container::Container;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use large::{large, large_heaps};
 pub use machine::Machine;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use small::small;
 pub use spec::{ModuleSpec, NONPAGED_START, Options, PAGED_START, Spec, UnloadedSpec};
 pub use truth::Truth;

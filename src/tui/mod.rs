@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::engine::{self, Machine, OpenError};
 use crate::report::text::clean;
+use crate::system::console::takes_sequences;
 
 use app::{App, view};
 use data::event::{Event, Reopened};
@@ -93,6 +94,11 @@ pub enum Error {
     /// There is no terminal to draw on.
     #[error("stdout is not a terminal; ask for text instead, as in `poolscope poolused DUMP 2`")]
     NoTerminal,
+    /// The terminal takes no control sequences.
+    #[error(
+        "this console can't draw the screens: use Windows Terminal or a console of Windows 10, or ask for text, as in `poolscope poolused DUMP 2`"
+    )]
+    PlainConsole,
     /// The terminal failed, or a thread could not be started.
     #[error("the terminal can't be used: {0}")]
     Terminal(#[from] io::Error),
@@ -106,7 +112,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Open(_) | Error::Terminal(_) => 1,
-            Error::NoTerminal => 2,
+            Error::NoTerminal | Error::PlainConsole => 2,
             Error::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
     }
@@ -130,6 +136,9 @@ const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
 pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     if !io::stdout().is_terminal() {
         return Err(Error::NoTerminal);
+    }
+    if !takes_sequences() {
+        return Err(Error::PlainConsole);
     }
     let source = source.into();
     let opening: Arc<engine::Options> = match &source {

@@ -114,6 +114,8 @@ impl Desk {
             .env_remove("_NT_SYMBOL_PATH")
             .env("HOME", self.folder.path().join("home"))
             .env("XDG_CACHE_HOME", self.folder.path().join("home"))
+            .env("LOCALAPPDATA", self.folder.path().join("home"))
+            .env("ProgramData", self.folder.path().join("home"))
             .args(arguments)
             .output()
             .unwrap()

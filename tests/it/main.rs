@@ -27,6 +27,7 @@ mod keys;
 mod layering;
 mod machines;
 mod matrix;
+mod published;
 mod read_ahead;
 mod readme;
 mod references;

@@ -457,9 +457,11 @@ pub fn baseline() -> Baseline {
         )
     };
     let tables = [table(1, 200), table(2, 400), table(3, 601)];
-    let points = tables
-        .iter()
-        .flat_map(|t| crate::series::read_bytes(t.as_bytes(), "earlier.csv").unwrap().points);
+    let points = tables.iter().flat_map(|t| {
+        crate::series::read_bytes(t.as_bytes(), "earlier.csv")
+            .unwrap()
+            .points
+    });
     let modules = vec![ModuleChange {
         name: "myfault".into(),
         loaded: true,

@@ -265,11 +265,29 @@ fn what_the_report_advises_can_be_typed() {
 /// The command that each screen gives for the debugger does here what it does there.
 #[test]
 fn the_debuggers_command_of_every_screen_can_be_run() {
-    let mut screens = crate::screens::Screens::open(&crate::demo::directory().join("demo.dmp")).unwrap();
+    let mut screens =
+        crate::screens::Screens::open(&crate::demo::directory().join("demo.dmp")).unwrap();
     let mut run = Vec::new();
     for keys in [
-        "", "p", "p", "p", "v", "T\tT", "M", "D\r", "T/Leak\r\r", "\t", "\r", "\u{1b}\t\r", "P",
-        "T/Leak\r\rs", "\u{1b}c", "\u{1b}f", "T/Toke\r\ro", "R", "T:!lookaside\r",
+        "",
+        "p",
+        "p",
+        "p",
+        "v",
+        "T\tT",
+        "M",
+        "D\r",
+        "T/Leak\r\r",
+        "\t",
+        "\r",
+        "\u{1b}\t\r",
+        "P",
+        "T/Leak\r\rs",
+        "\u{1b}c",
+        "\u{1b}f",
+        "T/Toke\r\ro",
+        "R",
+        "T:!lookaside\r",
     ] {
         let screen = screens.keys(keys);
         let crumbs = screen.lines().nth(1).unwrap_or_default();

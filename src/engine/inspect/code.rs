@@ -98,7 +98,9 @@ impl Engine {
         let space = &self.kernel().space;
         let functions = Functions::read(space, image);
         let rva = |va: Va| u32::try_from(va.0 - module.base.0).ok();
-        let entry = rva(at).and_then(|rva| functions.at(rva)).ok_or_else(no_function)?;
+        let entry = rva(at)
+            .and_then(|rva| functions.at(rva))
+            .ok_or_else(no_function)?;
         let first = functions.start_of(space, image, entry);
         let head = functions.at(first).unwrap_or(entry);
         let mut parts = vec![head];

@@ -61,7 +61,9 @@ fn under_headings(answer: &Allocs<'_>, heading: &str, out: &mut dyn Write) -> io
         _ => {
             let holds = |r: &&Region| block.va >= r.start && block.va < r.end;
             // Regions of both pools can share addresses.
-            let same = regions.iter().position(|r| holds(&r) && r.pool == block.kind);
+            let same = regions
+                .iter()
+                .position(|r| holds(&r) && r.pool == block.kind);
             Some(same.or_else(|| regions.iter().position(|r| holds(&r))))
         }
     };

@@ -45,7 +45,8 @@ pub(super) fn write(answer: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
         }
         if b.holds_address {
             // As newer debuggers print it; !poolused has kept the old form.
-            let remark = describe(answer.descriptions, tag).replacen(" , Binary: ", ", Binary : ", 1);
+            let remark =
+                describe(answer.descriptions, tag).replacen(" , Binary: ", ", Binary : ", 1);
             writeln!(out, "\t\tPooltag {tag} : {remark}")?;
         }
     }

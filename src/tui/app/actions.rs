@@ -295,8 +295,9 @@ impl App {
         match view.command(width) {
             Some(command) => self.command_line(&command),
             None => {
-                self.message =
-                    Some("Enter folds the section of a heading and runs the command of a step".into());
+                self.message = Some(
+                    "Enter folds the section of a heading and runs the command of a step".into(),
+                );
             }
         }
     }

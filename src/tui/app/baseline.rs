@@ -218,7 +218,10 @@ fn points_table(baseline: Option<&Baseline>) -> TableData {
     }
     TableData {
         columns: &POINTS,
-        title: format!("Baseline: {}; the last point is this dump", baseline.words()),
+        title: format!(
+            "Baseline: {}; the last point is this dump",
+            baseline.words()
+        ),
         rows: Arc::new(rows.collect()),
         notes,
         sorted: None,

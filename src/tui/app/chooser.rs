@@ -71,7 +71,10 @@ impl App {
                 None => (typed.trim_start_matches('+'), ColumnChoice::Always),
             };
             let column = chooser::named(name).ok_or_else(|| {
-                format!("unknown column: {name}; the columns are {}", chooser::names())
+                format!(
+                    "unknown column: {name}; the columns are {}",
+                    chooser::names()
+                )
             })?;
             choices.set(column.name(), choice);
         }
@@ -92,8 +95,9 @@ impl App {
     pub(in crate::tui) fn sort_by_change(&mut self) {
         self.message = Some(match self.tags.toggle_change(&self.model) {
             true => self.tags.words(),
-            false => "there is no baseline: `:baseline FILE` compares with an earlier dump or log"
-                .into(),
+            false => {
+                "there is no baseline: `:baseline FILE` compares with an earlier dump or log".into()
+            }
         });
     }
 

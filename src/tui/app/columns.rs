@@ -56,7 +56,8 @@ impl App {
         match self.stack.last_mut() {
             None => {
                 if !self.tags.sort_here(&self.model) {
-                    self.message = Some("tags are not sorted by this column; F counts its values".into());
+                    self.message =
+                        Some("tags are not sorted by this column; F counts its values".into());
                     return;
                 }
                 self.message = Some(self.tags.words());
@@ -82,7 +83,10 @@ impl App {
         let query = match self.stack.last() {
             None => self.tags.current(&self.model).and_then(|row| {
                 let cell = self.tags.asked_of(&self.model, row);
-                like(self.column_name()?, &cell.cell(self.tags.selected_field(&self.model)))
+                like(
+                    self.column_name()?,
+                    &cell.cell(self.tags.selected_field(&self.model)),
+                )
             }),
             Some(Screen::Tag(view)) => view.current().and_then(|block| {
                 let cell = columns::block_cell(&block, view.selected_field());
@@ -173,7 +177,10 @@ impl App {
                 let tag = view.tag;
                 self.open_table(TableKind::Pointers { tag, offset });
             }
-            None => self.message = Some("this offset is outside the owner's part of the allocation".into()),
+            None => {
+                self.message =
+                    Some("this offset is outside the owner's part of the allocation".into())
+            }
         }
     }
 

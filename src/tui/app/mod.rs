@@ -29,6 +29,7 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::report::text::grouped;
 
+use crate::tui::app::preview::PreviewState;
 use crate::tui::app::screen::Location;
 use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::columns as fields;
@@ -40,7 +41,6 @@ use crate::tui::data::table::TableData;
 use crate::tui::input::keys::{self, Action, Context, KeyMap};
 use crate::tui::input::prompt::{History, Kind, Prompt};
 use crate::tui::input::query::Field;
-use crate::tui::app::preview::PreviewState;
 use crate::tui::screens::chooser as choosing;
 use crate::tui::screens::copy_view::CopyView;
 use crate::tui::screens::help::{self, HelpView};
@@ -575,9 +575,7 @@ impl App {
         let mut wanted = None;
         match self.stack.last_mut() {
             Some(Screen::Summary(top)) => {
-                let rows =
-                    crate::tui::screens::summary::full(&self.model, areas.body.width)
-                        .len();
+                let rows = crate::tui::screens::summary::full(&self.model, areas.body.width).len();
                 let height = u64::from(areas.body.height.saturating_sub(1));
                 *top = (*top).min((rows as u64).saturating_sub(height));
             }

@@ -112,9 +112,7 @@ impl App {
                     rows: rows.collect(),
                 }
             }
-            Some(Screen::Chart(view)) => {
-                Content::Text(view.text(self.model.baseline.as_deref()?))
-            }
+            Some(Screen::Chart(view)) => Content::Text(view.text(self.model.baseline.as_deref()?)),
             Some(Screen::Report(view)) if view.typed.is_some() => {
                 Content::Text(view.text.clone().unwrap_or_default())
             }

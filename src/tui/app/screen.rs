@@ -35,7 +35,10 @@ impl Screen {
             Screen::Report(view) => view.typed.is_none(),
             Screen::Table(table) => matches!(
                 table.ask,
-                TableKind::Drivers | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges
+                TableKind::Drivers
+                    | TableKind::Marks
+                    | TableKind::Points
+                    | TableKind::ModuleChanges
             ),
             Screen::Chart(view) => view.tag.is_none(),
             _ => false,

@@ -34,7 +34,14 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
             help::draw(buffer, areas.body, theme, app.about(&fields), view);
         }
         None => match app.chooser {
-            Some(cursor) => chooser::draw(buffer, areas.body, theme, &app.tags, app.model.baseline.is_some(), cursor),
+            Some(cursor) => chooser::draw(
+                buffer,
+                areas.body,
+                theme,
+                &app.tags,
+                app.model.baseline.is_some(),
+                cursor,
+            ),
             None => body(app, buffer, areas.body),
         },
     }

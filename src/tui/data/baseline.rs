@@ -170,10 +170,11 @@ impl Baseline {
             false => point.uptime_seconds.map(|s| s as f64),
         };
         let first = self.points.first().and_then(seconds);
-        let place = |(at, point): (usize, &PointRow)| match (self.has_times(), first, seconds(point)) {
-            (true, Some(first), Some(now)) => (now - first) / 3600.0,
-            _ => at as f64,
-        };
+        let place =
+            |(at, point): (usize, &PointRow)| match (self.has_times(), first, seconds(point)) {
+                (true, Some(first), Some(now)) => (now - first) / 3600.0,
+                _ => at as f64,
+            };
         self.points.iter().enumerate().map(place).collect()
     }
 
@@ -229,7 +230,11 @@ fn point_row(point: &Point, at: usize, comparison: &Comparison) -> PointRow {
     PointRow {
         source: clean(&source).into_owned(),
         kind: point.kind.word(),
-        time: point.time.map(|t| t.to_string()).or(local).unwrap_or_default(),
+        time: point
+            .time
+            .map(|t| t.to_string())
+            .or(local)
+            .unwrap_or_default(),
         uptime_seconds: point.uptime_seconds,
         pools: [
             point.totals.nonpaged_bytes.or_else(|| sum(Pool::Nonpaged)),
@@ -290,7 +295,10 @@ mod tests {
         );
         assert_eq!(baseline.pool(Pool::Nonpaged), [Some(10240), Some(20480)]);
         let sentence = baseline.sentence(leak).unwrap();
-        assert!(sentence.contains("growing, +10.0 KB (+5.0 KB an hour)"), "{sentence}");
+        assert!(
+            sentence.contains("growing, +10.0 KB (+5.0 KB an hour)"),
+            "{sentence}"
+        );
         let old = Tag::of("Old ").unwrap();
         assert_eq!(baseline.delta(old, PoolChoice::Paged).bytes, Some(-64));
         let unknown = Tag::of("Nope").unwrap();

@@ -10,8 +10,8 @@ use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::{DumpFacts, Machine, ModuleFacts};
 use crate::memory::Va;
 use crate::pool::index::{Snapshot, TagFound, Totals};
-use crate::pool::{Pool, Tag};
 use crate::pool::tracker::{TagUsage, Trackers};
+use crate::pool::{Pool, Tag};
 use crate::report::text::{clean, grouped};
 use crate::symbols::WantedPdb;
 

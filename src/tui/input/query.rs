@@ -408,7 +408,10 @@ impl Parser<'_> {
                 .iter()
                 .filter_map(|f| f.names.first().copied())
                 .collect();
-            format!("unknown column: {word}; the columns are {}", names.join(", "))
+            format!(
+                "unknown column: {word}; the columns are {}",
+                names.join(", ")
+            )
         })
     }
 

@@ -47,11 +47,12 @@ pub fn compare(
     let comparison = Comparison::of(points);
     let changes = modules.map(|earlier| module_changes(&earlier, &engine.module_list()));
     let mut baseline = Baseline::new(comparison.clone(), changes);
-    baseline.warnings.extend(notes.iter().map(|n| clean(n).into_owned()));
+    baseline
+        .warnings
+        .extend(notes.iter().map(|n| clean(n).into_owned()));
     if engine.engine().is_none() {
         baseline.warnings.push(
-            "the verdict is the one that the evidence file holds: it does not use the trend"
-                .into(),
+            "the verdict is the one that the evidence file holds: it does not use the trend".into(),
         );
     }
     Ok((baseline, comparison))

@@ -27,7 +27,9 @@ pub fn make(
     wanted: &(dyn Fn() -> bool + Sync),
 ) -> Option<Preview> {
     let sizes = index.sizes(&TagPattern::of(tag));
-    let bytes = sizes.iter().fold(0u64, |sum, s| sum.saturating_add(s.bytes()));
+    let bytes = sizes
+        .iter()
+        .fold(0u64, |sum, s| sum.saturating_add(s.bytes()));
     let whole = index.is_complete();
     let mut preview = Preview {
         tag,
@@ -135,7 +137,10 @@ fn longest_text(bytes: &[u8]) -> Option<String> {
         .max_by_key(|run| run.len())
         .unwrap_or_default();
     let text: String = match wide.len() >= narrow.len() {
-        true => wide.iter().filter_map(|u| char::from_u32((*u).into())).collect(),
+        true => wide
+            .iter()
+            .filter_map(|u| char::from_u32((*u).into()))
+            .collect(),
         false => narrow.iter().map(|b| char::from(*b)).collect(),
     };
     let letters = text.chars().filter(|c| c.is_ascii_alphanumeric()).count();
@@ -148,13 +153,19 @@ mod tests {
 
     #[test]
     fn the_longest_text_is_found_in_bytes_and_in_utf16() {
-        let wide: Vec<u8> = "\\Device\\Harddisk".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide: Vec<u8> = "\\Device\\Harddisk"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         let mut bytes = vec![0u8; 16];
         bytes.extend_from_slice(b"short text\0");
         bytes.push(0);
         bytes.extend(&wide);
         assert_eq!(longest_text(&bytes).as_deref(), Some("\\Device\\Harddisk"));
-        assert_eq!(longest_text(b"\x01\x02Hello world\x03").as_deref(), Some("Hello world"));
+        assert_eq!(
+            longest_text(b"\x01\x02Hello world\x03").as_deref(),
+            Some("Hello world")
+        );
         for none in [&b""[..], b"\0\0\0", b"ab\0cd\0", b"........"] {
             assert_eq!(longest_text(none), None, "{none:?}");
         }

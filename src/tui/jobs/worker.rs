@@ -22,7 +22,9 @@ use crate::report::{self, Format, ListingReport};
 use crate::tui::data::blocks::{BlockView, Blocks, Keep};
 use crate::tui::data::event::Event;
 use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use crate::tui::data::model::{Covered, ReferenceRow, References, VerdictLine, mentioned_in, pools_in_use};
+use crate::tui::data::model::{
+    Covered, ReferenceRow, References, VerdictLine, mentioned_in, pools_in_use,
+};
 use crate::tui::data::session::SessionState;
 use crate::tui::data::settings::Settings;
 use crate::tui::jobs::tables;
@@ -260,7 +262,8 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
             let body = catch_unwind(AssertUnwindSafe(|| answer(shared, request)));
             let body = body.unwrap_or_else(|_| {
                 Some(Body::Failed(
-                    "internal error: this question has no answer (details are printed on exit)".into(),
+                    "internal error: this question has no answer (details are printed on exit)"
+                        .into(),
                 ))
             });
             shared.watch_file();

@@ -111,7 +111,9 @@ impl Files {
 fn told_settings(loaded: io::Result<Option<Settings>>) -> Option<Message> {
     match loaded {
         Ok(settings) => Some(Message::Settings(Box::new(settings?))),
-        Err(why) => Some(Message::Notice(format!("the settings can't be read: {why}"))),
+        Err(why) => Some(Message::Notice(format!(
+            "the settings can't be read: {why}"
+        ))),
     }
 }
 

@@ -221,7 +221,9 @@ mod tests {
         assert_eq!(store.settings().unwrap(), Some(settings));
         fs::write(folder.path().join("settings"), "{").unwrap();
         assert!(store.settings().is_err());
-        Store::default().keep_settings(&Settings::default()).unwrap();
+        Store::default()
+            .keep_settings(&Settings::default())
+            .unwrap();
     }
 
     #[test]

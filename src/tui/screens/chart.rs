@@ -72,7 +72,13 @@ impl ChartView {
     }
 
     /// Draws the screen.
-    pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme, baseline: Option<&Baseline>) {
+    pub fn draw(
+        &self,
+        buffer: &mut Buffer,
+        area: Rect,
+        theme: &Theme,
+        baseline: Option<&Baseline>,
+    ) {
         let (title, body) = split_top(area, 1);
         let Some(baseline) = baseline else {
             pane_title(buffer, title, theme, "no baseline", true);
@@ -154,7 +160,11 @@ fn draw_chart(
         true => format!("{x:.1} h"),
         false => format!("point {:.0}", x + 1.0),
     };
-    let marker = if theme.ascii { Marker::Dot } else { Marker::Braille };
+    let marker = if theme.ascii {
+        Marker::Dot
+    } else {
+        Marker::Braille
+    };
     let datasets = series.iter().map(|(pool, values)| {
         Dataset::default()
             .marker(marker)

@@ -75,10 +75,10 @@ impl DataTable {
 
     /// The dump was read anew: all of it is asked for again, but for what the user made.
     pub fn stale(&mut self) {
-        if !matches!(self.ask, TableKind::Counted
-                | TableKind::Marks
-                | TableKind::Points
-                | TableKind::ModuleChanges) {
+        if !matches!(
+            self.ask,
+            TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges
+        ) {
             self.data = None;
             self.awaited = 0;
             self.order.clear();

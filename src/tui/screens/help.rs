@@ -41,15 +41,27 @@ const COLUMNS: &[(&str, &str)] = &[
         "Bytes",
         "bytes outstanding, block headers included, as !poolused counts",
     ),
-    ("Of nonp", "share of the nonpaged pool in use, as the report has it"),
+    (
+        "Of nonp",
+        "share of the nonpaged pool in use, as the report has it",
+    ),
     ("Mean", "bytes per outstanding allocation"),
-    ("Change", "from the first point of the baseline to this dump"),
+    (
+        "Change",
+        "from the first point of the baseline to this dump",
+    ),
 ];
 
 /// What a query is made of.
 const QUERIES: &[(&str, &str)] = &[
-    ("word", "rows that have the word; for tags, * and ? are wildcards"),
-    ("= != < <= > >=", "compare a number, an address, a percentage or a text"),
+    (
+        "word",
+        "rows that have the word; for tags, * and ? are wildcards",
+    ),
+    (
+        "= != < <= > >=",
+        "compare a number, an address, a percentage or a text",
+    ),
     ("~ !~", "the text contains, or does not contain"),
     ("and or not ( )", "join comparisons; && || ! are the same"),
     ("64k 1.5GB 0x1000", "numbers; a percentage is written 5%"),
@@ -174,7 +186,11 @@ fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLi
         if headings {
             all.push(HelpLine::Heading(title.to_owned()));
         }
-        all.extend(lines.into_iter().map(|(key, text)| HelpLine::Key(key, text)));
+        all.extend(
+            lines
+                .into_iter()
+                .map(|(key, text)| HelpLine::Key(key, text)),
+        );
     }
     // As few columns as hold everything, and all of the same height.
     let columns = (1..=most)
@@ -213,7 +229,9 @@ fn query_lines(about: About<'_>, width: u16) -> Vec<HelpLine> {
         let fields = (about.context.name().to_owned(), names.join(", "));
         out.section("Columns that a query can name here", [fields].into_iter());
     }
-    let examples = EXAMPLES.iter().filter(|(context, _)| *context == about.context);
+    let examples = EXAMPLES
+        .iter()
+        .filter(|(context, _)| *context == about.context);
     let examples = examples.flat_map(|(_, all)| all.iter());
     out.section(
         "Examples",
@@ -360,14 +378,7 @@ fn column_keys(lines: &[HelpLine]) -> usize {
     lines.iter().map(key).max().unwrap_or(0)
 }
 
-fn draw_line(
-    buffer: &mut Buffer,
-    area: Rect,
-    theme: &Theme,
-    y: u16,
-    line: &HelpLine,
-    keys: usize,
-) {
+fn draw_line(buffer: &mut Buffer, area: Rect, theme: &Theme, y: u16, line: &HelpLine, keys: usize) {
     let plain = Style::new();
     match line {
         HelpLine::Heading(text) => {
@@ -432,7 +443,10 @@ mod tests {
                 let area = Rect::new(0, 0, columns, rows);
                 let about = about(&keys, context);
                 let lines = len(about, Page::Keys, area);
-                assert!(lines <= height(area), "{context:?}: {lines} lines at {columns}");
+                assert!(
+                    lines <= height(area),
+                    "{context:?}: {lines} lines at {columns}"
+                );
                 for entry in keys.entries().iter().filter(|e| e.applies(context)) {
                     let key = entry.keys[0].name();
                     let words = brief::brief(entry.action, context);
@@ -460,7 +474,12 @@ mod tests {
     #[test]
     fn the_examples_of_queries_work() {
         examples_hold(Context::Tags, &columns::TAG, columns::TAG_DEFAULT).unwrap();
-        examples_hold(Context::Allocations, &columns::BLOCK, columns::BLOCK_DEFAULT).unwrap();
+        examples_hold(
+            Context::Allocations,
+            &columns::BLOCK,
+            columns::BLOCK_DEFAULT,
+        )
+        .unwrap();
         examples_hold(Context::Modules, &columns::MODULE, columns::MODULE_DEFAULT).unwrap();
     }
 }

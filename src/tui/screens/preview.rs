@@ -68,11 +68,16 @@ fn right_lines(preview: &Preview) -> Vec<Line> {
         )
     });
     labelled(&mut out, "Sizes", sizes);
-    let more = preview.size_count.saturating_sub(preview.sizes.len() as u64);
+    let more = preview
+        .size_count
+        .saturating_sub(preview.sizes.len() as u64);
     if more > 0 {
         out.push(("", format!("{} further sizes", grouped(more))));
     }
-    let texts = preview.texts.iter().map(|(va, text)| format!("{va} {text}"));
+    let texts = preview
+        .texts
+        .iter()
+        .map(|(va, text)| format!("{va} {text}"));
     labelled(&mut out, "Text", texts);
     if preview.texts.is_empty() && preview.failed.is_none() {
         let (read, unread) = preview.read;

@@ -113,8 +113,8 @@ impl ReportView {
     /// True when a section is folded. Findings after the first are: the first is the one
     /// that the verdict names.
     fn is_folded(&self, heading: &str, earlier_findings: usize) -> bool {
-        let by_rule = FOLDED.contains(&heading)
-            || (heading.starts_with("Tag '") && earlier_findings > 0);
+        let by_rule =
+            FOLDED.contains(&heading) || (heading.starts_with("Tag '") && earlier_findings > 0);
         by_rule != self.turned.contains(heading)
     }
 
@@ -438,7 +438,10 @@ Coverage
     }
 
     fn select(view: &mut ReportView, start: &str) {
-        let at = texts(view).iter().position(|l| l.starts_with(start)).unwrap();
+        let at = texts(view)
+            .iter()
+            .position(|l| l.starts_with(start))
+            .unwrap();
         view.cursor.to(at as u64);
     }
 
@@ -466,7 +469,10 @@ Coverage
     fn a_step_is_a_command_that_can_be_run() {
         let mut view = view();
         select(&mut view, "!poolfind");
-        assert_eq!(view.command(80).as_deref(), Some("!poolfind \"Leak\" -nonpaged"));
+        assert_eq!(
+            view.command(80).as_deref(),
+            Some("!poolfind \"Leak\" -nonpaged")
+        );
         select(&mut view, "growth");
         assert_eq!(view.command(80), None);
         assert!(!view.turn(80));

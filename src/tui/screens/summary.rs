@@ -188,7 +188,10 @@ pub fn full(model: &Model, width: u16) -> Vec<(String, Tone)> {
         out.push((String::new(), Tone::Plain));
     }
     let counters = model.vm.lines();
-    let longest = counters.iter().map(|(label, _)| label.chars().count()).max();
+    let longest = counters
+        .iter()
+        .map(|(label, _)| label.chars().count())
+        .max();
     let label_width = longest.unwrap_or(0).max(20);
     out.push((
         format!("{:<label_width$} {:>14} {:>20}", "", "Pages", "KB"),

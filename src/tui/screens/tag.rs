@@ -437,7 +437,10 @@ impl TagView {
             let (row, cells) = (mentions.rows.get(at)?, cells.get(at)?);
             Some(Row {
                 mark: ' ',
-                cells: cells.iter().map(|cell| Cow::Borrowed(cell.as_ref())).collect(),
+                cells: cells
+                    .iter()
+                    .map(|cell| Cow::Borrowed(cell.as_ref()))
+                    .collect(),
                 tints: vec![(6, theme.kind(section_kind(row)))],
                 ..Row::default()
             })
@@ -501,7 +504,11 @@ fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(Stri
 /// The tag's history since boot, and its share: what tells a leak from a large user.
 fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     let sides = [
-        ("nonpaged", &row.usage.nonpaged, model.in_use(PoolChoice::Nonpaged)),
+        (
+            "nonpaged",
+            &row.usage.nonpaged,
+            model.in_use(PoolChoice::Nonpaged),
+        ),
         ("paged", &row.usage.paged, model.in_use(PoolChoice::Paged)),
     ];
     let used = sides

@@ -86,7 +86,8 @@ impl TagColumn {
 
     /// The column of a name.
     pub fn named(name: &str) -> Option<TagColumn> {
-        ALL.into_iter().find(|c| c.name().eq_ignore_ascii_case(name))
+        ALL.into_iter()
+            .find(|c| c.name().eq_ignore_ascii_case(name))
     }
 
     /// What it holds, for the column chooser.
@@ -219,8 +220,11 @@ impl TagColumn {
             Rate => Column::number("Bytes/hour", 13, 2),
             Series => Column::text("Series", 8, 3),
             Trend => Column::text("Trend", 11, 3),
-            About => Column::text("Used for", 12, if both { 3 } else { 4 })
-                .growing(if both { 16 } else { 18 }),
+            About => Column::text("Used for", 12, if both { 3 } else { 4 }).growing(if both {
+                16
+            } else {
+                18
+            }),
             Owner => Column::text("Owner", 16, if both { 5 } else { 6 }),
         }
     }
@@ -263,9 +267,7 @@ pub fn at_width(mut columns: Vec<(TagColumn, Column)>, width: u16) -> Vec<(TagCo
         place.is_some_and(|at| fits.iter().any(|(i, _)| *i == at))
     };
     if there(Allocs) != there(Frees) {
-        columns.retain(|(which, column)| {
-            !matches!(which, Allocs | Frees) || column.priority == 0
-        });
+        columns.retain(|(which, column)| !matches!(which, Allocs | Frees) || column.priority == 0);
     }
     columns
 }

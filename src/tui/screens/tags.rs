@@ -15,9 +15,9 @@ use crate::tui::data::mark::{self, Mark};
 use crate::tui::data::model::{Model, TagRow};
 use crate::tui::data::order::{PoolChoice, SortBy};
 use crate::tui::data::settings::ColumnChoices;
-use crate::tui::screens::tag_columns::{self, BAR, TagColumn};
 use crate::tui::input::query::TextFilter;
 use crate::tui::input::query::{self, Query};
+use crate::tui::screens::tag_columns::{self, BAR, TagColumn};
 use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::list::{Cursor, around};
 use crate::tui::widgets::table::{Column, Row, Table, fit};
@@ -501,7 +501,8 @@ fn tints(columns: &[(TagColumn, Column)], pool: PoolChoice, theme: &Theme) -> Ve
         (TagColumn::PagedBytes, _) | (TagColumn::Bytes, PoolChoice::Paged) => Some(Kind::Paged),
         _ => None,
     };
-    let tint = |(i, (which, _)): (usize, &(TagColumn, Column))| Some((i, theme.kind(kind(*which)?)));
+    let tint =
+        |(i, (which, _)): (usize, &(TagColumn, Column))| Some((i, theme.kind(kind(*which)?)));
     columns.iter().enumerate().filter_map(tint).collect()
 }
 

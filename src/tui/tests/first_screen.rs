@@ -16,7 +16,11 @@ fn kept(desk: &Desk) -> Option<crate::tui::data::settings::Settings> {
 fn columns_are_chosen_and_the_choice_is_kept() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("C");
-    assert!(desk.screen().contains("Columns of the tag list"), "{}", desk.screen());
+    assert!(
+        desk.screen().contains("Columns of the tag list"),
+        "{}",
+        desk.screen()
+    );
     desk.keys("G").enter();
     assert!(desk.status().contains("owner: always"), "{}", desk.status());
     let settings = kept(&desk).unwrap();
@@ -31,11 +35,18 @@ fn columns_are_chosen_and_the_choice_is_kept() {
     next.keys("t:columns -share -owner").enter();
     assert!(!next.screen().contains("Of both") && !next.screen().contains("Owner"));
     next.keys("b");
-    assert!(next.screen().contains("Of both"), "the sort column is always shown");
+    assert!(
+        next.screen().contains("Of both"),
+        "the sort column is always shown"
+    );
     next.keys("C0").press(KeyCode::Esc);
     assert!(kept(&next).unwrap().tag_columns.is_empty());
     next.keys(":columns nonsense").enter();
-    assert!(next.status().contains("unknown column"), "{}", next.status());
+    assert!(
+        next.status().contains("unknown column"),
+        "{}",
+        next.status()
+    );
 }
 
 #[test]
@@ -44,7 +55,8 @@ fn a_column_is_sorted_by_without_changing_the_pool() {
     desk.walked().keys("tb");
     desk.keys("<S");
     assert!(
-        desk.status().contains("both pools by paged bytes, descending"),
+        desk.status()
+            .contains("both pools by paged bytes, descending"),
         "{}",
         desk.status()
     );
@@ -58,13 +70,25 @@ fn the_preview_shows_the_selected_tag_from_120_columns() {
     let mut desk = Desk::new((120, 40));
     desk.walked();
     let screen = desk.screen();
-    for text in ["Preview of Leak", "myfault (certain)", "1,024,000 bytes x 601", "a text in the block"] {
+    for text in [
+        "Preview of Leak",
+        "myfault (certain)",
+        "1,024,000 bytes x 601",
+        "a text in the block",
+    ] {
         assert!(screen.contains(text), "{text}: {screen}");
     }
     desk.press(KeyCode::Down);
-    assert!(desk.screen().contains("Preview of Leak"), "stays until the answer");
+    assert!(
+        desk.screen().contains("Preview of Leak"),
+        "stays until the answer"
+    );
     desk.answer();
-    assert!(desk.screen().contains("Preview of CM31"), "{}", desk.screen());
+    assert!(
+        desk.screen().contains("Preview of CM31"),
+        "{}",
+        desk.screen()
+    );
     desk.press(KeyCode::Up);
     assert!(desk.asked.is_empty(), "what was shown before is known");
     assert!(desk.screen().contains("Preview of Leak"));
@@ -81,7 +105,12 @@ fn the_help_has_a_page_of_keys_one_of_queries_and_one_of_all() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("?");
     let screen = desk.screen();
-    for text in ["Keys of the tag list", "PoolMon's letters", "choose columns", "quit"] {
+    for text in [
+        "Keys of the tag list",
+        "PoolMon's letters",
+        "choose columns",
+        "quit",
+    ] {
         assert!(screen.contains(text), "{text}: {screen}");
     }
     desk.keys("?");
@@ -103,9 +132,20 @@ fn with_baseline(size: (u16, u16)) -> Desk {
 #[test]
 fn a_baseline_adds_columns_and_poolmons_parentheses_sort_by_change() {
     let mut desk = with_baseline((120, 40));
-    assert!(desk.status().contains("baseline: 3 points"), "{}", desk.status());
+    assert!(
+        desk.status().contains("baseline: 3 points"),
+        "{}",
+        desk.status()
+    );
     let screen = desk.screen();
-    for text in ["Change bytes", "Bytes/hour", "Series", "Trend", "growing", "+410,624,000"] {
+    for text in [
+        "Change bytes",
+        "Bytes/hour",
+        "Series",
+        "Trend",
+        "growing",
+        "+410,624,000",
+    ] {
         assert!(screen.contains(text), "{text}: {screen}");
     }
     desk.keys("d(");
@@ -122,21 +162,41 @@ fn a_baseline_adds_columns_and_poolmons_parentheses_sort_by_change() {
     assert_eq!(desk.app.tags.len(), 1);
     desk.press(KeyCode::Esc);
     desk.keys("&change > -5").enter();
-    assert_eq!(desk.app.tags.len(), 3, "the others have no change that is known");
+    assert_eq!(
+        desk.app.tags.len(),
+        3,
+        "the others have no change that is known"
+    );
     desk.press(KeyCode::Esc);
     desk.keys("b").enter();
-    assert!(desk.screen().contains("Trend: growing"), "{}", desk.screen());
+    assert!(
+        desk.screen().contains("Trend: growing"),
+        "{}",
+        desk.screen()
+    );
 }
 
 #[test]
 fn without_a_baseline_the_keys_say_what_to_do() {
     let mut desk = Desk::new((120, 40));
     desk.walked().keys("(");
-    assert!(desk.status().contains(":baseline FILE"), "{}", desk.status());
+    assert!(
+        desk.status().contains(":baseline FILE"),
+        "{}",
+        desk.status()
+    );
     desk.keys(":poolmon -b -(").enter();
-    assert!(desk.status().contains("needs a baseline"), "{}", desk.status());
+    assert!(
+        desk.status().contains("needs a baseline"),
+        "{}",
+        desk.status()
+    );
     desk.keys("H");
-    assert!(desk.screen().contains(":baseline FILE"), "{}", desk.screen());
+    assert!(
+        desk.screen().contains(":baseline FILE"),
+        "{}",
+        desk.screen()
+    );
     desk.press(KeyCode::Esc);
     desk.keys(":baseline").enter();
     assert!(desk.status().contains("no baseline"), "{}", desk.status());
@@ -153,11 +213,19 @@ fn the_points_the_modules_and_the_chart_of_a_baseline() {
     });
     let mut desk = with_baseline((120, 40));
     desk.keys(":baseline").enter();
-    assert!(desk.screen().contains("1 loaded, 0 unloaded"), "{}", desk.screen());
+    assert!(
+        desk.screen().contains("1 loaded, 0 unloaded"),
+        "{}",
+        desk.screen()
+    );
     desk.keys(":baseline modules").enter();
     assert!(desk.screen().contains("myfault"), "{}", desk.screen());
     desk.keys("T:history pools").enter();
-    assert!(desk.screen().contains("Nonpaged and paged pool"), "{}", desk.screen());
+    assert!(
+        desk.screen().contains("Nonpaged and paged pool"),
+        "{}",
+        desk.screen()
+    );
     let ascii = Theme {
         palette: Palette::Plain,
         ascii: true,
@@ -165,7 +233,11 @@ fn the_points_the_modules_and_the_chart_of_a_baseline() {
     let mut plain = Desk::with(fixture::model(), ascii, (80, 24));
     plain.walked().keys(":baseline earlier.csv").enter();
     plain.keys("H");
-    assert!(plain.screen().contains('*') && plain.screen().is_ascii(), "{}", plain.screen());
+    assert!(
+        plain.screen().contains('*') && plain.screen().is_ascii(),
+        "{}",
+        plain.screen()
+    );
 }
 
 #[test]
@@ -177,10 +249,18 @@ fn the_report_folds_and_runs_its_steps() {
     let all = desk.screen();
     desk.keys("z");
     let folded = desk.screen();
-    assert!(folded.contains("Machine (1 line)") && !all.contains("(1 line)"), "{folded}");
+    assert!(
+        folded.contains("Machine (1 line)") && !all.contains("(1 line)"),
+        "{folded}"
+    );
     desk.keys("/poolfind").enter();
     desk.enter();
-    assert_eq!(desk.app.path(), ["Summary", "Report", "Leak"], "{}", desk.screen());
+    assert_eq!(
+        desk.app.path(),
+        ["Summary", "Report", "Leak"],
+        "{}",
+        desk.screen()
+    );
 }
 
 #[test]
@@ -209,7 +289,9 @@ fn the_verdict_is_on_the_first_screen_and_the_report_is_one_key_away() {
 
 #[test]
 fn an_address_a_tag_and_a_module_are_reached_from_every_screen() {
-    for way in ["", "v", "M", "D", "R", "\r", "\r\t", "\r\r", "\rs", "\rc", "'", "H"] {
+    for way in [
+        "", "v", "M", "D", "R", "\r", "\r\t", "\r\r", "\rs", "\rc", "'", "H",
+    ] {
         let go = |line: &str| {
             let mut desk = Desk::new((80, 24));
             desk.walked();
@@ -226,7 +308,11 @@ fn an_address_a_tag_and_a_module_are_reached_from_every_screen() {
         };
         let desk = go(":fffffa80`01000000");
         let path = desk.app.path();
-        assert_eq!(path.last().map(String::as_str), Some("bytes"), "{way:?}: {path:?}");
+        assert_eq!(
+            path.last().map(String::as_str),
+            Some("bytes"),
+            "{way:?}: {path:?}"
+        );
         let desk = go(":Thre");
         let path = desk.app.path();
         assert!(path.contains(&"Thre".to_owned()), "{way:?}: {path:?}");

@@ -5,7 +5,8 @@ use crossterm::event::KeyCode;
 use super::binding::{Action, Binding, Context, Group, Key, ctrl, key, letter};
 
 use Context::{
-    Allocations, Bytes, Chart, Columns, Help, Modules, Prompt, References, Report, Summary, Table, Tags,
+    Allocations, Bytes, Chart, Columns, Help, Modules, Prompt, References, Report, Summary, Table,
+    Tags,
 };
 
 /// Wherever one can move, the column chooser included.

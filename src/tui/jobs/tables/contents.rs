@@ -96,7 +96,8 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
         })
         .collect();
     ranked.sort_by(|(_, a), (_, b)| {
-        (rank(&a.what), std::cmp::Reverse(a.blocks)).cmp(&(rank(&b.what), std::cmp::Reverse(b.blocks)))
+        (rank(&a.what), std::cmp::Reverse(a.blocks))
+            .cmp(&(rank(&b.what), std::cmp::Reverse(b.blocks)))
     });
     for (offset, first) in ranked {
         let share = share(first.blocks, offset.read);
@@ -185,7 +186,10 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
                 ],
                 opens: Opens::Memory {
                     title: family.exemplar.to_string(),
-                    about: format!("{tag} allocation, one of {} with this layout, {size}", family.blocks),
+                    about: format!(
+                        "{tag} allocation, one of {} with this layout, {size}",
+                        family.blocks
+                    ),
                     va: family.exemplar,
                     length: Some(family.sizes.1),
                     session: family.session,

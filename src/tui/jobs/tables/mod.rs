@@ -156,10 +156,9 @@ pub fn make(
             None => return Ok(None),
         },
         // Made where the list is.
-        TableKind::Counted
-        | TableKind::Marks
-        | TableKind::Points
-        | TableKind::ModuleChanges => return Ok(None),
+        TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges => {
+            return Ok(None);
+        }
     }))
 }
 

@@ -12,8 +12,8 @@
 
 mod line;
 mod look;
-mod scroll;
 mod screen_cell;
+mod scroll;
 #[cfg(test)]
 mod tests;
 

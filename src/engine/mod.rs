@@ -28,6 +28,7 @@ mod refs;
 mod series;
 mod sessions;
 mod symbols;
+mod trend;
 mod walk;
 mod warnings;
 
@@ -74,6 +75,8 @@ pub struct Engine {
     search: refs::Parts,
     object_types: OnceLock<Types>,
     attributions: diagnose::Attributions,
+    /// Earlier points that the dump is judged with.
+    trend: trend::Trend,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -133,6 +136,7 @@ impl Engine {
             search: refs::Parts::default(),
             object_types: OnceLock::new(),
             attributions: diagnose::Attributions::default(),
+            trend: trend::Trend::default(),
             dump,
             kernel,
         })

@@ -197,8 +197,8 @@ impl Made {
             assert_eq!(&owners[tag], own);
             let row = model.tag(*tag).unwrap();
             match own.column() {
-                none if none.is_empty() => assert_eq!(row.whose(), row.mentioned.as_deref()),
-                owner => assert_eq!(row.whose(), Some(owner.as_str())),
+                none if none.is_empty() => assert_eq!(row.owner(), row.mentioned.as_deref()),
+                owner => assert_eq!(row.owner(), Some(owner.as_str())),
             }
         }
     }

@@ -125,12 +125,16 @@ fn rows_of(row: &series::Row) -> Vec<Row> {
         .collect()
 }
 
-/// What the points show of each tag, in the pool that has gained the most of it.
+/// What the points show of each tag, in each pool.
 fn courses(points: &[Point]) -> Vec<(Tag, Option<Pool>, Course)> {
-    if points.len() < 2 {
-        return Vec::new();
+    match points.len() {
+        0 | 1 => Vec::new(),
+        _ => courses_of(&Comparison::of(points.to_vec())),
     }
-    let compared = Comparison::of(points.to_vec());
+}
+
+/// The same of points that are compared already.
+pub(in crate::engine) fn courses_of(compared: &Comparison) -> Vec<(Tag, Option<Pool>, Course)> {
     let mut out = Vec::new();
     for change in &compared.changes {
         let Some(trend) = change.trend.map(trend_of) else {

@@ -179,7 +179,8 @@ pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
     let mut out = format!("searched {} of {all} pages of images", found.pages_searched);
     if found.pages_missing > 0 {
-        out += "; the others are not in the dump (discarded or paged out), and no hit there means nothing";
+        out +=
+            "; the others are not in the dump (discarded or paged out): absence is not conclusive";
     }
     if !found.modules_missing.is_empty() {
         let names: Vec<_> = found.modules_missing.iter().map(|m| clean(m)).collect();

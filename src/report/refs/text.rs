@@ -9,7 +9,7 @@ use super::{Refs, verdict_line};
 pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     answer.places(out)?;
     if answer.references.is_empty() {
-        writeln!(out, "no loaded image mentions {}", answer.tag)?;
+        writeln!(out, "no loaded image references {}", answer.tag)?;
     } else {
         answer.ranked(out)?;
     }

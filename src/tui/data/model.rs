@@ -1,6 +1,8 @@
 //! What the screens show, as plain data: taken from an [`crate::engine::Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::attribution::suspects::listed_module;
@@ -8,11 +10,14 @@ use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::{DumpFacts, Machine, ModuleFacts};
 use crate::memory::Va;
-use crate::pool::Tag;
-use crate::pool::index::{TagFound, Totals};
+use crate::pool::index::{Snapshot, TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Trackers};
+use crate::pool::{Pool, Tag};
 use crate::report::text::{clean, grouped};
 use crate::symbols::WantedPdb;
+
+use crate::tui::data::baseline::Baseline;
+use crate::tui::data::order::PoolChoice;
 
 /// A dump, as far as it is known without the index.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,9 @@ pub struct Model {
     pub tags: Vec<TagRow>,
     /// The sum of all rows.
     pub total: TagUsage,
+    /// Bytes of nonpaged and paged pool in use, as the engine has them: shares of a pool are
+    /// shares of these on every screen. `None` where no source is complete.
+    pub used: [Option<u64>; 2],
     /// False when the kernel's accounts can't be read: the rows then come from the walk.
     pub counted: bool,
     /// What tags are for; asked again when the walk finds further tags.
@@ -39,6 +47,8 @@ pub struct Model {
     pub missing: Option<MissingPdb>,
     /// The judgement over everything; `None` until the pool is walked.
     pub verdict: Option<VerdictLine>,
+    /// Earlier points in time that the dump is compared with.
+    pub baseline: Option<Arc<Baseline>>,
 }
 
 /// The judgement in one line, as the engine gives it.
@@ -135,9 +145,9 @@ impl TagRow {
         }
     }
 
-    /// Whose it is, in a column: the owner, else the images that have the tag's bytes, and
+    /// Whose it is, for lists, the one place that they ask: the owner, else the images that have the tag's bytes, and
     /// until that is known what the tag list says.
-    pub fn whose(&self) -> Option<&str> {
+    pub fn owner(&self) -> Option<&str> {
         let mentioned = self.mentioned.as_deref();
         match self.owner.as_deref() {
             Some("") => mentioned,
@@ -204,6 +214,7 @@ impl Model {
             facts: told(&facts),
             vm: engine.vm().clone(),
             total: trackers.total,
+            used: pools_in_use(engine, None),
             counted: !trackers.rows.is_empty(),
             descriptions: engine.descriptions().clone(),
             modules: engine.module_list().iter().map(ModuleRow::new).collect(),
@@ -215,9 +226,22 @@ impl Model {
             tags: Vec::new(),
             missing: engine.missing_pdb().as_ref().map(MissingPdb::new),
             verdict: None,
+            baseline: None,
         };
         model.take_trackers(trackers);
         model
+    }
+
+    /// The bytes of a pool, or of both, that shares are shares of.
+    pub fn in_use(&self, pool: PoolChoice) -> u64 {
+        let [nonpaged, paged] = self.used;
+        let nonpaged = nonpaged.unwrap_or(self.total.nonpaged.bytes);
+        let paged = paged.unwrap_or(self.total.paged.bytes);
+        match pool {
+            PoolChoice::Nonpaged => nonpaged,
+            PoolChoice::Paged => paged,
+            PoolChoice::Both => nonpaged.saturating_add(paged),
+        }
     }
 
     /// Makes the rows of the kernel's accounts.
@@ -310,6 +334,14 @@ impl Model {
     }
 }
 
+/// Bytes of both pools in use, by the source that the judgement uses.
+pub fn pools_in_use(engine: &dyn Machine, index: Option<&Snapshot>) -> [Option<u64>; 2] {
+    [Pool::Nonpaged, Pool::Paged].map(|pool| {
+        let used = engine.pool_use(pool, index).used?;
+        (used.bytes > 0 && !used.at_least).then_some(used.bytes)
+    })
+}
+
 fn told(facts: &DumpFacts) -> Vec<String> {
     let mut out = vec![
         format!(
@@ -357,7 +389,7 @@ pub struct ReferenceRow {
     pub in_code: bool,
     /// The nearest symbol with the distance, or the offset in the module.
     pub symbol: String,
-    /// How sure it is that the tag is meant, in a word.
+    /// The confidence in a word.
     pub confidence: &'static str,
     /// The function that takes the tag, or what is done with it.
     pub api: String,

@@ -115,6 +115,10 @@ pub enum TableKind {
     Counted,
     /// What the user marked.
     Marks,
+    /// The points of the baseline.
+    Points,
+    /// Modules loaded or unloaded since the baseline.
+    ModuleChanges,
 }
 
 impl TableKind {
@@ -131,7 +135,9 @@ impl TableKind {
             | TableKind::TagsOf(_)
             | TableKind::Page { .. }
             | TableKind::Counted
-            | TableKind::Marks => None,
+            | TableKind::Marks
+            | TableKind::Points
+            | TableKind::ModuleChanges => None,
         }
     }
 }

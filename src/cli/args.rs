@@ -18,6 +18,10 @@ use crate::tui::terminal::theme::{Choice, Palette};
 pub struct Args {
     /// The dump to browse in the terminal.
     pub dump: Option<PathBuf>,
+    /// Earlier dumps, evidence files or logs that the terminal UI compares the dump with, the
+    /// earliest first.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub baseline: Vec<PathBuf>,
     /// What holds for all commands.
     #[command(flatten)]
     pub common: Common,

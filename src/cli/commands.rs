@@ -425,6 +425,11 @@ fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
 
 /// The tag list by PoolMon's switches.
 fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
+    if wanted.by_change {
+        return Err(CliError::Usage(
+            "poolmon: -( needs an earlier point: `poolscope diff OLD NEW`, or `:baseline FILE` on the screen".into(),
+        ));
+    }
     let listing = engine::inspect::pool_mon(engine, wanted)?;
     print(args, engine, &ListingReport::of(&listing))
 }

@@ -52,6 +52,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool)
             keys: args.common.keys.clone(),
             mouse: !args.common.no_mouse,
             forget,
+            baseline: args.baseline.clone(),
         },
     )?)
 }

@@ -60,6 +60,19 @@ pub enum Request {
     /// Recorded call stacks of a tag or an address; of the tag on the screen when nothing
     /// is named.
     Stacks(Option<Target>),
+    /// `ub`: the instructions before an address.
+    CodeBefore {
+        /// Where they end.
+        at: Expression,
+        /// How many.
+        count: u64,
+    },
+    /// `uf`: the function that holds an address.
+    Function(Expression),
+    /// `!lmi`: the headers of a module, by its name or an address in it.
+    Headers(String),
+    /// `!pte`: the page table entries of an address.
+    PageTables(Expression),
     /// `!verifier`.
     Verifier(Verifier),
     /// `!lookaside`.
@@ -76,6 +89,12 @@ pub enum Request {
     Tags,
     /// All that is marked.
     Marks,
+    /// Earlier points to compare with; `modules`, `off`, or nothing: the points.
+    Baseline(Vec<String>),
+    /// A tag or both pools over the points of the baseline.
+    History(Option<String>),
+    /// Columns of the tag list.
+    Columns(Vec<String>),
     /// A note for the row.
     Note(String),
     /// A filter for the list.
@@ -334,6 +353,8 @@ pub struct PoolMon {
     pub pool: Option<PoolChoice>,
     /// The order; by tag when none is given, as PoolMon has it.
     pub sort: Option<SortBy>,
+    /// `/(` or `/)`: by how the figure changed.
+    pub by_change: bool,
 }
 
 impl PoolMon {
@@ -425,6 +446,12 @@ impl Request {
                 at: number(at)?,
                 count,
             },
+            Request::CodeBefore { at, count } => Request::CodeBefore {
+                at: number(at)?,
+                count,
+            },
+            Request::Function(at) => Request::Function(number(at)?),
+            Request::PageTables(at) => Request::PageTables(number(at)?),
             Request::Handles(h) => Request::Handles(Handles {
                 process: maybe(h.process)?,
                 ..h
@@ -524,6 +551,10 @@ impl Request {
                 Some(driver) => format!("!verifier {:x} {driver}", wanted.flags),
                 None => format!("!verifier {:x}", wanted.flags),
             },
+            Request::CodeBefore { at: a, count } => format!("ub {} L{count:x}", at(a)),
+            Request::Function(a) => format!("uf {}", at(a)),
+            Request::Headers(module) => format!("!lmi {module}"),
+            Request::PageTables(a) => format!("!pte {}", at(a)),
             Request::Lookaside => "!lookaside".to_owned(),
             Request::FileCache => "!filecache".to_owned(),
             Request::PoolMon(_) => "poolmon -s".to_owned(),
@@ -538,6 +569,9 @@ impl Request {
         matches!(
             self,
             Request::Marks
+                | Request::Baseline(_)
+                | Request::History(_)
+                | Request::Columns(_)
                 | Request::Note(_)
                 | Request::Filter(_)
                 | Request::Sort(_)
@@ -555,7 +589,12 @@ impl Request {
             Request::Page(p) => known(&p.at),
             Request::Memory(m) => known(&m.at) && !matches!(&m.end, End::At(end) if !known(end)),
             Request::Modules(m) => maybe(&m.holding),
-            Request::Nearest(at) | Request::Object(at) | Request::Code { at, .. } => known(at),
+            Request::Nearest(at)
+            | Request::Object(at)
+            | Request::Code { at, .. }
+            | Request::CodeBefore { at, .. }
+            | Request::Function(at)
+            | Request::PageTables(at) => known(at),
             Request::Handles(h) => maybe(&h.process),
             Request::Processes(p) => maybe(&p.process),
             Request::Type(t) => maybe(&t.at),

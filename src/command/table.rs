@@ -3,7 +3,7 @@
 use super::line::Words;
 use super::refusal::Result;
 use super::request::Request;
-use super::{parse, poolmon};
+use super::{compare, machine_code, parse, poolmon};
 
 /// A command.
 pub struct Entry {
@@ -186,6 +186,34 @@ pub const ENTRIES: &[Entry] = &[
     ),
     of_windbg("u", &[], "ADDRESS [L COUNT]", "instructions", parse::code),
     of_windbg(
+        "ub",
+        &[],
+        "ADDRESS [L COUNT]",
+        "the instructions before an address",
+        machine_code::before,
+    ),
+    of_windbg(
+        "uf",
+        &[],
+        "ADDRESS",
+        "the function that holds an address",
+        machine_code::function,
+    ),
+    of_windbg(
+        "!lmi",
+        &[],
+        "MODULE|ADDRESS",
+        "the headers of a module",
+        machine_code::headers,
+    ),
+    of_windbg(
+        "!pte",
+        &[],
+        "ADDRESS",
+        "the page table entries that translate an address",
+        machine_code::page_tables,
+    ),
+    of_windbg(
         "ln",
         &[],
         "ADDRESS",
@@ -304,6 +332,27 @@ pub const ENTRIES: &[Entry] = &[
         "TEXT",
         "a note for the selected row",
         parse::note,
+    ),
+    screen(
+        "baseline",
+        &[],
+        "FILE...|modules|off",
+        "compare with earlier dumps, evidence files or logs, the earliest first",
+        compare::baseline,
+    ),
+    screen(
+        "history",
+        &["chart"],
+        "[TAG|pools]",
+        "a tag, or both pools, over the points of the baseline",
+        compare::history,
+    ),
+    screen(
+        "columns",
+        &[],
+        "[NAME|-NAME|auto]...",
+        "the columns of the tag list: NAME always, -NAME never, auto by width",
+        compare::columns,
     ),
     screen(
         "filter",

@@ -19,6 +19,7 @@ mod memory;
 mod modules;
 mod objects;
 mod open;
+mod owners;
 mod page;
 mod points;
 mod pools;
@@ -28,6 +29,7 @@ mod series;
 mod sessions;
 mod stacks;
 mod symbols;
+mod trend;
 mod walk;
 mod warnings;
 
@@ -43,6 +45,7 @@ pub use memory::default_limit;
 pub use modules::{Maker, ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
+pub use owners::Attributed;
 pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
 pub use stacks::{Recorder, StackRow, Stacks, StacksCoverage, StacksOf};
@@ -80,6 +83,8 @@ pub struct Engine {
     attributions: diagnose::Attributions,
     verifier: OnceLock<Verifier>,
     trace: OnceLock<Trace>,
+    /// Earlier points that the dump is judged with.
+    trend: trend::Trend,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -142,6 +147,7 @@ impl Engine {
             attributions: diagnose::Attributions::default(),
             verifier: OnceLock::new(),
             trace: OnceLock::new(),
+            trend: trend::Trend::default(),
             dump,
             kernel,
         })

@@ -8,6 +8,7 @@
 pub mod consistency;
 mod counter;
 pub mod etw;
+mod fit;
 pub mod functions;
 pub mod identity;
 pub mod image;
@@ -172,6 +173,7 @@ impl Kernel {
         if kernel.lacks_symbols() {
             kernel.search(path);
         }
+        fit::hold_against_debugger_data(&mut kernel);
         kernel.learn_visible_state();
         kernel.learn_invalid_mask();
         Ok(kernel)

@@ -248,6 +248,11 @@ impl Tables {
         }
     }
 
+    /// Forgets a type.
+    pub fn drop_type(&mut self, ty: &str) {
+        self.types.remove(ty);
+    }
+
     pub fn has_type(&self, ty: &str) -> bool {
         self.types.contains_key(ty)
     }

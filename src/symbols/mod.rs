@@ -169,6 +169,13 @@ impl Symbols {
         }
     }
 
+    /// Uses the built-in layout of a type no more: the kernel says that it does not fit.
+    pub fn distrust_type(&mut self, ty: &str) {
+        if let Some(tables) = &mut self.tables {
+            Arc::make_mut(tables).drop_type(ty);
+        }
+    }
+
     /// RVA of a symbol in the module, by its exact name.
     pub fn rva(&self, name: &str) -> Option<u32> {
         let from_pdb = self.pdb.as_ref().and_then(|p| p.rva(name));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ages;
+mod attribution;
 mod builder;
 mod cache;
 mod calibration;
@@ -21,6 +22,7 @@ mod diff;
 mod evidence;
 mod file;
 mod golden;
+mod honesty;
 mod hostile;
 mod identity;
 mod images;

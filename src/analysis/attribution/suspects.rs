@@ -17,7 +17,9 @@ use crate::analysis::references::{Confidence, ModuleRank, References, Standing};
 use crate::pool::Tag;
 
 /// How sure it is that a module owns a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Certainty {
     /// Its code was seen to allocate with the tag, and nothing contradicts that.
     Certain,
@@ -39,7 +41,7 @@ impl Certainty {
 }
 
 /// A module that may own a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owner {
     /// Its name as WinDbg has it.
     pub module: String,
@@ -51,7 +53,7 @@ pub struct Owner {
 }
 
 /// All candidates for a tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owners {
     /// The likeliest first.
     pub ranked: Vec<Owner>,

@@ -21,7 +21,7 @@ use super::super::Engine;
 use super::Shared;
 
 /// Blocks of each tag that are looked at for where they point.
-const SAMPLE: u64 = 512;
+pub(super) const SAMPLE: u64 = 512;
 
 /// What has been made. An attribution by an index replaces one without.
 #[derive(Debug, Default)]

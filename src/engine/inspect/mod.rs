@@ -2,6 +2,8 @@
 //! processes. Each is a [`Listing`], which every front end shows in its own way.
 
 mod answer;
+mod code;
+mod headers;
 mod listing;
 mod lists;
 mod memory;

@@ -18,8 +18,8 @@ use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
 use crate::analysis::{Descriptions, VmReport};
 use crate::engine::{
-    Answered, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine, ModuleFacts, OpenError,
-    Options, PdbStatus, Stacks, StacksOf, Wanted,
+    Answered, Attributed, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine,
+    ModuleFacts, OpenError, Options, PdbStatus, Stacks, StacksOf, Wanted,
 };
 use crate::memory::Va;
 use crate::pool::Tag;
@@ -102,6 +102,7 @@ pub struct Evidence {
     /// As JSON, by answer and key; read when they are asked for.
     answers: FxHashMap<(String, String), String>,
     samples: OnceLock<Vec<Sample>>,
+    attributed: OnceLock<Attributed>,
 }
 
 fn refused(why: ArchiveError) -> OpenError {
@@ -169,6 +170,7 @@ impl Evidence {
             descriptions,
             answers,
             samples: OnceLock::new(),
+            attributed: OnceLock::new(),
         })
     }
 
@@ -271,6 +273,20 @@ impl Evidence {
         })
         .or_else(|why| if gone { Ok(()) } else { Err(why) })?;
         Ok((!gone).then(|| windows.finish()))
+    }
+
+    /// Whose the tags are, as the dump said. What is damaged is left out: whose a tag is
+    /// is not known then.
+    fn attributed(&self) -> &Attributed {
+        self.attributed.get_or_init(|| {
+            let keys = self.answers.keys();
+            let own = keys.filter(|(answer, _)| answer == "attribution");
+            own.filter_map(|(answer, key)| {
+                let made: Attribution = self.kept(answer, key)?.ok()?;
+                Some((tag_of(key)?, Arc::new(made)))
+            })
+            .collect()
+        })
     }
 
     fn samples(&self) -> &[Sample] {
@@ -456,8 +472,21 @@ impl Machine for Evidence {
         })
     }
 
-    fn attribution_made(&self, _: Tag) -> Option<Arc<Attribution>> {
-        None
+    fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>> {
+        self.attributed().get(&tag).cloned()
+    }
+
+    fn attributions(
+        &self,
+        _: &rayon::ThreadPool,
+        _: Option<&Snapshot>,
+        _: Wanted<'_>,
+    ) -> Option<Attributed> {
+        Some(self.attributed().clone())
+    }
+
+    fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>> {
+        self.attribution_made(tag)
     }
 
     fn by_driver(&self, _: Option<&Snapshot>) -> Result<Drivers, String> {

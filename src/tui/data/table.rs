@@ -124,6 +124,10 @@ pub enum TableKind {
     },
     /// What the user marked.
     Marks,
+    /// The points of the baseline.
+    Points,
+    /// Modules loaded or unloaded since the baseline.
+    ModuleChanges,
 }
 
 impl TableKind {
@@ -142,7 +146,9 @@ impl TableKind {
             | TableKind::TagsOf(_)
             | TableKind::Page { .. }
             | TableKind::Counted
-            | TableKind::Marks => None,
+            | TableKind::Marks
+            | TableKind::Points
+            | TableKind::ModuleChanges => None,
         }
     }
 }

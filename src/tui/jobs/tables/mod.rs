@@ -121,7 +121,7 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
-/// Makes a sheet. `None` when it isn't wanted any more.
+/// Makes a table. `None` when it isn't wanted any more.
 ///
 /// # Errors
 /// Why there is none, as a sentence.
@@ -168,7 +168,9 @@ pub fn make(
         },
         TableKind::Code { tag, va } => code::table(engine, *tag, *va)?,
         // Made where the list is.
-        TableKind::Counted | TableKind::Marks => return Ok(None),
+        TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges => {
+            return Ok(None);
+        }
     }))
 }
 

@@ -12,9 +12,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::image::Data;
 use poolscope::synth::resource::Version;
+use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::{Container, Machine, era, small};
 
 use crate::screens::{Screens, short_tour};

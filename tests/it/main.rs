@@ -29,10 +29,10 @@ mod images;
 mod keys;
 mod layering;
 mod machines;
-mod names;
 mod matrix;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod names;
 mod published;
 mod read_ahead;
 mod readme;

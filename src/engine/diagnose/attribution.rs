@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::analysis::attribution::{Attribution, Owners};
 use crate::analysis::attribution::drivers::{self, Drivers};
 use crate::analysis::attribution::kmdf::default_tag;
 use crate::analysis::attribution::suspects::{self, Signs};
+use crate::analysis::attribution::{Attribution, Owners};
 use crate::analysis::census::{self, Census, Question};
 use crate::analysis::judgement::evidence::Pointing;
 use crate::analysis::references::References;

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::image::Data;
 use poolscope::synth::resource::Version;
+use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::snapshot::{self, Mode, Running};
 use poolscope::synth::{Container, Machine, era, small, verifier};
 

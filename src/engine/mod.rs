@@ -51,12 +51,15 @@ pub use walk::threads;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustc_hash::FxHashSet;
+
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
 use crate::kernel::etw::Trace;
 use crate::kernel::verifier::Verifier;
 use crate::kernel::{Kernel, vm};
+use crate::pool::Tag;
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
 use crate::symbols::LoadOptions;
@@ -78,6 +81,7 @@ pub struct Engine {
     attributions: diagnose::Attributions,
     verifier: OnceLock<Verifier>,
     trace: OnceLock<Trace>,
+    recorded_tags: OnceLock<FxHashSet<Tag>>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -139,6 +143,7 @@ impl Engine {
             attributions: diagnose::Attributions::default(),
             verifier: OnceLock::new(),
             trace: OnceLock::new(),
+            recorded_tags: OnceLock::new(),
             dump,
             kernel,
         })

@@ -1,7 +1,5 @@
 //! Reads earlier points in time, and compares the open dump with them.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::engine::{Machine, ModuleFacts, Options};
@@ -10,9 +8,6 @@ use crate::series::{self, Comparison, Point};
 use crate::symbols::Network;
 
 use crate::tui::data::baseline::{Baseline, ModuleChange};
-
-/// Bytes that tell a log from a dump.
-const START: u64 = 4096;
 
 /// What a file gives: its points, its modules where it is a dump, and notes.
 struct Earlier {
@@ -59,7 +54,7 @@ pub fn compare(
 }
 
 fn read(path: &Path, options: &Options) -> Result<Earlier, String> {
-    if is_log(path)? {
+    if series::is_log_file(path) {
         let log = series::read(path).map_err(|e| e.to_string())?;
         return Ok(Earlier {
             points: log.points,
@@ -78,19 +73,6 @@ fn read(path: &Path, options: &Options) -> Result<Earlier, String> {
         modules: Some(machine.module_list()),
         notes: machine.warnings(),
     })
-}
-
-/// True for text and event logs, by their first bytes.
-fn is_log(path: &Path) -> Result<bool, String> {
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    if !file.metadata().is_ok_and(|m| m.is_file()) {
-        return Err("not a file".into());
-    }
-    file.take(START)
-        .read_to_end(&mut start)
-        .map_err(|e| e.to_string())?;
-    Ok(series::is_log(&start))
 }
 
 /// Modules by name: loaded now and not then, loaded then and not now.

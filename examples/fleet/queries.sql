@@ -35,3 +35,10 @@ WHERE scope = 'system'
 GROUP BY ALL
 ORDER BY bytes DESC
 LIMIT 20;
+
+-- When the blocks of the suspects were made: the last quarter of the uptime beside all of it.
+SELECT tag, shape, count(DISTINCT dump) AS dumps,
+       sum(blocks) FILTER (WHERE slice >= 18)::BIGINT AS last_quarter, sum(blocks)::BIGINT AS blocks
+FROM read_parquet('set/ages/**/*.parquet', hive_partitioning = false)
+GROUP BY ALL
+ORDER BY blocks DESC;

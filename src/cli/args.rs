@@ -18,6 +18,10 @@ use crate::tui::terminal::theme::{Choice, Palette};
 pub struct Args {
     /// The dump to browse in the terminal.
     pub dump: Option<PathBuf>,
+    /// Earlier dumps, evidence files or logs that the terminal UI compares the dump with, the
+    /// earliest first.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub baseline: Vec<PathBuf>,
     /// What holds for all commands.
     #[command(flatten)]
     pub common: Common,
@@ -52,6 +56,10 @@ pub struct Common {
     /// quarters of what is available].
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
+    /// The other file of a VMware snapshot, where it is not beside the first with the same
+    /// base name: the .vmem of a state, or the .vmsn or .vmss of a memory.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub partner: Option<PathBuf>,
     /// No progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
@@ -118,6 +126,7 @@ impl Common {
                 false => IndexCache::of_user(),
             },
             memory: self.memory,
+            partner: self.partner.clone(),
         }
     }
 }
@@ -130,6 +139,7 @@ impl Args {
         let part = count.max(1) as u64;
         Args {
             dump: None,
+            baseline: Vec::new(),
             command: None,
             common: Common {
                 quiet: self.common.quiet || count > 1,
@@ -268,6 +278,15 @@ pub enum Command {
         /// the tag.
         #[arg(long)]
         disassemble: bool,
+    },
+    /// Call stacks that Driver Verifier recorded for a tag's live allocations, or for the
+    /// block at an address (`!verifier 80`).
+    Stacks {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag, with `*` and `?`; or an address.
+        #[arg(value_name = "TAG|ADDRESS")]
+        what: String,
     },
     /// Block contents of a tag: what they point to, offset by offset, and groups of one
     /// layout.

@@ -27,12 +27,10 @@ use super::dataset::{self, Export};
 use super::input::Input;
 use super::logs;
 use super::open;
-use super::outcome::CliError;
+use super::outcome::{CliError, Result, outside};
 use super::start;
 use super::typed;
 use super::walk::{index, note};
-
-pub(super) type Result<T = ()> = std::result::Result<T, CliError>;
 
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
@@ -132,6 +130,12 @@ fn answer(args: &Args, command: &Command) -> Result {
                 answer.disassembly = engine.disassembly(&answer.found);
             }
             print(args, &*machine, &Refs::of(&answer))
+        }
+        Command::Stacks { dump, what } => {
+            let words = std::slice::from_ref(what);
+            let request = command::parse_words("stacks", words)?;
+            let engine = open(args, dump)?;
+            run_one(args, &*engine, request)
         }
         Command::Contents {
             dump,
@@ -292,6 +296,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
                 what.ok_or_else(|| CliError::Usage("objects: name a tag or a type".into()))?;
             objects(args, engine, &what, engine::USUAL_LOOK)
         }
+        Request::Stacks(target) => super::stacks::run(args, engine, target.as_ref()),
         Request::Drivers => drivers(args, engine),
         Request::Diagnose => diagnose(args, engine, false),
         Request::Help(about) => help(about.as_deref()),
@@ -420,6 +425,11 @@ fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
 
 /// The tag list by PoolMon's switches.
 fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
+    if wanted.by_change {
+        return Err(CliError::Usage(
+            "poolmon: -( needs an earlier point: `poolscope diff OLD NEW`, or `:baseline FILE` on the screen".into(),
+        ));
+    }
     let listing = engine::inspect::pool_mon(engine, wanted)?;
     print(args, engine, &ListingReport::of(&listing))
 }
@@ -560,14 +570,6 @@ fn diagnose(args: &Args, engine: &dyn Machine, exit_code: bool) -> Result {
         print(args, engine, &answer)?;
         outside(exit_code && answer.is_leak())
     })
-}
-
-/// Status 3 for what the rules forbid.
-pub(super) fn outside(is_outside: bool) -> Result {
-    match is_outside {
-        true => Err(CliError::Outside),
-        false => Ok(()),
-    }
 }
 
 fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {

@@ -56,6 +56,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "stacks",
+        [
+            "poolscope stacks MEMORY.DMP Leak",
+            "poolscope stacks MEMORY.DMP 'fffffa80`02400010' --format json",
+        ],
+    ),
+    (
         "contents",
         [
             "poolscope contents MEMORY.DMP FMfn",

@@ -12,6 +12,7 @@ mod logs;
 mod man;
 mod mcp;
 mod outcome;
+mod stacks;
 mod start;
 mod typed;
 mod walk;

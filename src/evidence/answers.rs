@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::analysis::census::{Census, Progress, Question};
 use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
-use crate::engine::{DumpFacts, Engine, Info, Machine, ModuleFacts};
+use crate::engine::{DumpFacts, Engine, Info, Machine, ModuleFacts, Stacks, StacksOf};
 use crate::pool::index::Snapshot;
 use crate::pool::{Tag, TagPattern};
 use crate::report::{self, Diagnose, DriversReport, Format};
@@ -145,6 +145,8 @@ pub struct Answers<'a> {
     pub censuses: Vec<(Tag, Census)>,
     /// Objects of the same.
     pub objects: Vec<(Tag, Objects)>,
+    /// Recorded call stacks, of every tag that has some.
+    pub stacks: Vec<(Tag, Stacks)>,
 }
 
 /// How much is asked.
@@ -179,6 +181,7 @@ impl<'a> Answers<'a> {
             references: Vec::new(),
             censuses: Vec::new(),
             objects: Vec::new(),
+            stacks: Vec::new(),
         };
         let Some(index) = index else {
             return Ok(out);
@@ -196,6 +199,7 @@ impl<'a> Answers<'a> {
                 out.drivers = Reports::kept(machine, "drivers");
             }
         }
+        out.stacks = out.recorded(index);
         let workers = machine.workers().map_err(std::io::Error::other)?;
         let tags = match depth {
             Depth::Tables => out.suspects(),
@@ -224,6 +228,21 @@ impl<'a> Answers<'a> {
         tags.filter_map(|f| tag_of(f["tag_hex"].as_str()?))
             .filter(|tag| seen.insert(*tag))
             .collect()
+    }
+
+    /// The call stacks of all tags that have some.
+    fn recorded(&self, index: &Snapshot) -> Vec<(Tag, Stacks)> {
+        let tags = match self.machine.engine() {
+            Some(engine) => engine.tags_with_stacks(index),
+            None => self.tags_in_use(),
+        };
+        let one = |tag: Tag| {
+            let of = StacksOf::Tag(TagPattern::of(tag));
+            let found = self.machine.stacks_of(Some(index), &of, &|| true);
+            let found = found.ok().flatten()?;
+            (!found.rows.is_empty()).then_some((tag, found))
+        };
+        tags.into_iter().filter_map(one).collect()
     }
 
     fn tags_in_use(&self) -> Vec<Tag> {

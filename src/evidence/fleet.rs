@@ -45,6 +45,7 @@ struct Finding {
     bytes: u64,
     owner: Option<String>,
     identity: Option<String>,
+    file_version: Option<String>,
 }
 
 /// How a suspect's bytes went from dump to dump of one boot.
@@ -64,7 +65,8 @@ pub enum Trend {
 pub struct Suspect {
     /// The likeliest owner; null for none.
     pub driver: Option<String>,
-    /// The identity of its PDB: which build of the driver.
+    /// Its file version; where that was read in no dump of this build, the identity of its
+    /// PDB.
     pub driver_version: Option<String>,
     /// The tag.
     pub tag: String,
@@ -293,9 +295,10 @@ fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> 
         "bytes",
         "owner",
         "owner_identity",
+        "owner_file_version",
     ]
     .map(at);
-    let [dump, tag, pool, verdict, bytes, owner, identity] = columns;
+    let [dump, tag, pool, verdict, bytes, owner, identity, version] = columns;
     let read = read::read(&FINDINGS, findings, MOST_ROWS, |batch| {
         for row in batch.rows() {
             let Some(known) = row.text(dump).and_then(|key| out.get_mut(key)) else {
@@ -308,6 +311,7 @@ fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> 
                 bytes: row.count(bytes).unwrap_or(0),
                 owner: row.text(owner).map(str::to_owned),
                 identity: row.text(identity).map(str::to_owned),
+                file_version: row.text(version).map(str::to_owned),
             });
         }
         Ok(())
@@ -323,12 +327,23 @@ impl Fleet {
     pub fn of(dumps: Vec<Dump>, skipped: Vec<String>) -> Fleet {
         let unique: BTreeMap<_, Dump> = dumps.into_iter().map(|d| (d.keys.clone(), d)).collect();
         let dumps: Vec<Dump> = unique.into_values().collect();
+        // The version resource may be paged out in one dump and not in another of the same
+        // build.
+        let all = dumps.iter().flat_map(|dump| &dump.findings);
+        let versions: BTreeMap<&String, &String> = all
+            .filter_map(|f| Some((f.identity.as_ref()?, f.file_version.as_ref()?)))
+            .collect();
+        let version = |f: &Finding| {
+            let of_build = || versions.get(f.identity.as_ref()?).copied();
+            let known = f.file_version.as_ref().or_else(of_build);
+            known.or(f.identity.as_ref()).cloned()
+        };
         let mut groups: BTreeMap<Key, Vec<(&Dump, &Finding)>> = BTreeMap::new();
         for dump in &dumps {
             for finding in &dump.findings {
                 let key = (
                     finding.owner.clone(),
-                    finding.identity.clone(),
+                    version(finding),
                     finding.tag.clone(),
                     finding.pool.clone(),
                 );
@@ -623,6 +638,7 @@ mod tests {
                 bytes,
                 owner: Some("myfault".into()),
                 identity: None,
+                file_version: None,
             }],
             ..Dump::default()
         }

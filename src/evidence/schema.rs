@@ -247,6 +247,21 @@ pub static MODULES: Table = Table {
         text("pdb_id", "the PDB's identity, as symbol stores write it"),
         bool("unloaded", "no longer loaded"),
         bool("is_kernel", "the kernel itself"),
+        text("company", "CompanyName of its version resource"),
+        text("product", "ProductName of its version resource"),
+        text(
+            "file_version",
+            "FileVersion of its version resource, else the four fixed numbers",
+        ),
+        text(
+            "file_description",
+            "FileDescription of its version resource",
+        ),
+        time(
+            "linked",
+            "when it was linked; null for a reproducible build",
+        ),
+        time("unloaded_at", "when it was unloaded"),
     ],
 };
 
@@ -331,6 +346,14 @@ pub static FINDINGS: Table = Table {
             "the identity of the owner's PDB: its build",
         ),
         int("owner_timestamp", "the time stamp of the owner's image"),
+        text(
+            "owner_file_version",
+            "FileVersion of the owner's version resource",
+        ),
+        text(
+            "owner_company",
+            "CompanyName of the owner's version resource",
+        ),
         int(
             "rate_bytes_per_hour",
             "bytes over the hours since boot: the average growth",
@@ -358,6 +381,31 @@ pub static AGES: Table = Table {
         int("slice", "the slice, from 0 (boot) to 23 (dump)"),
         time("slice_start", "when it starts"),
         int("blocks", "blocks in it"),
+    ],
+};
+
+/// A row per recorded stack of a tag.
+pub static STACKS: Table = Table {
+    name: "stacks",
+    about: "a call stack that Driver Verifier recorded for live allocations of a tag",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "verifier-pool or verifier-log"),
+        text("event", "allocated or freed"),
+        int("count", "allocations with this stack"),
+        int("bytes", "their bytes, as they were asked for"),
+        int("address", "the first byte of one of them"),
+        text("address_hex", "the same, hexadecimal"),
+        int("size", "the bytes of that one"),
+        text(
+            "frames",
+            "return addresses, the innermost first, separated by blanks",
+        ),
+        text(
+            "symbols",
+            "the same as module and offset, or function, separated by semicolons",
+        ),
     ],
 };
 
@@ -392,7 +440,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 12] = [
+pub static TABLES: [&Table; 13] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -401,6 +449,7 @@ pub static TABLES: [&Table; 12] = [
     &REFERENCES,
     &SIZES,
     &FINDINGS,
+    &STACKS,
     &AGES,
     &BLOCKS,
     &CONTENTS,

@@ -49,6 +49,8 @@ pub struct Options {
     pub expanded: Vec<Tag>,
     /// Tags that found no place: their accounts are summed in the last entry.
     pub overflowed: Vec<Tag>,
+    /// Tags of which nothing was ever freed. Of the others most was.
+    pub unfreed: Vec<Tag>,
     /// Tags in the trackers of which nothing is outstanding.
     pub idle_tags: Vec<Tag>,
     /// Entries of the big page table, a power of two.
@@ -91,6 +93,7 @@ impl Default for Options {
             expansion_entries: 0,
             expanded: Vec::new(),
             overflowed: Vec::new(),
+            unfreed: Vec::new(),
             idle_tags: Vec::new(),
             big_entries: 256,
             tombstones: 0,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::addr::{PAGE_SIZE, Va};
-use crate::synth::image::{self, Exports, Image, ImageSpec, Pdb};
+use crate::synth::image::{self, Data, Exports, Image, ImageSpec, Pdb};
 use crate::synth::kernel;
 use crate::synth::paging::Entry;
 use crate::synth::rng::Rng;
@@ -64,7 +64,12 @@ impl Builder<'_> {
             h.wrapping_mul(31).wrapping_add(u64::from(b))
         }));
         let stem = module.file.split('.').next().unwrap_or_default();
+        let given = module.data.iter().find_map(|data| match data {
+            Data::Pdb(pdb) => Some(pdb.clone()),
+            _ => None,
+        });
         let pdb = match is_kernel {
+            _ if given.is_some() => given.unwrap_or_default(),
             true => Pdb {
                 name: "ntkrnlmp.pdb".into(),
                 guid: match self.spec.options.unknown_kernel {

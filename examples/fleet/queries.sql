@@ -2,7 +2,7 @@
 -- that holds `set`: duckdb < queries.sql
 
 -- Which driver versions leak, on how many machines.
-SELECT f.owner AS driver, f.owner_identity AS driver_version, f.tag, f.pool,
+SELECT f.owner AS driver, coalesce(f.owner_file_version, f.owner_identity) AS driver_version, f.tag, f.pool,
        count(DISTINCT f.machine) AS hosts, count(*) AS dumps, sum(f.bytes) AS bytes
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
 WHERE f.verdict = 'leak'

@@ -1,6 +1,6 @@
 //! Writes the dumps of a made-up fleet, to hold datasets against: each machine is dumped
-//! twice in one boot. Drivers of the vendor "Acme" filter on all of them: build 1 frees
-//! what it allocates, builds 2 and 3 do not.
+//! twice in one boot. A filter driver of the vendor "Acme" is on all of them: build 1 frees
+//! what it allocates, builds 2 and 3, which are on two machines of seven, do not.
 //!
 //! `cargo run --example machines -- FOLDER COUNT`
 #![allow(clippy::unwrap_used)]
@@ -20,7 +20,7 @@ const HOUR: u64 = 36_000_000_000;
 /// The filter's file, tag and size of block.
 const FILTER: &str = "acmefilt.sys";
 const TAG: [u8; 4] = *b"AcmF";
-const BLOCK: u64 = 0x800;
+const BLOCK: u64 = 0xff0;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         let boot = spec.system_time - spec.uptime;
         let of_filter = machine.truth.blocks.iter().filter(|b| b.tag == TAG);
         let bodies: Vec<Va> = of_filter.map(|b| b.body()).collect();
-        // The filter keeps the time of each allocation, one every fourteen seconds.
+        // The filter keeps the time of each allocation, one every half minute.
         for (at, body) in (0..).zip(&bodies) {
             let age = spec.uptime / bodies.len() as u64 * at;
             machine.memory.u64(body.add(0x28), boot + age);
@@ -60,14 +60,18 @@ fn spec(host: u64, dump: u64) -> Spec {
     spec.system_time += (host * 24 + hours) * HOUR;
     spec.uptime = hours * HOUR;
 
-    let build = (host / eras.len() as u64 % 3 + 1) as u32;
+    let build = match host % 7 {
+        2 => 2,
+        5 => 3,
+        _ => 1,
+    };
     spec.options.builds = vec![(FILTER.into(), build)];
     let leaks = build > 1;
     let driver = filter(&spec, leaks);
     spec.modules.push(driver);
     spec.allocations = small::allocations(&spec);
     let blocks = match leaks {
-        true => hours * 250 + host % 7,
+        true => hours * 120 + host % 7,
         false => 12,
     };
     for _ in 0..blocks {

@@ -73,7 +73,8 @@ def in_polars(folder):
     )
     assert top.sort("bytes", descending=True).head(20).collect().height > 0
     findings = table("findings").filter(pl.col("verdict") == "leak")
-    findings.group_by("owner", "owner_identity", "tag", "pool").agg(
+    version = pl.coalesce("owner_file_version", "owner_identity").alias("driver_version")
+    findings.group_by("owner", version, "tag", "pool").agg(
         pl.col("machine").n_unique().alias("hosts"), pl.col("bytes").sum()
     ).collect()
     table("findings").group_by("owner", "tag").agg(pl.col("owner_timestamp").min()).collect()

@@ -41,8 +41,8 @@ mod refusals;
 mod screens;
 mod server_2003;
 mod shapes;
-mod supply;
 mod stacks;
+mod supply;
 mod symbols;
 #[cfg(unix)]
 mod tui_pty;

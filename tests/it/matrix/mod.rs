@@ -17,7 +17,7 @@ use poolscope::synth::image::Data;
 use poolscope::synth::resource::Version;
 use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::snapshot::{self, Mode, Running};
-use poolscope::synth::{Container, Machine, era, small, verifier};
+use poolscope::synth::{Container, Machine, era, small};
 
 use crate::screens::{Screens, short_tour};
 use answers::{ANSWERS, Asked, Outcome, Probe};

@@ -403,7 +403,7 @@ impl Finder<'_> {
         let (Some(driver), Some(log)) = (read.drivers.first(), &read.log) else {
             return;
         };
-        const RECORDED: &str = "stacks";
+        const RECORDED: &str = "stacks diagnose";
         let kernel = self.engine.kernel();
         let variable = |name| kernel.symbol(name).filter(|at| self.offset(*at).is_some());
         let tree = variable("ViTargetDriversAvl");

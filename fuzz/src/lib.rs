@@ -10,6 +10,7 @@ mod bed;
 mod input;
 mod locate;
 mod machines;
+mod placed;
 mod shown;
 
 pub mod big_tables;
@@ -32,6 +33,7 @@ pub mod ranges;
 pub mod series;
 pub mod symbol_path;
 pub mod typed;
+pub mod verifier;
 pub mod whole;
 
 /// Builds what a target's runs share, which takes longer than a run may.
@@ -83,5 +85,6 @@ targets![
     typed,
     evidence,
     series,
+    verifier,
     whole,
 ];

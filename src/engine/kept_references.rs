@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::analysis::references::{Survey, without_exports};
+use crate::system::files;
 
 use super::Engine;
 use super::cache::{IndexCache, PARTIAL, REFERENCES, make_room};
@@ -99,6 +100,5 @@ fn write(directory: &Path, place: &Path, survey: &Survey) -> io::Result<()> {
     out.write_all(&MAGIC)?;
     out.write_all(&xxh3_64(&payload).to_le_bytes())?;
     out.write_all(&payload)?;
-    out.persist(place).map_err(|e| e.error)?;
-    Ok(())
+    files::put(out, place)
 }

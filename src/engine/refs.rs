@@ -1,10 +1,11 @@
 //! Which modules reference a tag.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
 use crate::analysis::TagSearch;
+use crate::analysis::attribution::Attribution;
 use crate::analysis::references::{self, Line, Reference, References, Standing, Survey, Targets};
 use crate::kernel::identity::ModuleIdentity;
 use crate::memory::Va;
@@ -35,6 +36,8 @@ pub struct TagReferences {
     /// The instructions around each place, in the order of `found`, where they were asked
     /// for.
     pub disassembly: Vec<Vec<Line>>,
+    /// Whose the tag is, by these places and by all else that is known.
+    pub attribution: Option<Arc<Attribution>>,
 }
 
 /// Modules of an answer whose PDBs are read for names.
@@ -51,6 +54,7 @@ impl TagReferences {
             images: modules.iter().map(|m| (m.base, m.end)).collect(),
             identities: modules.iter().map(ModuleFacts::identity).collect(),
             disassembly: Vec::new(),
+            attribution: None,
         }
     }
 
@@ -66,7 +70,10 @@ impl Engine {
     pub fn tag_references(&self, tag: Tag) -> TagReferences {
         let mut found = self.references(tag);
         self.name_places(&mut found);
-        TagReferences::of(tag, found, &self.module_list())
+        TagReferences {
+            attribution: Some(self.attribution(tag, None)),
+            ..TagReferences::of(tag, found, &self.module_list())
+        }
     }
 
     /// Which modules mention a tag, and what their code does with it.

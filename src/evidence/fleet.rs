@@ -16,7 +16,7 @@ use crate::report::{Format, cell};
 
 use super::archive::{Stored, is_zip};
 use super::read::{self, Row, place};
-use super::schema::{DUMPS, FINDINGS, Table};
+use super::schema::{DUMPS, FINDINGS};
 
 /// Rows of each table of one file.
 const MOST_ROWS: u64 = 1 << 20;
@@ -209,24 +209,26 @@ pub fn evidence(path: &Path) -> Result<Vec<Dump>, String> {
 }
 
 fn dataset(folder: &Path) -> (Vec<Dump>, Vec<String>) {
-    let files = parquet_files(&folder.join(DUMPS.name));
+    let mut files = Vec::new();
+    let mut skipped = Vec::new();
+    parquet_files(&folder.join(DUMPS.name), 0, &mut files, &mut skipped);
     let read: Vec<(Vec<Dump>, Vec<String>)> = files
         .par_iter()
         .map(|file| {
-            let beside = |table: &Table| {
-                let inside = file.strip_prefix(folder.join(DUMPS.name)).ok()?;
-                Some(folder.join(table.name).join(inside))
-            };
             let read = || {
-                let findings = beside(&FINDINGS).filter(|p| p.exists());
-                let findings = findings.map(|p| whole(&p)).transpose()?;
-                dumps_of(whole(file)?, findings)
+                let inside = file.strip_prefix(folder.join(DUMPS.name)).unwrap_or(file);
+                let findings = folder.join(FINDINGS.name).join(inside);
+                // Every export writes it, also without a row.
+                let findings = whole(&findings)
+                    .map_err(|why| format!("its findings: {why}; export the dump again"))?;
+                dumps_of(whole(file)?, Some(findings))
             };
             one(file, read())
         })
         .collect();
-    let (dumps, skipped): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-    (dumps.concat(), skipped.concat())
+    let (dumps, unread): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    skipped.extend(unread.concat());
+    (dumps.concat(), skipped)
 }
 
 fn whole(path: &Path) -> Result<Bytes, String> {
@@ -239,20 +241,22 @@ fn whole(path: &Path) -> Result<Bytes, String> {
 }
 
 /// Whole files only: those that are being written start with a dot.
-fn parquet_files(folder: &Path) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+fn parquet_files(folder: &Path, depth: u32, out: &mut Vec<PathBuf>, skipped: &mut Vec<String>) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) if depth < DEEPEST => entries,
+        Ok(_) => return skipped.push(format!("{}: too many folders in folders", folder.display())),
+        Err(why) => return skipped.push(format!("{}: {why}", folder.display())),
+    };
+    let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    inside.sort();
+    for path in inside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
-            out.extend(parquet_files(&path));
+            parquet_files(&path, depth + 1, out, skipped);
         } else if name.ends_with(".parquet") && !name.starts_with('.') {
             out.push(path);
         }
     }
-    out.sort();
-    out
 }
 
 fn owned(row: Row<'_>, column: usize) -> String {

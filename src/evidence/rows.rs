@@ -15,7 +15,8 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, TAGS, VERSION,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS,
+    VERSION,
 };
 
 /// Writes all tables but the blocks and what only an evidence file has.
@@ -30,7 +31,9 @@ pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     modules(answers, sink)?;
     references(answers, sink)?;
     sizes(answers, sink)?;
-    findings(answers, sink)
+    findings(answers, sink)?;
+    stacks(answers, sink)?;
+    ages(answers, sink)
 }
 
 fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
@@ -313,6 +316,31 @@ fn sizes(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
+fn stacks(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for (tag, stacks) in &answers.stacks {
+        for row in &stacks.rows {
+            let frames: Vec<String> = row.frames.iter().map(|frame| hex(*frame)).collect();
+            sink.row(
+                &STACKS,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(row.source.word()),
+                    text(row.event.map(|e| e.word())),
+                    count(row.count),
+                    count(row.bytes),
+                    address(row.address),
+                    Cell::Text(&hex(row.address)),
+                    count(row.size),
+                    Cell::Text(&frames.join(" ")),
+                    Cell::Text(&row.symbols.join(";")),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// From the report's JSON, which is the contract.
 fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     let json = answers.diagnose.json();
@@ -360,6 +388,50 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// From the contents of the suspects.
+fn ages(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    let facts = &answers.info.dump;
+    // The slices are of the seconds from boot to dump.
+    let span = booted(facts).zip(facts.uptime_seconds);
+    for (tag, census) in &answers.censuses {
+        let Some(ages) = &census.ages else {
+            continue;
+        };
+        for (slice, blocks) in ages.histogram.iter().enumerate() {
+            let start = span.map(|(boot, uptime)| {
+                let into = u128::from(uptime) * slice as u128 / ages.histogram.len() as u128;
+                boot.saturating_add(i64::try_from(into).unwrap_or(i64::MAX))
+            });
+            sink.row(
+                &AGES,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(&ages.source),
+                    Cell::Text(ages.shape.word()),
+                    count(ages.blocks_with_time),
+                    count(ages.blocks),
+                    filetime(ages.oldest),
+                    filetime(ages.newest),
+                    count(slice as u64),
+                    seconds(start),
+                    count(*blocks),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// A time in 100 ns since 1601, as microseconds since 1970.
+fn filetime(time: u64) -> Cell<'static> {
+    const TO_1970: i64 = 11_644_473_600_000_000;
+    match i64::try_from(time / 10) {
+        Ok(micros) => Cell::Time(micros - TO_1970),
+        Err(_) => Cell::Null,
+    }
 }
 
 /// Which blocks are listed.

@@ -362,6 +362,53 @@ pub static FINDINGS: Table = Table {
     ],
 };
 
+/// A row per slice of the uptime, for tags whose blocks carry times.
+pub static AGES: Table = Table {
+    name: "ages",
+    about: "a slice of the time from boot to dump, with the blocks in use of a suspect's tag that were made in it; 24 rows a tag, for tags whose blocks carry times",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "the field that holds the time, and its clock"),
+        text(
+            "shape",
+            "steady, burst, old or mixed: how the blocks lie over the slices",
+        ),
+        int("blocks_with_time", "blocks with a time, over all slices"),
+        int("blocks_examined", "blocks in use that were examined"),
+        time("oldest", "the oldest time of a block"),
+        time("newest", "the newest"),
+        int("slice", "the slice, from 0 (boot) to 23 (dump)"),
+        time("slice_start", "when it starts"),
+        int("blocks", "blocks in it"),
+    ],
+};
+
+/// A row per recorded stack of a tag.
+pub static STACKS: Table = Table {
+    name: "stacks",
+    about: "a call stack that Driver Verifier recorded for live allocations of a tag",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "verifier-pool or verifier-log"),
+        text("event", "allocated or freed"),
+        int("count", "allocations with this stack"),
+        int("bytes", "their bytes, as they were asked for"),
+        int("address", "the first byte of one of them"),
+        text("address_hex", "the same, hexadecimal"),
+        int("size", "the bytes of that one"),
+        text(
+            "frames",
+            "return addresses, the innermost first, separated by blanks",
+        ),
+        text(
+            "symbols",
+            "the same as module and offset, or function, separated by semicolons",
+        ),
+    ],
+};
+
 /// A row per answer that is no table by itself.
 pub static ANSWERS: Table = Table {
     name: "answers",
@@ -393,7 +440,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 11] = [
+pub static TABLES: [&Table; 13] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -402,6 +449,8 @@ pub static TABLES: [&Table; 11] = [
     &REFERENCES,
     &SIZES,
     &FINDINGS,
+    &STACKS,
+    &AGES,
     &BLOCKS,
     &CONTENTS,
     &ANSWERS,

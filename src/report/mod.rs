@@ -20,6 +20,7 @@ mod objects;
 mod page;
 mod poolused;
 mod refs;
+mod stacks;
 mod symbols;
 pub mod table;
 pub mod text;
@@ -39,6 +40,7 @@ pub use objects::ObjectsReport;
 pub use page::Page;
 pub use poolused::PoolUsed;
 pub use refs::Refs;
+pub use stacks::StacksReport;
 pub use symbols::Symbols;
 pub use vm::Vm;
 

@@ -20,6 +20,7 @@ mod path;
 mod pdb;
 mod server;
 mod store;
+mod verifier;
 mod wanted;
 
 use std::fmt;
@@ -168,6 +169,13 @@ impl Symbols {
         }
     }
 
+    /// Uses the built-in layout of a type no more: the kernel says that it does not fit.
+    pub fn distrust_type(&mut self, ty: &str) {
+        if let Some(tables) = &mut self.tables {
+            Arc::make_mut(tables).drop_type(ty);
+        }
+    }
+
     /// RVA of a symbol in the module, by its exact name.
     pub fn rva(&self, name: &str) -> Option<u32> {
         let from_pdb = self.pdb.as_ref().and_then(|p| p.rva(name));
@@ -216,6 +224,23 @@ impl Symbols {
             .filter(|&(_, &at)| at == rva)
             .map(|(name, _)| *name);
         exact.min().map(|name| (name.to_string(), 0))
+    }
+
+    /// The function that holds an RVA, and the distance from its start in bytes: by the
+    /// PDB, or by the built-in functions of Driver Verifier and of the pool.
+    pub fn function(&self, rva: u32) -> Option<(String, u32)> {
+        if let Some(pdb) = &self.pdb {
+            let (name, distance) = pdb.nearest(rva)?;
+            return Some((name.to_string(), distance));
+        }
+        let (name, distance) = self.kernel.as_ref()?.verifier.function(rva)?;
+        Some((name.to_owned(), distance))
+    }
+
+    /// True where [`Symbols::function`] knows the functions that allocate and free pool.
+    pub fn has_functions(&self) -> bool {
+        let built_in = self.kernel.as_ref();
+        self.pdb.is_some() || built_in.is_some_and(|k| k.verifier.has_functions())
     }
 
     /// All fields of a type with their names, in no order; `None` when it isn't known. The

@@ -28,6 +28,8 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .env_remove("_NT_SYMBOL_PATH")
         .env("HOME", folder.join("home"))
         .env("XDG_CACHE_HOME", folder.join("home"))
+        .env("LOCALAPPDATA", folder.join("home"))
+        .env("ProgramData", folder.join("home"))
         .stdin(Stdio::null())
         .args(arguments);
     command
@@ -340,6 +342,8 @@ fn limited(folder: &Path, arguments: &[&str]) -> Output {
         .current_dir(folder)
         .env("HOME", folder.join("home"))
         .env("XDG_CACHE_HOME", folder.join("home"))
+        .env("LOCALAPPDATA", folder.join("home"))
+        .env("ProgramData", folder.join("home"))
         .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
         .arg(program)
         .args(arguments)

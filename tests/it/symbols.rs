@@ -281,7 +281,10 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
     let dump = unknown().to_str().unwrap();
     let run = |arguments: &[&str]| -> String {
         let mut command: Command = poolscope(arguments);
-        let output = command.env("XDG_CACHE_HOME", cache.path()).output();
+        let output = command
+            .env("XDG_CACHE_HOME", cache.path())
+            .env("ProgramData", cache.path())
+            .output();
         String::from_utf8(output.unwrap().stderr).unwrap()
     };
     let err = run(&["info", dump, "--no-cache", "--symbols", &url]);

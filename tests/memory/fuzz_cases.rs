@@ -101,5 +101,6 @@ replayed![
     typed,
     evidence,
     series,
+    verifier,
     whole,
 ];

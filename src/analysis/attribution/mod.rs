@@ -8,6 +8,7 @@ pub mod descriptions;
 pub mod drivers;
 pub mod kinds;
 pub mod kmdf;
+pub mod recorded;
 pub mod suspects;
 
 use crate::kernel::identity::ModuleIdentity;
@@ -17,7 +18,7 @@ pub use descriptions::{Description, Descriptions};
 pub use suspects::{Certainty, Owner, Owners};
 
 /// Everything that is known of whose a tag is. Made once per tag and shared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attribution {
     /// The tag.
     pub tag: Tag,
@@ -44,6 +45,13 @@ impl Attribution {
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(module))?;
         Some(&of.1)
+    }
+
+    /// The owner for a column: [`Attribution::owner_words`], or who allocates on behalf of
+    /// others; empty where nothing is known.
+    pub fn column(&self) -> String {
+        let allocator = || Some(format!("(allocated by {})", self.allocator()?));
+        self.owner_words().or_else(allocator).unwrap_or_default()
     }
 
     /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` where

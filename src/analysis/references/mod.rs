@@ -3,7 +3,7 @@
 //! The same search as `!for_each_module s -a @#Base @#End "Leak"`, over the images as
 //! they lie in the dump. Each hit in code is followed through its function to the calls
 //! that take the tag; each hit in data is held against the structures that carry tags.
-//! Pages that are not in the dump are counted: no hit there means nothing.
+//! Pages that are not in the dump are counted: absence there is not conclusive.
 
 pub mod api;
 mod callee;

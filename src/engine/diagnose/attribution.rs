@@ -21,7 +21,7 @@ use super::super::Engine;
 use super::Shared;
 
 /// Blocks of each tag that are looked at for where they point.
-const SAMPLE: u64 = 512;
+pub(super) const SAMPLE: u64 = 512;
 
 /// What has been made. An attribution by an index replaces one without.
 #[derive(Debug, Default)]
@@ -81,6 +81,8 @@ impl Engine {
         };
         let census = index.and_then(|index| self.sample(tag, None, index));
         let services = index.map(|index| self.default_tags(index));
+        let callers = index.map(|index| self.recorded_callers(tag, index));
+        let callers = callers.unwrap_or_default();
         let modules = &self.kernel().modules;
         let loaded = |name: &str| {
             let named = |m: &crate::kernel::modules::Module| {
@@ -100,6 +102,7 @@ impl Engine {
                 .and_then(|all| all.get(&tag))
                 .unwrap_or(&none),
             census: census.as_ref(),
+            callers: &callers,
         });
         self.attributions.put(Attribution {
             tag,

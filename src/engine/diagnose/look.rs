@@ -13,6 +13,7 @@ use crate::pool::index::Snapshot;
 use crate::pool::{Pool, Tag};
 
 use super::super::Engine;
+use super::attribution::SAMPLE;
 use super::{Candidate, LOOKED};
 
 /// Places that are listed of each finding.
@@ -88,7 +89,8 @@ impl Engine {
         let row = candidate.judged.row;
         let question = Question {
             pool: row.pool,
-            sample: LOOKED,
+            // The sample that tells the owner: one fact has one number on a page.
+            sample: SAMPLE,
             ..Question::of(row.tag)
         };
         let progress = census::Progress::default();

@@ -21,6 +21,7 @@ use crate::pool::{Pool, Tag, TagPattern};
 use super::Engine;
 
 pub(super) use attribution::Attributions;
+pub(super) use table::courses_of;
 pub use table::diagnose_points;
 
 /// Findings that are looked into; each costs a look at images and blocks.
@@ -87,8 +88,7 @@ impl Engine {
             .map(|c| self.look_into(c, &case, &groups, &chains, index))
             .collect();
         let pressure = verdict::pressures(&case);
-        let (verdict, summary) =
-            diagnosis::verdict(&findings, &pressure, !case.rows.is_empty(), case.complete);
+        let (verdict, summary) = diagnosis::verdict(&case, &findings, &pressure);
         let named = |g: &Group| {
             let of = |f: &Finding| {
                 g.holds(f.tag())
@@ -172,10 +172,12 @@ impl Engine {
     fn unknowns(&self, index: &Snapshot) -> Vec<String> {
         let mut out = self.warnings();
         out.extend(index.notes.iter().cloned());
-        out.push(
-            "a single dump cannot show a trend: growth is an average since boot, not an observation"
-                .into(),
-        );
+        let courses = self.courses();
+        let points = courses.iter().map(|(.., course)| course.points).max();
+        out.push(match points {
+            None => "a single dump cannot show a trend: growth is an average since boot, not an observation".into(),
+            Some(points) => format!("the trend is that of {points} points; between them it is unknown"),
+        });
         out
     }
 

@@ -135,8 +135,13 @@ impl Diagnose {
             Some(worst) => out += &format!("; {}", worst.sentence),
             None => out += "; the use of the pools or their limits are unknown",
         }
-        if let Some(hours) = self.exhausted_in_hours {
-            out += &format!("; limit reached in {hours:.1} hours at the average rate");
+        // After ten years the machine is another one.
+        if let Some(hours) = self.exhausted_in_hours.filter(|hours| *hours < 87_600.0) {
+            let when = match hours {
+                ..72.0 => format!("{hours:.1} hours"),
+                _ => format!("{:.0} days", hours / 24.0),
+            };
+            out += &format!("; limit reached in {when} at the average rate");
         }
         out
     }

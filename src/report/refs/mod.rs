@@ -24,6 +24,10 @@ use super::{Answer, tag_hex};
 pub struct Refs<'a> {
     tag: String,
     tag_hex: String,
+    /// The owner with its confidence, as every other answer has it.
+    owner: Option<String>,
+    /// Who calls the pool's functions with the tag.
+    allocator: Option<String>,
     references: Vec<Row>,
     modules: Vec<ModuleRow>,
     default_tag_of: Vec<DefaultRow>,
@@ -127,6 +131,14 @@ impl<'a> Refs<'a> {
         Refs {
             tag: answer.tag.to_string(),
             tag_hex: tag_hex(answer.tag),
+            owner: answer
+                .attribution
+                .as_ref()
+                .and_then(|made| Some(clean(&made.owner_words()?).into())),
+            allocator: answer
+                .attribution
+                .as_ref()
+                .and_then(|made| Some(clean(made.allocator()?).into())),
             references: found
                 .found
                 .iter()
@@ -178,7 +190,8 @@ pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
     let mut out = format!("searched {} of {all} pages of images", found.pages_searched);
     if found.pages_missing > 0 {
-        out += "; the others are not in the dump (discarded or paged out), and no hit there means nothing";
+        out +=
+            "; the others are not in the dump (discarded or paged out): absence is not conclusive";
     }
     if !found.modules_missing.is_empty() {
         let names: Vec<_> = found.modules_missing.iter().map(|m| clean(m)).collect();

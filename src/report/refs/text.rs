@@ -9,9 +9,15 @@ use super::{Refs, verdict_line};
 pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     answer.places(out)?;
     if answer.references.is_empty() {
-        writeln!(out, "no loaded image mentions {}", answer.tag)?;
+        writeln!(out, "no loaded image references {}", answer.tag)?;
     } else {
         answer.ranked(out)?;
+    }
+    if let Some(owner) = &answer.owner {
+        writeln!(out, "owner: {owner}")?;
+    }
+    if let Some(allocator) = &answer.allocator {
+        writeln!(out, "allocator: {allocator}")?;
     }
     for candidate in &answer.default_tag_of {
         writeln!(out, "{}", candidate.reason)?;

@@ -12,6 +12,9 @@ use crate::synth::truth::{ModuleTruth, ReferenceTruth, Tag};
 
 use super::Builder;
 
+/// Seconds from one build of a driver to the next: four weeks.
+const BETWEEN_BUILDS: u32 = 28 * 86_400;
+
 impl Builder<'_> {
     /// Loads the images, in order, each with its imports bound to those before.
     pub(super) fn images(&mut self) {
@@ -54,12 +57,12 @@ impl Builder<'_> {
                 }
             }
         }
-        let mut seed = Rng::new(
-            module
-                .file
-                .bytes()
-                .fold(7, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))),
-        );
+        let builds = self.spec.options.builds.iter();
+        let mut build = builds.filter(|(file, _)| *file == module.file);
+        let build = build.next().map_or(0, |(_, number)| *number);
+        let mut seed = Rng::new(module.file.bytes().fold(7 + u64::from(build), |h, b| {
+            h.wrapping_mul(31).wrapping_add(u64::from(b))
+        }));
         let stem = module.file.split('.').next().unwrap_or_default();
         let given = module.data.iter().find_map(|data| match data {
             Data::Pdb(pdb) => Some(pdb.clone()),
@@ -89,7 +92,7 @@ impl Builder<'_> {
             file: module.file.clone(),
             base: module.base,
             size: module.size,
-            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff),
+            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff) + build * BETWEEN_BUILDS,
             pdb,
             exports: module
                 .exports

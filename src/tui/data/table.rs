@@ -111,6 +111,8 @@ pub enum TableKind {
     Families(Tag),
     /// The kernel objects behind a tag: who has handles to them.
     Objects(Tag),
+    /// The call stacks recorded for a tag's allocations.
+    Stacks(Tag),
     /// Values of a column of a list that is on screen, already counted.
     Counted,
     /// The instructions around a place in code that has a tag.
@@ -122,6 +124,10 @@ pub enum TableKind {
     },
     /// What the user marked.
     Marks,
+    /// The points of the baseline.
+    Points,
+    /// Modules loaded or unloaded since the baseline.
+    ModuleChanges,
 }
 
 impl TableKind {
@@ -132,6 +138,7 @@ impl TableKind {
             | TableKind::Contents(tag)
             | TableKind::Families(tag)
             | TableKind::Objects(tag)
+            | TableKind::Stacks(tag)
             | TableKind::Frequency { tag, .. }
             | TableKind::Code { tag, .. }
             | TableKind::Pointers { tag, .. } => Some(*tag),
@@ -139,7 +146,9 @@ impl TableKind {
             | TableKind::TagsOf(_)
             | TableKind::Page { .. }
             | TableKind::Counted
-            | TableKind::Marks => None,
+            | TableKind::Marks
+            | TableKind::Points
+            | TableKind::ModuleChanges => None,
         }
     }
 }

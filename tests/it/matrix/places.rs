@@ -45,6 +45,20 @@ pub struct Place {
 }
 
 impl Place {
+    /// A part of the file that all answers hang on.
+    pub fn of_file(name: &'static str, kind: Kind, at: usize, length: usize) -> Place {
+        Place {
+            name,
+            kind,
+            at,
+            length,
+            own: at as u64,
+            back: at as u64,
+            may: "*",
+            is_of_era: false,
+        }
+    }
+
     pub fn damages(&self) -> &'static [Damage] {
         use Damage::{Cut, Huge, Itself, Loop, Noise, Ones, Torn, WrongPage, Zero};
         match self.kind {
@@ -73,16 +87,8 @@ impl Finder<'_> {
         (at, length): (usize, usize),
         may: &'static str,
     ) {
-        self.places.push(Place {
-            name,
-            kind,
-            at,
-            length,
-            own: at as u64,
-            back: at as u64,
-            may,
-            is_of_era: false,
-        });
+        let place = Place::of_file(name, kind, at, length);
+        self.places.push(Place { may, ..place });
     }
 
     fn offset(&self, va: Va) -> Option<usize> {

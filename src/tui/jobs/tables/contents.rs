@@ -1,4 +1,4 @@
-//! What a tag's allocations hold, as tables: by offset, by family, as kernel objects.
+//! Block contents of a tag as tables: by offset, by family, as kernel objects.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::tui::widgets::table::Column;
 const OFFSETS: [TableColumn; 5] = [
     TableColumn::new(Column::text("Offset", 8, 0), &["offset"], Kind::Text),
     TableColumn::new(
-        Column::text("What is there", 20, 0).growing(44),
+        Column::text("Contents", 20, 0).growing(44),
         &["what"],
         Kind::Text,
     ),
@@ -38,7 +38,7 @@ const FAMILIES: [TableColumn; 6] = [
         Kind::Text,
     ),
     TableColumn::new(Column::text("Text", 16, 3), &["text"], Kind::Text),
-    TableColumn::new(Column::text("Such as", 17, 2), &["such"], Kind::Address),
+    TableColumn::new(Column::text("Sample", 17, 2), &["sample"], Kind::Address),
 ];
 
 const OBJECTS: [TableColumn; 4] = [
@@ -64,19 +64,48 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// By offset: what stands there in most allocations; Enter tells all that does.
+/// How much a kind of value says about the owner; the lower, the more.
+fn rank(what: &What) -> u8 {
+    match what {
+        What::Module { .. } => 0,
+        What::Pool { .. } => 1,
+        What::Text => 2,
+        What::MorePool | What::Kernel => 3,
+        What::User => 4,
+        What::Own => 5,
+        What::Constant(_) | What::Number => 6,
+        What::Zero => 7,
+    }
+}
+
+/// By offset: the most frequent kind of value; Enter lists all. Modules and blocks that are
+/// pointed to come first, zeros last.
 pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
     let tag = census.question.tag;
     let mut rows = Vec::new();
-    for offset in &census.offsets {
-        let Some(first) = offset.counts.first() else {
-            continue;
-        };
+    // Of the kinds at an offset, the one that says most, where it is more than chance.
+    let telling = |counts: &[Count], read: u64| {
+        let frequent = counts.iter().filter(|c| share(c.blocks, read) >= 0.05);
+        frequent.min_by_key(|c| rank(&c.what)).cloned()
+    };
+    let mut ranked: Vec<_> = census
+        .offsets
+        .iter()
+        .filter_map(|o| {
+            let first = telling(&o.counts, o.read).or_else(|| o.counts.first().cloned())?;
+            Some((o, first))
+        })
+        .collect();
+    ranked.sort_by(|(_, a), (_, b)| {
+        (rank(&a.what), std::cmp::Reverse(a.blocks))
+            .cmp(&(rank(&b.what), std::cmp::Reverse(b.blocks)))
+    });
+    for (offset, first) in ranked {
         let share = share(first.blocks, offset.read);
         rows.push(TableRow {
             cells: vec![
-                Cell::Text(format!("+{:#x}", offset.offset)),
-                Cell::Text(what(first)),
+                Cell::Text(format!("+{:#05x}", offset.offset)),
+                Cell::Text(what(&first)),
                 Cell::Share(share),
                 Cell::Bar(share),
                 Cell::Count(first.blocks),
@@ -95,7 +124,7 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
     notes.extend(modules.map(|m| clean(&format!("{}: {}", m.name, m.sentence(census))).into()));
     TableData {
         columns: &OFFSETS,
-        title: format!("What {tag} allocations hold, behind their headers"),
+        title: format!("Block contents of {tag}, after the header"),
         chart,
         rows: Arc::new(rows),
         notes,
@@ -184,7 +213,10 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
                 ],
                 opens: Opens::Memory {
                     title: family.exemplar.to_string(),
-                    about: format!("{tag} allocation, one of {} alike, {size}", family.blocks),
+                    about: format!(
+                        "{tag} allocation, one of {} with this layout, {size}",
+                        family.blocks
+                    ),
                     va: family.exemplar,
                     length: Some(family.sizes.1),
                     session: family.session,
@@ -196,7 +228,7 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
     notes.insert(0, clean(&census.coverage()).into_owned());
     if census.in_no_family > 0 {
         let count = grouped(census.in_no_family);
-        notes.push(format!("{count} allocations are in no family"));
+        notes.push(format!("{count} allocations belong to no family"));
     }
     TableData {
         columns: &FAMILIES,
@@ -245,7 +277,7 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
     let sentences = found.sentences();
     let told = match sentences.is_empty() {
         true => vec![format!(
-            "none of {} blocks looked at is a kernel object",
+            "none of {} examined blocks is a kernel object",
             grouped(found.looked)
         )],
         false => sentences,

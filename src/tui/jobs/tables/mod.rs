@@ -2,6 +2,7 @@
 
 pub mod code;
 pub mod contents;
+mod stacks;
 
 use std::sync::Arc;
 
@@ -120,7 +121,7 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
-/// Makes a sheet. `None` when it isn't wanted any more.
+/// Makes a table. `None` when it isn't wanted any more.
 ///
 /// # Errors
 /// Why there is none, as a sentence.
@@ -161,9 +162,15 @@ pub fn make(
             Some(found) => contents::objects(&found, unfinished(index)),
             None => return Ok(None),
         },
+        TableKind::Stacks(tag) => match stacks::make(engine, index, *tag, unfinished(index))? {
+            Some(data) => data,
+            None => return Ok(None),
+        },
         TableKind::Code { tag, va } => code::table(engine, *tag, *va)?,
         // Made where the list is.
-        TableKind::Counted | TableKind::Marks => return Ok(None),
+        TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges => {
+            return Ok(None);
+        }
     }))
 }
 

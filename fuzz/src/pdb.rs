@@ -82,7 +82,16 @@ fn ask(path: &Path) {
     located.notes.iter().for_each(|note| shown::check(note));
     look(&Symbols::load_module(&wanted.id, &wanted.path).symbols);
     // Functions and lines: of addresses in three functions, between them, and outside.
-    let rvas = [0x1000, 0x1020, 0x103e, 0x1071, 0x1075, 0x1084, 0x5000, u32::MAX];
+    let rvas = [
+        0x1000,
+        0x1020,
+        0x103e,
+        0x1071,
+        0x1075,
+        0x1084,
+        0x5000,
+        u32::MAX,
+    ];
     let (origins, notes) = Symbols::origins(&wanted.id, &wanted.path, &rvas);
     assert_eq!(origins.len(), rvas.len());
     notes.iter().for_each(|note| shown::check(note));

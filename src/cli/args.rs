@@ -139,6 +139,7 @@ impl Args {
         let part = count.max(1) as u64;
         Args {
             dump: None,
+            baseline: Vec::new(),
             command: None,
             common: Common {
                 quiet: self.common.quiet || count > 1,

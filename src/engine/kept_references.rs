@@ -53,7 +53,10 @@ impl Engine {
         hash.update(format!("{:?}", self.dump.modified()?).as_bytes());
         // A PDB that names the functions of a module makes other references.
         for (index, _) in without_exports(&self.kernel, self.sessions()) {
-            let named = self.names().rva(&self.kernel, index, "DriverEntry").is_some();
+            let named = self
+                .names()
+                .rva(&self.kernel, index, "DriverEntry")
+                .is_some();
             let source = self.names().source(index);
             hash.update(format!("{index} {named} {source:?}").as_bytes());
         }

@@ -55,12 +55,15 @@ pub use walk::threads;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustc_hash::FxHashSet;
+
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
 use crate::kernel::etw::Trace;
 use crate::kernel::verifier::Verifier;
 use crate::kernel::{Kernel, vm};
+use crate::pool::Tag;
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
 use crate::symbols::LoadOptions;
@@ -85,6 +88,7 @@ pub struct Engine {
     trace: OnceLock<Trace>,
     /// Earlier points that the dump is judged with.
     trend: trend::Trend,
+    recorded_tags: OnceLock<FxHashSet<Tag>>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -148,6 +152,7 @@ impl Engine {
             verifier: OnceLock::new(),
             trace: OnceLock::new(),
             trend: trend::Trend::default(),
+            recorded_tags: OnceLock::new(),
             dump,
             kernel,
         })

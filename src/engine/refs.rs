@@ -147,9 +147,8 @@ impl Engine {
             let rva = |va: Va| u32::try_from(va.0.checked_sub(module.base.0)?).ok();
             let name = module.name();
             let nearest = |va: Va| self.names().nearest(&self.kernel, index, rva(va)?);
-            let used = |r: &Reference| {
-                r.module == index && Standing::of(&r.verdict) < Standing::Unknown
-            };
+            let used =
+                |r: &Reference| r.module == index && Standing::of(&r.verdict) < Standing::Unknown;
             let places = found.found.iter().filter(|r| used(r));
             let called: Vec<u32> = places.map(|r| rva(r.taken_at()).unwrap_or(0)).collect();
             let (origins, notes) = self.names().origins(&self.kernel, index, &called);
@@ -222,11 +221,9 @@ impl Engine {
 
     /// The functions that code may call, by address; read on first use.
     fn targets(&self) -> &Targets {
-        self.search
-            .targets
-            .get_or_init(|| {
-                let (kernel, sessions) = (&self.kernel, self.sessions());
-                Targets::of(kernel, sessions).with_pdbs(kernel, sessions, self.names())
-            })
+        self.search.targets.get_or_init(|| {
+            let (kernel, sessions) = (&self.kernel, self.sessions());
+            Targets::of(kernel, sessions).with_pdbs(kernel, sessions, self.names())
+        })
     }
 }

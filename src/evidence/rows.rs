@@ -15,7 +15,8 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS, VERSION,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS,
+    VERSION,
 };
 
 /// Writes all tables but the blocks and what only an evidence file has.

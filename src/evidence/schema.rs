@@ -398,8 +398,14 @@ pub static STACKS: Table = Table {
         int("address", "the first byte of one of them"),
         text("address_hex", "the same, hexadecimal"),
         int("size", "the bytes of that one"),
-        text("frames", "return addresses, the innermost first, separated by blanks"),
-        text("symbols", "the same as module and offset, or function, separated by semicolons"),
+        text(
+            "frames",
+            "return addresses, the innermost first, separated by blanks",
+        ),
+        text(
+            "symbols",
+            "the same as module and offset, or function, separated by semicolons",
+        ),
     ],
 };
 

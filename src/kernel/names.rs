@@ -154,7 +154,12 @@ impl ModuleNames {
 
     /// Functions and source lines of addresses in a module, in their order; and what was
     /// refused, as sentences. Empty where the module has no private PDB on the path.
-    pub fn origins(&self, kernel: &Kernel, index: usize, rvas: &[u32]) -> (Vec<Origin>, Vec<String>) {
+    pub fn origins(
+        &self,
+        kernel: &Kernel,
+        index: usize,
+        rvas: &[u32],
+    ) -> (Vec<Origin>, Vec<String>) {
         let none = || vec![Origin::default(); rvas.len()];
         let Some(module) = kernel.modules.get(index) else {
             return (none(), Vec::new());

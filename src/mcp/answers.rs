@@ -288,12 +288,10 @@ impl Ask<'_> {
         let tag = one_tag(machine, asked.tag.as_deref())?;
         let window = self.window(&asked.part(), &file.path, &[&tag.typed()])?;
         let found = machine.references_while(tag, self.wanted);
-        let images = machine.module_list();
+        let found = found.ok_or("the request was cancelled")?;
         let found = engine::TagReferences {
-            tag,
-            found: found.ok_or("the request was cancelled")?,
-            images: images.iter().map(|m| (m.base, m.end)).collect(),
-            disassembly: Vec::new(),
+            attribution: machine.attribution_of(tag),
+            ..engine::TagReferences::of(tag, found, &machine.module_list())
         };
         let answer = Refs::of(&found);
         let covers = vec![answer.coverage()];

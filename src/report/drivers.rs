@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::analysis::attribution::drivers::{Driver, Drivers, Holding};
 
-use super::text::clean;
 use super::identity::IdentityRecord;
+use super::text::clean;
 use super::{Answer, cell, csv_writer, tag_hex};
 
 /// Tags that are named of each driver in text.
@@ -165,10 +165,7 @@ impl Answer for DriversReport {
                     cell(identity.file_version.as_deref().unwrap_or_default()),
                     cell(identity.company.as_deref().unwrap_or_default()),
                     identity.linked.clone().unwrap_or_default(),
-                    identity
-                        .unloaded
-                        .map(|u| u.to_string())
-                        .unwrap_or_default(),
+                    identity.unloaded.map(|u| u.to_string()).unwrap_or_default(),
                 ])?;
             }
         }

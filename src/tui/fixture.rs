@@ -266,6 +266,7 @@ pub fn mentions() -> References {
         api: "ExAllocatePoolWithTag".into(),
         function: "myfault+0x1390".into(),
         reason: "passed to ExAllocatePoolWithTag as its third argument".into(),
+        identity: "myfault.sys 2.0.0.0, Sysinternals, 2012-03-14".into(),
     };
     References {
         rows: vec![
@@ -373,7 +374,7 @@ pub fn table(ask: &TableKind) -> TableData {
         title: "Pool by driver: 3".into(),
         notes: vec!["a tag's bytes are its likeliest owner's".into()],
         sorted: Some(1),
-        start: 0,
+        ..TableData::default()
     }
 }
 

@@ -5,6 +5,7 @@ use poolscope::engine::{Engine, Options};
 use poolscope::kernel::identity::{Identity, LinkTime, VersionResource};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
+use poolscope::synth::era::WIN7;
 use poolscope::synth::image::Data;
 use poolscope::synth::legacy::{Allocation, Holds};
 use poolscope::synth::resource::Version;
@@ -119,12 +120,19 @@ const GONE: u64 = 0xffff_f880_0a41_0000;
 
 #[test]
 fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_into_it() {
-    let mut spec = small::spec();
+    let mut spec = small::of_era(&WIN7);
+    let pages = 0x1_0000;
+    spec.runs = vec![(1, 0x9e), (0x100, pages)];
+    spec.vm.physical_memory = 0x9e + pages;
+    spec.vm.committed = pages;
+    spec.vm.commit_limit = 2 * pages;
+    spec.vm.nonpaged_max = pages;
+    spec.options.gigabyte_page = false;
     spec.uptime = 50 * 3600 * 10_000_000;
-    spec.unloaded.push(("abc3flt.sys".into(), Va(GONE), 0x1_b000));
-    spec.allocations.extend(
-        (0..3000).map(|_| Allocation::new(*b"Ab3x", truth::Pool::NonPaged, 0x100)),
-    );
+    spec.unloaded
+        .push(("abc3flt.sys".into(), Va(GONE), 0x1_b000));
+    spec.allocations
+        .extend((0..40_000).map(|_| Allocation::new(*b"Ab3x", truth::Pool::NonPaged, 0x400)));
     spec.options.holds.push(Holds {
         tag: *b"Ab3x",
         bytes: 0,

@@ -29,10 +29,10 @@ mod images;
 mod keys;
 mod layering;
 mod machines;
-mod names;
 mod matrix;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod names;
 mod published;
 mod read_ahead;
 mod readme;
@@ -41,8 +41,8 @@ mod refusals;
 mod screens;
 mod server_2003;
 mod shapes;
-mod supply;
 mod stacks;
+mod supply;
 mod symbols;
 #[cfg(unix)]
 mod tui_pty;

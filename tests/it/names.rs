@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use poolscope::analysis::references::Confidence;
-use poolscope::engine::{Engine, Machine as _, Options};
+use poolscope::engine::{Engine, Options};
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
 use poolscope::report::{Answer, Refs};
@@ -55,12 +55,15 @@ fn dump(folder: &Path) -> (std::path::PathBuf, Va) {
     (path, base)
 }
 
-fn open(dump: &Path, symbols: &Path) -> Engine {
-    let options = Options {
+fn options(symbols: &Path) -> Options {
+    Options {
         symbols: SymbolPath::parse(&symbols.to_string_lossy()),
         ..Options::default()
-    };
-    Engine::open(dump, &options).unwrap()
+    }
+}
+
+fn open(dump: &Path, symbols: &Path) -> Engine {
+    Engine::open(dump, &options(symbols)).unwrap()
 }
 
 fn refs(engine: &Engine) -> (Value, String) {
@@ -94,8 +97,20 @@ fn a_private_pdb_names_the_function_and_the_line_of_the_allocation() {
     let name = Some("driver!PsStart+0x1e".to_owned());
     assert_eq!(engine.symbol_at(at), name);
     assert_eq!(engine.points_at(at), name);
-    let ln = poolscope::command::read("ln driver!PsStart+1e");
-    assert!(ln.is_ok(), "{ln:?}");
+    // The call site on screen: from the references, the tag and the call are marked.
+    let mut screens = crate::screens::Screens::open_with(&path, &options(&symbols)).unwrap();
+    screens.keys("/PsLn\r\r");
+    screens.wait_for("driver!PsStart");
+    screens.keys("\tu");
+    screens.wait_for("Code that references PsLn");
+    let screen = screens.screen();
+    let line = |words: &[&str]| {
+        let has = |line: &&str| words.iter().all(|word| line.contains(word));
+        assert!(screen.lines().any(|l| has(&l)), "{words:?}\n{screen}");
+    };
+    line(&["* ", " tag ", "mov r8d, 6E4C7350h"]);
+    line(&["* ", "takes tag", "call", "ExAllocatePoolWithTag"]);
+    line(&["source: c:\\src\\driver.c:129"]);
     // The page of a driver's own data has no function, and nothing is invented for it.
     let data = engine.symbol_at(base.add(0x10)).unwrap();
     assert_eq!(data, "driver+0x10");

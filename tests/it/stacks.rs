@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use poolscope::analysis::attribution::Certainty;
 use poolscope::engine::{Engine, Options, Recorder, StackRow, Stacks, StacksOf};
 use poolscope::kernel::verifier::Event;
 use poolscope::memory::Va;
-use poolscope::pool::TagPattern;
+use poolscope::pool::{Tag, TagPattern};
 use poolscope::synth::era::{
     Era, SERVER_2022, WIN7, WIN10_1607, WIN10_1809, WIN10_1903, WIN10_2004, WIN11, WIN11_22H2,
     WIN11_24H2, WIN81,
@@ -17,6 +18,7 @@ use poolscope::synth::verifier::{self, Block, Call, Driver, Laid, Log, Verifier}
 use poolscope::synth::{Container, Machine, etw};
 
 use crate::machines;
+use crate::screens::Screens;
 
 /// Records of the log.
 const LENGTH: u32 = 64;
@@ -489,4 +491,118 @@ fn records_are_found_by_structure_without_symbols() {
         assert!(log.clone().count() > 0, "{said}");
         assert!(log.all(|r| r.event.is_none()));
     }
+}
+
+/// The lines of a screen with a word.
+fn lines(screen: &str, word: &str) -> Vec<String> {
+    let found = screen.lines().filter(|line| line.contains(word));
+    found.map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn the_screen_of_a_tag_has_its_stacks() {
+    let scene = Scene::new(&WIN10_2004, false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    scene.write(&path);
+    let mut screens = Screens::open(&path).unwrap();
+    screens.keys("/Leak\r\r");
+    screens.keys("C");
+    screens.wait_for("verifier-pool");
+    let shown = lines(&screens.screen(), "verifier-");
+    assert_eq!(shown.len(), 4, "{shown:#?}");
+    let first = shown.iter().all(|line| line.contains("leaker+0x1"));
+    assert!(first, "{shown:#?}");
+    let block = format!("{:x}", scene.live[17].0.0);
+    screens.keys(&format!(":!verifier 80 {block}\r"));
+    screens.wait_for("freed (verifier-log)");
+}
+
+#[test]
+fn evidence_and_tables_keep_the_stacks() {
+    let scene = Scene::new(&WIN10_2004, false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    scene.write(&path);
+    let kept = folder.path().join("case.zip");
+    let tables = folder.path().join("tables");
+    let run = |arguments: &[&str]| {
+        let output = crate::demo::poolscope(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?} {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (file, kept, tables) = (text(&path), text(&kept), text(&tables));
+    run(&["evidence", &file, "--out", &kept]);
+    let rows = |file: &str, tag: &str| {
+        let json = run(&["stacks", file, tag, "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        json["stacks"].clone()
+    };
+    assert_eq!(rows(&kept, "Leak"), rows(&file, "Leak"));
+    assert_eq!(rows(&kept, "CM31"), serde_json::json!([]));
+    run(&["export", &file, "--out", &tables, "--format", "csv"]);
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(&tables).join("stacks")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => found.push(std::fs::read_to_string(path).unwrap()),
+            }
+        }
+    }
+    let table = found.join("");
+    assert!(table.contains("leaker+0x13b9"), "{table}");
+    assert!(table.contains("verifier-pool"), "{table}");
+}
+
+#[test]
+fn recorded_callers_name_the_owner() {
+    let era = &WIN10_2004;
+    let mut machine = machines::whole(era).clone();
+    let truth = &machine.truth;
+    let other = truth.modules.iter().find(|m| m.file == "other.sys");
+    let other = other.unwrap().clone();
+    let live = truth.blocks.iter();
+    let live = live.filter(|b| b.tag == *b"netv" && b.state == State::Allocated);
+    let blocks = live.map(|b| Block {
+        address: b.body(),
+        caller: other.base.add(0x1111),
+        bytes: 0x10,
+        tag: *b"netv",
+    });
+    let driver = Driver {
+        base: other.base,
+        size: other.size,
+        blocks: blocks.collect(),
+        freed: Vec::new(),
+    };
+    let all = driver.blocks.len() as u64;
+    assert!(all > 20);
+    let plan = Verifier {
+        level: 8,
+        drivers: vec![driver],
+        ..Verifier::default()
+    };
+    verifier::add(&mut machine, era, &plan);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::default()).unwrap();
+    let tag = Tag::of("netv").unwrap();
+    let made = engine.attribution(tag, Some(&index));
+    let best = made.owners.best().unwrap();
+    assert_eq!(best.module, "other");
+    assert_eq!(best.certainty, Certainty::Certain);
+    assert!(
+        best.reasons[0].contains("Driver Verifier recorded"),
+        "{best:?}"
+    );
+    // A tag that nothing is recorded of is judged as before.
+    let leak = engine.attribution(Tag::of("Leak").unwrap(), Some(&index));
+    let owners = leak.owners.ranked.iter().flat_map(|o| &o.reasons);
+    assert!(owners.clone().count() > 0);
+    assert!(owners.into_iter().all(|r| !r.contains("recorded")));
 }

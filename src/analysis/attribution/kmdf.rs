@@ -120,7 +120,11 @@ mod tests {
         let three = Some(Tag::new(u32::from_le_bytes(*b"abc\0")));
         assert_eq!(default_tag("abc"), three);
         assert_eq!(default_tag("wDfabc"), three);
-        assert_ne!(default_tag("abc"), Tag::of("abc"), "not padded with a blank");
+        assert_ne!(
+            default_tag("abc"),
+            Tag::of("abc"),
+            "not padded with a blank"
+        );
         let upper = Tag::of("AMDA").unwrap();
         assert!(same_letters(upper, default_tag("amdacpbus2").unwrap()));
         assert!(!same_letters(upper, default_tag("amdkmdag").unwrap()));

@@ -8,6 +8,7 @@ pub mod descriptions;
 pub mod drivers;
 pub mod kinds;
 pub mod kmdf;
+pub mod recorded;
 pub mod suspects;
 
 use crate::kernel::identity::ModuleIdentity;

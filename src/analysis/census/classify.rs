@@ -41,7 +41,13 @@ impl Images {
             let last = m.base.0.saturating_add(u64::from(m.size) - 1);
             (m.base.0, last, i as u32)
         };
-        let modules = || kernel.modules.iter().enumerate().filter(|(_, m)| m.size > 0);
+        let modules = || {
+            kernel
+                .modules
+                .iter()
+                .enumerate()
+                .filter(|(_, m)| m.size > 0)
+        };
         let loaded = modules().filter(|(_, m)| !m.unloaded).map(range);
         let mut gone: Vec<(usize, &Module)> = modules().filter(|(_, m)| m.unloaded).collect();
         // The one that was unloaded last had the range last.
@@ -168,7 +174,10 @@ mod tests {
         ];
         let images = Images::new(loaded.into_iter()).with_gone(gone.into_iter());
         let at = |offset: u64| images.at(Va(BASE + offset)).map(|(module, _)| module);
-        assert_eq!([at(0x2000), at(0x2fff), at(0x3000)], [Some(3), Some(3), None]);
+        assert_eq!(
+            [at(0x2000), at(0x2fff), at(0x3000)],
+            [Some(3), Some(3), None]
+        );
         assert_eq!([at(0), at(0x4000), at(0x6010)], [Some(1), Some(2), Some(7)]);
     }
 

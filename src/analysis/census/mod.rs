@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::analysis::ages::Ages;
 use crate::kernel::Kernel;
+use crate::kernel::names::ModuleNames;
 use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, Va};
-use crate::kernel::names::ModuleNames;
 use crate::pool::Tag;
 use crate::pool::block::Block;
 use crate::pool::index::Snapshot;

@@ -108,7 +108,12 @@ pub(super) fn rank(
         let standing = Standing::of(&r.verdict);
         match out.last_mut().filter(|m| m.module == r.module) {
             Some(module) => module.add(standing, r),
-            None => out.push(ModuleRank::new(kernel, missing(r.module as u32), standing, r)),
+            None => out.push(ModuleRank::new(
+                kernel,
+                missing(r.module as u32),
+                standing,
+                r,
+            )),
         }
     }
     for module in &mut out {

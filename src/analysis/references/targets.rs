@@ -79,7 +79,12 @@ impl Targets {
     /// Where an export table is paged out, the module's PDB on the symbol path names the
     /// functions that take a tag.
     #[must_use]
-    pub fn with_pdbs(mut self, kernel: &Kernel, sessions: &Sessions, names: &ModuleNames) -> Targets {
+    pub fn with_pdbs(
+        mut self,
+        kernel: &Kernel,
+        sessions: &Sessions,
+        names: &ModuleNames,
+    ) -> Targets {
         for (index, module) in without_exports(kernel, sessions) {
             for name in api::names() {
                 if let Some(rva) = names.rva(kernel, index, &name) {
@@ -111,9 +116,8 @@ pub fn without_exports<'k>(
 ) -> impl Iterator<Item = (usize, &'k Module)> {
     let loaded = kernel.modules.iter().enumerate();
     loaded.filter(|(_, m)| {
-        let lacks = |image: &crate::kernel::image::Image| {
-            image.lacks_exports(sessions.space_of(kernel, m))
-        };
+        let lacks =
+            |image: &crate::kernel::image::Image| image.lacks_exports(sessions.space_of(kernel, m));
         !m.unloaded && !m.is_kernel && m.image.as_ref().is_some_and(lacks)
     })
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::analysis::attribution::{Attribution, Owners};
 use crate::analysis::attribution::drivers::{self, Drivers};
 use crate::analysis::attribution::kmdf::default_tag;
 use crate::analysis::attribution::suspects::{self, Signs};
+use crate::analysis::attribution::{Attribution, Owners};
 use crate::analysis::census::{self, Census, Question};
 use crate::analysis::judgement::evidence::Pointing;
 use crate::analysis::references::References;
@@ -81,6 +81,8 @@ impl Engine {
         };
         let census = index.and_then(|index| self.sample(tag, None, index));
         let services = index.map(|index| self.default_tags(index));
+        let callers = index.map(|index| self.recorded_callers(tag, index));
+        let callers = callers.unwrap_or_default();
         let modules = &self.kernel().modules;
         let loaded = |name: &str| {
             let named = |m: &crate::kernel::modules::Module| {
@@ -100,6 +102,7 @@ impl Engine {
                 .and_then(|all| all.get(&tag))
                 .unwrap_or(&none),
             census: census.as_ref(),
+            callers: &callers,
         });
         self.attributions.put(Attribution {
             tag,

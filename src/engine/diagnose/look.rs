@@ -9,8 +9,8 @@ use crate::analysis::judgement::lockstep::Group;
 use crate::analysis::judgement::words::percent;
 use crate::analysis::references::{Confidence, Reference, References};
 use crate::memory::Va;
-use crate::pool::{Pool, Tag};
 use crate::pool::index::Snapshot;
+use crate::pool::{Pool, Tag};
 
 use super::super::Engine;
 use super::attribution::SAMPLE;

@@ -56,7 +56,7 @@ impl Engine {
                     _ => None,
                 });
                 if let Some(first) = first {
-                    let name = self.symbolic(first).unwrap_or_else(|| first.to_string());
+                    let name = self.symbol_at(first).unwrap_or_else(|| first.to_string());
                     lines.insert(0, format!("{name}:"));
                 }
             }

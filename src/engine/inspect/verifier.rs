@@ -107,7 +107,7 @@ impl Engine {
                     entry.bytes.into(),
                     Tag::new(entry.tag).to_string().into(),
                     entry.caller.into(),
-                    self.symbolic(entry.caller).into(),
+                    self.symbol_at(entry.caller).into(),
                     driver.name.clone().into(),
                 ]);
             }
@@ -169,7 +169,7 @@ impl Engine {
             record.address.0, record.size, record.thread.0
         )];
         lines.extend(record.frames.iter().map(|frame| {
-            let symbol = self.symbolic(*frame).unwrap_or_default();
+            let symbol = self.symbol_at(*frame).unwrap_or_default();
             format!("{:016x} {symbol}", frame.0)
         }));
         lines.push(String::new());

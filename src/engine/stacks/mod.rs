@@ -4,6 +4,7 @@
 //! The records are joined to the blocks that the walk of the pool found, and equal stacks
 //! are one row.
 
+mod callers;
 mod join;
 mod names;
 

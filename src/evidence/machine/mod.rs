@@ -316,6 +316,9 @@ impl std::fmt::Debug for Evidence {
     }
 }
 
+/// The first version of the schema with recorded stacks.
+const WITH_STACKS: (u32, u32) = (1, 1);
+
 impl Machine for Evidence {
     fn facts(&self) -> DumpFacts {
         self.info.dump.clone()
@@ -457,9 +460,18 @@ impl Machine for Evidence {
         };
         match self.kept("stacks", &tag_hex(tag)) {
             Some(stacks) => stacks.map(Some),
-            None => Err(format!(
-                "the evidence file has no recorded stacks of {tag}: it keeps those of tags that have them"
-            )),
+            // Every tag that had some is in the file.
+            None if self.manifest.schema >= WITH_STACKS => Ok(Some(Stacks {
+                of: tag.typed(),
+                notes: vec![format!(
+                    "the dump had no recorded stacks of {tag} when the evidence file was made"
+                )],
+                ..Stacks::default()
+            })),
+            None => Err(
+                "the evidence file was made before recorded stacks were kept: make it again from the dump"
+                    .into(),
+            ),
         }
     }
 

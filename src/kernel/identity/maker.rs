@@ -107,7 +107,10 @@ fn day(seconds: i64) -> Option<String> {
 fn moment(seconds: i64) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     let (hour, minute, second) = time.to_hms();
-    Some(format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date()))
+    Some(format!(
+        "{}T{hour:02}:{minute:02}:{second:02}Z",
+        time.date()
+    ))
 }
 
 #[cfg(test)]

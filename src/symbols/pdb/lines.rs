@@ -8,7 +8,10 @@
 use std::io::{Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::pdb::{AddressMap, FallibleIterator, LineInfo, ModuleInfo, PDB, ProcedureSymbol, StringTable, SymbolData};
+use ::pdb::{
+    AddressMap, FallibleIterator, LineInfo, ModuleInfo, PDB, ProcedureSymbol, StringTable,
+    SymbolData,
+};
 use rustc_hash::FxHashMap;
 
 use super::{Bounded, PdbId, Refusal, check_identity};
@@ -245,8 +248,16 @@ mod tests {
         let (found, note) = origins(&[0x1020, 0x103e, 0x1071, 0x1000, 0x1084, 0x1075, 0x5000]);
         assert_eq!(note, None);
         let line = |n: usize| found[n].line.as_ref().map(|(_, line)| *line);
-        let name = |n: usize| found[n].function.as_ref().map(|(name, at)| (name.as_str(), *at));
-        assert_eq!([line(0), line(1), line(2)], [Some(127), Some(129), Some(131)]);
+        let name = |n: usize| {
+            found[n]
+                .function
+                .as_ref()
+                .map(|(name, at)| (name.as_str(), *at))
+        };
+        assert_eq!(
+            [line(0), line(1), line(2)],
+            [Some(127), Some(129), Some(131)]
+        );
         assert_eq!([line(3), line(4)], [Some(122), Some(134)]);
         assert_eq!(found[1].line.as_ref().unwrap().0, "c:\\src\\driver.c");
         assert_eq!(name(1), Some(("PsStart", 0x1020)));

@@ -9,7 +9,7 @@ use crate::tui::app::{App, Screen};
 use crate::tui::data::baseline::Baseline;
 use crate::tui::data::cell::Cell;
 use crate::tui::data::message::{Effect, Question};
-use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
+use crate::tui::data::table::{TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
 use crate::tui::screens::chart::ChartView;
 use crate::tui::screens::data_table::DataTable;
@@ -203,8 +203,7 @@ fn points_table(baseline: Option<&Baseline>) -> TableData {
                 bytes(nonpaged),
                 bytes(paged),
             ],
-            opens: Opens::Nothing,
-            place: None,
+            ..TableRow::default()
         }
     });
     let mut notes = baseline.warnings.clone();
@@ -224,8 +223,7 @@ fn points_table(baseline: Option<&Baseline>) -> TableData {
         ),
         rows: Arc::new(rows.collect()),
         notes,
-        sorted: None,
-        start: 0,
+        ..TableData::default()
     }
 }
 

@@ -49,14 +49,13 @@ pub fn make(
     }
     let found = engine.references_while(tag, wanted)?;
     let modules = engine.module_list();
-    let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
     let ranked = found.ranked();
     preview.reference_count = Some(ranked.len() as u64);
     preview.references = ranked
         .iter()
         .take(MOST)
         .map(|r| {
-            let row = ReferenceRow::new(r, base(r.module));
+            let row = ReferenceRow::new(r, modules.get(r.module));
             let by = match row.api.is_empty() {
                 true => String::new(),
                 false => format!(", {}", row.api),

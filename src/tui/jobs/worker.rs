@@ -13,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Machine, Options, inspect};
-use crate::memory::Va;
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};

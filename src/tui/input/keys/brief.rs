@@ -53,6 +53,8 @@ pub fn brief(action: Action, context: Context) -> &'static str {
         Action::Suspend | Action::Redraw | Action::Mouse => "suspend, mouse, redraw",
         Action::Accept => "apply",
         Action::Cancel => "close",
+        Action::Stacks => "recorded call stacks",
+        Action::Disassembly => "code around the reference",
         Action::TagList => "tag list",
         Action::Drivers => "pool by driver",
         Action::Report => "report",

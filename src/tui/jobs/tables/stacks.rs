@@ -12,11 +12,12 @@ use crate::tui::data::table::{Opens, TableColumn, TableData, TableRow};
 use crate::tui::input::query::Kind;
 use crate::tui::widgets::table::Column;
 
-const STACKS: [TableColumn; 6] = [
+const STACKS: [TableColumn; 7] = [
     TableColumn::new(Column::number("Blocks", 11, 0), &["blocks"], Kind::Number),
     TableColumn::new(Column::number("Bytes", 14, 2), &["bytes"], Kind::Number),
     TableColumn::new(Column::text("Event", 9, 3), &["event"], Kind::Text),
     TableColumn::new(Column::text("Source", 13, 4), &["source"], Kind::Text),
+    TableColumn::new(Column::text("Caller", 20, 1), &["caller"], Kind::Text),
     TableColumn::new(
         Column::text("Frames, innermost first", 24, 0).growing(120),
         &["frames"],
@@ -52,7 +53,7 @@ pub fn make(
         rows: Arc::new(rows),
         notes,
         sorted: Some(0),
-        start: 0,
+        ..TableData::default()
     }))
 }
 
@@ -64,6 +65,9 @@ fn of_row(tag: Tag, row: &StackRow) -> TableRow {
             .unwrap_or_default()
     };
     let frames: Vec<&str> = (0..row.frames.len()).map(name).collect();
+    // The first that is not of the kernel.
+    let kernel = |name: &&&str| !name.starts_with("nt!") && !name.starts_with("nt+");
+    let caller = frames.iter().find(kernel).copied().unwrap_or_default();
     TableRow {
         cells: vec![
             Cell::Count(row.count),
@@ -71,6 +75,7 @@ fn of_row(tag: Tag, row: &StackRow) -> TableRow {
             row.event
                 .map_or(Cell::Unknown, |e| Cell::Text(e.word().into())),
             Cell::Text(row.source.word().into()),
+            Cell::Text(clean(caller).into_owned()),
             Cell::Text(clean(&frames.join(" < ")).into_owned()),
             Cell::Address(row.address),
         ],

@@ -10,7 +10,7 @@
 //! CONTAINER is full, kernel, bitmap-full, bitmap-kernel, ranges-kernel, ranges-user or
 //! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA; or an image of the machine while it runs:
 //! raw, lime, vmware (FILE is the state, memory is put beside it), vmware-inside, elf,
-//! virtualbox, kdump, kdump-flat, hyper-v, hyper-v-packed. Options, for eras: `live` (the dump of a
+//! virtualbox, kdump, kdump-flat, kdump-lzo, kdump-snappy, kdump-zstd, hyper-v, hyper-v-packed. Options, for eras: `live` (the dump of a
 //! machine that runs on), `unknown` (nt's PDB is one that nobody knows), `nodes` (two pool
 //! nodes).
 #![allow(clippy::unwrap_used)]
@@ -88,6 +88,9 @@ fn image(name: &str) -> Option<Image> {
         "virtualbox" => Image::VirtualBox,
         "kdump" => Image::Kdump(Method::Zlib, false),
         "kdump-flat" => Image::Kdump(Method::Zlib, true),
+        "kdump-lzo" => Image::Kdump(Method::Lzo, false),
+        "kdump-snappy" => Image::Kdump(Method::Snappy, false),
+        "kdump-zstd" => Image::Kdump(Method::Zstd, false),
         "hyper-v" => Image::HyperV(false),
         "hyper-v-packed" => Image::HyperV(true),
         _ => return None,

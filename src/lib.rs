@@ -133,6 +133,9 @@ pub mod dump;
 pub mod engine;
 pub mod evidence;
 pub mod kernel;
+#[cfg(feature = "mcp")]
+#[doc(hidden)]
+pub mod mcp;
 pub mod memory;
 pub mod pool;
 pub mod report;

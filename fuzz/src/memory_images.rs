@@ -1,14 +1,18 @@
-//! Images of memory: every container that is no crash dump.
+//! Images of memory: every container that is no crash dump, and a running machine in which
+//! Windows has to be found by search.
 
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use poolscope::dump::Dump;
+use poolscope::engine::Engine;
 use poolscope::memory::{PAGE_SIZE, Pfn};
 use poolscope::synth::snapshot::{self, Image, Method, Qemu, Registers, Vmware};
+use poolscope::synth::{Machine, era, small};
 
 use super::bed::{Bed, Place};
 use super::input::Input;
+use super::locate::{Whole, options};
 use super::shown;
 
 const CONTAINERS: [Image; 11] = [
@@ -39,14 +43,20 @@ const CONTAINERS: [Image; 11] = [
     Image::HyperV(true),
 ];
 
-/// The first byte chooses the container that the rest damages; 0xff says that the rest is
-/// the file itself.
+/// First byte of inputs that are the file itself, and of those that damage the machine.
+const FILE: u8 = 0xff;
+const MACHINE: u8 = 0xfe;
+
+/// The first byte chooses the container that the rest damages, or is one of the two above.
 pub fn run(data: &[u8]) {
     static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
     let beds = BEDS.get_or_init(|| CONTAINERS.iter().map(bed).collect());
     let mut input = Input(data);
     let Some(which) = input.u8() else { return };
-    if which == 0xff {
+    if which == MACHINE {
+        return machine().lock().unwrap().run(&mut input, find);
+    }
+    if which == FILE {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), input.0).unwrap();
         return ask(file.path());
@@ -57,7 +67,53 @@ pub fn run(data: &[u8]) {
 
 /// An undamaged image of each kind.
 pub fn seeds() -> Vec<Vec<u8>> {
-    (0..CONTAINERS.len() as u8).map(|c| vec![c]).collect()
+    let containers = 0..CONTAINERS.len() as u8;
+    containers.chain([MACHINE]).map(|c| vec![c]).collect()
+}
+
+/// A raw image, with the parts that lead to Windows.
+fn machine() -> &'static Mutex<Bed> {
+    static BED: OnceLock<Mutex<Bed>> = OnceLock::new();
+    BED.get_or_init(|| {
+        let mut spec = small::spec();
+        // No raw image is smaller than 16 MB.
+        spec.runs = vec![(1, 0x9e), (0x100, 0x1000)];
+        spec.vm.physical_memory = 0x9e + 0x1000;
+        let machine = Machine::build(&spec).unwrap();
+        let running = snapshot::run(&machine, &era::WIN7, &[]).unwrap();
+        let write = |path: &Path| running.write(path, Image::Raw).unwrap();
+        Mutex::new(Bed::new(write, |path| leads(&Whole::open(path))))
+    })
+}
+
+fn leads(whole: &Whole) -> Vec<Vec<Place>> {
+    const SHARED_USER_DATA: u64 = 0xffff_f780_0000_0000;
+    let engine = &whole.engine;
+    let kernel = engine.kernel();
+    let file = |at, length| Place { at, length, va: 0 };
+    let root = engine.dump().file_offset(kernel.space.root()).unwrap() as usize;
+    let at = |va: u64, bytes| whole.memory(poolscope::memory::Va(va), bytes);
+    vec![
+        vec![file(0, engine.dump().file_length() as usize)],
+        // Where a real-mode start block would be.
+        vec![file(0x1000, 0x9f000)],
+        vec![file(root, 0x800), file(root + 0x800, 0x800)],
+        at(SHARED_USER_DATA, 0x400),
+        at(kernel.base.0, 0x1000),
+        at(kernel.machine.debugger_data.0, 0x340),
+        whole.loader_list(),
+    ]
+}
+
+/// Finds Windows, and asks for what hangs on that alone.
+fn find(path: &Path) {
+    let engine = match Engine::open(path, &options()) {
+        Ok(engine) => engine,
+        Err(why) => return shown::check(&why.to_string()),
+    };
+    engine.warnings().iter().for_each(|w| shown::check(w));
+    std::hint::black_box((engine.info(), engine.modules(None)));
+    std::hint::black_box(engine.index(Arc::default()).unwrap().totals.listed);
 }
 
 /// An image of a few pages, with the parts that say where they are.

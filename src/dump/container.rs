@@ -4,7 +4,7 @@
 //! `magic.rs`, and a line in [`read`].
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::cpu::Cpu;
@@ -99,8 +99,20 @@ impl Contents {
 ///
 /// # Errors
 /// A [`DumpError`] that says what the file is and what to get instead.
-pub(super) fn read(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
-    match magic::recognise(file, path)? {
+pub(super) fn read(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Contents, DumpError> {
+    let kind = magic::recognise(file, path)?;
+    // Only VMware has its memory and its state in two files.
+    let needed = matches!(kind, Kind::VmwareState | Kind::VmwareMemory);
+    if let Some(given) = given.filter(|_| !needed) {
+        return Err(DumpError::refused(
+            format!(
+                "{} was given as the other file of this one, which has no other file",
+                given.display()
+            ),
+            "give --partner with the .vmem, .vmsn or .vmss of a VMware snapshot only",
+        ));
+    }
+    match kind {
         Kind::Crash => {
             let header = Header::parse(file.get(..HEADER_SIZE).unwrap_or(file))?;
             let pages = crash::page_map(file, &header)?;
@@ -155,8 +167,8 @@ pub(super) fn read(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
             };
             Ok(Contents::new(Format::Raw, PageMap::Runs(vec![all])))
         }
-        Kind::VmwareState => vmware_state(file, path),
-        Kind::VmwareMemory => vmware_memory(file, path),
+        Kind::VmwareState => vmware_state(file, path, given),
+        Kind::VmwareMemory => vmware_memory(file, path, given),
     }
 }
 
@@ -172,9 +184,18 @@ fn kdump_file(file: &[u8], layout: Layout) -> Result<Contents, DumpError> {
 }
 
 /// A state that was opened: memory is inside, or beside it.
-fn vmware_state(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
+fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Contents, DumpError> {
     let state = vmware::State::read(file)?;
     if state.has_memory() {
+        if let Some(given) = given {
+            return Err(DumpError::refused(
+                format!(
+                    "{} was given as the memory of this state, which has its memory inside",
+                    given.display()
+                ),
+                "leave --partner out",
+            ));
+        }
         return Ok(Contents {
             cpus: state.cpus.clone(),
             capture: Capture::Stopped,
@@ -187,7 +208,11 @@ fn vmware_state(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
             "take a snapshot with memory instead, or use a .vmem",
         ));
     }
-    let Some(memory) = partner(path, &["vmem"]) else {
+    if let Some(given) = given {
+        is_memory(given)?;
+    }
+    let beside = || partner(path, &["vmem"]);
+    let Some(memory) = given.map(Path::to_owned).or_else(beside) else {
         let name = path.with_extension("vmem");
         let name = name.file_name().unwrap_or_default().to_string_lossy();
         return Err(match state.expects_memory() {
@@ -196,7 +221,7 @@ fn vmware_state(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
                     "this is the state of a VMware machine, and its memory is in another file, {name}, which is not beside it"
                 ),
                 format!(
-                    "copy {name} into the same directory (on vSAN it may have a name of its own: rename it)"
+                    "copy {name} into the same directory, or give it with --partner FILE (on vSAN it may have a name of its own)"
                 ),
             ),
             false => DumpError::refused(
@@ -219,17 +244,22 @@ fn vmware_state(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
 
 /// A state whose regions do not end where the memory does is of another snapshot.
 fn unfit(state: &vmware::State, length: u64) -> Option<String> {
-    (state.expects_memory() && !state.fits(length) && !state.partial).then(|| {
+    (state.has_regions() && !state.fits(length)).then(|| {
         "the regions of memory in the VMware state do not end where the .vmem does: the two may be of different snapshots, or the .vmem was cut".into()
     })
 }
 
 /// Memory that was opened: its state is beside it, or not at all.
-fn vmware_memory(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
+fn vmware_memory(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Contents, DumpError> {
     let length = file.len() as u64;
     let mut states = Vec::new();
     let mut notes = Vec::new();
-    for extension in ["vmss", "vmsn"] {
+    if let Some(given) = given {
+        // What was given is used, or refused.
+        states.push(read_state(given).map_err(|error| error.with_path(given))?);
+    }
+    let beside = ["vmss", "vmsn"].into_iter().filter(|_| given.is_none());
+    for extension in beside {
         let Some(path) = partner(path, &[extension]) else {
             continue;
         };
@@ -252,7 +282,7 @@ fn vmware_memory(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
     }
     let (pages, hole) = vmware::without_state(file);
     notes.push(match hole {
-        true => "assumed a memory hole at 3 GB: the .vmsn is missing; copy the .vmsn or .vmss of the snapshot into the same directory".into(),
+        true => "assumed a memory hole at 3 GB: the .vmsn is missing; copy the .vmsn or .vmss of the snapshot into the same directory, or give it with --partner FILE".into(),
         false => "the .vmsn or .vmss is missing: memory is taken as it stands in the file, and the state of the processors is not known".into(),
     });
     notes.push(
@@ -262,6 +292,36 @@ fn vmware_memory(file: &[u8], path: &Path) -> Result<Contents, DumpError> {
         notes,
         ..Contents::new(Format::Vmware, pages)
     })
+}
+
+/// Refuses what can't be the memory of a state.
+fn is_memory(path: &Path) -> Result<(), DumpError> {
+    let io = |source: io::Error| DumpError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let about = std::fs::metadata(path).map_err(io)?;
+    if !about.is_file() {
+        return Err(DumpError::refused(
+            format!(
+                "{} was given as the memory of the state, and is no file",
+                path.display()
+            ),
+            "give the .vmem of the same snapshot",
+        ));
+    }
+    let mut start = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    match read {
+        Ok(()) if !vmware::is_state(&start) => Ok(()),
+        _ => Err(DumpError::refused(
+            format!(
+                "{} was given as the memory of the state, and is a state itself, or empty",
+                path.display()
+            ),
+            "give the .vmem of the same snapshot",
+        )),
+    }
 }
 
 fn read_state(path: &Path) -> Result<vmware::State, DumpError> {

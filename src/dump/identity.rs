@@ -25,6 +25,10 @@ impl Dump {
         hash.update(bytes.get(..HEADER_SIZE.min(bytes.len()))?);
         // An image begins with memory that no two moments need to differ in.
         hash.update(format!("{:?}", self.cpus()).as_bytes());
+        // The same memory is another machine's with another state beside it.
+        if self.contents.header.is_none() {
+            hash.update(format!("{:?}", self.contents.pages.runs()).as_bytes());
+        }
         let last = length.saturating_sub(SAMPLE);
         for i in 1..=SAMPLES {
             // No overflow: a product of two lengths that a file can have.

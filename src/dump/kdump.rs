@@ -4,7 +4,7 @@
 //! Layout: `IMPLEMENTATION` and `diskdump_mod.h` of makedumpfile, `dump/dump.c` of QEMU.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::cell::RefCell;
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{array_at, u32_at, u64_at};
@@ -14,7 +14,7 @@ use super::error::DumpError;
 use super::flattened::Layout;
 use super::notes::Notes;
 use super::packed::{Packed, Unpack};
-use super::page_map::{MAX_FRAMES, PageMap, RankedBitmap};
+use super::page_map::{PageMap, RankedBitmap};
 
 /// The first bytes.
 pub(super) const MAGIC: &[u8] = b"KDUMP   ";
@@ -24,6 +24,9 @@ const DESCRIPTOR: u64 = 24;
 /// Header version with frame numbers of 64 bits in the sub-header.
 const WIDE: u32 = 6;
 const MAX_NOTES: u64 = 16 << 20;
+/// More than any x64 machine of QEMU has (2^34 frames = 64 TB). A sparse file can claim
+/// more bitmap than anyone wants to count.
+const MAX_FRAMES: u64 = 1 << 34;
 /// No compressor makes a page twice as long.
 const MAX_PACKED: u32 = 2 * BLOCK as u32;
 
@@ -87,8 +90,13 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
     let bitmap = layout.bytes(file, start + half, length);
     let bitmap =
         bitmap.ok_or_else(|| damaged("the file ends inside the bitmaps of kdump".into()))?;
-    let bitmap = bitmap.into_owned();
-    let ranks = RankedBitmap::new(&bitmap, 0, frames, 0)
+    // In the file it stays where it is: it may be as large as the file says.
+    let (bitmap, at) = match (bitmap, layout.place(start + half)) {
+        (Cow::Borrowed(_), Some(at)) => (Bitmap::InFile, at),
+        (bytes, _) => (Bitmap::Own(bytes.into_owned()), 0),
+    };
+    let at = usize::try_from(at).unwrap_or(usize::MAX);
+    let ranks = RankedBitmap::new(bitmap.bytes(file), at, frames, 0)
         .ok_or_else(|| damaged("kdump: the bitmap does not fit".into()))?;
     let notes = (
         u64_at(&sub, 0x30).unwrap_or(0),
@@ -119,12 +127,29 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
 #[derive(Debug)]
 struct Pages {
     layout: Layout,
-    /// The second bitmap.
-    bitmap: Vec<u8>,
+    bitmap: Bitmap,
     ranks: RankedBitmap,
     frames: u64,
     /// Where the descriptors begin.
     descriptors: u64,
+}
+
+/// The second bitmap: which frames are stored.
+#[derive(Debug)]
+enum Bitmap {
+    InFile,
+    /// Put together of records.
+    Own(Vec<u8>),
+}
+
+impl Bitmap {
+    /// The bytes that the ranks count in.
+    fn bytes<'a>(&'a self, file: &'a [u8]) -> &'a [u8] {
+        match self {
+            Bitmap::InFile => file,
+            Bitmap::Own(bytes) => bytes,
+        }
+    }
 }
 
 /// A page descriptor.
@@ -205,8 +230,8 @@ impl Unpack for Pages {
         low
     }
 
-    fn slot(&self, pfn: Pfn) -> Option<u64> {
-        Some(self.ranks.offset(&self.bitmap, pfn)? / PAGE_SIZE)
+    fn slot(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
+        Some(self.ranks.offset(self.bitmap.bytes(file), pfn)? / PAGE_SIZE)
     }
 
     fn place(&self, file: &[u8], slot: u64) -> Option<u64> {
@@ -237,17 +262,24 @@ impl Unpack for Pages {
     }
 }
 
+thread_local! {
+    /// A decoder's tables and window take longer to make than a page to decompress.
+    static ZLIB_STATE: RefCell<flate2::Decompress> = RefCell::new(flate2::Decompress::new(true));
+    static ZSTD_STATE: RefCell<ruzstd::decoding::FrameDecoder> =
+        RefCell::new(ruzstd::decoding::FrameDecoder::new());
+}
+
 /// One page; `None` unless it comes to exactly a page.
 fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
     let mut out: PageBytes = [0; PAGE_SIZE as usize];
     match method {
         0 => return array_at(data, 0).filter(|_| data.len() as u64 == BLOCK),
-        ZLIB => {
-            let mut decoder = flate2::Decompress::new(true);
+        ZLIB => ZLIB_STATE.with_borrow_mut(|decoder| {
+            decoder.reset(true);
             let end = decoder.decompress(data, &mut out, flate2::FlushDecompress::Finish);
             let whole = matches!(end, Ok(flate2::Status::StreamEnd));
-            (whole && decoder.total_out() == BLOCK).then_some(())?;
-        }
+            (whole && decoder.total_out() == BLOCK).then_some(())
+        })?,
         SNAPPY => {
             let length = snap::raw::decompress_len(data).ok();
             length.filter(|n| *n as u64 == BLOCK)?;
@@ -258,13 +290,36 @@ fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
             let made = lzokay_native::decompress_all(data, Some(out.len())).ok()?;
             out = made.try_into().ok()?;
         }
-        ZSTD => {
-            let mut decoder = ruzstd::decoding::StreamingDecoder::new(data).ok()?;
-            decoder.read_exact(&mut out).ok()?;
-            // Nothing more may follow.
-            (decoder.read(&mut [0]).ok()? == 0).then_some(())?;
-        }
+        ZSTD if is_small_frame(data) => ZSTD_STATE.with_borrow_mut(|decoder| {
+            // One frame, which has to end with the page and the data.
+            let n = decoder.decode_all(data, &mut out).ok()?;
+            (n as u64 == BLOCK).then_some(())
+        })?,
         _ => return None,
     }
     Some(out)
+}
+
+/// True for a Zstandard frame (RFC 8878, 3.1.1.1) whose window is at most 1 MB: a frame can
+/// ask for far more than a page is made of, and the decoder would get the memory.
+fn is_small_frame(data: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let Some(&descriptor) = data.get(4).filter(|_| data.starts_with(&MAGIC)) else {
+        return false;
+    };
+    // Without a window of its own, the window is the content's size.
+    match descriptor & 0x20 == 0 {
+        true => data.get(5).is_some_and(|window| window >> 3 <= 10),
+        false => {
+            let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+            let at = 5 + dictionary;
+            let size = match descriptor >> 6 {
+                0 => data.get(at).map(|&b| u64::from(b)),
+                1 => crate::bytes::u16_at(data, at).map(|n| u64::from(n) + 256),
+                2 => u32_at(data, at).map(u64::from),
+                _ => u64_at(data, at),
+            };
+            size == Some(BLOCK)
+        }
+    }
 }

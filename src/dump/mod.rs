@@ -130,9 +130,18 @@ impl Dump {
     /// # Errors
     /// A [`DumpError`] that says what the file is and what to get instead.
     pub fn open(path: &Path) -> Result<Dump, DumpError> {
+        Dump::open_with(path, None)
+    }
+
+    /// The same, with the other file of a VMware snapshot (its memory or its state), which
+    /// is else looked for beside the first by its name.
+    ///
+    /// # Errors
+    /// As [`Dump::open`], and where the file that is opened has no other file.
+    pub fn open_with(path: &Path, partner: Option<&Path>) -> Result<Dump, DumpError> {
         let opened = SystemTime::now();
         let mut on = Opened::new(path)?;
-        let contents = container::read(on.mapping.bytes(), path);
+        let contents = container::read(on.mapping.bytes(), path, partner);
         let contents = contents.map_err(|error| error.with_path(path))?;
         let pages_path = contents.elsewhere.clone();
         if let Some(path) = &pages_path {
@@ -288,6 +297,17 @@ impl Dump {
             .get(offset..offset.checked_add(PAGE_SIZE as usize)?)?
             .try_into()
             .ok()
+    }
+
+    /// Shows the bytes of a frame to `f`, for who looks through all of memory: what has to
+    /// be decompressed for it is not kept. `None` as for [`Dump::page`].
+    pub fn peek<R>(&self, pfn: Pfn, f: impl FnOnce(&PageBytes) -> R) -> Option<R> {
+        let PageMap::Packed(packed) = &self.contents.pages else {
+            return self.page(pfn).map(f);
+        };
+        let before = self.faults();
+        let found = packed.peek(self.mapping.bytes(), pfn, f);
+        found.filter(|_| self.faults() == before)
     }
 
     /// The place of a frame in the file, for visiting pages in file order.

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::{Mmap, MmapMut, MmapRaw};
 
 use crate::addr::{PAGE_SIZE, Pfn};
 
@@ -32,7 +32,7 @@ pub(super) trait Unpack: fmt::Debug + Send + Sync {
     /// Pages whose bytes are inside the file.
     fn stored(&self, file: &[u8]) -> u64;
     /// The slot of a frame; `None` when it is left out.
-    fn slot(&self, pfn: Pfn) -> Option<u64>;
+    fn slot(&self, file: &[u8], pfn: Pfn) -> Option<u64>;
     /// Where in the file the bytes of a slot begin.
     fn place(&self, file: &[u8], slot: u64) -> Option<u64>;
     /// The page itself, where the file has it as it is: its offset.
@@ -40,6 +40,8 @@ pub(super) trait Unpack: fmt::Debug + Send + Sync {
     /// Decompresses the page of a slot, and those that come with it, which are handed to
     /// `put`. `false` when the data is damaged.
     fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool;
+    /// Gives up what was learned from bytes near a slot: the file failed to deliver them.
+    fn forget(&self, _slot: u64) {}
 }
 
 static ZEROS: PageBytes = [0; PAGE_SIZE as usize];
@@ -130,7 +132,7 @@ impl Packed {
     }
 
     pub(super) fn place(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
-        self.source.place(file, self.source.slot(pfn)?)
+        self.source.place(file, self.source.slot(file, pfn)?)
     }
 
     /// Pages whose data could not be decompressed so far.
@@ -141,61 +143,108 @@ impl Packed {
     /// A page, decompressed now if it was not before. `faults` counts what the file
     /// failed to deliver: what was made of such bytes is not kept.
     pub(super) fn page(&self, file: &[u8], pfn: Pfn, faults: &dyn Fn() -> u64) -> Unpacked<'_> {
-        let Some(slot) = self.source.slot(pfn) else {
+        let Some(slot) = self.source.slot(file, pfn) else {
             return Unpacked::Absent;
         };
+        let Some(lazy) = self.groups.get((slot / GROUP) as usize) else {
+            return Unpacked::Absent;
+        };
+        if let Some(bytes) = lazy.get().and_then(|g| g.page(slot)).and_then(known) {
+            return bytes;
+        }
         if let Some(offset) = self.source.plain(file, slot) {
             return Unpacked::Plain(offset);
         }
         if self.source.place(file, slot).is_none() {
             return Unpacked::Absent;
         }
-        let Some(group) = self.groups.get((slot / GROUP) as usize) else {
-            return Unpacked::Absent;
-        };
-        let group = group.get_or_init(Group::new);
+        let group = lazy.get_or_init(Group::new);
         let Some(page) = group.page(slot) else {
             return Unpacked::Absent;
         };
-        if let Some(bytes) = known(page) {
-            return bytes;
-        }
         let guard = group.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = known(page) {
             return bytes;
         }
         let before = faults();
-        let mut made: Vec<(u64, Box<PageBytes>)> = Vec::new();
-        let sound = self.source.unpack(file, slot, &mut |slot, bytes| {
-            made.push((slot, Box::new(*bytes)));
+        let mut made: Vec<(u64, *mut PageBytes)> = Vec::new();
+        let sound = self.source.unpack(file, slot, &mut |other, bytes| {
+            // Slots of other groups have other locks: those come when they are asked for.
+            if other / GROUP == slot / GROUP
+                && group.page(other).is_some_and(|p| known(p).is_none())
+            {
+                made.push((other, self.keep(bytes)));
+            }
         });
-        if !sound || faults() != before {
+        let failed = faults() != before;
+        if failed {
+            self.source.forget(slot);
+        }
+        if !sound || failed {
             self.damaged.fetch_add(1, Ordering::Relaxed);
             page.store((&raw const DAMAGED).cast_mut(), Ordering::Release);
             return Unpacked::Damaged;
         }
-        for (other, bytes) in &made {
-            // Slots of other groups have other locks: those come when they are asked for.
-            if other / GROUP == slot / GROUP
-                && let Some(page) = group.page(*other)
-                && page.load(Ordering::Acquire).is_null()
-            {
-                page.store(self.keep(bytes), Ordering::Release);
+        for (other, bytes) in made {
+            if let Some(page) = group.page(other) {
+                page.store(bytes, Ordering::Release);
             }
         }
         drop(guard);
         known(page).unwrap_or(Unpacked::Damaged)
     }
 
-    /// Puts a page where it stays. Null when there is no room any more.
+    /// Shows a page to `f` without keeping it, for who looks through all of memory: it would
+    /// take as much room as the machine has memory. `None` when there is no such page.
+    pub(super) fn peek<R>(
+        &self,
+        file: &[u8],
+        pfn: Pfn,
+        f: impl FnOnce(&PageBytes) -> R,
+    ) -> Option<R> {
+        let slot = self.source.slot(file, pfn)?;
+        let group = self.groups.get((slot / GROUP) as usize)?.get();
+        if let Some(found) = group.and_then(|g| g.page(slot)).and_then(known) {
+            return match found {
+                Unpacked::Bytes(page) => Some(f(page)),
+                _ => None,
+            };
+        }
+        if let Some(offset) = self.source.plain(file, slot) {
+            let at = usize::try_from(offset).ok()?;
+            let page = file.get(at..at.checked_add(PAGE_SIZE as usize)?)?;
+            return page.try_into().ok().map(f);
+        }
+        self.source.place(file, slot)?;
+        let mut page = None;
+        let sound = self.source.unpack(file, slot, &mut |other, bytes| {
+            if other == slot {
+                page = Some(*bytes);
+            }
+        });
+        page.filter(|_| sound).map(|page| f(&page))
+    }
+
+    /// Puts a page where it stays; where there is no room any more, what stands for a
+    /// damaged page.
     fn keep(&self, bytes: &PageBytes) -> *mut PageBytes {
         if *bytes == ZEROS {
             return (&raw const ZEROS).cast_mut();
         }
         let limit = self.limit.load(Ordering::Relaxed);
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        match store.put(bytes, limit) {
-            Ok(at) => at,
+        let place = {
+            let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            store.place(bytes, limit)
+        };
+        match place {
+            Ok(Place::Done(at)) => at,
+            Ok(Place::Empty(at)) => {
+                // SAFETY: the store hands out each place once, inside a block that it
+                // neither moves nor frees while the `Packed` lives, and nobody has the
+                // address before it is returned here. So workers copy side by side.
+                unsafe { at.copy_from_nonoverlapping(bytes, 1) };
+                at
+            }
             // Neither memory nor disk has room: the page can't be shown.
             Err(_) => (&raw const DAMAGED).cast_mut(),
         }
@@ -217,37 +266,47 @@ fn known<'a>(page: &AtomicPtr<PageBytes>) -> Option<Unpacked<'a>> {
     Some(Unpacked::Bytes(unsafe { &*at }))
 }
 
+/// Bytes that stay free on the disk of temporary files.
+const SPARE: u64 = 1 << 30;
 /// Bytes of one block of the store.
 const BLOCK: usize = 16 << 20;
 
 /// Where decompressed pages lie: blocks in memory, then blocks of a temporary file.
 #[derive(Default)]
 struct Store {
-    memory: Vec<MmapMut>,
+    memory: Vec<MmapRaw>,
     spilled: Vec<Mmap>,
     file: Option<(Positioned, File)>,
     /// Bytes used of the last block.
     used: usize,
 }
 
+/// Room for a page.
+enum Place {
+    /// The page is there.
+    Done(*mut PageBytes),
+    /// The page is still to be copied there.
+    Empty(*mut PageBytes),
+}
+
 impl Store {
-    fn put(&mut self, bytes: &PageBytes, limit: u64) -> io::Result<*mut PageBytes> {
+    fn place(&mut self, bytes: &PageBytes, limit: u64) -> io::Result<Place> {
         let in_memory = self.memory.len() as u64 * BLOCK as u64;
         let starts = self.spilled.is_empty() && (self.memory.is_empty() || self.used == BLOCK);
         if self.spilled.is_empty() && (!starts || in_memory + BLOCK as u64 <= limit.max(1)) {
             if starts {
-                self.memory.push(MmapMut::map_anon(BLOCK)?);
+                self.memory.push(MmapMut::map_anon(BLOCK)?.into());
                 self.used = 0;
             }
             let at = self.used;
-            let block = self.memory.last_mut();
-            let place = block.and_then(|block| block.get_mut(at..at + bytes.len()));
-            let place = place.ok_or_else(|| io::Error::other("no block"))?;
-            place.copy_from_slice(bytes);
+            let block = self.memory.last().filter(|_| at + bytes.len() <= BLOCK);
+            let block = block.ok_or_else(|| io::Error::other("no block"))?;
             self.used += bytes.len();
-            return Ok(place.as_mut_ptr().cast());
+            // The address by itself: a slice of the block would claim what other workers
+            // are copying.
+            return Ok(Place::Empty(block.as_mut_ptr().wrapping_add(at).cast()));
         }
-        self.spill(bytes)
+        self.spill(bytes).map(Place::Done)
     }
 
     /// Written by calls, not through the mapping: a full disk is then an error and no
@@ -264,6 +323,11 @@ impl Store {
         let blocks = self.spilled.len();
         if self.used == BLOCK {
             let start = blocks as u64 * BLOCK as u64;
+            // Others need the disk too, and what is decompressed has no bound but the
+            // machine's memory.
+            if fs4::available_space(std::env::temp_dir())? < SPARE {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
             file.set_len(start + BLOCK as u64)?;
             // SAFETY: the file has no name, so that nobody else writes to it or cuts it.
             let block = unsafe {
@@ -313,7 +377,7 @@ mod tests {
         fn stored(&self, _: &[u8]) -> u64 {
             self.count
         }
-        fn slot(&self, pfn: Pfn) -> Option<u64> {
+        fn slot(&self, _: &[u8], pfn: Pfn) -> Option<u64> {
             (pfn.0 < self.count).then_some(pfn.0)
         }
         fn place(&self, _: &[u8], slot: u64) -> Option<u64> {

@@ -339,6 +339,11 @@ impl State {
         PageMap::of_runs(runs).map_err(|why| damaged(format!("regions of memory: {why}")))
     }
 
+    /// True when it says where memory is in a separate file.
+    pub fn has_regions(&self) -> bool {
+        self.regions_count > 0
+    }
+
     /// True when the regions end where the file of memory does.
     pub fn fits(&self, length: u64) -> bool {
         let end = |r: &Region| Some(u64::from(r.stored?) + u64::from(r.pages?));

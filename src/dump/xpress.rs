@@ -12,6 +12,14 @@ pub(super) fn decompress(input: &[u8], out: &mut [u8]) -> Option<()> {
     'flags: while done < out.len() {
         let flags = u32_at(input, at)?;
         at += 4;
+        if flags == 0
+            && let Some(literals) = input.get(at..at + 32)
+            && let Some(to) = out.get_mut(done..done + 32)
+        {
+            to.copy_from_slice(literals);
+            (at, done) = (at + 32, done + 32);
+            continue;
+        }
         for bit in (0..32).rev() {
             if done == out.len() {
                 break 'flags;
@@ -53,10 +61,13 @@ pub(super) fn decompress(input: &[u8], out: &mut [u8]) -> Option<()> {
             let length = length.checked_add(3)? as usize;
             let end = done.checked_add(length).filter(|end| *end <= out.len())?;
             let from = done.checked_sub(distance)?;
-            // Byte by byte: a match may run into what it makes.
-            for i in 0..length {
-                let byte = *out.get(from + i)?;
-                *out.get_mut(done + i)? = byte;
+            // A match may run into what it makes: the part before it is copied, then twice
+            // as much, and so on.
+            let mut copied = 0;
+            while copied < length {
+                let now = (length - copied).min(distance + copied);
+                out.copy_within(from..from + now, done + copied);
+                copied += now;
             }
             done = end;
         }

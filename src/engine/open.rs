@@ -27,6 +27,8 @@ pub struct Options {
     /// Bytes of memory that the blocks of an index may take; `None` for three quarters of
     /// what is available, where that is known.
     pub memory: Option<u64>,
+    /// The other file of a VMware snapshot, where it is not beside the first.
+    pub partner: Option<PathBuf>,
 }
 
 /// Why a dump can't be worked with.

@@ -62,13 +62,14 @@ impl Redactor {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
         let key = key.map_err(|_| io::Error::other("the system gives no random bytes"))?;
         let mut patterns: FxHashMap<String, String> = FxHashMap::default();
-        for name in names {
+        for (count, name) in names.into_iter().enumerate() {
+            // One that is left in would be worse than no file.
+            if count >= MOST_NAMES {
+                return Err(io::Error::other("there are too many names to replace"));
+            }
             let lower = name.to_lowercase();
             if name.chars().count() < SHORTEST || WINDOWS_OWN.contains(&lower.as_str()) {
                 continue;
-            }
-            if patterns.len() > MOST_NAMES * 8 {
-                return Err(io::Error::other("there are too many names to replace"));
             }
             let digest = hmac::sign(&key, lower.as_bytes());
             let hex = digest.as_ref().iter().take(6).map(|b| format!("{b:02x}"));
@@ -157,6 +158,10 @@ fn names(answers: &Answers<'_>) -> Vec<String> {
     for file in answers.machine.vm().page_files.iter().flatten() {
         out.extend(file.path.clone());
     }
+    for (_, found) in &answers.references {
+        let sources = found.found.iter().filter_map(|r| r.source.as_ref());
+        out.extend(sources.flat_map(|(file, _)| folders(file)));
+    }
     for (_, objects) in &answers.objects {
         out.extend(objects.names.iter().map(|n| n.name.clone()));
         out.extend(objects.names.iter().flat_map(|n| private_folders(&n.name)));
@@ -166,7 +171,8 @@ fn names(answers: &Answers<'_>) -> Vec<String> {
     for (_, census) in &answers.censuses {
         out.extend(census.families.iter().filter_map(|f| f.text.clone()));
     }
-    out.truncate(MOST_NAMES);
+    out.sort_unstable();
+    out.dedup();
     out
 }
 
@@ -230,5 +236,11 @@ mod tests {
     fn windows_own_names_stay() {
         let redactor = Redactor::new(["System".to_owned(), "ab".to_owned()]).unwrap();
         assert_eq!(redactor.replaced("Free System PTEs ab"), None);
+    }
+
+    #[test]
+    fn more_names_than_can_be_replaced_are_an_error() {
+        let names = (0..=MOST_NAMES).map(|n| format!("name{n}"));
+        assert!(Redactor::new(names).is_err());
     }
 }

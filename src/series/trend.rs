@@ -3,7 +3,7 @@
 /// The course of a tag's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Trend {
-    /// Rises to the end.
+    /// Rises to the end, without a fall on the way.
     Growing,
     /// Identical at every point, with no frees in between, and large.
     Pinned,
@@ -70,21 +70,18 @@ pub fn of(samples: &[Sample]) -> Option<Trend> {
             false => Trend::Unchanged,
         });
     }
-    let steps = samples.windows(2).filter_map(|pair| match pair {
-        [a, b] => Some(i128::from(b.bytes) - i128::from(a.bytes)),
-        _ => None,
+    let falls = samples.windows(2).any(|pair| match pair {
+        [a, b] => b.bytes < a.bytes,
+        _ => false,
     });
-    let falls: i128 = steps.filter(|step| *step < 0).map(|step| -step).sum();
     let rise = i128::from(last.bytes) - i128::from(first.bytes);
     let last_step = i128::from(last.bytes) - i128::from(before.bytes);
-    let highest_before = samples.iter().rev().skip(1).map(|s| s.bytes).max();
     Some(match (first.bytes, last.bytes) {
         (0, end) if end > 0 => Trend::New,
         (start, 0) if start > 0 => Trend::Gone,
         (start, end) if end < start.div_ceil(2) => Trend::Freed,
-        _ if rise > 0 && last_step.abs() * 20 < rise => Trend::Plateau,
-        // A tag that leaks is freed now and then as well: a tenth of the rise may fall back.
-        _ if rise > 0 && Some(last.bytes) > highest_before && falls * 10 <= rise => Trend::Growing,
+        _ if rise > 0 && last_step * 20 < rise => Trend::Plateau,
+        _ if rise > 0 && !falls => Trend::Growing,
         _ => Trend::Fluctuating,
     })
 }
@@ -117,10 +114,13 @@ mod tests {
             (&[101, 50], Trend::Freed),
             (&[100, 200], Trend::Growing),
             (&[100, 200, 300], Trend::Growing),
-            (&[100, 95, 200, 300], Trend::Growing),
+            (&[100, 200, 200, 300], Trend::Growing),
+            (&[100, 95, 200, 300], Trend::Fluctuating),
             (&[100, 1100, 1149], Trend::Plateau),
             (&[100, 1100, 1200], Trend::Growing),
             (&[100, 1100, 1100], Trend::Plateau),
+            (&[100, 1100, 1150], Trend::Plateau),
+            (&[100, 1300, 1100], Trend::Plateau),
             (&[100, 300, 100, 300], Trend::Fluctuating),
             (&[100, 300, 200, 400], Trend::Fluctuating),
             (&[100, 300, 80], Trend::Fluctuating),

@@ -24,6 +24,16 @@ const TAGS: usize = 200;
 /// # Errors
 /// What the file system says.
 pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
+    let machine = large_machine(pool_bytes)?;
+    machine.write(path, Container::BitmapKernel)?;
+    Ok(machine.truth)
+}
+
+/// The machine of [`large`]. Its pool is made when it is written.
+///
+/// # Errors
+/// None that depend on anything outside of it.
+pub fn large_machine(pool_bytes: u64) -> io::Result<Machine> {
     let pages = pool_bytes / PAGE_SIZE;
     let nonpaged = pages - pages / 4;
     let mut spec = small::spec();
@@ -41,9 +51,7 @@ pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
     spec.options.gigabyte_page = false;
     // Tables of another size take other blocks.
     spec.allocations = small::allocations(&spec);
-    let machine = Machine::build(&spec)?;
-    machine.write(path, Container::BitmapKernel)?;
-    Ok(machine.truth)
+    Machine::build(&spec)
 }
 
 /// Writes a bitmap kernel dump of an era with segment heaps, with about `pool_bytes` of

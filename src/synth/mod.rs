@@ -26,6 +26,8 @@ pub mod container;
 pub mod counters;
 pub mod demo;
 pub mod era;
+#[cfg(feature = "synth")]
+pub mod etw;
 pub mod header;
 pub mod heap;
 pub mod image;
@@ -52,10 +54,12 @@ mod spec;
 pub mod special;
 pub mod trackers;
 pub mod truth;
+#[cfg(feature = "synth")]
+pub mod verifier;
 
 pub use container::Container;
 #[cfg(any(test, feature = "synth"))]
-pub use large::{large, large_heaps};
+pub use large::{large, large_heaps, large_machine};
 pub use machine::Machine;
 #[cfg(any(test, feature = "synth"))]
 pub use small::small;

@@ -57,6 +57,8 @@ pub struct Options {
     pub mouse: bool,
     /// Keep nothing of this time, and take nothing of an earlier one.
     pub forget: bool,
+    /// Earlier dumps, evidence files or logs to compare with, the earliest first.
+    pub baseline: Vec<PathBuf>,
 }
 
 impl Options {
@@ -138,7 +140,12 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     if !takes_sequences() {
         return Err(Error::PlainConsole);
     }
-    let engine = open(source.into())?;
+    let source = source.into();
+    let opening: Arc<engine::Options> = match &source {
+        Source::Path(_, options) => Arc::new(options.clone()),
+        Source::Engine(_) => Arc::default(),
+    };
+    let engine = open(source)?;
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::detect(options.ascii, options.theme, variable);
     let term = variable("TERM").unwrap_or_default();
@@ -156,6 +163,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let mut screen = Screen::take(one_screen, mouse, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     app.mouse_on = mouse;
+    app.opening = opening;
     if let Some((path, read)) = options.read_keys() {
         app.message = read.message(&path);
         app.keys = read.map;
@@ -179,6 +187,11 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
         sender,
         own_stop: false,
     };
+    if !options.baseline.is_empty() {
+        for effect in app.start_with_baseline(options.baseline) {
+            session.perform(&mut app, effect)?;
+        }
+    }
     session.run(&mut app, &events)
 }
 
@@ -307,6 +320,7 @@ impl Session {
                 }
             }
             Effect::Keep(kept) => self.workers.keep(*kept),
+            Effect::KeepSettings(settings) => self.workers.keep_settings(*settings),
             Effect::Mouse(on) => self.screen.report_mouse(on)?,
             Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,

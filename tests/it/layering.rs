@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms it may import beside the vocabulary.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("addr", &[]),
     ("bytes", &[]),
     ("characters", &[]),
@@ -47,6 +47,12 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
         &[
             "memory", "symbols", "kernel", "pool", "series", "command", "analysis", "engine",
             "report", "evidence",
+        ],
+    ),
+    (
+        "mcp",
+        &[
+            "memory", "pool", "series", "command", "analysis", "engine", "report", "evidence",
         ],
     ),
     ("synth", &[]),

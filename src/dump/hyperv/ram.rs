@@ -1,5 +1,7 @@
 //! Guest memory: descriptions of stretches, and blocks of 1 MiB, plain or as tokens.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{u32_at, u64_at};
 use crate::dump::PageBytes;
@@ -85,6 +87,7 @@ pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError>
     }
     let ram = Ram {
         stretches,
+        tokens: blocks.iter().map(|_| Mutex::new(None)).collect(),
         blocks: blocks
             .into_iter()
             .map(|(number, place)| (number, place.extent()))
@@ -102,7 +105,12 @@ struct Ram {
     stretches: Vec<Stretch>,
     /// Offset and bytes of the blocks that are there, by number.
     blocks: Vec<(u64, (u64, u32))>,
+    /// Where the tokens of those blocks are that were read.
+    tokens: Vec<Mutex<Option<Tokens>>>,
 }
+
+/// For each page of a block the offset of the token that makes it.
+type Tokens = Arc<[u32; BLOCK_PAGES as usize]>;
 
 impl Ram {
     /// The place in the list of the block that holds a data page, and the page in it.
@@ -113,6 +121,17 @@ impl Ram {
             .binary_search_by_key(&number, |(n, _)| *n)
             .ok()?;
         Some((index, data % BLOCK_PAGES))
+    }
+
+    /// Where the tokens of a slot's block are, which is looked for once.
+    fn tokens(&self, slot: u64, bytes: &[u8]) -> Option<Tokens> {
+        let index = usize::try_from(slot / BLOCK_PAGES).ok()?;
+        let mut kept = self.tokens.get(index)?.lock();
+        let kept = kept.as_mut().ok()?;
+        if kept.is_none() {
+            **kept = tokens(bytes);
+        }
+        (**kept).clone()
     }
 
     fn extent(&self, slot: u64) -> Option<(u64, u32)> {
@@ -211,7 +230,7 @@ impl Unpack for Ram {
         here
     }
 
-    fn slot(&self, pfn: Pfn) -> Option<u64> {
+    fn slot(&self, _: &[u8], pfn: Pfn) -> Option<u64> {
         let after = self.stretches.partition_point(|s| s.guest <= pfn.0);
         let stretch = self.stretches.get(after.checked_sub(1)?)?;
         let inside = pfn.0 - stretch.guest;
@@ -240,16 +259,27 @@ impl Unpack for Ram {
             file.get(at..at.checked_add(size as usize)?)
         };
         let first = slot - slot % BLOCK_PAGES;
-        let wanted = slot % BLOCK_PAGES;
-        let parts = bytes().and_then(|bytes| Some((bytes, tokens(bytes)?)));
-        let Some((bytes, parts)) = parts else {
-            return false;
+        let wanted = (slot % BLOCK_PAGES) as usize;
+        let found = || {
+            let bytes = bytes()?;
+            let tokens = self.tokens(slot, bytes)?;
+            let at = *tokens.get(wanted)?;
+            let start = tokens.iter().position(|token| *token == at)?;
+            let (part, _) = part(bytes, at as usize, start as u64)?;
+            Some((bytes, part))
         };
-        let Some(part) = parts.iter().find(|p| p.holds(wanted)) else {
+        let Some((bytes, part)) = found() else {
             return false;
         };
         part.unpack(bytes, |page, content| put(first + page, content))
             .is_some()
+    }
+
+    fn forget(&self, slot: u64) {
+        let kept = usize::try_from(slot / BLOCK_PAGES).ok();
+        if let Some(kept) = kept.and_then(|index| self.tokens.get(index)) {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }
 
@@ -271,10 +301,6 @@ enum Content {
 }
 
 impl Part {
-    fn holds(&self, page: u64) -> bool {
-        page >= self.first && page - self.first < self.pages
-    }
-
     fn unpack(&self, bytes: &[u8], mut put: impl FnMut(u64, &PageBytes)) -> Option<()> {
         let size = PAGE_SIZE as usize;
         let pages = self.first..self.first + self.pages;
@@ -305,61 +331,62 @@ impl Part {
     }
 }
 
-/// The tokens of a block; `None` unless they fill it exactly.
-fn tokens(bytes: &[u8]) -> Option<Vec<Part>> {
-    let mut out = Vec::new();
+/// The pages that the token at `at` makes, the first of which is `page`, and where the
+/// next token is.
+fn part(bytes: &[u8], at: usize, page: u64) -> Option<(Part, usize)> {
+    let token = u32_at(bytes, at)?;
+    let at = at + 4;
+    let (pages, content, next) = match token {
+        END => return None,
+        PATTERN => (1, Content::Pattern(u64_at(bytes, at)?), at + 8),
+        PATTERNS => {
+            let (pattern, pages) = (u64_at(bytes, at)?, u32_at(bytes, at + 8)?);
+            (pages.into(), Content::Pattern(pattern), at + 12)
+        }
+        BYTES => {
+            let (to, from) = (u32_at(bytes, at)?, u32_at(bytes, at + 4)?);
+            if !u64::from(to).is_multiple_of(PAGE_SIZE) {
+                return None;
+            }
+            let place = at + 8;
+            let content = match to == from {
+                true => Content::Raw(place),
+                false => Content::Packed(place, from as usize),
+            };
+            let next = place.checked_add(from as usize)?;
+            (u64::from(to) / PAGE_SIZE, content, next)
+        }
+        raw if u64::from(raw) == PAGE_SIZE => (1, Content::Raw(at), at + PAGE_SIZE as usize),
+        packed if u64::from(packed) < PAGE_SIZE => {
+            let length = packed as usize;
+            (1, Content::Packed(at, length), at.checked_add(length)?)
+        }
+        _ => return None,
+    };
+    if pages == 0 || page.checked_add(pages)? > BLOCK_PAGES {
+        return None;
+    }
+    let part = Part {
+        first: page,
+        pages,
+        content,
+    };
+    Some((part, next))
+}
+
+/// Where the tokens of a block are; `None` unless they fill it exactly.
+fn tokens(bytes: &[u8]) -> Option<Tokens> {
+    let mut out = [0; BLOCK_PAGES as usize];
     let (mut at, mut page) = (0usize, 0u64);
     while page < BLOCK_PAGES {
-        let token = u32_at(bytes, at)?;
-        at += 4;
-        let (pages, content) = match token {
-            END => return None,
-            PATTERN => {
-                let pattern = u64_at(bytes, at)?;
-                at += 8;
-                (1, Content::Pattern(pattern))
-            }
-            PATTERNS => {
-                let (pattern, pages) = (u64_at(bytes, at)?, u32_at(bytes, at + 8)?);
-                at += 12;
-                (pages.into(), Content::Pattern(pattern))
-            }
-            BYTES => {
-                let (to, from) = (u32_at(bytes, at)?, u32_at(bytes, at + 4)?);
-                at += 8;
-                if !u64::from(to).is_multiple_of(PAGE_SIZE) {
-                    return None;
-                }
-                let place = at;
-                at = at.checked_add(from as usize)?;
-                let content = match to == from {
-                    true => Content::Raw(place),
-                    false => Content::Packed(place, from as usize),
-                };
-                (u64::from(to) / PAGE_SIZE, content)
-            }
-            raw if u64::from(raw) == PAGE_SIZE => {
-                at += PAGE_SIZE as usize;
-                (1, Content::Raw(at - PAGE_SIZE as usize))
-            }
-            packed if u64::from(packed) < PAGE_SIZE => {
-                at = at.checked_add(packed as usize)?;
-                (1, Content::Packed(at - packed as usize, packed as usize))
-            }
-            _ => return None,
-        };
-        if pages == 0 || page.checked_add(pages)? > BLOCK_PAGES {
-            return None;
-        }
-        out.push(Part {
-            first: page,
-            pages,
-            content,
-        });
-        page += pages;
+        let (part, next) = part(bytes, at, page)?;
+        let end = page + part.pages;
+        out.get_mut(page as usize..end as usize)?
+            .fill(u32::try_from(at).ok()?);
+        (at, page) = (next, end);
     }
     // All data of the tokens is in the block.
-    (at <= bytes.len()).then_some(out)
+    (at <= bytes.len()).then(|| Arc::new(out))
 }
 
 #[cfg(test)]
@@ -381,8 +408,9 @@ mod tests {
         let pattern = [1, 0, 0, 0, 0, 0, 0, 0];
         let many = [&pattern[..], &255u32.to_le_bytes()].concat();
         let whole = block(&[(PATTERN, &pattern), (PATTERNS, &many), (END, &[])]);
-        let parts = tokens(&whole).unwrap();
-        assert_eq!((parts[0].pages, parts[1].pages), (1, 255));
+        let found = tokens(&whole).unwrap();
+        assert_eq!((found[0], found[1], found[255]), (0, 12, 12));
+        assert_eq!(part(&whole, 12, 1).unwrap().0.pages, 255);
         for bad in [
             block(&[(PATTERN, &pattern), (END, &[])]),
             block(&[(PATTERN, &pattern), (PATTERN, &pattern), (PATTERNS, &many)]),
@@ -396,8 +424,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_tokens_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Some(parts) = tokens(&bytes) {
-                for part in parts {
+            let _ = tokens(&bytes);
+            for at in 0..bytes.len() {
+                if let Some((part, _)) = part(&bytes, at, 0) {
                     let _ = part.unpack(&bytes, |_, _| {});
                 }
             }

@@ -1,9 +1,14 @@
 //! The kernel's image: from the handler of an interrupt downwards, or by what is mapped
 //! where Windows loads it.
 
+use rayon::prelude::*;
+use rustc_hash::FxHashSet;
+
 use crate::bytes::{u16_at, u32_at};
-use crate::dump::Cpu;
-use crate::memory::{AddressSpace, CHUNK_SIZE, Chunk, ChunkMapping, MappedPage, PAGE_SIZE, Va};
+use crate::dump::{Cpu, Dump, PageBytes};
+use crate::memory::{
+    AddressSpace, CHUNK_SIZE, Chunk, ChunkMapping, MappedPage, PAGE_SIZE, Pfn, Va,
+};
 
 use super::super::image::Image;
 
@@ -24,12 +29,8 @@ const EXPORT_NAME: &str = "ntoskrnl.exe";
 
 /// nt through this space: base, headers, and how it was found.
 pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image, &'static str)> {
-    let below = |start: Va| {
-        let pages = (0..MOST / PAGE_SIZE).map(|i| Va((start.0 & !(PAGE_SIZE - 1)) - i * PAGE_SIZE));
-        pages.filter_map(|at| kernel_at(space, at)).next()
-    };
     if let Some(handler) = cpu.and_then(|cpu| handler(space, cpu))
-        && let Some(image) = below(handler)
+        && let Some(image) = below(space, handler)
     {
         return Some((image.base, image, "the interrupt table of a processor"));
     }
@@ -38,6 +39,81 @@ pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image
         .into_iter()
         .find_map(|range| mapped(space, range))?;
     Some((image.base, image, BY_MAP))
+}
+
+/// The upper half.
+const KERNEL_HALF: (Va, Va) = (Va(0xffff_8000_0000_0000), Va(0xffff_ffff_ffff_f000));
+/// The signature of a debug record; the PDB's name follows 24 bytes behind it.
+const RECORD: &[u8] = b"RSDS";
+const RECORD_NAME: usize = 24;
+/// Frames looked through at a time, and records that are followed. Files of kernels lie in
+/// memory too.
+const WINDOW: u64 = 0x1_0000;
+const MOST_RECORDS: usize = 256;
+
+/// nt by the debug record of its image, wherever that is mapped: memory is searched for
+/// records with the name of a kernel's PDB, and the first of these spaces that maps one
+/// inside an image counts. Returns which space that is.
+pub(super) fn by_record(dump: &Dump, spaces: &[AddressSpace]) -> Option<(usize, Va, Image)> {
+    dump.expect_walk();
+    let mut records: FxHashSet<*const PageBytes> = FxHashSet::default();
+    for frames in dump.written_frames(WINDOW) {
+        let found: Vec<Pfn> = frames
+            .into_par_iter()
+            .map(Pfn)
+            .filter(|pfn| dump.peek(*pfn, has_record).unwrap_or(false))
+            .collect();
+        let pages = found.into_iter().filter_map(|pfn| dump.page(pfn));
+        records.extend(pages.map(std::ptr::from_ref));
+        if records.len() >= MOST_RECORDS {
+            break;
+        }
+    }
+    if records.is_empty() {
+        return None;
+    }
+    spaces.iter().enumerate().find_map(|(nth, space)| {
+        let mut places = Vec::new();
+        for chunk in space.mapped(KERNEL_HALF.0, KERNEL_HALF.1).chunks {
+            space.chunk_pages(chunk, |at, page| {
+                if let MappedPage::Bytes(bytes, _) = page
+                    && records.contains(&std::ptr::from_ref(bytes))
+                    && places.len() < MOST_RECORDS
+                {
+                    places.push(at);
+                }
+            });
+        }
+        let mut found: Vec<Va> = places
+            .into_iter()
+            .filter_map(|at| Some(below(space, at)?.base))
+            .collect();
+        found.dedup();
+        let image = best(space, &found)?;
+        Some((nth, image.base, image))
+    })
+}
+
+/// True when a debug record of a kernel begins in a page.
+fn has_record(page: &PageBytes) -> bool {
+    memchr::memmem::find_iter(page, RECORD).any(|at| {
+        let name = page.get(at + RECORD_NAME..).unwrap_or_default();
+        PDBS.iter().any(|pdb| {
+            // The rest of a name may be in the next page.
+            let n = name.len().min(pdb.len());
+            n > 0
+                && name
+                    .iter()
+                    .zip(pdb.bytes())
+                    .all(|(a, b)| a.eq_ignore_ascii_case(&b))
+        })
+    })
+}
+
+/// The kernel's image that begins in this page or before it.
+fn below(space: &AddressSpace, start: Va) -> Option<Image> {
+    let pages = (0..MOST / PAGE_SIZE).map_while(|i| start.page().0.checked_sub(i * PAGE_SIZE));
+    pages.filter_map(|at| kernel_at(space, Va(at))).next()
 }
 
 /// The handler of interrupt 0, which is in nt with and without KVA shadow.

@@ -76,10 +76,10 @@ pub fn debugger_data(space: &AddressSpace, base: Va) -> Option<(Va, Kdbg)> {
 /// [`KernelError::NoWindows`] when nothing leads to it.
 pub fn find(dump: &Arc<Dump>) -> Result<Located, KernelError> {
     let mut notes = Vec::new();
-    let proof = match by_processors(dump, &mut notes) {
-        Some(proof) => Some(proof),
-        None => root::search(dump),
-    };
+    let mut bare = Vec::new();
+    let proof = by_processors(dump, &mut notes, &mut bare)
+        .or_else(|| root::search(dump, &mut bare))
+        .or_else(|| by_record(dump, bare));
     match proof {
         Some(proof) => Ok(describe(dump, proof, notes)),
         None => Err(KernelError::NoWindows {
@@ -94,7 +94,7 @@ pub fn find(dump: &Arc<Dump>) -> Result<Located, KernelError> {
 }
 
 /// By the state of the processors: those in kernel mode first.
-fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>) -> Option<Proof> {
+fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>, bare: &mut Vec<Bare>) -> Option<Proof> {
     let mut cpus: Vec<&Cpu> = dump.cpus().iter().filter(|c| c.root().is_some()).collect();
     cpus.sort_by_key(|cpu| !cpu.is_in_kernel());
     for cpu in &cpus {
@@ -103,7 +103,7 @@ fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>) -> Option<Proof> {
             ..How::default()
         };
         if let Some(space) = root::of(dump, cpu)
-            && let Some(proof) = prove(space, Some(cpu), how)
+            && let Some(proof) = prove(space, Some(cpu), how, bare)
         {
             return Some(proof);
         }
@@ -115,7 +115,7 @@ fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>) -> Option<Proof> {
                 root: "KPRCB.KernelDirectoryTableBase of a processor in user mode",
                 ..How::default()
             };
-            if let Some(proof) = prove(space, Some(cpu), how) {
+            if let Some(proof) = prove(space, Some(cpu), how, bare) {
                 return Some(proof);
             }
         }
@@ -129,16 +129,51 @@ fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>) -> Option<Proof> {
     None
 }
 
+/// A root through which shared user data is what it is on Windows, and no kernel was found.
+struct Bare {
+    space: AddressSpace,
+    shared: Shared,
+    how: How,
+}
+
+/// Roots that are kept for the search by debug records.
+const MOST_BARE: usize = 8;
+
 /// Proves a root, by the way of the processor's interrupt table where that is known.
-fn prove(space: AddressSpace, cpu: Option<&Cpu>, how: How) -> Option<Proof> {
+fn prove(space: AddressSpace, cpu: Option<&Cpu>, how: How, bare: &mut Vec<Bare>) -> Option<Proof> {
     let shared = Shared::read(&space)?;
-    let (base, image, by) = image::find(&space, cpu)?;
+    let Some((base, image, by)) = image::find(&space, cpu) else {
+        if bare.len() < MOST_BARE {
+            bare.push(Bare { space, shared, how });
+        }
+        return None;
+    };
     Some(Proof {
         shared,
         base,
         image,
         how: How { base: by, ..how },
         space,
+    })
+}
+
+/// The kernel of one of the roots that are left, by the debug record of its image.
+fn by_record(dump: &Dump, mut bare: Vec<Bare>) -> Option<Proof> {
+    let spaces: Vec<AddressSpace> = bare.iter().map(|b| b.space.clone()).collect();
+    let (nth, base, image) = match spaces.is_empty() {
+        true => return None,
+        false => image::by_record(dump, &spaces)?,
+    };
+    let Bare { space, shared, how } = bare.swap_remove(nth);
+    Some(Proof {
+        space,
+        shared,
+        base,
+        image,
+        how: How {
+            base: "the debug record of its image",
+            ..how
+        },
     })
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 
 use crate::bytes::u64_at;
 use crate::dump::{Cpu, Dump, self_map};
 use crate::memory::{AddressSpace, Pa, Pfn, Va};
 
 use super::shared::Shared;
-use super::{How, Proof, prove};
+use super::{Bare, How, Proof, prove};
 
 /// KPCR to KPRCB.KernelDirectoryTableBase, by build: 7601; 9600 to 18362; 19041; 20348 on.
 const KERNEL_ROOT: [u64; 4] = [0x6000, 0x7000, 0x9000, 0xa000];
@@ -62,47 +62,54 @@ const WINDOW: u64 = 0x4_0000;
 /// fail alike are tried once.
 const MOST: usize = 4096;
 
-/// Searches memory: the low stub, then pages that map themselves.
-pub(super) fn search(dump: &Arc<Dump>) -> Option<Proof> {
-    if let Some(proof) = best(dump, &low_stub(dump), "CR3 in the real-mode start block") {
-        return Some(proof);
-    }
-    const BY_SELF_MAP: &str = "search for page tables that map themselves";
-    // The usual places are one window: what an earlier boot left there is not taken for
-    // what comes behind it.
-    let usual: Vec<u64> = {
-        let frames = USUAL.iter().flat_map(|(from, to)| from >> 12..to >> 12);
-        let mut frames: Vec<u64> = frames.collect();
-        frames.sort_unstable();
-        frames.dedup();
-        frames
-    };
-    let roots: Vec<Pfn> = usual
+const BY_LOW_STUB: &str = "CR3 in the real-mode start block";
+const BY_SELF_MAP: &str = "search for page tables that map themselves";
+
+/// Searches memory: the low stub and the usual places, then all for pages that map
+/// themselves. What leads to a kernel without a list of modules is taken only when nothing
+/// better is found.
+pub(super) fn search(dump: &Arc<Dump>, bare: &mut Vec<Bare>) -> Option<Proof> {
+    // The low stub and the usual places are one lot: what an earlier boot left in one is
+    // not taken for what the other has.
+    let mut usual: Vec<(Pfn, &'static str)> = low_stub(dump)
+        .into_iter()
+        .map(|pfn| (pfn, BY_LOW_STUB))
+        .collect();
+    let mut frames: Vec<u64> = USUAL
+        .iter()
+        .flat_map(|(from, to)| from >> 12..to >> 12)
+        .collect();
+    frames.sort_unstable();
+    frames.dedup();
+    let roots = frames
         .into_iter()
         .map(Pfn)
-        .filter(|pfn| is_root(dump, *pfn))
-        .collect();
-    if let Some(proof) = best(dump, &roots, BY_SELF_MAP) {
-        return Some(proof);
-    }
+        .filter(|pfn| is_root(dump, *pfn));
+    usual.extend(roots.map(|pfn| (pfn, BY_SELF_MAP)));
+    let mut spare = match best(dump, &usual, bare) {
+        Some((true, proof)) => return Some(proof),
+        found => found,
+    };
     dump.expect_walk();
     for frames in dump.written_frames(WINDOW) {
-        let mut roots: Vec<Pfn> = frames
+        let mut roots: Vec<(Pfn, &'static str)> = frames
             .into_par_iter()
             .map(Pfn)
             .filter(|pfn| is_root(dump, *pfn))
+            .map(|pfn| (pfn, BY_SELF_MAP))
             .collect();
         roots.truncate(MOST);
-        if let Some(proof) = best(dump, &roots, BY_SELF_MAP) {
-            return Some(proof);
+        match best(dump, &roots, bare) {
+            Some((true, proof)) => return Some(proof),
+            found => spare = spare.or(found),
         }
     }
-    None
+    spare.map(|(_, proof)| proof)
 }
 
 fn is_root(dump: &Dump, pfn: Pfn) -> bool {
-    dump.page(pfn)
-        .is_some_and(|page| self_map(page, pfn.base().0).is_some())
+    dump.peek(pfn, |page| self_map(page, pfn.base().0).is_some())
+        .unwrap_or(false)
 }
 
 /// CR3 as the start block of further processors has it, which lies below 1 MB: a jump at
@@ -121,33 +128,42 @@ fn low_stub(dump: &Dump) -> Vec<Pfn> {
 }
 
 /// The root that proves best: of those that lead to a kernel with a list of modules, that
-/// with the latest time. What an earlier boot left behind has an earlier one.
-fn best(dump: &Arc<Dump>, roots: &[Pfn], how: &'static str) -> Option<Proof> {
+/// with the latest time. What an earlier boot left behind has an earlier one. The first
+/// value is true where the kernel has its list of modules.
+fn best(
+    dump: &Arc<Dump>,
+    roots: &[(Pfn, &'static str)],
+    bare: &mut Vec<Bare>,
+) -> Option<(bool, Proof)> {
     let mut proven: Vec<(bool, u64, Proof)> = Vec::new();
     // By the frame of shared user data and the entries of the kernel's part: those of one
     // machine's processes are equal.
-    let mut tried: FxHashMap<(Pfn, u64), ()> = FxHashMap::default();
-    for root in roots {
-        let space = AddressSpace::new(Arc::clone(dump), root.base());
-        let Some(shared) = Shared::read(&space) else {
+    let mut tried: FxHashSet<(Pfn, u64)> = FxHashSet::default();
+    for (root, how) in roots {
+        let four = AddressSpace::new(Arc::clone(dump), root.base());
+        // Nothing in a table says how many levels there are below it.
+        let five = four.clone().with_levels(5);
+        let read = |space: AddressSpace| Some((Shared::read(&space)?, space));
+        let Some((shared, space)) = read(four).or_else(|| read(five)) else {
             continue;
         };
-        let entry = dump.page(*root).and_then(|page| u64_at(page, 0x1f0 * 8));
-        if tried
-            .insert((shared.frame, entry.unwrap_or(0)), ())
-            .is_some()
-        {
+        let slot = match space.levels() {
+            5 => 0x1ff,
+            _ => 0x1f0,
+        };
+        let entry = dump.page(*root).and_then(|page| u64_at(page, slot * 8));
+        if !tried.insert((shared.frame, entry.unwrap_or(0))) {
             continue;
         }
         let how = How {
             root: how,
             ..How::default()
         };
-        if let Some(proof) = prove(space, None, how) {
+        if let Some(proof) = prove(space, None, how, bare) {
             let whole = super::facts::has_modules(&proof.space, &proof.image);
             proven.push((whole, proof.shared.system_time, proof));
         }
     }
     proven.sort_by_key(|(whole, time, _)| (*whole, *time));
-    proven.pop().map(|(_, _, proof)| proof)
+    proven.pop().map(|(whole, _, proof)| (whole, proof))
 }

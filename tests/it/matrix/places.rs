@@ -45,6 +45,20 @@ pub struct Place {
 }
 
 impl Place {
+    /// A part of the file that all answers hang on.
+    pub fn of_file(name: &'static str, kind: Kind, at: usize, length: usize) -> Place {
+        Place {
+            name,
+            kind,
+            at,
+            length,
+            own: at as u64,
+            back: at as u64,
+            may: "*",
+            is_of_era: false,
+        }
+    }
+
     pub fn damages(&self) -> &'static [Damage] {
         use Damage::{Cut, Huge, Itself, Loop, Noise, Ones, Torn, WrongPage, Zero};
         match self.kind {
@@ -73,16 +87,8 @@ impl Finder<'_> {
         (at, length): (usize, usize),
         may: &'static str,
     ) {
-        self.places.push(Place {
-            name,
-            kind,
-            at,
-            length,
-            own: at as u64,
-            back: at as u64,
-            may,
-            is_of_era: false,
-        });
+        let place = Place::of_file(name, kind, at, length);
+        self.places.push(Place { may, ..place });
     }
 
     fn offset(&self, va: Va) -> Option<usize> {
@@ -220,8 +226,10 @@ impl Finder<'_> {
             .modules
             .iter()
             .find(|m| m.name() == "leaker")
-            .unwrap()
-            .base;
+            .unwrap();
+        let image = leaker.image.as_ref().unwrap();
+        let (tree, _) = image.resource_directory.unwrap();
+        let leaker = leaker.base;
         const OF_IMAGE: &str = "modules refs contents diagnose";
         self.memory("driver: image headers", Kind::Page, leaker, 0, OF_IMAGE);
         self.memory(
@@ -231,6 +239,11 @@ impl Finder<'_> {
             4,
             OF_IMAGE,
         );
+        const SAID: &str = "modules refs diagnose";
+        let tree = leaker.add(tree.into());
+        let strings = tree.add(0x58);
+        self.memory("driver: resource tree", Kind::Bytes, tree, 0x58, SAID);
+        self.memory("driver: version resource", Kind::Bytes, strings, 0x60, SAID);
         self.memory("driver: code", Kind::Page, leaker.add(0x1000), 0, OF_IMAGE);
     }
 

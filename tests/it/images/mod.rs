@@ -1,8 +1,11 @@
 //! Images of a machine that still runs give the answers of its crash dump.
 
+mod alike;
+mod finding;
+mod partners;
+
 use std::path::Path;
 
-use poolscope::memory::{Pfn, Va};
 use poolscope::synth::era::{
     Era, WIN7, WIN10_1607, WIN10_1809, WIN10_2004, WIN11, WIN11_24H2, WIN81,
 };
@@ -49,6 +52,8 @@ fn answers(path: &Path) -> Vec<Value> {
         vec!["poolused", path],
         vec!["allocs", path, "*"],
         vec!["modules", path],
+        vec!["refs", path, "Leak"],
+        vec!["diagnose", path],
     ]
     .iter()
     .map(|arguments| {
@@ -224,73 +229,11 @@ fn every_windows_is_found_without_a_header() {
     }
 }
 
-#[test]
-fn processors_in_user_mode_lead_to_the_kernel_through_their_control_block() {
-    let folder = folder("shadow");
-    for era in [&WIN10_1607, &WIN10_2004, &WIN11] {
-        let machine = machine(era);
-        let wanted = of_dump(&machine, &folder);
-        let running = snapshot::run(&machine, era, &[Mode::Shadow, Mode::Shadow]).unwrap();
-        let path = folder.join("a.elf");
-        running.write(&path, Image::Qemu(QEMU)).unwrap();
-        let info = check_info(&path, &wanted.1, "elf");
-        let root = info["info"]["image"]["root_source"].as_str().unwrap();
-        assert!(root.contains("KernelDirectoryTableBase"), "{root}");
-        // The low bits of CR3 are no address.
-        let page = |info: &Value| {
-            let table = info["dump"]["directory_table"].as_str().unwrap();
-            table[..table.len() - 3].to_owned()
-        };
-        assert_eq!(page(&info), page(&wanted.1));
-    }
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
 fn refusal(path: &Path) -> String {
     let output = poolscope(&["vm", path.to_str().unwrap()]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{}: {error}", path.display());
     error
-}
-
-#[test]
-fn parts_that_are_missing_are_said() {
-    let folder = folder("partners");
-    let machine = machine(&WIN7);
-    let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
-    let (state, memory) = (folder.join("a.vmsn"), folder.join("a.vmem"));
-    running.write(&state, Image::Vmware(VMWARE)).unwrap();
-    // The memory is as good as the state to name.
-    let dump = json(&["info", memory.to_str().unwrap()]);
-    assert_eq!(dump["dump"]["format"], "vmware");
-    assert!(!dump["warnings"].to_string().contains("missing"));
-    // Without its state it is memory as it stands in the file.
-    let alone = folder.join("b.vmem");
-    std::fs::rename(&memory, &alone).unwrap();
-    let error = refusal(&state);
-    assert!(
-        error.contains("a.vmem") && error.contains("not beside it"),
-        "{error}"
-    );
-    let raw = folder.join("c.vmem");
-    running.write(&raw, Image::Raw).unwrap();
-    let dump = json(&["info", raw.to_str().unwrap()]);
-    assert!(
-        dump["warnings"]
-            .to_string()
-            .contains(".vmsn or .vmss is missing")
-    );
-    // A state with no word of memory.
-    let mut empty = 0xbed2_bed2u32.to_le_bytes().to_vec();
-    empty.extend(8u32.to_le_bytes());
-    empty.extend(1u32.to_le_bytes());
-    empty.extend([b"cpu".as_slice(), &[0; 61]].concat());
-    empty.extend(92u64.to_le_bytes());
-    empty.extend([0; 20]);
-    let small = folder.join("small.vmsn");
-    std::fs::write(&small, &empty).unwrap();
-    assert!(refusal(&small).contains("taken without memory"));
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
@@ -384,43 +327,5 @@ fn other_files_are_named() {
         .unwrap();
     let error = refusal(&path);
     assert!(error.contains("no Windows kernel found"), "{error}");
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-#[test]
-fn tables_that_an_earlier_boot_left_are_not_taken() {
-    const SELF: usize = 0x1ed;
-    const SHARED: usize = 0x1ef;
-    let folder = folder("decoys");
-    let machine = machine(&WIN10_2004);
-    let mut running = snapshot::run(&machine, &WIN10_2004, &[]).unwrap();
-    let memory = &mut running.machine.memory;
-    let root = *memory.physical.page(memory.root().pfn()).unwrap();
-    let frame = memory.frame(Va(0xffff_f780_0000_0000)).unwrap();
-    let shared = *memory.physical.page(frame).unwrap();
-    let mut earlier = shared;
-    let time = u64::from_le_bytes(shared[0x14..0x1c].try_into().unwrap()) - 864_000_000_000;
-    earlier[0x14..0x1c].copy_from_slice(&time.to_le_bytes());
-    earlier[0x1c..0x20].copy_from_slice(&((time >> 32) as u32).to_le_bytes());
-    // All lie before the root of this boot: with rubbish for shared user data, with that of
-    // an earlier boot, and with no kernel.
-    let decoys = [(root, [0xcc; 4096]), (root, earlier), ([0; 4096], shared)];
-    for (i, (mut top, data)) in decoys.into_iter().enumerate() {
-        let at = 0x10 + 5 * i as u64;
-        let entry = |frame: u64| (frame << 12 | 0x63).to_le_bytes();
-        top[SELF * 8..SELF * 8 + 8].copy_from_slice(&entry(at));
-        top[SHARED * 8..SHARED * 8 + 8].copy_from_slice(&entry(at + 1));
-        *memory.physical.page_mut(Pfn(at)) = top;
-        for level in 1..4 {
-            memory.physical.page_mut(Pfn(at + level))[..8].copy_from_slice(&entry(at + level + 1));
-        }
-        *memory.physical.page_mut(Pfn(at + 4)) = data;
-    }
-    let path = folder.join("a.raw");
-    running.write(&path, Image::Raw).unwrap();
-    let wanted = of_dump(&machine, &folder);
-    let info = check_info(&path, &wanted.1, "raw");
-    let table = format!("{:#x}", running.machine.memory.root().0);
-    assert_eq!(info["dump"]["directory_table"], table);
     std::fs::remove_dir_all(folder).unwrap();
 }

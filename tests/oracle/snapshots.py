@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Holds other readers against the images of memory that poolscope's builder writes.
+
+    python3 -m venv venv && venv/bin/pip install volatility3 memprocfs leechcorepyc
+    cargo build --example synth
+    tests/oracle/snapshots.py target/debug/examples/synth venv SYMBOLS FOLDER
+
+SYMBOLS is a folder of Volatility symbol tables (see volatility.py). MemProcFS needs
+libusb-1.0. Where they are installed, libkdumpfile (python3-libkdumpfile, for python3 of the
+system), makedumpfile and readelf are asked too. FOLDER is filled with images.
+
+Every reader has to see the machine's memory byte by byte as the raw image has it, or its
+build and modules as the builder laid them down. Prints a line per check; exit status 0 when
+all hold.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+MACHINE = "2004-plain"
+BUILD = 19041
+# Kind of the builder, file, and who reads it.
+IMAGES = [
+    ("raw", "a.raw", ["volatility", "memprocfs"]),
+    ("vmware", "b.vmsn", ["volatility", "memprocfs"]),
+    ("vmware-inside", "c.vmss", ["memprocfs"]),
+    ("elf", "d.elf", ["volatility", "memprocfs", "kdumpfile", "readelf"]),
+    ("virtualbox", "e.elf", ["volatility", "memprocfs", "readelf"]),
+    ("lime", "f.lime", ["volatility", "memprocfs"]),
+    ("kdump", "g.kdump", ["kdumpfile"]),
+    ("kdump-lzo", "h.kdump", ["kdumpfile"]),
+    ("kdump-snappy", "i.kdump", ["kdumpfile"]),
+    ("kdump-zstd", "j.kdump", ["kdumpfile"]),
+    ("kdump-flat", "k.kdump", ["makedumpfile", "kdumpfile"]),
+]
+
+MEMPROCFS = """
+import json, sys
+import leechcorepyc, memprocfs
+vmm = memprocfs.Vmm(["-device", sys.argv[1], "-disable-symbolserver", "-disable-python"])
+rows = vmm.process(4).module_list()
+print(json.dumps([vmm.kernel.build, [[m.name, m.base, m.image_size] for m in rows]]))
+"""
+
+KDUMPFILE = """
+import sys
+import kdumpfile
+raw, path = sys.argv[1:]
+dump = kdumpfile.Context()
+dump.open(path) if hasattr(dump, "open") else dump.attr.__setitem__("file.fd", open(path).fileno())
+dump.attr["arch.name"] = "x86_64"
+stored = differ = 0
+with open(raw, "rb") as file:
+    frame = 0
+    while page := file.read(4096):
+        try:
+            found = dump.read(kdumpfile.KDUMP_MACHPHYSADDR, frame * 4096, 4096)
+        except Exception:
+            found = None
+        if found is not None:
+            stored += 1
+            differ += bytes(found) != page
+        elif any(page):
+            differ += 1
+        frame += 1
+print(stored, differ)
+"""
+
+
+class Checks:
+    """The lines that are printed, and whether all held."""
+
+    def __init__(self):
+        self.holds = True
+
+    def say(self, holds, what):
+        self.holds &= holds
+        print("ok  " if holds else "FAIL", what, flush=True)
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+def va(address):
+    """Readers know the 48 bits that are translated."""
+    return address & 0xFFFF_FFFF_FFFF
+
+
+def modules(truth):
+    return {(va(base), size) for _, base, size in truth["modules"]}
+
+
+def volatility(checks, venv, symbols, path, truth):
+    if path.endswith(".vmsn"):
+        path = path[:-1 * len("vmsn")] + "vmem"
+    found = {}
+    for plugin in ("windows.info.Info", "windows.modules.Modules"):
+        command = [f"{venv}/bin/vol", "-q", "--offline", "-s", symbols, "-f", path, "-r", "json", plugin]
+        code, out, err = run(command)
+        if code != 0:
+            return checks.say(False, f"Volatility 3 {plugin} {path}: {err.strip()[-300:]}")
+        found[plugin] = json.loads(out)
+    about = {row["Variable"]: row["Value"] for row in found["windows.info.Info"]}
+    layers = [name for name in about if "layer" in name.lower() or name.startswith("memory_layer")]
+    checks.say(int(about["NtMajorVersion"]) == 10, f"Volatility 3 info {path}: {about['Major/Minor']}, {about['SystemTime']}, {len(layers)} layers")
+    got = {(va(row["Base"]), row["Size"]) for row in found["windows.modules.Modules"]}
+    checks.say(got == modules(truth), f"Volatility 3 modules {path}: {len(got)}")
+
+
+def memprocfs(checks, venv, path, truth):
+    site = run([f"{venv}/bin/python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])[1].strip()
+    libraries = ":".join(f"{site}/{name}" for name in ("memprocfs", "leechcorepyc"))
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    code, out, err = run([f"{venv}/bin/python", "-c", MEMPROCFS, path], env=environment)
+    if code != 0:
+        return checks.say(False, f"MemProcFS {path}: {(out + err).strip()[-300:]}")
+    build, rows = json.loads(out.splitlines()[-1])
+    got = {(va(base), size) for _, base, size in rows}
+    checks.say(build == BUILD, f"MemProcFS build {path}: {build}")
+    checks.say(modules(truth) <= got, f"MemProcFS modules {path}: {len(got)}")
+
+
+def kdumpfile(checks, raw, path):
+    code, out, err = run(["/usr/bin/python3", "-c", KDUMPFILE, raw, path])
+    if code != 0:
+        return checks.say(False, f"libkdumpfile {path}: {err.strip()[-300:]}")
+    stored, differ = map(int, out.split())
+    checks.say(stored > 0 and differ == 0, f"libkdumpfile {path}: {stored} pages, {differ} differ")
+
+
+def makedumpfile(checks, raw, path):
+    joined = path + ".joined"
+    with open(path, "rb") as file:
+        code, _, err = run(["makedumpfile", "-R", joined], stdin=file)
+    checks.say(code == 0, f"makedumpfile -R {path}: {err.strip()[-200:] or 'written'}")
+    if code == 0:
+        kdumpfile(checks, raw, joined)
+
+
+def readelf(checks, path):
+    code, out, err = run(["readelf", "-l", "-n", path])
+    loads = sum(line.split()[:1] == ["LOAD"] for line in out.splitlines())
+    checks.say(code == 0 and loads > 0 and not err, f"readelf {path}: {loads} segments {err.strip()[:200]}")
+
+
+def main():
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    synth, venv, symbols, folder = sys.argv[1:]
+    os.makedirs(folder, exist_ok=True)
+    checks = Checks()
+    raw = os.path.join(folder, IMAGES[0][1])
+    for kind, name, readers in IMAGES:
+        path = os.path.join(folder, name)
+        code, _, err = run([synth, MACHINE, kind, path, path + ".json"])
+        if code != 0:
+            sys.exit(f"{kind}: {err}")
+        with open(path + ".json", encoding="utf-8") as file:
+            truth = json.load(file)
+        for reader in readers:
+            if reader in ("makedumpfile", "readelf") and not shutil.which(reader):
+                print("     no", reader)
+            elif reader == "volatility":
+                volatility(checks, venv, symbols, path, truth)
+            elif reader == "memprocfs":
+                memprocfs(checks, venv, path, truth)
+            elif reader == "kdumpfile":
+                kdumpfile(checks, raw, path)
+            elif reader == "makedumpfile":
+                makedumpfile(checks, raw, path)
+            else:
+                readelf(checks, path)
+    sys.exit(0 if checks.holds else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -241,29 +241,44 @@ class Release:
                     archive.addfile(about, io.BytesIO(content))
         return path
 
-    def packages(self, target, files, out):
-        """.deb and .rpm of what is in the archive."""
-        stage = ROOT / "target/package/files"
-        shutil.rmtree(stage, ignore_errors=True)
+    def stage(self, files, place):
+        """A crate of nothing but what goes into a package, for the tools that make one: they
+        read its Cargo.toml, and some have not kept up with the edition of ours."""
         for name, content, mode in files:
-            path = stage / ("bin/" + name if "/" not in name else name)
+            path = place / "files" / ("bin/" + name if "/" not in name else name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             path.chmod(mode)
             os.utime(path, (self.epoch, self.epoch))
+        fields = {key: self.package[key] for key in ["name", "version", "license", "description", "repository"]}
+        lines = ["[package]", 'edition = "2021"', *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
+        # Text, not values: there is no writer of TOML in Python itself.
+        manifest = (ROOT / "Cargo.toml").read_text()
+        start, end = manifest.index("[package.metadata.deb]"), manifest.index("[dependencies]")
+        lines += ["", manifest[start:end].replace('"target/package/', '"'), "[workspace]", ""]
+        (place / "Cargo.toml").write_text("\n".join(lines))
+        (place / "src").mkdir()
+        (place / "src/main.rs").write_text("fn main() {}\n")
+
+    def packages(self, target, files, out):
+        """.deb and .rpm of what is in the archive."""
         arch = target.split("-")[0]
         made = []
-        env = dict(os.environ, SOURCE_DATE_EPOCH=str(self.epoch))
-        # Their own idea of the target's folder is not used: all assets are named.
-        if self.has["cargo-deb"]:
-            path = out / f"poolscope_{self.version}-1_{ARCHITECTURES[arch]}.deb"
-            run("cargo-deb", "--no-build", "--no-strip", "--quiet", "--deb-revision", "1", "--target", target, "--output", path, env=env)
-            made.append(path)
-        if self.has["cargo-generate-rpm"]:
-            path = out / f"poolscope-{self.version}-1.{arch}.rpm"
-            run("cargo-generate-rpm", "--target", target, "--auto-req", "no",
-                "--set-metadata", f'version = "{self.version}"', "--output", path, env=env)
-            made.append(path)
+        with tempfile.TemporaryDirectory(prefix="poolscope-package-") as place:
+            place = Path(place)
+            self.stage(files, place)
+            env = dict(os.environ, SOURCE_DATE_EPOCH=str(self.epoch))
+
+            def package(tool, path, *arguments):
+                if self.has[tool]:
+                    command = [tool, *arguments, "--target", target, "--output", str(path)]
+                    subprocess.run(command, check=True, cwd=place, env=env)
+                    made.append(path)
+
+            deb = out / f"poolscope_{self.version}-1_{ARCHITECTURES[arch]}.deb"
+            package("cargo-deb", deb, "--no-build", "--no-strip", "--quiet", "--deb-revision", "1")
+            rpm = out / f"poolscope-{self.version}-1.{arch}.rpm"
+            package("cargo-generate-rpm", rpm, "--auto-req", "no")
         return made
 
     def manifests(self, sums, out):

@@ -368,7 +368,9 @@ mod tests {
             for granule in 0..MOST_FAILURES as usize {
                 fail_at(&view, granule * 2 * GRANULE);
             }
-            readers.into_iter().for_each(|r| drop(r.join().unwrap()));
+            for reader in readers {
+                reader.join().unwrap();
+            }
         });
         assert_eq!(read(), 200 * GRANULE / 0x1000);
         assert!(view.is_lost(199 * GRANULE, 1));

@@ -38,6 +38,19 @@ pub struct Selection {
     pub pattern: TagPattern,
 }
 
+impl Default for Selection {
+    /// All tags, by tag.
+    fn default() -> Selection {
+        Selection {
+            sort: Sort::Tag,
+            verbose: false,
+            session: false,
+            top: None,
+            pattern: TagPattern::any(),
+        }
+    }
+}
+
 impl From<&crate::command::PoolUsed> for Selection {
     fn from(wanted: &crate::command::PoolUsed) -> Selection {
         Selection {

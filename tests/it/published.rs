@@ -42,6 +42,14 @@ fn what_the_readme_links_to_is_in_the_crate() {
         );
     }
     assert!(links > 5);
+    // The files that it tells to install are those of this version.
+    let version = manifest["package"]["version"].as_str().unwrap();
+    for file in [
+        format!("poolscope_{version}-1_amd64.deb"),
+        format!("poolscope-{version}-1.x86_64.rpm"),
+    ] {
+        assert!(readme.contains(&file), "{file}");
+    }
 }
 
 #[test]

@@ -4,11 +4,10 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::analysis::attribution::Attribution;
 use crate::analysis::attribution::drivers::Drivers;
-use crate::analysis::attribution::suspects::listed_module;
 use crate::analysis::census::{Census, Progress as CensusProgress, Question};
 use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
@@ -216,20 +215,7 @@ impl dyn Machine + '_ {
         let mut used = PoolUsed::of(trackers, self.descriptions(), selection)?;
         // Of one tag it takes a moment; of all it is shown where it has been made.
         let one = selection.pattern.exact();
-        let loaded: FxHashSet<String> = self
-            .module_list()
-            .iter()
-            .filter(|module| !module.unloaded)
-            .map(|module| module.name.to_ascii_lowercase())
-            .collect();
         for row in &mut used.rows {
-            if let Some(about) = &mut row.about {
-                // What is not loaded owns nothing, whatever the list says.
-                about.binary = about.binary.take().filter(|binary| {
-                    let module = listed_module(binary).to_ascii_lowercase();
-                    loaded.is_empty() || loaded.contains(&module)
-                });
-            }
             row.attribution = match one {
                 Some(tag) => self.attribution_of(tag),
                 None => self

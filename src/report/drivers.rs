@@ -72,7 +72,7 @@ impl Row {
             n => format!(" and {n} more"),
         };
         format!(
-            "{:<20} {:>14} {:>14} {:>14}  {:<28} {}",
+            "{:<20} {:>14} {:>14} {:>14}  {:<31} {}",
             self.module.as_deref().unwrap_or("(no known owner)"),
             self.nonpaged_bytes,
             self.paged_bytes,
@@ -119,7 +119,7 @@ impl Answer for DriversReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:<20} {:>14} {:>14} {:>14}  {:<28} version, company, link date",
+            "{:<20} {:>14} {:>14} {:>14}  {:<31} version, company, link date",
             "driver", "nonpaged bytes", "paged bytes", "confirmed bytes", "tags"
         )?;
         for row in self.drivers.iter().chain([&self.unowned]) {

@@ -159,12 +159,9 @@ impl Made {
                 }
                 assert_eq!(text(&row["owner"]), own.owner_words().as_deref(), "{tag}");
                 assert_eq!(text(&row["allocator"]), own.allocator(), "{tag}");
-                let module = text(&row["binary"]).map(|b| {
-                    let name = poolscope::analysis::attribution::suspects::listed_module(b);
-                    name.to_ascii_lowercase()
-                });
-                let best = own.owners.best().map(|o| o.module.to_ascii_lowercase());
-                assert_eq!(module, best, "{tag}");
+                let listed = self.engine.descriptions().get(*tag);
+                let listed = listed.and_then(|d| d.binary.clone());
+                assert_eq!(text(&row["binary"]), listed.as_deref(), "{tag}");
             }
             let machine: &dyn Opened = &self.engine;
             let references = machine.tag_references(*tag);

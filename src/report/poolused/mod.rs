@@ -37,14 +37,16 @@ struct Row {
     nonpaged: Side,
     paged: Side,
     description: Option<String>,
-    /// Whose it is: the owner where that is known, else the module of the tag list, where
-    /// it is loaded.
+    /// The module as the tag list has it, which is not always the owner.
     binary: Option<String>,
     /// The owner with its confidence, as every other answer has it; `None` where that has
     /// not been made.
     owner: Option<String>,
     /// Who calls the pool's functions with the tag.
     allocator: Option<String>,
+    /// True where the owner is the module of the tag list.
+    #[serde(skip)]
+    is_as_listed: bool,
     /// The entry's pattern where the tag itself is not listed.
     pattern: Option<String>,
 }
@@ -147,21 +149,18 @@ impl PoolUsed {
 }
 
 impl Row {
-    /// With whose it is. The list's words for the owner stay where they mean the same.
+    /// With whose it is. `binary` stays what the tag list says.
     fn owned(mut self, made: Option<&Attribution>) -> Row {
         let Some(made) = made else {
             return self;
         };
-        let best = made.owners.best();
-        let listed = self.binary.take().filter(|binary| {
-            best.is_some_and(|o| listed_module(binary).eq_ignore_ascii_case(&o.module))
-        });
-        if listed.is_none() {
-            self.pattern = None;
-        }
-        self.binary = listed.or_else(|| best.map(|o| clean(&o.module).into()));
         self.owner = made.owner_words().map(|words| clean(&words).into());
         self.allocator = made.allocator().map(|module| clean(module).into());
+        let best = made.owners.best().map(|o| o.module.as_str());
+        self.is_as_listed = match (&self.binary, best) {
+            (Some(binary), Some(best)) => listed_module(binary).eq_ignore_ascii_case(best),
+            _ => false,
+        };
         self
     }
 
@@ -187,6 +186,7 @@ impl Row {
             binary: known.and_then(|d| d.binary.as_deref().map(|b| clean(b).into())),
             owner: None,
             allocator: None,
+            is_as_listed: false,
             pattern: known.and_then(|d| d.pattern.as_deref().map(|p| clean(p).into())),
         }
     }
@@ -197,15 +197,20 @@ fn figure(value: Option<u64>) -> String {
     value.map_or_else(|| "-".into(), |v| v.to_string())
 }
 
-/// The debugger's words for what a tag is for.
+/// The debugger's words for what a tag is for, and the owner where it is another one than
+/// the tag list has.
 fn remark(row: &Row) -> String {
-    match (&row.description, &row.binary) {
+    let said = match (&row.description, &row.binary) {
         (Some(text), Some(binary)) => match &row.pattern {
             None => format!("{text} , Binary: {binary}"),
             Some(pattern) => format!("{text} , Binary: probably {binary} (as for {pattern})"),
         },
         (Some(text), None) => format!("{text} "),
         (None, _) => format!("UNKNOWN pooltag '{}', please update pooltag.txt", row.tag),
+    };
+    match &row.owner {
+        Some(owner) if !row.is_as_listed => format!("{said} , Owner: {owner}"),
+        _ => said,
     }
 }
 

@@ -212,7 +212,7 @@ fn check_escaped(text: &str, what: &str, marks: &[char]) {
 
 /// Rules whose results name tags and drivers of the dump.
 const RULES: &str = "[[rule]]\nmax_verdict = \"normal\"\n[[rule]]\ntag = \"=1+1\"\nmax_bytes = \"1 KB\"\n\
-                     [[rule]]\ndriver = \"=HYPERLINK(\\\"http://e.x\\\")|<b>`c`.sys\"\nmax_bytes = \"1 KB\"\n";
+                     [[rule]]\ntag = \"*\"\nmax_bytes = \"1 KB\"\n[[rule]]\ndriver = \"CON.sys\"\nmax_bytes = \"1 KB\"\n";
 
 /// A page of pool, for the commands that want an address.
 fn address(desk: &Desk) -> String {

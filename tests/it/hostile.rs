@@ -318,6 +318,10 @@ fn no_pane_copy_or_saved_file_lets_it_do_anything() {
     let mut screens = Screens::open(&desk.dump()).unwrap();
     let shown = tour(&mut screens);
     assert!(shown.iter().any(|s| s.contains("HYPERLINK")));
+    screens.keys("Ti/Leak\r");
+    screens.wait_for("Preview of Leak");
+    is_plain(screens.screen().as_bytes(), "the preview");
+    screens.keys("i");
     for screen in &shown {
         is_plain(screen.as_bytes(), "a pane");
     }

@@ -338,7 +338,7 @@ fn the_debuggers_command_of_every_screen_can_be_run() {
     ] {
         let screen = screens.keys(keys);
         let crumbs = screen.lines().nth(1).unwrap_or_default();
-        let Some((_, command)) = crumbs.split_once("≡ ") else {
+        let Some((_, command)) = crumbs.split_once("  = ") else {
             panic!("{keys:?}: {crumbs}");
         };
         let command = command.trim().to_owned();

@@ -212,7 +212,7 @@ fn check_escaped(text: &str, what: &str, marks: &[char]) {
 
 /// Rules whose results name tags and drivers of the dump.
 const RULES: &str = "[[rule]]\nmax_verdict = \"normal\"\n[[rule]]\ntag = \"=1+1\"\nmax_bytes = \"1 KB\"\n\
-                     [[rule]]\ndriver = \"=HYPERLINK(\\\"http://e.x\\\")|<b>`c`.sys\"\nmax_bytes = \"1 KB\"\n";
+                     [[rule]]\ntag = \"*\"\nmax_bytes = \"1 KB\"\n[[rule]]\ndriver = \"CON.sys\"\nmax_bytes = \"1 KB\"\n";
 
 /// A page of pool, for the commands that want an address.
 fn address(desk: &Desk) -> String {
@@ -318,6 +318,10 @@ fn no_pane_copy_or_saved_file_lets_it_do_anything() {
     let mut screens = Screens::open(&desk.dump()).unwrap();
     let shown = tour(&mut screens);
     assert!(shown.iter().any(|s| s.contains("HYPERLINK")));
+    screens.keys("Ti/Leak\r");
+    screens.wait_for("Preview of Leak");
+    is_plain(screens.screen().as_bytes(), "the preview");
+    screens.keys("i");
     for screen in &shown {
         is_plain(screen.as_bytes(), "a pane");
     }

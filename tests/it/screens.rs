@@ -49,7 +49,9 @@ impl Screens {
         let files = Files::start(&engine, Store::default(), &sender).unwrap();
         let workers = Workers::start(Arc::clone(&engine), 0, sender, files).unwrap();
         let theme = Theme::detect(false, Choice::Auto, |_| None);
-        let app = App::new(Model::of(&*engine), theme, (COLUMNS, ROWS));
+        let mut app = App::new(Model::of(&*engine), theme, (COLUMNS, ROWS));
+        // It comes when the selection has rested, which would make screens differ by time.
+        app.shows_preview = false;
         let mut screens = Screens {
             app,
             workers,

@@ -69,7 +69,7 @@ impl Engine {
             return Ok(out);
         }
         Err(Refusal(format!(
-            "the bytes before {at} can't be read as instructions; `u ADDRESS` disassembles forwards"
+            "no instruction before {at} ends there: the address may be inside one; `uf {at}` lists the function"
         )))
     }
 
@@ -77,9 +77,11 @@ impl Engine {
     fn code_to(&self, start: Va, end: Va) -> Result<Listing, Refusal> {
         let bytes = end.0.saturating_sub(start.0);
         // No instruction is shorter than a byte.
-        let all = self.code_within(start, bytes)?;
-        match all.1 == end {
-            true => Ok(all.0),
+        let (listing, stop) = self.code_within(start, bytes)?;
+        let last = listing.rows.last().and_then(|row| row.last());
+        let is_cut = last == Some(&super::listing::Value::Text("???".into()));
+        match stop == end && !is_cut {
+            true => Ok(listing),
             false => Err(Refusal("the instructions do not end there".into())),
         }
     }

@@ -1,4 +1,4 @@
--- DuckDB over a dataset that `poolscope export DUMP… --out set` wrote; run in the folder
+-- DuckDB over a dataset that `poolscope export DUMP… --out set` wrote. Run it in the folder
 -- that holds `set`: duckdb < queries.sql
 
 -- Which driver versions leak, on how many machines.

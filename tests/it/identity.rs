@@ -131,6 +131,8 @@ fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_i
     spec.uptime = 50 * 3600 * 10_000_000;
     spec.unloaded
         .push(("abc3flt.sys".into(), Va(GONE), 0x1_b000));
+    // The name of an unloaded driver is a block of pool as well.
+    spec.allocations = small::allocations(&spec);
     spec.allocations
         .extend((0..40_000).map(|_| Allocation::new(*b"Ab3x", truth::Pool::NonPaged, 0x400)));
     spec.options.holds.push(Holds {

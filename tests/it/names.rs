@@ -12,6 +12,8 @@ use poolscope::report::{Answer, Refs};
 use poolscope::symbols::SymbolPath;
 use poolscope::synth::code::{Site, Use};
 use poolscope::synth::image::{Data, Pdb};
+use poolscope::synth::legacy::Allocation;
+use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, small};
 use serde_json::Value;
 
@@ -49,6 +51,9 @@ fn dump(folder: &Path) -> (std::path::PathBuf, Va) {
         age: 1,
     }));
     let base = driver.base;
+    // The tag list has the tags that the trackers count.
+    spec.allocations
+        .extend((0..8).map(|_| Allocation::new(*b"PsLn", Pool::NonPaged, 0x60)));
     let path = folder.join("MEMORY.DMP");
     let machine = Machine::build(&spec).unwrap();
     machine.write(&path, Container::BitmapKernel).unwrap();

@@ -182,7 +182,8 @@ fn of(
             };
             let holds = match (rva.checked_sub(start.0), line.length) {
                 (Some(inside), Some(length)) => inside < length.max(1),
-                (Some(_), None) => true,
+                // Where a record has no length, only its own address is known to be of the line.
+                (Some(inside), None) => inside == 0,
                 (None, _) => false,
             };
             if holds && best.get(&n).is_none_or(|(before, _)| *before <= start.0) {

@@ -6,7 +6,9 @@ FOLDER holds dumps. Exports them, runs queries.sql and the same questions in Pol
 compares the sums of both engines with those of `poolscope poolused`.
 """
 
+import concurrent.futures
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -25,8 +27,13 @@ def run(*command):
 def poolused(program, dumps):
     """Bytes and allocations outstanding, over all dumps, by pool."""
     sums = {"nonpaged": [0, 0], "paged": [0, 0]}
-    for dump in dumps:
-        answer = json.loads(run(program, "poolused", dump, "--format", "json", "--no-cache"))
+
+    def ask(dump):
+        return json.loads(run(program, "poolused", dump, "--format", "json", "--no-cache"))
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
+        answers = list(workers.map(ask, dumps))
+    for answer in answers:
         for pool, sum_ in sums.items():
             sum_[0] += answer["total"][pool]["bytes"]
             sum_[1] += answer["total"][pool]["outstanding"]
@@ -66,7 +73,8 @@ def in_polars(folder):
     )
     assert top.sort("bytes", descending=True).head(20).collect().height > 0
     findings = table("findings").filter(pl.col("verdict") == "leak")
-    findings.group_by("owner", "owner_identity", "tag", "pool").agg(
+    version = pl.coalesce("owner_file_version", "owner_identity").alias("driver_version")
+    findings.group_by("owner", version, "tag", "pool").agg(
         pl.col("machine").n_unique().alias("hosts"), pl.col("bytes").sum()
     ).collect()
     table("findings").group_by("owner", "tag").agg(pl.col("owner_timestamp").min()).collect()

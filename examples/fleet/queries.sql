@@ -2,7 +2,7 @@
 -- that holds `set`: duckdb < queries.sql
 
 -- Which driver versions leak, on how many machines.
-SELECT f.owner AS driver, f.owner_identity AS driver_version, f.tag, f.pool,
+SELECT f.owner AS driver, coalesce(f.owner_file_version, f.owner_identity) AS driver_version, f.tag, f.pool,
        count(DISTINCT f.machine) AS hosts, count(*) AS dumps, sum(f.bytes) AS bytes
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
 WHERE f.verdict = 'leak'
@@ -35,3 +35,10 @@ WHERE scope = 'system'
 GROUP BY ALL
 ORDER BY bytes DESC
 LIMIT 20;
+
+-- When the blocks of the suspects were made: the last quarter of the uptime beside all of it.
+SELECT tag, shape, count(DISTINCT dump) AS dumps,
+       sum(blocks) FILTER (WHERE slice >= 18)::BIGINT AS last_quarter, sum(blocks)::BIGINT AS blocks
+FROM read_parquet('set/ages/**/*.parquet', hive_partitioning = false)
+GROUP BY ALL
+ORDER BY blocks DESC;

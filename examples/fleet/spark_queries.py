@@ -23,7 +23,8 @@ def main(folder):
 
     print("Driver versions that leak")
     leaks = findings.where("verdict = 'leak'")
-    by_version = leaks.groupBy("owner", "owner_identity", "tag", "pool").agg(
+    version = F.coalesce("owner_file_version", "owner_identity").alias("driver_version")
+    by_version = leaks.groupBy("owner", version, "tag", "pool").agg(
         F.countDistinct("machine").alias("hosts"),
         F.count("*").alias("dumps"),
         F.sum("bytes").alias("bytes"),

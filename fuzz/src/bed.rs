@@ -5,12 +5,12 @@
 //! edits, and edits go to the places that a target is about.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
 use super::input::Input;
+use super::placed;
 
 /// A stretch of the file that edits go to.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ impl Bed {
         let mut length = self.length;
         for edit in &now {
             match edit {
-                Edit::Write(at, bytes) => file.write_all_at(bytes, *at as u64).unwrap(),
+                Edit::Write(at, bytes) => placed::write(&file, *at as u64, bytes),
                 Edit::Cut(at) => length = length.min(*at),
             }
         }
@@ -113,13 +113,13 @@ impl Bed {
             let first = self.filled.partition_point(|at| at + PAGE <= length);
             for at in &self.filled[first..] {
                 let page = self.read(*at, PAGE);
-                file.write_all_at(&page, *at as u64).unwrap();
+                placed::write(&file, *at as u64, &page);
             }
         }
         for edit in &now {
             if let Edit::Write(at, bytes) = edit {
                 let old = self.read(*at, bytes.len());
-                file.write_all_at(&old, *at as u64).unwrap();
+                placed::write(&file, *at as u64, &old);
             }
         }
     }
@@ -127,7 +127,7 @@ impl Bed {
     /// Bytes of the original, fewer at its end.
     fn read(&self, at: usize, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length.min(self.length.saturating_sub(at))];
-        self.original.read_exact_at(&mut bytes, at as u64).unwrap();
+        placed::read(&self.original, at as u64, &mut bytes);
         bytes
     }
 

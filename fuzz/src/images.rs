@@ -104,7 +104,7 @@ fn ask(path: &Path) {
     let targets = Targets::of(&kernel, &sessions);
     for tag in ["Leak", "Thr\u{e5}"] {
         let Some(tag) = Tag::of(tag) else { continue };
-        let found = references::find_while(&kernel, &sessions, &targets, None, tag, &|| true);
+        let found = references::find_while(&kernel, &sessions, &targets, tag, &|| true);
         let found = found.unwrap();
         assert_eq!(found.ranked().len(), found.found.len());
     }

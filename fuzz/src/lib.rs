@@ -10,6 +10,7 @@ mod bed;
 mod input;
 mod locate;
 mod machines;
+mod placed;
 mod shown;
 
 pub mod big_tables;
@@ -18,6 +19,7 @@ pub mod container;
 pub mod evidence;
 pub mod functions;
 pub mod heaps;
+pub mod identity;
 pub mod images;
 pub mod index_file;
 pub mod keys;
@@ -31,6 +33,7 @@ pub mod ranges;
 pub mod series;
 pub mod symbol_path;
 pub mod typed;
+pub mod verifier;
 pub mod whole;
 
 /// Builds what a target's runs share, which takes longer than a run may.
@@ -68,6 +71,7 @@ targets![
     page_tables,
     modules,
     images,
+    identity,
     functions,
     pdb,
     pooltag,
@@ -81,5 +85,6 @@ targets![
     typed,
     evidence,
     series,
+    verifier,
     whole,
 ];

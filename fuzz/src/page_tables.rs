@@ -2,7 +2,6 @@
 //! plausible, and say which addresses are asked for.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tempfile::NamedTempFile;
@@ -14,6 +13,7 @@ use poolscope::synth::header::DumpHeader;
 use poolscope::synth::physical::Physical;
 
 use super::input::Input;
+use super::placed;
 
 /// Frames of the memory; entries may name others.
 const FRAMES: u64 = 64;
@@ -61,7 +61,7 @@ impl Memory {
 }
 
 fn write(file: &File, at: u64, entry: u64) {
-    file.write_all_at(&entry.to_le_bytes(), at).unwrap();
+    placed::write(file, at, &entry.to_le_bytes());
 }
 
 /// The first byte chooses the mask; then come entries and questions.

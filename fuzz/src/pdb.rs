@@ -81,6 +81,23 @@ fn ask(path: &Path) {
     let located = wanted.locate();
     located.notes.iter().for_each(|note| shown::check(note));
     look(&Symbols::load_module(&wanted.id, &wanted.path).symbols);
+    // Functions and lines: of addresses in three functions, between them, and outside.
+    let rvas = [
+        0x1000,
+        0x1020,
+        0x103e,
+        0x1071,
+        0x1075,
+        0x1084,
+        0x5000,
+        u32::MAX,
+    ];
+    let (origins, notes) = Symbols::origins(&wanted.id, &wanted.path, &rvas);
+    assert_eq!(origins.len(), rvas.len());
+    notes.iter().for_each(|note| shown::check(note));
+    for (origin, rva) in origins.iter().zip(rvas) {
+        assert!(origin.function.as_ref().is_none_or(|f| f.1 <= rva));
+    }
     let loaded = Symbols::load(Some(&wanted.id), 7601, &wanted.path, LoadOptions::default());
     loaded.notes.iter().for_each(|note| shown::check(note));
     look(&loaded.symbols);

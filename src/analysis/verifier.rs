@@ -1,7 +1,7 @@
 //! Whether Driver Verifier was on, which changes what pool looks like.
 
 use crate::kernel::Kernel;
-use crate::kernel::kdbg::field;
+use crate::kernel::verifier::level;
 
 /// Bits of the level, by their names in `verifier.exe`'s documentation, that change pool.
 const BITS: [(u32, &str); 3] = [
@@ -9,8 +9,6 @@ const BITS: [(u32, &str); 3] = [
     (0x4, "low resources simulation"),
     (0x8, "pool tracking"),
 ];
-/// All bits that are documented.
-const KNOWN: u32 = 0x01ff_ffff;
 
 /// Bits of the level by the names of `verifier.exe`'s documentation.
 pub const NAMES: [(u32, &str); 12] = [
@@ -27,14 +25,6 @@ pub const NAMES: [(u32, &str); 12] = [
     (0x800, "miscellaneous checks"),
     (0x20000, "DDI compliance checking"),
 ];
-
-/// `MmVerifierData.Level`; `None` when it can't be read or has bits that none has.
-pub fn level(kernel: &Kernel) -> Option<u32> {
-    let (at, _) = kernel.variable("MmVerifierData", Some(field::VERIFIER_DATA))?;
-    let offset = kernel.offset("_MM_DRIVER_VERIFIER_DATA", "Level");
-    let level = kernel.space.u32(at.add(offset.unwrap_or(0))).ok()?;
-    (level & !KNOWN == 0).then_some(level)
-}
 
 /// A sentence when Verifier was on.
 pub fn note(kernel: &Kernel) -> Option<String> {

@@ -18,6 +18,10 @@ use crate::tui::terminal::theme::{Choice, Palette};
 pub struct Args {
     /// The dump to browse in the terminal.
     pub dump: Option<PathBuf>,
+    /// Earlier dumps, evidence files or logs that the terminal UI compares the dump with, the
+    /// earliest first.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub baseline: Vec<PathBuf>,
     /// What holds for all commands.
     #[command(flatten)]
     pub common: Common,
@@ -123,6 +127,25 @@ impl Common {
             },
             memory: self.memory,
             partner: self.partner.clone(),
+        }
+    }
+}
+
+impl Args {
+    /// The same options for one of `count` dumps that are worked on at the same time: each
+    /// has its part of the memory, and nobody watches its progress.
+    pub(super) fn one_of(&self, count: usize) -> Args {
+        let memory = self.common.memory.or_else(engine::default_limit);
+        let part = count.max(1) as u64;
+        Args {
+            dump: None,
+            baseline: Vec::new(),
+            command: None,
+            common: Common {
+                quiet: self.common.quiet || count > 1,
+                memory: memory.map(|bytes| (bytes / part).max(1)),
+                ..self.common.clone()
+            },
         }
     }
 }
@@ -255,6 +278,15 @@ pub enum Command {
         /// the tag.
         #[arg(long)]
         disassemble: bool,
+    },
+    /// Call stacks that Driver Verifier recorded for a tag's live allocations, or for the
+    /// block at an address (`!verifier 80`).
+    Stacks {
+        /// The dump.
+        dump: PathBuf,
+        /// The tag, with `*` and `?`; or an address.
+        #[arg(value_name = "TAG|ADDRESS")]
+        what: String,
     },
     /// Block contents of a tag: what they point to, offset by offset, and groups of one
     /// layout.
@@ -390,6 +422,15 @@ pub enum Command {
     Fleet {
         /// Evidence files, dumps, datasets, and folders of them.
         #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// The same answers for an agent: Model Context Protocol over stdin and stdout. Reads
+    /// only; nothing is downloaded.
+    Mcp {
+        /// Files and directories that may be opened: these files, and files under these
+        /// directories, are readable for the agent, and no others, also not by symbolic
+        /// links. The first file is the one that questions are about.
+        #[arg(value_name = "DUMP|DIRECTORY")]
         paths: Vec<PathBuf>,
     },
     /// The keys of the terminal UI as they are bound now, as a file that can be edited and

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use crate::engine::DumpFacts;
-use crate::engine::check::{self, Outcome, RuleResult, Rules, Subject};
+use crate::engine::check::{self, Outcome, RuleResult, Rules, Subject, Verdicts};
 use crate::report::{self, Check};
 use crate::series::{Comparison, Point};
 
@@ -134,18 +134,20 @@ fn check_one(
         }
         None => None,
     };
-    let dump = machine
-        .filter(|_| rules.needs_verdict())
-        .and_then(|m| Some((m, m.engine()?)));
-    let diagnosis = match dump {
-        Some((machine, engine)) => Some(engine.diagnose(&index(args, &**machine)?)),
+    let verdicts = match machine.filter(|_| rules.needs_verdict()) {
+        Some(machine) => match machine.engine() {
+            Some(engine) => Some(Verdicts::of(&engine.diagnose(&index(args, &**machine)?))),
+            None => machine
+                .kept_answer("diagnose", report::Format::Json.word())
+                .and_then(Verdicts::of_report),
+        },
         None => None,
     };
     let subject = Subject {
         point: &point,
         comparison: comparison.as_ref(),
         drivers: drivers.as_ref(),
-        diagnosis: diagnosis.as_ref(),
+        verdicts: verdicts.as_ref(),
     };
     Ok(check::evaluate(rules, &subject, today))
 }

@@ -27,12 +27,10 @@ use super::dataset::{self, Export};
 use super::input::Input;
 use super::logs;
 use super::open;
-use super::outcome::CliError;
+use super::outcome::{CliError, Result, outside};
 use super::start;
 use super::typed;
 use super::walk::{index, note};
-
-pub(super) type Result<T = ()> = std::result::Result<T, CliError>;
 
 /// Runs the command, or opens the terminal UI when there is none.
 pub fn run(args: &Args) -> Result {
@@ -133,6 +131,12 @@ fn answer(args: &Args, command: &Command) -> Result {
             }
             print(args, &*machine, &Refs::of(&answer))
         }
+        Command::Stacks { dump, what } => {
+            let words = std::slice::from_ref(what);
+            let request = command::parse_words("stacks", words)?;
+            let engine = open(args, dump)?;
+            run_one(args, &*engine, request)
+        }
         Command::Contents {
             dump,
             tag,
@@ -144,7 +148,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             let tag = exact(&pattern)?;
             let engine = open(args, dump)?;
             let question = Question {
-                tag: existing(&*engine, tag, &pattern),
+                tag: engine.tag_as_typed(tag, &pattern),
                 pool: pool.map(|pool| match pool {
                     PoolName::Nonpaged => Pool::Nonpaged,
                     PoolName::Paged => Pool::Paged,
@@ -226,6 +230,7 @@ fn answer(args: &Args, command: &Command) -> Result {
             dataset::export(args, &export)
         }
         Command::Fleet { paths } => dataset::fleet(args, paths),
+        Command::Mcp { paths } => super::mcp::run(args, paths),
         Command::Keys => start::keys(args),
         Command::Man => Ok(io::stdout().lock().write_all(&super::man::page()?)?),
     }
@@ -265,7 +270,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
         Request::References(tag) => refs(args, engine, &named(tag)?),
         Request::Contents(tag) | Request::Families(tag) => {
             let pattern = named(tag)?;
-            let tag = existing(engine, exact(&pattern)?, &pattern);
+            let tag = engine.tag_as_typed(exact(&pattern)?, &pattern);
             contents(
                 args,
                 engine,
@@ -291,6 +296,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
                 what.ok_or_else(|| CliError::Usage("objects: name a tag or a type".into()))?;
             objects(args, engine, &what, engine::USUAL_LOOK)
         }
+        Request::Stacks(target) => super::stacks::run(args, engine, target.as_ref()),
         Request::Drivers => drivers(args, engine),
         Request::Diagnose => diagnose(args, engine, false),
         Request::Help(about) => help(about.as_deref()),
@@ -401,7 +407,7 @@ fn objects(args: &Args, engine: &dyn Machine, what: &str, sample: u64) -> Result
         Some(tag) => tag,
         None => {
             let pattern = parse_pattern(what)?;
-            existing(engine, exact(&pattern)?, &pattern)
+            engine.tag_as_typed(exact(&pattern)?, &pattern)
         }
     };
     let index = index(args, engine)?;
@@ -419,6 +425,11 @@ fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
 
 /// The tag list by PoolMon's switches.
 fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
+    if wanted.by_change {
+        return Err(CliError::Usage(
+            "poolmon: -( needs an earlier point: `poolscope diff OLD NEW`, or `:baseline FILE` on the screen".into(),
+        ));
+    }
     let listing = engine::inspect::pool_mon(engine, wanted)?;
     print(args, engine, &ListingReport::of(&listing))
 }
@@ -434,20 +445,8 @@ fn exact(pattern: &TagPattern) -> Result<Tag> {
     })
 }
 
-/// The tag as typed, or the one of the dump that differs only in bytes of zero at its
-/// end, which are shown as dots and are not typed.
-fn existing(engine: &dyn Machine, tag: Tag, pattern: &TagPattern) -> Tag {
-    let mut rows = engine.trackers().rows.iter().map(|row| row.tag);
-    if rows.clone().any(|known| pattern.matches(known)) {
-        return tag;
-    }
-    let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
-    rows.find(|known| blanks(*known) == tag.bytes())
-        .unwrap_or(tag)
-}
-
 fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
-    let tag = existing(engine, exact(pattern)?, pattern);
+    let tag = engine.tag_as_typed(exact(pattern)?, pattern);
     print(args, engine, &Refs::of(&engine.tag_references(tag)))
 }
 
@@ -505,7 +504,7 @@ fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReference
 fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
     let mut pattern = named(wanted.tag)?;
     if let Some(tag) = pattern.exact() {
-        pattern = TagPattern::of(existing(engine, tag, &pattern));
+        pattern = TagPattern::of(engine.tag_as_typed(tag, &pattern));
     }
     let index = index(args, engine)?;
     keeping(args, engine, &index, || {
@@ -571,14 +570,6 @@ fn diagnose(args: &Args, engine: &dyn Machine, exit_code: bool) -> Result {
         print(args, engine, &answer)?;
         outside(exit_code && answer.is_leak())
     })
-}
-
-/// Status 3 for what the rules forbid.
-pub(super) fn outside(is_outside: bool) -> Result {
-    match is_outside {
-        true => Err(CliError::Outside),
-        false => Ok(()),
-    }
 }
 
 fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::engine::Machine;
 use crate::evidence::answers::{Answers, Depth};
@@ -67,26 +69,17 @@ pub fn export(args: &Args, export: &Export<'_>) -> Result {
         let why = "--host names one machine: export its dumps by themselves";
         return Err(CliError::Usage(why.into()));
     }
-    let mut failed = 0;
-    for dump in export.dumps {
-        // One that can't be read costs its own rows; one that can't be written, all.
-        match with_tables(args, dump, export.host, |answers| {
-            export::export(answers, export.out, form, export.blocks).map_err(|source| {
-                CliError::File {
-                    path: export.out.to_owned(),
-                    source,
-                }
-            })
-        }) {
-            Err(why @ (CliError::File { .. } | CliError::Interrupted(_))) => return Err(why),
-            Err(why) => {
-                failed += 1;
-                say("error", &format!("{}: {why}", dump.display()));
-            }
-            Ok(()) => {}
-        }
+    if let Some(schema) = export::newer_dataset(export.out) {
+        return Err(CliError::NotThere(format!(
+            "{} holds a dataset of schema {schema}, written by a newer poolscope: use that version, or another folder",
+            export.out.display()
+        )));
     }
-    match failed {
+    let failed = export_all(args, export, form)?;
+    for (dump, why) in &failed {
+        say("error", &format!("{}: {why}", dump.display()));
+    }
+    match failed.len() {
         0 => Ok(()),
         n => Err(CliError::NotThere(format!(
             "{n} of {} dumps could not be read and have no rows",
@@ -95,13 +88,84 @@ pub fn export(args: &Args, export: &Export<'_>) -> Result {
     }
 }
 
+/// Dumps that are exported at the same time, at most: a walk uses all cores, the opening
+/// and the writing of a dump one each.
+const AT_ONCE: usize = 4;
+
+/// Writes the tables of all dumps. One that can't be read costs its own rows: it is
+/// returned, with the reason. One that can't be written ends the export.
+fn export_all<'a>(
+    args: &Args,
+    export: &Export<'a>,
+    form: Form,
+) -> Result<Vec<(&'a Path, CliError)>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match args.common.threads {
+        0 => cores,
+        asked => asked,
+    };
+    let at_once = threads.min(AT_ONCE).min(export.dumps.len()).max(1);
+    let args = args.one_of(at_once);
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    let ended = Mutex::new(None);
+    // PDBs are fetched once, also where many dumps need the same.
+    let opening = Mutex::new(());
+    let held = |lock: &Mutex<Option<CliError>>| lock.lock().is_ok_and(|e| e.is_some());
+    let work = || {
+        while !held(&ended) {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(dump) = export.dumps.get(at) else {
+                break;
+            };
+            let written = with_tables(&args, dump, export.host, Some(&opening), |answers| {
+                export::export(answers, export.out, form, export.blocks).map_err(|source| {
+                    CliError::File {
+                        path: export.out.to_owned(),
+                        source,
+                    }
+                })
+            });
+            match written {
+                Ok(()) => {}
+                Err(why @ (CliError::File { .. } | CliError::Interrupted(_))) => {
+                    let mut ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+                    ended.get_or_insert(why);
+                }
+                Err(why) => {
+                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    failed.push((at, why));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..at_once {
+            scope.spawn(work);
+        }
+        work();
+    });
+    if let Some(why) = ended.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(why);
+    }
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort_by_key(|(at, _)| *at);
+    let named = failed.into_iter();
+    Ok(named
+        .filter_map(|(at, why)| Some((export.dumps.get(at)?.as_path(), why)))
+        .collect())
+}
+
 fn with_tables(
     args: &Args,
     dump: &Path,
     host: Option<&str>,
+    opening: Option<&Mutex<()>>,
     each: impl FnOnce(&Answers<'_>) -> Result,
 ) -> Result {
+    let held = opening.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
     let machine = open(args, dump)?;
+    drop(held);
     let index = super::walk::index(args, &*machine)?;
     let answers = tables(&*machine, &index, host)?;
     each(&answers)
@@ -121,23 +185,32 @@ pub fn fleet(args: &Args, paths: &[PathBuf]) -> Result {
     let (inputs, mut skipped) = fleet::inputs(paths);
     let (mut dumps, unread) = fleet::read_all(&inputs);
     skipped.extend(unread);
-    // Dumps are walked one after the other, each on all cores, into a dataset of their own.
+    // Dumps are walked into a dataset of their own.
     let own = tempfile::tempdir()?;
     let of_dumps = inputs.iter().filter_map(|input| match input {
-        Input::Dump(path) => Some(path),
+        Input::Dump(path) => Some(path.clone()),
         _ => None,
     });
-    for path in of_dumps {
-        let written = with_tables(args, path, None, |answers| {
-            Ok(export::export(answers, own.path(), Form::Parquet, false)?)
-        });
-        if let Err(why) = written {
-            skipped.push(format!("{}: {why}", path.display()));
-        }
+    let of_dumps: Vec<PathBuf> = of_dumps.collect();
+    let walked = Export {
+        dumps: &of_dumps,
+        out: own.path(),
+        blocks: false,
+        host: None,
+    };
+    let failed = export_all(args, &walked, Form::Parquet)?;
+    let failed = failed.into_iter();
+    skipped.extend(failed.map(|(path, why)| format!("{}: {why}", path.display())));
+    if of_dumps.is_empty() {
+        return fleet_of(args, dumps, skipped);
     }
     let (more, unread) = fleet::read_all(&[Input::Dataset(own.path().to_owned())]);
     dumps.extend(more);
     skipped.extend(unread);
+    fleet_of(args, dumps, skipped)
+}
+
+fn fleet_of(args: &Args, dumps: Vec<fleet::Dump>, skipped: Vec<String>) -> Result {
     skipped.iter().for_each(|why| say("warning", why));
     if dumps.is_empty() {
         let why = "none of these paths has a dump, an evidence file or a dataset that can be read";

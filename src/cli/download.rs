@@ -105,7 +105,6 @@ impl Interrupt {
         static FLAGS: OnceLock<Flags> = OnceLock::new();
         let flags = FLAGS.get_or_init(|| {
             let flags = Flags::default();
-            #[cfg(unix)]
             flags.register();
             flags
         });
@@ -125,9 +124,9 @@ impl Drop for Interrupt {
     }
 }
 
-#[cfg(unix)]
 impl Flags {
     /// Without this a signal ends the program at once, which is no worse than before.
+    #[cfg(unix)]
     fn register(&self) {
         use signal_hook::consts::{SIGINT, SIGTERM};
         use signal_hook::flag::{register, register_conditional_default};
@@ -138,4 +137,17 @@ impl Flags {
             let _ = register(signal, Arc::clone(&self.cancel));
         }
     }
+
+    /// The same for the console's events.
+    #[cfg(windows)]
+    fn register(&self) {
+        let (cancel, fatal) = (Arc::clone(&self.cancel), Arc::clone(&self.fatal));
+        let _ = crate::system::console::on_control(move |_| {
+            cancel.store(true, Ordering::Relaxed);
+            !fatal.swap(true, Ordering::Relaxed)
+        });
+    }
+
+    #[cfg(not(any(unix, windows)))]
+    fn register(&self) {}
 }

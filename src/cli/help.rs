@@ -56,6 +56,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "stacks",
+        [
+            "poolscope stacks MEMORY.DMP Leak",
+            "poolscope stacks MEMORY.DMP 'fffffa80`02400010' --format json",
+        ],
+    ),
+    (
         "contents",
         [
             "poolscope contents MEMORY.DMP FMfn",
@@ -119,6 +126,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "mcp",
+        [
+            "poolscope mcp MEMORY.DMP",
+            "poolscope mcp /srv/dumps --no-network",
+        ],
+    ),
+    (
         "modules",
         [
             "poolscope modules MEMORY.DMP 'nt*'",
@@ -160,6 +174,7 @@ fn without_use(name: &str) -> Vec<&'static str> {
         "demo" => vec!["format"],
         "keys" => without(&["keys"]),
         "man" | "completions" => without(&[]),
+        "mcp" => screen.chain(["format"]).collect(),
         "symbols" => screen.chain(WALK).chain(["pooltag"]).collect(),
         "info" | "vm" | "modules" => screen.chain(WALK).chain(["pooltag"]).collect(),
         "poolused" | "refs" | "drivers" => screen.chain(["memory"]).collect(),

@@ -1,7 +1,5 @@
 //! What a file is that was named: a machine's memory, or a log. The one place that decides.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +22,7 @@ pub enum Input {
 impl Input {
     /// Opens a file by its content, and says on stderr what to know about it.
     pub fn open(args: &Args, path: &Path) -> Result<Input, CliError> {
-        if !is_log(path) {
+        if !series::is_log_file(path) {
             return Ok(Input::Machine(open(args, path)?));
         }
         let log = series::read(path).map_err(|error| no_log(path, &error))?;
@@ -64,23 +62,11 @@ fn no_log(path: &Path, error: &series::SeriesError) -> CliError {
     })
 }
 
-/// True for a file that is text or an event log. What can't be read is left to whoever
-/// opens dumps, who says why.
-fn is_log(path: &Path) -> bool {
-    // A pipe would lose what is read here.
-    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
-        return false;
-    }
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
-    read.is_ok() && series::is_log(&start)
-}
-
 /// Why a command that needs memory can't use a file that is a log.
 pub fn needs_memory(path: &Path, error: OpenError) -> CliError {
     match error {
         error @ OpenError::Pooltag { .. } => error.into(),
-        error if is_log(path) => match series::read(path) {
+        error if series::is_log_file(path) => match series::read(path) {
             Ok(log) => CliError::NotThere(format!(
                 "{} is {}: it has figures per tag and no memory; diff and poolused read it, this command needs a dump",
                 path.display(),

@@ -7,8 +7,7 @@ use crate::report::{self, Diagnose, PoolUsed};
 use crate::series::{Listing, Log};
 
 use super::args::Args;
-use super::commands::{Result, outside};
-use super::outcome::CliError;
+use super::outcome::{CliError, Result, outside};
 use super::say;
 
 /// `poolused` of a log: its last snapshot.

@@ -10,7 +10,9 @@ mod help;
 mod input;
 mod logs;
 mod man;
+mod mcp;
 mod outcome;
+mod stacks;
 mod start;
 mod typed;
 mod walk;
@@ -26,6 +28,7 @@ use clap::FromArgMatches;
 
 use crate::engine::{Machine, Options};
 use crate::symbols::FetchError;
+use crate::system::console::takes_sequences;
 use outcome::CliError;
 
 /// Reads the process's arguments. Ends the process with help, or where they make no sense.
@@ -128,7 +131,7 @@ fn warn(engine: &dyn Machine) {
     }
 }
 
-/// True when progress may be shown.
+/// True when progress may be shown: somebody watches, and lines can be drawn over.
 fn shows_progress(args: &Args) -> bool {
-    !args.common.quiet && io::stderr().is_terminal()
+    !args.common.quiet && io::stderr().is_terminal() && takes_sequences()
 }

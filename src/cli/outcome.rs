@@ -10,6 +10,17 @@ use crate::command::Refusal;
 use crate::engine::{NoAccounts, OpenError};
 use crate::tui;
 
+/// What a command returns.
+pub(super) type Result<T = ()> = std::result::Result<T, CliError>;
+
+/// Status 3 for what the rules forbid.
+pub(super) fn outside(is_outside: bool) -> Result {
+    match is_outside {
+        true => Err(CliError::Outside),
+        false => Ok(()),
+    }
+}
+
 /// The exit status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -67,7 +78,7 @@ pub enum CliError {
         source: io::Error,
     },
     /// A file or folder of tables can't be written.
-    #[error("{path} can't be written: {source}", path = path.display())]
+    #[error("{path} can't be written: {source}; make room, or name another place with --out", path = path.display())]
     File {
         /// Where to.
         path: PathBuf,

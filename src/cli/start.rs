@@ -8,8 +8,7 @@ use crate::report::text::clean;
 use crate::{synth, tui};
 
 use super::args::Args;
-use super::commands::Result;
-use super::outcome::CliError;
+use super::outcome::{CliError, Result};
 use super::say;
 
 /// The keys as they are, or what is wrong with the file that should change them.
@@ -53,6 +52,7 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool)
             keys: args.common.keys.clone(),
             mouse: !args.common.no_mouse,
             forget,
+            baseline: args.baseline.clone(),
         },
     )?)
 }

@@ -5,8 +5,10 @@
 //! is refused by name, with what to do instead. Nothing here reads a dump: addresses are
 //! [`Expression`]s until a [`Resolver`] resolves them.
 
+mod compare;
 pub mod expression;
 mod line;
+mod machine_code;
 mod parse;
 mod poolmon;
 mod read;

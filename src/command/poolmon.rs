@@ -68,10 +68,12 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
                     "it writes a snapshot to a file: `save FILE.csv` writes the list",
                 ));
             }
-            (Some('('), "") | (Some(')'), "") | (Some('l'), "") => {
+            // The screen does it with a baseline; elsewhere it is refused where it is run.
+            (Some('(' | ')'), "") => out.by_change = true,
+            (Some('l'), "") => {
                 return Err(refuse(
                     &word,
-                    "a dump has no changes between two updates: `poolscope diff OLD NEW` compares two files",
+                    "changed lines are not highlighted: `poolscope diff OLD NEW` lists the changes",
                 ));
             }
             (Some('r'), "") => {
@@ -84,7 +86,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
             _ => {
                 return Err(refuse(
                     &word,
-                    "the switches are -i -x -p -s -t -a -f -d -b -m -e -g",
+                    "the switches are -i -x -p -s -t -a -f -d -b -m -e -g -(",
                 ));
             }
         }

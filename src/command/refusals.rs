@@ -18,9 +18,9 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "`!pool ADDRESS` shows the page and says where its chain is damaged",
     ),
     (
-        &["!pte", "!vtop", "!ptov", "!pfn", "!ptetree"],
-        "!pte (page table entries)",
-        "`db ADDRESS` says why an address can't be read",
+        &["!vtop", "!ptov", "!pfn", "!ptetree"],
+        "!vtop, !pfn (physical addresses and page frames)",
+        "`!pte ADDRESS` shows the page table entries of a virtual address and its page frame",
     ),
     (
         &["!sysptes"],
@@ -35,19 +35,14 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "open the dump in WinDbg for stacks; `refs TAG` shows the code that allocates with a tag",
     ),
     (
-        &["ub", "uf", "uu", "up", "ur"],
-        "ub, uf (disassembly backwards, of a function)",
-        "`u ADDRESS L20` disassembles forwards; `refs TAG` shows the call with the tag",
+        &["uu", "up", "ur", "ux"],
+        "uu, up (disassembly with other rules)",
+        "`u ADDRESS L20` disassembles forwards, `ub ADDRESS` backwards, `uf ADDRESS` a function",
     ),
     (
         &["dpp", "dpu", "dpa", "dda", "ddp", "dqp", "dqu"],
         "dpp (pointers and what they point to)",
         "`dps ADDRESS` shows pointers with symbols; then `db ADDRESS`",
-    ),
-    (
-        &["!lmi"],
-        "!lmi (module headers)",
-        "`lmvm NAME` shows what is known of a module",
     ),
     (
         &["!drvobj", "!devobj", "!devstack", "!devnode"],

@@ -57,8 +57,24 @@ pub enum Request {
         /// How many.
         count: u64,
     },
+    /// Recorded call stacks of a tag or an address; of the tag on the screen when nothing
+    /// is named.
+    Stacks(Option<Target>),
+    /// `ub`: the instructions before an address.
+    CodeBefore {
+        /// Where they end.
+        at: Expression,
+        /// How many.
+        count: u64,
+    },
+    /// `uf`: the function that holds an address.
+    Function(Expression),
+    /// `!lmi`: the headers of a module, by its name or an address in it.
+    Headers(String),
+    /// `!pte`: the page table entries of an address.
+    PageTables(Expression),
     /// `!verifier`.
-    Verifier,
+    Verifier(Verifier),
     /// `!lookaside`.
     Lookaside,
     /// `!filecache`: its totals.
@@ -73,6 +89,12 @@ pub enum Request {
     Tags,
     /// All that is marked.
     Marks,
+    /// Earlier points to compare with; `modules`, `off`, or nothing: the points.
+    Baseline(Vec<String>),
+    /// A tag or both pools over the points of the baseline.
+    History(Option<String>),
+    /// Columns of the tag list.
+    Columns(Vec<String>),
     /// A note for the row.
     Note(String),
     /// A filter for the list.
@@ -89,6 +111,24 @@ pub enum Request {
     Help(Option<String>),
     /// Leave.
     Quit,
+}
+
+/// `!verifier [FLAGS [DRIVER]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verifier {
+    /// The debugger's bits: 1 the drivers, 2 their blocks, 0x80 the log.
+    pub flags: u64,
+    /// The driver whose blocks are listed; all when none is named.
+    pub driver: Option<String>,
+}
+
+impl Verifier {
+    /// The drivers.
+    pub const DRIVERS: u64 = 1;
+    /// The blocks of the drivers.
+    pub const BLOCKS: u64 = 2;
+    /// The log of allocations and frees.
+    pub const LOG: u64 = 0x80;
 }
 
 /// A tag that is named, or the one on the screen.
@@ -313,6 +353,8 @@ pub struct PoolMon {
     pub pool: Option<PoolChoice>,
     /// The order; by tag when none is given, as PoolMon has it.
     pub sort: Option<SortBy>,
+    /// `/(` or `/)`: by how the figure changed.
+    pub by_change: bool,
 }
 
 impl PoolMon {
@@ -404,6 +446,12 @@ impl Request {
                 at: number(at)?,
                 count,
             },
+            Request::CodeBefore { at, count } => Request::CodeBefore {
+                at: number(at)?,
+                count,
+            },
+            Request::Function(at) => Request::Function(number(at)?),
+            Request::PageTables(at) => Request::PageTables(number(at)?),
             Request::Handles(h) => Request::Handles(Handles {
                 process: maybe(h.process)?,
                 ..h
@@ -416,6 +464,10 @@ impl Request {
                 at: maybe(t.at)?,
                 ..t
             }),
+            Request::Stacks(Some(t)) if t.is_address() => Request::Stacks(Some(Target {
+                address: maybe(t.address)?,
+                ..t
+            })),
             Request::Go(t) if t.is_address() => Request::Go(Target {
                 address: maybe(t.address)?,
                 ..t
@@ -490,7 +542,19 @@ impl Request {
                 format!("dt nt!{} {} {place}", t.name, t.fields.join(" "))
             }
             Request::Code { at: a, count } => format!("u {} L{count:x}", at(a)),
-            Request::Verifier => "!verifier".to_owned(),
+            Request::Stacks(target) => match target {
+                Some(t) if t.is_address() => format!("!verifier 80 {}", maybe(&t.address)),
+                Some(t) => format!("stacks {}", t.text),
+                None => "stacks".to_owned(),
+            },
+            Request::Verifier(wanted) => match &wanted.driver {
+                Some(driver) => format!("!verifier {:x} {driver}", wanted.flags),
+                None => format!("!verifier {:x}", wanted.flags),
+            },
+            Request::CodeBefore { at: a, count } => format!("ub {} L{count:x}", at(a)),
+            Request::Function(a) => format!("uf {}", at(a)),
+            Request::Headers(module) => format!("!lmi {module}"),
+            Request::PageTables(a) => format!("!pte {}", at(a)),
             Request::Lookaside => "!lookaside".to_owned(),
             Request::FileCache => "!filecache".to_owned(),
             Request::PoolMon(_) => "poolmon -s".to_owned(),
@@ -505,6 +569,9 @@ impl Request {
         matches!(
             self,
             Request::Marks
+                | Request::Baseline(_)
+                | Request::History(_)
+                | Request::Columns(_)
                 | Request::Note(_)
                 | Request::Filter(_)
                 | Request::Sort(_)
@@ -522,11 +589,16 @@ impl Request {
             Request::Page(p) => known(&p.at),
             Request::Memory(m) => known(&m.at) && !matches!(&m.end, End::At(end) if !known(end)),
             Request::Modules(m) => maybe(&m.holding),
-            Request::Nearest(at) | Request::Object(at) | Request::Code { at, .. } => known(at),
+            Request::Nearest(at)
+            | Request::Object(at)
+            | Request::Code { at, .. }
+            | Request::CodeBefore { at, .. }
+            | Request::Function(at)
+            | Request::PageTables(at) => known(at),
             Request::Handles(h) => maybe(&h.process),
             Request::Processes(p) => maybe(&p.process),
             Request::Type(t) => maybe(&t.at),
-            Request::Go(t) if t.is_address() => maybe(&t.address),
+            Request::Go(t) | Request::Stacks(Some(t)) if t.is_address() => maybe(&t.address),
             _ => true,
         }
     }

@@ -3,7 +3,7 @@
 use super::line::Words;
 use super::refusal::Result;
 use super::request::Request;
-use super::{parse, poolmon};
+use super::{compare, machine_code, parse, poolmon};
 
 /// A command.
 pub struct Entry {
@@ -144,8 +144,8 @@ pub const ENTRIES: &[Entry] = &[
     of_windbg(
         "!verifier",
         &[],
-        "[FLAGS]",
-        "the state of Driver Verifier",
+        "[FLAGS [DRIVER|ADDRESS]]",
+        "Driver Verifier: state and drivers (1), their blocks (2), the log of allocations (80)",
         parse::verifier,
     ),
     of_windbg("!lookaside", &[], "", "lookaside lists", parse::lookaside),
@@ -185,6 +185,34 @@ pub const ENTRIES: &[Entry] = &[
         parse::type_at,
     ),
     of_windbg("u", &[], "ADDRESS [L COUNT]", "instructions", parse::code),
+    of_windbg(
+        "ub",
+        &[],
+        "ADDRESS [L COUNT]",
+        "the instructions before an address",
+        machine_code::before,
+    ),
+    of_windbg(
+        "uf",
+        &[],
+        "ADDRESS",
+        "the function that holds an address",
+        machine_code::function,
+    ),
+    of_windbg(
+        "!lmi",
+        &[],
+        "MODULE|ADDRESS",
+        "the headers of a module",
+        machine_code::headers,
+    ),
+    of_windbg(
+        "!pte",
+        &[],
+        "ADDRESS",
+        "the page table entries that translate an address",
+        machine_code::page_tables,
+    ),
     of_windbg(
         "ln",
         &[],
@@ -230,6 +258,14 @@ pub const ENTRIES: &[Entry] = &[
         "modules that reference a tag, with the calls that take it",
         Some("!for_each_module s -a @#Base @#End \"TAG\""),
         parse::references,
+    ),
+    own(
+        "stacks",
+        &[],
+        "TAG|ADDRESS",
+        "recorded call stacks of a tag's allocations, or of the block at an address",
+        Some("!verifier 80 ADDRESS"),
+        parse::stacks,
     ),
     own(
         "sizes",
@@ -296,6 +332,27 @@ pub const ENTRIES: &[Entry] = &[
         "TEXT",
         "a note for the selected row",
         parse::note,
+    ),
+    screen(
+        "baseline",
+        &[],
+        "FILE...|modules|off",
+        "compare with earlier dumps, evidence files or logs, the earliest first",
+        compare::baseline,
+    ),
+    screen(
+        "history",
+        &["chart"],
+        "[TAG|pools]",
+        "a tag, or both pools, over the points of the baseline",
+        compare::history,
+    ),
+    screen(
+        "columns",
+        &[],
+        "[NAME|-NAME|auto]...",
+        "the columns of the tag list: NAME always, -NAME never, auto by width",
+        compare::columns,
     ),
     screen(
         "filter",

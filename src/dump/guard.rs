@@ -6,7 +6,8 @@
 //! none of the file's, and lets the instruction run again. POSIX (`<signal.h>`, and the
 //! list of functions that are safe in handlers) for what it may call.
 //!
-//! Systems without the signal: Windows keeps a file that is mapped from being cut.
+//! The host's pages may be larger than those of the dump (16 KB and 64 KB on ARM64): what
+//! is lost is a whole page of the host. Windows has no such signal; see `view.rs`.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
@@ -122,12 +123,11 @@ impl Slot {
         start != 0 && address >= start && address < self.end.load(Ordering::Acquire)
     }
 
-    /// Makes the page that could not be read readable. Runs in the signal handler.
-    fn patch(&self, address: usize) -> bool {
+    /// Makes the page that could not be read readable. Runs in the signal handler. `page`:
+    /// bytes of the host's pages.
+    fn patch(&self, address: usize, page: usize) -> bool {
         let start = self.start.load(Ordering::Acquire);
         let end = self.end.load(Ordering::Acquire);
-        // SAFETY: sysconf takes and returns numbers.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(UNIT as libc::c_long) as usize;
         let at = address & !(page - 1);
         // What is behind the end of the file is one stretch, and gone in one step: a page
         // at a time would take a mapping each, of which a process may have 65,530.
@@ -161,6 +161,13 @@ impl Slot {
     }
 }
 
+/// Bytes of a page of this machine. Safe in a signal handler.
+fn page_size() -> usize {
+    // SAFETY: sysconf takes and returns numbers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(page).unwrap_or(UNIT).max(UNIT)
+}
+
 /// The length of an open file now. Safe in a signal handler.
 fn length(file: RawFd) -> Option<usize> {
     // SAFETY: a stat of zeros is a valid one to be written over; fstat does nothing but
@@ -172,6 +179,12 @@ fn length(file: RawFd) -> Option<usize> {
     usize::try_from(about?.st_size).ok()
 }
 
+/// Pages that nobody writes take no swap; FreeBSD has no such flag, and needs none.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
+const NO_RESERVE: libc::c_int = libc::MAP_NORESERVE;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
+const NO_RESERVE: libc::c_int = 0;
+
 /// Puts zero pages over a stretch of a mapping.
 fn zeros(start: usize, end: usize) -> bool {
     // SAFETY: MAP_FIXED over pages that lie inside one of our own read-only file
@@ -181,7 +194,7 @@ fn zeros(start: usize, end: usize) -> bool {
             start as *mut libc::c_void,
             end - start,
             libc::PROT_READ,
-            libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE,
+            libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANON | NO_RESERVE,
             -1,
             0,
         )
@@ -213,7 +226,7 @@ extern "C" fn on_bus_error(
     // What the handler calls may fail, and whoever was interrupted reads its own error.
     let error = errno::get();
     if let Some(slot) = SLOT.iter().find(|slot| slot.holds(address))
-        && slot.patch(address)
+        && slot.patch(address, page_size())
     {
         slot.faults.fetch_add(1, Ordering::AcqRel);
         errno::set(error);
@@ -278,4 +291,58 @@ mod errno {
         target_os = "freebsd"
     )))]
     pub fn set(_: i32) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A guarded mapping of a file of this many bytes, all of them 0xAA.
+    fn guarded(length: usize) -> (std::fs::File, memmap2::Mmap, Guard) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0xAA; length]).unwrap();
+        // SAFETY: nobody else has the file.
+        let map = unsafe { memmap2::Mmap::map(&file).unwrap() };
+        let guard = Guard::new(map.as_ptr() as usize, map.len(), &file).unwrap();
+        (file, map, guard)
+    }
+
+    /// The first bytes of each stretch of 4 KB.
+    fn first_bytes(map: &memmap2::Mmap) -> Vec<u8> {
+        map.iter().step_by(UNIT).copied().collect()
+    }
+
+    #[test]
+    fn a_lost_page_of_a_larger_host_is_lost_as_a_whole_and_alone() {
+        for page in [0x1000, 0x4000, 0x10000] {
+            let (_file, map, guard) = guarded(0x40000 - 0x800);
+            // A page of this machine may be larger: the mapping begins where it begins.
+            let base = map.as_ptr() as usize;
+            let at = (base + 0x20000).next_multiple_of(page) - base;
+            assert!(guard.slot().unwrap().patch(base + at + page / 2, page));
+            guard.slot().unwrap().faults.fetch_add(1, Ordering::AcqRel);
+            for (unit, byte) in first_bytes(&map).into_iter().enumerate() {
+                let gone = (at..at + page).contains(&(unit * UNIT));
+                assert_eq!(byte, if gone { 0 } else { 0xAA }, "{page:x} {unit}");
+                assert_eq!(guard.is_lost(unit * UNIT, UNIT), gone, "{page:x} {unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn behind_the_end_of_a_file_that_was_cut_all_is_lost_at_once() {
+        for page in [0x1000, 0x4000, 0x10000] {
+            let (file, map, guard) = guarded(0x40000);
+            file.set_len(0x12345).unwrap();
+            let base = map.as_ptr() as usize;
+            assert!(guard.slot().unwrap().patch(base + 0x30000, page));
+            guard.slot().unwrap().faults.fetch_add(1, Ordering::AcqRel);
+            assert_eq!(map[0x12344], 0xAA);
+            assert!(map[0x20000..].iter().all(|byte| *byte == 0));
+            assert!(!guard.is_lost(0x12000, 0x345));
+            assert!(guard.is_lost(0x12000, 0x346) && guard.is_lost(0x3F000, 1));
+        }
+    }
 }

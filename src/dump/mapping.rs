@@ -4,15 +4,19 @@
 //! or the share failed) raises SIGBUS, which would end the process and leave the
 //! terminal raw. The [guard](super::guard) puts a zero page in its place and counts it.
 //! Who is reading just then compares [`Mapping::faults`] before and after; who comes later
-//! is told by [`Mapping::is_lost`].
+//! is told by [`Mapping::is_lost`]. On Windows a `View` does the same for the exception
+//! that the system raises there.
 
 use std::fs::File;
 use std::io;
 
+#[cfg(not(windows))]
 use memmap2::Mmap;
 
 #[cfg(unix)]
 use super::guard::Guard;
+#[cfg(windows)]
+use super::view::View;
 
 /// A whole file in memory.
 #[derive(Debug)]
@@ -20,7 +24,10 @@ pub struct Mapping {
     /// Before the mapping, as it goes first.
     #[cfg(unix)]
     guard: Guard,
+    #[cfg(not(windows))]
     map: Mmap,
+    #[cfg(windows)]
+    map: View,
     file: File,
 }
 
@@ -31,10 +38,13 @@ impl Mapping {
     /// What the operating system says when it refuses the mapping; or that too many dumps
     /// are open for one more to be guarded.
     pub fn new(file: &File) -> io::Result<Mapping> {
+        #[cfg(windows)]
+        let map = View::new(file)?;
         // SAFETY: the mapping is private to this process and read-only. Another process
         // can still change or cut the file: changed bytes are untrusted input like the
         // rest of the dump (nothing is kept by reference across a check), and a cut is
         // caught by the guard below.
+        #[cfg(not(windows))]
         let map = unsafe { Mmap::map(file)? };
         let file = file.try_clone()?;
         #[cfg(unix)]
@@ -52,7 +62,9 @@ impl Mapping {
     pub fn faults(&self) -> u64 {
         #[cfg(unix)]
         return self.guard.faults();
-        #[cfg(not(unix))]
+        #[cfg(windows)]
+        return self.map.faults();
+        #[cfg(not(any(unix, windows)))]
         0
     }
 
@@ -60,7 +72,9 @@ impl Mapping {
     pub fn is_lost(&self, offset: usize, length: usize) -> bool {
         #[cfg(unix)]
         return self.guard.is_lost(offset, length);
-        #[cfg(not(unix))]
+        #[cfg(windows)]
+        return self.map.is_lost(offset, length);
+        #[cfg(not(any(unix, windows)))]
         {
             let _ = (offset, length);
             false
@@ -83,6 +97,9 @@ impl Mapping {
 
     /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
+        #[cfg(windows)]
+        return self.map.bytes();
+        #[cfg(not(windows))]
         &self.map
     }
 

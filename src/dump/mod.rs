@@ -26,6 +26,8 @@ mod page_map;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(windows)]
+mod view;
 mod vmware;
 mod xpress;
 

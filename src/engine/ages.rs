@@ -25,8 +25,8 @@ impl Engine {
         Clocks::read(self.kernel(), machine.system_time, machine.uptime)
     }
 
-    /// The ages of the blocks that `question` asks about, on the threads that this is
-    /// called on; `Ok(None)` where they carry no times.
+    /// The ages of the blocks that `question` asks about, all of them or its sample, on the
+    /// threads that this is called on; `Ok(None)` where they carry no times.
     ///
     /// # Errors
     /// [`Unwanted`] when the answer isn't wanted any more.
@@ -34,6 +34,7 @@ impl Engine {
         &self,
         index: &Snapshot,
         question: &Question,
+        all: bool,
         wanted: Wanted<'_>,
     ) -> Result<Option<Ages>, Unwanted> {
         let Some(clocks) = self.clocks() else {
@@ -59,6 +60,7 @@ impl Engine {
             index,
             space: &space,
             clocks,
+            all,
             object: time.map(|(_, name)| ObjectField {
                 name,
                 place: &place,

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::pool::index::Snapshot;
 use crate::pool::index::file::{self, ReadError, Stamp, Terms};
 use crate::symbols::{Source, cache_directory};
+use crate::system::files;
 
 use super::Engine;
 
@@ -173,7 +174,7 @@ impl Engine {
             Err(_) => file::write(index, &stamp, out.as_file_mut()),
         }?;
         // Not synced: after a loss of power the checksums tell.
-        out.persist(place(directory, key)).map_err(|e| e.error)?;
+        files::put(out, &place(directory, key))?;
         make_room(directory, LARGEST_CACHE);
         Ok(())
     }

@@ -20,10 +20,14 @@ impl Engine {
         progress: &Progress,
     ) -> Result<Option<Census>, rayon::ThreadPoolBuildError> {
         let workers = self.thread_pool()?;
-        Ok(workers.install(|| self.contents_on(index, question, wanted, progress)))
+        Ok(workers.install(|| {
+            let mut census = self.contents_on(index, question, wanted, progress)?;
+            census.ages = self.ages_on(index, &question, true, wanted).ok()?;
+            Some(census)
+        }))
     }
 
-    /// The same on the threads that this is called on.
+    /// The same without the ages, on the threads that this is called on.
     pub(super) fn contents_on(
         &self,
         index: &Snapshot,
@@ -38,12 +42,10 @@ impl Engine {
             index,
             space: &space,
             objects: &ByHeader { engine: self },
-            symbols: &self.options.symbols,
+            names: self.names(),
             follow: true,
         };
-        let mut census = census::take(&setting, question, wanted, progress)?;
-        census.ages = self.ages_on(index, &question, wanted).ok()?;
-        Some(census)
+        census::take(&setting, question, wanted, progress)
     }
 
     pub(super) fn space_of_session(&self, session: Option<u32>) -> &AddressSpace {

@@ -132,7 +132,7 @@ pub struct ConsistencyFacts {
     pub unreadable: u64,
 }
 
-/// What is to be said of an image of memory that a dump header would say, or that a dump
+/// Facts about a memory image that a dump header would give, or that a dump
 /// has no need of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFacts {
@@ -171,7 +171,7 @@ pub struct Info {
     pub tracker_tables: u64,
     /// Where the pools are.
     pub regions: Vec<RegionFacts>,
-    /// What is to be said of an image of memory; `None` for a crash dump.
+    /// Facts about a memory image; `None` for a crash dump.
     pub image: Option<ImageFacts>,
     /// Where the kernel's PDB lies in a symbol store, when it is not in use.
     pub wanted_pdb: Option<String>,

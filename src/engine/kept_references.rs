@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::analysis::references::Survey;
+use crate::analysis::references::{Survey, without_exports};
+use crate::system::files;
 
 use super::Engine;
 use super::cache::{IndexCache, PARTIAL, REFERENCES, make_room};
@@ -50,6 +51,15 @@ impl Engine {
         // Set by build.rs: a hash of the sources that the references are made by.
         hash.update(env!("POOLSCOPE_REFERENCES").as_bytes());
         hash.update(format!("{:?}", self.dump.modified()?).as_bytes());
+        // A PDB that names the functions of a module makes other references.
+        for (index, _) in without_exports(&self.kernel, self.sessions()) {
+            let named = self
+                .names()
+                .rva(&self.kernel, index, "DriverEntry")
+                .is_some();
+            let source = self.names().source(index);
+            hash.update(format!("{index} {named} {source:?}").as_bytes());
+        }
         for row in &self.trackers.rows {
             hash.update(&row.tag.value().to_le_bytes());
         }
@@ -90,6 +100,5 @@ fn write(directory: &Path, place: &Path, survey: &Survey) -> io::Result<()> {
     out.write_all(&MAGIC)?;
     out.write_all(&xxh3_64(&payload).to_le_bytes())?;
     out.write_all(&payload)?;
-    out.persist(place).map_err(|e| e.error)?;
-    Ok(())
+    files::put(out, place)
 }

@@ -4,10 +4,11 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::attribution::Attribution;
 use crate::analysis::attribution::drivers::Drivers;
+use crate::analysis::attribution::suspects::listed_module;
 use crate::analysis::census::{Census, Progress as CensusProgress, Question};
 use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
@@ -20,8 +21,8 @@ use crate::pool::{Tag, TagPattern};
 use crate::symbols::WantedPdb;
 
 use super::{
-    Allocs, Answered, DumpFacts, Engine, Info, ModuleFacts, Modules, NoAccounts, OpenError,
-    PdbStatus, PoolUsed, Selection, TagReferences,
+    Allocs, Answered, Attributed, DumpFacts, Engine, Info, ModuleFacts, Modules, NoAccounts,
+    OpenError, PdbStatus, PoolUsed, Selection, Stacks, StacksOf, TagReferences,
 };
 
 /// A check that an answer is still wanted.
@@ -56,7 +57,8 @@ pub trait Machine: Send + Sync + Debug {
     fn module_list(&self) -> Vec<ModuleFacts>;
     /// The references to a tag. `None` as soon as `wanted` says no.
     fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References>;
-    /// The images that have each tag's bytes. `None` as soon as `wanted` says no.
+    /// The modules whose code or structures use each tag, the likeliest owner first. `None`
+    /// as soon as `wanted` says no.
     fn referenced_in(
         &self,
         workers: &rayon::ThreadPool,
@@ -85,6 +87,17 @@ pub trait Machine: Send + Sync + Debug {
         most: u64,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String>;
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` when it isn't
+    /// wanted any more.
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence.
+    fn stacks_of(
+        &self,
+        index: Option<&Snapshot>,
+        of: &StacksOf,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Stacks>, String>;
     /// The tag whose blocks hold objects of a type.
     fn object_tag(&self, name: &str) -> Option<Tag>;
     /// Pool by driver. With a complete index the blocks' contents count too.
@@ -94,6 +107,16 @@ pub trait Machine: Send + Sync + Debug {
     fn by_driver(&self, index: Option<&Snapshot>) -> Result<Drivers, String>;
     /// Whose a tag is, as far as that has been made: for screens, which do not wait.
     fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>>;
+    /// Whose every tag in use is; `index` should be complete, so that contents count.
+    /// `None` when it isn't wanted any more.
+    fn attributions(
+        &self,
+        workers: &rayon::ThreadPool,
+        index: Option<&Snapshot>,
+        wanted: Wanted<'_>,
+    ) -> Option<Attributed>;
+    /// Whose a tag is, as far as that can be told without a walk of the pool.
+    fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>>;
     /// The PDBs of the kernel or of all modules, and which are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
     /// The kernel's PDB, where one is needed.
@@ -190,7 +213,31 @@ impl dyn Machine + '_ {
             true => self.session_trackers(),
             false => self.trackers(),
         };
-        PoolUsed::of(trackers, self.descriptions(), selection)
+        let mut used = PoolUsed::of(trackers, self.descriptions(), selection)?;
+        // Of one tag it takes a moment; of all it is shown where it has been made.
+        let one = selection.pattern.exact();
+        let loaded: FxHashSet<String> = self
+            .module_list()
+            .iter()
+            .filter(|module| !module.unloaded)
+            .map(|module| module.name.to_ascii_lowercase())
+            .collect();
+        for row in &mut used.rows {
+            if let Some(about) = &mut row.about {
+                // What is not loaded owns nothing, whatever the list says.
+                about.binary = about.binary.take().filter(|binary| {
+                    let module = listed_module(binary).to_ascii_lowercase();
+                    loaded.is_empty() || loaded.contains(&module)
+                });
+            }
+            row.attribution = match one {
+                Some(tag) => self.attribution_of(tag),
+                None => self
+                    .engine()
+                    .and_then(|e| e.attribution_made(row.usage.tag)),
+            };
+        }
+        Ok(used)
     }
 
     /// All modules by address, the unloaded ones last; or those that hold an address.
@@ -200,19 +247,40 @@ impl dyn Machine + '_ {
 
     /// Which modules reference a tag, with the addresses of their images.
     pub fn tag_references(&self, tag: Tag) -> TagReferences {
-        let images = self.module_list();
+        let found = self.references_while(tag, &|| true).unwrap_or_default();
         TagReferences {
-            tag,
-            found: self.references_while(tag, &|| true).unwrap_or_default(),
-            images: images.iter().map(|m| (m.base, m.end)).collect(),
-            disassembly: Vec::new(),
+            attribution: self.attribution_of(tag),
+            ..TagReferences::of(tag, found, &self.module_list())
         }
+    }
+
+    /// The tag as typed, or the one of the dump that differs only in bytes of zero at its
+    /// end, which are shown as dots and are not typed.
+    pub fn tag_as_typed(&self, tag: Tag, pattern: &TagPattern) -> Tag {
+        let mut rows = self.trackers().rows.iter().map(|row| row.tag);
+        if rows.clone().any(|known| pattern.matches(known)) {
+            return tag;
+        }
+        let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
+        rows.find(|known| blanks(*known) == tag.bytes())
+            .unwrap_or(tag)
     }
 
     /// The loaded module that holds an address.
     pub fn module_at(&self, va: Va) -> Option<ModuleFacts> {
         let mut list = self.module_list().into_iter();
         list.find(|m| !m.unloaded && m.contains(va))
+    }
+}
+
+impl Engine {
+    /// The accounts as selected.
+    ///
+    /// # Errors
+    /// When the dump has none.
+    pub fn pool_used(&self, selection: &Selection) -> Result<PoolUsed, NoAccounts> {
+        let machine: &dyn Machine = self;
+        machine.pool_used(selection)
     }
 }
 
@@ -266,7 +334,9 @@ impl Machine for Engine {
     }
 
     fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References> {
-        self.references_while(tag, wanted)
+        let mut found = self.references_while(tag, wanted)?;
+        self.name_places(&mut found);
+        Some(found)
     }
 
     fn referenced_in(
@@ -274,16 +344,8 @@ impl Machine for Engine {
         workers: &rayon::ThreadPool,
         wanted: Wanted<'_>,
     ) -> Option<FxHashMap<Tag, Vec<String>>> {
-        let found = self.tag_search_on(workers, wanted)?;
-        let modules = &self.kernel().modules;
-        let rows = self.trackers().rows.iter().map(|row| {
-            let places = found.modules(row.tag).into_iter();
-            let named = places.filter_map(|(index, _)| modules.get(index));
-            (row.tag, named.map(|module| module.name()).collect())
-        });
-        let mut all: FxHashMap<Tag, Vec<String>> = rows.collect();
-        all.retain(|_, names| !names.is_empty());
-        Some(all)
+        let survey = self.all_references_on(workers, wanted)?;
+        Some(self.users_of_tags(survey))
     }
 
     fn census(
@@ -307,6 +369,15 @@ impl Machine for Engine {
         Ok(self.objects(index, tag, most, wanted))
     }
 
+    fn stacks_of(
+        &self,
+        index: Option<&Snapshot>,
+        of: &StacksOf,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Stacks>, String> {
+        Ok(self.stacks(index, of, wanted))
+    }
+
     fn object_tag(&self, name: &str) -> Option<Tag> {
         self.object_tag(name)
     }
@@ -317,6 +388,19 @@ impl Machine for Engine {
 
     fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>> {
         self.attribution_made(tag)
+    }
+
+    fn attributions(
+        &self,
+        workers: &rayon::ThreadPool,
+        index: Option<&Snapshot>,
+        wanted: Wanted<'_>,
+    ) -> Option<Attributed> {
+        self.all_attributions(workers, index, wanted)
+    }
+
+    fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>> {
+        Some(self.attribution(tag, None))
     }
 
     fn pdbs(&self, all: bool) -> Vec<PdbStatus> {

@@ -19,6 +19,7 @@ mod memory;
 mod modules;
 mod objects;
 mod open;
+mod owners;
 mod page;
 mod points;
 mod pools;
@@ -26,7 +27,9 @@ mod poolused;
 mod refs;
 mod series;
 mod sessions;
+mod stacks;
 mod symbols;
+mod trend;
 mod walk;
 mod warnings;
 
@@ -38,21 +41,29 @@ pub use info::{
     RegionFacts, SymbolFacts, SymbolSource,
 };
 pub use machine::{Machine, Wanted};
+pub use memory::default_limit;
 pub use modules::{Maker, ModuleFacts, ModuleSymbols, Modules};
 pub use objects::USUAL_LOOK;
 pub use open::{OpenError, Options};
+pub use owners::Attributed;
 pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection, Sort};
 pub use refs::TagReferences;
+pub use stacks::{Recorder, StackRow, Stacks, StacksCoverage, StacksOf};
 pub use symbols::PdbStatus;
 pub use walk::threads;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustc_hash::FxHashSet;
+
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
+use crate::kernel::etw::Trace;
+use crate::kernel::verifier::Verifier;
 use crate::kernel::{Kernel, vm};
+use crate::pool::Tag;
 use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
 use crate::symbols::LoadOptions;
@@ -69,9 +80,15 @@ pub struct Engine {
     options: Options,
     pools: pools::Parts,
     sessions: sessions::Parts,
+    modules: modules::Parts,
     search: refs::Parts,
     object_types: OnceLock<Types>,
     attributions: diagnose::Attributions,
+    verifier: OnceLock<Verifier>,
+    trace: OnceLock<Trace>,
+    /// Earlier points that the dump is judged with.
+    trend: trend::Trend,
+    recorded_tags: OnceLock<FxHashSet<Tag>>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -128,9 +145,14 @@ impl Engine {
             options,
             pools: pools::Parts::default(),
             sessions: sessions::Parts::default(),
+            modules: modules::Parts::default(),
             search: refs::Parts::default(),
             object_types: OnceLock::new(),
             attributions: diagnose::Attributions::default(),
+            verifier: OnceLock::new(),
+            trace: OnceLock::new(),
+            trend: trend::Trend::default(),
+            recorded_tags: OnceLock::new(),
             dump,
             kernel,
         })

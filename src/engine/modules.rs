@@ -1,15 +1,27 @@
 //! The loaded modules.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
-use crate::kernel::identity::{Identity, LinkTime, VersionInfo};
+use crate::kernel::identity::{Identity, ModuleIdentity};
 use crate::kernel::modules::Module;
+use crate::kernel::names::{ModuleNames, Place};
 use crate::memory::Va;
 use crate::symbols::{PdbId, Source};
 
+pub use crate::kernel::identity::Maker;
+
 use super::Engine;
 use super::info::seconds_of;
+
+/// What is read of the images once.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    makers: OnceLock<Vec<Maker>>,
+    names: OnceLock<ModuleNames>,
+}
 
 /// The answer of `modules`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,61 +61,6 @@ pub struct ModuleFacts {
     pub unloaded_at: Option<i64>,
 }
 
-/// What the image of a module says about itself. It is no proof: a driver can call itself
-/// anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Maker {
-    /// `CompanyName` of the version resource.
-    pub company: Option<String>,
-    /// `ProductName`.
-    pub product: Option<String>,
-    /// `FileVersion`, else the four fixed numbers.
-    pub file_version: Option<String>,
-    /// `FileDescription`.
-    pub file_description: Option<String>,
-    /// When it was linked: seconds since 1970 (UTC), where the time stamp is a date.
-    pub linked: Option<i64>,
-    /// What the time stamp means, where it is no date.
-    pub stamp_note: Option<String>,
-    /// Why company and version are not known, or that they were found by a scan.
-    pub note: Option<String>,
-}
-
-impl Maker {
-    fn of(identity: &Identity) -> Maker {
-        let info = identity.version.info();
-        let stamp_note = match identity.linked {
-            Some(LinkTime::Hash(hash)) => Some(format!("build id {hash:08X} (a hash, no date)")),
-            Some(LinkTime::Unknown(stamp)) => Some(format!("link time or build hash {stamp:08X}")),
-            Some(LinkTime::Date(_)) | None => None,
-        };
-        Maker {
-            company: info.and_then(|i| i.company.clone()),
-            product: info.and_then(|i| i.product.clone()),
-            file_version: info.and_then(VersionInfo::file_version),
-            file_description: info.and_then(|i| i.file_description.clone()),
-            linked: identity.link_date().map(i64::from),
-            stamp_note,
-            note: identity.version_note(),
-        }
-    }
-
-    /// Version, company and link date in one phrase: `6.0.0.79, Advanced Micro Devices,
-    /// 2021-03-02`; `None` where none of them is known.
-    pub fn phrase(&self) -> Option<String> {
-        let date = self.linked.and_then(|seconds| {
-            let time = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
-            Some(time.date().to_string())
-        });
-        let parts: Vec<&str> = [&self.file_version, &self.company, &date]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        (!parts.is_empty()).then(|| parts.join(", "))
-    }
-}
-
 /// Which symbols a module has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ModuleSymbols {
@@ -122,7 +79,19 @@ impl ModuleFacts {
         va >= self.base && va < self.end
     }
 
-    fn of(kernel: &Kernel, module: &Module, now: Option<i64>) -> ModuleFacts {
+    /// Which driver it is.
+    pub fn identity(&self) -> ModuleIdentity {
+        ModuleIdentity {
+            file: self.file.clone().unwrap_or_else(|| self.name.clone()),
+            file_version: self.maker.file_version.clone(),
+            company: self.maker.company.clone(),
+            linked: self.maker.linked,
+            unloaded: self.unloaded,
+            unloaded_at: self.unloaded_at,
+        }
+    }
+
+    fn of(kernel: &Kernel, module: &Module, maker: Maker) -> ModuleFacts {
         ModuleFacts {
             name: module.name(),
             file: module.file.clone(),
@@ -141,7 +110,7 @@ impl ModuleFacts {
                 Source::BuiltIn { .. } if module.is_kernel => ModuleSymbols::BuiltIn,
                 _ => ModuleSymbols::None,
             },
-            maker: Maker::of(&Identity::read(&kernel.space, module, now)),
+            maker,
             unloaded_at: module.unloaded_at.and_then(seconds_of),
         }
     }
@@ -160,9 +129,50 @@ impl Engine {
     /// All modules in the order in which they were loaded, the kernel first.
     pub fn module_list(&self) -> Vec<ModuleFacts> {
         let kernel = self.kernel();
-        let modules = kernel.modules.iter();
-        let now = self.facts().system_time;
-        modules.map(|m| ModuleFacts::of(kernel, m, now)).collect()
+        let modules = kernel.modules.iter().zip(self.makers());
+        let facts = modules.map(|(m, maker)| ModuleFacts::of(kernel, m, maker.clone()));
+        facts.collect()
+    }
+
+    /// What each image says about itself, in the order of the kernel's modules; read on
+    /// first use.
+    fn makers(&self) -> &[Maker] {
+        self.modules.makers.get_or_init(|| {
+            let now = self.facts().system_time;
+            let read = |m: &Module| {
+                let space = self.sessions().space_of(&self.kernel, m);
+                Maker::of(&Identity::read(space, m, now))
+            };
+            self.kernel.modules.iter().map(read).collect()
+        })
+    }
+
+    /// Names of all modules, from their PDBs, exports and unwind data.
+    pub(super) fn names(&self) -> &ModuleNames {
+        let make = || ModuleNames::new(self.kernel.modules.len(), &self.options.symbols);
+        self.modules.names.get_or_init(make)
+    }
+
+    /// The name of an address in a loaded module. The module's PDB is read on first use,
+    /// from the directories of the symbol path: not for a thread that draws.
+    pub fn place_of(&self, va: Va) -> Option<Place> {
+        let (_, place) = self.names().at(&self.kernel, self.sessions(), va)?;
+        Some(place)
+    }
+
+    /// The same in one text: `module!function+0x12`, or `module+0x1234` where no name is
+    /// known; `None` outside all loaded modules.
+    pub fn symbol_at(&self, va: Va) -> Option<String> {
+        Some(self.place_of(va)?.name)
+    }
+
+    /// Which driver a module's name stands for: the loaded one, else the one that was
+    /// unloaded last.
+    pub fn identity_of(&self, name: &str) -> Option<ModuleIdentity> {
+        let modules = self.kernel.modules.iter().zip(self.makers());
+        let named = modules.filter(|(m, _)| m.name().eq_ignore_ascii_case(name));
+        let (module, maker) = named.max_by_key(|(m, _)| (!m.unloaded, m.unloaded_at))?;
+        Some(ModuleFacts::of(&self.kernel, module, maker.clone()).identity())
     }
 
     /// All modules by address, the unloaded ones last; or those that hold an address.

@@ -10,24 +10,7 @@ impl Engine {
         if !va.is_kernel() {
             return None;
         }
-        self.in_module(va).or_else(|| self.in_pool(va))
-    }
-
-    fn in_module(&self, va: Va) -> Option<String> {
-        let kernel = self.kernel();
-        let module = kernel.module_at(va)?;
-        let offset = va.0 - module.base.0;
-        let symbol = match module.is_kernel {
-            true => kernel.symbols.nearest(offset as u32),
-            false => None,
-        };
-        Some(match symbol {
-            Some((symbol, 0)) => format!("{}!{symbol}", module.name()),
-            Some((symbol, distance)) if distance < 0x10000 => {
-                format!("{}!{symbol}+{distance:#x}", module.name())
-            }
-            _ => format!("{}+{offset:#x}", module.name()),
-        })
+        self.symbol_at(va).or_else(|| self.in_pool(va))
     }
 
     fn in_pool(&self, va: Va) -> Option<String> {

@@ -1,15 +1,15 @@
 //! The kernel's accounts, selected and ordered as `!poolused` does.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::analysis::attribution::Attribution;
 use crate::analysis::{Description, Descriptions};
 use crate::pool::tracker::{TagUsage, Trackers};
 use crate::pool::{Pool, TagPattern};
 use crate::series::{Counts, Point, Row};
-
-use super::Engine;
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,19 @@ pub struct Selection {
     pub top: Option<usize>,
     /// Which tags.
     pub pattern: TagPattern,
+}
+
+impl Default for Selection {
+    /// All tags, by tag.
+    fn default() -> Selection {
+        Selection {
+            sort: Sort::Tag,
+            verbose: false,
+            session: false,
+            top: None,
+            pattern: TagPattern::any(),
+        }
+    }
 }
 
 impl From<&crate::command::PoolUsed> for Selection {
@@ -74,6 +87,8 @@ pub struct PoolUsedRow {
     pub usage: TagUsage,
     /// What the tag is for.
     pub about: Option<Description>,
+    /// Whose it is, where that is known already.
+    pub attribution: Option<Arc<Attribution>>,
 }
 
 /// There are no accounts, and why.
@@ -116,6 +131,7 @@ impl PoolUsed {
         let rows = rows.into_iter().take(shown).map(|row| PoolUsedRow {
             usage: *row,
             about: descriptions.get(row.tag).cloned(),
+            attribution: None,
         });
         Ok(PoolUsed {
             rows: rows.collect(),
@@ -194,19 +210,5 @@ fn sum(rows: &[&Row], pool: Pool) -> Counts {
         frees: of(|c| c.frees),
         outstanding: of(|c| c.outstanding),
         bytes: of(|c| c.bytes),
-    }
-}
-
-impl Engine {
-    /// The accounts as selected.
-    ///
-    /// # Errors
-    /// When the dump has none.
-    pub fn pool_used(&self, selection: &Selection) -> Result<PoolUsed, NoAccounts> {
-        let trackers = match selection.session {
-            true => self.session_trackers(),
-            false => self.trackers(),
-        };
-        PoolUsed::of(trackers, self.descriptions(), selection)
     }
 }

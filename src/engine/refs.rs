@@ -1,20 +1,25 @@
 //! Which modules reference a tag.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use rustc_hash::FxHashMap;
 
 use crate::analysis::TagSearch;
-use crate::analysis::references::{self, Line, References, Survey, Targets};
+use crate::analysis::attribution::Attribution;
+use crate::analysis::references::{self, Line, Reference, References, Standing, Survey, Targets};
+use crate::kernel::identity::ModuleIdentity;
 use crate::memory::Va;
 use crate::pool::Tag;
 
-use super::Engine;
+use super::{Engine, ModuleFacts};
 
 /// What is read of the images for all tags, each on first use.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     targets: OnceLock<Targets>,
-    tags: OnceLock<TagSearch>,
     survey: OnceLock<Survey>,
+    /// Set once an earlier run's references have been asked for.
+    asked_kept: OnceLock<()>,
 }
 
 /// The answer of `refs`: the references to a tag, and where the images are that have them.
@@ -26,15 +31,33 @@ pub struct TagReferences {
     pub found: References,
     /// First address and the one behind the last, by the index that references give.
     pub images: Vec<(Va, Va)>,
+    /// Which driver each image is, by the same index.
+    pub identities: Vec<ModuleIdentity>,
     /// The instructions around each place, in the order of `found`, where they were asked
     /// for.
     pub disassembly: Vec<Vec<Line>>,
+    /// Whose the tag is, by these places and by all else that is known.
+    pub attribution: Option<Arc<Attribution>>,
 }
 
+/// Modules of an answer whose PDBs are read for names.
+const MOST_NAMED: usize = 16;
 /// Places whose instructions are listed.
 const MAX_LISTED: usize = 1024;
 
 impl TagReferences {
+    /// Of what was found in these modules.
+    pub fn of(tag: Tag, found: References, modules: &[ModuleFacts]) -> TagReferences {
+        TagReferences {
+            tag,
+            found,
+            images: modules.iter().map(|m| (m.base, m.end)).collect(),
+            identities: modules.iter().map(ModuleFacts::identity).collect(),
+            disassembly: Vec::new(),
+            attribution: None,
+        }
+    }
+
     /// The addresses of an image.
     pub fn image(&self, index: usize) -> Option<(Va, Va)> {
         self.images.get(index).copied()
@@ -42,14 +65,14 @@ impl TagReferences {
 }
 
 impl Engine {
-    /// Which modules reference a tag, with the addresses of their images.
+    /// Which modules reference a tag, by name where PDBs give names, with the addresses of
+    /// their images.
     pub fn tag_references(&self, tag: Tag) -> TagReferences {
-        let images = self.kernel.modules.iter().map(|m| (m.base, m.end()));
+        let mut found = self.references(tag);
+        self.name_places(&mut found);
         TagReferences {
-            tag,
-            found: self.references(tag),
-            images: images.collect(),
-            disassembly: Vec::new(),
+            attribution: Some(self.attribution(tag, None)),
+            ..TagReferences::of(tag, found, &self.module_list())
         }
     }
 
@@ -66,12 +89,11 @@ impl Engine {
         wanted: &(dyn Fn() -> bool + Sync),
     ) -> Option<References> {
         let (kernel, sessions) = (&self.kernel, self.sessions());
-        if let Some(survey) = self.search.survey.get().filter(|s| s.covers(tag)) {
+        if let Some(survey) = self.known_references().filter(|s| s.covers(tag)) {
             return survey.references(kernel, sessions, tag);
         }
-        let all = self.search.tags.get();
         let targets = self.targets();
-        let find = || references::find_while(kernel, sessions, targets, all, tag, wanted);
+        let find = || references::find_while(kernel, sessions, targets, tag, wanted);
         if rayon::current_thread_index().is_some() {
             return find();
         }
@@ -97,31 +119,73 @@ impl Engine {
         workers: &rayon::ThreadPool,
         wanted: &(dyn Fn() -> bool + Sync),
     ) -> Option<&Survey> {
-        if let Some(done) = self.search.survey.get() {
+        if let Some(done) = self.known_references() {
             return Some(done);
         }
-        if let Some(kept) = self.kept_references() {
-            return Some(self.search.survey.get_or_init(|| kept));
-        }
-        let search = self.tag_search_on(workers, wanted)?;
         let tags: Vec<Tag> = self.trackers.rows.iter().map(|usage| usage.tag).collect();
         let (kernel, sessions) = (&self.kernel, self.sessions());
-        let targets = self.targets();
-        let survey =
-            workers.install(|| Survey::of(kernel, sessions, targets, search, &tags, wanted))?;
+        let survey = workers.install(|| {
+            let targets = self.targets();
+            let search = TagSearch::run(kernel, sessions, tags.iter().copied(), wanted)?;
+            Survey::of(kernel, sessions, targets, &search, &tags, wanted)
+        })?;
         self.keep_references(&survey);
         Some(self.search.survey.get_or_init(|| survey))
+    }
+
+    /// Puts in what the PDBs of drivers on the symbol path say of the places: functions by
+    /// name, and source lines where a PDB is a private one. The PDBs of the likeliest
+    /// owners are read; not for a thread that draws.
+    pub fn name_places(&self, found: &mut References) {
+        let users = found.modules.iter();
+        let users = users.filter(|m| m.standing < Standing::Unknown);
+        let modules: Vec<usize> = users.map(|m| m.module).take(MOST_NAMED).collect();
+        for index in modules {
+            let Some(module) = self.kernel.modules.get(index).filter(|m| !m.is_kernel) else {
+                continue;
+            };
+            let rva = |va: Va| u32::try_from(va.0.checked_sub(module.base.0)?).ok();
+            let name = module.name();
+            let nearest = |va: Va| self.names().nearest(&self.kernel, index, rva(va)?);
+            let used =
+                |r: &Reference| r.module == index && Standing::of(&r.verdict) < Standing::Unknown;
+            let places = found.found.iter().filter(|r| used(r));
+            let called: Vec<u32> = places.map(|r| rva(r.taken_at()).unwrap_or(0)).collect();
+            let (origins, notes) = self.names().origins(&self.kernel, index, &called);
+            let places = found.found.iter_mut().filter(|r| used(r));
+            for (r, origin) in places.zip(origins) {
+                if let Some(symbol) = nearest(r.va) {
+                    r.symbol = Some(symbol);
+                }
+                let by_start = |va: Va| nearest(va).filter(|(_, distance)| *distance == 0);
+                let by_unit = origin.function.filter(|_| r.in_code);
+                let function = by_unit.or_else(|| r.verdict.start.and_then(by_start));
+                if let Some((function, _)) = function {
+                    r.verdict.function = Some(format!("{name}!{function}"));
+                }
+                r.source = origin.line.filter(|_| r.in_code);
+            }
+            let refused = self.names().refused(index).iter().cloned();
+            for note in refused.chain(notes) {
+                if !found.notes.contains(&note) {
+                    found.notes.push(note);
+                }
+            }
+        }
+    }
+
+    /// The instructions around one place in code; none for a place in data.
+    pub fn instructions(&self, place: &Reference) -> Vec<Line> {
+        references::listing(&self.kernel, self.sessions(), self.targets(), place)
     }
 
     /// The instructions around each place in code of an answer, in its order; no lines for
     /// a place in data.
     pub fn disassembly(&self, found: &References) -> Vec<Vec<Line>> {
-        let (kernel, sessions) = (&self.kernel, self.sessions());
-        let targets = self.targets();
         let mut out: Vec<Vec<Line>> = Vec::new();
         for place in &found.found {
             let lines = match out.len() < MAX_LISTED {
-                true => references::listing(kernel, sessions, targets, place),
+                true => self.instructions(place),
                 false => Vec::new(),
             };
             out.push(lines);
@@ -134,41 +198,32 @@ impl Engine {
         self.search.survey.get()
     }
 
+    /// The same, or those that an earlier run kept, which are asked for once.
+    fn known_references(&self) -> Option<&Survey> {
+        if self.search.survey.get().is_none() && self.search.asked_kept.set(()).is_ok() {
+            let kept = self.kept_references()?;
+            self.search.survey.get_or_init(|| kept);
+        }
+        self.search.survey.get()
+    }
+
+    /// The modules whose code or structures use each tag of the trackers, the likeliest
+    /// owner first. Tags without one have no entry.
+    pub(super) fn users_of_tags(&self, survey: &Survey) -> FxHashMap<Tag, Vec<String>> {
+        let rows = self.trackers.rows.iter().filter_map(|row| {
+            let ranks = survey.ranks(&self.kernel, row.tag)?.into_iter();
+            let users = ranks.filter(|m| m.standing < Standing::Unknown);
+            let names: Vec<String> = users.map(|m| m.module_name).collect();
+            (!names.is_empty()).then_some((row.tag, names))
+        });
+        rows.collect()
+    }
+
     /// The functions that code may call, by address; read on first use.
     fn targets(&self) -> &Targets {
-        self.search
-            .targets
-            .get_or_init(|| Targets::of(&self.kernel, self.sessions()))
-    }
-
-    /// Where all tags of the trackers and of the descriptions are in the images: one pass
-    /// over all of them in parallel, on first use. `None` as soon as `wanted` says no, or
-    /// when the system refuses to start the workers.
-    pub fn tag_search(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Option<&TagSearch> {
-        match self.search.tags.get() {
-            Some(done) => Some(done),
-            None => self.tag_search_on(&self.thread_pool().ok()?, wanted),
-        }
-    }
-
-    /// The same on these workers.
-    pub fn tag_search_on(
-        &self,
-        workers: &rayon::ThreadPool,
-        wanted: &(dyn Fn() -> bool + Sync),
-    ) -> Option<&TagSearch> {
-        if let Some(done) = self.search.tags.get() {
-            return Some(done);
-        }
-        let tags = self.trackers.rows.iter().map(|usage| usage.tag);
-        let tags: Vec<Tag> = tags.chain(self.descriptions.tags()).collect();
-        let (kernel, sessions) = (&self.kernel, self.sessions());
-        let search = workers.install(|| TagSearch::run(kernel, sessions, tags, wanted))?;
-        Some(self.search.tags.get_or_init(|| search))
-    }
-
-    /// The result of that pass, where it has been made.
-    pub fn tags_found(&self) -> Option<&TagSearch> {
-        self.search.tags.get()
+        self.search.targets.get_or_init(|| {
+            let (kernel, sessions) = (&self.kernel, self.sessions());
+            Targets::of(kernel, sessions).with_pdbs(kernel, sessions, self.names())
+        })
     }
 }

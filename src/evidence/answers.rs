@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::analysis::census::{Census, Progress, Question};
 use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
-use crate::engine::{DumpFacts, Engine, Info, Machine, ModuleFacts};
+use crate::engine::{DumpFacts, Engine, Info, Machine, ModuleFacts, Stacks, StacksOf};
 use crate::pool::index::Snapshot;
 use crate::pool::{Tag, TagPattern};
 use crate::report::{self, Diagnose, DriversReport, Format};
@@ -145,12 +145,15 @@ pub struct Answers<'a> {
     pub censuses: Vec<(Tag, Census)>,
     /// Objects of the same.
     pub objects: Vec<(Tag, Objects)>,
+    /// Recorded call stacks, of every tag that has some.
+    pub stacks: Vec<(Tag, Stacks)>,
 }
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Accounts, modules, counters and the diagnosis with its references.
+    /// Accounts, modules, counters and the diagnosis, with references and contents of its
+    /// suspects.
     Tables,
     /// And contents, objects and the references of all tags in use: an evidence file.
     Everything,
@@ -178,6 +181,7 @@ impl<'a> Answers<'a> {
             references: Vec::new(),
             censuses: Vec::new(),
             objects: Vec::new(),
+            stacks: Vec::new(),
         };
         let Some(index) = index else {
             return Ok(out);
@@ -195,6 +199,7 @@ impl<'a> Answers<'a> {
                 out.drivers = Reports::kept(machine, "drivers");
             }
         }
+        out.stacks = out.recorded(index);
         let workers = machine.workers().map_err(std::io::Error::other)?;
         let tags = match depth {
             Depth::Tables => out.suspects(),
@@ -204,8 +209,12 @@ impl<'a> Answers<'a> {
             let one = |tag: &Tag| Some((*tag, machine.references_while(*tag, &|| true)?));
             tags.par_iter().filter_map(one).collect()
         });
-        if depth == Depth::Everything {
-            out.look_into(index);
+        match depth {
+            Depth::Tables => {
+                let suspects = out.suspects();
+                out.look_into_contents(index, suspects);
+            }
+            Depth::Everything => out.look_into(index),
         }
         Ok(out)
     }
@@ -219,6 +228,21 @@ impl<'a> Answers<'a> {
         tags.filter_map(|f| tag_of(f["tag_hex"].as_str()?))
             .filter(|tag| seen.insert(*tag))
             .collect()
+    }
+
+    /// The call stacks of all tags that have some.
+    fn recorded(&self, index: &Snapshot) -> Vec<(Tag, Stacks)> {
+        let tags = match self.machine.engine() {
+            Some(engine) => engine.tags_with_stacks(index),
+            None => self.tags_in_use(),
+        };
+        let one = |tag: Tag| {
+            let of = StacksOf::Tag(TagPattern::of(tag));
+            let found = self.machine.stacks_of(Some(index), &of, &|| true);
+            let found = found.ok().flatten()?;
+            (!found.rows.is_empty()).then_some((tag, found))
+        };
+        tags.into_iter().filter_map(one).collect()
     }
 
     fn tags_in_use(&self) -> Vec<Tag> {
@@ -245,20 +269,31 @@ impl<'a> Answers<'a> {
     }
 
     fn look_into(&mut self, index: &Snapshot) {
-        for tag in self.of_interest() {
-            if index.blocks(tag).is_empty() {
-                continue;
+        let tags = self.of_interest();
+        self.look_into_contents(index, tags.clone());
+        for tag in tags
+            .into_iter()
+            .filter(|tag| !index.blocks(*tag).is_empty())
+        {
+            let most = crate::engine::USUAL_LOOK;
+            if let Ok(Some(found)) = self.machine.objects_of(index, tag, most, &|| true) {
+                self.objects.push((tag, found));
             }
+        }
+    }
+
+    /// Contents and ages of the blocks of tags that have some.
+    fn look_into_contents(&mut self, index: &Snapshot, tags: Vec<Tag>) {
+        for tag in tags
+            .into_iter()
+            .filter(|tag| !index.blocks(*tag).is_empty())
+        {
             let question = Question::of(tag);
             let census = self
                 .machine
                 .census(index, question, &|| true, &Progress::default());
             if let Ok(Some(census)) = census {
                 self.censuses.push((tag, census));
-            }
-            let most = crate::engine::USUAL_LOOK;
-            if let Ok(Some(found)) = self.machine.objects_of(index, tag, most, &|| true) {
-                self.objects.push((tag, found));
             }
         }
     }

@@ -14,6 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::system::files;
+
 use super::export::readable;
 use super::read::bounded;
 use super::schema::{Table, VERSION};
@@ -223,8 +225,9 @@ pub fn write(
         .into_parts();
     let file = pack(file, manifest, tables)?;
     file.sync_all()?;
+    drop(file);
     readable(&partial)?;
-    partial.persist(path).map_err(|e| e.error)
+    files::put_path(partial, path)
 }
 
 /// The same to any place; the manifest is told what the tables are.

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
+use crate::system::files;
+
 use super::answers::{Answers, Keys};
 use super::cell::{Cell, Sink};
 use super::csv::CsvWriter;
 use super::parquet::{Packing, TableWriter};
+use super::read::newer_file;
 use super::rows::{self, Listed};
-use super::schema::{ANSWERS, BLOCKS, CONTENTS, TABLES, Table};
+use super::schema::{ANSWERS, BLOCKS, CONTENTS, DUMPS, TABLES, Table};
 
 /// How the files are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Dataset<'_> {
         }
         for (place, path) in whole.into_iter().rev() {
             readable(&path)?;
-            path.persist(&place).map_err(|e| e.error)?;
+            files::put_path(path, &place)?;
         }
         Ok(())
     }
@@ -167,6 +170,20 @@ fn forget_others(folder: &Path, keys: &Keys, form: Form) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The schema of a dataset that a later version of this program wrote; rows of two
+/// versions in one dataset would mean different things.
+pub fn newer_dataset(folder: &Path) -> Option<String> {
+    let inside = |path: PathBuf| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|e| e.path()).collect()
+    };
+    let machines = inside(folder.join(DUMPS.name));
+    let mut files = machines.into_iter().flat_map(inside).flat_map(inside);
+    // All files of a dataset are of one version.
+    let file = files.find(|f| f.extension().is_some_and(|e| e == Form::Parquet.ending()))?;
+    newer_file(File::open(file).ok()?)
 }
 
 /// Writes one dump's rows.

@@ -16,7 +16,7 @@ use crate::report::{Format, cell};
 
 use super::archive::{Stored, is_zip};
 use super::read::{self, Row, place};
-use super::schema::{DUMPS, FINDINGS, Table};
+use super::schema::{DUMPS, FINDINGS};
 
 /// Rows of each table of one file.
 const MOST_ROWS: u64 = 1 << 20;
@@ -45,6 +45,7 @@ struct Finding {
     bytes: u64,
     owner: Option<String>,
     identity: Option<String>,
+    file_version: Option<String>,
 }
 
 /// How a suspect's bytes went from dump to dump of one boot.
@@ -64,7 +65,8 @@ pub enum Trend {
 pub struct Suspect {
     /// The likeliest owner; null for none.
     pub driver: Option<String>,
-    /// The identity of its PDB: which build of the driver.
+    /// Its file version; where that was read in no dump of this build, the identity of its
+    /// PDB.
     pub driver_version: Option<String>,
     /// The tag.
     pub tag: String,
@@ -207,24 +209,26 @@ pub fn evidence(path: &Path) -> Result<Vec<Dump>, String> {
 }
 
 fn dataset(folder: &Path) -> (Vec<Dump>, Vec<String>) {
-    let files = parquet_files(&folder.join(DUMPS.name));
+    let mut files = Vec::new();
+    let mut skipped = Vec::new();
+    parquet_files(&folder.join(DUMPS.name), 0, &mut files, &mut skipped);
     let read: Vec<(Vec<Dump>, Vec<String>)> = files
         .par_iter()
         .map(|file| {
-            let beside = |table: &Table| {
-                let inside = file.strip_prefix(folder.join(DUMPS.name)).ok()?;
-                Some(folder.join(table.name).join(inside))
-            };
             let read = || {
-                let findings = beside(&FINDINGS).filter(|p| p.exists());
-                let findings = findings.map(|p| whole(&p)).transpose()?;
-                dumps_of(whole(file)?, findings)
+                let inside = file.strip_prefix(folder.join(DUMPS.name)).unwrap_or(file);
+                let findings = folder.join(FINDINGS.name).join(inside);
+                // Every export writes it, also without a row.
+                let findings = whole(&findings)
+                    .map_err(|why| format!("its findings: {why}; export the dump again"))?;
+                dumps_of(whole(file)?, Some(findings))
             };
             one(file, read())
         })
         .collect();
-    let (dumps, skipped): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-    (dumps.concat(), skipped.concat())
+    let (dumps, unread): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    skipped.extend(unread.concat());
+    (dumps.concat(), skipped)
 }
 
 fn whole(path: &Path) -> Result<Bytes, String> {
@@ -237,20 +241,22 @@ fn whole(path: &Path) -> Result<Bytes, String> {
 }
 
 /// Whole files only: those that are being written start with a dot.
-fn parquet_files(folder: &Path) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+fn parquet_files(folder: &Path, depth: u32, out: &mut Vec<PathBuf>, skipped: &mut Vec<String>) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) if depth < DEEPEST => entries,
+        Ok(_) => return skipped.push(format!("{}: too many folders in folders", folder.display())),
+        Err(why) => return skipped.push(format!("{}: {why}", folder.display())),
+    };
+    let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    inside.sort();
+    for path in inside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
-            out.extend(parquet_files(&path));
+            parquet_files(&path, depth + 1, out, skipped);
         } else if name.ends_with(".parquet") && !name.starts_with('.') {
             out.push(path);
         }
     }
-    out.sort();
-    out
 }
 
 fn owned(row: Row<'_>, column: usize) -> String {
@@ -289,9 +295,10 @@ fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> 
         "bytes",
         "owner",
         "owner_identity",
+        "owner_file_version",
     ]
     .map(at);
-    let [dump, tag, pool, verdict, bytes, owner, identity] = columns;
+    let [dump, tag, pool, verdict, bytes, owner, identity, version] = columns;
     let read = read::read(&FINDINGS, findings, MOST_ROWS, |batch| {
         for row in batch.rows() {
             let Some(known) = row.text(dump).and_then(|key| out.get_mut(key)) else {
@@ -304,6 +311,7 @@ fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> 
                 bytes: row.count(bytes).unwrap_or(0),
                 owner: row.text(owner).map(str::to_owned),
                 identity: row.text(identity).map(str::to_owned),
+                file_version: row.text(version).map(str::to_owned),
             });
         }
         Ok(())
@@ -319,12 +327,23 @@ impl Fleet {
     pub fn of(dumps: Vec<Dump>, skipped: Vec<String>) -> Fleet {
         let unique: BTreeMap<_, Dump> = dumps.into_iter().map(|d| (d.keys.clone(), d)).collect();
         let dumps: Vec<Dump> = unique.into_values().collect();
+        // The version resource may be paged out in one dump and not in another of the same
+        // build.
+        let all = dumps.iter().flat_map(|dump| &dump.findings);
+        let versions: BTreeMap<&String, &String> = all
+            .filter_map(|f| Some((f.identity.as_ref()?, f.file_version.as_ref()?)))
+            .collect();
+        let version = |f: &Finding| {
+            let of_build = || versions.get(f.identity.as_ref()?).copied();
+            let known = f.file_version.as_ref().or_else(of_build);
+            known.or(f.identity.as_ref()).cloned()
+        };
         let mut groups: BTreeMap<Key, Vec<(&Dump, &Finding)>> = BTreeMap::new();
         for dump in &dumps {
             for finding in &dump.findings {
                 let key = (
                     finding.owner.clone(),
-                    finding.identity.clone(),
+                    version(finding),
                     finding.tag.clone(),
                     finding.pool.clone(),
                 );
@@ -619,6 +638,7 @@ mod tests {
                 bytes,
                 owner: Some("myfault".into()),
                 identity: None,
+                file_version: None,
             }],
             ..Dump::default()
         }

@@ -16,6 +16,7 @@ use parquet::schema::types::{ColumnPath, Type};
 use rustc_hash::FxHashMap;
 
 use super::cell::Cell;
+use super::read::SCHEMA_KEY;
 use super::schema::{Column, Kind, Table, VERSION};
 
 /// Rows of a row group: what is held in memory of a table that is being written.
@@ -130,7 +131,7 @@ fn properties(table: &Table, packing: Packing) -> WriterProperties {
         })
         .set_created_by(concat!("poolscope ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(vec![
-            about("poolscope.schema", format!("{major}.{minor}")),
+            about(SCHEMA_KEY, format!("{major}.{minor}")),
             about("poolscope.table", table.name.to_owned()),
         ]))
         .set_statistics_enabled(EnabledStatistics::Chunk);

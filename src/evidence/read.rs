@@ -7,10 +7,11 @@ use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use thiserror::Error;
 
-use super::schema::Table;
+use super::schema::{Table, VERSION};
 
 /// Rows that are decoded at once.
 const BATCH: usize = 1 << 14;
@@ -18,6 +19,9 @@ const BATCH: usize = 1 << 14;
 const MOST_COLUMNS: usize = 256;
 /// Row groups that a table may have.
 const MOST_GROUPS: usize = 1 << 14;
+
+/// What a table's file calls the version of its schema.
+pub const SCHEMA_KEY: &str = "poolscope.schema";
 
 /// Why a table can't be read.
 #[derive(Debug, Error)]
@@ -39,6 +43,17 @@ pub enum TableError {
         most: u64,
         /// Of what.
         unit: &'static str,
+    },
+    /// Its columns may mean something else.
+    #[error(
+        "table {table} has schema {schema}, this poolscope reads {}.x: use a newer poolscope",
+        VERSION.0
+    )]
+    Newer {
+        /// Which.
+        table: &'static str,
+        /// Its version.
+        schema: String,
     },
 }
 
@@ -136,6 +151,10 @@ pub fn read(
         let length = bytes.len() as u64;
         let file = SerializedFileReader::new(bytes).map_err(|e| damaged(e.to_string()))?;
         let meta = file.metadata();
+        if let Some(schema) = newer_schema(meta) {
+            let table = table.name;
+            return Err(TableError::Newer { table, schema });
+        }
         let rows = meta.file_metadata().num_rows();
         let columns = meta.file_metadata().schema_descr().num_columns();
         if meta.num_row_groups() > MOST_GROUPS || columns > MOST_COLUMNS {
@@ -159,6 +178,25 @@ pub fn read(
         Ok(done)
     }));
     read.unwrap_or_else(|_| Err(damaged("it can't be decoded".into())))
+}
+
+/// The schema of a table of a later version than this program's.
+fn newer_schema(meta: &ParquetMetaData) -> Option<String> {
+    let about = meta.file_metadata().key_value_metadata()?;
+    let schema = about
+        .iter()
+        .find(|kv| kv.key == SCHEMA_KEY)?
+        .value
+        .clone()?;
+    let major: u32 = schema.split('.').next()?.parse().ok()?;
+    (major > VERSION.0).then_some(schema)
+}
+
+/// The schema of a file on disk, where it is of a later version than this program's. Only
+/// the end of the file is read. `None` too for what is no Parquet.
+pub fn newer_file(file: std::fs::File) -> Option<String> {
+    let read = std::panic::catch_unwind(|| SerializedFileReader::new(file).ok());
+    newer_schema(read.ok()??.metadata())
 }
 
 /// Sizes that a row group claims, against the file's.

@@ -158,6 +158,10 @@ fn names(answers: &Answers<'_>) -> Vec<String> {
     for file in answers.machine.vm().page_files.iter().flatten() {
         out.extend(file.path.clone());
     }
+    for (_, found) in &answers.references {
+        let sources = found.found.iter().filter_map(|r| r.source.as_ref());
+        out.extend(sources.flat_map(|(file, _)| folders(file)));
+    }
     for (_, objects) in &answers.objects {
         out.extend(objects.names.iter().map(|n| n.name.clone()));
         out.extend(objects.names.iter().flat_map(|n| private_folders(&n.name)));

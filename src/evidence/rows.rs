@@ -5,6 +5,7 @@ use std::io;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
+use crate::engine::ModuleFacts;
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Block;
 use crate::pool::index::{Found, PageCounts, TagFound};
@@ -14,7 +15,8 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, TAGS, VERSION,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS,
+    VERSION,
 };
 
 /// Writes all tables but the blocks and what only an evidence file has.
@@ -29,7 +31,9 @@ pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     modules(answers, sink)?;
     references(answers, sink)?;
     sizes(answers, sink)?;
-    findings(answers, sink)
+    findings(answers, sink)?;
+    stacks(answers, sink)?;
+    ages(answers, sink)
 }
 
 fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
@@ -245,6 +249,12 @@ fn modules(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                 text(m.pdb.as_ref().map(|p| p.key()).as_deref()),
                 Cell::Bool(m.unloaded),
                 Cell::Bool(m.is_kernel),
+                text(m.maker.company.as_deref()),
+                text(m.maker.product.as_deref()),
+                text(m.maker.file_version.as_deref()),
+                text(m.maker.file_description.as_deref()),
+                seconds(m.maker.linked),
+                seconds(m.unloaded_at),
             ],
         )?;
     }
@@ -306,6 +316,31 @@ fn sizes(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
+fn stacks(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for (tag, stacks) in &answers.stacks {
+        for row in &stacks.rows {
+            let frames: Vec<String> = row.frames.iter().map(|frame| hex(*frame)).collect();
+            sink.row(
+                &STACKS,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(row.source.word()),
+                    text(row.event.map(|e| e.word())),
+                    count(row.count),
+                    count(row.bytes),
+                    address(row.address),
+                    Cell::Text(&hex(row.address)),
+                    count(row.size),
+                    Cell::Text(&frames.join(" ")),
+                    Cell::Text(&row.symbols.join(";")),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// From the report's JSON, which is the contract.
 fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     let json = answers.diagnose.json();
@@ -314,8 +349,9 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let owner = &finding["owners"][0];
         let module = owner["module"].as_str();
         let facts = module.and_then(|name| {
-            let mut loaded = answers.modules.iter().filter(|m| !m.unloaded);
-            loaded.find(|m| m.name.eq_ignore_ascii_case(name))
+            let named = |m: &&ModuleFacts| m.name.eq_ignore_ascii_case(name);
+            let modules = answers.modules.iter().filter(named);
+            modules.max_by_key(|m| (!m.unloaded, m.unloaded_at))
         });
         let bytes = finding["bytes"].as_u64();
         let hours = answers.info.dump.uptime_seconds.map(|s| s as f64 / 3600.0);
@@ -342,6 +378,8 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                         .as_deref(),
                 ),
                 maybe(facts.and_then(|m| m.timestamp).map(u64::from)),
+                text(facts.and_then(|m| m.maker.file_version.as_deref())),
+                text(facts.and_then(|m| m.maker.company.as_deref())),
                 rate.map_or(Cell::Null, |(bytes, hours)| {
                     Cell::Int((bytes as f64 / hours) as i64)
                 }),
@@ -350,6 +388,50 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// From the contents of the suspects.
+fn ages(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    let facts = &answers.info.dump;
+    // The slices are of the seconds from boot to dump.
+    let span = booted(facts).zip(facts.uptime_seconds);
+    for (tag, census) in &answers.censuses {
+        let Some(ages) = &census.ages else {
+            continue;
+        };
+        for (slice, blocks) in ages.histogram.iter().enumerate() {
+            let start = span.map(|(boot, uptime)| {
+                let into = u128::from(uptime) * slice as u128 / ages.histogram.len() as u128;
+                boot.saturating_add(i64::try_from(into).unwrap_or(i64::MAX))
+            });
+            sink.row(
+                &AGES,
+                &[
+                    Cell::Text(&tag.to_string()),
+                    Cell::Text(&tag_hex(*tag)),
+                    Cell::Text(&ages.source),
+                    Cell::Text(ages.shape.word()),
+                    count(ages.blocks_with_time),
+                    count(ages.blocks),
+                    filetime(ages.oldest),
+                    filetime(ages.newest),
+                    count(slice as u64),
+                    seconds(start),
+                    count(*blocks),
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// A time in 100 ns since 1601, as microseconds since 1970.
+fn filetime(time: u64) -> Cell<'static> {
+    const TO_1970: i64 = 11_644_473_600_000_000;
+    match i64::try_from(time / 10) {
+        Ok(micros) => Cell::Time(micros - TO_1970),
+        Err(_) => Cell::Null,
+    }
 }
 
 /// Which blocks are listed.

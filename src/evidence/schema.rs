@@ -6,7 +6,7 @@
 
 /// The version of the schema: the first number rises when a column changes its meaning or
 /// goes, the second when one is added.
-pub const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 1);
 
 /// The schema as a page for readers.
 pub fn page() -> String {
@@ -247,6 +247,21 @@ pub static MODULES: Table = Table {
         text("pdb_id", "the PDB's identity, as symbol stores write it"),
         bool("unloaded", "no longer loaded"),
         bool("is_kernel", "the kernel itself"),
+        text("company", "CompanyName of its version resource"),
+        text("product", "ProductName of its version resource"),
+        text(
+            "file_version",
+            "FileVersion of its version resource, else the four fixed numbers",
+        ),
+        text(
+            "file_description",
+            "FileDescription of its version resource",
+        ),
+        time(
+            "linked",
+            "when it was linked; null for a reproducible build",
+        ),
+        time("unloaded_at", "when it was unloaded"),
     ],
 };
 
@@ -331,11 +346,66 @@ pub static FINDINGS: Table = Table {
             "the identity of the owner's PDB: its build",
         ),
         int("owner_timestamp", "the time stamp of the owner's image"),
+        text(
+            "owner_file_version",
+            "FileVersion of the owner's version resource",
+        ),
+        text(
+            "owner_company",
+            "CompanyName of the owner's version resource",
+        ),
         int(
             "rate_bytes_per_hour",
             "bytes over the hours since boot: the average growth",
         ),
         text("advice", "what to do next"),
+    ],
+};
+
+/// A row per slice of the uptime, for tags whose blocks carry times.
+pub static AGES: Table = Table {
+    name: "ages",
+    about: "a slice of the time from boot to dump, with the blocks in use of a suspect's tag that were made in it; 24 rows a tag, for tags whose blocks carry times",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "the field that holds the time, and its clock"),
+        text(
+            "shape",
+            "steady, burst, old or mixed: how the blocks lie over the slices",
+        ),
+        int("blocks_with_time", "blocks with a time, over all slices"),
+        int("blocks_examined", "blocks in use that were examined"),
+        time("oldest", "the oldest time of a block"),
+        time("newest", "the newest"),
+        int("slice", "the slice, from 0 (boot) to 23 (dump)"),
+        time("slice_start", "when it starts"),
+        int("blocks", "blocks in it"),
+    ],
+};
+
+/// A row per recorded stack of a tag.
+pub static STACKS: Table = Table {
+    name: "stacks",
+    about: "a call stack that Driver Verifier recorded for live allocations of a tag",
+    columns: &[
+        text("tag", "the tag"),
+        text("tag_hex", "its four bytes as a number, hexadecimal"),
+        text("source", "verifier-pool or verifier-log"),
+        text("event", "allocated or freed"),
+        int("count", "allocations with this stack"),
+        int("bytes", "their bytes, as they were asked for"),
+        int("address", "the first byte of one of them"),
+        text("address_hex", "the same, hexadecimal"),
+        int("size", "the bytes of that one"),
+        text(
+            "frames",
+            "return addresses, the innermost first, separated by blanks",
+        ),
+        text(
+            "symbols",
+            "the same as module and offset, or function, separated by semicolons",
+        ),
     ],
 };
 
@@ -370,7 +440,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 11] = [
+pub static TABLES: [&Table; 13] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -379,6 +449,8 @@ pub static TABLES: [&Table; 11] = [
     &REFERENCES,
     &SIZES,
     &FINDINGS,
+    &STACKS,
+    &AGES,
     &BLOCKS,
     &CONTENTS,
     &ANSWERS,

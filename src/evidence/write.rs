@@ -222,6 +222,11 @@ fn structured(
         let places: Vec<(Tag, Vec<String>)> = places.into_iter().collect();
         put("referenced_in", "", &places)?;
     }
+    for row in &machine.trackers().rows {
+        if let Some(made) = machine.attribution_made(row.tag) {
+            put("attribution", &tag_hex(row.tag), &*made)?;
+        }
+    }
     for (tag, found) in &answers.references {
         put("references", &tag_hex(*tag), found)?;
     }
@@ -230,6 +235,9 @@ fn structured(
     }
     for (tag, objects) in &answers.objects {
         put("objects", &tag_hex(*tag), objects)?;
+    }
+    for (tag, stacks) in &answers.stacks {
+        put("stacks", &tag_hex(*tag), stacks)?;
     }
     pages(answers, index, &mut put)?;
     for (name, reports) in [

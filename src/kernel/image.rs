@@ -149,6 +149,13 @@ impl Image {
         })
     }
 
+    /// True where the image has an export directory whose page can't be read.
+    pub fn lacks_exports(&self, space: &AddressSpace) -> bool {
+        let start = |(rva, _): (u32, u32)| self.base.add(rva.into());
+        self.export_directory
+            .is_some_and(|place| space.page(start(place)).is_err())
+    }
+
     /// The name that the image's own export directory gives it.
     pub fn export_name(&self, space: &AddressSpace) -> Option<String> {
         let (rva, _) = self.export_directory?;

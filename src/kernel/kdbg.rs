@@ -73,6 +73,12 @@ pub mod field {
     pub const VERIFIER_DATA: usize = 0x248;
     /// MmAllocatedNonPagedPool, a variable.
     pub const ALLOCATED_NONPAGED: usize = 0x250;
+    /// SizeEProcess, a value (u16): bytes of `_EPROCESS`.
+    pub const SIZE_OF_PROCESS: usize = 0x2a8;
+    /// SizePrcb, a value (u16): bytes of `_KPRCB`.
+    pub const SIZE_OF_PROCESSOR: usize = 0x2b0;
+    /// SizeEThread, a value (u16): bytes of `_ETHREAD`.
+    pub const SIZE_OF_THREAD: usize = 0x2c0;
     /// PteBase, a value: base of the page-table self-map (Windows 10 1607 and later).
     pub const PTE_BASE: usize = 0x360;
 }

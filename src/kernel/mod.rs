@@ -7,6 +7,8 @@
 
 pub mod consistency;
 mod counter;
+pub mod etw;
+mod fit;
 pub mod functions;
 pub mod identity;
 pub mod image;
@@ -15,9 +17,11 @@ pub mod kdbg;
 pub mod locate;
 pub mod machine;
 pub mod modules;
+pub mod names;
 pub mod processes;
 pub mod search;
 pub mod sessions;
+pub mod verifier;
 pub mod visible_state;
 pub mod vm;
 pub mod vm_lines;
@@ -169,6 +173,7 @@ impl Kernel {
         if kernel.lacks_symbols() {
             kernel.search(path);
         }
+        fit::hold_against_debugger_data(&mut kernel);
         kernel.learn_visible_state();
         kernel.learn_invalid_mask();
         Ok(kernel)

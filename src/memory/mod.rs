@@ -13,5 +13,5 @@ mod walk;
 pub use crate::addr::{self, PAGE_SIZE, Pa, Pfn, Va};
 pub use fault::Fault;
 pub use pte::{Entry, InvalidMask, PteRules};
-pub use space::{AddressSpace, Target, Via};
+pub use space::{AddressSpace, Step, Target, Via};
 pub use walk::{CHUNK_SIZE, Chunk, ChunkMapping, Mapped, MappedPage, NoExecute};

@@ -35,6 +35,17 @@ pub enum Via {
     Prototype,
 }
 
+/// One entry on the way of a translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The level of its table: 0 is the last.
+    pub level: u8,
+    /// Where the entry is.
+    pub at: Pa,
+    /// The entry, or why its table can't be read.
+    pub raw: Result<u64, Fault>,
+}
+
 /// Virtual memory of a dump. Cloning is cheap; reading takes no lock.
 #[derive(Clone, Debug)]
 pub struct AddressSpace {
@@ -130,6 +141,31 @@ impl AddressSpace {
             true => found,
             false => Err(Fault::FileFailed),
         }
+    }
+
+    /// The entries that translate `va`, from the top table down to the one that ends the
+    /// translation.
+    pub fn steps(&self, va: Va) -> Vec<Step> {
+        let mut out = Vec::new();
+        let mut table = self.root;
+        for level in (0..self.levels).rev() {
+            let index = va.0 >> (12 + 9 * u32::from(level)) & 511;
+            let raw = self.table(table).map(|page| entry(page, va, level));
+            out.push(Step {
+                level,
+                at: Pa(table.base().0 + index * 8),
+                raw,
+            });
+            let Ok(raw) = raw else {
+                break;
+            };
+            match self.rules.decode(raw) {
+                Entry::Valid { large: true, .. } if level == 1 || level == 2 => break,
+                Entry::Valid { pfn, .. } | Entry::Transition(pfn) => table = pfn,
+                _ => break,
+            }
+        }
+        out
     }
 
     fn walk(&self, va: Va) -> Result<Target, Fault> {

@@ -48,6 +48,10 @@ pub struct Usage {
     pub outstanding: u64,
     /// Bytes outstanding, block headers and rounding included.
     pub bytes: u64,
+    /// The counters of allocations and frees have run past their width: the two numbers
+    /// say nothing by themselves, their difference is right.
+    #[serde(default)]
+    pub wrapped: bool,
 }
 
 impl Usage {
@@ -68,6 +72,7 @@ impl std::ops::AddAssign for Usage {
         self.frees = self.frees.wrapping_add(other.frees);
         self.outstanding = self.outstanding.wrapping_add(other.outstanding);
         self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.wrapped |= other.wrapped;
     }
 }
 
@@ -147,6 +152,7 @@ impl Layout {
             frees,
             outstanding: allocs.wrapping_sub(frees),
             bytes,
+            wrapped: false,
         }
     }
 
@@ -250,8 +256,17 @@ fn clip(mut row: TagUsage, mask: u64) -> TagUsage {
         usage.allocs &= mask;
         usage.frees &= mask;
         usage.outstanding = usage.allocs.wrapping_sub(usage.frees) & mask;
+        usage.wrapped =
+            usage.frees > usage.allocs || is_past(usage.allocs, mask) || is_past(usage.frees, mask);
     }
     row
+}
+
+/// A count so near the end of its width: sums of processors' counters of which some have
+/// wrapped look like that, and a busy machine's true counts hardly do (once in 256 by
+/// chance, for counters of 32 bits).
+fn is_past(count: u64, mask: u64) -> bool {
+    count > mask - (mask >> 8)
 }
 
 /// Totals, and the rows whose sums are below zero.
@@ -427,7 +442,33 @@ mod tests {
             frees,
             outstanding: allocs.wrapping_sub(frees),
             bytes,
+            wrapped: false,
         }
+    }
+
+    #[test]
+    fn counters_that_ran_past_their_width_are_marked() {
+        let clipped = |allocs: u64, frees: u64, mask| {
+            let nonpaged = usage(allocs, frees, 0);
+            let row = TagUsage {
+                nonpaged,
+                ..TagUsage::default()
+            };
+            clip(row, mask).nonpaged
+        };
+        let narrow = clipped(
+            64u64.wrapping_neg() + 32,
+            64u64.wrapping_neg(),
+            u32::MAX.into(),
+        );
+        assert_eq!((narrow.outstanding, narrow.wrapped), (32, true));
+        assert_eq!(narrow.allocs, 4_294_967_264);
+        let wide = clipped(u64::MAX - 31, u64::MAX - 31, u64::MAX);
+        assert_eq!((wide.outstanding, wide.wrapped), (0, true));
+        assert!(clipped(5, 9, u64::MAX).wrapped);
+        let busy = clipped(3_000_000_000, 2_999_000_000, u32::MAX.into());
+        assert_eq!((busy.outstanding, busy.wrapped), (1_000_000, false));
+        assert!(!clipped(5_000_000_000, 4_999_000_000, u64::MAX).wrapped);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::analysis::attribution::drivers::{Driver, Drivers, Holding};
 
+use super::identity::IdentityRecord;
 use super::text::clean;
 use super::{Answer, cell, csv_writer, tag_hex};
 
@@ -27,6 +28,8 @@ struct Row {
     paged_bytes: u64,
     certain_bytes: u64,
     tags: Vec<TagRow>,
+    #[serde(flatten)]
+    identity: IdentityRecord,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +55,7 @@ impl Row {
             paged_bytes: driver.bytes[1],
             certain_bytes: driver.certain,
             tags: driver.tags.iter().map(TagRow::of).collect(),
+            identity: IdentityRecord::of(driver.identity.as_ref()),
         }
     }
 
@@ -68,13 +72,16 @@ impl Row {
             n => format!(" and {n} more"),
         };
         format!(
-            "{:<20} {:>14} {:>14} {:>14}  {}{more}",
+            "{:<20} {:>14} {:>14} {:>14}  {:<28} {}",
             self.module.as_deref().unwrap_or("(no known owner)"),
             self.nonpaged_bytes,
             self.paged_bytes,
             self.certain_bytes,
-            named.join(" ")
+            format!("{}{more}", named.join(" ")),
+            self.identity.phrase.as_deref().unwrap_or_default()
         )
+        .trim_end()
+        .to_owned()
     }
 }
 
@@ -112,8 +119,8 @@ impl Answer for DriversReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:<20} {:>14} {:>14} {:>14}  tags",
-            "driver", "nonpaged bytes", "paged bytes", "confirmed bytes"
+            "{:<20} {:>14} {:>14} {:>14}  {:<28} version, company, link date",
+            "driver", "nonpaged bytes", "paged bytes", "confirmed bytes", "tags"
         )?;
         for row in self.drivers.iter().chain([&self.unowned]) {
             writeln!(out, "{}", row.line())?;
@@ -138,8 +145,14 @@ impl Answer for DriversReport {
             "nonpaged_bytes",
             "paged_bytes",
             "confidence",
+            "file",
+            "file_version",
+            "company",
+            "linked",
+            "unloaded",
         ])?;
         for row in self.drivers.iter().chain([&self.unowned]) {
+            let identity = &row.identity;
             for tag in &row.tags {
                 csv.write_record([
                     cell(row.module.as_deref().unwrap_or_default()),
@@ -148,6 +161,11 @@ impl Answer for DriversReport {
                     tag.nonpaged_bytes.to_string(),
                     tag.paged_bytes.to_string(),
                     tag.confidence.unwrap_or_default().into(),
+                    cell(identity.file.as_deref().unwrap_or_default()),
+                    cell(identity.file_version.as_deref().unwrap_or_default()),
+                    cell(identity.company.as_deref().unwrap_or_default()),
+                    identity.linked.clone().unwrap_or_default(),
+                    identity.unloaded.map(|u| u.to_string()).unwrap_or_default(),
                 ])?;
             }
         }

@@ -105,6 +105,16 @@ pub fn printable(byte: u8) -> char {
     }
 }
 
+/// A change with its sign: `+1,024`, `-7`, `0`.
+pub fn signed(number: i128) -> String {
+    let digits = grouped(u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX));
+    match number {
+        0 => digits,
+        n if n < 0 => format!("-{digits}"),
+        _ => format!("+{digits}"),
+    }
+}
+
 /// Pages as kilobytes, `u64::MAX` when that overflows.
 pub fn kilobytes(pages: u64) -> u64 {
     pages.saturating_mul(PAGE_SIZE / 1024)

@@ -1,5 +1,9 @@
 //! Which log a text is, by its first line that says so.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use super::error::SeriesError;
 use super::limits;
 use super::table::Heads;
@@ -58,6 +62,17 @@ pub const EVTX: &[u8] = b"ElfFile\0";
 /// known when it has been read.
 pub fn is_log(start: &[u8]) -> bool {
     start.starts_with(EVTX) || is_text(start)
+}
+
+/// The same of a file. What can't be read is no log: whoever opens dumps says why.
+pub fn is_log_file(path: &Path) -> bool {
+    // A pipe would lose what is read here.
+    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
+        return false;
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    read.is_ok() && is_log(&start)
 }
 
 fn is_text(start: &[u8]) -> bool {

@@ -35,7 +35,7 @@ mod tests;
 
 pub use compare::{Change, Comparison};
 pub use error::SeriesError;
-pub use form::{Form, is_log};
+pub use form::{Form, is_log, is_log_file};
 pub use moment::Moment;
 pub use point::{CounterWidth, Counts, Kind, Listing, Log, Machine, Point, Row, Totals};
 pub use read::{read, read_bytes};

@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::layout::{Field, by_suffix};
+use super::verifier::Verifier;
 
 /// One asset, and the kernels it is right for.
 struct Asset {
@@ -133,6 +134,8 @@ pub(super) struct Kernel {
     pub version: &'static str,
     /// Symbol to RVA.
     pub symbols: FxHashMap<&'static str, u32>,
+    /// Functions of Driver Verifier and of the pool.
+    pub verifier: Verifier,
 }
 
 impl Kernel {
@@ -150,7 +153,13 @@ impl Kernel {
             .find(|a| a.key == key)
             .and_then(|a| parse(a.json));
         symbols.extend(own.map(|l| l.symbols).unwrap_or_default());
-        Some(Kernel { version, symbols })
+        let verifier = Verifier::find(key);
+        symbols.extend(verifier.symbols.iter().map(|(name, rva)| (*name, *rva)));
+        Some(Kernel {
+            version,
+            symbols,
+            verifier,
+        })
     }
 
     /// Build and revision, the last two parts of the version.
@@ -237,6 +246,11 @@ impl Tables {
         if let Some(fields) = Tables::nearest(build, None).types.get(ty) {
             self.types.insert(ty, fields.clone());
         }
+    }
+
+    /// Forgets a type.
+    pub fn drop_type(&mut self, ty: &str) {
+        self.types.remove(ty);
     }
 
     pub fn has_type(&self, ty: &str) -> bool {

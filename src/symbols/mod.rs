@@ -20,6 +20,7 @@ mod path;
 mod pdb;
 mod server;
 mod store;
+mod verifier;
 mod wanted;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use id::{Needed, PUBLIC_SERVER, PdbId};
 pub use layout::Field;
 pub use network::Network;
 pub use path::{Element, Store, SymbolPath, cache_directory, default_store};
+pub use pdb::lines::Origin;
 use pdb::{Pdb, Refusal, Want};
 pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
 pub use wanted::{Located, WantedPdb};
@@ -146,11 +148,31 @@ impl Symbols {
         }
     }
 
+    /// Functions and source lines of addresses in a module, from its private PDB. The
+    /// origins are in the order of the addresses, and empty where no PDB says anything; the
+    /// notes say what was refused.
+    pub fn origins(id: &PdbId, path: &SymbolPath, rvas: &[u32]) -> (Vec<Origin>, Vec<String>) {
+        let read = |file| pdb::lines::read(file, id, rvas);
+        let (found, mut notes) = first_that(path, id, read);
+        let Some(((origins, note), file)) = found else {
+            return (vec![Origin::default(); rvas.len()], notes);
+        };
+        notes.extend(note.map(|note| format!("{}: {note}", file.display())));
+        (origins, notes)
+    }
+
     /// Takes the built-in layout of a type from another build, whose layout was found to
     /// fit better than the nearest build's.
     pub fn take_type(&mut self, ty: &'static str, build: u32) {
         if let Some(tables) = &mut self.tables {
             Arc::make_mut(tables).take_type(ty, build);
+        }
+    }
+
+    /// Uses the built-in layout of a type no more: the kernel says that it does not fit.
+    pub fn distrust_type(&mut self, ty: &str) {
+        if let Some(tables) = &mut self.tables {
+            Arc::make_mut(tables).drop_type(ty);
         }
     }
 
@@ -202,6 +224,23 @@ impl Symbols {
             .filter(|&(_, &at)| at == rva)
             .map(|(name, _)| *name);
         exact.min().map(|name| (name.to_string(), 0))
+    }
+
+    /// The function that holds an RVA, and the distance from its start in bytes: by the
+    /// PDB, or by the built-in functions of Driver Verifier and of the pool.
+    pub fn function(&self, rva: u32) -> Option<(String, u32)> {
+        if let Some(pdb) = &self.pdb {
+            let (name, distance) = pdb.nearest(rva)?;
+            return Some((name.to_string(), distance));
+        }
+        let (name, distance) = self.kernel.as_ref()?.verifier.function(rva)?;
+        Some((name.to_owned(), distance))
+    }
+
+    /// True where [`Symbols::function`] knows the functions that allocate and free pool.
+    pub fn has_functions(&self) -> bool {
+        let built_in = self.kernel.as_ref();
+        self.pdb.is_some() || built_in.is_some_and(|k| k.verifier.has_functions())
     }
 
     /// All fields of a type with their names, in no order; `None` when it isn't known. The

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use crate::characters::is_hidden;
+use crate::system::files;
 
 use super::id::PdbId;
 use super::path::{At, SymbolPath, local_path, unset_variables};
@@ -159,7 +160,7 @@ impl Search {
     }
 
     fn add(&mut self, path: PathBuf) {
-        let known = self.candidates.iter().any(|c| c.path == path);
+        let known = self.candidates.iter().any(|c| is_one(&c.path, &path));
         if !known && path.is_file() {
             self.candidates.push(Candidate {
                 path,
@@ -167,6 +168,17 @@ impl Search {
             });
         }
     }
+}
+
+/// True when two names lead to one file: where the file system does not tell the cases of
+/// letters apart, names that differ in nothing else do.
+fn is_one(one: &Path, other: &Path) -> bool {
+    let alike = || {
+        let (one, other) = (one.to_string_lossy(), other.to_string_lossy());
+        one.to_lowercase() == other.to_lowercase()
+    };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    one == other || alike() && real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Entries of a directory that are looked through for a name in another case.
@@ -231,7 +243,7 @@ pub(super) fn finish(file: NamedTempFile, root: &Path, id: &PdbId) -> io::Result
     if let Some(directory) = target.parent() {
         fs::create_dir_all(directory)?;
     }
-    file.persist(&target).map_err(|e| e.error)?;
+    files::put_once(file, &target)?;
     Ok(target)
 }
 

@@ -6,6 +6,7 @@ use crate::addr::Va;
 use super::call_shapes::{CallShape, TABLE_VARIABLE, TAG_VARIABLE, contexts};
 use super::code::{Site, Use};
 use super::image::Data;
+use super::resource::Version;
 use super::small;
 use super::spec::{ModuleSpec, Spec};
 use super::truth::Tag;
@@ -127,6 +128,13 @@ pub fn spec() -> Spec {
     ];
     let mut framework = driver("amdacpbus2.sys", FIRST + 0x8_0000, 0x8000);
     framework.imports = vec![("WDFLDR.SYS".into(), "WdfVersionBind".into())];
+    let version = Version::new(
+        "Advanced Micro Devices",
+        "AMD Audio Bus",
+        "AMD Audio Bus Driver",
+        [6, 0, 0, 79],
+    );
+    framework.data = vec![Data::Version(version)];
     let mut same_name = driver("amdak8.sys", FIRST + 0x9_0000, 0x8000);
     same_name.imports = vec![("ntoskrnl.exe".into(), "KeSetEvent".into())];
     let added = [

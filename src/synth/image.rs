@@ -25,7 +25,7 @@ const PAGED_CODE: u32 = 0x6000_0020;
 const DISCARDED_CODE: u32 = 0xe200_0020;
 
 /// What a PDB identifies as.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Pdb {
     /// File name.
     pub name: String,
@@ -96,6 +96,8 @@ pub enum Data {
     Version(Version),
     /// An entry of the debug directory that calls the time stamps a hash.
     Reproducible,
+    /// The debug record names this PDB.
+    Pdb(Pdb),
 }
 
 impl Data {
@@ -119,7 +121,7 @@ impl Data {
                 bytes.put(rva as usize, &version.section(rva));
             }
             // The debug directory is written with the tables of .rdata.
-            Data::Reproducible => {}
+            Data::Reproducible | Data::Pdb(_) => {}
         }
     }
 }

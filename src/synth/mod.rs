@@ -16,21 +16,23 @@
 //! Nothing here uses the readers or their tables: what both get wrong in the same way
 //! would otherwise go unseen.
 
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod broken;
 pub mod call_shapes;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod callers;
 pub mod code;
 pub mod container;
 pub mod counters;
 pub mod demo;
 pub mod era;
+#[cfg(feature = "synth")]
+pub mod etw;
 pub mod header;
 pub mod heap;
 pub mod image;
 pub mod kernel;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod large;
 pub mod legacy;
 mod machine;
@@ -41,23 +43,25 @@ pub mod physical;
 pub mod processors;
 pub mod resource;
 pub mod rng;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod sessions;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod small;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod snapshot;
 mod spec;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod special;
 pub mod trackers;
 pub mod truth;
+#[cfg(feature = "synth")]
+pub mod verifier;
 
 pub use container::Container;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use large::{large, large_heaps, large_machine};
 pub use machine::Machine;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use small::small;
 pub use spec::{ModuleSpec, NONPAGED_START, Options, PAGED_START, Spec, UnloadedSpec};
 pub use truth::Truth;

@@ -49,6 +49,8 @@ pub struct Options {
     pub expanded: Vec<Tag>,
     /// Tags that found no place: their accounts are summed in the last entry.
     pub overflowed: Vec<Tag>,
+    /// Tags of which nothing was ever freed. Of the others most was.
+    pub unfreed: Vec<Tag>,
     /// Tags in the trackers of which nothing is outstanding.
     pub idle_tags: Vec<Tag>,
     /// Entries of the big page table, a power of two.
@@ -79,6 +81,9 @@ pub struct Options {
     pub one_tracker: bool,
     /// What blocks of some tags hold.
     pub holds: Vec<Holds>,
+    /// Drivers that are of another build than the first: file name and number. A later
+    /// build has a later time stamp and another PDB.
+    pub builds: Vec<(String, u32)>,
 }
 
 impl Default for Options {
@@ -88,6 +93,7 @@ impl Default for Options {
             expansion_entries: 0,
             expanded: Vec::new(),
             overflowed: Vec::new(),
+            unfreed: Vec::new(),
             idle_tags: Vec::new(),
             big_entries: 256,
             tombstones: 0,
@@ -103,6 +109,7 @@ impl Default for Options {
             whole_images: true,
             one_tracker: false,
             holds: Vec::new(),
+            builds: Vec::new(),
         }
     }
 }

@@ -39,16 +39,23 @@ pub struct Tables {
     pub expanded: Vec<Tag>,
     /// Tags that are summed in the last entry.
     pub overflowed: Vec<Tag>,
+    /// Tags of which nothing was ever freed; of the others most was.
+    pub unfreed: Vec<Tag>,
 }
 
 /// Splits an account among `cpus` so that most shares mean nothing by themselves.
 pub fn split(account: Account, cpus: usize, rng: &mut Rng) -> Vec<Share> {
-    let mut shares = vec![Share::default(); cpus.max(1)];
     if account == Account::default() && !rng.one_in(3) {
-        return shares;
+        return vec![Share::default(); cpus.max(1)];
     }
-    let mean = account.bytes.checked_div(account.blocks).unwrap_or(64);
     let freed = rng.below(account.blocks * 40 + 50);
+    divide(account, freed, cpus, rng)
+}
+
+/// The same with so many blocks freed.
+fn divide(account: Account, freed: u64, cpus: usize, rng: &mut Rng) -> Vec<Share> {
+    let mut shares = vec![Share::default(); cpus.max(1)];
+    let mean = account.bytes.checked_div(account.blocks).unwrap_or(64);
     let last = shares.len() - 1;
     let (mut allocs, mut frees, mut bytes) = (account.blocks + freed, freed, account.bytes);
     for (cpu, share) in shares.iter_mut().enumerate() {
@@ -118,9 +125,14 @@ pub fn write(
         placed.push((tables.entries as usize - 1, OVERFLOW, &rest));
     }
     for (slot, tag, account) in placed {
-        let mut nonpaged = split(account.nonpaged, images.len(), rng);
-        let paged = split(account.paged, images.len(), rng);
-        if rng.one_in(16) {
+        let unfreed = tables.unfreed.contains(tag);
+        let mut share = |account| match unfreed {
+            true => divide(account, 0, images.len(), rng),
+            false => split(account, images.len(), rng),
+        };
+        let mut nonpaged = share(account.nonpaged);
+        let paged = share(account.paged);
+        if !unfreed && rng.one_in(16) {
             wrap(&mut nonpaged);
         }
         for ((image, np), p) in images.iter_mut().zip(nonpaged).zip(paged) {

@@ -11,9 +11,13 @@ use crate::pool::index::{Found, TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Usage};
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
 
+use crate::series::Comparison;
+
+use crate::tui::data::baseline::{Baseline, ModuleChange};
 use crate::tui::data::blocks::Blocks;
 use crate::tui::data::cell::Cell;
 use crate::tui::data::model::{Bytes, Model, ModuleRow, ReferenceRow, References, TagRow};
+use crate::tui::data::preview::Preview;
 use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
 use crate::tui::widgets::table::Column;
@@ -92,6 +96,7 @@ pub fn tag_row(
         frees: count / 2,
         outstanding: count,
         bytes,
+        wrapped: false,
     };
     TagRow {
         usage: TagUsage {
@@ -101,6 +106,7 @@ pub fn tag_row(
         },
         about: about.map(Into::into),
         binary: binary.map(Into::into),
+        owner: None,
         mentioned: None,
         found: TagFound {
             nonpaged: Found {
@@ -138,6 +144,7 @@ pub fn model() -> Model {
         frees: 0,
         outstanding: 1,
         bytes: 144,
+        wrapped: false,
     };
     let mut cm = tag_row("CM31", 0, 0, Some("registry cells"), Some("nt!cm"));
     cm.usage.paged = Usage {
@@ -145,6 +152,7 @@ pub fn model() -> Model {
         frees: 3_000,
         outstanding: 22_000,
         bytes: 98_765_432,
+        wrapped: false,
     };
     let mut model = Model {
         file: "MEMORY.DMP".into(),
@@ -258,6 +266,7 @@ pub fn mentions() -> References {
         api: "ExAllocatePoolWithTag".into(),
         function: "myfault+0x1390".into(),
         reason: "passed to ExAllocatePoolWithTag as its third argument".into(),
+        identity: "myfault.sys 2.0.0.0, Sysinternals, 2012-03-14".into(),
     };
     References {
         rows: vec![
@@ -328,8 +337,8 @@ const SHEET: [TableColumn; 4] = [
     TableColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
 ];
 
-/// A sheet of any kind: three rows, which open what such rows open.
-pub fn sheet(ask: &TableKind) -> TableData {
+/// A table of any kind: three rows, which open what such rows open.
+pub fn table(ask: &TableKind) -> TableData {
     let leak = Tag::of("Leak").unwrap();
     let row = |name: &str, np: u64, paged: u64, opens: Opens| TableRow {
         cells: vec![
@@ -365,17 +374,36 @@ pub fn sheet(ask: &TableKind) -> TableData {
         title: "Pool by driver: 3".into(),
         notes: vec!["a tag's bytes are its likeliest owner's".into()],
         sorted: Some(1),
-        start: 0,
+        ..TableData::default()
     }
 }
 
 /// A report, with what is marked.
 pub fn report(marks: &[(String, String)]) -> String {
-    let mut out = "Verdict: leak. Leak in nonpaged pool shows a leak pattern; owner: myfault (certain).\n\nMachine\n  Windows 6.1.7601\n".to_owned();
+    let mut out = "\
+Verdict: LEAK. Tag 'Leak', nonpaged pool: 586.9 MB, owner: myfault (certain).
+  Evidence: never freed: 601 allocations, 0 frees (strong evidence)
+  Next action: check for an update of myfault, or contact its vendor
+  Severity: critical; nonpaged pool 81.3% of its maximum
+
+Tag 'Leak', nonpaged pool, 601 blocks, 615,424,000 bytes (leak)
+  Evidence (9 points):
+      never freed: 601 allocations, 0 frees (strong evidence)
+      one size: 601 of 601 blocks (evidence)
+  Suspect: myfault (certain)
+      its code calls ExAllocatePoolWithTag with the tag
+  Next steps in the debugger:
+      !poolfind \"Leak\" -nonpaged   (all of its blocks)
+      lmvm myfault   (its version and vendor)
+"
+    .to_owned();
+    if !marks.is_empty() {
+        out += "\nMarked by hand\n";
+    }
     for (what, note) in marks {
         out += &format!("  {what}: {note}\n");
     }
-    out
+    out + "\nMachine\n  Windows: 6.1.7601\n\nCoverage\n  all 601 blocks located\n"
 }
 
 /// The planted blocks at a glance.
@@ -400,4 +428,49 @@ pub fn shape() -> crate::tui::widgets::charts::TagCharts {
                 .collect(),
         }),
     }
+}
+
+/// The preview of a tag.
+pub fn preview(tag: Tag) -> Preview {
+    Preview {
+        tag,
+        whole: true,
+        owner: Some("myfault (certain)".into()),
+        reasons: vec![
+            "its code calls ExAllocatePoolWithTag with the tag (1 call site)".into(),
+            "every block has one size".into(),
+        ],
+        sizes: vec![(1_024_000, 601, 1.0)],
+        size_count: 1,
+        references: vec!["myfault+0x13aa (certain), ExAllocatePoolWithTag".into()],
+        reference_count: Some(1),
+        texts: vec![(Va(FIRST), "\"a text in the block\"".into())],
+        read: (16, 0),
+        failed: None,
+    }
+}
+
+/// The machine's pool two hours before and one hour before, and as it is now.
+pub fn baseline() -> Baseline {
+    let table = |hours: u64, leak: u64| {
+        format!(
+            "# uptime_seconds: {}\n# complete: yes\ntag,pool,allocs,frees,outstanding,bytes\n\
+             Leak,nonpaged,{leak},0,{leak},{}\nThre,nonpaged,910,303,607,774048\n\
+             CM31,paged,25000,3000,22000,98765432\n",
+            hours * 3600,
+            leak * 1_024_000
+        )
+    };
+    let tables = [table(1, 200), table(2, 400), table(3, 601)];
+    let points = tables.iter().flat_map(|t| {
+        crate::series::read_bytes(t.as_bytes(), "earlier.csv")
+            .unwrap()
+            .points
+    });
+    let modules = vec![ModuleChange {
+        name: "myfault".into(),
+        loaded: true,
+        path: "\\??\\C:\\myfault.sys".into(),
+    }];
+    Baseline::new(Comparison::of(points.collect()), Some(modules))
 }

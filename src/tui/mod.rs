@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::engine::{self, Machine, OpenError};
 use crate::report::text::clean;
+use crate::system::console::takes_sequences;
 
 use app::{App, view};
 use data::event::{Event, Reopened};
@@ -56,6 +57,8 @@ pub struct Options {
     pub mouse: bool,
     /// Keep nothing of this time, and take nothing of an earlier one.
     pub forget: bool,
+    /// Earlier dumps, evidence files or logs to compare with, the earliest first.
+    pub baseline: Vec<PathBuf>,
 }
 
 impl Options {
@@ -91,6 +94,11 @@ pub enum Error {
     /// There is no terminal to draw on.
     #[error("stdout is not a terminal; ask for text instead, as in `poolscope poolused DUMP 2`")]
     NoTerminal,
+    /// The terminal takes no control sequences.
+    #[error(
+        "this console can't draw the screens: use Windows Terminal or a console of Windows 10, or ask for text, as in `poolscope poolused DUMP 2`"
+    )]
+    PlainConsole,
     /// The terminal failed, or a thread could not be started.
     #[error("the terminal can't be used: {0}")]
     Terminal(#[from] io::Error),
@@ -104,7 +112,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Open(_) | Error::Terminal(_) => 1,
-            Error::NoTerminal => 2,
+            Error::NoTerminal | Error::PlainConsole => 2,
             Error::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
     }
@@ -129,7 +137,15 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     if !io::stdout().is_terminal() {
         return Err(Error::NoTerminal);
     }
-    let engine = open(source.into())?;
+    if !takes_sequences() {
+        return Err(Error::PlainConsole);
+    }
+    let source = source.into();
+    let opening: Arc<engine::Options> = match &source {
+        Source::Path(_, options) => Arc::new(options.clone()),
+        Source::Engine(_) => Arc::default(),
+    };
+    let engine = open(source)?;
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::detect(options.ascii, options.theme, variable);
     let term = variable("TERM").unwrap_or_default();
@@ -147,6 +163,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let mut screen = Screen::take(one_screen, mouse, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
     app.mouse_on = mouse;
+    app.opening = opening;
     if let Some((path, read)) = options.read_keys() {
         app.message = read.message(&path);
         app.keys = read.map;
@@ -170,6 +187,11 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
         sender,
         own_stop: false,
     };
+    if !options.baseline.is_empty() {
+        for effect in app.start_with_baseline(options.baseline) {
+            session.perform(&mut app, effect)?;
+        }
+    }
     session.run(&mut app, &events)
 }
 
@@ -298,6 +320,7 @@ impl Session {
                 }
             }
             Effect::Keep(kept) => self.workers.keep(*kept),
+            Effect::KeepSettings(settings) => self.workers.keep_settings(*settings),
             Effect::Mouse(on) => self.screen.report_mouse(on)?,
             Effect::Redraw => self.screen.redraw_all(),
             Effect::Suspend => self.suspend(app, true)?,

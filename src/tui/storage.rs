@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::system::files;
+
 /// Writes to a file so that there is all of it or nothing. It is the user's alone.
 ///
 /// # Errors
@@ -37,11 +39,14 @@ fn write_as(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    let permissions: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
     #[cfg(not(unix))]
     let _ = mode;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(permissions);
     // The name of the file beside it means nothing to whoever asked for this one.
     let mut file = builder
         .tempfile_in(directory)
@@ -55,9 +60,12 @@ fn write_as(
     drop(out);
     let bytes = file.as_file().metadata()?.len();
     match replace {
-        true => file.persist(path).map_err(|e| e.error)?,
-        false => file.persist_noclobber(path).map_err(|e| e.error)?,
-    };
+        true => files::put(file, path)?,
+        false => file
+            .into_temp_path()
+            .persist_noclobber(path)
+            .map_err(|e| e.error)?,
+    }
     Ok(bytes)
 }
 

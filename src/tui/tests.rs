@@ -23,6 +23,7 @@ use crate::tui::terminal::theme::{Palette, Theme};
 mod colours;
 mod cost;
 mod desk;
+mod first_screen;
 mod journeys;
 mod mouse;
 mod random;
@@ -364,7 +365,7 @@ fn an_address_is_looked_up_among_the_modules() {
     };
     assert_eq!(view.current(&desk.app.model).unwrap().name, "myfault");
     desk.keys("gzz").enter();
-    assert!(desk.status().contains("no address"));
+    assert!(desk.status().contains("not a valid address"));
 }
 
 #[test]

@@ -108,3 +108,57 @@ fn what_is_no_time_gives_no_ages() {
         None
     );
 }
+
+/// The same history on the screen of the contents, and as evidence of the verdict.
+#[test]
+fn ages_are_drawn_with_the_contents_and_weighed_in_the_report() {
+    const MANY: u64 = 40_000;
+    let mut spec = small::of_era(&WIN7);
+    let pages = 0x1_0000;
+    spec.runs = vec![(1, 0x9e), (0x100, pages)];
+    spec.vm.physical_memory = 0x9e + pages;
+    spec.vm.committed = pages;
+    spec.vm.commit_limit = 2 * pages;
+    spec.vm.nonpaged_max = pages;
+    spec.options.gigabyte_page = false;
+    spec.uptime = UPTIME;
+    for _ in 0..MANY {
+        spec.allocations
+            .push(Allocation::new(*b"Time", Pool::NonPaged, 0x390));
+    }
+    let boot = spec.system_time - UPTIME;
+    let mut machine = Machine::build(&spec).unwrap();
+    let mine = machine.truth.blocks.iter();
+    let mine: Vec<_> = mine
+        .filter(|b| b.tag == *b"Time" && b.state == State::Allocated)
+        .map(|b| b.body())
+        .collect();
+    for (nth, body) in (0..).zip(mine) {
+        let time = boot + nth * (UPTIME / MANY) + 1_234_567;
+        machine.memory.u64(body.add(0x28), time);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::new(Progress::default())).unwrap();
+    let found = engine.diagnose(&index);
+    let finding = found
+        .findings
+        .iter()
+        .find(|f| f.tag() == Tag::of("Time").unwrap());
+    let evidence = &finding.unwrap().score.evidence;
+    let ages = evidence.iter().find(|e| e.name == "ages").unwrap();
+    assert_eq!(ages.points, 2, "{ages:?}");
+    assert!(
+        ages.sentence.contains("every part of the uptime"),
+        "{ages:?}"
+    );
+    let mut screens = crate::screens::Screens::open(&path).unwrap();
+    screens.keys("/Time\r\r");
+    screens.keys("c");
+    screens.wait_for("Ages: boot ");
+    let screen = screens.screen();
+    assert!(screen.contains(" dump, steady"), "{screen}");
+    assert!(screen.contains("field +0x28 (system time)"), "{screen}");
+}

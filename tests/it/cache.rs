@@ -47,6 +47,7 @@ impl Desk {
             .current_dir(self.folder.path())
             .env_remove("_NT_SYMBOL_PATH")
             .env("XDG_CACHE_HOME", self.folder.path().join("home"))
+            .env("LOCALAPPDATA", self.folder.path().join("home"))
             .args(arguments)
             .output()
             .unwrap();

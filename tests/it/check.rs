@@ -110,6 +110,30 @@ fn drivers_pools_and_the_verdict_can_be_limited() {
 }
 
 #[test]
+fn evidence_passes_and_fails_as_its_dump_does() {
+    let rules = "[[rule]]\nmax_verdict = \"suspicious\"\n[[rule]]\ntag = \"Leak\"\nmax_verdict = \"normal\"\n\
+        [[rule]]\ndriver = \"myfault\"\nmax_bytes = \"4 MB\"\n[[rule]]\ntag = \"Toke\"\nmax_verdict = \"normal\"\n";
+    let folder = desk(&[("rules.toml", rules)]);
+    let evidence = folder.path().join("case.zip");
+    let evidence = evidence.to_str().unwrap();
+    poolscope(&["evidence", "demo.dmp", "--out", evidence])
+        .assert()
+        .success();
+    let outcomes = |input: &str| {
+        let (status, out, said) = check(folder.path(), &[input, "--format", "json"]);
+        assert_eq!(status, 3, "{said}");
+        let value: Value = serde_json::from_str(&out).unwrap();
+        let rules = value["rules"].as_array().unwrap().clone();
+        let of = |r: &Value| (r["observed"].clone(), r["outcome"].clone());
+        rules.iter().map(of).collect::<Vec<_>>()
+    };
+    let all = outcomes("demo.dmp");
+    let words: Vec<_> = all.iter().map(|(_, o)| o.as_str().unwrap()).collect();
+    assert_eq!(words, ["failed", "failed", "failed", "passed"]);
+    assert_eq!(outcomes(evidence), all);
+}
+
+#[test]
 fn mistakes_name_the_line_and_unreadable_dumps_do_not_end_the_others() {
     let folder = desk(&[
         ("rules.toml", "[[rule]]\ntag = \"Leak\"\nmax_byte = 5\n"),

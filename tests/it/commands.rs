@@ -262,6 +262,106 @@ fn what_the_report_advises_can_be_typed() {
     assert!(count > 0, "{report}");
 }
 
+/// The addresses of a listing of instructions, and what stands there.
+fn instructions(listing: &str) -> Vec<(String, String)> {
+    let lines = listing.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .filter(|(at, _)| at.len() == 17 && at.contains('`'))
+        .map(|(at, text)| (at.to_owned(), text.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_function_and_what_is_before_an_address_are_listed() {
+    let place = json(&["refs", "demo.dmp", "Leak"])["references"][0]["address"].clone();
+    let place = place.as_str().unwrap().to_owned();
+    let function = instructions(&run(&format!("uf {place}")));
+    assert!(function.len() >= 4, "{function:?}");
+    let hex = |at: &str| u64::from_str_radix(&at.replace('`', ""), 16).unwrap();
+    let place = u64::from_str_radix(place.trim_start_matches("0x"), 16).unwrap();
+    let inside = hex(&function[0].0)..=hex(&function.last().unwrap().0);
+    assert!(inside.contains(&place), "{function:?}");
+    // Backwards from any of its instructions are those before it.
+    for (i, (at, _)) in function.iter().enumerate().skip(2) {
+        let before = instructions(&run(&format!("ub {at} L2")));
+        assert_eq!(before, function[i - 2..i], "before {at}");
+    }
+    let (status, error) = refused(&["run", "demo.dmp", "uf fffffa80`00000000"]);
+    assert_eq!(status, Some(1), "{error}");
+    assert!(error.contains("no function"), "{error}");
+}
+
+#[test]
+fn the_headers_of_a_module_and_the_page_tables_of_an_address() {
+    let headers = run("!lmi MYFAULT.sys");
+    for text in ["Image Size", "Time Stamp", ".text", "code"] {
+        assert!(headers.contains(text), "{text}: {headers}");
+    }
+    let base = json(&["modules", "demo.dmp", "myfault"])["modules"][0]["base"].clone();
+    assert_eq!(run(&format!("!lmi {}", base.as_str().unwrap())), headers);
+    let tables = run("!pte myfault");
+    for text in ["PXE", "PPE", "PDE", "valid", "translates to physical"] {
+        assert!(tables.contains(text), "{text}: {tables}");
+    }
+    let unmapped = run("!pte ffffffff`fffff000");
+    assert!(unmapped.contains("can't be read"), "{unmapped}");
+    let (_, error) = refused(&["run", "demo.dmp", "!lmi nosuchdriver"]);
+    assert!(error.contains("no such loaded module"), "{error}");
+}
+
+/// The command that each screen gives for the debugger does here what it does there.
+#[test]
+fn the_debuggers_command_of_every_screen_can_be_run() {
+    let mut screens =
+        crate::screens::Screens::open(&crate::demo::directory().join("demo.dmp")).unwrap();
+    let mut run = Vec::new();
+    for keys in [
+        "",
+        "p",
+        "p",
+        "p",
+        "v",
+        "T\tT",
+        "M",
+        "D\r",
+        "T/Leak\r\r",
+        "\t",
+        "\r",
+        "\u{1b}\t\r",
+        "P",
+        "T/Leak\r\rs",
+        "\u{1b}c",
+        "\u{1b}f",
+        "T/Toke\r\ro",
+        "R",
+        "T:!lookaside\r",
+    ] {
+        let screen = screens.keys(keys);
+        let crumbs = screen.lines().nth(1).unwrap_or_default();
+        let Some((_, command)) = crumbs.split_once("≡ ") else {
+            panic!("{keys:?}: {crumbs}");
+        };
+        let command = command.trim().to_owned();
+        if command == "no WinDbg equivalent" || run.contains(&command) {
+            continue;
+        }
+        let screen = screens.keys(&format!(":{command}\r"));
+        // The line above the keys.
+        let told = screen.lines().rev().nth(1).unwrap_or_default();
+        for wrong in [
+            "unknown command",
+            "not available here",
+            "unexpected argument",
+            "is missing",
+        ] {
+            assert!(!told.contains(wrong), "{command}: {told}");
+        }
+        run.push(command);
+        screens.keys("-");
+    }
+    assert!(run.len() >= 8, "{run:?}");
+}
+
 /// Commands of WinDbg in the documents: what stands between backquotes and starts like one.
 #[test]
 fn what_the_documents_show_can_be_typed() {

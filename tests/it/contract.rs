@@ -109,6 +109,8 @@ fn a_closed_pipe_ends_it_silently() {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("poolscope"))
         .current_dir(directory())
         .env("XDG_CACHE_HOME", directory())
+        .env("LOCALAPPDATA", directory())
+        .env("ProgramData", directory())
         .args(["allocs", "demo.dmp", "*"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

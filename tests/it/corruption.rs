@@ -98,7 +98,7 @@ fn ask(path: &std::path::Path) {
     let _ = engine.warnings();
     let _ = engine.session_trackers();
     let _ = engine.references(Tag::of("Leak").unwrap());
-    let _ = engine.tag_search(&|| true);
+    let _ = engine.all_references(&|| true);
     for block in blocks.iter().step_by(blocks.len() / 8 + 1) {
         let _ = engine.pool_page(block.va);
     }

@@ -62,6 +62,8 @@ pub fn poolscope(arguments: &[&str]) -> Command {
         .env_remove("_NT_SYMBOL_PATH")
         .env("HOME", directory())
         .env("XDG_CACHE_HOME", directory())
+        .env("LOCALAPPDATA", directory())
+        .env("ProgramData", directory())
         .args(arguments);
     command
 }

@@ -262,7 +262,7 @@ fn other_images_with_the_same_bytes_are_behind() {
 #[test]
 fn references_to_every_tag_are_those_in_the_images() {
     let Demo { truth, engine, .. } = demo();
-    engine.tag_search(&|| true).unwrap();
+    engine.all_references(&|| true).unwrap();
     for bytes in truth.tags.keys() {
         let found = engine.references(tag(bytes)).found;
         let mut got: Vec<_> = found.iter().map(|r| r.va).collect();

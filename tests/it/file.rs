@@ -4,9 +4,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+#[cfg(unix)]
 use std::time::{Duration, Instant};
 
-use poolscope::engine::{Engine, IndexCache, Options};
+#[cfg(unix)]
+use poolscope::engine::IndexCache;
+use poolscope::engine::{Engine, Options};
+#[cfg(unix)]
 use poolscope::pool::{Tag, TagPattern};
 use poolscope::synth::{Container, era, small};
 use tempfile::TempDir;
@@ -28,6 +32,8 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .env_remove("_NT_SYMBOL_PATH")
         .env("HOME", folder.join("home"))
         .env("XDG_CACHE_HOME", folder.join("home"))
+        .env("LOCALAPPDATA", folder.join("home"))
+        .env("ProgramData", folder.join("home"))
         .stdin(Stdio::null())
         .args(arguments);
     command
@@ -38,6 +44,7 @@ fn told(output: &Output) -> String {
 }
 
 /// Every question of the library, with answers that are to be there.
+#[cfg(unix)]
 fn ask(engine: &Engine) -> Vec<String> {
     let index = engine.index(Default::default()).unwrap();
     let any = TagPattern::any();
@@ -52,6 +59,7 @@ fn ask(engine: &Engine) -> Vec<String> {
     said
 }
 
+#[cfg(unix)]
 #[test]
 fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
     for era in [&era::WIN7, &era::WIN10_2004] {
@@ -78,6 +86,7 @@ fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
 }
 
 /// At moments all over a run. Never a signal, never a panic, never an unfinished word.
+#[cfg(unix)]
 #[test]
 fn a_run_whose_dump_is_cut_at_any_moment_ends_well() {
     let folder = desk(&era::WIN10_2004);
@@ -124,6 +133,49 @@ fn a_run_whose_dump_is_cut_at_any_moment_ends_well() {
     println!("{answered} answered, {said} said that the file was cut");
 }
 
+/// Windows keeps a file that is mapped from being cut or removed.
+#[cfg(windows)]
+#[test]
+fn a_dump_that_is_open_cannot_be_cut() {
+    let folder = desk(&era::WIN7);
+    let path = folder.path().join("it.dmp");
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let file = File::options().write(true).open(&path);
+    assert!(file.and_then(|file| file.set_len(100)).is_err());
+    drop(engine);
+}
+
+/// Blanks, letters of other alphabets, and the long form that Windows gives a path.
+#[test]
+fn a_dump_in_a_folder_of_any_name_is_opened() {
+    let folder = desk(&era::WIN7);
+    let inside = folder.path().join("two words \u{e9} \u{6f22}\u{5b57}");
+    fs::create_dir(&inside).unwrap();
+    let path = inside.join("a b.dmp");
+    fs::rename(folder.path().join("it.dmp"), &path).unwrap();
+    let long = fs::canonicalize(&path).unwrap();
+    assert_eq!(cfg!(windows), long.to_string_lossy().starts_with(r"\\?\"));
+    for path in [path, long] {
+        let path = path.to_str().unwrap();
+        for arguments in [vec!["info", path], vec!["poolused", path, "2"]] {
+            let output = command(folder.path(), &arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", told(&output));
+        }
+        let out = inside.join("the answer.evidence");
+        let arguments = [
+            "evidence",
+            path,
+            "--out",
+            out.to_str().unwrap(),
+            "--no-cache",
+        ];
+        let output = command(folder.path(), &arguments).output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        fs::remove_file(out).unwrap();
+    }
+}
+
+#[cfg(unix)]
 #[test]
 fn a_dump_that_is_removed_while_it_is_open_is_read_to_its_end() {
     let folder = desk(&era::WIN7);
@@ -340,6 +392,8 @@ fn limited(folder: &Path, arguments: &[&str]) -> Output {
         .current_dir(folder)
         .env("HOME", folder.join("home"))
         .env("XDG_CACHE_HOME", folder.join("home"))
+        .env("LOCALAPPDATA", folder.join("home"))
+        .env("ProgramData", folder.join("home"))
         .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
         .arg(program)
         .args(arguments)

@@ -1,10 +1,15 @@
 //! Who made a driver and which version, read back from a whole dump.
 
+use poolscope::analysis::attribution::Certainty;
 use poolscope::engine::{Engine, Options};
 use poolscope::kernel::identity::{Identity, LinkTime, VersionResource};
+use poolscope::memory::Va;
+use poolscope::pool::Tag;
+use poolscope::synth::era::WIN7;
 use poolscope::synth::image::Data;
+use poolscope::synth::legacy::{Allocation, Holds};
 use poolscope::synth::resource::Version;
-use poolscope::synth::{Container, Machine, small};
+use poolscope::synth::{Container, Machine, small, truth};
 
 /// The engine of a machine with a driver `exbackup.sys` that holds `data`.
 fn engine(data: Vec<Data>) -> Engine {
@@ -108,4 +113,59 @@ fn modules_gives_the_maker_in_json_and_text() {
     poolscope::report::Answer::text(&report, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("FileVersion:      3.2.4120.7"), "{text}");
+}
+
+/// Where `abc3flt.sys` was, with nothing loaded there since.
+const GONE: u64 = 0xffff_f880_0a41_0000;
+
+#[test]
+fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_into_it() {
+    let mut spec = small::of_era(&WIN7);
+    let pages = 0x1_0000;
+    spec.runs = vec![(1, 0x9e), (0x100, pages)];
+    spec.vm.physical_memory = 0x9e + pages;
+    spec.vm.committed = pages;
+    spec.vm.commit_limit = 2 * pages;
+    spec.vm.nonpaged_max = pages;
+    spec.options.gigabyte_page = false;
+    spec.uptime = 50 * 3600 * 10_000_000;
+    spec.unloaded
+        .push(("abc3flt.sys".into(), Va(GONE), 0x1_b000));
+    spec.allocations
+        .extend((0..40_000).map(|_| Allocation::new(*b"Ab3x", truth::Pool::NonPaged, 0x400)));
+    spec.options.holds.push(Holds {
+        tag: *b"Ab3x",
+        bytes: 0,
+        words: vec![(0x18, GONE + 0x4410)],
+    });
+    let machine = Machine::build(&spec).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Default::default()).unwrap();
+    let tag = Tag::of("Ab3x").unwrap();
+    let attribution = engine.attribution(tag, Some(&index));
+    let owner = attribution.owners.best().unwrap();
+    assert_eq!(owner.module, "abc3flt", "{:#?}", attribution.owners);
+    assert_eq!(owner.certainty, Certainty::Likely);
+    let identity = attribution.identity("abc3flt").unwrap();
+    assert!(
+        identity.phrase().starts_with("abc3flt.sys (unloaded 20"),
+        "{}",
+        identity.phrase()
+    );
+    // The list of drivers and the report say the same.
+    let drivers = engine.drivers(Some(&index)).unwrap();
+    let row = drivers.rows.iter().find(|d| d.module == "abc3flt").unwrap();
+    assert_eq!(row.identity.as_ref(), Some(identity));
+    let report = poolscope::report::Diagnose::of(&engine, &engine.diagnose(&index));
+    let mut text = Vec::new();
+    poolscope::report::Answer::text(&report, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("Suspect: abc3flt (likely): abc3flt.sys (unloaded 20"),
+        "{text}"
+    );
+    assert!(text.contains("a driver that has been unloaded"), "{text}");
 }

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms it may import beside the vocabulary.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("addr", &[]),
     ("bytes", &[]),
     ("characters", &[]),
+    ("system", &[]),
     ("dump", &[]),
     ("memory", &["dump"]),
     ("symbols", &[]),
@@ -48,6 +49,12 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "report", "evidence",
         ],
     ),
+    (
+        "mcp",
+        &[
+            "memory", "pool", "series", "command", "analysis", "engine", "report", "evidence",
+        ],
+    ),
     ("synth", &[]),
 ];
 
@@ -71,7 +78,7 @@ const TUI_MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// What all rooms share; the builder shares addresses alone.
-const VOCABULARY: [&str; 3] = ["addr", "bytes", "characters"];
+const VOCABULARY: [&str; 4] = ["addr", "bytes", "characters", "system"];
 
 /// A module's path from the crate's root.
 type Module = Vec<String>;

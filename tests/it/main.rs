@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ages;
+mod attribution;
 mod builder;
 mod cache;
 mod calibration;
@@ -12,6 +13,7 @@ mod containers;
 mod contents;
 mod contract;
 mod corruption;
+mod dataset;
 mod demo;
 mod demo_figures;
 mod diagnose;
@@ -20,6 +22,7 @@ mod diff;
 mod evidence;
 mod file;
 mod golden;
+mod honesty;
 mod hostile;
 mod identity;
 mod images;
@@ -27,6 +30,10 @@ mod keys;
 mod layering;
 mod machines;
 mod matrix;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod names;
+mod published;
 mod read_ahead;
 mod readme;
 mod references;
@@ -34,6 +41,7 @@ mod refusals;
 mod screens;
 mod server_2003;
 mod shapes;
+mod stacks;
 mod supply;
 mod symbols;
 #[cfg(unix)]

@@ -80,7 +80,9 @@ fn keys(all: bool) -> String {
     let mut rows: Vec<(String, &str)> = Vec::new();
     for group in Group::ALL {
         for line in listed.iter().filter(|line| line.group == group) {
-            let screen = |c: &Context| !matches!(c, Context::Help | Context::Prompt);
+            let overlay =
+                |c: &Context| matches!(c, Context::Help | Context::Prompt | Context::Columns);
+            let screen = |c: &Context| !overlay(c);
             let here = line.contexts.iter().any(screen);
             let named = !line.hint.is_empty() && group != Group::Move;
             if all || (here && named) {

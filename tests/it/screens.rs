@@ -39,7 +39,12 @@ pub struct Screens {
 impl Screens {
     /// Opens a dump and waits until its pool is walked and judged.
     pub fn open(path: &Path) -> Result<Screens, OpenError> {
-        let engine: Arc<dyn Machine> = evidence::open(path, &Options::default())?;
+        Screens::open_with(path, &Options::default())
+    }
+
+    /// The same with these options.
+    pub fn open_with(path: &Path, options: &Options) -> Result<Screens, OpenError> {
+        let engine: Arc<dyn Machine> = evidence::open(path, options)?;
         let (sender, events) = mpsc::channel();
         let files = Files::start(&engine, Store::default(), &sender).unwrap();
         let workers = Workers::start(Arc::clone(&engine), 0, sender, files).unwrap();

@@ -281,17 +281,22 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
     let dump = unknown().to_str().unwrap();
     let run = |arguments: &[&str]| -> String {
         let mut command: Command = poolscope(arguments);
-        let output = command.env("XDG_CACHE_HOME", cache.path()).output();
+        let output = command
+            .env("XDG_CACHE_HOME", cache.path())
+            .env("ProgramData", cache.path())
+            .output();
         String::from_utf8(output.unwrap().stderr).unwrap()
     };
     let err = run(&["info", dump, "--no-cache", "--symbols", &url]);
     assert!(err.contains("no directory to keep it in"), "{err}");
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
     let err = run(&["info", dump, "--symbols", &url]);
-    let kept = cache
-        .path()
-        .join("poolscope/symbols/ntkrnlmp.pdb")
-        .join(KEY);
+    // Where the system's debugger keeps them, if it has one.
+    let store = match cfg!(windows) {
+        true => "Dbg/sym",
+        false => "poolscope/symbols",
+    };
+    let kept = cache.path().join(store).join("ntkrnlmp.pdb").join(KEY);
     assert!(kept.join("ntkrnlmp.pdb").is_file(), "{err}");
 }
 

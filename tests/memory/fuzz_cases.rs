@@ -87,6 +87,7 @@ replayed![
     page_tables,
     modules,
     images,
+    identity,
     functions,
     pdb,
     pooltag,
@@ -100,5 +101,6 @@ replayed![
     typed,
     evidence,
     series,
+    verifier,
     whole,
 ];

@@ -84,7 +84,7 @@ pub struct Ages {
     pub source: String,
     /// Blocks with a time between boot and dump.
     pub blocks_with_time: u64,
-    /// Blocks that were asked for it: all in use.
+    /// Blocks that were asked for it: all in use, or a sample of them.
     pub blocks: u64,
     /// The oldest and the newest time, in 100 ns since 1601 (UTC).
     pub oldest: u64,
@@ -114,6 +114,8 @@ pub struct Setting<'a> {
     pub clocks: Clocks,
     /// The time that objects of this tag carry, where the tag is one of objects.
     pub object: Option<ObjectField<'a>>,
+    /// Count all blocks; else those of the question's sample, which shows the shape.
+    pub all: bool,
 }
 
 /// Where the time of a block is.
@@ -282,6 +284,24 @@ fn count(
     clock: Clock,
     wanted: Wanted<'_>,
 ) -> Result<Counted, Unwanted> {
+    let one = |out: &mut Counted, block: &Block| {
+        out.blocks += 1;
+        let space = (setting.space)(block.session);
+        let at = match source {
+            Source::Object(field) => (field.place)(space, block),
+            Source::Offset(offset) => inside(block, *offset),
+        };
+        let value = at.and_then(|at| space.u64(at).ok());
+        if let Some(time) = value.and_then(|v| clock.since_boot(v, &setting.clocks)) {
+            out.add(time, &setting.clocks);
+        }
+    };
+    if !setting.all {
+        let picked = sample::pick(setting.index, question, wanted).ok_or(Unwanted)?;
+        let mut out = Counted::default();
+        picked.blocks.iter().for_each(|block| one(&mut out, block));
+        return Ok(out);
+    }
     let list = setting.index.blocks(question.tag);
     let chunks = list.len().div_ceil(CHUNK as u64);
     (0..chunks)
@@ -293,18 +313,8 @@ fn count(
             let first = chunk * CHUNK as u64;
             let blocks = (first..list.len().min(first + CHUNK as u64)).filter_map(|i| list.get(i));
             let mut out = Counted::default();
-            for block in blocks.filter(|b| question.takes(b)) {
-                out.blocks += 1;
-                let space = (setting.space)(block.session);
-                let at = match source {
-                    Source::Object(field) => (field.place)(space, &block),
-                    Source::Offset(offset) => inside(&block, *offset),
-                };
-                let value = at.and_then(|at| space.u64(at).ok());
-                if let Some(time) = value.and_then(|v| clock.since_boot(v, &setting.clocks)) {
-                    out.add(time, &setting.clocks);
-                }
-            }
+            let asked = blocks.filter(|b| question.takes(b));
+            asked.for_each(|block| one(&mut out, &block));
             Ok(out)
         })
         .try_reduce(Counted::default, |a, b| Ok(a.merge(&b)))

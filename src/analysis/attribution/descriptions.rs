@@ -24,7 +24,7 @@ const BUILT_IN: &str = include_str!("../../../assets/pooltags.txt");
 const MAX_FILE: u64 = 16 << 20;
 
 /// What is known of a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Description {
     /// What the memory is for.
     pub text: String,

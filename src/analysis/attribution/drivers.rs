@@ -3,6 +3,7 @@
 //! Each tag's bytes go to its owner, when there is one; what has none stands apart, so
 //! that the sum is always what the kernel counts.
 
+use crate::kernel::identity::ModuleIdentity;
 use crate::pool::Tag;
 use crate::pool::tracker::TagUsage;
 
@@ -37,6 +38,8 @@ pub struct Driver {
     pub certain: u64,
     /// Its tags, the largest first.
     pub tags: Vec<Holding>,
+    /// Which driver the name stands for.
+    pub identity: Option<ModuleIdentity>,
 }
 
 impl Driver {

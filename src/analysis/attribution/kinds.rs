@@ -42,6 +42,8 @@ pub struct Norm {
     pub per: Vec<(Tag, u64)>,
     /// One for each so many bytes of memory.
     pub memory: Option<u64>,
+    /// In daily use they end as well as begin: that they only come is no start-up.
+    pub ends: bool,
 }
 
 /// A tag of the table.
@@ -130,9 +132,14 @@ fn entry(line: &str) -> Result<(Tag, Holder), &'static str> {
     }
 }
 
+/// Norms that depend on norms: threads on processes, tokens on threads.
+const NESTED: u8 = 2;
+
 impl Norm {
     fn take(&mut self, term: &str) -> Option<()> {
-        if let Some(bytes) = term.strip_prefix("ram/") {
+        if term == "ends" {
+            self.ends = true;
+        } else if let Some(bytes) = term.strip_prefix("ram/") {
             self.memory = Some(bytes.parse().ok().filter(|b| *b > 0)?);
         } else if let Some((tag, each)) = term.split_once('*') {
             self.per.push((Tag::of(tag)?, each.parse().ok()?));
@@ -143,9 +150,22 @@ impl Norm {
     }
 
     /// How many are common on a machine with this memory and these counts of other tags.
+    /// A count of another population excuses no more than is common of that one: where
+    /// processes leak, the tokens that they keep are no load.
     pub fn common(&self, memory: Option<u64>, outstanding: &dyn Fn(Tag) -> u64) -> u64 {
+        self.common_at(memory, outstanding, NESTED)
+    }
+
+    fn common_at(&self, memory: Option<u64>, outstanding: &dyn Fn(Tag) -> u64, nested: u8) -> u64 {
         let per = self.per.iter().fold(0u64, |sum, (tag, each)| {
-            sum.saturating_add(outstanding(*tag).saturating_mul(*each))
+            let most = match of(*tag).map(|holder| &holder.kind) {
+                Some(Kind::Population(norm)) if nested > 0 => {
+                    norm.common_at(memory, outstanding, nested - 1)
+                }
+                Some(Kind::Population(norm)) => norm.floor,
+                _ => u64::MAX,
+            };
+            sum.saturating_add(outstanding(*tag).min(most).saturating_mul(*each))
         });
         let by_memory = match (self.memory, memory) {
             (Some(each), Some(memory)) => memory.checked_div(each).unwrap_or(0),
@@ -183,7 +203,26 @@ mod tests {
         };
         let threads = |other| u64::from(other == tag("Thre")) * 7;
         assert_eq!(norm.common(Some(5_000), &threads), 119);
-        assert_eq!(norm.common(None, &|_| u64::MAX), u64::MAX);
+        assert!(!norm.ends);
+    }
+
+    #[test]
+    fn a_population_that_leaks_excuses_no_other() {
+        let Kind::Population(tokens) = &of(tag("Toke")).unwrap().kind else {
+            panic!("no population");
+        };
+        let counts = |processes| {
+            move |other| match other == tag("Proc") {
+                true => processes,
+                false => 0,
+            }
+        };
+        let busy = tokens.common(None, &counts(2_000));
+        let leaking = tokens.common(None, &counts(2_000_000));
+        assert!(busy > tokens.common(None, &counts(0)));
+        assert!(leaking < 2 * busy, "{leaking} beside {busy}");
+        // Threads of processes: both are held to what is common.
+        assert!(tokens.common(None, &|_| u64::MAX) < 1_000_000);
     }
 
     #[test]

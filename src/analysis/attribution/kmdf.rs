@@ -3,9 +3,10 @@
 //!
 //! A driver that leaves `WDF_DRIVER_CONFIG.DriverPoolTag` zero gets the first four
 //! characters of its service's name; a name that begins with "WDF", in whatever case,
-//! gives the next four; one that gives fewer than four makes it `FxDr` (documentation of
-//! WDF_DRIVER_CONFIG). The service is usually named as the driver's file is; the file's
-//! name is what a dump has of every driver.
+//! gives the next four (documentation of WDF_DRIVER_CONFIG). Real drivers show that three
+//! characters give a tag of three and a zero byte, and that fewer make it `FxDr`. The
+//! service is usually named as the driver's file is, though not always in the same case;
+//! the file's name is what a dump has of every driver.
 
 use crate::analysis::references::framework;
 use crate::kernel::Kernel;
@@ -13,7 +14,7 @@ use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
 use crate::pool::Tag;
 
-/// What the framework uses for a name that gives fewer than four characters.
+/// What the framework uses for a name that gives fewer than three characters.
 const NAMELESS: &str = "FxDr";
 
 /// A driver whose default tag this is.
@@ -54,7 +55,17 @@ pub fn default_tag(service: &str) -> Option<Tag> {
     if !name.is_ascii() {
         return None;
     }
-    Tag::of(name.get(..4).unwrap_or(NAMELESS))
+    match name.as_bytes() {
+        [a, b, c, d, ..] => Some(Tag::new(u32::from_le_bytes([*a, *b, *c, *d]))),
+        [a, b, c] => Some(Tag::new(u32::from_le_bytes([*a, *b, *c, 0]))),
+        _ => Tag::of(NAMELESS),
+    }
+}
+
+/// Tells two tags apart without the case of their letters: a driver's file and its service
+/// may be written differently.
+fn same_letters(a: Tag, b: Tag) -> bool {
+    a.bytes().eq_ignore_ascii_case(&b.bytes())
 }
 
 /// The loaded drivers whose default tag this is: those known to be of the framework, or,
@@ -66,7 +77,7 @@ pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candida
     let loaded = kernel.modules.iter().enumerate();
     let named = loaded.filter(|(_, m)| !m.unloaded && !m.is_kernel && m.file.is_some());
     let mut out: Vec<Candidate> = named
-        .filter(|(_, m)| default_tag(&m.name()) == Some(tag))
+        .filter(|(_, m)| default_tag(&m.name()).is_some_and(|of| same_letters(of, tag)))
         .filter_map(|(module, m)| {
             Some(Candidate {
                 module,
@@ -81,6 +92,10 @@ pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candida
         .collect();
     if out.iter().any(|c| c.is_framework_driver) {
         out.retain(|c| c.is_framework_driver);
+    }
+    let exact = |c: &Candidate| default_tag(&c.name) == Some(tag);
+    if out.iter().any(exact) {
+        out.retain(exact);
     }
     out
 }
@@ -99,9 +114,20 @@ mod tests {
         let is = |service, tag| assert_eq!(default_tag(service), Tag::of(tag), "{service}");
         is("amdacpbus2", "amda");
         is("WdfSampleDriver", "Samp");
-        is("wDfAbc", "FxDr");
-        is("abc", "FxDr");
+        is("ab", "FxDr");
+        is("wdfab", "FxDr");
         is("wdf", "FxDr");
+        let three = Some(Tag::new(u32::from_le_bytes(*b"abc\0")));
+        assert_eq!(default_tag("abc"), three);
+        assert_eq!(default_tag("wDfabc"), three);
+        assert_ne!(
+            default_tag("abc"),
+            Tag::of("abc"),
+            "not padded with a blank"
+        );
+        let upper = Tag::of("AMDA").unwrap();
+        assert!(same_letters(upper, default_tag("amdacpbus2").unwrap()));
+        assert!(!same_letters(upper, default_tag("amdkmdag").unwrap()));
         assert_eq!(default_tag("w\u{e4}rme"), None);
     }
 }

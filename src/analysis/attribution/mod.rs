@@ -8,15 +8,17 @@ pub mod descriptions;
 pub mod drivers;
 pub mod kinds;
 pub mod kmdf;
+pub mod recorded;
 pub mod suspects;
 
+use crate::kernel::identity::ModuleIdentity;
 use crate::pool::Tag;
 
 pub use descriptions::{Description, Descriptions};
 pub use suspects::{Certainty, Owner, Owners};
 
 /// Everything that is known of whose a tag is. Made once per tag and shared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attribution {
     /// The tag.
     pub tag: Tag,
@@ -24,6 +26,8 @@ pub struct Attribution {
     pub description: Option<Description>,
     /// The suspects, the likeliest first, and who allocates.
     pub owners: Owners,
+    /// Which drivers the suspects' names stand for, as far as that is known.
+    pub identities: Vec<(String, ModuleIdentity)>,
     /// The blocks' contents were looked at.
     pub by_contents: bool,
 }
@@ -32,6 +36,22 @@ impl Attribution {
     /// The module that calls the pool's functions, on its own or others' behalf.
     pub fn allocator(&self) -> Option<&str> {
         self.owners.allocator.as_deref()
+    }
+
+    /// Which driver a suspect's name stands for.
+    pub fn identity(&self, module: &str) -> Option<&ModuleIdentity> {
+        let of = self
+            .identities
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(module))?;
+        Some(&of.1)
+    }
+
+    /// The owner for a column: [`Attribution::owner_words`], or who allocates on behalf of
+    /// others; empty where nothing is known.
+    pub fn column(&self) -> String {
+        let allocator = || Some(format!("(allocated by {})", self.allocator()?));
+        self.owner_words().or_else(allocator).unwrap_or_default()
     }
 
     /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` where

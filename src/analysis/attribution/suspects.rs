@@ -9,15 +9,21 @@
 //! - a constant that no call takes is no evidence;
 //! - a tag that several drivers allocate with is shared, and names nobody, unless the
 //!   blocks decide;
-//! - "certain" takes an allocation call in code and no listed owner that contradicts it.
+//! - a driver that Driver Verifier recorded as the caller of nearly all live blocks is
+//!   certain;
+//! - otherwise "certain" takes an allocation call in code and no listed owner that
+//!   contradicts it.
 
 use crate::analysis::attribution::Description;
+use crate::analysis::attribution::recorded::Recorded;
 use crate::analysis::census::Census;
 use crate::analysis::references::{Confidence, ModuleRank, References, Standing};
 use crate::pool::Tag;
 
 /// How sure it is that a module owns a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Certainty {
     /// Its code was seen to allocate with the tag, and nothing contradicts that.
     Certain,
@@ -39,7 +45,7 @@ impl Certainty {
 }
 
 /// A module that may own a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owner {
     /// Its name as WinDbg has it.
     pub module: String,
@@ -51,7 +57,7 @@ pub struct Owner {
 }
 
 /// All candidates for a tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owners {
     /// The likeliest first.
     pub ranked: Vec<Owner>,
@@ -79,6 +85,8 @@ pub struct Signs<'a> {
     pub services: &'a [(String, String)],
     /// What the blocks hold, where they could be looked at.
     pub census: Option<&'a Census>,
+    /// Who was recorded as the caller that allocated the live blocks.
+    pub callers: &'a [Recorded],
 }
 
 /// What is known of one candidate.
@@ -95,6 +103,8 @@ struct Candidate {
     default: Option<(bool, String)>,
     /// Shares of blocks that point into it: anywhere, and at one offset.
     contents: Option<(f64, f64, String)>,
+    /// Recorded stacks have it as the caller: of nearly all live blocks, and the sentence.
+    recorded: Option<(bool, String)>,
     /// A listed owner contradicts its code.
     contradicted: Option<String>,
     /// Others allocate with the tag as well.
@@ -109,8 +119,16 @@ impl Candidate {
         )
     }
 
+    /// Recorded as the caller of nearly all live blocks.
+    fn is_recorded(&self) -> bool {
+        self.recorded.as_ref().is_some_and(|r| r.0)
+    }
+
     /// The blocks decide for it.
     fn is_decided(&self) -> bool {
+        if self.is_recorded() {
+            return true;
+        }
         self.contents.as_ref().is_some_and(|c| c.1 >= NEARLY_ALL) && !is_everybodys(&self.module)
     }
 
@@ -138,10 +156,19 @@ impl Candidate {
             Some(_) => 3,
             None => 0,
         };
-        code + list + default + contents
+        let recorded = match self.recorded {
+            Some((true, _)) => 20,
+            Some((false, _)) => 6,
+            None => 0,
+        };
+        code + list + default + contents + recorded
     }
 
     fn certainty(&self) -> Certainty {
+        // A recorded call is a fact, whatever lists say.
+        if self.is_recorded() {
+            return Certainty::Certain;
+        }
         if self.is_decided() {
             let proven = self.allocates() && self.contradicted.is_none() && !self.shares;
             return match proven {
@@ -161,6 +188,7 @@ impl Candidate {
 
     fn reasons(&self) -> Vec<String> {
         let mut out = Vec::new();
+        out.extend(self.recorded.as_ref().map(|r| r.1.clone()));
         out.extend(self.code.as_ref().map(|c| c.1.clone()));
         out.extend(self.contradicted.clone());
         out.extend(self.default.as_ref().map(|d| d.1.clone()));
@@ -214,6 +242,7 @@ pub fn fuse(signs: &Signs<'_>) -> Owners {
     fusion.take_names();
     fusion.take_list();
     fusion.take_contents();
+    fusion.take_callers();
     fusion.hold_against_list();
     fusion.hold_against_each_other();
     fusion.finish()
@@ -305,6 +334,15 @@ impl Fusion<'_> {
         } else {
             let why = format!("listed as the tag's owner ({binary}), but it is not loaded");
             self.out.rejected.push((module.to_owned(), why));
+        }
+    }
+
+    /// A driver that was recorded as the caller allocated the blocks.
+    fn take_callers(&mut self) {
+        for caller in self.signs.callers {
+            if caller.is_proof() || caller.is_sign() {
+                self.of(&caller.module).recorded = Some((caller.is_proof(), caller.sentence()));
+            }
         }
     }
 

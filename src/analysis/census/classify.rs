@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::kernel::Kernel;
+use crate::kernel::modules::Module;
 use crate::memory::Va;
 
 /// What a word is.
@@ -32,14 +33,38 @@ pub struct Images {
 }
 
 impl Images {
-    /// Of the modules loaded when the dump was written.
+    /// Of the modules loaded when the dump was written, and of those unloaded before whose
+    /// addresses no other module has taken since: a pointer into a range that was used again
+    /// tells nothing.
     pub fn of(kernel: &Kernel) -> Images {
-        let loaded = kernel.modules.iter().enumerate();
-        let loaded = loaded.filter(|(_, m)| !m.unloaded && m.size > 0);
-        Images::new(loaded.map(|(i, m)| {
+        let range = |(i, m): (usize, &Module)| {
             let last = m.base.0.saturating_add(u64::from(m.size) - 1);
             (m.base.0, last, i as u32)
-        }))
+        };
+        let modules = || {
+            kernel
+                .modules
+                .iter()
+                .enumerate()
+                .filter(|(_, m)| m.size > 0)
+        };
+        let loaded = modules().filter(|(_, m)| !m.unloaded).map(range);
+        let mut gone: Vec<(usize, &Module)> = modules().filter(|(_, m)| m.unloaded).collect();
+        // The one that was unloaded last had the range last.
+        gone.sort_by_key(|(_, m)| std::cmp::Reverse(m.unloaded_at));
+        Images::new(loaded).with_gone(gone.into_iter().map(range))
+    }
+
+    /// Adds ranges where they overlap none that is there.
+    fn with_gone(mut self, gone: impl Iterator<Item = (u64, u64, u32)>) -> Images {
+        for (first, last, module) in gone {
+            let after = self.ranges.partition_point(|r| r.0 <= last);
+            let before = after.checked_sub(1).and_then(|i| self.ranges.get(i));
+            if before.is_none_or(|r| r.1 < first) {
+                self.ranges.insert(after, (first, last, module));
+            }
+        }
+        self
     }
 
     fn new(ranges: impl Iterator<Item = (u64, u64, u32)>) -> Images {
@@ -135,6 +160,25 @@ mod tests {
         assert_eq!(word(0x1234), Word::Number);
         assert_eq!(word(0x7fff_0123_4560), Word::User);
         assert_eq!(word(0x01cd_aaaa_bbbb_cccc), Word::Number);
+    }
+
+    #[test]
+    fn a_range_that_was_used_again_is_not_the_unloaded_drivers() {
+        let loaded = [(BASE, BASE + 0xfff, 1), (BASE + 0x4000, BASE + 0x4fff, 2)];
+        let gone = [
+            (BASE + 0x2000, BASE + 0x2fff, 3),
+            (BASE + 0x2800, BASE + 0x37ff, 4),
+            (BASE + 0x3000, BASE + 0x4000, 5),
+            (BASE - 0x1000, BASE, 6),
+            (BASE + 0x6000, BASE + 0x6fff, 7),
+        ];
+        let images = Images::new(loaded.into_iter()).with_gone(gone.into_iter());
+        let at = |offset: u64| images.at(Va(BASE + offset)).map(|(module, _)| module);
+        assert_eq!(
+            [at(0x2000), at(0x2fff), at(0x3000)],
+            [Some(3), Some(3), None]
+        );
+        assert_eq!([at(0), at(0x4000), at(0x6010)], [Some(1), Some(2), Some(7)]);
     }
 
     #[test]

@@ -23,13 +23,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::analysis::ages::Ages;
 use crate::kernel::Kernel;
+use crate::kernel::names::ModuleNames;
 use crate::kernel::sessions::Sessions;
 use crate::memory::{AddressSpace, Va};
 use crate::pool::Tag;
 use crate::pool::block::Block;
 use crate::pool::index::Snapshot;
 use crate::pool::index::sort::Wanted;
-use crate::symbols::SymbolPath;
 
 use families::Group;
 use names::Names;
@@ -48,8 +48,8 @@ pub struct Setting<'a> {
     pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
     /// Tells objects.
     pub objects: &'a dyn ObjectTypes,
-    /// Where PDBs of modules may be.
-    pub symbols: &'a SymbolPath,
+    /// What addresses in modules are called.
+    pub names: &'a ModuleNames,
     /// Whether to look up which blocks are pointed at, and to name places in modules.
     /// Without, it is only told which modules are.
     pub follow: bool,
@@ -284,10 +284,10 @@ pub fn take(
     let sample = sample::pick(setting.index, &question, wanted)?;
     let mut found = read::read(setting, &sample.blocks, wanted, progress)?;
     let (groups, in_no_family) = families::families(std::mem::take(&mut found.shapes));
-    let mut names = Names::new(setting.kernel, setting.sessions, setting.symbols);
+    let names = Names::new(setting.kernel, setting.sessions, setting.names);
     let mut answer = Answer {
         found: &found,
-        names: &mut names,
+        names: &names,
         follow: setting.follow,
     };
     let offsets: Vec<Offset> = (0..found.tally.slots.len())
@@ -326,7 +326,7 @@ pub fn take(
 /// Puts counts into words.
 struct Answer<'a, 'b> {
     found: &'a Found,
-    names: &'a mut Names<'b>,
+    names: &'a Names<'b>,
     follow: bool,
 }
 

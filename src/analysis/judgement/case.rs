@@ -4,6 +4,8 @@
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
 use crate::pool::{Pool, Tag};
 
+use crate::analysis::attribution::kinds::{self, Kind};
+
 use super::pressure::PoolUse;
 
 /// A tag in a pool. Counts are since boot; each is `None` where the source lacks it.
@@ -24,10 +26,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of the kernel's own accounts. Counters that cannot be (more frees than
-    /// allocations: they have wrapped) are left out.
+    /// Of the kernel's own accounts. Counters that have wrapped are left out.
     pub fn of(tag: Tag, pool: Pool, usage: &Usage) -> Row {
-        let sound = usage.frees <= usage.allocs;
+        let sound = !usage.wrapped && usage.frees <= usage.allocs;
         Row {
             tag,
             pool: Some(pool),
@@ -127,7 +128,8 @@ impl Case {
     pub fn share(&self, row: &Row) -> Option<f64> {
         let measure = self.pools[row.pool? as usize].used.as_ref()?;
         let known = measure.bytes > 0 && !measure.at_least;
-        known.then(|| (row.bytes.unwrap_or(0) as f64 / measure.bytes as f64).min(1.0))
+        let bytes = row.bytes?;
+        known.then(|| (bytes as f64 / measure.bytes as f64).min(1.0))
     }
 
     /// A row's share of physical memory, 0 to 1.
@@ -148,6 +150,19 @@ impl Case {
             .collect();
         let sum = others.iter().fold(0u64, |sum, b| sum.saturating_add(*b));
         (others.len() >= 4 && sum > 0).then(|| own as f64 / sum as f64)
+    }
+
+    /// True when a row has more than a number that nothing can be held against: bytes with
+    /// a count, a history, or something that they are a share of.
+    pub fn can_judge(&self, row: &Row) -> bool {
+        let population = matches!(
+            kinds::of(row.tag).map(|holder| &holder.kind),
+            Some(Kind::Population(_))
+        );
+        let of_something = self.share(row).is_some() || self.memory_share(row).is_some();
+        row.history().is_some()
+            || (population && row.outstanding.is_some())
+            || (row.bytes.is_some() && (row.outstanding.is_some() || of_something))
     }
 
     /// A tag's course through the log.

@@ -247,23 +247,19 @@ pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
 
 /// The verdict over everything, and why.
 pub fn verdict(
+    case: &Case,
     findings: &[Finding],
     pressure: &[Option<Pressure>; 2],
-    has_counts: bool,
-    complete: bool,
 ) -> (Verdict, String) {
     if let Some(first) = findings.first() {
         let worst = findings.iter().map(|f| f.score.verdict).max();
         return (worst.unwrap_or(Verdict::Suspicious), of_finding(first));
     }
-    if !has_counts {
+    if case.rows.is_empty() {
         let summary = "the source holds no counts of pool tags".to_owned();
         return (Verdict::Unknown, summary);
     }
-    let scope = match complete {
-        true => "no tag shows a leak pattern",
-        false => "none of the listed tags shows a leak pattern",
-    };
+    let scope = scope(case);
     let bad = pressure
         .iter()
         .flatten()
@@ -274,8 +270,40 @@ pub fn verdict(
             Verdict::Suspicious,
             format!("{scope}, but a pool is near its limit: {}", bad.sentence()),
         ),
-        None => (Verdict::Normal, scope.to_owned()),
+        None if !case.complete && !case.rows.iter().any(|row| case.can_judge(row)) => (
+            Verdict::Unknown,
+            "the table cannot decide: no tag has a count of blocks beside its size, and neither the size of the pool nor physical memory is stated".into(),
+        ),
+        None => (Verdict::Normal, scope),
     }
+}
+
+/// What was looked at and shows nothing, with what a part of a table cannot show.
+fn scope(case: &Case) -> String {
+    if case.complete {
+        return "no tag shows a leak pattern".into();
+    }
+    let mut out = match case.rows.len() {
+        1 => "the only tag that is listed shows no leak pattern".to_owned(),
+        _ => "none of the listed tags shows a leak pattern".to_owned(),
+    };
+    let noise = Cuts::default().noise;
+    let small = |row: &&Row| row.bytes.is_some_and(|bytes| bytes < noise);
+    if case.rows.iter().all(|row| small(&row)) {
+        out += &format!(
+            "; less than {} per tag: a leak that small shows only in a comparison of two tables",
+            size(noise)
+        );
+        return out;
+    }
+    let grows = |row: &Row| {
+        let kind = kinds::of(row.tag).map(|holder| &holder.kind);
+        matches!(kind, Some(kinds::Kind::Cache | kinds::Kind::Buffers))
+    };
+    if case.rows.iter().filter(|row| !small(row)).all(grows) {
+        out += "; caches and buffers grow under load: one table cannot show a leak of them";
+    }
+    out
 }
 
 fn of_finding(finding: &Finding) -> String {
@@ -300,6 +328,10 @@ fn of_finding(finding: &Finding) -> String {
     }
     if let Some(share) = finding.share {
         out += &format!(" ({} of {} pool)", percent(share), pool_word(row.pool));
+    }
+    if finding.score.load {
+        out += ", could be load: large for its kind, without a leak pattern";
+        return out;
     }
     if let Some(rate) = finding.bytes_per_hour.filter(|rate| *rate >= 1.0) {
         let how = match finding.trend {
@@ -360,7 +392,7 @@ mod tests {
         let early = case(60 * MB, vec![row("Qx7z", Pool::Nonpaged, 30_000, 20 * MB)]);
         let found = findings(&early);
         let pressure = pressures(&early);
-        let (verdict, summary) = verdict(&found, &pressure, true, true);
+        let (verdict, summary) = verdict(&early, &found, &pressure);
         assert_eq!(verdict, Verdict::Leak, "{summary}");
         assert_eq!(severity(&pressure), Severity::None);
         // 964 MB left at 2 MB an hour.
@@ -371,9 +403,83 @@ mod tests {
         let pressure = pressures(&full);
         assert!(found.is_empty());
         assert_eq!(severity(&pressure), Severity::Critical);
-        let (verdict, summary) = super::verdict(&found, &pressure, true, true);
+        let (verdict, summary) = super::verdict(&full, &found, &pressure);
         assert_eq!(verdict, Verdict::Suspicious);
         assert!(summary.contains("near its limit"), "{summary}");
+    }
+
+    /// A part of a table that nothing can be held against is no all-clear.
+    #[test]
+    fn a_size_alone_decides_nothing() {
+        let mut thin = Case {
+            rows: vec![Row {
+                allocs: None,
+                frees: None,
+                outstanding: None,
+                ..row("Qx7z", Pool::Nonpaged, 0, 36 * MB)
+            }],
+            ..Case::default()
+        };
+        let (found, why) = verdict(&thin, &[], &[None; 2]);
+        assert_eq!(found, Verdict::Unknown, "{why}");
+        thin.memory = Some(4096 * MB);
+        let (found, _) = verdict(&thin, &[], &[None; 2]);
+        assert_eq!(found, Verdict::Normal);
+        thin.rows = vec![row("Qx7z", Pool::Paged, 27, 22_000)];
+        let (found, why) = verdict(&thin, &[], &[None; 2]);
+        assert_eq!(found, Verdict::Normal);
+        assert!(why.contains("two tables"), "{why}");
+    }
+
+    /// As on kernels that never update the counter: the tags' sum takes its place.
+    #[test]
+    fn a_leak_is_one_whatever_the_counter_says() {
+        let mut case = case(0, vec![row("Lk1z", Pool::Nonpaged, 73_000, 73 * MB)]);
+        case.rows.push(row("MmCa", Pool::Nonpaged, 9_000, 3 * MB));
+        let used = PoolUse::best(Ok(0), None, Some(76 * MB), None);
+        case.pools[0] = PoolUse {
+            used,
+            maximum: Some(199 * MB),
+        };
+        case.memory = Some(512 * MB);
+        let found = findings(&case);
+        assert_eq!(found[0].tag(), Tag::of("Lk1z").unwrap());
+        let (verdict, summary) = verdict(&case, &found, &pressures(&case));
+        assert_eq!(verdict, Verdict::Leak);
+        assert!(summary.contains("96.1% of nonpaged pool"), "{summary}");
+    }
+
+    /// The pool's own maximum is near though memory is not: 4,604 of 8,192 pages.
+    #[test]
+    fn a_leak_in_a_small_paged_pool_is_one() {
+        let pages = |n: u64| n << 12;
+        let mut small = case(0, vec![row("Lk2z", Pool::Paged, 40_000, pages(3_680))]);
+        small.memory = Some(512 * MB);
+        small.pools = [
+            PoolUse::default(),
+            PoolUse {
+                used: Some(Measure::counter(pages(4_604))),
+                maximum: Some(pages(8_192)),
+            },
+        ];
+        let found = findings(&small);
+        let pressure = pressures(&small);
+        let (verdict, _) = verdict(&small, &found, &pressure);
+        assert_eq!(verdict, Verdict::Leak);
+        assert_eq!(severity(&pressure), Severity::Elevated);
+    }
+
+    /// Load and leak of a cache look alike at one moment: it is said, and not called a leak.
+    #[test]
+    fn a_large_cache_is_a_suspicion_of_load() {
+        let mut large = case(200 * MB, vec![row("FMfn", Pool::Paged, 600_000, 300 * MB)]);
+        large.pools[1].used = Some(Measure::counter(900 * MB));
+        let found = findings(&large);
+        let (verdict, summary) = verdict(&large, &found, &pressures(&large));
+        assert_eq!(verdict, Verdict::Suspicious, "{summary}");
+        assert!(summary.contains("could be load"), "{summary}");
+        large.rows[0].bytes = Some(90 * MB);
+        assert!(findings(&large).is_empty());
     }
 
     #[test]

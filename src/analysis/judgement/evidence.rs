@@ -6,6 +6,7 @@
 //! the tag belongs to, whether they are all alike, who refers to them. The rules and their
 //! weights are this program's own; `docs/judgement.md` says what each rests on.
 
+use crate::analysis::ages::{Ages, Shape};
 use crate::analysis::attribution::Description;
 use crate::analysis::objects::Objects;
 use crate::pool::{Pool, Tag};
@@ -14,7 +15,7 @@ use super::case::{Case, Row, Trend};
 use super::lockstep::Group;
 use super::pressure::{Pressure, Severity};
 use super::words::{count, duration, percent, size};
-use crate::analysis::attribution::kinds::{self, Holder, Kind};
+use crate::analysis::attribution::kinds::{self, Holder, Kind, Norm};
 
 /// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub struct Facts<'a> {
     pub objects: Option<&'a Objects>,
     /// The one driver that its blocks point into.
     pub pointing: Option<&'a Pointing>,
+    /// When a sample of its blocks was made.
+    pub ages: Option<&'a Ages>,
     /// Tags with the same count.
     pub group: Option<&'a Group>,
     /// It is part of a pinning chain, described in a sentence.
@@ -117,9 +120,11 @@ pub fn gather(
         of_count(row, case, holder),
         of_kind(row, case, holder),
         of_rings(row, holder),
+        of_load(row, case, holder),
         facts.size.and_then(of_size),
         facts.objects.and_then(of_objects),
         facts.pointing.map(of_pointing),
+        facts.ages.and_then(of_ages),
         facts
             .chain
             .map(|s| Evidence::new("pinning chain", 4, s.to_owned())),
@@ -252,10 +257,8 @@ fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
         return None;
     }
     let freed = frees as f64 / allocs as f64;
-    let moves = matches!(holder.map(|h| &h.kind), Some(Kind::Population(_)));
     let points = match freed {
-        // Processes, tokens, files come and go: that they only come is no start-up.
-        _ if moves && freed < 0.05 && allocs >= 1_000 => 4,
+        _ if only_comes(row, holder) => 4,
         ..0.01 => 2,
         ..0.05 => 1,
         0.99.. => -2,
@@ -274,6 +277,25 @@ fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
     Some(Evidence::new("frees", points, sentence))
 }
 
+/// Processes, tokens, files come and go: that they only come is no start-up.
+fn only_comes(row: &Row, holder: Option<&Holder>) -> bool {
+    let ends = matches!(holder.map(|h| &h.kind), Some(Kind::Population(norm)) if norm.ends);
+    let few_frees = |(allocs, frees)| allocs >= 1_000 && (frees as f64) < allocs as f64 * 0.05;
+    ends && row.history().is_some_and(few_frees)
+}
+
+/// An uptime below this has not brought a machine its usual numbers.
+const EARLY: u64 = 600;
+
+/// How many of a population are common at most.
+fn typical(norm: &Norm, case: &Case) -> u64 {
+    let common = norm.common(case.memory, &|tag| case.outstanding(tag));
+    match case.uptime {
+        Some(..EARLY) => common / 4,
+        _ => common,
+    }
+}
+
 /// Blocks that a driver's own tag has. Where a tag belongs to something, the count beside
 /// that decides; caches and buffers may have any number.
 fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
@@ -281,16 +303,20 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
     let blocks = row.outstanding?;
     match holder.map(|h| &h.kind) {
         Some(Kind::Population(norm)) => {
-            let common = norm.common(case.memory, &|tag| case.outstanding(tag));
+            let early = case.uptime.filter(|seconds| *seconds < EARLY);
+            let common = typical(norm, case);
             let what = holder.map_or("", |h| h.what.as_str());
             let points = match blocks as f64 / common.max(1) as f64 {
                 10.0.. => 7,
                 3.0.. => 5,
                 1.0.. => 3,
+                // Few so far, of which none has ended.
+                _ if only_comes(row, holder) => 0,
                 _ => -2,
             };
+            let when = early.map_or(String::new(), |_| " so early after boot".into());
             let sentence = format!(
-                "{} {what} (typical maximum {})",
+                "{} {what} (typical maximum {}{when})",
                 count(blocks),
                 count(common)
             );
@@ -324,14 +350,24 @@ fn of_blocks(row: &Row, blocks: u64) -> i8 {
     steps.iter().filter(|step| blocks >= **step).count() as i8
 }
 
-/// A count that was configured: a multiple of 256 blocks of half a page or more, of which
-/// none was freed, as rings of buffers are. By chance one count in 256 is.
+/// A count that was configured: a multiple of 256 blocks of half a page or more, or of
+/// 1,024 smaller ones, of which next to none was freed, as rings of buffers and their descriptors
+/// are. By chance one count in 256 is, or in 1,024.
 fn is_ring(row: &Row) -> bool {
     let (Some(blocks), Some(bytes)) = (row.outstanding, row.mean_size()) else {
         return false;
     };
-    let unfreed = row.history().is_none_or(|(_, frees)| frees == 0);
-    unfreed && blocks >= 1024 && blocks.is_multiple_of(256) && bytes >= 2048
+    let few = |(allocs, frees)| frees as f64 <= allocs as f64 * 0.01;
+    let unfreed = row.history().is_none_or(few);
+    let step = ring_step(bytes);
+    unfreed && blocks >= 1024 && blocks.is_multiple_of(step)
+}
+
+fn ring_step(bytes: u64) -> u64 {
+    match bytes {
+        2048.. => 256,
+        _ => 1024,
+    }
 }
 
 fn of_rings(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
@@ -339,8 +375,9 @@ fn of_rings(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
     fits.then(|| {
         let blocks = row.outstanding.unwrap_or(0);
         let sentence = format!(
-            "{} blocks, a multiple of 256, of {} each: typical of buffers that are allocated once",
+            "{} blocks, a multiple of {}, of {} each: typical of buffers that are allocated once",
             count(blocks),
+            count(ring_step(row.mean_size().unwrap_or(0))),
             size(row.mean_size().unwrap_or(0))
         );
         Evidence::new("buffers", -3, sentence)
@@ -376,6 +413,41 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
         false => points,
     };
     Some(Evidence::new("kind", points, sentence))
+}
+
+/// Caches and buffers below this burden no machine.
+const BURDEN: u64 = 256 << 20;
+
+/// True for a cache, buffers, or a population, so large that somebody should look, though
+/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of
+/// its pool and a fortieth of memory, buffers with a twentieth of memory. A population that
+/// is beyond what is common.
+pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
+    let least = match holder.map(|h| &h.kind) {
+        Some(Kind::Cache) => 0.025,
+        Some(Kind::Buffers) => 0.05,
+        Some(Kind::Population(norm)) => {
+            let beyond = row.outstanding.is_some_and(|n| n > typical(norm, case));
+            return beyond && row.bytes.is_none_or(|bytes| bytes >= BURDEN / 16);
+        }
+        None => return false,
+    };
+    let minor = case.share(row).is_some_and(|share| share < 0.25);
+    let slight = case.memory_share(row).is_some_and(|share| share < least);
+    row.bytes.is_some_and(|bytes| bytes >= BURDEN) && !minor && !slight
+}
+
+fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
+    let what = holder.map(|h| h.kind.word())?;
+    is_large_load(row, case, holder).then(|| {
+        let held = match (row.bytes, row.outstanding) {
+            (Some(bytes), _) => size(bytes),
+            (None, blocks) => format!("{} blocks", count(blocks.unwrap_or(0))),
+        };
+        let sentence =
+            format!("{held}: large for {what}; could be load or a leak, compare two moments");
+        Evidence::new("load", 0, sentence)
+    })
 }
 
 /// Types whose objects outlive their handles in daily life: the cache and mappings keep
@@ -442,6 +514,30 @@ fn of_pointing(pointing: &Pointing) -> Evidence {
     Evidence::new("contents", points, sentence)
 }
 
+/// Blocks that carry their times show since when they were made. Freed blocks leave no
+/// trace, so many young blocks may be turnover as well as growth.
+fn of_ages(ages: &Ages) -> Option<Evidence> {
+    if ages.blocks_with_time < FEW {
+        return None;
+    }
+    let (points, what) = match ages.shape {
+        Shape::Steady => (2, "blocks from every part of the uptime are still in use"),
+        Shape::Old => (
+            -3,
+            "the blocks are from the start of the uptime, and none is recent",
+        ),
+        Shape::Burst => (0, "most blocks are from the last part of the uptime"),
+        Shape::Mixed => (0, "the blocks are from several parts of the uptime"),
+    };
+    let sentence = format!(
+        "{what} (by {}, {} of {} blocks)",
+        ages.source,
+        count(ages.blocks_with_time),
+        count(ages.blocks)
+    );
+    Some(Evidence::new("ages", points, sentence))
+}
+
 /// Tags of one cause have one count. Healthy objects are made of several blocks too, so
 /// this alone says little.
 fn of_group(row: &Row, group: &Group) -> Evidence {
@@ -456,6 +552,8 @@ fn of_group(row: &Row, group: &Group) -> Evidence {
 
 /// An uptime below this makes a rate of whatever starting up took.
 const SETTLED: u64 = 1800;
+/// Seconds.
+const DAY: u64 = 24 * 3600;
 
 fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
     let uptime = case.uptime.filter(|seconds| *seconds >= SETTLED)?;
@@ -474,12 +572,17 @@ fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
         sentence += &format!(", {} blocks an hour", count(blocks as u64));
     }
     sentence += &format!(" (uptime {})", duration(uptime));
+    let minor = case.share(row).is_some_and(|share| share < 0.1);
+    let years = daily.map(|daily| 0.1 / daily.max(1e-12) / 365.0);
     let points = match daily {
-        Some(0.05..) if uptime >= 6 * 3600 => 1,
+        Some(0.05..) if uptime >= 6 * 3600 && !minor => 1,
+        // What was built at start and never grew looks like this after a long time.
+        _ if uptime >= DAY && years.is_some_and(|years| years >= 3.0) => -2,
         _ => 0,
     };
-    let minor = case.share(row).is_some_and(|share| share < 0.1);
-    let points = if minor { 0 } else { points };
+    if let Some(years) = years.filter(|_| points < 0) {
+        sentence += &format!(", 10% of memory in {} years", count(years as u64));
+    }
     Some(Evidence::new("growth", points, sentence))
 }
 

@@ -66,6 +66,8 @@ impl Group {
 
 /// Counts below this agree by chance.
 const FEWEST: u64 = 1_000;
+/// Counts that are the very same for at least three tags, from this on.
+const FEWEST_OF_THREE: u64 = 500;
 /// Tags with less than this are not compared with each other, where bytes are known.
 const LEAST_BYTES: u64 = 1 << 20;
 /// Blocks per block of the other tag, at most.
@@ -95,12 +97,22 @@ pub fn find(rows: &[Row]) -> Vec<Group> {
                 taken.iter_mut().skip(other).take(1).for_each(|t| *t = true);
             }
         }
-        if group.members.len() > 1 {
+        if is_sound(&group) {
             groups.push(group);
         }
     }
     groups.sort_by_key(|g| std::cmp::Reverse(g.bytes()));
     groups
+}
+
+/// Few blocks agree by chance, unless three tags have the very same count.
+fn is_sound(group: &Group) -> bool {
+    let base = group.members.first().map_or(0, |m| m.blocks);
+    let same = group.members.iter().filter(|m| m.blocks == base).count();
+    match base {
+        FEWEST.. => group.members.len() > 1,
+        _ => same == group.members.len() && same >= 3,
+    }
 }
 
 fn is(taken: &[bool], at: usize) -> bool {
@@ -127,7 +139,7 @@ fn members(rows: &[Row]) -> Vec<Member> {
         *known |= row.bytes.is_some();
     }
     let large = |(member, known): &(Member, bool)| {
-        member.blocks >= FEWEST && (!known || member.bytes >= LEAST_BYTES)
+        member.blocks >= FEWEST_OF_THREE && (!known || member.bytes >= LEAST_BYTES)
     };
     let mut out: Vec<Member> = tags.into_values().filter(large).map(|(m, _)| m).collect();
     out.sort_by_key(|m| m.tag.value());
@@ -187,10 +199,23 @@ mod tests {
             ("BBBB", 100_300, 0x100),
             ("CCCC", 900, 0x10000),
             ("DDDD", 900, 0x10000),
+            ("GGGG", 874, 0x10000),
+            ("HHHH", 875, 0x10000),
+            ("IIII", 874, 0x10000),
             ("EEEE", 5_000, 0x20),
             ("FFFF", 5_000, 0x20),
         ];
         assert_eq!(found(&rows), Vec::<String>::new());
+    }
+
+    #[test]
+    fn few_blocks_agree_where_three_tags_have_the_same_number() {
+        let rows = [
+            ("CCCC", 874, 0x10000),
+            ("DDDD", 874, 0x10000),
+            ("EEEE", 874, 0x10000),
+        ];
+        assert_eq!(found(&rows).len(), 1);
     }
 
     /// Populations as of a healthy machine: counts of no relation, spread over decades.

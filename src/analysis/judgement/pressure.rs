@@ -117,16 +117,25 @@ impl PoolUse {
 impl PoolUse {
     /// Of a table: the counter that its header gives, else the sum of its rows, which is
     /// the pool where all tags are listed and a part of it otherwise.
-    pub fn listed(counter: Option<u64>, sum: u64, complete: bool) -> PoolUse {
-        let counted = PoolUse::best(counter.ok_or(None), None, Some(sum), None);
-        let used = match counter {
-            Some(_) => counted,
-            None if sum == 0 => None,
-            None => Some(Measure {
+    /// `most` is what the pool can have at most: a counter above that is misread (some tools
+    /// read it from a wrong address) and is not used.
+    pub fn listed(counter: Option<u64>, sum: u64, complete: bool, most: Option<u64>) -> PoolUse {
+        let refused = counter.filter(|bytes| most.is_some_and(|most| *bytes > most));
+        let sound = counter.filter(|_| refused.is_none());
+        let used = match (sound, refused) {
+            (Some(counter), _) => PoolUse::best(Ok(counter), None, Some(sum), None),
+            (None, _) if sum == 0 => None,
+            (None, refused) => Some(Measure {
                 bytes: sum,
                 source: Source::Tags,
                 at_least: !complete,
-                instead_of: Some("the table does not give the pool's size".into()),
+                instead_of: Some(match refused {
+                    Some(bytes) => format!(
+                        "the table says {}, more than the machine can have",
+                        size(bytes)
+                    ),
+                    None => "the table does not give the pool's size".into(),
+                }),
             }),
         };
         PoolUse {
@@ -307,6 +316,16 @@ mod tests {
         let best = PoolUse::best(Err(Some("wrapped".into())), None, None, Some(5)).unwrap();
         assert_eq!(best.source, Source::Walk);
         assert_eq!(PoolUse::best(Err(None), None, None, None), None);
+    }
+
+    #[test]
+    fn a_counter_beyond_the_machine_is_refused() {
+        let listed = |counter, most| PoolUse::listed(Some(counter), 40 * MB, false, most);
+        let used = listed(113 * GB, Some(8 * GB)).used.unwrap();
+        assert_eq!((used.bytes, used.at_least), (40 * MB, true));
+        assert!(used.sentence(Pool::Nonpaged).unwrap().contains("113.0 GB"));
+        let used = listed(2 * GB, Some(8 * GB)).used.unwrap();
+        assert_eq!((used.bytes, used.source), (2 * GB, Source::Counter));
     }
 
     fn pool(used: u64, maximum: Option<u64>) -> PoolUse {

@@ -42,8 +42,12 @@ pub struct Score {
     pub points: i32,
     /// What it comes to.
     pub verdict: Verdict,
+    /// The most that the verdict can be, whatever the points.
+    pub most: Verdict,
     /// Why the verdict is milder than the points are, in a sentence.
     pub held_back: Option<&'static str>,
+    /// It is a suspicion by its size alone: a cache or buffers, which load fills as well.
+    pub load: bool,
 }
 
 impl Score {
@@ -95,11 +99,16 @@ pub fn judge(row: &Row, case: &Case, facts: &Facts<'_>, cuts: Cuts) -> Score {
         _ => Verdict::Normal,
     };
     let (most, why) = ceiling(row, case, facts, pressure, cuts);
+    let verdict = at_points.min(most);
+    let large = evidence::is_large_load(row, case, kinds::of(row.tag));
+    let load = large && verdict < Verdict::Suspicious;
     Score {
         evidence,
         points,
-        verdict: at_points.min(most),
+        verdict: if load { Verdict::Suspicious } else { verdict },
+        most,
         held_back: why.filter(|_| most < at_points),
+        load,
     }
 }
 
@@ -144,6 +153,12 @@ fn ceiling(
         return (
             Verdict::Normal,
             Some("few blocks and less than 1% of the pool: within the noise"),
+        );
+    }
+    if slight {
+        return (
+            Verdict::Suspicious,
+            Some("less than 1% of the pool: a driver's tables look the same"),
         );
     }
     let small = share.is_some_and(|s| s < 0.05) && few && !proven && !population;

@@ -3,7 +3,7 @@
 //! The same search as `!for_each_module s -a @#Base @#End "Leak"`, over the images as
 //! they lie in the dump. Each hit in code is followed through its function to the calls
 //! that take the tag; each hit in data is held against the structures that carry tags.
-//! Pages that are not in the dump are counted: no hit there means nothing.
+//! Pages that are not in the dump are counted: absence there is not conclusive.
 
 pub mod api;
 mod callee;
@@ -36,7 +36,7 @@ pub use api::Role;
 pub use listing::{Line, listing};
 pub use rank::{ModuleRank, Standing};
 pub use survey::Survey;
-pub use targets::Targets;
+pub use targets::{Targets, without_exports};
 
 /// How sure it is that a place uses the pool tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub struct Verdict {
     pub api: Option<String>,
     /// The function that the instruction is in: `module!name` or `module+0x1234`.
     pub function: Option<String>,
+    /// The first address of that function.
+    #[serde(default)]
+    pub start: Option<Va>,
     /// What is done with it.
     pub role: Role,
     /// How sure that is; `None` where the image's headers are not in the dump.
@@ -105,6 +108,7 @@ impl Default for Verdict {
             register: None,
             api: None,
             function: None,
+            start: None,
             role: Role::Unknown,
             confidence: None,
             reason: String::new(),
@@ -137,6 +141,17 @@ pub struct Reference {
     /// The library of Microsoft's that the code is likely a copy of, so that the tag's
     /// blocks need not be the driver's own.
     pub library: Option<String>,
+    /// The source file and line of the call that takes the tag, else of the instruction
+    /// with the tag; by the module's private PDB.
+    #[serde(default)]
+    pub source: Option<(String, u32)>,
+}
+
+impl Reference {
+    /// The call that takes the tag, or the place itself where none is known.
+    pub fn taken_at(&self) -> Va {
+        self.verdict.calls.first().map_or(self.va, |call| call.va)
+    }
 }
 
 /// All occurrences, and how much of the images could be searched.
@@ -159,8 +174,6 @@ pub struct References {
     pub notes: Vec<String>,
     /// Pages that could not be read, by module.
     missing_in: FxHashMap<usize, u64>,
-    /// Occurrences by module, where not all are listed.
-    sites: FxHashMap<usize, u64>,
 }
 
 impl References {
@@ -170,23 +183,17 @@ impl References {
     }
 }
 
-/// Judges all occurrences of a tag, as long as somebody wants the answer. They are taken
-/// from the search for all tags where there is one, and searched for otherwise.
+/// Searches for all occurrences of a tag and judges them, as long as somebody wants the
+/// answer. It is what [`Survey`] has of the same tag.
 pub fn find_while(
     kernel: &Kernel,
     sessions: &Sessions,
     targets: &Targets,
-    all: Option<&TagSearch>,
     tag: Tag,
     wanted: &(dyn Fn() -> bool + Sync),
 ) -> Option<References> {
-    let survey = match all.filter(|all| all.covers(tag) && all.notes.is_empty()) {
-        Some(all) => Survey::of(kernel, sessions, targets, all, &[tag], wanted)?,
-        None => {
-            let found = TagSearch::run(kernel, sessions, [tag], wanted)?;
-            Survey::of(kernel, sessions, targets, &found, &[tag], wanted)?
-        }
-    };
+    let found = TagSearch::run(kernel, sessions, [tag], wanted)?;
+    let survey = Survey::of(kernel, sessions, targets, &found, &[tag], wanted)?;
     survey.references(kernel, sessions, tag)
 }
 
@@ -217,7 +224,6 @@ impl References {
                 self.modules_missing.push(module.name());
             }
             if let Some(&total) = totals.get(&(index as u32)) {
-                self.sites.insert(index, total);
                 self.notes.push(format!(
                     "{} has these four bytes {total} times: the first {MAX_PER_MODULE} are listed",
                     module.name()

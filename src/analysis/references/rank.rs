@@ -1,9 +1,11 @@
 //! The modules that mention a tag, those most likely to own its allocations first.
 
+use rustc_hash::FxHashMap;
+
 use crate::kernel::Kernel;
 
 use super::api::Role;
-use super::{Confidence, Reference, References, Verdict};
+use super::{Confidence, Reference, Verdict};
 
 /// What the best place of a module says, the most telling first.
 #[derive(
@@ -92,22 +94,31 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|s| s.eq_ignore_ascii_case(name))
 }
 
-/// Ranks the modules of a search.
-pub fn rank(kernel: &Kernel, found: &References) -> Vec<ModuleRank> {
+/// Ranks the modules that have these places, which are in order of module. `totals` has
+/// how many there are where not all are listed, `missing` the pages of a module that could
+/// not be searched.
+pub(super) fn rank(
+    kernel: &Kernel,
+    places: &[Reference],
+    totals: &FxHashMap<u32, u64>,
+    missing: &dyn Fn(u32) -> u64,
+) -> Vec<ModuleRank> {
     let mut out: Vec<ModuleRank> = Vec::new();
-    for r in &found.found {
+    for r in places {
         let standing = Standing::of(&r.verdict);
         match out.last_mut().filter(|m| m.module == r.module) {
             Some(module) => module.add(standing, r),
-            None => out.push(ModuleRank::new(kernel, found, standing, r)),
+            None => out.push(ModuleRank::new(
+                kernel,
+                missing(r.module as u32),
+                standing,
+                r,
+            )),
         }
     }
     for module in &mut out {
-        module.sites = found
-            .sites
-            .get(&module.module)
-            .copied()
-            .unwrap_or(module.sites);
+        let total = totals.get(&(module.module as u32)).copied();
+        module.sites = total.unwrap_or(module.sites);
     }
     out.sort_by_key(|m| {
         (
@@ -120,12 +131,11 @@ pub fn rank(kernel: &Kernel, found: &References) -> Vec<ModuleRank> {
 }
 
 impl ModuleRank {
-    fn new(kernel: &Kernel, found: &References, standing: Standing, r: &Reference) -> ModuleRank {
+    fn new(kernel: &Kernel, missing: u64, standing: Standing, r: &Reference) -> ModuleRank {
         let all = kernel
             .modules
             .get(r.module)
             .map_or(0, |m| u64::from(m.size).div_ceil(0x1000));
-        let missing = found.missing_in.get(&r.module).copied().unwrap_or(0);
         let mut out = ModuleRank {
             module: r.module,
             module_name: r.module_name.clone(),

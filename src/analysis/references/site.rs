@@ -29,8 +29,15 @@ pub fn judge(images: &Images, code: &Code, hit: u32, tag: Tag) -> Verdict {
         Some(found) => straddles(&found.instruction),
         None => local(images, code, hit, tag),
     };
-    verdict.function = facts.map(|facts| code.name_of(facts.region.start));
+    if let Some(facts) = facts {
+        in_function(&mut verdict, code, facts.region.start);
+    }
     verdict
+}
+
+fn in_function(verdict: &mut Verdict, code: &Code, start: u32) {
+    verdict.function = Some(code.name_of(start));
+    verdict.start = Some(code.va(start));
 }
 
 /// Judges four bytes to which something unknown may be added to make the tag; `None`
@@ -49,7 +56,7 @@ pub fn computed(images: &Images, code: &Code, hit: u32, tag: Tag) -> Option<Verd
     let mut verdict = by_calls(images, code, &taken);
     verdict.instruction = Some(in_words(&found.instruction));
     verdict.register = destination(&found.instruction);
-    verdict.function = Some(code.name_of(facts.region.start));
+    in_function(&mut verdict, code, facts.region.start);
     if !best.whole_value {
         verdict.confidence = Some(Confidence::Likely);
         verdict.reason = format!(
@@ -414,6 +421,6 @@ pub fn read_by(images: &Images, code: &Code, at: u32, variable: u32) -> Option<V
     let mut verdict = by_calls(images, code, &taken);
     verdict.instruction = Some(in_words(&i));
     verdict.register = destination(&i);
-    verdict.function = Some(code.name_of(facts.region.start));
+    in_function(&mut verdict, code, facts.region.start);
     Some(verdict)
 }

@@ -164,6 +164,15 @@ impl Survey {
             .map_or(&[], |found| &found.places)
     }
 
+    /// The modules that have a tag's bytes, the likeliest owner first; `None` for a tag
+    /// that was not asked for.
+    pub fn ranks(&self, kernel: &Kernel, tag: Tag) -> Option<Vec<ModuleRank>> {
+        let at = self.tags.binary_search_by_key(&tag, |f| f.tag).ok()?;
+        let found = self.tags.get(at)?;
+        let missing = |module: u32| self.coverage.get(&module).map_or(0, |s| s.missing);
+        Some(rank::rank(kernel, &found.places, &found.totals, &missing))
+    }
+
     /// All that is known of a tag's places, with the modules in order; `None` for a tag
     /// that was not asked for.
     pub fn references(&self, kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Option<References> {
@@ -182,7 +191,7 @@ impl Survey {
             ));
         }
         out.notes.extend(self.notes.iter().cloned());
-        out.modules = rank::rank(kernel, &out);
+        out.modules = self.ranks(kernel, tag)?;
         let owned = |m: &ModuleRank| m.standing <= Standing::Frees;
         if !out.modules.iter().any(owned) {
             out.default_of = kmdf::candidates(kernel, sessions, tag);
@@ -275,6 +284,7 @@ fn judge(
         in_code: executable,
         symbol: names.nearest(code.kernel, job.rva),
         bytes: code.pages.bytes(job.rva, LINE),
+        source: None,
         verdict,
     })
 }

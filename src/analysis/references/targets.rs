@@ -5,6 +5,8 @@ use rustc_hash::FxHashMap;
 
 use crate::kernel::Kernel;
 use crate::kernel::imports::Imports;
+use crate::kernel::modules::Module;
+use crate::kernel::names::ModuleNames;
 use crate::kernel::sessions::Sessions;
 use crate::memory::Va;
 
@@ -74,6 +76,25 @@ impl Targets {
         self.names.extend(found);
     }
 
+    /// Where an export table is paged out, the module's PDB on the symbol path names the
+    /// functions that take a tag.
+    #[must_use]
+    pub fn with_pdbs(
+        mut self,
+        kernel: &Kernel,
+        sessions: &Sessions,
+        names: &ModuleNames,
+    ) -> Targets {
+        for (index, module) in without_exports(kernel, sessions) {
+            for name in api::names() {
+                if let Some(rva) = names.rva(kernel, index, &name) {
+                    self.add(module.base.add(rva.into()), name);
+                }
+            }
+        }
+        self
+    }
+
     /// Several names of one address: the one that takes a tag is the one wanted.
     fn add(&mut self, va: Va, name: String) {
         let known = self.names.entry(va).or_default();
@@ -86,4 +107,17 @@ impl Targets {
     pub fn name(&self, va: Va) -> Option<&str> {
         self.names.get(&va).map(String::as_str)
     }
+}
+
+/// The loaded drivers whose export tables are paged out, with their indices.
+pub fn without_exports<'k>(
+    kernel: &'k Kernel,
+    sessions: &'k Sessions,
+) -> impl Iterator<Item = (usize, &'k Module)> {
+    let loaded = kernel.modules.iter().enumerate();
+    loaded.filter(|(_, m)| {
+        let lacks =
+            |image: &crate::kernel::image::Image| image.lacks_exports(sessions.space_of(kernel, m));
+        !m.unloaded && !m.is_kernel && m.image.as_ref().is_some_and(lacks)
+    })
 }

@@ -4,11 +4,13 @@ mod memory;
 mod modules;
 mod objects;
 mod own;
+mod verifier;
 
 pub(in crate::command) use memory::*;
 pub(in crate::command) use modules::*;
 pub(in crate::command) use objects::*;
 pub(in crate::command) use own::*;
+pub(in crate::command) use verifier::*;
 
 use crate::pool::{Tag, TagPattern};
 
@@ -17,7 +19,7 @@ use super::line::Words;
 use super::refusal::{Refusal, Result};
 use super::request::{
     Chosen, End, File, Find, Handles, Memory, Modules, Page, PoolChoice, PoolUsed, Processes,
-    Request, Shape, SortBy, Target, TypeAt,
+    Request, Shape, SortBy, Target, TypeAt, Verifier,
 };
 
 /// Flags of `!vm` that are documented. Bit 0 leaves the processes out, which are never
@@ -255,27 +257,6 @@ pub(in crate::command) fn contents(words: &mut Words) -> Result<Request> {
 
 pub(in crate::command) fn families(words: &mut Words) -> Result<Request> {
     Ok(Request::Families(chosen(words)?))
-}
-
-pub(in crate::command) fn verifier(words: &mut Words) -> Result<Request> {
-    let first = words.take().map(str::to_owned);
-    if let Some(word) = &first {
-        if word.starts_with('/') {
-            return Err(Refusal::new(
-                "verifier /flags … sets Driver Verifier up: run it on the Windows machine; `!verifier` shows the state in the dump",
-            ));
-        }
-        let bits = flags(words, word)?;
-        if bits & !3 != 0 {
-            return Err(Refusal(format!(
-                "!verifier: flags {word}: 1 lists the drivers, 2 their pool; logs are not available here (`poolscope stacks DUMP TAG`)"
-            )));
-        }
-        // The driver whose pool is asked for.
-        words.take();
-    }
-    words.end()?;
-    Ok(Request::Verifier)
 }
 
 pub(in crate::command) fn lookaside(words: &mut Words) -> Result<Request> {

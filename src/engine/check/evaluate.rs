@@ -4,12 +4,12 @@ use time::Date;
 
 use crate::analysis::attribution::drivers::Drivers;
 use crate::analysis::judgement::Verdict;
-use crate::analysis::judgement::diagnosis::Diagnosis;
 use crate::pool::{Pool, Tag};
 use crate::series::{Comparison, Counts, Listing, Point};
 
 use super::limits::Limit;
 use super::rules::{Allowance, Allowed, Rule, Rules, Target};
+use super::verdicts::Verdicts;
 
 /// What the rules are held against. What no rule needs may be `None`.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Subject<'a> {
     pub comparison: Option<&'a Comparison>,
     /// Its tags by owner.
     pub drivers: Option<&'a Drivers>,
-    /// Its diagnosis.
-    pub diagnosis: Option<&'a Diagnosis>,
+    /// The verdicts on it.
+    pub verdicts: Option<&'a Verdicts>,
 }
 
 /// How a check ended.
@@ -284,7 +284,7 @@ impl Check<'_> {
                 let grown = bytes(later)? - bytes(earlier)?;
                 Ok(Observed::Number((grown as f64 / hours).round() as i128))
             }
-            Limit::Verdict(_) => match self.diagnosis()?.verdict {
+            Limit::Verdict(_) => match self.verdicts()?.overall {
                 Verdict::Unknown => {
                     Err("there is no verdict: the accounts are not in the dump".into())
                 }
@@ -301,11 +301,11 @@ impl Check<'_> {
             Limit::Share(_) => Ok(Observed::Share(self.share(self.sum(tag, |c| c.bytes)?)?)),
             Limit::Growth(_) => self.growth(tag),
             Limit::Verdict(_) => {
-                let findings = self.diagnosis()?.findings.iter();
-                let of_tag = findings.filter(|f| f.tag() == tag && self.covers(f.row.pool));
+                let findings = self.verdicts()?.findings.iter();
+                let of_tag = findings.filter(|(of, pool, _)| *of == tag && self.covers(*pool));
                 Ok(Observed::Verdict(
                     of_tag
-                        .map(|f| f.score.verdict)
+                        .map(|(_, _, verdict)| *verdict)
                         .max()
                         .unwrap_or(Verdict::Normal),
                 ))
@@ -371,12 +371,12 @@ impl Check<'_> {
                 sum.map(Observed::Number)
             }
             Limit::Verdict(_) => {
-                let findings = self.diagnosis()?.findings.iter();
-                let owned =
-                    findings.filter(|f| self.is_owned(f.tag(), driver) && self.covers(f.row.pool));
+                let findings = self.verdicts()?.findings.iter();
+                let owned = findings
+                    .filter(|(tag, pool, _)| self.is_owned(*tag, driver) && self.covers(*pool));
                 Ok(Observed::Verdict(
                     owned
-                        .map(|f| f.score.verdict)
+                        .map(|(_, _, verdict)| *verdict)
                         .max()
                         .unwrap_or(Verdict::Normal),
                 ))
@@ -417,10 +417,10 @@ impl Check<'_> {
         Ok((first, last, hours))
     }
 
-    fn diagnosis(&self) -> Result<&Diagnosis, String> {
+    fn verdicts(&self) -> Result<&Verdicts, String> {
         self.subject
-            .diagnosis
-            .ok_or_else(|| "a verdict needs a dump".into())
+            .verdicts
+            .ok_or_else(|| "a verdict needs a dump, or evidence with a whole report".into())
     }
 }
 
@@ -473,7 +473,7 @@ mod tests {
             point,
             comparison: comparison.as_ref(),
             drivers: None,
-            diagnosis: None,
+            verdicts: None,
         };
         evaluate(&rules, &subject, day(15))
     }

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::analysis::attribution::Attribution;
 use crate::analysis::attribution::drivers::{self, Drivers};
 use crate::analysis::attribution::kmdf::default_tag;
 use crate::analysis::attribution::suspects::{self, Signs};
+use crate::analysis::attribution::{Attribution, Owners};
 use crate::analysis::census::{self, Census, Question};
 use crate::analysis::judgement::evidence::Pointing;
 use crate::analysis::references::References;
+use crate::kernel::identity::ModuleIdentity;
 use crate::pool::index::Snapshot;
 use crate::pool::{Pool, Tag};
 
@@ -20,7 +21,7 @@ use super::super::Engine;
 use super::Shared;
 
 /// Blocks of each tag that are looked at for where they point.
-const SAMPLE: u64 = 512;
+pub(super) const SAMPLE: u64 = 512;
 
 /// What has been made. An attribution by an index replaces one without.
 #[derive(Debug, Default)]
@@ -80,6 +81,8 @@ impl Engine {
         };
         let census = index.and_then(|index| self.sample(tag, None, index));
         let services = index.map(|index| self.default_tags(index));
+        let callers = index.map(|index| self.recorded_callers(tag, index));
+        let callers = callers.unwrap_or_default();
         let modules = &self.kernel().modules;
         let loaded = |name: &str| {
             let named = |m: &crate::kernel::modules::Module| {
@@ -99,10 +102,12 @@ impl Engine {
                 .and_then(|all| all.get(&tag))
                 .unwrap_or(&none),
             census: census.as_ref(),
+            callers: &callers,
         });
         self.attributions.put(Attribution {
             tag,
             description: description.cloned(),
+            identities: self.identities(&owners),
             owners,
             by_contents: index.is_some(),
         })
@@ -122,7 +127,16 @@ impl Engine {
         }
         let mut attribution = (*made).clone();
         attribution.owners.take_pinner(module, reason);
+        attribution.identities = self.identities(&attribution.owners);
         self.attributions.put(attribution);
+    }
+
+    /// Which drivers the suspects' names stand for.
+    fn identities(&self, owners: &Owners) -> Vec<(String, ModuleIdentity)> {
+        let suspects = owners.ranked.iter();
+        suspects
+            .filter_map(|o| Some((o.module.clone(), self.identity_of(&o.module)?)))
+            .collect()
     }
 
     /// The first blocks of a tag, seen evenly, and where they point.
@@ -184,7 +198,7 @@ impl Engine {
         index: Option<&Snapshot>,
     ) -> Result<Drivers, rayon::ThreadPoolBuildError> {
         let workers = self.thread_pool()?;
-        self.tag_search_on(&workers, &|| true);
+        self.all_references_on(&workers, &|| true);
         if let Some(index) = index.filter(|index| index.is_complete()) {
             // The findings' chains say who keeps what others allocate.
             workers.install(|| self.diagnose(index));
@@ -198,8 +212,10 @@ impl Engine {
                 .map(|row| self.attribution(row.tag, index))
                 .collect()
         });
-        Ok(drivers::by_driver(
-            held.into_iter().zip(all.iter().map(|a| &a.owners)),
-        ))
+        let mut found = drivers::by_driver(held.into_iter().zip(all.iter().map(|a| &a.owners)));
+        for driver in &mut found.rows {
+            driver.identity = self.identity_of(&driver.module);
+        }
+        Ok(found)
     }
 }

@@ -7,7 +7,7 @@ use crate::memory::PAGE_SIZE;
 use crate::pool::Pool;
 use crate::pool::index::Snapshot;
 
-use super::super::Engine;
+use super::super::{Engine, Machine};
 
 /// 100 ns intervals in a second.
 const TICKS: u64 = 10_000_000;
@@ -36,10 +36,18 @@ impl Engine {
             commit_limit: sound(&vm.commit_limit),
             uptime: machine.uptime.map(|t| t / TICKS),
             pools: [Pool::Nonpaged, Pool::Paged].map(|pool| self.pool_use(pool, index)),
-            courses: Vec::new(),
+            courses: self.courses(),
         }
     }
 
+    /// A pool's use; see [`dyn Machine::pool_use`].
+    pub fn pool_use(&self, pool: Pool, index: Option<&Snapshot>) -> PoolUse {
+        let machine: &dyn Machine = self;
+        machine.pool_use(pool, index)
+    }
+}
+
+impl dyn Machine + '_ {
     /// A pool's use by the best source that is left, and its maximum. Shares of a pool are
     /// shares of this, on every screen.
     pub fn pool_use(&self, pool: Pool, index: Option<&Snapshot>) -> PoolUse {

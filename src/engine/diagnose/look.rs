@@ -1,5 +1,6 @@
 //! Everything that a report says of a finding.
 
+use crate::analysis::ages::Ages;
 use crate::analysis::census::{self, Census, Question, What};
 use crate::analysis::judgement::Case;
 use crate::analysis::judgement::chain::Chain;
@@ -8,10 +9,11 @@ use crate::analysis::judgement::lockstep::Group;
 use crate::analysis::judgement::words::percent;
 use crate::analysis::references::{Confidence, Reference, References};
 use crate::memory::Va;
-use crate::pool::Tag;
 use crate::pool::index::Snapshot;
+use crate::pool::{Pool, Tag};
 
 use super::super::Engine;
+use super::attribution::SAMPLE;
 use super::{Candidate, LOOKED};
 
 /// Places that are listed of each finding.
@@ -33,7 +35,8 @@ impl Engine {
         index: &Snapshot,
     ) -> Finding {
         let tag = candidate.judged.row.tag;
-        let references = self.references(tag);
+        let mut references = self.references(tag);
+        self.name_places(&mut references);
         let chain = chains.iter().find(|c| c.head == tag).cloned();
         let mut objects = candidate
             .objects
@@ -66,12 +69,28 @@ impl Engine {
         }
     }
 
+    /// When a sample of a tag's blocks was made, where they carry times.
+    pub(super) fn sample_ages(
+        &self,
+        tag: Tag,
+        pool: Option<Pool>,
+        index: &Snapshot,
+    ) -> Option<Ages> {
+        let question = Question {
+            pool,
+            sample: LOOKED,
+            ..Question::of(tag)
+        };
+        self.ages_on(index, &question, false, &|| true).ok()?
+    }
+
     /// What a sample of a tag's blocks holds, in words.
     fn contents_of(&self, candidate: &Candidate, index: &Snapshot) -> Vec<String> {
         let row = candidate.judged.row;
         let question = Question {
             pool: row.pool,
-            sample: LOOKED,
+            // The sample that tells the owner: one fact has one number on a page.
+            sample: SAMPLE,
             ..Question::of(row.tag)
         };
         let progress = census::Progress::default();
@@ -230,6 +249,9 @@ fn place(r: &Reference) -> String {
     }
     if let Some(api) = &r.verdict.api {
         out += &format!(", to {api}");
+    }
+    if let Some((file, line)) = &r.source {
+        out += &format!(" ({file}:{line})");
     }
     out
 }

@@ -21,6 +21,7 @@ use crate::pool::{Pool, Tag, TagPattern};
 use super::Engine;
 
 pub(super) use attribution::Attributions;
+pub(super) use table::courses_of;
 pub use table::diagnose_points;
 
 /// Findings that are looked into; each costs a look at images and blocks.
@@ -46,7 +47,11 @@ impl Engine {
     /// pattern. `index` should be complete; what it lacks is said.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
         match self.thread_pool() {
-            Ok(workers) => workers.install(|| self.diagnose_here(index)),
+            Ok(workers) => {
+                // One pass over the images serves the attribution of every tag.
+                self.all_references_on(&workers, &|| true);
+                workers.install(|| self.diagnose_here(index))
+            }
             Err(_) => self.diagnose_here(index),
         }
     }
@@ -83,8 +88,7 @@ impl Engine {
             .map(|c| self.look_into(c, &case, &groups, &chains, index))
             .collect();
         let pressure = verdict::pressures(&case);
-        let (verdict, summary) =
-            diagnosis::verdict(&findings, &pressure, !case.rows.is_empty(), case.complete);
+        let (verdict, summary) = diagnosis::verdict(&case, &findings, &pressure);
         let named = |g: &Group| {
             let of = |f: &Finding| {
                 g.holds(f.tag())
@@ -144,12 +148,14 @@ impl Engine {
             .of_tag(tag)
             .and_then(|_| self.objects(index, tag, LOOKED, &|| true));
         let pointing = self.pointing(tag, row.pool, index);
+        let ages = self.sample_ages(tag, row.pool, index);
         let chain = chains.iter().find(|c| c.head == tag).map(Chain::sentence);
         let facts = Facts {
             description: self.descriptions().get(tag),
             size: dominant,
             objects: objects.as_ref(),
             pointing: pointing.as_ref(),
+            ages: ages.as_ref(),
             group: groups.iter().find(|g| g.holds(tag)),
             chain: chain.as_deref(),
         };
@@ -166,10 +172,12 @@ impl Engine {
     fn unknowns(&self, index: &Snapshot) -> Vec<String> {
         let mut out = self.warnings();
         out.extend(index.notes.iter().cloned());
-        out.push(
-            "a single dump cannot show a trend: growth is an average since boot, not an observation"
-                .into(),
-        );
+        let courses = self.courses();
+        let points = courses.iter().map(|(.., course)| course.points).max();
+        out.push(match points {
+            None => "a single dump cannot show a trend: growth is an average since boot, not an observation".into(),
+            Some(points) => format!("the trend is that of {points} points; between them it is unknown"),
+        });
         out
     }
 

@@ -9,8 +9,9 @@ use crate::analysis::judgement::evidence::Facts;
 use crate::analysis::judgement::lockstep::{self, Group};
 use crate::analysis::judgement::pressure::{PoolUse, Source};
 use crate::analysis::judgement::verdict::{self, Cuts, Verdict};
+use crate::analysis::judgement::words::percent;
 use crate::pool::{Pool, Tag};
-use crate::series::{self, Comparison, Counts, Listing, Point};
+use crate::series::{self, Comparison, Counts, Listing, Point, Totals};
 
 use super::MOST_FINDINGS;
 
@@ -38,8 +39,7 @@ pub fn diagnose_points(points: &[Point], descriptions: &Descriptions) -> Diagnos
         })
         .collect();
     let pressure = verdict::pressures(&case);
-    let (verdict, summary) =
-        diagnosis::verdict(&findings, &pressure, !case.rows.is_empty(), case.complete);
+    let (verdict, summary) = diagnosis::verdict(&case, &findings, &pressure);
     let top = [Pool::Nonpaged, Pool::Paged].map(|pool| {
         let rows = diagnosis::largest(&case, pool).into_iter();
         rows.map(|row| Top::of(row, &case, attribution(row.tag)))
@@ -74,14 +74,14 @@ fn case_of(points: &[Point]) -> Case {
     };
     let complete = matches!(last.listing, Listing::Complete);
     let rows: Vec<Row> = last.rows.iter().flat_map(rows_of).collect();
+    let totals = &last.totals;
     let pool = |pool: Pool, counter: Option<u64>| {
         let of_pool = rows.iter().filter(|row| row.pool == Some(pool));
         let sum = of_pool
             .filter_map(|row| row.bytes)
             .fold(0u64, |sum, bytes| sum.saturating_add(bytes));
-        PoolUse::listed(counter, sum, complete && last.has(pool))
+        PoolUse::listed(counter, sum, complete && last.has(pool), most(pool, totals))
     };
-    let totals = &last.totals;
     Case {
         complete,
         memory: totals.ram_bytes,
@@ -93,6 +93,14 @@ fn case_of(points: &[Point]) -> Case {
         ],
         courses: courses(points),
         rows,
+    }
+}
+
+/// The most that a pool can have: nonpaged pool is in memory, paged pool is committed.
+fn most(pool: Pool, totals: &Totals) -> Option<u64> {
+    match pool {
+        Pool::Nonpaged => totals.ram_bytes,
+        Pool::Paged => totals.commit_limit_bytes,
     }
 }
 
@@ -117,12 +125,16 @@ fn rows_of(row: &series::Row) -> Vec<Row> {
         .collect()
 }
 
-/// What the points show of each tag, in the pool that has gained the most of it.
+/// What the points show of each tag, in each pool.
 fn courses(points: &[Point]) -> Vec<(Tag, Option<Pool>, Course)> {
-    if points.len() < 2 {
-        return Vec::new();
+    match points.len() {
+        0 | 1 => Vec::new(),
+        _ => courses_of(&Comparison::of(points.to_vec())),
     }
-    let compared = Comparison::of(points.to_vec());
+}
+
+/// The same of points that are compared already.
+pub(in crate::engine) fn courses_of(compared: &Comparison) -> Vec<(Tag, Option<Pool>, Course)> {
     let mut out = Vec::new();
     for change in &compared.changes {
         let Some(trend) = change.trend.map(trend_of) else {
@@ -168,7 +180,7 @@ fn listed(tag: Tag, description: Option<&Description>) -> Attribution {
         tag,
         description: description.cloned(),
         owners: description.map_or_else(Owners::default, Owners::listed),
-        by_contents: false,
+        ..Attribution::default()
     }
 }
 
@@ -195,8 +207,25 @@ fn coverage(points: &[Point], case: &Case) -> Vec<String> {
         if measure.is_some_and(|m| m.source != Source::Counter) {
             out.extend(measure.and_then(|m| m.sentence(pool)));
         }
+        out.extend(measure.and_then(|m| accounted(case, pool, m.bytes)));
     }
     out
+}
+
+/// How much of a pool a full listing accounts for, where that is not nearly all.
+fn accounted(case: &Case, pool: Pool, used: u64) -> Option<String> {
+    let of_pool = case.rows.iter().filter(|row| row.pool == Some(pool));
+    let sum = of_pool
+        .filter_map(|row| row.bytes)
+        .fold(0u64, |sum, bytes| sum.saturating_add(bytes));
+    let share = sum as f64 / used.max(1) as f64;
+    (case.complete && share < 0.9).then(|| {
+        format!(
+            "the tags account for {} of {} pool: what else is in it is not judged",
+            percent(share),
+            pool.word()
+        )
+    })
 }
 
 fn unknowns(points: &[Point], case: &Case) -> Vec<String> {

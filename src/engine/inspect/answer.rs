@@ -26,7 +26,13 @@ impl Engine {
             Request::Processes(processes) => self.processes_like(processes),
             Request::Type(ty) => self.structure(ty),
             Request::Code { at, count } => address_of(at).and_then(|at| self.code_at(at, *count)),
-            Request::Verifier => Ok(self.verifier_state()),
+            Request::Verifier(wanted) => self.verifier_records(wanted),
+            Request::CodeBefore { at, count } => {
+                address_of(at).and_then(|at| self.code_before(at, *count))
+            }
+            Request::Function(at) => address_of(at).and_then(|at| self.function_at(at)),
+            Request::Headers(module) => self.headers_of(module),
+            Request::PageTables(at) => address_of(at).and_then(|at| self.page_tables_of(at)),
             Request::Lookaside => Ok(self.lookaside_lists()),
             Request::FileCache => Ok(self.file_cache()),
             _ => return None,

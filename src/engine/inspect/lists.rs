@@ -1,6 +1,5 @@
-//! State of Driver Verifier, lookaside lists, and the file cache's totals.
+//! Lookaside lists, and the file cache's totals.
 
-use crate::analysis::verifier;
 use crate::command::request::{PoolChoice, PoolMon, SortBy};
 use crate::memory::PAGE_SIZE;
 use crate::pool::TagPattern;
@@ -11,7 +10,7 @@ use crate::pool::tracker::Usage;
 use crate::engine::Engine;
 use crate::engine::{Machine, NoAccounts, Selection, Sort};
 
-use super::listing::{Listing, Value};
+use super::listing::Listing;
 
 /// Rows of a tag table that describe cached and mapped files.
 const OF_FILES: [(&str, &str); 6] = [
@@ -110,27 +109,6 @@ pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAc
 }
 
 impl Engine {
-    /// `!verifier`.
-    pub(super) fn verifier_state(&self) -> Listing {
-        let mut out = Listing::new("Driver Verifier", &["name", "value"]);
-        match verifier::level(self.kernel()) {
-            Some(level) => {
-                out.push(vec!["level".into(), Value::Hex(level.into())]);
-                for (bit, name) in verifier::NAMES {
-                    let on = level & bit != 0;
-                    out.push(vec![name.into(), on.into()]);
-                }
-                if level == 0 {
-                    out.notes.push("Driver Verifier was off".into());
-                }
-            }
-            None => out
-                .notes
-                .push("the state of Driver Verifier can't be read in this dump".into()),
-        }
-        out
-    }
-
     /// `!lookaside`: free blocks that wait on lists.
     pub(super) fn lookaside_lists(&self) -> Listing {
         let mut out = Listing::new(

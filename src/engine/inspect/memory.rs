@@ -73,7 +73,7 @@ impl Engine {
         for (i, chunk) in bytes.chunks(8).enumerate() {
             let here = at.add(i as u64 * 8);
             let value = number(chunk, 8).map(Va);
-            let symbol = value.and_then(|va| self.symbolic(va));
+            let symbol = value.and_then(|va| self.symbol_at(va));
             lines.push(match (value, &symbol) {
                 (None, _) => format!("{here}  ????????`????????"),
                 (Some(value), None) => format!("{here}  {value}"),
@@ -87,11 +87,33 @@ impl Engine {
 
     /// Instructions, as far as the bytes are in the dump.
     pub(super) fn code_at(&self, at: Va, count: u64) -> Result<Listing, Refusal> {
+        let length = count.saturating_mul(LONGEST).min(MOST_BYTES);
+        let (mut out, _) = self.decoded(at, length, count)?;
+        if (out.rows.len() as u64) < count {
+            out.notes.push("the rest is not in the dump".into());
+        }
+        Ok(out)
+    }
+
+    /// The instructions of a stretch of bytes, and the address behind the last one.
+    ///
+    /// # Errors
+    /// When its first byte is not in the dump.
+    pub(super) fn code_within(&self, at: Va, length: u64) -> Result<(Listing, Va), Refusal> {
+        let (mut out, end) = self.decoded(at, length.min(MOST_BYTES), u64::MAX)?;
+        if end.0.saturating_sub(at.0) < length {
+            out.notes
+                .push(format!("the bytes from {end} on are not in the dump"));
+        }
+        Ok((out, end))
+    }
+
+    fn decoded(&self, at: Va, length: u64, count: u64) -> Result<(Listing, Va), Refusal> {
         let mut out = Listing::new(
             format!("instructions at {at}"),
             &["address", "bytes", "instruction"],
         );
-        let bytes = self.bytes_at(at, count.saturating_mul(LONGEST).min(MOST_BYTES));
+        let bytes = self.bytes_at(at, length);
         let known: Vec<u8> = bytes.iter().map_while(|b| *b).collect();
         if known.is_empty() {
             return Err(Refusal(format!(
@@ -102,8 +124,9 @@ impl Engine {
         let mut formatter = MasmFormatter::new();
         let mut lines = vec![format!(
             "{}:",
-            self.symbolic(at).unwrap_or_else(|| at.to_string())
+            self.symbol_at(at).unwrap_or_else(|| at.to_string())
         )];
+        let mut end = at;
         while decoder.can_decode() && (out.rows.len() as u64) < count {
             let instruction = decoder.decode();
             let start = (instruction.ip() - at.0) as usize;
@@ -112,13 +135,14 @@ impl Engine {
                 .unwrap_or_default();
             let code: String = code.iter().map(|b| format!("{b:02x}")).collect();
             let here = Va(instruction.ip());
+            end = Va(instruction.next_ip());
             let mut text = String::new();
             if instruction.is_invalid() {
                 text.push_str("???");
             } else {
                 formatter.format(&instruction, &mut text);
                 let target = Va(instruction.near_branch_target());
-                let symbol = (target.0 != 0).then(|| self.symbolic(target)).flatten();
+                let symbol = (target.0 != 0).then(|| self.symbol_at(target)).flatten();
                 if let Some(symbol) = symbol {
                     text += &format!("  ({symbol})");
                 }
@@ -126,11 +150,8 @@ impl Engine {
             lines.push(format!("{here} {code:<22} {text}"));
             out.push(vec![here.into(), code.into(), text.into()]);
         }
-        if (out.rows.len() as u64) < count {
-            out.notes.push("the rest is not in the dump".into());
-        }
         out.lines = Some(lines);
-        Ok(out)
+        Ok((out, end))
     }
 }
 

@@ -2,6 +2,8 @@
 //! processes. Each is a [`Listing`], which every front end shows in its own way.
 
 mod answer;
+mod code;
+mod headers;
 mod listing;
 mod lists;
 mod memory;
@@ -9,6 +11,7 @@ mod modules;
 mod objects;
 mod resolver;
 mod structure;
+mod verifier;
 
 pub use listing::{Listing, Value};
 pub use lists::{pool_mon, sizes_of};

@@ -20,17 +20,39 @@ impl Engine {
             )));
         };
         let mut out = Listing::new(format!("nearest to {at}"), &["address", "symbol", "module"]);
-        let symbol = self.symbolic(at);
+        let symbol = self.symbol_at(at);
         out.lines = Some(vec![format!(
             "({at})   {}",
             symbol.as_deref().unwrap_or("?")
         )]);
         out.push(vec![at.into(), symbol.into(), module.name().into()]);
-        if module.base != self.kernel().base {
-            out.notes.push(format!(
-                "symbols of {} are not loaded: the distance is from its base",
-                module.name()
-            ));
+        let mut modules = self.kernel().modules.iter();
+        let index = modules.position(|m| m.base == module.base && !m.unloaded);
+        let names = self.names();
+        let has_pdb = index.is_some_and(|index| names.source(index).is_some());
+        if module.base != self.kernel().base && !has_pdb {
+            out.notes.push(match module.pdb() {
+                Some(id) => format!(
+                    "no PDB of {} on the symbol path ({} {}): names are those of exports",
+                    module.name(),
+                    id.name,
+                    id.key()
+                ),
+                None => format!(
+                    "the debug record of {} is not in the dump: names are those of exports",
+                    module.name()
+                ),
+            });
+        }
+        let refused = index.map_or(&[][..], |index| names.refused(index));
+        out.notes.extend(refused.iter().cloned());
+        let origin = index.and_then(|index| {
+            let rva = u32::try_from(at.0.checked_sub(module.base.0)?).ok()?;
+            let (origins, _) = names.origins(self.kernel(), index, &[rva]);
+            origins.into_iter().next()?.line
+        });
+        if let Some((file, line)) = origin {
+            out.notes.push(format!("source: {file}:{line}"));
         }
         Ok(out)
     }
@@ -62,14 +84,15 @@ impl Engine {
         for module in modules {
             let mut found: Vec<(Va, String)> = Vec::new();
             let is_kernel = module.base == self.kernel().base;
-            if is_kernel {
-                let mut take = |name: &str, rva: u32| {
-                    if found.len() < MOST_SYMBOLS && fits(name) {
-                        found.push((module.base.add(rva.into()), name.to_owned()));
-                    }
-                };
-                self.kernel().symbols.each(&mut take);
-            }
+            let mut take = |name: &str, rva: u32| {
+                if found.len() < MOST_SYMBOLS && fits(name) {
+                    found.push((module.base.add(rva.into()), name.to_owned()));
+                }
+            };
+            let mut all = self.kernel().modules.iter();
+            let index = all.position(|m| m.base == module.base && !m.unloaded);
+            let from_pdb =
+                index.is_some_and(|index| self.names().each(self.kernel(), index, &mut take));
             let exports = self.exports_of(module);
             found.extend(
                 exports
@@ -88,7 +111,7 @@ impl Engine {
                 lines.push(format!("{at} {prefix}!{name}"));
                 out.push(vec![at.into(), format!("{prefix}!{name}").into()]);
             }
-            if !is_kernel {
+            if !from_pdb {
                 out.notes.push(format!("{prefix}: exported symbols only"));
             }
         }

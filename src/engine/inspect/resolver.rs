@@ -35,27 +35,6 @@ impl Engine {
             .map(|(rva, name)| (module.base.add(rva.into()), name))
             .collect()
     }
-
-    /// `module!symbol+0x10`, or as much of it as is known.
-    pub(super) fn symbolic(&self, va: Va) -> Option<String> {
-        let module = self.kernel().module_at(va)?;
-        let name = module.name();
-        let rva = va.0.checked_sub(module.base.0)?;
-        if module.base == self.kernel().base
-            && let Some((symbol, distance)) = u32::try_from(rva)
-                .ok()
-                .and_then(|rva| self.kernel().symbols.nearest(rva))
-        {
-            return Some(match distance {
-                0 => format!("{name}!{symbol}"),
-                distance => format!("{name}!{symbol}+{distance:#x}"),
-            });
-        }
-        Some(match rva {
-            0 => name,
-            rva => format!("{name}+{rva:#x}"),
-        })
-    }
 }
 
 impl Resolver for Engine {
@@ -69,6 +48,11 @@ impl Resolver for Engine {
             && let Some(at) = self.kernel().symbol(name)
         {
             return Some(at);
+        }
+        let mut modules = self.kernel().modules.iter();
+        let index = modules.position(|m| m.base == module.base && !m.unloaded)?;
+        if let Some(rva) = self.names().rva(self.kernel(), index, name) {
+            return Some(module.base.add(rva.into()));
         }
         let exports = self.exports_of(module);
         let found = exports.into_iter().find(|(_, export)| export == name);

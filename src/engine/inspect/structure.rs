@@ -117,7 +117,7 @@ impl Engine {
                     Some(Ok(())) => {
                         let value = field.extract(u64::from_le_bytes(bytes));
                         let symbol = (field.size == 8 && field.bits.is_none())
-                            .then(|| self.symbolic(Va(value)))
+                            .then(|| self.symbol_at(Va(value)))
                             .flatten();
                         let text = match (field.size, symbol) {
                             (8, Some(symbol)) => format!("{} {symbol}", Va(value)),

@@ -18,8 +18,8 @@ use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
 use crate::analysis::{Descriptions, VmReport};
 use crate::engine::{
-    Answered, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine, ModuleFacts, OpenError,
-    Options, PdbStatus, Wanted,
+    Answered, Attributed, DumpFacts, Engine, EvidenceFacts, Info, InsideTable, Machine,
+    ModuleFacts, OpenError, Options, PdbStatus, Stacks, StacksOf, Wanted,
 };
 use crate::memory::Va;
 use crate::pool::Tag;
@@ -102,6 +102,7 @@ pub struct Evidence {
     /// As JSON, by answer and key; read when they are asked for.
     answers: FxHashMap<(String, String), String>,
     samples: OnceLock<Vec<Sample>>,
+    attributed: OnceLock<Attributed>,
 }
 
 fn refused(why: ArchiveError) -> OpenError {
@@ -169,6 +170,7 @@ impl Evidence {
             descriptions,
             answers,
             samples: OnceLock::new(),
+            attributed: OnceLock::new(),
         })
     }
 
@@ -273,6 +275,20 @@ impl Evidence {
         Ok((!gone).then(|| windows.finish()))
     }
 
+    /// Whose the tags are, as the dump said. What is damaged is left out: whose a tag is
+    /// is not known then.
+    fn attributed(&self) -> &Attributed {
+        self.attributed.get_or_init(|| {
+            let keys = self.answers.keys();
+            let own = keys.filter(|(answer, _)| answer == "attribution");
+            own.filter_map(|(answer, key)| {
+                let made: Attribution = self.kept(answer, key)?.ok()?;
+                Some((tag_of(key)?, Arc::new(made)))
+            })
+            .collect()
+        })
+    }
+
     fn samples(&self) -> &[Sample] {
         self.samples.get_or_init(|| {
             let at = |name| place(&CONTENTS, name);
@@ -299,6 +315,9 @@ impl std::fmt::Debug for Evidence {
         write!(f, "Evidence({})", self.path.display())
     }
 }
+
+/// The first version of the schema with recorded stacks.
+const WITH_STACKS: (u32, u32) = (1, 1);
 
 impl Machine for Evidence {
     fn facts(&self) -> DumpFacts {
@@ -423,6 +442,39 @@ impl Machine for Evidence {
         }
     }
 
+    fn stacks_of(
+        &self,
+        _: Option<&Snapshot>,
+        of: &StacksOf,
+        _: Wanted<'_>,
+    ) -> Result<Option<Stacks>, String> {
+        let tag = match of {
+            StacksOf::Tag(pattern) => pattern.exact(),
+            StacksOf::Address(_) => None,
+        };
+        let Some(tag) = tag else {
+            return Err(
+                "an evidence file holds the recorded stacks by tag: name one tag, or ask the dump"
+                    .into(),
+            );
+        };
+        match self.kept("stacks", &tag_hex(tag)) {
+            Some(stacks) => stacks.map(Some),
+            // Every tag that had some is in the file.
+            None if self.manifest.schema >= WITH_STACKS => Ok(Some(Stacks {
+                of: tag.typed(),
+                notes: vec![format!(
+                    "the dump had no recorded stacks of {tag} when the evidence file was made"
+                )],
+                ..Stacks::default()
+            })),
+            None => Err(
+                "the evidence file was made before recorded stacks were kept: make it again from the dump"
+                    .into(),
+            ),
+        }
+    }
+
     fn object_tag(&self, name: &str) -> Option<Tag> {
         let mut kept = self.answers.keys().filter(|key| key.0 == "objects");
         kept.find_map(|(answer, key)| {
@@ -432,8 +484,21 @@ impl Machine for Evidence {
         })
     }
 
-    fn attribution_made(&self, _: Tag) -> Option<Arc<Attribution>> {
-        None
+    fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>> {
+        self.attributed().get(&tag).cloned()
+    }
+
+    fn attributions(
+        &self,
+        _: &rayon::ThreadPool,
+        _: Option<&Snapshot>,
+        _: Wanted<'_>,
+    ) -> Option<Attributed> {
+        Some(self.attributed().clone())
+    }
+
+    fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>> {
+        self.attribution_made(tag)
     }
 
     fn by_driver(&self, _: Option<&Snapshot>) -> Result<Drivers, String> {
@@ -441,8 +506,23 @@ impl Machine for Evidence {
         let kept = kept.ok_or("the evidence file has no pool by driver")?;
         let json: Value = serde_json::from_str(kept).map_err(|e| e.to_string())?;
         let rows = json["drivers"].as_array();
+        let identity = |name: &str| {
+            let named = self
+                .modules
+                .iter()
+                .filter(|m| m.name.eq_ignore_ascii_case(name));
+            let module = named.max_by_key(|m| (!m.unloaded, m.unloaded_at))?;
+            Some(module.identity())
+        };
+        let with_identity = |row: &Value| {
+            let of = driver(row);
+            Driver {
+                identity: identity(&of.module),
+                ..of
+            }
+        };
         Ok(Drivers {
-            rows: rows.into_iter().flatten().map(driver).collect(),
+            rows: rows.into_iter().flatten().map(with_identity).collect(),
             unowned: driver(&json["unowned"]),
         })
     }
@@ -570,5 +650,6 @@ fn driver(json: &Value) -> Driver {
         bytes: bytes(json),
         certain: number(json, "certain_bytes"),
         tags: tags.into_iter().flatten().filter_map(holding).collect(),
+        identity: None,
     }
 }

@@ -4,6 +4,7 @@
 //! and often there. Each fact says where it came from or why it is missing. Nothing here
 //! proves who made a driver: a driver can call itself anything.
 
+mod maker;
 pub mod version_resource;
 
 use crate::bytes::u32_at;
@@ -12,6 +13,7 @@ use crate::memory::AddressSpace;
 use super::image::Image;
 use super::modules::Module;
 
+pub use maker::{Maker, ModuleIdentity};
 pub use version_resource::{VersionInfo, VersionResource};
 
 const DEBUG_ENTRY_SIZE: u32 = 28;

@@ -17,7 +17,14 @@ use super::text::{clean, grouped, json_address};
 use super::{Answer, tag_hex};
 
 /// The answer of `allocs`.
-pub struct Allocs<'a>(&'a engine::Allocs<'a>);
+pub struct Allocs<'a>(&'a engine::Allocs<'a>, Part);
+
+/// Which rows of the list are written.
+#[derive(Clone, Copy)]
+struct Part {
+    skip: u64,
+    take: u64,
+}
 
 /// What a list adds up to.
 #[derive(Debug, Default, Serialize)]
@@ -89,7 +96,18 @@ struct TrackerSide {
 impl<'a> Allocs<'a> {
     /// Of the engine's answer.
     pub fn of(answer: &'a engine::Allocs<'a>) -> Allocs<'a> {
-        Allocs(answer)
+        let all = Part {
+            skip: 0,
+            take: u64::MAX,
+        };
+        Allocs(answer, all)
+    }
+
+    /// The same with `take` rows from row `skip` on in its JSON; the summary stays that of
+    /// all rows.
+    #[must_use]
+    pub fn part(self, skip: u64, take: u64) -> Allocs<'a> {
+        Allocs(self.0, Part { skip, take })
     }
 
     fn summary(&self) -> Summary {
@@ -175,10 +193,12 @@ struct Rows<'a>(&'a Allocs<'a>);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let answer = self.0.0;
+        let Allocs(answer, part) = self.0;
+        let length = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
         let many = answer.pattern.exact().is_none();
         let mut rows = serializer.serialize_seq(None)?;
-        for block in answer.blocks() {
+        let shown = answer.blocks().skip(length(part.skip));
+        for block in shown.take(length(part.take)) {
             rows.serialize_element(&Row {
                 tag: many.then(|| block.tag.to_string()),
                 tag_hex: many.then(|| tag_hex(block.tag)),

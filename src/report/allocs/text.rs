@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
+use crate::engine::RegionFacts as Region;
 use crate::pool::Tag;
-use crate::pool::block::{Block, State};
+use crate::pool::block::{Backend, Block, State};
 
 use super::super::page::pool_name;
 use super::super::text::plain_address;
@@ -21,14 +22,17 @@ pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> 
         )?,
         None => writeln!(out, "The large pool allocation table was not found\n")?,
     }
-    for r in &answer.0.regions {
-        let (start, end) = (plain_address(r.start), plain_address(r.end));
-        let pool = pool_name(r.pool);
-        writeln!(out, "Searching {pool} ({start} : {end}) for {heading}")?;
-    }
-    writeln!(out)?;
-    for block in answer.0.blocks() {
-        writeln!(out, "{}", line(&block))?;
+    match answer.0.pattern.exact() {
+        Some(_) => under_headings(answer, &heading, out)?,
+        None => {
+            for region in &answer.0.regions {
+                writeln!(out, "{}", searching(region, &heading))?;
+            }
+            writeln!(out)?;
+            for block in answer.0.blocks() {
+                writeln!(out, "{}", line(&block))?;
+            }
+        }
     }
     let s = answer.summary();
     write!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
@@ -40,6 +44,48 @@ pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> 
         writeln!(out, "{sizes}")?;
     }
     s.notes.iter().try_for_each(|note| writeln!(out, "{note}"))
+}
+
+fn searching(region: &Region, heading: &str) -> String {
+    let (start, end) = (plain_address(region.start), plain_address(region.end));
+    let pool = pool_name(region.pool);
+    format!("Searching {pool} ({start} : {end}) for {heading}")
+}
+
+/// The blocks of one tag as the debugger lists them: large ones under the heading of their
+/// table, the others under that of the region they are in.
+fn under_headings(answer: &Allocs<'_>, heading: &str, out: &mut dyn Write) -> io::Result<()> {
+    let regions = &answer.0.regions;
+    let place = |block: &Block| match block.backend {
+        Backend::Big => None,
+        _ => {
+            let holds = |r: &&Region| block.va >= r.start && block.va < r.end;
+            // Regions of both pools can share addresses.
+            let same = regions
+                .iter()
+                .position(|r| holds(&r) && r.pool == block.kind);
+            Some(same.or_else(|| regions.iter().position(|r| holds(&r))))
+        }
+    };
+    let mut write = |wanted: Option<Option<usize>>, before: &str| -> io::Result<()> {
+        let mut before = Some(before).filter(|b| !b.is_empty());
+        for block in answer.0.blocks().filter(|b| place(b) == wanted) {
+            if let Some(before) = before.take() {
+                writeln!(out, "{before}")?;
+            }
+            writeln!(out, "{}", line(&block))?;
+        }
+        match before {
+            // A heading without blocks is printed all the same: it says what was searched.
+            Some(before) if before.starts_with('S') => writeln!(out, "{before}"),
+            _ => Ok(()),
+        }
+    };
+    write(None, "")?;
+    for (at, region) in regions.iter().enumerate() {
+        write(Some(Some(at)), &format!("{}\n", searching(region, heading)))?;
+    }
+    write(Some(None), "Outside the known regions:\n")
 }
 
 /// The tag as the debugger's headings name it.

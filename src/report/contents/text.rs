@@ -14,7 +14,7 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     if let Some(ages) = &answer.ages {
         history(ages, out)?;
     }
-    writeln!(out, "\n  offset  what is there")?;
+    writeln!(out, "\n  offset  contents")?;
     for row in answer.told() {
         let kinds: Vec<String> = row
             .counts
@@ -29,7 +29,7 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
         out,
         "  at the other {rest} offsets: zeros, constants, numbers and text only"
     )?;
-    writeln!(out, "\n    blocks          alike")?;
+    writeln!(out, "\n    blocks   share  layout")?;
     for family in answer.families.iter().take(FAMILIES) {
         writeln!(out, "{}", family.line())?;
     }
@@ -38,7 +38,7 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "and {more} further families")?;
     }
     if answer.in_no_family > 0 {
-        writeln!(out, "{:>10} are in no family", answer.in_no_family)?;
+        writeln!(out, "{:>10} belong to no family", answer.in_no_family)?;
     }
     answer.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
 }

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::memory::PAGE_SIZE;
 use crate::pool::Pool;
 
+use super::identity::IdentityRecord;
 use super::info::Info;
 use super::text::{clean, human, json_address};
 use super::{Answer, cell, csv_writer, tag_hex};
@@ -154,6 +155,8 @@ struct OwnerRecord {
     module: String,
     confidence: &'static str,
     reasons: Vec<String>,
+    #[serde(flatten)]
+    identity: IdentityRecord,
 }
 
 #[derive(Debug, Serialize)]
@@ -345,6 +348,7 @@ impl Record {
             module: safe(&o.module),
             confidence: o.certainty.word(),
             reasons: all(&o.reasons),
+            identity: IdentityRecord::of(attribution.identity(&o.module)),
         });
         let rejected = attribution
             .owners
@@ -438,12 +442,21 @@ fn advice(f: &Finding) -> String {
             "the tag is shared by {}: examine the block contents to tell them apart",
             safe(&owners.shared_by.join(", "))
         ),
+        None if is_of_table(f) && f.tag().is_printable() => format!(
+            "find the drivers that have the tag (findstr /m /c:\"{}\" %SystemRoot%\\System32\\drivers\\*.sys), or take a dump: a table does not show who allocates",
+            f.tag()
+        ),
         None => "examine the block contents to find the owner".to_owned(),
     };
     if let Some(guidance) = f.guidance {
         out += &format!(". {}. {}", capital(&guidance.large), capital(&guidance.ask));
     }
     out
+}
+
+/// True for a finding in a table or a log, which has neither blocks nor images.
+fn is_of_table(f: &Finding) -> bool {
+    f.exemplars.is_empty() && f.searched.is_empty()
 }
 
 fn capital(text: &str) -> String {
@@ -474,10 +487,16 @@ fn steps(f: &Finding) -> Vec<Step> {
         });
     }
     if let Some(guidance) = f.guidance {
-        out.extend(guidance.next.iter().map(|s| Step {
-            command: s.command.clone(),
-            why: s.why.clone(),
-        }));
+        for step in &guidance.next {
+            // The owner's `lmvm` may be the guidance's too.
+            let again = |s: &Step| s.command.eq_ignore_ascii_case(&step.command);
+            if !out.iter().any(again) {
+                out.push(Step {
+                    command: step.command.clone(),
+                    why: step.why.clone(),
+                });
+            }
+        }
     }
     out
 }

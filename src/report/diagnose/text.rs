@@ -101,6 +101,10 @@ impl Diagnose {
     /// The first lines: three of evidence, the next action, and the state of the pools.
     fn write_lead(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
         if let Some(first) = self.findings.first() {
+            let owner = first.owners.first().filter(|_| first.owner.is_some());
+            if let Some(identity) = owner.and_then(|o| o.identity.phrase.as_ref()) {
+                writeln!(out, "{}", style.item(&format!("Owner: {identity}")))?;
+            }
             for line in &first.strongest {
                 writeln!(out, "{}", style.item(&format!("Evidence: {line}")))?;
             }
@@ -131,8 +135,13 @@ impl Diagnose {
             Some(worst) => out += &format!("; {}", worst.sentence),
             None => out += "; the use of the pools or their limits are unknown",
         }
-        if let Some(hours) = self.exhausted_in_hours {
-            out += &format!("; limit reached in {hours:.1} hours at the average rate");
+        // After ten years the machine is another one.
+        if let Some(hours) = self.exhausted_in_hours.filter(|hours| *hours < 87_600.0) {
+            let when = match hours {
+                ..72.0 => format!("{hours:.1} hours"),
+                _ => format!("{:.0} days", hours / 24.0),
+            };
+            out += &format!("; limit reached in {when} at the average rate");
         }
         out
     }
@@ -262,7 +271,10 @@ impl Record {
             writeln!(out, "{}", style.item(&line))?;
         }
         for owner in &self.owners {
-            let line = format!("Suspect: {} ({})", owner.module, owner.confidence);
+            let mut line = format!("Suspect: {} ({})", owner.module, owner.confidence);
+            if let Some(identity) = &owner.identity.phrase {
+                line += &format!(": {identity}");
+            }
             writeln!(out, "{}", style.item(&line))?;
             list(style, out, owner.reasons.iter().cloned())?;
         }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::series::{Change, Comparison, Counts, Listing, Point, Trend};
 
-use super::text::{clean, duration, grouped};
+use super::text::{clean, duration, grouped, signed};
 use super::{Answer, tag_hex};
 
 /// The answer of `diff`.
@@ -178,15 +178,6 @@ impl ChangeRecord {
                 .map_or_else(unknown, |n| signed(n.into())),
             blocks.map_or_else(unknown, |(a, b)| signed(i128::from(b) - i128::from(a))),
         ]
-    }
-}
-
-fn signed(number: i128) -> String {
-    let digits = grouped(u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX));
-    match number {
-        0 => digits,
-        n if n < 0 => format!("-{digits}"),
-        _ => format!("+{digits}"),
     }
 }
 

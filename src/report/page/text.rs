@@ -44,7 +44,9 @@ pub(super) fn write(answer: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
             )?,
         }
         if b.holds_address {
-            let remark = describe(answer.descriptions, tag);
+            // As newer debuggers print it; !poolused has kept the old form.
+            let remark =
+                describe(answer.descriptions, tag).replacen(" , Binary: ", ", Binary : ", 1);
             writeln!(out, "\t\tPooltag {tag} : {remark}")?;
         }
     }

@@ -22,6 +22,8 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         "description",
         "binary",
         "pattern",
+        "owner",
+        "allocator",
     ])?;
     for row in &answer.tags {
         let numbers = [row.nonpaged, row.paged]
@@ -32,6 +34,8 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         record.push(cell(row.description.as_deref().unwrap_or_default()));
         record.push(cell(row.binary.as_deref().unwrap_or_default()));
         record.push(cell(row.pattern.as_deref().unwrap_or_default()));
+        record.push(cell(row.owner.as_deref().unwrap_or_default()));
+        record.push(cell(row.allocator.as_deref().unwrap_or_default()));
         csv.write_record(record)?;
     }
     csv.flush()

@@ -12,8 +12,8 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
     let figure = |value: Option<u64>| value.map_or_else(|| "-".into(), grouped);
     let side = |s: &Side| match verbose {
         true => vec![
-            figure(s.allocs),
-            figure(s.frees),
+            figure(s.allocs.filter(|_| !s.wrapped)),
+            figure(s.frees.filter(|_| !s.wrapped)),
             figure(s.outstanding),
             figure(s.bytes),
         ],

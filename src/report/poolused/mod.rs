@@ -8,6 +8,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::analysis::attribution::Attribution;
+use crate::analysis::attribution::suspects::listed_module;
 use crate::analysis::{Description, Descriptions};
 use crate::engine::{self, Sort};
 use crate::pool::Tag;
@@ -35,7 +37,14 @@ struct Row {
     nonpaged: Side,
     paged: Side,
     description: Option<String>,
+    /// Whose it is: the owner where that is known, else the module of the tag list, where
+    /// it is loaded.
     binary: Option<String>,
+    /// The owner with its confidence, as every other answer has it; `None` where that has
+    /// not been made.
+    owner: Option<String>,
+    /// Who calls the pool's functions with the tag.
+    allocator: Option<String>,
     /// The entry's pattern where the tag itself is not listed.
     pattern: Option<String>,
 }
@@ -52,6 +61,10 @@ struct Side {
     frees: Option<u64>,
     outstanding: Option<u64>,
     bytes: Option<u64>,
+    /// Text has a word in place of the counters of allocations and frees. JSON and CSV
+    /// have them modulo their width.
+    #[serde(skip)]
+    wrapped: bool,
 }
 
 impl Side {
@@ -61,6 +74,7 @@ impl Side {
             frees: Some(usage.frees),
             outstanding: Some(usage.outstanding),
             bytes: Some(usage.bytes),
+            wrapped: usage.wrapped,
         }
     }
 
@@ -70,6 +84,15 @@ impl Side {
             frees: counts.frees,
             outstanding: counts.outstanding,
             bytes: counts.bytes,
+            wrapped: false,
+        }
+    }
+
+    /// Allocations and frees in a column.
+    fn since_boot(&self) -> [String; 2] {
+        match self.wrapped {
+            true => ["wrapped".into(), "wrapped".into()],
+            false => [figure(self.allocs), figure(self.frees)],
         }
     }
 
@@ -84,7 +107,9 @@ impl Side {
 impl PoolUsed {
     /// Of the engine's answer.
     pub fn of(answer: &engine::PoolUsed) -> PoolUsed {
-        let row = |r: &engine::PoolUsedRow| Row::of(&r.usage, r.about.as_ref());
+        let row = |r: &engine::PoolUsedRow| {
+            Row::of(&r.usage, r.about.as_ref()).owned(r.attribution.as_deref())
+        };
         PoolUsed {
             tags: answer.rows.iter().map(row).collect(),
             total: Total {
@@ -122,6 +147,24 @@ impl PoolUsed {
 }
 
 impl Row {
+    /// With whose it is. The list's words for the owner stay where they mean the same.
+    fn owned(mut self, made: Option<&Attribution>) -> Row {
+        let Some(made) = made else {
+            return self;
+        };
+        let best = made.owners.best();
+        let listed = self.binary.take().filter(|binary| {
+            best.is_some_and(|o| listed_module(binary).eq_ignore_ascii_case(&o.module))
+        });
+        if listed.is_none() {
+            self.pattern = None;
+        }
+        self.binary = listed.or_else(|| best.map(|o| clean(&o.module).into()));
+        self.owner = made.owner_words().map(|words| clean(&words).into());
+        self.allocator = made.allocator().map(|module| clean(module).into());
+        self
+    }
+
     fn listed(row: &series::Row, known: Option<&Description>) -> Row {
         let account = TagUsage {
             tag: row.tag,
@@ -142,6 +185,8 @@ impl Row {
             paged: Side::of(&row.paged),
             description: known.map(|d| clean(&d.text).into()),
             binary: known.and_then(|d| d.binary.as_deref().map(|b| clean(b).into())),
+            owner: None,
+            allocator: None,
             pattern: known.and_then(|d| d.pattern.as_deref().map(|p| clean(p).into())),
         }
     }

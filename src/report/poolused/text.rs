@@ -54,14 +54,12 @@ fn brief(n: &Side, p: &Side) -> String {
 }
 
 fn verbose(n: &Side, p: &Side) -> String {
+    let [n_allocs, n_frees] = n.since_boot();
+    let [p_allocs, p_frees] = p.since_boot();
     format!(
-        "{:>11} {:>11} {:>9} {:>12} {:>12} {:>11} {:>9} {:>12}",
-        figure(n.allocs),
-        figure(n.frees),
+        "{n_allocs:>11} {n_frees:>11} {:>9} {:>12} {p_allocs:>12} {p_frees:>11} {:>9} {:>12}",
         figure(n.outstanding),
         figure(n.bytes),
-        figure(p.allocs),
-        figure(p.frees),
         figure(p.outstanding),
         figure(p.bytes)
     )

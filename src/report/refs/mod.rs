@@ -15,6 +15,7 @@ use crate::engine::TagReferences;
 use crate::memory::Va;
 use crate::pool::Tag;
 
+use super::identity::IdentityRecord;
 use super::text::{clean, grouped, json_address};
 use super::{Answer, tag_hex};
 
@@ -23,6 +24,10 @@ use super::{Answer, tag_hex};
 pub struct Refs<'a> {
     tag: String,
     tag_hex: String,
+    /// The owner with its confidence, as every other answer has it.
+    owner: Option<String>,
+    /// Who calls the pool's functions with the tag.
+    allocator: Option<String>,
     references: Vec<Row>,
     modules: Vec<ModuleRow>,
     default_tag_of: Vec<DefaultRow>,
@@ -56,8 +61,16 @@ struct Row {
     reason: String,
     calls: Vec<CallRow>,
     library: Option<String>,
+    source: Option<SourceRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disassembly: Option<Vec<LineRow>>,
+}
+
+/// The source of the call that takes the tag.
+#[derive(Debug, Serialize)]
+struct SourceRow {
+    file: String,
+    line: u32,
 }
 
 /// A call that is given the tag.
@@ -96,6 +109,8 @@ struct ModuleRow {
     pages_readable: u64,
     pages: u64,
     note: Option<String>,
+    #[serde(flatten)]
+    identity: IdentityRecord,
     #[serde(skip)]
     range: (Va, Va),
 }
@@ -116,6 +131,14 @@ impl<'a> Refs<'a> {
         Refs {
             tag: answer.tag.to_string(),
             tag_hex: tag_hex(answer.tag),
+            owner: answer
+                .attribution
+                .as_ref()
+                .and_then(|made| Some(clean(&made.owner_words()?).into())),
+            allocator: answer
+                .attribution
+                .as_ref()
+                .and_then(|made| Some(clean(made.allocator()?).into())),
             references: found
                 .found
                 .iter()
@@ -167,7 +190,8 @@ pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
     let mut out = format!("searched {} of {all} pages of images", found.pages_searched);
     if found.pages_missing > 0 {
-        out += "; the others are not in the dump (discarded or paged out), and no hit there means nothing";
+        out +=
+            "; the others are not in the dump (discarded or paged out): absence is not conclusive";
     }
     if !found.modules_missing.is_empty() {
         let names: Vec<_> = found.modules_missing.iter().map(|m| clean(m)).collect();
@@ -199,6 +223,10 @@ impl Row {
             reason: clean(&verdict.reason).into(),
             calls: verdict.calls.iter().map(CallRow::of).collect(),
             library: owned(&r.library),
+            source: r.source.as_ref().map(|(file, line)| SourceRow {
+                file: clean(file).into(),
+                line: *line,
+            }),
             disassembly: None,
         }
     }
@@ -258,6 +286,7 @@ impl ModuleRow {
             pages_readable: m.pages_readable,
             pages: m.pages,
             note: owned(&m.note),
+            identity: IdentityRecord::of(answer.identities.get(m.module)),
             range: answer.image(m.module).unwrap_or_default(),
         }
     }

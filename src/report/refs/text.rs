@@ -9,9 +9,15 @@ use super::{Refs, verdict_line};
 pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     answer.places(out)?;
     if answer.references.is_empty() {
-        writeln!(out, "no loaded image mentions {}", answer.tag)?;
+        writeln!(out, "no loaded image references {}", answer.tag)?;
     } else {
         answer.ranked(out)?;
+    }
+    if let Some(owner) = &answer.owner {
+        writeln!(out, "owner: {owner}")?;
+    }
+    if let Some(allocator) = &answer.allocator {
+        writeln!(out, "allocator: {allocator}")?;
     }
     for candidate in &answer.default_tag_of {
         writeln!(out, "{}", candidate.reason)?;
@@ -40,6 +46,9 @@ impl Refs<'_> {
             }
             writeln!(out, "    {}", verdict_line(r))?;
             writeln!(out, "    {}", row.reason)?;
+            if let Some(source) = &row.source {
+                writeln!(out, "    source: {}:{}", source.file, source.line)?;
+            }
             for line in row.disassembly.iter().flatten() {
                 if line.gap {
                     writeln!(out, "        ...")?;
@@ -54,6 +63,9 @@ impl Refs<'_> {
         writeln!(out, "\nstart             end                 module name")?;
         for module in &self.modules {
             writeln!(out, "{}", module.line())?;
+            if let Some(identity) = &module.identity.phrase {
+                writeln!(out, "    {identity}")?;
+            }
             if let Some(note) = &module.note {
                 writeln!(out, "    {note}")?;
             }

@@ -10,6 +10,7 @@
 //! is a refusal.
 
 mod codeview;
+pub(super) mod lines;
 mod publics;
 mod types;
 
@@ -107,7 +108,12 @@ impl Pdb {
             Want::SymbolsAndTypes => pdb.raw_stream(TYPE_STREAM)?.and_then(|s| Types::parse(&s)),
         };
         // A PDB without sections or symbols still has its types.
-        let publics = read_publics(&mut pdb).unwrap_or_default();
+        let mut publics = read_publics(&mut pdb).unwrap_or_default();
+        if want == Want::Symbols {
+            // A driver's private PDB names the functions of its own that are not public.
+            let _ = lines::procedures(&mut pdb, &mut |name, rva| publics.push(rva, name));
+            publics.sort();
+        }
         if publics.len() == 0 && types.as_ref().is_none_or(|t| t.len() == 0) {
             return Err(Refusal::Unreadable(
                 "it holds neither symbols nor types".into(),
@@ -219,7 +225,15 @@ fn is_web_page(start: &[u8]) -> bool {
 struct Bounded<R> {
     file: R,
     length: u64,
+    /// Bytes that one stream may take.
+    largest: u64,
+    /// Bytes that may still be read: a crafted table can name the same pages in any number
+    /// of streams.
+    left: u64,
 }
+
+/// Bytes that are read of a PDB beside twice its length.
+const SPARE: u64 = 16 << 20;
 
 impl<R: Read + Seek> Bounded<R> {
     fn new(mut file: R) -> Result<Bounded<R>, Refusal> {
@@ -238,7 +252,12 @@ impl<R: Read + Seek> Bounded<R> {
         if is_web_page(&magic) {
             return Err(Refusal::WebPage);
         }
-        Ok(Bounded { file, length })
+        Ok(Bounded {
+            file,
+            length,
+            largest: length,
+            left: length.saturating_mul(2).saturating_add(SPARE),
+        })
     }
 
     /// Refuses a file that is shorter than its header says, in pages: the pages of the
@@ -286,6 +305,12 @@ impl<'s, R: Read + Seek + std::fmt::Debug> Source<'s> for Bounded<R> {
         if total as u64 > self.length {
             return Err(eof());
         }
+        if total as u64 > self.largest {
+            let why = format!("it is larger than {} MB", self.largest >> 20);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        let again = || io::Error::new(io::ErrorKind::InvalidData, "its streams share pages");
+        self.left = self.left.checked_sub(total as u64).ok_or_else(again)?;
         let mut bytes = Vec::with_capacity(total);
         for slice in slices {
             self.file.seek(SeekFrom::Start(slice.offset))?;

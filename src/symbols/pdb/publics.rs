@@ -63,7 +63,8 @@ impl Publics {
         }
     }
 
-    fn push(&mut self, rva: u32, name: &str) {
+    /// Adds a symbol; [`Publics::sort`] has to follow.
+    pub fn push(&mut self, rva: u32, name: &str) {
         let start = self.text.len();
         let end = start + name.len();
         if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
@@ -72,12 +73,15 @@ impl Publics {
         }
     }
 
-    fn sort(&mut self) {
+    /// Puts the symbols in order, each once.
+    pub fn sort(&mut self) {
         let text = std::mem::take(&mut self.text);
         self.by_rva.sort_unstable_by(|a, b| {
             let by_name = || a.name(&text).cmp(b.name(&text));
             a.rva.cmp(&b.rva).then_with(by_name)
         });
+        self.by_rva
+            .dedup_by(|a, b| a.rva == b.rva && a.name(&text) == b.name(&text));
         let hashes = self.by_rva.iter().map(|p| hash(p.name(&text).as_bytes()));
         self.by_name = hashes.zip(0..).collect();
         self.by_name.sort_unstable();

@@ -1,5 +1,7 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::path::Path;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -208,6 +210,22 @@ fn a_file_in_a_store_is_as_readable_as_the_umask_lets_it() {
     let stored = finish(file, directory.path(), &id()).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&stored), mode(&plain));
+}
+
+/// What a file system that does not tell the cases apart shows: two names, one file.
+#[test]
+fn a_file_that_is_there_in_two_cases_of_its_name_is_refused_once() {
+    let (directory, text) = root();
+    put(&directory.path().join("Driver.pdb"), &other_pdb());
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("Driver.pdb", directory.path().join("driver.pdb")).unwrap();
+    let wanted = PdbId {
+        name: "Driver.pdb".into(),
+        ..id()
+    };
+    let found = locate(&text, wanted);
+    assert_eq!(found.file, None);
+    assert_eq!(found.notes.len(), 1, "{:?}", found.notes);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::addr::Va;
 use crate::synth::call_shapes::{CallShape, contexts};
 use crate::synth::code::{Site, Use};
 use crate::synth::image::Data;
+use crate::synth::resource::Version;
 use crate::synth::spec::{ModuleSpec, UnloadedSpec};
 use crate::synth::truth::Tag;
 
@@ -160,6 +161,24 @@ fn module(file: &str, folder: &'static str, base: Va, size: u32) -> ModuleSpec {
     }
 }
 
+/// The version resource of a driver that comes with Windows Server 2008 R2 SP1.
+fn windows(file: &str) -> Version {
+    let description = match file {
+        "storport.sys" => "Microsoft Storage Port Driver",
+        "ndis.sys" => "NDIS 6.20 driver",
+        "tcpip.sys" => "TCP/IP Driver",
+        "netvsc60.sys" => "Virtual NDIS6.0 Miniport",
+        "Ntfs.sys" => "NT File System Driver",
+        _ => "Windows driver",
+    };
+    Version::new(
+        "Microsoft Corporation",
+        "Microsoft\u{ae} Windows\u{ae} Operating System",
+        description,
+        [6, 1, 7601, 17514],
+    )
+}
+
 /// Allocates in one place or two, and frees in another.
 fn sites(tag: &Tag, nth: usize) -> Vec<Site> {
     let bytes = 0x40 + (nth as u32 * 0x58) % 0x1c0;
@@ -182,6 +201,10 @@ pub fn modules() -> Vec<ModuleSpec> {
         driver.imports = nt_imports(USUAL_IMPORTS.get(..3 + n % 5).unwrap_or_default());
         for (nth, tag) in tags.iter().enumerate() {
             driver.sites.extend(sites(tag, n + nth));
+        }
+        // One driver in nine has none, and neither have the libraries.
+        if file.to_ascii_lowercase().ends_with(".sys") && n % 9 != 8 {
+            driver.data.push(Data::Version(windows(file)));
         }
         match *file {
             "ndis.sys" => driver.exports.extend([
@@ -285,6 +308,12 @@ fn myfault() -> ModuleSpec {
         },
         rva: Some(rva),
     };
+    driver.data = vec![Data::Version(Version::new(
+        "Sysinternals",
+        "Sysinternals Myfault",
+        "Crash Test Driver",
+        [2, 0, 0, 0],
+    ))];
     driver.sites = vec![
         site(LEAK_PAGED, 0x1390, 0x1a, 0x2b),
         site(LEAK_NONPAGED, 0x1610, 0x11, 0x20),

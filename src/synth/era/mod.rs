@@ -4,12 +4,12 @@
 //! offset in the one shows as a disagreement with the other. A further build is an entry in
 //! `builds` and a file in `tables`, which says what differs from the build before.
 
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod builds;
 mod table;
 mod win7;
 
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use builds::{
     SERVER_2003, SERVER_2022, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903, WIN10_2004,
     WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,

@@ -11,24 +11,24 @@
 //! published research (C. Bayet and P. Fariello, "Scoop the Windows 10 pool!", SSTIC 2020;
 //! Y. Shafir, PoolViewer; U. Frisk, MemProcFS; glslang/win-kexp).
 
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod heap_header;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod lfh;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod missing;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub(super) mod segment;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub mod setting;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod vs;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 mod write;
 
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use setting::Setting;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 pub use write::lay;
 
 /// What goes wrong with the lists.
@@ -76,14 +76,14 @@ impl Default for HeapShape {
 /// POOL_HEADER.
 pub const UNIT: u64 = 16;
 /// Bytes from which on whole pages are a range of their own, in the first context.
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 const LARGEST_VS: u64 = 0x2_0000;
 /// Bytes from which on whole pages are in the second context.
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 const LARGEST_PAGES: u64 = 0x7_f000;
 /// Bytes from which on an allocation has address space of its own.
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 const LARGEST_UNITS: u64 = 0x7f_0000;
 /// The largest block that is put into slots here, header included.
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 const LARGEST_SLOT: u64 = 0x1f0;

@@ -128,6 +128,7 @@ impl Builder<'_> {
             expansion: role(Role::TrackExpansion).map(|va| (va, options.expansion_entries)),
             expanded: options.expanded.clone(),
             overflowed: options.overflowed.clone(),
+            unfreed: options.unfreed.clone(),
         };
         let (nt, memory) = (&self.nt, &mut self.memory);
         if !trackers::write(memory, nt.era, &tables, &self.truth.tags, &mut self.rng) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::addr::{PAGE_SIZE, Va};
-use crate::synth::image::{self, Exports, Image, ImageSpec, Pdb};
+use crate::synth::image::{self, Data, Exports, Image, ImageSpec, Pdb};
 use crate::synth::kernel;
 use crate::synth::paging::Entry;
 use crate::synth::rng::Rng;
@@ -11,6 +11,9 @@ use crate::synth::spec::ModuleSpec;
 use crate::synth::truth::{ModuleTruth, ReferenceTruth, Tag};
 
 use super::Builder;
+
+/// Seconds from one build of a driver to the next: four weeks.
+const BETWEEN_BUILDS: u32 = 28 * 86_400;
 
 impl Builder<'_> {
     /// Loads the images, in order, each with its imports bound to those before.
@@ -54,14 +57,19 @@ impl Builder<'_> {
                 }
             }
         }
-        let mut seed = Rng::new(
-            module
-                .file
-                .bytes()
-                .fold(7, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))),
-        );
+        let builds = self.spec.options.builds.iter();
+        let mut build = builds.filter(|(file, _)| *file == module.file);
+        let build = build.next().map_or(0, |(_, number)| *number);
+        let mut seed = Rng::new(module.file.bytes().fold(7 + u64::from(build), |h, b| {
+            h.wrapping_mul(31).wrapping_add(u64::from(b))
+        }));
         let stem = module.file.split('.').next().unwrap_or_default();
+        let given = module.data.iter().find_map(|data| match data {
+            Data::Pdb(pdb) => Some(pdb.clone()),
+            _ => None,
+        });
         let pdb = match is_kernel {
+            _ if given.is_some() => given.unwrap_or_default(),
             true => Pdb {
                 name: "ntkrnlmp.pdb".into(),
                 guid: match self.spec.options.unknown_kernel {
@@ -84,7 +92,7 @@ impl Builder<'_> {
             file: module.file.clone(),
             base: module.base,
             size: module.size,
-            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff),
+            timestamp: 0x4ce7_0000 + (seed.bits() as u32 & 0xffff) + build * BETWEEN_BUILDS,
             pdb,
             exports: module
                 .exports

@@ -13,10 +13,10 @@ use std::path::Path;
 use crate::addr::{PAGE_SIZE, Va};
 
 use super::container::Container;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 use super::era::Heap as Encoding;
 use super::header::DumpHeader;
-#[cfg(feature = "synth")]
+#[cfg(any(test, feature = "synth"))]
 use super::heap::{self, HeapShape};
 use super::kernel::Nt;
 use super::legacy::Contents;
@@ -171,7 +171,7 @@ impl<'a> Builder<'a> {
     fn pools(&mut self) -> io::Result<Laid> {
         match (&self.spec.heaps, self.spec.era.heap) {
             (None, _) => self.chains(),
-            #[cfg(feature = "synth")]
+            #[cfg(any(test, feature = "synth"))]
             (Some(shape), Some(encoding)) => Ok(self.heaps(shape, encoding)),
             _ => Err(io::Error::other("this era has no segment heaps")),
         }
@@ -190,7 +190,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Pools on segment heaps.
-    #[cfg(feature = "synth")]
+    #[cfg(any(test, feature = "synth"))]
     fn heaps(&mut self, shape: &HeapShape, encoding: Encoding) -> Laid {
         let setting = heap::Setting {
             nt: self.nt,

@@ -11,7 +11,7 @@ use crate::tui::data::table::TableKind;
 use crate::tui::input::keys::Action;
 use crate::tui::input::prompt::Kind;
 use crate::tui::screens::bytes::{BytesFormat, BytesView};
-use crate::tui::screens::help;
+use crate::tui::screens::help::{self, HelpView};
 use crate::tui::screens::layout;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
@@ -52,7 +52,9 @@ impl App {
             Action::Contents => self.open_of_tag(TableKind::Contents),
             Action::Families => self.open_of_tag(TableKind::Families),
             Action::Objects => self.open_of_tag(TableKind::Objects),
+            Action::Stacks => self.open_of_tag(TableKind::Stacks),
             Action::Page => self.page(),
+            Action::Disassembly => self.disassembly(),
             Action::ColumnLeft => self.step_column(-1),
             Action::ColumnRight => self.step_column(1),
             Action::SortColumn => self.sort_column(),
@@ -72,8 +74,19 @@ impl App {
             Action::SearchPrevious => self.find(false, false),
             Action::Copy => self.copy(),
             Action::CopyView => self.show_copy_view(),
-            Action::Help => self.help = Some(0),
-            Action::Cancel => self.help = None,
+            Action::Help => self.help = Some(HelpView::default()),
+            Action::HelpPage => {
+                let page = self.help.unwrap_or_default().page.next();
+                self.help = Some(HelpView { page, top: 0 });
+            }
+            Action::History => self.show_history(),
+            Action::Cancel if self.help.is_some() => self.help = None,
+            Action::Cancel => self.chooser = None,
+            Action::Columns => self.open_chooser(),
+            Action::ChangeColumn => self.change_column(),
+            Action::ResetColumns => self.reset_columns(),
+            Action::Preview => self.toggle_preview(),
+            Action::SortChange => self.sort_by_change(),
             Action::Accept | Action::Complete | Action::HistoryBack | Action::HistoryOn => {}
             Action::Quit => self.quit(),
             Action::Mouse => {
@@ -128,6 +141,23 @@ impl App {
         }
     }
 
+    /// The instructions around the selected reference.
+    fn disassembly(&mut self) {
+        let Some(view) = self.tag_view() else {
+            return;
+        };
+        let (tag, at) = (view.tag, usize::try_from(view.mention.row).ok());
+        let rows = view.mentions.as_ref().map(|m| &m.rows);
+        match rows.zip(at).and_then(|(rows, at)| rows.get(at)) {
+            Some(row) if row.in_code => {
+                let va = row.va;
+                self.open_table(TableKind::Code { tag, va });
+            }
+            Some(_) => self.message = Some("this reference is in data, not in code".into()),
+            None => self.message = Some("no reference is selected".into()),
+        }
+    }
+
     /// The next pool: of the list on screen, or of the tag list.
     fn next_pool(&mut self) {
         match self.stack.last_mut() {
@@ -139,9 +169,9 @@ impl App {
                 self.ask_blocks();
                 return;
             }
-            Some(Screen::Table(sheet)) => {
-                if sheet.next_pool() {
-                    self.message = Some(sheet.words().trim_start_matches(", ").to_owned());
+            Some(Screen::Table(table)) => {
+                if table.next_pool() {
+                    self.message = Some(table.words().trim_start_matches(", ").to_owned());
                     return;
                 }
                 self.show_tags();
@@ -162,6 +192,7 @@ impl App {
     fn zoom(&mut self) {
         match self.stack.last_mut() {
             Some(Screen::Tag(view)) => view.zoom = !view.zoom,
+            Some(Screen::Report(view)) => view.turn_all(),
             None => self.zoom = !self.zoom,
             _ => {}
         }
@@ -196,15 +227,18 @@ impl App {
 
     pub(in crate::tui) fn travel(&mut self, how: Move) {
         let areas = layout::areas(self.size);
-        if let Some(top) = &mut self.help {
-            *top = scrolled(*top, how, help::height(areas.body));
+        if let Some(view) = &mut self.help {
+            view.top = scrolled(view.top, how, help::height(areas.body));
             return;
         }
-        let indexing = self.indexing();
+        if self.travel_chooser(how) {
+            return;
+        }
+        let (indexing, wanted) = (self.indexing(), self.wanted());
         match self.stack.last_mut() {
             None if self.summary_focused => {}
             None => {
-                let height = layout::tag_list_height(&self.model, areas.body, self.zoom);
+                let height = layout::tag_list_height(&self.model, areas.body, wanted);
                 let rows = self.tags.len();
                 moved(&mut self.tags.cursor, how, rows, height);
                 self.tags.cursor.settle(rows, height);
@@ -221,14 +255,16 @@ impl App {
                 let rows = view.len();
                 moved(&mut view.cursor, how, rows, ModulesView::height(areas.body));
             }
-            Some(Screen::Table(sheet)) => {
-                let rows = sheet.len();
-                let height = sheet.height(areas.body);
-                moved(&mut sheet.cursor, how, rows, height);
+            Some(Screen::Table(table)) => {
+                let rows = table.len();
+                let height = table.height(areas.body);
+                moved(&mut table.cursor, how, rows, height);
             }
             Some(Screen::Report(view)) => {
-                view.top = scrolled(view.top, how, ReportView::height(areas.body));
+                let rows = view.len(areas.body.width);
+                moved(&mut view.cursor, how, rows, ReportView::height(areas.body));
             }
+            Some(Screen::Chart(_)) => {}
             Some(Screen::Bytes(view)) => {
                 let height = view.height(areas.body).max(2) as i64 - 1;
                 match how {
@@ -252,15 +288,35 @@ impl App {
                     self.open_part(tag, String::new());
                 }
             }
-            Some(Screen::Summary(_) | Screen::Report(_)) => {
-                self.message = Some("this is all of it; Esc goes back".into());
+            Some(Screen::Summary(_) | Screen::Chart(_)) => {
+                self.message = Some("nothing further to open here; Esc goes back".into());
             }
+            Some(Screen::Report(_)) => self.open_report_line(),
             Some(Screen::Table(_)) => self.open_row(),
             Some(Screen::Bytes(_)) => self.follow(),
             Some(_) => {
                 if let Some(view) = self.bytes_of_row() {
                     self.go(Screen::Bytes(Box::new(view)));
                 }
+            }
+        }
+    }
+
+    /// Folds or unfolds the section of a heading, or runs the command of a step.
+    fn open_report_line(&mut self) {
+        let width = layout::areas(self.size).body.width;
+        let Some(Screen::Report(view)) = self.stack.last_mut() else {
+            return;
+        };
+        if view.turn(width) {
+            return;
+        }
+        match view.command(width) {
+            Some(command) => self.command_line(&command),
+            None => {
+                self.message = Some(
+                    "Enter folds the section of a heading and runs the command of a step".into(),
+                );
             }
         }
     }
@@ -274,7 +330,7 @@ impl App {
                     let mentions = view.mentions.as_ref()?;
                     let row = mentions.rows.get(usize::try_from(view.mention.row).ok()?)?;
                     let about = format!(
-                        "{} mentions {} here, in {} {}; {}: {}",
+                        "{} references {} here, in {} {}; {}: {}",
                         row.module,
                         view.tag,
                         row.section,
@@ -366,7 +422,7 @@ impl App {
             _ => false,
         };
         if !moved {
-            self.message = Some("no further row in the list behind".into());
+            self.message = Some("no further row in the list".into());
             return;
         }
         let Some(Screen::Bytes(old)) = self.stack.pop() else {
@@ -397,7 +453,8 @@ impl App {
                 view.toggle(areas.body.width, height);
             }
             Some(Screen::Summary(_)) => self.back(),
-            Some(Screen::Modules(_) | Screen::Table(_) | Screen::Report(_)) => {}
+            Some(Screen::Report(view)) => view.next_section(areas.body.width),
+            Some(Screen::Modules(_) | Screen::Table(_) | Screen::Chart(_)) => {}
         }
     }
 
@@ -451,8 +508,9 @@ impl App {
                 .current(&self.model)
                 .map(|m| format!("{} {} {} {}", m.base, m.end, m.name, m.path)),
             Some(Screen::Summary(_)) => Some(self.model.warnings.join("\n")),
-            Some(Screen::Table(sheet)) => sheet.row_text(),
+            Some(Screen::Table(table)) => table.row_text(),
             Some(Screen::Report(view)) => view.text.clone(),
+            Some(Screen::Chart(view)) => self.model.baseline.as_deref().map(|b| view.text(b)),
         };
         text.filter(|t| !t.is_empty())
     }

@@ -11,21 +11,26 @@ use crate::tui::data::table::{Opens, TableData, TableKind, TableRow};
 use crate::tui::input::query::compares;
 use crate::tui::jobs::tables::FREQUENCY;
 use crate::tui::screens::data_table::DataTable;
+use crate::tui::screens::layout;
 use crate::tui::screens::tag::Pane;
 
 impl App {
-    /// Means the next column of the list, or the one before.
+    /// Selects the next column of the list, or the one before.
     pub(in crate::tui) fn step_column(&mut self, step: i64) {
         match self.stack.last_mut() {
-            None => self.tags.step_column(step),
+            None => {
+                let body = layout::areas(self.size).body;
+                let list = layout::first_screen(&self.model, body, self.wanted()).list;
+                self.tags.step_column(&self.model, step, list.width);
+            }
             Some(Screen::Tag(view)) => view.step_column(step),
             Some(Screen::Modules(view)) => view.step_column(step),
-            Some(Screen::Table(sheet)) => sheet.step_column(step),
+            Some(Screen::Table(table)) => table.step_column(step),
             _ => return,
         }
         if let Some(name) = self.column_name() {
             self.message = Some(format!(
-                "column {name}: S sorts by it, @ rows like this one, F how often each value is"
+                "column {name}: S sorts, @ filters by this value, F counts values"
             ));
         }
     }
@@ -35,11 +40,11 @@ impl App {
         let first =
             |fields: &[crate::tui::input::query::Field], at: usize| fields.get(at)?.names.first();
         match self.stack.last() {
-            None => first(&columns::TAG, self.tags.meant_field()),
-            Some(Screen::Tag(view)) => first(&columns::BLOCK, view.meant_field()),
-            Some(Screen::Modules(view)) => first(&columns::MODULE, view.meant),
-            Some(Screen::Table(sheet)) => {
-                return sheet.columns().get(sheet.column).map(|c| c.name());
+            None => first(&columns::TAG, self.tags.selected_field(&self.model)),
+            Some(Screen::Tag(view)) => first(&columns::BLOCK, view.selected_field()),
+            Some(Screen::Modules(view)) => first(&columns::MODULE, view.column),
+            Some(Screen::Table(table)) => {
+                return table.columns().get(table.column).map(|c| c.name());
             }
             _ => None,
         }
@@ -51,14 +56,15 @@ impl App {
         match self.stack.last_mut() {
             None => {
                 if !self.tags.sort_here(&self.model) {
-                    self.message = Some("the tags are not sorted by words; try F".into());
+                    self.message =
+                        Some("tags are not sorted by this column; F counts its values".into());
                     return;
                 }
                 self.message = Some(self.tags.words());
             }
             Some(Screen::Modules(view)) => view.sort_here(&self.model),
-            Some(Screen::Table(sheet)) => sheet.sort_here(),
-            Some(Screen::Tag(view)) => match view.meant_field() {
+            Some(Screen::Table(table)) => table.sort_here(),
+            Some(Screen::Tag(view)) => match view.selected_field() {
                 0 => self.sort_blocks(false),
                 1 => self.sort_blocks(true),
                 _ => {
@@ -77,22 +83,25 @@ impl App {
         let query = match self.stack.last() {
             None => self.tags.current(&self.model).and_then(|row| {
                 let cell = self.tags.asked_of(&self.model, row);
-                like(self.column_name()?, &cell.cell(self.tags.meant_field()))
+                like(
+                    self.column_name()?,
+                    &cell.cell(self.tags.selected_field(&self.model)),
+                )
             }),
             Some(Screen::Tag(view)) => view.current().and_then(|block| {
-                let cell = columns::block_cell(&block, view.meant_field());
+                let cell = columns::block_cell(&block, view.selected_field());
                 like(self.column_name()?, &cell)
             }),
             Some(Screen::Modules(view)) => view.current(&self.model).and_then(|module| {
-                let cell = columns::module_cell(module, view.meant);
+                let cell = columns::module_cell(module, view.column);
                 like(self.column_name()?, &cell)
             }),
-            Some(Screen::Table(sheet)) => sheet.like_this(),
+            Some(Screen::Table(table)) => table.like_this(),
             _ => None,
         };
         match query {
             Some(query) => self.filter_here(&query),
-            None => self.message = Some("nothing in this column to be like".into()),
+            None => self.message = Some("this column has no value to filter by".into()),
         }
     }
 
@@ -102,7 +111,7 @@ impl App {
             None => &self.tags.filter,
             Some(Screen::Tag(view)) => &view.filter,
             Some(Screen::Modules(view)) => &view.filter,
-            Some(Screen::Table(sheet)) => &sheet.filter,
+            Some(Screen::Table(table)) => &table.filter,
             _ => return,
         };
         let text = match compares(now) && now != query {
@@ -120,7 +129,7 @@ impl App {
         match self.stack.last_mut() {
             None => self.tags.set_filter(&self.model, text),
             Some(Screen::Modules(view)) => view.set_filter(&self.model, text),
-            Some(Screen::Table(sheet)) => sheet.set_filter(text),
+            Some(Screen::Table(table)) => table.set_filter(text),
             Some(Screen::Tag(view)) => {
                 crate::tui::data::block_filter::BlockFilter::parse(text)?;
                 text.trim().clone_into(&mut view.filter);
@@ -168,7 +177,10 @@ impl App {
                 let tag = view.tag;
                 self.open_table(TableKind::Pointers { tag, offset });
             }
-            None => self.message = Some("what the owner has of the allocation is elsewhere".into()),
+            None => {
+                self.message =
+                    Some("this offset is outside the owner's part of the allocation".into())
+            }
         }
     }
 
@@ -179,26 +191,26 @@ impl App {
         };
         let cells: Vec<Cell> = match self.stack.last() {
             None => {
-                let field = self.tags.meant_field();
+                let field = self.tags.selected_field(&self.model);
                 let rows = (0..self.tags.len()).filter_map(|at| self.tags.row(&self.model, at));
                 let cells = rows.map(|row| self.tags.asked_of(&self.model, row).cell(field));
                 cells.collect()
             }
             Some(Screen::Modules(view)) => {
                 let rows = (0..view.len()).filter_map(|at| view.row(&self.model, at));
-                let cells = rows.map(|row| columns::module_cell(row, view.meant));
+                let cells = rows.map(|row| columns::module_cell(row, view.column));
                 cells.collect()
             }
-            Some(Screen::Table(sheet)) => {
-                let rows = (0..sheet.len()).filter_map(|at| sheet.row(at));
-                let cells = rows.filter_map(|row| row.cells.get(sheet.column).cloned());
+            Some(Screen::Table(table)) => {
+                let rows = (0..table.len()).filter_map(|at| table.row(at));
+                let cells = rows.filter_map(|row| row.cells.get(table.column).cloned());
                 cells.collect()
             }
             _ => return,
         };
-        let mut sheet = DataTable::new(TableKind::Counted, format!("each {name}"), String::new());
-        sheet.take(counted(name, cells));
-        self.go(Screen::Table(Box::new(sheet)));
+        let mut table = DataTable::new(TableKind::Counted, format!("each {name}"), String::new());
+        table.take(counted(name, cells));
+        self.go(Screen::Table(Box::new(table)));
     }
 }
 

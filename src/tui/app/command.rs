@@ -72,6 +72,13 @@ impl App {
                 let tag = self.tag_named(tag)?;
                 self.open_table(TableKind::Families(tag));
             }
+            Typed::Stacks(target) => match target {
+                Some(target) if target.is_address() => self.show_text(Typed::Stacks(Some(target))),
+                target => {
+                    let tag = self.tag_named(target.and_then(|t| t.tag))?;
+                    self.open_table(TableKind::Stacks(tag));
+                }
+            },
             Typed::Objects(what) => {
                 let tag = self.tag_of_objects(what)?;
                 self.open_table(TableKind::Objects(tag));
@@ -81,6 +88,9 @@ impl App {
             Typed::Diagnose => self.show_report(),
             Typed::Tags => self.show_tags(),
             Typed::Marks => self.open_table(TableKind::Marks),
+            Typed::Baseline(words) => self.baseline_line(&words)?,
+            Typed::History(what) => self.history_line(what)?,
+            Typed::Columns(names) => self.choose_columns(&names)?,
             Typed::Note(text) => self.take_note(&text),
             Typed::Filter(text) => self.set_filter(&text)?,
             Typed::Sort(order) => self.sort_named(order),
@@ -90,7 +100,7 @@ impl App {
                 self.save(&file.name, file.overwrite);
             }
             Typed::Go(target) => self.go_to_target(&target)?,
-            Typed::Help(None) => self.help = Some(0),
+            Typed::Help(None) => self.help = Some(crate::tui::screens::help::HelpView::default()),
             Typed::Help(Some(about)) => {
                 let entry = table::find(&about).ok_or_else(|| command::unknown(&about).0)?;
                 self.message = Some(format!("{}: {}", entry.usage(), entry.help));
@@ -187,7 +197,7 @@ impl App {
     }
 
     /// The tag that was named, or the one on screen.
-    fn tag_named(&self, chosen: Chosen) -> Result<Tag, String> {
+    pub(in crate::tui) fn tag_named(&self, chosen: Chosen) -> Result<Tag, String> {
         let Some(pattern) = chosen else {
             return match self.stack.last() {
                 None => self.tags.current(&self.model).map(|row| row.usage.tag),
@@ -284,6 +294,9 @@ impl App {
     }
 
     fn pool_mon(&mut self, wanted: PoolMon) -> Done {
+        if wanted.by_change && self.model.baseline.is_none() {
+            return Err("poolmon: -( needs a baseline: `baseline FILE` compares with an earlier dump or log".into());
+        }
         if wanted.pool == Some(PoolChoice::Session) {
             self.show_text(Typed::PoolMon(wanted));
             return Ok(());
@@ -310,6 +323,7 @@ impl App {
         if let Some(order) = wanted.sort {
             self.sort_named(order);
         }
+        self.tags.by_change = wanted.by_change;
         self.tags.rearrange(&self.model);
         Ok(())
     }
@@ -328,6 +342,8 @@ impl App {
             Order::PerAllocation => SortBy::PerAlloc,
         };
         self.tags.reversed = false;
+        self.tags.by_change = false;
+        self.tags.sort_pool = None;
         self.tags.rearrange(&self.model);
     }
 

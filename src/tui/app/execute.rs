@@ -22,7 +22,8 @@ impl App {
     pub(in crate::tui) fn start(&mut self, kind: Kind) {
         let (filter_before, cursor_before) = match self.stack.last() {
             Some(Screen::Modules(view)) => (view.filter.clone(), view.cursor),
-            Some(Screen::Table(sheet)) => (sheet.filter.clone(), sheet.cursor),
+            Some(Screen::Table(table)) => (table.filter.clone(), table.cursor),
+            Some(Screen::Report(view)) => (String::new(), view.cursor),
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => (view.filter.clone(), view.cursor),
                 Pane::References => (String::new(), view.mention),
@@ -34,7 +35,7 @@ impl App {
             Kind::Note => match self.note_here() {
                 Some(note) => note,
                 None => {
-                    self.message = Some("a tag or an allocation can be marked".into());
+                    self.message = Some("only tags and allocations can be marked".into());
                     return;
                 }
             },
@@ -57,8 +58,8 @@ impl App {
             (Kind::Command, _) => Some(
                 "!poolused 2, !poolfind Leak, !pool ADDRESS, lm a ADDRESS, drivers, save FILE; Tab completes",
             ),
-            (Kind::Save, _) => Some("by its end: .txt, .csv, .json, .md"),
-            (Kind::Note, _) => Some("what is to be said of it; it goes into the report"),
+            (Kind::Save, _) => Some("a file name that ends in .txt, .csv, .json or .md"),
+            (Kind::Note, _) => Some("note; it is printed in the report"),
             (_, Context::Allocations) => Some(
                 "a size (4096, >0x1000, <=1M), the start of an address, a word, or a query (size > 4k and pool = paged)",
             ),
@@ -136,13 +137,7 @@ impl App {
 
     /// The columns that the word before the cursor can become.
     fn field_completions(&self, line: &str) -> Vec<String> {
-        let fields: Vec<crate::tui::input::query::Field> = match self.stack.last() {
-            None => crate::tui::data::columns::TAG.to_vec(),
-            Some(Screen::Tag(_)) => crate::tui::data::columns::BLOCK.to_vec(),
-            Some(Screen::Modules(_)) => crate::tui::data::columns::MODULE.to_vec(),
-            Some(Screen::Table(sheet)) => sheet.fields(),
-            _ => Vec::new(),
-        };
+        let fields = self.fields();
         let start = line.rfind([' ', '(']).map_or(0, |at| at + 1);
         let (before, word) = line.split_at(start);
         let names = fields.iter().flat_map(|f| f.names);
@@ -234,7 +229,8 @@ impl App {
         match self.stack.last_mut() {
             None => self.tags.cursor = cursor,
             Some(Screen::Modules(view)) => view.cursor = cursor,
-            Some(Screen::Table(sheet)) => sheet.cursor = cursor,
+            Some(Screen::Table(table)) => table.cursor = cursor,
+            Some(Screen::Report(view)) => view.cursor = cursor,
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => view.cursor = cursor,
                 Pane::References => view.mention = cursor,
@@ -274,15 +270,13 @@ impl App {
                 let from = from(view.cursor.row, view.len());
                 view.find(&self.model, &text, from, forward)
             }
-            Some(Screen::Table(sheet)) => {
-                let from = from(sheet.cursor.row, sheet.len());
-                sheet.find(&text, from, forward)
+            Some(Screen::Table(table)) => {
+                let from = from(table.cursor.row, table.len());
+                table.find(&text, from, forward)
             }
             Some(Screen::Report(view)) => {
-                let found = view.find(&text, self.size.0, forward, here);
-                match found {
-                    Some(line) => view.top = line,
-                    None => self.message = Some(format!("no line has `{}`", text.trim())),
+                if !view.find(&text, self.size.0, forward, here) {
+                    self.message = Some(format!("no line has `{}`", text.trim()));
                 }
                 return;
             }
@@ -296,7 +290,7 @@ impl App {
             Some(row) => {
                 let mut cursor = match self.stack.last() {
                     Some(Screen::Modules(view)) => view.cursor,
-                    Some(Screen::Table(sheet)) => sheet.cursor,
+                    Some(Screen::Table(table)) => table.cursor,
                     Some(Screen::Tag(view)) => view.mention,
                     _ => self.tags.cursor,
                 };
@@ -338,7 +332,7 @@ impl App {
     fn go_to(&mut self, text: &str) {
         let Some(va) = parse_address(text) else {
             self.message = Some(format!(
-                "`{}` is no address: type hexadecimal digits",
+                "not a valid address: {} (hexadecimal, for example fffffa80`02400000)",
                 text.trim()
             ));
             return;
@@ -353,14 +347,14 @@ impl App {
                 self.message = (!found).then(|| format!("no loaded module holds {va}"));
             }
             Some(Screen::Tag(view)) => self.message = go_to_block(view, va),
-            Some(Screen::Table(sheet)) => {
-                let holds = |at: &u64| sheet.row(*at).is_some_and(|row| row.holds(va));
-                match (0..sheet.len()).find(holds) {
-                    Some(at) => sheet.cursor.to(at),
+            Some(Screen::Table(table)) => {
+                let holds = |at: &u64| table.row(*at).is_some_and(|row| row.holds(va));
+                match (0..table.len()).find(holds) {
+                    Some(at) => table.cursor.to(at),
                     None => self.message = Some(format!("no row is at {va}")),
                 }
             }
-            Some(Screen::Summary(_) | Screen::Report(_)) | None => {
+            Some(Screen::Summary(_) | Screen::Report(_) | Screen::Chart(_)) | None => {
                 let view = BytesView::new(va.to_string(), "by its address".into(), va, None);
                 self.go(Screen::Bytes(Box::new(view)));
             }

@@ -38,7 +38,7 @@ impl App {
                 view.current().map(|b| Marked::of(&b))
             }
             Some(Screen::Bytes(view)) => Some(Marked::of(view.block.as_ref()?)),
-            Some(Screen::Table(sheet)) => match &sheet.current()?.opens {
+            Some(Screen::Table(table)) => match &table.current()?.opens {
                 Opens::Tag(tag, filter) if filter.is_empty() => Some(Marked::Tag(tag.value())),
                 _ => None,
             },
@@ -54,7 +54,7 @@ impl App {
             return;
         }
         let Some(what) = self.markable() else {
-            self.message = Some("a tag or an allocation can be marked".into());
+            self.message = Some("only tags and allocations can be marked".into());
             return;
         };
         if let Some(at) = self.marks.iter().position(|m| m.what.is(&what)) {
@@ -90,15 +90,15 @@ impl App {
     pub(in crate::tui) fn take_note(&mut self, note: &str) {
         match self.markable() {
             Some(what) => self.set_mark(what, note.trim().to_owned()),
-            None => self.message = Some("a tag or an allocation can be marked".into()),
+            None => self.message = Some("only tags and allocations can be marked".into()),
         }
     }
 
     fn unmark_row(&mut self) {
-        let Some(Screen::Table(sheet)) = self.stack.last() else {
+        let Some(Screen::Table(table)) = self.stack.last() else {
             return;
         };
-        let Some(at) = sheet.current().and_then(|row| row.place) else {
+        let Some(at) = table.current().and_then(|row| row.place) else {
             return;
         };
         if at < self.marks.len() {
@@ -106,14 +106,14 @@ impl App {
             self.marks_changed = true;
             self.message = Some(format!("no longer marked: {}", gone.what.words()));
         }
-        let data = self.marks_sheet();
-        if let Some(Screen::Table(sheet)) = self.stack.last_mut() {
-            sheet.take(data);
+        let data = self.marks_table();
+        if let Some(Screen::Table(table)) = self.stack.last_mut() {
+            table.take(data);
         }
     }
 
     /// The list of all marks.
-    pub(in crate::tui) fn marks_sheet(&self) -> TableData {
+    pub(in crate::tui) fn marks_table(&self) -> TableData {
         let row = |(place, mark): (usize, &Mark)| {
             let (what, tag, address, opens) = match mark.what {
                 Marked::Tag(tag) => {

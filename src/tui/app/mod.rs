@@ -2,6 +2,8 @@
 //! file, draws nothing and waits for nothing, so tests drive it without a terminal.
 
 pub mod actions;
+pub mod baseline;
+pub mod chooser;
 pub mod columns;
 pub mod command;
 pub mod copy_view;
@@ -9,6 +11,7 @@ pub mod execute;
 pub mod marks;
 pub mod mouse;
 pub mod navigation;
+pub mod preview;
 pub mod save;
 pub mod screen;
 pub mod session;
@@ -17,14 +20,19 @@ pub mod view;
 
 pub use screen::Screen;
 
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::engine::Options;
 use crate::memory::Va;
 use crate::pool::Tag;
 use crate::report::text::grouped;
 
+use crate::tui::app::preview::PreviewState;
 use crate::tui::app::screen::Location;
 use crate::tui::data::block_filter::BlockFilter;
+use crate::tui::data::columns as fields;
 use crate::tui::data::mark::Mark;
 use crate::tui::data::message::Fetch;
 use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
@@ -32,13 +40,17 @@ use crate::tui::data::model::{Model, References};
 use crate::tui::data::table::TableData;
 use crate::tui::input::keys::{self, Action, Context, KeyMap};
 use crate::tui::input::prompt::{History, Kind, Prompt};
+use crate::tui::input::query::Field;
+use crate::tui::screens::chooser as choosing;
 use crate::tui::screens::copy_view::CopyView;
+use crate::tui::screens::help::{self, HelpView};
 use crate::tui::screens::layout;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::{Pane, TagView};
 use crate::tui::screens::tags::Tags;
 use crate::tui::terminal::theme::Theme;
+use crate::tui::widgets::list::Cursor;
 
 /// Everything that is on screen, and how it got there.
 #[derive(Debug)]
@@ -59,8 +71,8 @@ pub struct App {
     pub summary_focused: bool,
     /// The way from the first screen to here.
     pub stack: Vec<Screen>,
-    /// The help, from a line on, when it is open.
-    pub help: Option<u64>,
+    /// The help, when it is open.
+    pub help: Option<HelpView>,
     /// The line being typed.
     pub prompt: Option<Prompt>,
     /// What was searched last.
@@ -85,12 +97,24 @@ pub struct App {
     pub(in crate::tui) marks_changed: bool,
     /// The focused pane has the first screen alone.
     pub zoom: bool,
+    /// The first screen has the preview, where there is room for it.
+    pub shows_preview: bool,
+    /// The selected tag at a glance.
+    pub preview: PreviewState,
+    /// The column chooser, when it is open.
+    pub chooser: Option<Cursor>,
     /// What was typed before, the latest last.
     pub history: History,
     /// Marks and notes are kept for the next time.
     pub keeps_session: bool,
     /// The terminal reports the mouse.
     pub mouse_on: bool,
+    /// How files to compare with are opened.
+    pub opening: Arc<Options>,
+    /// The files of the baseline.
+    pub(in crate::tui) baseline_paths: Vec<std::path::PathBuf>,
+    /// The request that compares; 0 for none.
+    pub(in crate::tui) baseline_asked: u64,
     /// Quitting was asked for once, and marks or notes would be lost.
     quit_asked: bool,
     /// A key was pressed: what is kept of an earlier time does not move anything any more.
@@ -126,9 +150,15 @@ impl App {
             marks: Vec::new(),
             marks_changed: false,
             zoom: false,
+            shows_preview: true,
+            preview: PreviewState::default(),
+            chooser: None,
             history: History::default(),
             keeps_session: true,
             mouse_on: false,
+            opening: Arc::default(),
+            baseline_paths: Vec::new(),
+            baseline_asked: 0,
             quit_asked: false,
             touched: false,
             resolving: 0,
@@ -150,6 +180,7 @@ impl App {
                 self.keeps_session = false;
                 self.message = Some(why);
             }
+            Message::Settings(settings) => self.take_settings(*settings),
             Message::Judged(walk, verdict) if walk == self.index.walk => {
                 self.model.verdict = Some(verdict);
             }
@@ -159,7 +190,10 @@ impl App {
             Message::Mentioned(walk, modules) if walk == self.index.walk => {
                 self.model.take_mentioned(&modules);
             }
-            Message::Mentioned(..) => {}
+            Message::Owners(walk, owners) if walk == self.index.walk => {
+                self.model.take_owners(&owners);
+            }
+            Message::Mentioned(..) | Message::Owners(..) => {}
             Message::Answer(answer) => self.take_answer(answer),
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),
@@ -264,6 +298,9 @@ impl App {
         if self.help.is_some() {
             return Context::Help;
         }
+        if self.chooser.is_some() {
+            return Context::Columns;
+        }
         self.screen_context()
     }
 
@@ -281,6 +318,35 @@ impl App {
             Some(Screen::Modules(_)) => Context::Modules,
             Some(Screen::Table(_)) => Context::Table,
             Some(Screen::Report(_)) => Context::Report,
+            Some(Screen::Chart(_)) => Context::Chart,
+        }
+    }
+
+    /// What the user wants of the first screen.
+    pub fn wanted(&self) -> layout::Wanted {
+        layout::Wanted {
+            zoom: self.zoom,
+            preview: self.shows_preview,
+        }
+    }
+
+    /// The fields that a query can name on the screen.
+    pub fn fields(&self) -> Vec<Field> {
+        match self.stack.last() {
+            None => fields::TAG.to_vec(),
+            Some(Screen::Tag(_)) => fields::BLOCK.to_vec(),
+            Some(Screen::Modules(_)) => fields::MODULE.to_vec(),
+            Some(Screen::Table(table)) => table.fields(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the help is about.
+    pub fn about<'a>(&'a self, fields: &'a [Field]) -> help::About<'a> {
+        help::About {
+            keys: &self.keys,
+            context: self.screen_context(),
+            fields,
         }
     }
 
@@ -298,11 +364,12 @@ impl App {
             Some(Screen::Tag(view)) => view.command(&self.model),
             Some(Screen::Bytes(view)) => view.command(),
             Some(Screen::Modules(view)) => view.command(),
-            Some(Screen::Table(sheet)) => sheet.command.clone(),
+            Some(Screen::Table(table)) => table.command.clone(),
             Some(Screen::Report(view)) => match &view.typed {
                 Some(request) => request.line(),
                 None => String::new(),
             },
+            Some(Screen::Chart(_)) => String::new(),
         }
     }
 
@@ -323,8 +390,9 @@ impl App {
                 }
             },
             Some(Screen::Modules(view)) => of(view.cursor.row, view.len()),
-            Some(Screen::Table(sheet)) => of(sheet.cursor.row, sheet.len()),
-            Some(Screen::Report(_)) => String::new(),
+            Some(Screen::Table(table)) => of(table.cursor.row, table.len()),
+            Some(Screen::Report(view)) => of(view.cursor.row, view.len(self.size.0)),
+            Some(Screen::Chart(_)) => String::new(),
             Some(Screen::Bytes(view)) => match view.at.0.checked_sub(view.first.0) {
                 Some(offset) => format!("+{offset:#x}"),
                 None => format!("-{:#x}", view.first.0 - view.at.0),
@@ -402,6 +470,9 @@ impl App {
         if news.walk != self.index.walk {
             return;
         }
+        if let Some(used) = news.used {
+            self.model.used = used;
+        }
         if let Some(totals) = &news.totals {
             self.listed = totals.listed;
             self.model.take_totals(totals);
@@ -430,6 +501,7 @@ impl App {
                     }
                 }
             }
+            Body::Failed(why) if self.preview.failed(number, &why) => {}
             Body::Failed(why) => {
                 if let Some(view) = self.tag_view() {
                     fail_tag_request(view, number, &why);
@@ -439,10 +511,10 @@ impl App {
             }
             Body::Table(data) => {
                 for screen in &mut self.stack {
-                    if let Screen::Table(sheet) = screen
-                        && sheet.awaited == number
+                    if let Screen::Table(table) = screen
+                        && table.awaited == number
                     {
-                        sheet.take(data);
+                        table.take(data);
                         return;
                     }
                 }
@@ -461,6 +533,10 @@ impl App {
                 // The walk may have ended before the answer to an earlier state came.
                 self.refresh_report();
             }
+            Body::Baseline(baseline) if number == self.baseline_asked => {
+                self.take_baseline(*baseline);
+            }
+            Body::Preview(preview) => self.preview.take(number, *preview),
             Body::Resolved(requests) if number == self.resolving => {
                 self.message = None;
                 self.run_all(requests);
@@ -484,19 +560,25 @@ impl App {
     pub(in crate::tui) fn settle(&mut self) {
         let areas = layout::areas(self.size);
         let indexing = self.indexing();
-        let list = layout::tag_list_height(&self.model, areas.body, self.zoom);
+        let list = layout::tag_list_height(&self.model, areas.body, self.wanted());
         self.tags.cursor.settle(self.tags.len(), list);
-        let context = self.screen_context();
-        if let Some(top) = &mut self.help {
-            let rows = crate::tui::screens::help::len(&self.keys, context, areas.body.width);
-            *top = (*top).min(rows.saturating_sub(crate::tui::screens::help::height(areas.body)));
+        if let Some(cursor) = &mut self.chooser {
+            let rows = choosing::rows(self.model.baseline.is_some()).len() as u64;
+            cursor.settle(rows, choosing::height(areas.body));
+        }
+        if let Some(view) = self.help {
+            let fields = self.fields();
+            let rows = help::len(self.about(&fields), view.page, areas.body);
+            let last = rows.saturating_sub(help::height(areas.body));
+            self.help = Some(HelpView {
+                top: view.top.min(last),
+                ..view
+            });
         }
         let mut wanted = None;
         match self.stack.last_mut() {
             Some(Screen::Summary(top)) => {
-                let rows =
-                    crate::tui::screens::summary::full(&self.model, areas.body.width, &self.theme)
-                        .len();
+                let rows = crate::tui::screens::summary::full(&self.model, areas.body.width).len();
                 let height = u64::from(areas.body.height.saturating_sub(1));
                 *top = (*top).min((rows as u64).saturating_sub(height));
             }
@@ -516,30 +598,30 @@ impl App {
                 view.settle(areas.body.width, height);
                 wanted = view.wanted(height);
             }
-            Some(Screen::Table(sheet)) => {
-                let rows = sheet.len();
-                let height = sheet.height(areas.body);
-                sheet.cursor.settle(rows, height);
+            Some(Screen::Table(table)) => {
+                let rows = table.len();
+                let height = table.height(areas.body);
+                table.cursor.settle(rows, height);
             }
             Some(Screen::Report(view)) => {
                 let rows = view.len(areas.body.width);
-                let height = ReportView::height(areas.body);
-                view.top = view.top.min(rows.saturating_sub(height));
+                view.cursor.settle(rows, ReportView::height(areas.body));
             }
-            None => {}
+            Some(Screen::Chart(_)) | None => {}
         }
         if let Some((start, length)) = wanted {
             self.ask_bytes(start, length);
         }
         self.ask_screen();
+        self.ask_preview();
     }
 
-    /// Asks for the sheet or the report on screen, when it has neither an answer nor one
+    /// Asks for the table or the report on screen, when it has neither an answer nor one
     /// to come.
     fn ask_screen(&mut self) {
         let question = match self.stack.last() {
-            Some(Screen::Table(sheet)) if sheet.data.is_none() && sheet.awaited == 0 => {
-                Question::Table(sheet.ask.clone())
+            Some(Screen::Table(table)) if table.data.is_none() && table.awaited == 0 => {
+                Question::Table(table.ask.clone())
             }
             Some(Screen::Report(view)) if view.text.is_none() && view.awaited == 0 => {
                 match &view.typed {
@@ -555,12 +637,12 @@ impl App {
         let number = self.ask(question);
         // Only the newest of a kind is answered.
         for screen in &mut self.stack {
-            if let Screen::Table(sheet) = screen {
-                sheet.awaited = 0;
+            if let Screen::Table(table) = screen {
+                table.awaited = 0;
             }
         }
         match self.stack.last_mut() {
-            Some(Screen::Table(sheet)) => sheet.awaited = number,
+            Some(Screen::Table(table)) => table.awaited = number,
             Some(Screen::Report(view)) => {
                 view.awaited = number;
                 view.early = running;
@@ -589,11 +671,11 @@ impl App {
         }
     }
 
-    /// A sheet or a report has no answer: says so where it would stand.
+    /// A table or a report has no answer: says so where it would stand.
     fn fail_screen(&mut self, number: u64, why: &str) {
         for screen in &mut self.stack {
             match screen {
-                Screen::Table(sheet) if sheet.awaited == number => sheet.take(TableData {
+                Screen::Table(table) if table.awaited == number => table.take(TableData {
                     title: why.to_owned(),
                     ..TableData::default()
                 }),

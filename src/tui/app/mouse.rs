@@ -8,6 +8,7 @@ use crate::tui::app::actions::Move;
 use crate::tui::app::{App, Screen};
 use crate::tui::screens::layout;
 use crate::tui::screens::modules::ModulesView;
+use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::Pane;
 use crate::tui::widgets::list::Cursor;
 
@@ -33,7 +34,7 @@ impl App {
             if self.copy_view.is_none() {
                 self.travel(Move::Lines(rows));
             }
-        } else if self.copy_view.take().is_none() && self.help.is_none() {
+        } else if self.copy_view.take().is_none() && self.help.is_none() && self.chooser.is_none() {
             self.click(Position::new(event.column, event.row));
         }
     }
@@ -50,9 +51,9 @@ impl App {
                 let (rows, height) = (view.len(), ModulesView::height(body));
                 click_list(&mut view.cursor, body, height, rows, at) == Hit::Selected
             }
-            Some(Screen::Table(sheet)) => {
-                let (rows, height) = (sheet.len(), sheet.height(body));
-                click_list(&mut sheet.cursor, body, height, rows, at) == Hit::Selected
+            Some(Screen::Table(table)) => {
+                let (rows, height) = (table.len(), table.height(body));
+                click_list(&mut table.cursor, body, height, rows, at) == Hit::Selected
             }
             Some(Screen::Bytes(view)) => match line_of(body, view.height(body), at) {
                 Some(line) => {
@@ -62,7 +63,11 @@ impl App {
                 }
                 None => false,
             },
-            Some(Screen::Summary(_) | Screen::Report(_)) => false,
+            Some(Screen::Report(view)) => {
+                let (rows, height) = (view.len(body.width), ReportView::height(body));
+                click_list(&mut view.cursor, body, height, rows, at) == Hit::Selected
+            }
+            Some(Screen::Summary(_) | Screen::Chart(_)) => false,
         };
         if opens {
             self.open();
@@ -73,14 +78,15 @@ impl App {
         if self.zoom && self.summary_focused {
             return false;
         }
-        let (summary, list) = layout::first_screen(&self.model, body, self.zoom);
+        let parts = layout::first_screen(&self.model, body, self.wanted());
+        let (summary, list) = (parts.summary, parts.list);
         let was = self.summary_focused;
         self.summary_focused = summary.contains(at);
         if !list.contains(at) {
             return false;
         }
         let rows = self.tags.len();
-        let height = layout::tag_list_height(&self.model, body, self.zoom);
+        let height = layout::tag_list_height(&self.model, body, self.wanted());
         let hit = click_list(&mut self.tags.cursor, list, height, rows, at);
         self.tags.remember(&self.model);
         hit == Hit::Selected && !was

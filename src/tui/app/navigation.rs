@@ -61,7 +61,7 @@ impl App {
         // What it waited for may have been answered to nobody meanwhile.
         for screen in &mut self.stack {
             match screen {
-                Screen::Table(sheet) => sheet.awaited = 0,
+                Screen::Table(table) => table.awaited = 0,
                 Screen::Bytes(view) => view.awaited = None,
                 Screen::Report(view) => view.awaited = 0,
                 _ => {}
@@ -108,7 +108,7 @@ impl App {
         self.go(Screen::Report(ReportView::default()));
     }
 
-    /// A sheet.
+    /// A table.
     pub(in crate::tui) fn open_table(&mut self, ask: TableKind) {
         let (crumb, command) = match &ask {
             TableKind::Drivers => ("Drivers".to_owned(), String::new()),
@@ -123,23 +123,28 @@ impl App {
             TableKind::Objects(tag) => {
                 ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag)))
             }
+            TableKind::Stacks(_) => ("stacks".into(), "!verifier 80".into()),
+            TableKind::Code { va, .. } => (format!("code at {va}"), format!("ub {va}")),
             TableKind::Counted => ("frequency".into(), String::new()),
             TableKind::Marks => ("Marks".into(), String::new()),
+            TableKind::Points => ("Baseline".into(), String::new()),
+            TableKind::ModuleChanges => ("Module changes".into(), "lm".into()),
         };
-        let mut sheet = DataTable::new(ask, crumb, command);
-        if sheet.ask == TableKind::Marks {
-            sheet.take(self.marks_sheet());
+        let mut table = DataTable::new(ask, crumb, command);
+        if table.ask == TableKind::Marks {
+            table.take(self.marks_table());
         }
-        self.go(Screen::Table(Box::new(sheet)));
+        self.fill_from_baseline(&mut table);
+        self.go(Screen::Table(Box::new(table)));
     }
 
-    /// What Enter on a row of a sheet opens.
+    /// What Enter on a row of a table opens.
     pub(in crate::tui) fn open_row(&mut self) {
-        let Some(Screen::Table(sheet)) = self.stack.last_mut() else {
+        let Some(Screen::Table(table)) = self.stack.last_mut() else {
             return;
         };
-        sheet.cursor.moved = true;
-        match sheet.current().map(|row| row.opens.clone()) {
+        table.cursor.moved = true;
+        match table.current().map(|row| row.opens.clone()) {
             None | Some(Opens::Nothing) => {
                 self.message = Some("nothing further to open here; Esc goes back".into());
             }
@@ -181,9 +186,9 @@ impl App {
                 self.ask_blocks();
                 return;
             }
-            Some(Screen::Table(sheet)) if !sheet.filter.is_empty() => {
-                sheet.filter.clear();
-                sheet.rearrange();
+            Some(Screen::Table(table)) if !table.filter.is_empty() => {
+                table.filter.clear();
+                table.rearrange();
                 return;
             }
             Some(Screen::Modules(view)) if !view.filter.is_empty() => {

@@ -92,18 +92,18 @@ impl App {
                     rows: rows.collect(),
                 }
             }
-            Some(Screen::Table(sheet)) => {
-                let kept: Vec<usize> = (0..sheet.columns().len())
+            Some(Screen::Table(table)) => {
+                let kept: Vec<usize> = (0..table.columns().len())
                     .filter(|i| {
-                        sheet
+                        table
                             .columns()
                             .get(*i)
                             .is_some_and(|c| !c.name().is_empty())
                     })
                     .collect();
-                let name = |i: &usize| sheet.columns().get(*i).map(|c| c.name());
-                let rows = (0..sheet.len()).filter_map(|at| {
-                    let row = sheet.row(at)?;
+                let name = |i: &usize| table.columns().get(*i).map(|c| c.name());
+                let rows = (0..table.len()).filter_map(|at| {
+                    let row = table.row(at)?;
                     let cell = |i: &usize| row.cells.get(*i).cloned().unwrap_or(Cell::Unknown);
                     Some(kept.iter().map(cell).collect())
                 });
@@ -112,6 +112,7 @@ impl App {
                     rows: rows.collect(),
                 }
             }
+            Some(Screen::Chart(view)) => Content::Text(view.text(self.model.baseline.as_deref()?)),
             Some(Screen::Report(view)) if view.typed.is_some() => {
                 Content::Text(view.text.clone().unwrap_or_default())
             }
@@ -125,7 +126,7 @@ impl App {
     }
 
     fn summary_text(&self) -> Content {
-        let lines = summary::full(&self.model, 100, &self.theme);
+        let lines = summary::full(&self.model, 100);
         let lines: Vec<String> = lines.into_iter().map(|l| l.0).collect();
         Content::Text(lines.join("\n") + "\n")
     }
@@ -138,7 +139,7 @@ impl App {
 }
 
 /// `~` stands for the home directory, as in a shell.
-fn at_home(name: &str) -> PathBuf {
+pub(in crate::tui) fn at_home(name: &str) -> PathBuf {
     let home = std::env::home_dir();
     match (name.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),

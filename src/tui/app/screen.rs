@@ -2,6 +2,7 @@
 
 use crate::tui::data::table::TableKind;
 use crate::tui::screens::bytes::BytesView;
+use crate::tui::screens::chart::ChartView;
 use crate::tui::screens::data_table::DataTable;
 use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
@@ -22,6 +23,8 @@ pub enum Screen {
     Table(Box<DataTable>),
     /// The report.
     Report(ReportView),
+    /// A tag or both pools over the points of the baseline.
+    Chart(ChartView),
 }
 
 impl Screen {
@@ -30,7 +33,14 @@ impl Screen {
         match self {
             Screen::Modules(_) => true,
             Screen::Report(view) => view.typed.is_none(),
-            Screen::Table(sheet) => matches!(sheet.ask, TableKind::Drivers | TableKind::Marks),
+            Screen::Table(table) => matches!(
+                table.ask,
+                TableKind::Drivers
+                    | TableKind::Marks
+                    | TableKind::Points
+                    | TableKind::ModuleChanges
+            ),
+            Screen::Chart(view) => view.tag.is_none(),
             _ => false,
         }
     }
@@ -49,15 +59,23 @@ impl Screen {
                 out.extend(view.part_words());
             }
             Screen::Modules(_) => out.push("Modules".into()),
-            Screen::Table(sheet) => {
-                if let Some(tag) = sheet.ask.tag().map(|tag| tag.to_string())
+            Screen::Table(table) => {
+                if let Some(tag) = table.ask.tag().map(|tag| tag.to_string())
                     && !out.contains(&tag)
                 {
                     out.push(tag);
                 }
-                out.push(sheet.crumb.clone());
+                out.push(table.crumb.clone());
             }
             Screen::Report(view) => out.push(view.name()),
+            Screen::Chart(view) => {
+                if let Some(tag) = view.tag.map(|tag| tag.to_string())
+                    && !out.contains(&tag)
+                {
+                    out.push(tag);
+                }
+                out.push(view.name());
+            }
             Screen::Bytes(view) => {
                 out.push(view.title.clone());
                 out.push(view.shape.word().into());

@@ -48,7 +48,8 @@ fn step_of(screen: &Screen) -> Option<Step> {
         },
         Screen::Report(view) if view.typed.is_some() => return None,
         Screen::Report(_) => Step::Report,
-        Screen::Table(sheet) => match &sheet.ask {
+        Screen::Chart(_) => return None,
+        Screen::Table(table) => match &table.ask {
             TableKind::Drivers => Step::Drivers,
             TableKind::TagsOf(module) => Step::TagsOf(module.clone()),
             TableKind::Sizes(tag) => Step::Sizes(tag.value()),
@@ -146,7 +147,7 @@ impl App {
             Step::Summary => self.go(Screen::Summary(0)),
             Step::Modules { filter } => {
                 self.show_modules();
-                // A filter that means nothing any more filters nothing.
+                // A filter that is not valid any more is dropped.
                 let _ = self.set_filter(&safe(&filter));
             }
             Step::Drivers => self.show_drivers(),

@@ -62,7 +62,10 @@ impl App {
         if self.tags.cursor.moved {
             self.tags.remember(&self.model);
         }
-        let old = std::mem::replace(&mut self.model, model);
+        let mut old = std::mem::replace(&mut self.model, model);
+        self.model.baseline = old.baseline.take();
+        self.preview.clear();
+        self.renew_baseline();
         if !self.model.counted {
             self.keep_rows(&old);
         }
@@ -95,8 +98,8 @@ impl App {
         let mut opened = None;
         for screen in &mut self.stack {
             match screen {
-                Screen::Summary(_) => {}
-                Screen::Table(sheet) => sheet.stale(),
+                Screen::Summary(_) | Screen::Chart(_) => {}
+                Screen::Table(table) => table.stale(),
                 Screen::Report(view) => {
                     view.text = None;
                     view.awaited = 0;

@@ -10,7 +10,7 @@ use crate::tui::app::{App, Screen};
 use crate::tui::data::message::Stage;
 use crate::tui::screens::status;
 use crate::tui::screens::tags::Shown;
-use crate::tui::screens::{help, layout, summary};
+use crate::tui::screens::{chooser, help, layout, preview, summary};
 use crate::tui::widgets::draw::{cut, put, split_top};
 use crate::tui::widgets::pane::pane_title;
 
@@ -29,14 +29,21 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
     status::title(buffer, areas.title, theme, &app.model);
     status::crumbs(buffer, areas.crumbs, theme, &app.path(), &app.command());
     match app.help {
-        Some(top) => help::draw(
-            buffer,
-            areas.body,
-            theme,
-            (&app.keys, app.screen_context()),
-            top,
-        ),
-        None => body(app, buffer, areas.body),
+        Some(view) => {
+            let fields = app.fields();
+            help::draw(buffer, areas.body, theme, app.about(&fields), view);
+        }
+        None => match app.chooser {
+            Some(cursor) => chooser::draw(
+                buffer,
+                areas.body,
+                theme,
+                &app.tags,
+                app.model.baseline.is_some(),
+                cursor,
+            ),
+            None => body(app, buffer, areas.body),
+        },
     }
     status_line(app, buffer, areas.status);
     match &app.prompt {
@@ -73,8 +80,11 @@ fn body(app: &App, buffer: &mut Buffer, area: Rect) {
         ),
         Some(Screen::Bytes(view)) => view.draw(buffer, area, theme),
         Some(Screen::Modules(view)) => view.draw(buffer, area, theme, &app.model),
-        Some(Screen::Table(sheet)) => sheet.draw(buffer, area, theme),
+        Some(Screen::Table(table)) => table.draw(buffer, area, theme),
         Some(Screen::Report(view)) => view.draw(buffer, area, theme),
+        Some(Screen::Chart(view)) => {
+            view.draw(buffer, area, theme, app.model.baseline.as_deref());
+        }
     }
 }
 
@@ -86,7 +96,8 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
         summary::draw_full(buffer, below, theme, model, 0, true);
         return;
     }
-    let (top, list) = layout::first_screen(model, area, app.zoom);
+    let parts = layout::first_screen(model, area, app.wanted());
+    let (top, list) = (parts.summary, parts.list);
     if app.zoom {
     } else if layout::beside(below) {
         summary::draw_full(buffer, top, theme, model, 0, app.summary_focused);
@@ -114,6 +125,9 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
         done,
     };
     app.tags.draw(buffer, list, theme, shown);
+    if parts.preview.height > 0 {
+        preview::draw(buffer, parts.preview, theme, &app.preview.shown);
+    }
     if app.tags.is_empty() && list.height > 1 {
         let why = match app.tags.filter.is_empty() {
             true => "no tags",

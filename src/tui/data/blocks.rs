@@ -90,8 +90,8 @@ impl BlockSort {
         match (self.by_size, self.descending) {
             (false, false) => "by address",
             (false, true) => "by address, highest first",
-            (true, false) => "by size, small first",
-            (true, true) => "by size, large first",
+            (true, false) => "by size, ascending",
+            (true, true) => "by size, descending",
         }
     }
 

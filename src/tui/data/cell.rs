@@ -1,10 +1,10 @@
-//! What stands in one place of a sheet.
+//! What stands in one place of a table.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use crate::memory::Va;
-use crate::report::text::grouped;
+use crate::report::text::{grouped, signed};
 
 use crate::tui::input::query::Value;
 use crate::tui::terminal::theme::Theme;
@@ -18,6 +18,8 @@ pub enum Cell {
     Count(u64),
     /// Bytes.
     Bytes(u64),
+    /// How much something grew; below zero when it fell.
+    Change(i64),
     /// Where.
     Address(Va),
     /// A part of a whole; 1 is all.
@@ -34,6 +36,7 @@ impl Cell {
         match self {
             Cell::Text(text) => text.as_str().into(),
             Cell::Count(n) | Cell::Bytes(n) => grouped(*n).into(),
+            Cell::Change(n) => signed((*n).into()).into(),
             Cell::Address(va) => va.to_string().into(),
             Cell::Share(share) => format!("{:.1}%", share * 100.0).into(),
             Cell::Bar(share) => theme.bar(*share, width.into()).into(),
@@ -46,6 +49,7 @@ impl Cell {
         match self {
             Cell::Text(text) => text.clone(),
             Cell::Count(n) | Cell::Bytes(n) => n.to_string(),
+            Cell::Change(n) => n.to_string(),
             Cell::Address(va) => va.to_string(),
             Cell::Share(share) | Cell::Bar(share) => format!("{:.1}%", share * 100.0),
             Cell::Unknown => String::new(),
@@ -57,6 +61,7 @@ impl Cell {
         match self {
             Cell::Text(text) => text.as_str().into(),
             Cell::Count(n) | Cell::Bytes(n) => (*n).into(),
+            Cell::Change(n) => (*n).into(),
             Cell::Address(va) => format!("{:#x}", va.0).into(),
             Cell::Share(share) | Cell::Bar(share) => (*share).into(),
             Cell::Unknown => serde_json::Value::Null,
@@ -68,6 +73,7 @@ impl Cell {
         match self {
             Cell::Text(text) => Value::Text(text.as_str().into()),
             Cell::Count(n) | Cell::Bytes(n) => Value::Number(*n),
+            Cell::Change(n) => Value::Change(*n),
             Cell::Address(va) => Value::Number(va.0),
             Cell::Share(share) | Cell::Bar(share) => Value::Share(*share),
             Cell::Unknown => Value::Unknown,
@@ -78,6 +84,7 @@ impl Cell {
     pub fn compare(&self, other: &Cell) -> Ordering {
         match (self.value(), other.value()) {
             (Value::Number(a), Value::Number(b)) => a.cmp(&b),
+            (Value::Change(a), Value::Change(b)) => a.cmp(&b),
             (Value::Share(a), Value::Share(b)) => a.total_cmp(&b),
             (Value::Text(a), Value::Text(b)) => a.cmp(&b),
             // What is not known is less than all that is.
@@ -94,6 +101,7 @@ pub fn like(name: &str, cell: &Cell) -> Option<String> {
     Some(match cell {
         Cell::Text(text) => format!("{name} = \"{}\"", text.replace(['"', '*'], "?")),
         Cell::Count(n) | Cell::Bytes(n) => format!("{name} = {n}"),
+        Cell::Change(n) => format!("{name} = {n}"),
         Cell::Address(va) => format!("{name} = {va}"),
         Cell::Share(_) | Cell::Bar(_) | Cell::Unknown => return None,
     })

@@ -3,6 +3,7 @@
 use crate::pool::Block;
 use crate::pool::tracker::Usage;
 
+use crate::tui::data::baseline::Baseline;
 use crate::tui::data::cell::Cell;
 use crate::tui::data::model::{ModuleRow, ReferenceRow, TagRow};
 use crate::tui::data::order::PoolChoice;
@@ -13,7 +14,7 @@ const fn field(names: &'static [&'static str], kind: Kind) -> Field {
 }
 
 /// The fields of a tag.
-pub const TAG: [Field; 14] = [
+pub const TAG: [Field; 17] = [
     field(&["tag"], Kind::Text),
     field(&["bytes", "used"], Kind::Number),
     field(&["np", "nonpaged"], Kind::Number),
@@ -28,6 +29,9 @@ pub const TAG: [Field; 14] = [
     field(&["owner", "binary"], Kind::Text),
     field(&["for", "about"], Kind::Text),
     field(&["known"], Kind::Text),
+    field(&["change"], Kind::Number),
+    field(&["rate"], Kind::Number),
+    field(&["trend"], Kind::Text),
 ];
 /// The field that a comparison of tags without one means.
 pub const TAG_DEFAULT: usize = 1;
@@ -42,13 +46,15 @@ pub struct TagAsked<'a> {
     pub total: u64,
     /// False when allocations since boot are not known.
     pub counted: bool,
+    /// What the open dump is compared with.
+    pub baseline: Option<&'a Baseline>,
 }
 
 impl TagAsked<'_> {
     /// The field as a cell.
     pub fn cell(&self, field: usize) -> Cell {
         let usage: Usage = self.pool.of(&self.row.usage);
-        let known = |n| match self.counted {
+        let known = |n| match self.counted && !usage.wrapped {
             true => Cell::Count(n),
             false => Cell::Unknown,
         };
@@ -66,8 +72,8 @@ impl TagAsked<'_> {
             9 => Cell::Bytes(usage.bytes_per_alloc()),
             10 => Cell::Share(usage.bytes as f64 / self.total.max(1) as f64),
             11 => {
-                let owner = self.row.binary.as_ref().or(self.row.mentioned.as_ref());
-                owner.map_or(Cell::Unknown, |o| Cell::Text(o.clone()))
+                let owner = self.row.owner();
+                owner.map_or(Cell::Unknown, |o| Cell::Text(o.to_owned()))
             }
             12 => {
                 let about = self.row.about.as_ref();
@@ -81,8 +87,19 @@ impl TagAsked<'_> {
                 }
                 .into(),
             ),
+            14..=16 => self.change(field).unwrap_or(Cell::Unknown),
             _ => Cell::Unknown,
         }
+    }
+
+    /// The fields that only a baseline gives.
+    fn change(&self, field: usize) -> Option<Cell> {
+        let (baseline, tag) = (self.baseline?, self.row.usage.tag);
+        Some(match field {
+            14 => Cell::Change(baseline.delta(tag, self.pool).bytes?),
+            15 => Cell::Change(baseline.rate(tag)?),
+            _ => Cell::Text(baseline.trend(tag)?.word().into()),
+        })
     }
 }
 
@@ -91,6 +108,7 @@ fn value(cell: Cell) -> Value<'static> {
     match cell {
         Cell::Text(text) => Value::Text(text.into()),
         Cell::Count(n) | Cell::Bytes(n) => Value::Number(n),
+        Cell::Change(n) => Value::Change(n),
         Cell::Address(va) => Value::Number(va.0),
         Cell::Share(share) | Cell::Bar(share) => Value::Share(share),
         Cell::Unknown => Value::Unknown,
@@ -205,7 +223,10 @@ impl TextFilter {
         let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
         self.tag_itself(row)
             || (self.pattern().is_none()
-                && (also(&row.about) || also(&row.binary) || also(&row.mentioned)))
+                && (also(&row.about)
+                    || also(&row.binary)
+                    || also(&row.owner)
+                    || also(&row.mentioned)))
     }
 
     /// Asked of a mention.
@@ -235,6 +256,7 @@ mod tests {
             pool: PoolChoice::Nonpaged,
             total: model.total.nonpaged.bytes,
             counted: true,
+            baseline: None,
         };
         for text in [
             "np > 100MB and frees = 0",

@@ -1,20 +1,25 @@
 //! What the state machine is told and what it asks for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 use rustc_hash::FxHashMap;
 
+use crate::engine::Options;
 use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::index::Totals;
 
+use crate::tui::data::baseline::Baseline;
 use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::blocks::{BlockSort, BlockView};
 use crate::tui::data::job::Job;
 use crate::tui::data::model::{Bytes, Covered, Model, References, VerdictLine};
+use crate::tui::data::preview::Preview;
 use crate::tui::data::session::SessionState;
+use crate::tui::data::settings::Settings;
 use crate::tui::data::table::{TableData, TableKind};
 use crate::tui::widgets::charts::TagCharts;
 
@@ -31,12 +36,16 @@ pub enum Message {
     Resize(u16, u16),
     /// Marks and place are not kept for the next time, and why.
     NotKept(String),
+    /// What the user decided before about how things look.
+    Settings(Box<Settings>),
     /// The judgement over everything, after the walk of that number.
     Judged(u64, VerdictLine),
     /// The walk of the pool got on.
     Index(IndexNews),
     /// All images were searched for all tags, after the walk of that number.
     Mentioned(u64, Arc<FxHashMap<Tag, String>>),
+    /// Whose each tag is, after the walk of that number; empty for what has no owner.
+    Owners(u64, Arc<FxHashMap<Tag, String>>),
     /// A worker answers.
     Answer(Answer),
     /// How it goes with the kernel's PDB, which is missing.
@@ -99,6 +108,8 @@ pub struct IndexNews {
     pub elapsed: Duration,
     /// Sums over what is found so far; `None` when nothing new is.
     pub totals: Option<Arc<Totals>>,
+    /// Bytes of both pools in use, when the walk may have changed what is known of them.
+    pub used: Option<[Option<u64>; 2]>,
     /// What is missing from the index, as sentences.
     pub notes: Arc<[String]>,
     /// When the index was made, for one that was kept by an earlier run.
@@ -147,18 +158,22 @@ pub enum Body {
         covered: Covered,
         shape: TagCharts,
     },
+    /// A tag at a glance.
+    Preview(Box<Preview>),
     /// The row that a search of allocations ended at.
     Found(Option<u64>),
-    /// The modules that mention a tag.
+    /// The modules that reference a tag.
     References(References),
     /// Memory.
     Bytes(Bytes),
-    /// A sheet.
+    /// A table.
     Table(TableData),
     /// The report, and whether the walk was done when it was made.
     Report { text: String, whole: bool },
     /// What was typed, with addresses as numbers.
     Resolved(Vec<crate::command::Request>),
+    /// What the dump is compared with.
+    Baseline(Box<Baseline>),
     /// A file was written.
     Saved { path: String, bytes: u64 },
     /// The request could not be answered.
@@ -191,7 +206,9 @@ pub enum Question {
         forward: bool,
         filter: BlockFilter,
     },
-    /// The modules that mention a tag.
+    /// A tag at a glance. Answered when no newer one comes for a moment.
+    Preview { tag: Tag },
+    /// The modules that reference a tag.
     References { tag: Tag },
     /// Memory from an address on.
     Bytes {
@@ -200,7 +217,7 @@ pub enum Question {
         /// The session to read it in, for its pool.
         session: Option<u32>,
     },
-    /// A sheet.
+    /// A table.
     Table(TableKind),
     /// Symbols and pointers in what was typed, as addresses.
     Resolve(Vec<crate::command::Request>),
@@ -208,6 +225,12 @@ pub enum Question {
     Typed(Box<crate::command::Request>),
     /// The report, with what is marked and the notes.
     Report { marks: Vec<(String, String)> },
+    /// Compare with earlier points in time, the earliest first; none: not any more.
+    Baseline {
+        paths: Vec<PathBuf>,
+        /// How they are opened.
+        options: Arc<Options>,
+    },
     /// Write a file.
     Save(Box<Job>),
 }
@@ -225,6 +248,8 @@ pub enum Effect {
     Copy(String),
     /// Keep what comes back when the dump is opened again.
     Keep(Box<SessionState>),
+    /// Keep what the user decided about how things look.
+    KeepSettings(Box<Settings>),
     /// Have the terminal report the mouse, or stop it.
     Mouse(bool),
     /// Draw everything anew.

@@ -1,6 +1,7 @@
 //! What screens show and what the parts of the UI say to each other: plain data, which
 //! reads no file and draws nothing.
 
+pub mod baseline;
 pub mod block_filter;
 pub mod blocks;
 pub mod cell;
@@ -11,5 +12,7 @@ pub mod mark;
 pub mod message;
 pub mod model;
 pub mod order;
+pub mod preview;
 pub mod session;
+pub mod settings;
 pub mod table;

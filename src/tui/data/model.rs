@@ -1,17 +1,24 @@
 //! What the screens show, as plain data: taken from an [`crate::engine::Engine`] once, on the worker's
 //! side, or made by hand in a test.
 
-use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::analysis::attribution::suspects::listed_module;
 use crate::analysis::references::{Confidence, Reference, Role};
 use crate::analysis::{Coverage, Descriptions, VmReport};
 use crate::engine::{DumpFacts, Machine, ModuleFacts};
+use crate::kernel::identity::ModuleIdentity;
 use crate::memory::Va;
-use crate::pool::Tag;
-use crate::pool::index::{TagFound, Totals};
+use crate::pool::index::{Snapshot, TagFound, Totals};
 use crate::pool::tracker::{TagUsage, Trackers};
+use crate::pool::{Pool, Tag};
 use crate::report::text::{clean, grouped};
 use crate::symbols::WantedPdb;
+
+use crate::tui::data::baseline::Baseline;
+use crate::tui::data::order::PoolChoice;
 
 /// A dump, as far as it is known without the index.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +33,9 @@ pub struct Model {
     pub tags: Vec<TagRow>,
     /// The sum of all rows.
     pub total: TagUsage,
+    /// Bytes of nonpaged and paged pool in use, as the engine has them: shares of a pool are
+    /// shares of these on every screen. `None` where no source is complete.
+    pub used: [Option<u64>; 2],
     /// False when the kernel's accounts can't be read: the rows then come from the walk.
     pub counted: bool,
     /// What tags are for; asked again when the walk finds further tags.
@@ -38,6 +48,8 @@ pub struct Model {
     pub missing: Option<MissingPdb>,
     /// The judgement over everything; `None` until the pool is walked.
     pub verdict: Option<VerdictLine>,
+    /// Earlier points in time that the dump is compared with.
+    pub baseline: Option<Arc<Baseline>>,
 }
 
 /// The judgement in one line, as the engine gives it.
@@ -109,8 +121,12 @@ pub struct TagRow {
     pub usage: TagUsage,
     /// What it is for; `None` for an unknown tag.
     pub about: Option<String>,
-    /// Whose it is: `nt!ps`, `fltmgr.sys`.
+    /// Whose the tag list says it is: `nt!ps`, `fltmgr.sys`; `None` where no such module
+    /// is loaded.
     pub binary: Option<String>,
+    /// Whose it is: `myfault (certain)`, as every other answer has it; empty where nothing
+    /// points to an owner, `None` until that is known.
+    pub owner: Option<String>,
     /// The images that have the tag's bytes: `in myfault`.
     pub mentioned: Option<String>,
     /// What the walk found so far.
@@ -124,8 +140,20 @@ impl TagRow {
             usage,
             about: known.map(|d| clean(&d.text).into_owned()),
             binary: known.and_then(|d| Some(clean(&d.marked_binary()?).into_owned())),
+            owner: None,
             mentioned: None,
             found: TagFound::default(),
+        }
+    }
+
+    /// Whose it is, for lists, the one place that they ask: the owner, else the images that have the tag's bytes, and
+    /// until that is known what the tag list says.
+    pub fn owner(&self) -> Option<&str> {
+        let mentioned = self.mentioned.as_deref();
+        match self.owner.as_deref() {
+            Some("") => mentioned,
+            Some(owner) => Some(owner),
+            None => self.binary.as_deref().or(mentioned),
         }
     }
 
@@ -187,6 +215,7 @@ impl Model {
             facts: told(&facts),
             vm: engine.vm().clone(),
             total: trackers.total,
+            used: pools_in_use(engine, None),
             counted: !trackers.rows.is_empty(),
             descriptions: engine.descriptions().clone(),
             modules: engine.module_list().iter().map(ModuleRow::new).collect(),
@@ -198,9 +227,22 @@ impl Model {
             tags: Vec::new(),
             missing: engine.missing_pdb().as_ref().map(MissingPdb::new),
             verdict: None,
+            baseline: None,
         };
         model.take_trackers(trackers);
         model
+    }
+
+    /// The bytes of a pool, or of both, that shares are shares of.
+    pub fn in_use(&self, pool: PoolChoice) -> u64 {
+        let [nonpaged, paged] = self.used;
+        let nonpaged = nonpaged.unwrap_or(self.total.nonpaged.bytes);
+        let paged = paged.unwrap_or(self.total.paged.bytes);
+        match pool {
+            PoolChoice::Nonpaged => nonpaged,
+            PoolChoice::Paged => paged,
+            PoolChoice::Both => nonpaged.saturating_add(paged),
+        }
     }
 
     /// Makes the rows of the kernel's accounts.
@@ -211,12 +253,42 @@ impl Model {
             .iter()
             .map(|usage| TagRow::new(*usage, &self.descriptions))
             .collect();
+        self.drop_absent_binaries();
+    }
+
+    /// What is not loaded is nobody's owner, whatever the tag list says.
+    fn drop_absent_binaries(&mut self) {
+        let loaded: FxHashSet<String> = self
+            .modules
+            .iter()
+            .filter(|module| !module.unloaded)
+            .map(|module| module.name.to_ascii_lowercase())
+            .collect();
+        if loaded.is_empty() {
+            return;
+        }
+        for row in &mut self.tags {
+            let absent = |binary: &String| {
+                let module = listed_module(binary.trim_end_matches('?'));
+                !loaded.contains(&module.to_ascii_lowercase())
+            };
+            if row.binary.as_ref().is_some_and(absent) {
+                row.binary = None;
+            }
+        }
     }
 
     /// Takes the images that mention each tag.
     pub fn take_mentioned(&mut self, modules: &FxHashMap<Tag, String>) {
         for row in &mut self.tags {
             row.mentioned = modules.get(&row.usage.tag).cloned();
+        }
+    }
+
+    /// Takes whose each tag is.
+    pub fn take_owners(&mut self, owners: &FxHashMap<Tag, String>) {
+        for row in &mut self.tags {
+            row.owner = owners.get(&row.usage.tag).cloned();
         }
     }
 
@@ -249,6 +321,7 @@ impl Model {
             self.tags.push(row);
         }
         self.tags.sort_unstable_by_key(|row| row.usage.tag);
+        self.drop_absent_binaries();
     }
 
     /// The row of a tag.
@@ -260,6 +333,14 @@ impl Model {
     pub fn module_at(&self, va: Va) -> Option<&ModuleRow> {
         self.modules.iter().find(|m| !m.unloaded && m.contains(va))
     }
+}
+
+/// Bytes of both pools in use, by the source that the judgement uses.
+pub fn pools_in_use(engine: &dyn Machine, index: Option<&Snapshot>) -> [Option<u64>; 2] {
+    [Pool::Nonpaged, Pool::Paged].map(|pool| {
+        let used = engine.pool_use(pool, index).used?;
+        (used.bytes > 0 && !used.at_least).then_some(used.bytes)
+    })
 }
 
 fn told(facts: &DumpFacts) -> Vec<String> {
@@ -309,7 +390,7 @@ pub struct ReferenceRow {
     pub in_code: bool,
     /// The nearest symbol with the distance, or the offset in the module.
     pub symbol: String,
-    /// How sure it is that the tag is meant, in a word.
+    /// The confidence in a word.
     pub confidence: &'static str,
     /// The function that takes the tag, or what is done with it.
     pub api: String,
@@ -317,11 +398,16 @@ pub struct ReferenceRow {
     pub function: String,
     /// Why, as a sentence.
     pub reason: String,
+    /// Which driver the module is: file, version, company and link date.
+    pub identity: String,
 }
 
 impl ReferenceRow {
-    /// From the engine's answer; `base` is the module's first address.
-    pub fn new(reference: &Reference, base: Va) -> ReferenceRow {
+    /// From the engine's answer; `module` is the one that has it.
+    pub fn new(reference: &Reference, module: Option<&ModuleFacts>) -> ReferenceRow {
+        let base = module.map_or(Va(0), |m| m.base);
+        let identity = module.map(ModuleFacts::identity);
+        let identity = identity.filter(ModuleIdentity::is_telling);
         let symbol = match &reference.symbol {
             Some((name, 0)) => name.clone(),
             Some((name, distance)) => format!("{name}+{distance:#x}"),
@@ -345,7 +431,13 @@ impl ReferenceRow {
                 (None, role) => role.word().replace('_', " "),
             },
             function: clean(verdict.function.as_deref().unwrap_or("")).into_owned(),
-            reason: clean(&verdict.reason).into_owned(),
+            reason: match &reference.source {
+                Some((file, line)) => {
+                    clean(&format!("{}. Source: {file}:{line}", verdict.reason)).into_owned()
+                }
+                None => clean(&verdict.reason).into_owned(),
+            },
+            identity: identity.map_or_else(String::new, |i| clean(&i.phrase()).into_owned()),
         }
     }
 
@@ -364,7 +456,11 @@ impl ReferenceRow {
             true => self.place(),
             false => self.function.clone(),
         };
-        (!self.reason.is_empty()).then(|| format!("{place}: {}", self.reason))
+        let mut out = format!("{place}: {}", self.reason);
+        if !self.identity.is_empty() {
+            out += &format!(". {}", self.identity);
+        }
+        (!self.reason.is_empty()).then_some(out)
     }
 
     /// What the section is, in one word.

@@ -77,6 +77,8 @@ impl SortBy {
     pub fn value(self, usage: &Usage) -> u64 {
         match self {
             SortBy::Bytes => usage.bytes,
+            // A counter that has wrapped is larger or smaller than nothing.
+            SortBy::Allocs | SortBy::Frees if usage.wrapped => 0,
             SortBy::Allocs => usage.allocs,
             SortBy::Frees => usage.frees,
             SortBy::Diff => usage.outstanding,

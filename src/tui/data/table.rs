@@ -111,10 +111,23 @@ pub enum TableKind {
     Families(Tag),
     /// The kernel objects behind a tag: who has handles to them.
     Objects(Tag),
+    /// The call stacks recorded for a tag's allocations.
+    Stacks(Tag),
     /// Values of a column of a list that is on screen, already counted.
     Counted,
+    /// The instructions around a place in code that has a tag.
+    Code {
+        /// The tag.
+        tag: Tag,
+        /// Address of the tag's four bytes.
+        va: Va,
+    },
     /// What the user marked.
     Marks,
+    /// The points of the baseline.
+    Points,
+    /// Modules loaded or unloaded since the baseline.
+    ModuleChanges,
 }
 
 impl TableKind {
@@ -125,13 +138,17 @@ impl TableKind {
             | TableKind::Contents(tag)
             | TableKind::Families(tag)
             | TableKind::Objects(tag)
+            | TableKind::Stacks(tag)
             | TableKind::Frequency { tag, .. }
+            | TableKind::Code { tag, .. }
             | TableKind::Pointers { tag, .. } => Some(*tag),
             TableKind::Drivers
             | TableKind::TagsOf(_)
             | TableKind::Page { .. }
             | TableKind::Counted
-            | TableKind::Marks => None,
+            | TableKind::Marks
+            | TableKind::Points
+            | TableKind::ModuleChanges => None,
         }
     }
 }
@@ -161,6 +178,17 @@ impl TableRow {
     }
 }
 
+/// Counts in the order of time, drawn as a line of bars.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chart {
+    /// What is in front of it.
+    pub before: String,
+    /// The counts.
+    pub values: Vec<u64>,
+    /// What is behind it.
+    pub after: String,
+}
+
 /// What a table shows, as it is answered.
 #[derive(Clone, Debug, Default)]
 pub struct TableData {
@@ -170,6 +198,8 @@ pub struct TableData {
     pub rows: Arc<Vec<TableRow>>,
     /// What it is, over the list.
     pub title: String,
+    /// A line of bars above it.
+    pub chart: Option<Chart>,
     /// Sentences above it.
     pub notes: Vec<String>,
     /// The column it is sorted by at first, largest first.

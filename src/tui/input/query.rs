@@ -39,6 +39,8 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     /// A number or an address.
     Number(u64),
+    /// How much something grew; below zero when it fell.
+    Change(i64),
     /// 1 is all.
     Share(f64),
     /// Not known: no comparison holds, not even `!=`.
@@ -82,7 +84,7 @@ enum Operator {
 
 #[derive(Clone, Debug)]
 enum Literal {
-    Number(u64),
+    Number(i128),
     Share(f64),
     Text(Glob),
 }
@@ -109,7 +111,7 @@ pub fn compares(text: &str) -> bool {
 }
 
 impl Query {
-    /// Reads a query. `default` is the field that is meant where none is named.
+    /// Reads a query. `default` is the field of a comparison that names none.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what can be typed.
@@ -150,7 +152,8 @@ impl Node {
 fn compare(value: &Value<'_>, operator: Operator, literal: &Literal) -> bool {
     use std::cmp::Ordering::{Equal, Greater, Less};
     let order = match (value, literal) {
-        (Value::Number(a), Literal::Number(b)) => Some(a.cmp(b)),
+        (Value::Number(a), Literal::Number(b)) => Some(i128::from(*a).cmp(b)),
+        (Value::Change(a), Literal::Number(b)) => Some(i128::from(*a).cmp(b)),
         (Value::Share(a), Literal::Share(b)) => a.partial_cmp(b),
         (Value::Text(text), Literal::Text(glob)) => {
             return match operator {
@@ -405,7 +408,10 @@ impl Parser<'_> {
                 .iter()
                 .filter_map(|f| f.names.first().copied())
                 .collect();
-            format!("`{word}` is no column here; there are {}", names.join(", "))
+            format!(
+                "unknown column: {word}; the columns are {}",
+                names.join(", ")
+            )
         })
     }
 
@@ -428,8 +434,11 @@ impl Parser<'_> {
         let literal = match kind {
             _ if quoted && kind != Kind::Text => None,
             Kind::Text => Some(Literal::Text(Glob::new(text.clone()))),
-            Kind::Number => number(&text).map(Literal::Number),
-            Kind::Address => parse_address(&text).map(|Va(n)| Literal::Number(n)),
+            Kind::Number => match text.strip_prefix('-') {
+                Some(digits) => number(digits).map(|n| Literal::Number(-i128::from(n))),
+                None => number(&text).map(|n| Literal::Number(n.into())),
+            },
+            Kind::Address => parse_address(&text).map(|Va(n)| Literal::Number(n.into())),
             Kind::Share => text
                 .trim_end_matches('%')
                 .parse::<f64>()
@@ -524,7 +533,7 @@ impl TextFilter {
         }
     }
 
-    /// The one tag that is meant, if it is.
+    /// The pattern of tags, where wildcards were typed.
     pub fn pattern(&self) -> Option<&TagPattern> {
         self.pattern.as_ref()
     }
@@ -619,7 +628,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_words() {
         let why = |text: &str| asks(text).unwrap_err();
-        assert!(why("bytez > 1").contains("no column"));
+        assert!(why("bytez > 1").contains("unknown column"));
         assert!(why("bytez > 1").contains("np, share"));
         assert!(why("np >").contains("missing behind >"));
         assert!(why("np > lots").contains("64k"));

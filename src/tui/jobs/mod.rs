@@ -1,7 +1,9 @@
 //! Work on threads of its own: answers from the dump, files that are saved, and the
 //! kernel's symbols when they arrive.
 
+pub mod baseline;
 pub mod memory;
+pub mod preview;
 pub mod save;
 pub mod symbols;
 pub mod tables;

@@ -115,7 +115,7 @@ fn fetch_aside(
         })
 }
 
-const BUG: &str = "an internal error (more on leaving)";
+const BUG: &str = "internal error (details are printed on exit)";
 
 fn tell(out: &Sender<Event>, news: SymbolNews) {
     // Nobody listens any more: the end of the program.

@@ -5,14 +5,14 @@
 //! kind has replaced is not answered, and stops when it was begun.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Machine, inspect};
-use crate::memory::Va;
+use crate::engine::{Machine, Options, inspect};
 use crate::pool::TagPattern;
 use crate::pool::index::{Progress, Snapshot};
 use crate::report::text::{clean, moment};
@@ -21,10 +21,13 @@ use crate::report::{self, Format, ListingReport};
 use crate::tui::data::blocks::{BlockView, Blocks, Keep};
 use crate::tui::data::event::Event;
 use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
-use crate::tui::data::model::{Covered, ReferenceRow, References, VerdictLine, mentioned_in};
+use crate::tui::data::model::{
+    Covered, ReferenceRow, References, VerdictLine, mentioned_in, pools_in_use,
+};
 use crate::tui::data::session::SessionState;
+use crate::tui::data::settings::Settings;
 use crate::tui::jobs::tables;
-use crate::tui::jobs::{memory, save};
+use crate::tui::jobs::{baseline, memory, preview, save};
 use crate::tui::persistence::files::Files;
 use crate::tui::widgets::charts::{PARTS, TagCharts};
 use crate::tui::widgets::draw::group_numbers;
@@ -41,6 +44,8 @@ pub struct Workers {
     lists: Sender<Request>,
     images: Sender<Request>,
     tables: Sender<Request>,
+    previews: Sender<Request>,
+    baselines: Sender<Request>,
     progress: Arc<Progress>,
     /// The number of this walk.
     pub walk: u64,
@@ -57,6 +62,7 @@ struct Numbers {
     found: AtomicU64,
     tables: AtomicU64,
     reports: AtomicU64,
+    previews: AtomicU64,
 }
 
 /// What every thread has.
@@ -111,7 +117,9 @@ impl Workers {
             memory: serve("ui-memory", &shared)?,
             lists: serve("ui-lists", &shared)?,
             images: serve("ui-images", &shared)?,
-            tables: serve("ui-sheets", &shared)?,
+            tables: serve("ui-tables", &shared)?,
+            previews: serve_at_rest("ui-preview", &shared)?,
+            baselines: serve("ui-baseline", &shared)?,
             progress: Arc::clone(&progress),
             walk,
             files,
@@ -139,6 +147,12 @@ impl Workers {
                 self.wanted.images.store(request.number, Ordering::Relaxed);
                 &self.images
             }
+            Question::Preview { .. } => {
+                self.wanted
+                    .previews
+                    .store(request.number, Ordering::Relaxed);
+                &self.previews
+            }
             Question::Table(_) => {
                 self.wanted.tables.store(request.number, Ordering::Relaxed);
                 &self.tables
@@ -147,6 +161,7 @@ impl Workers {
                 self.wanted.reports.store(request.number, Ordering::Relaxed);
                 &self.tables
             }
+            Question::Baseline { .. } => &self.baselines,
             Question::Save(_) | Question::Resolve(_) | Question::Typed(_) => &self.tables,
         };
         // A thread that is gone has said so by its panic.
@@ -156,6 +171,11 @@ impl Workers {
     /// Keeps what comes back the next time, without being waited for.
     pub fn keep(&self, kept: SessionState) {
         self.files.keep(kept);
+    }
+
+    /// Keeps what the user decided about how things look.
+    pub fn keep_settings(&self, settings: Settings) {
+        self.files.keep_settings(settings);
     }
 
     /// Keeps it before it returns.
@@ -178,8 +198,9 @@ impl Drop for Workers {
             found,
             tables,
             reports,
+            previews,
         } = &*self.wanted;
-        for number in [images, blocks, found, tables, reports] {
+        for number in [images, blocks, found, tables, reports, previews] {
             number.store(u64::MAX, Ordering::Relaxed);
         }
     }
@@ -191,6 +212,31 @@ fn serve(name: &str, shared: &Shared) -> std::io::Result<Sender<Request>> {
     thread::Builder::new()
         .name(name.into())
         .spawn(move || answer_all(&shared, &receiver))?;
+    Ok(sender)
+}
+
+/// The same for questions about the selected row: one is answered when no other has come
+/// for a moment, so that a key that is held down costs nothing.
+fn serve_at_rest(name: &str, shared: &Shared) -> std::io::Result<Sender<Request>> {
+    const MOMENT: Duration = Duration::from_millis(120);
+    let (sender, receiver) = mpsc::channel::<Request>();
+    let (rested, requests) = mpsc::channel();
+    let shared = shared.clone();
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || answer_all(&shared, &requests))?;
+    thread::Builder::new()
+        .name(format!("{name}-rest"))
+        .spawn(move || {
+            while let Ok(mut request) = receiver.recv() {
+                while let Ok(newer) = receiver.recv_timeout(MOMENT) {
+                    request = newer;
+                }
+                if rested.send(request).is_err() {
+                    return;
+                }
+            }
+        })?;
     Ok(sender)
 }
 
@@ -215,7 +261,8 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
             let body = catch_unwind(AssertUnwindSafe(|| answer(shared, request)));
             let body = body.unwrap_or_else(|_| {
                 Some(Body::Failed(
-                    "an internal error: this question has no answer (more on leaving)".into(),
+                    "internal error: this question has no answer (details are printed on exit)"
+                        .into(),
                 ))
             });
             shared.watch_file();
@@ -244,6 +291,18 @@ fn typed(engine: &dyn Machine, request: &crate::command::Request) -> Result<Stri
         Request::PoolMon(wanted) => {
             let listing = inspect::pool_mon(engine, wanted).map_err(|e| e.to_string())?;
             report::write(engine, &ListingReport::of(&listing), Format::Text, &mut out)
+        }
+        Request::Stacks(Some(target)) => {
+            let at = target.address.as_ref().ok_or("name a tag or an address")?;
+            let va = crate::command::request::address_of(at).map_err(|why| why.0)?;
+            let found = engine.stacks_of(None, &crate::engine::StacksOf::Address(va), &|| true)?;
+            let found = found.unwrap_or_default();
+            report::write(
+                engine,
+                &report::StacksReport::of(&found),
+                Format::Text,
+                &mut out,
+            )
         }
         Request::Info => {
             let info = engine.info();
@@ -350,6 +409,12 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
             }
             Body::Found(found)
         }
+        Question::Baseline { paths, options } => return compared(shared, &paths, &options),
+        Question::Preview { tag } => {
+            let wanted = || shared.wanted.previews.load(Ordering::Relaxed) == request.number;
+            let preview = preview::make(engine, &latest(shared), tag, &wanted)?;
+            Body::Preview(Box::new(preview))
+        }
         Question::References { tag } => {
             let wanted = || shared.wanted.images.load(Ordering::Relaxed) == request.number;
             Body::References(mentions(engine, tag, &wanted)?)
@@ -369,13 +434,12 @@ fn mentions(
 ) -> Option<References> {
     let found = engine.references_while(tag, wanted)?;
     let modules = engine.module_list();
-    let base = |index: usize| modules.get(index).map_or(Va(0), |m| m.base);
     let notes = found.default_of.iter().map(|c| c.sentence());
     Some(References {
         rows: found
             .ranked()
             .into_iter()
-            .map(|r| ReferenceRow::new(r, base(r.module)))
+            .map(|r| ReferenceRow::new(r, modules.get(r.module)))
             .collect(),
         notes: notes
             .chain(found.notes.iter().cloned())
@@ -399,7 +463,7 @@ fn index(shared: &Shared, progress: &Arc<Progress>) {
     let failed = match told {
         Ok(Ok(())) => return,
         Ok(Err(why)) => why,
-        Err(_) => "an internal error (more on leaving)".into(),
+        Err(_) => "internal error (details are printed on exit)".into(),
     };
     let news = IndexNews {
         walk: shared.walk,
@@ -416,12 +480,13 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let mut news = news(shared, Stage::Done, progress, started);
         news.kept = index.kept.map(moment);
         publish(shared, news, index.clone());
-        judge(shared, &index);
         let pool = shared
             .engine
             .background_workers()
             .map_err(|e| e.to_string())?;
         mentioned(shared, &pool, progress);
+        judge(shared, &index);
+        owners(shared, &pool, Some(&index), progress);
         return Ok(());
     }
     let pool = shared
@@ -453,7 +518,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         }
         walker
             .join()
-            .map_err(|_| "an internal error (more on leaving)".to_owned())
+            .map_err(|_| "internal error (details are printed on exit)".to_owned())
     })?;
     let stage = match progress.is_cancelled() {
         true => Stage::Cancelled,
@@ -472,11 +537,41 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let news = IndexNews { notes, ..news };
         let _ = shared.out.send(Event::Message(Message::Index(news)));
     }
+    mentioned(shared, &pool, progress);
     if stage_done {
         judge(shared, &index);
     }
-    mentioned(shared, &pool, progress);
+    owners(shared, &pool, Some(&index).filter(|_| stage_done), progress);
     Ok(())
+}
+
+/// Compares with earlier points; the verdict is made again with what they show. `None`
+/// when there are none any more.
+fn compared(shared: &Shared, paths: &[PathBuf], options: &Options) -> Option<Body> {
+    let engine = &*shared.engine;
+    let judge_again = || {
+        let index = latest(shared);
+        if index.is_complete() {
+            judge(shared, &index);
+        }
+    };
+    if paths.is_empty() {
+        if let Some(dump) = engine.engine() {
+            dump.compare_with(None);
+            judge_again();
+        }
+        return None;
+    }
+    match baseline::compare(engine, paths, options) {
+        Ok((baseline, comparison)) => {
+            if let Some(dump) = engine.engine() {
+                dump.compare_with(Some(&comparison));
+                judge_again();
+            }
+            Some(Body::Baseline(Box::new(baseline)))
+        }
+        Err(why) => Some(Body::Failed(clean(&why).into_owned())),
+    }
 }
 
 /// Has the engine judge what was found, for the line over the first screen.
@@ -515,7 +610,8 @@ fn kept_verdict(shared: &Shared) -> VerdictLine {
     }
 }
 
-/// Searches all images for all tags, so that the list can say where each is.
+/// Finds the references of all tags, so that the list can say whose code has each; the
+/// verdict is made of the same.
 fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
     let engine = &shared.engine;
     let Some(found) = engine.referenced_in(workers, &|| !progress.is_cancelled()) else {
@@ -526,6 +622,25 @@ fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) 
         Some((tag, mentioned_in(&names)?))
     });
     let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let _ = shared.out.send(Event::Message(message));
+}
+
+/// Whose every tag is, as the report has it.
+fn owners(
+    shared: &Shared,
+    workers: &rayon::ThreadPool,
+    index: Option<&Snapshot>,
+    progress: &Progress,
+) {
+    let wanted = || !progress.is_cancelled();
+    let Some(found) = shared.engine.attributions(workers, index, &wanted) else {
+        return;
+    };
+    let owners = found.into_iter().map(|(tag, made)| {
+        let owner = clean(&made.column()).into_owned();
+        (tag, owner)
+    });
+    let message = Message::Owners(shared.walk, Arc::new(owners.collect()));
     let _ = shared.out.send(Event::Message(message));
 }
 
@@ -545,6 +660,7 @@ fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) ->
 fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
     news.totals = Some(Arc::clone(&index.totals));
     if !news.stage.is_running() {
+        news.used = Some(pools_in_use(&*shared.engine, Some(&index)));
         let notes = index.notes.iter();
         news.notes = notes.map(|n| group_numbers(&clean(n))).collect();
     }

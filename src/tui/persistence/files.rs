@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use crate::engine::Machine;
@@ -10,13 +10,22 @@ use crate::engine::Machine;
 use crate::tui::data::event::Event;
 use crate::tui::data::message::Message;
 use crate::tui::data::session::SessionState;
+use crate::tui::data::settings::Settings;
 use crate::tui::persistence::session::Store;
+
+/// What is to be kept.
+enum Kept {
+    Session(Box<SessionState>),
+    Settings(Settings),
+}
 
 /// The thread that keeps what comes back the next time.
 #[derive(Clone)]
 pub struct Files {
-    keep: Sender<SessionState>,
+    keep: Sender<Kept>,
     store: Store,
+    /// Settings that may not be written yet.
+    settings: Arc<Mutex<Option<Settings>>>,
     identity: Arc<OnceLock<Option<u128>>>,
 }
 
@@ -30,33 +39,45 @@ impl Files {
         store: Store,
         out: &Sender<Event>,
     ) -> io::Result<Files> {
-        let (keep, wanted) = mpsc::channel::<SessionState>();
+        let (keep, wanted) = mpsc::channel::<Kept>();
         let identity = Arc::new(OnceLock::new());
         let files = Files {
             keep,
             store: store.clone(),
+            settings: Arc::default(),
             identity: Arc::clone(&identity),
         };
         let (engine, out) = (Arc::clone(engine), out.clone());
         thread::Builder::new()
             .name("ui-files".into())
             .spawn(move || {
-                let identity = *identity.get_or_init(|| engine.identity());
-                drop(engine);
-                let Some(identity) = identity else {
-                    return;
-                };
-                if let Some(message) = told(store.load(identity)) {
+                if let Some(message) = told_settings(store.settings()) {
                     let _ = out.send(Event::Message(message));
                 }
-                while let Ok(mut kept) = wanted.recv() {
-                    // Only the latest counts.
-                    while let Ok(later) = wanted.try_recv() {
-                        kept = later;
+                let identity = *identity.get_or_init(|| engine.identity());
+                drop(engine);
+                if let Some(message) = identity.and_then(|id| told(store.load(id))) {
+                    let _ = out.send(Event::Message(message));
+                }
+                while let Ok(first) = wanted.recv() {
+                    // Only the latest of each counts.
+                    let (mut session, mut settings) = (None, None);
+                    for kept in std::iter::once(first).chain(wanted.try_iter()) {
+                        match kept {
+                            Kept::Session(kept) => session = Some(kept),
+                            Kept::Settings(kept) => settings = Some(kept),
+                        }
                     }
-                    if let Err(why) = store.keep(identity, &kept) {
+                    let kept = session.zip(identity);
+                    let kept = kept.map(|(session, id)| store.keep(id, &session));
+                    if let Some(Err(why)) = kept {
                         let text = format!("marks and place are not kept: {why}");
                         let _ = out.send(Event::Message(Message::NotKept(text)));
+                    }
+                    let kept = settings.map(|settings| store.keep_settings(&settings));
+                    if let Some(Err(why)) = kept {
+                        let text = format!("the settings are not kept: {why}");
+                        let _ = out.send(Event::Message(Message::Notice(text)));
                     }
                 }
             })?;
@@ -65,15 +86,34 @@ impl Files {
 
     /// Keeps it soon.
     pub fn keep(&self, kept: SessionState) {
-        // A thread that is gone had no identity of the dump to keep it under.
-        let _ = self.keep.send(kept);
+        // A thread that is gone has said so by its panic.
+        let _ = self.keep.send(Kept::Session(Box::new(kept)));
+    }
+
+    /// Keeps what the user decided about how things look, soon.
+    pub fn keep_settings(&self, settings: Settings) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings.clone());
+        let _ = self.keep.send(Kept::Settings(settings));
     }
 
     /// Keeps it before it returns. On leaving there is nobody to be told of an error.
     pub fn keep_now(&self, kept: &SessionState) {
+        let settings = self.settings.lock();
+        if let Some(settings) = settings.unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = self.store.keep_settings(&settings);
+        }
         if let Some(Some(identity)) = self.identity.get() {
             let _ = self.store.keep(*identity, kept);
         }
+    }
+}
+
+fn told_settings(loaded: io::Result<Option<Settings>>) -> Option<Message> {
+    match loaded {
+        Ok(settings) => Some(Message::Settings(Box::new(settings?))),
+        Err(why) => Some(Message::Notice(format!(
+            "the settings can't be read: {why}"
+        ))),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::tui::data::session::{SessionState, VERSION};
+use crate::tui::data::settings::{SETTINGS_VERSION, Settings};
 use crate::tui::storage::{state_directory, write_whole};
 
 /// A file larger than this is not one of ours.
@@ -17,6 +18,7 @@ const MOST_FILES: usize = 300;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Store {
     directory: Option<PathBuf>,
+    settings: Option<PathBuf>,
 }
 
 impl Store {
@@ -24,13 +26,16 @@ impl Store {
     pub fn at(directory: &Path) -> Store {
         Store {
             directory: Some(directory.to_owned()),
+            settings: Some(directory.join("settings")),
         }
     }
 
     /// In the user's directory for such things; nowhere when none is known.
     pub fn of_user() -> Store {
+        let state = state_directory();
         Store {
-            directory: state_directory().map(|d| d.join("sessions")),
+            directory: state.as_ref().map(|d| d.join("sessions")),
+            settings: state.map(|d| d.join("settings.json")),
         }
     }
 
@@ -55,21 +60,53 @@ impl Store {
         let Some(path) = self.path(identity) else {
             return Ok(None);
         };
-        match fs::metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-            Ok(about) if about.len() > LARGEST || !about.is_file() => {
-                return Err(io::Error::other("it is no session of poolscope"));
-            }
-            Ok(_) => {}
-        }
-        let kept: SessionState = serde_json::from_slice(&fs::read(&path)?)?;
+        let Some(bytes) = small_file(&path)? else {
+            return Ok(None);
+        };
+        let kept: SessionState = serde_json::from_slice(&bytes)?;
         match kept.version {
             VERSION => Ok(Some(kept)),
             other => Err(io::Error::other(format!(
-                "its form is {other}, another poolscope's"
+                "version {other} of the file belongs to another poolscope"
             ))),
         }
+    }
+
+    /// What the user decided about how things look.
+    ///
+    /// # Errors
+    /// Why what is there can't be read. Nothing there is no error.
+    pub fn settings(&self) -> io::Result<Option<Settings>> {
+        let Some(path) = &self.settings else {
+            return Ok(None);
+        };
+        let Some(bytes) = small_file(path)? else {
+            return Ok(None);
+        };
+        let kept: Settings = serde_json::from_slice(&bytes)?;
+        match kept.version {
+            SETTINGS_VERSION => Ok(Some(kept)),
+            other => Err(io::Error::other(format!(
+                "version {other} of the file belongs to another poolscope"
+            ))),
+        }
+    }
+
+    /// Keeps what the user decided about how things look.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn keep_settings(&self, settings: &Settings) -> io::Result<()> {
+        let Some(path) = &self.settings else {
+            return Ok(());
+        };
+        if let Some(directory) = path.parent() {
+            private_directory(directory)?;
+        }
+        write_whole(path, true, |out| {
+            serde_json::to_writer(out, settings).map_err(io::Error::from)
+        })?;
+        Ok(())
     }
 
     /// Keeps it.
@@ -86,6 +123,18 @@ impl Store {
         })?;
         forget_oldest(directory);
         Ok(())
+    }
+}
+
+/// A file of ours; `None` when there is none.
+fn small_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+        Ok(about) if about.len() > LARGEST || !about.is_file() => {
+            Err(io::Error::other("it is not a file of poolscope"))
+        }
+        Ok(_) => fs::read(path).map(Some),
     }
 }
 
@@ -154,6 +203,27 @@ mod tests {
         }
         fs::write(&path, vec![b' '; LARGEST as usize + 1]).unwrap();
         assert!(store.load(1).is_err());
+    }
+
+    #[test]
+    fn the_choice_of_columns_is_kept_for_all_dumps() {
+        use crate::tui::data::settings::ColumnChoice;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        assert_eq!(store.settings().unwrap(), None);
+        let mut settings = Settings {
+            version: SETTINGS_VERSION,
+            ..Settings::default()
+        };
+        settings.tag_columns.set("owner", ColumnChoice::Always);
+        settings.tag_columns.set("share", ColumnChoice::Never);
+        store.keep_settings(&settings).unwrap();
+        assert_eq!(store.settings().unwrap(), Some(settings));
+        fs::write(folder.path().join("settings"), "{").unwrap();
+        assert!(store.settings().is_err());
+        Store::default()
+            .keep_settings(&Settings::default())
+            .unwrap();
     }
 
     #[test]

@@ -7,6 +7,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::report::text::{grouped, human};
 
 use crate::tui::data::cell::{Cell, like};
@@ -36,7 +38,7 @@ pub struct DataTable {
     order: Vec<u32>,
     /// The column that is sorted by, and whether the largest is first.
     pub sort: Option<(usize, bool)>,
-    /// The column that `@`, `F` and `s` mean.
+    /// The selected column: `S`, `@` and `F` apply to it.
     pub column: usize,
     /// What was typed after `&`.
     pub filter: String,
@@ -75,7 +77,10 @@ impl DataTable {
 
     /// The dump was read anew: all of it is asked for again, but for what the user made.
     pub fn stale(&mut self) {
-        if !matches!(self.ask, TableKind::Counted | TableKind::Marks) {
+        if !matches!(
+            self.ask,
+            TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges
+        ) {
             self.data = None;
             self.awaited = 0;
             self.order.clear();
@@ -117,7 +122,7 @@ impl DataTable {
         self.columns().iter().map(|c| c.field).collect()
     }
 
-    /// The field that a comparison without one means: what is sorted by.
+    /// The field of a comparison that names none: what is sorted by.
     fn default_field(&self) -> usize {
         let number = |c: &TableColumn| c.field.kind == Kind::Number;
         let by = self.sort.map(|s| s.0).filter(|i| {
@@ -194,7 +199,7 @@ impl DataTable {
             .is_some_and(|c| matches!(c.field.kind, Kind::Number | Kind::Share))
     }
 
-    /// Sorts by the next pool's numbers. False when the sheet has none.
+    /// Sorts by the next pool's numbers. False when the table has none.
     pub fn next_pool(&mut self) -> bool {
         let pools: Vec<usize> = (0..self.columns().len())
             .filter(|i| self.columns().get(*i).is_some_and(|c| c.pool.is_some()))
@@ -212,7 +217,7 @@ impl DataTable {
         true
     }
 
-    /// Means the next column, or the one before; those with a bar are passed over.
+    /// Selects the next column, or the one before; those with a bar are passed over.
     pub fn step_column(&mut self, step: i64) {
         let columns = self.columns();
         let mut at = self.column;
@@ -251,10 +256,10 @@ impl DataTable {
             && let Some(column) = self.columns().get(column)
         {
             let order = match (column.field.kind, largest) {
-                (Kind::Text, false) => "A first",
-                (Kind::Text, true) => "Z first",
-                (_, true) => "large first",
-                (_, false) => "small first",
+                (Kind::Text, false) => "A to Z",
+                (Kind::Text, true) => "Z to A",
+                (_, true) => "descending",
+                (_, false) => "ascending",
             };
             let name = match column.pool {
                 Some(pool) => format!("{} bytes", pool.words()),
@@ -288,9 +293,23 @@ impl DataTable {
             .collect()
     }
 
+    /// The line of bars, where there is one and room for it.
+    fn chart(&self, area: Rect, theme: &Theme) -> Option<String> {
+        let chart = self.data.as_ref()?.chart.as_ref()?;
+        let line = format!(
+            "{}{}{}",
+            chart.before,
+            theme.spark(&chart.values),
+            chart.after
+        );
+        (line.width() + 2 <= usize::from(area.width)).then_some(line)
+    }
+
     /// Rows on screen.
     pub fn height(&self, area: Rect) -> u64 {
+        let chart = self.data.as_ref().is_some_and(|d| d.chart.is_some());
         let above = self.sentences(area.width).len() as u16 + 1 + Table::HEADING;
+        let above = above + u16::from(chart);
         area.height.saturating_sub(above).into()
     }
 
@@ -300,6 +319,11 @@ impl DataTable {
         let (notes, rest) = split_top(area, sentences.len() as u16);
         for (y, line) in sentences.iter().enumerate() {
             put(buffer, notes, 1, y as u16, line, Style::new());
+        }
+        let chart = self.chart(area, theme);
+        let (bars, rest) = split_top(rest, u16::from(chart.is_some()));
+        if let Some(line) = &chart {
+            put(buffer, bars, 1, 0, line, Style::new());
         }
         let (title, list) = split_top(rest, 1);
         let Some(data) = &self.data else {
@@ -339,7 +363,7 @@ impl DataTable {
             rows: self.len(),
             cursor: self.cursor,
             focused: true,
-            meant: Some(self.column),
+            selected_column: Some(self.column),
         };
         table.draw(buffer, area, theme, |at| {
             let row = self.row(at)?;
@@ -384,15 +408,15 @@ mod tests {
             .of_pool(PoolChoice::Paged),
     ];
 
-    fn sheet() -> DataTable {
+    fn table() -> DataTable {
         let row = |name: &str, np, paged| TableRow {
             mark: ' ',
             cells: vec![Cell::Text(name.into()), Cell::Bytes(np), paged],
             opens: Opens::Nothing,
             place: None,
         };
-        let mut sheet = DataTable::new(TableKind::Drivers, "Drivers".into(), String::new());
-        sheet.take(TableData {
+        let mut table = DataTable::new(TableKind::Drivers, "Drivers".into(), String::new());
+        table.take(TableData {
             columns: &COLUMNS,
             rows: Arc::new(vec![
                 row("nt", 10, Cell::Bytes(500)),
@@ -403,54 +427,54 @@ mod tests {
             sorted: Some(1),
             ..TableData::default()
         });
-        sheet
+        table
     }
 
-    fn names(sheet: &DataTable) -> Vec<String> {
-        (0..sheet.len())
-            .filter_map(|at| Some(sheet.row(at)?.cells[0].plain()))
+    fn names(table: &DataTable) -> Vec<String> {
+        (0..table.len())
+            .filter_map(|at| Some(table.row(at)?.cells[0].plain()))
             .collect()
     }
 
     #[test]
-    fn a_sheet_sorts_by_any_column_and_by_pool() {
-        let mut sheet = sheet();
-        assert_eq!(names(&sheet), ["myfault", "a\"c*", "nt"]);
-        assert!(sheet.next_pool());
-        assert_eq!(names(&sheet)[0], "nt");
-        assert_eq!(names(&sheet)[2], "a\"c*", "what is unknown is last");
-        assert!(sheet.words().contains("paged pool bytes, large first"));
-        sheet.step_column(-5);
-        assert_eq!(sheet.column, 2, "there is no such step");
-        sheet.step_column(-1);
-        sheet.step_column(-1);
-        sheet.sort_here();
-        assert_eq!(names(&sheet)[2], "nt");
-        assert!(sheet.words().contains("A first"));
-        sheet.sort_here();
-        assert_eq!(names(&sheet)[0], "nt");
+    fn a_table_sorts_by_any_column_and_by_pool() {
+        let mut table = table();
+        assert_eq!(names(&table), ["myfault", "a\"c*", "nt"]);
+        assert!(table.next_pool());
+        assert_eq!(names(&table)[0], "nt");
+        assert_eq!(names(&table)[2], "a\"c*", "what is unknown is last");
+        assert!(table.words().contains("paged pool bytes, descending"));
+        table.step_column(-5);
+        assert_eq!(table.column, 2, "there is no such step");
+        table.step_column(-1);
+        table.step_column(-1);
+        table.sort_here();
+        assert_eq!(names(&table)[2], "nt");
+        assert!(table.words().contains("A to Z"));
+        table.sort_here();
+        assert_eq!(names(&table)[0], "nt");
     }
 
     #[test]
-    fn a_sheet_is_filtered_by_text_by_query_and_by_likeness() {
-        let mut sheet = sheet();
-        sheet.set_filter("fault").unwrap();
-        assert_eq!(names(&sheet), ["myfault"]);
-        sheet.set_filter("np < 100 and paged > 0").unwrap();
-        assert_eq!(names(&sheet), ["nt"]);
-        let why = sheet.set_filter("nonsense > 1").unwrap_err();
+    fn a_table_is_filtered_by_text_by_query_and_by_likeness() {
+        let mut table = table();
+        table.set_filter("fault").unwrap();
+        assert_eq!(names(&table), ["myfault"]);
+        table.set_filter("np < 100 and paged > 0").unwrap();
+        assert_eq!(names(&table), ["nt"]);
+        let why = table.set_filter("nonsense > 1").unwrap_err();
         assert!(why.contains("driver, np, paged"));
-        assert_eq!(names(&sheet), ["nt"], "stays as it was");
-        sheet.set_filter("").unwrap();
-        sheet.column = 0;
+        assert_eq!(names(&table), ["nt"], "stays as it was");
+        table.set_filter("").unwrap();
+        table.column = 0;
         for at in 0..3 {
-            sheet.cursor.to(at);
-            let name = names(&sheet)[at as usize].clone();
-            let like = sheet.like_this().unwrap();
-            sheet.set_filter(&like).unwrap();
-            assert_eq!(names(&sheet), [name]);
-            sheet.set_filter("").unwrap();
+            table.cursor.to(at);
+            let name = names(&table)[at as usize].clone();
+            let like = table.like_this().unwrap();
+            table.set_filter(&like).unwrap();
+            assert_eq!(names(&table), [name]);
+            table.set_filter("").unwrap();
         }
-        assert_eq!(sheet.total().as_deref(), Some("630 B"));
+        assert_eq!(table.total().as_deref(), Some("630 B"));
     }
 }

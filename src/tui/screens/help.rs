@@ -1,12 +1,14 @@
-//! The help overlay, made from the key table.
+//! The help overlay, made from the key table: the keys of the screen below, on one page; a
+//! page about queries and marks; and all keys in full sentences.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::tui::input::keys::{Context, Entry, Group, KeyMap};
+use crate::tui::input::keys::{Context, Entry, Group, KeyMap, brief};
+use crate::tui::input::query::Field;
 use crate::tui::terminal::theme::Theme;
-use crate::tui::widgets::draw::{fill, pieces, split_top, wrap};
+use crate::tui::widgets::draw::{fill, pieces, split_top, width, wrap};
 use crate::tui::widgets::pane::pane_title;
 
 /// Marks that rows can have, and what they say.
@@ -29,54 +31,254 @@ pub const LEGEND: &[(&str, &str)] = &[
     ("??", "a byte that can't be read; never shown as zero"),
 ];
 
-/// One line of the help: a heading, or a key with (a piece of) its sentence.
+/// What the columns of the tag list are.
+const COLUMNS: &[(&str, &str)] = &[
+    (
+        "Diff",
+        "outstanding allocations: allocs minus frees since boot",
+    ),
+    (
+        "Bytes",
+        "bytes outstanding, block headers included, as !poolused counts",
+    ),
+    (
+        "Of nonp",
+        "share of the nonpaged pool in use, as the report has it",
+    ),
+    ("Mean", "bytes per outstanding allocation"),
+    (
+        "Change",
+        "from the first point of the baseline to this dump",
+    ),
+];
+
+/// What a query is made of.
+const QUERIES: &[(&str, &str)] = &[
+    (
+        "word",
+        "rows that have the word; for tags, * and ? are wildcards",
+    ),
+    (
+        "= != < <= > >=",
+        "compare a number, an address, a percentage or a text",
+    ),
+    ("~ !~", "the text contains, or does not contain"),
+    ("and or not ( )", "join comparisons; && || ! are the same"),
+    ("64k 1.5GB 0x1000", "numbers; a percentage is written 5%"),
+    ("\"a b\"", "a text with blanks; * and ? are wildcards in it"),
+];
+
+/// Queries that work as they stand, by list.
+const EXAMPLES: &[(Context, &[&str])] = &[
+    (
+        Context::Tags,
+        &[
+            "np > 100MB and owner ~ amd",
+            "frees = 0 and diff > 1000",
+            "share > 5% and known = no",
+        ],
+    ),
+    (
+        Context::Allocations,
+        &["size > 4k and pool = paged", "state != allocated", ">= 1M"],
+    ),
+    (
+        Context::Modules,
+        &["name = my*", "size > 1MB and unloaded = no"],
+    ),
+];
+
+/// One line of the help.
 enum HelpLine {
+    /// A heading.
     Heading(String),
+    /// A key with (a piece of) its sentence.
     Key(String, String),
 }
 
-/// The help in lines of a width. The keys of the screen below come first.
-fn lines(keys: &KeyMap, context: Context, width: u16) -> Vec<HelpLine> {
-    let mut out = Page {
-        lines: Vec::new(),
-        sentence: usize::from(width).saturating_sub(key_width(width) + 4),
-    };
+/// A page of the help.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// The keys of the screen below.
+    #[default]
+    Keys,
+    /// Queries, marks and columns.
+    Queries,
+    /// All keys in full sentences.
+    All,
+}
+
+impl Page {
+    /// The next one.
+    pub fn next(self) -> Page {
+        match self {
+            Page::Keys => Page::Queries,
+            Page::Queries => Page::All,
+            Page::All => Page::Keys,
+        }
+    }
+}
+
+/// The help as it is open: which page, and from which line on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HelpView {
+    /// The page.
+    pub page: Page,
+    /// The first line on screen.
+    pub top: u64,
+}
+
+/// What the help is about.
+#[derive(Clone, Copy)]
+pub struct About<'a> {
+    /// The keys as they are bound.
+    pub keys: &'a KeyMap,
+    /// The screen below.
+    pub context: Context,
+    /// The fields that a query can name there.
+    pub fields: &'a [Field],
+}
+
+/// Cells of a column of the page of keys.
+const KEY_COLUMN: u16 = 40;
+
+/// The keys of a screen, a line for those that go together, by headings.
+fn sections(about: About<'_>) -> Vec<(&'static str, Vec<(String, String)>)> {
+    let mut out: Vec<(&'static str, Vec<(String, String)>)> = Vec::new();
     for group in Group::ALL {
-        let here = |b: &&Entry| b.group == group && b.applies(context);
-        out.section(
-            group.title(),
-            keys.entries()
-                .iter()
-                .filter(here)
-                .map(|b| (b.key_names(), b.help.to_owned())),
+        let mut lines: Vec<(String, String)> = Vec::new();
+        let here = |e: &&Entry| e.group == group && e.applies(about.context);
+        for entry in about.keys.entries().iter().filter(here) {
+            let Some(key) = entry.keys.first() else {
+                continue;
+            };
+            let words = brief::brief(entry.action, about.context);
+            match lines.iter_mut().find(|(_, text)| text == words) {
+                // `Ctrl-Z T`: what they share is written once.
+                Some((keys, _)) => {
+                    let name = key.name();
+                    let short = match keys.starts_with("Ctrl-") {
+                        true => name.strip_prefix("Ctrl-").unwrap_or(&name),
+                        false => &name,
+                    };
+                    *keys += &format!(" {short}");
+                }
+                None => lines.push((key.name(), words.to_owned())),
+            }
+        }
+        if !lines.is_empty() {
+            out.push((group.short(), lines));
+        }
+    }
+    out
+}
+
+/// The page of keys in columns: each column is a list of lines.
+fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLine>> {
+    let most = usize::from((area_width / KEY_COLUMN).max(1));
+    let room = most * usize::from(height.max(1));
+    let sections = sections(about);
+    let count: usize = sections.iter().map(|(_, lines)| lines.len() + 1).sum();
+    // Headings are worth less than a second page. One may move to the next column.
+    let headings = count + most <= room;
+    let mut all: Vec<HelpLine> = Vec::new();
+    for (title, lines) in sections {
+        if headings {
+            all.push(HelpLine::Heading(title.to_owned()));
+        }
+        all.extend(
+            lines
+                .into_iter()
+                .map(|(key, text)| HelpLine::Key(key, text)),
         );
     }
-    let elsewhere = keys
-        .entries()
-        .iter()
-        .filter(|b| !b.applies(context))
-        .map(|b| {
-            let places: Vec<_> = b.contexts.iter().map(|c| c.name()).collect();
-            (b.key_names(), format!("{}: {}", places.join(", "), b.help))
-        });
+    // As few columns as hold everything, and all of the same height.
+    let columns = (1..=most)
+        .find(|n| all.len().div_ceil(*n) <= usize::from(height.max(1)))
+        .unwrap_or(most);
+    let each = all.len().div_ceil(columns).max(1);
+    let mut out: Vec<Vec<HelpLine>> = Vec::new();
+    let mut column: Vec<HelpLine> = Vec::new();
+    for line in all {
+        // A heading does not stand alone at the foot of a column.
+        let lone = matches!(line, HelpLine::Heading(_)) && column.len() + 1 == each;
+        if (column.len() >= each || lone) && out.len() + 1 < columns {
+            out.push(std::mem::take(&mut column));
+        }
+        column.push(line);
+    }
+    out.push(column);
+    out
+}
+
+fn query_lines(about: About<'_>, width: u16) -> Vec<HelpLine> {
+    let mut out = Lines::new(width);
     let fixed = |pairs: &'static [(&str, &str)]| {
         pairs
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
     };
+    out.section("Queries, typed after &", fixed(QUERIES));
+    let names: Vec<&str> = about
+        .fields
+        .iter()
+        .filter_map(|f| f.names.first().copied())
+        .filter(|n| !n.is_empty())
+        .collect();
+    if !names.is_empty() {
+        let fields = (about.context.name().to_owned(), names.join(", "));
+        out.section("Columns that a query can name here", [fields].into_iter());
+    }
+    let examples = EXAMPLES
+        .iter()
+        .filter(|(context, _)| *context == about.context);
+    let examples = examples.flat_map(|(_, all)| all.iter());
+    out.section(
+        "Examples",
+        examples.map(|e| (format!("& {e}"), String::new())),
+    );
     out.section("Marks", fixed(LEGEND));
-    out.section("Columns of the tag list", fixed(COLUMNS));
-    out.section("Elsewhere", elsewhere);
+    if about.context == Context::Tags {
+        out.section("Columns of the tag list", fixed(COLUMNS));
+    }
     out.lines
 }
 
-struct Page {
+/// All keys in full sentences. Those of the screen below come first.
+fn all_lines(about: About<'_>, width: u16) -> Vec<HelpLine> {
+    let (keys, context) = (about.keys, about.context);
+    let mut out = Lines::new(width);
+    for group in Group::ALL {
+        let here = |b: &&Entry| b.group == group && b.applies(context);
+        let entries = keys.entries().iter().filter(here);
+        out.section(
+            group.title(),
+            entries.map(|b| (b.key_names(), b.help.to_owned())),
+        );
+    }
+    let elsewhere = keys.entries().iter().filter(|b| !b.applies(context));
+    let elsewhere = elsewhere.map(|b| {
+        let places: Vec<_> = b.contexts.iter().map(|c| c.name()).collect();
+        (b.key_names(), format!("{}: {}", places.join(", "), b.help))
+    });
+    out.section("On other screens", elsewhere);
+    out.lines
+}
+
+struct Lines {
     lines: Vec<HelpLine>,
     /// Cells for sentences.
     sentence: usize,
 }
 
-impl Page {
+impl Lines {
+    fn new(width: u16) -> Lines {
+        Lines {
+            lines: Vec::new(),
+            sentence: usize::from(width).saturating_sub(key_width(width) + 4),
+        }
+    }
+
     fn section(&mut self, title: &str, pairs: impl Iterator<Item = (String, String)>) {
         let mut pairs = pairs.peekable();
         if pairs.peek().is_none() {
@@ -97,26 +299,20 @@ impl Page {
 
 /// Cells for the names of keys.
 fn key_width(width: u16) -> usize {
-    26.min(usize::from(width) / 3)
+    30.min(usize::from(width) * 2 / 5)
 }
 
-/// What the columns of the tag list are.
-const COLUMNS: &[(&str, &str)] = &[
-    (
-        "Diff",
-        "allocations outstanding: allocs minus frees since boot",
-    ),
-    (
-        "Bytes",
-        "bytes outstanding, block headers included, as !poolused counts",
-    ),
-    ("Share", "of all bytes of the pool that is shown"),
-    ("Mean", "bytes per outstanding allocation"),
-];
-
-/// Lines in all, at a width.
-pub fn len(keys: &KeyMap, context: Context, width: u16) -> u64 {
-    lines(keys, context, width).len() as u64
+/// Lines in all, on a screen of a size.
+pub fn len(about: About<'_>, page: Page, area: Rect) -> u64 {
+    let lines = match page {
+        Page::Keys => {
+            let columns = key_columns(about, area.width, height(area) as u16);
+            columns.iter().map(Vec::len).max().unwrap_or(0)
+        }
+        Page::Queries => query_lines(about, area.width).len(),
+        Page::All => all_lines(about, area.width).len(),
+    };
+    lines as u64
 }
 
 /// Lines on screen.
@@ -124,51 +320,83 @@ pub fn height(area: Rect) -> u64 {
     area.height.saturating_sub(1).into()
 }
 
-/// Draws it from a line on. `context` is the screen below.
-pub fn draw(
-    buffer: &mut Buffer,
-    area: Rect,
-    theme: &Theme,
-    (bound, context): (&KeyMap, Context),
-    top: u64,
-) {
+/// Draws it.
+pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, about: About<'_>, view: HelpView) {
     let (title, body) = split_top(area, 1);
-    let all = lines(bound, context, area.width);
-    let last = (top + u64::from(body.height)).min(all.len() as u64);
-    let text = format!(
-        "Keys here ({}), lines {} to {last} of {}",
-        context.name(),
-        top + 1,
-        all.len()
-    );
-    pane_title(buffer, title, theme, &text, true);
-    let keys = key_width(area.width);
+    let all = len(about, view.page, area);
+    let last = (view.top + u64::from(body.height)).min(all);
+    let name = match view.page {
+        Page::Keys => format!("Keys of the {}", about.context.name()),
+        Page::Queries => "Queries and marks".into(),
+        Page::All => "All keys".into(),
+    };
+    let lines = match all > u64::from(body.height) {
+        true => format!(", lines {} to {last} of {all}", view.top + 1),
+        false => String::new(),
+    };
+    let next = match view.page {
+        Page::Keys => "queries and marks",
+        Page::Queries => "all keys",
+        Page::All => "the keys of this screen",
+    };
+    let key = about.keys.hints(Context::Help);
+    let key = key.iter().find(|(_, word)| *word == "next page");
+    let more = key.map_or_else(String::new, |(key, _)| format!("; {key}: {next}"));
+    pane_title(buffer, title, theme, &format!("{name}{lines}{more}"), true);
+    let page = match view.page {
+        Page::Keys => key_columns(about, area.width, body.height),
+        Page::Queries => vec![query_lines(about, area.width)],
+        Page::All => vec![all_lines(about, area.width)],
+    };
+    let each = match page.len() {
+        0 | 1 => body.width,
+        n => body.width / n as u16,
+    };
+    for (x, column) in (0u16..).zip(page.iter()) {
+        let place = Rect {
+            x: body.x + x.saturating_mul(each),
+            width: each,
+            ..body
+        };
+        let keys = match view.page {
+            Page::Keys => column_keys(column),
+            _ => key_width(area.width),
+        };
+        let shown = column.iter().skip(view.top as usize);
+        for (y, line) in shown.take(body.height.into()).enumerate() {
+            draw_line(buffer, place, theme, y as u16, line, keys);
+        }
+    }
+}
+
+/// Cells of the longest key of a column.
+fn column_keys(lines: &[HelpLine]) -> usize {
+    let key = |line: &HelpLine| match line {
+        HelpLine::Key(key, _) => width(key),
+        HelpLine::Heading(_) => 0,
+    };
+    lines.iter().map(key).max().unwrap_or(0)
+}
+
+fn draw_line(buffer: &mut Buffer, area: Rect, theme: &Theme, y: u16, line: &HelpLine, keys: usize) {
     let plain = Style::new();
-    let shown = all.iter().skip(top as usize).take(body.height.into());
-    for (y, line) in shown.enumerate() {
-        match line {
-            HelpLine::Heading(text) => {
-                pieces(
-                    buffer,
-                    body,
-                    y as u16,
-                    &[(" ", plain), (text, theme.heading())],
-                );
-            }
-            HelpLine::Key(key, text) => {
-                let key = fill(key, keys, false, theme);
-                pieces(
-                    buffer,
-                    body,
-                    y as u16,
-                    &[
-                        ("  ", plain),
-                        (&key, theme.key()),
-                        (" ", plain),
-                        (text, plain),
-                    ],
-                );
-            }
+    match line {
+        HelpLine::Heading(text) => {
+            pieces(buffer, area, y, &[(" ", plain), (text, theme.heading())]);
+        }
+        HelpLine::Key(key, text) => {
+            // A long one without a sentence takes the line.
+            let key = match text.is_empty() {
+                true => key.clone(),
+                false => fill(key, keys, false, theme),
+            };
+            let parts = [
+                ("  ", plain),
+                (key.as_str(), theme.key()),
+                (" ", plain),
+                (text.as_str(), plain),
+            ];
+            pieces(buffer, area, y, &parts);
         }
     }
 }
@@ -176,13 +404,23 @@ pub fn draw(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::data::columns;
+    use crate::tui::input::query::Query;
+
+    fn about(keys: &KeyMap, context: Context) -> About<'_> {
+        About {
+            keys,
+            context,
+            fields: &columns::TAG,
+        }
+    }
 
     #[test]
-    fn every_screen_shows_every_key_that_the_documents_list() {
+    fn the_page_of_all_keys_shows_every_key_that_the_documents_list() {
         let keys = KeyMap::default();
         for context in Context::ALL {
             let mut text = String::new();
-            for line in lines(&keys, context, 2000) {
+            for line in all_lines(about(&keys, context), 2000) {
                 if let HelpLine::Key(key, sentence) = line {
                     text += &format!("{key}: {sentence}\n");
                 }
@@ -195,5 +433,53 @@ mod tests {
                 assert!(text.contains(listed.help), "{} in {context:?}", listed.help);
             }
         }
+    }
+
+    #[test]
+    fn the_keys_of_every_screen_fit_on_one_page() {
+        let keys = KeyMap::default();
+        for context in Context::ALL {
+            for (columns, rows) in [(80, 20), (120, 36), (200, 46)] {
+                let area = Rect::new(0, 0, columns, rows);
+                let about = about(&keys, context);
+                let lines = len(about, Page::Keys, area);
+                assert!(
+                    lines <= height(area),
+                    "{context:?}: {lines} lines at {columns}"
+                );
+                for entry in keys.entries().iter().filter(|e| e.applies(context)) {
+                    let key = entry.keys[0].name();
+                    let words = brief::brief(entry.action, context);
+                    let shown = key_columns(about, columns, rows - 1);
+                    let short = key.strip_prefix("Ctrl-").unwrap_or(&key);
+                    let has = |l: &HelpLine| {
+                        let named = |k: &str| k.split(' ').any(|k| k == key || k == short);
+                        matches!(l, HelpLine::Key(k, t) if t == words && named(k))
+                    };
+                    assert!(shown.iter().flatten().any(has), "{key} of {context:?}");
+                }
+            }
+        }
+    }
+
+    fn examples_hold(context: Context, fields: &[Field], default: usize) -> Result<(), String> {
+        for (_, all) in EXAMPLES.iter().filter(|(c, _)| *c == context) {
+            for example in *all {
+                Query::parse(example, fields, default)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_examples_of_queries_work() {
+        examples_hold(Context::Tags, &columns::TAG, columns::TAG_DEFAULT).unwrap();
+        examples_hold(
+            Context::Allocations,
+            &columns::BLOCK,
+            columns::BLOCK_DEFAULT,
+        )
+        .unwrap();
+        examples_hold(Context::Modules, &columns::MODULE, columns::MODULE_DEFAULT).unwrap();
     }
 }

@@ -53,12 +53,52 @@ pub fn beside(body: Rect) -> bool {
 /// The line of the verdict, and the rest of the first screen below it. The line is there
 /// before there is a verdict, so that nothing moves when it comes.
 pub fn verdict(body: Rect) -> (Rect, Rect) {
-    split_top(body, u16::from(body.height >= 10))
+    split_top(body, u16::from(body.height >= 6))
 }
 
-/// The summary's and the tag list's parts of the first screen; `zoom` leaves the list
-/// alone.
-pub fn first_screen(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
+/// What the user wants of the first screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The list alone.
+    pub zoom: bool,
+    /// The selected tag at a glance, below the list.
+    pub preview: bool,
+}
+
+/// From this width of the screen on there is a preview.
+const PREVIEW_FROM: u16 = 120;
+/// Its lines, and the lines of the list that it leaves at least.
+const PREVIEW_LINES: u16 = 9;
+const LIST_LINES: u16 = 12;
+
+/// The parts of the first screen below the verdict; those that are not shown are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstScreen {
+    /// The summary.
+    pub summary: Rect,
+    /// The tag list.
+    pub list: Rect,
+    /// The selected tag at a glance.
+    pub preview: Rect,
+}
+
+/// Divides the first screen.
+pub fn first_screen(model: &Model, body: Rect, wanted: Wanted) -> FirstScreen {
+    let (summary, list) = summary_and_list(model, body, wanted.zoom);
+    let room = wanted.preview
+        && !wanted.zoom
+        && body.width >= PREVIEW_FROM
+        && list.height >= LIST_LINES + PREVIEW_LINES;
+    let lines = if room { PREVIEW_LINES } else { 0 };
+    let (list, preview) = split_top(list, list.height - lines);
+    FirstScreen {
+        summary,
+        list,
+        preview,
+    }
+}
+
+fn summary_and_list(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
     let (_, body) = verdict(body);
     if zoom {
         return split_top(body, 0);
@@ -73,7 +113,7 @@ pub fn first_screen(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
 }
 
 /// Tags on screen.
-pub fn tag_list_height(model: &Model, body: Rect, zoom: bool) -> u64 {
-    let (_, list) = first_screen(model, body, zoom);
+pub fn tag_list_height(model: &Model, body: Rect, wanted: Wanted) -> u64 {
+    let list = first_screen(model, body, wanted).list;
     list.height.saturating_sub(1 + Table::HEADING).into()
 }

@@ -29,7 +29,7 @@ pub struct ModulesView {
     /// The address that was asked for last.
     pub asked: Option<Va>,
     /// The column that keys about a column mean.
-    pub meant: usize,
+    pub column: usize,
     /// The column that is sorted by; `None` for addresses with those unloaded at the end.
     sorted: Option<usize>,
     /// The largest, or last, first.
@@ -91,21 +91,21 @@ impl ModulesView {
         Ok(())
     }
 
-    /// Means the next column, or the one before.
+    /// Selects the next column, or the one before.
     pub fn step_column(&mut self, step: i64) {
-        let next = self.meant.checked_add_signed(step as isize);
+        let next = self.column.checked_add_signed(step as isize);
         if let Some(next) = next.filter(|i| *i < COLUMNS.len()) {
-            self.meant = next;
+            self.column = next;
         }
     }
 
     /// Sorts by the selected column; again turns it round.
     pub fn sort_here(&mut self, model: &Model) {
-        self.descending = match self.sorted == Some(self.meant) {
+        self.descending = match self.sorted == Some(self.column) {
             true => !self.descending,
-            false => self.meant == columns::MODULE_DEFAULT,
+            false => self.column == columns::MODULE_DEFAULT,
         };
-        self.sorted = Some(self.meant);
+        self.sorted = Some(self.column);
         self.rearrange(model);
         self.cursor = Cursor::default();
     }
@@ -187,7 +187,7 @@ impl ModulesView {
             rows: self.len(),
             cursor: self.cursor,
             focused: true,
-            meant: (self.meant > 0).then_some(self.meant),
+            selected_column: (self.column > 0).then_some(self.column),
         };
         table.draw(buffer, list, theme, |at| {
             let module = self.row(model, at)?;

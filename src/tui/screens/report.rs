@@ -1,12 +1,17 @@
-//! The report on the screen: the same text as on the command line.
+//! The report on the screen: the same text as on the command line, in sections that fold.
+//! The answer, its evidence and the next steps are open; the machine and the coverage are
+//! folded until someone asks for them.
+
+use std::collections::BTreeSet;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::tui::input::query::TextFilter;
-use crate::tui::terminal::theme::Theme;
-use crate::tui::widgets::draw::{put, split_top, wrap};
+use crate::tui::terminal::theme::{Kind, Theme};
+use crate::tui::widgets::draw::{pieces, put, split_top, style_line, wrap};
+use crate::tui::widgets::list::{Cursor, around};
 use crate::tui::widgets::pane::pane_title;
 
 /// The state of the screen.
@@ -14,8 +19,8 @@ use crate::tui::widgets::pane::pane_title;
 pub struct ReportView {
     /// The text; `None` until the answer.
     pub text: Option<String>,
-    /// The first line on screen, of the lines broken to the screen's width.
-    pub top: u64,
+    /// The selected line, of the lines that are shown at the screen's width.
+    pub cursor: Cursor,
     /// The number of the request that is awaited; 0 for none.
     pub awaited: u64,
     /// The walk had ended when it was made.
@@ -24,6 +29,68 @@ pub struct ReportView {
     pub typed: Option<Box<crate::command::Request>>,
     /// It was asked for while the walk ran, so it is asked for again at its end.
     pub early: bool,
+    /// Headings of sections that the user folded or unfolded against the rule.
+    turned: BTreeSet<String>,
+}
+
+/// What a line of the report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// The first line: the verdict.
+    Verdict,
+    /// The heading of a section, and the lines that are folded below it.
+    Heading { folded: bool, lines: usize },
+    /// A label with its list below it: `Evidence (9 points):`.
+    Label,
+    /// A line of a section.
+    Item,
+    /// A line of a list.
+    Detail,
+    /// Text that has no sections.
+    Plain,
+}
+
+/// A line as it is shown.
+#[derive(Clone, Debug)]
+struct Line {
+    text: String,
+    what: What,
+    /// The section it belongs to, by place.
+    section: usize,
+    /// The first of the lines that a long one is broken into.
+    first: bool,
+}
+
+/// A part of the report.
+struct Section<'t> {
+    /// Empty for what is above the first heading.
+    heading: &'t str,
+    lines: Vec<&'t str>,
+}
+
+/// Sections that are folded at first: what the answer rests on, not the answer.
+const FOLDED: [&str; 3] = ["Machine", "Coverage", "Limitations"];
+
+/// The sections of a text: a heading has no indent and a blank line above it.
+fn sections(text: &str) -> Vec<Section<'_>> {
+    let mut out = vec![Section {
+        heading: "",
+        lines: Vec::new(),
+    }];
+    let mut above: Option<&str> = None;
+    for line in text.lines() {
+        let heads = above == Some("") && !line.is_empty() && !line.starts_with(' ');
+        above = Some(line);
+        if heads {
+            out.push(Section {
+                heading: line,
+                lines: Vec::new(),
+            });
+        } else if let Some(last) = out.last_mut().filter(|_| !line.is_empty()) {
+            last.lines.push(line);
+        }
+    }
+    out
 }
 
 impl ReportView {
@@ -43,15 +110,59 @@ impl ReportView {
         }
     }
 
-    fn lines(&self, width: u16) -> Vec<String> {
-        let text = self.text.as_deref().unwrap_or_default();
-        let cells = usize::from(width.saturating_sub(2)).max(20);
-        text.lines().flat_map(|line| broken(line, cells)).collect()
+    /// True when a section is folded. Findings after the first are: the first is the one
+    /// that the verdict names.
+    fn is_folded(&self, heading: &str, earlier_findings: usize) -> bool {
+        let by_rule =
+            FOLDED.contains(&heading) || (heading.starts_with("Tag '") && earlier_findings > 0);
+        by_rule != self.turned.contains(heading)
     }
 
-    /// Lines in all, at a width.
+    /// The lines at a width; `all` for those that are folded too.
+    fn lines(&self, width: u16, all: bool) -> Vec<Line> {
+        let text = self.text.as_deref().unwrap_or_default();
+        let cells = usize::from(width.saturating_sub(3)).max(20);
+        let mut out = Vec::new();
+        if self.typed.is_some() {
+            for line in text.lines() {
+                push(&mut out, line, cells, What::Plain, 0);
+            }
+            return out;
+        }
+        let mut findings = 0;
+        for (at, section) in sections(text).iter().enumerate() {
+            let folded = !section.heading.is_empty() && self.is_folded(section.heading, findings);
+            findings += usize::from(section.heading.starts_with("Tag '"));
+            if !section.heading.is_empty() {
+                // A folded section takes one line, an open one has a blank above it.
+                if !folded {
+                    push(&mut out, "", cells, What::Plain, at);
+                }
+                let what = What::Heading {
+                    folded,
+                    lines: section.lines.len(),
+                };
+                push(&mut out, section.heading, cells, what, at);
+            }
+            if folded && !all {
+                continue;
+            }
+            for (i, line) in section.lines.iter().enumerate() {
+                let what = match line {
+                    _ if at == 0 && i == 0 => What::Verdict,
+                    line if line.starts_with("    ") => What::Detail,
+                    line if line.ends_with(':') => What::Label,
+                    _ => What::Item,
+                };
+                push(&mut out, line, cells, what, at);
+            }
+        }
+        out
+    }
+
+    /// Lines that are shown at a width.
     pub fn len(&self, width: u16) -> u64 {
-        self.lines(width).len() as u64
+        self.lines(width, false).len() as u64
     }
 
     /// Lines on screen.
@@ -59,19 +170,120 @@ impl ReportView {
         area.height.saturating_sub(1).into()
     }
 
-    /// The next line, going round, that has the text.
-    pub fn find(&self, typed: &str, width: u16, forward: bool, here: bool) -> Option<u64> {
-        let filter = TextFilter::parse(typed)?;
-        let lines = self.lines(width);
-        let rows = lines.len() as u64;
-        let from = match here && rows > 0 {
-            true => (self.top + rows - 1) % rows,
-            false => self.top,
+    fn selected(&self, width: u16) -> Option<Line> {
+        let at = usize::try_from(self.cursor.row).ok()?;
+        self.lines(width, false).into_iter().nth(at)
+    }
+
+    /// Folds or unfolds the section whose heading is selected. False on another line.
+    pub fn turn(&mut self, width: u16) -> bool {
+        let Some(line) = self.selected(width) else {
+            return false;
         };
-        crate::tui::widgets::list::around(rows, from, forward).find(|&at| {
-            let line = usize::try_from(at).ok().and_then(|at| lines.get(at));
-            line.is_some_and(|line| filter.in_text(line))
-        })
+        if !matches!(line.what, What::Heading { .. }) || self.typed.is_some() {
+            return false;
+        }
+        self.turn_section(line.section);
+        true
+    }
+
+    fn turn_section(&mut self, section: usize) {
+        let text = self.text.clone().unwrap_or_default();
+        if let Some(section) = sections(&text).get(section) {
+            let heading = section.heading.to_owned();
+            if !self.turned.remove(&heading) {
+                self.turned.insert(heading);
+            }
+        }
+    }
+
+    /// Unfolds everything, or folds as at first when nothing is folded.
+    pub fn turn_all(&mut self) {
+        let text = self.text.clone().unwrap_or_default();
+        let mut findings = 0;
+        let mut folded = Vec::new();
+        for section in sections(&text) {
+            if !section.heading.is_empty() && self.is_folded(section.heading, findings) {
+                folded.push(section.heading.to_owned());
+            }
+            findings += usize::from(section.heading.starts_with("Tag '"));
+        }
+        match folded.is_empty() {
+            true => self.turned.clear(),
+            false => {
+                for heading in folded {
+                    if !self.turned.remove(&heading) {
+                        self.turned.insert(heading);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Selects the next heading, going round.
+    pub fn next_section(&mut self, width: u16) {
+        let lines = self.lines(width, false);
+        let heads = |at: &u64| {
+            let line = usize::try_from(*at).ok().and_then(|at| lines.get(at));
+            line.is_some_and(|l| l.first && matches!(l.what, What::Heading { .. }))
+        };
+        if let Some(at) = around(lines.len() as u64, self.cursor.row, true).find(heads) {
+            self.cursor.to(at);
+        }
+    }
+
+    /// The debugger's command on the selected line, where a step has one: `lmvm X`.
+    pub fn command(&self, width: u16) -> Option<String> {
+        let line = self.selected(width)?;
+        if line.what != What::Detail || self.typed.is_some() {
+            return None;
+        }
+        // A step is a command, three blanks, and why.
+        let text = self.text.as_deref()?;
+        let section = sections(text).into_iter().nth(line.section)?;
+        let begin = line.text.trim();
+        let whole = section.lines.iter().find(|l| l.trim().starts_with(begin))?;
+        let (command, _) = whole.trim().split_once("   (")?;
+        Some(command.trim().to_owned())
+    }
+
+    /// Selects the next line, going round, that has the text; what it is folded into is
+    /// unfolded. False when there is none.
+    pub fn find(&mut self, typed: &str, width: u16, forward: bool, here: bool) -> bool {
+        let Some(filter) = TextFilter::parse(typed) else {
+            return false;
+        };
+        let shown = self.lines(width, false);
+        let all = self.lines(width, true);
+        // The selected line among all lines: the same one of its section.
+        let at = usize::try_from(self.cursor.row).unwrap_or(0);
+        let same = |a: &Line, b: &Line| a.section == b.section && a.text == b.text;
+        let now = shown.get(at).and_then(|line| {
+            let before = shown.iter().take(at).filter(|l| same(l, line)).count();
+            let places = all.iter().enumerate().filter(|(_, l)| same(l, line));
+            places.map(|(at, _)| at as u64).nth(before)
+        });
+        let rows = all.len() as u64;
+        let now = now.unwrap_or(0);
+        let from = match here && rows > 0 {
+            true => (now + rows - 1) % rows,
+            false => now,
+        };
+        let line = |at: u64| usize::try_from(at).ok().and_then(|at| all.get(at));
+        let has = |at: &u64| line(*at).is_some_and(|l| filter.in_text(&l.text));
+        let Some(found) = around(rows, from, forward).find(has).and_then(line) else {
+            return false;
+        };
+        let place = |lines: &[Line]| lines.iter().position(|l| same(l, found));
+        let mut shown_at = place(&shown);
+        if shown_at.is_none() {
+            self.turn_section(found.section);
+            shown_at = place(&self.lines(width, false));
+        }
+        if let Some(at) = shown_at {
+            self.cursor.to(at as u64);
+        }
+        true
     }
 
     /// Draws the screen.
@@ -87,37 +299,194 @@ impl ReportView {
             );
             return;
         }
-        let lines = self.lines(area.width);
-        let last = (self.top + u64::from(body.height)).min(lines.len() as u64);
+        let lines = self.lines(area.width, false);
+        let count = lines.len() as u64;
+        let last = (self.cursor.top + u64::from(body.height)).min(count);
+        let place = match count > u64::from(body.height) {
+            true => format!(", lines {} to {last} of {count}", self.cursor.top + 1),
+            false => String::new(),
+        };
         let text = format!(
-            "{}, lines {} to {last} of {}{}",
+            "{}{place}{}",
             self.name(),
-            self.top + 1,
-            lines.len(),
             match self.whole {
                 true => "",
                 false => " (the walk was not done)",
             }
         );
         pane_title(buffer, title, theme, &text, true);
-        let shown = lines.iter().skip(self.top as usize);
-        for (y, line) in shown.take(body.height.into()).enumerate() {
-            let style = match line.starts_with("Verdict") {
-                true => theme.place(),
-                false => Style::new(),
-            };
-            put(buffer, body, 1, y as u16, line, style);
+        let shown = lines.iter().skip(self.cursor.top as usize);
+        for (y, line) in (0u16..).zip(shown.take(body.height.into())) {
+            let selected = self.cursor.top + u64::from(y) == self.cursor.row;
+            draw_line(buffer, body, theme, (y, line), selected);
         }
     }
 }
 
 /// A line broken at blanks; what follows keeps its indent.
-fn broken(line: &str, cells: usize) -> Vec<String> {
+fn push(out: &mut Vec<Line>, line: &str, cells: usize, what: What, section: usize) {
     let indent = line.len() - line.trim_start_matches(' ').len();
     let indent = indent.min(cells / 2);
     let rest = line.trim_start_matches(' ');
-    wrap(rest, cells - indent)
-        .into_iter()
-        .map(|piece| " ".repeat(indent) + &piece)
-        .collect()
+    for (i, piece) in wrap(rest, cells - indent).into_iter().enumerate() {
+        out.push(Line {
+            text: " ".repeat(indent) + &piece,
+            what,
+            section,
+            first: i == 0,
+        });
+    }
+}
+
+fn draw_line(
+    buffer: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    (y, line): (u16, &Line),
+    selected: bool,
+) {
+    let plain = Style::new();
+    let sign = match line.what {
+        What::Heading { folded: true, .. } if line.first => theme.glyph("▸", "+"),
+        What::Heading { folded: false, .. } if line.first => theme.glyph("▾", "-"),
+        _ => " ",
+    };
+    let style = match line.what {
+        What::Verdict => theme.alarm_if(is_alarm(&line.text)),
+        What::Heading { .. } => theme.place(),
+        What::Label => theme.heading(),
+        What::Detail if line.text.contains("(evidence against)") => theme.quiet(),
+        What::Detail if line.text.contains("(strong evidence)") => theme.kind(Kind::Alarm),
+        _ => plain,
+    };
+    // `Suspect: myfault (certain)`: the label in its colour, what it says as it is.
+    let label = match line.what {
+        What::Item if line.first => line.text.split_once(": "),
+        _ => None,
+    };
+    match label.filter(|(label, _)| label.trim().len() <= 24) {
+        Some((label, text)) => {
+            let label = format!(" {sign}{label}:");
+            let parts = [
+                (label.as_str(), theme.heading()),
+                (" ", plain),
+                (text, plain),
+            ];
+            pieces(buffer, area, y, &parts);
+        }
+        None => {
+            let text = match line.what {
+                What::Heading {
+                    folded: true,
+                    lines,
+                } if line.first => {
+                    let s = if lines == 1 { "" } else { "s" };
+                    format!("{} ({lines} line{s})", line.text)
+                }
+                _ => line.text.clone(),
+            };
+            let parts = [(" ", plain), (sign, style), (text.as_str(), style)];
+            pieces(buffer, area, y, &parts);
+        }
+    }
+    if selected {
+        put(buffer, area, 0, y, ">", plain);
+        style_line(buffer, area, y, theme.selected());
+    }
+}
+
+/// A verdict that someone has to act on.
+fn is_alarm(verdict: &str) -> bool {
+    let word = verdict.trim_start_matches("Verdict: ");
+    word.starts_with("LEAK") || word.starts_with("SUSPICIOUS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "Verdict: LEAK. Tag 'Leak'.
+  Evidence: growth: it grows (strong evidence)
+  Next action: check for an update
+
+Tag 'Leak', nonpaged pool (leak)
+  Evidence (9 points):
+      growth: it grows (strong evidence)
+  Next steps in the debugger:
+      !poolfind \"Leak\" -nonpaged   (all of its blocks)
+
+Tag 'Othr', paged pool (suspicious)
+  Owner: unknown
+
+Machine
+  Windows: 6.1.7601
+
+Coverage
+  all tags are listed
+";
+
+    fn view() -> ReportView {
+        ReportView {
+            text: Some(TEXT.into()),
+            ..ReportView::default()
+        }
+    }
+
+    fn texts(view: &ReportView) -> Vec<String> {
+        let lines = view.lines(80, false);
+        lines.iter().map(|l| l.text.trim().to_owned()).collect()
+    }
+
+    fn select(view: &mut ReportView, start: &str) {
+        let at = texts(view)
+            .iter()
+            .position(|l| l.starts_with(start))
+            .unwrap();
+        view.cursor.to(at as u64);
+    }
+
+    #[test]
+    fn the_answer_is_open_and_the_machine_is_folded() {
+        let mut view = view();
+        let shown = texts(&view);
+        assert!(shown.contains(&"growth: it grows (strong evidence)".to_owned()));
+        for folded in ["Owner: unknown", "Windows: 6.1.7601", "all tags are listed"] {
+            assert!(!shown.contains(&folded.to_owned()), "{folded}");
+        }
+        select(&mut view, "Machine");
+        assert!(view.turn(80));
+        assert!(texts(&view).contains(&"Windows: 6.1.7601".to_owned()));
+        select(&mut view, "Machine");
+        assert!(view.turn(80));
+        assert!(!texts(&view).contains(&"Windows: 6.1.7601".to_owned()));
+        view.turn_all();
+        assert!(texts(&view).contains(&"all tags are listed".to_owned()));
+        view.turn_all();
+        assert_eq!(texts(&view), shown);
+    }
+
+    #[test]
+    fn a_step_is_a_command_that_can_be_run() {
+        let mut view = view();
+        select(&mut view, "!poolfind");
+        assert_eq!(
+            view.command(80).as_deref(),
+            Some("!poolfind \"Leak\" -nonpaged")
+        );
+        select(&mut view, "growth");
+        assert_eq!(view.command(80), None);
+        assert!(!view.turn(80));
+    }
+
+    #[test]
+    fn a_search_finds_what_is_folded_and_unfolds_it() {
+        let mut view = view();
+        assert!(view.find("7601", 80, true, false));
+        assert_eq!(view.selected(80).unwrap().text.trim(), "Windows: 6.1.7601");
+        assert!(!view.find("nothing like it", 80, true, false));
+        view.next_section(80);
+        assert_eq!(view.selected(80).unwrap().text, "Coverage");
+        view.next_section(80);
+        assert!(view.selected(80).unwrap().text.starts_with("Tag 'Leak'"));
+    }
 }

@@ -170,7 +170,7 @@ fn warnings_in_brief(model: &Model, width: u16, room: usize, theme: &Theme) -> V
 }
 
 /// All lines of the full screen, broken to a width.
-pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
+pub fn full(model: &Model, width: u16) -> Vec<(String, Tone)> {
     let mut out = Vec::new();
     let sentence = |text: String, tone| {
         wrap(&text, usize::from(width.saturating_sub(2)).max(20))
@@ -187,12 +187,18 @@ pub fn full(model: &Model, width: u16, theme: &Theme) -> Vec<(String, Tone)> {
     if !out.is_empty() {
         out.push((String::new(), Tone::Plain));
     }
+    let counters = model.vm.lines();
+    let longest = counters
+        .iter()
+        .map(|(label, _)| label.chars().count())
+        .max();
+    let label_width = longest.unwrap_or(0).max(20);
     out.push((
-        format!("{:<20} {:>14} {:>20}", "", "Pages", "KB"),
+        format!("{:<label_width$} {:>14} {:>20}", "", "Pages", "KB"),
         Tone::Heading,
     ));
-    for (label, line) in model.vm.lines() {
-        out.extend(counter(&label, line, width, theme));
+    for (label, line) in counters {
+        out.extend(counter(&label, line, width, label_width));
     }
     out.push((String::new(), Tone::Plain));
     for line in page_files(model) {
@@ -215,19 +221,20 @@ fn missing(pdb: &MissingPdb) -> Vec<String> {
         .collect()
 }
 
-fn counter(label: &str, line: &Line, width: u16, _theme: &Theme) -> Vec<(String, Tone)> {
+fn counter(label: &str, line: &Line, width: u16, label_width: usize) -> Vec<(String, Tone)> {
     let number = |n: Option<u64>| n.map_or_else(|| "?".into(), grouped);
     let mut text = format!(
-        "{label:<20} {:>14} {:>20}",
+        "{label:<label_width$} {:>14} {:>20}",
         number(line.pages),
         number(line.pages.map(kilobytes))
     );
     // Entries of page tables are not memory.
     if label == "Free System PTEs" {
-        text = format!("{label:<20} {:>14}", number(line.pages));
+        text = format!("{label:<label_width$} {:>14}", number(line.pages));
     }
     if width >= 100 {
-        text = format!("{text:<58}{}", clean(&line.source));
+        let cells = label_width + 38;
+        text = format!("{text:<cells$}{}", clean(&line.source));
     } else if line.pages.is_none() && width >= 80 {
         text += "  (not in this dump)";
     }
@@ -280,7 +287,8 @@ fn page_files(model: &Model) -> Vec<String> {
 pub fn pane_height(model: &Model, body: u16) -> u16 {
     let warnings = model.warnings.len().min(6) as u16;
     match body {
-        0..8 => 0,
+        0..7 => 0,
+        7 => 2,
         8..14 => 3,
         14..24 => 4 + warnings.min(1),
         _ => 5 + warnings.min((body - 16) / 4),
@@ -319,7 +327,7 @@ pub fn draw_full(
     focused: bool,
 ) {
     let (title, body) = split_top(area, 1);
-    let lines = full(model, area.width, theme);
+    let lines = full(model, area.width);
     let more = match lines.len() > usize::from(body.height) {
         true => format!(
             ", lines {} to {} of {}",

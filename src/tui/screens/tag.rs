@@ -1,5 +1,5 @@
-//! One tag: what its accounts say against what was found, its allocations, and the
-//! modules that mention it.
+//! One tag: the kernel's counters against the blocks found, its allocations, and the
+//! modules that reference it.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use crate::tui::data::model::{Covered, Model, ReferenceRow, References, TagRow};
 use crate::tui::data::order::PoolChoice;
 use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::charts::TagCharts;
-use crate::tui::widgets::draw::{cut, pieces, put, split_left, split_top, wrap};
+use crate::tui::widgets::draw::{cut, pieces, put, split_left, split_top, width, wrap};
 use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::pane::pane_title;
-use crate::tui::widgets::table::{Column, Row, Table};
+use crate::tui::widgets::table::{Column, Row, Table, widen};
 
 /// Which of the two lists has the keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub struct TagView {
     pub base_filter: String,
     /// What is asked for: of which pool.
     pub pool: PoolChoice,
-    /// The column of the allocations that keys about a column mean.
-    pub meant: usize,
+    /// The selected column of the allocations.
+    pub column: usize,
     /// Where one is in the allocations.
     pub cursor: Cursor,
     /// Which allocation that is.
@@ -98,7 +98,7 @@ impl TagView {
             filter: String::new(),
             base_filter: String::new(),
             pool: PoolChoice::default(),
-            meant: 0,
+            column: 0,
             cursor: Cursor::default(),
             selected: None,
             covered: Covered::default(),
@@ -119,25 +119,25 @@ impl TagView {
         }
     }
 
-    /// The field of a query that keys about a column mean.
-    pub fn meant_field(&self) -> usize {
+    /// The field of a query that keys about a column apply to.
+    pub fn selected_field(&self) -> usize {
         ALLOCATION_FIELDS
-            .get(self.meant)
+            .get(self.column)
             .copied()
             .flatten()
             .unwrap_or(0)
     }
 
-    /// Means the next column, or the one before.
+    /// Selects the next column, or the one before.
     pub fn step_column(&mut self, step: i64) {
-        let mut at = self.meant;
+        let mut at = self.column;
         while let Some(next) = at
             .checked_add_signed(step as isize)
             .filter(|i| *i < ALLOCATION_FIELDS.len())
         {
             at = next;
             if ALLOCATION_FIELDS.get(at).is_some_and(Option::is_some) {
-                self.meant = at;
+                self.column = at;
                 return;
             }
         }
@@ -197,18 +197,23 @@ impl TagView {
     fn head(&self, model: &Model, width: u16) -> Vec<(String, bool)> {
         let mut out = Vec::new();
         if let Some(row) = model.tag(self.tag) {
+            let owner = row.owner.as_deref().filter(|owner| !owner.is_empty());
             let about = match (&row.about, &row.binary) {
-                (Some(about), Some(binary)) => format!("{about} ({binary})"),
-                (Some(about), None) => about.clone(),
+                (Some(about), Some(binary)) if owner.is_none() => format!("{about} ({binary})"),
+                (Some(about), _) => about.clone(),
+                (None, _) if owner.is_some() => "tag not in the tag list".into(),
                 (None, _) => {
-                    "tag not in the tag list; the modules that reference it tell whose it is".into()
+                    "tag not in the tag list; the references show which driver uses it".into()
                 }
             };
             out.push(about);
+            out.extend(owner.map(|owner| format!("owner: {owner}")));
             out.extend(accounts(row, model));
+            let baseline = model.baseline.as_deref();
+            out.extend(baseline.and_then(|b| b.sentence(self.tag)));
         }
         if self.view.is_none() {
-            out.push("looking for its allocations".into());
+            out.push("searching allocations".into());
         }
         wrapped(&out, width)
     }
@@ -343,7 +348,7 @@ impl TagView {
             }
         };
         let so_far = match (indexing, self.stale.is_some()) {
-            (_, true) => " (walking anew)",
+            (_, true) => " (new walk)",
             (true, false) => " so far",
             (false, false) => "",
         };
@@ -367,7 +372,7 @@ impl TagView {
             rows: view.len(),
             cursor: self.cursor,
             focused,
-            meant: (self.meant > 0).then_some(self.meant),
+            selected_column: (self.column > 0).then_some(self.column),
         };
         table.draw(buffer, list, theme, |at| {
             let block = view.get(at)?;
@@ -413,31 +418,32 @@ impl TagView {
         for (y, (note, style)) in notes.iter().enumerate() {
             pieces(buffer, foot, y as u16, &[(" ", *style), (note, *style)]);
         }
+        let cells: Vec<[Cow<'_, str>; 7]> = mentions.rows.iter().map(reference_cells).collect();
+        let mut columns = MENTIONS;
+        let longest = |at: usize| {
+            let column = cells.iter().filter_map(|row| row.get(at));
+            column.map(|cell| width(cell)).max().unwrap_or(0) as u16
+        };
+        let wanted: Vec<u16> = (0..columns.len()).map(longest).collect();
+        // The bar takes a column.
+        widen(&mut columns, &wanted, list.width.saturating_sub(1));
         let table = Table {
-            columns: &MENTIONS,
+            columns: &columns,
             sorted: None,
             rows: mentions.rows.len() as u64,
             cursor: self.mention,
             focused,
-            meant: None,
+            selected_column: None,
         };
         table.draw(buffer, list, theme, |at| {
-            let row = mentions.rows.get(usize::try_from(at).ok()?)?;
-            let section = match row.section.is_empty() {
-                true => row.kind().to_owned(),
-                false => format!("{} {}", row.section, row.kind()),
-            };
+            let at = usize::try_from(at).ok()?;
+            let (row, cells) = (mentions.rows.get(at)?, cells.get(at)?);
             Some(Row {
                 mark: ' ',
-                cells: vec![
-                    row.module.as_str().into(),
-                    row.confidence.into(),
-                    row.va.to_string().into(),
-                    row.api.as_str().into(),
-                    row.function.as_str().into(),
-                    row.symbol.as_str().into(),
-                    section.into(),
-                ],
+                cells: cells
+                    .iter()
+                    .map(|cell| Cow::Borrowed(cell.as_ref()))
+                    .collect(),
                 tints: vec![(6, theme.kind(section_kind(row)))],
                 ..Row::default()
             })
@@ -449,11 +455,11 @@ impl TagView {
         let all = mentions.pages_missing + mentions.pages_searched;
         notes.extend(mentions.notes.iter().cloned());
         if mentions.rows.is_empty() && mentions.failed.is_none() {
-            notes.push("no loaded image has these four bytes: the driver may build the tag while it runs, or be unloaded".into());
+            notes.push("no loaded image has these four bytes: the driver may be unloaded, or compute the tag".into());
         }
         if mentions.pages_missing > 0 {
             notes.push(format!(
-                "{} of {} image pages are not in the dump: no mention there means nothing",
+                "{} of {} image pages are not in the dump: absence is not conclusive",
                 grouped(mentions.pages_missing),
                 grouped(all)
             ));
@@ -501,20 +507,30 @@ fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(Stri
 /// The tag's history since boot, and its share: what tells a leak from a large user.
 fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     let sides = [
-        ("nonpaged", &row.usage.nonpaged, model.total.nonpaged.bytes),
-        ("paged", &row.usage.paged, model.total.paged.bytes),
+        (
+            "nonpaged",
+            &row.usage.nonpaged,
+            model.in_use(PoolChoice::Nonpaged),
+        ),
+        ("paged", &row.usage.paged, model.in_use(PoolChoice::Paged)),
     ];
     let used = sides
         .into_iter()
         .filter(|(_, usage, _)| model.counted && !usage.is_empty());
     used.map(|(pool, usage, total)| {
-        let freed = match usage.frees {
-            0 => "never freed".to_owned(),
-            frees => format!("freed {}", grouped(frees)),
+        let history = match (usage.wrapped, usage.frees) {
+            (true, _) => "counters of allocations and frees have wrapped".to_owned(),
+            (_, 0) => format!("allocated {}, never freed", grouped(usage.allocs)),
+            (_, frees) => {
+                format!(
+                    "allocated {}, freed {}",
+                    grouped(usage.allocs),
+                    grouped(frees)
+                )
+            }
         };
         format!(
-            "{pool}: allocated {}, {freed}; holds {}, {:.1}% of tracked {pool} pool",
-            grouped(usage.allocs),
+            "{pool}: {history}; holds {}, {:.1}% of {pool} pool",
             human(usage.bytes),
             usage.bytes as f64 * 100.0 / total.max(1) as f64
         )
@@ -545,13 +561,29 @@ const ALLOCATION_FIELDS: [Option<usize>; 6] = [Some(0), Some(1), None, Some(2), 
 
 const MENTIONS: [Column; 7] = [
     Column::text("Module", 10, 0),
-    Column::text("Sure", 7, 1),
+    Column::text("Confidence", 10, 1),
     Column::text("Address", 17, 2),
     Column::text("Used by", 21, 3).growing(32),
     Column::text("In", 14, 4),
-    Column::text("Symbol", 7, 5),
+    Column::text("Symbol", 10, 5),
     Column::text("Section", 10, 6),
 ];
+
+fn reference_cells(row: &ReferenceRow) -> [Cow<'_, str>; 7] {
+    let section = match row.section.is_empty() {
+        true => row.kind().to_owned(),
+        false => format!("{} {}", row.section, row.kind()),
+    };
+    [
+        row.module.as_str().into(),
+        row.confidence.into(),
+        row.va.to_string().into(),
+        row.api.as_str().into(),
+        row.function.as_str().into(),
+        row.symbol.as_str().into(),
+        section.into(),
+    ]
+}
 
 fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {
     vec![

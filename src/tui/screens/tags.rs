@@ -7,17 +7,20 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::pool::Tag;
-use crate::report::text::grouped;
+use crate::report::text::{grouped, signed};
 
+use crate::tui::data::baseline::{Baseline, Delta, folded};
 use crate::tui::data::columns::{self, TagAsked};
 use crate::tui::data::mark::{self, Mark};
 use crate::tui::data::model::{Model, TagRow};
 use crate::tui::data::order::{PoolChoice, SortBy};
+use crate::tui::data::settings::ColumnChoices;
 use crate::tui::input::query::TextFilter;
 use crate::tui::input::query::{self, Query};
+use crate::tui::screens::tag_columns::{self, BAR, TagColumn};
 use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::list::{Cursor, around};
-use crate::tui::widgets::table::{Column, Row, Table};
+use crate::tui::widgets::table::{Column, Row, Table, fit};
 
 /// What a list is drawn from, besides its own state.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +52,14 @@ pub struct Tags {
     pub filter: String,
     /// Only tags without a description.
     pub unknown_only: bool,
-    /// The column of the table that keys about a column mean; `None` for the one that is
-    /// sorted by.
-    pub meant: Option<usize>,
+    /// Sorted by the figure of this pool, where the list shows both.
+    pub sort_pool: Option<PoolChoice>,
+    /// Sorted by how the figure changed since the baseline, as PoolMon's `(` does.
+    pub by_change: bool,
+    /// The selected column; `None` for the one that is sorted by.
+    pub column: Option<TagColumn>,
+    /// What the user decided about columns.
+    pub choices: ColumnChoices,
     selected: Option<Tag>,
     /// The order that was asked for last, as long as nothing else was.
     asked: Option<SortBy>,
@@ -99,20 +107,56 @@ impl Tags {
             })
         });
         // The model's rows are in order of tag, and the sort is stable, so equals stay so.
-        let value = |i: &usize| {
-            model
-                .tags
-                .get(*i)
-                .map_or(0, |row| self.sort.value(&self.pool.of(&row.usage)))
-        };
         match (self.sort, self.reversed) {
             (SortBy::Tag, false) => {}
             (SortBy::Tag, true) => order.reverse(),
-            (_, false) => order.sort_by_key(|i| std::cmp::Reverse(value(i))),
-            (_, true) => order.sort_by_key(value),
+            (_, reversed) => match self.changes(model) {
+                Some(baseline) => {
+                    let by = |i: &usize| {
+                        let tag = model.tags.get(*i).map(|row| row.usage.tag);
+                        tag.and_then(|tag| self.change(baseline, tag))
+                    };
+                    // What is not known is last either way.
+                    match reversed {
+                        false => order.sort_by_cached_key(|i| std::cmp::Reverse(by(i))),
+                        true => order.sort_by_cached_key(|i| by(i).unwrap_or(i64::MAX)),
+                    }
+                }
+                None => {
+                    let by = |i: &usize| {
+                        let row = model.tags.get(*i);
+                        row.map_or(0, |row| self.sort.value(&self.sorted_pool().of(&row.usage)))
+                    };
+                    match reversed {
+                        false => order.sort_by_key(|i| std::cmp::Reverse(by(i))),
+                        true => order.sort_by_key(by),
+                    }
+                }
+            },
         }
         self.order = order;
         self.find_selected(model);
+    }
+
+    /// The baseline, where the list is sorted by changes since it.
+    fn changes<'m>(&self, model: &'m Model) -> Option<&'m Baseline> {
+        model.baseline.as_deref().filter(|_| self.by_change)
+    }
+
+    /// How the figure that is sorted by changed.
+    fn change(&self, baseline: &Baseline, tag: Tag) -> Option<i64> {
+        let Delta {
+            allocs,
+            frees,
+            outstanding,
+            bytes,
+        } = baseline.delta(tag, self.sorted_pool());
+        match self.sort {
+            SortBy::Allocs => allocs,
+            SortBy::Frees => frees,
+            SortBy::Diff => outstanding,
+            SortBy::Bytes | SortBy::PerAlloc | SortBy::Tag => bytes,
+        }
     }
 
     fn query(&self) -> Option<Query> {
@@ -126,8 +170,9 @@ impl Tags {
         TagAsked {
             row,
             pool: self.pool,
-            total: self.pool.of(&model.total).bytes,
+            total: model.in_use(self.pool),
             counted: model.counted,
+            baseline: model.baseline.as_deref(),
         }
     }
 
@@ -144,110 +189,95 @@ impl Tags {
         Ok(())
     }
 
-    /// The columns of the table as fields of a query; a bar is none.
-    fn table_fields(&self) -> &'static [Option<usize>] {
-        const BAR: Option<usize> = None;
-        match self.pool {
-            PoolChoice::Both => &[
-                Some(0),
-                Some(5),
-                Some(2),
-                Some(6),
-                Some(3),
-                Some(7),
-                Some(8),
-                Some(4),
-                Some(10),
-                BAR,
-                Some(9),
-                Some(12),
-                Some(11),
-            ],
-            _ => &[
-                Some(0),
-                Some(7),
-                Some(8),
-                Some(4),
-                Some(1),
-                Some(10),
-                BAR,
-                Some(9),
-                Some(12),
-                Some(11),
-            ],
+    /// The columns that the list can have now, and how each is drawn.
+    fn columns(&self, model: &Model) -> Vec<(TagColumn, Column)> {
+        let (sorted, baseline) = (self.sorted_column(model), model.baseline.is_some());
+        tag_columns::shown(self.pool, (self.sort, sorted), baseline, &self.choices)
+    }
+
+    /// The pool whose figures are sorted by.
+    fn sorted_pool(&self) -> PoolChoice {
+        self.sort_pool.unwrap_or(self.pool)
+    }
+
+    fn is_by_change(&self, model: &Model) -> bool {
+        self.changes(model).is_some()
+    }
+
+    fn sorted_column(&self, model: &Model) -> TagColumn {
+        match (self.pool, self.sort_pool, self.is_by_change(model)) {
+            (PoolChoice::Both, Some(pool), false) => match (pool, self.sort) {
+                (PoolChoice::Nonpaged, SortBy::Bytes) => TagColumn::NonpagedBytes,
+                (PoolChoice::Nonpaged, _) => TagColumn::NonpagedDiff,
+                (_, SortBy::Bytes) => TagColumn::PagedBytes,
+                _ => TagColumn::PagedDiff,
+            },
+            (pool, _, by_change) => TagColumn::sorted(pool, self.sort, by_change),
         }
     }
 
-    /// The columns of the table. The one that is sorted by is kept at every width.
-    fn columns(&self) -> Vec<Column> {
-        let mut columns = match self.pool {
-            PoolChoice::Both => BOTH.to_vec(),
-            PoolChoice::Nonpaged => ONE.to_vec(),
-            PoolChoice::Paged => {
-                let mut columns = ONE.to_vec();
-                if let Some(share) = columns.get_mut(5) {
-                    share.title = "Of paged";
-                }
-                columns
-            }
-        };
-        if let Some(column) = columns.get_mut(self.sorted_column()) {
-            column.priority = 0;
-        }
-        columns
+    /// The column that keys about a column apply to.
+    fn selected_column(&self, model: &Model) -> TagColumn {
+        self.column.unwrap_or(self.sorted_column(model))
     }
 
-    /// The column of the table that keys about a column mean.
-    pub fn meant_column(&self) -> usize {
-        self.meant.unwrap_or(self.sorted_column())
+    /// The field of a query that keys about a column apply to.
+    pub fn selected_field(&self, model: &Model) -> usize {
+        self.selected_column(model).field().unwrap_or(0)
     }
 
-    /// The field of a query that keys about a column mean.
-    pub fn meant_field(&self) -> usize {
-        let fields = self.table_fields();
-        fields
-            .get(self.meant_column())
-            .copied()
-            .flatten()
-            .unwrap_or(0)
-    }
-
-    /// Means the next column, or the one before.
-    pub fn step_column(&mut self, step: i64) {
-        let fields = self.table_fields();
-        let mut at = self.meant_column();
-        while let Some(next) = at
-            .checked_add_signed(step as isize)
-            .filter(|i| *i < fields.len())
-        {
-            at = next;
-            if fields.get(at).is_some_and(Option::is_some) {
-                self.meant = Some(at);
-                return;
-            }
+    /// Selects the next column, or the one before, of those that fit into a width.
+    pub fn step_column(&mut self, model: &Model, step: i64, width: u16) {
+        // The width without the scroll bar.
+        let width = width.saturating_sub(1);
+        let columns = tag_columns::at_width(self.columns(model), width);
+        let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
+        let fits = fit(&drawn, width);
+        let shown: Vec<TagColumn> = fits
+            .iter()
+            .filter_map(|(i, _)| columns.get(*i).map(|c| c.0))
+            .filter(|c| c.field().is_some())
+            .collect();
+        let now = self.selected_column(model);
+        let at = shown.iter().position(|c| *c == now).unwrap_or(0);
+        let next = at.checked_add_signed(step as isize);
+        if let Some(column) = next.and_then(|at| shown.get(at)) {
+            self.column = Some(*column);
         }
     }
 
     /// Sorts by the selected column. False when there is no such order.
     pub fn sort_here(&mut self, model: &Model) -> bool {
-        let (pool, sort) = match self.meant_field() {
-            0 => (self.pool, SortBy::Tag),
-            1 | 10 => (self.pool, SortBy::Bytes),
-            2 => (PoolChoice::Nonpaged, SortBy::Bytes),
-            3 => (PoolChoice::Paged, SortBy::Bytes),
-            4 => (self.pool, SortBy::Diff),
-            5 => (PoolChoice::Nonpaged, SortBy::Diff),
-            6 => (PoolChoice::Paged, SortBy::Diff),
-            7 => (self.pool, SortBy::Allocs),
-            8 => (self.pool, SortBy::Frees),
-            9 => (self.pool, SortBy::PerAlloc),
-            _ => return false,
+        let Some((pool, sort, by_change)) = self.selected_column(model).sort() else {
+            return false;
         };
-        if pool != self.pool {
-            self.pool = pool;
-            self.meant = None;
+        let column = self.selected_column(model);
+        let order = (pool, sort, by_change);
+        let same = order == (self.sort_pool, self.sort, self.is_by_change(model));
+        self.by_change = by_change;
+        self.sort_pool = pool;
+        self.column = Some(column);
+        self.reversed = same && !self.reversed;
+        self.asked = Some(sort);
+        self.sort = sort;
+        self.select_top(model);
+        true
+    }
+
+    /// Sorts by changes since the baseline, or by values again. False without a baseline.
+    pub fn toggle_change(&mut self, model: &Model) -> bool {
+        if model.baseline.is_none() {
+            return false;
         }
-        self.sort_by(model, sort);
+        self.by_change = !self.by_change;
+        self.reversed = false;
+        self.column = None;
+        self.sort_pool = None;
+        // A tag and a mean have no change to sort by.
+        if self.by_change && matches!(self.sort, SortBy::Tag | SortBy::PerAlloc) {
+            self.sort = SortBy::Bytes;
+        }
+        self.select_top(model);
         true
     }
 
@@ -280,6 +310,8 @@ impl Tags {
         self.reversed = self.asked == Some(sort) && !self.reversed;
         self.asked = Some(sort);
         self.sort = sort;
+        self.column = None;
+        self.sort_pool = None;
         self.select_top(model);
     }
 
@@ -287,7 +319,8 @@ impl Tags {
     pub fn next_pool(&mut self, model: &Model) {
         self.pool = self.pool.next();
         self.asked = None;
-        self.meant = None;
+        self.column = None;
+        self.sort_pool = None;
         self.select_top(model);
     }
 
@@ -311,12 +344,19 @@ impl Tags {
     /// The order and the filter in words.
     pub fn words(&self) -> String {
         let order = match (self.sort, self.reversed) {
-            (SortBy::Tag, false) => "A first",
-            (SortBy::Tag, true) => "Z first",
-            (_, false) => "large first",
-            (_, true) => "small first",
+            (SortBy::Tag, false) => "A to Z",
+            (SortBy::Tag, true) => "Z to A",
+            (_, false) => "descending",
+            (_, true) => "ascending",
         };
-        let mut out = format!("{} by {}, {order}", self.pool.words(), self.sort.words());
+        let change = if self.by_change { "change of " } else { "" };
+        let of = match self.sort_pool {
+            Some(PoolChoice::Nonpaged) => "nonpaged ",
+            Some(PoolChoice::Paged) => "paged ",
+            _ => "",
+        };
+        let by = self.sort.words();
+        let mut out = format!("{} by {change}{of}{by}, {order}", self.pool.words());
         if self.unknown_only {
             out += ", unknown only";
         }
@@ -336,12 +376,12 @@ impl Tags {
 
     /// What to type into the debugger for this list.
     pub fn command(&self) -> String {
-        let flags = match (self.sort, self.pool) {
+        let flags = match (self.sort, self.sorted_pool()) {
             (SortBy::Tag, _) => "",
             (_, PoolChoice::Paged) => " 4",
             _ => " 2",
         };
-        let verbose = match (self.sort, self.pool) {
+        let verbose = match (self.sort, self.sorted_pool()) {
             (SortBy::Allocs | SortBy::Frees, PoolChoice::Paged) => " 5",
             (SortBy::Allocs | SortBy::Frees, _) => " 3",
             _ => flags,
@@ -363,139 +403,109 @@ impl Tags {
             focused,
             done,
         } = shown;
-        let columns = self.columns();
-        let sorted = self.sorted_column();
-        let total = self.pool.of(&model.total).bytes;
+        let bar = self.len() > u64::from(area.height.saturating_sub(Table::HEADING));
+        let width = area.width.saturating_sub(u16::from(bar));
+        let columns = tag_columns::at_width(self.columns(model), width);
+        let place = |which: TagColumn| columns.iter().position(|c| c.0 == which);
+        let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
+        let total = model.in_use(self.pool);
+        let largest_first = self.reversed == (self.sort == SortBy::Tag);
         let table = Table {
-            columns: &columns,
-            sorted: Some((sorted, self.reversed == (self.sort == SortBy::Tag))),
+            columns: &drawn,
+            sorted: place(self.sorted_column(model)).map(|at| (at, largest_first)),
             rows: self.len(),
             cursor: self.cursor,
             focused,
-            meant: self.meant,
+            selected_column: self.column.and_then(place),
         };
+        // Only what is on screen is written out.
+        let shown = fit(&drawn, width);
+        let tints = tints(&columns, self.pool, theme);
         table.draw(buffer, area, theme, |at| {
             let row = self.row(model, at)?;
+            let mut cells = vec![Cow::Borrowed(""); columns.len()];
+            for (i, _) in &shown {
+                if let (Some(cell), Some((which, _))) = (cells.get_mut(*i), columns.get(*i)) {
+                    *cell = self.cell(*which, row, total, (model, theme));
+                }
+            }
             Some(Row {
                 mark: match mark::has_tag(marks, row.usage.tag) {
                     true => '*',
                     false => mark(row, done && model.counted),
                 },
-                cells: self.cells(row, total, model.counted, theme),
-                tints: self.tints(theme),
+                cells,
+                tints: tints.clone(),
                 ..Row::default()
             })
         });
     }
 
-    /// The pools' bytes in the pools' colours.
-    fn tints(&self, theme: &Theme) -> Vec<(usize, Style)> {
-        let (nonpaged, paged) = (theme.kind(Kind::Nonpaged), theme.kind(Kind::Paged));
-        match self.pool {
-            PoolChoice::Both => vec![(2, nonpaged), (4, paged)],
-            PoolChoice::Nonpaged => vec![(4, nonpaged)],
-            PoolChoice::Paged => vec![(4, paged)],
-        }
-    }
-
-    fn sorted_column(&self) -> usize {
-        match (self.pool, self.sort) {
-            (_, SortBy::Tag) => 0,
-            (PoolChoice::Both, SortBy::Bytes) => 8,
-            (PoolChoice::Both, SortBy::Allocs) => 5,
-            (PoolChoice::Both, SortBy::Frees) => 6,
-            (PoolChoice::Both, SortBy::Diff) => 7,
-            (PoolChoice::Both, SortBy::PerAlloc) => 10,
-            (_, SortBy::Allocs) => 1,
-            (_, SortBy::Frees) => 2,
-            (_, SortBy::Diff) => 3,
-            (_, SortBy::Bytes) => 4,
-            (_, SortBy::PerAlloc) => 7,
-        }
-    }
-
-    fn cells<'r>(
+    fn cell<'r>(
         &self,
+        which: TagColumn,
         row: &'r TagRow,
         total: u64,
-        counted: bool,
-        theme: &Theme,
-    ) -> Vec<Cow<'r, str>> {
-        let tag = row.usage.tag.to_string().into();
-        let since_boot = |n: u64| match counted {
-            true => grouped(n).into(),
-            false => Cow::Borrowed("?"),
-        };
-        let about = about(row);
-        let binary = row.binary.as_ref().or(row.mentioned.as_ref());
-        let binary = binary.map_or("", String::as_str).into();
+        (model, theme): (&'r Model, &Theme),
+    ) -> Cow<'r, str> {
         let usage = self.pool.of(&row.usage);
+        let since_boot = |n: u64| match (model.counted, usage.wrapped) {
+            (true, false) => grouped(n).into(),
+            (true, true) => Cow::Borrowed("wrapped"),
+            (false, _) => Cow::Borrowed("?"),
+        };
         let share = usage.bytes as f64 / total.max(1) as f64;
-        let percent = format!("{:.1}%", share * 100.0).into();
-        let bar = theme.bar(share, BAR.into()).into();
-        let mean = grouped(usage.bytes_per_alloc()).into();
-        match self.pool {
-            PoolChoice::Both => vec![
-                tag,
-                grouped(row.usage.nonpaged.outstanding).into(),
-                grouped(row.usage.nonpaged.bytes).into(),
-                grouped(row.usage.paged.outstanding).into(),
-                grouped(row.usage.paged.bytes).into(),
-                since_boot(usage.allocs),
-                since_boot(usage.frees),
-                grouped(usage.outstanding).into(),
-                percent,
-                bar,
-                mean,
-                about,
-                binary,
-            ],
-            _ => vec![
-                tag,
-                since_boot(usage.allocs),
-                since_boot(usage.frees),
-                grouped(usage.outstanding).into(),
-                grouped(usage.bytes).into(),
-                percent,
-                bar,
-                mean,
-                about,
-                binary,
-            ],
+        let tag = row.usage.tag;
+        let baseline = model.baseline.as_deref();
+        let unknown = || Cow::Borrowed("?");
+        match which {
+            TagColumn::Tag => tag.to_string().into(),
+            TagColumn::NonpagedDiff => grouped(row.usage.nonpaged.outstanding).into(),
+            TagColumn::NonpagedBytes => grouped(row.usage.nonpaged.bytes).into(),
+            TagColumn::PagedDiff => grouped(row.usage.paged.outstanding).into(),
+            TagColumn::PagedBytes => grouped(row.usage.paged.bytes).into(),
+            TagColumn::Allocs => since_boot(usage.allocs),
+            TagColumn::Frees => since_boot(usage.frees),
+            TagColumn::Diff => grouped(usage.outstanding).into(),
+            TagColumn::Bytes => grouped(usage.bytes).into(),
+            TagColumn::Share => format!("{:.1}%", share * 100.0).into(),
+            TagColumn::Bar => theme.bar(share, BAR.into()).into(),
+            TagColumn::PerAlloc => grouped(usage.bytes_per_alloc()).into(),
+            TagColumn::About => about(row),
+            TagColumn::Owner => row.owner().unwrap_or_default().into(),
+            TagColumn::Change => {
+                let change = baseline.and_then(|b| self.change(b, tag));
+                change.map_or_else(unknown, |n| signed(n.into()).into())
+            }
+            TagColumn::Rate => {
+                let rate = baseline.and_then(|b| b.rate(tag));
+                rate.map_or_else(unknown, |n| signed(n.into()).into())
+            }
+            TagColumn::Trend => {
+                let trend = baseline.and_then(|b| b.trend(tag));
+                trend.map_or_else(unknown, |t| t.word().into())
+            }
+            TagColumn::Series => match baseline {
+                Some(b) => theme.sparkline(&folded(&b.bytes(tag, self.pool))).into(),
+                None => Cow::Borrowed(""),
+            },
         }
     }
 }
 
-const BAR: u16 = 10;
-
-const BOTH: [Column; 13] = [
-    Column::text("Tag", 4, 0),
-    Column::number("NonP diff", 9, 2),
-    Column::number("NonP bytes", 14, 1),
-    Column::number("Paged diff", 10, 2),
-    Column::number("Paged bytes", 14, 1),
-    Column::number("Allocs", 13, 7),
-    Column::number("Frees", 13, 7),
-    Column::number("Diff", 11, 9),
-    Column::number("Of both", 8, 4),
-    Column::text("", BAR, 8),
-    Column::number("Mean", 11, 6),
-    Column::text("Used for", 12, 3).growing(16),
-    Column::text("Binary", 14, 5),
-];
-
-const ONE: [Column; 10] = [
-    Column::text("Tag", 4, 0),
-    Column::number("Allocs", 13, 5),
-    Column::number("Frees", 13, 5),
-    Column::number("Diff", 11, 2),
-    Column::number("Bytes", 15, 1),
-    Column::number("Of nonp", 8, 3),
-    Column::text("", BAR, 4),
-    Column::number("Mean", 11, 7),
-    Column::text("Used for", 12, 4).growing(18),
-    Column::text("Binary", 14, 6),
-];
+/// The pools' bytes in the pools' colours.
+fn tints(columns: &[(TagColumn, Column)], pool: PoolChoice, theme: &Theme) -> Vec<(usize, Style)> {
+    let kind = |which: TagColumn| match (which, pool) {
+        (TagColumn::NonpagedBytes, _) | (TagColumn::Bytes, PoolChoice::Nonpaged) => {
+            Some(Kind::Nonpaged)
+        }
+        (TagColumn::PagedBytes, _) | (TagColumn::Bytes, PoolChoice::Paged) => Some(Kind::Paged),
+        _ => None,
+    };
+    let tint =
+        |(i, (which, _)): (usize, &(TagColumn, Column))| Some((i, theme.kind(kind(*which)?)));
+    columns.iter().enumerate().filter_map(tint).collect()
+}
 
 fn about(row: &TagRow) -> Cow<'_, str> {
     match &row.about {
@@ -544,7 +554,7 @@ mod tests {
         assert!(ascending.is_sorted());
         tags.sort_by(&model, SortBy::Tag);
         assert!(order(&tags, &model).iter().rev().is_sorted());
-        assert!(tags.words().contains("Z first"));
+        assert!(tags.words().contains("Z to A"));
     }
 
     #[test]
@@ -579,40 +589,6 @@ mod tests {
         tags.cursor.settle(tags.len(), 10);
         assert_eq!(tags.current(&model).unwrap().usage.tag, tag);
         assert_eq!(tags.cursor.row - tags.cursor.top, line);
-    }
-
-    #[test]
-    fn what_is_sorted_by_has_a_column_at_every_width() {
-        let sorts = [
-            SortBy::Bytes,
-            SortBy::Allocs,
-            SortBy::Frees,
-            SortBy::Diff,
-            SortBy::PerAlloc,
-            SortBy::Tag,
-        ];
-        for pool in [PoolChoice::Both, PoolChoice::Nonpaged, PoolChoice::Paged] {
-            for sort in sorts {
-                let tags = Tags {
-                    pool,
-                    sort,
-                    ..Tags::default()
-                };
-                let sorted = tags.sorted_column();
-                for width in [40, 60, 80, 120, 200] {
-                    let shown = crate::tui::widgets::table::fit(&tags.columns(), width);
-                    assert!(
-                        shown.iter().any(|(i, _)| *i == sorted),
-                        "{pool:?} {sort:?} at {width}"
-                    );
-                }
-            }
-        }
-        let both = Tags::default();
-        let shown = crate::tui::widgets::table::fit(&both.columns(), 139);
-        for column in [5, 6, 12] {
-            assert!(shown.iter().any(|(i, _)| *i == column), "{column} at 139");
-        }
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn restore() {
 
 /// Gives the terminal back while the thread that draws is stuck in it: its modes, which
 /// takes no writing, and then what it shows, as far as that goes in a moment.
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 pub fn abandon() {
     if !TAKEN.load(Ordering::SeqCst) {
         return;

@@ -73,10 +73,42 @@ mod unix {
     }
 }
 
+/// Has the console's events come as the signals that mean the same: Ctrl-C and Ctrl-Break
+/// (which are keys while the terminal is raw), a closed window, a shutdown.
+///
+/// # Errors
+/// When the system refuses the handler.
+#[cfg(windows)]
+pub fn listen(take: impl Fn(i32) -> bool + Send + 'static) -> std::io::Result<()> {
+    crate::system::console::on_control(move |signal| {
+        let heard = take(signal);
+        if heard {
+            // The main loop ends the program; when it can't be reached, this does. The
+            // system itself waits for five seconds.
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            super::screen::abandon();
+            std::process::exit(128 + signal);
+        }
+        false
+    })
+}
+
+/// Events of the console that end the program: all of them.
+#[cfg(windows)]
+pub fn ends(signal: i32) -> bool {
+    matches!(signal, 1 | 2 | 3 | 15)
+}
+
 /// There are no such signals here.
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 pub fn listen(_: impl Fn(i32) -> bool + Send + 'static) -> std::io::Result<()> {
     Ok(())
+}
+
+/// There are no such signals here.
+#[cfg(not(any(unix, windows)))]
+pub fn ends(_: i32) -> bool {
+    false
 }
 
 /// There is no suspending here.
@@ -85,13 +117,7 @@ pub fn suspend(_: bool) -> bool {
     false
 }
 
-/// There are no such signals here.
-#[cfg(not(unix))]
-pub fn ends(_: i32) -> bool {
-    false
-}
-
-/// There are no such signals here.
+/// There is no suspending here.
 #[cfg(not(unix))]
 pub fn suspends(_: i32) -> bool {
     false

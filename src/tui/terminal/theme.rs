@@ -202,6 +202,11 @@ impl Theme {
         self.kind(Kind::Alarm).add_modifier(Modifier::BOLD)
     }
 
+    /// What is wrong, or the most important line when nothing is.
+    pub fn alarm_if(&self, wrong: bool) -> Style {
+        if wrong { self.alarm() } else { self.place() }
+    }
+
     /// What is doubtful or missing.
     pub fn doubt(&self) -> Style {
         self.kind(Kind::Doubt)
@@ -232,6 +237,17 @@ impl Theme {
             .iter()
             .filter_map(|&value| glyphs.get(level(value)))
             .copied()
+            .collect()
+    }
+
+    /// Numbers over time as [`Theme::spark`] draws them; a dot where one is not known.
+    pub fn sparkline(&self, values: &[Option<u64>]) -> String {
+        let known: Vec<u64> = values.iter().map(|v| v.unwrap_or(0)).collect();
+        let drawn = self.spark(&known);
+        let cells = drawn.chars().zip(values);
+        let unknown = if self.ascii { '?' } else { '·' };
+        cells
+            .map(|(c, value)| if value.is_some() { c } else { unknown })
             .collect()
     }
 

@@ -29,7 +29,7 @@ impl Write for Meter {
 struct Metered {
     desk: Desk,
     meter: Meter,
-    thrift: DiffBackend<Meter>,
+    backend: DiffBackend<Meter>,
     emulator: vt100::Parser,
 }
 
@@ -42,7 +42,7 @@ impl Metered {
         let meter = Meter::default();
         let mut metered = Metered {
             desk,
-            thrift: DiffBackend::new(meter.clone(), Capabilities::of("xterm-256color")),
+            backend: DiffBackend::new(meter.clone(), Capabilities::of("xterm-256color")),
             meter,
             emulator: vt100::Parser::new(SIZE.1, SIZE.0, 0),
         };
@@ -55,7 +55,7 @@ impl Metered {
     fn draw(&mut self) -> usize {
         let mut frame = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
         view::draw(&self.desk.app, &mut frame);
-        self.thrift.show(&frame).unwrap();
+        self.backend.show(&frame).unwrap();
         let sent = self.meter.0.take();
         self.emulator.process(&sent);
         for y in 0..SIZE.1 {

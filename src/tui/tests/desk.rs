@@ -127,7 +127,9 @@ impl Desk {
             ),
             Question::References { .. } => Body::References(fixture::mentions()),
             Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
-            Question::Table(ask) => Body::Table(fixture::sheet(ask)),
+            Question::Preview { tag } => Body::Preview(Box::new(fixture::preview(*tag))),
+            Question::Baseline { .. } => Body::Baseline(Box::new(fixture::baseline())),
+            Question::Table(ask) => Body::Table(fixture::table(ask)),
             Question::Resolve(requests) => Body::Resolved(requests.clone()),
             Question::Typed(request) => Body::Report {
                 text: format!("the answer of {}", request.line()),

@@ -26,7 +26,7 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
     desk.walked().keys("Ry");
     let copied = |desk: &Desk| {
         desk.effects.iter().any(
-            |e| matches!(e, Effect::Copy(text) if text.starts_with("Verdict: leak. Leak in nonpaged")),
+            |e| matches!(e, Effect::Copy(text) if text.starts_with("Verdict: LEAK. Tag 'Leak'")),
         )
     };
     assert!(copied(&desk));
@@ -46,7 +46,7 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
     step(&mut desk, KeyCode::Tab);
     step(&mut desk, KeyCode::Enter);
     assert!(
-        desk.screen().contains("myfault mentions Leak"),
+        desk.screen().contains("myfault references Leak"),
         "{}",
         desk.screen()
     );
@@ -130,7 +130,7 @@ fn queries_filter_and_what_is_wrong_stays_to_be_mended() {
     desk.keys("&").ctrl('u').keys("bytez > 1").enter();
     assert!(desk.app.prompt.is_some(), "the line stays");
     assert!(
-        desk.status().contains("no column here"),
+        desk.status().contains("unknown column"),
         "{}",
         desk.status()
     );
@@ -177,8 +177,8 @@ fn keys_about_a_column() {
     assert!(desk.app.tags.filter.starts_with("diff = "));
     assert!(desk.app.tags.len() < before);
     desk.press(KeyCode::Esc);
-    // How often each mean is; Enter shows those that have it.
-    desk.keys(">>>F");
+    // How often each number of bytes is; Enter shows those that have it.
+    desk.keys(">F");
     assert!(desk.screen().contains("values of"), "{}", desk.screen());
     desk.enter();
     assert_eq!(desk.app.path(), ["Summary", "Tags"]);

@@ -92,9 +92,9 @@ fn the_wheel_moves_by_three() {
     assert_eq!(desk.app.tags.cursor.row, 3);
     mouse(&mut desk, MouseEventKind::ScrollUp, 5, 12);
     assert_eq!(desk.app.tags.cursor.row, 0);
-    desk.keys("?");
+    desk.keys("???");
     mouse(&mut desk, MouseEventKind::ScrollDown, 5, 12);
-    assert_eq!(desk.app.help, Some(3));
+    assert_eq!(desk.app.help.map(|view| view.top), Some(3));
     desk.press(KeyCode::Esc).keys("Y");
     mouse(&mut desk, MouseEventKind::Down(MouseButton::Left), 0, 0);
     assert!(desk.app.copy_view.is_none());

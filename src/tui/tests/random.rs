@@ -13,7 +13,7 @@ use super::symbols;
 
 fn any_key() -> impl Strategy<Value = (KeyCode, bool)> {
     let letters = prop::sample::select(
-        "pbafdmtuMvg/n N&y?hjkl[]Gq0f!x*`,.é\u{202e}世"
+        "pbafdmtuC(H0iRMvg/n N&y?hjkl[]Gq0f!x*`,.é\u{202e}世"
             .chars()
             .collect::<Vec<_>>(),
     );

@@ -111,7 +111,7 @@ fn an_open_list_stays_until_the_new_walk_has_as_much() {
     desk.blocks = 10;
     desk.walking();
     assert!(desk.screen().contains(&selected), "{}", desk.screen());
-    assert!(desk.screen().contains("601 (walking anew)"));
+    assert!(desk.screen().contains("601 (new walk)"));
     assert_eq!(desk.app.path(), ["Summary", "Tags", "Leak"]);
     desk.blocks = 602;
     desk.walked();

@@ -96,6 +96,25 @@ pub fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
     kept.iter().map(|(i, column)| (*i, cells(column))).collect()
 }
 
+/// Gives what is left of a width to the columns whose contents are longer than they are,
+/// in order of priority. `wanted` has the longest content of each column.
+pub fn widen(columns: &mut [Column], wanted: &[u16], width: u16) {
+    let gaps = GAP.saturating_mul(columns.len().saturating_sub(1) as u16);
+    let used = columns.iter().map(|c| c.width).fold(0, u16::saturating_add);
+    let mut left = width.saturating_sub(MARKS + gaps).saturating_sub(used);
+    let mut order: Vec<usize> = (0..columns.len()).collect();
+    order.sort_by_key(|i| columns.get(*i).map(|c| c.priority));
+    for i in order {
+        let (Some(column), Some(wanted)) = (columns.get_mut(i), wanted.get(i)) else {
+            continue;
+        };
+        let more = wanted.saturating_sub(column.width).min(left);
+        column.width += more;
+        column.wish = column.wish.max(column.width);
+        left -= more;
+    }
+}
+
 /// One row as it is drawn.
 #[derive(Clone, Debug, Default)]
 pub struct Row<'a> {
@@ -121,9 +140,9 @@ pub struct Table<'a> {
     pub cursor: Cursor,
     /// True when this pane has the keys.
     pub focused: bool,
-    /// The column that keys about a column mean; its heading is marked when it
-    /// isn't the one that is sorted by.
-    pub meant: Option<usize>,
+    /// The column that keys about a column apply to; its heading is marked when it isn't
+    /// the one that is sorted by.
+    pub selected_column: Option<usize>,
 }
 
 impl Table<'_> {
@@ -182,13 +201,13 @@ impl Table<'_> {
                 false => format!("{}{arrow}", column.title),
             };
             let text = fill(&title, width.into(), column.right, theme);
-            let meant = self.focused && self.meant == Some(i) && arrow.is_empty();
-            let style = match meant {
+            let chosen = self.focused && self.selected_column == Some(i) && arrow.is_empty();
+            let style = match chosen {
                 true => theme.heading().add_modifier(Modifier::REVERSED),
                 false => theme.heading(),
             };
             put(buffer, area, x, 0, &text, style);
-            if meant {
+            if chosen {
                 // Told without colour too: the blank before the column is free.
                 put(
                     buffer,
@@ -293,6 +312,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_width_leaves_goes_to_the_columns_that_are_cut() {
+        let mut columns = COLUMNS.to_vec();
+        widen(&mut columns, &[4, 10, 30], 80);
+        assert_eq!(columns[2].width, 30);
+        let mut columns = COLUMNS.to_vec();
+        widen(&mut columns, &[4, 10, 300], 40);
+        assert_eq!(fit(&columns, 40).len(), 3, "no column is pushed out");
+        assert_eq!(columns[2].width, 22);
+    }
+
+    #[test]
     fn only_the_rows_on_screen_are_made() {
         let area = Rect::new(0, 0, 40, 11);
         let mut buffer = Buffer::empty(area);
@@ -311,7 +341,7 @@ mod tests {
                 moved: true,
             },
             focused: true,
-            meant: None,
+            selected_column: None,
         };
         table.draw(&mut buffer, area, &theme, |_| {
             made += 1;

@@ -226,8 +226,10 @@ impl Finder<'_> {
             .modules
             .iter()
             .find(|m| m.name() == "leaker")
-            .unwrap()
-            .base;
+            .unwrap();
+        let image = leaker.image.as_ref().unwrap();
+        let (tree, _) = image.resource_directory.unwrap();
+        let leaker = leaker.base;
         const OF_IMAGE: &str = "modules refs contents diagnose";
         self.memory("driver: image headers", Kind::Page, leaker, 0, OF_IMAGE);
         self.memory(
@@ -237,6 +239,11 @@ impl Finder<'_> {
             4,
             OF_IMAGE,
         );
+        const SAID: &str = "modules refs diagnose";
+        let tree = leaker.add(tree.into());
+        let strings = tree.add(0x58);
+        self.memory("driver: resource tree", Kind::Bytes, tree, 0x58, SAID);
+        self.memory("driver: version resource", Kind::Bytes, strings, 0x60, SAID);
         self.memory("driver: code", Kind::Page, leaker.add(0x1000), 0, OF_IMAGE);
     }
 

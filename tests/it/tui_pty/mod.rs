@@ -44,7 +44,7 @@ fn from_the_first_screen_to_the_driver_and_out() {
         assert!(first.contains(expected), "{expected}:\n{first}");
     }
     terminal.press("pb");
-    terminal.see("nonpaged pool by bytes, large first");
+    terminal.see("nonpaged pool by bytes, descending");
     terminal.press(ENTER);
     terminal.see("kernel counters: 601 blocks");
     terminal.see("fffff880`044b6621");

@@ -106,7 +106,7 @@ fn the_right_file_is_picked_up_and_a_wrong_one_is_told() {
     terminal.press("&thre");
     terminal.press(ENTER);
     terminal.press("ppd");
-    terminal.see("paged pool by outstanding allocations, large first, & thre");
+    terminal.see("paged pool by outstanding allocations, descending, & thre");
 
     let mut wrong = PDB.to_vec();
     let at = memchr::memmem::find(&wrong, GUID).unwrap();
@@ -119,7 +119,7 @@ fn the_right_file_is_picked_up_and_a_wrong_one_is_told() {
     terminal.see("ntkrnlmp.pdb picked up");
     let screen = terminal.text();
     assert!(
-        screen.contains("paged pool by outstanding allocations, large first, & thre"),
+        screen.contains("paged pool by outstanding allocations, descending, & thre"),
         "{screen}"
     );
     terminal.press(ESC);
@@ -145,7 +145,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
     terminal.press(ENTER);
     terminal.see("Allocations 607, by address");
     terminal.press("b");
-    terminal.see("Allocations 607, by size, large first");
+    terminal.see("Allocations 607, by size, descending");
     terminal.see("1/607");
     terminal.press("jjjjj");
     terminal.wait("another row", |screen| !screen.contains(" 1/607"));
@@ -157,7 +157,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
     assert!(before.is_some());
     put(&store, PDB);
     terminal.see("picked up");
-    terminal.see("Allocations 607, by size, large first ─");
+    terminal.see("Allocations 607, by size, descending ─");
     assert_eq!(row(&terminal.text()), before);
     terminal.press(ESC);
     terminal.see("> Thre");

@@ -50,7 +50,7 @@ fn the_articles_case_to_a_copied_report_in_twelve_keys() {
         journey.tmux.wait("the warning", warned);
         journey.key("Enter", "holds 586.9 MB");
         journey.key("Tab", "Modules that reference this tag: 2");
-        journey.key("Enter", "myfault mentions Leak here");
+        journey.key("Enter", "myfault references Leak here");
         journey.key("Escape", "s -a @#Base");
         journey.key("s", "Leak by size");
         journey.key("Enter", "1,024,000 bytes");

@@ -17,7 +17,7 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
     tmux.see("Pool walked");
     tmux.see("!vm summary");
     tmux.keys(&["p", "b"]);
-    tmux.see("nonpaged pool by bytes, large first");
+    tmux.see("nonpaged pool by bytes, descending");
     tmux.keys(&["Enter"]);
     tmux.see("holds 586.9 MB");
     tmux.see("Modules that reference this tag: 2");

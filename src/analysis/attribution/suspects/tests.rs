@@ -40,6 +40,7 @@ fn owners(tag: &str, found: &References, list: Option<&Description>, loaded: boo
         loaded: &|_| loaded.then_some(0),
         services: &[],
         census: None,
+        callers: &[],
     })
 }
 

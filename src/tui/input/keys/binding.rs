@@ -111,7 +111,9 @@ pub enum Action {
     Contents,
     Families,
     Objects,
+    Stacks,
     Page,
+    Disassembly,
     ColumnLeft,
     ColumnRight,
     SortColumn,
@@ -124,6 +126,13 @@ pub enum Action {
     Mark,
     Note,
     Save,
+    Columns,
+    ChangeColumn,
+    ResetColumns,
+    Preview,
+    SortChange,
+    History,
+    HelpPage,
 }
 
 /// Where a key is pressed.
@@ -135,7 +144,7 @@ pub enum Context {
     Summary,
     /// The allocations of a tag.
     Allocations,
-    /// The modules that mention a tag.
+    /// The modules that reference a tag.
     References,
     /// Bytes in memory.
     Bytes,
@@ -145,6 +154,10 @@ pub enum Context {
     Table,
     /// The report.
     Report,
+    /// A chart.
+    Chart,
+    /// The column chooser.
+    Columns,
     /// The help overlay.
     Help,
     /// While a line is typed at the foot of the screen.
@@ -153,7 +166,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Context; 10] = [
+    pub const ALL: [Context; 12] = [
         Context::Tags,
         Context::Summary,
         Context::Allocations,
@@ -162,6 +175,8 @@ impl Context {
         Context::Modules,
         Context::Table,
         Context::Report,
+        Context::Chart,
+        Context::Columns,
         Context::Help,
         Context::Prompt,
     ];
@@ -172,11 +187,13 @@ impl Context {
             Context::Tags => "tag list",
             Context::Summary => "summary",
             Context::Allocations => "allocations",
-            Context::References => "mentions",
+            Context::References => "references",
             Context::Bytes => "bytes",
             Context::Modules => "modules",
             Context::Table => "list",
             Context::Report => "report",
+            Context::Chart => "chart",
+            Context::Columns => "column chooser",
             Context::Help => "help",
             Context::Prompt => "typing",
         }
@@ -208,9 +225,22 @@ impl Group {
     pub fn title(self) -> &'static str {
         match self {
             Group::Move => "Move",
-            Group::Path => "Along the path",
+            Group::Path => "Screens",
             Group::Sort => "Pool and order (PoolMon's letters)",
             Group::Find => "Find, filter, copy",
+            Group::Program => "Program",
+        }
+    }
+}
+
+impl Group {
+    /// The heading of the short help.
+    pub fn short(self) -> &'static str {
+        match self {
+            Group::Move => "Move",
+            Group::Path => "Screens",
+            Group::Sort => "Pool, order, columns",
+            Group::Find => "Find, filter, copy, mark",
             Group::Program => "Program",
         }
     }

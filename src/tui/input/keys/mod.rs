@@ -6,6 +6,7 @@
 //! help); the vi letters apply where they do not clash with those.
 
 mod binding;
+pub mod brief;
 pub mod file;
 mod map;
 mod names;

@@ -31,6 +31,15 @@ const NAMED: [(&str, KeyCode); 17] = [
     ("hash", KeyCode::Char('#')),
 ];
 
+/// Names of earlier versions, which files of keys may still have, and what they are now.
+const OLD_ACTIONS: [(&str, &str); 1] = [("plain", "copy-view")];
+const OLD_CONTEXTS: [(&str, &str); 2] = [("sheet", "table"), ("mentions", "references")];
+
+fn renamed<'n>(name: &'n str, old: &[(&str, &'static str)]) -> &'n str {
+    let known = old.iter().find(|(before, _)| *before == name);
+    known.map_or(name, |(_, now)| *now)
+}
+
 /// What a key may be called, for error messages.
 const KEYS: &str = "one character, ctrl- and a letter, f1 to f12, or one of \
     up down left right enter esc tab shift-tab space backspace delete insert home end pgup \
@@ -72,6 +81,7 @@ impl Action {
     pub fn of_name(name: &str) -> Result<Action, String> {
         static NAMES: LazyLock<FxHashMap<String, Action>> =
             LazyLock::new(|| Action::all().into_iter().map(|a| (a.name(), a)).collect());
+        let name = renamed(name, &OLD_ACTIONS);
         NAMES.get(name).copied().ok_or_else(|| {
             let near = nearest(name, Action::all().into_iter().map(Action::name));
             let near = near.map_or_else(String::new, |n| format!(" (did you mean {n}?)"));
@@ -97,6 +107,7 @@ impl Context {
                 .into_iter()
                 .collect()
         });
+        let name = renamed(name, &OLD_CONTEXTS);
         NAMES.get(name).copied().ok_or_else(|| {
             let all = Context::ALL.map(Context::file_name);
             format!("there is no screen {name:?}; they are {}", all.join(" "))
@@ -210,6 +221,8 @@ mod tests {
             assert_eq!(Context::of_name(&context.file_name()), Ok(context));
         }
         assert_eq!(Action::SortPerAlloc.name(), "sort-per-alloc");
+        assert_eq!(Action::of_name("plain"), Ok(Action::CopyView));
+        assert_eq!(Context::of_name("sheet"), Ok(Context::Table));
     }
 
     #[test]

@@ -5,10 +5,25 @@ use crossterm::event::KeyCode;
 use super::binding::{Action, Binding, Context, Group, Key, ctrl, key, letter};
 
 use Context::{
-    Allocations, Bytes, Help, Modules, Prompt, References, Report, Summary, Table, Tags,
+    Allocations, Bytes, Chart, Columns, Help, Modules, Prompt, References, Report, Summary, Table,
+    Tags,
 };
 
-/// Wherever one can move.
+/// Wherever one can move, the column chooser included.
+const EVERYWHERE: &[Context] = &[
+    Tags,
+    Summary,
+    Allocations,
+    References,
+    Bytes,
+    Modules,
+    Table,
+    Report,
+    Chart,
+    Columns,
+    Help,
+];
+/// Wherever one can move by pages and jump away from.
 const LISTS: &[Context] = &[
     Tags,
     Summary,
@@ -18,6 +33,7 @@ const LISTS: &[Context] = &[
     Modules,
     Table,
     Report,
+    Chart,
     Help,
 ];
 /// All but the help and the line being typed.
@@ -30,10 +46,11 @@ pub(super) const SCREENS: &[Context] = &[
     Modules,
     Table,
     Report,
+    Chart,
 ];
 /// Where `/` finds rows.
 const SEARCHED: &[Context] = &[Tags, Allocations, References, Modules, Table, Report];
-/// Lists with columns that can be meant.
+/// Lists with columns that can be selected.
 const COLUMNS: &[Context] = &[Tags, Allocations, Modules, Table];
 
 const fn bind(
@@ -58,7 +75,7 @@ const fn bind(
 pub const TABLE: &[Binding] = &[
     bind(
         &[key(KeyCode::Up), letter('k')],
-        LISTS,
+        EVERYWHERE,
         Action::Up,
         "",
         "one row up",
@@ -66,7 +83,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[key(KeyCode::Down), letter('j')],
-        LISTS,
+        EVERYWHERE,
         Action::Down,
         "",
         "one row down",
@@ -90,7 +107,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[key(KeyCode::Home)],
-        LISTS,
+        EVERYWHERE,
         Action::Home,
         "",
         "to the first row",
@@ -98,7 +115,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[key(KeyCode::End), letter('G')],
-        LISTS,
+        EVERYWHERE,
         Action::End,
         "",
         "to the last row",
@@ -109,7 +126,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Open,
         "open",
-        "into the row: tag, allocation, mention, module; in bytes, follow the pointer",
+        "open the row: tag, allocation, reference, module; in bytes, follow the pointer; in the report, fold a section or run the command of a step",
         Group::Path,
     ),
     bind(
@@ -127,6 +144,7 @@ pub const TABLE: &[Binding] = &[
             Modules,
             Table,
             Report,
+            Chart,
         ],
         Action::Back,
         "back",
@@ -203,10 +221,10 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[key(KeyCode::Tab), key(KeyCode::BackTab)],
-        &[Tags, Summary, Allocations, References],
+        &[Tags, Summary, Allocations, References, Report],
         Action::NextPane,
         "pane",
-        "to the other pane of the screen",
+        "to the other pane of the screen; in the report, to the next section",
         Group::Path,
     ),
     bind(
@@ -219,7 +237,16 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[letter('v')],
-        &[Tags, Allocations, References, Bytes, Modules, Table, Report],
+        &[
+            Tags,
+            Allocations,
+            References,
+            Bytes,
+            Modules,
+            Table,
+            Report,
+            Chart,
+        ],
         Action::Summary,
         "!vm",
         "all of !vm 1, and every warning",
@@ -227,7 +254,16 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[letter('M')],
-        &[Tags, Summary, Allocations, References, Bytes, Table, Report],
+        &[
+            Tags,
+            Summary,
+            Allocations,
+            References,
+            Bytes,
+            Table,
+            Report,
+            Chart,
+        ],
         Action::Modules,
         "modules",
         "the loaded modules",
@@ -251,6 +287,7 @@ pub const TABLE: &[Binding] = &[
             Modules,
             Table,
             Report,
+            Chart,
         ],
         Action::TagList,
         "",
@@ -278,7 +315,7 @@ pub const TABLE: &[Binding] = &[
         &[Allocations, References],
         Action::Contents,
         "contents",
-        "what the tag's allocations hold, offset by offset: modules, tags, objects",
+        "block contents, offset by offset: modules, tags, objects",
         Group::Path,
     ),
     bind(
@@ -295,6 +332,22 @@ pub const TABLE: &[Binding] = &[
         Action::Objects,
         "",
         "the tag's kernel objects: which processes have handles, which have none, names",
+        Group::Path,
+    ),
+    bind(
+        &[letter('C')],
+        &[Allocations, References],
+        Action::Stacks,
+        "",
+        "call stacks that Driver Verifier recorded for the tag's allocations",
+        Group::Path,
+    ),
+    bind(
+        &[letter('u')],
+        &[References],
+        Action::Disassembly,
+        "code",
+        "the instructions around the selected reference, the tag and the call that takes it marked",
         Group::Path,
     ),
     bind(
@@ -315,10 +368,10 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[letter('z')],
-        &[Tags, Summary, Allocations, References],
+        &[Tags, Summary, Allocations, References, Report],
         Action::Zoom,
         "",
-        "this pane alone on the screen, and back",
+        "this pane alone on the screen, and back; in the report, unfold everything, and back",
         Group::Path,
     ),
     bind(
@@ -366,7 +419,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags, Allocations, Modules, Table, Bytes],
         Action::Frequency,
         "",
-        "frequency of each value in the selected column; in bytes, at this offset of all the tag's allocations",
+        "count each value of the selected column; in bytes, of this offset in all allocations of the tag",
         Group::Find,
     ),
     bind(
@@ -374,7 +427,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags, Allocations, Bytes, Table],
         Action::Mark,
         "",
-        "mark the row (tag or allocation), or take the mark away",
+        "mark the row (tag or allocation), or remove the mark",
         Group::Find,
     ),
     bind(
@@ -390,7 +443,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Marks,
         "",
-        "all that is marked",
+        "the list of marks",
         Group::Path,
     ),
     bind(
@@ -398,7 +451,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Save,
         "",
-        "save what is shown to a file, as text, CSV, JSON or Markdown by its name",
+        "save what is shown to a file: text, CSV, JSON or Markdown by the end of its name",
         Group::Find,
     ),
     bind(
@@ -450,11 +503,73 @@ pub const TABLE: &[Binding] = &[
         Group::Find,
     ),
     bind(
+        &[letter('('), letter(')')],
+        &[Tags],
+        Action::SortChange,
+        "",
+        "sort by the change since the baseline instead of by the value, and back (PoolMon's parentheses)",
+        Group::Sort,
+    ),
+    bind(
+        &[letter('C')],
+        &[Tags],
+        Action::Columns,
+        "",
+        "choose the columns of the list; the choice is kept for all dumps",
+        Group::Sort,
+    ),
+    bind(
+        &[letter('i')],
+        &[Tags],
+        Action::Preview,
+        "",
+        "the preview of the selected tag on or off (from 120 columns)",
+        Group::Path,
+    ),
+    bind(
+        &[letter('H')],
+        &[Tags, Summary, Allocations, References],
+        Action::History,
+        "",
+        "the tag over the points of the baseline as a chart; on the summary, both pools",
+        Group::Path,
+    ),
+    bind(
+        &[key(KeyCode::Enter), key(KeyCode::Right), letter(' ')],
+        &[Columns],
+        Action::ChangeColumn,
+        "changes",
+        "show the column by width, always, or never",
+        Group::Sort,
+    ),
+    bind(
+        &[letter('0')],
+        &[Columns],
+        Action::ResetColumns,
+        "resets",
+        "show all columns by width",
+        Group::Sort,
+    ),
+    bind(
+        &[
+            key(KeyCode::Esc),
+            letter('C'),
+            letter('q'),
+            letter('h'),
+            key(KeyCode::Left),
+        ],
+        &[Columns],
+        Action::Cancel,
+        "closes",
+        "close the column chooser",
+        Group::Program,
+    ),
+    bind(
         &[letter('[')],
         &[Bytes],
         Action::PreviousBlock,
         "",
-        "the bytes of the previous row (allocation, mention, module)",
+        "the bytes of the previous row (allocation, reference, module)",
         Group::Path,
     ),
     bind(
@@ -462,7 +577,7 @@ pub const TABLE: &[Binding] = &[
         &[Bytes],
         Action::NextBlock,
         "",
-        "the bytes of the next row (allocation, mention, module)",
+        "the bytes of the next row (allocation, reference, module)",
         Group::Path,
     ),
     bind(
@@ -494,7 +609,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::CopyView,
         "",
-        "show plain what y copies, for the terminal's own selection; any key returns",
+        "show what y copies as plain text, for the terminal's own selection; any key returns",
         Group::Find,
     ),
     bind(
@@ -515,6 +630,7 @@ pub const TABLE: &[Binding] = &[
             Modules,
             Table,
             Report,
+            Chart,
         ],
         Action::Help,
         "help",
@@ -524,11 +640,9 @@ pub const TABLE: &[Binding] = &[
     bind(
         &[
             key(KeyCode::Esc),
-            letter('?'),
             letter('q'),
             letter('h'),
             key(KeyCode::Left),
-            key(KeyCode::Enter),
             key(KeyCode::F(1)),
         ],
         &[Help],
@@ -538,11 +652,24 @@ pub const TABLE: &[Binding] = &[
         Group::Program,
     ),
     bind(
+        &[
+            letter('?'),
+            key(KeyCode::Tab),
+            key(KeyCode::Right),
+            key(KeyCode::Enter),
+        ],
+        &[Help],
+        Action::HelpPage,
+        "next page",
+        "the next page: queries, then the keys of all screens",
+        Group::Program,
+    ),
+    bind(
         &[key(KeyCode::Esc), ctrl('c')],
         &[Prompt],
         Action::Cancel,
-        "leaves it as it was",
-        "leave it as it was",
+        "cancel",
+        "cancel",
         Group::Find,
     ),
     bind(
@@ -555,7 +682,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[ctrl('c')],
-        LISTS,
+        EVERYWHERE,
         Action::Interrupt,
         "",
         "stop the download of symbols, then the walk of the pool, keeping what was found; when none runs, quit",
@@ -563,7 +690,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[ctrl('z')],
-        LISTS,
+        EVERYWHERE,
         Action::Suspend,
         "",
         "suspend; `fg` comes back",
@@ -579,10 +706,10 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(
         &[ctrl('l')],
-        LISTS,
+        EVERYWHERE,
         Action::Redraw,
         "",
-        "draw the screen anew",
+        "redraw the screen",
         Group::Program,
     ),
     bind(
@@ -598,7 +725,7 @@ pub const TABLE: &[Binding] = &[
         &[Prompt],
         Action::HistoryBack,
         "",
-        "what was typed before",
+        "the line typed before",
         Group::Find,
     ),
     bind(
@@ -606,15 +733,15 @@ pub const TABLE: &[Binding] = &[
         &[Prompt],
         Action::HistoryOn,
         "",
-        "what was typed after that",
+        "the line typed after that",
         Group::Find,
     ),
     bind(
         &[key(KeyCode::Enter)],
         &[Prompt],
         Action::Accept,
-        "takes it",
-        "take what is typed",
+        "apply",
+        "apply what is typed",
         Group::Find,
     ),
 ];

@@ -1,24 +1,25 @@
-//! What a tag's allocations hold, as tables: by offset, by family, as kernel objects.
+//! Block contents of a tag as tables: by offset, by family, as kernel objects.
 
 use std::sync::Arc;
 
+use crate::analysis::ages::Ages;
 use crate::analysis::census::{Census, Count, Progress, Question, What};
 use crate::analysis::objects::Objects;
 use crate::engine::Machine;
 use crate::pool::Tag;
 use crate::pool::index::Snapshot;
 use crate::report::contents::constant;
-use crate::report::text::{clean, grouped};
+use crate::report::text::{clean, filetime, grouped};
 
 use crate::tui::data::cell::Cell;
-use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
+use crate::tui::data::table::{Chart, Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
 use crate::tui::widgets::table::Column;
 
 const OFFSETS: [TableColumn; 5] = [
     TableColumn::new(Column::text("Offset", 8, 0), &["offset"], Kind::Text),
     TableColumn::new(
-        Column::text("What is there", 20, 0).growing(44),
+        Column::text("Contents", 20, 0).growing(44),
         &["what"],
         Kind::Text,
     ),
@@ -37,7 +38,7 @@ const FAMILIES: [TableColumn; 6] = [
         Kind::Text,
     ),
     TableColumn::new(Column::text("Text", 16, 3), &["text"], Kind::Text),
-    TableColumn::new(Column::text("Such as", 17, 2), &["such"], Kind::Address),
+    TableColumn::new(Column::text("Sample", 17, 2), &["sample"], Kind::Address),
 ];
 
 const OBJECTS: [TableColumn; 4] = [
@@ -63,19 +64,48 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// By offset: what stands there in most allocations; Enter tells all that does.
+/// How much a kind of value says about the owner; the lower, the more.
+fn rank(what: &What) -> u8 {
+    match what {
+        What::Module { .. } => 0,
+        What::Pool { .. } => 1,
+        What::Text => 2,
+        What::MorePool | What::Kernel => 3,
+        What::User => 4,
+        What::Own => 5,
+        What::Constant(_) | What::Number => 6,
+        What::Zero => 7,
+    }
+}
+
+/// By offset: the most frequent kind of value; Enter lists all. Modules and blocks that are
+/// pointed to come first, zeros last.
 pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
     let tag = census.question.tag;
     let mut rows = Vec::new();
-    for offset in &census.offsets {
-        let Some(first) = offset.counts.first() else {
-            continue;
-        };
+    // Of the kinds at an offset, the one that says most, where it is more than chance.
+    let telling = |counts: &[Count], read: u64| {
+        let frequent = counts.iter().filter(|c| share(c.blocks, read) >= 0.05);
+        frequent.min_by_key(|c| rank(&c.what)).cloned()
+    };
+    let mut ranked: Vec<_> = census
+        .offsets
+        .iter()
+        .filter_map(|o| {
+            let first = telling(&o.counts, o.read).or_else(|| o.counts.first().cloned())?;
+            Some((o, first))
+        })
+        .collect();
+    ranked.sort_by(|(_, a), (_, b)| {
+        (rank(&a.what), std::cmp::Reverse(a.blocks))
+            .cmp(&(rank(&b.what), std::cmp::Reverse(b.blocks)))
+    });
+    for (offset, first) in ranked {
         let share = share(first.blocks, offset.read);
         rows.push(TableRow {
             cells: vec![
-                Cell::Text(format!("+{:#x}", offset.offset)),
-                Cell::Text(what(first)),
+                Cell::Text(format!("+{:#05x}", offset.offset)),
+                Cell::Text(what(&first)),
                 Cell::Share(share),
                 Cell::Bar(share),
                 Cell::Count(first.blocks),
@@ -88,16 +118,42 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
         });
     }
     notes.insert(0, clean(&census.coverage()).into_owned());
+    let chart = census.ages.as_ref().map(ages_chart);
+    notes.extend(census.ages.as_ref().map(ages_note));
     let modules = census.modules.iter().take(3);
     notes.extend(modules.map(|m| clean(&format!("{}: {}", m.name, m.sentence(census))).into()));
     TableData {
         columns: &OFFSETS,
-        title: format!("What {tag} allocations hold, behind their headers"),
+        title: format!("Block contents of {tag}, after the header"),
+        chart,
         rows: Arc::new(rows),
         notes,
         sorted: None,
         start: 0,
+        ..TableData::default()
     }
+}
+
+/// The blocks in use over the time from boot to dump.
+fn ages_chart(ages: &Ages) -> Chart {
+    Chart {
+        before: "Ages: boot ".into(),
+        values: ages.histogram.to_vec(),
+        after: format!(" dump, {}", ages.shape.word()),
+    }
+}
+
+fn ages_note(ages: &Ages) -> String {
+    let time = |time: u64| filetime(time).unwrap_or_else(|| "unknown".into());
+    let text = format!(
+        "ages by {}: {} of {} blocks, {} to {}; freed blocks leave no trace",
+        ages.source,
+        grouped(ages.blocks_with_time),
+        grouped(ages.blocks),
+        time(ages.oldest),
+        time(ages.newest)
+    );
+    clean(&text).into_owned()
 }
 
 fn what(count: &Count) -> String {
@@ -157,7 +213,10 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
                 ],
                 opens: Opens::Memory {
                     title: family.exemplar.to_string(),
-                    about: format!("{tag} allocation, one of {} alike, {size}", family.blocks),
+                    about: format!(
+                        "{tag} allocation, one of {} with this layout, {size}",
+                        family.blocks
+                    ),
                     va: family.exemplar,
                     length: Some(family.sizes.1),
                     session: family.session,
@@ -169,7 +228,7 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
     notes.insert(0, clean(&census.coverage()).into_owned());
     if census.in_no_family > 0 {
         let count = grouped(census.in_no_family);
-        notes.push(format!("{count} allocations are in no family"));
+        notes.push(format!("{count} allocations belong to no family"));
     }
     TableData {
         columns: &FAMILIES,
@@ -178,6 +237,7 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
         notes,
         sorted: Some(0),
         start: 0,
+        ..TableData::default()
     }
 }
 
@@ -217,7 +277,7 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
     let sentences = found.sentences();
     let told = match sentences.is_empty() {
         true => vec![format!(
-            "none of {} blocks looked at is a kernel object",
+            "none of {} examined blocks is a kernel object",
             grouped(found.looked)
         )],
         false => sentences,
@@ -233,5 +293,6 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
         notes,
         sorted: None,
         start: 0,
+        ..TableData::default()
     }
 }

@@ -1,6 +1,8 @@
 //! The tables that a worker makes from the dump.
 
+pub mod code;
 pub mod contents;
+mod stacks;
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ const MOST_VALUES: usize = 1 << 18;
 /// Allocations whose contents are looked at; more are sampled.
 const SAMPLE: u64 = 1 << 16;
 
-const DRIVERS: [TableColumn; 8] = [
+const DRIVERS: [TableColumn; 9] = [
     TableColumn::new(Column::text("Driver", 16, 0), &["driver"], Kind::Text),
     TableColumn::new(
         Column::number("NonP bytes", 14, 2),
@@ -51,6 +53,11 @@ const DRIVERS: [TableColumn; 8] = [
     TableColumn::new(
         Column::text("Tags", 12, 4).growing(20),
         &["tags"],
+        Kind::Text,
+    ),
+    TableColumn::new(
+        Column::text("Version, company, link date", 40, 7).growing(0),
+        &["version", "company"],
         Kind::Text,
     ),
 ];
@@ -114,7 +121,7 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
-/// Makes a sheet. `None` when it isn't wanted any more.
+/// Makes a table. `None` when it isn't wanted any more.
 ///
 /// # Errors
 /// Why there is none, as a sentence.
@@ -155,8 +162,15 @@ pub fn make(
             Some(found) => contents::objects(&found, unfinished(index)),
             None => return Ok(None),
         },
+        TableKind::Stacks(tag) => match stacks::make(engine, index, *tag, unfinished(index))? {
+            Some(data) => data,
+            None => return Ok(None),
+        },
+        TableKind::Code { tag, va } => code::table(engine, *tag, *va)?,
         // Made where the list is.
-        TableKind::Counted | TableKind::Marks => return Ok(None),
+        TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges => {
+            return Ok(None);
+        }
     }))
 }
 
@@ -179,6 +193,8 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
             .map(|t| t.tag.to_string())
             .collect();
         let share = share(driver.total(), total);
+        let identity = driver.identity.as_ref().filter(|i| i.is_telling());
+        let identity = identity.map(|i| clean(&i.phrase()).into_owned());
         TableRow {
             mark: if module.is_none() { '?' } else { ' ' },
             cells: vec![
@@ -190,6 +206,7 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
                 Cell::Share(share),
                 Cell::Bar(share),
                 Cell::Text(tags.join(" ")),
+                identity.map_or(Cell::Unknown, Cell::Text),
             ],
             opens: Opens::Table(TableKind::TagsOf(module)),
             ..TableRow::default()
@@ -205,6 +222,7 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
         ],
         sorted: Some(3),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -252,6 +270,7 @@ fn tags_of(
         notes: Vec::new(),
         sorted: Some(3),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -281,6 +300,7 @@ fn sizes(tag: Tag, index: &Snapshot) -> TableData {
         notes: unfinished(index),
         sorted: Some(2),
         start: 0,
+        ..TableData::default()
     }
 }
 
@@ -354,6 +374,7 @@ fn frequency(
         notes,
         sorted: Some(1),
         start: 0,
+        ..TableData::default()
     }))
 }
 
@@ -477,6 +498,7 @@ fn pointers(
         notes,
         sorted: Some(1),
         start: 0,
+        ..TableData::default()
     })
 }
 
@@ -556,5 +578,6 @@ fn page(engine: &dyn Machine, va: Va, session: Option<u32>) -> Result<TableData,
             .unwrap_or(0) as u64,
         notes,
         sorted: None,
+        ..TableData::default()
     })
 }

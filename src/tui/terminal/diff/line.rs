@@ -1,7 +1,7 @@
 //! Writing one row: which cells, and how to get from one to the next.
 
-use super::pen::{self, Look};
-use super::slot::Slot;
+use super::look::{self, Look};
+use super::screen_cell::ScreenCell;
 
 /// Where the terminal's cursor is, and what is written on the way.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl LineWriter {
 
     /// Writes so from now on.
     pub fn wear(&mut self, look: Look) {
-        pen::change(&mut self.out, self.look, look, self.singly);
+        look::change(&mut self.out, self.look, look, self.singly);
         self.look = Some(look);
     }
 
@@ -66,7 +66,7 @@ impl LineWriter {
 
     /// Makes a row look as wanted, the cheaper of two ways: over what is there, or over
     /// nothing after erasing it.
-    pub fn row(&mut self, y: u16, new: &[Slot], old: &[Slot]) {
+    pub fn row(&mut self, y: u16, new: &[ScreenCell], old: &[ScreenCell]) {
         let Some(first) = (0..new.len()).find(|&x| new.get(x) != old.get(x)) else {
             return;
         };
@@ -78,7 +78,7 @@ impl LineWriter {
         anew.erase();
         let mut erased = old.to_vec();
         if let Some(rest) = erased.get_mut(first..) {
-            rest.fill(Slot::blank());
+            rest.fill(ScreenCell::blank());
         }
         anew.write(y, new, &erased, first);
         let best = if anew.out.len() < over.out.len() {
@@ -104,7 +104,7 @@ impl LineWriter {
         self.out.extend_from_slice(b"\x1b[K");
     }
 
-    fn write(&mut self, y: u16, new: &[Slot], old: &[Slot], first: usize) {
+    fn write(&mut self, y: u16, new: &[ScreenCell], old: &[ScreenCell], first: usize) {
         let tail = new.iter().rposition(|s| !s.is_blank()).map_or(0, |x| x + 1);
         let differs = |x: &usize| new.get(*x) != old.get(*x);
         for x in (first..new.len()).filter(differs) {
@@ -113,17 +113,17 @@ impl LineWriter {
                 self.erase();
                 return;
             }
-            let Some(slot) = new.get(x).filter(|slot| slot.width > 0) else {
+            let Some(cell) = new.get(x).filter(|cell| cell.width > 0) else {
                 continue;
             };
-            self.approach(x, y, new, slot.look());
-            self.put(slot, x as u16, y);
+            self.approach(x, y, new, cell.look());
+            self.put(cell, x as u16, y);
         }
     }
 
     /// Goes right to a cell, or writes again what stands between where that is shorter.
     /// `next` is the look of the cell, which what is between may change on the way.
-    fn approach(&mut self, x: usize, y: u16, new: &[Slot], next: Look) {
+    fn approach(&mut self, x: usize, y: u16, new: &[ScreenCell], next: Look) {
         let mut going = self.fork();
         going.go(x as u16, y);
         let from = match self.at {
@@ -133,13 +133,13 @@ impl LineWriter {
             _ => return self.adopt(going),
         };
         let between = new.get(from..x).unwrap_or_default();
-        if between.len() > going.out.len() || !between.iter().all(Slot::is_sure) {
+        if between.len() > going.out.len() || !between.iter().all(ScreenCell::is_sure) {
             return self.adopt(going);
         }
         let mut writing = self.fork();
         writing.go(from as u16, y);
-        for (i, slot) in between.iter().enumerate() {
-            writing.put(slot, (from + i) as u16, y);
+        for (i, cell) in between.iter().enumerate() {
+            writing.put(cell, (from + i) as u16, y);
         }
         let cost = |hand: &LineWriter| {
             let mut hand = hand.clone();
@@ -158,22 +158,22 @@ impl LineWriter {
     }
 
     /// Writes a symbol where the cursor is.
-    fn put(&mut self, slot: &Slot, x: u16, y: u16) {
+    fn put(&mut self, cell: &ScreenCell, x: u16, y: u16) {
         // A blank has no colour of its own, so the one that is being written with stays.
         let seen = self.look.map(Look::on_blank);
-        if slot.symbol() != " " || seen != Some(slot.look()) {
-            self.wear(slot.look());
+        if cell.symbol() != " " || seen != Some(cell.look()) {
+            self.wear(cell.look());
         }
-        if slot.width > 1 {
+        if cell.width > 1 {
             // A terminal that takes it for narrower leaves no old symbol beside it.
-            for _ in 0..slot.width {
+            for _ in 0..cell.width {
                 self.out.push(b' ');
             }
             self.at = None;
             self.go(x, y);
         }
-        self.out.extend_from_slice(slot.symbol().as_bytes());
-        self.at = slot.is_sure().then_some((x + 1, y));
+        self.out.extend_from_slice(cell.symbol().as_bytes());
+        self.at = cell.is_sure().then_some((x + 1, y));
     }
 }
 

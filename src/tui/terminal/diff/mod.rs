@@ -4,16 +4,16 @@
 //! and of the ways to get from one difference to the next it takes the shortest: a
 //! relative move, an absolute one, or writing the few cells between once more (module `line`).
 //! Lists that moved by some lines are scrolled (module `scroll`), and of an attribute only the
-//! change is sent (module `pen`). All of it is what a VT100 can do; what one can't (colours,
+//! change is sent (module `look`). All of it is what a VT100 can do; what one can't (colours,
 //! switching one attribute off) is left out on request.
 //!
 //! It takes frames and not the differences that `ratatui::Terminal` finds, because those
 //! leave out the cells that a wide symbol covered.
 
 mod line;
-mod pen;
+mod look;
+mod screen_cell;
 mod scroll;
-mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +22,8 @@ use std::io::{self, Write};
 use ratatui::buffer::Buffer;
 
 use line::LineWriter;
-use pen::Look;
-use slot::Slot;
+use look::Look;
+use screen_cell::ScreenCell;
 
 /// What a terminal is known to understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct DiffBackend<W: Write> {
     writer: W,
     skills: Capabilities,
     /// What is on the screen, row by row; nothing when that is not known.
-    shadow: Vec<Slot>,
+    shadow: Vec<ScreenCell>,
     hand: LineWriter,
 }
 
@@ -101,7 +101,7 @@ impl<W: Write> DiffBackend<W> {
         if width == 0 {
             return Ok(());
         }
-        let next = slot::rows(&frame.content, width, self.skills.colours);
+        let next = screen_cell::rows(&frame.content, width, self.skills.colours);
         if self.hand.size != size || self.shadow.len() != next.len() {
             self.clear(size, next.len());
         } else if let Some(moved) = scroll::find(&self.shadow, &next, width) {
@@ -117,7 +117,7 @@ impl<W: Write> DiffBackend<W> {
     }
 
     fn clear(&mut self, size: (u16, u16), cells: usize) {
-        self.shadow = vec![Slot::blank(); cells];
+        self.shadow = vec![ScreenCell::blank(); cells];
         self.hand.size = size;
         self.hand.out.extend_from_slice(b"\x1b[m\x1b[H\x1b[2J");
         self.hand.stand((0, 0), Look::PLAIN);

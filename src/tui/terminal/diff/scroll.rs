@@ -3,8 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::line::LineWriter;
-use super::pen::Look;
-use super::slot::Slot;
+use super::look::Look;
+use super::screen_cell::ScreenCell;
 
 /// Rows of the screen that move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const WORTH: i64 = 60;
 const FARTHEST: isize = 8;
 
 /// The move after which least is left to write; `None` when writing is as good.
-pub fn find(old: &[Slot], new: &[Slot], width: usize) -> Option<Moved> {
+pub fn find(old: &[ScreenCell], new: &[ScreenCell], width: usize) -> Option<Moved> {
     let rows = old.len() / width.max(1);
     let changed = (0..rows)
         .filter(|&y| row(old, y, width) != row(new, y, width))
@@ -65,7 +65,7 @@ fn lost(
     region: (usize, usize),
     run: (usize, usize),
 ) -> i64 {
-    let blank = mark(&Slot::blank());
+    let blank = mark(&ScreenCell::blank());
     (region.0..=region.1)
         .filter(|y| *y < run.0 || *y > run.1)
         .map(|y| {
@@ -104,21 +104,21 @@ fn differing(a: &[u64], b: &[u64]) -> usize {
     a.iter().zip(b).filter(|(a, b)| a != b).count()
 }
 
-fn marks(slots: &[Slot]) -> Vec<u64> {
-    slots.iter().map(mark).collect()
+fn marks(cells: &[ScreenCell]) -> Vec<u64> {
+    cells.iter().map(mark).collect()
 }
 
-/// A number that stands for a slot's content in comparisons of cost; what is written is
+/// A number that stands for a cell's content in comparisons of cost; what is written is
 /// compared itself.
-fn mark(slot: &Slot) -> u64 {
+fn mark(cell: &ScreenCell) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let look = slot.look();
+    let look = cell.look();
     (
-        slot.symbol(),
+        cell.symbol(),
         look.fg,
         look.bg,
         look.modifier.bits(),
-        slot.width,
+        cell.width,
     )
         .hash(&mut hasher);
     hasher.finish()
@@ -148,7 +148,7 @@ impl Moved {
     }
 
     /// The same to what is known of the screen.
-    pub fn apply(&self, shadow: &mut [Slot], width: usize) {
+    pub fn apply(&self, shadow: &mut [ScreenCell], width: usize) {
         let Some(region) = shadow.get_mut(self.top * width..(self.bottom + 1) * width) else {
             return;
         };
@@ -159,13 +159,13 @@ impl Moved {
             region
                 .iter_mut()
                 .skip(kept)
-                .for_each(|s| *s = Slot::blank());
+                .for_each(|s| *s = ScreenCell::blank());
         } else {
             region.rotate_right(cells);
             region
                 .iter_mut()
                 .take(cells)
-                .for_each(|s| *s = Slot::blank());
+                .for_each(|s| *s = ScreenCell::blank());
         }
     }
 }

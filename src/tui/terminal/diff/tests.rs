@@ -31,7 +31,7 @@ impl Write for Sent {
 /// A screen of some size, and the emulator at its end.
 struct Line {
     sent: Sent,
-    thrift: DiffBackend<Sent>,
+    backend: DiffBackend<Sent>,
     emulator: vt100::Parser,
 }
 
@@ -50,7 +50,7 @@ impl Line {
     fn new(columns: u16, rows: u16, skills: Capabilities) -> Line {
         let sent = Sent::default();
         Line {
-            thrift: DiffBackend::new(sent.clone(), skills),
+            backend: DiffBackend::new(sent.clone(), skills),
             sent,
             emulator: vt100::Parser::new(rows, columns, 0),
         }
@@ -58,7 +58,7 @@ impl Line {
 
     /// Draws a frame; returns what it took.
     fn draw(&mut self, buffer: &Buffer) -> Vec<u8> {
-        self.thrift.show(buffer).unwrap();
+        self.backend.show(buffer).unwrap();
         let bytes = self.sent.0.take();
         self.emulator.process(&bytes);
         bytes
@@ -275,7 +275,7 @@ proptest! {
             repair(&mut buffer);
             if changes.iter().any(|change| matches!(change, Change::Forgotten)) {
                 line.emulator.process(b"\x1b[1;1H#\x1b[1;31m");
-                line.thrift.forget();
+                line.backend.forget();
             }
             line.draw(&buffer);
             line.compare(&buffer, colours);

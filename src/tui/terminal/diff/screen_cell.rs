@@ -1,24 +1,24 @@
-//! What a place of the screen looks like, told so that equal places look equal.
+//! One cell of the screen, in a form in which cells that look equal are equal.
 
 use ratatui::buffer::Cell;
 use ratatui::style::{Color, Modifier};
 use unicode_width::UnicodeWidthStr;
 
-use super::pen::Look;
+use super::look::Look;
 
 /// One place of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub struct ScreenCell {
     /// The symbol; of the places that a wide one covers, only the first has it.
     cell: Cell,
     /// Places that it takes; 0 for one that a wide symbol to its left covers.
     pub width: u16,
 }
 
-impl Slot {
+impl ScreenCell {
     /// A blank in the terminal's own colours.
-    pub fn blank() -> Slot {
-        Slot {
+    pub fn blank() -> ScreenCell {
+        ScreenCell {
             cell: Cell::EMPTY,
             width: 1,
         }
@@ -49,7 +49,7 @@ impl Slot {
         self.width == 1 && self.symbol().chars().count() == 1
     }
 
-    fn of(cell: &Cell, colours: bool, room: usize) -> Slot {
+    fn of(cell: &Cell, colours: bool, room: usize) -> ScreenCell {
         let text = cell.symbol();
         let width = text.width();
         let fits = width > 0 && width <= room && !text.chars().any(char::is_control);
@@ -61,19 +61,19 @@ impl Slot {
         }
         if fits && text != " " {
             look.set_symbol(text);
-            return Slot {
+            return ScreenCell {
                 cell: look,
                 width: width as u16,
             };
         }
-        let slot = Slot {
+        let cell = ScreenCell {
             cell: look,
             width: 1,
         };
-        let seen = slot.look().on_blank();
+        let seen = cell.look().on_blank();
         let mut cell = Cell::EMPTY;
         (cell.fg, cell.bg, cell.modifier) = (seen.fg, seen.bg, seen.modifier);
-        Slot { cell, width: 1 }
+        ScreenCell { cell, width: 1 }
     }
 }
 
@@ -84,22 +84,22 @@ const VT100: Modifier = Modifier::BOLD
     .union(Modifier::REVERSED);
 
 /// The cells of a screen as places, row by row.
-pub fn rows(cells: &[Cell], width: usize, colours: bool) -> Vec<Slot> {
+pub fn rows(cells: &[Cell], width: usize, colours: bool) -> Vec<ScreenCell> {
     let mut out = Vec::with_capacity(cells.len());
     for row in cells.chunks(width) {
         let mut covered = 0;
         for (x, cell) in row.iter().enumerate() {
             if covered > 0 {
                 covered -= 1;
-                out.push(Slot {
+                out.push(ScreenCell {
                     cell: Cell::EMPTY,
                     width: 0,
                 });
                 continue;
             }
-            let slot = Slot::of(cell, colours, row.len() - x);
-            covered = slot.width.saturating_sub(1);
-            out.push(slot);
+            let cell = ScreenCell::of(cell, colours, row.len() - x);
+            covered = cell.width.saturating_sub(1);
+            out.push(cell);
         }
     }
     out

@@ -1,0 +1,378 @@
+//! A file in memory on Windows, and what happens when a part of it can't be read any more.
+//!
+//! Windows keeps a file that is mapped from being cut. But the share or the disk under it
+//! may fail, and then the system raises an exception (`EXCEPTION_IN_PAGE_ERROR`) at the
+//! instruction that reads, which ends the process. Here a handler takes the view apart:
+//! the stretch that failed becomes zeros and is remembered as lost, the rest is mapped
+//! again at the same addresses, and the instruction runs again. After many failures all of
+//! the file is given up. See "Vectored Exception Handling", `MapViewOfFileEx` and
+//! `VirtualAlloc` in the Windows API documentation.
+
+use std::fs::File;
+use std::io;
+use std::os::windows::io::AsRawHandle;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+
+use windows_sys::Win32::Foundation::{
+    CloseHandle, EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR, HANDLE,
+};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    AddVectoredExceptionHandler, EXCEPTION_CONTINUE_EXECUTION, EXCEPTION_CONTINUE_SEARCH,
+    EXCEPTION_POINTERS,
+};
+use windows_sys::Win32::System::Memory::{
+    CreateFileMappingW, FILE_MAP_READ, MEM_COMMIT, MEM_RELEASE, MEM_RESERVE,
+    MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFileEx, PAGE_NOACCESS, PAGE_READONLY, UnmapViewOfFile,
+    VirtualAlloc, VirtualFree,
+};
+
+/// Views begin at multiples of this, the allocation granularity of every Windows.
+const GRANULE: usize = 0x10000;
+/// After so many failures the whole file is given up: each costs the time-out of a share.
+const MOST_FAILURES: u64 = 64;
+
+/// The views of this process, for the handler.
+static VIEWS: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
+
+/// A whole file in memory, read-only.
+#[derive(Debug)]
+pub(super) struct View(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The first address and the bytes; both stay while the view lives.
+    start: usize,
+    length: usize,
+    /// The section, as an address: handles of the process are not bound to a thread.
+    section: usize,
+    /// What lies at which stretch of the addresses, in order and without gaps.
+    pieces: Mutex<Vec<Piece>>,
+    /// A bit for every [`GRANULE`] that was lost.
+    lost: Box<[AtomicU64]>,
+    faults: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    start: usize,
+    end: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The file's bytes.
+    File,
+    /// Zeros.
+    Zeros,
+    /// Nothing yet: zeros where they are asked for, which costs memory only there.
+    Reserved,
+}
+
+impl View {
+    /// Maps a file of more than zero bytes.
+    ///
+    /// # Errors
+    /// What the system says when it refuses.
+    pub fn new(file: &File) -> io::Result<View> {
+        static INSTALL: Once = Once::new();
+        INSTALL.call_once(|| {
+            // SAFETY: the handler lives as long as the process. Without it a failure ends
+            // the process, as it would anyway.
+            unsafe { AddVectoredExceptionHandler(1, Some(on_exception)) };
+        });
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        // SAFETY: the handle is that of an open file; the new one is checked.
+        let section: HANDLE = unsafe {
+            let file = file.as_raw_handle().cast();
+            CreateFileMappingW(file, ptr::null(), PAGE_READONLY, 0, 0, ptr::null())
+        };
+        if section.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        let Some(start) = map(section as usize, 0, length, 0) else {
+            let why = io::Error::last_os_error();
+            // SAFETY: it is ours, and nothing is mapped from it.
+            unsafe { CloseHandle(section) };
+            return Err(why);
+        };
+        let words = length.div_ceil(GRANULE).div_ceil(64);
+        let shared = Arc::new(Shared {
+            start,
+            length,
+            section: section as usize,
+            pieces: Mutex::new(vec![Piece {
+                start,
+                end: start + length,
+                kind: Kind::File,
+            }]),
+            lost: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            faults: AtomicU64::new(0),
+        });
+        locked(&VIEWS).push(Arc::clone(&shared));
+        Ok(View(shared))
+    }
+
+    /// The bytes of the file, zeros where they were lost.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: these addresses are mapped or reserved while the view lives, and what
+        // can't be read there the handler makes readable. Nobody writes.
+        unsafe { std::slice::from_raw_parts(self.0.start as *const u8, self.0.length) }
+    }
+
+    /// Stretches that could not be read.
+    pub fn faults(&self) -> u64 {
+        self.0.faults.load(Ordering::Acquire)
+    }
+
+    /// True when any of these bytes are not the file's.
+    pub fn is_lost(&self, offset: usize, length: usize) -> bool {
+        let end = offset.saturating_add(length).min(self.0.length);
+        let bit = |granule: usize| {
+            let word = self.0.lost.get(granule / 64);
+            word.is_some_and(|w| w.load(Ordering::Acquire) >> (granule % 64) & 1 == 1)
+        };
+        self.faults() > 0 && (offset / GRANULE..end.div_ceil(GRANULE)).any(bit)
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        locked(&VIEWS).retain(|view| !Arc::ptr_eq(view, &self.0));
+        for piece in locked(&self.0.pieces).drain(..) {
+            piece.release();
+        }
+        // SAFETY: the section is ours, and nothing is mapped from it any more.
+        unsafe { CloseHandle(self.0.section as HANDLE) };
+    }
+}
+
+impl Piece {
+    /// Takes what lies there out of the address space.
+    fn release(self) -> bool {
+        // SAFETY: each piece was made by one call of the matching kind, at this start.
+        unsafe {
+            match self.kind {
+                Kind::File => UnmapViewOfFile(address(self.start)) != 0,
+                Kind::Zeros | Kind::Reserved => {
+                    VirtualFree(self.start as *mut _, 0, MEM_RELEASE) != 0
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Makes an address readable after an exception. False when that is not possible.
+    fn repair(&self, at: usize, failed: bool) -> bool {
+        let mut pieces = locked(&self.pieces);
+        let Some(index) = pieces.iter().position(|p| (p.start..p.end).contains(&at)) else {
+            return false;
+        };
+        let Some(&piece) = pieces.get(index) else {
+            return false;
+        };
+        let granule = piece.start + (at - piece.start) / GRANULE * GRANULE;
+        let granule_end = (granule + GRANULE).min(piece.end);
+        match piece.kind {
+            Kind::Reserved => {
+                self.count(granule, granule_end);
+                zeros(granule, granule_end - granule, MEM_COMMIT)
+            }
+            // Another thread repaired it meanwhile.
+            Kind::Zeros => true,
+            Kind::File if !failed => self.faults.load(Ordering::Acquire) > 0,
+            Kind::File => {
+                self.count(granule, granule_end);
+                if self.faults.load(Ordering::Acquire) >= MOST_FAILURES {
+                    let files = pieces.iter_mut().filter(|p| p.kind == Kind::File);
+                    return files.fold(true, |done, piece| self.give_up(piece) && done);
+                }
+                if !piece.release() {
+                    return false;
+                }
+                let parts = [
+                    (piece.start, granule, Kind::File),
+                    (granule, granule_end, Kind::Zeros),
+                    (granule_end, piece.end, Kind::File),
+                ];
+                let parts = parts.into_iter().filter(|(start, end, _)| start < end);
+                let made: Option<Vec<Piece>> = parts
+                    .map(|(start, end, kind)| self.place(start, end, kind))
+                    .collect();
+                let Some(made) = made else { return false };
+                pieces.splice(index..=index, made);
+                true
+            }
+        }
+    }
+
+    fn give_up(&self, piece: &mut Piece) -> bool {
+        let released = piece.release();
+        match self.place(piece.start, piece.end, Kind::Reserved) {
+            Some(reserved) => *piece = reserved,
+            None => return false,
+        }
+        released
+    }
+
+    /// Puts something at a stretch of addresses where there is nothing. What can't be
+    /// mapped again is given up.
+    fn place(&self, start: usize, end: usize, kind: Kind) -> Option<Piece> {
+        let length = end - start;
+        let piece = |kind| Piece { start, end, kind };
+        let done = match kind {
+            Kind::File => map(self.section, start - self.start, length, start).is_some(),
+            Kind::Zeros => zeros(start, length, MEM_RESERVE | MEM_COMMIT),
+            Kind::Reserved => false,
+        };
+        if done {
+            return Some(piece(kind));
+        }
+        self.mark(start, end);
+        // SAFETY: nothing is at these addresses; the result is checked.
+        let at = unsafe { VirtualAlloc(start as *const _, length, MEM_RESERVE, PAGE_NOACCESS) };
+        (at as usize == start).then(|| piece(Kind::Reserved))
+    }
+
+    fn count(&self, start: usize, end: usize) {
+        self.mark(start, end);
+        self.faults.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that these bytes are not the file's.
+    fn mark(&self, start: usize, end: usize) {
+        let granules = (start - self.start) / GRANULE..(end - self.start).div_ceil(GRANULE);
+        for granule in granules {
+            if let Some(word) = self.lost.get(granule / 64) {
+                word.fetch_or(1 << (granule % 64), Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// Maps a stretch of a section, at an address unless it is 0.
+fn map(section: usize, offset: usize, length: usize, at: usize) -> Option<usize> {
+    let offset = offset as u64;
+    // SAFETY: the section is open; the system checks the stretch and the address.
+    let view = unsafe {
+        let (high, low) = ((offset >> 32) as u32, offset as u32);
+        MapViewOfFileEx(
+            section as HANDLE,
+            FILE_MAP_READ,
+            high,
+            low,
+            length,
+            at as *const _,
+        )
+    };
+    (!view.Value.is_null()).then_some(view.Value as usize)
+}
+
+/// Puts read-only zeros at an address.
+fn zeros(at: usize, length: usize, how: u32) -> bool {
+    // SAFETY: the stretch is free, or reserved by this view; the result is checked.
+    let got = unsafe { VirtualAlloc(at as *const _, length, how, PAGE_READONLY) };
+    got as usize == at
+}
+
+fn address(at: usize) -> MEMORY_MAPPED_VIEW_ADDRESS {
+    MEMORY_MAPPED_VIEW_ADDRESS {
+        Value: at as *mut _,
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+extern "system" fn on_exception(info: *mut EXCEPTION_POINTERS) -> i32 {
+    // SAFETY: the system passes a valid record. Both exceptions have two parameters at
+    // least: what was tried, and the address.
+    let (code, tried, at) = unsafe {
+        let record = &*(*info).ExceptionRecord;
+        let [tried, at, ..] = record.ExceptionInformation;
+        (record.ExceptionCode, tried, at)
+    };
+    let failed = code == EXCEPTION_IN_PAGE_ERROR;
+    const READ: usize = 0;
+    // Others may read from the view while it is taken apart: that is no access of theirs.
+    if !failed && (code != EXCEPTION_ACCESS_VIOLATION || tried != READ) {
+        return EXCEPTION_CONTINUE_SEARCH;
+    }
+    // The lock is never held while a view is read.
+    let views = locked(&VIEWS);
+    let view = views
+        .iter()
+        .find(|view| (view.start..view.start + view.length).contains(&at));
+    match view.is_some_and(|view| view.repair(at, failed)) {
+        true => EXCEPTION_CONTINUE_EXECUTION,
+        false => EXCEPTION_CONTINUE_SEARCH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use windows_sys::Win32::System::Diagnostics::Debug::RaiseException;
+
+    use super::*;
+
+    fn view(length: usize) -> (tempfile::NamedTempFile, View) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![0xAA; length]).unwrap();
+        let view = View::new(file.as_file()).unwrap();
+        (file, view)
+    }
+
+    /// What the system does when a read at this offset fails.
+    fn fail_at(view: &View, offset: usize) {
+        let parameters = [0, view.0.start + offset, 0];
+        // SAFETY: the handler takes this exception; the parameters live through the call.
+        unsafe { RaiseException(EXCEPTION_IN_PAGE_ERROR as u32, 0, 3, parameters.as_ptr()) };
+    }
+
+    #[test]
+    fn what_fails_is_zeros_and_lost_and_the_rest_stays() {
+        let (_file, view) = view(5 * GRANULE + 100);
+        assert!(!view.is_lost(0, usize::MAX));
+        for (offset, granule) in [(2 * GRANULE + 7, 2), (5 * GRANULE + 50, 5)] {
+            fail_at(&view, offset);
+            assert!(view.is_lost(granule * GRANULE, 1));
+        }
+        assert_eq!(view.faults(), 2);
+        for (at, byte) in view.bytes().iter().enumerate().step_by(50) {
+            let gone = matches!(at / GRANULE, 2 | 5);
+            assert_eq!(*byte, if gone { 0 } else { 0xAA }, "{at:x}");
+            assert_eq!(view.is_lost(at, 1), gone, "{at:x}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_fails_again_and_again_is_given_up_and_other_threads_read_on() {
+        let (_file, view) = view(200 * GRANULE);
+        let read = || {
+            view.bytes()
+                .iter()
+                .step_by(0x1000)
+                .filter(|b| **b == 0)
+                .count()
+        };
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| scope.spawn(|| (0..20).map(|_| read()).max()))
+                .collect();
+            for granule in 0..MOST_FAILURES as usize {
+                fail_at(&view, granule * 2 * GRANULE);
+            }
+            for reader in readers {
+                reader.join().unwrap();
+            }
+        });
+        assert_eq!(read(), 200 * GRANULE / 0x1000);
+        assert!(view.is_lost(199 * GRANULE, 1));
+    }
+}

@@ -1,0 +1,374 @@
+//! Records and blocks brought together.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use crate::kernel::etw::Trace;
+use crate::kernel::verifier::{Event, Kinds, Order, Record};
+use crate::memory::Va;
+use crate::pool::block::{Block, State};
+use crate::pool::index::Snapshot;
+use crate::pool::index::sort::Wanted;
+use crate::pool::{Tag, TagPattern};
+
+use super::{Recorder, StackRow, Stacks, StacksOf};
+use crate::engine::Engine;
+
+/// Room that a record may claim behind its block: recorded sizes of frees are up to a few
+/// bytes larger than what was asked for.
+const SLACK: u64 = 0x20;
+
+/// Equal stacks, each once.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    places: FxHashMap<(Recorder, Option<Event>, Vec<Va>), usize>,
+    rows: Vec<StackRow>,
+}
+
+impl Rows {
+    fn add(&mut self, row: StackRow) {
+        let key = (row.source, row.event, row.frames.clone());
+        match self.places.get(&key).and_then(|at| self.rows.get_mut(*at)) {
+            Some(same) => {
+                same.count += 1;
+                same.bytes = same.bytes.saturating_add(row.bytes);
+            }
+            None => {
+                self.places.insert(key, self.rows.len());
+                self.rows.push(row);
+            }
+        }
+    }
+
+    /// The most frequent first; of equal ones those with the most bytes.
+    pub(super) fn sorted(self) -> Vec<StackRow> {
+        let mut rows = self.rows;
+        rows.sort_by(|a, b| {
+            let key = |r: &StackRow| (Reverse((r.count, r.bytes)), r.source, r.address);
+            key(a).cmp(&key(b)).then_with(|| a.frames.cmp(&b.frames))
+        });
+        rows
+    }
+}
+
+fn of_record(record: Record, event: Option<Event>) -> StackRow {
+    StackRow {
+        source: Recorder::Log,
+        event,
+        address: record.address,
+        size: record.size,
+        thread: Some(record.thread),
+        frames: record.frames,
+        symbols: Vec::new(),
+        functions: Vec::new(),
+        count: 1,
+        bytes: record.size,
+    }
+}
+
+/// The records whose blocks hold an address.
+pub(super) fn of_address(
+    engine: &Engine,
+    va: Va,
+    kinds: &Kinds<'_>,
+    rows: &mut Rows,
+    out: &mut Stacks,
+) {
+    let verifier = engine.verifier();
+    for (_, entry) in verifier.entries() {
+        let inside = va.0.checked_sub(entry.address.0);
+        if inside.is_some_and(|inside| inside < entry.bytes) {
+            out.coverage.in_pool += 1;
+            rows.add(of_entry(entry.address, entry.bytes, entry.caller));
+        }
+    }
+    let Some(log) = &verifier.log else {
+        return;
+    };
+    let mut found: Vec<Record> = Vec::new();
+    let read = log.each(engine.kernel(), &mut |record| {
+        if record.holds(va) {
+            found.push(record);
+        }
+    });
+    out.coverage.log_entries = read.used;
+    out.coverage.damaged += read.damaged;
+    out.coverage.unreadable = read.unreadable;
+    out.coverage.in_log = found.len() as u64;
+    if found.is_empty() {
+        return;
+    }
+    let (newest, order) = log.newest(engine.kernel(), kinds);
+    if found.len() > 1 {
+        out.tell_order(order);
+    }
+    found.sort_by_key(|record| log.age(newest, record.slot));
+    for record in found {
+        let event = record.event(kinds);
+        out.coverage.unknown_events += u64::from(event.is_none());
+        rows.add(of_record(record, event));
+    }
+}
+
+fn of_entry(address: Va, bytes: u64, caller: Va) -> StackRow {
+    StackRow {
+        source: Recorder::Pool,
+        event: Some(Event::Allocated),
+        address,
+        size: bytes,
+        thread: None,
+        frames: vec![caller],
+        symbols: Vec::new(),
+        functions: Vec::new(),
+        count: 1,
+        bytes,
+    }
+}
+
+/// The allocations in trace buffers that have no later free there.
+pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
+    let wanted = |tag: u32| match of {
+        StacksOf::Tag(pattern) => pattern.matches(Tag::new(tag)),
+        StacksOf::Address(_) => true,
+    };
+    for event in trace.outstanding(&wanted) {
+        let inside = |va: Va| {
+            va.0.checked_sub(event.address.0)
+                .is_some_and(|i| i < event.bytes)
+        };
+        if matches!(of, StacksOf::Address(va) if !inside(*va)) {
+            continue;
+        }
+        rows.add(StackRow {
+            source: Recorder::Trace,
+            event: Some(event.event),
+            address: event.address,
+            size: event.bytes,
+            thread: None,
+            frames: event.frames.clone(),
+            symbols: Vec::new(),
+            functions: Vec::new(),
+            count: 1,
+            bytes: event.bytes,
+        });
+    }
+}
+
+/// The records of a tag's live blocks. `None` when it isn't wanted any more.
+pub(super) fn of_tag(
+    engine: &Engine,
+    index: &Snapshot,
+    pattern: &TagPattern,
+    kinds: &Kinds<'_>,
+    wanted: Wanted<'_>,
+    rows: &mut Rows,
+    out: &mut Stacks,
+) -> Option<()> {
+    let live = index.allocated(pattern).filter(|b| !b.heuristic);
+    out.coverage.live_blocks = Some(live.count() as u64);
+    of_lists(engine, index, pattern, wanted, rows, out)?;
+    of_log(engine, index, pattern, kinds, wanted, rows, out)
+}
+
+/// The tags of live blocks that Driver Verifier has records of, in order.
+pub(super) fn tags(engine: &Engine, index: &Snapshot) -> Vec<Tag> {
+    let verifier = engine.verifier();
+    let mut addresses: Vec<Va> = verifier.entries().map(|(_, e)| e.address).collect();
+    let listed = verifier.entries().map(|(_, e)| Tag::new(e.tag));
+    let mut tags: Vec<Tag> = listed.collect();
+    if let Some(log) = &verifier.log {
+        log.each(engine.kernel(), &mut |record| {
+            addresses.push(record.address)
+        });
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    let found = index.lookup(None, &addresses, &|| true).unwrap_or_default();
+    let live = found.into_iter().flatten();
+    tags.extend(
+        live.filter(|b| b.state == State::Allocated && !b.heuristic)
+            .map(|b| b.tag),
+    );
+    tags.sort_unstable_by_key(|tag| tag.value());
+    tags.dedup();
+    tags
+}
+
+/// True for a block in use of the tags asked for.
+fn is_live(block: &Block, pattern: &TagPattern) -> bool {
+    block.state == State::Allocated && !block.heuristic && pattern.matches(block.tag)
+}
+
+/// The lists of the verified drivers. An entry that names what the pool has as another
+/// block is not used; one that the walk did not come across counts, as Verifier has it.
+fn of_lists(
+    engine: &Engine,
+    index: &Snapshot,
+    pattern: &TagPattern,
+    wanted: Wanted<'_>,
+    rows: &mut Rows,
+    out: &mut Stacks,
+) -> Option<()> {
+    let entries = engine.verifier().entries().map(|(_, entry)| *entry);
+    let mut own: Vec<_> = entries
+        .filter(|entry| pattern.matches(Tag::new(entry.tag)))
+        .collect();
+    own.sort_by_key(|entry| entry.address);
+    let addresses: Vec<Va> = own.iter().map(|entry| entry.address).collect();
+    let blocks = index.lookup(None, &addresses, wanted)?;
+    let (mut others, mut beyond, mut twice) = (0u64, 0u64, 0u64);
+    let mut last = None;
+    for (entry, block) in own.iter().zip(blocks) {
+        if last == Some(entry.address) {
+            twice += 1;
+            continue;
+        }
+        last = Some(entry.address);
+        match block {
+            Some(block) if is_live(&block, pattern) => out.coverage.in_pool += 1,
+            // Blocks that are recognised by their headers alone contradict nothing.
+            Some(block) if !block.heuristic => {
+                others += 1;
+                continue;
+            }
+            _ => beyond += 1,
+        }
+        rows.add(of_entry(entry.address, entry.bytes, entry.caller));
+    }
+    out.coverage.damaged += others + twice;
+    if others > 0 {
+        out.warnings.push(format!(
+            "{others} entries on Driver Verifier's lists name blocks that are free or have another tag; they were not used"
+        ));
+    }
+    if twice > 0 {
+        out.warnings.push(format!(
+            "{twice} entries on Driver Verifier's lists name a block a second time; they were not used"
+        ));
+    }
+    if beyond > 0 {
+        out.notes.push(format!(
+            "{beyond} blocks on Driver Verifier's lists were not found in the pool (unreadable pages, or session pool); they are counted"
+        ));
+    }
+    Some(())
+}
+
+/// Where a record's block starts and ends, and how old the record is.
+#[derive(Clone, Copy, Debug)]
+struct Short {
+    address: Va,
+    size: u64,
+    slot: u32,
+    age: u32,
+}
+
+/// The log: the newest record of each live block.
+fn of_log(
+    engine: &Engine,
+    index: &Snapshot,
+    pattern: &TagPattern,
+    kinds: &Kinds<'_>,
+    wanted: Wanted<'_>,
+    rows: &mut Rows,
+    out: &mut Stacks,
+) -> Option<()> {
+    let Some(log) = &engine.verifier().log else {
+        return Some(());
+    };
+    let kernel = engine.kernel();
+    let mut all: Vec<Short> = Vec::new();
+    let read = log.each(kernel, &mut |record| {
+        all.push(Short {
+            address: record.address,
+            size: record.size,
+            slot: record.slot,
+            age: 0,
+        });
+    });
+    out.coverage.log_entries = read.used;
+    out.coverage.damaged += read.damaged;
+    out.coverage.unreadable = read.unreadable;
+    if all.is_empty() {
+        return Some(());
+    }
+    let (newest, order) = log.newest(kernel, kinds);
+    for short in &mut all {
+        short.age = log.age(newest, short.slot);
+    }
+    all.sort_by_key(|short| (short.address, short.age));
+    let mut addresses: Vec<Va> = all.iter().map(|short| short.address).collect();
+    addresses.dedup();
+    let found = index.lookup(None, &addresses, wanted)?;
+    let blocks: FxHashMap<Va, Block> = addresses
+        .into_iter()
+        .zip(found)
+        .filter_map(|(va, block)| Some((va, block.filter(|b| is_live(b, pattern))?)))
+        .collect();
+    // By block, the newest of the records that are its own.
+    let mut chosen: BTreeMap<Va, (bool, Short)> = BTreeMap::new();
+    let mut several = false;
+    for short in &all {
+        let Some(block) = blocks.get(&short.address) else {
+            continue;
+        };
+        let own = short.address == block.body();
+        if !own && !may_be_aligned(block, short) {
+            continue;
+        }
+        let best = chosen.entry(block.va).or_insert((own, *short));
+        several |= best.1.slot != short.slot;
+        if (own, Reverse(short.age)) > (best.0, Reverse(best.1.age)) {
+            *best = (own, *short);
+        }
+    }
+    if several || order == Order::Unknown {
+        out.tell_order(order);
+    }
+    let mut misfits = 0u64;
+    for (va, (_, short)) in &chosen {
+        let Some(record) = log.at(kernel, short.slot) else {
+            continue;
+        };
+        let event = record.event(kinds);
+        out.coverage.unknown_events += u64::from(event.is_none());
+        // Without the functions of nt nothing can be told of any record: those are shown,
+        // as records of live blocks, without a word on what happened.
+        let shown = match event {
+            Some(Event::Allocated) => true,
+            Some(Event::Freed) => false,
+            None => !kinds.are_known() && !record.frames.is_empty(),
+        };
+        if !shown {
+            continue;
+        }
+        let end = record.address.0.saturating_add(record.size);
+        let block = blocks.get(&record.address);
+        let room = block
+            .map_or(*va, |b| b.va.add(b.bytes))
+            .0
+            .saturating_add(SLACK);
+        if end > room {
+            misfits += 1;
+            continue;
+        }
+        out.coverage.in_log += u64::from(event.is_some());
+        rows.add(of_record(record, event));
+    }
+    if misfits > 0 {
+        out.notes.push(format!(
+            "{misfits} records of the log are larger than the blocks that are now at their addresses; they are of earlier blocks"
+        ));
+    }
+    Some(())
+}
+
+/// Alignment to a cache line moves a block's first byte behind its header.
+fn may_be_aligned(block: &Block, short: &Short) -> bool {
+    const CACHE_LINE: u64 = 64;
+    let inside = short.address.0.saturating_sub(block.va.0);
+    let end = short.address.0.saturating_add(short.size);
+    inside <= block.header_bytes() + CACHE_LINE && end <= block.va.0.saturating_add(block.bytes)
+}

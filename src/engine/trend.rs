@@ -1,0 +1,39 @@
+//! Earlier points in time that the dump is judged with.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::analysis::judgement::case::Course;
+use crate::pool::{Pool, Tag};
+use crate::series::Comparison;
+
+use super::Engine;
+use super::diagnose::courses_of;
+
+/// How each tag came to what the dump holds of it; empty without earlier points.
+pub(super) type Courses = Vec<(Tag, Option<Pool>, Course)>;
+
+/// The courses that hold now.
+#[derive(Debug, Default)]
+pub(super) struct Trend {
+    courses: Mutex<Courses>,
+}
+
+impl Engine {
+    /// Judges from now on with what earlier points show, of which this dump is the last;
+    /// `None` judges the dump alone again. Points of different boots show no trend.
+    pub fn compare_with(&self, comparison: Option<&Comparison>) {
+        let usable = comparison.filter(|c| c.same_boot != Some(false));
+        let courses = usable.map_or_else(Vec::new, courses_of);
+        *self
+            .trend
+            .courses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = courses;
+    }
+
+    /// What earlier points show of each tag.
+    pub(super) fn courses(&self) -> Courses {
+        let courses = self.trend.courses.lock();
+        courses.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,73 @@
+//! Layouts held against the sizes that the debugger data block gives: a layout of another
+//! build that does not fit would give names and counts that are none.
+
+use crate::memory::Va;
+
+use super::Kernel;
+use super::kdbg::field;
+
+/// A structure, the field of the debugger block with its size, and what hangs on it.
+const SIZES: [(&str, usize, &str); 3] = [
+    (
+        PROCESS,
+        field::SIZE_OF_PROCESS,
+        "names, handles and commit of processes",
+    ),
+    (
+        "_KPRCB",
+        field::SIZE_OF_PROCESSOR,
+        "lookaside lists and cached commit of processors",
+    ),
+    ("_ETHREAD", field::SIZE_OF_THREAD, "times of threads"),
+];
+
+const PROCESS: &str = "_EPROCESS";
+
+/// Forgets layouts of other builds whose sizes are not those of this kernel, and notes it.
+/// A layout that is known to be this kernel's is kept, and so is one of which a known
+/// process shows that its fields are where it says.
+pub(super) fn hold_against_debugger_data(kernel: &mut Kernel) {
+    for (ty, at, what) in SIZES {
+        let said = kernel.kdbg.as_ref().and_then(|block| block.u16(at));
+        let own = kernel.symbols.size_of(ty);
+        let (Some(said), Some(own)) = (said.map(u32::from), own) else {
+            continue;
+        };
+        if said == own || kernel.symbols.is_exact(ty) {
+            continue;
+        }
+        let head = format!(
+            "the debugger data block gives {ty} {said:#x} bytes, the layout has {own:#x} ({})",
+            kernel.symbol_source()
+        );
+        if ty == PROCESS && names_fit(kernel) {
+            kernel.notes.push(format!(
+                "{head}: it is used, as the name and number of the System process are where it says"
+            ));
+            continue;
+        }
+        kernel.symbols.distrust_type(ty);
+        kernel.notes.push(format!(
+            "{head}: it does not fit and is not used; unknown for that: {what}"
+        ));
+    }
+}
+
+/// The System process is the first of the list, its number is 4.
+fn names_fit(kernel: &Kernel) -> bool {
+    let fits = || {
+        let (head, _) = kernel.variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))?;
+        let first = kernel
+            .space
+            .pointer(head)
+            .ok()
+            .filter(|va| va.is_kernel())?;
+        let link = kernel.offset(PROCESS, "ActiveProcessLinks")?;
+        let process = Va(first.0.checked_sub(link)?);
+        let name = process.add(kernel.offset(PROCESS, "ImageFileName")?);
+        let name: [u8; 7] = kernel.space.array(name).ok()?;
+        let id = kernel.field(process, PROCESS, "UniqueProcessId").ok()?;
+        Some(name == *b"System\0" && id == 4)
+    };
+    fits().unwrap_or(false)
+}

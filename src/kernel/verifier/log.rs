@@ -1,0 +1,439 @@
+//! The log of recent allocations and frees: a ring of `_VF_POOL_TRACE` with the thread and
+//! the stack of each, 13 frames up to Server 2022 and 50 from Windows 11 on.
+//!
+//! `VfPoolTracesIndex` is a running number. Whether the newest record is at its place or
+//! right before it is not public: empty places, the threads of the neighbours, and the
+//! order of the events of one address tell.
+
+use crate::bytes::u64_at;
+use crate::kernel::Kernel;
+use crate::memory::Va;
+
+use super::Code;
+use super::kind::{Event, Kinds};
+
+const TYPE: &str = "_VF_POOL_TRACE";
+/// Records that a log can have; more is damage.
+const MAX_LENGTH: u32 = 1 << 20;
+/// Bytes of a record by the public types: up to Server 2022, and of Windows 11.
+const SIZES: [u64; 2] = [0x80, 0x1a8];
+/// Records that the choice between them looks at.
+const SAMPLE: u32 = 256;
+/// No block of pool is larger.
+const MAX_BYTES: u64 = 1 << 40;
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the ring.
+    pub slot: u32,
+    /// The block: the first byte that its owner sees.
+    pub address: Va,
+    /// Its bytes.
+    pub size: u64,
+    /// The thread.
+    pub thread: Va,
+    /// Return addresses, the innermost first, without the zeros at the end.
+    pub frames: Vec<Va>,
+}
+
+impl Record {
+    /// True when the block holds an address.
+    pub fn holds(&self, va: Va) -> bool {
+        va.0.checked_sub(self.address.0)
+            .is_some_and(|inside| inside < self.size)
+    }
+
+    /// What it is about.
+    pub fn event(&self, kinds: &Kinds<'_>) -> Option<Event> {
+        kinds.event(*self.frames.first()?)
+    }
+}
+
+/// Why a place of the ring gives no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    Empty,
+    Damaged,
+    Unreadable,
+}
+
+/// How the newest record was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By empty places, threads, or the order of events.
+    Known,
+    /// By nothing: one record may be the oldest or the newest.
+    Assumed,
+    /// The index can't be read.
+    Unknown,
+}
+
+/// Where the log is.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The ring.
+    pub at: Va,
+    /// Records that it has room for.
+    pub length: u32,
+    /// `VfPoolTracesIndex`; `None` when it can't be read.
+    pub index: Option<u32>,
+    /// Bytes of a record.
+    pub stride: u64,
+    /// Where the record has its frames.
+    frames_at: u64,
+    /// What is damaged, as sentences.
+    pub(super) damage: Vec<String>,
+}
+
+/// What a pass over the log came across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogRead {
+    /// Sound records.
+    pub used: u64,
+    /// Records that can't be records.
+    pub damaged: u64,
+    /// Records that can't be read.
+    pub unreadable: u64,
+}
+
+impl Log {
+    /// Finds it; `Ok(None)` where there is none.
+    ///
+    /// # Errors
+    /// Why that can't be told, as a sentence.
+    pub(super) fn find(kernel: &Kernel) -> Result<Option<Log>, String> {
+        let Some(variable) = kernel.symbol("VfPoolTraces") else {
+            return Err("the log of allocations and frees is not known for this kernel".into());
+        };
+        let at = kernel.space.pointer(variable).map_err(super::paged_out)?;
+        if at.0 == 0 {
+            return Ok(None);
+        }
+        let number = |name: &str| kernel.space.u32(kernel.symbol(name)?).ok();
+        let mut damage = Vec::new();
+        let length = number("VfPoolTracesLength");
+        if !at.is_kernel() || length.is_none_or(|n| n == 0) {
+            damage.push(format!(
+                "Driver Verifier's log at {at} is damaged: {}",
+                match length {
+                    Some(length) => format!("it has {length} records"),
+                    None => "its length can't be read".to_owned(),
+                }
+            ));
+            let none = Log::none(at, damage);
+            return Ok(Some(none));
+        }
+        let mut length = length.unwrap_or(0);
+        if length > MAX_LENGTH || !length.is_power_of_two() {
+            damage.push(format!(
+                "the length of Driver Verifier's log, {length} records, is none that Windows uses; at most {MAX_LENGTH} are read"
+            ));
+            length = length.min(MAX_LENGTH);
+        }
+        let index = number("VfPoolTracesIndex");
+        if index.is_none() {
+            damage.push(
+                "the index of Driver Verifier's log can't be read: the order of its records is not known".into(),
+            );
+        }
+        let frames_at = kernel.offset(TYPE, "StackTrace");
+        let size = kernel.symbols.size_of(TYPE).map(u64::from);
+        let (Some(frames_at), Some(size)) = (frames_at, size) else {
+            return Err("the layout of Driver Verifier's log is not known for this kernel".into());
+        };
+        let mut log = Log {
+            at,
+            length,
+            index,
+            stride: size.max(frames_at + 8),
+            frames_at,
+            damage,
+        };
+        log.choose_stride(kernel);
+        Ok(Some(log))
+    }
+
+    /// The log at an address, for who has no symbols: as long as its first records are all
+    /// sound, with frames in modules. Its order is not known.
+    pub(super) fn found(kernel: &Kernel, at: Va, code: &Code) -> Option<Log> {
+        let frames_at = kernel.offset(TYPE, "StackTrace")?;
+        let size = u64::from(kernel.symbols.size_of(TYPE)?);
+        let mut sizes = vec![size];
+        sizes.extend(SIZES.into_iter().filter(|s| *s != size));
+        for stride in sizes {
+            let log = Log {
+                stride: stride.max(frames_at + 8),
+                frames_at,
+                length: MAX_LENGTH,
+                ..Log::none(at, Vec::new())
+            };
+            if let Some(length) = log.sound_length(kernel, code) {
+                return Some(Log { length, ..log });
+            }
+        }
+        None
+    }
+
+    /// How many places in a row are sound or empty, where enough of the first are sound.
+    fn sound_length(&self, kernel: &Kernel, code: &Code) -> Option<u32> {
+        let (mut sound, mut slot) = (0, 0);
+        while slot < self.length {
+            match self.record(kernel, slot) {
+                Ok(record) if record.frames.first().is_some_and(|f| code.holds(*f)) => sound += 1,
+                Ok(_) => {}
+                Err(Gap::Empty) => {}
+                Err(Gap::Damaged | Gap::Unreadable) => break,
+            }
+            slot += 1;
+            if slot == SAMPLE / 4 && sound < SAMPLE / 8 {
+                return None;
+            }
+        }
+        (sound >= SAMPLE / 8).then(|| 1 << slot.checked_ilog2().unwrap_or(0))
+    }
+
+    fn none(at: Va, damage: Vec<String>) -> Log {
+        Log {
+            at,
+            length: 0,
+            index: None,
+            stride: SIZES[0],
+            frames_at: 0x18,
+            damage,
+        }
+    }
+
+    /// Frames that a record has room for.
+    pub fn frames(&self) -> u64 {
+        self.stride.saturating_sub(self.frames_at) / 8
+    }
+
+    /// Cuts a log that is longer than the block of pool it is in. A sentence when it was.
+    pub fn limit(&mut self, bytes: u64) -> Option<String> {
+        let room = u32::try_from(bytes / self.stride).unwrap_or(u32::MAX);
+        if self.length <= room {
+            return None;
+        }
+        let said = self.length;
+        self.length = room;
+        Some(format!(
+            "Driver Verifier's log says that it has {said} records; its block of pool has room for {room}"
+        ))
+    }
+
+    /// Server 2022 has both sizes of records; a wrong one makes nonsense of all but the
+    /// first.
+    fn choose_stride(&mut self, kernel: &Kernel) {
+        let code = Code::of(kernel);
+        let score = |stride: u64| {
+            let log = Log {
+                stride,
+                ..self.clone()
+            };
+            let (mut sound, mut all) = (0u32, 0u32);
+            for slot in 0..log.length.min(SAMPLE) {
+                match log.record(kernel, slot) {
+                    Ok(record) => {
+                        let known = |first: &Va| code.holds(*first);
+                        sound += u32::from(record.frames.first().is_some_and(known));
+                        all += 1;
+                    }
+                    Err(Gap::Damaged) => all += 1,
+                    Err(Gap::Empty | Gap::Unreadable) => {}
+                }
+            }
+            (sound, all)
+        };
+        let (sound, all) = score(self.stride);
+        if all == 0 || sound * 2 >= all {
+            return;
+        }
+        let others = SIZES.into_iter().filter(|s| *s != self.stride);
+        let best = others.map(|stride| (score(stride), stride));
+        let fitting = best.filter(|((sound, all), _)| *all > 0 && sound * 2 >= *all);
+        if let Some((_, stride)) = fitting.max_by_key(|b| b.0.0) {
+            self.stride = stride;
+        }
+    }
+
+    fn record(&self, kernel: &Kernel, slot: u32) -> Result<Record, Gap> {
+        let at = self.at.add(u64::from(slot) * self.stride);
+        let mut bytes = vec![0; self.stride as usize];
+        if kernel.space.read(at, &mut bytes).is_err() {
+            return Err(Gap::Unreadable);
+        }
+        parse(&bytes, self.frames_at as usize, slot)
+    }
+
+    /// Passes all sound records, place by place.
+    pub fn each(&self, kernel: &Kernel, take: &mut dyn FnMut(Record)) -> LogRead {
+        let mut out = LogRead::default();
+        for slot in 0..self.length {
+            match self.record(kernel, slot) {
+                Ok(record) => {
+                    out.used += 1;
+                    take(record);
+                }
+                Err(Gap::Empty) => {}
+                Err(Gap::Damaged) => out.damaged += 1,
+                Err(Gap::Unreadable) => out.unreadable += 1,
+            }
+        }
+        out
+    }
+
+    /// The record at a place.
+    pub fn at(&self, kernel: &Kernel, slot: u32) -> Option<Record> {
+        self.record(kernel, slot).ok()
+    }
+
+    /// How many records are newer than the one at a place, when the newest is at `newest`.
+    pub fn age(&self, newest: u32, slot: u32) -> u32 {
+        match newest >= slot {
+            true => newest - slot,
+            false => self.length - slot + newest,
+        }
+    }
+
+    /// The place of the newest record, and how it was told.
+    pub fn newest(&self, kernel: &Kernel, kinds: &Kinds<'_>) -> (u32, Order) {
+        let Some(index) = self.index.filter(|_| self.length > 0) else {
+            return (self.length.saturating_sub(1), Order::Unknown);
+        };
+        let step = |slot: u32, by: u32| {
+            let sum = u64::from(slot) + u64::from(by);
+            (sum % u64::from(self.length)) as u32
+        };
+        let at = index % self.length;
+        let (before, after) = (step(at, self.length - 1), step(at, 1));
+        let there = match self.record(kernel, at) {
+            Ok(record) => record,
+            // The next one goes there.
+            Err(_) => return (before, Order::Known),
+        };
+        let next = match self.record(kernel, after) {
+            Ok(record) => record,
+            // The ring is not full: nothing is behind the newest.
+            Err(_) => return (at, Order::Known),
+        };
+        if let Ok(last) = self.record(kernel, before) {
+            match (last.thread == there.thread, next.thread == there.thread) {
+                (true, false) => return (at, Order::Known),
+                (false, true) => return (before, Order::Known),
+                _ => {}
+            }
+        }
+        match self.by_events(kernel, kinds, &there) {
+            Some(true) => (at, Order::Known),
+            Some(false) => (before, Order::Known),
+            None => (at, Order::Assumed),
+        }
+    }
+
+    /// Whether the record at the index is the newest: allocations and frees of one address
+    /// take turns. `None` where both would do.
+    fn by_events(&self, kernel: &Kernel, kinds: &Kinds<'_>, there: &Record) -> Option<bool> {
+        let event = there.event(kinds)?;
+        let mut others: Vec<(u32, Event)> = Vec::new();
+        let mut unknown = false;
+        self.each(kernel, &mut |record| {
+            if record.address != there.address || record.slot == there.slot {
+                return;
+            }
+            match record.event(kinds) {
+                // The oldest first, were the record at the index older than all.
+                Some(event) => others.push((self.age(there.slot, record.slot), event)),
+                None => unknown = true,
+            }
+        });
+        let oldest = others.iter().max_by_key(|o| o.0)?.1;
+        let newest = others.iter().min_by_key(|o| o.0)?.1;
+        match (oldest != event, newest != event) {
+            _ if unknown => None,
+            (true, false) => Some(false),
+            (false, true) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// A record of these bytes.
+fn parse(bytes: &[u8], frames_at: usize, slot: u32) -> Result<Record, Gap> {
+    let word = |at| u64_at(bytes, at).map(Va).ok_or(Gap::Damaged);
+    let (address, size, thread) = (word(0)?, word(8)?, word(16)?);
+    if address.0 == 0 {
+        return Err(Gap::Empty);
+    }
+    let frames = bytes.get(frames_at..).unwrap_or_default().chunks_exact(8);
+    let frames: Vec<Va> = frames
+        .map_while(|raw| u64_at(raw, 0).filter(|frame| *frame != 0).map(Va))
+        .collect();
+    let sound = address.is_kernel()
+        && address.0.is_multiple_of(8)
+        && size.0 <= MAX_BYTES
+        && thread.is_kernel()
+        && frames.iter().all(|frame| frame.is_kernel());
+    match sound {
+        true => Ok(Record {
+            slot,
+            address,
+            size: size.0,
+            thread,
+            frames,
+        }),
+        false => Err(Gap::Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(words: &[u64]) -> Vec<u8> {
+        let mut out: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        out.resize(0x80, 0);
+        out
+    }
+
+    const BLOCK: u64 = 0xffff_fa80_0123_4010;
+    const THREAD: u64 = 0xffff_fa80_0222_2040;
+    const CODE: u64 = 0xffff_f800_0165_c3b9;
+
+    #[test]
+    fn frames_end_at_the_first_zero() {
+        let raw = bytes(&[BLOCK, 0x40, THREAD, CODE, CODE + 1, 0, CODE]);
+        let record = parse(&raw, 0x18, 7).unwrap();
+        assert_eq!(record.frames, [Va(CODE), Va(CODE + 1)]);
+        assert!(record.holds(Va(BLOCK + 0x3f)) && !record.holds(Va(BLOCK + 0x40)));
+        assert!(!record.holds(Va(BLOCK - 1)));
+    }
+
+    #[test]
+    fn what_is_no_record_is_damaged_and_zeros_are_empty() {
+        let gap = |words: &[u64]| parse(&bytes(words), 0x18, 0).unwrap_err();
+        assert_eq!(gap(&[0; 16]), Gap::Empty);
+        assert_eq!(gap(&[0x1000, 0x40, THREAD, CODE]), Gap::Damaged);
+        assert_eq!(gap(&[BLOCK, u64::MAX, THREAD, CODE]), Gap::Damaged);
+        assert_eq!(gap(&[BLOCK, 0x40, 4, CODE]), Gap::Damaged);
+        let odd = 0x1234_5678_9abc_def0;
+        assert_eq!(gap(&[BLOCK, 0x40, THREAD, CODE, odd]), Gap::Damaged);
+        // A stack of zeros is a record without frames.
+        assert_eq!(
+            parse(&bytes(&[BLOCK, 0x40, THREAD]), 0x18, 0)
+                .unwrap()
+                .frames,
+            []
+        );
+    }
+
+    #[test]
+    fn ages_go_around_the_ring() {
+        let log = Log {
+            length: 8,
+            ..Log::none(Va(BLOCK), Vec::new())
+        };
+        let ages: Vec<u32> = [2, 1, 0, 7, 3].map(|slot| log.age(2, slot)).to_vec();
+        assert_eq!(ages, [0, 1, 2, 3, 7]);
+    }
+}

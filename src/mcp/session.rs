@@ -1,0 +1,244 @@
+//! The files that a client has open, with the indexes of their blocks.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::engine::{Machine, Options};
+use crate::evidence;
+use crate::pool::index::{Progress, Snapshot};
+use crate::series::{self, Log, Point};
+
+use super::paths::Allowed;
+
+/// Files that are open at the same time; the one that was asked longest ago is closed.
+const MOST_OPEN: usize = 4;
+/// How often a walk looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Why a tool has no answer, as a sentence with what to do.
+pub type Why = String;
+
+/// What a file is.
+#[derive(Debug)]
+pub enum Source {
+    /// A dump, an image or an evidence file.
+    Machine(Arc<dyn Machine>),
+    /// A log or a table of tags.
+    Log(Log),
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where it is, without symbolic links.
+    pub path: PathBuf,
+    /// What it is.
+    pub source: Source,
+    index: Mutex<Option<Arc<Snapshot>>>,
+}
+
+/// What a client may open, and what it has open.
+#[derive(Debug)]
+pub struct Session {
+    allowed: Allowed,
+    options: Options,
+    /// The one that was asked last is the last.
+    open: Mutex<Vec<Arc<Opened>>>,
+}
+
+impl Session {
+    /// A session that may read these files, and the files under these directories.
+    ///
+    /// # Errors
+    /// Which of them is not there, as a sentence.
+    pub fn new(paths: &[PathBuf], options: Options) -> Result<Session, String> {
+        Ok(Session {
+            allowed: Allowed::new(paths)?,
+            options,
+            open: Mutex::default(),
+        })
+    }
+
+    /// What to know before serving, as sentences.
+    pub fn notes(&self) -> Vec<String> {
+        match self.allowed.list() {
+            (files, _) if files.is_empty() => vec![
+                "no file can be opened: name dumps, or directories that hold them, behind mcp"
+                    .into(),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What may be opened.
+    pub fn allowed(&self) -> &Allowed {
+        &self.allowed
+    }
+
+    /// What opens files.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The file that a client names; without a name the one that was asked last, or the
+    /// first of the command line. Opens it when it is not open.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn file(&self, wanted: Option<&str>) -> Result<Arc<Opened>, Why> {
+        let path = match wanted {
+            Some(wanted) => self.allowed.resolve(wanted)?,
+            None => {
+                let last = self.open().last().map(|o| o.path.clone());
+                let first = || self.allowed.first().map(Path::to_owned);
+                last.or_else(first).ok_or(
+                    "no file is open: call open without a path to list the files, then with one",
+                )?
+            }
+        };
+        if let Some(found) = self.take(&path) {
+            return Ok(found);
+        }
+        let opened = Arc::new(self.read(&path)?);
+        let mut open = self.open();
+        while open.len() >= MOST_OPEN {
+            open.remove(0);
+        }
+        open.push(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Opened>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One that is open, which becomes the one that was asked last.
+    fn take(&self, path: &Path) -> Option<Arc<Opened>> {
+        let mut open = self.open();
+        let at = open.iter().position(|o| o.path == path)?;
+        let found = open.remove(at);
+        open.push(Arc::clone(&found));
+        Some(found)
+    }
+
+    fn read(&self, path: &Path) -> Result<Opened, Why> {
+        let source = match series::is_log_file(path) {
+            true => Source::Log(series::read(path).map_err(|e| e.to_string())?),
+            false => {
+                Source::Machine(evidence::open(path, &self.options).map_err(|e| e.to_string())?)
+            }
+        };
+        Ok(Opened {
+            path: path.to_owned(),
+            source,
+            index: Mutex::default(),
+        })
+    }
+}
+
+impl Opened {
+    /// The machine, for tools that need its memory.
+    ///
+    /// # Errors
+    /// What a log has instead.
+    pub fn machine(&self) -> Result<&dyn Machine, Why> {
+        match &self.source {
+            Source::Machine(machine) => Ok(&**machine),
+            Source::Log(log) => Err(format!(
+                "{} is {}: it has figures per tag and no memory; tags, diagnose and diff read it, this tool needs a dump",
+                self.path.display(),
+                log.what
+            )),
+        }
+    }
+
+    /// What to know before an answer is trusted, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.source {
+            Source::Machine(machine) => machine.warnings(),
+            Source::Log(log) => log.notes.clone(),
+        }
+    }
+
+    /// Its points in time.
+    pub fn points(&self) -> Vec<Point> {
+        match &self.source {
+            Source::Machine(machine) => vec![machine.point()],
+            Source::Log(log) => log.points.clone(),
+        }
+    }
+
+    /// The index of its blocks: kept from before, or made now and kept.
+    ///
+    /// # Errors
+    /// Why there is none; also when it is not wanted any more.
+    pub fn index(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Arc<Snapshot>, Why> {
+        let Source::Machine(machine) = &self.source else {
+            return Err(self.machine().err().unwrap_or_default());
+        };
+        // A second question waits for the walk of the first.
+        let mut held = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = &*held {
+            return Ok(Arc::clone(index));
+        }
+        let kept = machine.kept_index(wanted).index;
+        let is_kept = kept.is_some();
+        let index = match kept {
+            Some(index) => index,
+            None => walk(&**machine, wanted)?,
+        };
+        if !wanted() {
+            return Err("the request was cancelled".into());
+        }
+        let index = Arc::new(index);
+        *held = Some(Arc::clone(&index));
+        if !is_kept {
+            keep(Arc::clone(machine), Arc::clone(&index));
+        }
+        Ok(index)
+    }
+}
+
+fn walk(machine: &dyn Machine, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Snapshot, Why> {
+    let progress = Arc::new(Progress::default());
+    let builder = machine
+        .walk(Arc::clone(&progress))
+        .ok_or("there is no pool to walk")?;
+    let workers = machine.workers().map_err(|e| e.to_string())?;
+    let (done, stop) = std::sync::mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let stop = stop;
+            while stop.recv_timeout(LOOK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                if !wanted() {
+                    progress.cancel();
+                }
+            }
+        });
+        builder.run(&workers);
+        drop(done);
+    });
+    Ok(builder.snapshot())
+}
+
+/// Keeps an index for the next time, behind the answer.
+fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
+    let kept = thread::Builder::new().name("keep".into()).spawn(move || {
+        if let Some(why) = machine.keep_index(&index) {
+            note(&why);
+        }
+    });
+    if let Err(why) = kept {
+        note(&format!("the index is not kept: {why}"));
+    }
+}
+
+/// A line for whoever reads the server's stderr.
+fn note(text: &str) {
+    use std::io::Write;
+    let text = crate::report::text::clean(text);
+    // A closed stderr is nobody's concern.
+    let _ = writeln!(std::io::stderr(), "note: {text}");
+}

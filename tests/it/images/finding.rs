@@ -116,7 +116,7 @@ fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
     let folder = folder("five");
     let machine = machine(&WIN11);
     let wanted = of_dump(&machine, &folder);
-    let mut running = snapshot::run(&machine, &WIN11, &[Mode::Kernel]).unwrap();
+    let mut running = snapshot::run(&machine, &WIN11, &[Mode::Kernel, Mode::Kernel]).unwrap();
     let memory = &mut running.machine.memory;
     let old = memory.root().pfn();
     let top = memory.physical.allocate(1);
@@ -126,8 +126,10 @@ fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
     put(page, SELF, top.0);
     memory.physical.page_mut(old)[SELF * 8..SELF * 8 + 8].fill(0);
     assert!(!memory.physical.is_exhausted());
-    running.cpus[0].cr3 = top.0 << 12;
-    running.cpus[0].cr4 |= 1 << 12;
+    for cpu in &mut running.cpus {
+        cpu.cr3 = top.0 << 12;
+        cpu.cr4 |= 1 << 12;
+    }
     for (image, name, format, how) in [
         (
             Image::VirtualBox,

@@ -106,7 +106,7 @@ fn the_hole_below_4_gb_is_left_out_with_a_state_and_without() {
         .count();
     assert!(above > 200, "{above} frames above 4 GB are in use");
     let wanted = of_dump(&machine, &folder);
-    let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel]).unwrap();
+    let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
     let state = Image::Vmware(VMWARE);
     same_answers(&folder, &running, state, "a.vmsn", &wanted, "vmware");
     let memory = folder.join("a.vmem");

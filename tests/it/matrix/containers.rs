@@ -190,11 +190,19 @@ fn storage(bytes: &[u8], out: &mut Vec<Place>) {
 }
 
 fn tokens(bytes: &[u8], out: &mut Vec<Place>) {
-    let name = behind(bytes, b"RamBlock0\0");
-    // Size and place of what is outside of the table.
-    let block = u64_at(bytes, name + 4);
+    const NAME: &[u8] = b"RamBlock0\0";
+    let value = behind(bytes, NAME);
+    let size = u32::from_le_bytes(bytes[value..value + 4].try_into().unwrap()) as usize;
+    // A small block is in the table, behind its size; a larger one is elsewhere, at the
+    // offset behind its size. The flags are the second of 21 bytes before the name.
+    let outside = bytes[value - NAME.len() - 20] & 1 == 1;
+    let block = match outside {
+        true => u64_at(bytes, value + 4),
+        false => value + 4,
+    };
+    let length = size.min(0x1000);
     put(out, "vmrs: first token of a block", Kind::Count, block, 4);
-    put(out, "vmrs: a compressed block", Kind::Bytes, block, 0x1000);
+    put(out, "vmrs: a compressed block", Kind::Bytes, block, length);
     put(out, "vmrs: half, compressed", Kind::End, bytes.len() / 2, 0);
 }
 

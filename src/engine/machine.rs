@@ -227,7 +227,8 @@ impl dyn Machine + '_ {
                 // What is not loaded owns nothing, whatever the list says.
                 about.binary = about.binary.take().filter(|binary| {
                     let module = listed_module(binary).to_ascii_lowercase();
-                    loaded.is_empty() || loaded.contains(&module)
+                    let own = self.descriptions().is_of_user(row.usage.tag);
+                    own || loaded.is_empty() || loaded.contains(&module)
                 });
             }
             row.attribution = match one {

@@ -112,6 +112,13 @@ impl Descriptions {
         exact.or_else(|| self.layers.iter().find_map(|layer| layer.family(bytes)))
     }
 
+    /// True for a tag that the user's own file describes: the last word, loaded or not.
+    pub fn is_of_user(&self, tag: Tag) -> bool {
+        let bytes = tag.bytes();
+        let first = self.layers.first().filter(|_| self.layers.len() > 1);
+        first.is_some_and(|own| own.exact.contains_key(&bytes) || own.family(bytes).is_some())
+    }
+
     /// The tags that are described one by one, not by a pattern.
     pub fn tags(&self) -> impl Iterator<Item = Tag> + '_ {
         let exact = self.layers.iter().flat_map(|layer| layer.exact.keys());

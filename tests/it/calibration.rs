@@ -410,7 +410,9 @@ fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
     };
     let alike = weighed(tables.iter(), &alike);
     println!("all alike: {}", alike.line());
-    assert!(alike.recall() >= 0.75, "{}", alike.line());
+    // The steps of the points carry a third of the leaks.
+    assert!(alike.recall() >= 0.6, "{}", alike.line());
+    assert_eq!(alike.healthy_leak, 0.0, "{}", alike.line());
 }
 
 /// The weights and the cuts are found anew on four fifths of the groups, from weights that

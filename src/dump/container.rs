@@ -144,7 +144,16 @@ pub(super) fn read(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Con
             })
         }
         Kind::Kdump => kdump_file(file, Layout::Plain),
-        Kind::KdumpFlattened => kdump_file(file, Layout::flattened(file)?),
+        Kind::KdumpFlattened => {
+            let (layout, whole) = Layout::flattened(file)?;
+            let mut contents = kdump_file(file, layout)?;
+            if !whole {
+                contents.notes.push(
+                    "the flattened kdump file has no end: it was cut short, and pages are missing; copy it again".into(),
+                );
+            }
+            Ok(contents)
+        }
         Kind::HyperV => {
             let saved = hyperv::read(file)?;
             Ok(Contents {

@@ -38,11 +38,12 @@ impl Piece {
 }
 
 impl Layout {
-    /// Reads the records of a flattened file.
+    /// Reads the records of a flattened file. The second value is true when the record that
+    /// ends them is there; without it the file was cut.
     ///
     /// # Errors
     /// [`DumpError::Damaged`].
-    pub fn flattened(file: &[u8]) -> Result<Layout, DumpError> {
+    pub fn flattened(file: &[u8]) -> Result<(Layout, bool), DumpError> {
         let damaged = |what: String| Err(DumpError::Damaged { what });
         let number = |at: usize| {
             let bytes = file.get(at..at.checked_add(8)?)?;
@@ -53,9 +54,11 @@ impl Layout {
         }
         let mut records = Vec::new();
         let mut at = HEADER;
+        let mut whole = false;
         // Each record takes 17 bytes at least, so that there are no more than fit.
         while let (Some(start), Some(length)) = (number(at), at.checked_add(8).and_then(number)) {
             if start == u64::MAX && length == u64::MAX {
+                whole = true;
                 break;
             }
             let data = at + RECORD;
@@ -82,7 +85,7 @@ impl Layout {
                 None => break,
             }
         }
-        Ok(Layout::Records(disjoint(records)))
+        Ok((Layout::Records(disjoint(records)), whole))
     }
 
     /// The place of a byte in the real file.

@@ -53,6 +53,12 @@ pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError>
         });
     }
     let blocks = storage.numbered("savedstate/RamBlock");
+    if (stretches.is_empty() || blocks.is_empty()) && storage.cut_off > 0 {
+        return Err(damaged(format!(
+            "the .vmrs was cut short: {} of its tables do not end inside the file",
+            storage.cut_off
+        )));
+    }
     if stretches.is_empty() || blocks.is_empty() {
         return Err(DumpError::refused(
             "this Hyper-V file holds no guest memory: it is a configuration, or the machine is running",

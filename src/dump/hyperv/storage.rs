@@ -43,6 +43,8 @@ pub(super) struct Storage {
     values: FxHashMap<String, Place>,
     /// Entries of the log that were not applied.
     pub pending: u32,
+    /// Tables that do not end inside the file, which was cut.
+    pub cut_off: u32,
 }
 
 /// What names an entry: the index of its table, and its offset in that.
@@ -98,8 +100,9 @@ impl Storage {
         }
         let log = u64_at(&header, 0x1a).and_then(|at| usize::try_from(at).ok());
         let pending = log.filter(|at| u32_at(file, *at) == Some(LOG_SIGNATURE));
-        let tables = key_tables(file)?;
+        let (tables, cut_off) = key_tables(file)?;
         Ok(Storage {
+            cut_off,
             values: tree(file, &tables),
             pending: pending
                 .and_then(|at| u32_at(file, at.checked_add(8)?))
@@ -151,12 +154,16 @@ impl Place {
     }
 }
 
-/// Offset and bytes of every key table, by index.
-fn key_tables(file: &[u8]) -> Result<FxHashMap<u16, (usize, usize)>, DumpError> {
+/// Where the key tables are: offset and bytes, by index.
+type KeyTables = FxHashMap<u16, (usize, usize)>;
+
+/// Every key table, and how many tables do not end inside the file.
+fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
     let mut out: FxHashMap<u16, (u16, usize, usize)> = FxHashMap::default();
     let mut seen = FxHashSet::default();
     let mut waiting = vec![FIRST_TABLE];
     let mut first = true;
+    let mut cut_off = 0u32;
     while let Some(table) = waiting.pop() {
         if !seen.insert(table) {
             continue;
@@ -186,7 +193,10 @@ fn key_tables(file: &[u8]) -> Result<FxHashMap<u16, (usize, usize)>, DumpError> 
                 break;
             };
             let start = usize::try_from(place).unwrap_or(usize::MAX);
-            let end = start.saturating_add(size as usize).min(file.len());
+            let end = start.saturating_add(size as usize);
+            let is_cut = matches!(kind, 1 | 2) && end > file.len();
+            cut_off = cut_off.saturating_add(u32::from(is_cut));
+            let end = end.min(file.len());
             match kind {
                 // Each has a signature of its own, so that the file bounds their number.
                 1 => waiting.push(place),
@@ -202,10 +212,9 @@ fn key_tables(file: &[u8]) -> Result<FxHashMap<u16, (usize, usize)>, DumpError> 
             }
         }
     }
-    Ok(out
-        .into_iter()
-        .map(|(index, (_, start, end))| (index, (start, end)))
-        .collect())
+    let out = out.into_iter();
+    let tables = out.map(|(index, (_, start, end))| (index, (start, end)));
+    Ok((tables.collect(), cut_off))
 }
 
 /// The entry at an offset, and where the next one is.
@@ -246,7 +255,7 @@ fn entry(file: &[u8], at: usize, end: usize) -> Option<(Option<Entry<'_>>, usize
 }
 
 /// All values by their path.
-fn tree(file: &[u8], tables: &FxHashMap<u16, (usize, usize)>) -> FxHashMap<String, Place> {
+fn tree(file: &[u8], tables: &KeyTables) -> FxHashMap<String, Place> {
     let mut nodes: FxHashMap<Key, (&str, Key)> = FxHashMap::default();
     let mut leaves = Vec::new();
     for (&index, &(start, end)) in tables {

@@ -60,7 +60,7 @@ fn decompression(file: &Path) -> (Duration, u64) {
     let pages: u64 = (0..dump.frames_end())
         .into_par_iter()
         .map(|pfn| {
-            dump.peek(Pfn(pfn), |page| u64::from(page[8] | 1 > 0))
+            dump.peek(Pfn(pfn), |page| u64::from(page[8] > 0))
                 .unwrap_or(0)
         })
         .sum();

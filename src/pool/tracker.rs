@@ -72,7 +72,7 @@ impl std::ops::AddAssign for Usage {
         self.frees = self.frees.wrapping_add(other.frees);
         self.outstanding = self.outstanding.wrapping_add(other.outstanding);
         self.bytes = self.bytes.wrapping_add(other.bytes);
-        self.wrapped |= other.wrapped;
+        self.wrapped = self.wrapped || other.wrapped;
     }
 }
 

@@ -281,7 +281,7 @@ impl Builder<'_> {
         }
         self.list(data.add(self.numbers.lists), next, count);
 
-        let mut slots = pages
+        let slots = pages
             .iter()
             .flat_map(|page| (1..=per_page).map(move |n| page.add(n * ENTRY)));
         let (mut blocks, mut freed) = (driver.blocks.iter(), driver.freed.iter());
@@ -289,7 +289,7 @@ impl Builder<'_> {
         let (mut paged, mut bytes) = (0u32, 0u64);
         let every = 1 + driver.blocks.len() / driver.freed.len().max(1);
         let mut placed = 0;
-        while let Some(slot) = slots.next() {
+        for slot in slots {
             placed += 1;
             let is_free = placed % (every + 1) == 0;
             let one = match is_free {

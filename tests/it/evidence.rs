@@ -120,9 +120,9 @@ fn the_screens_show_evidence_as_they_show_the_dump() {
         let rows = screen.lines().filter(|row| !row.starts_with("Pool walked"));
         rows.map(str::to_owned).collect::<Vec<_>>()
     };
-    // The search of all images comes after the walk.
+    // The owners of all tags come last.
     for screens in [&mut dump, &mut evidence] {
-        screens.wait_for("in myfault");
+        screens.wait_for("netvsc60");
     }
     assert_eq!(rows(dump.screen()), rows(evidence.screen()));
     // The summary of the machine, the modules.

@@ -249,6 +249,7 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
         vec!["drivers", "it.dmp"],
         vec!["diagnose", "it.dmp"],
         vec!["modules", "it.dmp"],
+        vec!["stacks", "it.dmp", "Leak"],
         vec!["symbols", "it.dmp", "--all"],
         vec!["diff", "it.dmp", "it.dmp"],
         vec!["check", "it.dmp", "--rules", "rules.toml"],
@@ -266,6 +267,7 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
         "evidence",
         "export",
         "run",
+        "mcp",
     ];
     let all = poolscope::cli::Args::command();
     for sub in all.get_subcommands() {

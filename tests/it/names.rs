@@ -113,8 +113,8 @@ fn a_private_pdb_names_the_function_and_the_line_of_the_allocation() {
         let has = |line: &&str| words.iter().all(|word| line.contains(word));
         assert!(screen.lines().any(|l| has(&l)), "{words:?}\n{screen}");
     };
-    line(&["* ", " tag ", "mov r8d, 6E4C7350h"]);
-    line(&["* ", "takes tag", "call", "ExAllocatePoolWithTag"]);
+    line(&["*fff", " tag ", "mov r8d, 6E4C7350h"]);
+    line(&["*fff", "takes tag", "call", "ExAllocatePoolWithTag"]);
     line(&["source: c:\\src\\driver.c:129"]);
     // The page of a driver's own data has no function, and nothing is invented for it.
     let data = engine.symbol_at(base.add(0x10)).unwrap();

@@ -130,7 +130,12 @@ fn pages_of(
     out: &mut Tracked,
 ) -> Vec<Va> {
     let per_page = PAGE_SIZE / layout.entry - 1;
-    let sum = |counts: [Option<u64>; 2]| counts.iter().flatten().fold(0u64, |a, n| a + n);
+    let sum = |counts: [Option<u64>; 2]| {
+        counts
+            .iter()
+            .flatten()
+            .fold(0u64, |a, n| a.saturating_add(*n))
+    };
     let most = sum(counters.allocations).max(sum(counters.peak_allocations));
     let most = (most / per_page + SPARE_PAGES).max(head.depth.into());
     // A page of entries is a page of the dump.

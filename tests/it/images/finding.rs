@@ -124,7 +124,17 @@ fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
     let page = memory.physical.page_mut(top);
     put(page, 0x1ff, old.0);
     put(page, SELF, top.0);
-    memory.physical.page_mut(old)[SELF * 8..SELF * 8 + 8].fill(0);
+    // Tables of four levels are no roots on such a machine: no other one maps itself.
+    for pfn in (0..memory.physical.end()).map(Pfn).filter(|p| *p != top) {
+        let entry = |page: &[u8; PAGE_SIZE as usize]| {
+            let bytes = page[SELF * 8..SELF * 8 + 8].try_into().unwrap();
+            u64::from_le_bytes(bytes) >> 12 & 0xff_ffff_ffff
+        };
+        let of_itself = memory.physical.page(pfn).is_some_and(|p| entry(p) == pfn.0);
+        if of_itself && pfn.0 != 0 {
+            memory.physical.page_mut(pfn)[SELF * 8..SELF * 8 + 8].fill(0);
+        }
+    }
     assert!(!memory.physical.is_exhausted());
     for cpu in &mut running.cpus {
         cpu.cr3 = top.0 << 12;

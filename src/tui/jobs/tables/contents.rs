@@ -130,7 +130,6 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
         notes,
         sorted: None,
         start: 0,
-        ..TableData::default()
     }
 }
 

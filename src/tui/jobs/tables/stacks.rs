@@ -19,7 +19,7 @@ const STACKS: [TableColumn; 7] = [
     TableColumn::new(Column::text("Source", 13, 4), &["source"], Kind::Text),
     TableColumn::new(Column::text("Caller", 20, 1), &["caller"], Kind::Text),
     TableColumn::new(
-        Column::text("Frames, innermost first", 24, 0).growing(120),
+        Column::text("Frames, innermost first", 24, 0).growing(40),
         &["frames"],
         Kind::Text,
     ),

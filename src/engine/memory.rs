@@ -19,6 +19,6 @@ mod tests {
     #[test]
     fn the_limit_is_a_share_of_what_is_available() {
         let limit = default_limit().expect("this system tells");
-        assert!(limit > 1 << 20 && limit % SHARE.0 == 0);
+        assert!(limit > 1 << 20 && limit.is_multiple_of(SHARE.0));
     }
 }

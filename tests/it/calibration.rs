@@ -554,11 +554,13 @@ fn the_judge_holds_against_built_machines() {
     let (verdict, found) = diagnosed(&busy);
     println!("busy    {:6} {} {found:?}", WIN7.build, verdict.word());
     assert_eq!(verdict, Verdict::Normal, "{found:?}");
-    let leaks: [(
+    // Era, blocks that are kept, whether the verdict must be "leak".
+    type Leak<'a> = (
         &'static Era,
-        &[(&[u8; 4], synth::truth::Pool, u64, u64)],
+        &'a [(&'a [u8; 4], synth::truth::Pool, u64, u64)],
         bool,
-    ); 7] = [
+    );
+    let leaks: [Leak<'_>; 7] = [
         (&WIN7, &[(b"Qx7z", NonPaged, 30_000, 0x120)], true),
         (&WIN10_1809, &[(b"Qx7z", Paged, 30_000, 0x120)], true),
         (&WIN81, &[(b"Drv7", NonPaged, 5_000, 0x400)], true),

@@ -36,10 +36,7 @@ fn what_the_readme_links_to_is_in_the_crate() {
             let place = place.trim_start_matches('/');
             link == place || place.ends_with('/') && link.starts_with(place)
         };
-        assert!(
-            included.iter().any(|p| is_in(&p)),
-            "{link} is not published"
-        );
+        assert!(included.iter().any(is_in), "{link} is not published");
     }
     assert!(links > 5);
     // The files that it tells to install are those of this version.

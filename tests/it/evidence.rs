@@ -122,7 +122,7 @@ fn the_screens_show_evidence_as_they_show_the_dump() {
     };
     // The owners of all tags come last.
     for screens in [&mut dump, &mut evidence] {
-        screens.wait_for("netvsc60");
+        screens.wait_for("netvsc60 (certa");
     }
     assert_eq!(rows(dump.screen()), rows(evidence.screen()));
     // The summary of the machine, the modules.

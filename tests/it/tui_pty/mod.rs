@@ -176,7 +176,7 @@ fn nothing_is_sent_while_nothing_happens() {
     // Wide enough for what comes last: the owners of all tags.
     let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
-    terminal.see("netvsc60 (certain)");
+    terminal.see("netvsc60 (cert");
     // Whatever was on its way arrives; then nothing does.
     let sent = || terminal.sent.lock().unwrap().len();
     let started = Instant::now();

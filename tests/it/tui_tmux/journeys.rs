@@ -57,7 +57,7 @@ fn the_articles_case_to_a_copied_report_in_twelve_keys() {
         journey.key("Enter", "Leak block of 1,024,000 bytes");
         journey.key("Tab", "myfault+0x13b9");
         journey.key("x", "marked: Leak block");
-        journey.key("R", "Next action:");
+        journey.key("R", "Verdict: LEAK");
         journey.key("y", "clipboard");
         assert!(journey.keys <= 12, "{} keys", journey.keys);
         let copied = journey.tmux.run(&["show-buffer"]);

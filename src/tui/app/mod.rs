@@ -279,10 +279,10 @@ impl App {
         let lost = !self.keeps_session && !self.marks.is_empty();
         if lost && !std::mem::replace(&mut self.quit_asked, true) {
             self.message = Some(format!(
-                "{} marked, and marks are not kept: q again quits, R and w save them in a report",
+                "q again quits. Marks are not kept ({}): R, then w saves them in a report",
                 match self.marks.len() {
-                    1 => "1 row is".to_owned(),
-                    n => format!("{n} rows are"),
+                    1 => "1 row".to_owned(),
+                    n => format!("{n} rows"),
                 }
             ));
             return;

@@ -129,7 +129,8 @@ fn a_file_server_that_caches_much_is_healthy() {
 fn blocks_of_one_layout_in_many_sizes_are_evidence() {
     let sizes = |tag: &'static [u8; 4]| (0..12).map(move |n| (tag, Pool::NonPaged, 2_000, 0x100 + n * 0x30));
     let more: Vec<_> = sizes(b"Qa1l").chain(sizes(b"Qb2m")).collect();
-    let spec = machine(&WIN7, &more);
+    let mut spec = machine(&WIN7, &more);
+    spec.options.unfreed = vec![*b"Qa1l", *b"Qb2m"];
     let mut built = Machine::build(&spec).unwrap();
     let mut counts = [0u64; 2];
     let blocks: Vec<_> = built.truth.blocks.iter().map(|b| (b.tag, b.body())).collect();

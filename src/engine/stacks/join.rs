@@ -94,7 +94,7 @@ pub(super) fn of_address(
         }
     });
     out.coverage.log_entries = read.used;
-    out.coverage.damaged += read.damaged;
+    out.coverage.damaged += read.damaged + log.emptied(&read);
     out.coverage.unreadable = read.unreadable;
     out.coverage.in_log = found.len() as u64;
     if found.is_empty() {
@@ -348,7 +348,7 @@ fn of_log(
         });
     });
     out.coverage.log_entries = read.used;
-    out.coverage.damaged += read.damaged;
+    out.coverage.damaged += read.damaged + log.emptied(&read);
     out.coverage.unreadable = read.unreadable;
     if all.is_empty() {
         return Some(());

@@ -107,11 +107,17 @@ impl Log {
             return Err("the log of allocations and frees is not known for this kernel".into());
         };
         let at = kernel.space.pointer(variable).map_err(super::paged_out)?;
-        if at.0 == 0 {
-            return Ok(None);
-        }
         let number = |name: &str| kernel.space.u32(kernel.symbol(name)?).ok();
         let mut damage = Vec::new();
+        if at.0 == 0 {
+            let Some(calls @ 1..) = number("VfPoolTracesIndex") else {
+                return Ok(None);
+            };
+            damage.push(format!(
+                "Driver Verifier's log has no address, though {calls} calls were logged"
+            ));
+            return Ok(Some(Log::none(at, damage)));
+        }
         let length = number("VfPoolTracesLength");
         if !at.is_kernel() || length.is_none_or(|n| n == 0) {
             damage.push(format!(
@@ -281,6 +287,17 @@ impl Log {
             }
         }
         out
+    }
+
+    /// Records without an address in a log that has gone around, which leaves none of them
+    /// empty.
+    pub fn emptied(&self, read: &LogRead) -> u64 {
+        let all = u64::from(self.length);
+        let went_around = self.index.is_some_and(|calls| u64::from(calls) >= all);
+        match went_around {
+            true => all.saturating_sub(read.used + read.damaged + read.unreadable),
+            false => 0,
+        }
     }
 
     /// The record at a place.

@@ -23,7 +23,7 @@ use super::{IMPORTS, open, spec, tag};
 
 pub const DRIVERS: u64 = 210;
 pub const TAGS: usize = 547;
-const FUNCTIONS: usize = 260;
+const FUNCTIONS: usize = 250;
 /// Functions of each driver whose tags are looked for.
 const WITH_TAG: usize = 26;
 /// The tag of one driver's alone that was never freed.

@@ -75,7 +75,7 @@ impl Side {
         }
         if p.unowned > 0 {
             out += &format!(
-                "; {} mapped pages belong to no heap segment that is known",
+                "; {} mapped pages belong to no known heap segment",
                 number(p.unowned)
             );
         }
@@ -87,7 +87,7 @@ impl Side {
         match self.heuristic {
             Found { blocks: 0, .. } => String::new(),
             found => format!(
-                " and {} / {} bytes more by their headers alone (heuristic)",
+                " and {} / {} bytes more recognised by header only (heuristic)",
                 number(found.blocks),
                 number(found.bytes)
             ),
@@ -120,7 +120,8 @@ impl Side {
         let mut out = format!("{says}, {found}{likely}");
         out += &self.causes(number);
         if self.surplus_blocks() > 0 {
-            out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
+            out += "; more found than counted: some freed blocks still look allocated, or \
+                counters and pages are from different moments";
         }
         Some(out)
     }
@@ -274,18 +275,21 @@ impl Coverage {
             ));
         }
         if self.overflowed {
-            out.push("the trackers have no row for this tag: where it found no place in their tables, it is counted in the row Ovfl".into());
+            out.push("the trackers have no row for this tag; if their tables were full, it is \
+                counted in the row Ovfl".into());
         }
         if self.holes > 0 {
             out.push(format!(
-                "{} bytes of the file are holes, which read as zeros: where the copy was not finished, blocks are missing for that",
+                "the file has holes of {} bytes, which read as zeros: if the copy is incomplete, \
+                    blocks are missing",
                 number(self.holes)
             ));
         }
         if self.is_empty {
-            out.push("the walk found no block of pool: the pool is at other addresses than expected, or its pages are not in the dump".into());
+            out.push("the walk found no pool blocks: the pool is not at the expected addresses, \
+                or its pages are not in the dump".into());
         } else if !self.complete {
-            out.push("the walk of the pool is not complete: more may be found".into());
+            out.push("the pool walk is not complete: more blocks may be found".into());
         }
         out
     }
@@ -348,7 +352,7 @@ mod tests {
             "2 pages have a damaged chain",
             "640 bytes in use",
             "11 mapped pages belong to no heap segment",
-            "found 7 / 700 bytes and 2 / 64 bytes more by their headers alone (heuristic)",
+            "found 7 / 700 bytes and 2 / 64 bytes more recognised by header only (heuristic)",
         ] {
             assert!(said.contains(part), "{said}");
         }

@@ -197,7 +197,7 @@ impl TagSearch {
         out.gather(found?);
         if kept.into_inner() > MAX_HITS {
             out.notes.push(format!(
-                "more than {MAX_HITS} places have the bytes of a tag: the others are not listed"
+                "tag bytes occur in more than {MAX_HITS} places: the rest are not listed"
             ));
         }
         Some(out)
@@ -286,7 +286,8 @@ impl TagSearch {
 /// The sentence for modules that together claim more than can be true.
 pub fn too_large(first_left_out: &Module) -> String {
     format!(
-        "the modules claim more than {MAX_PAGES} pages: {} and those behind it were not searched",
+        "the modules claim more than {MAX_PAGES} pages: {} and the modules after it were not \
+            searched",
         first_left_out.name()
     )
 }

@@ -54,10 +54,11 @@ impl Flag {
             Flag::ExcessiveNonpaged => "********** Excessive NonPaged Pool Usage *****",
             Flag::ExcessivePaged => "********** Excessive Paged Pool Usage *****",
             Flag::HighNonpaged => {
-                "********** High NonPaged Pool Usage ***** (poolscope's rule: over 25 % of memory)"
+                "********** High NonPaged Pool Usage ***** (poolscope's rule: over 25% of memory)"
             }
             Flag::HighPaged => {
-                "********** High Paged Pool Usage ***** (poolscope's rule: over 25 % of the commit limit)"
+                "********** High Paged Pool Usage ***** (poolscope's rule: over 25% of the commit \
+                    limit)"
             }
         }
     }
@@ -401,7 +402,7 @@ fn line(counter: &Counter) -> Line {
         pages: counter.pages.filter(|&pages| pages < IMPOSSIBLE),
         source: counter.source.clone(),
         doubt: impossible.map(|pages| {
-            format!("reads {pages} ({pages:#x}), which is no count of pages; not used")
+            format!("{pages} ({pages:#x}) is not a plausible page count; not used")
         }),
         guessed: counter.guessed,
     }
@@ -421,7 +422,7 @@ impl Line {
         self.doubt = Some(match self.guessed {
             true => {
                 self.pages = None;
-                format!("{why}: its place was only guessed; not used")
+                format!("{why}; its location was only inferred, so it is not used")
             }
             false => why,
         });

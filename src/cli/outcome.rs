@@ -70,7 +70,7 @@ pub enum CliError {
     #[error("the answer can't be written: {0}")]
     Write(#[from] io::Error),
     /// The sample can't be written.
-    #[error("the sample can't be written to {path}: {source}; name a place with --out FILE", path = path.display())]
+    #[error("the sample can't be written to {path}: {source}; choose another file with --out FILE", path = path.display())]
     Demo {
         /// Where to.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum CliError {
         source: io::Error,
     },
     /// A file or folder of tables can't be written.
-    #[error("{path} can't be written: {source}; make room, or name another place with --out", path = path.display())]
+    #[error("{path} can't be written: {source}; free disk space, or choose another file with --out", path = path.display())]
     File {
         /// Where to.
         path: PathBuf,

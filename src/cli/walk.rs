@@ -47,7 +47,7 @@ fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
             while stop.recv_timeout(Duration::from_millis(200))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
-                let _ = write!(io::stderr(), "\rpool {:3.0} %", shown.share() * 100.0);
+                let _ = write!(io::stderr(), "\rpool {:3.0}%", shown.share() * 100.0);
             }
             let _ = write!(io::stderr(), "\r          \r");
         });

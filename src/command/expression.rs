@@ -183,7 +183,7 @@ impl Parser<'_> {
         }
         if word.starts_with(['@', '$']) {
             return Err(Refusal(format!(
-                "{word}: a dump of a running machine has no registers here; write an address or a symbol"
+                "{word}: registers are not available here; write an address or a symbol"
             )));
         }
         let starts = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

@@ -52,7 +52,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (
         &[".reload"],
         ".reload (loading symbols)",
-        "symbols load by themselves when a dump is opened; set the path with --symbols or _NT_SYMBOL_PATH",
+        "symbols are loaded when a dump is opened; set the path with --symbols or _NT_SYMBOL_PATH",
     ),
     (
         &[".symfix", ".sympath", ".srcpath", ".symopt"],
@@ -163,7 +163,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
             ".reboot", ".kill", ".restart",
         ],
         "commands of a live debugger",
-        "a dump is only read; `help` lists the commands",
+        "poolscope only reads dumps; `help` lists the commands",
     ),
     (
         &["verifier.exe"],

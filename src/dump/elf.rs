@@ -47,7 +47,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     let room = file.len().saturating_sub(start) / size;
     if count > room as u64 {
         return Err(damaged(format!(
-            "{count} ELF program headers at {at:#x}, of which the file has {room}"
+            "{count} ELF program headers at {at:#x}, but the file has room for {room}"
         )));
     }
     let mut runs = Vec::new();
@@ -112,7 +112,8 @@ fn check_kind(file: &[u8]) -> Result<(), DumpError> {
     if class != 2 || file.get(5) != Some(&1) {
         return Err(DumpError::refused(
             "this is a 32-bit ELF core: the guest was not in long mode, or the tool that wrote it is 32-bit",
-            "poolscope reads x64 machines only; dump again when Windows is up, with: virsh dump --memory-only --format elf DOMAIN FILE",
+            "poolscope reads x64 machines only; take the dump again after Windows has started: \
+                virsh dump --memory-only --format elf DOMAIN FILE",
         ));
     }
     match machine {

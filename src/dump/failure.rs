@@ -44,24 +44,27 @@ impl Dump {
         let before = self.file_length();
         let about = match self.mapping.metadata() {
             Ok(about) => about,
-            Err(why) => return Some(format!("nothing is known of the file any more: {why}")),
+            Err(why) => return Some(format!("the state of the file is unknown: {why}")),
         };
         if about.len() < before {
             return Some(format!(
-                "the file was cut from {before} to {} bytes while it was open: what is behind is missing here, or taken for zeros; copy it again, and open the copy",
+                "the file was truncated from {before} to {} bytes while it was open: data after \
+                    the cut is missing or read as zeros; copy it again, and open the copy",
                 about.len()
             ));
         }
         if self.has_failed() {
             return Some(
-                "the system could not read the file in places while it was open (a failing disk, or a share that went away): what is there is missing here, or taken for zeros"
+                "parts of the file could not be read while it was open (a failing disk or a lost \
+                    share): that data is missing or read as zeros"
                     .into(),
             );
         }
         let modified = about.modified().ok();
         if modified != self.modified || about.len() > before {
             return Some(
-                "the file was written to while it was open: this may be of both its states; open it again"
+                "the file was modified while it was open: the answer may mix old and new data; \
+                    open it again"
                     .into(),
             );
         }

@@ -53,7 +53,7 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
     let short = || damaged("the file ends inside the headers of kdump".into());
     let header = layout.bytes(file, 0, HEADER).ok_or_else(short)?;
     if !header.starts_with(MAGIC) {
-        return Err(damaged("a flattened file that is no kdump file".into()));
+        return Err(damaged("a flattened file that is not a kdump file".into()));
     }
     let d = |at| u32_at(&header, at).unwrap_or(0);
     let (version, status, block) = (d(8), d(0x1a8), d(0x1ac));

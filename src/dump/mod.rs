@@ -152,7 +152,7 @@ impl Dump {
         let room = on.mapping.bytes().len() as u64 / PAGE_SIZE;
         if contents.header.is_none() && contents.pages.runs().is_some() && stored > room {
             return Err(DumpError::Damaged {
-                what: format!("it names {stored} pages, and has room for {room}"),
+                what: format!("it lists {stored} pages, but has room for {room}"),
             });
         }
         Ok(Dump {
@@ -361,7 +361,7 @@ impl Dump {
                     "written while the system ran, so counters and lists may contradict each other"
                 }
                 Capture::Unknown => {
-                    "the format does not say whether the machine ran on while it was written"
+                    "the format does not say whether the machine was running"
                 }
             };
             return format!("{}: {ALL}; {written}", self.image());

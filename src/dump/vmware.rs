@@ -172,14 +172,14 @@ impl State {
             while let Some(tag) = Tag::at(file, position, narrow) {
                 budget = budget
                     .checked_sub(1)
-                    .ok_or_else(|| damaged("a VMware state with more tags than any has".into()))?;
+                    .ok_or_else(|| damaged("a VMware state with too many tags".into()))?;
                 state.take(file, name, &tag);
                 position = tag.end;
             }
         }
         if state.arm {
             return Err(DumpError::refused(
-                "this is the state of an ARM64 machine of VMware",
+                "this is the state of an ARM64 VMware machine",
                 "poolscope reads x64 machines only",
             ));
         }

@@ -102,7 +102,7 @@ impl Engine {
             Err(why) => Answered {
                 index: None,
                 note: Some(format!(
-                    "the kept index {} is not used, the pool is walked again: {why}",
+                    "the cached index {} is not used, and the pool is walked again: {why}",
                     path.display()
                 )),
             },
@@ -116,7 +116,8 @@ impl Engine {
             IndexCache::Off => return None,
             IndexCache::Homeless => {
                 return Some(
-                    "the index is not kept for the next time: no cache directory is known (HOME is not set); --no-cache says it is not wanted".into(),
+                    "the index is not cached: no cache directory is known (HOME is not set); \
+                        --no-cache turns the cache off".into(),
                 );
             }
             IndexCache::In(directory) => directory,
@@ -130,7 +131,7 @@ impl Engine {
             Err(why) => why,
         };
         Some(format!(
-            "the index is not kept for the next time in {}: {why}",
+            "the index is not cached in {}: {why}",
             directory.display()
         ))
     }
@@ -138,7 +139,7 @@ impl Engine {
     fn keep_in(&self, directory: &Path, index: &Snapshot) -> io::Result<()> {
         let key = self.index_key();
         let (Some(key), Some(modified)) = (key, self.dump.modified()) else {
-            return Err(io::Error::other("the dump can't be told from others"));
+            return Err(io::Error::other("the dump could not be identified"));
         };
         if !self.dump.is_unchanged() || self.dump.has_failed() {
             return Err(io::Error::other(

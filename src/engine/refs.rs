@@ -76,7 +76,7 @@ impl Engine {
         }
     }
 
-    /// Which modules mention a tag, and what their code does with it.
+    /// Which modules reference a tag, and what their code does with it.
     pub fn references(&self, tag: Tag) -> References {
         self.references_while(tag, &|| true).unwrap_or_default()
     }

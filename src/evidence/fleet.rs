@@ -162,7 +162,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         return;
     }
     if depth == DEEPEST {
-        return skipped.push(format!("{}: too many folders in folders", path.display()));
+        return skipped.push(format!("{}: folders are nested too deep", path.display()));
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -244,7 +244,7 @@ fn whole(path: &Path) -> Result<Bytes, String> {
 fn parquet_files(folder: &Path, depth: u32, out: &mut Vec<PathBuf>, skipped: &mut Vec<String>) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) if depth < DEEPEST => entries,
-        Ok(_) => return skipped.push(format!("{}: too many folders in folders", folder.display())),
+        Ok(_) => return skipped.push(format!("{}: folders are nested too deep", folder.display())),
         Err(why) => return skipped.push(format!("{}: {why}", folder.display())),
     };
     let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();

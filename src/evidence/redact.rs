@@ -60,7 +60,7 @@ impl Redactor {
     pub fn new(names: impl IntoIterator<Item = String>) -> io::Result<Redactor> {
         let random = SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
-        let key = key.map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        let key = key.map_err(|_| io::Error::other("the system provides no random numbers"))?;
         let mut patterns: FxHashMap<String, String> = FxHashMap::default();
         for (count, name) in names.into_iter().enumerate() {
             // One that is left in would be worse than no file.

@@ -201,7 +201,7 @@ pub static COUNTERS: Table = Table {
         text("line", "its label"),
         int("pages", "pages of 4 KB"),
         text("source", "where it was read, or why it was not"),
-        text("doubt", "what is wrong with it beside the other lines"),
+        text("doubt", "how it contradicts other lines"),
     ],
 };
 
@@ -224,7 +224,7 @@ pub static TAGS: Table = Table {
         int("found_blocks", "allocated blocks that the walk found"),
         int("found_bytes", "their bytes"),
         text("description", "what the tag is for"),
-        text("binary", "whose it is, after the tag list"),
+        text("binary", "the binary, from the tag list"),
     ],
 };
 
@@ -394,7 +394,7 @@ pub static STACKS: Table = Table {
         text("source", "verifier-pool or verifier-log"),
         text("event", "allocated or freed"),
         int("count", "allocations with this stack"),
-        int("bytes", "their bytes, as they were asked for"),
+        int("bytes", "their bytes, as requested"),
         int("address", "the first byte of one of them"),
         text("address_hex", "the same, hexadecimal"),
         int("size", "the bytes of that one"),
@@ -416,9 +416,9 @@ pub static ANSWERS: Table = Table {
     columns: &[
         text(
             "answer",
-            "which: info, vm, totals, census, objects, references, diagnosis, drivers …",
+            "the kind: info, vm, totals, census, objects, references, diagnosis, drivers …",
         ),
-        text("key", "of what: a tag in hexadecimal, or empty"),
+        text("key", "the subject: a tag in hexadecimal, or empty"),
         text("json", "the value"),
     ],
 };

@@ -201,7 +201,8 @@ impl Kernel {
         }
         if let Some(build) = trackers {
             self.notes.push(format!(
-                "the pool trackers have the layout of build {build}, by the hash that places their tags"
+                "the pool trackers have the layout of build {build}, as the positions of their \
+                    tags show"
             ));
         }
         self.notes.append(&mut self.found.notes);
@@ -315,7 +316,7 @@ impl Kernel {
                 if state.shift > 0 { "further" } else { "nearer" }
             )),
             Err(why) if self.symbol("MiState").is_some() => {
-                self.notes.push(format!("{why}; what is there is not used"));
+                self.notes.push(format!("{why}; the value there is not used"));
             }
             _ => {}
         }
@@ -399,7 +400,8 @@ fn kdbg_note(why: KdbgError, at: Va) -> String {
             "there is no debugger data block at {at} (it may be encoded: the dump was not written by Windows itself)"
         ),
         KdbgError::Size(size) => {
-            format!("the debugger data block at {at} gives itself {size:#x} bytes and is not used")
+            format!("the debugger data block at {at} has an implausible size of {size:#x} bytes \
+                and is not used")
         }
     }
 }

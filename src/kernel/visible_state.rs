@@ -72,10 +72,11 @@ fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleS
             exact: false,
         }),
         [] => {
-            Err("nothing proves where MiState's counters are: the layout is another build's".into())
+            Err("the position of MiState's counters can't be verified: the layout is from another \
+                build".into())
         }
         several => Err(format!(
-            "MiState's counters may be in {} places: the layout is another build's",
+            "MiState's counters may be in {} places: the layout is from another build",
             several.len()
         )),
     }

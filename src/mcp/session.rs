@@ -65,7 +65,7 @@ impl Session {
     pub fn notes(&self) -> Vec<String> {
         match self.allowed.list() {
             (files, _) if files.is_empty() => vec![
-                "no file can be opened: name dumps, or directories that hold them, behind mcp"
+                "no file can be opened: name dumps, or directories that have them, after mcp"
                     .into(),
             ],
             _ => Vec::new(),
@@ -147,7 +147,8 @@ impl Opened {
         match &self.source {
             Source::Machine(machine) => Ok(&**machine),
             Source::Log(log) => Err(format!(
-                "{} is {}: it has figures per tag and no memory; tags, diagnose and diff read it, this tool needs a dump",
+                "{} is {}: it has counts per tag but no memory; tags, diagnose and diff read it, \
+                    this tool needs a dump",
                 self.path.display(),
                 log.what
             )),
@@ -231,7 +232,7 @@ fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
         }
     });
     if let Err(why) = kept {
-        note(&format!("the index is not kept: {why}"));
+        note(&format!("the index is not cached: {why}"));
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn search(path: &SymbolPath, id: &PdbId) -> Search {
     let mut search = Search::default();
     let Some(name) = id.file_name() else {
         search.notes.push(format!(
-            "not looking for a PDB named {:?}: no plain file name",
+            "the PDB {:?} is not searched for: the name is not a valid file name",
             id.name
         ));
         return search;

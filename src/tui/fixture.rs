@@ -107,7 +107,7 @@ pub fn tag_row(
         about: about.map(Into::into),
         binary: binary.map(Into::into),
         owner: None,
-        mentioned: None,
+        referenced_in: None,
         found: TagFound {
             nonpaged: Found {
                 blocks: count,
@@ -254,8 +254,8 @@ pub fn many_tags(count: u32) -> Model {
     model
 }
 
-/// The two places that mention the leaking tag.
-pub fn mentions() -> References {
+/// The two places that reference the leaking tag.
+pub fn references() -> References {
     let at = |va: u64, offset: u64| ReferenceRow {
         module: "myfault".into(),
         va: Va(va),
@@ -380,20 +380,26 @@ pub fn table(ask: &TableKind) -> TableData {
 
 /// A report, with what is marked.
 pub fn report(marks: &[(String, String)]) -> String {
-    let mut out = "\
-Verdict: LEAK. Tag 'Leak', nonpaged pool: 586.9 MB, owner: myfault (certain).
-  Evidence: never freed: 601 allocations, 0 frees (strong evidence)
-  Next action: check for an update of myfault, or contact its vendor
-  Severity: critical; nonpaged pool 81.3% of its maximum
+    let mut out = "Verdict: LEAK. Tag 'Leak', nonpaged pool: 586.9 MB, owner: myfault (certain).
+ \
+         Evidence: never freed: 601 allocations, 0 frees (strong evidence)
+  Next action: check \
+        for an update of myfault, or contact its vendor
+  Severity: critical; nonpaged pool 81.3% \
+        of its maximum
 
 Tag 'Leak', nonpaged pool, 601 blocks, 615,424,000 bytes (leak)
-  Evidence (9 points):
+  \
+        Evidence (9 points):
       never freed: 601 allocations, 0 frees (strong evidence)
-      one size: 601 of 601 blocks (evidence)
+      \
+        one size: 601 of 601 blocks (evidence)
   Suspect: myfault (certain)
-      its code calls ExAllocatePoolWithTag with the tag
+      its code calls \
+        ExAllocatePoolWithTag with the tag
   Next steps in the debugger:
-      !poolfind \"Leak\" -nonpaged   (all of its blocks)
+      !poolfind \"Leak\" \
+        -nonpaged   (all its blocks)
       lmvm myfault   (its version and vendor)
 "
     .to_owned();

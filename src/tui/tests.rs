@@ -26,6 +26,7 @@ mod desk;
 mod first_screen;
 mod journeys;
 mod mouse;
+mod outage;
 mod random;
 mod symbols;
 
@@ -69,7 +70,7 @@ fn a_tag_opened() {
 }
 
 #[test]
-fn the_list_says_which_images_mention_an_unknown_tag() {
+fn the_list_says_which_images_reference_an_unknown_tag() {
     let mut desk = Desk::new((200, 50));
     desk.walked();
     assert!(!desk.screen().contains("in myfault"));
@@ -77,17 +78,17 @@ fn the_list_says_which_images_mention_an_unknown_tag() {
     let names = [(leak, "in myfault".to_owned())].into_iter().collect();
     let names = Arc::new(names);
     let walk = desk.app.index.walk;
-    desk.tell(Message::Mentioned(walk + 1, Arc::clone(&names)));
+    desk.tell(Message::ReferencedIn(walk + 1, Arc::clone(&names)));
     assert!(
         !desk.screen().contains("in myfault"),
         "of another reading of the dump"
     );
-    desk.tell(Message::Mentioned(walk, names));
+    desk.tell(Message::ReferencedIn(walk, names));
     assert!(desk.screen().contains("in myfault"));
 }
 
 #[test]
-fn the_bytes_of_a_mention_and_of_a_block() {
+fn the_bytes_of_a_reference_and_of_a_block() {
     shown("bytes", |desk| {
         desk.walked().enter().press(KeyCode::Tab).enter();
     });

@@ -97,7 +97,7 @@ impl Descriptions {
         let layer = parse(&fs::read(path)?);
         if layer.entries == 0 {
             return Err(io::Error::other(
-                "no entry found; each line has to be `Tag - binary - description`",
+                "no entry found; each line must be `Tag - binary - description`",
             ));
         }
         let mut all = Descriptions::built_in();

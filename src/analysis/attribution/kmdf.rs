@@ -35,7 +35,8 @@ impl Candidate {
         match self.is_framework_driver {
             true => format!("likely: default tag of driver {} (KMDF)", self.name),
             false => format!(
-                "maybe: would be the default tag of driver {} if it is one of KMDF, which its imports would tell and the dump does not have",
+                "possible: default tag of driver {} if it is a KMDF driver (its imports are not \
+                    in the dump)",
                 self.name
             ),
         }

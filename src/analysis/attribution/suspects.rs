@@ -269,12 +269,13 @@ impl Fusion<'_> {
             Standing::Allocates => "its code allocates with the tag",
             Standing::HasLookaside => "it has a lookaside list with the tag",
             Standing::MayAllocate => "its code probably passes the tag to an allocator",
-            Standing::HasStructure => "it has a structure with the tag that others allocate by",
+            Standing::HasStructure => "it has a structure with the tag, from which another \
+                component allocates",
             Standing::Frees => "its code frees with the tag",
             // Of an image that is in the dump in part only, nobody can say what it does.
-            Standing::Unknown => "it has the bytes of the tag, in code that is not in the dump",
+            Standing::Unknown => "it has the bytes of the tag, but the code is not in the dump",
             Standing::Compares => {
-                let why = "its code has the constant, and no call takes it".to_owned();
+                let why = "its code has the constant, but no call takes it".to_owned();
                 self.out.rejected.push((name.clone(), why));
                 return;
             }
@@ -327,7 +328,7 @@ impl Fusion<'_> {
                 }
                 false => {
                     let text = &description.text;
-                    let reason = format!("fits a pattern of the tag list: {text} ({binary})");
+                    let reason = format!("matches a pattern of the tag list: {text} ({binary})");
                     candidate.hinted = Some(reason);
                 }
             }
@@ -385,7 +386,8 @@ impl Fusion<'_> {
         }
         if !seen && whole && copies > 0 {
             self.out.notes.push(format!(
-                "{owner} is listed, but none of its code has the tag: the list may not fit this build"
+                "{owner} is listed, but its code does not have the tag: the list may not match \
+                    this build"
             ));
         }
     }
@@ -402,7 +404,7 @@ impl Fusion<'_> {
             .collect();
         if is_default(self.signs.tag) {
             self.out.notes.push(
-                "drivers that name no tag of their own share this one: it names nobody".into(),
+                "drivers without a tag of their own share this one: it identifies no driver".into(),
             );
         } else if listed || users.len() < 2 {
             return;
@@ -412,7 +414,8 @@ impl Fusion<'_> {
         }
         if users.len() > 1 {
             self.out.notes.push(format!(
-                "shared by {}: {} modules allocate with this tag, so it names none of them",
+                "shared by {}: {} modules allocate with this tag, so it does not identify one of \
+                    them",
                 users.join(", "),
                 users.len()
             ));
@@ -547,7 +550,7 @@ impl Owners {
         };
         let module = listed_module(binary).to_owned();
         let reason = format!(
-            "listed: {} ({binary}); whether it is loaded is not known",
+            "listed: {} ({binary}); it is unknown whether it is loaded",
             description.text
         );
         Owners {

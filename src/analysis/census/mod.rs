@@ -252,7 +252,7 @@ impl Pointing {
     pub fn sentence(&self, census: &Census) -> String {
         let (anywhere, _) = self.shares(census);
         let mut out = format!(
-            "{:.1} % of its blocks ({} of {} read) point into it",
+            "{:.1}% of the blocks ({} of {} read) point into it",
             anywhere * 100.0,
             self.blocks,
             census.read()
@@ -301,12 +301,13 @@ pub fn take(
     let mut notes = Vec::new();
     if setting.index.left_out > 0 {
         notes.push(format!(
-            "{} blocks of all tags are in no list for want of memory, and were not looked at",
+            "{} blocks of all tags are not listed because of the memory limit, and were not \
+                examined",
             setting.index.left_out
         ));
     }
     if dump.faults() != faults {
-        notes.push("the file could not be read in places, which are taken for zeros here".into());
+        notes.push("parts of the file could not be read and count as zeros here".into());
     }
     Some(Census {
         question,

@@ -232,7 +232,7 @@ pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
         }
         _ if !strongest.is_empty() => {
             sentence += &format!(
-                ". Not a finding: the evidence adds up to {} of the {} points of a suspicion",
+                ". Not a finding: the evidence scores {} of the {} points of a suspicion",
                 found.score.points, cuts.suspicious
             );
         }
@@ -256,7 +256,7 @@ pub fn verdict(
         return (worst.unwrap_or(Verdict::Suspicious), of_finding(first));
     }
     if case.rows.is_empty() {
-        let summary = "the source holds no counts of pool tags".to_owned();
+        let summary = "the source has no counts by pool tag".to_owned();
         return (Verdict::Unknown, summary);
     }
     let scope = scope(case);
@@ -272,7 +272,8 @@ pub fn verdict(
         ),
         None if !case.complete && !case.rows.iter().any(|row| case.can_judge(row)) => (
             Verdict::Unknown,
-            "the table cannot decide: no tag has a count of blocks beside its size, and neither the size of the pool nor physical memory is stated".into(),
+            "the table is not sufficient: no tag has a block count beside its size, and neither \
+                the size of the pool nor physical memory is given".into(),
         ),
         None => (Verdict::Normal, scope),
     }
@@ -291,7 +292,8 @@ fn scope(case: &Case) -> String {
     let small = |row: &&Row| row.bytes.is_some_and(|bytes| bytes < noise);
     if case.rows.iter().all(|row| small(&row)) {
         out += &format!(
-            "; less than {} per tag: a leak that small shows only in a comparison of two tables",
+            "; every tag has less than {}: only a comparison of two tables can show a leak that \
+                small",
             size(noise)
         );
         return out;
@@ -301,7 +303,7 @@ fn scope(case: &Case) -> String {
         matches!(kind, Some(kinds::Kind::Cache | kinds::Kind::Buffers))
     };
     if case.rows.iter().filter(|row| !small(row)).all(grows) {
-        out += "; caches and buffers grow under load: one table cannot show a leak of them";
+        out += "; caches and buffers grow under load: one table cannot show whether they leak";
     }
     out
 }

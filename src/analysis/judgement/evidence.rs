@@ -326,7 +326,7 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
         None if is_ring(row) => None,
         // A leak repeats; a few large blocks are what something is made of.
         None if blocks < FEW => {
-            let sentence = format!("{} blocks only: a leak repeats", count(blocks));
+            let sentence = format!("only {} blocks: leaks have more", count(blocks));
             Some(Evidence::new(name, -4, sentence))
         }
         None => {
@@ -391,14 +391,14 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
         Kind::Cache => (
             -5,
             format!(
-                "a cache ({}): large under load, given back under pressure",
+                "a cache ({}): grows under load, shrinks under memory pressure",
                 holder.what
             ),
         ),
         Kind::Buffers => (
             -4,
             format!(
-                "buffers ({}): their size follows the configuration",
+                "buffers ({}): their size depends on the configuration",
                 holder.what
             ),
         ),
@@ -445,7 +445,7 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
             (None, blocks) => format!("{} blocks", count(blocks.unwrap_or(0))),
         };
         let sentence =
-            format!("{held}: large for {what}; could be load or a leak, compare two moments");
+            format!("{held}: large for {what}; could be load or a leak, compare two dumps");
         Evidence::new("load", 0, sentence)
     })
 }

@@ -140,7 +140,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Mistake> {
         if let Some(tags) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             let tags = tags.split('|').map(|tag| {
                 let bytes = <[u8; 4]>::try_from(tag.as_bytes());
-                bytes.map_err(|_| fail(format!("`{tag}` is no tag of four bytes")))
+                bytes.map_err(|_| fail(format!("`{tag}` is not a four-byte tag")))
             });
             entries.push(Entry {
                 tags: tags.collect::<Result<_, _>>()?,
@@ -161,7 +161,7 @@ impl Entry {
     fn take(&mut self, line: &str) -> Result<(), String> {
         let (field, value) = line
             .split_once(": ")
-            .ok_or_else(|| format!("`{line}` is no `field: value`"))?;
+            .ok_or_else(|| format!("`{line}` is not in the form `field: value`"))?;
         let text = match field {
             "is" => &mut self.is,
             "large" => &mut self.large,
@@ -170,17 +170,17 @@ impl Entry {
             "next" => {
                 let (command, why) = value
                     .split_once(" - ")
-                    .ok_or_else(|| format!("`{value}` is no `command - what for`"))?;
+                    .ok_or_else(|| format!("`{value}` is not in the form `command - purpose`"))?;
                 self.next.push(Step {
                     command: command.trim().into(),
                     why: why.trim().into(),
                 });
                 return Ok(());
             }
-            _ => return Err(format!("there is no field `{field}`")),
+            _ => return Err(format!("unknown field `{field}`")),
         };
         if !text.is_empty() {
-            return Err(format!("`{field}` is there twice"));
+            return Err(format!("duplicate field `{field}`"));
         }
         *text = value.trim().into();
         Ok(())
@@ -189,7 +189,7 @@ impl Entry {
     fn take_answers(&mut self, value: &str) -> Result<(), String> {
         for word in value.split(", ") {
             let answer = Answer::parse(word.trim())
-                .ok_or_else(|| format!("`{word}` is no part of the diagnosis"))?;
+                .ok_or_else(|| format!("`{word}` is not a part of the diagnosis"))?;
             self.answers.extend(answer);
         }
         Ok(())

@@ -90,7 +90,7 @@ impl PoolUse {
             }
             Ok(0) => "the counter is 0".to_owned(),
             Ok(bytes) => format!(
-                "the counter says {}, less than the tags add up to",
+                "the counter says {}, less than the sum of the tags",
                 size(bytes)
             ),
             Err(Some(doubt)) => format!("the counter is doubtful ({doubt})"),

@@ -131,12 +131,12 @@ fn ceiling(
     let few = row.outstanding.is_some_and(|n| n < 20_000);
     let population = matches!(kind, Some(Kind::Population(_)));
     if row.bytes.is_some_and(|b| b < cuts.noise) && !in_trouble && !proven {
-        return (Verdict::Normal, Some("less than 1 MB: within the noise"));
+        return (Verdict::Normal, Some("less than 1 MB: too small to judge"));
     }
     if matches!(kind, Some(Kind::Cache | Kind::Buffers)) && !proven {
         return (
             Verdict::Suspicious,
-            Some("caches and buffers grow under load: one moment cannot show a leak of them"),
+            Some("caches and buffers grow under load: one moment cannot show whether they leak"),
         );
     }
     let single = row.outstanding.is_some_and(|n| n < 100) && !proven;
@@ -146,13 +146,13 @@ fn ceiling(
             true => Verdict::Suspicious,
             false => Verdict::Normal,
         };
-        return (most, Some("fewer than 100 blocks: a leak repeats"));
+        return (most, Some("fewer than 100 blocks: leaks have more"));
     }
     let slight = share.is_some_and(|s| s < 0.01) && !population && !proven;
     if slight && few {
         return (
             Verdict::Normal,
-            Some("few blocks and less than 1% of the pool: within the noise"),
+            Some("few blocks and less than 1% of the pool: too small to judge"),
         );
     }
     if slight {

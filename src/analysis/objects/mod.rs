@@ -136,7 +136,8 @@ impl Setting<'_> {
             self.count_handles(&mut out, &reader, wanted)?;
         } else if self.types.is_empty() {
             out.notes.push(
-                "nothing leads to the table of object types: with nt's PDB, objects are told"
+                "the table of object types was not found: the PDB of nt is needed to identify \
+                    objects"
                     .into(),
             );
         }
@@ -279,7 +280,7 @@ impl Setting<'_> {
         }
         if budget == 0 {
             out.notes
-                .push(format!("only {MOST_HANDLES} handles were looked at"));
+                .push(format!("only the first {MOST_HANDLES} handles were examined"));
         }
         Some(())
     }
@@ -344,7 +345,8 @@ impl Objects {
         ));
         if let Some(first) = self.holders.first() {
             out.push(format!(
-                "{} handles lead to {} objects; most are of {} (process {}): {} of its {} handles",
+                "{} handles refer to {} objects; most belong to {} (process {}): {} of its {} \
+                    handles",
                 self.handles(),
                 kind.name,
                 first.process.image,
@@ -361,7 +363,7 @@ impl Objects {
                 .map(|n| format!("{} of {}", n.count, n.name))
                 .collect();
             out.push(format!(
-                "{} have ended and are still there: {}",
+                "{} have ended but still exist: {}",
                 self.ended,
                 images.join(", ")
             ));
@@ -385,7 +387,8 @@ impl Objects {
         let first = self.holders.first();
         if let Some(first) = first.filter(|h| h.handles as f64 > objects * 0.5) {
             return Some(format!(
-                "if they leak, handles do: {} (process {}) has opened most of them and does not close them",
+                "if this is a leak, it is a handle leak: {} (process {}) holds most of the open \
+                    handles",
                 first.process.image, first.process.id
             ));
         }

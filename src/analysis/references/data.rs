@@ -40,7 +40,7 @@ pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Re
         .or_else(|| variable(images, code, hit, readers))
         .unwrap_or_else(|| Verdict {
             confidence: Some(Confidence::Coincidence),
-            reason: "data: no structure that is known to hold a tag, and no code reads it".into(),
+            reason: "data: not in a known structure with a tag, and no code reads it".into(),
             ..Verdict::default()
         })
 }

@@ -1,4 +1,4 @@
-//! The modules that mention a tag, those most likely to own its allocations first.
+//! The modules that reference a tag, those most likely to own its allocations first.
 
 use rustc_hash::FxHashMap;
 
@@ -47,7 +47,7 @@ impl Standing {
     }
 }
 
-/// A module that mentions a tag.
+/// A module that references a tag.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModuleRank {
     /// Index into the kernel's modules.
@@ -174,14 +174,15 @@ impl ModuleRank {
         let allocates = matches!(self.standing, Standing::Allocates | Standing::HasLookaside);
         if let Some(library) = &self.library {
             self.note = Some(format!(
-                "{} is likely a copy of Microsoft's {library}, whose tag this is: other modules have the same code",
+                "{} likely has a copy of Microsoft's {library}, which uses this tag: other \
+                    modules have the same code",
                 self.module_name
             ));
             return;
         }
         self.note = (allocates && is_one_of(&ON_BEHALF, &self.module_name)).then(|| {
             format!(
-                "{} allocates this on behalf of whoever calls it: the tag does not name the caller",
+                "{} allocates this on behalf of its callers: the tag does not identify the caller",
                 self.module_name
             )
         });

@@ -269,7 +269,7 @@ fn judge(
             ..Verdict::default()
         },
         None => Verdict {
-            reason: "the image's headers are not in the dump: whether this is code can't be told"
+            reason: "the image's headers are not in the dump: it is unknown whether this is code"
                 .into(),
             ..Verdict::default()
         },

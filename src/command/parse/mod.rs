@@ -42,7 +42,7 @@ pub(in crate::command) fn vm(words: &mut Words) -> Result<Request> {
 fn flags(words: &Words, word: &str) -> Result<u64> {
     expression::number(word).ok_or_else(|| {
         Refusal(format!(
-            "{}: {word} is not a number of flags (hexadecimal, for example 1 or 0x5)",
+            "{}: {word} is not a flags value (hexadecimal, for example 1 or 0x5)",
             words.name()
         ))
     })
@@ -68,7 +68,7 @@ pub(in crate::command) fn pool_used(words: &mut Words) -> Result<Request> {
             };
             out.top = Some(count.parse().map_err(|_| {
                 Refusal(format!(
-                    "{}: /t needs a number of rows, as /t5",
+                    "{}: /t needs a number of rows, for example /t5",
                     words.name()
                 ))
             })?);

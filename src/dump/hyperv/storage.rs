@@ -180,7 +180,7 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
         let count = u32_at(file, at + 4).unwrap_or(0) as usize;
         if count > room {
             return damaged(format!(
-                "an object table of {count} entries, of which the file has {room}"
+                "an object table of {count} entries, but the file has room for {room}"
             ));
         }
         for i in 0..count {

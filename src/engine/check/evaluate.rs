@@ -286,7 +286,7 @@ impl Check<'_> {
             }
             Limit::Verdict(_) => match self.verdicts()?.overall {
                 Verdict::Unknown => {
-                    Err("there is no verdict: the accounts are not in the dump".into())
+                    Err("there is no verdict: the kernel counters are not in the dump".into())
                 }
                 verdict => Ok(Observed::Verdict(verdict)),
             },
@@ -351,7 +351,7 @@ impl Check<'_> {
         let drivers = self
             .subject
             .drivers
-            .ok_or("a driver's tags are known of a dump only, not of a log")?;
+            .ok_or("the tags of a driver are known only for a dump, not for a log")?;
         let row = drivers.rows.iter().find(|d| is_driver(&d.module, driver));
         let bytes = || -> i128 {
             let of = |pool: &Pool| row.map_or(0, |d| d.bytes[usize::from(*pool == Pool::Paged)]);
@@ -400,7 +400,7 @@ impl Check<'_> {
             let at = |counts: Option<&Counts>| counts.and_then(|c| c.bytes);
             match (at(side.first()), at(side.last())) {
                 (Some(a), Some(b)) => grown += i128::from(b) - i128::from(a),
-                _ => return Err(format!("{} pool is not known at both ends", pool.word())),
+                _ => return Err(format!("{} pool is not known at both points", pool.word())),
             }
         }
         Ok(Observed::Number((grown as f64 / hours).round() as i128))

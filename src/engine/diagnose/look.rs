@@ -259,7 +259,7 @@ fn place(r: &Reference) -> String {
 fn searched(references: &References) -> String {
     let all = references.pages_searched + references.pages_missing;
     match references.pages_missing {
-        0 => format!("all {all} pages of images were searched"),
-        missing => format!("{missing} of {all} pages of images are not in the dump"),
+        0 => format!("all {all} image pages were searched"),
+        missing => format!("{missing} of {all} image pages are not in the dump"),
     }
 }

@@ -176,7 +176,8 @@ impl Engine {
         let points = courses.iter().map(|(.., course)| course.points).max();
         out.push(match points {
             None => "a single dump cannot show a trend: growth is an average since boot, not an observation".into(),
-            Some(points) => format!("the trend is that of {points} points; between them it is unknown"),
+            Some(points) => format!("the trend comes from {points} points; changes between them \
+                are unknown"),
         });
         out
     }

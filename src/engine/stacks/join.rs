@@ -359,7 +359,8 @@ fn of_log(
     }
     if misfits > 0 {
         out.notes.push(format!(
-            "{misfits} records of the log are larger than the blocks that are now at their addresses; they are of earlier blocks"
+            "{misfits} records of the log are larger than the blocks that are now at their \
+                addresses; they belong to earlier blocks"
         ));
     }
     Some(())

@@ -229,7 +229,7 @@ impl Stacks {
         }
         if c.unknown_events > 0 {
             let why = match known {
-                true => "their first frame is in no function of nt that allocates or frees pool",
+                true => "their first frame is not in a function of nt that allocates or frees pool",
                 false => "the functions of this kernel are not known without its PDB",
             };
             self.notes.push(format!(
@@ -257,7 +257,8 @@ impl Stacks {
         match order {
             Order::Known => {}
             Order::Assumed => self.notes.push(
-                "nothing tells whether the record at the index of the log is its oldest or its newest: it counts as the newest".into(),
+                "it is unknown whether the record at the index of the log is the oldest or the \
+                    newest: it counts as the newest".into(),
             ),
             Order::Unknown => self.warnings.push(
                 "the order of the log's records is not known: of several records of one block, the last in the log counts".into(),

@@ -30,7 +30,7 @@ impl Maker {
     pub fn of(identity: &Identity) -> Maker {
         let info = identity.version.info();
         let stamp_note = match identity.linked {
-            Some(LinkTime::Hash(hash)) => Some(format!("build id {hash:08X} (a hash, no date)")),
+            Some(LinkTime::Hash(hash)) => Some(format!("build id {hash:08X} (a hash, not a date)")),
             Some(LinkTime::Unknown(stamp)) => Some(format!("link time or build hash {stamp:08X}")),
             Some(LinkTime::Date(_)) | None => None,
         };

@@ -260,7 +260,8 @@ impl Verifier {
         }
         if strangers > 0 {
             self.damage.push(format!(
-                "{strangers} of {} entries in Driver Verifier's tree of drivers are no loaded module; they were not used",
+                "{strangers} of {} entries in Driver Verifier's tree of drivers are not loaded \
+                    modules; they were not used",
                 walked.nodes.len()
             ));
         }
@@ -289,7 +290,7 @@ impl Verifier {
             let next = kernel.space.pointer(at);
             if !at.is_kernel() || !seen.insert(at) || seen.len() > MAX_SUSPECTS || next.is_err() {
                 self.damage
-                    .push("Driver Verifier's list of drivers to watch breaks off".into());
+                    .push("Driver Verifier's list of drivers to verify breaks off".into());
                 return;
             }
             let number = |field| {

@@ -35,7 +35,7 @@ pub(super) fn head(kernel: &Kernel, at: Va) -> Result<Head, String> {
         return Ok(Head { first, depth });
     }
     if link.0 != 0 {
-        return Err(format!("leads to {link}, which is no kernel address"));
+        return Err(format!("leads to {link}, which is not a kernel address"));
     }
     if second & 1 == 0 && first >> PACKED_LINK != 0 {
         return Err("has the form of processors without a 16-byte compare-exchange".into());

@@ -37,7 +37,8 @@ impl Heaps {
         // Heaps are known by their signature, so all places for them can be tried.
         if pools > out.layout.state.node_count {
             out.notes.push(format!(
-                "nt!ExPoolState says it has {pools} nodes, which is not believed: all {} places for them were tried",
+                "nt!ExPoolState says it has {pools} nodes, which is not plausible: all {} places \
+                    for them were tried",
                 out.layout.state.node_count
             ));
         }
@@ -48,7 +49,8 @@ impl Heaps {
         for heap in private.heaps {
             let kind = out.kind_by_segment(heap, areas).unwrap_or_else(|| {
                 out.notes.push(format!(
-                    "the private pool's heap at {heap} is in no known region: what it holds is counted as nonpaged, as most drivers' is"
+                    "the private pool's heap at {heap} is in no known region: its blocks are \
+                        counted as nonpaged, as those of most drivers are"
                 ));
                 PoolKind::NonPagedNx
             });

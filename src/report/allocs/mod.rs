@@ -150,7 +150,8 @@ impl<'a> Allocs<'a> {
         match s.withheld {
             0 => {}
             n => out.push(format!(
-                "{} recognised by their headers alone are not in this list, as a few may be freed: --heuristic lists them too",
+                "{} recognised by their headers only are not in this list, because a few may be \
+                    free: --heuristic lists them too",
                 grouped(n)
             )),
         }

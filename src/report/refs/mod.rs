@@ -1,4 +1,4 @@
-//! Which modules mention a tag: the debugger's dump line for each place, what the code
+//! Which modules reference a tag: the debugger's dump line for each place, what the code
 //! there does, and the modules in the order in which they are likely to own it.
 
 mod csv;
@@ -99,7 +99,7 @@ struct LineRow {
     gap: bool,
 }
 
-/// A module that mentions the tag.
+/// A module that references the tag.
 #[derive(Debug, Serialize)]
 struct ModuleRow {
     module: String,
@@ -188,14 +188,14 @@ pub fn search_command(tag: Tag) -> String {
 /// How much of the images could be searched, as a sentence.
 pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
-    let mut out = format!("searched {} of {all} pages of images", found.pages_searched);
+    let mut out = format!("searched {} of {all} image pages", found.pages_searched);
     if found.pages_missing > 0 {
         out +=
             "; the others are not in the dump (discarded or paged out): absence is not conclusive";
     }
     if !found.modules_missing.is_empty() {
         let names: Vec<_> = found.modules_missing.iter().map(|m| clean(m)).collect();
-        out += &format!("; nothing at all of {}", names.join(", "));
+        out += &format!("; no page of {} is in it", names.join(", "));
     }
     out
 }

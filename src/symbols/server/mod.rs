@@ -89,15 +89,16 @@ pub struct Fetched {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FetchError {
     /// The user wants no connection.
-    #[error("no symbol server is asked, because of --no-network")]
+    #[error("symbol servers are not used because of --no-network")]
     NetworkOff,
     /// The path has directories only.
     #[error(
-        "the symbol path names no symbol server; to have Microsoft's asked, put srv*{PUBLIC_SERVER} into --symbols or _NT_SYMBOL_PATH"
+        "the symbol path names no symbol server; to use Microsoft's, put srv*{PUBLIC_SERVER} into \
+            --symbols or _NT_SYMBOL_PATH"
     )]
     NoServer,
     /// The dump names a file that no server has.
-    #[error("no server is asked for {0:?}, which is no plain file name")]
+    #[error("{0:?} is not requested from a server: it is not a valid file name")]
     UnsafeName(String),
     /// Somebody ended it.
     #[error("the download was cancelled")]
@@ -297,9 +298,9 @@ impl Job<'_> {
         }
         let content = Content::open(file.path()).map_err(|e| e.to_string())?;
         Pdb::check(content, self.id)
-            .map_err(|refusal| format!("what it sent is not used: {refusal}"))?;
+            .map_err(|refusal| format!("the received file is not used: {refusal}"))?;
         let path = store::finish(file, root, self.id)
-            .map_err(|e| format!("it can't be put into {}: {e}", root.display()))?;
+            .map_err(|e| format!("it can't be stored in {}: {e}", root.display()))?;
         let others: Vec<_> = self
             .keep_in
             .iter()
@@ -317,12 +318,12 @@ impl Job<'_> {
     /// A file in the first store that takes one.
     fn begin(&self) -> Result<(NamedTempFile, &Path), Miss> {
         let mut why =
-            "the symbol path names no directory to keep it in; write srv*DIRECTORY*SERVER"
+            "the symbol path names no directory to store it in; write srv*DIRECTORY*SERVER"
                 .to_string();
         for root in self.keep_in {
             match store::begin(root) {
                 Ok(file) => return Ok((file, root)),
-                Err(e) => why = format!("nothing can be kept in {}: {e}", root.display()),
+                Err(e) => why = format!("nothing can be stored in {}: {e}", root.display()),
             }
         }
         Err(Miss::Failed(why))

@@ -75,11 +75,11 @@ impl App {
         let Some(view) = self.tag_view() else {
             return;
         };
-        let (tag, mentions) = (view.tag, view.mentions.is_none());
-        if mentions {
+        let (tag, references) = (view.tag, view.references.is_none());
+        if references {
             let number = self.ask(Question::References { tag });
             if let Some(view) = self.tag_view() {
-                view.awaited.mentions = number;
+                view.awaited.references = number;
             }
         }
         self.ask_blocks();
@@ -173,7 +173,7 @@ impl App {
         let mut view = TagView::new(tag);
         view.filter.clone_from(&filter);
         view.base_filter = filter;
-        view.awaited.mentions = self.ask(Question::References { tag });
+        view.awaited.references = self.ask(Question::References { tag });
         self.go(Screen::Tag(Box::new(view)));
         self.ask_blocks();
     }

@@ -81,7 +81,7 @@ impl App {
         self.renew_screens(&old);
         let name = old.missing.map_or_else(|| "the PDB".into(), |m| m.file);
         self.message = Some(format!(
-            "{name} picked up, all is read anew with it: {file}"
+            "{name} found, the dump was read again with it: {file}"
         ));
     }
 
@@ -123,7 +123,7 @@ impl App {
         };
         let number = self.ask(Question::References { tag });
         if let Some(view) = self.tag_view() {
-            view.awaited.mentions = number;
+            view.awaited.references = number;
         }
         if nothing_yet {
             self.ask_blocks();

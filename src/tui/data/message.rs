@@ -43,7 +43,7 @@ pub enum Message {
     /// The walk of the pool got on.
     Index(IndexNews),
     /// All images were searched for all tags, after the walk of that number.
-    Mentioned(u64, Arc<FxHashMap<Tag, String>>),
+    ReferencedIn(u64, Arc<FxHashMap<Tag, String>>),
     /// Whose each tag is, after the walk of that number; empty for what has no owner.
     Owners(u64, Arc<FxHashMap<Tag, String>>),
     /// A worker answers.

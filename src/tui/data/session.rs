@@ -50,7 +50,8 @@ pub enum Step {
         pool: u8,
         by_size: bool,
         descending: bool,
-        mentions: bool,
+        #[serde(alias = "mentions")]
+        references: bool,
         /// The selected allocation.
         at: Option<Marked>,
     },

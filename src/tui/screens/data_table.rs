@@ -344,8 +344,8 @@ impl DataTable {
         pane_title(buffer, title, theme, &text, true);
         if self.is_empty() && list.height > 1 {
             let why = match self.filter.is_empty() {
-                true => "nothing",
-                false => "no row matches; Esc drops the filter",
+                true => "no rows",
+                false => "no row matches; Esc clears the filter",
             };
             put(buffer, list, 2, 1, why, theme.quiet());
         }

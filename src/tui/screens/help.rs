@@ -13,10 +13,10 @@ use crate::tui::widgets::pane::pane_title;
 
 /// Marks that rows can have, and what they say.
 pub const LEGEND: &[(&str, &str)] = &[
-    (">", "the selected row; - in the pane without the keys"),
+    (">", "the selected row; - in the pane without focus"),
     (
         "!",
-        "a warning of !vm, or a number that can't be right beside the others",
+        "a warning of !vm, or a number that contradicts others",
     ),
     (
         "?",
@@ -24,10 +24,11 @@ pub const LEGEND: &[(&str, &str)] = &[
     ),
     (
         "~",
-        "a tag: the walk found other blocks than the kernel counts, open it; an allocation: recognised by its header alone, it may be freed",
+        "a tag: blocks found differ from the kernel's count, open it for details; an allocation: \
+            recognised by its header only, may be free",
     ),
-    ("f", "an allocation that is freed and kept on a list"),
-    ("u", "a module that was unloaded before"),
+    ("f", "a free block on a lookaside or deferred list"),
+    ("u", "a module that was unloaded"),
     ("??", "a byte that can't be read; never shown as zero"),
 ];
 

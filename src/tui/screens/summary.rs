@@ -341,7 +341,7 @@ pub fn draw_full(
         buffer,
         title,
         theme,
-        &format!("!vm 1, judged{more}"),
+        &format!("!vm 1 with warnings{more}"),
         focused,
     );
     for (y, (line, tone)) in lines

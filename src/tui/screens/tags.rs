@@ -387,7 +387,7 @@ impl Tags {
             _ => flags,
         };
         let pattern = TextFilter::parse(&self.filter)
-            .filter(|f| f.pattern().is_some() && !query::compares(&self.filter))
+            .filter(|f| f.is_windbgs_pattern() && !query::compares(&self.filter))
             .map(|_| {
                 let needed = if verbose.is_empty() { " 0" } else { "" };
                 format!("{needed} {}", self.filter.trim())

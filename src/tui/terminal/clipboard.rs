@@ -75,7 +75,7 @@ impl Clipboard {
                 "{} bytes are too many for a terminal's clipboard",
                 grouped(text.len() as u64)
             ),
-            Way::File => "this terminal takes no copies".to_owned(),
+            Way::File => "this terminal has no clipboard".to_owned(),
             way => {
                 out.write_all(sequence(way, text).as_bytes())?;
                 out.flush()?;
@@ -84,7 +84,7 @@ impl Clipboard {
         };
         Ok(Some(match self.write(text) {
             Ok(path) => format!("copied to {}: {why}", clean(&path.to_string_lossy())),
-            Err(failed) => format!("not copied: {why}, and {failed}; Y shows it plain"),
+            Err(failed) => format!("not copied: {why}, and {failed}; Y shows it as plain text"),
         }))
     }
 

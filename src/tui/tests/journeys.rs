@@ -31,7 +31,7 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
     };
     assert!(copied(&desk));
     // The whole procedure on the way: the flag is on the first screen, then the tag, who
-    // mentions it and where, its sizes, an allocation's bytes, the report.
+    // references it and where, its sizes, an allocation's bytes, the report.
     let mut desk = Desk::new((80, 24));
     desk.walked();
     assert!(desk.screen().contains("EXCESSIVE"));

@@ -143,7 +143,7 @@ fn an_answer_that_was_awaited_is_asked_for_again() {
     let old = std::mem::take(&mut desk.asked);
     desk.tell(reopening(1));
     let asked: Vec<_> = desk.asked.iter().map(|r| r.number).collect();
-    assert_eq!(asked.len(), 2, "the list and the mentions");
+    assert_eq!(asked.len(), 2, "the list and the references");
     assert!(old.iter().all(|r| !asked.contains(&r.number)));
     desk.answer();
     assert!(desk.screen().contains("Allocations 601"));

@@ -42,7 +42,7 @@ const FAMILIES: [TableColumn; 6] = [
 ];
 
 const OBJECTS: [TableColumn; 4] = [
-    TableColumn::new(Column::text("What", 8, 1), &["what"], Kind::Text),
+    TableColumn::new(Column::text("What", 15, 1), &["what"], Kind::Text),
     TableColumn::new(
         Column::text("Name", 16, 0).growing(40),
         &["name"],
@@ -256,6 +256,14 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
             ..TableRow::default()
         });
     };
+    for (what, count) in [
+        ("with handles", found.with_handles),
+        ("references only", found.referenced_only),
+    ] {
+        if count > 0 {
+            add(what, String::new(), count, Cell::Unknown, Opens::Nothing);
+        }
+    }
     for holder in &found.holders {
         let name = format!("{} ({})", holder.process.image, holder.process.id);
         let all = Cell::Count(holder.all);

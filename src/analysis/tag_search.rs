@@ -52,8 +52,8 @@ fn slot(window: u32) -> usize {
 }
 
 impl Needles {
-    /// Of these tags; four zeros are no tag. A tag padded with blanks is another one than
-    /// the same padded with zeros: the pool tells them apart.
+    /// Of these tags; four zeros are not a tag. A tag padded with blanks and one padded with zeros
+    /// are different tags in the pool.
     pub fn new(tags: impl IntoIterator<Item = Tag>) -> Needles {
         let mut tags: Vec<Tag> = tags.into_iter().filter(|t| t.value() != 0).collect();
         tags.sort_unstable();

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::kernel::vm::{Counter, PageFile, VmCounters};
 use crate::pool::tracker::Trackers;
 
-/// A counter beyond this many pages (4 PB of memory) is no count of pages: most often a
+/// A counter beyond this many pages (4 PB of memory) is not a count of pages: most often a
 /// kernel pointer, read with the wrong layout.
 const IMPOSSIBLE: u64 = 1 << 40;
 
@@ -432,7 +432,7 @@ impl Line {
     fn covers(&mut self, bytes: u64) {
         let needed = bytes.div_ceil(4096);
         if let (Some(pages), None) = (self.pages, &self.doubt) {
-            // Trackers and counters are updated apart, so a little is no contradiction.
+            // Trackers and counters are updated apart, so a little is not a contradiction.
             if needed > pages + pages / 20 + 64 {
                 self.put_in_doubt(format!("the tags alone add up to {needed} pages"));
             }

@@ -100,7 +100,8 @@ fn answer(args: &Args, command: &Command) -> Result {
         }
         Command::Run { dump, words } => {
             let requests = typed::requests(words)?;
-            // Help and what needs the screen are told without a dump.
+            // Help, and refusals of commands that need the terminal UI, are answered without a
+            // dump.
             let engine = match requests.iter().all(|r| matches!(r, Request::Help(_))) {
                 true => None,
                 false => Some(open(args, dump)?),
@@ -462,9 +463,9 @@ fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
 
-/// The references to a tag as it was typed. One of fewer than four characters may end in
-/// blanks or in zeros, which are different tags: the one that is used is shown, and the
-/// other one is said.
+/// The references to a tag as it was typed. One of fewer than four characters may end in blanks
+/// or in zeros, which are different tags: the one in use is shown, and the other one is
+/// mentioned.
 fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReferences> {
     let tag = exact(&parse_pattern(text)?)?;
     let mut answer = machine.tag_references(tag);

@@ -103,7 +103,7 @@ impl From<Refusal> for CliError {
 }
 
 impl CliError {
-    /// True when whoever read the answer has gone: no error at all.
+    /// True when the reader of the answer has closed the pipe: not an error.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, CliError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe)
     }

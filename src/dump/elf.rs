@@ -31,7 +31,7 @@ pub(super) struct Core {
 /// Reads the headers of a core.
 ///
 /// # Errors
-/// Why it can't be used: it is no core, of another processor, or damaged.
+/// Why it can't be used: it is not a core, is of another processor, or is damaged.
 pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     check_kind(file)?;
     let damaged = |what: String| DumpError::Damaged { what };

@@ -1,6 +1,6 @@
-//! The flattened form of kdump files, as it is written to a pipe: records of bytes with
-//! their place in the file that is meant. Numbers are big-endian; later records win
-//! (`makedumpfile -R`, and QEMU's `dump/dump.c`).
+//! The flattened form of kdump files, as it is written to a pipe: records of bytes with their
+//! position in the original file. Numbers are big-endian; later records win (`makedumpfile -R`,
+//! and QEMU's `dump/dump.c`).
 
 use std::borrow::Cow;
 use std::collections::BinaryHeap;

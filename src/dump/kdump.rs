@@ -178,7 +178,7 @@ impl Pages {
         self.layout.bytes(file, page.offset, size as usize)
     }
 
-    /// A method that nobody knows is refused at once, not page by page.
+    /// An unknown method is refused at once, not page by page.
     fn check_method(&self, file: &[u8]) -> Result<(), DumpError> {
         let Some(first) = self.descriptor(file, 0) else {
             return Ok(());

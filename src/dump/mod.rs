@@ -277,8 +277,8 @@ impl Dump {
         self.mapping.bytes().len() as u64
     }
 
-    /// The bytes of a frame, or `None` when the dump does not hold it (left out by the
-    /// writer, behind the end of a truncated file, or lost: see [`Dump::is_lost`]).
+    /// The bytes of a frame, or `None` when the dump does not hold it (left out by the writer,
+    /// after the end of a truncated file, or lost: see [`Dump::is_lost`]).
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
         let offset = match &self.contents.pages {

@@ -1,8 +1,8 @@
 //! Compressed pages: decompressed once, when they are first read.
 //!
-//! A page is known by its slot, its number in the order of the container. What was
-//! decompressed stays where it is while the dump is open, so that a page is as good as
-//! one of the mapping. It lies in memory up to a limit, behind that in a temporary file.
+//! A page is known by its slot, its number in the order of the container. Decompressed pages
+//! keep their address while the dump is open, like pages of a mapping. It lies in memory up to
+//! a limit, behind that in a temporary file.
 
 use std::fmt;
 use std::fs::File;
@@ -194,8 +194,8 @@ impl Packed {
         known(page).unwrap_or(Unpacked::Damaged)
     }
 
-    /// Shows a page to `f` without keeping it, for who looks through all of memory: it would
-    /// take as much room as the machine has memory. `None` when there is no such page.
+    /// Shows a page to `f` without keeping it, for searches of all memory, which would otherwise
+    /// need as much room as the machine has memory. `None` when there is no such page.
     pub(super) fn peek<R>(
         &self,
         file: &[u8],
@@ -239,9 +239,9 @@ impl Packed {
         match place {
             Ok(Place::Done(at)) => at,
             Ok(Place::Empty(at)) => {
-                // SAFETY: the store hands out each place once, inside a block that it
-                // neither moves nor frees while the `Packed` lives, and nobody has the
-                // address before it is returned here. So workers copy side by side.
+                // SAFETY: the store hands out each place once, inside a block that it neither moves
+                // nor frees while the `Packed` lives, and no one has the address before it is
+                // returned here. So workers copy side by side.
                 unsafe { at.copy_from_nonoverlapping(bytes, 1) };
                 at
             }
@@ -329,7 +329,7 @@ impl Store {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
             file.set_len(start + BLOCK as u64)?;
-            // SAFETY: the file has no name, so that nobody else writes to it or cuts it.
+            // SAFETY: the file has no name, so that no one else writes to it or truncates it.
             let block = unsafe {
                 memmap2::MmapOptions::new()
                     .offset(start)

@@ -81,7 +81,7 @@ impl PageMap {
     /// Runs in any order. Runs that overlap and agree are joined.
     ///
     /// # Errors
-    /// Why they are no map: two places for one frame, or numbers beyond all machines.
+    /// Why they are not a map: two places for one frame, or implausible numbers.
     pub fn of_runs(mut runs: Vec<FileRun>) -> Result<PageMap, String> {
         runs.sort_by_key(|run| (run.first, run.pages));
         let mut out: Vec<FileRun> = Vec::with_capacity(runs.len());
@@ -159,8 +159,8 @@ impl PageMap {
         }
     }
 
-    /// Where in the file it is said whether a frame is stored; `None` where that is in
-    /// memory already.
+    /// The position in the file of the bit that says whether a frame is stored; `None` where that
+    /// is in memory already.
     pub fn bit_place(&self, pfn: Pfn) -> Option<usize> {
         match self {
             PageMap::Runs(_) | PageMap::Packed(_) => None,

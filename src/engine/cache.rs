@@ -30,7 +30,7 @@ const SUFFIX: &str = ".poolidx";
 pub(super) const REFERENCES: &str = ".poolrefs";
 /// How the name of one that is being written starts and ends.
 pub(super) const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
-/// Nobody writes one file for so long: whoever did was killed.
+/// Writing one file never takes this long: the writer was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Where finished indexes are kept.

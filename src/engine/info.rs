@@ -104,7 +104,7 @@ pub struct RegionFacts {
     pub pool: PoolKind,
     /// First address.
     pub start: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// What the bounds were read from.
     pub source: String,

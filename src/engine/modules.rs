@@ -41,7 +41,7 @@ pub struct ModuleFacts {
     pub path: Option<String>,
     /// First address.
     pub base: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// Bytes of address space.
     pub size: u32,

@@ -34,7 +34,7 @@ pub struct Options {
 /// Why a dump can't be worked with.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The file is no dump that can be read.
+    /// The file is not a readable dump.
     #[error(transparent)]
     Dump(#[from] DumpError),
     /// The file is cut short, and the kernel's own pages are among the missing.
@@ -75,7 +75,7 @@ pub enum OpenError {
     },
 }
 
-/// In a file that is cut short, that is why there is no kernel.
+/// In a truncated file, this is why there is no kernel.
 pub(super) fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
     match dump.pages_cut_off() {
         0 => match dump.hole_bytes() {

@@ -29,7 +29,7 @@ pub struct TagReferences {
     pub tag: Tag,
     /// What was found, with how much could be searched.
     pub found: References,
-    /// First address and the one behind the last, by the index that references give.
+    /// First address and the one after the last, by the index that references give.
     pub images: Vec<(Va, Va)>,
     /// Which driver each image is, by the same index.
     pub identities: Vec<ModuleIdentity>,

@@ -84,7 +84,7 @@ pub struct Member {
     pub checksum: String,
 }
 
-/// Why a file is no evidence that can be read.
+/// Why a file is not a readable evidence file.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
     /// The system said no.
@@ -232,7 +232,7 @@ pub fn write(
     files::put_path(partial, path)
 }
 
-/// The same to any place; the manifest is told what the tables are.
+/// The same to any place; the manifest receives the list of tables.
 ///
 /// # Errors
 /// What the writer says.

@@ -17,7 +17,7 @@ use crate::report::text::{clean, markdown};
 use super::answers::Answers;
 use super::rows::file_name;
 
-/// Shorter names are no names: they would be found in every word.
+/// Shorter names are not replaced: they would be found in every word.
 const SHORTEST: usize = 3;
 /// Names at most.
 const MOST_NAMES: usize = 1 << 16;

@@ -75,7 +75,7 @@ pub struct Table {
     pub name: &'static str,
     /// What a row is.
     pub about: &'static str,
-    /// Its columns behind [`KEYS`].
+    /// Its columns after [`KEYS`].
     pub columns: &'static [Column],
 }
 
@@ -409,7 +409,7 @@ pub static STACKS: Table = Table {
     ],
 };
 
-/// A row per answer that is no table by itself.
+/// A row for each answer that is not a table.
 pub static ANSWERS: Table = Table {
     name: "answers",
     about: "an answer with structure, as JSON: what poolscope shows again from an evidence file",

@@ -1,5 +1,5 @@
-//! Layouts held against the sizes that the debugger data block gives: a layout of another
-//! build that does not fit would give names and counts that are none.
+//! Layouts checked against the sizes in the debugger data block: a layout of another build that
+//! does not match would give wrong names and counts.
 
 use crate::memory::Va;
 

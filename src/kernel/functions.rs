@@ -24,7 +24,7 @@ const MAX_CHAIN: usize = 32;
 pub struct Function {
     /// RVA of its first byte.
     pub start: u32,
-    /// RVA behind its last byte.
+    /// RVA after its last byte.
     pub end: u32,
     unwind: u32,
 }
@@ -94,8 +94,8 @@ impl Functions {
         (rva < found.end).then_some(*found)
     }
 
-    /// Between which functions an RVA is that no entry holds: the end of the one before,
-    /// and the start of the one behind. `None` where an entry may be missing there.
+    /// Between which functions an RVA is that no entry holds: the end of the one before, and the
+    /// start of the one after. `None` where an entry may be missing there.
     pub fn gap(&self, rva: u32) -> Option<(u32, u32)> {
         if self.lost.iter().any(|l| (l.0..l.1).contains(&rva)) {
             return None;
@@ -182,8 +182,8 @@ fn entry(bytes: &[u8]) -> Option<Function> {
     (whole && function.start < function.end).then_some(function)
 }
 
-/// The entry that this one is chained to: by an odd address of the unwind data, which is
-/// then that entry's, or behind the unwind codes.
+/// The entry that this one is chained to: by an odd address of the unwind data, which is then
+/// that entry's, or after the unwind codes.
 fn parent(read: Read, function: Function) -> Option<Function> {
     let at = |rva: u32| {
         let mut bytes = [0; ENTRY_SIZE];

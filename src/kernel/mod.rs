@@ -1,9 +1,9 @@
 //! The kernel of the dump: where it is, which build it is, what its variables are called
 //! and where they lie.
 //!
-//! Everything here is found by name (the PDB, or the built-in tables), and where there
-//! is no name, by the debugger data block. What could not be had is a note for the user
-//! and a `None` for the layers above, never a guess that looks like a fact.
+//! Everything here is found by name (the PDB, or the built-in tables), and where there is no
+//! name, by the debugger data block. Missing values are a note for the user and a `None` for
+//! the layers above, never a guess that looks like a fact.
 
 pub mod consistency;
 mod counter;
@@ -98,7 +98,7 @@ pub struct Kernel {
     pub pdb: Option<PdbId>,
     /// Names to addresses and offsets.
     pub symbols: Symbols,
-    /// Variables that were found by structure, where there are no symbols.
+    /// Variables that were found by structure, without symbols.
     found: Found,
     /// `MiState.Vs`, or why it is not known.
     visible_state: Result<VisibleState, String>,

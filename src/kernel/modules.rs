@@ -45,7 +45,7 @@ pub struct Module {
 }
 
 impl Module {
-    /// The first address behind it.
+    /// The first address after it.
     pub fn end(&self) -> Va {
         self.base.add(self.size.into())
     }

@@ -596,13 +596,13 @@ fn page_file(kernel: &Kernel, at: Va) -> PageFile {
     file
 }
 
-/// What contradicts itself: there is no more free than there is, and no more than the most.
+/// Contradictions: the free size must not exceed the size, nor the size the maximum.
 fn impossible_sizes(file: &PageFile) -> Option<String> {
     let above = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a > b);
     if above(file.free, file.current) {
         return Some("its free space is larger than its size".into());
     }
-    // A maximum of none means that there is no limit of its own.
+    // A maximum of 0 means that there is no limit.
     let maximum = file.maximum.filter(|m| *m > 0);
     above(file.current, maximum).then(|| "it is larger than its maximum".into())
 }

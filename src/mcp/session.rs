@@ -224,7 +224,7 @@ fn walk(machine: &dyn Machine, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Sna
     Ok(builder.snapshot())
 }
 
-/// Keeps an index for the next time, behind the answer.
+/// Caches an index in the background, after the answer.
 fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
     let kept = thread::Builder::new().name("keep".into()).spawn(move || {
         if let Some(why) = machine.keep_index(&index) {
@@ -236,10 +236,10 @@ fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
     }
 }
 
-/// A line for whoever reads the server's stderr.
+/// A line for the reader of the server's stderr.
 fn note(text: &str) {
     use std::io::Write;
     let text = crate::report::text::clean(text);
-    // A closed stderr is nobody's concern.
+    // A closed stderr is ignored.
     let _ = writeln!(std::io::stderr(), "note: {text}");
 }

@@ -43,7 +43,7 @@ impl BigBlock {
         }
     }
 
-    /// The first byte behind it.
+    /// The first byte after it.
     pub fn end(&self) -> u64 {
         self.va.0.saturating_add(self.bytes)
     }

@@ -39,7 +39,7 @@ const MIXED: usize = 8;
 pub struct Surveyed {
     /// First mapped address.
     pub start: Va,
-    /// The first address behind the last mapped chunk.
+    /// The first address after the last mapped chunk.
     pub end: Va,
     /// What its blocks say of themselves.
     pub kind: PoolKind,

@@ -259,7 +259,7 @@ struct Row {
 struct Damaged;
 
 impl Row {
-    /// `None` for a line that is no row at all.
+    /// `None` for a line that is not a row at all.
     fn parse(line: &str) -> Option<Result<Row, Damaged>> {
         let line: Vec<char> = line
             .chars()

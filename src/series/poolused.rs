@@ -284,7 +284,7 @@ fn split_tag(line: &str) -> Option<(ReadTag, &str)> {
         .map(|tag| (tag, numbers))
 }
 
-/// The figures of both pools from a row's numbers; what stands behind the last may touch it.
+/// The figures of both pools from a row's numbers; what stands after the last may touch it.
 fn numbers_of(text: &str, columns: Columns) -> Option<Both> {
     let mut rest = text;
     let mut next = || -> Option<u64> {

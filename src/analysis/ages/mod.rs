@@ -27,9 +27,9 @@ pub const SLICES: usize = 24;
 const SAMPLE: u64 = 4096;
 /// Bytes of a block that are searched for times.
 const REACH: u64 = 4096;
-/// Sizes of blocks that are told apart.
+/// Sizes of blocks that are distinguished.
 const CLASSES: usize = 8;
-/// Blocks read between two looks at whether somebody still wants the answer.
+/// Blocks read between two checks for cancellation.
 const CHUNK: usize = 1 << 14;
 
 /// How the blocks lie over the uptime.
@@ -127,7 +127,7 @@ enum Source<'a, 'b> {
 /// Looks for times in the blocks of a tag. `Ok(None)` where no offset holds times.
 ///
 /// # Errors
-/// [`Unwanted`] when nobody wants the answer any more.
+/// [`Unwanted`] when the answer is no longer wanted.
 pub fn take(
     setting: &Setting<'_>,
     question: &Question,

@@ -30,7 +30,7 @@ impl Holding {
 /// What a driver holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Driver {
-    /// Its name as WinDbg has it; empty for what nobody owns.
+    /// Its name as WinDbg has it; empty for tags without a known owner.
     pub module: String,
     /// Bytes of nonpaged and of paged pool.
     pub bytes: [u64; 2],

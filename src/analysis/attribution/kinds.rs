@@ -42,7 +42,7 @@ pub struct Norm {
     pub per: Vec<(Tag, u64)>,
     /// One for each so many bytes of memory.
     pub memory: Option<u64>,
-    /// In daily use they end as well as begin: that they only come is no start-up.
+    /// In daily use they end as well as begin: that they only come is not typical of start-up.
     pub ends: bool,
 }
 

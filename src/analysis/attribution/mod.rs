@@ -54,8 +54,8 @@ impl Attribution {
         self.owner_words().or_else(allocator).unwrap_or_default()
     }
 
-    /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` where
-    /// nobody stands out.
+    /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` without a clear
+    /// candidate.
     pub fn owner_words(&self) -> Option<String> {
         if let Some(owner) = self.owners.best() {
             return Some(format!("{} ({})", owner.module, owner.certainty.word()));

@@ -6,7 +6,7 @@
 //!
 //! - an owner that is listed and loaded is not outranked by code in another image, unless
 //!   the blocks themselves decide;
-//! - a constant that no call takes is no evidence;
+//! - a constant that no call takes is not evidence;
 //! - a tag that several drivers allocate with is shared, and names nobody, unless the
 //!   blocks decide;
 //! - a driver that Driver Verifier recorded as the caller of nearly all live blocks is
@@ -203,10 +203,10 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Tags that the headers and the kernel give to whoever names none.
+/// Default tags of headers and of the kernel, for allocations without a tag.
 const DEFAULTS: [&str; 5] = ["Ddk ", "None", "Wdm ", " mdW", "    "];
 
-/// Modules that everybody's blocks point into: their addresses name nobody.
+/// Modules that blocks of any driver point into: their addresses identify no owner.
 const EVERYBODYS: [&str; 5] = ["nt", "hal", "Wdf01000", "ndis", "fltmgr"];
 /// A share of the blocks that point into a module from which on they may be its.
 const SOME: f64 = 0.5;
@@ -272,7 +272,7 @@ impl Fusion<'_> {
             Standing::HasStructure => "it has a structure with the tag, from which another \
                 component allocates",
             Standing::Frees => "its code frees with the tag",
-            // Of an image that is in the dump in part only, nobody can say what it does.
+            // The code of an image that is only partly in the dump cannot be judged.
             Standing::Unknown => "it has the bytes of the tag, but the code is not in the dump",
             Standing::Compares => {
                 let why = "its code has the constant, but no call takes it".to_owned();
@@ -294,7 +294,7 @@ impl Fusion<'_> {
         self.out.notes.extend(module.note.clone());
     }
 
-    /// Tags that the framework makes of a driver's or its service's name.
+    /// Tags that the framework derives from the name of a driver or its service.
     fn take_names(&mut self) {
         for candidate in &self.signs.references.default_of {
             self.of(&candidate.name).default =
@@ -362,8 +362,8 @@ impl Fusion<'_> {
         }
     }
 
-    /// Code in another image is no match for an owner that is listed and loaded: drivers
-    /// link static libraries with the tags in them.
+    /// Code in another image does not outrank an owner that is listed and loaded: drivers link
+    /// static libraries with the tags in them.
     fn hold_against_list(&mut self) {
         let listed = self.all.iter().find(|c| c.listed.is_some());
         let Some((owner, seen)) = listed.map(|c| (c.module.clone(), c.code.is_some())) else {
@@ -442,8 +442,8 @@ impl Fusion<'_> {
                     reasons: c.reasons(),
                     points: c.points(),
                 };
-                // Blocks that point into one driver decide against whoever allocates for
-                // others, and between those that share a tag.
+                // Blocks that point into one driver decide against a module that allocates for
+                // others, and between modules that share a tag.
                 let first = decided == Some(at) && !another_is_sure(&all, at);
                 (first, owner)
             })
@@ -565,7 +565,7 @@ impl Owners {
         }
     }
 
-    /// The owner, when one is at least likely and nobody else is as sure.
+    /// The owner, if one is at least likely and no other has the same confidence.
     pub fn best(&self) -> Option<&Owner> {
         let first = self.ranked.first()?;
         let alone = self
@@ -575,8 +575,8 @@ impl Owners {
         (first.certainty <= Certainty::Likely && alone).then_some(first)
     }
 
-    /// Takes in who keeps the blocks, seen from blocks that point at them one to one: that
-    /// driver comes first, whoever allocates.
+    /// Adds the driver whose blocks point at these one to one: it comes first, whichever module
+    /// allocates.
     pub fn take_pinner(&mut self, module: &str, reason: String) {
         let lead = self.ranked.iter().map(|o| o.points).max().unwrap_or(0) + 1;
         let at = self.ranked.iter().position(|o| same(&o.module, module));

@@ -129,7 +129,7 @@ pub struct Count {
 /// An offset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Offset {
-    /// In bytes from what the owner sees first, behind the header.
+    /// In bytes from what the owner sees first, after the header.
     pub offset: u64,
     /// Blocks that reach so far and could be read there.
     pub read: u64,
@@ -272,7 +272,7 @@ impl Pointing {
     }
 }
 
-/// Takes a census. `None` when it isn't wanted any more.
+/// Takes a census. `None` when cancelled.
 pub fn take(
     setting: &Setting<'_>,
     question: Question,

@@ -49,7 +49,7 @@ pub struct Found {
     pub types: Types,
 }
 
-/// Reads blocks as long as somebody wants them.
+/// Reads blocks until the request is cancelled.
 pub fn read(
     setting: &Setting<'_>,
     blocks: &[Block],

@@ -152,8 +152,8 @@ impl Case {
         (others.len() >= 4 && sum > 0).then(|| own as f64 / sum as f64)
     }
 
-    /// True when a row has more than a number that nothing can be held against: bytes with
-    /// a count, a history, or something that they are a share of.
+    /// True when a row has more than a number that cannot be compared with anything: bytes with a
+    /// count, a history, or something that they are a share of.
     pub fn can_judge(&self, row: &Row) -> bool {
         let population = matches!(
             kinds::of(row.tag).map(|holder| &holder.kind),

@@ -49,7 +49,7 @@ pub struct Finding {
     pub objects: Vec<String>,
     /// Tags with the same count.
     pub group: Option<Group>,
-    /// The pinning chain that it heads; its other tags are no findings of their own.
+    /// The pinning chain that it heads; its other tags are not separate findings.
     pub chain: Option<Chain>,
     /// What to think of it.
     pub guidance: Option<&'static Entry>,
@@ -131,7 +131,7 @@ impl Top {
     }
 }
 
-/// The tag that comes nearest to a leak and is no finding.
+/// The tag that comes nearest to a leak and is not a finding.
 #[derive(Clone, Debug)]
 pub struct Nearest {
     /// Its counts.
@@ -149,7 +149,7 @@ pub struct Diagnosis {
     pub verdict: Verdict,
     /// Why, in a sentence.
     pub summary: String,
-    /// How bad the state of the pools is, whoever leaks.
+    /// How bad the state of the pools is, independent of the leaking tag.
     pub severity: Severity,
     /// Hours until the nearest limit, at the findings' average rate.
     pub exhausted_in_hours: Option<f64>,
@@ -210,7 +210,7 @@ pub fn exhausted_in_hours(case: &Case, findings: &[Finding]) -> Option<f64> {
     left.min_by(f64::total_cmp)
 }
 
-/// The best-placed row that is no finding, with the reason.
+/// The highest-scoring row that is not a finding, with the reason.
 pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
     let found = judged
         .iter()
@@ -410,7 +410,7 @@ mod tests {
         assert!(summary.contains("near its limit"), "{summary}");
     }
 
-    /// A part of a table that nothing can be held against is no all-clear.
+    /// A partial table without values to compare with is not an all-clear.
     #[test]
     fn a_size_alone_decides_nothing() {
         let mut thin = Case {
@@ -471,7 +471,8 @@ mod tests {
         assert_eq!(severity(&pressure), Severity::Elevated);
     }
 
-    /// Load and leak of a cache look alike at one moment: it is said, and not called a leak.
+    /// Load and leak of a cache look the same at one moment: this is reported, and not called a
+    /// leak.
     #[test]
     fn a_large_cache_is_a_suspicion_of_load() {
         let mut large = case(200 * MB, vec![row("FMfn", Pool::Paged, 600_000, 300 * MB)]);

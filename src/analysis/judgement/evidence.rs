@@ -184,7 +184,7 @@ fn of_share(row: &Row, case: &Case) -> Option<Evidence> {
         let sentence = format!("{} of {} pool", percent(share), pool.word());
         return Some(Evidence::new(name, points, sentence));
     }
-    // The list may lack much: less is said by it.
+    // The list may be incomplete, so it is weaker evidence.
     let listed = case.listed_share(row)?;
     let points = match listed {
         0.75.. => 2,
@@ -277,7 +277,7 @@ fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
     Some(Evidence::new("frees", points, sentence))
 }
 
-/// Processes, tokens, files come and go: that they only come is no start-up.
+/// Processes, tokens, files come and go: that they only come is not typical of start-up.
 fn only_comes(row: &Row, holder: Option<&Holder>) -> bool {
     let ends = matches!(holder.map(|h| &h.kind), Some(Kind::Population(norm)) if norm.ends);
     let few_frees = |(allocs, frees)| allocs >= 1_000 && (frees as f64) < allocs as f64 * 0.05;
@@ -418,10 +418,10 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// Caches and buffers below this burden no machine.
 const BURDEN: u64 = 256 << 20;
 
-/// True for a cache, buffers, or a population, so large that somebody should look, though
-/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of
-/// its pool and a fortieth of memory, buffers with a twentieth of memory. A population that
-/// is beyond what is common.
+/// True for a cache, buffers, or a population, so large that it should be examined, although
+/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of its
+/// pool and a fortieth of memory, buffers with a twentieth of memory. A population that is
+/// beyond what is common.
 pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
     let least = match holder.map(|h| &h.kind) {
         Some(Kind::Cache) => 0.025,
@@ -454,8 +454,8 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// files and sections.
 const KEPT: [&str; 4] = ["File", "Section", "Device", "Driver"];
 
-/// Who keeps the objects: nobody keeps nearly all of a type by references alone, and no
-/// process opens thousands of one type.
+/// What keeps the objects: normally not nearly all objects of a type are kept by references
+/// only, and no process opens thousands of one type.
 fn of_objects(objects: &Objects) -> Option<Evidence> {
     let kind = objects.kind.as_ref()?;
     if objects.objects < FEW || KEPT.contains(&kind.name.as_str()) {

@@ -145,7 +145,7 @@ impl PoolUse {
     }
 }
 
-/// Tags and counters are updated apart, so a little less is no contradiction.
+/// Tags and counters are updated apart, so a little less is not a contradiction.
 fn is_below(bytes: u64, tags: Option<u64>) -> bool {
     tags.is_some_and(|tags| tags > bytes.saturating_add(bytes / 20).saturating_add(1 << 18))
 }

@@ -1,5 +1,4 @@
-//! Kernel objects behind a tag: which type, who has handles to them, which have outlived
-//! their handles, what they are called.
+//! Kernel objects of a tag: type, processes with handles, objects without handles, names.
 //!
 //! A leak of objects is a leak of handles, when a process keeps opening, or of references,
 //! when a driver takes them and does not give them back. The counts in each header and the
@@ -53,7 +52,7 @@ pub struct Named {
     pub exemplar: Va,
 }
 
-/// What the objects behind a tag are.
+/// The kernel objects of a tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Objects {
     /// The tag.
@@ -99,8 +98,8 @@ pub struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// Looks at blocks of a tag. `blocks` are those of the tag in use, or a sample of them;
-    /// `all` is how many there are. `None` when it isn't wanted any more.
+    /// Looks at blocks of a tag. `blocks` are those of the tag in use, or a sample of them; `all`
+    /// is how many there are. `None` when cancelled.
     pub fn look(
         &self,
         tag: Tag,

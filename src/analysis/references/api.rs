@@ -78,7 +78,7 @@ impl PartialEq for Api {
 
 impl Eq for Api {}
 
-/// How a function is told which pool.
+/// How a function receives the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// POOL_TYPE in an argument.

@@ -45,7 +45,7 @@ pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Re
         })
 }
 
-/// What is recognised by itself, whoever reads it.
+/// Structures that are recognised without the code that reads them.
 fn recognised(code: &Code, hit: Va, writable: bool) -> Option<Verdict> {
     let lists = match writable {
         true => lookaside(code, hit),
@@ -249,7 +249,7 @@ fn text(code: &Code, hit: Va) -> Option<Verdict> {
     })
 }
 
-/// A variable that code reads, to hand it to a call.
+/// A variable that code reads and passes to a call.
 fn variable(images: &Images, code: &Code, hit: Va, readers: &Readers) -> Option<Verdict> {
     let rva = code.rva(hit);
     let mut found: Vec<Verdict> = readers

@@ -59,7 +59,7 @@ pub enum Taker {
     },
     /// It is stored where others see it.
     Stored,
-    /// A call that leads nobody knows where.
+    /// A call with an unknown target.
     Unknown,
     /// A function with a name that is not known to take a tag.
     Named(Box<str>),

@@ -75,7 +75,7 @@ pub struct ModuleRank {
     pub library: Option<String>,
 }
 
-/// Modules that have many tags in tables, and allocate for others: behind at equal rank.
+/// Modules that have many tags in tables, and allocate for others: last at equal rank.
 const SYSTEM: [&str; 8] = [
     "nt",
     "hal",
@@ -87,7 +87,7 @@ const SYSTEM: [&str; 8] = [
     "Wdf01000",
 ];
 
-/// Those that allocate on behalf of whoever calls them.
+/// Those that allocate on behalf of their callers.
 const ON_BEHALF: [&str; 4] = ["nt", "ndis", "fltmgr", "Wdf01000"];
 
 fn is_one_of(names: &[&str], name: &str) -> bool {

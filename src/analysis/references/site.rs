@@ -72,7 +72,7 @@ struct Found<'f> {
     instruction: Instruction,
     facts: &'f Facts,
     hit: u32,
-    /// The four bytes are its immediate, or the displacement of a `lea` that is no address.
+    /// The four bytes are its immediate, or the displacement of a `lea` that is not an address.
     holds: bool,
 }
 

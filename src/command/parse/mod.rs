@@ -109,7 +109,7 @@ pub(in crate::command) fn pattern(text: &str) -> Result<TagPattern> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let value = match digits {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        // Eight digits are no four characters.
+        // Eight digits are not four characters.
         None => (text.len() == 8)
             .then(|| u32::from_str_radix(text, 16).ok())
             .flatten(),

@@ -271,8 +271,8 @@ fn tree(file: &[u8], tables: &KeyTables) -> FxHashMap<String, Place> {
             at = next;
         }
     }
-    // An entry is named by its offset from the start of its table; some count from behind
-    // the table's header.
+    // An entry is named by its offset from the start of its table; some count from after the
+    // table's header.
     let parent = |of: Key| {
         let behind = (of.0, of.1.saturating_add(KEY_HEADER as u32));
         nodes.get(&of).or_else(|| nodes.get(&behind))

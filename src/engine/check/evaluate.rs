@@ -1,4 +1,4 @@
-//! Rules held against one dump.
+//! Rules checked against one dump.
 
 use time::Date;
 
@@ -11,7 +11,7 @@ use super::limits::Limit;
 use super::rules::{Allowance, Allowed, Rule, Rules, Target};
 use super::verdicts::Verdicts;
 
-/// What the rules are held against. What no rule needs may be `None`.
+/// The values that rules are checked against. Values that no rule needs may be `None`.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The dump or log.
@@ -433,7 +433,7 @@ fn rank(result: &RuleResult) -> f64 {
     }
 }
 
-/// Names of drivers are told apart without case, and `.sys` may be left away.
+/// Driver names are compared without case, and `.sys` may be omitted.
 fn is_driver(module: &str, name: &str) -> bool {
     let stem = |text: &str| {
         let lower = text.to_ascii_lowercase();

@@ -43,8 +43,8 @@ struct Candidate {
 }
 
 impl Engine {
-    /// Judges every tag by its counts and blocks, and looks into those that show a leak
-    /// pattern. `index` should be complete; what it lacks is said.
+    /// Judges every tag by its counts and blocks, and looks into those that show a leak pattern.
+    /// `index` should be complete; missing parts are reported.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
         match self.thread_pool() {
             Ok(workers) => {

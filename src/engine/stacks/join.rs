@@ -16,8 +16,8 @@ use crate::pool::{Tag, TagPattern};
 use super::{Recorder, StackRow, Stacks, StacksOf};
 use crate::engine::Engine;
 
-/// Room that a record may claim behind its block: recorded sizes of frees are up to a few
-/// bytes larger than what was asked for.
+/// Room that a record may claim after its block: recorded sizes of frees are up to a few bytes
+/// larger than what was asked for.
 const SLACK: u64 = 0x20;
 
 /// Equal stacks, each once.
@@ -156,7 +156,7 @@ pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
     }
 }
 
-/// The records of a tag's live blocks. `None` when it isn't wanted any more.
+/// The records of a tag's live blocks. `None` when cancelled.
 pub(super) fn of_tag(
     engine: &Engine,
     index: &Snapshot,
@@ -366,7 +366,7 @@ fn of_log(
     Some(())
 }
 
-/// Alignment to a cache line moves a block's first byte behind its header.
+/// Alignment to a cache line moves a block's first byte after its header.
 fn may_be_aligned(block: &Block, short: &Short) -> bool {
     const CACHE_LINE: u64 = 64;
     let inside = short.address.0.saturating_sub(block.va.0);

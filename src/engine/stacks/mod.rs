@@ -156,8 +156,8 @@ impl Engine {
         join::tags(self, index)
     }
 
-    /// The stacks recorded for a tag's live blocks, or for an address. `None` when it isn't
-    /// wanted any more. An address needs no index.
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` when cancelled. An
+    /// address needs no index.
     pub fn stacks(
         &self,
         index: Option<&Snapshot>,

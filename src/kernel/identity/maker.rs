@@ -5,8 +5,7 @@ use time::OffsetDateTime;
 
 use super::{Identity, LinkTime, VersionInfo};
 
-/// What the image of a module says about itself. It is no proof: a driver can call itself
-/// anything.
+/// What the image of a module says about itself. It is not proof: a driver can claim any name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maker {
     /// `CompanyName` of the version resource.
@@ -19,7 +18,7 @@ pub struct Maker {
     pub file_description: Option<String>,
     /// When it was linked: seconds since 1970 (UTC), where the time stamp is a date.
     pub linked: Option<i64>,
-    /// What the time stamp means, where it is no date.
+    /// The meaning of the time stamp, if it is not a date.
     pub stamp_note: Option<String>,
     /// Why company and version are not known, or that they were found by a scan.
     pub note: Option<String>,

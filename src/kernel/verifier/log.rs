@@ -315,7 +315,7 @@ impl Log {
         };
         let next = match self.record(kernel, after) {
             Ok(record) => record,
-            // The ring is not full: nothing is behind the newest.
+            // The ring is not full: nothing is after the newest.
             Err(_) => return (at, Order::Known),
         };
         if let Ok(last) = self.record(kernel, before) {

@@ -116,7 +116,7 @@ pub struct Verifier {
     pub has_database: bool,
     /// Who answered for the layouts.
     pub source: &'static str,
-    /// The records were found by structure, for want of symbols.
+    /// The records were found by structure, because there were no symbols.
     pub is_search: bool,
     /// What could not be looked at, as sentences.
     pub notes: Vec<String>,
@@ -181,8 +181,8 @@ impl Verifier {
         drivers.flat_map(|driver| driver.tracked.entries.iter().map(move |e| (driver, e)))
     }
 
-    /// Looks for the records by their structure. Nothing is said of what a search does not
-    /// find: it may be there.
+    /// Looks for the records by their structure. A search that finds nothing proves nothing: the
+    /// records may exist.
     fn search(&mut self, kernel: &Kernel) {
         // From Server 2022 on the level may not have all that is switched on.
         if self.level == Some(0) && kernel.build < FIRST_WITH_CLASSES {

@@ -4,7 +4,7 @@ use crate::memory::Va;
 
 use crate::kernel::Kernel;
 
-/// Bits of the second half that are no address.
+/// Bits of the second half that are not part of the address.
 const FLAGS: u64 = 0xf;
 /// Where the 8-byte form of a head has its link: bits 25 to 63 of the first half.
 const PACKED_LINK: u32 = 25;

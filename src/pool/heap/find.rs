@@ -108,7 +108,7 @@ impl Heaps {
         self.add_pointers(pointers);
     }
 
-    /// The pool that a heap's segments are in; `None` where that is no known region.
+    /// The pool that a heap's segments are in; `None` where that is not a known region.
     fn kind_by_segment(&self, heap: Va, areas: &[Area]) -> Option<PoolKind> {
         let l = &self.layout;
         let lists = (0..l.heap.context_count)

@@ -194,7 +194,7 @@ impl App {
         }
     }
 
-    /// A report of a walk that was not done is made anew when it is.
+    /// A report of a walk that was not done is made again when it is.
     fn refresh_report(&mut self) {
         let running = self.indexing();
         if let Some(Screen::Report(view)) = self.stack.last_mut()

@@ -52,7 +52,7 @@ impl PreviewState {
         true
     }
 
-    /// Forgets everything: the dump was read anew.
+    /// Forgets everything: the dump was read again.
     pub fn clear(&mut self) {
         *self = PreviewState::default();
     }

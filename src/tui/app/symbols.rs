@@ -1,5 +1,5 @@
-//! The kernel's PDB on the screen's side: the news about it, and what changes when the
-//! dump was read anew with it. The user stays where they are.
+//! The kernel's PDB on the screen's side: the news about it, and what changes when the dump was
+//! read again with it. The user stays where they are.
 
 use crate::pool::index::TagFound;
 
@@ -54,9 +54,9 @@ impl App {
         }
     }
 
-    /// Shows the dump as it was read anew. Screens, selection, order and filters stay;
-    /// everything that came from the old reading is asked for again, and what is on
-    /// screen of it stays there until the answer has come.
+    /// Shows the dump as it was read again. Screens, selection, order and filters stay; everything
+    /// that came from the old reading is asked for again, and what is on screen of it stays there
+    /// until the answer has come.
     pub(in crate::tui) fn take_reopening(&mut self, reopening: Reopening) {
         let Reopening { model, file, walk } = reopening;
         if self.tags.cursor.moved {

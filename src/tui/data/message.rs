@@ -50,7 +50,7 @@ pub enum Message {
     Answer(Answer),
     /// How it goes with the kernel's PDB, which is missing.
     Symbols(SymbolNews),
-    /// The PDB was picked up, and the dump read anew with it.
+    /// The PDB was picked up, and the dump read again with it.
     Reopened(Box<Reopening>),
     /// Something to tell the user, from outside the state machine.
     Notice(String),
@@ -72,7 +72,7 @@ pub enum SymbolNews {
         /// Bytes in all, if the server says.
         total: Option<u64>,
     },
-    /// It was fetched; the dump is being read anew.
+    /// It was fetched; the dump is being read again.
     Fetched,
     /// No server gave it.
     Failed(String),
@@ -81,7 +81,7 @@ pub enum SymbolNews {
     Refused(Vec<String>),
 }
 
-/// What is known of a dump that was read anew.
+/// What is known of a dump that was read again.
 #[derive(Clone, Debug)]
 pub struct Reopening {
     /// Everything, without the index.
@@ -252,7 +252,7 @@ pub enum Effect {
     KeepSettings(Box<Settings>),
     /// Have the terminal report the mouse, or stop it.
     Mouse(bool),
-    /// Draw everything anew.
+    /// Draw everything again.
     Redraw,
     /// Go to the background.
     Suspend,

@@ -176,7 +176,7 @@ pub struct ModuleRow {
     pub name: String,
     /// First address.
     pub base: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// The path it was loaded from, or the file's name.
     pub path: String,

@@ -73,7 +73,7 @@ pub enum Opens {
     Filter(String),
 }
 
-/// Which table. A dump that is read anew is asked again.
+/// Which table. A dump that is read again is asked again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TableKind {
     /// Pool by driver.
@@ -95,7 +95,7 @@ pub enum TableKind {
     Pointers {
         /// Whose allocations.
         tag: Tag,
-        /// Bytes from what the owner sees first, behind the header.
+        /// Bytes from what the owner sees first, after the header.
         offset: u64,
     },
     /// The page of an address, block by block.

@@ -1,5 +1,5 @@
 //! The kernel's PDB while it is missing: fetched where that is allowed, picked up when it
-//! appears, and the dump read anew with it. All of that on threads of its own.
+//! appears, and the dump read again with it. All of that on threads of its own.
 //!
 //! One thread looks into the directories of the symbol path again and again; another asks
 //! the servers once, if the path names any and the network may be used. What it fetches
@@ -204,7 +204,7 @@ impl Watcher {
         Look::of(located.unwrap_or_default())
     }
 
-    /// Reads the dump anew. A file that is not taken after all is an error.
+    /// Reads the dump again. A file that is not taken after all is an error.
     fn reopen(&self, file: &Path) -> Result<Reopened, String> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let engine = self.engine.reopened().map_err(|e| e.to_string())?;

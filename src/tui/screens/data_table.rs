@@ -75,7 +75,7 @@ impl DataTable {
         self.rearrange();
     }
 
-    /// The dump was read anew: all of it is asked for again, but for what the user made.
+    /// The dump was read again: all of it is asked for again, but for what the user made.
     pub fn stale(&mut self) {
         if !matches!(
             self.ask,
@@ -147,7 +147,7 @@ impl DataTable {
         Ok(())
     }
 
-    /// Filters and sorts anew; the selected row stays selected.
+    /// Filters and sorts again; the selected row stays selected.
     pub fn rearrange(&mut self) {
         let selected = self.order.get(self.cursor.row as usize).copied();
         let columns = self.columns();

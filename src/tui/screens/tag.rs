@@ -64,8 +64,8 @@ pub struct TagView {
     pub references: Option<References>,
     /// Where one is in the modules.
     pub reference: Cursor,
-    /// After the dump was read anew: the list is still that from before, with this many
-    /// blocks of the tag found. It stays until the new walk has as many, or ends.
+    /// After the dump was read again: the list is still that from before, with this many blocks of
+    /// the tag found. It stays until the new walk has as many, or ends.
     pub stale: Option<u64>,
     /// Numbers of the requests whose answers are awaited.
     pub awaited: Awaited,

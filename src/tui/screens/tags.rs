@@ -91,7 +91,7 @@ impl Tags {
         self.selected = self.current(model).map(|row| row.usage.tag);
     }
 
-    /// Sorts and filters anew. A row that the user went to stays where it is on screen.
+    /// Sorts and filters again. A row that the user went to stays where it is on screen.
     pub fn rearrange(&mut self, model: &Model) {
         let query = self.query();
         let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());

@@ -71,7 +71,7 @@ fn input(event: Event) -> Option<Input> {
 /// How long the rest of an escape sequence may take: serial lines and slow connections
 /// deliver its first byte alone, which then looks like the Esc key.
 const GRACE: Duration = Duration::from_millis(40);
-/// Bytes of a sequence at most; what is longer is no key.
+/// Bytes of a sequence at most; what is longer is not a key.
 const LONGEST: usize = 12;
 
 /// An Esc that may be the start of a sequence, and what came behind it.

@@ -63,7 +63,7 @@ impl Remark {
     }
 }
 
-/// A file of this many bytes is no file of keys.
+/// A file of this many bytes is not a file of keys.
 const LARGEST: u64 = 1 << 20;
 /// Lines that bind or unbind at most: all that is built in, printed, is a few hundred.
 const MOST_LINES: usize = 2000;

@@ -52,7 +52,7 @@ const OBJECTS: [TableColumn; 4] = [
     TableColumn::new(Column::number("Of all", 10, 2), &["all"], Kind::Number),
 ];
 
-/// Takes the census of a tag. `None` when it isn't wanted any more.
+/// Takes the census of a tag. `None` when cancelled.
 ///
 /// # Errors
 /// Why there is none.

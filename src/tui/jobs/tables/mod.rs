@@ -121,7 +121,7 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
-/// Makes a table. `None` when it isn't wanted any more.
+/// Makes a table. `None` when cancelled.
 ///
 /// # Errors
 /// Why there is none, as a sentence.

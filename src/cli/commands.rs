@@ -240,7 +240,7 @@ fn answer(args: &Args, command: &Command) -> Result {
 fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     report::write(engine, answer, args.common.format.into(), &mut out)?;
-    // Most of the file is read after the warnings were said.
+    // Most of the file is read after the warnings were printed.
     if let Some(why) = engine.failure() {
         super::say("warning", &why);
     }
@@ -321,7 +321,7 @@ fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
         .ok_or_else(|| CliError::NotThere(why.into()))
 }
 
-/// An address, a tag or a module that stands alone: its page, its allocations, itself.
+/// An address, a tag or a module without a command: its page, its allocations, or the module.
 fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
         let va = address_of(at)?;

@@ -42,7 +42,7 @@ pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Resu
     Ok(())
 }
 
-/// What `export` was told.
+/// The arguments of `export`.
 pub struct Export<'a> {
     /// The dumps.
     pub dumps: &'a [PathBuf],

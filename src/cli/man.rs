@@ -121,7 +121,7 @@ pub fn page() -> std::io::Result<Vec<u8>> {
     Ok(titled(&String::from_utf8_lossy(&out)).into_bytes())
 }
 
-/// The page with its title. The definition that each piece begins with stands once.
+/// The page with its title. The definition at the start of each piece is kept once.
 fn titled(pieces: &str) -> String {
     const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let version = env!("CARGO_PKG_VERSION");

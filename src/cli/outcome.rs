@@ -74,7 +74,7 @@ pub enum CliError {
     Demo {
         /// Where to.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A file or folder of tables can't be written.
@@ -82,7 +82,7 @@ pub enum CliError {
     File {
         /// Where to.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The terminal UI ended.

@@ -87,7 +87,7 @@ fn run(
     out
 }
 
-/// What clap knows: the options that stand anywhere, and the sub-commands.
+/// What clap knows: global options and sub-commands.
 struct Shape {
     /// Options by their long name, and whether a value follows.
     options: Vec<(String, bool)>,

@@ -97,7 +97,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
         (_, Some(PoolChoice::Session)) => {
             return Err(refuse(
                 "-p with -s",
-                "session pool is paged pool: write -s alone",
+                "session pool is paged pool: write -s without -p",
             ));
         }
         (n, _) => out.pool = choice.get(n % 3).copied(),

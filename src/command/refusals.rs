@@ -177,8 +177,8 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// What a refused command is, and what to do instead. An extension (`!fltkd`) stands for
-/// all of its commands.
+/// What a refused command is, and what to do instead. An extension (`!fltkd`) covers all of its
+/// commands.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
     let extension = name.starts_with('!').then(|| {
         name.split_once('.')

@@ -1,4 +1,4 @@
-//! Reading the file in its own order, ahead of those who jump about in it.
+//! Reads the file in file order, ahead of readers with random access.
 //!
 //! Pool pages lie in a dump in the order of their frames, which has little to do with
 //! their addresses. On a file that is not in memory yet, walking by address would be a

@@ -1,4 +1,4 @@
-//! Crash dumps of Windows: what stands between the header and the pages, per dump type.
+//! Crash dumps of Windows: the data between the header and the pages, per dump type.
 //!
 //! Full dumps (1) store the header's memory runs one after the other; bitmap dumps
 //! (5, 6) and kernel dumps of Windows 7 (2) a bitmap; dumps written by a debugger

@@ -15,7 +15,7 @@ const CORE: u16 = 4;
 const X86_64: u16 = 62;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: u64 = 64;
-/// PN_XNUM: the number of segments stands in section 0.
+/// PN_XNUM: the number of segments is in section 0.
 const MANY: u16 = 0xffff;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;

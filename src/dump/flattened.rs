@@ -21,10 +21,10 @@ pub(super) enum Layout {
     Records(Vec<Piece>),
 }
 
-/// Bytes of the meant file in the real one.
+/// Bytes of the original file in the flattened one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// First offset in the meant file.
+    /// First offset in the original file.
     start: u64,
     length: u64,
     /// Its place in the real file.
@@ -99,7 +99,7 @@ impl Layout {
         }
     }
 
-    /// Bytes of the meant file; `None` when not all of them are there.
+    /// Bytes of the original file; `None` when not all of them are there.
     pub fn bytes<'a>(&self, file: &'a [u8], offset: u64, length: usize) -> Option<Cow<'a, [u8]>> {
         let Layout::Records(pieces) = self else {
             let at = usize::try_from(offset).ok()?;

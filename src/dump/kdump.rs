@@ -216,9 +216,9 @@ impl Unpack for Pages {
             let page = self.descriptor(file, *slot);
             page.is_some_and(|page| self.data(file, page).is_some())
         };
-        // Data stands in the order of the slots, but for pages of zeros, which share a place
-        // and may be the last: so some are looked at. To look at all would read the
-        // descriptors of the whole machine, which is done only when some are missing.
+        // Data is in the order of the slots, except pages of zeros, which share one place and may
+        // be the last; so only some are checked. Checking all would read the descriptors of the
+        // whole machine, which is done only if some are missing.
         let last = slots.saturating_sub(LOOKED_AT)..slots;
         let step = (slots / LOOKED_AT).max(1) as usize;
         match last.chain((0..slots).step_by(step)).all(|slot| here(&slot)) {

@@ -1,6 +1,6 @@
 //! The container: a dump file opened, its header read, its pages found by PFN.
 //!
-//! Knows physical pages only; what they mean is for the layers below in the import order.
+//! Knows physical pages only; other rooms interpret them.
 
 mod ahead;
 mod container;
@@ -299,8 +299,8 @@ impl Dump {
             .ok()
     }
 
-    /// Shows the bytes of a frame to `f`, for who looks through all of memory: what has to
-    /// be decompressed for it is not kept. `None` as for [`Dump::page`].
+    /// Shows the bytes of a frame to `f`, for searches of all memory: pages decompressed for it are
+    /// not kept. `None` as for [`Dump::page`].
     pub fn peek<R>(&self, pfn: Pfn, f: impl FnOnce(&PageBytes) -> R) -> Option<R> {
         let PageMap::Packed(packed) = &self.contents.pages else {
             return self.page(pfn).map(f);

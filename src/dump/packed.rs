@@ -37,8 +37,8 @@ pub(super) trait Unpack: fmt::Debug + Send + Sync {
     fn place(&self, file: &[u8], slot: u64) -> Option<u64>;
     /// The page itself, where the file has it as it is: its offset.
     fn plain(&self, file: &[u8], slot: u64) -> Option<u64>;
-    /// Decompresses the page of a slot, and those that come with it, which are handed to
-    /// `put`. `false` when the data is damaged.
+    /// Decompresses the page of a slot, and those that come with it, which are passed to `put`.
+    /// `false` when the data is damaged.
     fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool;
     /// Gives up what was learned from bytes near a slot: the file failed to deliver them.
     fn forget(&self, _slot: u64) {}
@@ -225,8 +225,7 @@ impl Packed {
         page.filter(|_| sound).map(|page| f(&page))
     }
 
-    /// Puts a page where it stays; where there is no room any more, what stands for a
-    /// damaged page.
+    /// Stores a page; without room, the page that replaces a damaged one.
     fn keep(&self, bytes: &PageBytes) -> *mut PageBytes {
         if *bytes == ZEROS {
             return (&raw const ZEROS).cast_mut();

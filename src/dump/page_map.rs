@@ -1,10 +1,10 @@
 //! Which page frames the file holds, and where: PFN to file offset.
 //!
-//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of frames that follow each other in the file
-//! (full dumps, and dumps that a debugger wrote) are found by binary search. A bitmap
-//! with one bit per frame (bitmap and kernel dumps) is read where it stands in the file
-//! beside a directory of running counts, one per 512 bits, so a look-up is a handful of
-//! instructions and a 64 GB machine costs 256 KB of memory.
+//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of
+//! frames that follow each other in the file (full dumps, and dumps that a debugger wrote) are
+//! found by binary search. A bitmap with one bit per frame (bitmap and kernel dumps) is read
+//! from the file beside a directory of running counts, one per 512 bits, so a look-up is a
+//! handful of instructions and a 64 GB machine costs 256 KB of memory.
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::u64_at;

@@ -1,5 +1,5 @@
-//! Every allocation with a tag. The blocks stay in the index and are listed from there,
-//! so that a list of all blocks needs no memory of its own.
+//! Every allocation with a tag. The blocks stay in the index and are listed from there, so that
+//! a list of all blocks needs no additional memory.
 
 use rustc_hash::FxHashMap;
 

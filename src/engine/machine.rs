@@ -104,15 +104,15 @@ pub trait Machine: Send + Sync + Debug {
     fn by_driver(&self, index: Option<&Snapshot>) -> Result<Drivers, String>;
     /// Whose a tag is, as far as that has been made: for screens, which do not wait.
     fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>>;
-    /// Whose every tag in use is; `index` should be complete, so that contents count. `None` when
-    /// cancelled.
+    /// The owners of all tags in use; `index` should be complete, so that contents count. `None`
+    /// when cancelled.
     fn attributions(
         &self,
         workers: &rayon::ThreadPool,
         index: Option<&Snapshot>,
         wanted: Wanted<'_>,
     ) -> Option<Attributed>;
-    /// Whose a tag is, as far as that can be told without a walk of the pool.
+    /// The owner of a tag, as far as known without a pool walk.
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>>;
     /// The PDBs of the kernel or of all modules, and which are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
@@ -160,8 +160,7 @@ pub trait Machine: Send + Sync + Debug {
 
 /// Answers that are made of others.
 impl dyn Machine + '_ {
-    /// The accounts to hold an index against; those of sessions only where it has blocks
-    /// of theirs.
+    /// The kernel counters to compare an index with; those of sessions only if it has their blocks.
     fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
         let sessions = index.has_sessions().then(|| self.session_trackers());
         Accounts {

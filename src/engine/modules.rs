@@ -166,8 +166,7 @@ impl Engine {
         Some(self.place_of(va)?.name)
     }
 
-    /// Which driver a module's name stands for: the loaded one, else the one that was
-    /// unloaded last.
+    /// The driver of a module name: the loaded one, else the one that was unloaded last.
     pub fn identity_of(&self, name: &str) -> Option<ModuleIdentity> {
         let modules = self.kernel.modules.iter().zip(self.makers());
         let named = modules.filter(|(m, _)| m.name().eq_ignore_ascii_case(name));

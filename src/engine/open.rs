@@ -70,7 +70,7 @@ pub enum OpenError {
     Pooltag {
         /// The file asked for.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }

@@ -87,7 +87,7 @@ pub struct Member {
 /// Why a file is not a readable evidence file.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The system said no.
+    /// The operating system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It is a zip and no evidence.

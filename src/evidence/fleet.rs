@@ -175,7 +175,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         .for_each(|path| find(path, depth + 1, out, skipped));
 }
 
-/// Reads evidence files and datasets; dumps are left to the caller, who walks them.
+/// Reads evidence files and datasets; dumps are walked by the caller.
 pub fn read_all(inputs: &[Input]) -> (Vec<Dump>, Vec<String>) {
     let read: Vec<(Vec<Dump>, Vec<String>)> = inputs
         .par_iter()

@@ -40,7 +40,7 @@ const WINDOWS_OWN: [&str; 12] = [
 /// Replaces names.
 pub struct Redactor {
     names: AhoCorasick,
-    /// By the number of the pattern: what stands in its place.
+    /// The replacement, by the number of the pattern.
     hashes: Vec<String>,
 }
 

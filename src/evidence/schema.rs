@@ -11,7 +11,7 @@ pub const VERSION: (u32, u32) = (1, 1);
 /// The schema as a page for readers.
 pub fn page() -> String {
     let mut out = format!(
-        "# Tables\n\nSchema {}.{}. `poolscope export` writes these tables as a dataset: one folder per table, in it\n`machine=…/boot=…/DUMP.parquet` (or `.csv`). An evidence file has them as\n`tables/NAME.parquet`, and in `manifest.json` the version, the source and a checksum of each.\n\nSizes and counts are signed 64-bit, addresses signed 64-bit beside hexadecimal text, times UTC\ntimestamps in microseconds. Every column can be null: null is \"not known\", never 0. A change of\nmeaning raises the first number of the version, a new column the second; readers look for\ncolumns by name. Reports and other answers with structure are in `answers` of evidence files\nalone, as are `contents` (only with `--contents`); `blocks` is in a dataset only with `--blocks`.\n\n## Columns of every table\n\n",
+        "# Tables\n\nSchema {}.{}. `poolscope export` writes these tables as a dataset: one folder per table, in it\n`machine=…/boot=…/DUMP.parquet` (or `.csv`). An evidence file has them as\n`tables/NAME.parquet`, and in `manifest.json` the version, the source and a checksum of each.\n\nSizes and counts are signed 64-bit, addresses signed 64-bit beside hexadecimal text, times UTC\ntimestamps in microseconds. Every column can be null: null is \"not known\", never 0. A change of\nmeaning raises the first number of the version, a new column the second; readers look for\ncolumns by name. Reports and other answers with structure are only in `answers` of\nevidence files, as are `contents` (only with `--contents`); `blocks` is in a dataset only with `--blocks`.\n\n## Columns of every table\n\n",
         VERSION.0, VERSION.1
     );
     let columns = |out: &mut String, columns: &[Column]| {
@@ -322,7 +322,7 @@ pub static BLOCKS: Table = Table {
         text("backend", "legacy, vs, lfh, big or special"),
         text("state", "allocated, lookaside or free"),
         int("session", "the session, for session pool"),
-        bool("heuristic", "recognised by its header alone"),
+        bool("heuristic", "recognised by its header only"),
         bool("protected", "the tag has the protected bit"),
     ],
 };

@@ -14,7 +14,7 @@ use super::image::Image;
 const ENTRY_SIZE: usize = 12;
 /// nt has some 40,000; nothing comes near this.
 const MAX_ENTRIES: u32 = 1 << 18;
-/// UNW_FLAG_CHAININFO, as it stands in the first byte of UNWIND_INFO.
+/// UNW_FLAG_CHAININFO, in the first byte of UNWIND_INFO.
 const CHAINED: u8 = 0x4 << 3;
 /// Entries chained to one another; compilers make two or three.
 const MAX_CHAIN: usize = 32;
@@ -36,7 +36,7 @@ pub struct Functions {
     entries: Vec<Function>,
     /// Between which RVAs functions may be that a missing page of the table had.
     lost: Vec<(u32, u32)>,
-    /// Pages of the table that can't be read: a function of theirs is not found.
+    /// Pages of the table that can't be read: their functions are not found.
     pub pages_missing: u64,
 }
 

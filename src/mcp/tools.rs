@@ -98,7 +98,7 @@ fn schema(name: &str) -> Value {
             );
             properties.insert(
                 "heuristic".into(),
-                json!({"type": "boolean", "description": "with blocks recognised by their headers alone"}),
+                json!({"type": "boolean", "description": "with blocks recognised by their headers only"}),
             );
         }
         _ => {}

@@ -118,7 +118,7 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        // Certain tags that are not printable, which alone can be meant.
+        // Known tags that are not printable, the only candidates.
         let candidates: Vec<Tag> = rows.keys().copied().filter(|t| !t.is_printable()).collect();
         let mut matched: FxHashSet<Tag> = FxHashSet::default();
         for (at, row) in unsure {

@@ -106,8 +106,8 @@ impl Search {
         } else {
             vec![name, &lower]
         };
-        // On a file system that tells the cases apart, a store that was filled on Windows
-        // may have the name or the key in any case.
+        // On a case-sensitive file system, a store that was filled on Windows may have the name or
+        // the key in any case.
         let similar = same_name(root, name).filter(|found| !names.contains(&found.as_str()));
         if let Some(found) = &similar {
             let holder = root.join(found);

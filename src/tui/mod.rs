@@ -1,10 +1,10 @@
 //! The terminal UI: the path from `!vm` to the driver, browsed.
 //!
 //! [`app::App`] is a state machine of plain data ([`data::model::Model`]): it takes a
-//! [`data::message::Message`], changes, and names [`data::message::Effect`]s; [`app::view`] draws it.
-//! Neither touches the dump or the terminal. [`jobs::worker`] reads the dump on threads of its
-//! own, [`data::event`] and [`terminal::signals`] bring everything into one channel, and [`run`] ties
-//! them together: it waits, updates, draws once, and waits again.
+//! [`data::message::Message`], changes, and names [`data::message::Effect`]s; [`app::view`]
+//! draws it. Neither touches the dump or the terminal. [`jobs::worker`] reads the dump on
+//! separate threads, [`data::event`] and [`terminal::signals`] bring everything into one
+//! channel, and [`run`] ties them together: it waits, updates, draws once, and waits again.
 
 pub mod app;
 pub mod data;

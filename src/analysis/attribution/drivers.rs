@@ -1,7 +1,7 @@
 //! Pool turned round: bytes held per driver instead of per tag.
 //!
-//! Each tag's bytes go to its owner, when there is one; what has none stands apart, so
-//! that the sum is always what the kernel counts.
+//! Each tag's bytes go to its owner, if there is one; tags without an owner are listed
+//! separately, so that the sum is always the kernel's count.
 
 use crate::kernel::identity::ModuleIdentity;
 use crate::pool::Tag;
@@ -38,7 +38,7 @@ pub struct Driver {
     pub certain: u64,
     /// Its tags, the largest first.
     pub tags: Vec<Holding>,
-    /// Which driver the name stands for.
+    /// The driver of the name.
     pub identity: Option<ModuleIdentity>,
 }
 

@@ -69,8 +69,8 @@ fn same_letters(a: Tag, b: Tag) -> bool {
     a.bytes().eq_ignore_ascii_case(&b.bytes())
 }
 
-/// The loaded drivers whose default tag this is: those known to be of the framework, or,
-/// where there is none, those of which that can't be told.
+/// The loaded drivers whose default tag this is: those known to use the framework or, without
+/// any, those for which this is unknown.
 pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candidate> {
     if Tag::of(NAMELESS) == Some(tag) {
         return Vec::new();

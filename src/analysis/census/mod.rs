@@ -1,9 +1,9 @@
-//! The contents of a tag's blocks: what stands at which offset, and which blocks are alike.
+//! The contents of a tag's blocks: the values at each offset, and blocks with the same layout.
 //!
-//! A block knows its owner even where its tag does not: it holds the addresses of the
-//! owner's routines, of its data, of its other blocks. Nobody reads a million blocks by
-//! hand, but a count of what stands at each offset is short: "at +0xb0, 99.9 % point into
-//! amdacpbus2.sys". The blocks are a stated sample; what can't be read is counted as such.
+//! A block shows its owner even if its tag does not: it contains addresses of the owner's
+//! routines, its data and its other blocks. A million blocks cannot be read by hand, but a
+//! count of the values at each offset is short: "at +0xb0, 99.9 % point into amdacpbus2.sys".
+//! The blocks are a stated sample; what can't be read is counted as such.
 
 mod classify;
 mod families;
@@ -50,8 +50,8 @@ pub struct Setting<'a> {
     pub objects: &'a dyn ObjectTypes,
     /// What addresses in modules are called.
     pub names: &'a ModuleNames,
-    /// Whether to look up which blocks are pointed at, and to name places in modules.
-    /// Without, it is only told which modules are.
+    /// Whether to look up which blocks are pointed at, and to name places in modules. Otherwise
+    /// only pointers to modules are counted.
     pub follow: bool,
 }
 
@@ -331,7 +331,8 @@ struct Answer<'a, 'b> {
     follow: bool,
 }
 
-/// A value that this share of the blocks have is told apart from other numbers: one in ten.
+/// A value that this share of the blocks have is listed separately from other numbers: one in
+/// ten.
 const CONSTANT: u64 = 10;
 /// Bytes that are searched for an exemplar's text.
 const TEXT_BYTES: usize = 512;

@@ -48,7 +48,7 @@ pub struct Slot {
     pub modules: FxHashMap<u32, u64>,
     /// Pointers into blocks of pool.
     pub targets: FxHashMap<Target, u64>,
-    /// The same beyond those told apart.
+    /// The same beyond those that are distinguished.
     pub other_targets: u64,
     /// Kernel addresses that are neither in an image nor in a block.
     pub kernel: u64,

@@ -1,10 +1,10 @@
 //! What speaks for and against a leak of a tag: each piece of evidence with its number,
 //! its weight and its direction.
 //!
-//! One moment has no history, so load and leak look alike at first. What tells them apart
-//! is beside the size: whether the blocks are ever freed, how many there are beside what
-//! the tag belongs to, whether they are all alike, who refers to them. The rules and their
-//! weights are this program's own; `docs/judgement.md` says what each rests on.
+//! One moment has no history, so load and leak look alike at first. They differ in other facts
+//! than the size: whether the blocks are ever freed, how many there are beside what the tag
+//! belongs to, whether they are all alike, who refers to them. The rules and their weights are
+//! this program's own; `docs/judgement.md` says what each rests on.
 
 use crate::analysis::ages::{Ages, Shape};
 use crate::analysis::attribution::Description;

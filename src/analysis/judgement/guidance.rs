@@ -1,6 +1,6 @@
-//! What to think when a tag is large: what it is, what it usually means, the question
-//! that decides and the debugger's command to go on with. The text is in
-//! `assets/guidance.txt`, whose head describes its format.
+//! Guidance for a large tag: its purpose, its usual meaning, the question that decides, and the
+//! next debugger command. The text is in `assets/guidance.txt`, whose head describes its
+//! format.
 
 use std::fmt;
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! How bad the state of a pool is, apart from the question who leaks: its use by the best
-//! source that is left, against the nearest of its limits.
+//! The state of a pool, independent of any leak: its use from the best available source,
+//! compared with the nearest of its limits.
 
 use crate::pool::Pool;
 

@@ -171,7 +171,7 @@ fn ceiling(
     (Verdict::Leak, None)
 }
 
-/// A row with its score, and where it stands.
+/// A row with its score and its position.
 #[derive(Clone, Debug)]
 pub struct Judged {
     /// The row.

@@ -23,7 +23,7 @@ use types::{ObjectType, Types};
 
 /// Objects whose names and paths are told apart.
 const MOST_NAMES: usize = 1 << 14;
-/// Names that are told.
+/// The number of names that are listed.
 const NAMES: usize = 16;
 /// Handles that are looked at, over all processes.
 const MOST_HANDLES: u64 = 1 << 24;

@@ -16,7 +16,7 @@ pub enum Standing {
     Allocates,
     /// It has a lookaside list with the tag.
     HasLookaside,
-    /// Its code hands the tag to something that may allocate.
+    /// Its code passes the tag to a function that may allocate.
     MayAllocate,
     /// It has a structure with the tag that others allocate by.
     HasStructure,
@@ -24,7 +24,7 @@ pub enum Standing {
     Frees,
     /// Its code compares something with the tag.
     Compares,
-    /// Where the tag is in it, can't be told.
+    /// The position of the tag in it is unknown.
     Unknown,
     /// The four bytes are there by chance.
     Coincidence,

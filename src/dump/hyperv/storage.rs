@@ -198,7 +198,7 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
             cut_off = cut_off.saturating_add(u32::from(is_cut));
             let end = end.min(file.len());
             match kind {
-                // Each has a signature of its own, so that the file bounds their number.
+                // Each has its own signature, so the size of the file limits their number.
                 1 => waiting.push(place),
                 2 if u16_at(file, start) == Some(KEY_SIGNATURE) => {
                     let index = u16_at(file, start + 2).unwrap_or(0);

@@ -113,7 +113,7 @@ impl Engine {
         })
     }
 
-    /// An attribution with who keeps the blocks, which a pinning chain shows.
+    /// An attribution with the driver that keeps the blocks, from a pinning chain.
     pub(super) fn pinned_by(&self, tag: Tag, module: &str, reason: String) {
         let Some(made) = self.attributions.get(tag, false) else {
             return;
@@ -131,7 +131,7 @@ impl Engine {
         self.attributions.put(attribution);
     }
 
-    /// Which drivers the suspects' names stand for.
+    /// The drivers of the suspects' names.
     fn identities(&self, owners: &Owners) -> Vec<(String, ModuleIdentity)> {
         let suspects = owners.ranked.iter();
         suspects
@@ -200,7 +200,7 @@ impl Engine {
         let workers = self.thread_pool()?;
         self.all_references_on(&workers, &|| true);
         if let Some(index) = index.filter(|index| index.is_complete()) {
-            // The findings' chains say who keeps what others allocate.
+            // The chains of the findings show which driver keeps blocks that others allocate.
             workers.install(|| self.diagnose(index));
         }
         let held = self.trackers().rows.iter();

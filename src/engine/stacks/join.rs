@@ -334,8 +334,8 @@ fn of_log(
         };
         let event = record.event(kinds);
         out.coverage.unknown_events += u64::from(event.is_none());
-        // Without the functions of nt nothing can be told of any record: those are shown,
-        // as records of live blocks, without a word on what happened.
+        // Without the functions of nt the kind of a record is unknown: the records of live blocks
+        // are shown without it.
         let shown = match event {
             Some(Event::Allocated) => true,
             Some(Event::Freed) => false,

@@ -55,7 +55,7 @@ impl Recorder {
 pub struct StackRow {
     /// Where it is recorded.
     pub source: Recorder,
-    /// What happened; `None` where that can't be told.
+    /// The kind of event; `None` if unknown.
     pub event: Option<Event>,
     /// A block with it: the one with the newest record, or the lowest address.
     pub address: Va,
@@ -101,7 +101,7 @@ pub struct StacksCoverage {
     /// Of those, blocks whose newest record in the log is their allocation; for an address
     /// the records that hold it.
     pub in_log: u64,
-    /// Records of which it can't be told what they are about.
+    /// Records of an unknown kind.
     pub unknown_events: u64,
     /// Pool events were being traced; `None` when that can't be read.
     pub trace_on: Option<bool>,
@@ -120,8 +120,8 @@ pub struct Stacks {
     pub of: String,
     /// The stacks, the most frequent first.
     pub rows: Vec<StackRow>,
-    /// Stacks of allocations in trace buffers that have no later free there: of the last
-    /// seconds or minutes, which shows who allocates now.
+    /// Stacks of allocations in trace buffers that have no later free there: of the last seconds or
+    /// minutes, which shows the current callers.
     pub traced: Vec<StackRow>,
     /// How much was looked at.
     pub coverage: StacksCoverage,

@@ -275,8 +275,8 @@ impl Evidence {
         Ok((!gone).then(|| windows.finish()))
     }
 
-    /// Whose the tags are, as the dump said. What is damaged is left out: whose a tag is
-    /// is not known then.
+    /// The owners of the tags, from the dump. Damaged entries are left out; their owner is then
+    /// unknown.
     fn attributed(&self) -> &Attributed {
         self.attributed.get_or_init(|| {
             let keys = self.answers.keys();

@@ -45,8 +45,7 @@ impl Maker {
     }
 }
 
-/// Which driver a module's name stands for: the file, its version and its maker, or when
-/// it was unloaded.
+/// The driver of a module name: the file, its version and its maker, or when it was unloaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleIdentity {
     /// The file's name, or the module's name where that is not in the dump.

@@ -276,7 +276,7 @@ impl Heaps {
             self.segments.sort_unstable_by_key(|s| s.va);
             loose.retain(|(chunk, _)| !self.holds(chunk));
             self.notes.push(format!(
-                "{found} segments of pool heaps are in no list; they were found by their signatures"
+                "{found} segments of pool heaps are not in a list; they were found by their signatures"
             ));
         }
         self.orphans = loose;

@@ -1,5 +1,5 @@
-//! Every allocation with a tag, as `!poolfind` lists them. Rows are written as they are
-//! taken from the index, so that a list of all blocks needs no memory of its own.
+//! Every allocation with a tag, as `!poolfind` lists them. Rows are written as they are taken
+//! from the index, so that a list of all blocks needs no additional memory.
 
 mod csv;
 mod markdown;

@@ -1,7 +1,7 @@
 //! One GET request, with every limit a stranger's server calls for.
 //!
-//! It runs in a thread of its own, so that whoever waits for it can stop waiting at any
-//! moment; the thread then ends with its next chunk or its time limit.
+//! It runs in a thread of its own, so that its caller can stop waiting at any moment; the
+//! thread then ends with its next chunk or its time limit.
 //!
 //! Redirects are followed by hand, so that each hop is checked: only to http and https,
 //! and never from https back to http.

@@ -159,9 +159,8 @@ impl Client {
         Client { limits, ..self }
     }
 
-    /// Asks the servers of the path in turn until one has the PDB, and puts it into the
-    /// stores that the path names for it. Blocks; meant for a thread of its own where
-    /// somebody waits.
+    /// Asks the servers of the path in turn until one has the PDB, and puts it into the stores that
+    /// the path names for it. Blocks; to be called on its own thread.
     ///
     /// # Errors
     /// A [`FetchError`] that says what each server answered.
@@ -210,8 +209,8 @@ impl Job<'_> {
         let name = self.id.file_name().ok_or(Miss::Missing)?;
         let key = self.id.key();
         match self.by_key(name, &key) {
-            // A server whose files are on a file system that tells the cases apart may
-            // have the key in small letters; Microsoft's does not care.
+            // A server whose files are on a case-sensitive file system may have the key in small
+            // letters; Microsoft's does not care.
             Err(Miss::Missing) if self.server != PUBLIC_SERVER => {
                 self.in_folder(name, &folder(name, &key.to_lowercase()))
             }
@@ -355,8 +354,8 @@ impl Job<'_> {
         Ok(received)
     }
 
-    /// A `file.ptr` from a server names a file that is not the server's to name: it is
-    /// told, and never opened.
+    /// A `file.ptr` from a server names a file outside the server: it is reported, and never
+    /// opened.
     fn explain_pointer(&self, found: &Found) -> Result<String, Miss> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk(found)? {

@@ -214,7 +214,7 @@ impl App {
         }
     }
 
-    /// A table or a report has no answer: says so where it would stand.
+    /// A table or a report has no answer: shows the reason in its place.
     fn fail_screen(&mut self, number: u64, why: &str) {
         for screen in &mut self.stack {
             match screen {
@@ -254,7 +254,7 @@ fn found_of(model: &Model, tag: Tag) -> u64 {
     model.tag(tag).map_or(0, |row| row.found.listed())
 }
 
-/// A question of the open tag has no answer: says so where the answer would stand.
+/// A question of the open tag has no answer: shows the reason in its place.
 fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
     if view.awaited.blocks == number {
         view.awaited.blocks = 0;

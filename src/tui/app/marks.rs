@@ -26,7 +26,7 @@ const COLUMNS: [TableColumn; 4] = [
 ];
 
 impl App {
-    /// What the keys about marks mean here.
+    /// The keys that mark rows.
     fn markable(&self) -> Option<Marked> {
         match self.stack.last() {
             None if self.summary_focused => None,

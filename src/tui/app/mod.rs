@@ -1,5 +1,5 @@
-//! The state machine: told what happened, it changes and says what to do. It reads no
-//! file, draws nothing and waits for nothing, so tests drive it without a terminal.
+//! The state machine: takes messages, changes its state, and returns effects. It reads no file,
+//! draws nothing and waits for nothing, so tests drive it without a terminal.
 
 pub mod actions;
 mod answers;
@@ -75,7 +75,7 @@ pub struct App {
     pub search: String,
     /// What to tell the user until the next key.
     pub message: Option<String>,
-    /// What became of the file under the dump, to be told whenever nothing else is.
+    /// A failure of the dump file, shown whenever there is no other message.
     pub failure: Option<String>,
     /// The download of the kernel's PDB.
     pub fetch: Fetch,

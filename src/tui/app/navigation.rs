@@ -1,7 +1,7 @@
 //! Going from screen to screen: in, out, across, and back to the last place.
 //!
-//! The tag list, the drivers, the modules, the marks and the report stand beside each other:
-//! the path begins again at each. The way back is still the way one came.
+//! The tag list, the drivers, the modules, the marks and the report are peers: the path begins
+//! again at each. Going back still follows the history.
 
 use crate::tui::app::screen::Location;
 use crate::tui::app::{App, Screen};

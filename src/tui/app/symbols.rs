@@ -15,7 +15,7 @@ impl App {
         };
         match news {
             SymbolNews::Refused(mut notes) => {
-                // Those of the first opening are said there.
+                // Those of the first opening are reported there.
                 notes.retain(|n| !self.model.warnings.contains(n));
                 let new = notes.iter().find(|n| !missing.refused.contains(n));
                 if let Some(why) = new {

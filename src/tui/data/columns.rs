@@ -33,7 +33,7 @@ pub const TAG: [Field; 17] = [
     field(&["rate"], Kind::Number),
     field(&["trend"], Kind::Text),
 ];
-/// The field that a comparison of tags without one means.
+/// The field of a comparison of tags without a field name.
 pub const TAG_DEFAULT: usize = 1;
 
 /// A tag in the pool that is shown.
@@ -135,7 +135,7 @@ pub const BLOCK: [Field; 7] = [
     field(&["session"], Kind::Number),
     field(&["tag"], Kind::Text),
 ];
-/// The field that a comparison of allocations without one means.
+/// The field of a comparison of allocations without a field name.
 pub const BLOCK_DEFAULT: usize = 1;
 
 /// The field of an allocation as a cell.
@@ -181,7 +181,7 @@ pub const MODULE: [Field; 7] = [
     field(&["pdb"], Kind::Text),
     field(&["unloaded"], Kind::Text),
 ];
-/// The field that a comparison of modules without one means.
+/// The field of a comparison of modules without a field name.
 pub const MODULE_DEFAULT: usize = 2;
 
 /// The field of a module as a cell.

@@ -1,4 +1,4 @@
-//! What the state machine is told and what it asks for.
+//! The messages to the state machine, and its effects.
 
 use std::path::PathBuf;
 use std::sync::Arc;

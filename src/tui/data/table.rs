@@ -109,7 +109,7 @@ pub enum TableKind {
     Contents(Tag),
     /// Which of a tag's allocations are alike.
     Families(Tag),
-    /// The kernel objects behind a tag: who has handles to them.
+    /// The kernel objects of a tag, and the processes with handles to them.
     Objects(Tag),
     /// The call stacks recorded for a tag's allocations.
     Stacks(Tag),
@@ -156,7 +156,7 @@ impl TableKind {
 /// A row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableRow {
-    /// A mark of its own; blank for none.
+    /// The mark of the row; blank for none.
     pub mark: char,
     /// Its cells, one for each column.
     pub cells: Vec<Cell>,

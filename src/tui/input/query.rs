@@ -1,8 +1,8 @@
 //! The language of `&`: `np > 100MB and frees = 0 and owner ~ amd`.
 //!
-//! A query is read once against the fields of a list, so that a wrong word is told while
-//! it is typed, and is then asked of each row. What has no comparison in it is plain text
-//! and never comes here.
+//! A query is read once against the fields of a list, so that an error is shown while it is
+//! typed, and is then asked of each row. What has no comparison in it is plain text and never
+//! comes here.
 
 use crate::pool::TagPattern;
 use std::borrow::Cow;

@@ -32,7 +32,7 @@ impl Style {
     /// By the end of the file's name.
     ///
     /// # Errors
-    /// For an end that stands for none of the formats: what to write instead.
+    /// For an unknown extension: what to write instead.
     pub fn of(path: &Path) -> Result<Style, String> {
         const USE: &str = "end the name in .txt, .csv, .json or .md";
         let end = path.extension().and_then(|e| e.to_str());

@@ -1,8 +1,8 @@
 //! The threads that read the dump, so that the one that draws never waits for it.
 //!
-//! Three threads answer questions (memory; lists of allocations; the search of images),
-//! a fourth builds the index and tells how far it is. A question that a newer one of its
-//! kind has replaced is not answered, and stops when it was begun.
+//! Three threads answer questions (memory; lists of allocations; the search of images), a
+//! fourth builds the index and reports its progress. A question that a newer one of its kind
+//! has replaced is not answered, and stops when it was begun.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ struct Shared {
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
     wanted: Arc<Numbers>,
-    /// What was told of the file.
+    /// The last message about the file.
     told: Arc<Mutex<Option<String>>>,
     out: Sender<Event>,
 }
@@ -164,7 +164,7 @@ impl Workers {
             Question::Baseline { .. } => &self.baselines,
             Question::Save(_) | Question::Resolve(_) | Question::Typed(_) => &self.tables,
         };
-        // A thread that is gone has said so by its panic.
+        // The panic of a thread that ended has been reported.
         let _ = to.send(request);
     }
 
@@ -456,7 +456,7 @@ fn references(
     })
 }
 
-/// Builds the index and tells how far it is.
+/// Builds the index and reports its progress.
 fn index(shared: &Shared, progress: &Arc<Progress>) {
     let started = Instant::now();
     let told = catch_unwind(AssertUnwindSafe(|| walk(shared, progress, started)));
@@ -656,7 +656,7 @@ fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) ->
     }
 }
 
-/// Has questions answered from this index from now on, and tells of it.
+/// Has questions answered from this index from now on, and announces it.
 fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
     news.totals = Some(Arc::clone(&index.totals));
     if !news.stage.is_running() {

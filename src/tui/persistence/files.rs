@@ -86,7 +86,7 @@ impl Files {
 
     /// Keeps it soon.
     pub fn keep(&self, kept: SessionState) {
-        // A thread that is gone has said so by its panic.
+        // The panic of a thread that ended has been reported.
         let _ = self.keep.send(Kept::Session(Box::new(kept)));
     }
 
@@ -96,7 +96,7 @@ impl Files {
         let _ = self.keep.send(Kept::Settings(settings));
     }
 
-    /// Keeps it before it returns. On leaving there is nobody to be told of an error.
+    /// Saves it before it returns. On exit an error cannot be shown.
     pub fn keep_now(&self, kept: &SessionState) {
         let settings = self.settings.lock();
         if let Some(settings) = settings.unwrap_or_else(PoisonError::into_inner).take() {

@@ -69,7 +69,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("\"a b\"", "a text with blanks; * and ? are wildcards in it"),
 ];
 
-/// Queries that work as they stand, by list.
+/// Example queries that work unchanged, by list.
 const EXAMPLES: &[(Context, &[&str])] = &[
     (
         Context::Tags,
@@ -201,7 +201,7 @@ fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLi
     let mut out: Vec<Vec<HelpLine>> = Vec::new();
     let mut column: Vec<HelpLine> = Vec::new();
     for line in all {
-        // A heading does not stand alone at the foot of a column.
+        // A heading is not the last line of a column.
         let lone = matches!(line, HelpLine::Heading(_)) && column.len() + 1 == each;
         if (column.len() >= each || lone) && out.len() + 1 < columns {
             out.push(std::mem::take(&mut column));

@@ -28,7 +28,7 @@ pub struct ModulesView {
     pub filter: String,
     /// The address that was asked for last.
     pub asked: Option<Va>,
-    /// The column that keys about a column mean.
+    /// The selected column.
     pub column: usize,
     /// The column that is sorted by; `None` for addresses with those unloaded at the end.
     sorted: Option<usize>,

@@ -1,4 +1,4 @@
-//! `!vm`: a few lines that are always on screen, and all of it as a screen of its own.
+//! `!vm`: a few lines that are always on screen, and the full listing as a separate screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

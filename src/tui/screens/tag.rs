@@ -410,7 +410,7 @@ impl TagView {
         notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
         let doubts = self.reference_notes(references, list.width);
         notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
-        // Without rows the reason stands where they would be.
+        // Without rows the reason is shown in their place.
         let (list, foot) = match references.rows.is_empty() {
             true => split_top(list, 0),
             false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
@@ -504,7 +504,7 @@ fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(Stri
     }
 }
 
-/// The tag's history since boot, and its share: what tells a leak from a large user.
+/// The tag's history since boot, and its share: which distinguishes a leak from a large user.
 fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     let sides = [
         (

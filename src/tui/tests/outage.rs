@@ -39,7 +39,7 @@ fn tags_are_filtered_by_owner_by_pattern_and_by_a_query_with_ampersands() {
         let mut desk = Desk::new((80, 24));
         desk.walked();
         let walk = desk.app.index.walk;
-        let names = [(Tag::new(*b"Leak"), "in myfault".to_owned())];
+        let names = [(Tag::new(u32::from_le_bytes(*b"Leak")), "in myfault".to_owned())];
         let names = Arc::new(names.into_iter().collect());
         desk.tell(Message::ReferencedIn(walk, names));
         desk.keys("&").keys(filter).enter();

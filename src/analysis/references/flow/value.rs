@@ -75,7 +75,7 @@ pub enum Atom {
         /// Bytes from there.
         offset: i64,
     },
-    /// What stands in memory at `base + offset`.
+    /// The value in memory at `base + offset`.
     Loaded {
         /// The pointer that the address was made of, or the address.
         base: u64,

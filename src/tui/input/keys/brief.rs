@@ -1,5 +1,5 @@
 //! What a key does in a few words, for the help that fits on one screen. Actions that go
-//! together have the same words, so that their keys stand on one line.
+//! together have the same words, so that their keys share a line.
 
 use super::binding::{Action, Context};
 

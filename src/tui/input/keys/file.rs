@@ -36,8 +36,7 @@ pub struct Read {
 }
 
 impl Read {
-    /// What the user is told about the file, in a line; `None` when there is nothing to
-    /// tell.
+    /// The message about the file in one line; `None` without errors and warnings.
     pub fn message(&self, path: &Path) -> Option<String> {
         if let Some(first) = self.errors.first() {
             let more = match self.errors.len() {
@@ -106,7 +105,7 @@ pub fn read(path: &Path, named: bool) -> Read {
         Err(why) => return failed(format!("can't be read: {why}")),
     };
     if !metadata.is_file() {
-        return failed("is no file".into());
+        return failed("is not a file".into());
     }
     if metadata.len() > LARGEST {
         return failed("is larger than 1 MB, so it is not a keys file".into());

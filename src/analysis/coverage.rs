@@ -275,8 +275,11 @@ impl Coverage {
             ));
         }
         if self.overflowed {
-            out.push("the trackers have no row for this tag; if their tables were full, it is \
-                counted in the row Ovfl".into());
+            out.push(
+                "the trackers have no row for this tag; if their tables were full, it is \
+                counted in the row Ovfl"
+                    .into(),
+            );
         }
         if self.holes > 0 {
             out.push(format!(
@@ -286,8 +289,11 @@ impl Coverage {
             ));
         }
         if self.is_empty {
-            out.push("the walk found no pool blocks: the pool is not at the expected addresses, \
-                or its pages are not in the dump".into());
+            out.push(
+                "the walk found no pool blocks: the pool is not at the expected addresses, \
+                or its pages are not in the dump"
+                    .into(),
+            );
         } else if !self.complete {
             out.push("the pool walk is not complete: more blocks may be found".into());
         }
@@ -351,7 +357,7 @@ mod tests {
             "4 of them inside large allocations",
             "2 pages have a damaged chain",
             "640 bytes in use",
-            "11 mapped pages belong to no heap segment",
+            "11 mapped pages belong to no known heap segment",
             "found 7 / 700 bytes and 2 / 64 bytes more recognised by header only (heuristic)",
         ] {
             assert!(said.contains(part), "{said}");

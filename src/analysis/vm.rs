@@ -401,9 +401,8 @@ fn line(counter: &Counter) -> Line {
     Line {
         pages: counter.pages.filter(|&pages| pages < IMPOSSIBLE),
         source: counter.source.clone(),
-        doubt: impossible.map(|pages| {
-            format!("{pages} ({pages:#x}) is not a plausible page count; not used")
-        }),
+        doubt: impossible
+            .map(|pages| format!("{pages} ({pages:#x}) is not a plausible page count; not used")),
         guessed: counter.guessed,
     }
 }

@@ -188,7 +188,8 @@ fn kdump_file(file: &[u8], layout: Layout) -> Result<Contents, DumpError> {
     if found.incomplete {
         contents.notes.push(
             "the kdump file is marked as incomplete (the disk may have been full): pages are \
-                missing".into(),
+                missing"
+                .into(),
         );
     }
     Ok(contents)
@@ -259,7 +260,8 @@ fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conten
 fn unfit(state: &vmware::State, length: u64) -> Option<String> {
     (state.has_regions() && !state.fits(length)).then(|| {
         "the memory regions in the VMware state do not match the length of the .vmem: the files \
-            may be from different snapshots, or the .vmem is truncated".into()
+            may be from different snapshots, or the .vmem is truncated"
+            .into()
     })
 }
 
@@ -302,7 +304,8 @@ fn vmware_memory(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conte
     });
     notes.push(
         "without its state file, a .vmem may be from a running machine: parts of it may be from \
-            different moments".into(),
+            different moments"
+            .into(),
     );
     Ok(Contents {
         notes,

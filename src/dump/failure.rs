@@ -122,7 +122,7 @@ mod tests {
         // What has come back is not believed either.
         file.set_len(dump.file_length()).unwrap();
         assert!(dump.page(last).is_none());
-        assert!(dump.failure().unwrap().contains("could not read"));
+        assert!(dump.failure().unwrap().contains("could not be read"));
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         file.set_modified(SystemTime::now() + Duration::from_secs(5))
             .unwrap();
         let said = dump.failure().unwrap();
-        assert!(said.contains("written to while it was open"), "{said}");
+        assert!(said.contains("modified while it was open"), "{said}");
     }
 
     /// More than the system gives a process mappings for, were each page one.

@@ -146,7 +146,7 @@ fn refuse(bytes: &[u8], extension: &str, path: &Path) -> Result<(), DumpError> {
     if matches!(extension, "vmss" | "vmsn") {
         return Err(DumpError::refused(
             format!(
-                "this file is called .{extension}, but it is not a VMware state file: the virtual \
+                "this file has the extension .{extension}, but is not a VMware state file: the virtual \
                     machine may be encrypted"
             ),
             "decrypt the virtual machine, take a snapshot with memory, and open that",

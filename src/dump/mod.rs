@@ -360,9 +360,7 @@ impl Dump {
                 Capture::Running => {
                     "written while the system ran, so counters and lists may contradict each other"
                 }
-                Capture::Unknown => {
-                    "the format does not say whether the machine was running"
-                }
+                Capture::Unknown => "the format does not say whether the machine was running",
             };
             return format!("{}: {ALL}; {written}", self.image());
         };

@@ -117,7 +117,8 @@ impl Engine {
             IndexCache::Homeless => {
                 return Some(
                     "the index is not cached: no cache directory is known (HOME is not set); \
-                        --no-cache turns the cache off".into(),
+                        --no-cache turns the cache off"
+                        .into(),
                 );
             }
             IndexCache::In(directory) => directory,

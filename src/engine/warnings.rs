@@ -34,7 +34,8 @@ impl Engine {
         }
         if header.is_some_and(Header::is_insufficient) {
             out.push(
-                "Windows marked the dump as incomplete, because there was too little space for it".into(),
+                "Windows marked the dump as incomplete, because there was too little space for it"
+                    .into(),
             );
         }
         if header.is_some_and(Header::is_live) {

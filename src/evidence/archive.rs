@@ -91,8 +91,10 @@ pub enum ArchiveError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It is a zip and no evidence.
-    #[error("a zip file, but not a poolscope evidence file: {0}; if a dump is inside, unpack it \
-        first")]
+    #[error(
+        "a zip file, but not a poolscope evidence file: {0}; if a dump is inside, unpack it \
+        first"
+    )]
     NotEvidence(String),
     /// Another version's.
     #[error(

@@ -61,7 +61,7 @@ pub enum KernelError {
     },
     /// An image of memory in which nothing leads to Windows.
     #[error(
-        "no Windows kernel found in this {image} ({}): it may be of another operating system, encrypted, or cut, or no image of memory at all{}; take it again, or get %SystemRoot%\\MEMORY.DMP",
+        "no Windows kernel found in this {image} ({}): it may belong to another operating system, be encrypted or truncated, or not be a memory image{}; take it again, or get %SystemRoot%\\MEMORY.DMP",
         if *.processors == 0 { "it was searched for page tables; the state of the processors is not in it".to_owned() } else { format!("neither the state of {} processors nor a search for page tables leads to one", .processors) },
         if *.zeros { "; it starts with zeros: a dump that was reserved and never written does, and Windows writes it at the next boot" } else { "" }
     )]
@@ -400,8 +400,10 @@ fn kdbg_note(why: KdbgError, at: Va) -> String {
             "there is no debugger data block at {at} (it may be encoded: the dump was not written by Windows itself)"
         ),
         KdbgError::Size(size) => {
-            format!("the debugger data block at {at} has an implausible size of {size:#x} bytes \
-                and is not used")
+            format!(
+                "the debugger data block at {at} has an implausible size of {size:#x} bytes \
+                and is not used"
+            )
         }
     }
 }

@@ -91,8 +91,7 @@ impl ModuleList {
         ModuleList {
             modules: Vec::new(),
             notes: vec![
-                "the list of loaded modules can't be read: the loaded drivers are unknown"
-                    .into(),
+                "the list of loaded modules can't be read: the loaded drivers are unknown".into(),
             ],
         }
     }

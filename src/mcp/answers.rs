@@ -368,8 +368,8 @@ impl Ask<'_> {
                 }
                 None => {
                     let kept = machine.kept_answer("diagnose", Format::Json.word());
-                    let kept =
-                        kept.ok_or("the evidence file has no report: create it again from the dump")?;
+                    let kept = kept
+                        .ok_or("the evidence file has no report: create it again from the dump")?;
                     serde_json::from_str(kept)
                         .map_err(|e| format!("the report in the evidence file is damaged: {e}"))?
                 }
@@ -406,7 +406,7 @@ impl Ask<'_> {
         let part = points.into_iter().flatten();
         let part = part.filter(|p| p["complete"] == Value::Bool(false)).count();
         let covers = match part {
-            0 => "all tags of every point; null where a point does not hold a figure".to_owned(),
+            0 => "all tags of every point; null where a point has no value".to_owned(),
             n => format!("{n} points list some tags only: the others are unknown there"),
         };
         let all = rows(&answer, "changes");

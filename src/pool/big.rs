@@ -153,8 +153,10 @@ impl BigTable {
     pub fn read_session(kernel: &Kernel, space: &AddressSpace, table: Va, size: u64) -> BigTable {
         let mut out = BigTable::default();
         if size > MAX_SESSION_ENTRIES {
-            out.notes.push(format!("its big page table says it has {size} entries, which is not \
-                plausible: large allocations are missing"));
+            out.notes.push(format!(
+                "its big page table says it has {size} entries, which is not \
+                plausible: large allocations are missing"
+            ));
             return out;
         }
         out.read_table(kernel, space, (table, size), &|_| PoolKind::Session);
@@ -176,8 +178,10 @@ impl BigTable {
             return;
         };
         if size > MAX_ENTRIES {
-            self.notes.push(format!("the big page table says it has {size} entries, which is not \
-                plausible: large allocations are missing"));
+            self.notes.push(format!(
+                "the big page table says it has {size} entries, which is not \
+                plausible: large allocations are missing"
+            ));
             return;
         }
         self.table = Some((table, table.add(size * layout.size as u64)));

@@ -186,8 +186,7 @@ pub fn read(kernel: &Kernel) -> Trackers {
     let mut out = Trackers::default();
     let Some(layout) = Layout::of(kernel) else {
         out.notes.push(
-            "the layout of the pool trackers is not known for this build: no counts per tag"
-                .into(),
+            "the layout of the pool trackers is not known for this build: no counts per tag".into(),
         );
         return out;
     };
@@ -332,7 +331,7 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
             ));
         }
         None if processors > 1 => notes.push(format!(
-            "only one processor's pool tracker table was found, of {processors}: the accounts per tag are one processor's share"
+            "only one processor's pool tracker table was found, of {processors}: the counts per tag are one processor's share"
         )),
         None => {}
     }

@@ -351,7 +351,8 @@ fn say_boots(points: &[Point], same_boot: Option<bool>, warnings: &mut Vec<Strin
     if same_boot == Some(false) {
         warnings.push(
             "the dumps are not of the same boot: counters restart at each boot, so a difference \
-                between them is not growth".into(),
+                between them is not growth"
+                .into(),
         );
     }
     let with_rows: Vec<usize> = (0..points.len())
@@ -421,7 +422,8 @@ fn say_kinds(points: &[Point], warnings: &mut Vec<String>) {
         warnings.push("some listings are of session pool and others of the system's pool: they are not comparable".into());
     }
     if count(&|p| p.rounded) > 0 {
-        warnings.push("some listings have rounded bytes: small differences are not significant".into());
+        warnings
+            .push("some listings have rounded bytes: small differences are not significant".into());
     }
     for pool in [Pool::Nonpaged, Pool::Paged] {
         let word = pool.word();

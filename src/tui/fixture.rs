@@ -213,14 +213,14 @@ fn fill_vm(model: &mut Model) {
     vm.paged_commit = Line {
         pages: None,
         source: "nt!Test".into(),
-        doubt: Some("reads 18446735300397918280, which is no count of pages; not used".into()),
+        doubt: Some("18446735300397918280 is not a plausible page count; not used".into()),
         ..Line::default()
     };
     vm.committed = line(326_464);
     vm.commit_limit = line(665_998);
     vm.flags = vec![Flag::ExcessiveNonpaged];
     model.warnings = vec![
-        "PagedPool Commit: reads 18446735300397918280, which is no count of pages; not used".into(),
+        "PagedPool Commit: 18446735300397918280 is not a plausible page count; not used".into(),
     ];
 }
 
@@ -372,7 +372,7 @@ pub fn table(ask: &TableKind) -> TableData {
         ]
         .into(),
         title: "Pool by driver: 3".into(),
-        notes: vec!["a tag's bytes are its likeliest owner's".into()],
+        notes: vec!["the bytes of a tag are counted for its most likely owner".into()],
         sorted: Some(1),
         ..TableData::default()
     }
@@ -380,26 +380,20 @@ pub fn table(ask: &TableKind) -> TableData {
 
 /// A report, with what is marked.
 pub fn report(marks: &[(String, String)]) -> String {
-    let mut out = "Verdict: LEAK. Tag 'Leak', nonpaged pool: 586.9 MB, owner: myfault (certain).
- \
-         Evidence: never freed: 601 allocations, 0 frees (strong evidence)
-  Next action: check \
-        for an update of myfault, or contact its vendor
-  Severity: critical; nonpaged pool 81.3% \
-        of its maximum
+    let mut out = "\
+Verdict: LEAK. Tag 'Leak', nonpaged pool: 586.9 MB, owner: myfault (certain).
+  Evidence: never freed: 601 allocations, 0 frees (strong evidence)
+  Next action: check for an update of myfault, or contact its vendor
+  Severity: critical; nonpaged pool 81.3% of its maximum
 
 Tag 'Leak', nonpaged pool, 601 blocks, 615,424,000 bytes (leak)
-  \
-        Evidence (9 points):
+  Evidence (9 points):
       never freed: 601 allocations, 0 frees (strong evidence)
-      \
-        one size: 601 of 601 blocks (evidence)
+      one size: 601 of 601 blocks (evidence)
   Suspect: myfault (certain)
-      its code calls \
-        ExAllocatePoolWithTag with the tag
+      its code calls ExAllocatePoolWithTag with the tag
   Next steps in the debugger:
-      !poolfind \"Leak\" \
-        -nonpaged   (all its blocks)
+      !poolfind \"Leak\" -nonpaged   (all its blocks)
       lmvm myfault   (its version and vendor)
 "
     .to_owned();

@@ -92,7 +92,9 @@ pub enum Error {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// There is no terminal to draw on.
-    #[error("stdout is not a terminal; use a text command, for example `poolscope poolused DUMP 2`")]
+    #[error(
+        "stdout is not a terminal; use a text command, for example `poolscope poolused DUMP 2`"
+    )]
     NoTerminal,
     /// The terminal takes no control sequences.
     #[error(
@@ -357,7 +359,9 @@ impl Session {
         app.update(self.resized()?);
         if !stopped {
             self.own_stop = false;
-            app.update(Message::Notice("suspend is not available: there is no shell to return to".into()));
+            app.update(Message::Notice(
+                "suspend is not available: there is no shell to return to".into(),
+            ));
         }
         Ok(())
     }

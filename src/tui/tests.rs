@@ -328,7 +328,7 @@ fn pointers_are_followed_and_the_way_back_is_kept() {
     let next = fixture::planted_block(1).va.to_string();
     assert!(desk.app.path().contains(&next), "{:?}", desk.app.path());
     desk.keys("[[");
-    assert!(desk.status().contains("no further"));
+    assert!(desk.status().contains("no more rows"));
 }
 
 #[test]
@@ -406,12 +406,12 @@ fn a_kept_index_is_named_with_its_date() {
 fn a_file_that_failed_is_told_after_each_key() {
     let mut desk = Desk::new((80, 24));
     desk.tell(Message::FileFailed(
-        "the file was cut from 9 to 3 bytes".into(),
+        "the file was truncated from 9 to 3 bytes".into(),
     ));
     for key in ["v", "j", "k"] {
         let told = desk
             .screen()
-            .contains("! the file was cut from 9 to 3 bytes");
+            .contains("! the file was truncated from 9 to 3 bytes");
         assert!(told, "before {key}: {}", desk.screen());
         desk.keys(key);
     }

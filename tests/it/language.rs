@@ -162,7 +162,10 @@ fn messages_and_documents_have_no_phrase_that_made_readers_stop() {
         for paragraph in text.split("\n\n").flat_map(|p| p.split("\n- ")) {
             seen += 1;
             if let Some(phrase) = banned(paragraph) {
-                found.push(format!("{}: \"{phrase}\" in \"{paragraph}\"", path.display()));
+                found.push(format!(
+                    "{}: \"{phrase}\" in \"{paragraph}\"",
+                    path.display()
+                ));
             }
         }
     }
@@ -172,7 +175,8 @@ fn messages_and_documents_have_no_phrase_that_made_readers_stop() {
 
 #[test]
 fn the_reader_of_literals_sees_what_users_see() {
-    let source = "fn f() { // \"no\"\n let a = '\"'; g(\"one \\\n      two\"); h(b'\\'', \"x\\\"y\") }";
+    let source =
+        "fn f() { // \"no\"\n let a = '\"'; g(\"one \\\n      two\"); h(b'\\'', \"x\\\"y\") }";
     assert_eq!(literals(source), ["one two", "x y"]);
     assert_eq!(banned("The file is no dump."), Some("is no dump"));
     assert_eq!(banned("there is no dumpling"), None);

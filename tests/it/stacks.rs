@@ -289,7 +289,7 @@ const DAMAGES: [Damage; 12] = [
     (
         "a page is of another driver",
         |m, l| m.memory.u64(l.pages[0][0].add(8), 7),
-        "no page of this driver",
+        "not a page of this driver",
     ),
     (
         "the free list leads astray",
@@ -312,12 +312,12 @@ const DAMAGES: [Damage; 12] = [
     (
         "a length that is no power of two",
         |m, l| m.memory.u32(l.variables[2], LENGTH - 1),
-        "is none that Windows uses",
+        "is not one that Windows uses",
     ),
     (
         "a length beyond all memory",
         |m, l| m.memory.u32(l.variables[2], 0xffff_fff0),
-        "is none that Windows uses",
+        "is not one that Windows uses",
     ),
     (
         "a log in the user's half",

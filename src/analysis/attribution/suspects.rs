@@ -269,8 +269,10 @@ impl Fusion<'_> {
             Standing::Allocates => "its code allocates with the tag",
             Standing::HasLookaside => "it has a lookaside list with the tag",
             Standing::MayAllocate => "its code probably passes the tag to an allocator",
-            Standing::HasStructure => "it has a structure with the tag, from which another \
-                component allocates",
+            Standing::HasStructure => {
+                "it has a structure with the tag, from which another \
+                component allocates"
+            }
             Standing::Frees => "its code frees with the tag",
             // The code of an image that is only partly in the dump cannot be judged.
             Standing::Unknown => "it has the bytes of the tag, but the code is not in the dump",

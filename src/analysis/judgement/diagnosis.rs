@@ -273,7 +273,8 @@ pub fn verdict(
         None if !case.complete && !case.rows.iter().any(|row| case.can_judge(row)) => (
             Verdict::Unknown,
             "the table is not sufficient: no tag has a block count beside its size, and neither \
-                the size of the pool nor physical memory is given".into(),
+                the size of the pool nor physical memory is given"
+                .into(),
         ),
         None => (Verdict::Normal, scope),
     }

@@ -254,10 +254,10 @@ mod tests {
     fn mistakes_name_their_line() {
         for (text, line, part) in [
             ("is: before", 1, "before the first"),
-            ("\n[Toolong]", 2, "four bytes"),
-            ("[Abcd]\nis: a\nis: b", 3, "twice"),
-            ("[Abcd]\nwhat: a", 2, "no field `what`"),
-            ("[Abcd]\nnext: !vm 1", 2, "command - what for"),
+            ("\n[Toolong]", 2, "four-byte"),
+            ("[Abcd]\nis: a\nis: b", 3, "duplicate"),
+            ("[Abcd]\nwhat: a", 2, "unknown field `what`"),
+            ("[Abcd]\nnext: !vm 1", 2, "command - purpose"),
             ("[Abcd]\nanswer: lockstep, moon", 2, "`moon`"),
             ("[Abcd]\nnothing", 2, "field: value"),
         ] {

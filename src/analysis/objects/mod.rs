@@ -278,8 +278,9 @@ impl Setting<'_> {
             ));
         }
         if budget == 0 {
-            out.notes
-                .push(format!("only the first {MOST_HANDLES} handles were examined"));
+            out.notes.push(format!(
+                "only the first {MOST_HANDLES} handles were examined"
+            ));
         }
         Some(())
     }

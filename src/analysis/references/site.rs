@@ -285,8 +285,10 @@ pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
             }
             match best.through.first() {
                 Some(jump) if best.only_jumps => {
-                    verdict.reason +=
-                        &format!(", through the driver's own jump at {}", code.name_of(jump.1));
+                    verdict.reason += &format!(
+                        ", through the driver's own jump at {}",
+                        code.name_of(jump.1)
+                    );
                 }
                 Some(function) => {
                     verdict.reason = format!(

@@ -61,7 +61,9 @@ pub(in crate::command) fn search(words: &mut Words) -> Result<Request> {
         Some("d") if all.len() > 1 => {
             let value = expression::number(&last).and_then(|v| u32::try_from(v).ok());
             let value = value.ok_or_else(|| {
-                Refusal(format!("s -d: {last} is not the value of a tag, for example 6b61654c"))
+                Refusal(format!(
+                    "s -d: {last} is not the value of a tag, for example 6b61654c"
+                ))
             })?;
             TagPattern::of(Tag::new(value))
         }

@@ -231,7 +231,8 @@ fn accounted(case: &Case, pool: Pool, used: u64) -> Option<String> {
 fn unknowns(points: &[Point], case: &Case) -> Vec<String> {
     let mut out = vec![
         "a table has no images and no blocks: owners come from the tag list; contents, pointers \
-            and handles cannot be examined".to_owned(),
+            and handles cannot be examined"
+            .to_owned(),
     ];
     if points.len() < 2 {
         out.push(

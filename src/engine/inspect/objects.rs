@@ -235,7 +235,9 @@ impl Engine {
             out.notes.insert(
                 0,
                 match read {
-                    0 => format!("which processes have handles{what} is unknown: no handle table is readable"),
+                    0 => format!(
+                        "which processes have handles{what} is unknown: no handle table is readable"
+                    ),
                     _ => format!(
                         "none of the {read} readable handle tables has handles{what}; \
                          objects without handles: `objects TYPE`"

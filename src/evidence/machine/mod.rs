@@ -391,8 +391,7 @@ impl Machine for Evidence {
             Some(Ok(found)) => found,
             Some(Err(why)) => References::without(why),
             None => References::without(
-                "the evidence file has references only of tags in use, and none of this tag"
-                    .into(),
+                "the evidence file has references only of tags in use, and none of this tag".into(),
             ),
         })
     }

@@ -194,7 +194,8 @@ fn describe(dump: &Arc<Dump>, proof: Proof, mut notes: Vec<String>) -> Located {
     if found.is_none() {
         notes.push(
             "the debugger data block was not found in the kernel's data: its values are taken \
-                from symbols, or searched for".into(),
+                from symbols, or searched for"
+                .into(),
         );
     }
     let (debugger_data, kdbg) = match found {

@@ -94,7 +94,7 @@ impl ImageRecord {
         } = self.consistency;
         let capture = match self.stopped {
             Some(true) => "captured with the machine stopped",
-            Some(false) => "captured while the machine ran: the image may be inconsistent",
+            Some(false) => "captured while the machine was running: the image may be inconsistent",
             None => {
                 "the format does not say whether the machine was stopped: the image may be \
                     inconsistent"

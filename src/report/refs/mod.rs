@@ -303,7 +303,7 @@ impl ModuleRow {
             self.range.1,
             self.module,
             self.role.replace('_', " "),
-            self.confidence.unwrap_or("can't be told"),
+            self.confidence.unwrap_or("unknown"),
             self.pages_readable,
             self.pages
         )
@@ -335,7 +335,7 @@ pub fn verdict_line(r: &Reference) -> String {
     let verdict = &r.verdict;
     let mut out = verdict
         .confidence
-        .map_or("can't be told", |c| c.word())
+        .map_or("unknown", |c| c.word())
         .to_owned();
     if let Some(instruction) = &verdict.instruction {
         out += &format!(": {instruction}");

@@ -132,9 +132,7 @@ fn follow(agent: &Agent, url: &str) -> Result<Option<Response<Body>>, String> {
             404 | 410 => return Ok(None),
             301 | 302 | 303 | 307 | 308 => at = redirect(&at, &response)?,
             401 | 403 => {
-                return Err(format!(
-                    "the server denies access (status {status})"
-                ));
+                return Err(format!("the server denies access (status {status})"));
             }
             _ => return Err(format!("the server answers with status {status}")),
         }

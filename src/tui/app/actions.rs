@@ -328,7 +328,9 @@ impl App {
                 Pane::Allocations => bytes_of_block(&view.current()?),
                 Pane::References => {
                     let references = view.references.as_ref()?;
-                    let row = references.rows.get(usize::try_from(view.reference.row).ok()?)?;
+                    let row = references
+                        .rows
+                        .get(usize::try_from(view.reference.row).ok()?)?;
                     let about = format!(
                         "{} references {} here, in {} {}; {}: {}",
                         row.module,

@@ -355,7 +355,8 @@ impl App {
                 }
             }
             Some(Screen::Summary(_) | Screen::Report(_) | Screen::Chart(_)) | None => {
-                let view = BytesView::new(va.to_string(), "memory at this address".into(), va, None);
+                let view =
+                    BytesView::new(va.to_string(), "memory at this address".into(), va, None);
                 self.go(Screen::Bytes(Box::new(view)));
             }
         }

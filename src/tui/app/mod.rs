@@ -465,5 +465,4 @@ impl App {
         self.ask_screen();
         self.ask_preview();
     }
-
 }

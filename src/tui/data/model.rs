@@ -90,7 +90,8 @@ impl MissingPdb {
         let Some(needed) = wanted.needed() else {
             return MissingPdb {
                 file: safe(&wanted.id.name),
-                advice: "the kernel's PDB is not searched for: its name is not a valid file name".into(),
+                advice: "the kernel's PDB is not searched for: its name is not a valid file name"
+                    .into(),
                 ..MissingPdb::default()
             };
         };

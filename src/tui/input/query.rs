@@ -305,9 +305,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             }
             ('"', _) => {
                 let inside = rest.get(1..).unwrap_or_default();
-                let end = inside
-                    .find('"')
-                    .ok_or("the closing \" is missing")?;
+                let end = inside.find('"').ok_or("the closing \" is missing")?;
                 out.push(Token::Quoted(inside.get(..end).unwrap_or_default().into()));
                 end + 2
             }
@@ -636,7 +634,7 @@ mod tests {
         let why = |text: &str| asks(text).unwrap_err();
         assert!(why("bytez > 1").contains("unknown column"));
         assert!(why("bytez > 1").contains("np, share"));
-        assert!(why("np >").contains("missing behind >"));
+        assert!(why("np >").contains("missing after >"));
         assert!(why("np > lots").contains("64k"));
         assert!(why("np ~ 5").contains("compares text"));
         assert!(why("(np > 1").contains(") is missing"));

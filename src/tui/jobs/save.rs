@@ -230,6 +230,9 @@ pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, St
             io::ErrorKind::AlreadyExists => {
                 format!("{name} exists; append ! to overwrite")
             }
+            io::ErrorKind::NotFound => {
+                format!("{name} is not written: the directory does not exist")
+            }
             _ => format!("{name} is not written: {why}"),
         }
     })

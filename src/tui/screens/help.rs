@@ -14,10 +14,7 @@ use crate::tui::widgets::pane::pane_title;
 /// Marks that rows can have, and what they say.
 pub const LEGEND: &[(&str, &str)] = &[
     (">", "the selected row; - in the pane without focus"),
-    (
-        "!",
-        "a warning of !vm, or a number that contradicts others",
-    ),
+    ("!", "a warning of !vm, or a number that contradicts others"),
     (
         "?",
         "a tag without a description; as a number: not in this dump",

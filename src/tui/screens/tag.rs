@@ -395,7 +395,9 @@ impl TagView {
         let focused = self.pane == Pane::References;
         let text = match &self.references {
             None => "Modules that reference this tag: searching".to_owned(),
-            Some(references) => format!("Modules that reference this tag: {}", references.rows.len()),
+            Some(references) => {
+                format!("Modules that reference this tag: {}", references.rows.len())
+            }
         };
         pane_title(buffer, title, theme, &text, focused);
         let Some(references) = &self.references else {

@@ -429,13 +429,20 @@ impl Tags {
                     *cell = self.cell(*which, row, total, (model, theme));
                 }
             }
+            // A zero is not as loud as data.
+            let zero = |i: &usize| cells.get(*i).is_some_and(|cell| cell == "0");
+            let tints = tints.iter().map(|(i, tint)| match zero(i) {
+                true => (*i, theme.quiet()),
+                false => (*i, *tint),
+            });
+            let tints = tints.collect();
             Some(Row {
                 mark: match mark::has_tag(marks, row.usage.tag) {
                     true => '*',
                     false => mark(row, done && model.counted),
                 },
                 cells,
-                tints: tints.clone(),
+                tints,
                 ..Row::default()
             })
         });

@@ -151,7 +151,7 @@ fn queries_filter_and_what_is_wrong_stays_to_be_mended() {
     assert_eq!(
         desk.app.tag_view().unwrap().len(),
         601,
-        "Esc drops the filter first"
+        "Esc clears the filter first"
     );
 }
 
@@ -311,7 +311,7 @@ fn what_was_left_comes_back_unless_a_key_was_pressed() {
     again.answer();
     assert_eq!(again.app.path(), desk.app.path());
     assert_eq!(again.app.tags.pool, desk.app.tags.pool);
-    assert!(again.status().contains("back at"), "{}", again.status());
+    assert!(again.status().contains("restored:"), "{}", again.status());
     again.press(KeyCode::Esc);
     assert_eq!(
         again.app.tag_view().unwrap().current(),

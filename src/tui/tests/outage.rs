@@ -39,7 +39,10 @@ fn tags_are_filtered_by_owner_by_pattern_and_by_a_query_with_ampersands() {
         let mut desk = Desk::new((80, 24));
         desk.walked();
         let walk = desk.app.index.walk;
-        let names = [(Tag::new(u32::from_le_bytes(*b"Leak")), "in myfault".to_owned())];
+        let names = [(
+            Tag::new(u32::from_le_bytes(*b"Leak")),
+            "in myfault".to_owned(),
+        )];
         let names = Arc::new(names.into_iter().collect());
         desk.tell(Message::ReferencedIn(walk, names));
         desk.keys("&").keys(filter).enter();
@@ -73,7 +76,14 @@ fn the_keys_of_the_other_screens_and_of_the_help_are_on_the_first_screen() {
     let mut desk = Desk::new((80, 24));
     desk.walked();
     let screen = desk.screen();
-    for hint in ["v !vm", "M modules", "D drivers", "R report", "? help", "q quit"] {
+    for hint in [
+        "v !vm",
+        "M modules",
+        "D drivers",
+        "R report",
+        "? help",
+        "q quit",
+    ] {
         assert!(screen.contains(hint), "{hint}:\n{screen}");
     }
     desk.keys("?");

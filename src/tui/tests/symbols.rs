@@ -11,7 +11,7 @@ fn without_symbols() -> Model {
     let mut model = fixture::model();
     model.missing = Some(MissingPdb {
         file: "ntkrnlmp.pdb".into(),
-        advice: format!("to have symbols, put ntkrnlmp.pdb at {FILE}"),
+        advice: format!("to load symbols, put ntkrnlmp.pdb at {FILE}"),
         ..MissingPdb::default()
     });
     model.warnings = vec!["ntkrnlmp.pdb was not found".into()];
@@ -64,7 +64,7 @@ fn the_file_and_its_place_are_named() {
     assert!(desk.screen().contains(FILE), "{}", desk.screen());
     desk.tell(reopening(1));
     assert!(!desk.screen().contains("put ntkrnlmp.pdb at"));
-    assert!(desk.status().starts_with("ntkrnlmp.pdb picked up"));
+    assert!(desk.status().starts_with("ntkrnlmp.pdb found"));
     assert!(desk.status().ends_with(FILE));
     desk.press(KeyCode::Esc);
     desk.walked();
@@ -292,7 +292,7 @@ fn a_download_that_ends_is_told_until_the_dump_is_read() {
     desk.tell(Message::Symbols(SymbolNews::Fetched));
     assert!(desk.status().contains("reading the dump with it"));
     desk.tell(reopening(1));
-    assert!(desk.status().contains("picked up"));
+    assert!(desk.status().contains("read again with it"));
     desk.tell(fetching(1));
     assert!(!desk.screen().contains("Fetching"));
 }

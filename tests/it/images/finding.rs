@@ -212,7 +212,7 @@ fn an_image_that_is_torn_says_how_torn() {
     };
     let (whole, said) = links(&path);
     assert_eq!((whole.1, whole.2), (0, 0));
-    assert!(!said.contains("torn"), "{said}");
+    assert!(!said.contains("inconsistent"), "{said}");
     // The back link of one driver is of another moment.
     let mut torn = running.clone();
     let memory = &mut torn.machine.memory;

@@ -56,8 +56,7 @@ const SEARCHED: &[Context] = &[Tags, Allocations, References, Modules, Table, Re
 const COLUMNS: &[Context] = &[Tags, Allocations, Modules, Table];
 
 /// All keys. Hints and help follow this order.
-pub static TABLE: LazyLock<Vec<Binding>> =
-    LazyLock::new(|| [ON_SCREENS, DIALOGS].concat());
+pub static TABLE: LazyLock<Vec<Binding>> = LazyLock::new(|| [ON_SCREENS, DIALOGS].concat());
 
 /// Keys of the screens, and those that work everywhere.
 const ON_SCREENS: &[Binding] = &[

@@ -117,7 +117,11 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::number("Before", 7, 4), &["before"], Kind::Number),
     TableColumn::new(Column::text("Tag", 4, 1), &["tag"], Kind::Text),
     TableColumn::new(Column::text("Pool", 11, 3), &["pool"], Kind::Text),
-    TableColumn::new(Column::text("Backend", 7, 5), &["backend", "from"], Kind::Text),
+    TableColumn::new(
+        Column::text("Backend", 7, 5),
+        &["backend", "from"],
+        Kind::Text,
+    ),
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
@@ -219,7 +223,8 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
         rows: Arc::new(rows),
         notes: vec![
             "the bytes of a tag are counted for its most likely owner; nt allocates much on \
-                behalf of others".into(),
+                behalf of others"
+                .into(),
         ],
         sorted: Some(3),
         start: 0,

@@ -1,4 +1,4 @@
-//! Which characters of a text are more than what they look like.
+//! Characters of a text that are invisible or that a terminal interprets.
 //!
 //! Control characters are those of C0, C1 and DEL; what is invisible is the Unicode
 //! property Default_Ignorable_Code_Point with the separators, the marks of interlinear

@@ -1,5 +1,5 @@
-//! The trackers' accounts against the blocks found: what the list of a tag's
-//! allocations covers, and what is missing from it.
+//! Compares the trackers with the blocks found: the coverage of the list of a tag's
+//! allocations, and the reasons for missing blocks.
 
 use crate::pool::index::{Found, PageCounts, Snapshot, TagFound};
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
@@ -82,7 +82,7 @@ impl Side {
         out
     }
 
-    /// What is not certain, after what is.
+    /// Uncertain blocks, listed after the certain ones.
     fn likely(&self, number: &dyn Fn(u64) -> String) -> String {
         match self.heuristic {
             Found { blocks: 0, .. } => String::new(),
@@ -253,7 +253,7 @@ impl Coverage {
         self
     }
 
-    /// What to tell the user, a sentence per pool that has something.
+    /// The coverage in sentences, one for each pool with blocks of the tag.
     pub fn sentences(&self) -> Vec<String> {
         self.sentences_with(&|n| n.to_string())
     }

@@ -17,7 +17,7 @@ pub struct Line {
     pub pages: Option<u64>,
     /// Where it was read, or why it was not.
     pub source: String,
-    /// What is wrong with it beside the other lines.
+    /// How it contradicts other lines.
     pub doubt: Option<String>,
     /// Its place rests on the layout of another build.
     pub guessed: bool,
@@ -223,7 +223,7 @@ impl VmReport {
         }
         let memory = self.physical_memory.pages;
         for (_, line) in &mut self.extra {
-            // Some are in no page file and so may exceed what is committed, not both.
+            // Some need no page file, so one of the two may exceed the committed pages, not both.
             line.at_most(committed.max(memory.map(|pages| (pages, "physical memory"))));
         }
     }
@@ -416,7 +416,7 @@ impl Line {
         }
     }
 
-    /// What is read at a place that is only guessed, and can't be, is not that counter.
+    /// An implausible value at an inferred location is not that counter.
     fn put_in_doubt(&mut self, why: String) {
         self.doubt = Some(match self.guessed {
             true => {

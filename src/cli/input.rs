@@ -1,4 +1,4 @@
-//! What a file is that was named: a machine's memory, or a log. The one place that decides.
+//! Decides in one place whether an input file is the memory of a machine or a log.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What became of the file while it was open.
+//! Failures of the file while it is open.
 
 use super::Dump;
 use super::page_map::PageMap;
@@ -38,8 +38,8 @@ impl Dump {
         offset.is_some_and(|at| self.mapping.is_lost(at, PAGE_SIZE as usize))
     }
 
-    /// What became of the file since it was opened, as a sentence; `None` while it is what
-    /// it was. A file that was removed is none the worse for it while it is open.
+    /// The failure of the file since it was opened, as a sentence; `None` without one. Removing an
+    /// open file is not a failure.
     pub fn failure(&self) -> Option<String> {
         let before = self.file_length();
         let about = match self.mapping.metadata() {
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(dump.faults(), 1, "one step");
         let said = dump.failure().unwrap();
         assert!(said.contains(&format!("to {cut} bytes")), "{said}");
-        // What has come back is not believed either.
+        // Data that became readable again is not used either.
         file.set_len(dump.file_length()).unwrap();
         assert!(dump.page(last).is_none());
         assert!(dump.failure().unwrap().contains("could not be read"));

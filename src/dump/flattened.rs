@@ -68,7 +68,7 @@ impl Layout {
                     "a flattened kdump file has a record of {length:#x} bytes for {start:#x}"
                 ));
             }
-            // What the file does not hold of it is a file that was cut.
+            // A record beyond the end of the file means that the file was truncated.
             let here = length.min((file.len() - data.min(file.len())) as u64);
             if here > 0 {
                 records.push(Piece {

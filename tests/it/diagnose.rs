@@ -77,7 +77,7 @@ fn healthy_machines_of_every_windows_are_called_healthy() {
         );
         assert!(diagnosis.findings.is_empty());
         assert!(
-            diagnosis.summary.contains("no tag shows a leak pattern"),
+            diagnosis.summary.contains("No tag shows a leak pattern"),
             "{}",
             diagnosis.summary
         );

@@ -104,7 +104,7 @@ pub struct ObjectField<'a> {
     pub place: &'a (dyn Fn(&AddressSpace, &Block) -> Option<Va> + Sync),
 }
 
-/// What ages are taken with.
+/// The inputs of the ages.
 pub struct Setting<'a> {
     /// The blocks.
     pub index: &'a Snapshot,

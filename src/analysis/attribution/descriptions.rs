@@ -35,7 +35,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// What the tag is for and whose it is, as one sentence without its full stop.
+    /// The purpose and the binary of the tag, as one sentence without its full stop.
     pub fn sentence(&self) -> String {
         match (&self.binary, &self.pattern) {
             (Some(binary), None) => format!("{} ({binary})", self.text),

@@ -64,7 +64,7 @@ impl Driver {
 pub struct Drivers {
     /// Those that hold pool, the largest first.
     pub rows: Vec<Driver>,
-    /// What has no owner that is at least likely.
+    /// Tags without an owner that is at least likely.
     pub unowned: Driver,
 }
 

@@ -1,5 +1,5 @@
-//! What kind of holder a tag is: a cache, buffers, or one block for each thing that the
-//! machine has. The table is `assets/tag-kinds.txt`, whose head describes its format.
+//! The kind of a tag: a cache, buffers, or one block for each object of the machine. The table
+//! is `assets/tag-kinds.txt`, whose head describes its format.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -51,7 +51,7 @@ pub struct Norm {
 pub struct Holder {
     /// Its kind.
     pub kind: Kind,
-    /// What its blocks are.
+    /// The contents of its blocks.
     pub what: String,
 }
 

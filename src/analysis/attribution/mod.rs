@@ -17,12 +17,12 @@ use crate::pool::Tag;
 pub use descriptions::{Description, Descriptions};
 pub use suspects::{Certainty, Owner, Owners};
 
-/// Everything that is known of whose a tag is. Made once per tag and shared.
+/// All facts about the owner of a tag. Made once per tag and shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attribution {
     /// The tag.
     pub tag: Tag,
-    /// What lists say of it.
+    /// The entry of the tag lists.
     pub description: Option<Description>,
     /// The suspects, the most likely first, and the allocator.
     pub owners: Owners,

@@ -1,4 +1,4 @@
-//! Whose a tag is: what code, names, lists and contents say of it, put together and ranked.
+//! The owner of a tag: the evidence of code, names, lists and contents, combined and ranked.
 //!
 //! No single sign is proof: a tag's bytes are in images by chance, a list may be old, a
 //! framework allocates for its callers, and drivers link Microsoft's static libraries with
@@ -67,23 +67,23 @@ pub struct Owners {
     pub shared_by: Vec<String>,
     /// Modules that have the tag's bytes and are not its owner, and why.
     pub rejected: Vec<(String, String)>,
-    /// What to keep in mind, as sentences.
+    /// Limitations, as sentences.
     pub notes: Vec<String>,
 }
 
-/// What there is to go by.
+/// The available facts.
 pub struct Signs<'a> {
     /// The tag.
     pub tag: Tag,
     /// Where images have the tag.
     pub references: &'a References,
-    /// What lists say of it.
+    /// The entry of the tag lists.
     pub description: Option<&'a Description>,
     /// Index of a loaded module by its name.
     pub loaded: &'a dyn Fn(&str) -> Option<usize>,
     /// Module and service name of those whose default tag this is.
     pub services: &'a [(String, String)],
-    /// What the blocks hold, where they could be looked at.
+    /// Block contents, if they could be examined.
     pub census: Option<&'a Census>,
     /// Who was recorded as the caller that allocated the live blocks.
     pub callers: &'a [Recorded],
@@ -545,7 +545,7 @@ pub fn listed_module(binary: &str) -> &str {
 }
 
 impl Owners {
-    /// By a list alone, where it is not known what is loaded.
+    /// From a list only, if the loaded modules are unknown.
     pub fn listed(description: &Description) -> Owners {
         let Some(binary) = &description.binary else {
             return Owners::default();

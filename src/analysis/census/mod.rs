@@ -466,7 +466,7 @@ impl Answer<'_, '_> {
     }
 }
 
-/// An order for what is equally frequent.
+/// The order of values with equal counts.
 fn order(what: &What) -> (u8, u64) {
     match what {
         What::Constant(value) => (0, *value),

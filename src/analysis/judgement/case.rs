@@ -69,7 +69,7 @@ pub enum Trend {
 /// A tag's way through a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Course {
-    /// What it comes to.
+    /// The result.
     pub trend: Trend,
     /// Points that hold the tag.
     pub points: usize,

@@ -1,5 +1,5 @@
-//! The whole procedure's outcome: which tags show a leak pattern, whose they are, how bad
-//! the state of the pools is, and what all of that rests on.
+//! The whole procedure's outcome: the tags that show a leak pattern, their owners, the state of
+//! the pools, and the evidence.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Finding {
     pub share: Option<f64>,
     /// Evidence for and against.
     pub score: Score,
-    /// Whose it is, and what it is listed as.
+    /// The owner, and the listed kind.
     pub attribution: Arc<Attribution>,
     /// Bytes an hour: the average since boot, or what a log shows.
     pub bytes_per_hour: Option<f64>,
@@ -45,13 +45,13 @@ pub struct Finding {
     pub contents: Vec<String>,
     /// The driver that its blocks point into.
     pub pointing: Option<Pointing>,
-    /// For kernel objects: whose handles and references they are, as sentences.
+    /// For kernel objects: handles and references, as sentences.
     pub objects: Vec<String>,
     /// Tags with the same count.
     pub group: Option<Group>,
     /// The pinning chain that it heads; its other tags are not separate findings.
     pub chain: Option<Chain>,
-    /// What to think of it.
+    /// The guidance.
     pub guidance: Option<&'static Entry>,
     /// Coverage.
     pub coverage: Vec<String>,
@@ -112,9 +112,9 @@ pub struct Top {
     pub row: Row,
     /// Its share of the pool, 0 to 1.
     pub share: Option<f64>,
-    /// Whose it is.
+    /// The owner.
     pub attribution: Arc<Attribution>,
-    /// What kind of holder it is, in a few words.
+    /// The kind of the tag, in a few words.
     pub kind: Option<String>,
 }
 
@@ -138,7 +138,7 @@ pub struct Nearest {
     pub row: Row,
     /// Its score.
     pub score: Score,
-    /// What speaks for a leak and why it is none, in a sentence.
+    /// The evidence for a leak, and the reason why it is not one, in a sentence.
     pub sentence: String,
 }
 
@@ -221,14 +221,14 @@ pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
     let mut sentence = format!("tag '{}', {} pool, {bytes}", row.tag, pool_word(row.pool));
     let strongest = found.score.strongest();
     match strongest.first() {
-        Some(best) => sentence += &format!(". For a leak: {}", best.sentence),
+        Some(best) => sentence += &format!(". Evidence for a leak: {}", best.sentence),
         None => sentence += ". There is no evidence for a leak",
     }
     let against = found.score.evidence.iter().min_by_key(|e| e.points);
     match (found.score.held_back, against) {
         (Some(why), _) => sentence += &format!(". Not a finding: {why}"),
         (None, Some(against)) if against.points < 0 => {
-            sentence += &format!(". Against: {}", against.sentence);
+            sentence += &format!(". Evidence against: {}", against.sentence);
         }
         _ if !strongest.is_empty() => {
             sentence += &format!(
@@ -256,7 +256,7 @@ pub fn verdict(
         return (worst.unwrap_or(Verdict::Suspicious), of_finding(first));
     }
     if case.rows.is_empty() {
-        let summary = "the source has no counts by pool tag".to_owned();
+        let summary = "The source has no counts by pool tag".to_owned();
         return (Verdict::Unknown, summary);
     }
     let scope = scope(case);
@@ -272,7 +272,7 @@ pub fn verdict(
         ),
         None if !case.complete && !case.rows.iter().any(|row| case.can_judge(row)) => (
             Verdict::Unknown,
-            "the table is not sufficient: no tag has a block count beside its size, and neither \
+            "The table is not sufficient: no tag has a block count beside its size, and neither \
                 the size of the pool nor physical memory is given"
                 .into(),
         ),
@@ -280,14 +280,14 @@ pub fn verdict(
     }
 }
 
-/// What was looked at and shows nothing, with what a part of a table cannot show.
+/// What was examined without a finding, with the limits of a partial table.
 fn scope(case: &Case) -> String {
     if case.complete {
-        return "no tag shows a leak pattern".into();
+        return "No tag shows a leak pattern".into();
     }
     let mut out = match case.rows.len() {
-        1 => "the only tag that is listed shows no leak pattern".to_owned(),
-        _ => "none of the listed tags shows a leak pattern".to_owned(),
+        1 => "The only listed tag shows no leak pattern".to_owned(),
+        _ => "None of the listed tags shows a leak pattern".to_owned(),
     };
     let noise = Cuts::default().noise;
     let small = |row: &&Row| row.bytes.is_some_and(|bytes| bytes < noise);

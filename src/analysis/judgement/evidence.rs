@@ -1,5 +1,5 @@
-//! What speaks for and against a leak of a tag: each piece of evidence with its number,
-//! its weight and its direction.
+//! Evidence for and against a leak of a tag: each piece with its value, its weight and its
+//! direction.
 //!
 //! One moment has no history, so load and leak look alike at first. They differ in other facts
 //! than the size: whether the blocks are ever freed, how many there are beside what the tag
@@ -151,7 +151,7 @@ fn of_course(row: &Row, case: &Case) -> Option<Evidence> {
         Trend::Freed => (-4, "most of it was freed"),
         Trend::Steady => (-2, "it does not grow"),
     };
-    // What is gained must be worth the name.
+    // The growth must be significant.
     let small = course.gained.unsigned_abs() < 1 << 20;
     let points = if points > 0 && small { 1 } else { points };
     Some(Evidence::new(

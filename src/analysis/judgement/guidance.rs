@@ -54,11 +54,11 @@ pub struct Step {
     pub why: String,
 }
 
-/// What is to be thought of a group of tags.
+/// Guidance for a group of tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     tags: Vec<[u8; 4]>,
-    /// What its blocks are.
+    /// The contents of its blocks.
     pub is: String,
     /// What many of them usually mean.
     pub large: String,

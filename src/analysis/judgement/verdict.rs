@@ -8,7 +8,7 @@ use super::evidence::{self, Evidence, Facts};
 
 use super::pressure::{self, Pressure, Severity};
 
-/// What all evidence about a tag comes to.
+/// The result of all evidence about a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// There are no counts to judge.
@@ -40,7 +40,7 @@ pub struct Score {
     pub evidence: Vec<Evidence>,
     /// The sum of its points.
     pub points: i32,
-    /// What it comes to.
+    /// The result.
     pub verdict: Verdict,
     /// The most that the verdict can be, whatever the points.
     pub most: Verdict,
@@ -112,7 +112,7 @@ pub fn judge(row: &Row, case: &Case, facts: &Facts<'_>, cuts: Cuts) -> Score {
     }
 }
 
-/// The most that a verdict can be, whatever the points: what is small is held back.
+/// The highest possible verdict, independent of the points: small tags are limited.
 fn ceiling(
     row: &Row,
     case: &Case,

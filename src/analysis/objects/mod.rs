@@ -329,7 +329,7 @@ impl Objects {
         self.holders.iter().map(|h| h.handles).sum()
     }
 
-    /// What it comes to, as sentences: a leak of handles or of references, and whose.
+    /// The result in sentences: a leak of handles or of references, and its owner.
     pub fn sentences(&self) -> Vec<String> {
         let mut out = Vec::new();
         let Some(kind) = self.kind.as_ref().filter(|_| self.objects > 0) else {

@@ -96,7 +96,7 @@ impl Types {
 }
 
 impl ObjectType {
-    /// Reads one; `None` for what is none.
+    /// Reads one; `None` for anything else.
     pub fn read(kernel: &Kernel, at: Va) -> Option<ObjectType> {
         let name = at.add(kernel.offset(TYPE, "Name")?);
         let name = kernel.space.unicode_string(name, LONGEST_NAME).ok()?;

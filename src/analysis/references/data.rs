@@ -1,4 +1,4 @@
-//! What a place outside of code that has a tag's bytes is: a structure that drivers are
+//! The kind of a place outside code that has the bytes of a tag: a structure that drivers are
 //! known to keep tags in, a text, a variable that code reads, or nothing.
 //!
 //! FLT_CONTEXT_REGISTRATION (fltkernel.h), WDF_DRIVER_CONFIG (wdfdriver.h) and

@@ -1,6 +1,6 @@
 //! One instruction: what it does to registers and memory.
 //!
-//! What is not understood makes a register unknown, never something else.
+//! An unsupported instruction makes a register unknown, never wrong.
 
 use iced_x86::{
     Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess, OpKind,

@@ -1,9 +1,9 @@
 //! What a function does with its constants, variables and arguments.
 //!
-//! The function is carried out with sets of what registers and memory may hold (an
+//! The function is interpreted with the sets of values that registers and memory may have (an
 //! abstract interpretation): block by block, both ways at each condition, and again where
-//! another way brings something new, until nothing is new. Then each call is asked what
-//! it may be given. All of that is bounded, whatever the code is.
+//! another way brings something new, until nothing is new. Then each call is asked what it may
+//! be given. All of that is bounded, whatever the code is.
 
 pub mod graph;
 mod machine;

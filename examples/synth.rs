@@ -12,7 +12,8 @@
 //! raw, lime, vmware (FILE is the state, memory is put beside it), vmware-inside, elf,
 //! virtualbox, kdump, kdump-flat, kdump-lzo, kdump-snappy, kdump-zstd, hyper-v, hyper-v-packed. Options, for eras: `live` (the dump of a
 //! machine that runs on), `unknown` (nt's PDB is one that nobody knows), `nodes` (two pool
-//! nodes).
+//! nodes), `start-block` (images: with the real-mode start block of further processors, which
+//! MemProcFS looks for).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -23,14 +24,15 @@ use poolscope::synth::era::{
     Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903,
     WIN10_2004, WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
-use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Vmware};
+use poolscope::memory::Pfn;
+use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Running, Vmware};
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
 use serde_json::json;
 
 const USAGE: &str =
-    "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes]";
+    "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes] [start-block]";
 
-const OPTIONS: [&str; 3] = ["live", "unknown", "nodes"];
+const OPTIONS: [&str; 4] = ["live", "unknown", "nodes", "start-block"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -151,7 +153,11 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
     match image {
         Some(image) => {
             let era = era(machine).unwrap_or(&WIN7);
-            snapshot::run(&made, era, &[Mode::Kernel, Mode::Kernel])?.write(file, image)?;
+            let mut running = snapshot::run(&made, era, &[Mode::Kernel, Mode::Kernel])?;
+            if has("start-block") {
+                start_block(&mut running)?;
+            }
+            running.write(file, image)?;
         }
         None => {
             made.write(file, container)?;
@@ -162,6 +168,23 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
         start.elapsed() - built
     );
     Ok(made.truth)
+}
+
+/// Puts a real-mode start block below 1 MB: a jump, where it leads to in long mode, and the
+/// page tables that it loads.
+fn start_block(running: &mut Running) -> std::io::Result<()> {
+    const FRAME: Pfn = Pfn(8);
+    let memory = &mut running.machine.memory;
+    if memory.physical.page(FRAME).is_some() {
+        return Err(std::io::Error::other("the frame of the start block is in use"));
+    }
+    let entry = running.machine.truth.kernel_base.0 + 0x1_0000;
+    let root = memory.root().0;
+    let block = memory.physical.page_mut(FRAME);
+    for (at, value) in [(0, 0x0000_0001_0006_00e9), (0x70, entry), (0xa0, root)] {
+        block[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    Ok(())
 }
 
 fn era(name: &str) -> Option<&'static Era> {

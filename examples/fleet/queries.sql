@@ -1,9 +1,10 @@
 -- DuckDB over a dataset that `poolscope export DUMP… --out set` wrote. Run it in the folder
 -- that holds `set`: duckdb < queries.sql
 
--- Which driver versions leak, on how many machines.
+-- Which driver versions leak, on how many machines. Machines that are alike in memory and
+-- processors have one name unless they were exported with --host: boots tell them apart.
 SELECT f.owner AS driver, coalesce(f.owner_file_version, f.owner_identity) AS driver_version, f.tag, f.pool,
-       count(DISTINCT f.machine) AS hosts, count(*) AS dumps, sum(f.bytes) AS bytes
+       count(DISTINCT f.machine) AS hosts, count(DISTINCT f.boot) AS boots, count(*) AS dumps, sum(f.bytes) AS bytes
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
 WHERE f.verdict = 'leak'
 GROUP BY ALL

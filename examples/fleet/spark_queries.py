@@ -26,6 +26,7 @@ def main(folder):
     version = F.coalesce("owner_file_version", "owner_identity").alias("driver_version")
     by_version = leaks.groupBy("owner", version, "tag", "pool").agg(
         F.countDistinct("machine").alias("hosts"),
+        F.countDistinct("boot").alias("boots"),
         F.count("*").alias("dumps"),
         F.sum("bytes").alias("bytes"),
     )

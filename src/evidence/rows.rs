@@ -15,7 +15,7 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, OCCUPANCY, POOLS, REFERENCES, SIZES, STACKS, TAGS,
     VERSION,
 };
 
@@ -33,7 +33,8 @@ pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     sizes(answers, sink)?;
     findings(answers, sink)?;
     stacks(answers, sink)?;
-    ages(answers, sink)
+    ages(answers, sink)?;
+    occupancy(answers, sink)
 }
 
 fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
@@ -421,6 +422,24 @@ fn ages(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
                 ],
             )?;
         }
+    }
+    Ok(())
+}
+
+fn occupancy(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for row in &answers.occupancy {
+        sink.row(
+            &OCCUPANCY,
+            &[
+                Cell::Text(&row.pool),
+                count(row.tenths),
+                count(row.pages),
+                count(row.blocks),
+                count(row.used_bytes),
+                count(row.cached_bytes),
+                count(row.free_bytes),
+            ],
+        )?;
     }
     Ok(())
 }

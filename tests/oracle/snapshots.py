@@ -33,7 +33,7 @@ IMAGES = [
     ("kdump-lzo", "h.kdump", ["kdumpfile"]),
     ("kdump-snappy", "i.kdump", ["kdumpfile"]),
     ("kdump-zstd", "j.kdump", ["kdumpfile"]),
-    ("kdump-flat", "k.kdump", ["makedumpfile", "kdumpfile"]),
+    ("kdump-flat", "k.kdump", ["makedumpfile"]),
 ]
 
 MEMPROCFS = """
@@ -48,9 +48,7 @@ KDUMPFILE = """
 import sys
 import kdumpfile
 raw, path = sys.argv[1:]
-dump = kdumpfile.Context()
-dump.open(path) if hasattr(dump, "open") else dump.attr.__setitem__("file.fd", open(path).fileno())
-dump.attr["arch.name"] = "x86_64"
+dump = kdumpfile.kdumpfile(file=path)
 stored = differ = 0
 with open(raw, "rb") as file:
     frame = 0
@@ -156,7 +154,7 @@ def main():
     raw = os.path.join(folder, IMAGES[0][1])
     for kind, name, readers in IMAGES:
         path = os.path.join(folder, name)
-        code, _, err = run([synth, MACHINE, kind, path, path + ".json"])
+        code, _, err = run([synth, MACHINE, kind, path, path + ".json", "start-block"])
         if code != 0:
             sys.exit(f"{kind}: {err}")
         with open(path + ".json", encoding="utf-8") as file:

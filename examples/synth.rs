@@ -5,7 +5,7 @@
 //! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11,
 //! 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a
 //! bitmap-kernel dump of that size, for timing, and `heaps:BYTES` one with segment heaps,
-//! its pages in no order.
+//! its pages in no order; with `leak:BYTES` nonpaged pool has one tag.
 //!
 //! CONTAINER is full, kernel, bitmap-full, bitmap-kernel, ranges-kernel, ranges-user or
 //! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA; or an image of the machine while it runs:
@@ -26,7 +26,7 @@ use poolscope::synth::era::{
 };
 use poolscope::memory::Pfn;
 use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Running, Vmware};
-use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
+use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, large_leak, small};
 use serde_json::json;
 
 const USAGE: &str =
@@ -138,12 +138,12 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
             Machine::build(&spec)?
         }
         bytes => {
-            let heaps = bytes.strip_prefix("heaps:");
-            let amount = heaps.unwrap_or(bytes);
+            let (kind, amount) = bytes.split_once(':').unwrap_or(("", bytes));
             let amount = amount.parse().map_err(std::io::Error::other)?;
-            let truth = match heaps {
-                Some(_) => large_heaps(file, &WIN10_2004_RTM, amount, true)?,
-                None => large(file, amount)?,
+            let truth = match kind {
+                "heaps" => large_heaps(file, &WIN10_2004_RTM, amount, true)?,
+                "leak" => large_leak(file, amount)?,
+                _ => large(file, amount)?,
             };
             eprintln!("{:?}", start.elapsed());
             return Ok(truth);

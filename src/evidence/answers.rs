@@ -79,10 +79,14 @@ fn hardware(facts: &DumpFacts) -> String {
     format!("m{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
-/// What is the same for all dumps of one boot: the time of the boot, and where the kernel
-/// and its page tables are.
+/// What is the same for all dumps of one boot: where the kernel is, which differs from boot
+/// to boot, and the time of the boot. That is what the clock says less the uptime, and the
+/// clock is set and drifts: it counts to ten minutes. Page tables are those of the process
+/// that ran, another one in each dump.
 fn boot(facts: &DumpFacts) -> String {
-    let known = (booted(facts), facts.kernel_base, facts.directory_table);
+    const SLACK: i64 = 600;
+    let about = |seconds: i64| seconds.saturating_add(SLACK / 2).div_euclid(SLACK);
+    let known = (booted(facts).map(about), facts.kernel_base, facts.build);
     format!("b{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
@@ -320,9 +324,8 @@ impl<'a> Answers<'a> {
         let Some(index) = self.index else {
             return Vec::new();
         };
-        let mut tags: Vec<Tag> = index.totals.tags.keys().copied().collect();
-        tags.sort_unstable_by_key(|tag| tag.value());
-        let one = |tag: Tag| (tag, index.sizes(&TagPattern::of(tag)));
-        tags.into_iter().map(one).collect()
+        let mut all: Vec<_> = index.sizes_by_tag().into_iter().collect();
+        all.sort_unstable_by_key(|(tag, _)| tag.value());
+        all
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::errors::ParquetError;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -51,7 +52,7 @@ enum Buffer {
     Int(Levels<i64>),
     Real(Levels<f64>),
     Bool(Levels<bool>),
-    Text(Levels<ByteArray>, FxHashMap<String, ByteArray>),
+    Text(Levels<ByteArray>, Seen),
 }
 
 impl Buffer {
@@ -60,7 +61,7 @@ impl Buffer {
             Kind::Int | Kind::Time => Buffer::Int(Levels::default()),
             Kind::Real => Buffer::Real(Levels::default()),
             Kind::Bool => Buffer::Bool(Levels::default()),
-            Kind::Text => Buffer::Text(Levels::default(), FxHashMap::default()),
+            Kind::Text => Buffer::Text(Levels::default(), Seen::default()),
         }
     }
 
@@ -70,7 +71,7 @@ impl Buffer {
             (Buffer::Int(out), Cell::Int(n) | Cell::Time(n)) => out.push(Some(*n)),
             (Buffer::Real(out), Cell::Real(x)) => out.push(Some(*x)),
             (Buffer::Bool(out), Cell::Bool(b)) => out.push(Some(*b)),
-            (Buffer::Text(out, seen), Cell::Text(text)) => out.push(Some(shared(seen, text))),
+            (Buffer::Text(out, seen), Cell::Text(text)) => out.push(Some(seen.shared(text))),
             (Buffer::Int(out), _) => out.push(None),
             (Buffer::Real(out), _) => out.push(None),
             (Buffer::Bool(out), _) => out.push(None),
@@ -79,16 +80,33 @@ impl Buffer {
     }
 }
 
-/// The same bytes for the same text.
-fn shared(seen: &mut FxHashMap<String, ByteArray>, text: &str) -> ByteArray {
-    if let Some(known) = seen.get(text) {
-        return known.clone();
+/// Texts of a column, so that the same text is the same bytes.
+#[derive(Default)]
+struct Seen {
+    /// That of the row before, which most rows have too.
+    last: Option<ByteArray>,
+    known: FxHashMap<String, ByteArray>,
+}
+
+impl Seen {
+    fn shared(&mut self, text: &str) -> ByteArray {
+        let last = self.last.as_ref();
+        if let Some(last) = last.filter(|last| last.data() == text.as_bytes()) {
+            return last.clone();
+        }
+        let bytes = match self.known.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                let bytes = ByteArray::from(text);
+                if self.known.len() < REMEMBERED {
+                    self.known.insert(text.to_owned(), bytes.clone());
+                }
+                bytes
+            }
+        };
+        self.last = Some(bytes.clone());
+        bytes
     }
-    let bytes = ByteArray::from(text);
-    if seen.len() < REMEMBERED {
-        seen.insert(text.to_owned(), bytes.clone());
-    }
-    bytes
 }
 
 /// Writes one table.
@@ -100,11 +118,18 @@ pub struct TableWriter<W: Write + Send> {
     rows: u64,
 }
 
-fn failed(error: parquet::errors::ParquetError) -> io::Error {
-    io::Error::other(error)
+/// What the system said, where it was the system.
+fn failed(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(system) => *system,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
 }
 
-fn field(column: &Column) -> Result<Type, parquet::errors::ParquetError> {
+fn field(column: &Column) -> Result<Type, ParquetError> {
     let (physical, logical) = match column.kind {
         Kind::Int => (Physical::INT64, None),
         Kind::Time => (

@@ -124,7 +124,7 @@ pub const KEYS: [Column; 3] = [
     ),
     text(
         "boot",
-        "the boot: a hash of boot time, kernel base and page tables",
+        "the boot: a hash of boot time (to ten minutes), kernel base and build",
     ),
     text("dump", "the dump: a hash of its contents"),
 ];

@@ -20,17 +20,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use poolscope::memory::Pfn;
 use poolscope::synth::era::{
     Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903,
     WIN10_2004, WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
-use poolscope::memory::Pfn;
 use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Running, Vmware};
 use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, large_leak, small};
 use serde_json::json;
 
-const USAGE: &str =
-    "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes] [start-block]";
+const USAGE: &str = "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes] [start-block]";
 
 const OPTIONS: [&str; 4] = ["live", "unknown", "nodes", "start-block"];
 
@@ -176,7 +175,9 @@ fn start_block(running: &mut Running) -> std::io::Result<()> {
     const FRAME: Pfn = Pfn(8);
     let memory = &mut running.machine.memory;
     if memory.physical.page(FRAME).is_some() {
-        return Err(std::io::Error::other("the frame of the start block is in use"));
+        return Err(std::io::Error::other(
+            "the frame of the start block is in use",
+        ));
     }
     let entry = running.machine.truth.kernel_base.0 + 0x1_0000;
     let root = memory.root().0;

@@ -292,12 +292,12 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "this is a PDB of an old compiler: symbols, not a dump",
             NO_MEMORY,
         ),
-        (b"BSJB", "this is a portable PDB of .NET, not a dump", NO_MEMORY),
         (
-            b"QED\0",
-            "this is a QED image: a disk, not memory",
-            DISK,
+            b"BSJB",
+            "this is a portable PDB of .NET, not a dump",
+            NO_MEMORY,
         ),
+        (b"QED\0", "this is a QED image: a disk, not memory", DISK),
         (
             b"WithoutFreeSpace",
             "this is a disk of Parallels, not memory",

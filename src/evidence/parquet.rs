@@ -7,13 +7,16 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::column::writer::{ColumnCloseResult, ColumnWriter, get_column_writer};
+use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, Type};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath, Type};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::cell::Cell;
@@ -77,6 +80,42 @@ impl Buffer {
             (Buffer::Bool(out), _) => out.push(None),
             (Buffer::Text(out, _), _) => out.push(None),
         }
+    }
+}
+
+impl Buffer {
+    /// Encodes what is buffered as a column of a row group, and forgets it.
+    fn encode(
+        &mut self,
+        column: ColumnDescPtr,
+        properties: WriterPropertiesPtr,
+    ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
+        let mut out = TrackedWrite::new(Vec::new());
+        let pages = Box::new(SerializedPageWriter::new(&mut out));
+        let mut writer = get_column_writer(column, properties, pages);
+        match (&mut writer, &*self) {
+            (ColumnWriter::Int64ColumnWriter(w), Buffer::Int(b)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            (ColumnWriter::DoubleColumnWriter(w), Buffer::Real(b)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            (ColumnWriter::BoolColumnWriter(w), Buffer::Bool(b)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            (ColumnWriter::ByteArrayColumnWriter(w), Buffer::Text(b, _)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            _ => return Err(ParquetError::General("a column of another type".into())),
+        };
+        let close = writer.close()?;
+        match self {
+            Buffer::Int(b) => *b = Levels::default(),
+            Buffer::Real(b) => *b = Levels::default(),
+            Buffer::Bool(b) => *b = Levels::default(),
+            Buffer::Text(b, _) => *b = Levels::default(),
+        }
+        Ok((out.into_inner()?.into(), close))
     }
 }
 
@@ -218,45 +257,26 @@ impl<W: Write + Send> TableWriter<W> {
         self.rows
     }
 
+    /// Writes the rows that are buffered. Columns are encoded at the same time.
     fn flush(&mut self) -> io::Result<()> {
         if self.buffered == 0 {
             return Ok(());
         }
+        let schema = self.file.schema_descr();
+        let columns: Vec<ColumnDescPtr> = (0..schema.num_columns())
+            .map(|at| schema.column(at))
+            .collect();
+        let properties = self.file.properties();
+        let encoded: Result<Vec<_>, ParquetError> = self
+            .buffers
+            .par_iter_mut()
+            .zip(columns)
+            .map(|(buffer, column)| buffer.encode(column, Arc::clone(properties)))
+            .collect();
+        let encoded = encoded.map_err(failed)?;
         let mut group = self.file.next_row_group().map_err(failed)?;
-        for buffer in &mut self.buffers {
-            let Some(mut column) = group.next_column().map_err(failed)? else {
-                break;
-            };
-            match buffer {
-                Buffer::Int(b) => {
-                    column
-                        .typed::<Int64Type>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-                Buffer::Real(b) => {
-                    column
-                        .typed::<DoubleType>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-                Buffer::Bool(b) => {
-                    column
-                        .typed::<BoolType>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-                Buffer::Text(b, _) => {
-                    column
-                        .typed::<ByteArrayType>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-            }
-            .map_err(failed)?;
-            column.close().map_err(failed)?;
-            match buffer {
-                Buffer::Int(b) => *b = Levels::default(),
-                Buffer::Real(b) => *b = Levels::default(),
-                Buffer::Bool(b) => *b = Levels::default(),
-                Buffer::Text(b, _) => *b = Levels::default(),
-            }
+        for (bytes, close) in encoded {
+            group.append_column(&bytes, close).map_err(failed)?;
         }
         group.close().map_err(failed)?;
         self.buffered = 0;

@@ -16,8 +16,8 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, OCCUPANCY, POOLS, REFERENCES, SIZES, STACKS, TAGS,
-    VERSION,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, OCCUPANCY, POOLS, REFERENCES, SIZES, STACKS,
+    TAGS, VERSION,
 };
 
 /// Writes all tables but the blocks and what only an evidence file has.
@@ -564,7 +564,6 @@ impl Choice {
 }
 
 /// Places that are kept, in order.
-#[derive(Clone, Copy)]
 struct Places {
     length: u64,
     keep: u64,
@@ -631,7 +630,10 @@ mod tests {
                 assert_eq!(kept.len() as u64, keep.min(length), "{length} {keep}");
                 let even = |at: u64, nth: u64| at * keep.min(length) / length == nth;
                 let mut all = (0..).zip(&kept);
-                assert!(all.all(|(nth, at)| even(*at, nth) && *at < length), "{kept:?}");
+                assert!(
+                    all.all(|(nth, at)| even(*at, nth) && *at < length),
+                    "{kept:?}"
+                );
             }
         }
     }

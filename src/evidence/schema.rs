@@ -347,7 +347,10 @@ pub static OCCUPANCY: Table = Table {
             "cached_bytes",
             "bytes of blocks that are freed and kept for the next allocation",
         ),
-        int("free_bytes", "bytes of no block: free, or the allocator's own"),
+        int(
+            "free_bytes",
+            "bytes of no block: free, or the allocator's own",
+        ),
     ],
 };
 

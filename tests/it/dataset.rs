@@ -132,7 +132,10 @@ fn a_damaged_file_costs_its_own_dump_and_is_named() {
     let answer = answer.unwrap();
     assert_eq!(answer["dumps"], 4, "{answer}");
     assert_eq!(answer["skipped"].as_array().unwrap().len(), 2, "{said}");
-    assert!(said.contains("note.txt") && said.contains("cut.dmp"), "{said}");
+    assert!(
+        said.contains("note.txt") && said.contains("cut.dmp"),
+        "{said}"
+    );
 }
 
 #[test]

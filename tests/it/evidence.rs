@@ -103,10 +103,18 @@ fn what_is_not_inside_is_said() {
     // A tag with few blocks, of whose contents nothing is kept.
     let used = json(&["poolused", evidence]);
     let used = used["tags"].as_array().unwrap().iter();
-    let bytes = |t: &Value| t["nonpaged"]["bytes"].as_u64().unwrap() + t["paged"]["bytes"].as_u64().unwrap();
-    let small = used.filter(|t| bytes(t) > 0).min_by_key(|t| bytes(t)).unwrap();
+    let bytes = |t: &Value| {
+        t["nonpaged"]["bytes"].as_u64().unwrap() + t["paged"]["bytes"].as_u64().unwrap()
+    };
+    let small = used
+        .filter(|t| bytes(t) > 0)
+        .min_by_key(|t| bytes(t))
+        .unwrap();
     let small = small["tag"].as_str().unwrap();
-    let (no_objects, no_contents) = (format!("no objects of {small}"), format!("no contents of {small}"));
+    let (no_objects, no_contents) = (
+        format!("no objects of {small}"),
+        format!("no contents of {small}"),
+    );
     for (command, part) in [
         (
             &["pool", evidence, "fffff80000000000"][..],

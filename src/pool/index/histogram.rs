@@ -121,9 +121,11 @@ impl Snapshot {
             .segments
             .par_iter()
             .fold(FxHashMap::default, add_by_tag)
-            .reduce(FxHashMap::default, |sum, more| match sum.len() < more.len() {
-                true => join(more, sum),
-                false => join(sum, more),
+            .reduce(FxHashMap::default, |sum, more| {
+                match sum.len() < more.len() {
+                    true => join(more, sum),
+                    false => join(sum, more),
+                }
             });
         let sorted = |(tag, others)| {
             let counts = Counts {

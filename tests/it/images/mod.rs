@@ -289,12 +289,7 @@ fn other_files_are_named() {
             "HTML",
             "download",
         ),
-        (
-            "hiberfil.sys",
-            vec![0; 0x3000],
-            "wiped",
-            "live dump",
-        ),
+        ("hiberfil.sys", vec![0; 0x3000], "wiped", "live dump"),
         (
             "l.dmp",
             b"version https://git-lfs.github.com/spec/v1\n".to_vec(),

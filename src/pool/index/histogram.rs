@@ -120,7 +120,7 @@ impl Snapshot {
         let counts = self
             .segments
             .par_iter()
-            .fold(FxHashMap::default, add_by_tag)
+            .fold(ByTag::default, |all, segment| add_by_tag(all, segment))
             .reduce(FxHashMap::default, |sum, more| {
                 match sum.len() < more.len() {
                     true => join(more, sum),

@@ -114,7 +114,8 @@ pub trait Machine: Send + Sync + Debug {
         index: Option<&Snapshot>,
         wanted: Wanted<'_>,
     ) -> Option<Attributed>;
-    /// Whose a tag is, as far as that can be told without a walk of the pool.
+    /// Whose a tag is, as far as that can be told without a walk of the pool: by contents
+    /// too where an index is at hand.
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>>;
     /// The PDBs of the kernel or of all modules, and which are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
@@ -386,7 +387,7 @@ impl Machine for Engine {
     }
 
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>> {
-        Some(self.attribution(tag, None))
+        Some(self.attribution_at_hand(tag))
     }
 
     fn pdbs(&self, all: bool) -> Vec<PdbStatus> {

@@ -273,6 +273,19 @@ impl Stacks {
         self
     }
 
+    /// Addresses of session pool at which several sessions have such a block.
+    fn tell_sessions(&mut self, ambiguous: u64) {
+        let note = match ambiguous {
+            0 => return,
+            n => format!(
+                "{n} records name an address at which several sessions have a block of the tag: which one is not recorded"
+            ),
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Notes and warnings on the order of the log's records.
     fn tell_order(&mut self, order: Order) {
         match order {

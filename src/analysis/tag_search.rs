@@ -54,8 +54,8 @@ fn slot(window: u32) -> usize {
 }
 
 impl Needles {
-    /// Of these tags; four zeros are no tag. A tag padded with blanks is another one than
-    /// the same padded with zeros: the pool tells them apart.
+    /// Of these tags; four zeros are not a tag. A tag padded with blanks and one padded with zeros
+    /// are different tags in the pool.
     pub fn new(tags: impl IntoIterator<Item = Tag>) -> Needles {
         let mut tags: Vec<Tag> = tags.into_iter().filter(|t| t.value() != 0).collect();
         tags.sort_unstable();
@@ -219,7 +219,7 @@ impl TagSearch {
         out.gather(found?);
         if kept.into_inner() > MAX_HITS {
             out.notes.push(format!(
-                "more than {MAX_HITS} places have the bytes of a tag: the others are not listed"
+                "tag bytes occur in more than {MAX_HITS} places: the rest are not listed"
             ));
         }
         Some(out)
@@ -308,7 +308,8 @@ impl TagSearch {
 /// The sentence for modules that together claim more than can be true.
 pub fn too_large(first_left_out: &Module) -> String {
     format!(
-        "the modules claim more than {MAX_PAGES} pages: {} and those behind it were not searched",
+        "the modules claim more than {MAX_PAGES} pages: {} and the modules after it were not \
+            searched",
         first_left_out.name()
     )
 }

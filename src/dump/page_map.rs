@@ -1,10 +1,10 @@
 //! Which page frames the file holds, and where: PFN to file offset.
 //!
-//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of frames that follow each other in the file
-//! (full dumps, and dumps that a debugger wrote) are found by binary search. A bitmap
-//! with one bit per frame (bitmap and kernel dumps) is read where it stands in the file
-//! beside a directory of running counts, one per 512 bits, so a look-up is a handful of
-//! instructions and a 64 GB machine costs 256 KB of memory.
+//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of
+//! frames that follow each other in the file (full dumps, and dumps that a debugger wrote) are
+//! found by binary search. A bitmap with one bit per frame (bitmap and kernel dumps) is read
+//! from the file beside a directory of running counts, one per 512 bits, so a look-up is a
+//! handful of instructions and a 64 GB machine costs 256 KB of memory.
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::u64_at;
@@ -81,7 +81,7 @@ impl PageMap {
     /// Runs in any order. Runs that overlap and agree are joined.
     ///
     /// # Errors
-    /// Why they are no map: two places for one frame, or numbers beyond all machines.
+    /// Why they are not a map: two places for one frame, or implausible numbers.
     pub fn of_runs(mut runs: Vec<FileRun>) -> Result<PageMap, String> {
         runs.sort_by_key(|run| (run.first, run.pages));
         let mut out: Vec<FileRun> = Vec::with_capacity(runs.len());
@@ -159,8 +159,8 @@ impl PageMap {
         }
     }
 
-    /// Where in the file it is said whether a frame is stored; `None` where that is in
-    /// memory already.
+    /// The position in the file of the bit that says whether a frame is stored; `None` where that
+    /// is in memory already.
     pub fn bit_place(&self, pfn: Pfn) -> Option<usize> {
         match self {
             PageMap::Runs(_) | PageMap::Packed(_) => None,

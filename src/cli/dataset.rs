@@ -201,10 +201,9 @@ pub fn fleet(args: &Args, paths: &[PathBuf]) -> Result {
     let failed = export_all(args, &walked, Form::Parquet)?;
     let failed = failed.into_iter();
     skipped.extend(failed.map(|(path, why)| format!("{}: {why}", path.display())));
-    if of_dumps.is_empty() {
-        return fleet_of(args, dumps, skipped);
-    }
-    let (more, unread) = fleet::read_all(&[Input::Dataset(own.path().to_owned())]);
+    // Nothing is there when none of them could be read.
+    let (inputs, _) = fleet::inputs(&[own.path().to_owned()]);
+    let (more, unread) = fleet::read_all(&inputs);
     dumps.extend(more);
     skipped.extend(unread);
     fleet_of(args, dumps, skipped)

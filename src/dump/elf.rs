@@ -41,7 +41,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
         return Err(damaged(format!("ELF program headers of {size} bytes")));
     }
     let count = count(file).ok_or_else(|| {
-        damaged("the file ends before the ELF section that counts the segments".into())
+        damaged("the ELF section that counts the segments is not in the file".into())
     })?;
     let start = usize::try_from(at).unwrap_or(usize::MAX);
     let room = file.len().saturating_sub(start) / size;
@@ -67,6 +67,8 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
                 let length = usize::try_from(q(0x20)).unwrap_or(usize::MAX).min(room);
                 let to = from.saturating_add(length).min(file.len());
                 notes.extend_from_slice(file.get(from..to).unwrap_or_default());
+                // Notes start at multiples of four, also behind another segment's.
+                notes.resize(notes.len().next_multiple_of(4), 0);
             }
             _ => {}
         }
@@ -87,7 +89,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
 fn count(file: &[u8]) -> Option<u64> {
     match u16_at(file, 0x38)? {
         MANY => {
-            let sections = u64_at(file, 0x28)?;
+            let sections = u64_at(file, 0x28).filter(|at| *at != 0)?;
             let info = sections.checked_add(0x2c)?;
             // Section 0 has to be in the file as a whole.
             sections

@@ -240,22 +240,15 @@ impl RankedBitmap {
 
 /// Set bits among the first `count` bits of `bytes` (at most 512), LSB first.
 fn ones(bytes: &[u8], count: u64) -> u64 {
-    let mut total = 0;
-    let mut left = count;
-    for i in 0..8 {
-        if left == 0 {
-            break;
-        }
-        let word = word_at(bytes, i * 8);
-        let mask = if left >= 64 {
-            u64::MAX
-        } else {
-            (1 << left) - 1
-        };
-        total += u64::from((word & mask).count_ones());
-        left = left.saturating_sub(64);
+    let (mut total, mut at, mut left) = (0, 0, count);
+    while left >= 64 {
+        total += word_at(bytes, at).count_ones();
+        at += 8;
+        left -= 64;
     }
-    total
+    let mask = (1u64 << left) - 1;
+    total += (word_at(bytes, at) & mask).count_ones();
+    u64::from(total)
 }
 
 /// A u64 at `offset`, zero-filled where the slice ends early.

@@ -112,7 +112,8 @@ pub trait Machine: Send + Sync + Debug {
         index: Option<&Snapshot>,
         wanted: Wanted<'_>,
     ) -> Option<Attributed>;
-    /// The owner of a tag, as far as known without a pool walk.
+    /// The owner of a tag, as far as known without a pool walk: by block contents too where an
+    /// index is at hand.
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>>;
     /// The PDBs of the kernel or of all modules, and which are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
@@ -383,7 +384,7 @@ impl Machine for Engine {
     }
 
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>> {
-        Some(self.attribution(tag, None))
+        Some(self.attribution_at_hand(tag))
     }
 
     fn pdbs(&self, all: bool) -> Vec<PdbStatus> {

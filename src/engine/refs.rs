@@ -71,7 +71,7 @@ impl Engine {
         let mut found = self.references(tag);
         self.name_places(&mut found);
         TagReferences {
-            attribution: Some(self.attribution(tag, None)),
+            attribution: Some(self.attribution_at_hand(tag)),
             ..TagReferences::of(tag, found, &self.module_list())
         }
     }

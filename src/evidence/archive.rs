@@ -222,12 +222,14 @@ pub fn write(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let (file, partial) = tempfile::Builder::new()
+    // In memory first: a writer of zips that a full disk stops says so on its own.
+    let bytes = pack(Cursor::new(Vec::new()), manifest, tables)?.into_inner();
+    let (mut file, partial) = tempfile::Builder::new()
         .prefix(".poolscope-")
         .suffix(".partial")
         .tempfile_in(folder)?
         .into_parts();
-    let file = pack(file, manifest, tables)?;
+    file.write_all(&bytes)?;
     file.sync_all()?;
     drop(file);
     readable(&partial)?;

@@ -6,7 +6,7 @@
 
 /// The version of the schema: the first number rises when a column changes its meaning or
 /// goes, the second when one is added.
-pub const VERSION: (u32, u32) = (1, 1);
+pub const VERSION: (u32, u32) = (1, 2);
 
 /// The schema as a page for readers.
 pub fn page() -> String {
@@ -120,11 +120,11 @@ const fn bool(name: &'static str, about: &'static str) -> Column {
 pub const KEYS: [Column; 3] = [
     text(
         "machine",
-        "the machine: a hash of its memory map and processors, or the name given with --host",
+        "the machine: the name given with --host, or a hash of its pages of memory and processors; machines that are alike in both have the same hash, and then `boot` tells them apart",
     ),
     text(
         "boot",
-        "the boot: a hash of boot time, kernel base and page tables",
+        "the boot: a hash of boot time (to ten minutes), kernel base and build",
     ),
     text("dump", "the dump: a hash of its contents"),
 ];
@@ -327,6 +327,33 @@ pub static BLOCKS: Table = Table {
     ],
 };
 
+/// A row per pool and share of a page that is in use.
+pub static OCCUPANCY: Table = Table {
+    name: "occupancy",
+    about: "the pages of a pool that are in use to the same tenth; no rows where blocks were not listed. Few bytes in use on many pages are fragmentation",
+    columns: &[
+        text("pool", "nonpaged, paged or session"),
+        int(
+            "tenths",
+            "tenths of the page that allocated blocks take, rounded down: 0 to 9, and 10 for a full page",
+        ),
+        int(
+            "pages",
+            "pages of 4 KB that hold small blocks, or parts of them",
+        ),
+        int("blocks", "allocated blocks that start in them"),
+        int("used_bytes", "bytes of allocated blocks in them"),
+        int(
+            "cached_bytes",
+            "bytes of blocks that are freed and kept for the next allocation",
+        ),
+        int(
+            "free_bytes",
+            "bytes of no block: free, or the allocator's own",
+        ),
+    ],
+};
+
 /// A row per finding.
 pub static FINDINGS: Table = Table {
     name: "findings",
@@ -440,7 +467,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 13] = [
+pub static TABLES: [&Table; 14] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -451,6 +478,7 @@ pub static TABLES: [&Table; 13] = [
     &FINDINGS,
     &STACKS,
     &AGES,
+    &OCCUPANCY,
     &BLOCKS,
     &CONTENTS,
     &ANSWERS,

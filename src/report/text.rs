@@ -231,7 +231,8 @@ mod tests {
     fn moments_are_said_to_the_minute_and_impossible_ones_not() {
         let after = |s| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(s);
         assert_eq!(moment(after(1_273_651_200)), "2010-05-12 08:00 UTC");
-        assert_eq!(moment(after(i64::MAX as u64)), "?");
+        // The year 14645, which every system's clock can say.
+        assert_eq!(moment(after(400_000_000_000)), "?");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! archives; no permission; and where answers and caches are written to.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 #[cfg(unix)]
 use std::time::{Duration, Instant};
@@ -429,6 +431,7 @@ fn a_limit_on_files_costs_the_cache_and_not_the_answer() {
     );
 }
 
+#[cfg(unix)]
 fn entries(directory: &Path) -> usize {
     fs::read_dir(directory).into_iter().flatten().count()
 }

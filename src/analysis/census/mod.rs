@@ -205,6 +205,23 @@ pub struct Census {
 }
 
 impl Census {
+    /// The answer for a tag that has no blocks in use.
+    pub fn of_no_block(question: Question) -> Census {
+        Census {
+            question,
+            population: 0,
+            sampled: 0,
+            unreadable: 0,
+            longer: 0,
+            offsets: Vec::new(),
+            modules: Vec::new(),
+            families: Vec::new(),
+            in_no_family: 0,
+            ages: None,
+            notes: Vec::new(),
+        }
+    }
+
     /// Blocks of which something could be read.
     pub fn read(&self) -> u64 {
         self.sampled.saturating_sub(self.unreadable)

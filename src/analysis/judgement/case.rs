@@ -39,6 +39,11 @@ impl Row {
         }
     }
 
+    /// True for the same tag in the same pool.
+    pub fn is_same(&self, other: &Row) -> bool {
+        self.tag == other.tag && self.pool == other.pool
+    }
+
     /// Allocations and frees, where both are known and add up.
     pub fn history(&self) -> Option<(u64, u64)> {
         let (allocs, frees) = (self.allocs?, self.frees?);

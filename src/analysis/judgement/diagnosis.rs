@@ -37,7 +37,8 @@ pub struct Finding {
     pub sizes: Vec<SizeCount>,
     /// Sample blocks: from the beginning, the middle and the end of the list.
     pub exemplars: Vec<Va>,
-    /// Places in code and data that name it, as `module+0x13aa: mov …`, the surest first.
+    /// Places in code and data that name it, the surest first: address, module and offset,
+    /// instruction, and the function that it goes to.
     pub places: Vec<String>,
     /// How much of the images could be searched; empty where there are no images.
     pub searched: String,

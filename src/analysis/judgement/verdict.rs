@@ -148,6 +148,20 @@ fn ceiling(
         };
         return (most, Some("fewer than 100 blocks: leaks have more"));
     }
+    // Without a count, frees or a trend only a good part of memory can be told from what a
+    // driver was configured with.
+    let size_alone = row.outstanding.is_none()
+        && row.history().is_none()
+        && case.course(row).is_none()
+        && case.memory_share(row).is_none_or(|s| s < 0.1);
+    if size_alone && !proven {
+        return (
+            Verdict::Suspicious,
+            Some(
+                "a size alone: without a count of blocks it may be what a driver was configured with",
+            ),
+        );
+    }
     let slight = share.is_some_and(|s| s < 0.01) && !population && !proven;
     if slight && few {
         return (

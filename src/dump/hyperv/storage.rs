@@ -12,6 +12,8 @@ const HEADER: usize = 46;
 const FIRST_TABLE: u64 = 0x2000;
 const OBJECT_SIGNATURE: u32 = 0x0111_0001;
 const LOG_SIGNATURE: u32 = 0x0111_0003;
+/// Flag of an object that is in use; others are what an earlier state of the file left.
+const IN_USE: u8 = 1;
 const OBJECT_ENTRY: usize = 18;
 const KEY_SIGNATURE: u16 = 2;
 const KEY_HEADER: usize = 10;
@@ -183,7 +185,11 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
                 "an object table of {count} entries, but the file has room for {room}"
             ));
         }
-        for i in 0..count {
+        let flags = |i: usize| file.get(at + 8 + i * OBJECT_ENTRY + 17).copied();
+        let in_use = |i: usize| flags(i).is_some_and(|flags| flags & IN_USE != 0);
+        // A writer that marks none of them does not know the mark.
+        let marks = (0..count).any(in_use);
+        for i in (0..count).filter(|i| !marks || in_use(*i)) {
             let entry = at + 8 + i * OBJECT_ENTRY;
             let (Some(kind), Some(place), Some(size)) = (
                 file.get(entry).copied(),

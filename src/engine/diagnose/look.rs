@@ -160,7 +160,7 @@ impl Engine {
             let progress = census::Progress::default();
             let census = self.contents_on(index, question, &|| true, &progress)?;
             let (offset, share) = points_at(&census, tag)?;
-            let attribution = self.attribution(other, Some(index));
+            let attribution = self.attribution_by(other, Some(index), None);
             let whose = attribution
                 .owner_words()
                 .unwrap_or_else(|| "no known owner".into());

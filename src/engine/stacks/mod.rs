@@ -237,18 +237,52 @@ impl Stacks {
                 c.unknown_events
             ));
         }
-        if let (StacksOf::Tag(_), Some(live)) = (of, c.live_blocks) {
-            if verifier.log.is_some() {
-                self.notes
-                    .push(format!("{} of {live} blocks are in the log", c.in_log));
-            }
-            if !verifier.drivers.is_empty() {
-                self.notes.push(format!(
-                    "{} of {live} blocks are on the lists of verified drivers ({})",
-                    c.in_pool,
-                    c.drivers.join(", ")
-                ));
-            }
+        if matches!(of, StacksOf::Tag(_)) {
+            self.tell_blocks();
+        }
+    }
+
+    /// Notes on how many of a tag's live blocks have records.
+    fn tell_blocks(&mut self) {
+        let c = &self.coverage;
+        let Some(live) = c.live_blocks else {
+            return;
+        };
+        if c.log_length > 0 {
+            self.notes
+                .push(format!("{} of {live} blocks are in the log", c.in_log));
+        }
+        if !c.drivers.is_empty() {
+            self.notes.push(format!(
+                "{} of {live} blocks are on the lists of verified drivers ({})",
+                c.in_pool,
+                c.drivers.join(", ")
+            ));
+        }
+    }
+
+    /// The answer of a tag that has no records, from an answer about nothing.
+    pub fn of_tag_without_records(mut self, tag: Tag, live: u64) -> Stacks {
+        self.of = tag.typed();
+        self.rows.clear();
+        self.traced.clear();
+        self.coverage.live_blocks = Some(live);
+        self.coverage.in_pool = 0;
+        self.coverage.in_log = 0;
+        self.tell_blocks();
+        self
+    }
+
+    /// Addresses of session pool at which several sessions have such a block.
+    fn tell_sessions(&mut self, ambiguous: u64) {
+        let note = match ambiguous {
+            0 => return,
+            n => format!(
+                "{n} records name an address at which several sessions have a block of the tag: which one is not recorded"
+            ),
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 

@@ -28,6 +28,7 @@ use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
 use crate::symbols::WantedPdb;
 
+use super::answers::NOTHING;
 use super::archive::{ArchiveError, Manifest, Stored};
 use super::cell::{tag_hex, tag_of};
 use super::read::{self, Row, TableError, place};
@@ -316,6 +317,15 @@ impl std::fmt::Debug for Evidence {
     }
 }
 
+/// Allocated blocks of a tag, also of those that the file does not list.
+fn live_blocks(index: &Snapshot, tag: Tag) -> u64 {
+    let found = index.totals.tag(tag);
+    let pools = [found.nonpaged, found.paged, found.session];
+    pools
+        .iter()
+        .fold(0, |sum, pool| pool.blocks.saturating_add(sum))
+}
+
 /// The first version of the schema with recorded stacks.
 const WITH_STACKS: (u32, u32) = (1, 1);
 
@@ -407,7 +417,7 @@ impl Machine for Evidence {
 
     fn census(
         &self,
-        _: &Snapshot,
+        index: &Snapshot,
         question: Question,
         _: Wanted<'_>,
         _: &CensusProgress,
@@ -421,6 +431,8 @@ impl Machine for Evidence {
         }
         match self.kept("census", &tag_hex(tag)) {
             Some(census) => census.map(Some),
+            // Of no block there is nothing to keep.
+            None if live_blocks(index, tag) == 0 => Ok(Some(Census::of_no_block(question))),
             None => Err(format!(
                 "the evidence file has no contents of {tag}: it has those of suspects and of the \
                     largest tags"
@@ -430,13 +442,21 @@ impl Machine for Evidence {
 
     fn objects_of(
         &self,
-        _: &Snapshot,
+        index: &Snapshot,
         tag: Tag,
         _: u64,
         _: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String> {
         match self.kept("objects", &tag_hex(tag)) {
             Some(objects) => objects.map(Some),
+            None if live_blocks(index, tag) == 0 => Ok(Some(Objects {
+                tag,
+                notes: vec![
+                    "the evidence file does not hold whether the kernel has a type with this tag"
+                        .into(),
+                ],
+                ..Objects::default()
+            })),
             None => Err(format!(
                 "the evidence file has no objects of {tag}: it has those of suspects and of the \
                     largest tags"
@@ -446,12 +466,13 @@ impl Machine for Evidence {
 
     fn stacks_of(
         &self,
-        _: Option<&Snapshot>,
+        index: Option<&Snapshot>,
         of: &StacksOf,
         _: Wanted<'_>,
     ) -> Result<Option<Stacks>, String> {
         let tag = match of {
             StacksOf::Tag(pattern) => pattern.exact(),
+            StacksOf::Address(NOTHING) => return self.kept("stacks", "").transpose(),
             StacksOf::Address(_) => None,
         };
         let Some(tag) = tag else {
@@ -460,8 +481,14 @@ impl Machine for Evidence {
                     .into(),
             );
         };
-        match self.kept("stacks", &tag_hex(tag)) {
-            Some(stacks) => stacks.map(Some),
+        if let Some(stacks) = self.kept("stacks", &tag_hex(tag)) {
+            return stacks.map(Some);
+        }
+        match self.kept::<Stacks>("stacks", "") {
+            Some(none) => {
+                let live = index.map_or(0, |index| live_blocks(index, tag));
+                none.map(|none| Some(none.of_tag_without_records(tag, live)))
+            }
             // Every tag that had some is in the file.
             None if self.manifest.schema >= WITH_STACKS => Ok(Some(Stacks {
                 of: tag.typed(),

@@ -63,9 +63,10 @@ fn history(ages: &AgesRecord, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "    boot |{bars}| dump")?;
     writeln!(
         out,
-        "    oldest {}, newest {}; freed blocks leave no trace",
+        "    oldest {}, newest {}; freed blocks leave no trace\n    {}",
         time(&ages.oldest),
-        time(&ages.newest)
+        time(&ages.newest),
+        ages.recognised
     )
 }
 

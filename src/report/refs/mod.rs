@@ -28,6 +28,8 @@ pub struct Refs<'a> {
     owner: Option<String>,
     /// Who calls the pool's functions with the tag.
     allocator: Option<String>,
+    /// Whether block contents count in the owner, too.
+    contents_read: bool,
     references: Vec<Row>,
     modules: Vec<ModuleRow>,
     default_tag_of: Vec<DefaultRow>,
@@ -139,6 +141,10 @@ impl<'a> Refs<'a> {
                 .attribution
                 .as_ref()
                 .and_then(|made| Some(clean(made.allocator()?).into())),
+            contents_read: answer
+                .attribution
+                .as_ref()
+                .is_some_and(|made| made.by_contents),
             references: found
                 .found
                 .iter()
@@ -166,11 +172,25 @@ impl<'a> Refs<'a> {
         }
     }
 
+    /// Whose the tag is, and what that does not rest on.
+    fn owner_line(&self) -> Option<String> {
+        match (&self.owner, self.contents_read) {
+            (Some(owner), true) => Some(format!("owner: {owner}")),
+            (Some(owner), false) => Some(format!("owner: {owner}, {NO_CONTENTS}")),
+            (None, true) => None,
+            (None, false) => Some(format!("owner: unknown, {NO_CONTENTS}")),
+        }
+    }
+
     /// How much of the images could be searched, as a sentence.
     pub fn coverage(&self) -> String {
         coverage(self.found)
     }
 }
+
+/// What an owner rests on where no index of the blocks was at hand.
+pub(super) const NO_CONTENTS: &str =
+    "by code and the tag list; block contents were not read (diagnose reads them)";
 
 /// The debugger's search of all modules: for text, or for bytes where the tag is none.
 pub fn search_command(tag: Tag) -> String {

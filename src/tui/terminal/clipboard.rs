@@ -161,7 +161,7 @@ mod tests {
     fn clipboard(way: Way, directory: &std::path::Path) -> Clipboard {
         Clipboard {
             way,
-            directory: Some(directory.join("state/poolscope")),
+            directory: Some(directory.join("state").join("poolscope")),
         }
     }
 
@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn what_no_terminal_takes_is_written_for_its_user_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state/poolscope/copied.txt");
+        let directory = folder.path().join("state").join("poolscope");
+        let path = directory.join("copied.txt");
         let mut out = Vec::new();
         let no_clipboard = clipboard(Way::File, folder.path());
         let told = no_clipboard.copy(&mut out, "one").unwrap().unwrap();

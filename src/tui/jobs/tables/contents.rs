@@ -8,7 +8,7 @@ use crate::analysis::objects::Objects;
 use crate::engine::Machine;
 use crate::pool::Tag;
 use crate::pool::index::Snapshot;
-use crate::report::contents::constant;
+use crate::report::contents::{constant, recognised};
 use crate::report::text::{clean, filetime, grouped};
 
 use crate::tui::data::cell::Cell;
@@ -145,12 +145,13 @@ fn ages_chart(ages: &Ages) -> Chart {
 fn ages_note(ages: &Ages) -> String {
     let time = |time: u64| filetime(time).unwrap_or_else(|| "unknown".into());
     let text = format!(
-        "ages by {}: {} of {} blocks, {} to {}; freed blocks leave no trace",
+        "ages by {}: {} of {} blocks, {} to {}; freed blocks leave no trace; {}",
         ages.source,
         grouped(ages.blocks_with_time),
         grouped(ages.blocks),
         time(ages.oldest),
-        time(ages.newest)
+        time(ages.newest),
+        recognised(ages)
     );
     clean(&text).into_owned()
 }

@@ -35,7 +35,8 @@ pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenErro
             Ok(evidence) => {
                 if let Some(given) = &options.partner {
                     return Err(OpenError::Evidence(format!(
-                        "{} was given as the other file of this one; an evidence file has no other file: leave --partner out",
+                        "{} was given as the partner of this file; an evidence file has none: \
+                            omit --partner",
                         given.display()
                     )));
                 }

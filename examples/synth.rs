@@ -1,4 +1,4 @@
-//! Writes a made-up dump and what is in it, for other programs to be held against.
+//! Writes a synthetic dump and a list of its contents, to compare other programs with.
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [OPTION…]`
 //!

@@ -42,7 +42,7 @@ pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Resu
     Ok(())
 }
 
-/// What `export` was told.
+/// The arguments of `export`.
 pub struct Export<'a> {
     /// The dumps.
     pub dumps: &'a [PathBuf],
@@ -66,7 +66,7 @@ pub fn export(args: &Args, export: &Export<'_>) -> Result {
         }
     };
     if export.host.is_some() && export.dumps.len() > 1 {
-        let why = "--host names one machine: export its dumps by themselves";
+        let why = "--host names one machine: export the dumps of each machine separately";
         return Err(CliError::Usage(why.into()));
     }
     if let Some(schema) = export::newer_dataset(export.out) {

@@ -15,7 +15,7 @@ const CORE: u16 = 4;
 const X86_64: u16 = 62;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: u64 = 64;
-/// PN_XNUM: the number of segments stands in section 0.
+/// PN_XNUM: the number of segments is in section 0.
 const MANY: u16 = 0xffff;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;
@@ -31,7 +31,7 @@ pub(super) struct Core {
 /// Reads the headers of a core.
 ///
 /// # Errors
-/// Why it can't be used: it is no core, of another processor, or damaged.
+/// Why it can't be used: it is not a core, is of another processor, or is damaged.
 pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     check_kind(file)?;
     let damaged = |what: String| DumpError::Damaged { what };
@@ -47,7 +47,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     let room = file.len().saturating_sub(start) / size;
     if count > room as u64 {
         return Err(damaged(format!(
-            "{count} ELF program headers at {at:#x}, of which the file has {room}"
+            "{count} ELF program headers at {at:#x}, but the file has room for {room}"
         )));
     }
     let mut runs = Vec::new();
@@ -114,7 +114,8 @@ fn check_kind(file: &[u8]) -> Result<(), DumpError> {
     if class != 2 || file.get(5) != Some(&1) {
         return Err(DumpError::refused(
             "this is a 32-bit ELF core: the guest was not in long mode, or the tool that wrote it is 32-bit",
-            "poolscope reads x64 machines only; dump again when Windows is up, with: virsh dump --memory-only --format elf DOMAIN FILE",
+            "poolscope reads x64 machines only; take the dump again after Windows has started: \
+                virsh dump --memory-only --format elf DOMAIN FILE",
         ));
     }
     match machine {

@@ -118,7 +118,7 @@ fn raw(bytes: &[u8]) -> Result<Kind, DumpError> {
 fn refuse(bytes: &[u8], extension: &str, path: &Path) -> Result<(), DumpError> {
     if is_html(bytes) {
         return Err(DumpError::refused(
-            "this is an HTML page, not a dump: the download gave a page (a sign-in, perhaps) in its place",
+            "this is an HTML page, not a dump: the download returned a page (perhaps a sign-in) instead",
             "download the file again, signed in",
         ));
     }
@@ -158,7 +158,8 @@ fn refuse(bytes: &[u8], extension: &str, path: &Path) -> Result<(), DumpError> {
     if matches!(extension, "vmss" | "vmsn") {
         return Err(DumpError::refused(
             format!(
-                "this file is called .{extension}, but it is no state of VMware: the virtual machine may be encrypted"
+                "this file has the extension .{extension}, but is not a VMware state file: the virtual \
+                    machine may be encrypted"
             ),
             "decrypt the virtual machine, take a snapshot with memory, and open that",
         ));
@@ -223,13 +224,13 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
         (
             b"AVML",
-            "this is an AVML image, which Linux machines are captured in",
+            "this is an AVML image of a Linux machine",
             "poolscope reads the memory of Windows machines only",
         ),
         (
             b"ZDMP",
-            "this is a dump that DumpIt compressed",
-            "unpack it with z2dmp, and open the dump that gives",
+            "this is a dump compressed by DumpIt",
+            "unpack it with z2dmp, and open the result",
         ),
         (
             b"\xff\x06\x00\x00sNaPpY",
@@ -305,7 +306,7 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
         (
             b"version https://git-lfs",
-            "this is a Git LFS pointer: a few lines in place of the file",
+            "this is a Git LFS pointer: a placeholder for the file",
             "fetch the file with: git lfs pull",
         ),
         (b"<?xml", "this is an XML file, not a dump", NO_MEMORY),

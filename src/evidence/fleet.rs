@@ -164,7 +164,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         return;
     }
     if depth == DEEPEST {
-        return skipped.push(format!("{}: too many folders in folders", path.display()));
+        return skipped.push(format!("{}: folders are nested too deep", path.display()));
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -177,7 +177,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         .for_each(|path| find(path, depth + 1, out, skipped));
 }
 
-/// Reads evidence files and datasets; dumps are left to the caller, who walks them.
+/// Reads evidence files and datasets; dumps are walked by the caller.
 pub fn read_all(inputs: &[Input]) -> (Vec<Dump>, Vec<String>) {
     let read: Vec<(Vec<Dump>, Vec<String>)> = inputs
         .par_iter()
@@ -246,7 +246,7 @@ fn whole(path: &Path) -> Result<Bytes, String> {
 fn parquet_files(folder: &Path, depth: u32, out: &mut Vec<PathBuf>, skipped: &mut Vec<String>) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) if depth < DEEPEST => entries,
-        Ok(_) => return skipped.push(format!("{}: too many folders in folders", folder.display())),
+        Ok(_) => return skipped.push(format!("{}: folders are nested too deep", folder.display())),
         Err(why) => return skipped.push(format!("{}: {why}", folder.display())),
     };
     let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();

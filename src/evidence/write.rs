@@ -187,7 +187,7 @@ fn sample(machine: &dyn Machine, session: Option<u32>, start: Va, length: u64) -
     out
 }
 
-/// The answers that are no tables by themselves.
+/// The answers that are not tables.
 fn structured(
     answers: &Answers<'_>,
     index: &Snapshot,

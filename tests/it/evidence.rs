@@ -120,7 +120,7 @@ fn what_is_not_inside_is_said() {
     for (command, part) in [
         (
             &["pool", evidence, "fffff80000000000"][..],
-            "does not hold the page",
+            "does not have the page",
         ),
         (&["contents", evidence, "Leak", "--size", "32"], "all sizes"),
         (&["objects", evidence, small], &no_objects),

@@ -186,7 +186,7 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
         let count = u32_at(file, at + 4).unwrap_or(0) as usize;
         if count > room {
             return damaged(format!(
-                "an object table of {count} entries, of which the file has {room}"
+                "an object table of {count} entries, but the file has room for {room}"
             ));
         }
         let flags = |i: usize| file.get(at + 8 + i * OBJECT_ENTRY + 17).copied();
@@ -208,7 +208,7 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
             cut_off = cut_off.saturating_add(u32::from(is_cut));
             let end = end.min(file.len());
             match kind {
-                // Each has a signature of its own, so that the file bounds their number.
+                // Each has its own signature, so the size of the file limits their number.
                 1 => waiting.push(place),
                 2 if u16_at(file, start) == Some(KEY_SIGNATURE) => {
                     let index = u16_at(file, start + 2).unwrap_or(0);
@@ -281,8 +281,8 @@ fn tree(file: &[u8], tables: &KeyTables) -> FxHashMap<String, Place> {
             at = next;
         }
     }
-    // An entry is named by its offset from the start of its table; some count from behind
-    // the table's header.
+    // An entry is named by its offset from the start of its table; some count from after the
+    // table's header.
     let parent = |of: Key| {
         let behind = (of.0, of.1.saturating_add(KEY_HEADER as u32));
         nodes.get(&of).or_else(|| nodes.get(&behind))

@@ -185,7 +185,7 @@ impl Evidence {
         let read = || -> Result<T, String> {
             let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
             if !is_sane(&value) {
-                return Err("a number is impossible".into());
+                return Err("a number is out of range".into());
             }
             serde_json::from_value(value).map_err(|e| e.to_string())
         };
@@ -264,7 +264,7 @@ impl Evidence {
                 return Err(TableError::TooLarge {
                     table: BLOCKS.name,
                     most: seen,
-                    unit: "rows that are wanted",
+                    unit: "required rows",
                 });
             }
             if let Some(block) = columns.block(row) {
@@ -276,8 +276,8 @@ impl Evidence {
         Ok((!gone).then(|| windows.finish()))
     }
 
-    /// Whose the tags are, as the dump said. What is damaged is left out: whose a tag is
-    /// is not known then.
+    /// The owners of the tags, from the dump. Damaged entries are left out; their owner is then
+    /// unknown.
     fn attributed(&self) -> &Attributed {
         self.attributed.get_or_init(|| {
             let keys = self.answers.keys();
@@ -401,8 +401,7 @@ impl Machine for Evidence {
             Some(Ok(found)) => found,
             Some(Err(why)) => References::without(why),
             None => References::without(
-                "the evidence file holds the references of tags in use, and none of this tag"
-                    .into(),
+                "the evidence file has references only of tags in use, and none of this tag".into(),
             ),
         })
     }
@@ -426,7 +425,8 @@ impl Machine for Evidence {
         let tag = question.tag;
         if question.pool.is_some() || question.size.is_some() {
             return Err(format!(
-                "the evidence file has the contents of {tag} over both pools and all sizes: ask without --pool and --size"
+                "the evidence file has the contents of {tag} for both pools and all sizes only: \
+                    omit --pool and --size"
             ));
         }
         match self.kept("census", &tag_hex(tag)) {
@@ -434,7 +434,8 @@ impl Machine for Evidence {
             // Of no block there is nothing to keep.
             None if live_blocks(index, tag) == 0 => Ok(Some(Census::of_no_block(question))),
             None => Err(format!(
-                "the evidence file has no contents of {tag}: it keeps those of suspects and of the largest tags"
+                "the evidence file has no contents of {tag}: it has those of suspects and of the \
+                    largest tags"
             )),
         }
     }
@@ -457,7 +458,8 @@ impl Machine for Evidence {
                 ..Objects::default()
             })),
             None => Err(format!(
-                "the evidence file has no objects of {tag}: it keeps those of suspects and of the largest tags"
+                "the evidence file has no objects of {tag}: it has those of suspects and of the \
+                    largest tags"
             )),
         }
     }
@@ -475,7 +477,7 @@ impl Machine for Evidence {
         };
         let Some(tag) = tag else {
             return Err(
-                "an evidence file holds the recorded stacks by tag: name one tag, or ask the dump"
+                "an evidence file has the recorded stacks by tag: name one tag, or open the dump"
                     .into(),
             );
         };
@@ -491,12 +493,13 @@ impl Machine for Evidence {
             None if self.manifest.schema >= WITH_STACKS => Ok(Some(Stacks {
                 of: tag.typed(),
                 notes: vec![format!(
-                    "the dump had no recorded stacks of {tag} when the evidence file was made"
+                    "the dump had no recorded stacks of {tag} when the evidence file was created"
                 )],
                 ..Stacks::default()
             })),
             None => Err(
-                "the evidence file was made before recorded stacks were kept: make it again from the dump"
+                "the evidence file was created by a version without recorded stacks: create it \
+                    again from the dump"
                     .into(),
             ),
         }

@@ -81,7 +81,8 @@ pub(super) fn doubts(dump: &Dump, shared: &Shared, machine: &Machine) -> Vec<Str
         && stored < pages - pages / 20
     {
         out.push(format!(
-            "the image has {stored} pages, and Windows counts {pages}: the image was cut, or leaves memory out"
+            "the image has {stored} pages, but Windows counts {pages}: the image is truncated, or \
+                omits memory"
         ));
     }
     let running = machine.processors;

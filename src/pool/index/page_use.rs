@@ -35,9 +35,8 @@ impl PageUse {
 }
 
 impl Snapshot {
-    /// The pages that hold small blocks or parts of them: the system's in order of
-    /// address, then each session's. Pages of large allocations alone are not among them.
-    /// `None` when it isn't wanted any more.
+    /// The pages that hold small blocks or parts of them: the system's in order of address, then
+    /// each session's. Pages of large allocations alone are not among them. `None` when cancelled.
     pub fn page_use(&self, wanted: Wanted<'_>) -> Option<Vec<PageUse>> {
         let pages: Option<Vec<Vec<PageUse>>> = self
             .segments

@@ -32,7 +32,12 @@ fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
         }
         for command in [&["refs", "Leak"][..], &["diagnose"], &["drivers"]] {
             let (verb, rest) = command.split_first().unwrap();
-            let of = |file: &str| asked(&[&[*verb, file], rest].concat());
+            // Evidence was made with the contents of blocks, which `refs` alone does not read.
+            let of = |file: &str| {
+                let mut answer = asked(&[&[*verb, file], rest].concat());
+                answer.as_object_mut().unwrap().remove("contents_read");
+                answer
+            };
             let wanted = of(dump.to_str().unwrap());
             for found in [of(file), of(kept_name)] {
                 assert!(

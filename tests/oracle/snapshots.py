@@ -25,7 +25,6 @@ BUILD = 19041
 IMAGES = [
     ("raw", "a.raw", ["volatility", "memprocfs"]),
     ("vmware", "b.vmsn", ["volatility", "memprocfs"]),
-    ("vmware-inside", "c.vmss", ["memprocfs"]),
     ("elf", "d.elf", ["volatility", "memprocfs", "kdumpfile", "readelf"]),
     ("virtualbox", "e.elf", ["volatility", "memprocfs", "readelf"]),
     ("lime", "f.lime", ["volatility", "memprocfs"]),
@@ -113,9 +112,13 @@ def modules(truth):
     return {(va(base), size) for _, base, size in truth["modules"]}
 
 
+def memory_of(path):
+    """The file that is given to readers: of VMware's two the one with the memory."""
+    return path.removesuffix(".vmsn") + ".vmem" if path.endswith(".vmsn") else path
+
+
 def volatility(checks, venv, symbols, path, truth):
-    if path.endswith(".vmsn"):
-        path = path[:-1 * len("vmsn")] + "vmem"
+    path = memory_of(path)
     found = {}
     for plugin in ("windows.info.Info", "windows.modules.Modules"):
         command = [f"{venv}/bin/vol", "-q", "--offline", "-s", symbols, "-f", path, "-r", "json", plugin]
@@ -131,6 +134,7 @@ def volatility(checks, venv, symbols, path, truth):
 
 
 def memprocfs(checks, venv, path, truth):
+    path = memory_of(path)
     site = run([f"{venv}/bin/python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])[1].strip()
     libraries = ":".join(f"{site}/{name}" for name in ("memprocfs", "leechcorepyc"))
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}

@@ -47,6 +47,8 @@ pub(super) struct Storage {
     pub pending: u32,
     /// Tables that do not end inside the file, which was cut.
     pub cut_off: u32,
+    /// The log lies behind the end of the file, which was cut.
+    pub is_log_missing: bool,
 }
 
 /// What names an entry: the index of its table, and its offset in that.
@@ -103,8 +105,10 @@ impl Storage {
         let log = u64_at(&header, 0x1a).and_then(|at| usize::try_from(at).ok());
         let pending = log.filter(|at| u32_at(file, *at) == Some(LOG_SIGNATURE));
         let (tables, cut_off) = key_tables(file)?;
+        let is_log_missing = log.is_some_and(|at| at >= file.len());
         Ok(Storage {
             cut_off,
+            is_log_missing,
             values: tree(file, &tables),
             pending: pending
                 .and_then(|at| u32_at(file, at.checked_add(8)?))

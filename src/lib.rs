@@ -47,7 +47,8 @@
 //! // Every allocation of a tag, as `!poolfind` finds them, and how that compares with
 //! // the account.
 //! let index = engine.index(Default::default())?;
-//! let allocations = engine.allocs(&index, &TagPattern::parse("Leak")?, false);
+//! let leak = TagPattern::parse("Leak")?;
+//! let allocations = engine.allocs(&index, &leak, false);
 //! for block in allocations.blocks().take(3) {
 //!     println!("{} {} bytes", block.va, block.bytes);
 //! }

@@ -1,4 +1,4 @@
-//! poolscope reads a 64-bit Windows kernel dump and answers whose driver leaked the pool.
+//! poolscope reads a 64-bit Windows kernel dump and answers which driver leaked the pool.
 //!
 //! From a dump to the answer:
 //!

@@ -1,4 +1,4 @@
-//! What became of the file while it was open.
+//! Failures of the file while it is open.
 
 use super::Dump;
 use super::page_map::PageMap;
@@ -38,30 +38,33 @@ impl Dump {
         offset.is_some_and(|at| self.mapping.is_lost(at, PAGE_SIZE as usize))
     }
 
-    /// What became of the file since it was opened, as a sentence; `None` while it is what
-    /// it was. A file that was removed is none the worse for it while it is open.
+    /// The failure of the file since it was opened, as a sentence; `None` without one. Removing an
+    /// open file is not a failure.
     pub fn failure(&self) -> Option<String> {
         let before = self.file_length();
         let about = match self.mapping.metadata() {
             Ok(about) => about,
-            Err(why) => return Some(format!("nothing is known of the file any more: {why}")),
+            Err(why) => return Some(format!("the state of the file is unknown: {why}")),
         };
         if about.len() < before {
             return Some(format!(
-                "the file was cut from {before} to {} bytes while it was open: what is behind is missing here, or taken for zeros; copy it again, and open the copy",
+                "the file was truncated from {before} to {} bytes while it was open: data after \
+                    the cut is missing or read as zeros; copy it again, and open the copy",
                 about.len()
             ));
         }
         if self.has_failed() {
             return Some(
-                "the system could not read the file in places while it was open (a failing disk, or a share that went away): what is there is missing here, or taken for zeros"
+                "parts of the file could not be read while it was open (a failing disk or a lost \
+                    share): that data is missing or read as zeros"
                     .into(),
             );
         }
         let modified = about.modified().ok();
         if modified != self.modified || about.len() > before {
             return Some(
-                "the file was written to while it was open: this may be of both its states; open it again"
+                "the file was modified while it was open: the answer may mix old and new data; \
+                    open it again"
                     .into(),
             );
         }
@@ -120,10 +123,10 @@ mod tests {
         assert_eq!(dump.faults(), 1, "one step");
         let said = dump.failure().unwrap();
         assert!(said.contains(&format!("to {cut} bytes")), "{said}");
-        // What has come back is not believed either.
+        // Data that became readable again is not used either.
         file.set_len(dump.file_length()).unwrap();
         assert!(dump.page(last).is_none());
-        assert!(dump.failure().unwrap().contains("could not read"));
+        assert!(dump.failure().unwrap().contains("could not be read"));
     }
 
     #[cfg(unix)]
@@ -183,7 +186,7 @@ mod tests {
         file.set_modified(SystemTime::now() + Duration::from_secs(5))
             .unwrap();
         let said = dump.failure().unwrap();
-        assert!(said.contains("written to while it was open"), "{said}");
+        assert!(said.contains("modified while it was open"), "{said}");
     }
 
     /// More than the system gives a process mappings for, were each page one.

@@ -326,7 +326,7 @@ extern "system" fn on_exception(info: *mut EXCEPTION_POINTERS) -> i32 {
     };
     let failed = code == EXCEPTION_IN_PAGE_ERROR;
     const READ: usize = 0;
-    // Others may read from the view while it is taken apart: that is no access of theirs.
+    // Others may read from the view while it is taken apart: they do not access it.
     if !failed && (code != EXCEPTION_ACCESS_VIOLATION || tried != READ) {
         return EXCEPTION_CONTINUE_SEARCH;
     }

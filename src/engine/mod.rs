@@ -57,6 +57,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashSet;
 
+use crate::analysis::ages::luid::Luids;
 use crate::analysis::objects::types::Types;
 use crate::analysis::{Descriptions, VmReport};
 use crate::dump::Dump;
@@ -89,6 +90,8 @@ pub struct Engine {
     /// Earlier points that the dump is judged with.
     trend: trend::Trend,
     recorded_tags: OnceLock<FxHashSet<Tag>>,
+    /// Which LUID was drawn when, where processes tell; read on first use.
+    luids: OnceLock<Option<Luids>>,
 }
 
 /// What tags are for: the built-in table, with a user's pooltag.txt over it.
@@ -153,6 +156,7 @@ impl Engine {
             trace: OnceLock::new(),
             trend: trend::Trend::default(),
             recorded_tags: OnceLock::new(),
+            luids: OnceLock::new(),
             dump,
             kernel,
         })

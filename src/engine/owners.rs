@@ -24,6 +24,9 @@ impl Engine {
         wanted: &(dyn Fn() -> bool + Sync),
     ) -> Option<Attributed> {
         self.all_references_on(workers, wanted)?;
+        if let Some(index) = index {
+            self.settle(index);
+        }
         let held: Vec<Tag> = self
             .trackers()
             .rows
@@ -32,7 +35,7 @@ impl Engine {
             .map(|row| row.tag)
             .collect();
         workers.install(|| {
-            let one = |tag: &Tag| wanted().then(|| (*tag, self.attribution(*tag, index)));
+            let one = |tag: &Tag| wanted().then(|| (*tag, self.attribution_by(*tag, index, None)));
             held.par_iter().map(one).collect()
         })
     }

@@ -29,7 +29,7 @@ pub struct TagReferences {
     pub tag: Tag,
     /// What was found, with how much could be searched.
     pub found: References,
-    /// First address and the one behind the last, by the index that references give.
+    /// First address and the one after the last, by the index that references give.
     pub images: Vec<(Va, Va)>,
     /// Which driver each image is, by the same index.
     pub identities: Vec<ModuleIdentity>,
@@ -71,12 +71,12 @@ impl Engine {
         let mut found = self.references(tag);
         self.name_places(&mut found);
         TagReferences {
-            attribution: Some(self.attribution(tag, None)),
+            attribution: Some(self.attribution_at_hand(tag)),
             ..TagReferences::of(tag, found, &self.module_list())
         }
     }
 
-    /// Which modules mention a tag, and what their code does with it.
+    /// Which modules reference a tag, and what their code does with it.
     pub fn references(&self, tag: Tag) -> References {
         self.references_while(tag, &|| true).unwrap_or_default()
     }

@@ -9,6 +9,7 @@ mod csv;
 pub mod export;
 pub mod fleet;
 mod machine;
+mod occupancy;
 mod parquet;
 pub mod read;
 mod redact;
@@ -32,7 +33,15 @@ use crate::engine::{Engine, Machine, OpenError, Options};
 pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenError> {
     if archive::is_zip(path) {
         match Evidence::open(path, options) {
-            Ok(evidence) => return Ok(Arc::new(evidence)),
+            Ok(evidence) => {
+                if let Some(given) = &options.partner {
+                    return Err(OpenError::Evidence(format!(
+                        "{} was given as the other file of this one; an evidence file has no other file: leave --partner out",
+                        given.display()
+                    )));
+                }
+                return Ok(Arc::new(evidence));
+            }
             Err(why) if archive::is_ours(path) => return Err(why),
             // A zip with a dump in it: the reader of dumps says what to do.
             Err(_) => {}

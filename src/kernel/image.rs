@@ -11,7 +11,7 @@ use goblin::pe::section_table::{
 };
 
 use crate::bytes::{u16_at, u32_at};
-use crate::memory::{AddressSpace, Fault, Va};
+use crate::memory::{AddressSpace, Fault, PAGE_SIZE, Va};
 use crate::symbols::PdbId;
 
 const MAX_SECTIONS: u16 = 96;
@@ -149,11 +149,15 @@ impl Image {
         })
     }
 
-    /// True where the image has an export directory whose page can't be read.
+    /// True where the image has an export directory of which a page can't be read.
     pub fn lacks_exports(&self, space: &AddressSpace) -> bool {
-        let start = |(rva, _): (u32, u32)| self.base.add(rva.into());
-        self.export_directory
-            .is_some_and(|place| space.page(start(place)).is_err())
+        self.export_directory.is_some_and(|(rva, size)| {
+            let size = size.clamp(1, self.size.max(1));
+            let first = self.base.add(rva.into()).page();
+            let last = self.base.add(u64::from(rva) + u64::from(size) - 1);
+            let pages = (last.0.saturating_sub(first.0)) / PAGE_SIZE;
+            (0..=pages).any(|n| space.page(first.add(n * PAGE_SIZE)).is_err())
+        })
     }
 
     /// The name that the image's own export directory gives it.
@@ -171,14 +175,15 @@ impl Image {
         self.exports_within(space, &mut budget)
     }
 
-    /// The same, as long as `budget` names last; it is less by those that were looked at.
-    /// For who asks many images, which may all say that they have the most.
+    /// The same, as long as `budget` names last; it is less by those that were looked at. For
+    /// callers that read many images, each of which may claim the maximum.
     pub fn exports_within(&self, space: &AddressSpace, budget: &mut u32) -> Vec<(u32, String)> {
         self.read_exports(space, budget).unwrap_or_default()
     }
 
     /// IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
-    /// functions, names and ordinals.
+    /// functions, names and ordinals. Pages of a table that are not in the dump cost the
+    /// names in them and no others.
     fn read_exports(&self, space: &AddressSpace, budget: &mut u32) -> Option<Vec<(u32, String)>> {
         let (rva, size) = self.export_directory?;
         let forwarder = |target: u32| target >= rva && target - rva < size;
@@ -186,21 +191,23 @@ impl Image {
         let functions = u32_at(&directory, 0x14)?.min(MAX_EXPORTS);
         let names = u32_at(&directory, 0x18)?.min(MAX_EXPORTS).min(*budget);
         *budget -= names;
-        let table = |at: usize, bytes: u32| -> Option<Vec<u8>> {
-            let mut out = vec![0; bytes as usize];
+        let table = |at: usize, bytes: u32| -> Option<Table> {
             let rva = u32_at(&directory, at)?;
-            space.read(self.base.add(rva.into()), &mut out).ok()?;
-            Some(out)
+            Some(Table::read(space, self.base.add(rva.into()), bytes))
         };
         let addresses = table(0x1c, functions * 4)?;
         let name_rvas = table(0x20, names * 4)?;
         let ordinals = table(0x24, names * 2)?;
         let mut out = Vec::new();
         for i in 0..names as usize {
-            let ordinal = usize::from(u16_at(&ordinals, i * 2)?);
-            let (Some(target), Some(name_rva)) =
-                (u32_at(&addresses, ordinal * 4), u32_at(&name_rvas, i * 4))
-            else {
+            let Some(ordinal) = ordinals.at(i * 2, 2).and_then(|b| u16_at(b, 0)) else {
+                continue;
+            };
+            let target = addresses.at(usize::from(ordinal) * 4, 4);
+            let (Some(target), Some(name_rva)) = (
+                target.and_then(|b| u32_at(b, 0)),
+                name_rvas.at(i * 4, 4).and_then(|b| u32_at(b, 0)),
+            ) else {
                 continue;
             };
             if forwarder(target) {
@@ -212,6 +219,41 @@ impl Image {
         }
         out.sort();
         Some(out)
+    }
+}
+
+/// A table that is in the dump in part, perhaps.
+struct Table {
+    bytes: Vec<u8>,
+    /// Ranges of offsets that can't be read, in order.
+    missing: Vec<(usize, usize)>,
+}
+
+impl Table {
+    fn read(space: &AddressSpace, start: Va, length: u32) -> Table {
+        let mut out = Table {
+            bytes: vec![0; length as usize],
+            missing: Vec::new(),
+        };
+        let mut at = 0;
+        while at < out.bytes.len() {
+            let va = start.add(at as u64);
+            let end = (at + PAGE_SIZE as usize - va.offset()).min(out.bytes.len());
+            let read = out.bytes.get_mut(at..end).map(|part| space.read(va, part));
+            if !matches!(read, Some(Ok(()))) {
+                out.missing.push((at, end));
+            }
+            at = end;
+        }
+        out
+    }
+
+    /// Some bytes, where all of them could be read.
+    fn at(&self, offset: usize, length: usize) -> Option<&[u8]> {
+        let end = offset.checked_add(length)?;
+        let lost = self.missing.partition_point(|(_, to)| *to <= offset);
+        let lost = self.missing.get(lost).is_some_and(|(from, _)| *from < end);
+        self.bytes.get(offset..end).filter(|_| !lost)
     }
 }
 

@@ -33,7 +33,7 @@ pub fn markdown(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // Makes no link of an address, and no mention of a name.
+            // Makes no link of an address, and no user mention of a name.
             '@' => out.push_str("&#64;"),
             ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("&#58;"),
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' => {

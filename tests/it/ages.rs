@@ -162,3 +162,127 @@ fn ages_are_drawn_with_the_contents_and_weighed_in_the_report() {
     assert!(screen.contains(" dump, steady"), "{screen}");
     assert!(screen.contains("field +0x28 (system time)"), "{screen}");
 }
+
+/// Offsets of Windows 7 (public symbols).
+mod win7 {
+    pub const TOKEN: u64 = 0x208;
+    pub const CREATE_INTERRUPT_TIME: u64 = 0x4d8;
+    pub const TOKEN_ID: u64 = 0x10;
+}
+
+/// Tokens have no time. Their ids are drawn from a counter that rises, and processes say
+/// what it was when.
+#[test]
+fn tokens_are_dated_by_their_ids() {
+    const PROCESSES: u64 = 25;
+    const IDS: u64 = 1_000_000;
+    let mut spec = small::of_era(&WIN7);
+    spec.uptime = UPTIME;
+    spec.processes = (0..PROCESSES).map(|n| format!("p{n}.exe")).collect();
+    spec.processes[0] = "System".into();
+    spec.allocations = small::allocations(&spec);
+    for _ in 0..BLOCKS {
+        let token = Allocation::new(*b"Toke", Pool::Paged, 0x480);
+        spec.allocations.push(token);
+        let other = Allocation::new(*b"Time", Pool::NonPaged, 0x90);
+        spec.allocations.push(other);
+    }
+    let mut machine = Machine::build(&spec).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    let open = |machine: &Machine| {
+        machine.write(&path, Container::BitmapFull).unwrap();
+        let engine = Engine::open(&path, &Options::default()).unwrap();
+        let index = engine.index(Arc::new(Progress::default())).unwrap();
+        (engine, index)
+    };
+    let bodies = |machine: &Machine, tag: &[u8; 4], least: u64| -> Vec<_> {
+        let blocks = machine.truth.blocks.iter();
+        let mine =
+            blocks.filter(|b| b.tag == *tag && b.state == State::Allocated && b.bytes >= least);
+        mine.map(|b| b.body()).collect()
+    };
+    // Behind the optional headers and the header of the builder's objects.
+    let tokens = bodies(&machine, b"Toke", 0x400);
+    let tokens: Vec<_> = tokens.into_iter().map(|body| body.add(0x50)).collect();
+    let others = bodies(&machine, b"Time", 0x90);
+    let (engine, _) = open(&machine);
+    let processes = poolscope::kernel::processes::list(engine.kernel()).unwrap();
+    let counter = engine.kernel().symbol("ExpLuid").unwrap();
+    assert_eq!(processes.all.len() as u64, PROCESSES);
+    drop(engine);
+    if machine.memory.frame(counter).is_none() {
+        machine.memory.map_new(counter.page(), 1);
+    }
+    machine.memory.u64(counter, IDS);
+    // Twice as many ids a time in the second half of the uptime.
+    let id_at = |time: u64| match time * 2 < UPTIME {
+        true => 0x3e9 + time * 2 / 3 / (UPTIME / IDS),
+        false => IDS - (UPTIME - time) * 4 / 3 / (UPTIME / IDS),
+    };
+    let count = tokens.len() as u64;
+    let memory = &mut machine.memory;
+    for (nth, process) in (0..).zip(&processes.all) {
+        let time = 1 + UPTIME / PROCESSES * nth;
+        memory.u64(process.add(win7::CREATE_INTERRUPT_TIME), time);
+        // A reference count in the low bits.
+        let token = tokens[nth as usize];
+        memory.u64(process.add(win7::TOKEN), token.0 | 7);
+        memory.u64(token.add(win7::TOKEN_ID), id_at(time));
+    }
+    for (nth, token) in (0..).zip(&tokens).skip(PROCESSES as usize) {
+        memory.u64(token.add(win7::TOKEN_ID), id_at(UPTIME / count * nth));
+    }
+    for (nth, body) in (0..).zip(&others) {
+        memory.u64(body.add(0x28), id_at(UPTIME / BLOCKS * nth) | 1);
+    }
+    let (engine, index) = open(&machine);
+    let ages_of = |name: &str| {
+        let question = Question::of(Tag::of(name).unwrap());
+        let census = engine.contents(&index, question, &|| true, &Reading::default());
+        census.unwrap().unwrap().ages
+    };
+    let ages = ages_of("Toke").unwrap();
+    assert!(
+        ages.source
+            .starts_with("_TOKEN.TokenId (LUID, times within 04:0"),
+        "{}",
+        ages.source
+    );
+    assert!(ages.blocks_with_time >= count - 2, "{ages:?}");
+    assert_eq!(ages.shape, Shape::Steady, "{ages:?}");
+    assert!(ages.error.unwrap() <= UPTIME / PROCESSES + 1);
+    let first = ages.histogram.iter().take(12).sum::<u64>();
+    assert!(first.abs_diff(count / 2) < count / 8, "{ages:?}");
+    // The same numbers in blocks of which nothing is known.
+    let unknown = ages_of("Time").unwrap();
+    assert!(
+        unknown.source.starts_with("field +0x28 (LUID"),
+        "{unknown:?}"
+    );
+    // Blocks that count themselves hold no ids.
+    for (nth, body) in (0..).zip(&others) {
+        machine.memory.u64(body.add(0x28), 900_000 + nth * 2 + 1);
+    }
+    // And with tokens that do not rise with their processes there is no scale.
+    let (engine, index) = open(&machine);
+    let ages_of = |name: &str| {
+        let question = Question::of(Tag::of(name).unwrap());
+        let census = engine.contents(&index, question, &|| true, &Reading::default());
+        census.unwrap().unwrap().ages
+    };
+    assert_eq!(ages_of("Time"), None);
+    drop(engine);
+    for (nth, process) in (0..PROCESSES).zip(&processes.all) {
+        let token = tokens[(PROCESSES - nth) as usize];
+        machine.memory.u64(process.add(win7::TOKEN), token.0);
+        let id = token.add(win7::TOKEN_ID);
+        machine
+            .memory
+            .u64(id, id_at(UPTIME / PROCESSES * (PROCESSES - nth)));
+    }
+    let (engine, index) = open(&machine);
+    let question = Question::of(Tag::of("Toke").unwrap());
+    let census = engine.contents(&index, question, &|| true, &Reading::default());
+    assert_eq!(census.unwrap().unwrap().ages, None);
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use poolscope::analysis::attribution::Attribution;
-use poolscope::engine::{Engine, Machine as Opened, Options, Selection, Sort};
+use poolscope::engine::{Engine, IndexCache, Machine as Opened, Options, Selection, Sort};
 use poolscope::evidence::{self, Choices, Evidence};
 use poolscope::memory::Va;
 use poolscope::pool::index::Snapshot;
@@ -15,6 +15,8 @@ use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, ModuleSpec, Spec, small};
 use poolscope::tui::data::model::Model;
 use serde_json::Value;
+
+use crate::contents;
 
 const DRIVER: u64 = 0xffff_f880_0180_0000;
 
@@ -194,7 +196,7 @@ impl Made {
             assert_eq!(&owners[tag], own);
             let row = model.tag(*tag).unwrap();
             match own.column() {
-                none if none.is_empty() => assert_eq!(row.owner(), row.mentioned.as_deref()),
+                none if none.is_empty() => assert_eq!(row.owner(), row.referenced_in.as_deref()),
                 owner => assert_eq!(row.owner(), Some(owner.as_str())),
             }
         }
@@ -267,4 +269,75 @@ fn the_leaks_are_their_drivers_in_all_answers() {
     assert_eq!(owner("Se  ").as_deref(), Some("scanflt"));
     // Listed for afd.sys, which this machine does not have.
     assert_eq!(owner("AfdB"), None);
+}
+
+/// What a later command says: another process, that has the cache alone.
+fn later(path: &std::path::Path, cache: &std::path::Path, tag: Tag) -> [Value; 2] {
+    let options = Options {
+        cache: IndexCache::In(cache.into()),
+        ..Options::default()
+    };
+    let engine = Engine::open(path, &options).unwrap();
+    let machine: &dyn Opened = &engine;
+    let selection = Selection {
+        pattern: TagPattern::of(tag),
+        ..Selection::default()
+    };
+    let used = json(
+        &engine,
+        &PoolUsed::of(&machine.pool_used(&selection).unwrap()),
+    );
+    let references = machine.tag_references(tag);
+    [
+        json(&engine, &Refs::of(&references)),
+        used["tags"][0].clone(),
+    ]
+}
+
+/// Where contents decide, a command that does not walk the pool has them from the index
+/// that an earlier one kept, or says that they were not read.
+#[test]
+fn no_command_names_another_owner_than_the_report() {
+    let decided = Machine::build(&leaking(&WIN10_2004)).unwrap();
+    for (machine, tags) in [
+        (decided, ["Qx7z", "Se  ", "Leak"]),
+        (contents::pinned(&WIN7), ["Zqsc", "Toke", "File"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("MEMORY.DMP");
+        let cache = folder.path().join("cache");
+        machine.write(&path, Container::BitmapFull).unwrap();
+        let mut unread = Vec::new();
+        for name in tags {
+            for answer in later(&path, &cache, Tag::of(name).unwrap()) {
+                assert_eq!(answer["contents_read"], Value::Bool(false), "{answer}");
+                unread.push(answer["owner"].clone());
+            }
+        }
+        let options = Options {
+            cache: IndexCache::In(cache.clone()),
+            ..Options::default()
+        };
+        let engine = Engine::open(&path, &options).unwrap();
+        let index = engine.index(Arc::default()).unwrap();
+        // Asked before the findings are made, as the preview of a tag is.
+        let before: Vec<_> = tags
+            .map(|name| engine.attribution(Tag::of(name).unwrap(), Some(&index)))
+            .into();
+        engine.diagnose(&index);
+        assert_eq!(engine.keep_index(&index), None);
+        let mut read = Vec::new();
+        for (name, before) in tags.iter().zip(before) {
+            let tag = Tag::of(name).unwrap();
+            let own = engine.attribution_made(tag).unwrap();
+            assert_eq!(before, own, "{name}");
+            for answer in later(&path, &cache, tag) {
+                assert_eq!(text(&answer["owner"]), own.owner_words().as_deref());
+                assert_eq!(text(&answer["allocator"]), own.allocator());
+                assert_eq!(answer["contents_read"], Value::Bool(true), "{answer}");
+                read.push(answer["owner"].clone());
+            }
+        }
+        assert_ne!(read, unread, "contents decide here");
+    }
 }

@@ -301,72 +301,80 @@ fn tokens_that_a_filter_keeps_are_a_leak_of_references() {
     }
 }
 
-/// A filter's contexts keep a file system's blocks and file objects, and those keep
-/// tokens: one finding, the filter first, whatever the tags are called.
+const PINNED_COUNT: u64 = 3_000;
+/// A filter's blocks, and what they keep.
+const PINNED: [(&[u8; 4], Pool, u64); 7] = [
+    (b"Zqsc", Pool::NonPaged, 0xa0),
+    (b"Zqfc", Pool::NonPaged, 0x90),
+    (b"Zqri", Pool::Paged, 0x70),
+    (b"Rfcb", Pool::NonPaged, 0xc0),
+    (b"File", Pool::NonPaged, 0x180),
+    (b"Toke", Pool::Paged, 0x480),
+    (b"SeTd", Pool::Paged, 0x90),
+];
+
+/// A machine on which the contexts of a filter keep a file system's blocks and file
+/// objects, and those keep tokens.
+pub fn pinned(era: &'static Era) -> Machine {
+    let more: Vec<_> = PINNED
+        .iter()
+        .map(|(t, p, size)| (*t, *p, PINNED_COUNT, *size))
+        .collect();
+    let mut spec = machine(era, &more);
+    spec.vm.nonpaged_max = 0x4000;
+    spec.options.unfreed = [b"Zqsc", b"Zqfc", b"Zqri", b"Rfcb"].map(|t| *t).to_vec();
+    let mut machine = Machine::build(&spec).unwrap();
+    let of_size = |machine: &Machine, nth: usize| -> Vec<Block> {
+        let (tag, _, size) = PINNED[nth];
+        let own = blocks(machine, tag).filter(|b| b.bytes >= size);
+        own.take(PINNED_COUNT as usize).cloned().collect()
+    };
+    let laid: Vec<Vec<Block>> = (0..PINNED.len()).map(|i| of_size(&machine, i)).collect();
+    let [contexts, instances, names, fcbs, files, tokens, parts] = &laid[..] else {
+        panic!("seven tags");
+    };
+    let object = |block: &Block| header(block).add(OBJECT.1);
+    for (i, context) in contexts.iter().enumerate() {
+        let memory = &mut machine.memory;
+        let body = context.body();
+        memory.pointer(body.add(0x18), fcbs[i % fcbs.len()].body());
+        memory.pointer(body.add(0x28), object(&files[i % files.len()]));
+        memory.pointer(body.add(0x38), instances[i % instances.len()].body());
+        memory.pointer(body.add(0x48), names[i % names.len()].body());
+        memory.u64(body.add(0x58), DRIVER + 0x10_0000 + 0x1230);
+    }
+    for (i, file) in files.iter().enumerate() {
+        machine.memory.u64(header(file).add(8), 0);
+        let at = object(file).add(0x68);
+        machine
+            .memory
+            .pointer(at, object(&tokens[i % tokens.len()]));
+    }
+    for (i, token) in tokens.iter().enumerate() {
+        machine.memory.u64(header(token).add(8), 0);
+        let at = object(token).add(0x80);
+        machine.memory.pointer(at, parts[i % parts.len()].body());
+    }
+    machine
+}
+
+/// One finding, the filter first, whatever the tags are called.
 #[test]
 fn a_filter_that_pins_files_and_tokens_is_one_finding() {
-    const COUNT: u64 = 3_000;
-    const TAGS: [(&[u8; 4], Pool, u64); 7] = [
-        (b"Zqsc", Pool::NonPaged, 0xa0),
-        (b"Zqfc", Pool::NonPaged, 0x90),
-        (b"Zqri", Pool::Paged, 0x70),
-        (b"Rfcb", Pool::NonPaged, 0xc0),
-        (b"File", Pool::NonPaged, 0x180),
-        (b"Toke", Pool::Paged, 0x480),
-        (b"SeTd", Pool::Paged, 0x90),
-    ];
     for era in [&WIN7, &WIN10_2004] {
-        let more: Vec<_> = TAGS
-            .iter()
-            .map(|(t, p, size)| (*t, *p, COUNT, *size))
-            .collect();
-        let mut spec = machine(era, &more);
-        spec.vm.nonpaged_max = 0x4000;
-        spec.options.unfreed = [b"Zqsc", b"Zqfc", b"Zqri", b"Rfcb"].map(|t| *t).to_vec();
-        let mut machine = Machine::build(&spec).unwrap();
-        let of_size = |machine: &Machine, nth: usize| -> Vec<Block> {
-            let (tag, _, size) = TAGS[nth];
-            let own = blocks(machine, tag).filter(|b| b.bytes >= size);
-            own.take(COUNT as usize).cloned().collect()
-        };
-        let laid: Vec<Vec<Block>> = (0..TAGS.len()).map(|i| of_size(&machine, i)).collect();
-        let [contexts, instances, names, fcbs, files, tokens, parts] = &laid[..] else {
-            panic!("seven tags");
-        };
-        let object = |block: &Block| header(block).add(OBJECT.1);
-        for (i, context) in contexts.iter().enumerate() {
-            let memory = &mut machine.memory;
-            let body = context.body();
-            memory.pointer(body.add(0x18), fcbs[i % fcbs.len()].body());
-            memory.pointer(body.add(0x28), object(&files[i % files.len()]));
-            memory.pointer(body.add(0x38), instances[i % instances.len()].body());
-            memory.pointer(body.add(0x48), names[i % names.len()].body());
-            memory.u64(body.add(0x58), DRIVER + 0x10_0000 + 0x1230);
-        }
-        for (i, file) in files.iter().enumerate() {
-            machine.memory.u64(header(file).add(8), 0);
-            let at = object(file).add(0x68);
-            machine
-                .memory
-                .pointer(at, object(&tokens[i % tokens.len()]));
-        }
-        for (i, token) in tokens.iter().enumerate() {
-            machine.memory.u64(header(token).add(8), 0);
-            let at = object(token).add(0x80);
-            machine.memory.pointer(at, parts[i % parts.len()].body());
-        }
+        let machine = pinned(era);
         let (_folder, engine, index) = open(&machine);
         let diagnosis = engine.diagnose(&index);
         let finding = &diagnosis.findings[0];
         assert_eq!(finding.tag(), tag("Zqsc"), "{}", diagnosis.summary);
         let chain = finding.chain.as_ref().unwrap();
         let sentence = chain.sentence();
-        let whole: u64 = TAGS
+        let whole: u64 = PINNED
             .iter()
             .map(|(t, _, size)| {
                 let name = std::str::from_utf8(*t).unwrap();
                 assert!(chain.holds(tag(name)), "{}: {name}: {sentence}", era.build);
-                COUNT * size
+                PINNED_COUNT * size
             })
             .sum();
         assert!(finding.bytes() >= whole, "{} of {whole}", finding.bytes());
@@ -399,7 +407,7 @@ fn a_filter_that_pins_files_and_tokens_is_one_finding() {
         let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let first = &answer["findings"][0];
         let said = format!("{}{}", first["reasons"], first["lockstep"]);
-        for (name, ..) in &TAGS[1..] {
+        for (name, ..) in &PINNED[1..] {
             let name = std::str::from_utf8(*name).unwrap();
             assert!(said.contains(name), "{name}: {said}");
         }

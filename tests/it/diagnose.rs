@@ -77,7 +77,7 @@ fn healthy_machines_of_every_windows_are_called_healthy() {
         );
         assert!(diagnosis.findings.is_empty());
         assert!(
-            diagnosis.summary.contains("no tag shows a leak pattern"),
+            diagnosis.summary.contains("No tag shows a leak pattern"),
             "{}",
             diagnosis.summary
         );
@@ -103,6 +103,90 @@ fn a_file_server_that_caches_much_is_healthy() {
         "{:#?}",
         diagnosis.findings
     );
+    // A normal machine gets an answer, too: both pools against their limits, the largest
+    // tags of each with what they are, and the nearest thing to a leak.
+    for (state, top) in diagnosis.pressure.iter().zip(&diagnosis.top) {
+        assert!(state.unwrap().sentence().contains("of"), "{state:?}");
+        assert_eq!(top.len(), 5);
+        let ordered = top
+            .windows(2)
+            .all(|two| two[0].row.bytes >= two[1].row.bytes);
+        assert!(ordered && top.iter().all(|t| t.share.is_some()));
+    }
+    let kinds = |pool: usize, tag: &str| {
+        let mut rows = diagnosis.top[pool].iter();
+        let row = rows.find(|t| t.row.tag == Tag::of(tag).unwrap()).unwrap();
+        (row.kind.clone().unwrap(), row.attribution.owner_words())
+    };
+    let (kind, owner) = kinds(1, "MmSt");
+    assert!(kind.contains("cache"), "{kind}");
+    assert!(owner.unwrap().starts_with("nt ("));
+    let nearest = diagnosis.nearest.unwrap();
+    let against = nearest.sentence.contains("Against:") || nearest.sentence.contains("Not a");
+    assert!(against, "{}", nearest.sentence);
+}
+
+/// One place in a driver allocates blocks of one layout, whatever their sizes.
+#[test]
+fn blocks_of_one_layout_in_many_sizes_are_evidence() {
+    let sizes = |tag: &'static [u8; 4]| {
+        (0..12).map(move |n| (tag, Pool::NonPaged, 2_000, 0x100 + n * 0x30))
+    };
+    let more: Vec<_> = sizes(b"Qa1l").chain(sizes(b"Qb2m")).collect();
+    let spec = machine(&WIN7, &more);
+    let mut built = Machine::build(&spec).unwrap();
+    let mut counts = [0u64; 2];
+    let blocks: Vec<_> = built
+        .truth
+        .blocks
+        .iter()
+        .map(|b| (b.tag, b.body()))
+        .collect();
+    for (tag, body) in blocks {
+        let memory = &mut built.memory;
+        // A list entry, a pointer into nt, a number: always so, or each of ten ways.
+        let nth = match &tag {
+            b"Qa1l" => 0,
+            b"Qb2m" => {
+                counts[1] += 1;
+                counts[1] % 10
+            }
+            _ => continue,
+        };
+        counts[0] += 1;
+        for n in 0..20 {
+            let word = match (n + nth * 3) % 20 {
+                0..4 => 0xffff_fa80_0140_0000 + counts[0] * 0x100,
+                4..6 => 0xffff_f800_0260_1000,
+                6..8 => 0,
+                8..10 => u64::from_le_bytes(*b"Somethin"),
+                _ => counts[0] * 3,
+            };
+            memory.u64(body.add(n * 8), word);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    built.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::new(Progress::default())).unwrap();
+    let found = engine.diagnose(&index);
+    let layout = |tag: &str| {
+        let finding = of(&found, tag).unwrap_or_else(|| panic!("{}", found.summary));
+        let own = finding.score.evidence.iter().find(|e| e.name == "layout");
+        own.unwrap_or_else(|| panic!("{tag}: {:#?}", finding.score.evidence))
+            .clone()
+    };
+    let one = layout("Qa1l");
+    assert_eq!(
+        (one.points, one.direction()),
+        (1, "for"),
+        "{}",
+        one.sentence
+    );
+    assert!(one.sentence.contains("share one layout, in several sizes"));
+    let many = layout("Qb2m");
+    assert_eq!(many.direction(), "against", "{}", many.sentence);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use poolscope::synth::era::{
 };
 use poolscope::synth::truth::{Pool, State};
 use poolscope::synth::verifier::{self, Block, Call, Driver, Laid, Log, Verifier};
-use poolscope::synth::{Container, Machine, etw};
+use poolscope::synth::{Container, Machine, etw, sessions};
 
 use crate::machines;
 use crate::screens::Screens;
@@ -289,7 +289,7 @@ const DAMAGES: [Damage; 12] = [
     (
         "a page is of another driver",
         |m, l| m.memory.u64(l.pages[0][0].add(8), 7),
-        "no page of this driver",
+        "not a page of this driver",
     ),
     (
         "the free list leads astray",
@@ -312,12 +312,12 @@ const DAMAGES: [Damage; 12] = [
     (
         "a length that is no power of two",
         |m, l| m.memory.u32(l.variables[2], LENGTH - 1),
-        "is none that Windows uses",
+        "is not one that Windows uses",
     ),
     (
         "a length beyond all memory",
         |m, l| m.memory.u32(l.variables[2], 0xffff_fff0),
-        "is none that Windows uses",
+        "is not one that Windows uses",
     ),
     (
         "a log in the user's half",
@@ -605,4 +605,128 @@ fn recorded_callers_name_the_owner() {
     let owners = leak.owners.ranked.iter().flat_map(|o| &o.reasons);
     assert!(owners.clone().count() > 0);
     assert!(owners.into_iter().all(|r| !r.contains("recorded")));
+}
+
+/// What is in a node of the database of Server 2022 is not public: that there is one is
+/// said, and Driver Verifier is not called off then.
+#[test]
+fn a_database_of_stacks_is_recognised() {
+    let mut machine = machines::whole(&SERVER_2022).clone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    let said = |machine: &Machine| {
+        machine.write(&path, Container::BitmapFull).unwrap();
+        let engine = Engine::open(&path, &Options::default()).unwrap();
+        engine.verifier().notes.join("\n")
+    };
+    let before = said(&machine);
+    assert!(before.contains("Driver Verifier was off"), "{before}");
+    machine.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let trees = ["ViPoolInfoAvl", "ViPoolStackInfoAvl"];
+    let trees = trees.map(|name| engine.kernel().symbol(name).unwrap());
+    drop(engine);
+    for (tree, count) in trees.into_iter().zip([12_345u64, u64::MAX]) {
+        if machine.memory.frame(tree).is_none() {
+            machine.memory.map_new(tree.page(), 1);
+        }
+        // NodeCount and Tables.
+        machine.memory.u64(tree.add(0x08), count);
+        let table = machine.truth.kernel_base;
+        machine.memory.pointer(tree.add(0x10), table);
+    }
+    let after = said(&machine);
+    assert!(
+        after.contains("database of stacks (12345 blocks, a damaged count of stacks)"),
+        "{after}"
+    );
+    assert!(!after.contains("was off"), "{after}");
+}
+
+/// Sessions have their pools at the same addresses, and records do not name a session.
+#[test]
+fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
+    let mut spec = poolscope::synth::small::of_era(&WIN7);
+    spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
+    spec.allocations = poolscope::synth::small::allocations(&spec);
+    let mut machine = Machine::build(&spec).unwrap();
+    let blocks = sessions::add(&mut machine, &WIN7, &[sessions::Fault::None; 2]);
+    let live: Vec<_> = blocks.iter().filter(|b| !b.parked).collect();
+    let tag = live[0].tag;
+    let of = |session: u32| {
+        live.iter()
+            .filter(move |b| b.session == session && b.tag == tag)
+    };
+    let in_second: Vec<Va> = of(2).map(|b| b.va).collect();
+    let (shared, own): (Vec<_>, Vec<_>) = of(1).partition(|b| in_second.contains(&b.va));
+    assert!(own.len() >= 2, "{} own, {} shared", own.len(), shared.len());
+    let leaker = machine
+        .truth
+        .modules
+        .iter()
+        .find(|m| m.file == "leaker.sys");
+    let leaker = leaker.unwrap().clone();
+    let caller = leaker.base.add(0x13b9);
+    let listed = |b: &&&sessions::SessionBlock| Block {
+        address: b.va.add(0x10),
+        caller,
+        bytes: b.bytes - 0x10,
+        tag,
+    };
+    let mine: Vec<Block> = own.iter().chain(&shared).map(|b| listed(&b)).collect();
+    let plan = Verifier {
+        level: 0x8,
+        drivers: vec![Driver {
+            base: leaker.base,
+            size: leaker.size,
+            blocks: mine.clone(),
+            freed: Vec::new(),
+        }],
+        others: Vec::new(),
+        log: None,
+    };
+    verifier::add(&mut machine, &WIN7, &plan);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    machine.write(&path, Container::BitmapFull).unwrap();
+    let engine = Engine::open(&path, &Options::default()).unwrap();
+    let index = engine.index(Arc::default()).unwrap();
+    let pattern = TagPattern::of(Tag::new(u32::from_le_bytes(tag)));
+    let of = StacksOf::Tag(pattern);
+    let found = engine.stacks(Some(&index), &of, &|| true).unwrap();
+    assert_eq!(
+        found.coverage.in_pool,
+        own.len() as u64,
+        "{:?}",
+        found.notes
+    );
+    let said = found.notes.join("\n");
+    let ambiguous = format!("{} records name an address at which several", shared.len());
+    assert_eq!(said.contains(&ambiguous), !shared.is_empty(), "{said}");
+    let counted: u64 = found.rows.iter().map(|row| row.count).sum();
+    assert_eq!(counted, mine.len() as u64);
+}
+
+/// The answer in each form.
+#[test]
+fn stacks_are_written_in_every_form() {
+    let scene = Scene::new(&WIN7, false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("MEMORY.DMP");
+    scene.write(&path);
+    let file = path.to_str().unwrap();
+    let run = |format: &str| {
+        let arguments = ["stacks", file, "Leak", "--format", format];
+        let output = crate::demo::poolscope(&arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    insta::assert_snapshot!("text", run("text"));
+    insta::assert_snapshot!("csv", run("csv"));
+    insta::assert_snapshot!("markdown", run("markdown"));
+    let mut json: serde_json::Value = serde_json::from_str(&run("json")).unwrap();
+    json.sort_all_objects();
+    let own = serde_json::json!({"stacks": json["stacks"], "coverage": json["coverage"]});
+    let text = serde_json::to_string_pretty(&own).unwrap();
+    insta::assert_snapshot!("json", text);
 }

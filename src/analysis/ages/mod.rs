@@ -6,6 +6,7 @@
 //! growth curve for blocks that are never freed and nothing of the kind for a cache.
 
 pub mod clock;
+pub mod luid;
 pub mod slots;
 
 use rayon::prelude::*;
@@ -18,8 +19,9 @@ use crate::pool::index::Snapshot;
 use crate::pool::index::sort::Wanted;
 
 use super::census::sample::{self, Question};
-use clock::Clocks;
-use slots::Clock;
+use super::judgement::words::duration;
+use clock::SECOND;
+use slots::{Clock, Scales};
 
 /// Slices of the uptime.
 pub const SLICES: usize = 24;
@@ -27,9 +29,11 @@ pub const SLICES: usize = 24;
 const SAMPLE: u64 = 4096;
 /// Bytes of a block that are searched for times.
 const REACH: u64 = 4096;
-/// Sizes of blocks that are told apart.
+/// Sizes of blocks that are distinguished.
 const CLASSES: usize = 8;
-/// Blocks read between two looks at whether somebody still wants the answer.
+/// A part of the uptime by which times may be off and still show a shape.
+const COARSE: u64 = 6;
+/// Blocks read between two checks for cancellation.
 const CHUNK: usize = 1 << 14;
 
 /// How the blocks lie over the uptime.
@@ -94,24 +98,46 @@ pub struct Ages {
     pub histogram: [u64; SLICES],
     /// How they lie.
     pub shape: Shape,
+    /// How far a time may be off, in 100 ns, where times are estimated from LUIDs.
+    #[serde(default)]
+    pub error: Option<u64>,
+    /// How the field was recognised.
+    #[serde(default)]
+    pub recognised: Recognised,
+}
+
+/// How a field of times was recognised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recognised {
+    /// It is a field of a kernel object.
+    #[default]
+    ByName,
+    /// Its values are so rare among random ones that they are there by chance with a
+    /// probability of 10 to this power at most.
+    ByRarity(i32),
+    /// Its values are small numbers, which many fields hold: how they are distributed
+    /// decided.
+    ByDistribution,
 }
 
 /// A time in a kernel object: its address in a block of the tag.
 pub struct ObjectField<'a> {
     /// Type and field: `_EPROCESS.CreateTime`.
     pub name: &'static str,
+    /// What it counts.
+    pub clock: Clock,
     /// Where it is, when the block holds such an object.
     pub place: &'a (dyn Fn(&AddressSpace, &Block) -> Option<Va> + Sync),
 }
 
-/// What ages are taken with.
+/// The inputs of the ages.
 pub struct Setting<'a> {
     /// The blocks.
     pub index: &'a Snapshot,
     /// The memory of a session, or the system's.
     pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
-    /// The clocks at the moment of the dump.
-    pub clocks: Clocks,
+    /// What values are turned into times by.
+    pub scales: Scales<'a>,
     /// The time that objects of this tag carry, where the tag is one of objects.
     pub object: Option<ObjectField<'a>>,
     /// Count all blocks; else those of the question's sample, which shows the shape.
@@ -124,39 +150,42 @@ enum Source<'a, 'b> {
     Offset(u64),
 }
 
+/// An offset that holds times.
+struct Slot {
+    offset: u64,
+    clock: Clock,
+    recognised: Recognised,
+}
+
 /// Looks for times in the blocks of a tag. `Ok(None)` where no offset holds times.
 ///
 /// # Errors
-/// [`Unwanted`] when nobody wants the answer any more.
+/// [`Unwanted`] when the answer is no longer wanted.
 pub fn take(
     setting: &Setting<'_>,
     question: &Question,
     wanted: Wanted<'_>,
 ) -> Result<Option<Ages>, Unwanted> {
     if let Some(field) = &setting.object {
-        let counted = count(
-            setting,
-            question,
-            &Source::Object(field),
-            Clock::System,
-            wanted,
-        )?;
+        let source = Source::Object(field);
+        let counted = count(setting, question, &source, field.clock, wanted)?;
         if counted.dated > 0 {
-            return Ok(Some(counted.ages(
-                setting,
-                field.name.to_owned(),
-                Clock::System,
-            )));
+            let name = field.name.to_owned();
+            let by_name = Recognised::ByName;
+            return Ok(Some(counted.ages(setting, name, field.clock, by_name)));
         }
     }
     let picked =
         sample::pick(setting.index, &question.with_sample(SAMPLE), wanted).ok_or(Unwanted)?;
-    let Some((offset, clock)) = find(setting, &picked.blocks) else {
+    let population = setting.index.blocks(question.tag).len();
+    let Some(slot) = find(setting, &picked.blocks, population) else {
         return Ok(None);
     };
-    let counted = count(setting, question, &Source::Offset(offset), clock, wanted)?;
-    let name = format!("field +{offset:#x}");
-    Ok((counted.dated > 0).then(|| counted.ages(setting, name, clock)))
+    let source = Source::Offset(slot.offset);
+    let counted = count(setting, question, &source, slot.clock, wanted)?;
+    let name = format!("field +{:#x}", slot.offset);
+    let dated = counted.dated > 0;
+    Ok(dated.then(|| counted.ages(setting, name, slot.clock, slot.recognised)))
 }
 
 /// The answer isn't wanted any more.
@@ -164,8 +193,9 @@ pub fn take(
 pub struct Unwanted;
 
 /// The offset that holds the time of creation in the most blocks of the sample: FILETIMEs
-/// before interrupt times, and of several in one structure the one that is earliest.
-fn find(setting: &Setting<'_>, blocks: &[Block]) -> Option<(u64, Clock)> {
+/// before interrupt times before LUIDs, and of several in one structure the one that is
+/// earliest.
+fn find(setting: &Setting<'_>, blocks: &[Block], population: u64) -> Option<Slot> {
     let mut classes: FxHashMap<u64, Vec<&Block>> = FxHashMap::default();
     for block in blocks {
         classes.entry(block.bytes).or_default().push(block);
@@ -175,24 +205,31 @@ fn find(setting: &Setting<'_>, blocks: &[Block]) -> Option<(u64, Clock)> {
     classes.truncate(CLASSES);
     classes.into_iter().find_map(|(_, blocks)| {
         let columns = columns(setting, &blocks);
-        [Clock::System, Clock::Interrupt]
+        [Clock::System, Clock::Interrupt, Clock::Luid]
             .into_iter()
             .find_map(|clock| {
                 let times: Vec<(u64, u64)> = columns
                     .iter()
                     .enumerate()
-                    .filter(|(_, values)| slots::is_clock(values, clock, &setting.clocks))
+                    .filter(|(_, values)| {
+                        slots::is_clock(values, population, clock, &setting.scales)
+                    })
                     .map(|(nth, values)| {
                         let inside = values
                             .iter()
-                            .filter_map(|&v| clock.since_boot(v, &setting.clocks));
+                            .filter_map(|&v| clock.since_boot(v, &setting.scales));
                         let (sum, count) =
                             inside.fold((0_u128, 0_u128), |(s, n), v| (s + u128::from(v), n + 1));
                         ((sum / count.max(1)) as u64, nth as u64 * 8)
                     })
                     .collect();
                 let (_, offset) = times.into_iter().min()?;
-                Some((offset, clock))
+                let values = columns.get(offset as usize / 8)?;
+                Some(Slot {
+                    offset,
+                    clock,
+                    recognised: slots::recognised(values, clock, &setting.scales),
+                })
             })
     })
 }
@@ -235,11 +272,12 @@ struct Counted {
     oldest: Option<u64>,
     newest: Option<u64>,
     histogram: [u64; SLICES],
+    error: u64,
 }
 
 impl Counted {
-    fn add(&mut self, since_boot: u64, clocks: &Clocks) {
-        let slice = u128::from(since_boot) * SLICES as u128 / u128::from(clocks.uptime.max(1));
+    fn add(&mut self, since_boot: u64, uptime: u64) {
+        let slice = u128::from(since_boot) * SLICES as u128 / u128::from(uptime.max(1));
         if let Some(count) = self.histogram.get_mut((slice as usize).min(SLICES - 1)) {
             *count += 1;
         }
@@ -256,22 +294,41 @@ impl Counted {
             (a, b) => a.or(b),
         };
         self.newest = self.newest.max(other.newest);
+        self.error = self.error.max(other.error);
         for (to, from) in self.histogram.iter_mut().zip(other.histogram) {
             *to += from;
         }
         self
     }
 
-    fn ages(self, setting: &Setting<'_>, name: String, clock: Clock) -> Ages {
-        let boot = setting.clocks.boot();
+    fn ages(
+        self,
+        setting: &Setting<'_>,
+        name: String,
+        clock: Clock,
+        recognised: Recognised,
+    ) -> Ages {
+        let boot = setting.scales.clocks.boot();
         Ages {
-            source: format!("{name} ({})", clock.word()),
+            source: match clock {
+                Clock::Luid => {
+                    let within = duration(self.error.div_ceil(SECOND));
+                    format!("{name} ({}, times within {within})", clock.word())
+                }
+                _ => format!("{name} ({})", clock.word()),
+            },
             blocks_with_time: self.dated,
             blocks: self.blocks,
             oldest: boot + self.oldest.unwrap_or(0),
             newest: boot + self.newest.unwrap_or(0),
-            shape: Shape::of(&self.histogram),
+            // What lies between two distant processes may lie anywhere there.
+            shape: match self.error > setting.scales.clocks.uptime / COARSE {
+                true => Shape::Mixed,
+                false => Shape::of(&self.histogram),
+            },
             histogram: self.histogram,
+            error: (clock == Clock::Luid).then_some(self.error),
+            recognised,
         }
     }
 }
@@ -292,9 +349,11 @@ fn count(
             Source::Offset(offset) => inside(block, *offset),
         };
         let value = at.and_then(|at| space.u64(at).ok());
-        if let Some(time) = value.and_then(|v| clock.since_boot(v, &setting.clocks)) {
-            out.add(time, &setting.clocks);
+        if let Some(time) = value.and_then(|v| clock.since_boot(v, &setting.scales)) {
+            out.add(time, setting.scales.clocks.uptime);
         }
+        let error = value.and_then(|v| clock.error(v, &setting.scales));
+        out.error = out.error.max(error.unwrap_or(0));
     };
     if !setting.all {
         let picked = sample::pick(setting.index, question, wanted).ok_or(Unwanted)?;

@@ -7,7 +7,9 @@
 
 use rustc_hash::FxHashMap;
 
+use super::Recognised;
 use super::clock::{Clocks, SECOND};
+use super::luid::{self, Luids};
 
 /// What a word counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +18,17 @@ pub enum Clock {
     System,
     /// 100 ns since boot.
     Interrupt,
+    /// A LUID, which is drawn from a counter that only rises.
+    Luid,
+}
+
+/// What values are turned into times by.
+#[derive(Clone, Copy, Debug)]
+pub struct Scales<'a> {
+    /// The clocks at the moment of the dump.
+    pub clocks: Clocks,
+    /// Which LUID was drawn when, where processes tell.
+    pub luids: Option<&'a Luids>,
 }
 
 impl Clock {
@@ -24,17 +37,30 @@ impl Clock {
         match self {
             Clock::System => "system time",
             Clock::Interrupt => "interrupt time",
+            Clock::Luid => "LUID",
         }
     }
 
     /// A value as time since boot, where it lies between boot and dump.
-    pub fn since_boot(self, value: u64, clocks: &Clocks) -> Option<u64> {
+    pub fn since_boot(self, value: u64, scales: &Scales<'_>) -> Option<u64> {
+        let clocks = &scales.clocks;
         match self {
             Clock::System => {
                 let since = value.checked_sub(clocks.boot())?;
                 (since <= clocks.uptime).then_some(since)
             }
             Clock::Interrupt => (value > 0 && value <= clocks.uptime).then_some(value),
+            Clock::Luid => scales.luids?.since_boot(value),
+        }
+    }
+}
+
+impl Clock {
+    /// How far a time may be off, in 100 ns.
+    pub fn error(self, value: u64, scales: &Scales<'_>) -> Option<u64> {
+        match self {
+            Clock::Luid => scales.luids?.error(value),
+            Clock::System | Clock::Interrupt => None,
         }
     }
 }
@@ -42,14 +68,19 @@ impl Clock {
 /// 1990-01-01 as FILETIME: dates before it are no plausible dates.
 const YEAR_1990: u64 = 122_756_256_000_000_000;
 const TEN_YEARS: u64 = 10 * 365 * 86_400 * SECOND;
-/// Blocks from which on an interrupt time can be told.
+/// Blocks needed to recognise an interrupt time.
 const FEWEST_WEAK: usize = 16;
-/// Times from which on a FILETIME can be told.
+/// Times needed to recognise a FILETIME.
 const FEWEST_STRONG: usize = 3;
 
 /// True when the words at one offset are times of a clock. `values` are those of the
-/// blocks that could be read there.
-pub fn is_clock(values: &[u64], clock: Clock, clocks: &Clocks) -> bool {
+/// blocks that could be read there, of `population` in all.
+pub fn is_clock(values: &[u64], population: u64, clock: Clock, scales: &Scales<'_>) -> bool {
+    let clocks = &scales.clocks;
+    if clock == Clock::Luid {
+        let are = |luids| luid::are_luids(values, population, luids);
+        return scales.luids.is_some_and(are);
+    }
     let set: Vec<u64> = values.iter().copied().filter(|&v| v != 0).collect();
     let zeros = values.len() - set.len();
     // "Not set yet" is common, but most blocks must have a time.
@@ -58,15 +89,32 @@ pub fn is_clock(values: &[u64], clock: Clock, clocks: &Clocks) -> bool {
     }
     let inside: Vec<u64> = set
         .iter()
-        .filter_map(|&v| clock.since_boot(v, clocks))
+        .filter_map(|&v| clock.since_boot(v, scales))
         .collect();
     if inside.len() * 5 < set.len() * 3 || one_value_rules(&inside) {
         return false;
     }
     match clock {
         Clock::System => inside.len() >= FEWEST_STRONG && are_of_this_boot(&set, clocks),
-        Clock::Interrupt => inside.len() >= FEWEST_WEAK && look_like_a_clock(&inside, clocks),
+        _ => inside.len() >= FEWEST_WEAK && look_like_a_clock(&inside, clocks),
     }
+}
+
+/// Offsets that are looked at: the words of a page.
+const OFFSETS: f64 = 512.0;
+
+/// What makes the words at an offset times. For FILETIMEs a bound of the probability that
+/// random words at any offset pass: offsets x C(n, k) x p^k, where p is the share of all
+/// 64-bit numbers between boot and dump, and C(n, k) is 2^n at most.
+pub fn recognised(values: &[u64], clock: Clock, scales: &Scales<'_>) -> Recognised {
+    if clock != Clock::System {
+        return Recognised::ByDistribution;
+    }
+    let inside = |v: &&u64| clock.since_boot(**v, scales).is_some();
+    let times = values.iter().filter(inside).count() as f64;
+    let rare = (scales.clocks.uptime.max(1) as f64 / 2f64.powi(64)).log10();
+    let power = OFFSETS.log10() + values.len() as f64 * 2f64.log10() + times * rare;
+    Recognised::ByRarity(power.ceil() as i32)
 }
 
 /// More than half of the blocks have the same value: a constant, such as the driver's
@@ -121,6 +169,14 @@ mod tests {
         uptime: 30 * DAY,
     };
 
+    fn is_clock(values: &[u64], clock: Clock, clocks: &Clocks) -> bool {
+        let scales = Scales {
+            clocks: *clocks,
+            luids: None,
+        };
+        super::is_clock(values, values.len() as u64, clock, &scales)
+    }
+
     /// `count` numbers spread over a range by a fixed generator.
     fn spread(count: u64, from: u64, to: u64) -> Vec<u64> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -147,6 +203,25 @@ mod tests {
         let mut unset = vec![0; 19];
         unset.extend(spread(45, CLOCKS.boot(), CLOCKS.now));
         assert!(is_clock(&unset, Clock::System, &CLOCKS));
+    }
+
+    #[test]
+    fn the_odds_of_chance_are_bounded() {
+        let scales = Scales {
+            clocks: CLOCKS,
+            luids: None,
+        };
+        let few = spread(4, CLOCKS.boot(), CLOCKS.now);
+        let odds = |values: &[u64]| match recognised(values, Clock::System, &scales) {
+            Recognised::ByRarity(power) => power,
+            other => panic!("{other:?}"),
+        };
+        // 512 x 16 x (2.6e13 / 1.8e19)^4
+        assert_eq!(odds(&few), -19);
+        let many = spread(4096, CLOCKS.boot(), CLOCKS.now);
+        assert!(odds(&many) < -20_000);
+        let weak = recognised(&few, Clock::Interrupt, &scales);
+        assert_eq!(weak, Recognised::ByDistribution);
     }
 
     #[test]

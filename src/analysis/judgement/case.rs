@@ -39,6 +39,11 @@ impl Row {
         }
     }
 
+    /// True for the same tag in the same pool.
+    pub fn is_same(&self, other: &Row) -> bool {
+        self.tag == other.tag && self.pool == other.pool
+    }
+
     /// Allocations and frees, where both are known and add up.
     pub fn history(&self) -> Option<(u64, u64)> {
         let (allocs, frees) = (self.allocs?, self.frees?);
@@ -69,7 +74,7 @@ pub enum Trend {
 /// A tag's way through a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Course {
-    /// What it comes to.
+    /// The result.
     pub trend: Trend,
     /// Points that hold the tag.
     pub points: usize,
@@ -152,8 +157,8 @@ impl Case {
         (others.len() >= 4 && sum > 0).then(|| own as f64 / sum as f64)
     }
 
-    /// True when a row has more than a number that nothing can be held against: bytes with
-    /// a count, a history, or something that they are a share of.
+    /// True when a row has more than a number that cannot be compared with anything: bytes with a
+    /// count, a history, or something that they are a share of.
     pub fn can_judge(&self, row: &Row) -> bool {
         let population = matches!(
             kinds::of(row.tag).map(|holder| &holder.kind),

@@ -1,13 +1,14 @@
-//! What speaks for and against a leak of a tag: each piece of evidence with its number,
-//! its weight and its direction.
+//! Evidence for and against a leak of a tag: each piece with its value, its weight and its
+//! direction.
 //!
-//! One moment has no history, so load and leak look alike at first. What tells them apart
-//! is beside the size: whether the blocks are ever freed, how many there are beside what
-//! the tag belongs to, whether they are all alike, who refers to them. The rules and their
-//! weights are this program's own; `docs/judgement.md` says what each rests on.
+//! One moment has no history, so load and leak look alike at first. They differ in other facts
+//! than the size: whether the blocks are ever freed, how many there are beside what the tag
+//! belongs to, whether they are all alike, who refers to them. The rules and their weights are
+//! this program's own; `docs/judgement.md` says what each rests on.
 
-use crate::analysis::ages::{Ages, Shape};
+use crate::analysis::ages::{Ages, Recognised, Shape};
 use crate::analysis::attribution::Description;
+use crate::analysis::census::{Census, Family};
 use crate::analysis::objects::Objects;
 use crate::pool::{Pool, Tag};
 
@@ -81,6 +82,53 @@ pub struct Pointing {
     pub unloaded: bool,
 }
 
+/// How alike a sample of a tag's blocks is in what their words are: pointers, text,
+/// numbers. One place that allocates makes blocks of one layout, as a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Blocks of the layout that most have.
+    pub blocks: u64,
+    /// Blocks that were read.
+    pub of: u64,
+    /// Layouts that were told apart.
+    pub layouts: u64,
+}
+
+impl Layout {
+    /// Of a census, whose families are told apart by size, too. `None` where most blocks
+    /// hold no pointers: zeros and numbers alone have no layout to compare.
+    pub fn of(census: &Census) -> Option<Layout> {
+        let mut groups: Vec<(&Family, u64)> = Vec::new();
+        for family in &census.families {
+            match groups.iter_mut().find(|(first, _)| is_one(first, family)) {
+                Some((_, blocks)) => *blocks += family.blocks,
+                None => groups.push((family, family.blocks)),
+            }
+        }
+        let (most, blocks) = groups.iter().max_by_key(|(_, blocks)| *blocks)?;
+        most.shape.contains(POINTERS).then(|| Layout {
+            blocks: *blocks,
+            of: census.read(),
+            layouts: groups.len() as u64,
+        })
+    }
+}
+
+/// The letters of a family's shape that are pointers into the kernel's half.
+const POINTERS: [char; 3] = ['M', 'o', 'k'];
+
+/// True for two families with the same pointers, as far as both reach.
+fn is_one(a: &Family, b: &Family) -> bool {
+    let is_data = |c| matches!(c, '0' | 'n');
+    let same = |(a, b): (char, char)| a == b || a == '?' || b == '?' || (is_data(a) && is_data(b));
+    let shared = a.shape.len().min(b.shape.len());
+    let into = |f: &Family| -> Vec<(u64, String)> {
+        let inside = |m: &&(u64, String)| m.0 / 8 < shared as u64;
+        f.modules.iter().filter(inside).cloned().collect()
+    };
+    a.shape.chars().zip(b.shape.chars()).all(same) && into(a) == into(b)
+}
+
 /// What is known of a tag beside its counts. A table has none of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
@@ -88,6 +136,8 @@ pub struct Facts<'a> {
     pub description: Option<&'a Description>,
     /// The most frequent size.
     pub size: Option<Dominant>,
+    /// How alike its blocks are.
+    pub layout: Option<Layout>,
     /// The objects in its blocks.
     pub objects: Option<&'a Objects>,
     /// The one driver that its blocks point into.
@@ -100,8 +150,16 @@ pub struct Facts<'a> {
     pub chain: Option<&'a str>,
 }
 
+impl Dominant {
+    fn share(&self) -> f64 {
+        self.blocks as f64 / self.of.max(1) as f64
+    }
+}
+
 /// Fewer blocks than this say nothing about frees and sizes.
 const FEW: u64 = 100;
+/// Share of the blocks from which on they are of one size, or of one layout.
+const ALIKE: f64 = 0.9;
 
 /// All evidence about a row, in a fixed order. What could not be looked at is left out.
 pub fn gather(
@@ -122,6 +180,9 @@ pub fn gather(
         of_rings(row, holder),
         of_load(row, case, holder),
         facts.size.and_then(of_size),
+        facts
+            .layout
+            .and_then(|layout| of_layout(layout, facts.size)),
         facts.objects.and_then(of_objects),
         facts.pointing.map(of_pointing),
         facts.ages.and_then(of_ages),
@@ -151,7 +212,7 @@ fn of_course(row: &Row, case: &Case) -> Option<Evidence> {
         Trend::Freed => (-4, "most of it was freed"),
         Trend::Steady => (-2, "it does not grow"),
     };
-    // What is gained must be worth the name.
+    // The growth must be significant.
     let small = course.gained.unsigned_abs() < 1 << 20;
     let points = if points > 0 && small { 1 } else { points };
     Some(Evidence::new(
@@ -184,7 +245,7 @@ fn of_share(row: &Row, case: &Case) -> Option<Evidence> {
         let sentence = format!("{} of {} pool", percent(share), pool.word());
         return Some(Evidence::new(name, points, sentence));
     }
-    // The list may lack much: less is said by it.
+    // The list may be incomplete, so it is weaker evidence.
     let listed = case.listed_share(row)?;
     let points = match listed {
         0.75.. => 2,
@@ -277,7 +338,7 @@ fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
     Some(Evidence::new("frees", points, sentence))
 }
 
-/// Processes, tokens, files come and go: that they only come is no start-up.
+/// Processes, tokens, files come and go: that they only come is not typical of start-up.
 fn only_comes(row: &Row, holder: Option<&Holder>) -> bool {
     let ends = matches!(holder.map(|h| &h.kind), Some(Kind::Population(norm)) if norm.ends);
     let few_frees = |(allocs, frees)| allocs >= 1_000 && (frees as f64) < allocs as f64 * 0.05;
@@ -326,7 +387,7 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
         None if is_ring(row) => None,
         // A leak repeats; a few large blocks are what something is made of.
         None if blocks < FEW => {
-            let sentence = format!("{} blocks only: a leak repeats", count(blocks));
+            let sentence = format!("only {} blocks: leaks have more", count(blocks));
             Some(Evidence::new(name, -4, sentence))
         }
         None => {
@@ -391,14 +452,14 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
         Kind::Cache => (
             -5,
             format!(
-                "a cache ({}): large under load, given back under pressure",
+                "a cache ({}): grows under load, shrinks under memory pressure",
                 holder.what
             ),
         ),
         Kind::Buffers => (
             -4,
             format!(
-                "buffers ({}): their size follows the configuration",
+                "buffers ({}): their size depends on the configuration",
                 holder.what
             ),
         ),
@@ -418,10 +479,10 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// Caches and buffers below this burden no machine.
 const BURDEN: u64 = 256 << 20;
 
-/// True for a cache, buffers, or a population, so large that somebody should look, though
-/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of
-/// its pool and a fortieth of memory, buffers with a twentieth of memory. A population that
-/// is beyond what is common.
+/// True for a cache, buffers, or a population, so large that it should be examined, although
+/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of its
+/// pool and a fortieth of memory, buffers with a twentieth of memory. A population that is
+/// beyond what is common.
 pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
     let least = match holder.map(|h| &h.kind) {
         Some(Kind::Cache) => 0.025,
@@ -445,7 +506,7 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
             (None, blocks) => format!("{} blocks", count(blocks.unwrap_or(0))),
         };
         let sentence =
-            format!("{held}: large for {what}; could be load or a leak, compare two moments");
+            format!("{held}: large for {what}; could be load or a leak, compare two dumps");
         Evidence::new("load", 0, sentence)
     })
 }
@@ -454,8 +515,8 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// files and sections.
 const KEPT: [&str; 4] = ["File", "Section", "Device", "Driver"];
 
-/// Who keeps the objects: nobody keeps nearly all of a type by references alone, and no
-/// process opens thousands of one type.
+/// What keeps the objects: normally not nearly all objects of a type are kept by references
+/// only, and no process opens thousands of one type.
 fn of_objects(objects: &Objects) -> Option<Evidence> {
     let kind = objects.kind.as_ref()?;
     if objects.objects < FEW || KEPT.contains(&kind.name.as_str()) {
@@ -489,7 +550,7 @@ fn of_size(dominant: Dominant) -> Option<Evidence> {
     if dominant.of < FEW {
         return None;
     }
-    let share = dominant.blocks as f64 / dominant.of as f64;
+    let share = dominant.share();
     let sentence = format!(
         "{} of {} blocks have {} bytes ({})",
         count(dominant.blocks),
@@ -497,7 +558,33 @@ fn of_size(dominant: Dominant) -> Option<Evidence> {
         count(dominant.bytes),
         percent(share)
     );
-    Some(Evidence::new("sizes", i8::from(share >= 0.9), sentence))
+    Some(Evidence::new("sizes", i8::from(share >= ALIKE), sentence))
+}
+
+/// Blocks of one layout come from one place. Blocks of one size mostly have one layout,
+/// so the two count once.
+fn of_layout(layout: Layout, size: Option<Dominant>) -> Option<Evidence> {
+    if layout.of < FEW {
+        return None;
+    }
+    let share = layout.blocks as f64 / layout.of as f64;
+    let one_size = size.is_some_and(|s| s.of >= FEW && s.share() >= ALIKE);
+    let (points, more) = match share {
+        ALIKE.. if one_size => (0, ", as blocks of one size do"),
+        ALIKE.. => (1, ", in several sizes"),
+        ..0.5 if layout.layouts >= 4 => (-1, ": many places allocate"),
+        _ => (0, ""),
+    };
+    let among = match layout.layouts {
+        1 => String::new(),
+        n => format!(" (of {} layouts)", count(n)),
+    };
+    let sentence = format!(
+        "{} of {} sampled blocks share one layout{among}{more}",
+        percent(share),
+        count(layout.of)
+    );
+    Some(Evidence::new("layout", points, sentence))
 }
 
 fn of_pointing(pointing: &Pointing) -> Evidence {
@@ -529,6 +616,9 @@ fn of_ages(ages: &Ages) -> Option<Evidence> {
         Shape::Burst => (0, "most blocks are from the last part of the uptime"),
         Shape::Mixed => (0, "the blocks are from several parts of the uptime"),
     };
+    // Numbers that any field may hold are no ground for a verdict.
+    let is_weak = ages.error.is_some() && ages.recognised == Recognised::ByDistribution;
+    let points = if is_weak { 0 } else { points };
     let sentence = format!(
         "{what} (by {}, {} of {} blocks)",
         ages.source,

@@ -1,7 +1,7 @@
 //! Whose a tag is, made once per tag and shared: lists, screens, reports and exports all
 //! ask here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -29,6 +29,9 @@ pub(in crate::engine) struct Attributions {
     made: Mutex<FxHashMap<Tag, Shared>>,
     /// Module and service name of each default tag, and whether they were looked for.
     services: Mutex<Option<Arc<Services>>>,
+    /// The findings by a complete index have said who keeps what others allocate. Held
+    /// while they are made.
+    settled: Mutex<bool>,
 }
 
 type Services = FxHashMap<Tag, Vec<(String, String)>>;
@@ -49,10 +52,41 @@ impl Attributions {
 }
 
 impl Engine {
-    /// Whose a tag is. With a complete index the blocks' contents and the services count
-    /// too; once that has been made, it is the answer everywhere.
+    /// Whose a tag is. With a complete index the blocks' contents, the services and the
+    /// pinning chains count too; once that has been made, it is the answer everywhere.
+    /// Not for the threads of a pool: one of them may be making it.
     pub fn attribution(&self, tag: Tag, index: Option<&Snapshot>) -> Shared {
+        if let Some(index) = index {
+            self.settle(index);
+        }
         self.attribution_by(tag, index, None)
+    }
+
+    /// Whose a tag is, as far as that can be told without a walk: by contents where they
+    /// have been looked at, or where an earlier run kept the index; by code and lists
+    /// otherwise, which [`Attribution::by_contents`] says.
+    pub fn attribution_at_hand(&self, tag: Tag) -> Shared {
+        if let Some(made) = self.attributions.get(tag, true) {
+            return made;
+        }
+        let kept = self.kept_index(&|| true).index;
+        self.attribution(tag, kept.as_ref())
+    }
+
+    /// Makes the findings once, whose chains say who keeps what others allocate.
+    pub(in crate::engine) fn settle(&self, index: &Snapshot) {
+        if !index.is_complete() {
+            return;
+        }
+        if !*self.settling() {
+            self.diagnose(index);
+        }
+    }
+
+    /// Held while findings are made by an index; `true` in it once that was a complete one.
+    pub(super) fn settling(&self) -> MutexGuard<'_, bool> {
+        let settled = &self.attributions.settled;
+        settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has been made of a tag so far; for screens, which do not wait.
@@ -61,7 +95,7 @@ impl Engine {
     }
 
     /// The same with the references of the tag, where they are known already.
-    pub(super) fn attribution_by(
+    pub(in crate::engine) fn attribution_by(
         &self,
         tag: Tag,
         index: Option<&Snapshot>,
@@ -113,7 +147,7 @@ impl Engine {
         })
     }
 
-    /// An attribution with who keeps the blocks, which a pinning chain shows.
+    /// An attribution with the driver that keeps the blocks, from a pinning chain.
     pub(super) fn pinned_by(&self, tag: Tag, module: &str, reason: String) {
         let Some(made) = self.attributions.get(tag, false) else {
             return;
@@ -131,7 +165,7 @@ impl Engine {
         self.attributions.put(attribution);
     }
 
-    /// Which drivers the suspects' names stand for.
+    /// The drivers of the suspects' names.
     fn identities(&self, owners: &Owners) -> Vec<(String, ModuleIdentity)> {
         let suspects = owners.ranked.iter();
         suspects
@@ -151,21 +185,15 @@ impl Engine {
         (census.read() > 0).then_some(census)
     }
 
-    /// The driver that nearly all blocks of a tag point into.
-    pub(super) fn pointing(
-        &self,
-        tag: Tag,
-        pool: Option<Pool>,
-        index: &Snapshot,
-    ) -> Option<Pointing> {
-        let census = self.sample(tag, pool, index)?;
+    /// The driver that nearly all blocks of a sample point into.
+    pub(super) fn pointing(&self, census: &Census) -> Option<Pointing> {
         let found = census.modules.iter().find(|m| {
-            !suspects::is_everybodys(&m.name) && m.shares(&census).1 >= suspects::NEARLY_ALL
+            !suspects::is_everybodys(&m.name) && m.shares(census).1 >= suspects::NEARLY_ALL
         })?;
         let module = self.kernel().modules.get(found.module);
         Some(Pointing {
             module: found.name.clone(),
-            per_mille: (found.shares(&census).1 * 1000.0) as u32,
+            per_mille: (found.shares(census).1 * 1000.0) as u32,
             unloaded: module.is_some_and(|m| m.unloaded),
         })
     }
@@ -199,9 +227,8 @@ impl Engine {
     ) -> Result<Drivers, rayon::ThreadPoolBuildError> {
         let workers = self.thread_pool()?;
         self.all_references_on(&workers, &|| true);
-        if let Some(index) = index.filter(|index| index.is_complete()) {
-            // The findings' chains say who keeps what others allocate.
-            workers.install(|| self.diagnose(index));
+        if let Some(index) = index {
+            self.settle(index);
         }
         let held = self.trackers().rows.iter();
         let held: Vec<_> = held
@@ -209,7 +236,7 @@ impl Engine {
             .collect();
         let all: Vec<Shared> = workers.install(|| {
             held.par_iter()
-                .map(|row| self.attribution(row.tag, index))
+                .map(|row| self.attribution_by(row.tag, index, None))
                 .collect()
         });
         let mut found = drivers::by_driver(held.into_iter().zip(all.iter().map(|a| &a.owners)));

@@ -50,16 +50,16 @@ impl Engine {
             next = further;
         }
         let owner = |tag: Tag| {
-            let attribution = self.attribution(tag, Some(index));
+            let attribution = self.attribution_by(tag, Some(index), None);
             let best = attribution.owners.best().map(|o| o.module.clone());
             best.or_else(|| attribution.allocator().map(str::to_owned))
         };
         let chains = chain::find(case, &edges, groups, &owner);
         for chain in &chains {
             for link in chain.links.iter().skip(1) {
-                self.attribution(link.tag, Some(index));
+                self.attribution_by(link.tag, Some(index), None);
                 let reason = format!(
-                    "its blocks ({}) keep these: {}",
+                    "its blocks ({}) keep these allocated: {}",
                     chain.head,
                     chain.sentence()
                 );

@@ -8,9 +8,11 @@ mod table;
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::analysis::judgement::chain::Chain;
 use crate::analysis::judgement::diagnosis::{self, Diagnosis, Finding, Top};
-use crate::analysis::judgement::evidence::{Dominant, Facts, Pointing};
+use crate::analysis::judgement::evidence::{Dominant, Facts, Layout, Pointing};
 use crate::analysis::judgement::lockstep::{self, Group};
 use crate::analysis::judgement::verdict::{self, Cuts, Judged};
 use crate::analysis::judgement::{Case, Verdict};
@@ -43,17 +45,20 @@ struct Candidate {
 }
 
 impl Engine {
-    /// Judges every tag by its counts and blocks, and looks into those that show a leak
-    /// pattern. `index` should be complete; what it lacks is said.
+    /// Judges every tag by its counts and blocks, and looks into those that show a leak pattern.
+    /// `index` should be complete; missing parts are reported.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
-        match self.thread_pool() {
+        let mut settled = self.settling();
+        let found = match self.thread_pool() {
             Ok(workers) => {
                 // One pass over the images serves the attribution of every tag.
                 self.all_references_on(&workers, &|| true);
                 workers.install(|| self.diagnose_here(index))
             }
             Err(_) => self.diagnose_here(index),
-        }
+        };
+        *settled |= index.is_complete();
+        found
     }
 
     /// The same on the threads that this is called on.
@@ -72,12 +77,22 @@ impl Engine {
                 && (j.row.bytes.is_some_and(|b| b >= cuts.noise)
                     || chains.iter().any(|c| c.head == j.row.tag))
         };
-        let mut candidates: Vec<Candidate> = by_counts
+        let worth: Vec<&Judged> = by_counts
             .iter()
             .filter(worth)
             .take(MOST_CANDIDATES)
+            .collect();
+        let mut candidates: Vec<Candidate> = worth
+            .into_par_iter()
             .map(|j| self.with_blocks(j, &case, cuts, &groups, &chains, index))
             .collect();
+        // What was a suspicion by its counts alone may be none with its blocks.
+        let with_blocks = |j: &Judged| {
+            let same = |c: &&Candidate| c.judged.row.is_same(&j.row);
+            let found = candidates.iter().find(same);
+            found.map_or_else(|| j.clone(), |c| c.judged.clone())
+        };
+        let judged: Vec<Judged> = by_counts.iter().map(with_blocks).collect();
         candidates.retain(|c| c.judged.score.verdict >= Verdict::Suspicious);
         drop_pinned(&mut candidates, &chains);
         sort(&mut candidates, &chains);
@@ -100,11 +115,11 @@ impl Engine {
         };
         let top = [Pool::Nonpaged, Pool::Paged].map(|pool| {
             let rows = diagnosis::largest(&case, pool).into_iter();
-            rows.map(|row| Top::of(row, &case, self.attribution(row.tag, Some(index))))
+            rows.map(|row| Top::of(row, &case, self.attribution_by(row.tag, Some(index), None)))
                 .collect()
         });
         let nearest = match findings.is_empty() {
-            true => diagnosis::nearest(&by_counts, cuts),
+            true => diagnosis::nearest(&judged, cuts),
             false => None,
         };
         Diagnosis {
@@ -147,12 +162,14 @@ impl Engine {
             .object_types()
             .of_tag(tag)
             .and_then(|_| self.objects(index, tag, LOOKED, &|| true));
-        let pointing = self.pointing(tag, row.pool, index);
+        let census = self.sample(tag, row.pool, index);
+        let pointing = census.as_ref().and_then(|census| self.pointing(census));
         let ages = self.sample_ages(tag, row.pool, index);
         let chain = chains.iter().find(|c| c.head == tag).map(Chain::sentence);
         let facts = Facts {
             description: self.descriptions().get(tag),
             size: dominant,
+            layout: census.as_ref().and_then(Layout::of),
             objects: objects.as_ref(),
             pointing: pointing.as_ref(),
             ages: ages.as_ref(),
@@ -176,7 +193,8 @@ impl Engine {
         let points = courses.iter().map(|(.., course)| course.points).max();
         out.push(match points {
             None => "a single dump cannot show a trend: growth is an average since boot, not an observation".into(),
-            Some(points) => format!("the trend is that of {points} points; between them it is unknown"),
+            Some(points) => format!("the trend comes from {points} points; changes between them \
+                are unknown"),
         });
         out
     }
@@ -226,7 +244,7 @@ fn sort(candidates: &mut [Candidate], chains: &[Chain]) {
         .collect();
     verdict::sort(&mut rows);
     let place = |c: &Candidate| {
-        let same = |j: &Judged| j.row.tag == c.judged.row.tag && j.row.pool == c.judged.row.pool;
+        let same = |j: &Judged| j.row.is_same(&c.judged.row);
         rows.iter().position(same)
     };
     candidates.sort_by_key(place);

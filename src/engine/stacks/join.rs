@@ -16,8 +16,8 @@ use crate::pool::{Tag, TagPattern};
 use super::{Recorder, StackRow, Stacks, StacksOf};
 use crate::engine::Engine;
 
-/// Room that a record may claim behind its block: recorded sizes of frees are up to a few
-/// bytes larger than what was asked for.
+/// Room that a record may claim after its block: recorded sizes of frees are up to a few bytes
+/// larger than what was asked for.
 const SLACK: u64 = 0x20;
 
 /// Equal stacks, each once.
@@ -156,7 +156,7 @@ pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
     }
 }
 
-/// The records of a tag's live blocks. `None` when it isn't wanted any more.
+/// The records of a tag's live blocks. `None` when cancelled.
 pub(super) fn of_tag(
     engine: &Engine,
     index: &Snapshot,
@@ -185,8 +185,8 @@ pub(super) fn tags(engine: &Engine, index: &Snapshot) -> Vec<Tag> {
     }
     addresses.sort_unstable();
     addresses.dedup();
-    let found = index.lookup(None, &addresses, &|| true).unwrap_or_default();
-    let live = found.into_iter().flatten();
+    let found = held(index, &addresses, &TagPattern::any(), &|| true).unwrap_or_default();
+    let live = found.blocks.into_iter().flatten();
     tags.extend(
         live.filter(|b| b.state == State::Allocated && !b.heuristic)
             .map(|b| b.tag),
@@ -194,6 +194,64 @@ pub(super) fn tags(engine: &Engine, index: &Snapshot) -> Vec<Tag> {
     tags.sort_unstable_by_key(|tag| tag.value());
     tags.dedup();
     tags
+}
+
+/// The blocks that hold some addresses.
+#[derive(Default)]
+struct Held {
+    blocks: Vec<Option<Block>>,
+    /// Addresses at which more than one session has a block that it may be.
+    ambiguous: u64,
+}
+
+/// The block that holds each of some ascending addresses: of the system's pool, or of the
+/// one session in which a live block of the tags begins there, or else holds it. Records do
+/// not name a session, and sessions have the same addresses.
+fn held(
+    index: &Snapshot,
+    addresses: &[Va],
+    pattern: &TagPattern,
+    wanted: Wanted<'_>,
+) -> Option<Held> {
+    let mut out = Held {
+        blocks: index.lookup(None, addresses, wanted)?,
+        ambiguous: 0,
+    };
+    let mut sessions: Vec<u32> = index.segments.iter().filter_map(|s| s.session()).collect();
+    sessions.sort_unstable();
+    sessions.dedup();
+    let missing: Vec<usize> = (0..addresses.len())
+        .filter(|at| out.blocks.get(*at).is_some_and(Option::is_none))
+        .collect();
+    if sessions.is_empty() || missing.is_empty() {
+        return Some(out);
+    }
+    let asked: Vec<Va> = missing
+        .iter()
+        .filter_map(|at| addresses.get(*at).copied())
+        .collect();
+    // By address, whether the block begins there, and how many sessions have such a one.
+    let mut best = vec![(false, 0u32); asked.len()];
+    for session in sessions {
+        let found = index.lookup(Some(session), &asked, wanted)?;
+        for (((block, best), va), at) in found.into_iter().zip(&mut best).zip(&asked).zip(&missing)
+        {
+            let Some(block) = block.filter(|b| is_live(b, pattern)) else {
+                continue;
+            };
+            let begins = block.body() == *va;
+            *best = match best {
+                (true, _) if !begins => continue,
+                (same, count) if *same == begins => (begins, *count + 1),
+                _ => (begins, 1),
+            };
+            if let Some(to) = out.blocks.get_mut(*at) {
+                *to = Some(block).filter(|_| best.1 == 1);
+            }
+        }
+    }
+    out.ambiguous = best.iter().filter(|(_, count)| *count > 1).count() as u64;
+    Some(out)
 }
 
 /// True for a block in use of the tags asked for.
@@ -217,10 +275,10 @@ fn of_lists(
         .collect();
     own.sort_by_key(|entry| entry.address);
     let addresses: Vec<Va> = own.iter().map(|entry| entry.address).collect();
-    let blocks = index.lookup(None, &addresses, wanted)?;
+    let found = held(index, &addresses, pattern, wanted)?;
     let (mut others, mut beyond, mut twice) = (0u64, 0u64, 0u64);
     let mut last = None;
-    for (entry, block) in own.iter().zip(blocks) {
+    for (entry, block) in own.iter().zip(found.blocks) {
         if last == Some(entry.address) {
             twice += 1;
             continue;
@@ -250,9 +308,10 @@ fn of_lists(
     }
     if beyond > 0 {
         out.notes.push(format!(
-            "{beyond} blocks on Driver Verifier's lists were not found in the pool (unreadable pages, or session pool); they are counted"
+            "{beyond} blocks on Driver Verifier's lists were not found in the pool (unreadable pages); they are counted"
         ));
     }
+    out.tell_sessions(found.ambiguous);
     Some(())
 }
 
@@ -301,10 +360,11 @@ fn of_log(
     all.sort_by_key(|short| (short.address, short.age));
     let mut addresses: Vec<Va> = all.iter().map(|short| short.address).collect();
     addresses.dedup();
-    let found = index.lookup(None, &addresses, wanted)?;
+    let found = held(index, &addresses, pattern, wanted)?;
+    out.tell_sessions(found.ambiguous);
     let blocks: FxHashMap<Va, Block> = addresses
         .into_iter()
-        .zip(found)
+        .zip(found.blocks)
         .filter_map(|(va, block)| Some((va, block.filter(|b| is_live(b, pattern))?)))
         .collect();
     // By block, the newest of the records that are its own.
@@ -334,8 +394,8 @@ fn of_log(
         };
         let event = record.event(kinds);
         out.coverage.unknown_events += u64::from(event.is_none());
-        // Without the functions of nt nothing can be told of any record: those are shown,
-        // as records of live blocks, without a word on what happened.
+        // Without the functions of nt the kind of a record is unknown: the records of live blocks
+        // are shown without it.
         let shown = match event {
             Some(Event::Allocated) => true,
             Some(Event::Freed) => false,
@@ -359,13 +419,14 @@ fn of_log(
     }
     if misfits > 0 {
         out.notes.push(format!(
-            "{misfits} records of the log are larger than the blocks that are now at their addresses; they are of earlier blocks"
+            "{misfits} records of the log are larger than the blocks that are now at their \
+                addresses; they belong to earlier blocks"
         ));
     }
     Some(())
 }
 
-/// Alignment to a cache line moves a block's first byte behind its header.
+/// Alignment to a cache line moves a block's first byte after its header.
 fn may_be_aligned(block: &Block, short: &Short) -> bool {
     const CACHE_LINE: u64 = 64;
     let inside = short.address.0.saturating_sub(block.va.0);

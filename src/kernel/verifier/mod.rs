@@ -33,6 +33,8 @@ const MAX_DRIVERS: usize = 65_536;
 const MAX_SUSPECTS: usize = 4096;
 /// Server 2022: the first whose settings are classes of rules.
 const FIRST_WITH_CLASSES: u32 = 20348;
+/// Blocks that a machine can have.
+const MAX_NODES: u64 = 1 << 32;
 /// Characters of a driver's file name.
 const MAX_NAME: usize = 260;
 
@@ -112,11 +114,12 @@ pub struct Verifier {
     pub suspects: Vec<Suspect>,
     /// The log; `None` where there is none.
     pub log: Option<Log>,
-    /// The database of stacks of Server 2022 and later has entries.
-    pub has_database: bool,
+    /// Nodes of the database of Server 2022 and later: blocks, and stacks. What is in a node
+    /// is not public.
+    pub database: [Option<u64>; 2],
     /// Who answered for the layouts.
     pub source: &'static str,
-    /// The records were found by structure, for want of symbols.
+    /// The records were found by structure, because there were no symbols.
     pub is_search: bool,
     /// What could not be looked at, as sentences.
     pub notes: Vec<String>,
@@ -154,16 +157,9 @@ impl Verifier {
         if let Some(log) = &mut out.log {
             out.damage.append(&mut log.damage);
         }
-        out.has_database = ["ViPoolInfoAvl", "ViPoolStackInfoAvl"].iter().any(|name| {
-            kernel
-                .symbol(name)
-                .is_some_and(|at| tree::has_nodes(kernel, at))
-        });
-        if out.has_database {
-            out.notes.push(
-                "this Windows also keeps a database of stacks, whose layout is not public: WinDbg's !verifier may show more".into(),
-            );
-        }
+        out.database = ["ViPoolInfoAvl", "ViPoolStackInfoAvl"]
+            .map(|name| tree::nodes(kernel, kernel.symbol(name)?));
+        out.notes.extend(out.database_note());
         if out.is_off() {
             out.notes.push("Driver Verifier was off".into());
         }
@@ -172,7 +168,25 @@ impl Verifier {
 
     /// True where the level is 0 and there are no records.
     pub fn is_off(&self) -> bool {
-        self.level == Some(0) && !self.is_search && self.drivers.is_empty() && self.log.is_none()
+        let nothing = self.drivers.is_empty() && self.log.is_none() && self.database == [None; 2];
+        self.level == Some(0) && !self.is_search && nothing
+    }
+
+    /// That there is a database of stacks, and how much is in it.
+    fn database_note(&self) -> Option<String> {
+        let count = |nodes: Option<u64>, what| match nodes {
+            None => format!("no {what}"),
+            Some(n) if n > MAX_NODES => format!("a damaged count of {what}"),
+            Some(n) => format!("{n} {what}"),
+        };
+        let [blocks, stacks] = self.database;
+        (self.database != [None; 2]).then(|| {
+            format!(
+                "this Windows also keeps a database of stacks ({}, {}), whose layout is not public: WinDbg's !verifier may show more",
+                count(blocks, "blocks"),
+                count(stacks, "stacks")
+            )
+        })
     }
 
     /// All outstanding blocks of all drivers.
@@ -181,8 +195,8 @@ impl Verifier {
         drivers.flat_map(|driver| driver.tracked.entries.iter().map(move |e| (driver, e)))
     }
 
-    /// Looks for the records by their structure. Nothing is said of what a search does not
-    /// find: it may be there.
+    /// Looks for the records by their structure. A search that finds nothing proves nothing: the
+    /// records may exist.
     fn search(&mut self, kernel: &Kernel) {
         // From Server 2022 on the level may not have all that is switched on.
         if self.level == Some(0) && kernel.build < FIRST_WITH_CLASSES {
@@ -260,7 +274,8 @@ impl Verifier {
         }
         if strangers > 0 {
             self.damage.push(format!(
-                "{strangers} of {} entries in Driver Verifier's tree of drivers are no loaded module; they were not used",
+                "{strangers} of {} entries in Driver Verifier's tree of drivers are not loaded \
+                    modules; they were not used",
                 walked.nodes.len()
             ));
         }
@@ -289,7 +304,7 @@ impl Verifier {
             let next = kernel.space.pointer(at);
             if !at.is_kernel() || !seen.insert(at) || seen.len() > MAX_SUSPECTS || next.is_err() {
                 self.damage
-                    .push("Driver Verifier's list of drivers to watch breaks off".into());
+                    .push("Driver Verifier's list of drivers to verify breaks off".into());
                 return;
             }
             let number = |field| {

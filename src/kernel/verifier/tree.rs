@@ -1,6 +1,6 @@
 //! `ViTargetDriversAvl`: the modules that Driver Verifier knows, in trees of the run-time
-//! library. The first node is the right child of the balanced root, and what the tree
-//! holds is behind a node's links (documentation of `RtlInitializeGenericTableAvl`).
+//! library. The first node is the right child of the balanced root, and what the tree holds is
+//! after a node's links (documentation of `RtlInitializeGenericTableAvl`).
 
 use rustc_hash::FxHashSet;
 
@@ -48,11 +48,11 @@ impl From<FieldError> for Unread {
     }
 }
 
-/// True for a tree that counts nodes.
-pub(super) fn has_nodes(kernel: &Kernel, tree: Va) -> bool {
-    let count = kernel.field(tree, "_VF_AVL_TREE", "NodeCount");
-    let tables = kernel.field(tree, "_VF_AVL_TREE", "Tables");
-    matches!((count, tables), (Ok(1..), Ok(at)) if Va(at).is_kernel())
+/// The nodes that a tree counts; `None` for one without, and where it can't be read.
+pub(super) fn nodes(kernel: &Kernel, tree: Va) -> Option<u64> {
+    let count = kernel.field(tree, "_VF_AVL_TREE", "NodeCount").ok()?;
+    let tables = kernel.field(tree, "_VF_AVL_TREE", "Tables").ok()?;
+    (count > 0 && Va(tables).is_kernel()).then_some(count)
 }
 
 /// Offsets of the structures.

@@ -17,7 +17,19 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
         .modules
         .iter()
         .map(|m| format!("{}: {}", m.module, m.sentence));
-    let sentences: Vec<String> = sentences.collect();
+    let ages = answer.ages.as_ref().map(|ages| {
+        let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "unknown".into());
+        format!(
+            "Ages: {}, {} blocks with a time between boot and dump; shape: {}; oldest {}, newest {}; freed blocks leave no trace; {}",
+            ages.source,
+            grouped(ages.blocks_with_time),
+            ages.shape,
+            time(&ages.oldest),
+            time(&ages.newest),
+            ages.recognised
+        )
+    });
+    let sentences: Vec<String> = sentences.chain(ages).collect();
     list(out, &sentences)?;
     writeln!(out)?;
     let columns = [

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::analysis::ages::{Ages, SLICES};
+use crate::analysis::ages::{Ages, Recognised, SLICES};
 use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What, text_of};
 
 use super::text::{clean, filetime, json_address};
@@ -45,6 +45,13 @@ struct AgesRecord {
     newest: Option<String>,
     histogram: [u64; SLICES],
     shape: &'static str,
+    /// How far a time may be off, where times are estimated.
+    error_seconds: Option<u64>,
+    /// The field is one by chance with a probability of 10 to this power at most; `None`
+    /// where rarity is not what it was recognised by.
+    chance_power_of_ten: Option<i32>,
+    #[serde(skip)]
+    recognised: String,
 }
 
 impl AgesRecord {
@@ -56,6 +63,26 @@ impl AgesRecord {
             newest: filetime(ages.newest),
             histogram: ages.histogram,
             shape: ages.shape.word(),
+            error_seconds: ages.error.map(|error| error.div_ceil(10_000_000)),
+            chance_power_of_ten: match ages.recognised {
+                Recognised::ByRarity(power) => Some(power),
+                Recognised::ByName | Recognised::ByDistribution => None,
+            },
+            recognised: recognised(ages),
+        }
+    }
+}
+
+/// How sure it is that these are times, in words.
+pub fn recognised(ages: &Ages) -> String {
+    match ages.recognised {
+        Recognised::ByName => "a field of the object".into(),
+        Recognised::ByRarity(power) => {
+            let power = power.saturating_neg().clamp(0, 99);
+            format!("random values would pass less often than once in 10^{power}")
+        }
+        Recognised::ByDistribution => {
+            "small numbers, taken for times by how they are distributed".into()
         }
     }
 }

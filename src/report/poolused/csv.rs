@@ -24,6 +24,7 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         "pattern",
         "owner",
         "allocator",
+        "contents_read",
     ])?;
     for row in &answer.tags {
         let numbers = [row.nonpaged, row.paged]
@@ -36,6 +37,10 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         record.push(cell(row.pattern.as_deref().unwrap_or_default()));
         record.push(cell(row.owner.as_deref().unwrap_or_default()));
         record.push(cell(row.allocator.as_deref().unwrap_or_default()));
+        record.push(
+            row.contents_read
+                .map_or(String::new(), |read| read.to_string()),
+        );
         csv.write_record(record)?;
     }
     csv.flush()

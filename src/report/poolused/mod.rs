@@ -44,6 +44,8 @@ struct Row {
     owner: Option<String>,
     /// Who calls the pool's functions with the tag.
     allocator: Option<String>,
+    /// Whether block contents count in the owner, too; `None` where that has not been made.
+    contents_read: Option<bool>,
     /// True where the owner is the module of the tag list.
     #[serde(skip)]
     is_as_listed: bool,
@@ -156,6 +158,7 @@ impl Row {
         };
         self.owner = made.owner_words().map(|words| clean(&words).into());
         self.allocator = made.allocator().map(|module| clean(module).into());
+        self.contents_read = Some(made.by_contents);
         let best = made.owners.best().map(|o| o.module.as_str());
         self.is_as_listed = match (&self.binary, best) {
             (Some(binary), Some(best)) => listed_module(binary).eq_ignore_ascii_case(best),
@@ -186,6 +189,7 @@ impl Row {
             binary: known.and_then(|d| d.binary.as_deref().map(|b| clean(b).into())),
             owner: None,
             allocator: None,
+            contents_read: None,
             is_as_listed: false,
             pattern: known.and_then(|d| d.pattern.as_deref().map(|p| clean(p).into())),
         }
@@ -208,8 +212,12 @@ fn remark(row: &Row) -> String {
         (Some(text), None) => format!("{text} "),
         (None, _) => format!("UNKNOWN pooltag '{}', please update pooltag.txt", row.tag),
     };
-    match &row.owner {
+    let said = match &row.owner {
         Some(owner) if !row.is_as_listed => format!("{said} , Owner: {owner}"),
+        _ => said,
+    };
+    match row.contents_read {
+        Some(false) => format!("{said} , Block contents: not read"),
         _ => said,
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
         });
         table(out, &columns, rows)?;
     }
+    if let Some(owner) = answer.owner_line() {
+        writeln!(out, "\n{}", plain(&owner))?;
+    }
     let defaults: Vec<&str> = answer
         .default_tag_of
         .iter()

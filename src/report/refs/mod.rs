@@ -1,4 +1,4 @@
-//! Which modules mention a tag: the debugger's dump line for each place, what the code
+//! Which modules reference a tag: the debugger's dump line for each place, what the code
 //! there does, and the modules in the order in which they are likely to own it.
 
 mod csv;
@@ -28,6 +28,8 @@ pub struct Refs<'a> {
     owner: Option<String>,
     /// Who calls the pool's functions with the tag.
     allocator: Option<String>,
+    /// Whether block contents count in the owner, too.
+    contents_read: bool,
     references: Vec<Row>,
     modules: Vec<ModuleRow>,
     default_tag_of: Vec<DefaultRow>,
@@ -99,7 +101,7 @@ struct LineRow {
     gap: bool,
 }
 
-/// A module that mentions the tag.
+/// A module that references the tag.
 #[derive(Debug, Serialize)]
 struct ModuleRow {
     module: String,
@@ -139,6 +141,10 @@ impl<'a> Refs<'a> {
                 .attribution
                 .as_ref()
                 .and_then(|made| Some(clean(made.allocator()?).into())),
+            contents_read: answer
+                .attribution
+                .as_ref()
+                .is_some_and(|made| made.by_contents),
             references: found
                 .found
                 .iter()
@@ -166,11 +172,25 @@ impl<'a> Refs<'a> {
         }
     }
 
+    /// Whose the tag is, and what that does not rest on.
+    fn owner_line(&self) -> Option<String> {
+        match (&self.owner, self.contents_read) {
+            (Some(owner), true) => Some(format!("owner: {owner}")),
+            (Some(owner), false) => Some(format!("owner: {owner}, {NO_CONTENTS}")),
+            (None, true) => None,
+            (None, false) => Some(format!("owner: unknown, {NO_CONTENTS}")),
+        }
+    }
+
     /// How much of the images could be searched, as a sentence.
     pub fn coverage(&self) -> String {
         coverage(self.found)
     }
 }
+
+/// What an owner rests on where no index of the blocks was at hand.
+pub(super) const NO_CONTENTS: &str =
+    "by code and the tag list; block contents were not read (diagnose reads them)";
 
 /// The debugger's search of all modules: for text, or for bytes where the tag is none.
 pub fn search_command(tag: Tag) -> String {
@@ -188,14 +208,14 @@ pub fn search_command(tag: Tag) -> String {
 /// How much of the images could be searched, as a sentence.
 pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
-    let mut out = format!("searched {} of {all} pages of images", found.pages_searched);
+    let mut out = format!("searched {} of {all} image pages", found.pages_searched);
     if found.pages_missing > 0 {
         out +=
             "; the others are not in the dump (discarded or paged out): absence is not conclusive";
     }
     if !found.modules_missing.is_empty() {
         let names: Vec<_> = found.modules_missing.iter().map(|m| clean(m)).collect();
-        out += &format!("; nothing at all of {}", names.join(", "));
+        out += &format!("; no page of {} is in it", names.join(", "));
     }
     out
 }
@@ -303,7 +323,7 @@ impl ModuleRow {
             self.range.1,
             self.module,
             self.role.replace('_', " "),
-            self.confidence.unwrap_or("can't be told"),
+            self.confidence.unwrap_or("unknown"),
             self.pages_readable,
             self.pages
         )
@@ -335,7 +355,7 @@ pub fn verdict_line(r: &Reference) -> String {
     let verdict = &r.verdict;
     let mut out = verdict
         .confidence
-        .map_or("can't be told", |c| c.word())
+        .map_or("unknown", |c| c.word())
         .to_owned();
     if let Some(instruction) = &verdict.instruction {
         out += &format!(": {instruction}");

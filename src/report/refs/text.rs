@@ -13,8 +13,8 @@ pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     } else {
         answer.ranked(out)?;
     }
-    if let Some(owner) = &answer.owner {
-        writeln!(out, "owner: {owner}")?;
+    if let Some(owner) = answer.owner_line() {
+        writeln!(out, "{owner}")?;
     }
     if let Some(allocator) = &answer.allocator {
         writeln!(out, "allocator: {allocator}")?;

@@ -32,7 +32,7 @@ pub enum Choice {
     Fixed(Palette),
 }
 
-/// What a colour can stand for. Each is also told by a mark or a word.
+/// The meanings of colours. Each is also shown by a mark or a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Nonpaged pool.

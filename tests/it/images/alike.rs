@@ -32,7 +32,12 @@ fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
         }
         for command in [&["refs", "Leak"][..], &["diagnose"], &["drivers"]] {
             let (verb, rest) = command.split_first().unwrap();
-            let of = |file: &str| asked(&[&[*verb, file], rest].concat());
+            // Evidence was made with the contents of blocks, which `refs` alone does not read.
+            let of = |file: &str| {
+                let mut answer = asked(&[&[*verb, file], rest].concat());
+                answer.as_object_mut().unwrap().remove("contents_read");
+                answer
+            };
             let wanted = of(dump.to_str().unwrap());
             for found in [of(file), of(kept_name)] {
                 assert!(
@@ -104,6 +109,7 @@ fn an_image_that_is_cut_says_so() {
         (Image::Kdump(Method::Snappy, true), "f.kdump"),
         (Image::HyperV(false), "g.vmrs"),
         (Image::HyperV(true), "h.vmrs"),
+        (Image::Raw, "i.raw"),
     ] {
         let path = folder.join(name);
         running.write(&path, image).unwrap();
@@ -120,7 +126,14 @@ fn an_image_that_is_cut_says_so() {
                 .output()
                 .unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
-            let words = ["truncated", "cut", "ends", "copy it again", "end where"];
+            let words = [
+                "truncated",
+                "cut",
+                "ends",
+                "copy it again",
+                "end where",
+                "no Windows kernel",
+            ];
             assert!(
                 words.iter().any(|w| said.contains(w)),
                 "{name} {part}: {said}"

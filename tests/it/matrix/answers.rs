@@ -6,15 +6,15 @@ use std::path::Path;
 
 use poolscope::analysis::census::{Progress, Question};
 use poolscope::engine::{Engine, Options};
-use poolscope::engine::{Selection, Sort};
+use poolscope::engine::{Selection, Sort, StacksOf};
 use poolscope::memory::Va;
 use poolscope::pool::{Tag, TagPattern};
 use poolscope::report::{self, Answer, Format};
 use serde_json::Value;
 
-pub const ANSWERS: [&str; 10] = [
+pub const ANSWERS: [&str; 11] = [
     "info", "modules", "vm", "poolused", "allocs", "pool", "refs", "contents", "objects",
-    "diagnose",
+    "diagnose", "stacks",
 ];
 
 /// What is asked for.
@@ -51,9 +51,9 @@ impl Outcome {
         match self {
             Outcome::Same => "·",
             Outcome::None => "none",
-            Outcome::Said => "said",
-            Outcome::Contradicted => "beside",
-            Outcome::Believed => "*believed*",
+            Outcome::Said => "warned",
+            Outcome::Contradicted => "compared",
+            Outcome::Believed => "*undetected*",
         }
     }
 }
@@ -121,6 +121,8 @@ fn ask_all(path: &Path, probe: &Probe) -> Asked {
     let page = engine.pool_page(probe.block).ok();
     let used = engine.pool_used(&selection).ok();
     let allocs = engine.allocs(&index, &any, true);
+    let of = StacksOf::Tag(TagPattern::of(leak));
+    let stacks = engine.stacks(Some(&index), &of, &|| true).unwrap();
     let answers = vec![
         Some(json(&engine, &report::Info::of(&engine.info()))),
         (!kernel.modules.is_empty())
@@ -141,6 +143,7 @@ fn ask_all(path: &Path, probe: &Probe) -> Asked {
             &engine,
             &report::Diagnose::of(&engine, &engine.diagnose(&index)),
         )),
+        Some(json(&engine, &report::StacksReport::of(&stacks))),
     ];
     assert_eq!(answers.len(), ANSWERS.len());
     Asked {

@@ -397,6 +397,46 @@ impl Finder<'_> {
         self.of_era();
     }
 
+    /// What Driver Verifier recorded.
+    fn verifier(&mut self) {
+        let read = self.engine.verifier();
+        let (Some(driver), Some(log)) = (read.drivers.first(), &read.log) else {
+            return;
+        };
+        const RECORDED: &str = "stacks diagnose";
+        let kernel = self.engine.kernel();
+        let variable = |name| kernel.symbol(name).filter(|at| self.offset(*at).is_some());
+        let tree = variable("ViTargetDriversAvl");
+        let pointer = variable("VfPoolTraces").zip(variable("VfPoolTracesLength"));
+        let lists = kernel.offset("_VF_TARGET_VERIFIED_DRIVER_DATA", "PoolPageHeaders");
+        let list = driver.data.add(lists.unwrap() + 8);
+        let page = Va(self.u64(list) & !0xf);
+        if let Some(tree) = tree {
+            let tables = tree.add(kernel.offset("_VF_AVL_TREE", "Tables").unwrap());
+            let root = Va(self.u64(tables)).add(0x10);
+            self.memory("verifier: tree of drivers", Kind::Link, root, 8, RECORDED);
+        }
+        self.memory("verifier: list of blocks", Kind::Link, list, 8, RECORDED);
+        self.memory("verifier: a page of blocks", Kind::Page, page, 0, RECORDED);
+        if let Some((pointer, length)) = pointer {
+            self.memory("verifier: log", Kind::Link, pointer, 8, RECORDED);
+            self.memory(
+                "verifier: length of the log",
+                Kind::Count,
+                length,
+                4,
+                RECORDED,
+            );
+        }
+        self.memory(
+            "verifier: records of the log",
+            Kind::Page,
+            log.at,
+            0,
+            RECORDED,
+        );
+    }
+
     fn sessions(&mut self) {
         let Some(session) = self.engine.sessions().sessions.first() else {
             return;
@@ -436,6 +476,7 @@ pub fn find(path: &Path, bytes: &[u8]) -> (Vec<Place>, Probe) {
     let block = finder.pool(&blocks);
     finder.heaps();
     finder.sessions();
+    finder.verifier();
     let places = finder.places;
     (places, Probe { block })
 }

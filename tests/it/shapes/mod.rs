@@ -2,7 +2,7 @@
 //! across calls and branches, the call goes through tables, thunks and pointers.
 
 mod driver;
-mod many;
+pub mod many;
 mod random;
 mod written;
 
@@ -267,6 +267,62 @@ fn names_of_a_paged_out_export_table_come_from_other_importers() {
     let (_folder, engine) = open(&machine);
     let wrong = check(&engine, "shapes", &truths, true);
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A large export table, of which one page after the other is not in the dump: that costs
+/// the names on the page.
+#[test]
+fn a_page_of_an_export_table_costs_its_own_names() {
+    const API: &str = "FltAllocatePoolAlignedWithTag";
+    let mut spec = spec();
+    let base = Va(0xffff_f880_0430_0000);
+    let mut exporter = module("bigexp.sys", base, &[]);
+    let name = |stem: &str, n: usize| format!("{stem}LongNameOfAnExport{n:04}");
+    exporter.exports = (0..600).map(|n| name("Aa", n)).collect();
+    exporter.exports.push(API.into());
+    exporter.exports.extend((0..600).map(|n| name("Zz", n)));
+    let at = spec.modules.iter().position(|m| m.file == "shapes.sys");
+    let at = at.unwrap();
+    spec.modules[at]
+        .imports
+        .push(("bigexp.sys".into(), API.into()));
+    spec.modules.insert(at, exporter);
+    spec.allocations = poolscope::synth::small::allocations(&spec);
+    let mut machine = Machine::build(&spec).unwrap();
+    let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
+    let mut w = Writer {
+        driver: &mut shapes,
+        truths: Vec::new(),
+    };
+    w.add(b"PaEx", API, Role::Allocation, CERTAIN, |c, tag| {
+        // mov r9d, tag
+        c.put(&SIZES).tag(&[0x41, 0xb9], tag).call(API);
+    });
+    let truths = w.truths;
+    shapes.load(&mut machine, true);
+    let (_folder, engine) = open(&machine);
+    let image = |name: &str| {
+        let modules = engine.kernel().modules.iter();
+        let found = modules.into_iter().find(|m| m.name() == name).unwrap();
+        found.image.clone().unwrap()
+    };
+    let sections = image("bigexp").sections;
+    let data = sections.iter().find(|s| s.name == ".rdata").unwrap();
+    assert!(check(&engine, "shapes", &truths, true).is_empty());
+    let pages = data.size / 0x1000;
+    let mut named = 0;
+    for page in 0..pages {
+        let mut damaged = machine.clone();
+        let va = base.add(u64::from(data.rva + page * 0x1000));
+        let Some(frame) = damaged.memory.frame(va) else {
+            continue;
+        };
+        damaged.memory.physical.omit(frame);
+        let (_folder, engine) = open(&damaged);
+        named += u32::from(check(&engine, "shapes", &truths, true).is_empty());
+    }
+    // The directory, and the entries of this name in three tables and the name itself.
+    assert!(pages > 8 && named + 5 >= pages, "{named} of {pages}");
 }
 
 #[test]

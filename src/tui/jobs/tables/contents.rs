@@ -8,7 +8,7 @@ use crate::analysis::objects::Objects;
 use crate::engine::Machine;
 use crate::pool::Tag;
 use crate::pool::index::Snapshot;
-use crate::report::contents::constant;
+use crate::report::contents::{constant, recognised};
 use crate::report::text::{clean, filetime, grouped};
 
 use crate::tui::data::cell::Cell;
@@ -42,7 +42,7 @@ const FAMILIES: [TableColumn; 6] = [
 ];
 
 const OBJECTS: [TableColumn; 4] = [
-    TableColumn::new(Column::text("What", 8, 1), &["what"], Kind::Text),
+    TableColumn::new(Column::text("What", 15, 1), &["what"], Kind::Text),
     TableColumn::new(
         Column::text("Name", 16, 0).growing(40),
         &["name"],
@@ -52,7 +52,7 @@ const OBJECTS: [TableColumn; 4] = [
     TableColumn::new(Column::number("Of all", 10, 2), &["all"], Kind::Number),
 ];
 
-/// Takes the census of a tag. `None` when it isn't wanted any more.
+/// Takes the census of a tag. `None` when cancelled.
 ///
 /// # Errors
 /// Why there is none.
@@ -145,12 +145,13 @@ fn ages_chart(ages: &Ages) -> Chart {
 fn ages_note(ages: &Ages) -> String {
     let time = |time: u64| filetime(time).unwrap_or_else(|| "unknown".into());
     let text = format!(
-        "ages by {}: {} of {} blocks, {} to {}; freed blocks leave no trace",
+        "ages by {}: {} of {} blocks, {} to {}; freed blocks leave no trace; {}",
         ages.source,
         grouped(ages.blocks_with_time),
         grouped(ages.blocks),
         time(ages.oldest),
-        time(ages.newest)
+        time(ages.newest),
+        recognised(ages)
     );
     clean(&text).into_owned()
 }
@@ -256,6 +257,14 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
             ..TableRow::default()
         });
     };
+    for (what, count) in [
+        ("with handles", found.with_handles),
+        ("references only", found.referenced_only),
+    ] {
+        if count > 0 {
+            add(what, String::new(), count, Cell::Unknown, Opens::Nothing);
+        }
+    }
     for holder in &found.holders {
         let name = format!("{} ({})", holder.process.image, holder.process.id);
         let all = Cell::Count(holder.all);

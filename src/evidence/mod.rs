@@ -2,6 +2,7 @@
 //! every command and screen opens in place of the dump that it was made of.
 
 pub mod answers;
+#[doc(hidden)]
 pub mod archive;
 pub mod cell;
 mod csv;

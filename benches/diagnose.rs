@@ -70,18 +70,32 @@ fn main() {
     }
     let file = dump.to_str().unwrap();
     let bytes = dump.metadata().unwrap().len();
-    println!("{} MB, {} drivers, {} tags; minimum, median, maximum of {RUNS}", bytes >> 20, shapes::many::DRIVERS, shapes::many::TAGS);
+    println!(
+        "{} MB, {} drivers, {} tags; minimum, median, maximum of {RUNS}",
+        bytes >> 20,
+        shapes::many::DRIVERS,
+        shapes::many::TAGS
+    );
     let cache = folder.path().join("cache");
     // The file comes into memory.
     run(&cache, &["poolused", file]);
     run(&cache, &["diagnose", file, "--no-cache"]);
     let times = |arguments: &[&str]| (0..RUNS).map(|_| run(&cache, arguments)).collect();
-    let first = row("diagnose, not yet indexed", times(&["diagnose", file, "--no-cache"]));
+    let first = row(
+        "diagnose, not yet indexed",
+        times(&["diagnose", file, "--no-cache"]),
+    );
     run(&cache, &["diagnose", file]);
     let again = row("diagnose, indexed", times(&["diagnose", file]));
-    row("drivers, not yet indexed", times(&["drivers", file, "--no-cache"]));
+    row(
+        "drivers, not yet indexed",
+        times(&["drivers", file, "--no-cache"]),
+    );
     row("drivers, indexed", times(&["drivers", file]));
     row("refs TAG, indexed", times(&["refs", file, LEAK]));
-    row("refs TAG, not yet indexed", times(&["refs", file, LEAK, "--no-cache"]));
+    row(
+        "refs TAG, not yet indexed",
+        times(&["refs", file, LEAK, "--no-cache"]),
+    );
     assert!(first.as_secs_f64() < 10.0 && again.as_secs_f64() < 2.0);
 }

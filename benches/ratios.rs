@@ -1,11 +1,12 @@
 //! How fast, as ratios within one run: the index of chained blocks and of segment heaps
 //! against `dd bs=1M` of the same warm file, 2 threads against 1, and the first screen at
-//! three dump sizes.
+//! three dump sizes. Evidence of a dump, opened again, and three dumps compared.
 //!
 //! `cargo bench --bench ratios [-- MEGABYTES]`; 4096 MB of pool by default, made by the
 //! builder in the temporary directory (`TMPDIR`), every page of it really written.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -79,6 +80,30 @@ fn first_screen(file: &Path) {
     assert!(output.unwrap().status.success());
 }
 
+fn run(arguments: &[&OsStr]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_poolscope"));
+    command.args(arguments).args(["--no-cache", "--quiet"]);
+    let output = command.env_remove("_NT_SYMBOL_PATH").output();
+    assert!(output.unwrap().status.success(), "{arguments:?}");
+}
+
+/// New processes: evidence of a dump, its first screen, and three dumps compared.
+fn evidence(file: &Path) {
+    let out = file.with_extension("evidence");
+    let (dump, kept) = (file.as_os_str(), out.as_os_str());
+    let make = ["evidence".as_ref(), dump, "--out".as_ref(), out.as_os_str()];
+    let times = |arguments: &[&OsStr]| {
+        let times = (0..RUNS).map(|_| timed(|| run(arguments)));
+        Times::new(times.collect())
+    };
+    times(&make).row("evidence", 0);
+    times(&["poolused".as_ref(), kept, "2".as_ref()]).row("first screen of the evidence", 0);
+    times(&["diff".as_ref(), dump, dump, dump]).row("diff of three dumps", 0);
+    let bytes = out.metadata().unwrap().len();
+    println!("bytes of evidence                  {bytes:>9}\n");
+    std::fs::remove_file(&out).unwrap();
+}
+
 fn make(directory: &Path, megabytes: u64) -> PathBuf {
     let file = directory.join(format!("{megabytes}.dmp"));
     synth::large(&file, megabytes << 20).unwrap();
@@ -121,6 +146,13 @@ fn main() {
 
     let file = make(directory.path(), megabytes);
     compare("chained blocks (Windows 7)", &file);
+    evidence(&file);
+    std::fs::remove_file(&file).unwrap();
+
+    let file = directory.path().join("leak.dmp");
+    synth::large_leak(&file, megabytes << 20).unwrap();
+    println!("one tag in all of nonpaged pool");
+    evidence(&file);
     std::fs::remove_file(&file).unwrap();
 
     // Subsegments are filled by a bit more than half.

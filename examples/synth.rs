@@ -1,36 +1,37 @@
-//! Writes a made-up dump and what is in it, for other programs to be held against.
+//! Writes a synthetic dump and a list of its contents, to compare other programs with.
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [OPTION…]`
 //!
 //! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11,
 //! 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a
 //! bitmap-kernel dump of that size, for timing, and `heaps:BYTES` one with segment heaps,
-//! its pages in no order.
+//! its pages in no order; with `leak:BYTES` nonpaged pool has one tag.
 //!
 //! CONTAINER is full, kernel, bitmap-full, bitmap-kernel, ranges-kernel, ranges-user or
 //! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA; or an image of the machine while it runs:
 //! raw, lime, vmware (FILE is the state, memory is put beside it), vmware-inside, elf,
 //! virtualbox, kdump, kdump-flat, kdump-lzo, kdump-snappy, kdump-zstd, hyper-v, hyper-v-packed. Options, for eras: `live` (the dump of a
 //! machine that runs on), `unknown` (nt's PDB is one that nobody knows), `nodes` (two pool
-//! nodes).
+//! nodes), `start-block` (images: with the real-mode start block of further processors, which
+//! MemProcFS looks for).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use poolscope::memory::Pfn;
 use poolscope::synth::era::{
     Era, SERVER_2003, SERVER_2022, WIN7, WIN10_1607, WIN10_1803, WIN10_1809, WIN10_1903,
     WIN10_2004, WIN10_2004_RTM, WIN11, WIN11_22H2, WIN11_24H2, WIN81,
 };
-use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Vmware};
-use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, small};
+use poolscope::synth::snapshot::{self, Image, Method, Mode, Qemu, Running, Vmware};
+use poolscope::synth::{Container, Machine, Truth, demo, large, large_heaps, large_leak, small};
 use serde_json::json;
 
-const USAGE: &str =
-    "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes]";
+const USAGE: &str = "usage: synth demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [live] [unknown] [nodes] [start-block]";
 
-const OPTIONS: [&str; 3] = ["live", "unknown", "nodes"];
+const OPTIONS: [&str; 4] = ["live", "unknown", "nodes", "start-block"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -136,12 +137,12 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
             Machine::build(&spec)?
         }
         bytes => {
-            let heaps = bytes.strip_prefix("heaps:");
-            let amount = heaps.unwrap_or(bytes);
+            let (kind, amount) = bytes.split_once(':').unwrap_or(("", bytes));
             let amount = amount.parse().map_err(std::io::Error::other)?;
-            let truth = match heaps {
-                Some(_) => large_heaps(file, &WIN10_2004_RTM, amount, true)?,
-                None => large(file, amount)?,
+            let truth = match kind {
+                "heaps" => large_heaps(file, &WIN10_2004_RTM, amount, true)?,
+                "leak" => large_leak(file, amount)?,
+                _ => large(file, amount)?,
             };
             eprintln!("{:?}", start.elapsed());
             return Ok(truth);
@@ -151,7 +152,11 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
     match image {
         Some(image) => {
             let era = era(machine).unwrap_or(&WIN7);
-            snapshot::run(&made, era, &[Mode::Kernel, Mode::Kernel])?.write(file, image)?;
+            let mut running = snapshot::run(&made, era, &[Mode::Kernel, Mode::Kernel])?;
+            if has("start-block") {
+                start_block(&mut running)?;
+            }
+            running.write(file, image)?;
         }
         None => {
             made.write(file, container)?;
@@ -162,6 +167,25 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
         start.elapsed() - built
     );
     Ok(made.truth)
+}
+
+/// Puts a real-mode start block below 1 MB: a jump, where it leads to in long mode, and the
+/// page tables that it loads.
+fn start_block(running: &mut Running) -> std::io::Result<()> {
+    const FRAME: Pfn = Pfn(8);
+    let memory = &mut running.machine.memory;
+    if memory.physical.page(FRAME).is_some() {
+        return Err(std::io::Error::other(
+            "the frame of the start block is in use",
+        ));
+    }
+    let entry = running.machine.truth.kernel_base.0 + 0x1_0000;
+    let root = memory.root().0;
+    let block = memory.physical.page_mut(FRAME);
+    for (at, value) in [(0, 0x0000_0001_0006_00e9), (0x70, entry), (0xa0, root)] {
+        block[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    Ok(())
 }
 
 fn era(name: &str) -> Option<&'static Era> {

@@ -25,8 +25,7 @@ pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
 
 /// `N` bytes at `offset`, or `None` past the end.
 pub fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
-    let end = offset.checked_add(N)?;
-    bytes.get(offset..end)?.try_into().ok()
+    bytes.get(offset..)?.first_chunk().copied()
 }
 
 #[cfg(test)]

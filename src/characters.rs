@@ -1,11 +1,11 @@
-//! Which characters of a text are more than what they look like.
+//! Characters of a text that are invisible or that a terminal interprets.
 //!
 //! Control characters are those of C0, C1 and DEL; what is invisible is the Unicode
 //! property Default_Ignorable_Code_Point with the separators, the marks of interlinear
 //! annotation and the controls of bidirectional text (UAX #9, UAX #44).
 
-/// True for a character that a terminal might obey, that changes the order of what stands
-/// beside it, or that nobody sees.
+/// True for a character that a terminal might interpret, that changes the order of the text
+/// around it, or that is invisible.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,4 +1,4 @@
-//! The `poolscope` binary: reads the arguments and hands over to the library.
+//! The `poolscope` binary: reads the arguments and calls the library.
 
 use std::process::ExitCode;
 

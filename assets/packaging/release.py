@@ -83,7 +83,8 @@ class Release:
         maps = {str(ROOT): "/poolscope", cargo_home: "/cargo", str(build): "/build", sysroot: "/rust"}
         if self.options.std_source:
             maps[str(Path(self.options.std_source).resolve())] = "/rust/library"
-        flags = [f"--remap-path-prefix={path}={name}" for path, name in maps.items()]
+        flags = os.environ.get("RUSTFLAGS", "").split()
+        flags += [f"--remap-path-prefix={path}={name}" for path, name in maps.items()]
         # C files of crates name their own paths in assertions.
         c_flags = " ".join(f"-ffile-prefix-map={path}={name}" for path, name in maps.items())
         env = dict(os.environ)

@@ -67,7 +67,8 @@ def queries(folder):
         found = connection.execute(part)
         columns = [c[0] for c in found.description]
         rows = found.fetchall()
-        shown = [[str(c)[:24] if isinstance(c, str) else c for c in row] for row in rows[:8]]
+        # What identifies is long: its start will do.
+        shown = [[str(c)[:18] if isinstance(c, str) else c for c in row] for row in rows[:8]]
         more = "" if len(rows) <= 8 else f"\n({len(rows)} rows)"
         yield title, table(columns, shown) + more
 

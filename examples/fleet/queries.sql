@@ -1,16 +1,19 @@
 -- DuckDB over a dataset that `poolscope export DUMP… --out set` wrote. Run it in the folder
 -- that holds `set`: duckdb < queries.sql
 
--- Which driver versions leak, on how many machines.
+-- Which driver versions leak, on how many machines. Machines that are alike in memory and
+-- processors have one name unless they were exported with --host: boots tell them apart.
 SELECT f.owner AS driver, coalesce(f.owner_file_version, f.owner_identity) AS driver_version, f.tag, f.pool,
-       count(DISTINCT f.machine) AS hosts, count(*) AS dumps, sum(f.bytes) AS bytes
+       count(DISTINCT f.machine) AS hosts, count(DISTINCT f.boot) AS boots, count(*) AS dumps, sum(f.bytes) AS bytes
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
 WHERE f.verdict = 'leak'
 GROUP BY ALL
 ORDER BY hosts DESC, bytes DESC;
 
 -- The first bad build of a driver, by the time stamp of its image.
-SELECT owner AS driver, tag, min(owner_timestamp) AS first_bad_build
+SELECT owner AS driver, tag,
+       arg_min(coalesce(owner_file_version, owner_identity), owner_timestamp) AS first_bad_build,
+       make_timestamp(min(owner_timestamp) * 1000000) AS linked
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false)
 WHERE owner IS NOT NULL
 GROUP BY ALL
@@ -25,7 +28,8 @@ JOIN read_parquet('set/dumps/**/*.parquet', hive_partitioning = false) d USING (
 WHERE t.scope = 'system'
 GROUP BY ALL
 HAVING count(*) > 1
-ORDER BY growth DESC;
+ORDER BY growth DESC, t.machine, t.tag, t.pool
+LIMIT 20;
 
 -- Top tags of the fleet.
 SELECT tag, pool, sum(bytes) AS bytes, sum(outstanding) AS outstanding,

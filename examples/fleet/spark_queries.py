@@ -16,7 +16,8 @@ def table(spark, folder, name):
 
 
 def main(folder):
-    spark = SparkSession.builder.appName("poolscope").getOrCreate()
+    utc = ("spark.sql.session.timeZone", "UTC")
+    spark = SparkSession.builder.appName("poolscope").config(*utc).getOrCreate()
     findings = table(spark, folder, "findings")
     tags = table(spark, folder, "tags").where("scope = 'system'")
     dumps = table(spark, folder, "dumps")
@@ -26,14 +27,17 @@ def main(folder):
     version = F.coalesce("owner_file_version", "owner_identity").alias("driver_version")
     by_version = leaks.groupBy("owner", version, "tag", "pool").agg(
         F.countDistinct("machine").alias("hosts"),
+        F.countDistinct("boot").alias("boots"),
         F.count("*").alias("dumps"),
         F.sum("bytes").alias("bytes"),
     )
     by_version.orderBy(F.desc("hosts"), F.desc("bytes")).show(20, False)
 
     print("First bad build")
+    build = F.coalesce("owner_file_version", "owner_identity")
     findings.where("owner is not null").groupBy("owner", "tag").agg(
-        F.min("owner_timestamp").alias("first_bad_build")
+        F.min_by(build, "owner_timestamp").alias("first_bad_build"),
+        F.timestamp_seconds(F.min("owner_timestamp")).alias("linked"),
     ).orderBy("owner", "tag").show(20, False)
 
     print("Growth per boot")
@@ -41,7 +45,7 @@ def main(folder):
     joined.groupBy("machine", "boot", "tag", "pool").agg(
         (F.max_by("bytes", "written") - F.min_by("bytes", "written")).alias("growth"),
         F.count("*").alias("dumps"),
-    ).where("dumps > 1").orderBy(F.desc("growth")).show(20, False)
+    ).where("dumps > 1").orderBy(F.desc("growth"), "machine", "tag", "pool").show(20, False)
 
     print("Top tags")
     tags.groupBy("tag", "pool").agg(

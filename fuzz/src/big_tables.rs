@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use poolscope::kernel::{Kernel, sessions};
+use poolscope::kernel::sessions;
 use poolscope::pool::big::BigTable;
 use poolscope::pool::lookaside::Parked;
 use poolscope::pool::regions::Regions;
 use poolscope::pool::{session_tracker, tracker};
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::{era, small};
 
 use super::bed::{Bed, Place};
@@ -79,11 +78,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
     };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let Ok(kernel) = opened else { return };
     let trackers = tracker::read(&kernel);
     assert!(trackers.rows.is_sorted_by_key(|row| row.tag) || !trackers.rows.is_empty());
     let mut tags: Vec<_> = trackers.rows.iter().map(|row| row.tag).collect();

@@ -6,9 +6,8 @@ use std::sync::{Mutex, OnceLock};
 
 use poolscope::analysis::TagSearch;
 use poolscope::analysis::references::{self, Confidence, Survey, Targets};
-use poolscope::kernel::{Kernel, sessions};
+use poolscope::kernel::sessions;
 use poolscope::pool::Tag;
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::callers;
 
 use super::bed::{Bed, Place};
@@ -55,11 +54,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
     };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let Ok(kernel) = opened else { return };
     let sessions = sessions::find(&kernel);
     let targets = Targets::of(&kernel, &sessions);
     let tag = |bytes: &[u8; 4]| Tag::new(u32::from_le_bytes(*bytes));

@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use poolscope::kernel::Kernel;
 use poolscope::memory::Va;
 use poolscope::pool::big::BigTable;
 use poolscope::pool::heap::{
@@ -12,7 +11,6 @@ use poolscope::pool::heap::{
 };
 use poolscope::pool::regions::Regions;
 use poolscope::pool::tracker;
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::{Spec, era, small};
 
 use super::bed::{Bed, Place};
@@ -90,11 +88,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
     };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let Ok(kernel) = opened else { return };
     let regions = Regions::find(&kernel);
     let area = |r: &poolscope::pool::regions::Region| Area {
         start: r.start,

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use poolscope::kernel::Kernel;
 use poolscope::kernel::identity::{Identity, Maker, ModuleIdentity};
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::image::Data;
 use poolscope::synth::resource::Version;
 use poolscope::synth::{era, small};
@@ -70,11 +68,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
     };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let Ok(kernel) = opened else { return };
     for module in &kernel.modules {
         let identity = Identity::read(&kernel.space, module, Some(1_900_000_000));
         let maker = Maker::of(&identity);

@@ -7,10 +7,9 @@ use std::sync::{Mutex, OnceLock};
 use poolscope::analysis::references::{self, Targets};
 use poolscope::kernel::functions::Functions;
 use poolscope::kernel::imports::Imports;
-use poolscope::kernel::{Kernel, sessions};
+use poolscope::kernel::sessions;
 use poolscope::memory::Va;
 use poolscope::pool::Tag;
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::{era, small};
 
 use super::bed::{Bed, Place};
@@ -82,11 +81,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
     };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let Ok(kernel) = opened else { return };
     for module in kernel.modules.iter().filter(|m| !m.is_kernel) {
         let Some(image) = &module.image else { continue };
         let functions = Functions::read(&kernel.space, image);

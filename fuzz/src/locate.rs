@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use poolscope::dump::Dump;
 use poolscope::engine::{Engine, Options};
+use poolscope::kernel::Kernel;
 use poolscope::memory::{AddressSpace, PAGE_SIZE, Target, Va};
+use poolscope::symbols::{LoadOptions, SymbolPath};
 
 use super::bed::Place;
 
@@ -87,6 +89,17 @@ pub fn places(space: &AddressSpace, va: Va, length: u64) -> Vec<Place> {
 pub fn open(path: &Path) -> Option<Arc<Dump>> {
     match Dump::open(path) {
         Ok(dump) => Some(Arc::new(dump)),
+        Err(why) => {
+            super::shown::check(&why.to_string());
+            None
+        }
+    }
+}
+
+/// Finds Windows in what may be damaged, with the layouts that are built in.
+pub fn kernel(path: &Path) -> Option<Kernel> {
+    match Kernel::open(open(path)?, &SymbolPath::default(), LoadOptions::default()) {
+        Ok(kernel) => Some(kernel),
         Err(why) => {
             super::shown::check(&why.to_string());
             None

@@ -4,15 +4,13 @@
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use poolscope::kernel::{Kernel, sessions, vm};
+use poolscope::kernel::{sessions, vm};
 use poolscope::memory::Va;
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::{era, small};
 
 use super::bed::{Bed, Place};
 use super::locate::{self, Whole};
 use super::machines;
-use super::shown;
 
 fn beds() -> &'static [Mutex<Bed>] {
     static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
@@ -80,13 +78,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
-    };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let kernel = match opened {
-        Ok(kernel) => kernel,
-        Err(why) => return shown::check(&why.to_string()),
     };
     for module in &kernel.modules {
         std::hint::black_box((module.name(), module.end(), module.pdb()));

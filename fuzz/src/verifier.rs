@@ -4,10 +4,8 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use poolscope::engine::{Engine, StacksOf};
-use poolscope::kernel::Kernel;
 use poolscope::kernel::verifier::{Kinds, Verifier};
 use poolscope::memory::Va;
-use poolscope::symbols::{LoadOptions, SymbolPath};
 use poolscope::synth::era::{self, Era};
 use poolscope::synth::{Container, Machine, small, verifier};
 
@@ -75,11 +73,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn ask(path: &Path) {
-    let Some(dump) = locate::open(path) else {
+    let Some(kernel) = locate::kernel(path) else {
         return;
     };
-    let opened = Kernel::open(dump, &SymbolPath::default(), LoadOptions::default());
-    let Ok(kernel) = opened else { return };
     let read = Verifier::read(&kernel);
     read.notes.iter().for_each(|note| shown::check(note));
     read.damage.iter().for_each(|note| shown::check(note));

@@ -1,5 +1,5 @@
-//! The trackers' accounts against the blocks found: what the list of a tag's
-//! allocations covers, and what is missing from it.
+//! Compares the trackers with the blocks found: the coverage of the list of a tag's
+//! allocations, and the reasons for missing blocks.
 
 use crate::pool::index::{Found, PageCounts, Snapshot, TagFound};
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
@@ -75,19 +75,19 @@ impl Side {
         }
         if p.unowned > 0 {
             out += &format!(
-                "; {} mapped pages belong to no heap segment that is known",
+                "; {} mapped pages belong to no known heap segment",
                 number(p.unowned)
             );
         }
         out
     }
 
-    /// What is not certain, after what is.
+    /// Uncertain blocks, listed after the certain ones.
     fn likely(&self, number: &dyn Fn(u64) -> String) -> String {
         match self.heuristic {
             Found { blocks: 0, .. } => String::new(),
             found => format!(
-                " and {} / {} bytes more by their headers alone (heuristic)",
+                " and {} / {} bytes more recognised by header only (heuristic)",
                 number(found.blocks),
                 number(found.bytes)
             ),
@@ -120,7 +120,8 @@ impl Side {
         let mut out = format!("{says}, {found}{likely}");
         out += &self.causes(number);
         if self.surplus_blocks() > 0 {
-            out += "; more found than counted: freed blocks that still look allocated, or counters and pages of different moments";
+            out += "; more found than counted: some freed blocks still look allocated, or \
+                counters and pages are from different moments";
         }
         Some(out)
     }
@@ -252,7 +253,7 @@ impl Coverage {
         self
     }
 
-    /// What to tell the user, a sentence per pool that has something.
+    /// The coverage in sentences, one for each pool with blocks of the tag.
     pub fn sentences(&self) -> Vec<String> {
         self.sentences_with(&|n| n.to_string())
     }
@@ -274,18 +275,27 @@ impl Coverage {
             ));
         }
         if self.overflowed {
-            out.push("the trackers have no row for this tag: where it found no place in their tables, it is counted in the row Ovfl".into());
+            out.push(
+                "the trackers have no row for this tag; if their tables were full, it is \
+                counted in the row Ovfl"
+                    .into(),
+            );
         }
         if self.holes > 0 {
             out.push(format!(
-                "{} bytes of the file are holes, which read as zeros: where the copy was not finished, blocks are missing for that",
+                "the file has holes of {} bytes, which read as zeros: if the copy is incomplete, \
+                    blocks are missing",
                 number(self.holes)
             ));
         }
         if self.is_empty {
-            out.push("the walk found no block of pool: the pool is at other addresses than expected, or its pages are not in the dump".into());
+            out.push(
+                "the walk found no pool blocks: the pool is not at the expected addresses, \
+                or its pages are not in the dump"
+                    .into(),
+            );
         } else if !self.complete {
-            out.push("the walk of the pool is not complete: more may be found".into());
+            out.push("the pool walk is not complete: more blocks may be found".into());
         }
         out
     }
@@ -347,8 +357,8 @@ mod tests {
             "4 of them inside large allocations",
             "2 pages have a damaged chain",
             "640 bytes in use",
-            "11 mapped pages belong to no heap segment",
-            "found 7 / 700 bytes and 2 / 64 bytes more by their headers alone (heuristic)",
+            "11 mapped pages belong to no known heap segment",
+            "found 7 / 700 bytes and 2 / 64 bytes more recognised by header only (heuristic)",
         ] {
             assert!(said.contains(part), "{said}");
         }

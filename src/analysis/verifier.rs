@@ -35,10 +35,11 @@ pub fn note(kernel: &Kernel) -> Option<String> {
         .map(|(_, name)| *name)
         .collect();
     let what = match on.as_slice() {
-        [] => "nothing that concerns pool".to_owned(),
+        [] => "no pool checks".to_owned(),
         names => names.join(", "),
     };
     Some(format!(
-        "Driver Verifier was on (level {level:#x}: {what}): blocks of the drivers it watches may be in special pool"
+        "Driver Verifier was on (level {level:#x}: {what}): blocks of verified drivers may be in \
+            special pool"
     ))
 }

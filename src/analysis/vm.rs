@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::kernel::vm::{Counter, PageFile, VmCounters};
 use crate::pool::tracker::Trackers;
 
-/// A counter beyond this many pages (4 PB of memory) is no count of pages: most often a
+/// A counter beyond this many pages (4 PB of memory) is not a count of pages: most often a
 /// kernel pointer, read with the wrong layout.
 const IMPOSSIBLE: u64 = 1 << 40;
 
@@ -17,7 +17,7 @@ pub struct Line {
     pub pages: Option<u64>,
     /// Where it was read, or why it was not.
     pub source: String,
-    /// What is wrong with it beside the other lines.
+    /// How it contradicts other lines.
     pub doubt: Option<String>,
     /// Its place rests on the layout of another build.
     pub guessed: bool,
@@ -54,10 +54,11 @@ impl Flag {
             Flag::ExcessiveNonpaged => "********** Excessive NonPaged Pool Usage *****",
             Flag::ExcessivePaged => "********** Excessive Paged Pool Usage *****",
             Flag::HighNonpaged => {
-                "********** High NonPaged Pool Usage ***** (poolscope's rule: over 25 % of memory)"
+                "********** High NonPaged Pool Usage ***** (poolscope's rule: over 25% of memory)"
             }
             Flag::HighPaged => {
-                "********** High Paged Pool Usage ***** (poolscope's rule: over 25 % of the commit limit)"
+                "********** High Paged Pool Usage ***** (poolscope's rule: over 25% of the commit \
+                    limit)"
             }
         }
     }
@@ -222,7 +223,7 @@ impl VmReport {
         }
         let memory = self.physical_memory.pages;
         for (_, line) in &mut self.extra {
-            // Some are in no page file and so may exceed what is committed, not both.
+            // Some need no page file, so one of the two may exceed the committed pages, not both.
             line.at_most(committed.max(memory.map(|pages| (pages, "physical memory"))));
         }
     }
@@ -400,9 +401,8 @@ fn line(counter: &Counter) -> Line {
     Line {
         pages: counter.pages.filter(|&pages| pages < IMPOSSIBLE),
         source: counter.source.clone(),
-        doubt: impossible.map(|pages| {
-            format!("reads {pages} ({pages:#x}), which is no count of pages; not used")
-        }),
+        doubt: impossible
+            .map(|pages| format!("{pages} ({pages:#x}) is not a plausible page count; not used")),
         guessed: counter.guessed,
     }
 }
@@ -416,12 +416,12 @@ impl Line {
         }
     }
 
-    /// What is read at a place that is only guessed, and can't be, is not that counter.
+    /// An implausible value at an inferred location is not that counter.
     fn put_in_doubt(&mut self, why: String) {
         self.doubt = Some(match self.guessed {
             true => {
                 self.pages = None;
-                format!("{why}: its place was only guessed; not used")
+                format!("{why}; its location was only inferred, so it is not used")
             }
             false => why,
         });
@@ -431,7 +431,7 @@ impl Line {
     fn covers(&mut self, bytes: u64) {
         let needed = bytes.div_ceil(4096);
         if let (Some(pages), None) = (self.pages, &self.doubt) {
-            // Trackers and counters are updated apart, so a little is no contradiction.
+            // Trackers and counters are updated apart, so a little is not a contradiction.
             if needed > pages + pages / 20 + 64 {
                 self.put_in_doubt(format!("the tags alone add up to {needed} pages"));
             }

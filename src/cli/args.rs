@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -22,10 +22,10 @@ pub struct Args {
     /// earliest first.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub baseline: Vec<PathBuf>,
-    /// What holds for all commands.
+    /// Options of all commands.
     #[command(flatten)]
     pub common: Common,
-    /// What to answer, instead of opening the terminal UI.
+    /// The command to run instead of opening the terminal UI.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -52,12 +52,12 @@ pub struct Common {
     /// Worker threads; 0 for one per core.
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     pub threads: usize,
-    /// Memory that the list of blocks may take, with k, m or g for the unit [default: three
-    /// quarters of what is available].
+    /// Memory limit for the list of blocks, with the unit k, m or g [default: three quarters of
+    /// the available memory].
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
-    /// The other file of a VMware snapshot, where it is not beside the first with the same
-    /// base name: the .vmem of a state, or the .vmsn or .vmss of a memory.
+    /// The other file of a VMware snapshot, if it is not in the same directory with the same
+    /// base name: the .vmem for a state file, or the .vmsn or .vmss for a .vmem.
     #[arg(long, global = true, value_name = "FILE")]
     pub partner: Option<PathBuf>,
     /// No progress on stderr.
@@ -66,29 +66,29 @@ pub struct Common {
     /// Use ASCII characters only in the terminal UI.
     #[arg(long, global = true)]
     pub ascii: bool,
-    /// Colours of the terminal UI; auto asks NO_COLOR, COLORTERM and TERM.
+    /// Colours of the terminal UI; auto uses NO_COLOR, COLORTERM and TERM.
     #[arg(long, global = true, value_enum, value_name = "COLOURS", default_value_t = ThemeName::Auto)]
     pub theme: ThemeName,
-    /// The terminal UI leaves clicks and the wheel to the terminal, whose own selection then
-    /// works without Shift; Ctrl-T does the same while it runs.
+    /// Leave the mouse to the terminal, whose own selection then works without Shift; Ctrl-T
+    /// switches the mouse while the terminal UI runs.
     #[arg(long, global = true)]
     pub no_mouse: bool,
-    /// The keys of the terminal UI [default: the file keys in poolscope's configuration
-    /// directory]; see the command keys.
+    /// The key bindings of the terminal UI [default: the file `keys` in poolscope's
+    /// configuration directory]; see the command `keys`.
     #[arg(long, global = true, value_name = "FILE")]
     pub keys: Option<PathBuf>,
 }
 
-/// The formats by the names that are typed.
+/// The values of --format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FormatName {
     /// Columns for people.
     Text,
     /// One JSON object.
     Json,
-    /// A header line and a line per row.
+    /// A header line and one line for each row.
     Csv,
-    /// For a ticket.
+    /// Markdown, for a ticket.
     Markdown,
 }
 
@@ -132,8 +132,8 @@ impl Common {
 }
 
 impl Args {
-    /// The same options for one of `count` dumps that are worked on at the same time: each
-    /// has its part of the memory, and nobody watches its progress.
+    /// The same options for one of `count` dumps that are processed at the same time: each
+    /// gets its part of the memory, and shows no progress.
     pub(super) fn one_of(&self, count: usize) -> Args {
         let memory = self.common.memory.or_else(engine::default_limit);
         let part = count.max(1) as u64;
@@ -151,7 +151,7 @@ impl Args {
 }
 
 impl Common {
-    /// What tags are for: the user's list over the built-in one.
+    /// The tag list: the user's entries override the built-in ones.
     ///
     /// # Errors
     /// When the user's file can't be read.
@@ -172,19 +172,19 @@ fn size(text: &str) -> Result<u64, String> {
         Some("k" | "kb") => 10,
         Some("m" | "mb") => 20,
         Some("g" | "gb") => 30,
-        _ => return Err("write a number with k, m or g behind it, as 2g".into()),
+        _ => return Err("write a number followed by k, m or g, for example 2g".into()),
     };
     let number = digits.parse::<u64>().ok();
     number
         .and_then(|n| n.checked_mul(1 << shift))
         .filter(|&n| n > 0)
-        .ok_or_else(|| "write a number with k, m or g behind it, as 2g".into())
+        .ok_or_else(|| "write a number followed by k, m or g, for example 2g".into())
 }
 
-/// The themes by the names that are typed.
+/// The values of --theme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ThemeName {
-    /// What the environment says.
+    /// Determined by the environment.
     Auto,
     /// No colours.
     None,
@@ -194,7 +194,7 @@ pub enum ThemeName {
     /// 256 colours.
     #[value(name = "256")]
     Indexed,
-    /// All colours.
+    /// 24-bit colour.
     True,
 }
 
@@ -228,10 +228,10 @@ pub enum Command {
     Vm {
         /// The dump.
         dump: PathBuf,
-        /// WinDbg's flags: 1 leaves processes out, which are never listed.
+        /// WinDbg's flags: 1 leaves out processes (poolscope never lists them).
         #[arg(value_name = "FLAGS")]
         arguments: Vec<String>,
-        /// Say where each number comes from (JSON and CSV always do).
+        /// Show the source of each number (JSON and CSV always have it).
         #[arg(long)]
         sources: bool,
     },
@@ -253,8 +253,8 @@ pub enum Command {
         /// The pool, as WinDbg numbers it: 0 nonpaged, 1 paged, 2 special, 4 session.
         #[arg(value_name = "POOL")]
         arguments: Vec<String>,
-        /// List blocks too that were recognised by their headers alone, where what leads to
-        /// them is damaged or not in the dump; a few of those may be freed.
+        /// Also list blocks that were recognised by their headers only, because the structures
+        /// that lead to them are damaged or not in the dump; a few of them may be free.
         #[arg(long)]
         heuristic: bool,
     },
@@ -301,7 +301,7 @@ pub enum Command {
         /// Only blocks of this size in bytes, header included.
         #[arg(long, value_name = "BYTES")]
         size: Option<u64>,
-        /// Blocks to read at most; 0 for all.
+        /// The maximum number of blocks to read; 0 for all.
         #[arg(long, value_name = "N", default_value_t = USUAL_SAMPLE)]
         sample: u64,
     },
@@ -312,7 +312,7 @@ pub enum Command {
         dump: PathBuf,
         /// The tag (`Toke`), or the type (`Token`).
         what: String,
-        /// Blocks to look at, at most; 0 for all.
+        /// The maximum number of blocks to examine; 0 for all.
         #[arg(long, value_name = "N", default_value_t = USUAL_LOOK)]
         sample: u64,
     },
@@ -350,7 +350,7 @@ pub enum Command {
         /// An earlier dump or log of the same machine, for limits on growth.
         #[arg(long, value_name = "FILE")]
         baseline: Option<PathBuf>,
-        /// Write the result as JUnit XML, too.
+        /// Also write the result as JUnit XML.
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
     },
@@ -363,7 +363,7 @@ pub enum Command {
         arguments: Vec<String>,
     },
     /// Run commands as they are typed in WinDbg, PoolMon, or after `:` on the screen.
-    /// `help` in the place of COMMAND lists them.
+    /// `help` as COMMAND lists them.
     #[command(trailing_var_arg = true)]
     Run {
         /// The dump.
@@ -380,7 +380,7 @@ pub enum Command {
         /// All loaded modules that name a PDB, not only the kernel.
         #[arg(long)]
         all: bool,
-        /// Ask the servers on the symbol path for what is not there.
+        /// Download missing PDBs from the servers on the symbol path.
         #[arg(long)]
         download: bool,
     },
@@ -391,10 +391,10 @@ pub enum Command {
         /// The file to write.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// With the bytes of a few sample blocks of each suspect.
+        /// Include the bytes of a few sample blocks of each suspect.
         #[arg(long, conflicts_with = "redact")]
         contents: bool,
-        /// Keyed hashes in place of the names of the machine, of users, files and objects.
+        /// Replace the names of the machine, of users, files and objects by keyed hashes.
         #[arg(long)]
         redact: bool,
         /// The machine's name.
@@ -411,32 +411,31 @@ pub enum Command {
         /// The dataset's folder.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// With a row per block.
+        /// Include a row for each block.
         #[arg(long)]
         blocks: bool,
         /// The machine's name.
         #[arg(long, value_name = "NAME")]
         host: Option<String>,
     },
-    /// What many dumps have in common: suspects by driver, version and tag, and outliers.
+    /// Common causes across many dumps: suspects by driver, version and tag, and outliers.
     Fleet {
         /// Evidence files, dumps, datasets, and folders of them.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// The same answers for an agent: Model Context Protocol over stdin and stdout. Reads
-    /// only; nothing is downloaded.
+    /// Serve the same answers to an agent: Model Context Protocol over stdin and stdout.
+    /// Read-only; nothing is downloaded.
     Mcp {
-        /// Files and directories that may be opened: these files, and files under these
-        /// directories, are readable for the agent, and no others, also not by symbolic
-        /// links. The first file is the one that questions are about.
+        /// Files and directories that the agent may read: these files and the files under these
+        /// directories, and no others, not even through symbolic links. The first file is the
+        /// default.
         #[arg(value_name = "DUMP|DIRECTORY")]
         paths: Vec<PathBuf>,
     },
-    /// The keys of the terminal UI as they are bound now, as a file that can be edited and
-    /// put where the first line says.
+    /// The key bindings of the terminal UI, as a file to edit and to use with --keys.
     Keys,
-    /// A script that completes commands and options, for a shell to read at its start.
+    /// A shell completion script for commands and options.
     Completions {
         /// The shell.
         #[arg(value_enum)]
@@ -446,7 +445,7 @@ pub enum Command {
     Man,
 }
 
-/// The pools by the names that are typed.
+/// The values of --pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PoolName {
     /// Both nonpaged pools.

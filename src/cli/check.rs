@@ -90,7 +90,7 @@ pub fn run(args: &Args, question: Question<'_>) -> Result<(), CliError> {
     }
     if !unreadable.is_empty() || ended(Outcome::Unknown) {
         return Err(CliError::NotThere(
-            "not everything that the rules are about could be checked".into(),
+            "some of the rules could not be checked".into(),
         ));
     }
     Ok(())

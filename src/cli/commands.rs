@@ -100,7 +100,8 @@ fn answer(args: &Args, command: &Command) -> Result {
         }
         Command::Run { dump, words } => {
             let requests = typed::requests(words)?;
-            // Help and what needs the screen are told without a dump.
+            // Help, and refusals of commands that need the terminal UI, are answered without a
+            // dump.
             let engine = match requests.iter().all(|r| matches!(r, Request::Help(_))) {
                 true => None,
                 false => Some(open(args, dump)?),
@@ -239,7 +240,7 @@ fn answer(args: &Args, command: &Command) -> Result {
 fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     report::write(engine, answer, args.common.format.into(), &mut out)?;
-    // Most of the file is read after the warnings were said.
+    // Most of the file is read after the warnings were printed.
     if let Some(why) = engine.failure() {
         super::say("warning", &why);
     }
@@ -314,13 +315,13 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
 
 /// The dump behind an answer; an evidence file has none.
 fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
-    let why = "an evidence file does not hold this: run the command on the dump";
+    let why = "this is not in an evidence file: run the command on the dump";
     engine
         .engine()
         .ok_or_else(|| CliError::NotThere(why.into()))
 }
 
-/// An address, a tag or a module that stands alone: its page, its allocations, itself.
+/// An address, a tag or a module without a command: its page, its allocations, or the module.
 fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
         let va = address_of(at)?;
@@ -462,9 +463,9 @@ fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
 
-/// The references to a tag as it was typed. One of fewer than four characters may end in
-/// blanks or in zeros, which are different tags: the one that is used is shown, and the
-/// other one is said.
+/// The references to a tag as it was typed. One of fewer than four characters may end in blanks
+/// or in zeros, which are different tags: the one in use is shown, and the other one is
+/// mentioned.
 fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReferences> {
     let tag = exact(&parse_pattern(text)?)?;
     let mut answer = machine.tag_references(tag);
@@ -491,11 +492,13 @@ fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReference
     }
     if is_used(&other) {
         answer.found.notes.push(format!(
-            "`{typed}`, which ends in zeros, is another tag and is used too: write it like that to see it"
+            "`{typed}`, which ends in zeros, is a different tag that is also used: type it in \
+                this form to see it"
         ));
     } else if !is_used(&answer) {
         answer.found.notes.push(format!(
-            "a tag that ends in zeros in place of blanks is written `{typed}`; no module uses that either"
+            "a tag that ends in zeros instead of blanks is written `{typed}`; no module uses that \
+                one either"
         ));
     }
     Ok(answer)
@@ -562,7 +565,7 @@ fn diagnose(args: &Args, engine: &dyn Machine, exit_code: bool) -> Result {
     }
     let index = index(args, engine)?;
     let Some(dump) = engine.engine() else {
-        let why = "the evidence file has no report; make it again from the dump";
+        let why = "the evidence file has no report; create it again from the dump";
         return Err(CliError::NotThere(why.into()));
     };
     keeping(args, engine, &index, || {
@@ -576,9 +579,9 @@ fn pool(args: &Args, engine: &dyn Machine, va: Va, only: bool) -> Result {
     let mut page = engine.page(va).map_err(|e| {
         CliError::NotThere(match e {
             PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
-            PageError::NotPool => format!("{va} is in no page of pool"),
+            PageError::NotPool => format!("{va} is not in a page of pool"),
             PageError::NotKept => {
-                format!("the evidence file does not hold the page of {va}; ask the dump itself")
+                format!("the evidence file does not have the page of {va}; open the dump")
             }
         })
     })?;
@@ -596,7 +599,7 @@ fn modules(args: &Args, engine: &dyn Machine, wanted: &ModulesWanted) -> Result 
         .retain(|row| wanted.fits(&row.name) || row.file.as_ref().is_some_and(|f| wanted.fits(f)));
     match (found.rows.is_empty(), va, &wanted.pattern) {
         (true, Some(va), _) => Err(CliError::NotThere(format!(
-            "{va} is in no module of this dump"
+            "{va} is not in a module of this dump"
         ))),
         (true, None, Some(pattern)) => Err(CliError::NotThere(format!(
             "no module matches {pattern}; `poolscope modules DUMP` lists all"

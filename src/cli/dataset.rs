@@ -42,7 +42,7 @@ pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Resu
     Ok(())
 }
 
-/// What `export` was told.
+/// The arguments of `export`.
 pub struct Export<'a> {
     /// The dumps.
     pub dumps: &'a [PathBuf],
@@ -66,7 +66,7 @@ pub fn export(args: &Args, export: &Export<'_>) -> Result {
         }
     };
     if export.host.is_some() && export.dumps.len() > 1 {
-        let why = "--host names one machine: export its dumps by themselves";
+        let why = "--host names one machine: export the dumps of each machine separately";
         return Err(CliError::Usage(why.into()));
     }
     if let Some(schema) = export::newer_dataset(export.out) {
@@ -201,10 +201,9 @@ pub fn fleet(args: &Args, paths: &[PathBuf]) -> Result {
     let failed = export_all(args, &walked, Form::Parquet)?;
     let failed = failed.into_iter();
     skipped.extend(failed.map(|(path, why)| format!("{}: {why}", path.display())));
-    if of_dumps.is_empty() {
-        return fleet_of(args, dumps, skipped);
-    }
-    let (more, unread) = fleet::read_all(&[Input::Dataset(own.path().to_owned())]);
+    // Nothing is there when none of them could be read.
+    let (inputs, _) = fleet::inputs(&[own.path().to_owned()]);
+    let (more, unread) = fleet::read_all(&inputs);
     dumps.extend(more);
     skipped.extend(unread);
     fleet_of(args, dumps, skipped)

@@ -1,4 +1,4 @@
-//! Fetching PDBs while somebody waits: progress on stderr, an end on Ctrl-C.
+//! Downloading PDBs in the foreground: progress on stderr, an end on Ctrl-C.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,7 +125,7 @@ impl Drop for Interrupt {
 }
 
 impl Flags {
-    /// Without this a signal ends the program at once, which is no worse than before.
+    /// Without this a signal ends the program at once, as it would anyway.
     #[cfg(unix)]
     fn register(&self) {
         use signal_hook::consts::{SIGINT, SIGTERM};

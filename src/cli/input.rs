@@ -1,4 +1,4 @@
-//! What a file is that was named: a machine's memory, or a log. The one place that decides.
+//! Decides in one place whether an input file is the memory of a machine or a log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ pub fn needs_memory(path: &Path, error: OpenError) -> CliError {
         error @ OpenError::Pooltag { .. } => error.into(),
         error if series::is_log_file(path) => match series::read(path) {
             Ok(log) => CliError::NotThere(format!(
-                "{} is {}: it has figures per tag and no memory; diff and poolused read it, this command needs a dump",
+                "{} is {}: it has counts per tag but no memory; diff, poolused and diagnose read \
+                    it, this command needs a dump",
                 path.display(),
                 log.what
             )),

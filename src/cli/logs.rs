@@ -30,7 +30,7 @@ pub(super) fn pool_used(args: &Args, log: &Log, selection: &Selection) -> Result
         warn(format!("the listing is not complete: {why}"));
     }
     if point.session {
-        warn("the listing is of the pool of terminal sessions".into());
+        warn("the listing is of session pool".into());
     }
     let descriptions = args.common.descriptions()?;
     let used = ListedPoolUsed::of(point, &descriptions, selection)?;

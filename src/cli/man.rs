@@ -10,7 +10,8 @@ use crate::tui::input::keys::{Group, KeyMap};
 const FILES: [(&str, &str); 5] = [
     (
         "$XDG_CONFIG_HOME/poolscope/keys, ~/.config/poolscope/keys",
-        "what `poolscope keys` prints, changed. On macOS in ~/Library/Application Support, on Windows in %APPDATA%.",
+        "key bindings, in the format that `poolscope keys` prints. On macOS in \
+            ~/Library/Application Support, on Windows in %APPDATA%.",
     ),
     (
         "$XDG_CACHE_HOME/poolscope, ~/.cache/poolscope",
@@ -22,11 +23,11 @@ const FILES: [(&str, &str); 5] = [
     ),
     (
         "$XDG_STATE_HOME/poolscope/copied.txt",
-        "what was copied last, where the terminal takes no copies.",
+        "the text copied last, if the terminal has no clipboard.",
     ),
     (
         "pooltag.txt",
-        "descriptions of tags over the built-in ones, when it is named with --pooltag.",
+        "tag descriptions that override the built-in ones, if given with --pooltag.",
     ),
 ];
 
@@ -34,28 +35,28 @@ const FILES: [(&str, &str); 5] = [
 const VARIABLES: [(&str, &str); 9] = [
     (
         "_NT_SYMBOL_PATH, _NT_ALT_SYMBOL_PATH",
-        "where to look for PDBs, in the debuggers' syntax, unless --symbols says it.",
+        "where to look for PDBs, in the debuggers' syntax, unless --symbols is given.",
     ),
     (
         "NO_COLOR",
-        "when it is not empty: no colours, unless --theme asks for them.",
+        "if not empty: no colours, unless --theme sets them.",
     ),
     (
         "COLORTERM",
-        "truecolor or 24bit: the terminal has all colours.",
+        "truecolor or 24bit: the terminal has 24-bit colour.",
     ),
     (
         "TERM",
-        "the terminal's kind: how many colours, and whether more than a VT100 is understood.",
+        "the terminal type, which decides the number of colours and the control sequences.",
     ),
     (
         "LC_ALL, LC_CTYPE, LANG",
-        "whether lines and marks can be drawn in other than ASCII.",
+        "the character set, which decides whether lines and marks are drawn in ASCII.",
     ),
-    ("TMUX, STY", "which way a copy takes to the terminal."),
+    ("TMUX, STY", "how copied text is sent to the terminal."),
     (
         "XDG_CONFIG_HOME, XDG_CACHE_HOME, XDG_STATE_HOME",
-        "where files are kept; see FILES.",
+        "the locations of files; see FILES.",
     ),
     (
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
@@ -64,13 +65,17 @@ const VARIABLES: [(&str, &str); 9] = [
     ("SSL_CERT_FILE", "root certificates for symbol servers."),
 ];
 
-const STATUS: [(&str, &str); 4] = [
+const STATUS: [(&str, &str); 5] = [
     ("0", "the answer is complete, or says what is missing."),
     (
         "1",
-        "the dump can't be read, or does not hold what was asked for.",
+        "the dump can't be read, or does not have what was asked for.",
     ),
     ("2", "wrong usage."),
+    (
+        "3",
+        "check found a violated rule, or diagnose --exit-code a leak.",
+    ),
     ("128+N", "ended by signal N."),
 ];
 
@@ -116,7 +121,7 @@ pub fn page() -> std::io::Result<Vec<u8>> {
     Ok(titled(&String::from_utf8_lossy(&out)).into_bytes())
 }
 
-/// The page with its title. The definition that each piece begins with stands once.
+/// The page with its title. The definition at the start of each piece is kept once.
 fn titled(pieces: &str) -> String {
     const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let version = env!("CARGO_PKG_VERSION");
@@ -204,9 +209,9 @@ fn usage(argument: &Arg) -> Vec<Inline> {
 fn keys(roff: &mut Roff) {
     roff.control("SH", ["KEYS"]);
     roff.text([
-        roman("As they are built in; "),
+        roman("The built-in keys; "),
         bold("poolscope keys"),
-        roman(" prints them as they are bound."),
+        roman(" prints the keys in use."),
     ]);
     let map = KeyMap::default();
     for group in Group::ALL {

@@ -67,16 +67,16 @@ pub fn run(args: Args) -> Outcome {
     }
 }
 
-/// Has a file that outgrows its user's limit (`ulimit -f`) be an error of writing, which
-/// is told; the signal's default is the end of the program, with the terminal as it is.
+/// Has a file that outgrows its user's limit (`ulimit -f`) be a reported write error; by
+/// default the signal would end the program without restoring the terminal.
 #[cfg(unix)]
 fn survive_limits() {
     let noted = std::sync::Arc::default();
-    // Without this it ends the program, which is no worse than before.
+    // Without this it ends the program, as it would anyway.
     let _ = signal_hook::flag::register(libc::SIGXFSZ, noted);
 }
 
-/// A line on stderr, safe for a terminal. A closed stderr is nobody's concern.
+/// A line on stderr, safe for a terminal. A closed stderr is ignored.
 fn say(kind: &str, text: &str) {
     let text = crate::report::text::clean(text);
     let _ = writeln!(io::stderr(), "{kind}: {text}");
@@ -131,7 +131,7 @@ fn warn(engine: &dyn Machine) {
     }
 }
 
-/// True when progress may be shown: somebody watches, and lines can be drawn over.
+/// True when progress may be shown: stderr is a terminal that can redraw a line.
 fn shows_progress(args: &Args) -> bool {
     !args.common.quiet && io::stderr().is_terminal() && takes_sequences()
 }

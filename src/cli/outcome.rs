@@ -70,19 +70,19 @@ pub enum CliError {
     #[error("the answer can't be written: {0}")]
     Write(#[from] io::Error),
     /// The sample can't be written.
-    #[error("the sample can't be written to {path}: {source}; name a place with --out FILE", path = path.display())]
+    #[error("the sample can't be written to {path}: {source}; choose another file with --out FILE", path = path.display())]
     Demo {
         /// Where to.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A file or folder of tables can't be written.
-    #[error("{path} can't be written: {source}; make room, or name another place with --out", path = path.display())]
+    #[error("{path} can't be written: {source}; free disk space, or choose another file with --out", path = path.display())]
     File {
         /// Where to.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The terminal UI ended.
@@ -103,7 +103,7 @@ impl From<Refusal> for CliError {
 }
 
 impl CliError {
-    /// True when whoever read the answer has gone: no error at all.
+    /// True when the reader of the answer has closed the pipe: not an error.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, CliError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -30,7 +30,7 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     let (options, words) = shape.divide(after);
     let asks_help = |word: &OsString| word == "--help" || word == "-h" || word == "--";
     if name == "run" && !words.first().is_none_or(asks_help) {
-        // What looks like an option behind the dump is the command's: `-paged`, `-b`.
+        // What looks like an option after the dump is the command's: `-paged`, `-b`.
         return Ok(run(program, before, options, words));
     }
     if shape.commands.contains(&name) {
@@ -38,7 +38,7 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     }
     let is_file = Path::new(first).exists();
     let words = match (is_file, table::find(&name)) {
-        // The dump in both places: whoever runs the sub-command says which to leave out.
+        // The dump in both places: the sub-command reports which one to leave out.
         (true, _) if shape.is_sub_command(&words) => return Ok(typed),
         // A dump alone opens the screen.
         (true, _) if words.is_empty() => return Ok(typed),
@@ -57,7 +57,7 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
             let meant = table::nearest(&name).or_else(|| shape.nearest(&name));
             let path = name.contains(['/', '\\', '.']) || name.starts_with('-');
             return match (words.is_empty() || path, meant) {
-                // A file that does not exist is told as such.
+                // A file that does not exist is reported as such.
                 (true, None) => Ok(typed),
                 (true, Some(_)) if path => Ok(typed),
                 (_, Some(meant)) => Err(Refusal(format!(
@@ -87,7 +87,7 @@ fn run(
     out
 }
 
-/// What clap knows: the options that stand anywhere, and the sub-commands.
+/// What clap knows: global options and sub-commands.
 struct Shape {
     /// Options by their long name, and whether a value follows.
     options: Vec<(String, bool)>,
@@ -108,7 +108,7 @@ impl Shape {
         }
     }
 
-    /// How many arguments an option takes up; `None` for what is no option of ours.
+    /// How many arguments an option takes up; `None` for unknown options.
     fn length(&self, argument: &OsString) -> Option<usize> {
         let text = argument.to_str()?.strip_prefix("--")?;
         let (name, value) = match text.split_once('=') {
@@ -119,7 +119,7 @@ impl Shape {
         Some(if *takes && !value { 2 } else { 1 })
     }
 
-    /// Where the first word is that is no option.
+    /// The position of the first word that is not an option.
     fn first_word(&self, arguments: &[OsString]) -> Option<usize> {
         let mut at = 0;
         while let Some(argument) = arguments.get(at) {
@@ -158,7 +158,7 @@ impl Shape {
     }
 }
 
-/// Sub-commands that are no commands of the grammar.
+/// Sub-commands that are not commands of the grammar.
 const OF_THE_SHELL: &[&str] = &[
     "demo",
     "symbols",

@@ -29,7 +29,7 @@ pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(index)
 }
 
-/// Walks the pool, with the share done on stderr where somebody is watching.
+/// Walks the pool, with progress on stderr, if it is a terminal.
 fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());
     let Some(builder) = engine.walk(Arc::clone(&progress)) else {
@@ -47,7 +47,7 @@ fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
             while stop.recv_timeout(Duration::from_millis(200))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
-                let _ = write!(io::stderr(), "\rpool {:3.0} %", shown.share() * 100.0);
+                let _ = write!(io::stderr(), "\rpool {:3.0}%", shown.share() * 100.0);
             }
             let _ = write!(io::stderr(), "\r          \r");
         });

@@ -5,7 +5,7 @@ use crate::addr::Va;
 
 use super::refusal::{Refusal, Result};
 
-/// How the refusal of something that is no address begins.
+/// How the refusal of something that is not an address begins.
 const INVALID: &str = "not a valid address";
 /// Deeper parentheses are not read.
 const DEEPEST: usize = 32;
@@ -25,7 +25,7 @@ pub enum Expression {
     Difference(Box<Expression>, Box<Expression>),
 }
 
-/// True for the refusal of something that is no address, in no dump.
+/// True for the refusal of something that is not an address, in no dump.
 pub fn is_no_address(why: &Refusal) -> bool {
     why.0.starts_with(INVALID)
 }
@@ -111,7 +111,7 @@ fn resolve_name(name: &str, resolver: &dyn Resolver) -> Result<Va> {
     })
 }
 
-/// The refusal of something that is no address.
+/// The refusal of something that is not an address.
 pub(super) fn invalid(text: &str) -> Refusal {
     Refusal(format!(
         "{INVALID}: {text} (hexadecimal, for example fffffa80`02400000, nt!PsActiveProcessHead or poi(ADDRESS)+20)"
@@ -183,7 +183,7 @@ impl Parser<'_> {
         }
         if word.starts_with(['@', '$']) {
             return Err(Refusal(format!(
-                "{word}: a dump of a running machine has no registers here; write an address or a symbol"
+                "{word}: registers are not available here; write an address or a symbol"
             )));
         }
         let starts = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -200,8 +200,8 @@ impl Parser<'_> {
     }
 }
 
-/// A number as WinDbg reads it: hexadecimal with or without `0x`, a backquote in the
-/// middle allowed; decimal behind `0n`.
+/// A number as WinDbg reads it: hexadecimal with or without `0x`, a backquote in the middle
+/// allowed; decimal after `0n`.
 pub(super) fn number(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     if let Some(decimal) = lower.strip_prefix("0n") {

@@ -177,7 +177,7 @@ impl Words {
         self.words.get(self.next).map(|w| w.text.as_str())
     }
 
-    /// True when the next word stands in quotation marks.
+    /// True when the next word is quoted.
     pub(super) fn is_quoted(&self) -> bool {
         self.words.get(self.next).is_some_and(|w| w.quoted)
     }

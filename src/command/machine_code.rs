@@ -36,7 +36,7 @@ pub(super) fn before(words: &mut Words) -> Result<Request> {
             let count = digits.and_then(expression::number);
             count.filter(|n| (1..=MOST).contains(n)).ok_or_else(|| {
                 Refusal(format!(
-                    "ub: {word}: write L and a number of instructions, as L10"
+                    "ub: {word}: write L and a number of instructions, for example L10"
                 ))
             })?
         }

@@ -97,7 +97,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
         (_, Some(PoolChoice::Session)) => {
             return Err(refuse(
                 "-p with -s",
-                "session pool is paged pool: write -s alone",
+                "session pool is paged pool: write -s without -p",
             ));
         }
         (n, _) => out.pool = choice.get(n % 3).copied(),
@@ -105,7 +105,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
     Ok(Request::PoolMon(out))
 }
 
-/// The tag behind a switch. PoolMon wants no blank between them; people type one.
+/// The tag behind a switch. PoolMon expects no blank between them, but people type one.
 fn tag(switch: char, value: &str, words: &mut Words) -> Result<TagPattern> {
     let text = match value {
         "" => words

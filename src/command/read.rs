@@ -47,7 +47,7 @@ fn one(command: &str) -> Result<Request> {
     }
 }
 
-/// The sentence for a word that is no command.
+/// The sentence for an unknown command.
 pub fn unknown(name: &str) -> Refusal {
     let nearest = table::nearest(line::bare_name(name));
     Refusal(match nearest {

@@ -1,6 +1,6 @@
 //! Why a line can't be done.
 
-/// Why a line can't be done: what is wrong, then what to do.
+/// Why a line can't be run: what is wrong, then what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub String);

@@ -52,7 +52,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (
         &[".reload"],
         ".reload (loading symbols)",
-        "symbols load by themselves when a dump is opened; set the path with --symbols or _NT_SYMBOL_PATH",
+        "symbols are loaded when a dump is opened; set the path with --symbols or _NT_SYMBOL_PATH",
     ),
     (
         &[".symfix", ".sympath", ".srcpath", ".symopt"],
@@ -163,7 +163,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
             ".reboot", ".kill", ".restart",
         ],
         "commands of a live debugger",
-        "a dump is only read; `help` lists the commands",
+        "poolscope only reads dumps; `help` lists the commands",
     ),
     (
         &["verifier.exe"],
@@ -177,8 +177,8 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// What a refused command is, and what to do instead. An extension (`!fltkd`) stands for
-/// all of its commands.
+/// What a refused command is, and what to do instead. An extension (`!fltkd`) covers all of its
+/// commands.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
     let extension = name.starts_with('!').then(|| {
         name.split_once('.')

@@ -226,7 +226,7 @@ impl Shape {
 /// Where a range ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As far as the command shows when nothing is said.
+    /// The default of the command.
     Usual,
     /// After so many elements (`L20`).
     Elements(u64),

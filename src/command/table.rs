@@ -253,7 +253,7 @@ pub const ENTRIES: &[Entry] = &[
     ),
     own(
         "refs",
-        &["references", "mentions"],
+        &["references"],
         "TAG",
         "modules that reference a tag, with the calls that take it",
         Some("!for_each_module s -a @#Base @#End \"TAG\""),

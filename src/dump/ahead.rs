@@ -1,4 +1,4 @@
-//! Reading the file in its own order, ahead of those who jump about in it.
+//! Reads the file in file order, ahead of readers with random access.
 //!
 //! Pool pages lie in a dump in the order of their frames, which has little to do with
 //! their addresses. On a file that is not in memory yet, walking by address would be a
@@ -17,8 +17,8 @@ use super::Dump;
 const SLOW: Duration = Duration::from_micros(25);
 
 impl Dump {
-    /// Says that most of the pages will be read from now on. Until then the system is
-    /// told not to read around the few that an opened dump looks at.
+    /// Says that most of the pages will be read from now on. Until then read-ahead is off
+    /// (`madvise`), because opening a dump reads only a few pages.
     pub fn expect_walk(&self) {
         self.mapping.expect(false);
     }
@@ -59,8 +59,8 @@ impl Dump {
     }
 }
 
-/// Stretches of a file that cover wanted pages, in file order; pages between them that
-/// nobody wants are read along where skipping them would cost more.
+/// Stretches of a file that cover wanted pages, in file order; unwanted pages between them are
+/// read too where skipping them would cost more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stretches(Vec<(u64, u64)>);
 

@@ -82,12 +82,13 @@ impl Contents {
     fn with_notes(mut self, notes: Notes) -> Contents {
         if let Some(version) = notes.unknown_version {
             self.notes.push(format!(
-                "VirtualBox wrote the processors' state in version {version:#x}, which is not known: it is not used"
+                "the VirtualBox processor state has version {version:#x}, which is unknown: it is \
+                    not used"
             ));
         }
         if notes.linux {
             self.notes
-                .push("the guest described itself as a Linux kernel".into());
+                .push("the notes in the file describe a Linux kernel".into());
         }
         self.cpus = notes.cpus;
         self.cpus.retain(|cpu| !cpu.is_empty());
@@ -106,10 +107,10 @@ pub(super) fn read(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Con
     if let Some(given) = given.filter(|_| !needed) {
         return Err(DumpError::refused(
             format!(
-                "{} was given as the other file of this one, which has no other file",
+                "{} was given as the partner of this file, which has none",
                 given.display()
             ),
-            "give --partner with the .vmem, .vmsn or .vmss of a VMware snapshot only",
+            "use --partner only for the .vmem, .vmsn or .vmss of a VMware snapshot",
         ));
     }
     match kind {
@@ -186,7 +187,9 @@ fn kdump_file(file: &[u8], layout: Layout) -> Result<Contents, DumpError> {
     let mut contents = Contents::new(Format::Kdump, found.pages).with_notes(found.notes);
     if found.incomplete {
         contents.notes.push(
-            "the writer of the kdump file says that it is incomplete (the disk was full, perhaps): pages are missing".into(),
+            "the kdump file is marked as incomplete (the disk may have been full): pages are \
+                missing"
+                .into(),
         );
     }
     Ok(contents)
@@ -199,10 +202,10 @@ fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conten
         if let Some(given) = given {
             return Err(DumpError::refused(
                 format!(
-                    "{} was given as the memory of this state, which has its memory inside",
+                    "{} was given as the memory of this state, which contains its memory",
                     given.display()
                 ),
-                "leave --partner out",
+                "omit --partner",
             ));
         }
         return Ok(Contents {
@@ -227,10 +230,12 @@ fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conten
         return Err(match state.expects_memory() {
             true => DumpError::refused(
                 format!(
-                    "this is the state of a VMware machine, and its memory is in another file, {name}, which is not beside it"
+                    "this is the state of a VMware machine; its memory is in another file, \
+                        {name}, which is not in the same directory"
                 ),
                 format!(
-                    "copy {name} into the same directory, or give it with --partner FILE (on vSAN it may have a name of its own)"
+                    "copy {name} into the same directory, or give it with --partner FILE (on vSAN \
+                        it may have a different name)"
                 ),
             ),
             false => DumpError::refused(
@@ -254,7 +259,9 @@ fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conten
 /// A state whose regions do not end where the memory does is of another snapshot.
 fn unfit(state: &vmware::State, length: u64) -> Option<String> {
     (state.has_regions() && !state.fits(length)).then(|| {
-        "the regions of memory in the VMware state do not end where the .vmem does: the two may be of different snapshots, or the .vmem was cut".into()
+        "the memory regions in the VMware state do not match the length of the .vmem: the files \
+            may be from different snapshots, or the .vmem is truncated"
+            .into()
     })
 }
 
@@ -292,10 +299,13 @@ fn vmware_memory(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conte
     let (pages, hole) = vmware::without_state(file);
     notes.push(match hole {
         true => "assumed a memory hole at 3 GB: the .vmsn is missing; copy the .vmsn or .vmss of the snapshot into the same directory, or give it with --partner FILE".into(),
-        false => "the .vmsn or .vmss is missing: memory is taken as it stands in the file, and the state of the processors is not known".into(),
+        false => "the .vmsn or .vmss is missing: memory is used in the order of the file, and the \
+            processor state is unknown".into(),
     });
     notes.push(
-        "without its state a .vmem may be the memory of a machine that still ran: parts of it may be of different moments".into(),
+        "without its state file, a .vmem may be from a running machine: parts of it may be from \
+            different moments"
+            .into(),
     );
     Ok(Contents {
         notes,
@@ -313,7 +323,7 @@ fn is_memory(path: &Path) -> Result<(), DumpError> {
     if !about.is_file() {
         return Err(DumpError::refused(
             format!(
-                "{} was given as the memory of the state, and is no file",
+                "{} was given as the memory of the state, but is not a file",
                 path.display()
             ),
             "give the .vmem of the same snapshot",
@@ -325,7 +335,7 @@ fn is_memory(path: &Path) -> Result<(), DumpError> {
         Ok(()) if !vmware::is_state(&start) => Ok(()),
         _ => Err(DumpError::refused(
             format!(
-                "{} was given as the memory of the state, and is a state itself, or empty",
+                "{} was given as the memory of the state, but is a state itself, or empty",
                 path.display()
             ),
             "give the .vmem of the same snapshot",
@@ -346,7 +356,7 @@ fn read_state(path: &Path) -> Result<vmware::State, DumpError> {
     match vmware::is_state(mapping.bytes()) {
         true => vmware::State::read(mapping.bytes()),
         false => Err(DumpError::refused(
-            "it is no state of VMware",
+            "it is not a VMware state file",
             "if the virtual machine is encrypted, decrypt it",
         )),
     }

@@ -1,4 +1,4 @@
-//! Crash dumps of Windows: what stands between the header and the pages, per dump type.
+//! Crash dumps of Windows: the data between the header and the pages, per dump type.
 //!
 //! Full dumps (1) store the header's memory runs one after the other; bitmap dumps
 //! (5, 6) and kernel dumps of Windows 7 (2) a bitmap; dumps written by a debugger
@@ -105,7 +105,7 @@ impl BitmapLayout {
         let end = self.bitmap as u64 + self.bits.div_ceil(8);
         if end > self.first_page {
             return Err(format!(
-                "the bitmap ends at {end:#x}, behind the first page at {:#x}",
+                "the bitmap ends at {end:#x}, after the first page at {:#x}",
                 self.first_page
             ));
         }
@@ -135,7 +135,7 @@ impl BitmapLayout {
 
 fn bitmap(file: &[u8]) -> Result<RankedBitmap, DumpError> {
     if !has_bitmap(file) {
-        return damaged("there is no page bitmap (SDMP or FDMP) behind the header".into());
+        return damaged("there is no page bitmap (SDMP or FDMP) after the header".into());
     }
     match wide_layout(file) {
         Some(layout) => layout
@@ -149,7 +149,7 @@ fn bitmap(file: &[u8]) -> Result<RankedBitmap, DumpError> {
 /// which one it is, so all are tried, and the page tables decide between those that fit.
 fn summary(file: &[u8], header: &Header) -> Result<RankedBitmap, DumpError> {
     if !has_bitmap(file) {
-        return damaged("there is no page bitmap (SDMP) behind the header".into());
+        return damaged("there is no page bitmap (SDMP) after the header".into());
     }
     let layouts = [
         wide_layout(file),
@@ -189,7 +189,7 @@ fn proves(file: &[u8], header: &Header, map: &RankedBitmap) -> bool {
 /// RDMP: written by WinDbg's `.dump /k`, `/ka` and `/f`.
 fn ranges(file: &[u8], dump_type: u32) -> Result<PageMap, DumpError> {
     if file.get(SECOND + 4..SECOND + 12) != Some(b"RDMPDUMP") {
-        return damaged("there is no RDMP list of ranges behind the header".into());
+        return damaged("there is no RDMP list of ranges after the header".into());
     }
     let q = |at| u64_at(file, SECOND + at).unwrap_or(0);
     let (metadata, first_page) = (q(0x10), q(0x18));

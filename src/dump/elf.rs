@@ -15,7 +15,7 @@ const CORE: u16 = 4;
 const X86_64: u16 = 62;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: u64 = 64;
-/// PN_XNUM: the number of segments stands in section 0.
+/// PN_XNUM: the number of segments is in section 0.
 const MANY: u16 = 0xffff;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;
@@ -31,7 +31,7 @@ pub(super) struct Core {
 /// Reads the headers of a core.
 ///
 /// # Errors
-/// Why it can't be used: it is no core, of another processor, or damaged.
+/// Why it can't be used: it is not a core, is of another processor, or is damaged.
 pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     check_kind(file)?;
     let damaged = |what: String| DumpError::Damaged { what };
@@ -41,13 +41,13 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
         return Err(damaged(format!("ELF program headers of {size} bytes")));
     }
     let count = count(file).ok_or_else(|| {
-        damaged("the file ends before the ELF section that counts the segments".into())
+        damaged("the ELF section that counts the segments is not in the file".into())
     })?;
     let start = usize::try_from(at).unwrap_or(usize::MAX);
     let room = file.len().saturating_sub(start) / size;
     if count > room as u64 {
         return Err(damaged(format!(
-            "{count} ELF program headers at {at:#x}, of which the file has {room}"
+            "{count} ELF program headers at {at:#x}, but the file has room for {room}"
         )));
     }
     let mut runs = Vec::new();
@@ -67,6 +67,8 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
                 let length = usize::try_from(q(0x20)).unwrap_or(usize::MAX).min(room);
                 let to = from.saturating_add(length).min(file.len());
                 notes.extend_from_slice(file.get(from..to).unwrap_or_default());
+                // Notes start at multiples of four, also behind another segment's.
+                notes.resize(notes.len().next_multiple_of(4), 0);
             }
             _ => {}
         }
@@ -87,7 +89,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
 fn count(file: &[u8]) -> Option<u64> {
     match u16_at(file, 0x38)? {
         MANY => {
-            let sections = u64_at(file, 0x28)?;
+            let sections = u64_at(file, 0x28).filter(|at| *at != 0)?;
             let info = sections.checked_add(0x2c)?;
             // Section 0 has to be in the file as a whole.
             sections
@@ -112,7 +114,8 @@ fn check_kind(file: &[u8]) -> Result<(), DumpError> {
     if class != 2 || file.get(5) != Some(&1) {
         return Err(DumpError::refused(
             "this is a 32-bit ELF core: the guest was not in long mode, or the tool that wrote it is 32-bit",
-            "poolscope reads x64 machines only; dump again when Windows is up, with: virsh dump --memory-only --format elf DOMAIN FILE",
+            "poolscope reads x64 machines only; take the dump again after Windows has started: \
+                virsh dump --memory-only --format elf DOMAIN FILE",
         ));
     }
     match machine {

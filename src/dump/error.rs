@@ -14,7 +14,7 @@ pub enum DumpError {
     Io {
         /// The file asked for.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A directory, pipe or device: nothing that can be mapped.

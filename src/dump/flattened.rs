@@ -1,6 +1,6 @@
-//! The flattened form of kdump files, as it is written to a pipe: records of bytes with
-//! their place in the file that is meant. Numbers are big-endian; later records win
-//! (`makedumpfile -R`, and QEMU's `dump/dump.c`).
+//! The flattened form of kdump files, as it is written to a pipe: records of bytes with their
+//! position in the original file. Numbers are big-endian; later records win (`makedumpfile -R`,
+//! and QEMU's `dump/dump.c`).
 
 use std::borrow::Cow;
 use std::collections::BinaryHeap;
@@ -21,10 +21,10 @@ pub(super) enum Layout {
     Records(Vec<Piece>),
 }
 
-/// Bytes of the meant file in the real one.
+/// Bytes of the original file in the flattened one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// First offset in the meant file.
+    /// First offset in the original file.
     start: u64,
     length: u64,
     /// Its place in the real file.
@@ -68,7 +68,7 @@ impl Layout {
                     "a flattened kdump file has a record of {length:#x} bytes for {start:#x}"
                 ));
             }
-            // What the file does not hold of it is a file that was cut.
+            // A record beyond the end of the file means that the file was truncated.
             let here = length.min((file.len() - data.min(file.len())) as u64);
             if here > 0 {
                 records.push(Piece {
@@ -99,7 +99,7 @@ impl Layout {
         }
     }
 
-    /// Bytes of the meant file; `None` when not all of them are there.
+    /// Bytes of the original file; `None` when not all of them are there.
     pub fn bytes<'a>(&self, file: &'a [u8], offset: u64, length: usize) -> Option<Cow<'a, [u8]>> {
         let Layout::Records(pieces) = self else {
             let at = usize::try_from(offset).ok()?;

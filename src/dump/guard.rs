@@ -1,4 +1,4 @@
-//! What happens when a page of a mapped file has no file behind it any more.
+//! Handles pages of a mapped file that the file no longer has.
 //!
 //! The file was cut, or the disk or the share under it failed: the system raises SIGBUS
 //! at the instruction that reads, and by default ends the process, with the terminal
@@ -129,8 +129,8 @@ impl Slot {
         let start = self.start.load(Ordering::Acquire);
         let end = self.end.load(Ordering::Acquire);
         let at = address & !(page - 1);
-        // What is behind the end of the file is one stretch, and gone in one step: a page
-        // at a time would take a mapping each, of which a process may have 65,530.
+        // Everything after the end of the file is one range and is replaced in one step: a page at
+        // a time would take a mapping each, of which a process may have 65,530.
         let cut = length(self.file.load(Ordering::Relaxed)).filter(|n| at - start >= *n);
         if let Some(length) = cut {
             self.cut.fetch_min(length, Ordering::AcqRel);
@@ -179,7 +179,7 @@ fn length(file: RawFd) -> Option<usize> {
     usize::try_from(about?.st_size).ok()
 }
 
-/// Pages that nobody writes take no swap; FreeBSD has no such flag, and needs none.
+/// Pages that are never written take no swap; FreeBSD has no such flag, and needs none.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
 const NO_RESERVE: libc::c_int = libc::MAP_NORESERVE;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
@@ -223,7 +223,7 @@ extern "C" fn on_bus_error(
 ) {
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
     let address = unsafe { (*info).si_addr() } as usize;
-    // What the handler calls may fail, and whoever was interrupted reads its own error.
+    // Calls of the handler may fail, and the interrupted code must see its own errno.
     let error = errno::get();
     if let Some(slot) = SLOT.iter().find(|slot| slot.holds(address))
         && slot.patch(address, page_size())
@@ -303,7 +303,7 @@ mod tests {
     fn guarded(length: usize) -> (std::fs::File, memmap2::Mmap, Guard) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![0xAA; length]).unwrap();
-        // SAFETY: nobody else has the file.
+        // SAFETY: no one else has the file.
         let map = unsafe { memmap2::Mmap::map(&file).unwrap() };
         let guard = Guard::new(map.as_ptr() as usize, map.len(), &file).unwrap();
         (file, map, guard)

@@ -87,8 +87,8 @@ impl Header {
     /// Reads the header from the first bytes of a file.
     ///
     /// # Errors
-    /// A [`DumpError`] that says what the file is when it is no 64-bit x64 kernel dump
-    /// with pages in it.
+    /// A [`DumpError`] that says what the file is, if it is not a 64-bit x64 kernel dump with
+    /// pages.
     pub fn parse(bytes: &[u8]) -> Result<Header, DumpError> {
         if bytes.len() < HEADER_SIZE {
             return Err(DumpError::HeaderTruncated {

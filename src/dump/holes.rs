@@ -60,7 +60,7 @@ impl Dump {
         let length = self.file_length();
         let (mut at, mut sum) = (0, 0);
         for _ in 0..MOST {
-            // Where there is no such thing as a hole, the first is at the end.
+            // On file systems without holes, the first hole is at the end.
             let Ok(hole) = seek(file, SeekFrom::Hole(at)) else {
                 break;
             };

@@ -1,4 +1,4 @@
-//! What tells one dump from another, wherever it lies and whatever it is called.
+//! Identifies a dump by its contents, independent of its path and name.
 
 use std::time::SystemTime;
 

@@ -53,7 +53,7 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
     let short = || damaged("the file ends inside the headers of kdump".into());
     let header = layout.bytes(file, 0, HEADER).ok_or_else(short)?;
     if !header.starts_with(MAGIC) {
-        return Err(damaged("a flattened file that is no kdump file".into()));
+        return Err(damaged("a flattened file that is not a kdump file".into()));
     }
     let d = |at| u32_at(&header, at).unwrap_or(0);
     let (version, status, block) = (d(8), d(0x1a8), d(0x1ac));
@@ -178,7 +178,7 @@ impl Pages {
         self.layout.bytes(file, page.offset, size as usize)
     }
 
-    /// A method that nobody knows is refused at once, not page by page.
+    /// An unknown method is refused at once, not page by page.
     fn check_method(&self, file: &[u8]) -> Result<(), DumpError> {
         let Some(first) = self.descriptor(file, 0) else {
             return Ok(());
@@ -216,9 +216,9 @@ impl Unpack for Pages {
             let page = self.descriptor(file, *slot);
             page.is_some_and(|page| self.data(file, page).is_some())
         };
-        // Data stands in the order of the slots, but for pages of zeros, which share a place
-        // and may be the last: so some are looked at. To look at all would read the
-        // descriptors of the whole machine, which is done only when some are missing.
+        // Data is in the order of the slots, except pages of zeros, which share one place and may
+        // be the last; so only some are checked. Checking all would read the descriptors of the
+        // whole machine, which is done only if some are missing.
         let last = slots.saturating_sub(LOOKED_AT)..slots;
         let step = (slots / LOOKED_AT).max(1) as usize;
         match last.chain((0..slots).step_by(step)).all(|slot| here(&slot)) {

@@ -1,5 +1,5 @@
-//! LiME: ranges of physical memory, each behind a header of 32 bytes. Written by a Linux
-//! module; the header is that of `lime.h` of the project.
+//! LiME: ranges of physical memory, each after a header of 32 bytes. Written by a Linux module;
+//! the header is that of `lime.h` of the project.
 
 use crate::bytes::{u32_at, u64_at};
 

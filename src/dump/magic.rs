@@ -116,8 +116,20 @@ fn raw(bytes: &[u8]) -> Result<Kind, DumpError> {
 }
 
 fn refuse(bytes: &[u8], extension: &str, path: &Path) -> Result<(), DumpError> {
+    if is_html(bytes) {
+        return Err(DumpError::refused(
+            "this is an HTML page, not a dump: the download returned a page (perhaps a sign-in) instead",
+            "download the file again, signed in",
+        ));
+    }
     if let Some((what, how)) = image_of_others(bytes) {
         return Err(DumpError::refused(what, how));
+    }
+    if is_wiped_hibernation(bytes, path) {
+        return Err(DumpError::refused(
+            "this is hiberfil.sys with an empty first page: Windows wiped it when it resumed",
+            LIVE_DUMP,
+        ));
     }
     if let Some(refusal) = hibernation(bytes) {
         return Err(refusal);
@@ -146,7 +158,8 @@ fn refuse(bytes: &[u8], extension: &str, path: &Path) -> Result<(), DumpError> {
     if matches!(extension, "vmss" | "vmsn") {
         return Err(DumpError::refused(
             format!(
-                "this file is called .{extension}, but it is no state of VMware: the virtual machine may be encrypted"
+                "this file has the extension .{extension}, but is not a VMware state file: the virtual \
+                    machine may be encrypted"
             ),
             "decrypt the virtual machine, take a snapshot with memory, and open that",
         ));
@@ -178,7 +191,7 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const SAVE: &str = "run: virsh dump --memory-only --format elf DOMAIN FILE (or dump-guest-memory FILE in the monitor of QEMU)";
     const DISK: &str = "get %SystemRoot%\\MEMORY.DMP from the disk, or take a snapshot with memory";
     const NO_MEMORY: &str = "get %SystemRoot%\\MEMORY.DMP, or an image of the machine's memory";
-    const KINDS: [(&[u8], &str, &str); 29] = [
+    const KINDS: [(&[u8], &str, &str); 31] = [
         (
             b"\x7fVirtualBox SavedState",
             "this is a saved state of VirtualBox",
@@ -211,13 +224,13 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
         (
             b"AVML",
-            "this is an AVML image, which Linux machines are captured in",
+            "this is an AVML image of a Linux machine",
             "poolscope reads the memory of Windows machines only",
         ),
         (
             b"ZDMP",
-            "this is a dump that DumpIt compressed",
-            "unpack it with z2dmp, and open the dump that gives",
+            "this is a dump compressed by DumpIt",
+            "unpack it with z2dmp, and open the result",
         ),
         (
             b"\xff\x06\x00\x00sNaPpY",
@@ -256,6 +269,16 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "this is a VirtualBox disk (VDI): a disk, not memory",
             DISK,
         ),
+        (
+            b".encoding = ",
+            "this is a description of a VMware machine (.vmx, .vmsd): text, not memory",
+            "open the .vmem, .vmsn or .vmss of a snapshot that was taken with memory",
+        ),
+        (
+            b"VMA\0",
+            "this is a backup of Proxmox: disks, not memory",
+            "in the monitor of the running machine (qm monitor ID), run: dump-guest-memory FILE",
+        ),
         (b"regf", "this is a registry hive", NO_MEMORY),
         (b"MZ", "this is a Windows program", NO_MEMORY),
         (b"BM", "this is a bitmap picture", NO_MEMORY),
@@ -266,35 +289,52 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "give the directory it is in to --symbols, and open the dump itself",
         ),
         (
+            b"Microsoft C/C++ program database 2.00",
+            "this is a PDB of an old compiler: symbols, not a dump",
+            NO_MEMORY,
+        ),
+        (
+            b"BSJB",
+            "this is a portable PDB of .NET, not a dump",
+            NO_MEMORY,
+        ),
+        (b"QED\0", "this is a QED image: a disk, not memory", DISK),
+        (
+            b"WithoutFreeSpace",
+            "this is a disk of Parallels, not memory",
+            DISK,
+        ),
+        (
             b"version https://git-lfs",
-            "this is a Git LFS pointer: a few lines in place of the file",
+            "this is a Git LFS pointer: a placeholder for the file",
             "fetch the file with: git lfs pull",
-        ),
-        (
-            b"<!DOCTYPE html",
-            "this is an HTML page, not a dump: the download gave a page (a sign-in, perhaps) in its place",
-            "download the file again, signed in",
-        ),
-        (
-            b"<!doctype html",
-            "this is an HTML page, not a dump: the download gave a page (a sign-in, perhaps) in its place",
-            "download the file again, signed in",
-        ),
-        (
-            b"<html",
-            "this is an HTML page, not a dump: the download gave a page (a sign-in, perhaps) in its place",
-            "download the file again, signed in",
-        ),
-        (
-            b"<HTML",
-            "this is an HTML page, not a dump: the download gave a page (a sign-in, perhaps) in its place",
-            "download the file again, signed in",
         ),
         (b"<?xml", "this is an XML file, not a dump", NO_MEMORY),
         (b"%PDF", "this is a PDF, not a dump", NO_MEMORY),
     ];
     let found = KINDS.iter().find(|(magic, ..)| bytes.starts_with(magic));
     found.map(|(_, what, how)| (*what, *how))
+}
+
+/// A page, however it is written: in any case, behind a byte order mark or blanks.
+fn is_html(bytes: &[u8]) -> bool {
+    let start = bytes.get(..bytes.len().min(256)).unwrap_or_default();
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    let start = start.trim_ascii_start().to_ascii_lowercase();
+    let starts: [&[u8]; 3] = [b"<!doctype html", b"<html", b"<head"];
+    starts.iter().any(|tag| start.starts_with(tag))
+}
+
+/// What to do about a hibernation image.
+const LIVE_DUMP: &str =
+    "take a live dump instead (Task Manager, or Get-StorageDiagnosticInfo -IncludeLiveDump)";
+
+/// Known by the file's name alone: nothing is left of its header.
+fn is_wiped_hibernation(bytes: &[u8], path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let first = bytes.get(..PAGE_SIZE as usize);
+    name.eq_ignore_ascii_case("hiberfil.sys")
+        && first.is_some_and(|page| page.iter().all(|&byte| byte == 0))
 }
 
 /// hiberfil.sys, in any state.
@@ -324,7 +364,7 @@ fn hibernation(bytes: &[u8]) -> Option<DumpError> {
             Some(time) => format!("this is hiberfil.sys: {what} of {time}"),
             None => format!("this is hiberfil.sys: {what}"),
         },
-        "take a live dump instead (Task Manager, or Get-StorageDiagnosticInfo -IncludeLiveDump)",
+        LIVE_DUMP,
     ))
 }
 
@@ -359,8 +399,11 @@ fn compressed(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "wimapply FILE 1 DIRECTORY",
         ),
     ];
-    KINDS
-        .iter()
-        .find(|(magic, ..)| bytes.starts_with(magic))
-        .map(|&(_, what, how)| (what, how))
+    let found = KINDS.iter().find(|(magic, ..)| bytes.starts_with(magic));
+    // Of a tar archive the first bytes are a file's name.
+    let is_tar = || bytes.get(257..).is_some_and(|b| b.starts_with(b"ustar"));
+    match found {
+        Some((_, what, how)) => Some((what, how)),
+        None => is_tar().then_some(("a tar archive (OVA, XVA)", "tar xf FILE")),
+    }
 }

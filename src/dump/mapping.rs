@@ -81,7 +81,7 @@ impl Mapping {
         }
     }
 
-    /// The file, whose position is nobody's.
+    /// The file; its position is not used.
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     pub fn file(&self) -> &File {
         &self.file

@@ -1,6 +1,6 @@
 //! The container: a dump file opened, its header read, its pages found by PFN.
 //!
-//! Knows physical pages only; what they mean is for the layers below in the import order.
+//! Knows physical pages only; other rooms interpret them.
 
 mod ahead;
 mod container;
@@ -152,7 +152,7 @@ impl Dump {
         let room = on.mapping.bytes().len() as u64 / PAGE_SIZE;
         if contents.header.is_none() && contents.pages.runs().is_some() && stored > room {
             return Err(DumpError::Damaged {
-                what: format!("it names {stored} pages, and has room for {room}"),
+                what: format!("it lists {stored} pages, but has room for {room}"),
             });
         }
         Ok(Dump {
@@ -277,8 +277,8 @@ impl Dump {
         self.mapping.bytes().len() as u64
     }
 
-    /// The bytes of a frame, or `None` when the dump does not hold it (left out by the
-    /// writer, behind the end of a truncated file, or lost: see [`Dump::is_lost`]).
+    /// The bytes of a frame, or `None` when the dump does not hold it (left out by the writer,
+    /// after the end of a truncated file, or lost: see [`Dump::is_lost`]).
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
         let offset = match &self.contents.pages {
@@ -299,8 +299,8 @@ impl Dump {
             .ok()
     }
 
-    /// Shows the bytes of a frame to `f`, for who looks through all of memory: what has to
-    /// be decompressed for it is not kept. `None` as for [`Dump::page`].
+    /// Shows the bytes of a frame to `f`, for searches of all memory: pages decompressed for it are
+    /// not kept. `None` as for [`Dump::page`].
     pub fn peek<R>(&self, pfn: Pfn, f: impl FnOnce(&PageBytes) -> R) -> Option<R> {
         let PageMap::Packed(packed) = &self.contents.pages else {
             return self.page(pfn).map(f);
@@ -360,9 +360,7 @@ impl Dump {
                 Capture::Running => {
                     "written while the system ran, so counters and lists may contradict each other"
                 }
-                Capture::Unknown => {
-                    "the format does not say whether the machine ran on while it was written"
-                }
+                Capture::Unknown => "the format does not say whether the machine was running",
             };
             return format!("{}: {ALL}; {written}", self.image());
         };

@@ -1,8 +1,8 @@
 //! Compressed pages: decompressed once, when they are first read.
 //!
-//! A page is known by its slot, its number in the order of the container. What was
-//! decompressed stays where it is while the dump is open, so that a page is as good as
-//! one of the mapping. It lies in memory up to a limit, behind that in a temporary file.
+//! A page is known by its slot, its number in the order of the container. Decompressed pages
+//! keep their address while the dump is open, like pages of a mapping. It lies in memory up to
+//! a limit, behind that in a temporary file.
 
 use std::fmt;
 use std::fs::File;
@@ -37,8 +37,8 @@ pub(super) trait Unpack: fmt::Debug + Send + Sync {
     fn place(&self, file: &[u8], slot: u64) -> Option<u64>;
     /// The page itself, where the file has it as it is: its offset.
     fn plain(&self, file: &[u8], slot: u64) -> Option<u64>;
-    /// Decompresses the page of a slot, and those that come with it, which are handed to
-    /// `put`. `false` when the data is damaged.
+    /// Decompresses the page of a slot, and those that come with it, which are passed to `put`.
+    /// `false` when the data is damaged.
     fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool;
     /// Gives up what was learned from bytes near a slot: the file failed to deliver them.
     fn forget(&self, _slot: u64) {}
@@ -194,8 +194,8 @@ impl Packed {
         known(page).unwrap_or(Unpacked::Damaged)
     }
 
-    /// Shows a page to `f` without keeping it, for who looks through all of memory: it would
-    /// take as much room as the machine has memory. `None` when there is no such page.
+    /// Shows a page to `f` without keeping it, for searches of all memory, which would otherwise
+    /// need as much room as the machine has memory. `None` when there is no such page.
     pub(super) fn peek<R>(
         &self,
         file: &[u8],
@@ -225,8 +225,7 @@ impl Packed {
         page.filter(|_| sound).map(|page| f(&page))
     }
 
-    /// Puts a page where it stays; where there is no room any more, what stands for a
-    /// damaged page.
+    /// Stores a page; without room, the page that replaces a damaged one.
     fn keep(&self, bytes: &PageBytes) -> *mut PageBytes {
         if *bytes == ZEROS {
             return (&raw const ZEROS).cast_mut();
@@ -239,9 +238,9 @@ impl Packed {
         match place {
             Ok(Place::Done(at)) => at,
             Ok(Place::Empty(at)) => {
-                // SAFETY: the store hands out each place once, inside a block that it
-                // neither moves nor frees while the `Packed` lives, and nobody has the
-                // address before it is returned here. So workers copy side by side.
+                // SAFETY: the store hands out each place once, inside a block that it neither moves
+                // nor frees while the `Packed` lives, and no one has the address before it is
+                // returned here. So workers copy side by side.
                 unsafe { at.copy_from_nonoverlapping(bytes, 1) };
                 at
             }
@@ -329,7 +328,7 @@ impl Store {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
             file.set_len(start + BLOCK as u64)?;
-            // SAFETY: the file has no name, so that nobody else writes to it or cuts it.
+            // SAFETY: the file has no name, so that no one else writes to it or truncates it.
             let block = unsafe {
                 memmap2::MmapOptions::new()
                     .offset(start)

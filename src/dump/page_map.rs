@@ -1,10 +1,10 @@
 //! Which page frames the file holds, and where: PFN to file offset.
 //!
-//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of frames that follow each other in the file
-//! (full dumps, and dumps that a debugger wrote) are found by binary search. A bitmap
-//! with one bit per frame (bitmap and kernel dumps) is read where it stands in the file
-//! beside a directory of running counts, one per 512 bits, so a look-up is a handful of
-//! instructions and a 64 GB machine costs 256 KB of memory.
+//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of
+//! frames that follow each other in the file (full dumps, and dumps that a debugger wrote) are
+//! found by binary search. A bitmap with one bit per frame (bitmap and kernel dumps) is read
+//! from the file beside a directory of running counts, one per 512 bits, so a look-up is a
+//! handful of instructions and a 64 GB machine costs 256 KB of memory.
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::u64_at;
@@ -81,7 +81,7 @@ impl PageMap {
     /// Runs in any order. Runs that overlap and agree are joined.
     ///
     /// # Errors
-    /// Why they are no map: two places for one frame, or numbers beyond all machines.
+    /// Why they are not a map: two places for one frame, or implausible numbers.
     pub fn of_runs(mut runs: Vec<FileRun>) -> Result<PageMap, String> {
         runs.sort_by_key(|run| (run.first, run.pages));
         let mut out: Vec<FileRun> = Vec::with_capacity(runs.len());
@@ -159,8 +159,8 @@ impl PageMap {
         }
     }
 
-    /// Where in the file it is said whether a frame is stored; `None` where that is in
-    /// memory already.
+    /// The position in the file of the bit that says whether a frame is stored; `None` where that
+    /// is in memory already.
     pub fn bit_place(&self, pfn: Pfn) -> Option<usize> {
         match self {
             PageMap::Runs(_) | PageMap::Packed(_) => None,
@@ -240,22 +240,15 @@ impl RankedBitmap {
 
 /// Set bits among the first `count` bits of `bytes` (at most 512), LSB first.
 fn ones(bytes: &[u8], count: u64) -> u64 {
-    let mut total = 0;
-    let mut left = count;
-    for i in 0..8 {
-        if left == 0 {
-            break;
-        }
-        let word = word_at(bytes, i * 8);
-        let mask = if left >= 64 {
-            u64::MAX
-        } else {
-            (1 << left) - 1
-        };
-        total += u64::from((word & mask).count_ones());
-        left = left.saturating_sub(64);
+    let (mut total, mut at, mut left) = (0, 0, count);
+    while left >= 64 {
+        total += word_at(bytes, at).count_ones();
+        at += 8;
+        left -= 64;
     }
-    total
+    let mask = (1u64 << left) - 1;
+    total += (word_at(bytes, at) & mask).count_ones();
+    u64::from(total)
 }
 
 /// A u64 at `offset`, zero-filled where the slice ends early.

@@ -1,5 +1,5 @@
-//! Page tables in raw memory, as far as a container has to know them: where a file says
-//! nothing of its own layout, the tables inside show it.
+//! Page tables in raw memory, as far as a container has to know them: if a file does not
+//! describe its layout, its page tables show it.
 
 use crate::addr::PAGE_SIZE;
 use crate::bytes::u64_at;
@@ -53,8 +53,8 @@ pub(super) fn has_root(file: &[u8], base: u64) -> bool {
     roots(file, base).next().is_some()
 }
 
-/// Frames that page tables below `limit` name, where memory below it stands as it is
-/// from the start of the file.
+/// Frames that page tables below `limit` name, if memory below it is stored unchanged from the
+/// start of the file.
 pub(super) fn frames_named(file: &[u8], limit: u64) -> Vec<u64> {
     let Some(root) = roots(file, 0).next() else {
         return Vec::new();

@@ -62,6 +62,7 @@ fn the_wrong_bitmap_count_is_refused() {
     );
 }
 
+#[cfg(unix)]
 #[test]
 fn the_mapping_survives_a_file_that_shrinks() {
     let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -4,15 +4,16 @@
 //! may fail, and then the system raises an exception (`EXCEPTION_IN_PAGE_ERROR`) at the
 //! instruction that reads, which ends the process. Here a handler takes the view apart:
 //! the stretch that failed becomes zeros and is remembered as lost, the rest is mapped
-//! again at the same addresses, and the instruction runs again. After many failures all of
-//! the file is given up. See "Vectored Exception Handling", `MapViewOfFileEx` and
+//! again at the same addresses, and the instruction runs again. The addresses are free for
+//! a moment then, so views lie where the system gives none to anybody by itself. After many
+//! failures all of the file is given up. See "Vectored Exception Handling", `MapViewOfFileEx` and
 //! `VirtualAlloc` in the Windows API documentation.
 
 use std::fs::File;
 use std::io;
 use std::os::windows::io::AsRawHandle;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use windows_sys::Win32::Foundation::{
@@ -32,6 +33,11 @@ use windows_sys::Win32::System::Memory::{
 const GRANULE: usize = 0x10000;
 /// After so many failures the whole file is given up: each costs the time-out of a share.
 const MOST_FAILURES: u64 = 64;
+
+/// Where views lie, and how many bytes there are for them: far from both ends of the
+/// addresses of a process, from which the system takes what it chooses by itself. The
+/// second is for systems before Windows 8.1, whose processes have 8 TB.
+const PLACES: [(u64, u64); 2] = [(64 << 40, 16 << 40), (4 << 40, 2 << 40)];
 
 /// The views of this process, for the handler.
 static VIEWS: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
@@ -92,7 +98,7 @@ impl View {
         if section.is_null() {
             return Err(io::Error::last_os_error());
         }
-        let Some(start) = map(section as usize, 0, length, 0) else {
+        let Some(start) = map_apart(section as usize, length) else {
             let why = io::Error::last_os_error();
             // SAFETY: it is ours, and nothing is mapped from it.
             unsafe { CloseHandle(section) };
@@ -253,6 +259,28 @@ impl Shared {
     }
 }
 
+/// Maps all of a section at one of the [`PLACES`]; where they are taken, anywhere.
+fn map_apart(section: usize, length: usize) -> Option<usize> {
+    // No view gets addresses that another one had, until all were given out once.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    const TRIES: usize = 8;
+    let room = length.checked_add(2 * GRANULE)? / GRANULE * GRANULE;
+    for (first, size) in PLACES {
+        let (Ok(first), Ok(size)) = (usize::try_from(first), usize::try_from(size)) else {
+            continue;
+        };
+        for _ in 0..TRIES {
+            let at = NEXT.fetch_add(room, Ordering::Relaxed) % size;
+            let is_inside = at.checked_add(room).is_some_and(|end| end <= size);
+            let start = is_inside.then(|| map(section, 0, length, first + at));
+            if let Some(start) = start.flatten() {
+                return Some(start);
+            }
+        }
+    }
+    map(section, 0, length, 0)
+}
+
 /// Maps a stretch of a section, at an address unless it is 0.
 fn map(section: usize, offset: usize, length: usize, at: usize) -> Option<usize> {
     let offset = offset as u64;
@@ -298,7 +326,7 @@ extern "system" fn on_exception(info: *mut EXCEPTION_POINTERS) -> i32 {
     };
     let failed = code == EXCEPTION_IN_PAGE_ERROR;
     const READ: usize = 0;
-    // Others may read from the view while it is taken apart: that is no access of theirs.
+    // Others may read from the view while it is taken apart: they do not access it.
     if !failed && (code != EXCEPTION_ACCESS_VIOLATION || tried != READ) {
         return EXCEPTION_CONTINUE_SEARCH;
     }
@@ -348,6 +376,37 @@ mod tests {
             let gone = matches!(at / GRANULE, 2 | 5);
             assert_eq!(*byte, if gone { 0 } else { 0xAA }, "{at:x}");
             assert_eq!(view.is_lost(at, 1), gone, "{at:x}");
+        }
+    }
+
+    /// As the heaps of other threads do all the time.
+    #[test]
+    fn nobody_gets_the_addresses_of_a_view_that_is_taken_apart() {
+        const FAILURES: usize = 40;
+        let (_file, view) = view(2 * FAILURES * GRANULE);
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        // SAFETY: the stretch is new, and nobody else has it.
+                        unsafe {
+                            let how = MEM_RESERVE | MEM_COMMIT;
+                            let at = VirtualAlloc(ptr::null(), GRANULE, how, PAGE_READONLY);
+                            VirtualFree(at, 0, MEM_RELEASE);
+                        }
+                    }
+                });
+            }
+            for granule in 0..FAILURES {
+                fail_at(&view, 2 * granule * GRANULE);
+            }
+            is_done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(view.faults(), FAILURES as u64);
+        for (at, byte) in view.bytes().iter().enumerate().step_by(0x1000) {
+            let gone = at / GRANULE % 2 == 0;
+            assert_eq!(*byte, if gone { 0 } else { 0xAA }, "{at:x}");
         }
     }
 

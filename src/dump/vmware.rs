@@ -1,9 +1,8 @@
 //! VMware: guest memory in a `.vmem` beside its state (`.vmss` of a suspended machine,
 //! `.vmsn` of a snapshot), or inside the state.
 //!
-//! Groups and tags are those of VMware's own reader in the `crash` utility
-//! (`vmware_vmss.c`); that blocks have padding bytes behind the length of the padding is
-//! from there too.
+//! Groups and tags are those of VMware's own reader in the `crash` utility (`vmware_vmss.c`);
+//! that blocks have padding bytes after the length of the padding is from there too.
 
 use crate::addr::PAGE_SIZE;
 use crate::bytes::{u16_at, u32_at, u64_at};
@@ -172,14 +171,14 @@ impl State {
             while let Some(tag) = Tag::at(file, position, narrow) {
                 budget = budget
                     .checked_sub(1)
-                    .ok_or_else(|| damaged("a VMware state with more tags than any has".into()))?;
+                    .ok_or_else(|| damaged("a VMware state with too many tags".into()))?;
                 state.take(file, name, &tag);
                 position = tag.end;
             }
         }
         if state.arm {
             return Err(DumpError::refused(
-                "this is the state of an ARM64 machine of VMware",
+                "this is the state of an ARM64 VMware machine",
                 "poolscope reads x64 machines only",
             ));
         }
@@ -352,8 +351,8 @@ impl State {
     }
 }
 
-/// The map of memory without a state: as it stands in the file, or with a hole below
-/// 4 GB that the file leaves out. The second value is true for the hole.
+/// The map of memory without a state: in the order of the file, or with a hole below 4 GB that
+/// the file leaves out. The second value is true for the hole.
 pub(super) fn without_state(file: &[u8]) -> (PageMap, bool) {
     let length = file.len() as u64;
     let run = |first: u64, end: u64, offset: u64| FileRun {
@@ -361,8 +360,8 @@ pub(super) fn without_state(file: &[u8]) -> (PageMap, bool) {
         pages: (end - first) / PAGE_SIZE,
         offset,
     };
-    // The tables of such a machine name frames behind the file's length, and none in the
-    // hole but those of devices.
+    // The tables of such a machine name frames after the file's length, and none in the hole but
+    // those of devices.
     let hole = length > HOLE && {
         let frames = tables::frames_named(file, HOLE);
         let behind = frames.iter().filter(|f| **f >= length / PAGE_SIZE).count();

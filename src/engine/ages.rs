@@ -112,7 +112,9 @@ impl Engine {
         let anchor = |at: &Va| -> Option<(u64, u64)> {
             let get = |name| kernel.field(*at, "_EPROCESS", name).ok();
             let created = || get("CreateTime")?.checked_sub(clocks.boot());
-            let time = get("CreateInterruptTime").filter(|t| *t != 0).or_else(created)?;
+            let time = get("CreateInterruptTime")
+                .filter(|t| *t != 0)
+                .or_else(created)?;
             let token = Va(get("Token")? & !FAST_REFERENCES);
             let luid = kernel.space.u64(token.add(id)).ok()?;
             token.is_kernel().then_some((time, luid))

@@ -1,5 +1,5 @@
-//! Every allocation with a tag. The blocks stay in the index and are listed from there,
-//! so that a list of all blocks needs no memory of its own.
+//! Every allocation with a tag. The blocks stay in the index and are listed from there, so that
+//! a list of all blocks needs no additional memory.
 
 use rustc_hash::FxHashMap;
 
@@ -52,7 +52,7 @@ pub struct Summary {
     pub tracker: Option<TrackerSide>,
     /// Everything that was counted was found and is listed.
     pub complete: bool,
-    /// Blocks that are counted and in no list, for want of memory.
+    /// Blocks that are counted but not listed, because of the memory limit.
     pub left_out: u64,
     /// What the walk could not do, as sentences.
     pub notes: Vec<String>,

@@ -30,7 +30,7 @@ const SUFFIX: &str = ".poolidx";
 pub(super) const REFERENCES: &str = ".poolrefs";
 /// How the name of one that is being written starts and ends.
 pub(super) const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
-/// Nobody writes one file for so long: whoever did was killed.
+/// Writing one file never takes this long: the writer was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Where finished indexes are kept.
@@ -102,7 +102,7 @@ impl Engine {
             Err(why) => Answered {
                 index: None,
                 note: Some(format!(
-                    "the kept index {} is not used, the pool is walked again: {why}",
+                    "the cached index {} is not used, and the pool is walked again: {why}",
                     path.display()
                 )),
             },
@@ -116,7 +116,9 @@ impl Engine {
             IndexCache::Off => return None,
             IndexCache::Homeless => {
                 return Some(
-                    "the index is not kept for the next time: no cache directory is known (HOME is not set); --no-cache says it is not wanted".into(),
+                    "the index is not cached: no cache directory is known (HOME is not set); \
+                        --no-cache turns the cache off"
+                        .into(),
                 );
             }
             IndexCache::In(directory) => directory,
@@ -130,7 +132,7 @@ impl Engine {
             Err(why) => why,
         };
         Some(format!(
-            "the index is not kept for the next time in {}: {why}",
+            "the index is not cached in {}: {why}",
             directory.display()
         ))
     }
@@ -138,7 +140,7 @@ impl Engine {
     fn keep_in(&self, directory: &Path, index: &Snapshot) -> io::Result<()> {
         let key = self.index_key();
         let (Some(key), Some(modified)) = (key, self.dump.modified()) else {
-            return Err(io::Error::other("the dump can't be told from others"));
+            return Err(io::Error::other("the dump could not be identified"));
         };
         if !self.dump.is_unchanged() || self.dump.has_failed() {
             return Err(io::Error::other(

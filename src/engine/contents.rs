@@ -8,7 +8,7 @@ use super::Engine;
 use super::objects::ByHeader;
 
 impl Engine {
-    /// Takes a census of a tag's blocks. `None` when it isn't wanted any more.
+    /// Takes a census of a tag's blocks. `None` when cancelled.
     ///
     /// # Errors
     /// When the system refuses to start the workers.

@@ -25,8 +25,7 @@ impl Engine {
         coverage.with_holes(|| self.dump.hole_bytes())
     }
 
-    /// The accounts to hold an index against; those of sessions only where it has blocks
-    /// of theirs.
+    /// The kernel counters to compare an index with; those of sessions only if it has their blocks.
     fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
         let sessions = index.has_sessions().then(|| self.session_trackers());
         Accounts {

@@ -15,7 +15,7 @@ const TICKS: u64 = 10_000_000;
 /// Seconds from 1601, where Windows counts from, to 1970.
 const EPOCH: i64 = 11_644_473_600;
 
-/// Which dump, of which machine: what stands in every answer.
+/// The dump and its machine: part of every answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DumpFacts {
     /// The file, as it was named.
@@ -104,7 +104,7 @@ pub struct RegionFacts {
     pub pool: PoolKind,
     /// First address.
     pub start: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// What the bounds were read from.
     pub source: String,

@@ -1,5 +1,5 @@
 //! The references of all tags are kept beside the index, so that images are looked through
-//! once. What can't be used is made anew; it takes a second or two.
+//! once. Unusable data is computed again, which takes a second or two.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

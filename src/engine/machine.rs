@@ -1,5 +1,4 @@
-//! What commands and screens ask, whoever answers: a dump, or an evidence file that was
-//! made of one.
+//! The questions of commands and screens, answered by a dump or by an evidence file.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -63,7 +62,7 @@ pub trait Machine: Send + Sync + Debug {
         workers: &rayon::ThreadPool,
         wanted: Wanted<'_>,
     ) -> Option<FxHashMap<Tag, Vec<String>>>;
-    /// A census of a tag's blocks. `None` when it isn't wanted any more.
+    /// A census of a tag's blocks. `None` when cancelled.
     ///
     /// # Errors
     /// Why there is none, as a sentence.
@@ -74,8 +73,8 @@ pub trait Machine: Send + Sync + Debug {
         wanted: Wanted<'_>,
         progress: &CensusProgress,
     ) -> Result<Option<Census>, String>;
-    /// What the objects behind a tag are; `most` blocks are looked at, 0 for all. `None`
-    /// when it isn't wanted any more.
+    /// The kernel objects of a tag; at most `most` blocks are examined, 0 for all. `None` when
+    /// cancelled.
     ///
     /// # Errors
     /// Why there is no answer, as a sentence.
@@ -86,8 +85,7 @@ pub trait Machine: Send + Sync + Debug {
         most: u64,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String>;
-    /// The stacks recorded for a tag's live blocks, or for an address. `None` when it isn't
-    /// wanted any more.
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` when cancelled.
     ///
     /// # Errors
     /// Why there is no answer, as a sentence.
@@ -106,16 +104,16 @@ pub trait Machine: Send + Sync + Debug {
     fn by_driver(&self, index: Option<&Snapshot>) -> Result<Drivers, String>;
     /// Whose a tag is, as far as that has been made: for screens, which do not wait.
     fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>>;
-    /// Whose every tag in use is; `index` should be complete, so that contents count.
-    /// `None` when it isn't wanted any more.
+    /// The owners of all tags in use; `index` should be complete, so that contents count. `None`
+    /// when cancelled.
     fn attributions(
         &self,
         workers: &rayon::ThreadPool,
         index: Option<&Snapshot>,
         wanted: Wanted<'_>,
     ) -> Option<Attributed>;
-    /// Whose a tag is, as far as that can be told without a walk of the pool: by contents
-    /// too where an index is at hand.
+    /// The owner of a tag, as far as known without a pool walk: by block contents too where an
+    /// index is at hand.
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>>;
     /// The PDBs of the kernel or of all modules, and which are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
@@ -137,7 +135,7 @@ pub trait Machine: Send + Sync + Debug {
     /// # Errors
     /// When the system refuses to start them.
     fn workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError>;
-    /// The same for work behind a screen.
+    /// The same for background work.
     ///
     /// # Errors
     /// When the system refuses to start them.
@@ -163,8 +161,7 @@ pub trait Machine: Send + Sync + Debug {
 
 /// Answers that are made of others.
 impl dyn Machine + '_ {
-    /// The accounts to hold an index against; those of sessions only where it has blocks
-    /// of theirs.
+    /// The kernel counters to compare an index with; those of sessions only if it has their blocks.
     fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
         let sessions = index.has_sessions().then(|| self.session_trackers());
         Accounts {

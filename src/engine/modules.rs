@@ -41,7 +41,7 @@ pub struct ModuleFacts {
     pub path: Option<String>,
     /// First address.
     pub base: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// Bytes of address space.
     pub size: u32,
@@ -166,8 +166,7 @@ impl Engine {
         Some(self.place_of(va)?.name)
     }
 
-    /// Which driver a module's name stands for: the loaded one, else the one that was
-    /// unloaded last.
+    /// The driver of a module name: the loaded one, else the one that was unloaded last.
     pub fn identity_of(&self, name: &str) -> Option<ModuleIdentity> {
         let modules = self.kernel.modules.iter().zip(self.makers());
         let named = modules.filter(|(m, _)| m.name().eq_ignore_ascii_case(name));

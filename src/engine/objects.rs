@@ -14,7 +14,7 @@ use crate::pool::index::Snapshot;
 
 use super::Engine;
 
-/// Blocks that are looked at of each tag when nobody says how many.
+/// Blocks that are looked at of each tag by default.
 pub const USUAL_LOOK: u64 = 1 << 16;
 
 /// Driver objects that are looked at; machines have some hundreds.
@@ -26,9 +26,9 @@ impl Engine {
         self.object_types.get_or_init(|| Types::read(self.kernel()))
     }
 
-    /// What the objects behind a tag are, who has handles to them and which have none.
-    /// `most` blocks are looked at, spread evenly over all; 0 for all. `None` when it isn't
-    /// wanted any more.
+    /// The kernel objects of a tag, the processes with handles to them, and objects without
+    /// handles. At most `most` blocks are examined, evenly sampled; 0 for all. `None` when
+    /// cancelled.
     pub fn objects(
         &self,
         index: &Snapshot,
@@ -91,7 +91,7 @@ impl ObjectTypes for ByHeader<'_> {
             return ByTag.type_of(block, va);
         }
         if !types.pointed {
-            // Most blocks are no objects: the tag tells without a look at memory.
+            // Most blocks are not objects: the tag shows it without reading memory.
             types.of_tag(block.tag)?;
         }
         let reader = Reader::new(self.engine.kernel(), types)?;

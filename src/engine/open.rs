@@ -34,12 +34,13 @@ pub struct Options {
 /// Why a dump can't be worked with.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The file is no dump that can be read.
+    /// The file is not a readable dump.
     #[error(transparent)]
     Dump(#[from] DumpError),
     /// The file is cut short, and the kernel's own pages are among the missing.
     #[error(
-        "the file is truncated: {missing} of {all} pages are missing, and those of the kernel are among them; copy it again, and compare the sizes"
+        "the file is truncated: {missing} of {all} pages are missing, including pages of the \
+            kernel; copy it again, and compare the sizes"
     )]
     Truncated {
         /// Pages that the container names and the file is too short for.
@@ -49,7 +50,8 @@ pub enum OpenError {
     },
     /// The file has holes, and the kernel is not to be found in the rest.
     #[error(
-        "{why}; {holes} bytes of the file are holes, which read as zeros: if the copy was not finished, that is why"
+        "{why}; the file has holes of {holes} bytes, which read as zeros: the copy may be \
+            incomplete"
     )]
     Holes {
         /// Bytes of the file's long holes.
@@ -64,16 +66,16 @@ pub enum OpenError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// The user's pooltag.txt can't be used.
-    #[error("{path}: {source}; leave --pooltag away to use the built-in table alone", path = path.display())]
+    #[error("{path}: {source}; omit --pooltag to use only the built-in table", path = path.display())]
     Pooltag {
         /// The file asked for.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
-/// In a file that is cut short, that is why there is no kernel.
+/// In a truncated file, this is why there is no kernel.
 pub(super) fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
     match dump.pages_cut_off() {
         0 => match dump.hole_bytes() {

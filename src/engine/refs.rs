@@ -29,7 +29,7 @@ pub struct TagReferences {
     pub tag: Tag,
     /// What was found, with how much could be searched.
     pub found: References,
-    /// First address and the one behind the last, by the index that references give.
+    /// First address and the one after the last, by the index that references give.
     pub images: Vec<(Va, Va)>,
     /// Which driver each image is, by the same index.
     pub identities: Vec<ModuleIdentity>,
@@ -76,7 +76,7 @@ impl Engine {
         }
     }
 
-    /// Which modules mention a tag, and what their code does with it.
+    /// Which modules reference a tag, and what their code does with it.
     pub fn references(&self, tag: Tag) -> References {
         self.references_while(tag, &|| true).unwrap_or_default()
     }

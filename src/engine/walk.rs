@@ -30,8 +30,8 @@ impl Engine {
         threads(self.options.threads)
     }
 
-    /// The same for a walk behind a screen, which keeps a core for itself unless a number
-    /// of threads was asked for: keys are answered while the pool is walked.
+    /// The same for a background walk, which leaves a core to the UI unless a number of threads was
+    /// given, so that keys are answered during the walk.
     ///
     /// # Errors
     /// When the system refuses to start them.

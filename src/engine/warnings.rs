@@ -14,7 +14,8 @@ impl Engine {
         let found = consistency::check(&self.kernel);
         (found.broken > 0).then(|| {
             format!(
-                "the image is torn: {} of {} links of the lists of modules and processes do not agree, so memory changed while it was written and counters may disagree",
+                "the image is inconsistent: {} of {} links in the module and process lists do not \
+                    agree; memory changed while it was written, and counters may disagree",
                 found.broken, found.links
             )
         })
@@ -26,14 +27,15 @@ impl Engine {
         let header = self.dump.header();
         if self.dump.pages_cut_off() > 0 {
             out.push(format!(
-                "the file is truncated: {} of {} pages are missing, those of the highest addresses",
+                "the file is truncated: {} of {} pages are missing, at the highest addresses",
                 self.dump.pages_cut_off(),
                 self.dump.pages_cut_off() + self.dump.pages_present()
             ));
         }
         if header.is_some_and(Header::is_insufficient) {
             out.push(
-                "Windows had too little room for the dump and says that it is incomplete".into(),
+                "Windows marked the dump as incomplete, because there was too little space for it"
+                    .into(),
             );
         }
         if header.is_some_and(Header::is_live) {
@@ -58,7 +60,8 @@ impl Engine {
         };
         let wanted = self.missing_pdb()?;
         Some(format!(
-            "{} was not found, and this kernel is not among the built-in ones: the layouts of build {build} are used, with no addresses of symbols; `poolscope symbols` says what to fetch",
+            "{} was not found, and this kernel is not built in: the layouts of build {build} are \
+                used, without symbol addresses; `poolscope symbols DUMP` shows what to download",
             wanted.id
         ))
     }

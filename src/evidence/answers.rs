@@ -9,14 +9,18 @@ use crate::analysis::census::{Census, Progress, Question};
 use crate::analysis::objects::Objects;
 use crate::analysis::references::References;
 use crate::engine::{DumpFacts, Engine, Info, Machine, ModuleFacts, Stacks, StacksOf};
+use crate::memory::Va;
 use crate::pool::index::Snapshot;
 use crate::pool::{Tag, TagPattern};
 use crate::report::{self, Diagnose, DriversReport, Format};
 
 use super::cell::tag_of;
+use super::occupancy::{self, Occupancy};
 
 /// Tags whose contents and objects are kept besides the suspects': the largest.
 const LARGEST_TAGS: usize = 12;
+/// No block is there: what is recorded of it is what is recorded of nothing.
+pub const NOTHING: Va = Va(0);
 /// The formats of reports that are kept.
 const FORMATS: [Format; 4] = [Format::Text, Format::Json, Format::Csv, Format::Markdown];
 
@@ -75,10 +79,14 @@ fn hardware(facts: &DumpFacts) -> String {
     format!("m{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
-/// What is the same for all dumps of one boot: the time of the boot, and where the kernel
-/// and its page tables are.
+/// What is the same for all dumps of one boot: where the kernel is, which differs from boot
+/// to boot, and the time of the boot. That is what the clock says less the uptime, and the
+/// clock is set and drifts: it counts to ten minutes. Page tables are those of the process
+/// that ran, another one in each dump.
 fn boot(facts: &DumpFacts) -> String {
-    let known = (booted(facts), facts.kernel_base, facts.directory_table);
+    const SLACK: i64 = 600;
+    let about = |seconds: i64| seconds.saturating_add(SLACK / 2).div_euclid(SLACK);
+    let known = (booted(facts).map(about), facts.kernel_base, facts.build);
     format!("b{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
@@ -147,6 +155,10 @@ pub struct Answers<'a> {
     pub objects: Vec<(Tag, Objects)>,
     /// Recorded call stacks, of every tag that has some.
     pub stacks: Vec<(Tag, Stacks)>,
+    /// What was looked at for them: the answer about nothing.
+    pub no_stacks: Option<Stacks>,
+    /// How full the pages are.
+    pub occupancy: Vec<Occupancy>,
 }
 
 /// How much is asked.
@@ -182,6 +194,8 @@ impl<'a> Answers<'a> {
             censuses: Vec::new(),
             objects: Vec::new(),
             stacks: Vec::new(),
+            no_stacks: None,
+            occupancy: Vec::new(),
         };
         let Some(index) = index else {
             return Ok(out);
@@ -200,7 +214,14 @@ impl<'a> Answers<'a> {
             }
         }
         out.stacks = out.recorded(index);
+        let nothing = machine.stacks_of(Some(index), &StacksOf::Address(NOTHING), &|| true);
+        out.no_stacks = nothing.ok().flatten();
         let workers = machine.workers().map_err(std::io::Error::other)?;
+        out.occupancy = match machine.engine() {
+            Some(_) => workers.install(|| occupancy::of(index)),
+            // An evidence file lists some of the blocks: it keeps what all of them gave.
+            None => occupancy::kept(machine),
+        };
         let tags = match depth {
             Depth::Tables => out.suspects(),
             Depth::Everything => out.tags_in_use(),
@@ -303,9 +324,8 @@ impl<'a> Answers<'a> {
         let Some(index) = self.index else {
             return Vec::new();
         };
-        let mut tags: Vec<Tag> = index.totals.tags.keys().copied().collect();
-        tags.sort_unstable_by_key(|tag| tag.value());
-        let one = |tag: Tag| (tag, index.sizes(&TagPattern::of(tag)));
-        tags.into_iter().map(one).collect()
+        let mut all: Vec<_> = index.sizes_by_tag().into_iter().collect();
+        all.sort_unstable_by_key(|(tag, _)| tag.value());
+        all
     }
 }

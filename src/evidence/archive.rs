@@ -84,19 +84,23 @@ pub struct Member {
     pub checksum: String,
 }
 
-/// Why a file is no evidence that can be read.
+/// Why a file is not a readable evidence file.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The system said no.
+    /// The operating system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It is a zip and no evidence.
-    #[error("a zip file, and no evidence of poolscope: {0}; if a dump is inside, unpack it first")]
+    #[error(
+        "a zip file, but not a poolscope evidence file: {0}; if a dump is inside, unpack it \
+        first"
+    )]
     NotEvidence(String),
     /// Another version's.
     #[error(
         "the evidence file has schema {0}.{1}, this poolscope reads {major}; {todo}", major = VERSION.0,
-        todo = if *.0 > VERSION.0 { "use a newer poolscope" } else { "make it again from the dump, or use an older poolscope" }
+        todo = if *.0 > VERSION.0 { "use a newer poolscope" } else { "create it again from the \
+            dump, or use an older poolscope" }
     )]
     Version(u32, u32),
     /// Damaged.
@@ -149,7 +153,7 @@ impl<R: Read + Seek> Archive<R> {
             serde_json::from_slice(&text).map_err(|e| ArchiveError::NotEvidence(e.to_string()))?;
         if manifest["format"].as_str() != Some(FORMAT) {
             return Err(ArchiveError::NotEvidence(
-                "its manifest is another's".into(),
+                "its manifest is not one of poolscope".into(),
             ));
         }
         // The version first: what else is there may be of another.
@@ -218,19 +222,21 @@ pub fn write(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let (file, partial) = tempfile::Builder::new()
+    // In memory first: a writer of zips that a full disk stops says so on its own.
+    let bytes = pack(Cursor::new(Vec::new()), manifest, tables)?.into_inner();
+    let (mut file, partial) = tempfile::Builder::new()
         .prefix(".poolscope-")
         .suffix(".partial")
         .tempfile_in(folder)?
         .into_parts();
-    let file = pack(file, manifest, tables)?;
+    file.write_all(&bytes)?;
     file.sync_all()?;
     drop(file);
     readable(&partial)?;
     files::put_path(partial, path)
 }
 
-/// The same to any place; the manifest is told what the tables are.
+/// The same to any place; the manifest receives the list of tables.
 ///
 /// # Errors
 /// What the writer says.

@@ -33,6 +33,7 @@ pub struct Dump {
     keys: (String, String, String),
     file: String,
     version: String,
+    booted: Option<i64>,
     written: Option<i64>,
     findings: Vec<Finding>,
 }
@@ -74,7 +75,8 @@ pub struct Suspect {
     pub pool: String,
     /// Builds of Windows.
     pub windows: Vec<String>,
-    /// Machines.
+    /// Machines, at the least: those with a name (`--host`), and of the others those that
+    /// differ in memory or processors, or were up at the same time.
     pub hosts: u64,
     /// Dumps.
     pub dumps: u64,
@@ -162,7 +164,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         return;
     }
     if depth == DEEPEST {
-        return skipped.push(format!("{}: too many folders in folders", path.display()));
+        return skipped.push(format!("{}: folders are nested too deep", path.display()));
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -175,7 +177,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         .for_each(|path| find(path, depth + 1, out, skipped));
 }
 
-/// Reads evidence files and datasets; dumps are left to the caller, who walks them.
+/// Reads evidence files and datasets; dumps are walked by the caller.
 pub fn read_all(inputs: &[Input]) -> (Vec<Dump>, Vec<String>) {
     let read: Vec<(Vec<Dump>, Vec<String>)> = inputs
         .par_iter()
@@ -244,7 +246,7 @@ fn whole(path: &Path) -> Result<Bytes, String> {
 fn parquet_files(folder: &Path, depth: u32, out: &mut Vec<PathBuf>, skipped: &mut Vec<String>) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) if depth < DEEPEST => entries,
-        Ok(_) => return skipped.push(format!("{}: too many folders in folders", folder.display())),
+        Ok(_) => return skipped.push(format!("{}: folders are nested too deep", folder.display())),
         Err(why) => return skipped.push(format!("{}: {why}", folder.display())),
     };
     let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
@@ -266,14 +268,17 @@ fn owned(row: Row<'_>, column: usize) -> String {
 fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> {
     let mut out: BTreeMap<String, Dump> = BTreeMap::new();
     let at = |name| place(&DUMPS, name);
-    let columns = ["machine", "boot", "dump", "file", "version", "written"].map(at);
-    let [machine, boot, dump, file, version, written] = columns;
+    let columns = [
+        "machine", "boot", "dump", "file", "version", "booted", "written",
+    ];
+    let [machine, boot, dump, file, version, booted, written] = columns.map(at);
     let read = read::read(&DUMPS, dumps, MOST_ROWS, |batch| {
         for row in batch.rows() {
             let keys = (owned(row, machine), owned(row, boot), owned(row, dump));
             let known = Dump {
                 file: owned(row, file),
                 version: owned(row, version),
+                booted: row.int(booted),
                 written: row.int(written),
                 findings: Vec::new(),
                 keys: keys.clone(),
@@ -352,16 +357,46 @@ impl Fleet {
         }
         let mut suspects: Vec<Suspect> = groups.iter().map(|(k, g)| suspect(k, g)).collect();
         suspects.sort_by_key(|s| std::cmp::Reverse((s.hosts, s.bytes)));
-        let hosts: BTreeSet<&String> = dumps.iter().map(|d| &d.keys.0).collect();
         Fleet {
             dumps: dumps.len() as u64,
-            hosts: hosts.len() as u64,
+            hosts: hosts(dumps.iter()),
             without_findings: dumps.iter().filter(|d| d.findings.is_empty()).count() as u64,
             suspects,
             outliers: groups.values().flat_map(|g| outliers(g)).collect(),
             skipped,
         }
     }
+}
+
+/// Machines, at the least: by their names, and where alike machines have the same one, by
+/// their boots. One machine is not up twice at the same time.
+fn hosts<'a>(dumps: impl Iterator<Item = &'a Dump>) -> u64 {
+    type Up = (Option<i64>, Option<i64>);
+    let mut machines: BTreeMap<&str, BTreeMap<&str, Up>> = BTreeMap::new();
+    for dump in dumps {
+        let boots = machines.entry(&dump.keys.0).or_default();
+        let up = boots.entry(&dump.keys.1).or_default();
+        up.0 = up.0.or(dump.booted);
+        up.1 = up.1.max(dump.written);
+    }
+    machines.values().map(up_together).sum()
+}
+
+/// The most boots that are up at the same time, of those whose times are known.
+fn up_together(boots: &BTreeMap<&str, (Option<i64>, Option<i64>)>) -> u64 {
+    let known = boots.values().filter_map(|up| up.0.zip(up.1));
+    let ordered = known.filter(|(booted, written)| booted < written);
+    // At the same moment an end comes before a start.
+    let mut steps: Vec<(i64, i64)> = ordered
+        .flat_map(|(booted, written)| [(booted, 1), (written, -1)])
+        .collect();
+    steps.sort_unstable();
+    let mut up = 0;
+    let most = steps.iter().map(|(_, step)| {
+        up += step;
+        up
+    });
+    most.max().unwrap_or(0).max(1).unsigned_abs()
 }
 
 fn median(group: &[(&Dump, &Finding)]) -> u64 {
@@ -375,7 +410,6 @@ type Moment = (Option<i64>, u64);
 
 fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
     let (driver, driver_version, tag, pool) = key.clone();
-    let hosts: BTreeSet<&String> = group.iter().map(|(d, _)| &d.keys.0).collect();
     let windows: BTreeSet<&String> = group.iter().map(|(d, _)| &d.version).collect();
     let mut boots: BTreeMap<(&String, &String), Vec<Moment>> = BTreeMap::new();
     for (dump, finding) in group {
@@ -396,7 +430,7 @@ fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
         tag,
         pool,
         windows: windows.into_iter().cloned().collect(),
-        hosts: hosts.len() as u64,
+        hosts: hosts(group.iter().map(|(dump, _)| *dump)),
         dumps: group.len() as u64,
         leaks: group.iter().filter(|(_, f)| f.verdict == "leak").count() as u64,
         bytes: latest.fold(0, |sum, one| sum.saturating_add(one.1)),
@@ -642,6 +676,22 @@ mod tests {
             }],
             ..Dump::default()
         }
+    }
+
+    #[test]
+    fn alike_machines_are_told_from_each_other_by_boots_at_the_same_time() {
+        let of = |boot: &str, booted, written| {
+            let mut one = dump("a", written, 10);
+            one.keys.1 = boot.into();
+            one.booted = Some(booted);
+            one
+        };
+        let dumps = [of("1", 0, 10), of("1", 0, 20), of("2", 20, 30)];
+        assert_eq!(hosts(dumps.iter()), 1, "one machine that was started again");
+        let more = [of("3", 5, 25), of("4", 8, 12)];
+        assert_eq!(hosts(dumps.iter().chain(&more)), 3);
+        let unknown = [dump("a", 1, 1), dump("b", 1, 1)];
+        assert_eq!(hosts(unknown.iter()), 2);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! every command and screen opens in place of the dump that it was made of.
 
 pub mod answers;
+#[doc(hidden)]
 pub mod archive;
 pub mod cell;
 mod csv;
 pub mod export;
 pub mod fleet;
 mod machine;
+mod occupancy;
 mod parquet;
 pub mod read;
 mod redact;
@@ -31,7 +33,16 @@ use crate::engine::{Engine, Machine, OpenError, Options};
 pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenError> {
     if archive::is_zip(path) {
         match Evidence::open(path, options) {
-            Ok(evidence) => return Ok(Arc::new(evidence)),
+            Ok(evidence) => {
+                if let Some(given) = &options.partner {
+                    return Err(OpenError::Evidence(format!(
+                        "{} was given as the partner of this file; an evidence file has none: \
+                            omit --partner",
+                        given.display()
+                    )));
+                }
+                return Ok(Arc::new(evidence));
+            }
             Err(why) if archive::is_ours(path) => return Err(why),
             // A zip with a dump in it: the reader of dumps says what to do.
             Err(_) => {}

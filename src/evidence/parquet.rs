@@ -7,12 +7,16 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::column::writer::{ColumnCloseResult, ColumnWriter, get_column_writer};
+use parquet::data_type::ByteArray;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, Type};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath, Type};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::cell::Cell;
@@ -51,7 +55,7 @@ enum Buffer {
     Int(Levels<i64>),
     Real(Levels<f64>),
     Bool(Levels<bool>),
-    Text(Levels<ByteArray>, FxHashMap<String, ByteArray>),
+    Text(Levels<ByteArray>, Seen),
 }
 
 impl Buffer {
@@ -60,7 +64,7 @@ impl Buffer {
             Kind::Int | Kind::Time => Buffer::Int(Levels::default()),
             Kind::Real => Buffer::Real(Levels::default()),
             Kind::Bool => Buffer::Bool(Levels::default()),
-            Kind::Text => Buffer::Text(Levels::default(), FxHashMap::default()),
+            Kind::Text => Buffer::Text(Levels::default(), Seen::default()),
         }
     }
 
@@ -70,7 +74,7 @@ impl Buffer {
             (Buffer::Int(out), Cell::Int(n) | Cell::Time(n)) => out.push(Some(*n)),
             (Buffer::Real(out), Cell::Real(x)) => out.push(Some(*x)),
             (Buffer::Bool(out), Cell::Bool(b)) => out.push(Some(*b)),
-            (Buffer::Text(out, seen), Cell::Text(text)) => out.push(Some(shared(seen, text))),
+            (Buffer::Text(out, seen), Cell::Text(text)) => out.push(Some(seen.shared(text))),
             (Buffer::Int(out), _) => out.push(None),
             (Buffer::Real(out), _) => out.push(None),
             (Buffer::Bool(out), _) => out.push(None),
@@ -79,16 +83,69 @@ impl Buffer {
     }
 }
 
-/// The same bytes for the same text.
-fn shared(seen: &mut FxHashMap<String, ByteArray>, text: &str) -> ByteArray {
-    if let Some(known) = seen.get(text) {
-        return known.clone();
+impl Buffer {
+    /// Encodes what is buffered as a column of a row group, and forgets it.
+    fn encode(
+        &mut self,
+        column: ColumnDescPtr,
+        properties: WriterPropertiesPtr,
+    ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
+        let mut out = TrackedWrite::new(Vec::new());
+        let pages = Box::new(SerializedPageWriter::new(&mut out));
+        let mut writer = get_column_writer(column, properties, pages);
+        match (&mut writer, &*self) {
+            (ColumnWriter::Int64ColumnWriter(w), Buffer::Int(b)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            (ColumnWriter::DoubleColumnWriter(w), Buffer::Real(b)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            (ColumnWriter::BoolColumnWriter(w), Buffer::Bool(b)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            (ColumnWriter::ByteArrayColumnWriter(w), Buffer::Text(b, _)) => {
+                w.write_batch(&b.values, Some(&b.levels), None)?
+            }
+            _ => return Err(ParquetError::General("a column of another type".into())),
+        };
+        let close = writer.close()?;
+        match self {
+            Buffer::Int(b) => *b = Levels::default(),
+            Buffer::Real(b) => *b = Levels::default(),
+            Buffer::Bool(b) => *b = Levels::default(),
+            Buffer::Text(b, _) => *b = Levels::default(),
+        }
+        Ok((out.into_inner()?.into(), close))
     }
-    let bytes = ByteArray::from(text);
-    if seen.len() < REMEMBERED {
-        seen.insert(text.to_owned(), bytes.clone());
+}
+
+/// Texts of a column, so that the same text is the same bytes.
+#[derive(Default)]
+struct Seen {
+    /// That of the row before, which most rows have too.
+    last: Option<ByteArray>,
+    known: FxHashMap<String, ByteArray>,
+}
+
+impl Seen {
+    fn shared(&mut self, text: &str) -> ByteArray {
+        let last = self.last.as_ref();
+        if let Some(last) = last.filter(|last| last.data() == text.as_bytes()) {
+            return last.clone();
+        }
+        let bytes = match self.known.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                let bytes = ByteArray::from(text);
+                if self.known.len() < REMEMBERED {
+                    self.known.insert(text.to_owned(), bytes.clone());
+                }
+                bytes
+            }
+        };
+        self.last = Some(bytes.clone());
+        bytes
     }
-    bytes
 }
 
 /// Writes one table.
@@ -100,11 +157,18 @@ pub struct TableWriter<W: Write + Send> {
     rows: u64,
 }
 
-fn failed(error: parquet::errors::ParquetError) -> io::Error {
-    io::Error::other(error)
+/// What the system said, where it was the system.
+fn failed(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(system) => *system,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
 }
 
-fn field(column: &Column) -> Result<Type, parquet::errors::ParquetError> {
+fn field(column: &Column) -> Result<Type, ParquetError> {
     let (physical, logical) = match column.kind {
         Kind::Int => (Physical::INT64, None),
         Kind::Time => (
@@ -193,45 +257,26 @@ impl<W: Write + Send> TableWriter<W> {
         self.rows
     }
 
+    /// Writes the rows that are buffered. Columns are encoded at the same time.
     fn flush(&mut self) -> io::Result<()> {
         if self.buffered == 0 {
             return Ok(());
         }
+        let schema = self.file.schema_descr();
+        let columns: Vec<ColumnDescPtr> = (0..schema.num_columns())
+            .map(|at| schema.column(at))
+            .collect();
+        let properties = self.file.properties();
+        let encoded: Result<Vec<_>, ParquetError> = self
+            .buffers
+            .par_iter_mut()
+            .zip(columns)
+            .map(|(buffer, column)| buffer.encode(column, Arc::clone(properties)))
+            .collect();
+        let encoded = encoded.map_err(failed)?;
         let mut group = self.file.next_row_group().map_err(failed)?;
-        for buffer in &mut self.buffers {
-            let Some(mut column) = group.next_column().map_err(failed)? else {
-                break;
-            };
-            match buffer {
-                Buffer::Int(b) => {
-                    column
-                        .typed::<Int64Type>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-                Buffer::Real(b) => {
-                    column
-                        .typed::<DoubleType>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-                Buffer::Bool(b) => {
-                    column
-                        .typed::<BoolType>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-                Buffer::Text(b, _) => {
-                    column
-                        .typed::<ByteArrayType>()
-                        .write_batch(&b.values, Some(&b.levels), None)
-                }
-            }
-            .map_err(failed)?;
-            column.close().map_err(failed)?;
-            match buffer {
-                Buffer::Int(b) => *b = Levels::default(),
-                Buffer::Real(b) => *b = Levels::default(),
-                Buffer::Bool(b) => *b = Levels::default(),
-                Buffer::Text(b, _) => *b = Levels::default(),
-            }
+        for (bytes, close) in encoded {
+            group.append_column(&bytes, close).map_err(failed)?;
         }
         group.close().map_err(failed)?;
         self.buffered = 0;

@@ -26,7 +26,7 @@ pub const SCHEMA_KEY: &str = "poolscope.schema";
 /// Why a table can't be read.
 #[derive(Debug, Error)]
 pub enum TableError {
-    /// It is no Parquet, or damaged.
+    /// It is not Parquet, or damaged.
     #[error("table {table}: {why}")]
     Damaged {
         /// Which.
@@ -109,7 +109,7 @@ impl Row<'_> {
         }
     }
 
-    /// The text in a column; `None` too for bytes that are no UTF-8.
+    /// The text in a column; also `None` for bytes that are not UTF-8.
     pub fn text(&self, column: usize) -> Option<&str> {
         match self.batch.columns.get(column)? {
             Values::Texts(v) => v.get(self.at)?.as_ref()?.as_utf8().ok(),
@@ -192,8 +192,8 @@ fn newer_schema(meta: &ParquetMetaData) -> Option<String> {
     (major > VERSION.0).then_some(schema)
 }
 
-/// The schema of a file on disk, where it is of a later version than this program's. Only
-/// the end of the file is read. `None` too for what is no Parquet.
+/// The schema of a file on disk, where it is of a later version than this program's. Only the
+/// end of the file is read. Also `None` for a file that is not Parquet.
 pub fn newer_file(file: std::fs::File) -> Option<String> {
     let read = std::panic::catch_unwind(|| SerializedFileReader::new(file).ok());
     newer_schema(read.ok()??.metadata())

@@ -17,7 +17,7 @@ use crate::report::text::{clean, markdown};
 use super::answers::Answers;
 use super::rows::file_name;
 
-/// Shorter names are no names: they would be found in every word.
+/// Shorter names are not replaced: they would be found in every word.
 const SHORTEST: usize = 3;
 /// Names at most.
 const MOST_NAMES: usize = 1 << 16;
@@ -40,7 +40,7 @@ const WINDOWS_OWN: [&str; 12] = [
 /// Replaces names.
 pub struct Redactor {
     names: AhoCorasick,
-    /// By the number of the pattern: what stands in its place.
+    /// The replacement, by the number of the pattern.
     hashes: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl Redactor {
     pub fn new(names: impl IntoIterator<Item = String>) -> io::Result<Redactor> {
         let random = SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
-        let key = key.map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        let key = key.map_err(|_| io::Error::other("the system provides no random numbers"))?;
         let mut patterns: FxHashMap<String, String> = FxHashMap::default();
         for (count, name) in names.into_iter().enumerate() {
             // One that is left in would be worse than no file.

@@ -1,5 +1,6 @@
 //! The rows of each table, made of the answers.
 
+use std::cell::Cell as Counter;
 use std::io;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -15,8 +16,8 @@ use crate::pool::{Tag, TagPattern};
 use super::answers::{Answers, booted};
 use super::cell::{Cell, Sink, address, count, hex, maybe, seconds, tag_hex, text};
 use super::schema::{
-    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, POOLS, REFERENCES, SIZES, STACKS, TAGS,
-    VERSION,
+    AGES, BLOCKS, COUNTERS, DUMPS, FINDINGS, MODULES, OCCUPANCY, POOLS, REFERENCES, SIZES, STACKS,
+    TAGS, VERSION,
 };
 
 /// Writes all tables but the blocks and what only an evidence file has.
@@ -33,7 +34,8 @@ pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     sizes(answers, sink)?;
     findings(answers, sink)?;
     stacks(answers, sink)?;
-    ages(answers, sink)
+    ages(answers, sink)?;
+    occupancy(answers, sink)
 }
 
 fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
@@ -425,6 +427,24 @@ fn ages(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
+fn occupancy(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    for row in &answers.occupancy {
+        sink.row(
+            &OCCUPANCY,
+            &[
+                Cell::Text(&row.pool),
+                count(row.tenths),
+                count(row.pages),
+                count(row.blocks),
+                count(row.used_bytes),
+                count(row.cached_bytes),
+                count(row.free_bytes),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
 /// A time in 100 ns since 1601, as microseconds since 1970.
 fn filetime(time: u64) -> Cell<'static> {
     const TO_1970: i64 = 11_644_473_600_000_000;
@@ -465,45 +485,49 @@ pub fn blocks(answers: &Answers<'_>, listed: Listed, sink: &mut dyn Sink) -> io:
     let Some(index) = answers.index else {
         return Ok(Outcome::default());
     };
+    let mut out = Outcome::default();
+    let Listed::Bounded {
+        suspects: most,
+        others,
+    } = listed
+    else {
+        for block in index.matching(&TagPattern::any()) {
+            out.written += 1;
+            block_row(&block, true, sink)?;
+        }
+        return Ok(out);
+    };
     let suspects: FxHashSet<Tag> = answers.suspects().into_iter().collect();
     let of_suspects: u64 = suspects.iter().map(|tag| index.blocks(*tag).len()).sum();
-    let mut choice: FxHashMap<Tag, Choice> = FxHashMap::default();
-    let mut out = Outcome::default();
-    let any = TagPattern::any();
-    for block in index.matching(&any) {
-        let chosen = match listed {
-            Listed::All => true,
-            Listed::Bounded {
-                suspects: most,
-                others,
-            } => {
-                let choice = choice.entry(block.tag).or_insert_with(|| {
-                    let length = index.blocks(block.tag).len();
-                    let keep = match suspects.contains(&block.tag) {
-                        // Shared out by length when not all of them fit.
-                        true if of_suspects > most => {
-                            (u128::from(length) * u128::from(most) / u128::from(of_suspects)) as u64
-                        }
-                        true => length,
-                        false => others,
-                    };
-                    Choice::new(length, keep)
-                });
-                choice.next()
-            }
-        };
-        match chosen {
-            true => {
-                out.written += 1;
-                block_row(&block, listed == Listed::All, sink)?;
-            }
-            false => out.left_out += 1,
-        }
+    let mut choices: FxHashMap<Tag, Choice> = FxHashMap::default();
+    let left_out = Counter::new(0);
+    let chosen = index.chosen(|tag, length| {
+        let choice = choices.entry(tag).or_insert_with(|| {
+            let all = index.blocks(tag).len();
+            let keep = match suspects.contains(&tag) {
+                // Shared out by length when not all of them fit.
+                true if of_suspects > most => {
+                    (u128::from(all) * u128::from(most) / u128::from(of_suspects)) as u64
+                }
+                true => all,
+                false => others,
+            };
+            Choice::new(all, keep)
+        });
+        let places = choice.of_next(length);
+        left_out.set(left_out.get() + length - places.count);
+        places
+    });
+    for block in chosen {
+        out.written += 1;
+        block_row(&block, false, sink)?;
     }
+    out.left_out = left_out.get();
     Ok(out)
 }
 
-/// Chooses some of many, evenly.
+/// Chooses some of many, evenly: of `length` the places at which `keep / length` of what
+/// came before reaches the next whole number.
 struct Choice {
     length: u64,
     keep: u64,
@@ -519,11 +543,47 @@ impl Choice {
         }
     }
 
-    fn next(&mut self) -> bool {
-        let slot = |at: u64| u128::from(at) * u128::from(self.keep) / u128::from(self.length);
-        let chosen = slot(self.at + 1) > slot(self.at);
-        self.at += 1;
-        chosen
+    /// How many of the first `at` are kept.
+    fn kept(&self, at: u64) -> u64 {
+        (u128::from(at) * u128::from(self.keep) / u128::from(self.length)) as u64
+    }
+
+    /// The places that are kept of the next so many, from the first of these on.
+    fn of_next(&mut self, count: u64) -> Places {
+        let start = self.at;
+        self.at += count;
+        let first = self.kept(start);
+        Places {
+            length: self.length,
+            keep: self.keep.max(1),
+            start,
+            next: first + 1,
+            count: self.kept(self.at) - first,
+        }
+    }
+}
+
+/// Places that are kept, in order.
+struct Places {
+    length: u64,
+    keep: u64,
+    /// The place before them, from the first of all.
+    start: u64,
+    /// Which of the kept ones comes next, from 1.
+    next: u64,
+    /// How many there are still.
+    count: u64,
+}
+
+impl Iterator for Places {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.count = self.count.checked_sub(1)?;
+        let end = (u128::from(self.next) * u128::from(self.length)).div_ceil(self.keep.into());
+        self.next += 1;
+        // The place at which the number of those that are kept rises.
+        (end as u64).checked_sub(self.start + 1)
     }
 }
 
@@ -558,10 +618,23 @@ mod tests {
 
     #[test]
     fn a_choice_is_even_and_exact() {
-        for (length, keep) in [(10, 3), (3, 10), (1, 1), (1000, 1), (7, 0)] {
-            let mut choice = Choice::new(length, keep);
-            let kept = (0..length).filter(|_| choice.next()).count() as u64;
-            assert_eq!(kept, keep.min(length), "{length} {keep}");
+        for (length, keep) in [(10, 3), (3, 10), (1, 1), (1000, 1), (7, 0), (1000, 999)] {
+            for parts in [1, 3] {
+                let mut choice = Choice::new(length, keep);
+                let mut kept = Vec::new();
+                for part in 0..parts {
+                    let start = length * part / parts;
+                    let count = length * (part + 1) / parts - start;
+                    kept.extend(choice.of_next(count).map(|at| start + at));
+                }
+                assert_eq!(kept.len() as u64, keep.min(length), "{length} {keep}");
+                let even = |at: u64, nth: u64| at * keep.min(length) / length == nth;
+                let mut all = (0..).zip(&kept);
+                assert!(
+                    all.all(|(nth, at)| even(*at, nth) && *at < length),
+                    "{kept:?}"
+                );
+            }
         }
     }
 }

@@ -6,12 +6,12 @@
 
 /// The version of the schema: the first number rises when a column changes its meaning or
 /// goes, the second when one is added.
-pub const VERSION: (u32, u32) = (1, 1);
+pub const VERSION: (u32, u32) = (1, 2);
 
 /// The schema as a page for readers.
 pub fn page() -> String {
     let mut out = format!(
-        "# Tables\n\nSchema {}.{}. `poolscope export` writes these tables as a dataset: one folder per table, in it\n`machine=…/boot=…/DUMP.parquet` (or `.csv`). An evidence file has them as\n`tables/NAME.parquet`, and in `manifest.json` the version, the source and a checksum of each.\n\nSizes and counts are signed 64-bit, addresses signed 64-bit beside hexadecimal text, times UTC\ntimestamps in microseconds. Every column can be null: null is \"not known\", never 0. A change of\nmeaning raises the first number of the version, a new column the second; readers look for\ncolumns by name. Reports and other answers with structure are in `answers` of evidence files\nalone, as are `contents` (only with `--contents`); `blocks` is in a dataset only with `--blocks`.\n\n## Columns of every table\n\n",
+        "# Tables\n\nSchema {}.{}. `poolscope export` writes these tables as a dataset: one folder per table, in it\n`machine=…/boot=…/DUMP.parquet` (or `.csv`). An evidence file has them as\n`tables/NAME.parquet`, and in `manifest.json` the version, the source and a checksum of each.\n\nSizes and counts are signed 64-bit, addresses signed 64-bit beside hexadecimal text, times UTC\ntimestamps in microseconds. Every column can be null: null is \"not known\", never 0. A change of\nmeaning raises the first number of the version, a new column the second; readers look for\ncolumns by name. Reports and other answers with structure are only in `answers` of\nevidence files, as are `contents` (only with `--contents`); `blocks` is in a dataset only with `--blocks`.\n\n## Columns of every table\n\n",
         VERSION.0, VERSION.1
     );
     let columns = |out: &mut String, columns: &[Column]| {
@@ -75,7 +75,7 @@ pub struct Table {
     pub name: &'static str,
     /// What a row is.
     pub about: &'static str,
-    /// Its columns behind [`KEYS`].
+    /// Its columns after [`KEYS`].
     pub columns: &'static [Column],
 }
 
@@ -120,11 +120,13 @@ const fn bool(name: &'static str, about: &'static str) -> Column {
 pub const KEYS: [Column; 3] = [
     text(
         "machine",
-        "the machine: a hash of its memory map and processors, or the name given with --host",
+        "the machine: the name given with --host, or a hash of its pages of memory and \
+            processors; machines that are equal in both have the same hash; `boot` then \
+            distinguishes them",
     ),
     text(
         "boot",
-        "the boot: a hash of boot time, kernel base and page tables",
+        "the boot: a hash of boot time (to ten minutes), kernel base and build",
     ),
     text("dump", "the dump: a hash of its contents"),
 ];
@@ -201,7 +203,7 @@ pub static COUNTERS: Table = Table {
         text("line", "its label"),
         int("pages", "pages of 4 KB"),
         text("source", "where it was read, or why it was not"),
-        text("doubt", "what is wrong with it beside the other lines"),
+        text("doubt", "how it contradicts other lines"),
     ],
 };
 
@@ -224,7 +226,7 @@ pub static TAGS: Table = Table {
         int("found_blocks", "allocated blocks that the walk found"),
         int("found_bytes", "their bytes"),
         text("description", "what the tag is for"),
-        text("binary", "whose it is, after the tag list"),
+        text("binary", "the binary, from the tag list"),
     ],
 };
 
@@ -322,8 +324,37 @@ pub static BLOCKS: Table = Table {
         text("backend", "legacy, vs, lfh, big or special"),
         text("state", "allocated, lookaside or free"),
         int("session", "the session, for session pool"),
-        bool("heuristic", "recognised by its header alone"),
+        bool("heuristic", "recognised by its header only"),
         bool("protected", "the tag has the protected bit"),
+    ],
+};
+
+/// A row per pool and share of a page that is in use.
+pub static OCCUPANCY: Table = Table {
+    name: "occupancy",
+    about: "the pages of a pool with the same use in tenths; no rows if blocks were not listed. \
+        Many pages with few bytes in use mean fragmentation",
+    columns: &[
+        text("pool", "nonpaged, paged or session"),
+        int(
+            "tenths",
+            "use of the page by allocated blocks in tenths, rounded down: 0 to 9, and 10 for a \
+                full page",
+        ),
+        int(
+            "pages",
+            "pages of 4 KB that hold small blocks, or parts of them",
+        ),
+        int("blocks", "allocated blocks that start in them"),
+        int("used_bytes", "bytes of allocated blocks in them"),
+        int(
+            "cached_bytes",
+            "bytes of blocks that are freed and kept for the next allocation",
+        ),
+        int(
+            "free_bytes",
+            "other bytes: free, or used by the allocator itself",
+        ),
     ],
 };
 
@@ -394,7 +425,7 @@ pub static STACKS: Table = Table {
         text("source", "verifier-pool or verifier-log"),
         text("event", "allocated or freed"),
         int("count", "allocations with this stack"),
-        int("bytes", "their bytes, as they were asked for"),
+        int("bytes", "their bytes, as requested"),
         int("address", "the first byte of one of them"),
         text("address_hex", "the same, hexadecimal"),
         int("size", "the bytes of that one"),
@@ -409,16 +440,16 @@ pub static STACKS: Table = Table {
     ],
 };
 
-/// A row per answer that is no table by itself.
+/// A row for each answer that is not a table.
 pub static ANSWERS: Table = Table {
     name: "answers",
     about: "an answer with structure, as JSON: what poolscope shows again from an evidence file",
     columns: &[
         text(
             "answer",
-            "which: info, vm, totals, census, objects, references, diagnosis, drivers …",
+            "the kind: info, vm, totals, census, objects, references, diagnosis, drivers …",
         ),
-        text("key", "of what: a tag in hexadecimal, or empty"),
+        text("key", "the subject: a tag in hexadecimal, or empty"),
         text("json", "the value"),
     ],
 };
@@ -440,7 +471,7 @@ pub static CONTENTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 13] = [
+pub static TABLES: [&Table; 14] = [
     &DUMPS,
     &POOLS,
     &COUNTERS,
@@ -451,6 +482,7 @@ pub static TABLES: [&Table; 13] = [
     &FINDINGS,
     &STACKS,
     &AGES,
+    &OCCUPANCY,
     &BLOCKS,
     &CONTENTS,
     &ANSWERS,

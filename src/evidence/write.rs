@@ -15,6 +15,7 @@ use super::answers::{Answers, Depth};
 use super::archive::{self, FORMAT, Manifest, Source};
 use super::cell::{Cell, Sink, address, hex, maybe, tag_hex};
 use super::machine::IndexFacts;
+use super::occupancy;
 use super::parquet::{Packing, TableWriter};
 use super::redact::Redactor;
 use super::rows::{self, Listed, file_name};
@@ -186,7 +187,7 @@ fn sample(machine: &dyn Machine, session: Option<u32>, start: Va, length: u64) -
     out
 }
 
-/// The answers that are no tables by themselves.
+/// The answers that are not tables.
 fn structured(
     answers: &Answers<'_>,
     index: &Snapshot,
@@ -216,6 +217,7 @@ fn structured(
     });
     put("state", "", &state)?;
     put("index", "", &IndexFacts::of(index, left_out))?;
+    put(occupancy::ANSWER, "", &answers.occupancy)?;
     if let Ok(workers) = machine.workers()
         && let Some(places) = machine.referenced_in(&workers, &|| true)
     {
@@ -235,6 +237,9 @@ fn structured(
     }
     for (tag, objects) in &answers.objects {
         put("objects", &tag_hex(*tag), objects)?;
+    }
+    if let Some(none) = &answers.no_stacks {
+        put("stacks", "", none)?;
     }
     for (tag, stacks) in &answers.stacks {
         put("stacks", &tag_hex(*tag), stacks)?;

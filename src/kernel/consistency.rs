@@ -1,5 +1,5 @@
-//! How torn an image is: an image that was written while the machine ran on has pages of
-//! different moments, and lists show it, because every link of theirs is in two pages.
+//! The consistency of an image: an image of a running machine has pages from different moments.
+//! Lists show this, because each of their links is stored in two pages.
 
 use super::Kernel;
 use crate::memory::Va;

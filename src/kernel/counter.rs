@@ -8,7 +8,7 @@ use crate::memory::{Fault, Va};
 use super::visible_state::is_exact;
 use super::{Kernel, Origin};
 
-/// One counter as it was read. What it means beside the others is judged elsewhere.
+/// One counter as it was read. Its plausibility is judged elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
     /// Pages, or `None` when this dump does not give it.

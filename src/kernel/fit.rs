@@ -1,5 +1,5 @@
-//! Layouts held against the sizes that the debugger data block gives: a layout of another
-//! build that does not fit would give names and counts that are none.
+//! Layouts checked against the sizes in the debugger data block: a layout of another build that
+//! does not match would give wrong names and counts.
 
 use crate::memory::Va;
 
@@ -42,13 +42,14 @@ pub(super) fn hold_against_debugger_data(kernel: &mut Kernel) {
         );
         if ty == PROCESS && names_fit(kernel) {
             kernel.notes.push(format!(
-                "{head}: it is used, as the name and number of the System process are where it says"
+                "{head}: the layout is used, because the name and identifier of the System \
+                    process match it"
             ));
             continue;
         }
         kernel.symbols.distrust_type(ty);
         kernel.notes.push(format!(
-            "{head}: it does not fit and is not used; unknown for that: {what}"
+            "{head}: the layout does not match and is not used; unknown for this reason: {what}"
         ));
     }
 }

@@ -14,7 +14,7 @@ use super::image::Image;
 const ENTRY_SIZE: usize = 12;
 /// nt has some 40,000; nothing comes near this.
 const MAX_ENTRIES: u32 = 1 << 18;
-/// UNW_FLAG_CHAININFO, as it stands in the first byte of UNWIND_INFO.
+/// UNW_FLAG_CHAININFO, in the first byte of UNWIND_INFO.
 const CHAINED: u8 = 0x4 << 3;
 /// Entries chained to one another; compilers make two or three.
 const MAX_CHAIN: usize = 32;
@@ -24,7 +24,7 @@ const MAX_CHAIN: usize = 32;
 pub struct Function {
     /// RVA of its first byte.
     pub start: u32,
-    /// RVA behind its last byte.
+    /// RVA after its last byte.
     pub end: u32,
     unwind: u32,
 }
@@ -36,7 +36,7 @@ pub struct Functions {
     entries: Vec<Function>,
     /// Between which RVAs functions may be that a missing page of the table had.
     lost: Vec<(u32, u32)>,
-    /// Pages of the table that can't be read: a function of theirs is not found.
+    /// Pages of the table that can't be read: their functions are not found.
     pub pages_missing: u64,
 }
 
@@ -94,8 +94,8 @@ impl Functions {
         (rva < found.end).then_some(*found)
     }
 
-    /// Between which functions an RVA is that no entry holds: the end of the one before,
-    /// and the start of the one behind. `None` where an entry may be missing there.
+    /// Between which functions an RVA is that no entry holds: the end of the one before, and the
+    /// start of the one after. `None` where an entry may be missing there.
     pub fn gap(&self, rva: u32) -> Option<(u32, u32)> {
         if self.lost.iter().any(|l| (l.0..l.1).contains(&rva)) {
             return None;
@@ -182,8 +182,8 @@ fn entry(bytes: &[u8]) -> Option<Function> {
     (whole && function.start < function.end).then_some(function)
 }
 
-/// The entry that this one is chained to: by an odd address of the unwind data, which is
-/// then that entry's, or behind the unwind codes.
+/// The entry that this one is chained to: by an odd address of the unwind data, which is then
+/// that entry's, or after the unwind codes.
 fn parent(read: Read, function: Function) -> Option<Function> {
     let at = |rva: u32| {
         let mut bytes = [0; ENTRY_SIZE];

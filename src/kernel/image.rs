@@ -175,8 +175,8 @@ impl Image {
         self.exports_within(space, &mut budget)
     }
 
-    /// The same, as long as `budget` names last; it is less by those that were looked at.
-    /// For who asks many images, which may all say that they have the most.
+    /// The same, as long as `budget` names last; it is less by those that were looked at. For
+    /// callers that read many images, each of which may claim the maximum.
     pub fn exports_within(&self, space: &AddressSpace, budget: &mut u32) -> Vec<(u32, String)> {
         self.read_exports(space, budget).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! What an image takes from others: its import descriptors, and the slots they fill.
 //!
-//! IMAGE_IMPORT_DESCRIPTOR and IMAGE_THUNK_DATA64 ("PE Format" in Microsoft's
-//! documentation). Drivers often have the names in INIT, which is given back after they
-//! are initialised: the slots stay, and only what is in them tells whose they are.
+//! IMAGE_IMPORT_DESCRIPTOR and IMAGE_THUNK_DATA64 ("PE Format" in Microsoft's documentation).
+//! The names are often in INIT sections, which are discarded after initialisation. The slots
+//! remain, and only their contents identify the functions.
 
 use rustc_hash::FxHashMap;
 

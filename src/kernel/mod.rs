@@ -1,9 +1,9 @@
 //! The kernel of the dump: where it is, which build it is, what its variables are called
 //! and where they lie.
 //!
-//! Everything here is found by name (the PDB, or the built-in tables), and where there
-//! is no name, by the debugger data block. What could not be had is a note for the user
-//! and a `None` for the layers above, never a guess that looks like a fact.
+//! Everything here is found by name (the PDB, or the built-in tables), and where there is no
+//! name, by the debugger data block. Missing values are a note for the user and a `None` for
+//! the layers above, never a guess that looks like a fact.
 
 pub mod consistency;
 mod counter;
@@ -12,20 +12,24 @@ mod fit;
 pub mod functions;
 pub mod identity;
 pub mod image;
+#[doc(hidden)]
 pub mod imports;
+#[doc(hidden)]
 pub mod kdbg;
+#[doc(hidden)]
 pub mod locate;
 pub mod machine;
 pub mod modules;
 pub mod names;
 pub mod processes;
+#[doc(hidden)]
 pub mod search;
 pub mod sessions;
 pub mod verifier;
-pub mod visible_state;
+pub(crate) mod visible_state;
 pub mod vm;
-pub mod vm_lines;
-pub mod vm_nonpaged;
+pub(crate) mod vm_lines;
+pub(crate) mod vm_nonpaged;
 
 use std::sync::Arc;
 
@@ -61,7 +65,7 @@ pub enum KernelError {
     },
     /// An image of memory in which nothing leads to Windows.
     #[error(
-        "no Windows kernel found in this {image} ({}): it may be of another operating system, encrypted, or cut, or no image of memory at all{}; take it again, or get %SystemRoot%\\MEMORY.DMP",
+        "no Windows kernel found in this {image} ({}): it may belong to another operating system, be encrypted or truncated, or not be a memory image{}; take it again, or get %SystemRoot%\\MEMORY.DMP",
         if *.processors == 0 { "it was searched for page tables; the state of the processors is not in it".to_owned() } else { format!("neither the state of {} processors nor a search for page tables leads to one", .processors) },
         if *.zeros { "; it starts with zeros: a dump that was reserved and never written does, and Windows writes it at the next boot" } else { "" }
     )]
@@ -98,7 +102,7 @@ pub struct Kernel {
     pub pdb: Option<PdbId>,
     /// Names to addresses and offsets.
     pub symbols: Symbols,
-    /// Variables that were found by structure, where there are no symbols.
+    /// Variables that were found by structure, without symbols.
     found: Found,
     /// `MiState.Vs`, or why it is not known.
     visible_state: Result<VisibleState, String>,
@@ -201,7 +205,8 @@ impl Kernel {
         }
         if let Some(build) = trackers {
             self.notes.push(format!(
-                "the pool trackers have the layout of build {build}, by the hash that places their tags"
+                "the pool trackers have the layout of build {build}, as the positions of their \
+                    tags show"
             ));
         }
         self.notes.append(&mut self.found.notes);
@@ -315,7 +320,7 @@ impl Kernel {
                 if state.shift > 0 { "further" } else { "nearer" }
             )),
             Err(why) if self.symbol("MiState").is_some() => {
-                self.notes.push(format!("{why}; what is there is not used"));
+                self.notes.push(format!("{why}; the value there is not used"));
             }
             _ => {}
         }
@@ -399,7 +404,10 @@ fn kdbg_note(why: KdbgError, at: Va) -> String {
             "there is no debugger data block at {at} (it may be encoded: the dump was not written by Windows itself)"
         ),
         KdbgError::Size(size) => {
-            format!("the debugger data block at {at} gives itself {size:#x} bytes and is not used")
+            format!(
+                "the debugger data block at {at} has an implausible size of {size:#x} bytes \
+                and is not used"
+            )
         }
     }
 }

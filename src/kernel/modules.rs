@@ -45,7 +45,7 @@ pub struct Module {
 }
 
 impl Module {
-    /// The first address behind it.
+    /// The first address after it.
     pub fn end(&self) -> Va {
         self.base.add(self.size.into())
     }
@@ -91,8 +91,7 @@ impl ModuleList {
         ModuleList {
             modules: Vec::new(),
             notes: vec![
-                "the list of loaded modules can't be read: which drivers were loaded is not known"
-                    .into(),
+                "the list of loaded modules can't be read: the loaded drivers are unknown".into(),
             ],
         }
     }

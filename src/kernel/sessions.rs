@@ -99,7 +99,7 @@ fn walk(kernel: &Kernel, out: &mut Sessions) -> Result<(), String> {
     match (list.broken, too_many) {
         (Some(why), _) => Err(why),
         (None, 0) => Ok(()),
-        (None, _) => Err(format!("only the first {MAX_SESSIONS} were taken")),
+        (None, _) => Err(format!("only the first {MAX_SESSIONS} were read")),
     }
 }
 

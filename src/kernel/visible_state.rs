@@ -71,11 +71,13 @@ fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleS
             shift: 0,
             exact: false,
         }),
-        [] => {
-            Err("nothing proves where MiState's counters are: the layout is another build's".into())
-        }
+        [] => Err(
+            "the position of MiState's counters can't be verified: the layout is from another \
+                build"
+                .into(),
+        ),
         several => Err(format!(
-            "MiState's counters may be in {} places: the layout is another build's",
+            "MiState's counters may be in {} places: the layout is from another build",
             several.len()
         )),
     }
@@ -231,7 +233,7 @@ mod tests {
         let (_folder, kernel) = kernel_of(&WIN10_2004);
         // Another build's, with the regions and the maxima elsewhere.
         let why = locate_by(&kernel, &layouts(26100, 0), false).unwrap_err();
-        assert!(why.contains("another build's"), "{why}");
+        assert!(why.contains("another build"), "{why}");
         let why = locate_by(&kernel, &layouts(7601, 0), false).unwrap_err();
         assert!(why.contains("not known"), "{why}");
     }

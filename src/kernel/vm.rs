@@ -380,7 +380,7 @@ fn locked_io(kernel: &Kernel) -> Counter {
     match kernel.build < VISTA {
         true => Counter {
             pages: None,
-            source: "nothing public names the counter of this build".into(),
+            source: "no public source names the counter of this build".into(),
             ..Counter::default()
         },
         false => Counter {
@@ -596,13 +596,13 @@ fn page_file(kernel: &Kernel, at: Va) -> PageFile {
     file
 }
 
-/// What contradicts itself: there is no more free than there is, and no more than the most.
+/// Contradictions: the free size must not exceed the size, nor the size the maximum.
 fn impossible_sizes(file: &PageFile) -> Option<String> {
     let above = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a > b);
     if above(file.free, file.current) {
-        return Some("more of it is free than there is".into());
+        return Some("its free space is larger than its size".into());
     }
-    // A maximum of none means that there is no limit of its own.
+    // A maximum of 0 means that there is no limit.
     let maximum = file.maximum.filter(|m| *m > 0);
     above(file.current, maximum).then(|| "it is larger than its maximum".into())
 }

@@ -87,7 +87,7 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
     };
     out.insert(
         stacks.unwrap_or(1),
-        unknown("Kernel Stacks", "no counter of any build is known to be it"),
+        unknown("Kernel Stacks", "no counter of any build is known for it"),
     );
     let sum = "it includes the kernel stacks, for which no counter is known";
     out.push(unknown("Sum System Commit", sum));
@@ -97,7 +97,7 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
     });
     out.push(unknown(
         "Misc/Transient Commit",
-        "it is what the sum of the system and of the processes leaves, and the sum is not known",
+        "it is the rest after system and process commit, and these are not known",
     ));
     out
 }

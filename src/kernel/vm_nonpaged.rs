@@ -78,8 +78,8 @@ fn by_heaps(kernel: &Kernel, with_large: bool) -> Option<Vec<Part>> {
     Some(out)
 }
 
-/// Chains (1607 and 1809): two descriptors, one behind the other; on 8.1 their distance is
-/// not public.
+/// Chains (1607 and 1809): two descriptors, one after the other; on 8.1 their distance is not
+/// public.
 fn by_descriptors(kernel: &Kernel) -> Option<Vec<Part>> {
     const TYPE: &str = "_POOL_DESCRIPTOR";
     let first = kernel.symbol("NonPagedPoolDescriptor")?;

@@ -149,7 +149,7 @@ impl Ask<'_> {
                     "warnings": log.notes,
                     "log": {"path": file.path.to_string_lossy(), "what": log.what, "points": log.points.len()},
                 });
-                let covers = "figures per tag, no memory: ask tags, diagnose and diff";
+                let covers = "counts per tag, no memory: use tags, diagnose and diff";
                 fit(answer, None, window, vec![covers.into()])
             }
         }
@@ -339,9 +339,9 @@ impl Ask<'_> {
         let window = self.window(&asked.part(), &file.path, &[text])?;
         let page = machine.page(va).map_err(|error| match error {
             PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
-            PageError::NotPool => format!("{va} is in no page of pool"),
+            PageError::NotPool => format!("{va} is not in a page of pool"),
             PageError::NotKept => {
-                format!("the evidence file does not hold the page of {va}; ask the dump itself")
+                format!("the evidence file does not have the page of {va}; open the dump")
             }
         })?;
         let answer = of_machine(machine, &Page::of(&page, machine.descriptions()))?;
@@ -368,8 +368,8 @@ impl Ask<'_> {
                 }
                 None => {
                     let kept = machine.kept_answer("diagnose", Format::Json.word());
-                    let kept =
-                        kept.ok_or("the evidence file has no report: make it again from the dump")?;
+                    let kept = kept
+                        .ok_or("the evidence file has no report: create it again from the dump")?;
                     serde_json::from_str(kept)
                         .map_err(|e| format!("the report in the evidence file is damaged: {e}"))?
                 }
@@ -406,7 +406,7 @@ impl Ask<'_> {
         let part = points.into_iter().flatten();
         let part = part.filter(|p| p["complete"] == Value::Bool(false)).count();
         let covers = match part {
-            0 => "all tags of every point; null where a point does not hold a figure".to_owned(),
+            0 => "all tags of every point; null where a point has no value".to_owned(),
             n => format!("{n} points list some tags only: the others are unknown there"),
         };
         let all = rows(&answer, "changes");

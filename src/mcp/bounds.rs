@@ -43,7 +43,10 @@ impl Window {
                     let same = u64::from_str_radix(of, 16).ok()? == question;
                     start.parse().ok().filter(|_| same)
                 });
-                known.ok_or("the cursor is of another question: use next_cursor of the answer before with the same arguments, or leave it out to start again")?
+                known.ok_or(
+                    "the cursor belongs to another question: use next_cursor of the \
+                    previous answer with the same arguments, or omit it to start again",
+                )?
             }
         };
         Ok(Window {

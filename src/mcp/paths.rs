@@ -85,7 +85,7 @@ impl Allowed {
                 )),
             };
         }
-        // What is not there is said only of places that may be read.
+        // That a file does not exist is reported only for readable places.
         let inside = |c: &PathBuf| {
             let plain = c
                 .components()

@@ -65,7 +65,7 @@ impl Session {
     pub fn notes(&self) -> Vec<String> {
         match self.allowed.list() {
             (files, _) if files.is_empty() => vec![
-                "no file can be opened: name dumps, or directories that hold them, behind mcp"
+                "no file can be opened: name dumps, or directories that have them, after mcp"
                     .into(),
             ],
             _ => Vec::new(),
@@ -147,7 +147,8 @@ impl Opened {
         match &self.source {
             Source::Machine(machine) => Ok(&**machine),
             Source::Log(log) => Err(format!(
-                "{} is {}: it has figures per tag and no memory; tags, diagnose and diff read it, this tool needs a dump",
+                "{} is {}: it has counts per tag but no memory; tags, diagnose and diff read it, \
+                    this tool needs a dump",
                 self.path.display(),
                 log.what
             )),
@@ -223,7 +224,7 @@ fn walk(machine: &dyn Machine, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Sna
     Ok(builder.snapshot())
 }
 
-/// Keeps an index for the next time, behind the answer.
+/// Caches an index in the background, after the answer.
 fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
     let kept = thread::Builder::new().name("keep".into()).spawn(move || {
         if let Some(why) = machine.keep_index(&index) {
@@ -231,14 +232,14 @@ fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
         }
     });
     if let Err(why) = kept {
-        note(&format!("the index is not kept: {why}"));
+        note(&format!("the index is not cached: {why}"));
     }
 }
 
-/// A line for whoever reads the server's stderr.
+/// A line for the reader of the server's stderr.
 fn note(text: &str) {
     use std::io::Write;
     let text = crate::report::text::clean(text);
-    // A closed stderr is nobody's concern.
+    // A closed stderr is ignored.
     let _ = writeln!(std::io::stderr(), "note: {text}");
 }

@@ -41,7 +41,8 @@ fn about(name: &str) -> &'static str {
             "One tag: its counts, what it is for, likely owners with reasons, block sizes, and whether all blocks were found. Walks the pool."
         }
         "references" => {
-            "Modules whose code or data has the tag: where, by which call, and how certain. For the question whose tag it is."
+            "Modules whose code or data has the tag: where, by which call, and how certain. \
+                Answers which driver uses the tag."
         }
         "blocks" => {
             "!poolfind of a tag: address, size, pool and state of each block. With address instead of tag, !pool: the block that holds it, and its page."
@@ -60,7 +61,7 @@ fn schema(name: &str) -> Value {
     let text = |about: &str| json!({"type": "string", "description": about});
     let mut properties = serde_json::Map::new();
     let mut required = Vec::new();
-    let dump = text("file; default: the one asked last, else the first of the command line");
+    let dump = text("file; default: the last one used, else the first on the command line");
     let tag = text("case-sensitive; \\xNN for a byte that is not printable");
     match name {
         "open" => {
@@ -97,12 +98,12 @@ fn schema(name: &str) -> Value {
             );
             properties.insert(
                 "heuristic".into(),
-                json!({"type": "boolean", "description": "with blocks recognised by their headers alone"}),
+                json!({"type": "boolean", "description": "with blocks recognised by their headers only"}),
             );
         }
         _ => {}
     }
-    properties.insert("cursor".into(), text("next_cursor of the answer before"));
+    properties.insert("cursor".into(), text("next_cursor of the previous answer"));
     properties.insert(
         "limit".into(),
         json!({"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "description": "rows; default 50"}),

@@ -1,5 +1,5 @@
-//! One JSON message a line, on stdin and stdout. What is no message is answered with an
-//! error, never with the end of the connection.
+//! One JSON message a line, on stdin and stdout. Anything that is not a message is answered
+//! with an error; the connection stays open.
 
 use std::future::Future;
 use std::io::{self, BufRead, Read, Write};

@@ -362,9 +362,9 @@ impl AddressSpace {
             .collect())
     }
 
-    /// The same for the name of an object: `None` where it can't be read, has no characters,
-    /// or is no name. Control characters, halves of surrogate pairs, and a length that is
-    /// odd or beyond the capacity tell memory that holds something else.
+    /// The same for the name of an object: `None` where it can't be read, has no characters, or is
+    /// not a name. Control characters, halves of surrogate pairs, and a length that is odd or
+    /// beyond the capacity tell memory that holds something else.
     pub fn name(&self, va: Va, limit: usize) -> Option<String> {
         let (length, capacity) = (self.u16(va).ok()?, self.u16(va.add(2)).ok()?);
         let fits = length > 0 && length.is_multiple_of(2) && length <= capacity;

@@ -43,7 +43,7 @@ impl BigBlock {
         }
     }
 
-    /// The first byte behind it.
+    /// The first byte after it.
     pub fn end(&self) -> u64 {
         self.va.0.saturating_add(self.bytes)
     }
@@ -153,7 +153,10 @@ impl BigTable {
     pub fn read_session(kernel: &Kernel, space: &AddressSpace, table: Va, size: u64) -> BigTable {
         let mut out = BigTable::default();
         if size > MAX_SESSION_ENTRIES {
-            out.notes.push(format!("its big page table says it has {size} entries, which is not believed: large allocations are missing"));
+            out.notes.push(format!(
+                "its big page table says it has {size} entries, which is not \
+                plausible: large allocations are missing"
+            ));
             return out;
         }
         out.read_table(kernel, space, (table, size), &|_| PoolKind::Session);
@@ -175,7 +178,10 @@ impl BigTable {
             return;
         };
         if size > MAX_ENTRIES {
-            self.notes.push(format!("the big page table says it has {size} entries, which is not believed: large allocations are missing"));
+            self.notes.push(format!(
+                "the big page table says it has {size} entries, which is not \
+                plausible: large allocations are missing"
+            ));
             return;
         }
         self.table = Some((table, table.add(size * layout.size as u64)));

@@ -100,7 +100,7 @@ pub struct Block {
     pub va: Va,
     /// The whole block in bytes, header included, as the pool counts it.
     pub bytes: u64,
-    /// Whose it is.
+    /// The owner.
     pub tag: Tag,
     /// The protected bit of the stored tag.
     pub protected: bool,

@@ -40,7 +40,7 @@ pub struct PoolPage {
 pub enum PageError {
     /// The page can't be read.
     Unreadable(Fault),
-    /// It is readable and is no page of pool.
+    /// It is readable and is not a page of pool.
     NotPool,
     /// The evidence file does not hold the page's blocks.
     NotKept,

@@ -9,7 +9,7 @@ use super::block::PoolKind;
 pub struct Region {
     /// First address.
     pub start: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// What is in it.
     pub kind: PoolKind,
@@ -25,7 +25,7 @@ pub struct Region {
 pub struct SpecialRegion {
     /// First address.
     pub start: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// What is in it; `None` where each page says it.
     pub kind: Option<PoolKind>,

@@ -231,7 +231,7 @@ fn nonpaged(kernel: &Kernel) -> Option<Region> {
     region(kernel, start, end, PoolKind::NonPaged, source)
 }
 
-/// MmPagedPoolEnd is the last byte, not the one behind it.
+/// MmPagedPoolEnd is the last byte, not the one after it.
 fn paged(kernel: &Kernel) -> Option<Region> {
     if let Some(region) = assigned(kernel, "PagedPool", PoolKind::Paged) {
         return Some(region);

@@ -31,7 +31,7 @@ pub fn read(kernel: &Kernel, sessions: &Sessions) -> Trackers {
         // A variable that is known and empty is an answer; one that is not known is none.
         out.notes.push(match kernel.symbol("ExpSessionPoolTrackTable") {
             Some(_) => "nt!ExpSessionPoolTrackTable points nowhere: no session had pool when this dump was written".into(),
-            None => "the session pool's trackers are not known on this build without its PDB".into(),
+            None => "the session pool trackers of this build are not known without its PDB".into(),
         });
         return out;
     };

@@ -1,12 +1,12 @@
 //! Special pool: one allocation a page, placed so that running over it meets an unmapped
 //! page, with a pattern around it.
 //!
-//! The page starts with a `_POOL_HEADER` used otherwise: bits 0 to 12 of its first word
-//! are the bytes asked for, bit 13 says paged (up to Windows 10 1809), bit 14 that Driver
-//! Verifier keeps 8 bytes behind the header; byte 2 is the pattern; the tag is where it
-//! always is. The block ends at the page's end, rounded up to 16 bytes, or starts behind
-//! the header when underruns are to be caught. (Published research: glslang/win-kexp for
-//! Server 2025, the ReactOS memory manager for the older form.)
+//! The page starts with a `_POOL_HEADER` used otherwise: bits 0 to 12 of its first word are the
+//! bytes asked for, bit 13 says paged (up to Windows 10 1809), bit 14 that Driver Verifier
+//! keeps 8 bytes after the header; byte 2 is the pattern; the tag is where it always is. The
+//! block ends at the page's end, rounded up to 16 bytes, or starts after the header when
+//! underruns are to be caught. (Published research: glslang/win-kexp for Server 2025, the
+//! ReactOS memory manager for the older form.)
 
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::dump::PageBytes;

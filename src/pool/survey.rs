@@ -39,7 +39,7 @@ const MIXED: usize = 8;
 pub struct Surveyed {
     /// First mapped address.
     pub start: Va,
-    /// The first address behind the last mapped chunk.
+    /// The first address after the last mapped chunk.
     pub end: Va,
     /// What its blocks say of themselves.
     pub kind: PoolKind,
@@ -81,7 +81,8 @@ pub fn survey(kernel: &Kernel, known: &[Range<Va>]) -> Survey {
     }
     if unseen > 0 {
         out.notes.push(format!(
-            "{unseen} mapped stretches of 2 MB were not looked into for pool, as too many others held none: blocks in them are missing"
+            "{unseen} mapped ranges of 2 MB were not searched for pool, because too many others \
+                had none: blocks in them are missing"
         ));
     }
     let accepted = accept(kernel, candidates, &mut out.notes);

@@ -186,8 +186,7 @@ pub fn read(kernel: &Kernel) -> Trackers {
     let mut out = Trackers::default();
     let Some(layout) = Layout::of(kernel) else {
         out.notes.push(
-            "the layout of the pool trackers is not known for this build: no accounts per tag"
-                .into(),
+            "the layout of the pool trackers is not known for this build: no counts per tag".into(),
         );
         return out;
     };
@@ -196,7 +195,7 @@ pub fn read(kernel: &Kernel) -> Trackers {
         .filter(|n| (2..=MAX_ENTRIES).contains(n));
     let Some(entries) = entries else {
         out.notes
-            .push("the size of the pool tracker tables can't be read: no accounts per tag".into());
+            .push("the size of the pool tracker tables can't be read: no counts per tag".into());
         return out;
     };
     out.entries = entries;
@@ -327,11 +326,12 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
         }
         None if processors > 1 && Encoding::of_build(kernel.build) == Encoding::Nt52 => {
             notes.push(format!(
-                "one pool tracker table was found, for {processors} processors: where this kernel keeps one for each, the accounts per tag are one processor's share"
+                "one pool tracker table was found, for {processors} processors: if this kernel \
+                    has one for each, the counts per tag are those of one processor only"
             ));
         }
         None if processors > 1 => notes.push(format!(
-            "only one processor's pool tracker table was found, of {processors}: the accounts per tag are one processor's share"
+            "only one processor's pool tracker table was found, of {processors}: the counts per tag are one processor's share"
         )),
         None => {}
     }
@@ -388,7 +388,8 @@ fn refused_expansion(kernel: &Kernel) -> Option<String> {
     let size = kernel.number_in("PoolTrackTableExpansionSize");
     let size = size.filter(|n| !(0..=MAX_ENTRIES).contains(n))?;
     Some(format!(
-        "the overflow table of the pool trackers says it has {size} entries, which is not believed: tags that are only in it have no account"
+        "the overflow table of the pool trackers says it has {size} entries, which is not \
+            plausible: tags that are only in it have no counts"
     ))
 }
 

@@ -132,7 +132,8 @@ impl Answer for DriversReport {
         )?;
         writeln!(
             out,
-            "\na tag's bytes are its likeliest owner's; `poolscope refs DUMP TAG` says why, and nt allocates much on behalf of others"
+            "\nthe bytes of a tag are counted for its most likely owner (`poolscope refs DUMP \
+                TAG` gives the reasons); nt allocates much on behalf of others"
         )
     }
 

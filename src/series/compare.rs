@@ -118,7 +118,7 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        // Certain tags that are not printable, which alone can be meant.
+        // Known tags that are not printable, the only candidates.
         let candidates: Vec<Tag> = rows.keys().copied().filter(|t| !t.is_printable()).collect();
         let mut matched: FxHashSet<Tag> = FxHashSet::default();
         for (at, row) in unsure {
@@ -141,7 +141,7 @@ impl<'a> Names<'a> {
         }
         if unplaced > 0 {
             warnings.push(format!(
-                "{unplaced} rows do not say their pool and are not compared"
+                "{unplaced} rows do not state their pool and are not compared"
             ));
         }
         Names { rows }
@@ -350,7 +350,9 @@ fn label(points: &[Point], at: usize) -> String {
 fn say_boots(points: &[Point], same_boot: Option<bool>, warnings: &mut Vec<String>) {
     if same_boot == Some(false) {
         warnings.push(
-            "the dumps are not of the same boot: counters begin anew at each boot, so growth between them is no trend of one run".into(),
+            "the dumps are not of the same boot: counters restart at each boot, so a difference \
+                between them is not growth"
+                .into(),
         );
     }
     let with_rows: Vec<usize> = (0..points.len())
@@ -411,7 +413,8 @@ fn say_kinds(points: &[Point], warnings: &mut Vec<String>) {
     let unstated = count(&|p| p.listing == Listing::Unstated && !p.rows.is_empty());
     if unstated > 0 {
         warnings.push(format!(
-            "{unstated} listings do not say whether they are complete: a tag that one lacks counts as nothing only beside a listing of mostly the same tags"
+            "{unstated} listings do not say whether they are complete: a tag missing from one \
+                counts as zero only if another listing has mostly the same tags"
         ));
     }
     let sessions = count(&|p| p.session);
@@ -419,7 +422,8 @@ fn say_kinds(points: &[Point], warnings: &mut Vec<String>) {
         warnings.push("some listings are of session pool and others of the system's pool: they are not comparable".into());
     }
     if count(&|p| p.rounded) > 0 {
-        warnings.push("some listings have rounded bytes: small differences mean nothing".into());
+        warnings
+            .push("some listings have rounded bytes: small differences are not significant".into());
     }
     for pool in [Pool::Nonpaged, Pool::Paged] {
         let word = pool.word();
@@ -428,7 +432,7 @@ fn say_kinds(points: &[Point], warnings: &mut Vec<String>) {
         });
         if lacking > 0 {
             warnings.push(format!(
-                "{lacking} listings have no row of {word} pool: that pool is unknown there"
+                "{lacking} listings have no rows of {word} pool: that pool is unknown there"
             ));
         }
     }

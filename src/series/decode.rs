@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::error::SeriesError;
 
-/// What stands before each string that the Microsoft Foundation Classes write as UTF-16.
+/// The prefix of each string that the Microsoft Foundation Classes write as UTF-16.
 const MFC_STRING: [u8; 3] = [0xff, 0xfe, 0xff];
 
 /// The text of a file, with lines that end in `\n` and without escape sequences of

@@ -14,7 +14,7 @@ pub enum SeriesError {
     Io {
         /// The file asked for.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Length 0, or blanks only.

@@ -29,7 +29,7 @@ pub fn is_start(line: &str) -> bool {
         .any(|start| line.starts_with(start))
 }
 
-/// Reads events that stand one after the other, with or without an element around them.
+/// Reads consecutive events, with or without an element around them.
 ///
 /// # Errors
 /// [`SeriesError::NoRows`] when none of the three events is there, and

@@ -17,7 +17,7 @@ pub const COMPARED: usize = 3_000_000;
 /// with what was typed before.
 pub const LINES_TO_RECOGNISE: usize = 20_000;
 
-/// What is said when rows or snapshots were left out.
+/// The note when rows or snapshots were left out.
 pub fn note() -> String {
     format!("the log has more than {ROWS} rows or {SNAPSHOTS} snapshots: the rest was not read")
 }

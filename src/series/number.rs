@@ -71,7 +71,7 @@ pub fn digit(c: char) -> Option<u64> {
     Some(u64::from(code - zero))
 }
 
-/// True for what stands between thousands in some language.
+/// True for thousands separators of any language.
 pub fn is_separator(c: char) -> bool {
     matches!(
         c,

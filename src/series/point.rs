@@ -203,7 +203,7 @@ pub struct Totals {
     pub handles: Option<u64>,
 }
 
-/// What tells one run of Windows from another.
+/// Identifies one boot of Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// The kernel's build.

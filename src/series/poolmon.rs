@@ -259,7 +259,7 @@ struct Row {
 struct Damaged;
 
 impl Row {
-    /// `None` for a line that is no row at all.
+    /// `None` for a line that is not a row at all.
     fn parse(line: &str) -> Option<Result<Row, Damaged>> {
         let line: Vec<char> = line
             .chars()
@@ -292,8 +292,8 @@ impl Row {
     }
 }
 
-/// What stands before the type as a tag, the type, and what stands behind. The tag may read
-/// like a type itself.
+/// The text before the type, the type, and the text after it. The tag may read like a type
+/// itself.
 fn split_at_type(line: &[char]) -> Option<(ReadTag, Pool, &[char])> {
     const TYPES: [(&str, Pool); 2] = [("Nonp", Pool::Nonpaged), ("Paged", Pool::Paged)];
     for at in 1..line.len().min(16) {

@@ -1,9 +1,9 @@
-//! The text of `!poolused`, as it stands in a debugger's log.
+//! The text of `!poolused`, in a debugger log.
 //!
 //! Windows XP's debugger glues the description to the last number, later ones put a tab
 //! between. Four numbers a row are outstanding allocations and bytes of both pools; eight are
-//! allocations, frees, difference and bytes (flag 1). Prompts, progress dots and messages
-//! stand between listings.
+//! allocations, frees, difference and bytes (flag 1). Prompts, progress dots and messages may
+//! be between listings.
 
 use crate::pool::Pool;
 
@@ -284,7 +284,8 @@ fn split_tag(line: &str) -> Option<(ReadTag, &str)> {
         .map(|tag| (tag, numbers))
 }
 
-/// The figures of both pools from a row's numbers; what stands behind the last may touch it.
+/// The figures of both pools from a row's numbers; text after the last may follow without a
+/// blank.
 fn numbers_of(text: &str, columns: Columns) -> Option<Both> {
     let mut rest = text;
     let mut next = || -> Option<u64> {
@@ -360,7 +361,8 @@ mod tests {
             ),
         ] {
             if line.contains("01394") {
-                // Glued digits can't be told from the number: the last figure is what it reads.
+                // Digits of the description that follow directly are read as part of the last
+                // number.
                 assert_eq!(
                     parse(line, columns).map(|r| r.2[..3].to_vec()),
                     Some(vec![1, 520, 0])

@@ -77,7 +77,7 @@ fn number_snapshots(mut log: Log) -> Result<Log, SeriesError> {
     let skipped: u64 = log.points.iter().map(|p| p.skipped).sum();
     if skipped > 0 {
         log.notes.push(format!(
-            "{skipped} lines look like rows and were not used: cut, damaged, or a tag a second time"
+            "{skipped} lines look like rows and were not used: truncated, damaged or duplicate"
         ));
     }
     let unsure = log
@@ -88,7 +88,8 @@ fn number_snapshots(mut log: Log) -> Result<Log, SeriesError> {
         .count();
     if unsure > 0 {
         log.notes.push(format!(
-            "{unsure} tags have characters that stand for other bytes; they are matched by the rest"
+            "{unsure} tags have placeholder characters for other bytes; they are matched by their \
+                other characters"
         ));
     }
     Ok(log)

@@ -1,4 +1,4 @@
-//! Times that stand in a log as text.
+//! Times in the text of a log.
 
 use super::moment::Moment;
 use super::point::Point;

@@ -1,10 +1,10 @@
 //! Names to addresses and offsets: nt's PDB, or the built-in tables.
 //!
-//! Everything above asks here for the offset of a field or the address of a symbol and
-//! never knows a number itself. [`Symbols::load`] decides who answers: the PDB whose
-//! identity the dump states, if the symbol path leads to it; else the built-in tables of
-//! the very same kernel; else the layouts of the nearest build, without addresses.
-//! It always gives something, [`Source`] says what, and the notes say what was refused.
+//! Everything above asks here for the offset of a field or the address of a symbol and has no
+//! numbers of its own. [`Symbols::load`] decides who answers: the PDB whose identity the dump
+//! states, if the symbol path leads to it; else the built-in tables of the very same kernel;
+//! else the layouts of the nearest build, without addresses. It always gives something,
+//! [`Source`] says what, and the notes say what was refused.
 //!
 //! Field names are those of Microsoft's public PDBs. `u1.Flink` steps into a member:
 //! with a PDB into any, with the built-in tables only into anonymous ones, so ask for

@@ -324,7 +324,7 @@ fn file_url(text: &str) -> Option<String> {
     Some(drive.unwrap_or(path).to_owned())
 }
 
-/// `%20` and the like as the characters that they stand for; what is no text stays.
+/// `%20` and the like as the characters that they stand for; what is not text stays.
 fn percent_decode(text: &str) -> String {
     let mut out = Vec::new();
     let mut bytes = text.as_bytes();

@@ -68,7 +68,7 @@ pub(super) fn search(path: &SymbolPath, id: &PdbId) -> Search {
     let mut search = Search::default();
     let Some(name) = id.file_name() else {
         search.notes.push(format!(
-            "not looking for a PDB named {:?}: no plain file name",
+            "the PDB {:?} is not searched for: the name is not a valid file name",
             id.name
         ));
         return search;
@@ -106,8 +106,8 @@ impl Search {
         } else {
             vec![name, &lower]
         };
-        // On a file system that tells the cases apart, a store that was filled on Windows
-        // may have the name or the key in any case.
+        // On a case-sensitive file system, a store that was filled on Windows may have the name or
+        // the key in any case.
         let similar = same_name(root, name).filter(|found| !names.contains(&found.as_str()));
         if let Some(found) = &similar {
             let holder = root.join(found);

@@ -2,8 +2,8 @@
 //! kernels that are known by their identity.
 //!
 //! `assets/verifier.json` is taken from Microsoft's public PDBs, by way of the symbol tables
-//! that JPCERT/CC publishes for Volatility. Functions have their lengths there, so that an
-//! address can be told to be inside one without a PDB.
+//! that JPCERT/CC publishes for Volatility. Functions have their lengths there, so that the
+//! function of an address is known without a PDB.
 
 use std::sync::OnceLock;
 

@@ -13,7 +13,7 @@ use super::truth::Tag;
 pub enum CallShape {
     /// `call [import]` with a prefix and a nop behind it, to be patched.
     Optimised,
-    /// The same, patched: `mov r10, [import]`; call a stub behind the image.
+    /// The same, patched: `mov r10, [import]`; call a stub after the image.
     Retpoline,
     /// call the function itself: `NdisAllocateMemoryWithTagPriority`.
     Direct,
@@ -72,7 +72,7 @@ pub(super) struct Setting<'a> {
     pub target: &'a dyn Fn(&str) -> u32,
     /// Start of .data.
     pub data: u32,
-    /// The first byte behind the image.
+    /// The first byte after the image.
     pub end: u32,
     /// The slot of control flow guard's check.
     pub guard: u32,

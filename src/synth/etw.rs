@@ -116,7 +116,7 @@ pub fn add(machine: &mut Machine, era: &'static Era, events: &[Event]) {
     }
 }
 
-/// Writes events into a buffer; the offset behind the last.
+/// Writes events into a buffer; the offset after the last.
 fn fill(memory: &mut Memory, buffer: Va, events: &[Event]) -> u64 {
     let mut at = HEADER;
     let mut put = |memory: &mut Memory, hook: u16, time: u64, words: &[u64]| {

@@ -373,7 +373,7 @@ fn headers(bytes: &mut Bytes, spec: &ImageSpec, sections: &[Section], text: (u32
     }
 }
 
-/// The tables of .rdata, put one behind the other.
+/// The tables of .rdata, put one after the other.
 struct Tables<'a> {
     bytes: &'a mut Bytes,
     next: u32,

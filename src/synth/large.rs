@@ -29,17 +29,32 @@ pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
     Ok(machine.truth)
 }
 
+/// The same with one tag in all of nonpaged pool, as a leak has it.
+///
+/// # Errors
+/// What the file system says.
+pub fn large_leak(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
+    let machine = machine_of(pool_bytes, &[*b"Leak"])?;
+    machine.write(path, Container::BitmapKernel)?;
+    Ok(machine.truth)
+}
+
 /// The machine of [`large`]. Its pool is made when it is written.
 ///
 /// # Errors
 /// None that depend on anything outside of it.
 pub fn large_machine(pool_bytes: u64) -> io::Result<Machine> {
+    machine_of(pool_bytes, &tags())
+}
+
+/// With these tags in nonpaged pool.
+fn machine_of(pool_bytes: u64, nonpaged_tags: &[Tag]) -> io::Result<Machine> {
     let pages = pool_bytes / PAGE_SIZE;
     let nonpaged = pages - pages / 4;
     let mut spec = small::spec();
     let tags = tags();
     spec.bulk = vec![
-        Bulk::new(Pool::NonPaged, nonpaged, &tags, 11),
+        Bulk::new(Pool::NonPaged, nonpaged, nonpaged_tags, 11),
         Bulk::new(Pool::Paged, pages - nonpaged, &tags, 12),
     ];
     // Tables take a page per 2 MB; the frame database 48 bytes per frame.

@@ -59,7 +59,7 @@ pub mod verifier;
 
 pub use container::Container;
 #[cfg(any(test, feature = "synth"))]
-pub use large::{large, large_heaps, large_machine};
+pub use large::{large, large_heaps, large_leak, large_machine};
 pub use machine::Machine;
 #[cfg(any(test, feature = "synth"))]
 pub use small::small;

@@ -66,8 +66,8 @@ pub fn index_of(tag: &Tag) -> Option<u8> {
     Some(found.0)
 }
 
-/// Says of which type an object is: by its index, or before Windows 7 by its address.
-/// `rest` are the header's three bytes behind the index: optional headers and flags.
+/// Says of which type an object is: by its index, or before Windows 7 by its address. `rest`
+/// are the header's three bytes after the index: optional headers and flags.
 pub fn mark(memory: &mut Memory, nt: &Nt, header: Va, (index, ty): (u8, Va), rest: [u8; 3]) {
     const TYPE: &str = "_OBJECT_HEADER";
     if nt.era.offset(TYPE, "TypeIndex").is_none() {

@@ -1,8 +1,8 @@
 //! Special pool: one allocation a page, at the page's end (or its start), with a pattern
 //! around it and nothing mapped behind it.
 //!
-//! The header is a `_POOL_HEADER` used otherwise: 13 bits of requested size, bit 13 for
-//! paged pool, bit 14 when Verifier has 8 bytes behind it, then the pattern, then the tag.
+//! The header is a `_POOL_HEADER` used otherwise: 13 bits of requested size, bit 13 for paged
+//! pool, bit 14 when Verifier has 8 bytes after it, then the pattern, then the tag.
 
 use crate::addr::{PAGE_SIZE, Va};
 
@@ -21,7 +21,7 @@ pub struct Special {
     pub paged: bool,
     /// Verifier keeps track of it.
     pub tracked: bool,
-    /// Right behind the header, to catch what runs under.
+    /// Right after the header, to catch what runs under.
     pub at_start: bool,
     /// Somebody wrote into the pattern.
     pub overwritten: bool,

@@ -50,7 +50,7 @@ pub struct Block {
     pub va: Va,
     /// Bytes, header included.
     pub bytes: u64,
-    /// Whose it is.
+    /// The owner.
     pub tag: Tag,
     /// The protected bit of the stored tag.
     pub protected: bool,

@@ -1,8 +1,8 @@
 //! The console: whether it understands control sequences, and its requests to end.
 
-/// True when the terminal takes control sequences. A Windows console takes them only after
-/// it was told to, which this does, once and for stdout and stderr alike: the mode is the
-/// screen's. Consoles before Windows 10 1511 have no such mode.
+/// True when the terminal takes control sequences. A Windows console needs them to be enabled,
+/// which this does, once and for stdout and stderr alike: the mode is the screen's. Consoles
+/// before Windows 10 1511 have no such mode.
 pub fn takes_sequences() -> bool {
     #[cfg(windows)]
     return crossterm::ansi_support::supports_ansi();
@@ -28,11 +28,11 @@ mod windows {
 
     static TAKE: Mutex<Option<Take>> = Mutex::new(None);
 
-    /// Has `take` handle the console's events from now on, in place of what handled them
-    /// before. It is given the number of the signal that means the same on other systems:
-    /// 2 (SIGINT) for Ctrl-C, 3 (SIGQUIT) for Ctrl-Break, 1 (SIGHUP) when the window is
-    /// closed, 15 (SIGTERM) when the user logs off or the machine goes down. When it
-    /// returns false, or returns at all from the last two, the process ends.
+    /// Has `take` handle the console's events from now on, instead of the previous handler. It is
+    /// given the number of the signal that means the same on other systems: 2 (SIGINT) for Ctrl-C,
+    /// 3 (SIGQUIT) for Ctrl-Break, 1 (SIGHUP) when the window is closed, 15 (SIGTERM) when the user
+    /// logs off or the machine goes down. When it returns false, or returns at all from the last
+    /// two, the process ends.
     ///
     /// # Errors
     /// What the system says when it refuses the handler.

@@ -30,9 +30,8 @@ pub fn put_path(partial: TempPath, place: &Path) -> io::Result<()> {
     attempt(partial, place).map_err(|refused| refused.error)
 }
 
-/// Gives a finished file a name that stands for its content, as in a symbol store. When
-/// the system refuses because another process has put the same content there, that is as
-/// good.
+/// Gives a finished file a name that stands for its content, as in a symbol store. If the
+/// system refuses because another process has put the same content there, this is a success.
 ///
 /// # Errors
 /// As [`put`].

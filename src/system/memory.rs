@@ -1,4 +1,4 @@
-//! The memory that this process could still take, as the system tells it.
+//! The memory that this process could still take, from the operating system.
 
 /// Bytes that are available now, without another program having to go for them: the
 /// machine's, and on Linux no more than the control groups of this process leave it.
@@ -229,7 +229,7 @@ mod linux {
     }
 }
 
-/// Numbers that the kernel tells by name. See sysctl(3).
+/// Numbers that the kernel provides by name. See sysctl(3).
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
 mod sysctl {
     use std::ffi::CStr;

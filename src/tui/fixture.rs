@@ -107,7 +107,7 @@ pub fn tag_row(
         about: about.map(Into::into),
         binary: binary.map(Into::into),
         owner: None,
-        mentioned: None,
+        referenced_in: None,
         found: TagFound {
             nonpaged: Found {
                 blocks: count,
@@ -213,14 +213,14 @@ fn fill_vm(model: &mut Model) {
     vm.paged_commit = Line {
         pages: None,
         source: "nt!Test".into(),
-        doubt: Some("reads 18446735300397918280, which is no count of pages; not used".into()),
+        doubt: Some("18446735300397918280 is not a plausible page count; not used".into()),
         ..Line::default()
     };
     vm.committed = line(326_464);
     vm.commit_limit = line(665_998);
     vm.flags = vec![Flag::ExcessiveNonpaged];
     model.warnings = vec![
-        "PagedPool Commit: reads 18446735300397918280, which is no count of pages; not used".into(),
+        "PagedPool Commit: 18446735300397918280 is not a plausible page count; not used".into(),
     ];
 }
 
@@ -254,8 +254,8 @@ pub fn many_tags(count: u32) -> Model {
     model
 }
 
-/// The two places that mention the leaking tag.
-pub fn mentions() -> References {
+/// The two places that reference the leaking tag.
+pub fn references() -> References {
     let at = |va: u64, offset: u64| ReferenceRow {
         module: "myfault".into(),
         va: Va(va),
@@ -372,7 +372,7 @@ pub fn table(ask: &TableKind) -> TableData {
         ]
         .into(),
         title: "Pool by driver: 3".into(),
-        notes: vec!["a tag's bytes are its likeliest owner's".into()],
+        notes: vec!["the bytes of a tag are counted for its most likely owner".into()],
         sorted: Some(1),
         ..TableData::default()
     }
@@ -393,7 +393,7 @@ Tag 'Leak', nonpaged pool, 601 blocks, 615,424,000 bytes (leak)
   Suspect: myfault (certain)
       its code calls ExAllocatePoolWithTag with the tag
   Next steps in the debugger:
-      !poolfind \"Leak\" -nonpaged   (all of its blocks)
+      !poolfind \"Leak\" -nonpaged   (all its blocks)
       lmvm myfault   (its version and vendor)
 "
     .to_owned();

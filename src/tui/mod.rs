@@ -1,10 +1,10 @@
 //! The terminal UI: the path from `!vm` to the driver, browsed.
 //!
 //! [`app::App`] is a state machine of plain data ([`data::model::Model`]): it takes a
-//! [`data::message::Message`], changes, and names [`data::message::Effect`]s; [`app::view`] draws it.
-//! Neither touches the dump or the terminal. [`jobs::worker`] reads the dump on threads of its
-//! own, [`data::event`] and [`terminal::signals`] bring everything into one channel, and [`run`] ties
-//! them together: it waits, updates, draws once, and waits again.
+//! [`data::message::Message`], changes, and names [`data::message::Effect`]s; [`app::view`]
+//! draws it. Neither touches the dump or the terminal. [`jobs::worker`] reads the dump on
+//! separate threads, [`data::event`] and [`terminal::signals`] bring everything into one
+//! channel, and [`run`] ties them together: it waits, updates, draws once, and waits again.
 
 pub mod app;
 pub mod data;
@@ -92,11 +92,14 @@ pub enum Error {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// There is no terminal to draw on.
-    #[error("stdout is not a terminal; ask for text instead, as in `poolscope poolused DUMP 2`")]
+    #[error(
+        "stdout is not a terminal; use a text command, for example `poolscope poolused DUMP 2`"
+    )]
     NoTerminal,
     /// The terminal takes no control sequences.
     #[error(
-        "this console can't draw the screens: use Windows Terminal or a console of Windows 10, or ask for text, as in `poolscope poolused DUMP 2`"
+        "this console can't draw the screens: use Windows Terminal or a console of Windows 10, or \
+            a text command, for example `poolscope poolused DUMP 2`"
     )]
     PlainConsole,
     /// The terminal failed, or a thread could not be started.
@@ -296,7 +299,7 @@ impl Session {
         let files = self.workers.files.clone();
         match Workers::start(reopened.engine, walk, self.sender.clone(), files) {
             Ok(workers) => self.workers = workers,
-            Err(why) => return Message::Notice(format!("the dump can't be read anew: {why}")),
+            Err(why) => return Message::Notice(format!("the dump can't be read again: {why}")),
         }
         Message::Reopened(Box::new(Reopening {
             model: reopened.model,
@@ -356,7 +359,9 @@ impl Session {
         app.update(self.resized()?);
         if !stopped {
             self.own_stop = false;
-            app.update(Message::Notice("no shell to go back to from here".into()));
+            app.update(Message::Notice(
+                "suspend is not available: there is no shell to return to".into(),
+            ));
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ mod desk;
 mod first_screen;
 mod journeys;
 mod mouse;
+mod outage;
 mod random;
 mod symbols;
 
@@ -69,7 +70,7 @@ fn a_tag_opened() {
 }
 
 #[test]
-fn the_list_says_which_images_mention_an_unknown_tag() {
+fn the_list_says_which_images_reference_an_unknown_tag() {
     let mut desk = Desk::new((200, 50));
     desk.walked();
     assert!(!desk.screen().contains("in myfault"));
@@ -77,17 +78,17 @@ fn the_list_says_which_images_mention_an_unknown_tag() {
     let names = [(leak, "in myfault".to_owned())].into_iter().collect();
     let names = Arc::new(names);
     let walk = desk.app.index.walk;
-    desk.tell(Message::Mentioned(walk + 1, Arc::clone(&names)));
+    desk.tell(Message::ReferencedIn(walk + 1, Arc::clone(&names)));
     assert!(
         !desk.screen().contains("in myfault"),
         "of another reading of the dump"
     );
-    desk.tell(Message::Mentioned(walk, names));
+    desk.tell(Message::ReferencedIn(walk, names));
     assert!(desk.screen().contains("in myfault"));
 }
 
 #[test]
-fn the_bytes_of_a_mention_and_of_a_block() {
+fn the_bytes_of_a_reference_and_of_a_block() {
     shown("bytes", |desk| {
         desk.walked().enter().press(KeyCode::Tab).enter();
     });
@@ -327,7 +328,7 @@ fn pointers_are_followed_and_the_way_back_is_kept() {
     let next = fixture::planted_block(1).va.to_string();
     assert!(desk.app.path().contains(&next), "{:?}", desk.app.path());
     desk.keys("[[");
-    assert!(desk.status().contains("no further"));
+    assert!(desk.status().contains("no more rows"));
 }
 
 #[test]
@@ -405,12 +406,12 @@ fn a_kept_index_is_named_with_its_date() {
 fn a_file_that_failed_is_told_after_each_key() {
     let mut desk = Desk::new((80, 24));
     desk.tell(Message::FileFailed(
-        "the file was cut from 9 to 3 bytes".into(),
+        "the file was truncated from 9 to 3 bytes".into(),
     ));
     for key in ["v", "j", "k"] {
         let told = desk
             .screen()
-            .contains("! the file was cut from 9 to 3 bytes");
+            .contains("! the file was truncated from 9 to 3 bytes");
         assert!(told, "before {key}: {}", desk.screen());
         desk.keys(key);
     }
@@ -419,7 +420,7 @@ fn a_file_that_failed_is_told_after_each_key() {
             .model
             .warnings
             .iter()
-            .filter(|w| w.contains("was cut"))
+            .filter(|w| w.contains("was truncated"))
             .count(),
         1
     );

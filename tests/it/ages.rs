@@ -277,7 +277,9 @@ fn tokens_are_dated_by_their_ids() {
         let token = tokens[(PROCESSES - nth) as usize];
         machine.memory.u64(process.add(win7::TOKEN), token.0);
         let id = token.add(win7::TOKEN_ID);
-        machine.memory.u64(id, id_at(UPTIME / PROCESSES * (PROCESSES - nth)));
+        machine
+            .memory
+            .u64(id, id_at(UPTIME / PROCESSES * (PROCESSES - nth)));
     }
     let (engine, index) = open(&machine);
     let question = Question::of(Tag::of("Toke").unwrap());

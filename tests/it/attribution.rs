@@ -196,7 +196,7 @@ impl Made {
             assert_eq!(&owners[tag], own);
             let row = model.tag(*tag).unwrap();
             match own.column() {
-                none if none.is_empty() => assert_eq!(row.owner(), row.mentioned.as_deref()),
+                none if none.is_empty() => assert_eq!(row.owner(), row.referenced_in.as_deref()),
                 owner => assert_eq!(row.owner(), Some(owner.as_str())),
             }
         }

@@ -190,7 +190,7 @@ fn a_cancelled_or_limited_walk_is_not_kept() {
         limited.contains("reached its limit of 1.0 KB after "),
         "{limited}"
     );
-    assert!(limited.contains("give --memory SIZE"), "{limited}");
+    assert!(limited.contains("use --memory SIZE"), "{limited}");
     assert!(desk.kept().is_empty());
 
     // The sums are those of the whole walk, and less memory than a kept one needs is
@@ -227,7 +227,7 @@ fn damaged_files_are_said_and_made_anew() {
         let (answer, said) = desk.says(&ALL);
         assert_eq!(answer, walked.0);
         assert!(
-            said.contains("is not used, the pool is walked again"),
+            said.contains("is not used, and the pool is walked again"),
             "{said}"
         );
         assert!(said.contains(why), "{said}");
@@ -255,7 +255,7 @@ fn a_dump_is_known_under_another_name_and_not_after_a_change() {
     set(&desk.dump(), SystemTime::now());
     let (answer, said) = desk.says(&ALL);
     assert_eq!(answer, walked.0);
-    assert!(said.contains("written to after"), "{said}");
+    assert!(said.contains("modified after"), "{said}");
     assert_eq!(desk.says(&ALL), walked);
 }
 
@@ -267,7 +267,7 @@ fn a_cache_that_cannot_be_costs_a_word() {
     fs::write(desk.folder.path().join("home"), "").unwrap();
     let (answer, said) = desk.says(&ALL);
     assert_eq!(answer, walked.0);
-    assert!(said.contains("note: the index is not kept"), "{said}");
+    assert!(said.contains("note: the index is not cached"), "{said}");
     let quiet = desk.says(&["allocs", "it.dmp", "*", "--quiet"]);
     assert_eq!(quiet, walked);
     let homeless = Command::cargo_bin("poolscope")

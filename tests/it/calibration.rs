@@ -640,7 +640,10 @@ fn the_judge_holds_against_built_machines() {
             words.join(", ")
         );
         // No one piece of what blocks add carries a finding.
-        assert!(without.iter().all(|v| *v >= Verdict::Suspicious), "{words:?}");
+        assert!(
+            without.iter().all(|v| *v >= Verdict::Suspicious),
+            "{words:?}"
+        );
         assert!(!found.is_empty(), "{culprits:?}");
         first += usize::from(found.first().is_some_and(|f| culprits.contains(f)));
         leak += usize::from(verdict == Verdict::Leak);

@@ -79,7 +79,7 @@ fn wrong_usage_is_status_2_and_what_is_not_there_status_1() {
         (
             &["pool", "demo.dmp", "fffff880`044b5000"],
             1,
-            "no page of pool",
+            "not in a page of pool",
         ),
         (&["pool", "demo.dmp", "1000"], 1, "can't be read"),
         (&["vm", "nosuch.dmp"], 1, "nosuch.dmp"),

@@ -122,6 +122,20 @@ fn a_damaged_file_costs_its_own_dump_and_is_named() {
     // Exported again, all of them are whole.
     assert_eq!(export(&dumps, &set).0, Some(0));
     assert_eq!(fleet(&set).0.unwrap()["dumps"], 4);
+    // What else is in the folder and is no dump is named, once each.
+    let mixed = folder.path().join("mixed");
+    fs::create_dir(&mixed).unwrap();
+    fs::rename(&set, mixed.join("set")).unwrap();
+    fs::write(mixed.join("note.txt"), "hello").unwrap();
+    fs::write(mixed.join("cut.dmp"), &fs::read(&dumps[0]).unwrap()[..3000]).unwrap();
+    let (answer, said) = fleet(&mixed);
+    let answer = answer.unwrap();
+    assert_eq!(answer["dumps"], 4, "{answer}");
+    assert_eq!(answer["skipped"].as_array().unwrap().len(), 2, "{said}");
+    assert!(
+        said.contains("note.txt") && said.contains("cut.dmp"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -240,6 +254,7 @@ fn a_full_disk_leaves_no_half_of_a_file() {
         said.contains("can't be written") && said.contains("--out"),
         "{said}"
     );
+    assert_eq!(said.lines().count(), 1, "{said}");
     assert_eq!(files(&set), Vec::<PathBuf>::new());
     // With room again it goes on.
     assert_eq!(export(&dumps, &set).0, Some(0));

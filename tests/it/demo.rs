@@ -42,7 +42,8 @@ fn build() -> String {
 }
 
 /// The dump as a file of its own in a directory, which may be renamed or removed there. Its
-/// content is shared: a test that changes it copies it.
+/// content is shared: a test that changes it copies it. For the tests of screens.
+#[cfg(unix)]
 pub fn link(directory: &Path) -> PathBuf {
     let (from, to) = (
         self::directory().join("demo.dmp"),

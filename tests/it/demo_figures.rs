@@ -232,7 +232,7 @@ fn what_nt_allocates_for_others_is_said_to_be() {
     assert_eq!(first.module_name, "nt");
     assert_eq!(first.standing, Standing::Allocates);
     let note = first.note.as_deref().unwrap();
-    assert!(note.contains("on behalf of whoever calls it"), "{note}");
+    assert!(note.contains("on behalf of its callers"), "{note}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn healthy_machines_of_every_windows_are_called_healthy() {
         );
         assert!(diagnosis.findings.is_empty());
         assert!(
-            diagnosis.summary.contains("no tag shows a leak pattern"),
+            diagnosis.summary.contains("No tag shows a leak pattern"),
             "{}",
             diagnosis.summary
         );
@@ -108,7 +108,9 @@ fn a_file_server_that_caches_much_is_healthy() {
     for (state, top) in diagnosis.pressure.iter().zip(&diagnosis.top) {
         assert!(state.unwrap().sentence().contains("of"), "{state:?}");
         assert_eq!(top.len(), 5);
-        let ordered = top.windows(2).all(|two| two[0].row.bytes >= two[1].row.bytes);
+        let ordered = top
+            .windows(2)
+            .all(|two| two[0].row.bytes >= two[1].row.bytes);
         assert!(ordered && top.iter().all(|t| t.share.is_some()));
     }
     let kinds = |pool: usize, tag: &str| {
@@ -127,13 +129,20 @@ fn a_file_server_that_caches_much_is_healthy() {
 /// One place in a driver allocates blocks of one layout, whatever their sizes.
 #[test]
 fn blocks_of_one_layout_in_many_sizes_are_evidence() {
-    let sizes = |tag: &'static [u8; 4]| (0..12).map(move |n| (tag, Pool::NonPaged, 2_000, 0x100 + n * 0x30));
+    let sizes = |tag: &'static [u8; 4]| {
+        (0..12).map(move |n| (tag, Pool::NonPaged, 2_000, 0x100 + n * 0x30))
+    };
     let more: Vec<_> = sizes(b"Qa1l").chain(sizes(b"Qb2m")).collect();
     let mut spec = machine(&WIN7, &more);
     spec.options.unfreed = vec![*b"Qa1l", *b"Qb2m"];
     let mut built = Machine::build(&spec).unwrap();
     let mut counts = [0u64; 2];
-    let blocks: Vec<_> = built.truth.blocks.iter().map(|b| (b.tag, b.body())).collect();
+    let blocks: Vec<_> = built
+        .truth
+        .blocks
+        .iter()
+        .map(|b| (b.tag, b.body()))
+        .collect();
     for (tag, body) in blocks {
         let memory = &mut built.memory;
         // A list entry, a pointer into nt, a number: always so, or each of ten ways.
@@ -170,7 +179,12 @@ fn blocks_of_one_layout_in_many_sizes_are_evidence() {
             .clone()
     };
     let one = layout("Qa1l");
-    assert_eq!((one.points, one.direction()), (1, "for"), "{}", one.sentence);
+    assert_eq!(
+        (one.points, one.direction()),
+        (1, "for"),
+        "{}",
+        one.sentence
+    );
     assert!(one.sentence.contains("share one layout, in several sizes"));
     let many = layout("Qb2m");
     assert_eq!(many.direction(), "against", "{}", many.sentence);

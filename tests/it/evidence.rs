@@ -8,11 +8,13 @@ use std::sync::OnceLock;
 use poolscope::engine::{Engine, Machine, Options};
 use poolscope::evidence::archive::{self, Manifest, Stored};
 use poolscope::evidence::read::{self, place};
-use poolscope::evidence::schema::{self, BLOCKS, DUMPS, FINDINGS, TABLES, TAGS, Table};
+use poolscope::evidence::schema::{self, BLOCKS, DUMPS, FINDINGS, OCCUPANCY, TABLES, TAGS, Table};
 use poolscope::evidence::{self, Choices, Evidence};
 use poolscope::pool::TagPattern;
 use poolscope::pool::index::Snapshot;
 use poolscope::synth::{Container, Machine as Synth, era, small};
+
+use serde_json::Value;
 
 use crate::demo::{answer, directory, json, poolscope};
 use crate::screens::Screens;
@@ -82,6 +84,11 @@ fn every_command_answers_from_evidence_as_from_the_dump() {
             assert_eq!(asked("demo.dmp"), asked(evidence), "{command:?} {format}");
         }
     }
+    // Tags of which nothing is kept, because there is nothing.
+    for (verb, tag) in [("contents", "zzzz"), ("stacks", "Leak"), ("stacks", "zzzz")] {
+        let asked = |file| json(&[verb, file, tag]);
+        assert_eq!(asked("demo.dmp"), asked(evidence), "{verb} {tag}");
+    }
 }
 
 #[test]
@@ -97,13 +104,30 @@ fn what_is_not_inside_is_said() {
         assert!(info.contains(part), "{part}: {info}");
     }
     assert_eq!(json(&["info", evidence])["evidence"]["contents"], true);
+    // A tag with few blocks, of whose contents nothing is kept.
+    let used = json(&["poolused", evidence]);
+    let used = used["tags"].as_array().unwrap().iter();
+    let bytes = |t: &Value| {
+        t["nonpaged"]["bytes"].as_u64().unwrap() + t["paged"]["bytes"].as_u64().unwrap()
+    };
+    let small = used
+        .filter(|t| bytes(t) > 0)
+        .min_by_key(|t| bytes(t))
+        .unwrap();
+    let small = small["tag"].as_str().unwrap();
+    let (no_objects, no_contents) = (
+        format!("no objects of {small}"),
+        format!("no contents of {small}"),
+    );
     for (command, part) in [
         (
             &["pool", evidence, "fffff80000000000"][..],
-            "does not hold the page",
+            "does not have the page",
         ),
         (&["contents", evidence, "Leak", "--size", "32"], "all sizes"),
-        (&["objects", evidence, "zzzz"], "no objects of zzzz"),
+        (&["objects", evidence, small], &no_objects),
+        (&["contents", evidence, small], &no_contents),
+        (&["info", evidence, "--partner", "x"], "omit --partner"),
     ] {
         let output = poolscope(command).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
@@ -151,6 +175,12 @@ fn evidence_of_evidence_is_the_same_evidence() {
     }
     let listed = |file: &str| json(&["info", file])["evidence"]["blocks_listed"].clone();
     assert_eq!(listed(evidence), listed("again.evidence"));
+    // Counted over all blocks, of which the file lists some.
+    let table = |file: &str| {
+        let mut file = Stored::open(&directory().join(file)).unwrap();
+        file.table(&OCCUPANCY).unwrap().unwrap()
+    };
+    assert_eq!(table(evidence), table("again.evidence"));
 }
 
 #[test]
@@ -351,6 +381,10 @@ fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
         assert_eq!(sum(&out, &DUMPS, "build").0, 2);
         assert_eq!(sum(&out, &BLOCKS, "size").0, blocks);
         assert!(sum(&out, &TAGS, "bytes").1 >= counted as i64);
+        let of_pages = |column| sum(&out, &OCCUPANCY, column).1;
+        let bytes = ["used_bytes", "cached_bytes", "free_bytes"].map(of_pages);
+        assert_eq!(bytes.iter().sum::<i64>(), of_pages("pages") * 4096);
+        assert!(bytes.iter().all(|n| *n > 0), "{bytes:?}");
         export();
     }
     // As CSV, which takes the place of the other form.

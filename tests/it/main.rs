@@ -27,6 +27,7 @@ mod hostile;
 mod identity;
 mod images;
 mod keys;
+mod language;
 mod layering;
 mod machines;
 mod matrix;

@@ -95,5 +95,8 @@ fn a_dump_cut_near_its_end_is_opened_and_says_what_is_missing() {
     assert_eq!(output.status.code(), Some(0), "{error}");
     assert!(error.contains("warning: the file is truncated"), "{error}");
     let answer = String::from_utf8(output.stdout).unwrap();
-    assert!(answer.contains("cut off the file"), "{answer}");
+    assert!(
+        answer.contains("missing at the end of the file"),
+        "{answer}"
+    );
 }

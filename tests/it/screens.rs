@@ -161,7 +161,7 @@ pub fn tour(screens: &mut Screens) -> Vec<String> {
         "\r",
         "\u{1b}",
         "\u{1b}",
-        // A tag, its mentions, an allocation as bytes, pointers and text, its page.
+        // A tag, its references, an allocation as bytes, pointers and text, its page.
         "/Leak\r",
         "\r",
         "\t",

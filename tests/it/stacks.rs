@@ -289,7 +289,7 @@ const DAMAGES: [Damage; 12] = [
     (
         "a page is of another driver",
         |m, l| m.memory.u64(l.pages[0][0].add(8), 7),
-        "no page of this driver",
+        "not a page of this driver",
     ),
     (
         "the free list leads astray",
@@ -312,12 +312,12 @@ const DAMAGES: [Damage; 12] = [
     (
         "a length that is no power of two",
         |m, l| m.memory.u32(l.variables[2], LENGTH - 1),
-        "is none that Windows uses",
+        "is not one that Windows uses",
     ),
     (
         "a length beyond all memory",
         |m, l| m.memory.u32(l.variables[2], 0xffff_fff0),
-        "is none that Windows uses",
+        "is not one that Windows uses",
     ),
     (
         "a log in the user's half",
@@ -653,11 +653,18 @@ fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
     let blocks = sessions::add(&mut machine, &WIN7, &[sessions::Fault::None; 2]);
     let live: Vec<_> = blocks.iter().filter(|b| !b.parked).collect();
     let tag = live[0].tag;
-    let of = |session: u32| live.iter().filter(move |b| b.session == session && b.tag == tag);
+    let of = |session: u32| {
+        live.iter()
+            .filter(move |b| b.session == session && b.tag == tag)
+    };
     let in_second: Vec<Va> = of(2).map(|b| b.va).collect();
     let (shared, own): (Vec<_>, Vec<_>) = of(1).partition(|b| in_second.contains(&b.va));
     assert!(own.len() >= 2, "{} own, {} shared", own.len(), shared.len());
-    let leaker = machine.truth.modules.iter().find(|m| m.file == "leaker.sys");
+    let leaker = machine
+        .truth
+        .modules
+        .iter()
+        .find(|m| m.file == "leaker.sys");
     let leaker = leaker.unwrap().clone();
     let caller = leaker.base.add(0x13b9);
     let listed = |b: &&&sessions::SessionBlock| Block {
@@ -687,7 +694,12 @@ fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
     let pattern = TagPattern::of(Tag::new(u32::from_le_bytes(tag)));
     let of = StacksOf::Tag(pattern);
     let found = engine.stacks(Some(&index), &of, &|| true).unwrap();
-    assert_eq!(found.coverage.in_pool, own.len() as u64, "{:?}", found.notes);
+    assert_eq!(
+        found.coverage.in_pool,
+        own.len() as u64,
+        "{:?}",
+        found.notes
+    );
     let said = found.notes.join("\n");
     let ambiguous = format!("{} records name an address at which several", shared.len());
     assert_eq!(said.contains(&ambiguous), !shared.is_empty(), "{said}");

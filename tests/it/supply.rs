@@ -44,7 +44,7 @@ const UNSAFE: [(&str, usize); 13] = [
     // mapping of its test.
     ("src/dump/guard.rs", 10),
     // The same on Windows: sections, views, reserved addresses, the exception handler.
-    ("src/dump/view.rs", 11),
+    ("src/dump/view.rs", 12),
     // What the system says of memory, and the handler of a console's events.
     ("src/system/memory.rs", 2),
     ("src/system/console.rs", 1),

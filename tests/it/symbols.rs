@@ -288,7 +288,7 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
         String::from_utf8(output.unwrap().stderr).unwrap()
     };
     let err = run(&["info", dump, "--no-cache", "--symbols", &url]);
-    assert!(err.contains("no directory to keep it in"), "{err}");
+    assert!(err.contains("no directory to store it in"), "{err}");
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
     let err = run(&["info", dump, "--symbols", &url]);
     // Where the system's debugger keeps them, if it has one.

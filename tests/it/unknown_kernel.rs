@@ -56,7 +56,7 @@ fn accounts_and_blocks_are_those_found_with_symbols() {
     );
     let said = without.warnings().join("\n");
     assert!(said.contains("found by structure"), "{said}");
-    assert!(said.contains("not among the built-in ones"), "{said}");
+    assert!(said.contains("is not built in"), "{said}");
 
     let name = unknown.file_name().unwrap().to_str().unwrap();
     let output = poolscope(&["info", name]).output().unwrap();

@@ -21,8 +21,8 @@ FAULTS = [
     (
         "a bitmap counts pages behind its end",
         "dump/page_map.rs",
-        "u64::from((word & mask).count_ones())",
-        "u64::from((word | !mask).count_ones())",
+        "(word_at(bytes, at) & mask).count_ones()",
+        "(word_at(bytes, at) | !mask).count_ones()",
         "a_bitmap_looks_up_what_counting_gives",
     ),
     (

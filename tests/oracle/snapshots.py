@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds other readers against the images of memory that poolscope's builder writes.
 
-    python3 -m venv venv && venv/bin/pip install volatility3 memprocfs leechcorepyc
+    python3 -m venv venv && venv/bin/pip install volatility3 memprocfs leechcorepyc dissect.hypervisor
     cargo build --example synth
     tests/oracle/snapshots.py target/debug/examples/synth venv SYMBOLS FOLDER
 
@@ -25,7 +25,6 @@ BUILD = 19041
 IMAGES = [
     ("raw", "a.raw", ["volatility", "memprocfs"]),
     ("vmware", "b.vmsn", ["volatility", "memprocfs"]),
-    ("vmware-inside", "c.vmss", ["memprocfs"]),
     ("elf", "d.elf", ["volatility", "memprocfs", "kdumpfile", "readelf"]),
     ("virtualbox", "e.elf", ["volatility", "memprocfs", "readelf"]),
     ("lime", "f.lime", ["volatility", "memprocfs"]),
@@ -33,7 +32,8 @@ IMAGES = [
     ("kdump-lzo", "h.kdump", ["kdumpfile"]),
     ("kdump-snappy", "i.kdump", ["kdumpfile"]),
     ("kdump-zstd", "j.kdump", ["kdumpfile"]),
-    ("kdump-flat", "k.kdump", ["makedumpfile", "kdumpfile"]),
+    ("kdump-flat", "k.kdump", ["makedumpfile"]),
+    ("hyper-v", "l.vmrs", ["dissect"]),
 ]
 
 MEMPROCFS = """
@@ -48,9 +48,7 @@ KDUMPFILE = """
 import sys
 import kdumpfile
 raw, path = sys.argv[1:]
-dump = kdumpfile.Context()
-dump.open(path) if hasattr(dump, "open") else dump.attr.__setitem__("file.fd", open(path).fileno())
-dump.attr["arch.name"] = "x86_64"
+dump = kdumpfile.kdumpfile(file=path)
 stored = differ = 0
 with open(raw, "rb") as file:
     frame = 0
@@ -66,6 +64,26 @@ with open(raw, "rb") as file:
             differ += 1
         frame += 1
 print(stored, differ)
+"""
+
+
+# Plain blocks alone: what is compressed it gives as it is stored.
+DISSECT = """
+import struct, sys
+from dissect.hypervisor.descriptor.hyperv import HyperVFile
+raw, path = (open(name, "rb") for name in sys.argv[1:])
+saved = HyperVFile(path)["savedstate"].as_dict()
+pages = differ = nth = 0
+while about := saved.get(f"RamMemoryBlock{nth}"):
+    count, data, first = struct.unpack_from("<QQQ", bytes(about), 8)
+    for page in range(count):
+        block = saved[f"RamBlock{(data + page) // 256}"]
+        at = (data + page) % 256 * 4096
+        raw.seek((first + page) * 4096)
+        pages += 1
+        differ += bytes(block[at:at + 4096]) != raw.read(4096)
+    nth += 1
+print(pages, differ)
 """
 
 
@@ -94,9 +112,13 @@ def modules(truth):
     return {(va(base), size) for _, base, size in truth["modules"]}
 
 
+def memory_of(path):
+    """The file that is given to readers: of VMware's two the one with the memory."""
+    return path.removesuffix(".vmsn") + ".vmem" if path.endswith(".vmsn") else path
+
+
 def volatility(checks, venv, symbols, path, truth):
-    if path.endswith(".vmsn"):
-        path = path[:-1 * len("vmsn")] + "vmem"
+    path = memory_of(path)
     found = {}
     for plugin in ("windows.info.Info", "windows.modules.Modules"):
         command = [f"{venv}/bin/vol", "-q", "--offline", "-s", symbols, "-f", path, "-r", "json", plugin]
@@ -112,6 +134,7 @@ def volatility(checks, venv, symbols, path, truth):
 
 
 def memprocfs(checks, venv, path, truth):
+    path = memory_of(path)
     site = run([f"{venv}/bin/python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])[1].strip()
     libraries = ":".join(f"{site}/{name}" for name in ("memprocfs", "leechcorepyc"))
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
@@ -141,6 +164,14 @@ def makedumpfile(checks, raw, path):
         kdumpfile(checks, raw, joined)
 
 
+def dissect(checks, venv, raw, path):
+    code, out, err = run([f"{venv}/bin/python", "-c", DISSECT, raw, path])
+    if code != 0:
+        return checks.say(False, f"dissect.hypervisor {path}: {err.strip()[-300:]}")
+    pages, differ = map(int, out.split())
+    checks.say(pages > 0 and differ == 0, f"dissect.hypervisor {path}: {pages} pages, {differ} differ")
+
+
 def readelf(checks, path):
     code, out, err = run(["readelf", "-l", "-n", path])
     loads = sum(line.split()[:1] == ["LOAD"] for line in out.splitlines())
@@ -156,7 +187,7 @@ def main():
     raw = os.path.join(folder, IMAGES[0][1])
     for kind, name, readers in IMAGES:
         path = os.path.join(folder, name)
-        code, _, err = run([synth, MACHINE, kind, path, path + ".json"])
+        code, _, err = run([synth, MACHINE, kind, path, path + ".json", "start-block"])
         if code != 0:
             sys.exit(f"{kind}: {err}")
         with open(path + ".json", encoding="utf-8") as file:
@@ -170,6 +201,8 @@ def main():
                 memprocfs(checks, venv, path, truth)
             elif reader == "kdumpfile":
                 kdumpfile(checks, raw, path)
+            elif reader == "dissect":
+                dissect(checks, venv, raw, path)
             elif reader == "makedumpfile":
                 makedumpfile(checks, raw, path)
             else:

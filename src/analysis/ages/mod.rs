@@ -29,11 +29,11 @@ pub const SLICES: usize = 24;
 const SAMPLE: u64 = 4096;
 /// Bytes of a block that are searched for times.
 const REACH: u64 = 4096;
-/// Sizes of blocks that are told apart.
+/// Sizes of blocks that are distinguished.
 const CLASSES: usize = 8;
 /// A part of the uptime by which times may be off and still show a shape.
 const COARSE: u64 = 6;
-/// Blocks read between two looks at whether somebody still wants the answer.
+/// Blocks read between two checks for cancellation.
 const CHUNK: usize = 1 << 14;
 
 /// How the blocks lie over the uptime.
@@ -130,7 +130,7 @@ pub struct ObjectField<'a> {
     pub place: &'a (dyn Fn(&AddressSpace, &Block) -> Option<Va> + Sync),
 }
 
-/// What ages are taken with.
+/// The inputs of the ages.
 pub struct Setting<'a> {
     /// The blocks.
     pub index: &'a Snapshot,
@@ -160,7 +160,7 @@ struct Slot {
 /// Looks for times in the blocks of a tag. `Ok(None)` where no offset holds times.
 ///
 /// # Errors
-/// [`Unwanted`] when nobody wants the answer any more.
+/// [`Unwanted`] when the answer is no longer wanted.
 pub fn take(
     setting: &Setting<'_>,
     question: &Question,
@@ -211,7 +211,9 @@ fn find(setting: &Setting<'_>, blocks: &[Block], population: u64) -> Option<Slot
                 let times: Vec<(u64, u64)> = columns
                     .iter()
                     .enumerate()
-                    .filter(|(_, values)| slots::is_clock(values, population, clock, &setting.scales))
+                    .filter(|(_, values)| {
+                        slots::is_clock(values, population, clock, &setting.scales)
+                    })
                     .map(|(nth, values)| {
                         let inside = values
                             .iter()

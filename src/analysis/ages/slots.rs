@@ -68,9 +68,9 @@ impl Clock {
 /// 1990-01-01 as FILETIME: dates before it are no plausible dates.
 const YEAR_1990: u64 = 122_756_256_000_000_000;
 const TEN_YEARS: u64 = 10 * 365 * 86_400 * SECOND;
-/// Blocks from which on an interrupt time can be told.
+/// Blocks needed to recognise an interrupt time.
 const FEWEST_WEAK: usize = 16;
-/// Times from which on a FILETIME can be told.
+/// Times needed to recognise a FILETIME.
 const FEWEST_STRONG: usize = 3;
 
 /// True when the words at one offset are times of a clock. `values` are those of the

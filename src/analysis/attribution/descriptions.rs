@@ -1,11 +1,10 @@
 //! What a tag is for: the built-in table, overlaid by the user's pooltag.txt.
 //!
-//! The format is pooltag.txt's, read as sloppily as it is written: the tag is the first
-//! four columns, blanks included; then two fields behind ` -`; `rem` lines and blank
-//! lines are comments. `?` and `*` are wildcards; the entry with the longest literal
-//! start wins, so a wildcard never hides a tag that is listed by itself, in whichever of
-//! the two tables it is. Files in UTF-8, UTF-16 (with a byte order mark or without) and
-//! Latin-1 are read.
+//! The format is pooltag.txt's, read leniently: the tag is the first four columns, blanks
+//! included; then two fields after ` -`; `rem` lines and blank lines are comments. `?` and `*`
+//! are wildcards; the entry with the longest literal start wins, so a wildcard never hides a
+//! tag that is listed by itself, in whichever of the two tables it is. Files in UTF-8, UTF-16
+//! (with a byte order mark or without) and Latin-1 are read.
 
 use std::borrow::Cow;
 use std::fs;
@@ -20,7 +19,7 @@ use crate::pool::Tag;
 /// The project's own table.
 const BUILT_IN: &str = include_str!("../../../assets/pooltags.txt");
 
-/// More than this is no pooltag.txt (the largest public one is under 300 KB).
+/// More than this is not a pooltag.txt (the largest public one is under 300 KB).
 const MAX_FILE: u64 = 16 << 20;
 
 /// What is known of a tag.
@@ -36,7 +35,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// What the tag is for and whose it is, as one sentence without its full stop.
+    /// The purpose and the binary of the tag, as one sentence without its full stop.
     pub fn sentence(&self) -> String {
         match (&self.binary, &self.pattern) {
             (Some(binary), None) => format!("{} ({binary})", self.text),
@@ -97,7 +96,7 @@ impl Descriptions {
         let layer = parse(&fs::read(path)?);
         if layer.entries == 0 {
             return Err(io::Error::other(
-                "no entry found; each line has to be `Tag - binary - description`",
+                "no entry found; each line must be `Tag - binary - description`",
             ));
         }
         let mut all = Descriptions::built_in();

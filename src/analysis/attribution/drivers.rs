@@ -1,7 +1,7 @@
 //! Pool turned round: bytes held per driver instead of per tag.
 //!
-//! Each tag's bytes go to its owner, when there is one; what has none stands apart, so
-//! that the sum is always what the kernel counts.
+//! Each tag's bytes go to its owner, if there is one; tags without an owner are listed
+//! separately, so that the sum is always the kernel's count.
 
 use crate::kernel::identity::ModuleIdentity;
 use crate::pool::Tag;
@@ -30,7 +30,7 @@ impl Holding {
 /// What a driver holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Driver {
-    /// Its name as WinDbg has it; empty for what nobody owns.
+    /// Its name as WinDbg has it; empty for tags without a known owner.
     pub module: String,
     /// Bytes of nonpaged and of paged pool.
     pub bytes: [u64; 2],
@@ -38,7 +38,7 @@ pub struct Driver {
     pub certain: u64,
     /// Its tags, the largest first.
     pub tags: Vec<Holding>,
-    /// Which driver the name stands for.
+    /// The driver of the name.
     pub identity: Option<ModuleIdentity>,
 }
 
@@ -64,7 +64,7 @@ impl Driver {
 pub struct Drivers {
     /// Those that hold pool, the largest first.
     pub rows: Vec<Driver>,
-    /// What has no owner that is at least likely.
+    /// Tags without an owner that is at least likely.
     pub unowned: Driver,
 }
 

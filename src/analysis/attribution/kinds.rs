@@ -1,5 +1,5 @@
-//! What kind of holder a tag is: a cache, buffers, or one block for each thing that the
-//! machine has. The table is `assets/tag-kinds.txt`, whose head describes its format.
+//! The kind of a tag: a cache, buffers, or one block for each object of the machine. The table
+//! is `assets/tag-kinds.txt`, whose head describes its format.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -42,7 +42,7 @@ pub struct Norm {
     pub per: Vec<(Tag, u64)>,
     /// One for each so many bytes of memory.
     pub memory: Option<u64>,
-    /// In daily use they end as well as begin: that they only come is no start-up.
+    /// In daily use they end as well as begin: that they only come is not typical of start-up.
     pub ends: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct Norm {
 pub struct Holder {
     /// Its kind.
     pub kind: Kind,
-    /// What its blocks are.
+    /// The contents of its blocks.
     pub what: String,
 }
 
@@ -103,7 +103,7 @@ fn entry(line: &str) -> Result<(Tag, Holder), &'static str> {
     let (fields, what) = line
         .get(4..)
         .and_then(|rest| rest.split_once(" - "))
-        .ok_or("no ` - ` before what it is")?;
+        .ok_or("` - ` is missing before the description")?;
     let mut fields = fields.split_whitespace();
     let kind = match fields.next() {
         Some("cache") => Kind::Cache,
@@ -111,14 +111,14 @@ fn entry(line: &str) -> Result<(Tag, Holder), &'static str> {
         Some("population") => {
             let mut norm = Norm::default();
             for term in fields.by_ref() {
-                norm.take(term).ok_or("a norm that is not understood")?;
+                norm.take(term).ok_or("unknown norm")?;
             }
             if norm.floor == 0 {
-                return Err("a population without a number");
+                return Err("a population needs a number");
             }
             Kind::Population(norm)
         }
-        _ => return Err("no such kind"),
+        _ => return Err("unknown kind"),
     };
     match fields.next() {
         None => Ok((
@@ -128,7 +128,7 @@ fn entry(line: &str) -> Result<(Tag, Holder), &'static str> {
                 what: what.trim().to_owned(),
             },
         )),
-        Some(_) => Err("only a population has a norm"),
+        Some(_) => Err("only a population can have a norm"),
     }
 }
 

@@ -35,7 +35,8 @@ impl Candidate {
         match self.is_framework_driver {
             true => format!("likely: default tag of driver {} (KMDF)", self.name),
             false => format!(
-                "maybe: would be the default tag of driver {} if it is one of KMDF, which its imports would tell and the dump does not have",
+                "possible: default tag of driver {} if it is a KMDF driver (its imports are not \
+                    in the dump)",
                 self.name
             ),
         }
@@ -68,8 +69,8 @@ fn same_letters(a: Tag, b: Tag) -> bool {
     a.bytes().eq_ignore_ascii_case(&b.bytes())
 }
 
-/// The loaded drivers whose default tag this is: those known to be of the framework, or,
-/// where there is none, those of which that can't be told.
+/// The loaded drivers whose default tag this is: those known to use the framework or, without
+/// any, those for which this is unknown.
 pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candidate> {
     if Tag::of(NAMELESS) == Some(tag) {
         return Vec::new();

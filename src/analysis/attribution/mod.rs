@@ -1,5 +1,5 @@
-//! Whose a tag is: who allocates its blocks, whose leak it would be, what it is for and
-//! how its memory is expected to behave.
+//! The owner of a tag: the module that allocates its blocks, the module responsible for a leak,
+//! its purpose, and how its memory is expected to behave.
 //!
 //! This is the one place where modules, names and lists become an owner; every screen,
 //! report and export shows what is computed here.
@@ -17,16 +17,16 @@ use crate::pool::Tag;
 pub use descriptions::{Description, Descriptions};
 pub use suspects::{Certainty, Owner, Owners};
 
-/// Everything that is known of whose a tag is. Made once per tag and shared.
+/// All facts about the owner of a tag. Made once per tag and shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attribution {
     /// The tag.
     pub tag: Tag,
-    /// What lists say of it.
+    /// The entry of the tag lists.
     pub description: Option<Description>,
-    /// The suspects, the likeliest first, and who allocates.
+    /// The suspects, the most likely first, and the allocator.
     pub owners: Owners,
-    /// Which drivers the suspects' names stand for, as far as that is known.
+    /// The drivers of the suspects' names, as far as that is known.
     pub identities: Vec<(String, ModuleIdentity)>,
     /// The blocks' contents were looked at.
     pub by_contents: bool,
@@ -38,7 +38,7 @@ impl Attribution {
         self.owners.allocator.as_deref()
     }
 
-    /// Which driver a suspect's name stands for.
+    /// The driver of a suspect's name.
     pub fn identity(&self, module: &str) -> Option<&ModuleIdentity> {
         let of = self
             .identities
@@ -47,15 +47,15 @@ impl Attribution {
         Some(&of.1)
     }
 
-    /// The owner for a column: [`Attribution::owner_words`], or who allocates on behalf of
-    /// others; empty where nothing is known.
+    /// The owner for a column: [`Attribution::owner_words`], or the module that allocates on behalf
+    /// of others; empty if unknown.
     pub fn column(&self) -> String {
         let allocator = || Some(format!("(allocated by {})", self.allocator()?));
         self.owner_words().or_else(allocator).unwrap_or_default()
     }
 
-    /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` where
-    /// nobody stands out.
+    /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` without a clear
+    /// candidate.
     pub fn owner_words(&self) -> Option<String> {
         if let Some(owner) = self.owners.best() {
             return Some(format!("{} ({})", owner.module, owner.certainty.word()));

@@ -1,17 +1,17 @@
 //! Who was recorded as the caller that allocated a tag's live blocks.
 
-/// Of so many recorded blocks on it is no accident that all are one driver's.
+/// Of this many recorded blocks on, it is not by chance that all belong to one driver.
 const ENOUGH: u64 = 8;
 
 /// A module that Driver Verifier recorded as the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its name as WinDbg has it: the first on the stack that is no part of Windows that
-    /// allocates for others.
+    /// Its name as WinDbg has it: the first on the stack that is not part of Windows that allocates
+    /// for others.
     pub module: String,
     /// Live blocks that it allocated.
     pub blocks: u64,
-    /// Live blocks with a record, whoever allocated them.
+    /// Live blocks with a record, allocated by any module.
     pub recorded: u64,
     /// All live blocks of the tag.
     pub live: u64,

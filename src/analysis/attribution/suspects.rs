@@ -1,4 +1,4 @@
-//! Whose a tag is: what code, names, lists and contents say of it, put together and ranked.
+//! The owner of a tag: the evidence of code, names, lists and contents, combined and ranked.
 //!
 //! No single sign is proof: a tag's bytes are in images by chance, a list may be old, a
 //! framework allocates for its callers, and drivers link Microsoft's static libraries with
@@ -6,7 +6,7 @@
 //!
 //! - an owner that is listed and loaded is not outranked by code in another image, unless
 //!   the blocks themselves decide;
-//! - a constant that no call takes is no evidence;
+//! - a constant that no call takes is not evidence;
 //! - a tag that several drivers allocate with is shared, and names nobody, unless the
 //!   blocks decide;
 //! - a driver that Driver Verifier recorded as the caller of nearly all live blocks is
@@ -67,23 +67,23 @@ pub struct Owners {
     pub shared_by: Vec<String>,
     /// Modules that have the tag's bytes and are not its owner, and why.
     pub rejected: Vec<(String, String)>,
-    /// What to keep in mind, as sentences.
+    /// Limitations, as sentences.
     pub notes: Vec<String>,
 }
 
-/// What there is to go by.
+/// The available facts.
 pub struct Signs<'a> {
     /// The tag.
     pub tag: Tag,
     /// Where images have the tag.
     pub references: &'a References,
-    /// What lists say of it.
+    /// The entry of the tag lists.
     pub description: Option<&'a Description>,
     /// Index of a loaded module by its name.
     pub loaded: &'a dyn Fn(&str) -> Option<usize>,
     /// Module and service name of those whose default tag this is.
     pub services: &'a [(String, String)],
-    /// What the blocks hold, where they could be looked at.
+    /// Block contents, if they could be examined.
     pub census: Option<&'a Census>,
     /// Who was recorded as the caller that allocated the live blocks.
     pub callers: &'a [Recorded],
@@ -203,10 +203,10 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Tags that the headers and the kernel give to whoever names none.
+/// Default tags of headers and of the kernel, for allocations without a tag.
 const DEFAULTS: [&str; 5] = ["Ddk ", "None", "Wdm ", " mdW", "    "];
 
-/// Modules that everybody's blocks point into: their addresses name nobody.
+/// Modules that blocks of any driver point into: their addresses identify no owner.
 const EVERYBODYS: [&str; 5] = ["nt", "hal", "Wdf01000", "ndis", "fltmgr"];
 /// A share of the blocks that point into a module from which on they may be its.
 const SOME: f64 = 0.5;
@@ -269,12 +269,15 @@ impl Fusion<'_> {
             Standing::Allocates => "its code allocates with the tag",
             Standing::HasLookaside => "it has a lookaside list with the tag",
             Standing::MayAllocate => "its code probably passes the tag to an allocator",
-            Standing::HasStructure => "it has a structure with the tag that others allocate by",
+            Standing::HasStructure => {
+                "it has a structure with the tag, from which another \
+                component allocates"
+            }
             Standing::Frees => "its code frees with the tag",
-            // Of an image that is in the dump in part only, nobody can say what it does.
-            Standing::Unknown => "it has the bytes of the tag, in code that is not in the dump",
+            // The code of an image that is only partly in the dump cannot be judged.
+            Standing::Unknown => "it has the bytes of the tag, but the code is not in the dump",
             Standing::Compares => {
-                let why = "its code has the constant, and no call takes it".to_owned();
+                let why = "its code has the constant, but no call takes it".to_owned();
                 self.out.rejected.push((name.clone(), why));
                 return;
             }
@@ -293,7 +296,7 @@ impl Fusion<'_> {
         self.out.notes.extend(module.note.clone());
     }
 
-    /// Tags that the framework makes of a driver's or its service's name.
+    /// Tags that the framework derives from the name of a driver or its service.
     fn take_names(&mut self) {
         for candidate in &self.signs.references.default_of {
             self.of(&candidate.name).default =
@@ -327,7 +330,7 @@ impl Fusion<'_> {
                 }
                 false => {
                     let text = &description.text;
-                    let reason = format!("fits a pattern of the tag list: {text} ({binary})");
+                    let reason = format!("matches a pattern of the tag list: {text} ({binary})");
                     candidate.hinted = Some(reason);
                 }
             }
@@ -361,8 +364,8 @@ impl Fusion<'_> {
         }
     }
 
-    /// Code in another image is no match for an owner that is listed and loaded: drivers
-    /// link static libraries with the tags in them.
+    /// Code in another image does not outrank an owner that is listed and loaded: drivers link
+    /// static libraries with the tags in them.
     fn hold_against_list(&mut self) {
         let listed = self.all.iter().find(|c| c.listed.is_some());
         let Some((owner, seen)) = listed.map(|c| (c.module.clone(), c.code.is_some())) else {
@@ -385,7 +388,8 @@ impl Fusion<'_> {
         }
         if !seen && whole && copies > 0 {
             self.out.notes.push(format!(
-                "{owner} is listed, but none of its code has the tag: the list may not fit this build"
+                "{owner} is listed, but its code does not have the tag: the list may not match \
+                    this build"
             ));
         }
     }
@@ -402,7 +406,7 @@ impl Fusion<'_> {
             .collect();
         if is_default(self.signs.tag) {
             self.out.notes.push(
-                "drivers that name no tag of their own share this one: it names nobody".into(),
+                "drivers without a tag of their own share this one: it identifies no driver".into(),
             );
         } else if listed || users.len() < 2 {
             return;
@@ -412,7 +416,8 @@ impl Fusion<'_> {
         }
         if users.len() > 1 {
             self.out.notes.push(format!(
-                "shared by {}: {} modules allocate with this tag, so it names none of them",
+                "shared by {}: {} modules allocate with this tag, so it does not identify one of \
+                    them",
                 users.join(", "),
                 users.len()
             ));
@@ -439,8 +444,8 @@ impl Fusion<'_> {
                     reasons: c.reasons(),
                     points: c.points(),
                 };
-                // Blocks that point into one driver decide against whoever allocates for
-                // others, and between those that share a tag.
+                // Blocks that point into one driver decide against a module that allocates for
+                // others, and between modules that share a tag.
                 let first = decided == Some(at) && !another_is_sure(&all, at);
                 (first, owner)
             })
@@ -540,14 +545,14 @@ pub fn listed_module(binary: &str) -> &str {
 }
 
 impl Owners {
-    /// By a list alone, where it is not known what is loaded.
+    /// From a list only, if the loaded modules are unknown.
     pub fn listed(description: &Description) -> Owners {
         let Some(binary) = &description.binary else {
             return Owners::default();
         };
         let module = listed_module(binary).to_owned();
         let reason = format!(
-            "listed: {} ({binary}); whether it is loaded is not known",
+            "listed: {} ({binary}); it is unknown whether it is loaded",
             description.text
         );
         Owners {
@@ -562,7 +567,7 @@ impl Owners {
         }
     }
 
-    /// The owner, when one is at least likely and nobody else is as sure.
+    /// The owner, if one is at least likely and no other has the same confidence.
     pub fn best(&self) -> Option<&Owner> {
         let first = self.ranked.first()?;
         let alone = self
@@ -572,8 +577,8 @@ impl Owners {
         (first.certainty <= Certainty::Likely && alone).then_some(first)
     }
 
-    /// Takes in who keeps the blocks, seen from blocks that point at them one to one: that
-    /// driver comes first, whoever allocates.
+    /// Adds the driver whose blocks point at these one to one: it comes first, whichever module
+    /// allocates.
     pub fn take_pinner(&mut self, module: &str, reason: String) {
         let lead = self.ranked.iter().map(|o| o.points).max().unwrap_or(0) + 1;
         let at = self.ranked.iter().position(|o| same(&o.module, module));

@@ -34,8 +34,8 @@ pub struct Images {
 
 impl Images {
     /// Of the modules loaded when the dump was written, and of those unloaded before whose
-    /// addresses no other module has taken since: a pointer into a range that was used again
-    /// tells nothing.
+    /// addresses no other module has taken since: a pointer into a range that was used again is
+    /// inconclusive.
     pub fn of(kernel: &Kernel) -> Images {
         let range = |(i, m): (usize, &Module)| {
             let last = m.base.0.saturating_add(u64::from(m.size) - 1);

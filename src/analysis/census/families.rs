@@ -9,9 +9,9 @@ use super::classify::Word;
 
 /// Words at the start of a block that make its shape: 256 bytes.
 pub const SHAPE: usize = 32;
-/// Families that are told apart.
+/// Families that are distinguished.
 const MOST: usize = 24;
-/// Shapes that are told apart; blocks of others are in no family.
+/// Shapes that are distinguished; blocks of others are in no family.
 const MOST_SHAPES: usize = 1 << 18;
 /// A size is a family's own when one block in this many has it, and more than one at all
 /// where there are more than a few sizes.

@@ -1,9 +1,9 @@
-//! The contents of a tag's blocks: what stands at which offset, and which blocks are alike.
+//! The contents of a tag's blocks: the values at each offset, and blocks with the same layout.
 //!
-//! A block knows its owner even where its tag does not: it holds the addresses of the
-//! owner's routines, of its data, of its other blocks. Nobody reads a million blocks by
-//! hand, but a count of what stands at each offset is short: "at +0xb0, 99.9 % point into
-//! amdacpbus2.sys". The blocks are a stated sample; what can't be read is counted as such.
+//! A block shows its owner even if its tag does not: it contains addresses of the owner's
+//! routines, its data and its other blocks. A million blocks cannot be read by hand, but a
+//! count of the values at each offset is short: "at +0xb0, 99.9 % point into amdacpbus2.sys".
+//! The blocks are a stated sample; what can't be read is counted as such.
 
 mod classify;
 mod families;
@@ -50,8 +50,8 @@ pub struct Setting<'a> {
     pub objects: &'a dyn ObjectTypes,
     /// What addresses in modules are called.
     pub names: &'a ModuleNames,
-    /// Whether to look up which blocks are pointed at, and to name places in modules.
-    /// Without, it is only told which modules are.
+    /// Whether to look up which blocks are pointed at, and to name places in modules. Otherwise
+    /// only pointers to modules are counted.
     pub follow: bool,
 }
 
@@ -129,7 +129,7 @@ pub struct Count {
 /// An offset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Offset {
-    /// In bytes from what the owner sees first, behind the header.
+    /// In bytes from what the owner sees first, after the header.
     pub offset: u64,
     /// Blocks that reach so far and could be read there.
     pub read: u64,
@@ -205,6 +205,23 @@ pub struct Census {
 }
 
 impl Census {
+    /// The answer for a tag that has no blocks in use.
+    pub fn of_no_block(question: Question) -> Census {
+        Census {
+            question,
+            population: 0,
+            sampled: 0,
+            unreadable: 0,
+            longer: 0,
+            offsets: Vec::new(),
+            modules: Vec::new(),
+            families: Vec::new(),
+            in_no_family: 0,
+            ages: None,
+            notes: Vec::new(),
+        }
+    }
+
     /// Blocks of which something could be read.
     pub fn read(&self) -> u64 {
         self.sampled.saturating_sub(self.unreadable)
@@ -252,7 +269,7 @@ impl Pointing {
     pub fn sentence(&self, census: &Census) -> String {
         let (anywhere, _) = self.shares(census);
         let mut out = format!(
-            "{:.1} % of its blocks ({} of {} read) point into it",
+            "{:.1}% of the blocks ({} of {} read) point into it",
             anywhere * 100.0,
             self.blocks,
             census.read()
@@ -272,7 +289,7 @@ impl Pointing {
     }
 }
 
-/// Takes a census. `None` when it isn't wanted any more.
+/// Takes a census. `None` when cancelled.
 pub fn take(
     setting: &Setting<'_>,
     question: Question,
@@ -301,12 +318,13 @@ pub fn take(
     let mut notes = Vec::new();
     if setting.index.left_out > 0 {
         notes.push(format!(
-            "{} blocks of all tags are in no list for want of memory, and were not looked at",
+            "{} blocks of all tags are not listed because of the memory limit, and were not \
+                examined",
             setting.index.left_out
         ));
     }
     if dump.faults() != faults {
-        notes.push("the file could not be read in places, which are taken for zeros here".into());
+        notes.push("parts of the file could not be read and count as zeros here".into());
     }
     Some(Census {
         question,
@@ -330,7 +348,8 @@ struct Answer<'a, 'b> {
     follow: bool,
 }
 
-/// A value that this share of the blocks have is told apart from other numbers: one in ten.
+/// A value that this share of the blocks have is listed separately from other numbers: one in
+/// ten.
 const CONSTANT: u64 = 10;
 /// Bytes that are searched for an exemplar's text.
 const TEXT_BYTES: usize = 512;
@@ -464,7 +483,7 @@ impl Answer<'_, '_> {
     }
 }
 
-/// An order for what is equally frequent.
+/// The order of values with equal counts.
 fn order(what: &What) -> (u8, u64) {
     match what {
         What::Constant(value) => (0, *value),

@@ -1,4 +1,4 @@
-//! What the modules that blocks point into are called.
+//! Names of the modules that blocks point into.
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;

@@ -12,7 +12,7 @@ pub const LIMIT: u64 = 4096;
 pub const STEP: u64 = 8;
 /// Values of an offset that are counted one by one.
 pub const VALUES: usize = 6;
-/// Tags and kinds of objects that are told apart at an offset; the others are counted
+/// Tags and kinds of objects that are distinguished at an offset; the others are counted
 /// together.
 const MOST_TARGETS: usize = 4096;
 
@@ -48,7 +48,7 @@ pub struct Slot {
     pub modules: FxHashMap<u32, u64>,
     /// Pointers into blocks of pool.
     pub targets: FxHashMap<Target, u64>,
-    /// The same beyond those told apart.
+    /// The same beyond those that are distinguished.
     pub other_targets: u64,
     /// Kernel addresses that are neither in an image nor in a block.
     pub kernel: u64,

@@ -13,7 +13,7 @@ use super::objects::{ObjectTypes, Types};
 use super::offsets::{self, LIMIT, STEP, Tally, Target};
 use super::{Progress, Setting};
 
-/// Blocks that are read before what they point to is put together.
+/// Blocks that are read before their pointers are resolved.
 const BATCH: usize = 1 << 14;
 /// Blocks that one worker takes at a time.
 const CHUNK: usize = 512;
@@ -49,7 +49,7 @@ pub struct Found {
     pub types: Types,
 }
 
-/// Reads blocks as long as somebody wants them.
+/// Reads blocks until the request is cancelled.
 pub fn read(
     setting: &Setting<'_>,
     blocks: &[Block],

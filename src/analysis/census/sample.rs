@@ -48,7 +48,7 @@ impl Question {
     }
 }
 
-/// Blocks that are read when nobody says how many.
+/// Blocks that are read by default.
 pub const USUAL_SAMPLE: u64 = 1 << 16;
 
 /// The blocks that are read.
@@ -60,10 +60,10 @@ pub struct Sample {
     pub population: u64,
 }
 
-/// Blocks between two looks at whether somebody still wants the answer.
+/// Blocks between two checks for cancellation.
 const LOOK_EVERY: usize = 1 << 16;
 
-/// Picks them. `None` when it isn't wanted any more.
+/// Picks them. `None` when cancelled.
 pub fn pick(index: &Snapshot, question: &Question, wanted: Wanted<'_>) -> Option<Sample> {
     let list = index.blocks(question.tag);
     let mut population = 0u64;

@@ -74,7 +74,7 @@ pub enum Trend {
 /// A tag's way through a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Course {
-    /// What it comes to.
+    /// The result.
     pub trend: Trend,
     /// Points that hold the tag.
     pub points: usize,
@@ -157,8 +157,8 @@ impl Case {
         (others.len() >= 4 && sum > 0).then(|| own as f64 / sum as f64)
     }
 
-    /// True when a row has more than a number that nothing can be held against: bytes with
-    /// a count, a history, or something that they are a share of.
+    /// True when a row has more than a number that cannot be compared with anything: bytes with a
+    /// count, a history, or something that they are a share of.
     pub fn can_judge(&self, row: &Row) -> bool {
         let population = matches!(
             kinds::of(row.tag).map(|holder| &holder.kind),

@@ -1,5 +1,5 @@
-//! The whole procedure's outcome: which tags show a leak pattern, whose they are, how bad
-//! the state of the pools is, and what all of that rests on.
+//! The whole procedure's outcome: the tags that show a leak pattern, their owners, the state of
+//! the pools, and the evidence.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Finding {
     pub share: Option<f64>,
     /// Evidence for and against.
     pub score: Score,
-    /// Whose it is, and what it is listed as.
+    /// The owner, and the listed kind.
     pub attribution: Arc<Attribution>,
     /// Bytes an hour: the average since boot, or what a log shows.
     pub bytes_per_hour: Option<f64>,
@@ -37,7 +37,8 @@ pub struct Finding {
     pub sizes: Vec<SizeCount>,
     /// Sample blocks: from the beginning, the middle and the end of the list.
     pub exemplars: Vec<Va>,
-    /// Places in code and data that name it, as `module+0x13aa: mov …`, the surest first.
+    /// Places in code and data that name it, the surest first: address, module and offset,
+    /// instruction, and the function that it goes to.
     pub places: Vec<String>,
     /// How much of the images could be searched; empty where there are no images.
     pub searched: String,
@@ -45,13 +46,13 @@ pub struct Finding {
     pub contents: Vec<String>,
     /// The driver that its blocks point into.
     pub pointing: Option<Pointing>,
-    /// For kernel objects: whose handles and references they are, as sentences.
+    /// For kernel objects: handles and references, as sentences.
     pub objects: Vec<String>,
     /// Tags with the same count.
     pub group: Option<Group>,
-    /// The pinning chain that it heads; its other tags are no findings of their own.
+    /// The pinning chain that it heads; its other tags are not separate findings.
     pub chain: Option<Chain>,
-    /// What to think of it.
+    /// The guidance.
     pub guidance: Option<&'static Entry>,
     /// Coverage.
     pub coverage: Vec<String>,
@@ -112,9 +113,9 @@ pub struct Top {
     pub row: Row,
     /// Its share of the pool, 0 to 1.
     pub share: Option<f64>,
-    /// Whose it is.
+    /// The owner.
     pub attribution: Arc<Attribution>,
-    /// What kind of holder it is, in a few words.
+    /// The kind of the tag, in a few words.
     pub kind: Option<String>,
 }
 
@@ -131,14 +132,14 @@ impl Top {
     }
 }
 
-/// The tag that comes nearest to a leak and is no finding.
+/// The tag that comes nearest to a leak and is not a finding.
 #[derive(Clone, Debug)]
 pub struct Nearest {
     /// Its counts.
     pub row: Row,
     /// Its score.
     pub score: Score,
-    /// What speaks for a leak and why it is none, in a sentence.
+    /// The evidence for a leak, and the reason why it is not one, in a sentence.
     pub sentence: String,
 }
 
@@ -149,7 +150,7 @@ pub struct Diagnosis {
     pub verdict: Verdict,
     /// Why, in a sentence.
     pub summary: String,
-    /// How bad the state of the pools is, whoever leaks.
+    /// How bad the state of the pools is, independent of the leaking tag.
     pub severity: Severity,
     /// Hours until the nearest limit, at the findings' average rate.
     pub exhausted_in_hours: Option<f64>,
@@ -210,7 +211,7 @@ pub fn exhausted_in_hours(case: &Case, findings: &[Finding]) -> Option<f64> {
     left.min_by(f64::total_cmp)
 }
 
-/// The best-placed row that is no finding, with the reason.
+/// The highest-scoring row that is not a finding, with the reason.
 pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
     let found = judged
         .iter()
@@ -221,18 +222,18 @@ pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
     let mut sentence = format!("tag '{}', {} pool, {bytes}", row.tag, pool_word(row.pool));
     let strongest = found.score.strongest();
     match strongest.first() {
-        Some(best) => sentence += &format!(". For a leak: {}", best.sentence),
+        Some(best) => sentence += &format!(". Evidence for a leak: {}", best.sentence),
         None => sentence += ". There is no evidence for a leak",
     }
     let against = found.score.evidence.iter().min_by_key(|e| e.points);
     match (found.score.held_back, against) {
         (Some(why), _) => sentence += &format!(". Not a finding: {why}"),
         (None, Some(against)) if against.points < 0 => {
-            sentence += &format!(". Against: {}", against.sentence);
+            sentence += &format!(". Evidence against: {}", against.sentence);
         }
         _ if !strongest.is_empty() => {
             sentence += &format!(
-                ". Not a finding: the evidence adds up to {} of the {} points of a suspicion",
+                ". Not a finding: the evidence scores {} of the {} points of a suspicion",
                 found.score.points, cuts.suspicious
             );
         }
@@ -256,7 +257,7 @@ pub fn verdict(
         return (worst.unwrap_or(Verdict::Suspicious), of_finding(first));
     }
     if case.rows.is_empty() {
-        let summary = "the source holds no counts of pool tags".to_owned();
+        let summary = "The source has no counts by pool tag".to_owned();
         return (Verdict::Unknown, summary);
     }
     let scope = scope(case);
@@ -272,26 +273,29 @@ pub fn verdict(
         ),
         None if !case.complete && !case.rows.iter().any(|row| case.can_judge(row)) => (
             Verdict::Unknown,
-            "the table cannot decide: no tag has a count of blocks beside its size, and neither the size of the pool nor physical memory is stated".into(),
+            "The table is not sufficient: no tag has a block count beside its size, and neither \
+                the size of the pool nor physical memory is given"
+                .into(),
         ),
         None => (Verdict::Normal, scope),
     }
 }
 
-/// What was looked at and shows nothing, with what a part of a table cannot show.
+/// What was examined without a finding, with the limits of a partial table.
 fn scope(case: &Case) -> String {
     if case.complete {
-        return "no tag shows a leak pattern".into();
+        return "No tag shows a leak pattern".into();
     }
     let mut out = match case.rows.len() {
-        1 => "the only tag that is listed shows no leak pattern".to_owned(),
-        _ => "none of the listed tags shows a leak pattern".to_owned(),
+        1 => "The only listed tag shows no leak pattern".to_owned(),
+        _ => "None of the listed tags shows a leak pattern".to_owned(),
     };
     let noise = Cuts::default().noise;
     let small = |row: &&Row| row.bytes.is_some_and(|bytes| bytes < noise);
     if case.rows.iter().all(|row| small(&row)) {
         out += &format!(
-            "; less than {} per tag: a leak that small shows only in a comparison of two tables",
+            "; every tag has less than {}: only a comparison of two tables can show a leak that \
+                small",
             size(noise)
         );
         return out;
@@ -301,7 +305,7 @@ fn scope(case: &Case) -> String {
         matches!(kind, Some(kinds::Kind::Cache | kinds::Kind::Buffers))
     };
     if case.rows.iter().filter(|row| !small(row)).all(grows) {
-        out += "; caches and buffers grow under load: one table cannot show a leak of them";
+        out += "; caches and buffers grow under load: one table cannot show whether they leak";
     }
     out
 }
@@ -408,7 +412,7 @@ mod tests {
         assert!(summary.contains("near its limit"), "{summary}");
     }
 
-    /// A part of a table that nothing can be held against is no all-clear.
+    /// A partial table without values to compare with is not an all-clear.
     #[test]
     fn a_size_alone_decides_nothing() {
         let mut thin = Case {
@@ -469,7 +473,8 @@ mod tests {
         assert_eq!(severity(&pressure), Severity::Elevated);
     }
 
-    /// Load and leak of a cache look alike at one moment: it is said, and not called a leak.
+    /// Load and leak of a cache look the same at one moment: this is reported, and not called a
+    /// leak.
     #[test]
     fn a_large_cache_is_a_suspicion_of_load() {
         let mut large = case(200 * MB, vec![row("FMfn", Pool::Paged, 600_000, 300 * MB)]);

@@ -1,10 +1,10 @@
-//! What speaks for and against a leak of a tag: each piece of evidence with its number,
-//! its weight and its direction.
+//! Evidence for and against a leak of a tag: each piece with its value, its weight and its
+//! direction.
 //!
-//! One moment has no history, so load and leak look alike at first. What tells them apart
-//! is beside the size: whether the blocks are ever freed, how many there are beside what
-//! the tag belongs to, whether they are all alike, who refers to them. The rules and their
-//! weights are this program's own; `docs/judgement.md` says what each rests on.
+//! One moment has no history, so load and leak look alike at first. They differ in other facts
+//! than the size: whether the blocks are ever freed, how many there are beside what the tag
+//! belongs to, whether they are all alike, who refers to them. The rules and their weights are
+//! this program's own; `docs/judgement.md` says what each rests on.
 
 use crate::analysis::ages::{Ages, Recognised, Shape};
 use crate::analysis::attribution::Description;
@@ -120,9 +120,7 @@ const POINTERS: [char; 3] = ['M', 'o', 'k'];
 /// True for two families with the same pointers, as far as both reach.
 fn is_one(a: &Family, b: &Family) -> bool {
     let is_data = |c| matches!(c, '0' | 'n');
-    let same = |(a, b): (char, char)| {
-        a == b || a == '?' || b == '?' || (is_data(a) && is_data(b))
-    };
+    let same = |(a, b): (char, char)| a == b || a == '?' || b == '?' || (is_data(a) && is_data(b));
     let shared = a.shape.len().min(b.shape.len());
     let into = |f: &Family| -> Vec<(u64, String)> {
         let inside = |m: &&(u64, String)| m.0 / 8 < shared as u64;
@@ -182,7 +180,9 @@ pub fn gather(
         of_rings(row, holder),
         of_load(row, case, holder),
         facts.size.and_then(of_size),
-        facts.layout.and_then(|layout| of_layout(layout, facts.size)),
+        facts
+            .layout
+            .and_then(|layout| of_layout(layout, facts.size)),
         facts.objects.and_then(of_objects),
         facts.pointing.map(of_pointing),
         facts.ages.and_then(of_ages),
@@ -212,7 +212,7 @@ fn of_course(row: &Row, case: &Case) -> Option<Evidence> {
         Trend::Freed => (-4, "most of it was freed"),
         Trend::Steady => (-2, "it does not grow"),
     };
-    // What is gained must be worth the name.
+    // The growth must be significant.
     let small = course.gained.unsigned_abs() < 1 << 20;
     let points = if points > 0 && small { 1 } else { points };
     Some(Evidence::new(
@@ -245,7 +245,7 @@ fn of_share(row: &Row, case: &Case) -> Option<Evidence> {
         let sentence = format!("{} of {} pool", percent(share), pool.word());
         return Some(Evidence::new(name, points, sentence));
     }
-    // The list may lack much: less is said by it.
+    // The list may be incomplete, so it is weaker evidence.
     let listed = case.listed_share(row)?;
     let points = match listed {
         0.75.. => 2,
@@ -338,7 +338,7 @@ fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
     Some(Evidence::new("frees", points, sentence))
 }
 
-/// Processes, tokens, files come and go: that they only come is no start-up.
+/// Processes, tokens, files come and go: that they only come is not typical of start-up.
 fn only_comes(row: &Row, holder: Option<&Holder>) -> bool {
     let ends = matches!(holder.map(|h| &h.kind), Some(Kind::Population(norm)) if norm.ends);
     let few_frees = |(allocs, frees)| allocs >= 1_000 && (frees as f64) < allocs as f64 * 0.05;
@@ -387,7 +387,7 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
         None if is_ring(row) => None,
         // A leak repeats; a few large blocks are what something is made of.
         None if blocks < FEW => {
-            let sentence = format!("{} blocks only: a leak repeats", count(blocks));
+            let sentence = format!("only {} blocks: leaks have more", count(blocks));
             Some(Evidence::new(name, -4, sentence))
         }
         None => {
@@ -452,14 +452,14 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
         Kind::Cache => (
             -5,
             format!(
-                "a cache ({}): large under load, given back under pressure",
+                "a cache ({}): grows under load, shrinks under memory pressure",
                 holder.what
             ),
         ),
         Kind::Buffers => (
             -4,
             format!(
-                "buffers ({}): their size follows the configuration",
+                "buffers ({}): their size depends on the configuration",
                 holder.what
             ),
         ),
@@ -479,10 +479,10 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// Caches and buffers below this burden no machine.
 const BURDEN: u64 = 256 << 20;
 
-/// True for a cache, buffers, or a population, so large that somebody should look, though
-/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of
-/// its pool and a fortieth of memory, buffers with a twentieth of memory. A population that
-/// is beyond what is common.
+/// True for a cache, buffers, or a population, so large that it should be examined, although
+/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of its
+/// pool and a fortieth of memory, buffers with a twentieth of memory. A population that is
+/// beyond what is common.
 pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
     let least = match holder.map(|h| &h.kind) {
         Some(Kind::Cache) => 0.025,
@@ -506,7 +506,7 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
             (None, blocks) => format!("{} blocks", count(blocks.unwrap_or(0))),
         };
         let sentence =
-            format!("{held}: large for {what}; could be load or a leak, compare two moments");
+            format!("{held}: large for {what}; could be load or a leak, compare two dumps");
         Evidence::new("load", 0, sentence)
     })
 }
@@ -515,8 +515,8 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
 /// files and sections.
 const KEPT: [&str; 4] = ["File", "Section", "Device", "Driver"];
 
-/// Who keeps the objects: nobody keeps nearly all of a type by references alone, and no
-/// process opens thousands of one type.
+/// What keeps the objects: normally not nearly all objects of a type are kept by references
+/// only, and no process opens thousands of one type.
 fn of_objects(objects: &Objects) -> Option<Evidence> {
     let kind = objects.kind.as_ref()?;
     if objects.objects < FEW || KEPT.contains(&kind.name.as_str()) {
@@ -572,7 +572,7 @@ fn of_layout(layout: Layout, size: Option<Dominant>) -> Option<Evidence> {
     let (points, more) = match share {
         ALIKE.. if one_size => (0, ", as blocks of one size do"),
         ALIKE.. => (1, ", in several sizes"),
-        ..0.5 if layout.layouts >= 4 => (-1, ": many places allocate"),
+        ..0.5 if layout.layouts >= 4 => (-1, ": many allocation sites"),
         _ => (0, ""),
     };
     let among = match layout.layouts {

@@ -1,6 +1,6 @@
-//! What to think when a tag is large: what it is, what it usually means, the question
-//! that decides and the debugger's command to go on with. The text is in
-//! `assets/guidance.txt`, whose head describes its format.
+//! Guidance for a large tag: its purpose, its usual meaning, the question that decides, and the
+//! next debugger command. The text is in `assets/guidance.txt`, whose head describes its
+//! format.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -54,11 +54,11 @@ pub struct Step {
     pub why: String,
 }
 
-/// What is to be thought of a group of tags.
+/// Guidance for a group of tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     tags: Vec<[u8; 4]>,
-    /// What its blocks are.
+    /// The contents of its blocks.
     pub is: String,
     /// What many of them usually mean.
     pub large: String,
@@ -140,7 +140,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Mistake> {
         if let Some(tags) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             let tags = tags.split('|').map(|tag| {
                 let bytes = <[u8; 4]>::try_from(tag.as_bytes());
-                bytes.map_err(|_| fail(format!("`{tag}` is no tag of four bytes")))
+                bytes.map_err(|_| fail(format!("`{tag}` is not a four-byte tag")))
             });
             entries.push(Entry {
                 tags: tags.collect::<Result<_, _>>()?,
@@ -161,7 +161,7 @@ impl Entry {
     fn take(&mut self, line: &str) -> Result<(), String> {
         let (field, value) = line
             .split_once(": ")
-            .ok_or_else(|| format!("`{line}` is no `field: value`"))?;
+            .ok_or_else(|| format!("`{line}` is not in the form `field: value`"))?;
         let text = match field {
             "is" => &mut self.is,
             "large" => &mut self.large,
@@ -170,17 +170,17 @@ impl Entry {
             "next" => {
                 let (command, why) = value
                     .split_once(" - ")
-                    .ok_or_else(|| format!("`{value}` is no `command - what for`"))?;
+                    .ok_or_else(|| format!("`{value}` is not in the form `command - purpose`"))?;
                 self.next.push(Step {
                     command: command.trim().into(),
                     why: why.trim().into(),
                 });
                 return Ok(());
             }
-            _ => return Err(format!("there is no field `{field}`")),
+            _ => return Err(format!("unknown field `{field}`")),
         };
         if !text.is_empty() {
-            return Err(format!("`{field}` is there twice"));
+            return Err(format!("duplicate field `{field}`"));
         }
         *text = value.trim().into();
         Ok(())
@@ -189,7 +189,7 @@ impl Entry {
     fn take_answers(&mut self, value: &str) -> Result<(), String> {
         for word in value.split(", ") {
             let answer = Answer::parse(word.trim())
-                .ok_or_else(|| format!("`{word}` is no part of the diagnosis"))?;
+                .ok_or_else(|| format!("`{word}` is not a part of the diagnosis"))?;
             self.answers.extend(answer);
         }
         Ok(())
@@ -254,10 +254,10 @@ mod tests {
     fn mistakes_name_their_line() {
         for (text, line, part) in [
             ("is: before", 1, "before the first"),
-            ("\n[Toolong]", 2, "four bytes"),
-            ("[Abcd]\nis: a\nis: b", 3, "twice"),
-            ("[Abcd]\nwhat: a", 2, "no field `what`"),
-            ("[Abcd]\nnext: !vm 1", 2, "command - what for"),
+            ("\n[Toolong]", 2, "four-byte"),
+            ("[Abcd]\nis: a\nis: b", 3, "duplicate"),
+            ("[Abcd]\nwhat: a", 2, "unknown field `what`"),
+            ("[Abcd]\nnext: !vm 1", 2, "command - purpose"),
             ("[Abcd]\nanswer: lockstep, moon", 2, "`moon`"),
             ("[Abcd]\nnothing", 2, "field: value"),
         ] {

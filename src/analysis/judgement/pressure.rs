@@ -1,5 +1,5 @@
-//! How bad the state of a pool is, apart from the question who leaks: its use by the best
-//! source that is left, against the nearest of its limits.
+//! The state of a pool, independent of any leak: its use from the best available source,
+//! compared with the nearest of its limits.
 
 use crate::pool::Pool;
 
@@ -90,7 +90,7 @@ impl PoolUse {
             }
             Ok(0) => "the counter is 0".to_owned(),
             Ok(bytes) => format!(
-                "the counter says {}, less than the tags add up to",
+                "the counter says {}, less than the sum of the tags",
                 size(bytes)
             ),
             Err(Some(doubt)) => format!("the counter is doubtful ({doubt})"),
@@ -145,7 +145,7 @@ impl PoolUse {
     }
 }
 
-/// Tags and counters are updated apart, so a little less is no contradiction.
+/// Tags and counters are updated apart, so a little less is not a contradiction.
 fn is_below(bytes: u64, tags: Option<u64>) -> bool {
     tags.is_some_and(|tags| tags > bytes.saturating_add(bytes / 20).saturating_add(1 << 18))
 }

@@ -8,7 +8,7 @@ use super::evidence::{self, Evidence, Facts};
 
 use super::pressure::{self, Pressure, Severity};
 
-/// What all evidence about a tag comes to.
+/// The result of all evidence about a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// There are no counts to judge.
@@ -40,7 +40,7 @@ pub struct Score {
     pub evidence: Vec<Evidence>,
     /// The sum of its points.
     pub points: i32,
-    /// What it comes to.
+    /// The result.
     pub verdict: Verdict,
     /// The most that the verdict can be, whatever the points.
     pub most: Verdict,
@@ -112,7 +112,7 @@ pub fn judge(row: &Row, case: &Case, facts: &Facts<'_>, cuts: Cuts) -> Score {
     }
 }
 
-/// The most that a verdict can be, whatever the points: what is small is held back.
+/// The highest possible verdict, independent of the points: small tags are limited.
 fn ceiling(
     row: &Row,
     case: &Case,
@@ -131,12 +131,12 @@ fn ceiling(
     let few = row.outstanding.is_some_and(|n| n < 20_000);
     let population = matches!(kind, Some(Kind::Population(_)));
     if row.bytes.is_some_and(|b| b < cuts.noise) && !in_trouble && !proven {
-        return (Verdict::Normal, Some("less than 1 MB: within the noise"));
+        return (Verdict::Normal, Some("less than 1 MB: too small to judge"));
     }
     if matches!(kind, Some(Kind::Cache | Kind::Buffers)) && !proven {
         return (
             Verdict::Suspicious,
-            Some("caches and buffers grow under load: one moment cannot show a leak of them"),
+            Some("caches and buffers grow under load: one moment cannot show whether they leak"),
         );
     }
     let single = row.outstanding.is_some_and(|n| n < 100) && !proven;
@@ -146,7 +146,7 @@ fn ceiling(
             true => Verdict::Suspicious,
             false => Verdict::Normal,
         };
-        return (most, Some("fewer than 100 blocks: a leak repeats"));
+        return (most, Some("fewer than 100 blocks: leaks have more"));
     }
     // Without a count, frees or a trend only a good part of memory can be told from what a
     // driver was configured with.
@@ -157,14 +157,14 @@ fn ceiling(
     if size_alone && !proven {
         return (
             Verdict::Suspicious,
-            Some("a size alone: without a count of blocks it may be what a driver was configured with"),
+            Some("only a size: without a count of blocks it may be a configured buffer"),
         );
     }
     let slight = share.is_some_and(|s| s < 0.01) && !population && !proven;
     if slight && few {
         return (
             Verdict::Normal,
-            Some("few blocks and less than 1% of the pool: within the noise"),
+            Some("few blocks and less than 1% of the pool: too small to judge"),
         );
     }
     if slight {
@@ -183,7 +183,7 @@ fn ceiling(
     (Verdict::Leak, None)
 }
 
-/// A row with its score, and where it stands.
+/// A row with its score and its position.
 #[derive(Clone, Debug)]
 pub struct Judged {
     /// The row.

@@ -1,4 +1,5 @@
-//! An object in a block of pool: where its header is, of which type it is, who holds it.
+//! An object in a pool block: the position of its header, its type, its handle and pointer
+//! counts.
 //!
 //! A block begins with optional headers, as many as `InfoMask` says, then comes
 //! `OBJECT_HEADER`, then the body that pointers lead to. Which ones there are is not known

@@ -1,5 +1,4 @@
-//! Kernel objects behind a tag: which type, who has handles to them, which have outlived
-//! their handles, what they are called.
+//! Kernel objects of a tag: type, processes with handles, objects without handles, names.
 //!
 //! A leak of objects is a leak of handles, when a process keeps opening, or of references,
 //! when a driver takes them and does not give them back. The counts in each header and the
@@ -24,7 +23,7 @@ use types::{ObjectType, Types};
 
 /// Objects whose names and paths are told apart.
 const MOST_NAMES: usize = 1 << 14;
-/// Names that are told.
+/// The number of names that are listed.
 const NAMES: usize = 16;
 /// Handles that are looked at, over all processes.
 const MOST_HANDLES: u64 = 1 << 24;
@@ -53,7 +52,7 @@ pub struct Named {
     pub exemplar: Va,
 }
 
-/// What the objects behind a tag are.
+/// The kernel objects of a tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Objects {
     /// The tag.
@@ -99,8 +98,8 @@ pub struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// Looks at blocks of a tag. `blocks` are those of the tag in use, or a sample of them;
-    /// `all` is how many there are. `None` when it isn't wanted any more.
+    /// Looks at blocks of a tag. `blocks` are those of the tag in use, or a sample of them; `all`
+    /// is how many there are. `None` when cancelled.
     pub fn look(
         &self,
         tag: Tag,
@@ -136,7 +135,8 @@ impl Setting<'_> {
             self.count_handles(&mut out, &reader, wanted)?;
         } else if self.types.is_empty() {
             out.notes.push(
-                "nothing leads to the table of object types: with nt's PDB, objects are told"
+                "the table of object types was not found: the PDB of nt is needed to identify \
+                    objects"
                     .into(),
             );
         }
@@ -278,8 +278,9 @@ impl Setting<'_> {
             ));
         }
         if budget == 0 {
-            out.notes
-                .push(format!("only {MOST_HANDLES} handles were looked at"));
+            out.notes.push(format!(
+                "only the first {MOST_HANDLES} handles were examined"
+            ));
         }
         Some(())
     }
@@ -328,7 +329,7 @@ impl Objects {
         self.holders.iter().map(|h| h.handles).sum()
     }
 
-    /// What it comes to, as sentences: a leak of handles or of references, and whose.
+    /// The result in sentences: a leak of handles or of references, and its owner.
     pub fn sentences(&self) -> Vec<String> {
         let mut out = Vec::new();
         let Some(kind) = self.kind.as_ref().filter(|_| self.objects > 0) else {
@@ -344,7 +345,8 @@ impl Objects {
         ));
         if let Some(first) = self.holders.first() {
             out.push(format!(
-                "{} handles lead to {} objects; most are of {} (process {}): {} of its {} handles",
+                "{} handles refer to {} objects; most belong to {} (process {}): {} of its {} \
+                    handles",
                 self.handles(),
                 kind.name,
                 first.process.image,
@@ -361,7 +363,7 @@ impl Objects {
                 .map(|n| format!("{} of {}", n.count, n.name))
                 .collect();
             out.push(format!(
-                "{} have ended and are still there: {}",
+                "{} have ended but still exist: {}",
                 self.ended,
                 images.join(", ")
             ));
@@ -385,7 +387,8 @@ impl Objects {
         let first = self.holders.first();
         if let Some(first) = first.filter(|h| h.handles as f64 > objects * 0.5) {
             return Some(format!(
-                "if they leak, handles do: {} (process {}) has opened most of them and does not close them",
+                "if this is a leak, it is a handle leak: {} (process {}) holds most of the open \
+                    handles",
                 first.process.image, first.process.id
             ));
         }

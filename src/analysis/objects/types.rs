@@ -54,12 +54,12 @@ impl Types {
         let Some(table) = kernel.symbol("ObTypeIndexTable") else {
             return out;
         };
-        // Index 0 is none, and 1 a mark that is no type.
+        // Index 0 is unused, and 1 is a marker, not a type.
         for index in 2..=u8::MAX {
             let Ok(at) = kernel.space.pointer(table.add(u64::from(index) * 8)) else {
                 break;
             };
-            // Behind the table is something else, which is no type.
+            // What follows the table is not a type.
             let ty = at.is_kernel().then(|| ObjectType::read(kernel, at));
             if let Some(ty) = ty.flatten() {
                 out.by_index.insert(index, ty);
@@ -96,7 +96,7 @@ impl Types {
 }
 
 impl ObjectType {
-    /// Reads one; `None` for what is none.
+    /// Reads one; `None` for anything else.
     pub fn read(kernel: &Kernel, at: Va) -> Option<ObjectType> {
         let name = at.add(kernel.offset(TYPE, "Name")?);
         let name = kernel.space.unicode_string(name, LONGEST_NAME).ok()?;

@@ -78,7 +78,7 @@ impl PartialEq for Api {
 
 impl Eq for Api {}
 
-/// How a function is told which pool.
+/// How a function receives the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// POOL_TYPE in an argument.
@@ -211,7 +211,7 @@ static APIS: &[Api] = &[
 /// Driver Verifier puts thunks of this name in place of what a driver imports.
 const VERIFIER: &str = "Verifier";
 
-/// The entry of a function, also where Driver Verifier stands in front of it.
+/// The entry of a function, also if Driver Verifier intercepts it.
 pub fn find(name: &str) -> Option<&'static Api> {
     static BY_NAME: OnceLock<FxHashMap<&str, &Api>> = OnceLock::new();
     let by_name = BY_NAME.get_or_init(|| APIS.iter().map(|api| (api.name, api)).collect());

@@ -98,7 +98,7 @@ pub enum Source {
     Parameter(u8),
 }
 
-/// What becomes of something that is followed.
+/// The use of a followed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A function that takes tags has it as its tag.

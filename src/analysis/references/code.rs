@@ -1,5 +1,5 @@
-//! The code of the loaded images: functions, imports, what is called, and what becomes of
-//! the constants. Each image and each function is looked at once, whoever asks.
+//! The code of the loaded images: functions, imports, what is called, and what becomes of the
+//! constants. Each image and each function is analysed once, for all callers.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -221,8 +221,8 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// A function without a frame has no entry: it lies between two others, from the first
-    /// byte that is no filler to the last instruction that leads anywhere.
+    /// A function without a frame has no entry: it lies between two others, from the first byte
+    /// that is not padding to the last instruction that transfers control.
     fn leaf(&self, rva: u32) -> Option<Region> {
         let section = self.section(rva).filter(|s| s.executable)?;
         let (from, to) = self.functions().gap(rva)?;
@@ -359,9 +359,9 @@ impl<'a> Code<'a> {
     }
 
     /// A direct call. Where the kernel has redirected calls for the sake of speculation
-    /// ("retpoline"), the import's slot was loaded into r10 or the pointer into rax, and
-    /// the call leads to a stub behind the image. Where it has made a call through the
-    /// import table direct, it leads to the function itself.
+    /// ("retpoline"), the import's slot was loaded into r10 or the pointer into rax, and the call
+    /// leads to a stub after the image. Where it has made a call through the import table direct,
+    /// it leads to the function itself.
     fn near(&self, target: Va, known: &Registers) -> Vec<Called> {
         let inside = self.module.contains(target);
         if inside || self.targets.name(target).is_some() || self.kernel.module_at(target).is_some()

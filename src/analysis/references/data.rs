@@ -1,4 +1,4 @@
-//! What a place outside of code that has a tag's bytes is: a structure that drivers are
+//! The kind of a place outside code that has the bytes of a tag: a structure that drivers are
 //! known to keep tags in, a text, a variable that code reads, or nothing.
 //!
 //! FLT_CONTEXT_REGISTRATION (fltkernel.h), WDF_DRIVER_CONFIG (wdfdriver.h) and
@@ -40,12 +40,12 @@ pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Re
         .or_else(|| variable(images, code, hit, readers))
         .unwrap_or_else(|| Verdict {
             confidence: Some(Confidence::Coincidence),
-            reason: "data: no structure that is known to hold a tag, and no code reads it".into(),
+            reason: "data: not in a known structure with a tag, and no code reads it".into(),
             ..Verdict::default()
         })
 }
 
-/// What is recognised by itself, whoever reads it.
+/// Structures that are recognised without the code that reads them.
 fn recognised(code: &Code, hit: Va, writable: bool) -> Option<Verdict> {
     let lists = match writable {
         true => lookaside(code, hit),
@@ -249,7 +249,7 @@ fn text(code: &Code, hit: Va) -> Option<Verdict> {
     })
 }
 
-/// A variable that code reads, to hand it to a call.
+/// A variable that code reads and passes to a call.
 fn variable(images: &Images, code: &Code, hit: Va, readers: &Readers) -> Option<Verdict> {
     let rva = code.rva(hit);
     let mut found: Vec<Verdict> = readers

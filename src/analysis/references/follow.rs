@@ -1,5 +1,5 @@
-//! From what a function hands on to who takes it in the end: through the driver's own
-//! functions, and through those of other images that no name is known of.
+//! Follows an argument to the function that finally takes it: through the driver's own
+//! functions, and through unnamed functions of other images.
 
 use rustc_hash::FxHashSet;
 
@@ -59,7 +59,7 @@ pub enum Taker {
     },
     /// It is stored where others see it.
     Stored,
-    /// A call that leads nobody knows where.
+    /// A call with an unknown target.
     Unknown,
     /// A function with a name that is not known to take a tag.
     Named(Box<str>),
@@ -194,7 +194,7 @@ impl Walk<'_, '_> {
         let facts = code.facts_of(place.1);
         let events = facts.of(Source::Parameter(event.argument));
         if events.is_empty() {
-            // Nothing is done with it; where the function was not seen whole, who knows.
+            // It is not used; unknown if the function was not completely analysed.
             let seen = facts.whole && !facts.starts.is_empty();
             return seen.then(Vec::new);
         }

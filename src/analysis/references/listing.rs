@@ -15,7 +15,7 @@ use super::targets::Targets;
 
 /// Instructions in front of the one with the tag.
 const BEFORE: usize = 6;
-/// Instructions behind the last call that takes the tag, or behind the tag.
+/// Instructions after the last call that takes the tag, or after the tag.
 const AFTER: usize = 3;
 /// Instructions around each place of interest where they are far apart.
 const AROUND: usize = 6;
@@ -43,8 +43,8 @@ pub struct Line {
     pub gap: bool,
 }
 
-/// The instructions around a place in code: from a few before the tag to the calls that
-/// take it. Empty for a place in data, or where the bytes are no instruction.
+/// The instructions around a place in code: from a few before the tag to the calls that take
+/// it. Empty for a place in data, or if the bytes are not an instruction.
 pub fn listing(
     kernel: &Kernel,
     sessions: &Sessions,

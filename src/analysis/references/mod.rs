@@ -43,7 +43,7 @@ pub use targets::{Targets, without_exports};
 pub enum Confidence {
     /// The instruction and the function that takes the tag are known.
     Certain,
-    /// The tag is meant, but who takes it is not known for sure.
+    /// The constant is the tag, but the call that takes it is not certain.
     Likely,
     /// The same four bytes by chance, or for something other than pool.
     Coincidence,
@@ -183,8 +183,8 @@ impl References {
     }
 }
 
-/// Searches for all occurrences of a tag and judges them, as long as somebody wants the
-/// answer. It is what [`Survey`] has of the same tag.
+/// Searches for all occurrences of a tag and judges them, until the request is cancelled. It is
+/// what [`Survey`] has of the same tag.
 pub fn find_while(
     kernel: &Kernel,
     sessions: &Sessions,

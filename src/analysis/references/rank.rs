@@ -1,4 +1,4 @@
-//! The modules that mention a tag, those most likely to own its allocations first.
+//! The modules that reference a tag, those most likely to own its allocations first.
 
 use rustc_hash::FxHashMap;
 
@@ -16,7 +16,7 @@ pub enum Standing {
     Allocates,
     /// It has a lookaside list with the tag.
     HasLookaside,
-    /// Its code hands the tag to something that may allocate.
+    /// Its code passes the tag to a function that may allocate.
     MayAllocate,
     /// It has a structure with the tag that others allocate by.
     HasStructure,
@@ -24,7 +24,7 @@ pub enum Standing {
     Frees,
     /// Its code compares something with the tag.
     Compares,
-    /// Where the tag is in it, can't be told.
+    /// The position of the tag in it is unknown.
     Unknown,
     /// The four bytes are there by chance.
     Coincidence,
@@ -47,7 +47,7 @@ impl Standing {
     }
 }
 
-/// A module that mentions a tag.
+/// A module that references a tag.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModuleRank {
     /// Index into the kernel's modules.
@@ -75,7 +75,7 @@ pub struct ModuleRank {
     pub library: Option<String>,
 }
 
-/// Modules that have many tags in tables, and allocate for others: behind at equal rank.
+/// Modules that have many tags in tables, and allocate for others: last at equal rank.
 const SYSTEM: [&str; 8] = [
     "nt",
     "hal",
@@ -87,7 +87,7 @@ const SYSTEM: [&str; 8] = [
     "Wdf01000",
 ];
 
-/// Those that allocate on behalf of whoever calls them.
+/// Those that allocate on behalf of their callers.
 const ON_BEHALF: [&str; 4] = ["nt", "ndis", "fltmgr", "Wdf01000"];
 
 fn is_one_of(names: &[&str], name: &str) -> bool {
@@ -174,14 +174,15 @@ impl ModuleRank {
         let allocates = matches!(self.standing, Standing::Allocates | Standing::HasLookaside);
         if let Some(library) = &self.library {
             self.note = Some(format!(
-                "{} is likely a copy of Microsoft's {library}, whose tag this is: other modules have the same code",
+                "{} likely has a copy of Microsoft's {library}, which uses this tag: other \
+                    modules have the same code",
                 self.module_name
             ));
             return;
         }
         self.note = (allocates && is_one_of(&ON_BEHALF, &self.module_name)).then(|| {
             format!(
-                "{} allocates this on behalf of whoever calls it: the tag does not name the caller",
+                "{} allocates this on behalf of its callers: the tag does not identify the caller",
                 self.module_name
             )
         });

@@ -60,7 +60,7 @@ pub fn computed(images: &Images, code: &Code, hit: u32, tag: Tag) -> Option<Verd
     if !best.whole_value {
         verdict.confidence = Some(Confidence::Likely);
         verdict.reason = format!(
-            "the code adds a last character that is not known to these three: {}",
+            "the code appends an unknown last character to these three: {}",
             verdict.reason
         );
     }
@@ -72,7 +72,7 @@ struct Found<'f> {
     instruction: Instruction,
     facts: &'f Facts,
     hit: u32,
-    /// The four bytes are its immediate, or the displacement of a `lea` that is no address.
+    /// The four bytes are its immediate, or the displacement of a `lea` that is not an address.
     holds: bool,
 }
 
@@ -174,18 +174,19 @@ fn with_instruction(images: &Images, code: &Code, found: &Found, tag: Tag) -> Ve
         Mnemonic::Cmp | Mnemonic::Sub => Verdict {
             role: Role::Comparison,
             confidence: Some(Confidence::Likely),
-            reason: "compared with the tag: a check of a signature, and no allocation".into(),
+            reason: "compared with the tag: a signature check, not an allocation".into(),
             ..Verdict::default()
         },
         Mnemonic::Lea => straddles(i),
         _ => Verdict {
             confidence: Some(Confidence::Coincidence),
-            reason: "a number that the code calculates with, and not one that it hands over".into(),
+            reason: "a number that the code calculates with, not one that it passes on".into(),
             ..Verdict::default()
         },
     };
     if !aligned {
-        verdict.reason += "; by these bytes and those that follow, since no unwind data tells where the function begins";
+        verdict.reason += "; decoded from these bytes on, because no unwind data gives the start \
+            of the function";
         if !by_api {
             verdict.confidence = Some(Confidence::Coincidence);
         }
@@ -213,17 +214,18 @@ fn destination(i: &Instruction) -> Option<String> {
 fn not_taken(i: &Instruction, facts: &Facts) -> Verdict {
     let put = match i.op0_kind() {
         OpKind::Memory => "stored on the stack",
-        _ => "put into a register",
+        _ => "loaded into a register",
     };
     let (confidence, reason) = match facts.whole {
         true => (
             Some(Confidence::Coincidence),
-            format!("{put}, and no call takes it: a number that looks like the tag"),
+            format!("{put}, but no call takes it: a number that looks like the tag"),
         ),
         false => (
             None,
             format!(
-                "{put}; the function is not wholly in the dump or is too large to follow, so who takes it can't be told"
+                "{put}; the function is not completely in the dump or is too large to analyse, so \
+                    the call that takes it is unknown"
             ),
         ),
     };
@@ -283,8 +285,10 @@ pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
             }
             match best.through.first() {
                 Some(jump) if best.only_jumps => {
-                    verdict.reason +=
-                        &format!(", by the driver's own jump at {}", code.name_of(jump.1));
+                    verdict.reason += &format!(
+                        ", through the driver's own jump at {}",
+                        code.name_of(jump.1)
+                    );
                 }
                 Some(function) => {
                     verdict.reason = format!(
@@ -300,7 +304,7 @@ pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
             }
             if api.role == Role::ObjectReference {
                 verdict.confidence = Some(Confidence::Coincidence);
-                verdict.reason += ": the tag of a reference to an object or lock, not of pool";
+                verdict.reason += ": the tag of an object or lock reference, not of pool";
             }
         }
         Taker::Function(place) => {
@@ -314,7 +318,8 @@ pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
             verdict.reason = match (*first, *offset) == (Some(DRIVER_CONFIG.0), DRIVER_CONFIG.1) {
                 true => "the DriverPoolTag of a WDF_DRIVER_CONFIG on the stack: the driver framework allocates with it".into(),
                 false => format!(
-                    "stored {offset:#x} bytes into a structure on the stack that a call is given the address of: a tag to allocate with later, or a signature"
+                    "stored at +{offset:#x} in a structure on the stack whose address is passed \
+                        to a call: a tag to allocate with later, or a signature"
                 ),
             };
         }
@@ -393,7 +398,8 @@ fn straddles(i: &Instruction) -> Verdict {
     Verdict {
         confidence: Some(Confidence::Coincidence),
         reason: format!(
-            "no instruction has the tag as its constant: the bytes are part of `{}` at {} or run into the next",
+            "no instruction has the tag as its constant: the bytes are part of `{}` at {} or \
+                extend into the next",
             in_words(i),
             Va(i.ip())
         ),

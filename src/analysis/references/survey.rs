@@ -17,7 +17,7 @@ use super::rank::{self, ModuleRank, Standing};
 use super::targets::Targets;
 use super::{Confidence, Names, Reference, References, Verdict, data, library, site};
 
-/// Places of one tag that are disassembled: the bytes of a tag that is no text may be
+/// Places of one tag that are disassembled: the bytes of a tag that is not text may occur
 /// anywhere.
 const MAX_JUDGED: usize = 4096;
 /// Places of one tag that are listed.
@@ -269,7 +269,7 @@ fn judge(
             ..Verdict::default()
         },
         None => Verdict {
-            reason: "the image's headers are not in the dump: whether this is code can't be told"
+            reason: "the image's headers are not in the dump: it is unknown whether this is code"
                 .into(),
             ..Verdict::default()
         },

@@ -1,5 +1,5 @@
-//! What an address that code calls is called: exports of all images, what others import
-//! from them, and nt's symbols.
+//! Names of called addresses: exports of all images, what others import from them, and nt's
+//! symbols.
 
 use rustc_hash::FxHashMap;
 

@@ -40,7 +40,8 @@ fn elements(words: &Words, text: &str) -> Result<u64> {
         .filter(|n| (1..=MOST_ELEMENTS).contains(n))
         .ok_or_else(|| {
             Refusal(format!(
-                "{}: L{text}: write a number of elements from 1 to {MOST_ELEMENTS:x} (hexadecimal), as L20",
+                "{}: L{text}: write a number of elements from 1 to {MOST_ELEMENTS:x} \
+                    (hexadecimal), for example L20",
                 words.name()
             ))
         })
@@ -60,7 +61,9 @@ pub(in crate::command) fn search(words: &mut Words) -> Result<Request> {
         Some("d") if all.len() > 1 => {
             let value = expression::number(&last).and_then(|v| u32::try_from(v).ok());
             let value = value.ok_or_else(|| {
-                Refusal(format!("s -d: {last} is not a tag's value, as 6b61654c"))
+                Refusal(format!(
+                    "s -d: {last} is not the value of a tag, for example 6b61654c"
+                ))
             })?;
             TagPattern::of(Tag::new(value))
         }
@@ -131,7 +134,7 @@ pub(in crate::command) fn code(words: &mut Words) -> Result<Request> {
             Some(count) => elements(words, count)?,
             None => {
                 return Err(Refusal(format!(
-                    "u: {word}: write L and a number of instructions, as L20"
+                    "u: {word}: write L and a number of instructions, for example L20"
                 )));
             }
         },

@@ -42,7 +42,7 @@ pub(in crate::command) fn vm(words: &mut Words) -> Result<Request> {
 fn flags(words: &Words, word: &str) -> Result<u64> {
     expression::number(word).ok_or_else(|| {
         Refusal(format!(
-            "{}: {word} is not a number of flags (hexadecimal, for example 1 or 0x5)",
+            "{}: {word} is not a flags value (hexadecimal, for example 1 or 0x5)",
             words.name()
         ))
     })
@@ -68,7 +68,7 @@ pub(in crate::command) fn pool_used(words: &mut Words) -> Result<Request> {
             };
             out.top = Some(count.parse().map_err(|_| {
                 Refusal(format!(
-                    "{}: /t needs a number of rows, as /t5",
+                    "{}: /t needs a number of rows, for example /t5",
                     words.name()
                 ))
             })?);
@@ -109,7 +109,7 @@ pub(in crate::command) fn pattern(text: &str) -> Result<TagPattern> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let value = match digits {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        // Eight digits are no four characters.
+        // Eight digits are not four characters.
         None => (text.len() == 8)
             .then(|| u32::from_str_radix(text, 16).ok())
             .flatten(),

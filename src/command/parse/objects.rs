@@ -24,7 +24,7 @@ pub(in crate::command) fn handles(words: &mut Words) -> Result<Request> {
     Ok(Request::Handles(Handles { process, kind }))
 }
 
-/// A process; none for 0 (all), which may stand for all of them, or -1 (the current one).
+/// A process; none for 0 (all processes) or -1 (the current one).
 fn process(words: &mut Words) -> Result<Option<Expression>> {
     match words.peek() {
         None => Ok(None),

@@ -40,6 +40,12 @@ pub(super) fn read(file: &[u8]) -> Result<Saved, DumpError> {
             storage.pending
         ));
     }
+    if storage.cut_off > 0 || storage.is_log_missing {
+        notes.push(
+            "the .vmrs was cut short: its tables or its log lie behind its end; copy it again, and compare the sizes"
+                .into(),
+        );
+    }
     let version = storage.number(file, "savedstate/VmVersion");
     if storage.has("RamMemoryBlock") || version.is_some_and(|v| v <= OLD_VERSION) {
         return Err(DumpError::refused(

@@ -12,6 +12,8 @@ const HEADER: usize = 46;
 const FIRST_TABLE: u64 = 0x2000;
 const OBJECT_SIGNATURE: u32 = 0x0111_0001;
 const LOG_SIGNATURE: u32 = 0x0111_0003;
+/// Flag of an object that is in use; others are what an earlier state of the file left.
+const IN_USE: u8 = 1;
 const OBJECT_ENTRY: usize = 18;
 const KEY_SIGNATURE: u16 = 2;
 const KEY_HEADER: usize = 10;
@@ -45,6 +47,8 @@ pub(super) struct Storage {
     pub pending: u32,
     /// Tables that do not end inside the file, which was cut.
     pub cut_off: u32,
+    /// The log lies behind the end of the file, which was cut.
+    pub is_log_missing: bool,
 }
 
 /// What names an entry: the index of its table, and its offset in that.
@@ -101,8 +105,10 @@ impl Storage {
         let log = u64_at(&header, 0x1a).and_then(|at| usize::try_from(at).ok());
         let pending = log.filter(|at| u32_at(file, *at) == Some(LOG_SIGNATURE));
         let (tables, cut_off) = key_tables(file)?;
+        let is_log_missing = log.is_some_and(|at| at >= file.len());
         Ok(Storage {
             cut_off,
+            is_log_missing,
             values: tree(file, &tables),
             pending: pending
                 .and_then(|at| u32_at(file, at.checked_add(8)?))
@@ -180,10 +186,14 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
         let count = u32_at(file, at + 4).unwrap_or(0) as usize;
         if count > room {
             return damaged(format!(
-                "an object table of {count} entries, of which the file has {room}"
+                "an object table of {count} entries, but the file has room for {room}"
             ));
         }
-        for i in 0..count {
+        let flags = |i: usize| file.get(at + 8 + i * OBJECT_ENTRY + 17).copied();
+        let in_use = |i: usize| flags(i).is_some_and(|flags| flags & IN_USE != 0);
+        // A writer that marks none of them does not know the mark.
+        let marks = (0..count).any(in_use);
+        for i in (0..count).filter(|i| !marks || in_use(*i)) {
             let entry = at + 8 + i * OBJECT_ENTRY;
             let (Some(kind), Some(place), Some(size)) = (
                 file.get(entry).copied(),
@@ -198,7 +208,7 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
             cut_off = cut_off.saturating_add(u32::from(is_cut));
             let end = end.min(file.len());
             match kind {
-                // Each has a signature of its own, so that the file bounds their number.
+                // Each has its own signature, so the size of the file limits their number.
                 1 => waiting.push(place),
                 2 if u16_at(file, start) == Some(KEY_SIGNATURE) => {
                     let index = u16_at(file, start + 2).unwrap_or(0);
@@ -271,8 +281,8 @@ fn tree(file: &[u8], tables: &KeyTables) -> FxHashMap<String, Place> {
             at = next;
         }
     }
-    // An entry is named by its offset from the start of its table; some count from behind
-    // the table's header.
+    // An entry is named by its offset from the start of its table; some count from after the
+    // table's header.
     let parent = |of: Key| {
         let behind = (of.0, of.1.saturating_add(KEY_HEADER as u32));
         nodes.get(&of).or_else(|| nodes.get(&behind))

@@ -1,4 +1,4 @@
-//! Rules held against one dump.
+//! Rules checked against one dump.
 
 use time::Date;
 
@@ -11,7 +11,7 @@ use super::limits::Limit;
 use super::rules::{Allowance, Allowed, Rule, Rules, Target};
 use super::verdicts::Verdicts;
 
-/// What the rules are held against. What no rule needs may be `None`.
+/// The values that rules are checked against. Values that no rule needs may be `None`.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The dump or log.
@@ -286,7 +286,7 @@ impl Check<'_> {
             }
             Limit::Verdict(_) => match self.verdicts()?.overall {
                 Verdict::Unknown => {
-                    Err("there is no verdict: the accounts are not in the dump".into())
+                    Err("there is no verdict: the kernel counters are not in the dump".into())
                 }
                 verdict => Ok(Observed::Verdict(verdict)),
             },
@@ -351,7 +351,7 @@ impl Check<'_> {
         let drivers = self
             .subject
             .drivers
-            .ok_or("a driver's tags are known of a dump only, not of a log")?;
+            .ok_or("the tags of a driver are known only for a dump, not for a log")?;
         let row = drivers.rows.iter().find(|d| is_driver(&d.module, driver));
         let bytes = || -> i128 {
             let of = |pool: &Pool| row.map_or(0, |d| d.bytes[usize::from(*pool == Pool::Paged)]);
@@ -400,7 +400,7 @@ impl Check<'_> {
             let at = |counts: Option<&Counts>| counts.and_then(|c| c.bytes);
             match (at(side.first()), at(side.last())) {
                 (Some(a), Some(b)) => grown += i128::from(b) - i128::from(a),
-                _ => return Err(format!("{} pool is not known at both ends", pool.word())),
+                _ => return Err(format!("{} pool is not known at both points", pool.word())),
             }
         }
         Ok(Observed::Number((grown as f64 / hours).round() as i128))
@@ -433,7 +433,7 @@ fn rank(result: &RuleResult) -> f64 {
     }
 }
 
-/// Names of drivers are told apart without case, and `.sys` may be left away.
+/// Driver names are compared without case, and `.sys` may be omitted.
 fn is_driver(module: &str, name: &str) -> bool {
     let stem = |text: &str| {
         let lower = text.to_ascii_lowercase();

@@ -34,7 +34,7 @@ pub struct Rule {
     pub target: Target,
     /// The pool; `None` for both together.
     pub pool: Option<Pool>,
-    /// What is allowed, each a check of its own.
+    /// The limits; each is checked separately.
     pub limits: Vec<Limit>,
 }
 
@@ -261,7 +261,7 @@ impl Lines<'_> {
             other => Err(self.wrong(
                 text,
                 format!(
-                    "max_verdict is `{other}`: write normal, or suspicious to forbid leak alone"
+                    "max_verdict is `{other}`: write normal, or suspicious to forbid only leak"
                 ),
             )),
         }

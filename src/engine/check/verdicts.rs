@@ -1,4 +1,4 @@
-//! The verdicts that rules are held against: of a diagnosis that is made now, or of the
+//! The verdicts that rules are checked against: of a diagnosis that is made now, or of the
 //! report that an evidence file keeps.
 
 use serde_json::Value;

@@ -147,7 +147,7 @@ impl Engine {
         })
     }
 
-    /// An attribution with who keeps the blocks, which a pinning chain shows.
+    /// An attribution with the driver that keeps the blocks, from a pinning chain.
     pub(super) fn pinned_by(&self, tag: Tag, module: &str, reason: String) {
         let Some(made) = self.attributions.get(tag, false) else {
             return;
@@ -165,7 +165,7 @@ impl Engine {
         self.attributions.put(attribution);
     }
 
-    /// Which drivers the suspects' names stand for.
+    /// The drivers of the suspects' names.
     fn identities(&self, owners: &Owners) -> Vec<(String, ModuleIdentity)> {
         let suspects = owners.ranked.iter();
         suspects

@@ -22,8 +22,7 @@ fn sound(line: &Line) -> Option<u64> {
 }
 
 impl Engine {
-    /// What is judged. With an index, blocks that were found stand in for counters that
-    /// the dump lacks.
+    /// What is judged. With an index, located blocks replace missing counters.
     pub fn case(&self, index: Option<&Snapshot>) -> Case {
         let vm = self.vm();
         let machine = &self.kernel().machine;

@@ -59,7 +59,7 @@ impl Engine {
             for link in chain.links.iter().skip(1) {
                 self.attribution_by(link.tag, Some(index), None);
                 let reason = format!(
-                    "its blocks ({}) keep these: {}",
+                    "its blocks ({}) keep these allocated: {}",
                     chain.head,
                     chain.sentence()
                 );

@@ -89,7 +89,7 @@ impl Engine {
         let row = candidate.judged.row;
         let question = Question {
             pool: row.pool,
-            // The sample that tells the owner: one fact has one number on a page.
+            // The sample that decides the owner, so that a fact has one number on a page.
             sample: SAMPLE,
             ..Question::of(row.tag)
         };
@@ -130,9 +130,8 @@ impl Engine {
         found.collect()
     }
 
-    /// Tags whose blocks point at the objects of a tag, each at one of its own, with the
-    /// driver: who keeps them, where no handle does. Only tags of which there are enough
-    /// to keep most.
+    /// Tags whose blocks point at the objects of a tag, each at one of its own, with the driver
+    /// that keeps them without a handle. Only tags of which there are enough to keep most.
     fn holders_of(
         &self,
         tag: Tag,
@@ -259,7 +258,7 @@ fn place(r: &Reference) -> String {
 fn searched(references: &References) -> String {
     let all = references.pages_searched + references.pages_missing;
     match references.pages_missing {
-        0 => format!("all {all} pages of images were searched"),
-        missing => format!("{missing} of {all} pages of images are not in the dump"),
+        0 => format!("all {all} image pages were searched"),
+        missing => format!("{missing} of {all} image pages are not in the dump"),
     }
 }

@@ -45,8 +45,8 @@ struct Candidate {
 }
 
 impl Engine {
-    /// Judges every tag by its counts and blocks, and looks into those that show a leak
-    /// pattern. `index` should be complete; what it lacks is said.
+    /// Judges every tag by its counts and blocks, and looks into those that show a leak pattern.
+    /// `index` should be complete; missing parts are reported.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
         let mut settled = self.settling();
         let found = match self.thread_pool() {
@@ -193,7 +193,8 @@ impl Engine {
         let points = courses.iter().map(|(.., course)| course.points).max();
         out.push(match points {
             None => "a single dump cannot show a trend: growth is an average since boot, not an observation".into(),
-            Some(points) => format!("the trend is that of {points} points; between them it is unknown"),
+            Some(points) => format!("the trend comes from {points} points; changes between them \
+                are unknown"),
         });
         out
     }

@@ -191,7 +191,7 @@ fn coverage(points: &[Point], case: &Case) -> Vec<String> {
     let mut out = vec![match &last.listing {
         Listing::Complete => format!("all {} tags are listed", last.rows.len()),
         Listing::Unstated => format!(
-            "{} tags are listed; the source does not say whether that is all",
+            "{} tags are listed; the source does not say whether the list is complete",
             last.rows.len()
         ),
         Listing::Truncated(why) => format!("{} tags are listed: {why}", last.rows.len()),
@@ -221,7 +221,7 @@ fn accounted(case: &Case, pool: Pool, used: u64) -> Option<String> {
     let share = sum as f64 / used.max(1) as f64;
     (case.complete && share < 0.9).then(|| {
         format!(
-            "the tags account for {} of {} pool: what else is in it is not judged",
+            "the tags account for {} of {} pool: the rest is not judged",
             percent(share),
             pool.word()
         )
@@ -230,7 +230,9 @@ fn accounted(case: &Case, pool: Pool, used: u64) -> Option<String> {
 
 fn unknowns(points: &[Point], case: &Case) -> Vec<String> {
     let mut out = vec![
-        "a table has no images and no blocks: owners are those of the tag list; contents, pointers and handles cannot be examined".to_owned(),
+        "a table has no images and no blocks: owners come from the tag list; contents, pointers \
+            and handles cannot be examined"
+            .to_owned(),
     ];
     if points.len() < 2 {
         out.push(
@@ -252,7 +254,7 @@ fn unknowns(points: &[Point], case: &Case) -> Vec<String> {
         }
     }
     if points.last().is_some_and(|last| last.session) {
-        out.push("the listing is of the pool of terminal sessions".into());
+        out.push("the listing is of session pool".into());
     }
     out
 }

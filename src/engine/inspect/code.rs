@@ -62,7 +62,8 @@ impl Engine {
             }
             if !exact {
                 out.notes.push(
-                    "no function of the unwind table holds the address: where the instructions begin is a guess"
+                    "the address is not in a function of the unwind table: the first instruction \
+                        is a guess"
                         .into(),
                 );
             }
@@ -93,7 +94,8 @@ impl Engine {
     pub(super) fn function_at(&self, at: Va) -> Result<Listing, Refusal> {
         let no_function = || {
             Refusal(format!(
-                "no function of a loaded image holds {at}: leaf functions have no unwind data; `u {at} L20` disassembles from there"
+                "{at} is not in a function with unwind data (leaf functions have none); `u {at} \
+                    L20` disassembles from there"
             ))
         };
         let (module, image) = self.image_at(at).ok_or_else(no_function)?;

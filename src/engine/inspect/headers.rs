@@ -12,7 +12,7 @@ impl Engine {
     /// The headers of a loaded image, by its name in any case or by an address in it.
     ///
     /// # Errors
-    /// When no loaded module is meant, or its headers are not in the dump.
+    /// When no loaded module matches, or its headers are not in the dump.
     pub(super) fn headers_of(&self, wanted: &str) -> Result<Listing, Refusal> {
         let module = self.image_named(wanted).ok_or_else(|| {
             Refusal(format!(

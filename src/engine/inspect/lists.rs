@@ -34,7 +34,7 @@ pub fn sizes_of(index: &Snapshot, pattern: &TagPattern) -> Listing {
     }
     if index.left_out > 0 {
         out.notes.push(format!(
-            "{} allocations are in no list, for want of memory",
+            "{} allocations are not listed because of the memory limit",
             index.left_out
         ));
     }
@@ -131,7 +131,8 @@ impl Engine {
             );
         }
         out.notes.push(
-            "lists of single drivers are not searched: a tag's blocks on them count as allocated"
+            "lookaside lists of individual drivers are not searched: a tag's blocks on them count \
+                as allocated"
                 .into(),
         );
         out

@@ -95,7 +95,7 @@ impl Engine {
         Ok(out)
     }
 
-    /// The instructions of a stretch of bytes, and the address behind the last one.
+    /// The instructions of a stretch of bytes, and the address after the last one.
     ///
     /// # Errors
     /// When its first byte is not in the dump.

@@ -16,7 +16,7 @@ impl Engine {
     pub(super) fn nearest_to(&self, at: Va) -> Result<Listing, Refusal> {
         let Some(module) = self.kernel().module_at(at) else {
             return Err(Refusal(format!(
-                "{at} is in no loaded module; `!pool {at}` shows the pool page it is in"
+                "{at} is not in a loaded module; `!pool {at}` shows the pool page it is in"
             )));
         };
         let mut out = Listing::new(format!("nearest to {at}"), &["address", "symbol", "module"]);

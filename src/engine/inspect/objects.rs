@@ -231,10 +231,19 @@ impl Engine {
         }
         if out.rows.is_empty() {
             let what = kind.map_or_else(String::new, |k| format!(" to {} objects", k.name));
-            out.notes.insert(0, format!(
-                "none of the {} processes has handles{what}; objects without handles: `objects TYPE`",
-                all.len()
-            ));
+            let read = (all.len() as u64).saturating_sub(unreadable + gone);
+            out.notes.insert(
+                0,
+                match read {
+                    0 => format!(
+                        "which processes have handles{what} is unknown: no handle table is readable"
+                    ),
+                    _ => format!(
+                        "none of the {read} readable handle tables has handles{what}; \
+                         objects without handles: `objects TYPE`"
+                    ),
+                },
+            );
         }
         Ok(out)
     }

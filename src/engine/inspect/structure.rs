@@ -94,7 +94,9 @@ impl Engine {
                 .notes
                 .push("built-in layout of this kernel: fields that poolscope uses, not all".into()),
             _ => out.notes.push(
-                "layout of the nearest known build: check values before you rely on them, the PDB of nt has the exact one".into(),
+                "layout of the nearest known build: check values before you rely on them; the PDB \
+                    of nt has the exact layout"
+                    .into(),
             ),
         }
         Ok(out)

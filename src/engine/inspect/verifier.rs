@@ -88,7 +88,7 @@ impl Engine {
         }
         for suspect in &self.verifier().suspects {
             out.push(vec![
-                format!("to be watched: {}", suspect.name).into(),
+                format!("to be verified: {}", suspect.name).into(),
                 format!("{} loads, {} unloads", suspect.loads, suspect.unloads).into(),
             ]);
         }

@@ -16,8 +16,8 @@ use crate::pool::{Tag, TagPattern};
 use super::{Recorder, StackRow, Stacks, StacksOf};
 use crate::engine::Engine;
 
-/// Room that a record may claim behind its block: recorded sizes of frees are up to a few
-/// bytes larger than what was asked for.
+/// Room that a record may claim after its block: recorded sizes of frees are up to a few bytes
+/// larger than what was asked for.
 const SLACK: u64 = 0x20;
 
 /// Equal stacks, each once.
@@ -156,7 +156,7 @@ pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
     }
 }
 
-/// The records of a tag's live blocks. `None` when it isn't wanted any more.
+/// The records of a tag's live blocks. `None` when cancelled.
 pub(super) fn of_tag(
     engine: &Engine,
     index: &Snapshot,
@@ -394,8 +394,8 @@ fn of_log(
         };
         let event = record.event(kinds);
         out.coverage.unknown_events += u64::from(event.is_none());
-        // Without the functions of nt nothing can be told of any record: those are shown,
-        // as records of live blocks, without a word on what happened.
+        // Without the functions of nt the kind of a record is unknown: the records of live blocks
+        // are shown without it.
         let shown = match event {
             Some(Event::Allocated) => true,
             Some(Event::Freed) => false,
@@ -419,13 +419,14 @@ fn of_log(
     }
     if misfits > 0 {
         out.notes.push(format!(
-            "{misfits} records of the log are larger than the blocks that are now at their addresses; they are of earlier blocks"
+            "{misfits} records of the log are larger than the blocks that are now at their \
+                addresses; they belong to earlier blocks"
         ));
     }
     Some(())
 }
 
-/// Alignment to a cache line moves a block's first byte behind its header.
+/// Alignment to a cache line moves a block's first byte after its header.
 fn may_be_aligned(block: &Block, short: &Short) -> bool {
     const CACHE_LINE: u64 = 64;
     let inside = short.address.0.saturating_sub(block.va.0);

@@ -55,7 +55,7 @@ impl Recorder {
 pub struct StackRow {
     /// Where it is recorded.
     pub source: Recorder,
-    /// What happened; `None` where that can't be told.
+    /// The kind of event; `None` if unknown.
     pub event: Option<Event>,
     /// A block with it: the one with the newest record, or the lowest address.
     pub address: Va,
@@ -101,7 +101,7 @@ pub struct StacksCoverage {
     /// Of those, blocks whose newest record in the log is their allocation; for an address
     /// the records that hold it.
     pub in_log: u64,
-    /// Records of which it can't be told what they are about.
+    /// Records of an unknown kind.
     pub unknown_events: u64,
     /// Pool events were being traced; `None` when that can't be read.
     pub trace_on: Option<bool>,
@@ -120,8 +120,8 @@ pub struct Stacks {
     pub of: String,
     /// The stacks, the most frequent first.
     pub rows: Vec<StackRow>,
-    /// Stacks of allocations in trace buffers that have no later free there: of the last
-    /// seconds or minutes, which shows who allocates now.
+    /// Stacks of allocations in trace buffers that have no later free there: of the last seconds or
+    /// minutes, which shows the current callers.
     pub traced: Vec<StackRow>,
     /// How much was looked at.
     pub coverage: StacksCoverage,
@@ -156,8 +156,8 @@ impl Engine {
         join::tags(self, index)
     }
 
-    /// The stacks recorded for a tag's live blocks, or for an address. `None` when it isn't
-    /// wanted any more. An address needs no index.
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` when cancelled. An
+    /// address needs no index.
     pub fn stacks(
         &self,
         index: Option<&Snapshot>,
@@ -229,7 +229,7 @@ impl Stacks {
         }
         if c.unknown_events > 0 {
             let why = match known {
-                true => "their first frame is in no function of nt that allocates or frees pool",
+                true => "their first frame is not in a function of nt that allocates or frees pool",
                 false => "the functions of this kernel are not known without its PDB",
             };
             self.notes.push(format!(
@@ -237,19 +237,40 @@ impl Stacks {
                 c.unknown_events
             ));
         }
-        if let (StacksOf::Tag(_), Some(live)) = (of, c.live_blocks) {
-            if verifier.log.is_some() {
-                self.notes
-                    .push(format!("{} of {live} blocks are in the log", c.in_log));
-            }
-            if !verifier.drivers.is_empty() {
-                self.notes.push(format!(
-                    "{} of {live} blocks are on the lists of verified drivers ({})",
-                    c.in_pool,
-                    c.drivers.join(", ")
-                ));
-            }
+        if matches!(of, StacksOf::Tag(_)) {
+            self.tell_blocks();
         }
+    }
+
+    /// Notes on how many of a tag's live blocks have records.
+    fn tell_blocks(&mut self) {
+        let c = &self.coverage;
+        let Some(live) = c.live_blocks else {
+            return;
+        };
+        if c.log_length > 0 {
+            self.notes
+                .push(format!("{} of {live} blocks are in the log", c.in_log));
+        }
+        if !c.drivers.is_empty() {
+            self.notes.push(format!(
+                "{} of {live} blocks are on the lists of verified drivers ({})",
+                c.in_pool,
+                c.drivers.join(", ")
+            ));
+        }
+    }
+
+    /// The answer of a tag that has no records, from an answer about nothing.
+    pub fn of_tag_without_records(mut self, tag: Tag, live: u64) -> Stacks {
+        self.of = tag.typed();
+        self.rows.clear();
+        self.traced.clear();
+        self.coverage.live_blocks = Some(live);
+        self.coverage.in_pool = 0;
+        self.coverage.in_log = 0;
+        self.tell_blocks();
+        self
     }
 
     /// Addresses of session pool at which several sessions have such a block.
@@ -270,7 +291,8 @@ impl Stacks {
         match order {
             Order::Known => {}
             Order::Assumed => self.notes.push(
-                "nothing tells whether the record at the index of the log is its oldest or its newest: it counts as the newest".into(),
+                "it is unknown whether the record at the index of the log is the oldest or the \
+                    newest: it counts as the newest".into(),
             ),
             Order::Unknown => self.warnings.push(
                 "the order of the log's records is not known: of several records of one block, the last in the log counts".into(),

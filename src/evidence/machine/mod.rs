@@ -28,6 +28,7 @@ use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
 use crate::symbols::WantedPdb;
 
+use super::answers::NOTHING;
 use super::archive::{ArchiveError, Manifest, Stored};
 use super::cell::{tag_hex, tag_of};
 use super::read::{self, Row, TableError, place};
@@ -184,7 +185,7 @@ impl Evidence {
         let read = || -> Result<T, String> {
             let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
             if !is_sane(&value) {
-                return Err("a number is impossible".into());
+                return Err("a number is out of range".into());
             }
             serde_json::from_value(value).map_err(|e| e.to_string())
         };
@@ -263,7 +264,7 @@ impl Evidence {
                 return Err(TableError::TooLarge {
                     table: BLOCKS.name,
                     most: seen,
-                    unit: "rows that are wanted",
+                    unit: "required rows",
                 });
             }
             if let Some(block) = columns.block(row) {
@@ -275,8 +276,8 @@ impl Evidence {
         Ok((!gone).then(|| windows.finish()))
     }
 
-    /// Whose the tags are, as the dump said. What is damaged is left out: whose a tag is
-    /// is not known then.
+    /// The owners of the tags, from the dump. Damaged entries are left out; their owner is then
+    /// unknown.
     fn attributed(&self) -> &Attributed {
         self.attributed.get_or_init(|| {
             let keys = self.answers.keys();
@@ -314,6 +315,15 @@ impl std::fmt::Debug for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Evidence({})", self.path.display())
     }
+}
+
+/// Allocated blocks of a tag, also of those that the file does not list.
+fn live_blocks(index: &Snapshot, tag: Tag) -> u64 {
+    let found = index.totals.tag(tag);
+    let pools = [found.nonpaged, found.paged, found.session];
+    pools
+        .iter()
+        .fold(0, |sum, pool| pool.blocks.saturating_add(sum))
 }
 
 /// The first version of the schema with recorded stacks.
@@ -391,8 +401,7 @@ impl Machine for Evidence {
             Some(Ok(found)) => found,
             Some(Err(why)) => References::without(why),
             None => References::without(
-                "the evidence file holds the references of tags in use, and none of this tag"
-                    .into(),
+                "the evidence file has references only of tags in use, and none of this tag".into(),
             ),
         })
     }
@@ -408,7 +417,7 @@ impl Machine for Evidence {
 
     fn census(
         &self,
-        _: &Snapshot,
+        index: &Snapshot,
         question: Question,
         _: Wanted<'_>,
         _: &CensusProgress,
@@ -416,60 +425,81 @@ impl Machine for Evidence {
         let tag = question.tag;
         if question.pool.is_some() || question.size.is_some() {
             return Err(format!(
-                "the evidence file has the contents of {tag} over both pools and all sizes: ask without --pool and --size"
+                "the evidence file has the contents of {tag} for both pools and all sizes only: \
+                    omit --pool and --size"
             ));
         }
         match self.kept("census", &tag_hex(tag)) {
             Some(census) => census.map(Some),
+            // Of no block there is nothing to keep.
+            None if live_blocks(index, tag) == 0 => Ok(Some(Census::of_no_block(question))),
             None => Err(format!(
-                "the evidence file has no contents of {tag}: it keeps those of suspects and of the largest tags"
+                "the evidence file has no contents of {tag}: it has those of suspects and of the \
+                    largest tags"
             )),
         }
     }
 
     fn objects_of(
         &self,
-        _: &Snapshot,
+        index: &Snapshot,
         tag: Tag,
         _: u64,
         _: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String> {
         match self.kept("objects", &tag_hex(tag)) {
             Some(objects) => objects.map(Some),
+            None if live_blocks(index, tag) == 0 => Ok(Some(Objects {
+                tag,
+                notes: vec![
+                    "the evidence file does not record whether the kernel has a type with this tag"
+                        .into(),
+                ],
+                ..Objects::default()
+            })),
             None => Err(format!(
-                "the evidence file has no objects of {tag}: it keeps those of suspects and of the largest tags"
+                "the evidence file has no objects of {tag}: it has those of suspects and of the \
+                    largest tags"
             )),
         }
     }
 
     fn stacks_of(
         &self,
-        _: Option<&Snapshot>,
+        index: Option<&Snapshot>,
         of: &StacksOf,
         _: Wanted<'_>,
     ) -> Result<Option<Stacks>, String> {
         let tag = match of {
             StacksOf::Tag(pattern) => pattern.exact(),
+            StacksOf::Address(NOTHING) => return self.kept("stacks", "").transpose(),
             StacksOf::Address(_) => None,
         };
         let Some(tag) = tag else {
             return Err(
-                "an evidence file holds the recorded stacks by tag: name one tag, or ask the dump"
+                "an evidence file has the recorded stacks by tag: name one tag, or open the dump"
                     .into(),
             );
         };
-        match self.kept("stacks", &tag_hex(tag)) {
-            Some(stacks) => stacks.map(Some),
+        if let Some(stacks) = self.kept("stacks", &tag_hex(tag)) {
+            return stacks.map(Some);
+        }
+        match self.kept::<Stacks>("stacks", "") {
+            Some(none) => {
+                let live = index.map_or(0, |index| live_blocks(index, tag));
+                none.map(|none| Some(none.of_tag_without_records(tag, live)))
+            }
             // Every tag that had some is in the file.
             None if self.manifest.schema >= WITH_STACKS => Ok(Some(Stacks {
                 of: tag.typed(),
                 notes: vec![format!(
-                    "the dump had no recorded stacks of {tag} when the evidence file was made"
+                    "the dump had no recorded stacks of {tag} when the evidence file was created"
                 )],
                 ..Stacks::default()
             })),
             None => Err(
-                "the evidence file was made before recorded stacks were kept: make it again from the dump"
+                "the evidence file was created by a version without recorded stacks: create it \
+                    again from the dump"
                     .into(),
             ),
         }

@@ -18,7 +18,7 @@ use crate::pool::index::{Collector, Owner, Segment, WINDOW};
 
 use super::{LARGEST_COUNT, MOST_ANSWERS, damaged, refused};
 
-/// The bytes of such text; `??` and what is no byte are `None`.
+/// The bytes of such text; `??` and anything that is not a byte are `None`.
 pub(super) fn unhex(text: &str) -> Vec<Option<u8>> {
     let pairs = text.as_bytes().chunks_exact(2);
     pairs

@@ -5,8 +5,7 @@ use time::OffsetDateTime;
 
 use super::{Identity, LinkTime, VersionInfo};
 
-/// What the image of a module says about itself. It is no proof: a driver can call itself
-/// anything.
+/// What the image of a module says about itself. It is not proof: a driver can claim any name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maker {
     /// `CompanyName` of the version resource.
@@ -19,7 +18,7 @@ pub struct Maker {
     pub file_description: Option<String>,
     /// When it was linked: seconds since 1970 (UTC), where the time stamp is a date.
     pub linked: Option<i64>,
-    /// What the time stamp means, where it is no date.
+    /// The meaning of the time stamp, if it is not a date.
     pub stamp_note: Option<String>,
     /// Why company and version are not known, or that they were found by a scan.
     pub note: Option<String>,
@@ -30,7 +29,7 @@ impl Maker {
     pub fn of(identity: &Identity) -> Maker {
         let info = identity.version.info();
         let stamp_note = match identity.linked {
-            Some(LinkTime::Hash(hash)) => Some(format!("build id {hash:08X} (a hash, no date)")),
+            Some(LinkTime::Hash(hash)) => Some(format!("build id {hash:08X} (a hash, not a date)")),
             Some(LinkTime::Unknown(stamp)) => Some(format!("link time or build hash {stamp:08X}")),
             Some(LinkTime::Date(_)) | None => None,
         };
@@ -46,8 +45,7 @@ impl Maker {
     }
 }
 
-/// Which driver a module's name stands for: the file, its version and its maker, or when
-/// it was unloaded.
+/// The driver of a module name: the file, its version and its maker, or when it was unloaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleIdentity {
     /// The file's name, or the module's name where that is not in the dump.

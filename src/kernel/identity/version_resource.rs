@@ -295,9 +295,9 @@ fn fixed_version(block: &[u8]) -> Option<[u16; 4]> {
     Some([a, b, c, d])
 }
 
-/// Calls `found` with the key of each child between `from` and `to`, and with the range
-/// behind that key. Each child takes one from `budget`; a child that is too short to move
-/// forward ends it.
+/// Calls `found` with the key of each child between `from` and `to`, and with the range after
+/// that key. Each child takes one from `budget`; a child that is too short to move forward ends
+/// it.
 fn each_child(
     block: &[u8],
     from: usize,
@@ -338,7 +338,7 @@ fn each_string(block: &[u8], from: usize, to: usize, budget: &mut usize, info: &
     });
 }
 
-/// A key in UTF-16 that ends in 0, and the offset behind that end.
+/// A key in UTF-16 that ends in 0, and the offset after that end.
 fn key_at(bytes: &[u8], at: usize) -> Option<(String, usize)> {
     let mut units = Vec::new();
     let mut next = at;

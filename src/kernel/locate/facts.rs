@@ -67,11 +67,23 @@ pub(super) fn read(
 pub(super) fn doubts(dump: &Dump, shared: &Shared, machine: &Machine) -> Vec<String> {
     let mut out = Vec::new();
     let stored = dump.pages_present() + dump.pages_cut_off();
-    if let Some(pages) = machine.physical_pages.filter(|pages| *pages > 0)
+    // Raw memory has no length of its own to miss: Windows knows where its memory ends.
+    let end = dump.frames_end();
+    let beyond = machine.memory.iter().fold(0u64, |sum, run| {
+        let last = run.first.0.saturating_add(run.pages);
+        sum.saturating_add(last.saturating_sub(end.max(run.first.0)))
+    });
+    if beyond > 0 {
+        out.push(format!(
+            "the image ends before Windows' memory does: {beyond} pages are missing, at the \
+                highest addresses; the image is truncated: copy it again, and compare the sizes"
+        ));
+    } else if let Some(pages) = machine.physical_pages.filter(|pages| *pages > 0)
         && stored < pages - pages / 20
     {
         out.push(format!(
-            "the image has {stored} pages, and Windows counts {pages}: the image was cut, or leaves memory out"
+            "the image has {stored} pages, but Windows counts {pages}: the image is truncated, or \
+                omits memory"
         ));
     }
     let running = machine.processors;

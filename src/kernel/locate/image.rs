@@ -43,7 +43,7 @@ pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image
 
 /// The upper half.
 const KERNEL_HALF: (Va, Va) = (Va(0xffff_8000_0000_0000), Va(0xffff_ffff_ffff_f000));
-/// The signature of a debug record; the PDB's name follows 24 bytes behind it.
+/// The signature of a debug record; the PDB's name follows 24 bytes after it.
 const RECORD: &[u8] = b"RSDS";
 const RECORD_NAME: usize = 24;
 /// Frames looked through at a time, and records that are followed. Files of kernels lie in

@@ -193,7 +193,9 @@ fn describe(dump: &Arc<Dump>, proof: Proof, mut notes: Vec<String>) -> Located {
     };
     if found.is_none() {
         notes.push(
-            "the debugger data block was not found in the kernel's data: what it would give is taken from symbols, or searched for".into(),
+            "the debugger data block was not found in the kernel's data: its values are taken \
+                from symbols, or searched for"
+                .into(),
         );
     }
     let (debugger_data, kdbg) = match found {

@@ -24,7 +24,7 @@ const ENOUGH: usize = 16;
 const CANDIDATES: usize = 8;
 /// Slots compared between one processor's table and another's.
 const COMPARED: u64 = 512;
-/// Empty entries that are looked for behind the last one of an overflow table.
+/// Empty entries that are looked for after the last one of an overflow table.
 const EMPTY_BEHIND: u64 = 4;
 /// Entries that are read in search of it, whatever pointers a crafted dump offers.
 const BUDGET: u64 = 1 << 22;
@@ -107,7 +107,7 @@ fn expansion(
     let mut used = |table: Va| {
         let tags = shape.leading_keys(kernel, table, placed.len() as u64, &mut budget)?;
         let used = tags.len() as u64;
-        // Drivers may use tags that are no text, so most is asked for, not all.
+        // Drivers may use tags that are not text, so most tags must be text, not all.
         let readable = tags.iter().filter(|key| printable(key)).count();
         let sound = !tags.is_empty()
             && readable * 2 >= tags.len()
@@ -144,8 +144,8 @@ fn is_account(kernel: &Kernel, table: Va, index: u64) -> bool {
     })
 }
 
-/// The numbers of slots that the hash confirms, ascending. Every number below the right
-/// one passes as well, so the last is meant, if a variable says it.
+/// The numbers of slots that the hash confirms, ascending. Every number below the right one
+/// passes as well, so the last is used, if a variable confirms it.
 fn fitting(keys: &[u32]) -> Vec<u64> {
     SIZES
         .map(|k| 1u64 << k)
@@ -158,7 +158,7 @@ fn slot(key: u32, slots: u64) -> u64 {
     u64::from((product ^ product >> 32) as u32) & (slots - 1)
 }
 
-/// True when nine of ten tags lie where the hash, and the full slots behind it, put them.
+/// True when nine of ten tags lie where the hash, and the full slots after it, put them.
 fn fits(keys: &[u32], slots: u64) -> bool {
     let Some(keys) = keys.get(..slots as usize) else {
         return false;

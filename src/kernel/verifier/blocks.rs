@@ -162,14 +162,14 @@ fn pages_of(
             break;
         };
         if owner != data {
-            broken = Some(format!("leads to {at}, which is no page of this driver"));
+            broken = Some(format!("leads to {at}, which is not a page of this driver"));
             break;
         }
         found.push((at, signature));
         let link = Va(link & !0xf);
         next = (link.0 != 0).then_some(link);
         if let Some(at) = next.filter(|at| !at.is_kernel()) {
-            broken = Some(format!("leads to {at}, which is no kernel address"));
+            broken = Some(format!("leads to {at}, which is not a kernel address"));
             break;
         }
     }

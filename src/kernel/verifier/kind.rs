@@ -1,5 +1,5 @@
-//! Whether a record of the log is of an allocation or of a free. No field says so: it is
-//! told by the function that the first frame is in.
+//! Whether a record of the log is of an allocation or of a free. No field says so: it follows
+//! from the function of the first frame.
 
 use rustc_hash::FxHashMap;
 

@@ -133,7 +133,8 @@ impl Log {
         let mut length = length.unwrap_or(0);
         if length > MAX_LENGTH || !length.is_power_of_two() {
             damage.push(format!(
-                "the length of Driver Verifier's log, {length} records, is none that Windows uses; at most {MAX_LENGTH} are read"
+                "the length of Driver Verifier's log, {length} records, is not one that Windows \
+                    uses; at most {MAX_LENGTH} are read"
             ));
             length = length.min(MAX_LENGTH);
         }
@@ -331,7 +332,7 @@ impl Log {
         };
         let next = match self.record(kernel, after) {
             Ok(record) => record,
-            // The ring is not full: nothing is behind the newest.
+            // The ring is not full: nothing is after the newest.
             Err(_) => return (at, Order::Known),
         };
         if let Ok(last) = self.record(kernel, before) {

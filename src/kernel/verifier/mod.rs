@@ -119,7 +119,7 @@ pub struct Verifier {
     pub database: [Option<u64>; 2],
     /// Who answered for the layouts.
     pub source: &'static str,
-    /// The records were found by structure, for want of symbols.
+    /// The records were found by structure, because there were no symbols.
     pub is_search: bool,
     /// What could not be looked at, as sentences.
     pub notes: Vec<String>,
@@ -195,8 +195,8 @@ impl Verifier {
         drivers.flat_map(|driver| driver.tracked.entries.iter().map(move |e| (driver, e)))
     }
 
-    /// Looks for the records by their structure. Nothing is said of what a search does not
-    /// find: it may be there.
+    /// Looks for the records by their structure. A search that finds nothing proves nothing: the
+    /// records may exist.
     fn search(&mut self, kernel: &Kernel) {
         // From Server 2022 on the level may not have all that is switched on.
         if self.level == Some(0) && kernel.build < FIRST_WITH_CLASSES {
@@ -274,7 +274,8 @@ impl Verifier {
         }
         if strangers > 0 {
             self.damage.push(format!(
-                "{strangers} of {} entries in Driver Verifier's tree of drivers are no loaded module; they were not used",
+                "{strangers} of {} entries in Driver Verifier's tree of drivers are not loaded \
+                    modules; they were not used",
                 walked.nodes.len()
             ));
         }
@@ -303,7 +304,7 @@ impl Verifier {
             let next = kernel.space.pointer(at);
             if !at.is_kernel() || !seen.insert(at) || seen.len() > MAX_SUSPECTS || next.is_err() {
                 self.damage
-                    .push("Driver Verifier's list of drivers to watch breaks off".into());
+                    .push("Driver Verifier's list of drivers to verify breaks off".into());
                 return;
             }
             let number = |field| {

@@ -4,7 +4,7 @@ use crate::memory::Va;
 
 use crate::kernel::Kernel;
 
-/// Bits of the second half that are no address.
+/// Bits of the second half that are not part of the address.
 const FLAGS: u64 = 0xf;
 /// Where the 8-byte form of a head has its link: bits 25 to 63 of the first half.
 const PACKED_LINK: u32 = 25;
@@ -35,7 +35,7 @@ pub(super) fn head(kernel: &Kernel, at: Va) -> Result<Head, String> {
         return Ok(Head { first, depth });
     }
     if link.0 != 0 {
-        return Err(format!("leads to {link}, which is no kernel address"));
+        return Err(format!("leads to {link}, which is not a kernel address"));
     }
     if second & 1 == 0 && first >> PACKED_LINK != 0 {
         return Err("has the form of processors without a 16-byte compare-exchange".into());

@@ -1,6 +1,6 @@
 //! `ViTargetDriversAvl`: the modules that Driver Verifier knows, in trees of the run-time
-//! library. The first node is the right child of the balanced root, and what the tree
-//! holds is behind a node's links (documentation of `RtlInitializeGenericTableAvl`).
+//! library. The first node is the right child of the balanced root, and what the tree holds is
+//! after a node's links (documentation of `RtlInitializeGenericTableAvl`).
 
 use rustc_hash::FxHashSet;
 

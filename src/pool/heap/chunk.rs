@@ -65,8 +65,8 @@ pub fn header_in(walk: &Walk<'_, '_>, chunk: Va, bytes: u64) -> Result<Option<Bl
         match walk.pool_header(header, end.0 - header.0, Backend::Vs) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
-            // The likelier place is not in the dump: what stands at the other one is no
-            // header, whatever its bytes look like.
+            // The likelier place is not in the dump: what stands at the other one is not a header,
+            // whatever its bytes look like.
             Err(fault) => return Err(fault),
         }
     }

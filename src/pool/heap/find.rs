@@ -37,7 +37,8 @@ impl Heaps {
         // Heaps are known by their signature, so all places for them can be tried.
         if pools > out.layout.state.node_count {
             out.notes.push(format!(
-                "nt!ExPoolState says it has {pools} nodes, which is not believed: all {} places for them were tried",
+                "nt!ExPoolState says it has {pools} nodes, which is not plausible: all {} places \
+                    for them were tried",
                 out.layout.state.node_count
             ));
         }
@@ -48,7 +49,8 @@ impl Heaps {
         for heap in private.heaps {
             let kind = out.kind_by_segment(heap, areas).unwrap_or_else(|| {
                 out.notes.push(format!(
-                    "the private pool's heap at {heap} is in no known region: what it holds is counted as nonpaged, as most drivers' is"
+                    "the private pool's heap at {heap} is in no known region: its blocks are \
+                        counted as nonpaged, as those of most drivers are"
                 ));
                 PoolKind::NonPagedNx
             });
@@ -106,7 +108,7 @@ impl Heaps {
         self.add_pointers(pointers);
     }
 
-    /// The pool that a heap's segments are in; `None` where that is no known region.
+    /// The pool that a heap's segments are in; `None` where that is not a known region.
     fn kind_by_segment(&self, heap: Va, areas: &[Area]) -> Option<PoolKind> {
         let l = &self.layout;
         let lists = (0..l.heap.context_count)
@@ -274,7 +276,7 @@ impl Heaps {
             self.segments.sort_unstable_by_key(|s| s.va);
             loose.retain(|(chunk, _)| !self.holds(chunk));
             self.notes.push(format!(
-                "{found} segments of pool heaps are in no list; they were found by their signatures"
+                "{found} segments of pool heaps are not in a list; they were found by their signatures"
             ));
         }
         self.orphans = loose;

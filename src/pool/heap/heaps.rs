@@ -62,7 +62,7 @@ impl Context {
 pub struct Area {
     /// First address.
     pub start: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// What the heaps hold.
     pub kind: PoolKind,

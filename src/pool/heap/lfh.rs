@@ -57,8 +57,8 @@ fn lost(walk: &mut Walk<'_, '_>, range: Range) {
     walk.out.unplaced_bytes += (range.end.0 - range.start.0).saturating_sub(explained);
 }
 
-/// The end of a subsegment's slots, where a page starts with the header of one; `limit`
-/// is the first byte behind what can belong to it.
+/// The end of a subsegment's slots, where a page starts with the header of one; `limit` is the
+/// first byte after what can belong to it.
 pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
     let range = Range { start, end: limit };
     let slots = slots(walk, range)?.ok()??;

@@ -45,8 +45,7 @@ pub struct Content {
     pub free_blocks: u64,
     /// Bytes of them.
     pub free_bytes: u64,
-    /// Bytes in use that no valid header describes, and bytes behind headers that can't
-    /// be read.
+    /// Bytes in use that no valid header describes, and bytes after headers that can't be read.
     pub unplaced_bytes: u64,
     /// Pages of special pool whose pattern is broken.
     pub doubted: u64,

@@ -55,7 +55,7 @@ pub(super) fn find(kernel: &Kernel, heaps: &Heaps, state: Va) -> Private {
                 }
                 _ => {
                     out.notes.push(format!(
-                        "the list of private pools is damaged after {}: those behind it are missing",
+                        "the list of private pools is damaged after {}: those after it are missing",
                         seen.len()
                     ));
                     break;

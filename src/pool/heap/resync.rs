@@ -1,10 +1,10 @@
 //! Takes up a lost chain of VS chunks again, further on.
 //!
-//! A chunk's header is mixed with its own address and the heap's key, and names the sizes
-//! of its chunk and of the one before. So chunks behind each other vouch for each other:
-//! what is there by chance agrees once in 65,536 times. Where a chain begins is a guess
-//! all the same, and headers of chunks that have become part of a larger free one may
-//! still be readable, so blocks found so are marked as such.
+//! A chunk's header is mixed with its own address and the heap's key, and names the sizes of
+//! its chunk and of the one before. So chunks behind each other vouch for each other: what is
+//! there by chance agrees once in 65,536 times. Where a chain begins is a guess nevertheless,
+//! and headers of chunks that have become part of a larger free one may still be readable, so
+//! blocks found so are marked as such.
 
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Backend;

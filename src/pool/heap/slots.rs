@@ -1,9 +1,9 @@
 //! LFH slots whose subsegment's header is damaged or missing, by their POOL_HEADERs.
 //!
-//! All slots of a subsegment have one size and lie one behind the other, so the headers
-//! of a page say the same size, at places that leave the same rest when divided by it.
-//! Which of them are in use is in the subsegment's bitmap alone; where that can't be read,
-//! a slot that was freed and not used again looks like one in use.
+//! All slots of a subsegment have one size and lie one after the other, so the headers of a
+//! page say the same size, at places that leave the same rest when divided by it. Which of them
+//! are in use is in the subsegment's bitmap alone; where that can't be read, a slot that was
+//! freed and not used again looks like one in use.
 
 use rustc_hash::FxHashMap;
 

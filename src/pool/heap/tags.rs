@@ -43,7 +43,7 @@ impl KnownTags {
     /// True for a tag of which blocks are in use in nonpaged, or paged, pool.
     pub fn holds(&self, tag: Tag, paged: bool) -> bool {
         if self.nonpaged.is_empty() && self.paged.is_empty() {
-            // A tag is shown with blanks behind it, and stored with zeros now and then.
+            // A tag is shown with blanks after it, and stored with zeros now and then.
             let text = |b: u8| b == 0 || (0x20..0x7f).contains(&b);
             return tag.value() & 0xff != 0 && tag.bytes().into_iter().all(text);
         }

@@ -69,8 +69,8 @@ fn bounds(walk: &mut Walk<'_, '_>, range: Range) -> Option<(Va, Va)> {
     }
 }
 
-/// The end of a subsegment's chunks, where a page starts with the header of one; `limit`
-/// is the first byte behind what can belong to it.
+/// The end of a subsegment's chunks, where a page starts with the header of one; `limit` is the
+/// first byte after what can belong to it.
 pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
     let l = &walk.heaps.layout.vs;
     let size = walk.view.u16(start.add(l.size)).ok()?;

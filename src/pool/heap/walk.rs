@@ -36,7 +36,7 @@ pub struct Walk<'a, 'b> {
 pub struct Range {
     /// First byte.
     pub start: Va,
-    /// The first byte behind it.
+    /// The first byte after it.
     pub end: Va,
 }
 

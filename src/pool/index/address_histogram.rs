@@ -15,7 +15,7 @@ use super::segment::Segment;
 pub struct AddressHistogram {
     /// The first byte of the first block.
     pub first: Va,
-    /// The first byte behind the last one.
+    /// The first byte after the last one.
     pub end: Va,
     /// Bytes of blocks that start in each equal part of the stretch.
     pub parts: Vec<u64>,

@@ -219,20 +219,24 @@ impl IndexBuilder {
         }
         if totals.doubted > 0 {
             notes.push(format!(
-                "{} pages of special pool have a broken pattern: somebody wrote outside of a block there, or its size is another one, at most a page",
+                "{} pages of special pool have a damaged fill pattern: a driver wrote outside a \
+                    block there, or the block has another size, at most a page",
                 totals.doubted
             ));
         }
         if totals.overlapping > 0 {
             notes.push(format!(
-                "{} blocks are left out because others take the same bytes: the structures that lead to one of each pair are damaged",
+                "{} blocks are left out because they overlap others: the structures that lead to \
+                    one of each pair are damaged",
                 totals.overlapping
             ));
         }
         let likely: u64 = totals.tags.values().map(|t| t.heuristic.blocks()).sum();
         if likely > 0 {
             notes.push(format!(
-                "{likely} blocks were recognised by their headers alone, where the structures that lead to them are damaged or not in the dump: they are marked heuristic and are in no sum of what was found; a few may be freed"
+                "{likely} blocks were recognised by their headers only, because the structures \
+                    that lead to them are damaged or not in the dump: they are marked heuristic \
+                    and not included in totals; a few may be free"
             ));
         }
         for base in &finished.failed {
@@ -242,7 +246,8 @@ impl IndexBuilder {
         }
         if let Some(windows) = finished.full {
             notes.push(format!(
-                "the index reached its limit of {} after {windows} of {} windows: the sums per tag go on, but {} blocks are in no list; give --memory SIZE to list more",
+                "the index reached its limit of {} after {windows} of {} windows: totals per tag \
+                    are complete, but {} blocks are not listed; use --memory SIZE to list more",
                 amount(self.limit),
                 self.windows.len(),
                 finished.left_out

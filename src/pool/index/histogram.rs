@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::pool::block::State;
-use crate::pool::tag::TagPattern;
+use crate::pool::tag::{Tag, TagPattern};
 
 use super::Snapshot;
 use super::segment::{Segment, Word};
@@ -110,6 +110,69 @@ impl Snapshot {
             .reduce(Counts::default, Counts::add);
         counts.sorted()
     }
+
+    /// The sizes of the allocated blocks of each tag, in one pass over all blocks.
+    pub fn sizes_by_tag(&self) -> FxHashMap<Tag, Vec<SizeCount>> {
+        if let Some(kept) = &self.kept_sizes {
+            let again = |tag: &Tag| (*tag, self.sizes(&TagPattern::of(*tag)));
+            return kept.keys().map(again).collect();
+        }
+        let counts = self
+            .segments
+            .par_iter()
+            .fold(ByTag::default, |all, segment| add_by_tag(all, segment))
+            .reduce(FxHashMap::default, |sum, more| {
+                match sum.len() < more.len() {
+                    true => join(more, sum),
+                    false => join(sum, more),
+                }
+            });
+        let sorted = |(tag, others)| {
+            let counts = Counts {
+                others,
+                ..Counts::default()
+            };
+            (tag, counts.sorted())
+        };
+        counts.into_iter().map(sorted).collect()
+    }
+}
+
+/// Blocks by size, by tag.
+type ByTag = FxHashMap<Tag, FxHashMap<u64, u64>>;
+
+fn add_by_tag(mut all: ByTag, segment: &Segment) -> ByTag {
+    for (tag, words) in segment.by_tag() {
+        let counts = all.entry(tag).or_default();
+        // Blocks of one size often follow each other.
+        let (mut size, mut run) = (0, 0u64);
+        for &word in words.iter().filter(|w| counted(**w)) {
+            let bytes = match word.small_units() {
+                Some(units) => u64::from(units) * 16,
+                None => segment.block(tag, word).bytes,
+            };
+            if bytes != size && run > 0 {
+                *counts.entry(size).or_default() += run;
+                run = 0;
+            }
+            size = bytes;
+            run += 1;
+        }
+        if run > 0 {
+            *counts.entry(size).or_default() += run;
+        }
+    }
+    all
+}
+
+fn join(mut sum: ByTag, more: ByTag) -> ByTag {
+    for (tag, sizes) in more {
+        let of_tag = sum.entry(tag).or_default();
+        for (size, count) in sizes {
+            *of_tag.entry(size).or_default() += count;
+        }
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -118,7 +181,6 @@ mod tests {
 
     use super::*;
     use crate::memory::Va;
-    use crate::pool::Tag;
     use crate::pool::index::{Collector, Owner, WINDOW, fixture};
 
     #[test]
@@ -134,6 +196,11 @@ mod tests {
             assert!(got.is_sorted_by(|a, b| a.bytes() >= b.bytes()));
             assert_eq!(got.len(), want.len());
             assert!(got.iter().all(|s| want[&s.size] == s.count));
+        }
+        let by_tag = index.sizes_by_tag();
+        assert!(by_tag.len() > 2);
+        for (tag, sizes) in by_tag {
+            assert_eq!(sizes, index.sizes(&TagPattern::of(tag)), "{tag}");
         }
         let big = index.sizes(&TagPattern::parse("Big ").unwrap());
         assert_eq!(big.len(), 1);

@@ -15,8 +15,8 @@ use super::sort::Wanted;
 const SEARCH_COST: usize = 24;
 
 impl Snapshot {
-    /// The block that holds each of some ascending addresses, in use or not: of the pool of
-    /// a session, or of the system's (`None`). `None` when it isn't wanted any more.
+    /// The block that holds each of some ascending addresses, in use or not: of the pool of a
+    /// session, or of the system's (`None`). `None` when cancelled.
     pub fn lookup(
         &self,
         session: Option<u32>,
@@ -116,7 +116,7 @@ fn by_scan(segment: &Segment, addresses: &[Va]) -> Vec<Option<Start>> {
     let base = segment.base.page();
     let page = |va: Va| (va.0.saturating_sub(base.0) / PAGE_SIZE) as usize;
     let pages = (WINDOW / PAGE_SIZE) as usize + 1;
-    // The place of the first address of each page, and behind the last page the end.
+    // The place of the first address of each page, and after the last page the end.
     let mut first = Vec::with_capacity(pages + 1);
     for (i, va) in addresses.iter().enumerate() {
         while first.len() <= page(*va) {

@@ -53,7 +53,7 @@ fn kept_last(blocks: &[Block], kept: usize) -> Option<Block> {
     blocks.get(kept.checked_sub(1)?).copied()
 }
 
-/// The first byte behind a block.
+/// The first byte after a block.
 pub fn end(block: &Block) -> Va {
     Va(block.va.0.saturating_add(block.bytes.max(1)))
 }

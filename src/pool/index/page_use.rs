@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use crate::memory::{PAGE_SIZE, Va};
-use crate::pool::block::{Backend, Block, State};
+use crate::pool::block::{Backend, Block, PoolKind, State};
 
 use super::Snapshot;
 use super::segment::{Segment, WINDOW};
@@ -17,6 +17,8 @@ pub struct PageUse {
     pub va: Va,
     /// The session whose pool it is in.
     pub session: Option<u32>,
+    /// The pool that it is in.
+    pub kind: PoolKind,
     /// Allocated blocks that start in it.
     pub blocks: u32,
     /// Bytes in it of allocated blocks, large ones included.
@@ -33,9 +35,8 @@ impl PageUse {
 }
 
 impl Snapshot {
-    /// The pages that hold small blocks or parts of them: the system's in order of
-    /// address, then each session's. Pages of large allocations alone are not among them.
-    /// `None` when it isn't wanted any more.
+    /// The pages that hold small blocks or parts of them: the system's in order of address, then
+    /// each session's. Pages of large allocations alone are not among them. `None` when cancelled.
     pub fn page_use(&self, wanted: Wanted<'_>) -> Option<Vec<PageUse>> {
         let pages: Option<Vec<Vec<PageUse>>> = self
             .segments
@@ -83,12 +84,15 @@ fn add(pages: &mut Vec<PageUse>, (first, last): (Va, Va), block: &Block) {
             pages.push(PageUse {
                 va: first.add(pages.len() as u64 * PAGE_SIZE),
                 session: None,
+                kind: block.kind,
                 blocks: 0,
                 used: 0,
                 parked: 0,
             });
         }
         if let Some(page) = pages.get_mut(index) {
+            // A page between two others was made for the first of them.
+            page.kind = block.kind;
             // What a damaged dump says of overlapping blocks is not more than a page.
             let room = PAGE_SIZE as u32 - page.used - page.parked;
             let bytes = room.min((stop - at) as u32);

@@ -171,7 +171,27 @@ impl Snapshot {
         })
     }
 
-    /// The same, without those that are freed but parked.
+    /// Some of the blocks, in the same order. `choose` is asked for each tag of each
+    /// segment, with the number of its blocks there, and returns the places of those that
+    /// are wanted among them.
+    pub fn chosen<'a, C, P>(&'a self, mut choose: C) -> impl Iterator<Item = Block> + 'a
+    where
+        C: FnMut(Tag, u64) -> P + 'a,
+        P: Iterator<Item = u64>,
+    {
+        self.segments.iter().flat_map(move |segment| {
+            let mut blocks: Vec<Block> = Vec::new();
+            for (tag, words) in segment.by_tag() {
+                let places = choose(tag, words.len() as u64);
+                let words = places.filter_map(|at| words.get(usize::try_from(at).ok()?));
+                blocks.extend(words.map(|word| segment.block(tag, *word)));
+            }
+            blocks.sort_unstable_by_key(|b| b.va);
+            blocks.into_iter()
+        })
+    }
+
+    /// The blocks of all tags that match, without those that are freed but parked.
     pub fn allocated<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
         self.matching(pattern)
             .filter(|b| b.state == State::Allocated)

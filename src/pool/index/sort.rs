@@ -29,7 +29,7 @@ pub trait Sizes: Sync {
     fn count(&self) -> u64;
     /// Calls `each` with every row of a range and its bytes, in order.
     fn scan(&self, rows: Range<u32>, each: impl FnMut(u32, u64));
-    /// The bytes of a row; 0 behind the end.
+    /// The bytes of a row; 0 after the end.
     fn bytes_of(&self, row: u32) -> u64;
 }
 
@@ -74,8 +74,8 @@ impl Rows<'_> {
 }
 
 /// The rows of a list (`kept`: only these, ascending) in order of size; equal ones in the
-/// list's order. Rows behind the four thousand millionth are left out: they don't fit into
-/// a machine. `None` when it isn't wanted any more.
+/// list's order. Rows behind the four thousand millionth are left out: they don't fit into a
+/// machine. `None` when cancelled.
 pub fn by_size(
     list: &impl Sizes,
     kept: Option<&[u32]>,

@@ -144,8 +144,8 @@ pub struct PageCounts {
     pub not_in_dump: u64,
     /// That the file could not deliver while it was read.
     pub failed: u64,
-    /// Of those that can't be read, the ones inside allocations of whole pages: their
-    /// blocks are known from the big page table all the same.
+    /// Of those that can't be read, the ones inside allocations of whole pages: their blocks are
+    /// known from the big page table nevertheless.
     pub unread_big: u64,
     /// Pages, or starts of heap subsegments, where a chain of blocks is damaged.
     pub damaged: u64,

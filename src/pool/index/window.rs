@@ -27,7 +27,7 @@ pub struct Window {
     pub special: bool,
     /// First address.
     pub start: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// What its region holds; `None` for a window outside the regions that holds big
     /// blocks only.

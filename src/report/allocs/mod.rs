@@ -1,5 +1,5 @@
-//! Every allocation with a tag, as `!poolfind` lists them. Rows are written as they are
-//! taken from the index, so that a list of all blocks needs no memory of its own.
+//! Every allocation with a tag, as `!poolfind` lists them. Rows are written as they are taken
+//! from the index, so that a list of all blocks needs no additional memory.
 
 mod csv;
 mod markdown;
@@ -150,7 +150,8 @@ impl<'a> Allocs<'a> {
         match s.withheld {
             0 => {}
             n => out.push(format!(
-                "{} recognised by their headers alone are not in this list, as a few may be freed: --heuristic lists them too",
+                "{} recognised by their headers only are not in this list, because a few may be \
+                    free: --heuristic lists them too",
                 grouped(n)
             )),
         }

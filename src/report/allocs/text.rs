@@ -76,7 +76,7 @@ fn under_headings(answer: &Allocs<'_>, heading: &str, out: &mut dyn Write) -> io
             writeln!(out, "{}", line(&block))?;
         }
         match before {
-            // A heading without blocks is printed all the same: it says what was searched.
+            // A heading without blocks is printed nevertheless: it says what was searched.
             Some(before) if before.starts_with('S') => writeln!(out, "{before}"),
             _ => Ok(()),
         }

@@ -20,7 +20,7 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
             .counts
             .iter()
             .take(KINDS)
-            .map(|k| format!("{:.1} % {}", k.share * 100.0, k.what))
+            .map(|k| format!("{:.1}% {}", k.share * 100.0, k.what))
             .collect();
         writeln!(out, "{:>+8x}  {}", row.offset, kinds.join("; "))?;
     }
@@ -77,7 +77,7 @@ impl FamilyRow {
             false => format!("{} to {} bytes", self.smallest, self.largest),
         };
         let mut out = format!(
-            "{:>10} {:>6.1} %  {size}, such as {}",
+            "{:>10} {:>6.1}%  {size}, such as {}",
             self.blocks,
             self.share * 100.0,
             plain_address(self.at)

@@ -318,14 +318,14 @@ fn pools(engine: &Engine) -> Vec<String> {
         let used = state.used.as_ref();
         match (used, max) {
             (Some(used), Some(max)) if max > 0 => format!(
-                "{name}: {} of {} ({:.1}% of its maximum), by the {}",
+                "{name}: {} of {} ({:.1}% of its maximum), from the {}",
                 human(used.bytes),
                 bytes(max),
                 used.bytes as f64 / max.saturating_mul(PAGE_SIZE) as f64 * 100.0,
                 used.source.word()
             ),
             (Some(used), _) => format!(
-                "{name}: {}, maximum unknown, by the {}",
+                "{name}: {}, maximum unknown, from the {}",
                 human(used.bytes),
                 used.source.word()
             ),
@@ -477,7 +477,7 @@ fn steps(f: &Finding) -> Vec<Step> {
         };
         out.push(Step {
             command: format!("!poolfind \"{}\"{pool}", f.tag()),
-            why: "all of its blocks".into(),
+            why: "all its blocks".into(),
         });
     }
     if let Some(owner) = f.attribution.owners.best() {

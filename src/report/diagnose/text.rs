@@ -133,7 +133,7 @@ impl Diagnose {
             .max_by(|a, b| a.share.total_cmp(&b.share));
         match worst {
             Some(worst) => out += &format!("; {}", worst.sentence),
-            None => out += "; the use of the pools or their limits are unknown",
+            None => out += "; pool use or limits are unknown",
         }
         // After ten years the machine is another one.
         if let Some(hours) = self.exhausted_in_hours.filter(|hours| *hours < 87_600.0) {

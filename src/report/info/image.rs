@@ -94,9 +94,10 @@ impl ImageRecord {
         } = self.consistency;
         let capture = match self.stopped {
             Some(true) => "captured with the machine stopped",
-            Some(false) => "captured while the machine ran: the image can be torn",
+            Some(false) => "captured while the machine was running: the image may be inconsistent",
             None => {
-                "the format does not say whether the machine was stopped: the image can be torn"
+                "the format does not say whether the machine was stopped: the image may be \
+                    inconsistent"
             }
         };
         let mut out = format!(

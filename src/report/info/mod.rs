@@ -315,7 +315,10 @@ impl Info {
             None => format!("{} physical pages present", self.dump.pages_present),
         };
         if self.dump.pages_cut_off > 0 {
-            out += &format!("; {} more are cut off the file", self.dump.pages_cut_off);
+            out += &format!(
+                "; {} more are missing at the end of the file",
+                self.dump.pages_cut_off
+            );
         }
         out
     }

@@ -37,7 +37,10 @@ pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
         record.push(cell(row.pattern.as_deref().unwrap_or_default()));
         record.push(cell(row.owner.as_deref().unwrap_or_default()));
         record.push(cell(row.allocator.as_deref().unwrap_or_default()));
-        record.push(row.contents_read.map_or(String::new(), |read| read.to_string()));
+        record.push(
+            row.contents_read
+                .map_or(String::new(), |read| read.to_string()),
+        );
         csv.write_record(record)?;
     }
     csv.flush()

@@ -1,4 +1,4 @@
-//! Which modules mention a tag: the debugger's dump line for each place, what the code
+//! Which modules reference a tag: the debugger's dump line for each place, what the code
 //! there does, and the modules in the order in which they are likely to own it.
 
 mod csv;
@@ -101,7 +101,7 @@ struct LineRow {
     gap: bool,
 }
 
-/// A module that mentions the tag.
+/// A module that references the tag.
 #[derive(Debug, Serialize)]
 struct ModuleRow {
     module: String,
@@ -141,7 +141,10 @@ impl<'a> Refs<'a> {
                 .attribution
                 .as_ref()
                 .and_then(|made| Some(clean(made.allocator()?).into())),
-            contents_read: answer.attribution.as_ref().is_some_and(|made| made.by_contents),
+            contents_read: answer
+                .attribution
+                .as_ref()
+                .is_some_and(|made| made.by_contents),
             references: found
                 .found
                 .iter()
@@ -187,7 +190,7 @@ impl<'a> Refs<'a> {
 
 /// What an owner rests on where no index of the blocks was at hand.
 pub(super) const NO_CONTENTS: &str =
-    "by code and the tag list; block contents were not read (diagnose reads them)";
+    "from code and the tag list; block contents were not read (diagnose reads them)";
 
 /// The debugger's search of all modules: for text, or for bytes where the tag is none.
 pub fn search_command(tag: Tag) -> String {
@@ -205,14 +208,14 @@ pub fn search_command(tag: Tag) -> String {
 /// How much of the images could be searched, as a sentence.
 pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
-    let mut out = format!("searched {} of {all} pages of images", found.pages_searched);
+    let mut out = format!("searched {} of {all} image pages", found.pages_searched);
     if found.pages_missing > 0 {
         out +=
             "; the others are not in the dump (discarded or paged out): absence is not conclusive";
     }
     if !found.modules_missing.is_empty() {
         let names: Vec<_> = found.modules_missing.iter().map(|m| clean(m)).collect();
-        out += &format!("; nothing at all of {}", names.join(", "));
+        out += &format!("; no page of {} is in it", names.join(", "));
     }
     out
 }
@@ -320,7 +323,7 @@ impl ModuleRow {
             self.range.1,
             self.module,
             self.role.replace('_', " "),
-            self.confidence.unwrap_or("can't be told"),
+            self.confidence.unwrap_or("unknown"),
             self.pages_readable,
             self.pages
         )
@@ -352,7 +355,7 @@ pub fn verdict_line(r: &Reference) -> String {
     let verdict = &r.verdict;
     let mut out = verdict
         .confidence
-        .map_or("can't be told", |c| c.word())
+        .map_or("unknown", |c| c.word())
         .to_owned();
     if let Some(instruction) = &verdict.instruction {
         out += &format!(": {instruction}");

@@ -28,7 +28,7 @@ pub(super) fn write(answer: &Symbols, out: &mut dyn Write) -> io::Result<()> {
     table(out, &columns, rows)?;
     writeln!(
         out,
-        "\nAnswers for nt come from: {}",
+        "\nSymbols of nt come from: {}",
         plain(&answer.answering)
     )
 }

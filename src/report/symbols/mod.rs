@@ -31,7 +31,7 @@ struct Row {
     guid: String,
     age: u32,
     key: String,
-    /// `null` when the dump gives a name that is no file's.
+    /// `null` when the dump gives a name that is not a file's.
     url: Option<String>,
     store_path: Option<String>,
     place: Option<String>,

@@ -13,14 +13,15 @@ pub(super) fn write(answer: &Symbols, out: &mut dyn Write) -> io::Result<()> {
         row.describe(out)?;
         writeln!(out)?;
     }
-    writeln!(out, "Answers for nt come from: {}", answer.answering)?;
+    writeln!(out, "Symbols of nt come from: {}", answer.answering)?;
     if answer.symbols.iter().all(|r| r.found.is_some()) {
         return Ok(());
     }
     match answer.servers.as_slice() {
         [] => writeln!(
             out,
-            "The symbol path names no server; a file can also lie in any directory of --symbols."
+            "The symbol path names no server; a file can also be in any directory that --symbols \
+                names."
         ),
         servers => writeln!(
             out,
@@ -32,7 +33,7 @@ pub(super) fn write(answer: &Symbols, out: &mut dyn Write) -> io::Result<()> {
 
 impl Row {
     fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
-        let none = "none: the dump gives a name that is no file's";
+        let none = "none: the name in the dump is not a valid file name";
         writeln!(out, "Module         {}", self.module)?;
         writeln!(out, "File           {}", self.file)?;
         writeln!(out, "Identity       {}, age {}", self.guid, self.age)?;
@@ -41,7 +42,7 @@ impl Row {
             "Fetch          {}",
             self.url.as_deref().unwrap_or(none)
         )?;
-        let anywhere = "any directory, and name that with --symbols";
+        let anywhere = "any directory that --symbols names";
         let place = self.place.as_deref().unwrap_or(anywhere);
         writeln!(out, "Put it at      {place}")?;
         writeln!(out, "Found          {}", self.state())

@@ -24,7 +24,7 @@ pub(super) fn write(answer: &Vm<'_>, out: &mut dyn Write) -> io::Result<()> {
         if answer.sources && line.pages.is_some() {
             let judged = match &line.doubt {
                 Some(_) => "doubtful",
-                None if line.guessed => "plausible, at a place that was inferred",
+                None if line.guessed => "plausible, at an inferred location",
                 None => "plausible",
             };
             let source = clean(&line.source);

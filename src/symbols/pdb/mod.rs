@@ -46,7 +46,10 @@ const TYPE_STREAM: StreamIndex = StreamIndex(2);
 pub(super) enum Refusal {
     #[error("it belongs to another image: it is {found}, the dump needs {wanted}")]
     OtherImage { found: String, wanted: String },
-    #[error("it is in the compressed MSFZ form, which is not supported; fetch the plain PDB")]
+    #[error(
+        "it is in the compressed MSFZ form, which is not supported; download the uncompressed \
+        PDB"
+    )]
     Compressed,
     #[error("it is a web page (HTML), not a PDB: a sign-in or error page of a server or proxy")]
     WebPage,

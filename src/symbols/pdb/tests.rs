@@ -149,7 +149,7 @@ fn public_symbols_are_at_their_rvas() {
     assert_eq!(pdb.rva(""), None);
     assert_eq!(pdb.nearest(0x1025), Some(("PsStart", 5)));
     assert_eq!(pdb.nearest(0x3049), Some(("PsFrame", 1)));
-    // Below all sections, between two, in one without symbols, behind the last.
+    // Below all sections, between two, in one without symbols, after the last.
     for rva in [0, 0xFFF, 0x1800, 0x2000, 0x2010, 0x3000 + 0x1121C, u32::MAX] {
         assert_eq!(pdb.nearest(rva), None, "{rva:#x}");
     }

@@ -1,7 +1,7 @@
 //! One GET request, with every limit a stranger's server calls for.
 //!
-//! It runs in a thread of its own, so that whoever waits for it can stop waiting at any
-//! moment; the thread then ends with its next chunk or its time limit.
+//! It runs in a thread of its own, so that its caller can stop waiting at any moment; the
+//! thread then ends with its next chunk or its time limit.
 //!
 //! Redirects are followed by hand, so that each hop is checked: only to http and https,
 //! and never from https back to http.
@@ -104,7 +104,7 @@ fn run(agent: &Agent, url: &str, out: &SyncSender<Event>) -> Result<Event, Strin
     let encoded = response.headers().contains_key(CONTENT_ENCODING);
     let length = response.headers().get(CONTENT_LENGTH).filter(|_| !encoded);
     let length = length.and_then(|v| v.to_str().ok()?.trim().parse().ok());
-    let gone = |_| "nobody waits for it".to_string();
+    let gone = |_| "the download was abandoned".to_string();
     out.send(Event::Found(length)).map_err(gone)?;
     let mut body = response.into_body().into_reader();
     loop {
@@ -132,9 +132,7 @@ fn follow(agent: &Agent, url: &str) -> Result<Option<Response<Body>>, String> {
             404 | 410 => return Ok(None),
             301 | 302 | 303 | 307 | 308 => at = redirect(&at, &response)?,
             401 | 403 => {
-                return Err(format!(
-                    "the server does not let this machine have it (status {status})"
-                ));
+                return Err(format!("the server denies access (status {status})"));
             }
             _ => return Err(format!("the server answers with status {status}")),
         }
@@ -148,7 +146,7 @@ fn redirect(from: &str, response: &Response<Body>) -> Result<String, String> {
     let location = response.headers().get(LOCATION);
     let location = location
         .and_then(|v| v.to_str().ok())
-        .ok_or("the server redirects to nowhere")?;
+        .ok_or("the server redirects without an address")?;
     let to = join(from, location)
         .ok_or_else(|| format!("the server redirects to {location:?}, which is not followed"))?;
     if scheme(from) == Some("https") && scheme(&to) != Some("https") {
@@ -210,7 +208,7 @@ fn explain(error: &ureq::Error) -> String {
             "no connection within the time limit".into()
         }
         ureq::Error::Timeout(_) => "the server stopped answering".into(),
-        ureq::Error::HostNotFound => "there is no such host".into(),
+        ureq::Error::HostNotFound => "unknown host".into(),
         ureq::Error::ConnectionFailed => "the connection failed".into(),
         ureq::Error::Rustls(e) => explain_tls(&e.to_string()),
         ureq::Error::Io(e) => explain_io(e),

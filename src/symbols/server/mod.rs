@@ -89,15 +89,16 @@ pub struct Fetched {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FetchError {
     /// The user wants no connection.
-    #[error("no symbol server is asked, because of --no-network")]
+    #[error("symbol servers are not used because of --no-network")]
     NetworkOff,
     /// The path has directories only.
     #[error(
-        "the symbol path names no symbol server; to have Microsoft's asked, put srv*{PUBLIC_SERVER} into --symbols or _NT_SYMBOL_PATH"
+        "the symbol path names no symbol server; to use Microsoft's, put srv*{PUBLIC_SERVER} into \
+            --symbols or _NT_SYMBOL_PATH"
     )]
     NoServer,
     /// The dump names a file that no server has.
-    #[error("no server is asked for {0:?}, which is no plain file name")]
+    #[error("{0:?} is not requested from a server: it is not a valid file name")]
     UnsafeName(String),
     /// Somebody ended it.
     #[error("the download was cancelled")]
@@ -158,9 +159,8 @@ impl Client {
         Client { limits, ..self }
     }
 
-    /// Asks the servers of the path in turn until one has the PDB, and puts it into the
-    /// stores that the path names for it. Blocks; meant for a thread of its own where
-    /// somebody waits.
+    /// Asks the servers of the path in turn until one has the PDB, and puts it into the stores that
+    /// the path names for it. Blocks; to be called on its own thread.
     ///
     /// # Errors
     /// A [`FetchError`] that says what each server answered.
@@ -209,8 +209,8 @@ impl Job<'_> {
         let name = self.id.file_name().ok_or(Miss::Missing)?;
         let key = self.id.key();
         match self.by_key(name, &key) {
-            // A server whose files are on a file system that tells the cases apart may
-            // have the key in small letters; Microsoft's does not care.
+            // A server whose files are on a case-sensitive file system may have the key in small
+            // letters; Microsoft's does not care.
             Err(Miss::Missing) if self.server != PUBLIC_SERVER => {
                 self.in_folder(name, &folder(name, &key.to_lowercase()))
             }
@@ -297,9 +297,9 @@ impl Job<'_> {
         }
         let content = Content::open(file.path()).map_err(|e| e.to_string())?;
         Pdb::check(content, self.id)
-            .map_err(|refusal| format!("what it sent is not used: {refusal}"))?;
+            .map_err(|refusal| format!("the received file is not used: {refusal}"))?;
         let path = store::finish(file, root, self.id)
-            .map_err(|e| format!("it can't be put into {}: {e}", root.display()))?;
+            .map_err(|e| format!("it can't be stored in {}: {e}", root.display()))?;
         let others: Vec<_> = self
             .keep_in
             .iter()
@@ -317,12 +317,12 @@ impl Job<'_> {
     /// A file in the first store that takes one.
     fn begin(&self) -> Result<(NamedTempFile, &Path), Miss> {
         let mut why =
-            "the symbol path names no directory to keep it in; write srv*DIRECTORY*SERVER"
+            "the symbol path names no directory to store it in; write srv*DIRECTORY*SERVER"
                 .to_string();
         for root in self.keep_in {
             match store::begin(root) {
                 Ok(file) => return Ok((file, root)),
-                Err(e) => why = format!("nothing can be kept in {}: {e}", root.display()),
+                Err(e) => why = format!("nothing can be stored in {}: {e}", root.display()),
             }
         }
         Err(Miss::Failed(why))
@@ -354,8 +354,8 @@ impl Job<'_> {
         Ok(received)
     }
 
-    /// A `file.ptr` from a server names a file that is not the server's to name: it is
-    /// told, and never opened.
+    /// A `file.ptr` from a server names a file outside the server: it is reported, and never
+    /// opened.
     fn explain_pointer(&self, found: &Found) -> Result<String, Miss> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk(found)? {

@@ -26,7 +26,7 @@ const MYFAULT_SIZE: u32 = 0x7000;
 /// A driver: file, pages, tags that its code names.
 type Row = (&'static str, u32, &'static [&'static [u8; 4]]);
 
-/// In load order, with sizes of their kind. All are loaded one behind the other.
+/// In load order, with sizes of their kind. All are loaded one after the other.
 const ROWS: &[Row] = &[
     ("mcupdate_GenuineIntel.dll", 0x44, &[]),
     ("PSHED.dll", 0x14, &[]),

@@ -56,7 +56,7 @@ pub struct Chunk {
 pub struct Plan {
     /// From the first to the end.
     pub chunks: Vec<Chunk>,
-    /// Offset behind the last.
+    /// Offset after the last.
     pub end: u64,
     /// Pages of the range: one more than needed now and then, which holds nothing.
     pub pages: u64,
@@ -181,7 +181,7 @@ impl Composer {
         }
     }
 
-    /// Ends with a page, and now and then has another one behind it.
+    /// Ends with a page, and now and then has another one after it.
     fn finish(mut self, rng: &mut Rng) -> Plan {
         self.skip_to(0);
         let spare = u64::from(rng.one_in(2));

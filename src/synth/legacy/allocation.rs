@@ -68,7 +68,7 @@ pub enum Outcome {
 /// One block.
 #[derive(Clone, Copy, Debug)]
 pub struct Allocation {
-    /// Whose it is.
+    /// The owner.
     pub tag: Tag,
     /// Stored with the protected bit.
     pub protected: bool,

@@ -120,7 +120,7 @@ pub struct Layout {
     pub bins: Vec<Bin>,
     /// Big allocations.
     pub bigs: Vec<BigPlace>,
-    /// The first address behind all.
+    /// The first address after all.
     pub end: Va,
 }
 

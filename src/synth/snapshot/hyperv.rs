@@ -39,6 +39,8 @@ struct Storage {
     tables: Vec<Vec<u8>>,
     /// Type, offset and bytes of the objects.
     objects: Vec<(u8, u64, u32)>,
+    /// The sequence numbers of the two headers, the newer one second.
+    sequences: [u16; 2],
 }
 
 impl Storage {
@@ -109,6 +111,16 @@ impl Storage {
             self.objects.push((2, self.end, TABLE as u32));
             self.end += TABLE as u64;
         }
+        // A table of an earlier state of the file: no longer in use, and newer by its number.
+        let stale_at = self.end;
+        let mut stale = Bytes(vec![0; TABLE]);
+        stale.u16(0, 2);
+        stale.u16(2, 1);
+        stale.u16(4, 9);
+        stale.put(10, &[1, 0]);
+        stale.u32(12, TABLE as u32 - 10);
+        self.out.put(stale_at, &stale.0)?;
+        self.end += TABLE as u64;
         let log_at = self.end;
         let mut log = Bytes(vec![0; 4096]);
         log.u32(0, 0x0111_0003);
@@ -124,20 +136,22 @@ impl Storage {
             let mut table = Bytes(vec![0; 4096]);
             table.u32(0, 0x0111_0001);
             table.u32(4, room as u32 + 1);
-            let mut put = |i: usize, kind: u8, at: u64, size: u32| {
+            let mut put = |i: usize, kind: u8, at: u64, size: u32, in_use: u8| {
                 let mut entry = Bytes(vec![0; 18]);
                 entry.put(0, &[kind]);
                 entry.u64(5, at);
                 entry.u32(13, size);
+                entry.put(17, &[in_use]);
                 let checksum = crc(&entry.0);
                 entry.u32(1, checksum);
                 table.put(8 + i * 18, &entry.0);
             };
             for (i, &(kind, at, size)) in now.iter().enumerate() {
-                put(i, kind, at, size);
+                put(i, kind, at, size, 1);
             }
-            if let Some(next) = next {
-                put(room, 1, next, 4096);
+            match next {
+                Some(next) => put(room, 1, next, 4096, 1),
+                None => put(room, 2, stale_at, TABLE as u32, 0),
             }
             self.out.put(place, &table.0)?;
             match next {
@@ -149,7 +163,7 @@ impl Storage {
                 None => break,
             }
         }
-        for (at, sequence) in [(0, 0xffffu16), (0x1000, 0)] {
+        for (at, sequence) in [0, 0x1000].into_iter().zip(self.sequences) {
             let mut head = Bytes(vec![0; 46]);
             head.put(0, &[0x14, 0x20, 0x28, 0x01]);
             head.u16(8, sequence);
@@ -342,6 +356,8 @@ pub(super) fn write(
         end: 0x3000,
         tables: Vec::new(),
         objects: Vec::new(),
+        // They begin again after the last.
+        sequences: if packed { [0xffff, 0] } else { [1, 2] },
     };
     let root = (0, 0);
     let configuration = storage.add(root, "configuration", &Value::Node)?;

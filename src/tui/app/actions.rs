@@ -146,8 +146,8 @@ impl App {
         let Some(view) = self.tag_view() else {
             return;
         };
-        let (tag, at) = (view.tag, usize::try_from(view.mention.row).ok());
-        let rows = view.mentions.as_ref().map(|m| &m.rows);
+        let (tag, at) = (view.tag, usize::try_from(view.reference.row).ok());
+        let rows = view.references.as_ref().map(|m| &m.rows);
         match rows.zip(at).and_then(|(rows, at)| rows.get(at)) {
             Some(row) if row.in_code => {
                 let va = row.va;
@@ -327,8 +327,10 @@ impl App {
             Screen::Tag(view) => Some(match view.pane {
                 Pane::Allocations => bytes_of_block(&view.current()?),
                 Pane::References => {
-                    let mentions = view.mentions.as_ref()?;
-                    let row = mentions.rows.get(usize::try_from(view.mention.row).ok()?)?;
+                    let references = view.references.as_ref()?;
+                    let row = references
+                        .rows
+                        .get(usize::try_from(view.reference.row).ok()?)?;
                     let about = format!(
                         "{} references {} here, in {} {}; {}: {}",
                         row.module,
@@ -367,7 +369,7 @@ impl App {
             while view.shape != BytesFormat::Pointers {
                 view.toggle(areas.body.width, height);
             }
-            self.message = Some("as pointers; Enter follows the one on the line".into());
+            self.message = Some("shown as pointers; Enter follows the one on this line".into());
             return;
         }
         let Some(target) = view.target() else {
@@ -404,12 +406,12 @@ impl App {
         let below = self.stack.len().saturating_sub(2);
         let moved = match self.stack.get_mut(below) {
             Some(Screen::Tag(view)) => {
-                let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
+                let rows = view.references.as_ref().map_or(0, |m| m.rows.len() as u64);
                 let (cursor, rows) = match view.pane {
                     Pane::Allocations => {
                         (&mut view.cursor, view.view.as_ref().map_or(0, |v| v.len()))
                     }
-                    Pane::References => (&mut view.mention, rows),
+                    Pane::References => (&mut view.reference, rows),
                 };
                 let moved = stepped(cursor, step, rows);
                 view.remember();
@@ -422,7 +424,7 @@ impl App {
             _ => false,
         };
         if !moved {
-            self.message = Some("no further row in the list".into());
+            self.message = Some("no more rows in the list".into());
             return;
         }
         let Some(Screen::Bytes(old)) = self.stack.pop() else {
@@ -491,8 +493,8 @@ impl App {
                 Pane::Allocations => view
                     .current()
                     .map(|b| format!("{} {} {} {}", b.va, b.bytes, b.kind.word(), b.tag.typed())),
-                Pane::References => view.mentions.as_ref().and_then(|m| {
-                    let row = m.rows.get(usize::try_from(view.mention.row).ok()?)?;
+                Pane::References => view.references.as_ref().and_then(|m| {
+                    let row = m.rows.get(usize::try_from(view.reference.row).ok()?)?;
                     Some(format!(
                         "{} {} {} {} {}",
                         row.va,
@@ -519,7 +521,7 @@ impl App {
         match self.text_to_copy() {
             Some(text) => {
                 self.message = Some(format!(
-                    "to the clipboard, if your terminal takes OSC 52: {}",
+                    "copied to the clipboard, if the terminal supports OSC 52: {}",
                     text.lines().next().unwrap_or("")
                 ));
                 self.effects.push(Effect::Copy(text));
@@ -538,8 +540,8 @@ fn travel_tag(view: &mut TagView, how: Move, heights: (u64, u64)) {
             view.remember();
         }
         Pane::References => {
-            let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
-            moved(&mut view.mention, how, rows, heights.1);
+            let rows = view.references.as_ref().map_or(0, |m| m.rows.len() as u64);
+            moved(&mut view.reference, how, rows, heights.1);
         }
     }
 }

@@ -98,7 +98,7 @@ impl App {
         Ok(())
     }
 
-    /// Asks again after the dump was read anew.
+    /// Asks again after the dump was read again.
     pub(in crate::tui) fn renew_baseline(&mut self) {
         if !self.baseline_paths.is_empty() {
             let paths = self.baseline_paths.clone();

@@ -162,7 +162,7 @@ impl App {
         let (Some(Screen::Bytes(bytes)), Some(Screen::Tag(view))) = (self.stack.last(), below)
         else {
             self.message =
-                Some("F counts in the bytes of an allocation that was opened from its tag".into());
+                Some("F counts values only in an allocation that was opened from its tag".into());
             return;
         };
         let own = bytes

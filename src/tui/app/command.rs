@@ -164,7 +164,7 @@ impl App {
             PoolChoice::Nonpaged => (Pool::Nonpaged, ""),
             PoolChoice::Paged => (Pool::Paged, ""),
             PoolChoice::Session => (Pool::Paged, "pool = session"),
-            PoolChoice::Special => (Pool::Both, "from = special"),
+            PoolChoice::Special => (Pool::Both, "backend = special"),
         };
         // Several tags have no list of allocations in common here: the list of the tags.
         if let Some(pattern) = find.tag.as_ref().filter(|p| p.exact().is_none())
@@ -261,7 +261,7 @@ impl App {
     }
 
     fn open_memory(&mut self, va: Va, shape: BytesFormat) {
-        let mut view = BytesView::new(va.to_string(), "by its address".into(), va, None);
+        let mut view = BytesView::new(va.to_string(), "memory at this address".into(), va, None);
         view.shape = shape;
         self.go(Screen::Bytes(Box::new(view)));
     }

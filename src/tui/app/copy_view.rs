@@ -13,8 +13,8 @@ impl App {
         }
     }
 
-    /// A key while text is shown plain: the rest of it, or back. What draws anew still
-    /// does, and what leaves still leaves.
+    /// A key while text is shown plain: the rest of it, or back. What draws again still does, and
+    /// what leaves still leaves.
     pub(in crate::tui) fn copy_view_key(&mut self, event: &crossterm::event::KeyEvent) {
         match self.keys.action(Context::Help, event) {
             Some(action @ (Action::Redraw | Action::Suspend)) => self.act(action),

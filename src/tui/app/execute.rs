@@ -26,7 +26,7 @@ impl App {
             Some(Screen::Report(view)) => (String::new(), view.cursor),
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => (view.filter.clone(), view.cursor),
-                Pane::References => (String::new(), view.mention),
+                Pane::References => (String::new(), view.reference),
             },
             _ => (self.tags.filter.clone(), self.tags.cursor),
         };
@@ -233,7 +233,7 @@ impl App {
             Some(Screen::Report(view)) => view.cursor = cursor,
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => view.cursor = cursor,
-                Pane::References => view.mention = cursor,
+                Pane::References => view.reference = cursor,
             },
             Some(_) => {}
         }
@@ -282,7 +282,7 @@ impl App {
             }
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => return self.find_block(&text, forward),
-                Pane::References => find_mention(view, &text, forward, here),
+                Pane::References => find_reference(view, &text, forward, here),
             },
             Some(_) => return,
         };
@@ -291,7 +291,7 @@ impl App {
                 let mut cursor = match self.stack.last() {
                     Some(Screen::Modules(view)) => view.cursor,
                     Some(Screen::Table(table)) => table.cursor,
-                    Some(Screen::Tag(view)) => view.mention,
+                    Some(Screen::Tag(view)) => view.reference,
                     _ => self.tags.cursor,
                 };
                 cursor.to(row);
@@ -355,7 +355,8 @@ impl App {
                 }
             }
             Some(Screen::Summary(_) | Screen::Report(_) | Screen::Chart(_)) | None => {
-                let view = BytesView::new(va.to_string(), "by its address".into(), va, None);
+                let view =
+                    BytesView::new(va.to_string(), "memory at this address".into(), va, None);
                 self.go(Screen::Bytes(Box::new(view)));
             }
         }
@@ -372,17 +373,17 @@ fn go_to_block(view: &mut TagView, va: Va) -> Option<String> {
     (!holds).then(|| format!("no listed allocation holds {va}; this is the nearest"))
 }
 
-fn find_mention(view: &TagView, text: &str, forward: bool, here: bool) -> Option<u64> {
-    let (filter, mentions) = (TextFilter::parse(text)?, view.mentions.as_ref()?);
-    let rows = mentions.rows.len() as u64;
+fn find_reference(view: &TagView, text: &str, forward: bool, here: bool) -> Option<u64> {
+    let (filter, references) = (TextFilter::parse(text)?, view.references.as_ref()?);
+    let rows = references.rows.len() as u64;
     let from = match here && rows > 0 {
-        true => (view.mention.row + rows - 1) % rows,
-        false => view.mention.row,
+        true => (view.reference.row + rows - 1) % rows,
+        false => view.reference.row,
     };
     around(rows, from, forward).find(|&at| {
         let row = usize::try_from(at)
             .ok()
-            .and_then(|at| mentions.rows.get(at));
-        row.is_some_and(|row| filter.mention(row))
+            .and_then(|at| references.rows.get(at));
+        row.is_some_and(|row| filter.reference(row))
     })
 }

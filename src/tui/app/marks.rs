@@ -26,7 +26,7 @@ const COLUMNS: [TableColumn; 4] = [
 ];
 
 impl App {
-    /// What the keys about marks mean here.
+    /// The keys that mark rows.
     fn markable(&self) -> Option<Marked> {
         match self.stack.last() {
             None if self.summary_focused => None,
@@ -75,7 +75,7 @@ impl App {
         } else if self.marks.len() < MOST {
             self.marks.push(Mark { what, note });
         } else {
-            self.message = Some(format!("there are {MOST} marks: take some away first"));
+            self.message = Some(format!("there are {MOST} marks: remove some first"));
         }
     }
 
@@ -155,7 +155,7 @@ impl App {
         };
         TableData {
             columns: &COLUMNS,
-            title: format!("Marks: {} (x takes one away)", self.marks.len()),
+            title: format!("Marks: {} (x removes one)", self.marks.len()),
             rows: Arc::new(self.marks.iter().enumerate().map(row).collect()),
             ..TableData::default()
         }

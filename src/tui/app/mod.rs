@@ -1,7 +1,8 @@
-//! The state machine: told what happened, it changes and says what to do. It reads no
-//! file, draws nothing and waits for nothing, so tests drive it without a terminal.
+//! The state machine: takes messages, changes its state, and returns effects. It reads no file,
+//! draws nothing and waits for nothing, so tests drive it without a terminal.
 
 pub mod actions;
+mod answers;
 pub mod baseline;
 pub mod chooser;
 pub mod columns;
@@ -25,19 +26,14 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::engine::Options;
-use crate::memory::Va;
-use crate::pool::Tag;
 use crate::report::text::grouped;
 
 use crate::tui::app::preview::PreviewState;
 use crate::tui::app::screen::Location;
-use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::columns as fields;
 use crate::tui::data::mark::Mark;
-use crate::tui::data::message::Fetch;
-use crate::tui::data::message::{Answer, Body, Effect, IndexNews, Message, Question, Request};
-use crate::tui::data::model::{Model, References};
-use crate::tui::data::table::TableData;
+use crate::tui::data::message::{Effect, Fetch, IndexNews, Message};
+use crate::tui::data::model::Model;
 use crate::tui::input::keys::{self, Action, Context, KeyMap};
 use crate::tui::input::prompt::{History, Kind, Prompt};
 use crate::tui::input::query::Field;
@@ -79,7 +75,7 @@ pub struct App {
     pub search: String,
     /// What to tell the user until the next key.
     pub message: Option<String>,
-    /// What became of the file under the dump, to be told whenever nothing else is.
+    /// A failure of the dump file, shown whenever there is no other message.
     pub failure: Option<String>,
     /// The download of the kernel's PDB.
     pub fetch: Fetch,
@@ -187,13 +183,13 @@ impl App {
             Message::Judged(..) => {}
             Message::Resize(columns, rows) => self.size = (columns, rows),
             Message::Index(news) => self.take_index(news),
-            Message::Mentioned(walk, modules) if walk == self.index.walk => {
-                self.model.take_mentioned(&modules);
+            Message::ReferencedIn(walk, modules) if walk == self.index.walk => {
+                self.model.take_referenced_in(&modules);
             }
             Message::Owners(walk, owners) if walk == self.index.walk => {
                 self.model.take_owners(&owners);
             }
-            Message::Mentioned(..) | Message::Owners(..) => {}
+            Message::ReferencedIn(..) | Message::Owners(..) => {}
             Message::Answer(answer) => self.take_answer(answer),
             Message::Symbols(news) => self.take_symbols(news),
             Message::Reopened(reopening) => self.take_reopening(*reopening),
@@ -251,7 +247,9 @@ impl App {
     fn paste(&mut self, text: &str) {
         self.touched = true;
         self.copy_view = None;
-        let line = text.lines().map(str::trim).find(|l| !l.is_empty());
+        // Terminals send a line end of pasted text as a carriage return.
+        let mut lines = text.split(['\r', '\n']).map(str::trim);
+        let line = lines.find(|l| !l.is_empty());
         let line: String = line
             .unwrap_or_default()
             .chars()
@@ -270,7 +268,7 @@ impl App {
         }
         self.preview_now();
         if opened {
-            self.message = Some("pasted text: Enter runs it as a command, Esc drops it".into());
+            self.message = Some("pasted text: Enter runs it as a command, Esc cancels".into());
         }
     }
 
@@ -279,7 +277,7 @@ impl App {
         let lost = !self.keeps_session && !self.marks.is_empty();
         if lost && !std::mem::replace(&mut self.quit_asked, true) {
             self.message = Some(format!(
-                "q again quits. Marks are not kept ({}): R, then w saves them in a report",
+                "q again quits. Marks are not saved ({}): R, then w saves them in a report",
                 match self.marks.len() {
                     1 => "1 row".to_owned(),
                     n => format!("{n} rows"),
@@ -385,8 +383,8 @@ impl App {
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => of(view.cursor.row, view.len()),
                 Pane::References => {
-                    let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len());
-                    of(view.mention.row, rows as u64)
+                    let rows = view.references.as_ref().map_or(0, |m| m.rows.len());
+                    of(view.reference.row, rows as u64)
                 }
             },
             Some(Screen::Modules(view)) => of(view.cursor.row, view.len()),
@@ -401,159 +399,11 @@ impl App {
         }
     }
 
-    /// Asks a worker; returns the request's number.
-    pub(in crate::tui) fn ask(&mut self, question: Question) -> u64 {
-        self.last_number += 1;
-        let number = self.last_number;
-        self.effects.push(Effect::Ask(Request { number, question }));
-        number
-    }
-
     pub(in crate::tui) fn tag_view(&mut self) -> Option<&mut TagView> {
         self.stack.iter_mut().rev().find_map(|screen| match screen {
             Screen::Tag(view) => Some(&mut **view),
             _ => None,
         })
-    }
-
-    /// Asks for the allocations of the open tag as they are wanted now.
-    pub(in crate::tui) fn ask_blocks(&mut self) {
-        let indexing = self.indexing();
-        let model = &self.model;
-        let listed = |tag| found_of(model, tag);
-        let Some((tag, sort, filter, as_of)) = self.stack.iter().rev().find_map(|s| match s {
-            Screen::Tag(v) => {
-                let filter = BlockFilter::parse(&v.filter).ok().flatten();
-                let filter = BlockFilter::in_pool(filter, v.pool);
-                Some((v.tag, v.sort, filter, (listed(v.tag), indexing)))
-            }
-            _ => None,
-        }) else {
-            return;
-        };
-        let number = self.ask(Question::Blocks { tag, sort, filter });
-        if let Some(view) = self.tag_view() {
-            view.awaited.blocks = number;
-            view.awaited.as_of = as_of;
-            view.stale = None;
-        }
-    }
-
-    /// Asks again when the index has more of the open tag than is shown.
-    fn refresh_blocks(&mut self) {
-        let now = |tag, app: &App| (found_of(&app.model, tag), app.indexing());
-        let Some(view) = self.tag_view() else {
-            return;
-        };
-        let (tag, as_of, busy) = (view.tag, view.awaited.as_of, view.awaited.blocks != 0);
-        let stale = view.stale;
-        let (found, running) = now(tag, self);
-        let worse = running && stale.is_some_and(|before| found < before);
-        if !busy && !worse && (stale.is_some() || (found, running) != as_of) {
-            self.ask_blocks();
-        }
-    }
-
-    /// Stays on the screen: what is looked at from now on may not be what it seems.
-    fn take_failure(&mut self, why: &str) {
-        self.add_warning(why);
-        self.failure = Some(format!("! {why}"));
-    }
-
-    fn add_warning(&mut self, text: &str) {
-        if !self.model.warnings.iter().any(|known| known == text) {
-            self.model.warnings.push(text.to_owned());
-        }
-    }
-
-    fn take_index(&mut self, news: IndexNews) {
-        if news.walk != self.index.walk {
-            return;
-        }
-        if let Some(used) = news.used {
-            self.model.used = used;
-        }
-        if let Some(totals) = &news.totals {
-            self.listed = totals.listed;
-            self.model.take_totals(totals);
-            if !self.model.counted {
-                self.tags.rearrange(&self.model);
-            }
-        }
-        for note in news.notes.iter() {
-            self.add_warning(note);
-        }
-        self.index = news;
-        self.refresh_blocks();
-        self.refresh_report();
-    }
-
-    fn take_answer(&mut self, answer: Answer) {
-        let number = answer.number;
-        match answer.body {
-            Body::Bytes(memory) => {
-                for screen in &mut self.stack {
-                    if let Screen::Bytes(view) = screen
-                        && view.awaited.is_some_and(|(n, ..)| n == number)
-                    {
-                        view.take(memory);
-                        return;
-                    }
-                }
-            }
-            Body::Failed(why) if self.preview.failed(number, &why) => {}
-            Body::Failed(why) => {
-                if let Some(view) = self.tag_view() {
-                    fail_tag_request(view, number, &why);
-                }
-                self.fail_screen(number, &why);
-                self.message = Some(why);
-            }
-            Body::Table(data) => {
-                for screen in &mut self.stack {
-                    if let Screen::Table(table) = screen
-                        && table.awaited == number
-                    {
-                        table.take(data);
-                        return;
-                    }
-                }
-            }
-            Body::Report { text, whole } => {
-                for screen in &mut self.stack {
-                    if let Screen::Report(view) = screen
-                        && view.awaited == number
-                    {
-                        view.awaited = 0;
-                        view.whole = whole;
-                        view.text = Some(text);
-                        break;
-                    }
-                }
-                // The walk may have ended before the answer to an earlier state came.
-                self.refresh_report();
-            }
-            Body::Baseline(baseline) if number == self.baseline_asked => {
-                self.take_baseline(*baseline);
-            }
-            Body::Preview(preview) => self.preview.take(number, *preview),
-            Body::Resolved(requests) if number == self.resolving => {
-                self.message = None;
-                self.run_all(requests);
-            }
-            Body::Saved { path, bytes } => {
-                self.message = Some(format!("{path} written, {} bytes", grouped(bytes)));
-            }
-            body => {
-                if let Some(view) = self.tag_view() {
-                    let told = take_tag_answer(view, number, body);
-                    if told.is_some() {
-                        self.message = told;
-                    }
-                }
-                self.refresh_blocks();
-            }
-        }
     }
 
     /// Fits cursors to the screen, and asks for the memory that it shows.
@@ -586,8 +436,8 @@ impl App {
                 let (left, right) = view.heights(areas.body, &self.model, indexing);
                 let rows = view.len();
                 view.cursor.settle(rows, left);
-                let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
-                view.mention.settle(rows, right);
+                let rows = view.references.as_ref().map_or(0, |m| m.rows.len() as u64);
+                view.reference.settle(rows, right);
             }
             Some(Screen::Modules(view)) => {
                 let rows = view.len();
@@ -615,144 +465,4 @@ impl App {
         self.ask_screen();
         self.ask_preview();
     }
-
-    /// Asks for the table or the report on screen, when it has neither an answer nor one
-    /// to come.
-    fn ask_screen(&mut self) {
-        let question = match self.stack.last() {
-            Some(Screen::Table(table)) if table.data.is_none() && table.awaited == 0 => {
-                Question::Table(table.ask.clone())
-            }
-            Some(Screen::Report(view)) if view.text.is_none() && view.awaited == 0 => {
-                match &view.typed {
-                    Some(request) => Question::Typed(request.clone()),
-                    None => Question::Report {
-                        marks: self.marks_in_words(),
-                    },
-                }
-            }
-            _ => return,
-        };
-        let running = self.indexing();
-        let number = self.ask(question);
-        // Only the newest of a kind is answered.
-        for screen in &mut self.stack {
-            if let Screen::Table(table) = screen {
-                table.awaited = 0;
-            }
-        }
-        match self.stack.last_mut() {
-            Some(Screen::Table(table)) => table.awaited = number,
-            Some(Screen::Report(view)) => {
-                view.awaited = number;
-                view.early = running;
-            }
-            _ => {}
-        }
-    }
-
-    /// A report of a walk that was not done is made anew when it is.
-    fn refresh_report(&mut self) {
-        let running = self.indexing();
-        if let Some(Screen::Report(view)) = self.stack.last_mut()
-            && view.text.is_some()
-            && view.typed.is_none()
-            && view.early
-            && !running
-            && view.awaited == 0
-        {
-            let marks = self.marks_in_words();
-            let number = self.ask(Question::Report { marks });
-            if let Some(Screen::Report(view)) = self.stack.last_mut() {
-                view.awaited = number;
-                // Whatever comes is the last word.
-                view.early = false;
-            }
-        }
-    }
-
-    /// A table or a report has no answer: says so where it would stand.
-    fn fail_screen(&mut self, number: u64, why: &str) {
-        for screen in &mut self.stack {
-            match screen {
-                Screen::Table(table) if table.awaited == number => table.take(TableData {
-                    title: why.to_owned(),
-                    ..TableData::default()
-                }),
-                Screen::Report(view) if view.awaited == number => {
-                    view.awaited = 0;
-                    view.text = Some(match view.typed {
-                        Some(_) => why.to_owned(),
-                        None => format!("There is no report: {why}"),
-                    });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn ask_bytes(&mut self, start: Va, length: u64) {
-        let session = match self.stack.last() {
-            Some(Screen::Bytes(view)) => view.session,
-            _ => None,
-        };
-        let number = self.ask(Question::Bytes {
-            start,
-            length,
-            session,
-        });
-        if let Some(Screen::Bytes(view)) = self.stack.last_mut() {
-            view.awaited = Some((number, start, length));
-        }
-    }
-}
-
-fn found_of(model: &Model, tag: Tag) -> u64 {
-    model.tag(tag).map_or(0, |row| row.found.listed())
-}
-
-/// A question of the open tag has no answer: says so where the answer would stand.
-fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
-    if view.awaited.blocks == number {
-        view.awaited.blocks = 0;
-        view.view.get_or_insert_default();
-        view.covered.sentences = vec![why.to_owned()];
-    }
-    if view.awaited.mentions == number {
-        view.awaited.mentions = 0;
-        view.mentions = Some(References {
-            failed: Some(why.to_owned()),
-            ..References::default()
-        });
-    }
-}
-
-/// Hands an answer to the open tag; one to an older request is dropped. Returns what to
-/// tell the user.
-fn take_tag_answer(view: &mut TagView, number: u64, body: Body) -> Option<String> {
-    match body {
-        Body::Blocks {
-            view: list,
-            covered,
-            shape,
-        } if view.awaited.blocks == number => {
-            view.awaited.blocks = 0;
-            view.shape = shape;
-            view.take_view(list, covered);
-        }
-        Body::References(mentions) if view.awaited.mentions == number => {
-            view.awaited.mentions = 0;
-            view.take_mentions(mentions);
-        }
-        Body::Found(row) if view.awaited.found == number => {
-            view.awaited.found = 0;
-            let Some(row) = row else {
-                return Some("no allocation matches".into());
-            };
-            view.cursor.to(row);
-            view.remember();
-        }
-        _ => {}
-    }
-    None
 }

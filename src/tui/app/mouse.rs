@@ -108,8 +108,8 @@ impl App {
             hit
         } else if right.contains(at) {
             view.pane = Pane::References;
-            let rows = view.mentions.as_ref().map_or(0, |m| m.rows.len() as u64);
-            click_list(&mut view.mention, right, heights.1, rows, at)
+            let rows = view.references.as_ref().map_or(0, |m| m.rows.len() as u64);
+            click_list(&mut view.reference, right, heights.1, rows, at)
         } else {
             Hit::Nothing
         };

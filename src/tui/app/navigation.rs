@@ -1,7 +1,7 @@
 //! Going from screen to screen: in, out, across, and back to the last place.
 //!
-//! The tag list, the drivers, the modules, the marks and the report stand beside each
-//! other: the path begins anew at each. The way back is still the way one came.
+//! The tag list, the drivers, the modules, the marks and the report are peers: the path begins
+//! again at each. Going back still follows the history.
 
 use crate::tui::app::screen::Location;
 use crate::tui::app::{App, Screen};
@@ -75,11 +75,11 @@ impl App {
         let Some(view) = self.tag_view() else {
             return;
         };
-        let (tag, mentions) = (view.tag, view.mentions.is_none());
-        if mentions {
+        let (tag, references) = (view.tag, view.references.is_none());
+        if references {
             let number = self.ask(Question::References { tag });
             if let Some(view) = self.tag_view() {
-                view.awaited.mentions = number;
+                view.awaited.references = number;
             }
         }
         self.ask_blocks();
@@ -173,7 +173,7 @@ impl App {
         let mut view = TagView::new(tag);
         view.filter.clone_from(&filter);
         view.base_filter = filter;
-        view.awaited.mentions = self.ask(Question::References { tag });
+        view.awaited.references = self.ask(Question::References { tag });
         self.go(Screen::Tag(Box::new(view)));
         self.ask_blocks();
     }

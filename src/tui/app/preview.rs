@@ -7,28 +7,20 @@ use crate::tui::screens::layout;
 
 use crate::pool::Tag;
 
-/// Previews that are remembered.
-const REMEMBERED: usize = 64;
-
-/// What is shown, what is awaited, and what was shown before.
+/// The preview that is shown, and the one that is awaited. Each is asked for, also a known
+/// one: the workers answer only when the selection rests, so moving through the list does not
+/// draw previews.
 #[derive(Clone, Debug, Default)]
 pub struct PreviewState {
     /// What is shown: it may be of the tag that was selected before.
     pub shown: Option<Preview>,
     /// The request under way, and its tag.
     awaited: Option<(u64, Tag)>,
-    /// The latest is last.
-    known: Vec<Preview>,
 }
 
 impl PreviewState {
-    /// Takes an answer; one to an older request is only remembered.
+    /// Takes an answer; one to an older request is dropped.
     pub fn take(&mut self, number: u64, preview: Preview) {
-        self.known.retain(|p| p.tag != preview.tag);
-        if self.known.len() >= REMEMBERED {
-            self.known.remove(0);
-        }
-        self.known.push(preview.clone());
         if self.awaited.is_some_and(|(n, _)| n == number) {
             self.awaited = None;
             self.shown = Some(preview);
@@ -52,14 +44,14 @@ impl PreviewState {
         true
     }
 
-    /// Forgets everything: the dump was read anew.
+    /// Forgets everything: the dump was read again.
     pub fn clear(&mut self) {
         *self = PreviewState::default();
     }
 }
 
 impl App {
-    /// Asks for the selected tag when it is neither shown nor known.
+    /// Asks for the selected tag when it is not shown.
     pub(in crate::tui) fn ask_preview(&mut self) {
         let body = layout::areas(self.size).body;
         let shown = self.stack.is_empty()
@@ -72,19 +64,16 @@ impl App {
         };
         let done = !self.indexing();
         let fits = |p: &Preview| p.tag == tag && (p.whole || !done);
+        if self.preview.shown.as_ref().is_some_and(fits) {
+            // The selection came back: what was asked for meanwhile is of another tag.
+            self.preview.awaited = None;
+            return;
+        }
         if !shown || self.preview.awaited.is_some_and(|(_, t)| t == tag) {
             return;
         }
-        if self.preview.shown.as_ref().is_some_and(fits) {
-            return;
-        }
-        match self.preview.known.iter().find(|p| fits(p)).cloned() {
-            Some(known) => self.preview.shown = Some(known),
-            None => {
-                let number = self.ask(Question::Preview { tag });
-                self.preview.awaited = Some((number, tag));
-            }
-        }
+        let number = self.ask(Question::Preview { tag });
+        self.preview.awaited = Some((number, tag));
     }
 
     /// Shows the preview, or gives its room to the list.

@@ -56,7 +56,7 @@ impl App {
             Some(Screen::Tag(view)) => match view.pane {
                 Pane::Allocations => Content::Blocks(view.view.clone()?),
                 Pane::References => {
-                    let rows = view.mentions.as_ref()?.rows.iter();
+                    let rows = view.references.as_ref()?.rows.iter();
                     Content::Grid {
                         columns: vec![
                             "module", "address", "symbol", "section", "sure", "used_by",

@@ -45,8 +45,8 @@ impl Screen {
         }
     }
 
-    /// Adds where this is to the path. A part of a tag that is on the path already goes
-    /// beneath it: how it was chosen is no step of its own.
+    /// Adds where this is to the path. A part of a tag that is on the path already goes beneath it:
+    /// the way it was selected is not a separate step.
     pub fn crumbs(&self, out: &mut Vec<String>) {
         match self {
             Screen::Summary(_) => out.push("!vm".into()),

@@ -64,7 +64,7 @@ fn step_of(screen: &Screen) -> Option<Step> {
             pool: number(&POOLS, &view.pool),
             by_size: view.sort.by_size,
             descending: view.sort.descending,
-            mentions: view.pane == Pane::References,
+            references: view.pane == Pane::References,
             at: view.current().map(|b| Marked::of(&b)),
         },
         Screen::Bytes(view) => Step::Bytes {
@@ -138,7 +138,7 @@ impl App {
         }
         let place = self.path().join(" > ");
         if !self.stack.is_empty() {
-            self.message = Some(format!("back at {place}; T: the tag list"));
+            self.message = Some(format!("restored: {place}; T: the tag list"));
         }
     }
 
@@ -162,7 +162,7 @@ impl App {
                 pool,
                 by_size,
                 descending,
-                mentions,
+                references,
                 at,
             } => {
                 self.open_part(Tag::new(tag), safe(&part));
@@ -173,7 +173,7 @@ impl App {
                 view.pool = numbered(&POOLS, pool);
                 view.sort.by_size = by_size;
                 view.sort.descending = descending;
-                if mentions {
+                if references {
                     view.pane = Pane::References;
                 }
                 view.selected = at.and_then(block_of);

@@ -1,5 +1,5 @@
-//! The kernel's PDB on the screen's side: the news about it, and what changes when the
-//! dump was read anew with it. The user stays where they are.
+//! The kernel's PDB on the screen's side: the news about it, and what changes when the dump was
+//! read again with it. The user stays where they are.
 
 use crate::pool::index::TagFound;
 
@@ -15,7 +15,7 @@ impl App {
         };
         match news {
             SymbolNews::Refused(mut notes) => {
-                // Those of the first opening are said there.
+                // Those of the first opening are reported there.
                 notes.retain(|n| !self.model.warnings.contains(n));
                 let new = notes.iter().find(|n| !missing.refused.contains(n));
                 if let Some(why) = new {
@@ -54,9 +54,9 @@ impl App {
         }
     }
 
-    /// Shows the dump as it was read anew. Screens, selection, order and filters stay;
-    /// everything that came from the old reading is asked for again, and what is on
-    /// screen of it stays there until the answer has come.
+    /// Shows the dump as it was read again. Screens, selection, order and filters stay; everything
+    /// that came from the old reading is asked for again, and what is on screen of it stays there
+    /// until the answer has come.
     pub(in crate::tui) fn take_reopening(&mut self, reopening: Reopening) {
         let Reopening { model, file, walk } = reopening;
         if self.tags.cursor.moved {
@@ -81,7 +81,7 @@ impl App {
         self.renew_screens(&old);
         let name = old.missing.map_or_else(|| "the PDB".into(), |m| m.file);
         self.message = Some(format!(
-            "{name} picked up, all is read anew with it: {file}"
+            "{name} found, the dump was read again with it: {file}"
         ));
     }
 
@@ -123,7 +123,7 @@ impl App {
         };
         let number = self.ask(Question::References { tag });
         if let Some(view) = self.tag_view() {
-            view.awaited.mentions = number;
+            view.awaited.references = number;
         }
         if nothing_yet {
             self.ask_blocks();

@@ -107,7 +107,7 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     let (title, list) = split_top(list, 1);
     let source = match model.counted {
         true => "",
-        false => " as found (the kernel's accounts can't be read)",
+        false => " as found (kernel counters can't be read)",
     };
     let text = format!(
         "Tags{source}: {} ({} in {} {})",
@@ -131,7 +131,7 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     if app.tags.is_empty() && list.height > 1 {
         let why = match app.tags.filter.is_empty() {
             true => "no tags",
-            false => "no tag matches; Esc drops the filter",
+            false => "no tag matches; Esc clears the filter",
         };
         put(buffer, list, 2, 1, why, Style::new());
     }

@@ -143,8 +143,8 @@ impl std::fmt::Debug for BlockView {
 }
 
 impl BlockView {
-    /// Arranges blocks. Costs nothing for all of them by address, else a pass over them:
-    /// not for the thread that draws. `None` when it isn't wanted any more.
+    /// Arranges blocks. Costs nothing for all of them by address, else a pass over them: not for
+    /// the thread that draws. `None` when cancelled.
     pub fn arrange(
         blocks: Arc<dyn Blocks>,
         sort: BlockSort,

@@ -1,4 +1,4 @@
-//! What stands in one place of a table.
+//! The contents of a table cell.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -80,7 +80,7 @@ impl Cell {
         }
     }
 
-    /// In which order they stand, the smaller first.
+    /// Their sort order, the smaller first.
     pub fn compare(&self, other: &Cell) -> Ordering {
         match (self.value(), other.value()) {
             (Value::Number(a), Value::Number(b)) => a.cmp(&b),

@@ -33,7 +33,7 @@ pub const TAG: [Field; 17] = [
     field(&["rate"], Kind::Number),
     field(&["trend"], Kind::Text),
 ];
-/// The field that a comparison of tags without one means.
+/// The field of a comparison of tags without a field name.
 pub const TAG_DEFAULT: usize = 1;
 
 /// A tag in the pool that is shown.
@@ -130,12 +130,12 @@ pub const BLOCK: [Field; 7] = [
     field(&["address"], Kind::Address),
     field(&["bytes", "size"], Kind::Number),
     field(&["pool"], Kind::Text),
-    field(&["from", "backend"], Kind::Text),
+    field(&["backend", "from"], Kind::Text),
     field(&["state"], Kind::Text),
     field(&["session"], Kind::Number),
     field(&["tag"], Kind::Text),
 ];
-/// The field that a comparison of allocations without one means.
+/// The field of a comparison of allocations without a field name.
 pub const BLOCK_DEFAULT: usize = 1;
 
 /// The field of an allocation as a cell.
@@ -181,7 +181,7 @@ pub const MODULE: [Field; 7] = [
     field(&["pdb"], Kind::Text),
     field(&["unloaded"], Kind::Text),
 ];
-/// The field that a comparison of modules without one means.
+/// The field of a comparison of modules without a field name.
 pub const MODULE_DEFAULT: usize = 2;
 
 /// The field of a module as a cell.
@@ -226,11 +226,11 @@ impl TextFilter {
                 && (also(&row.about)
                     || also(&row.binary)
                     || also(&row.owner)
-                    || also(&row.mentioned)))
+                    || also(&row.referenced_in)))
     }
 
-    /// Asked of a mention.
-    pub fn mention(&self, row: &ReferenceRow) -> bool {
+    /// Asked of a reference.
+    pub fn reference(&self, row: &ReferenceRow) -> bool {
         let texts = [&row.place(), &row.section, &row.api, &row.function];
         texts.into_iter().any(|text| self.in_text(text)) || self.in_text(row.confidence)
     }
@@ -273,7 +273,7 @@ mod tests {
             "no owner is known, so none is like it"
         );
         let block = fixture::planted_block(3);
-        let text = "size > 1 address >= fffffa80`00000000 pool = nonpaged from = big state ~ alloc tag = Leak";
+        let text = "size > 1 address >= fffffa80`00000000 pool = nonpaged backend = big state ~ alloc tag = Leak";
         let query = Query::parse(text, &BLOCK, BLOCK_DEFAULT).unwrap();
         assert!(query.holds(&block));
         let module = model.modules.iter().find(|m| m.name == "myfault").unwrap();

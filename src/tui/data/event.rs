@@ -13,7 +13,7 @@ use crate::tui::data::model::Model;
 pub enum Event {
     /// For the state machine.
     Message(Message),
-    /// The dump was read anew: another engine answers from now on.
+    /// The dump was read again: another engine answers from now on.
     Reopened(Box<Reopened>),
     /// A signal that ends, suspends or resumes.
     Signal(i32),
@@ -21,7 +21,7 @@ pub enum Event {
     InputLost(std::io::Error),
 }
 
-/// The dump, read anew with its kernel's PDB.
+/// The dump, read again with its kernel's PDB.
 #[derive(Debug)]
 pub struct Reopened {
     /// What answers from now on.

@@ -1,4 +1,4 @@
-//! What the state machine is told and what it asks for.
+//! The messages to the state machine, and its effects.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,14 +43,14 @@ pub enum Message {
     /// The walk of the pool got on.
     Index(IndexNews),
     /// All images were searched for all tags, after the walk of that number.
-    Mentioned(u64, Arc<FxHashMap<Tag, String>>),
+    ReferencedIn(u64, Arc<FxHashMap<Tag, String>>),
     /// Whose each tag is, after the walk of that number; empty for what has no owner.
     Owners(u64, Arc<FxHashMap<Tag, String>>),
     /// A worker answers.
     Answer(Answer),
     /// How it goes with the kernel's PDB, which is missing.
     Symbols(SymbolNews),
-    /// The PDB was picked up, and the dump read anew with it.
+    /// The PDB was picked up, and the dump read again with it.
     Reopened(Box<Reopening>),
     /// Something to tell the user, from outside the state machine.
     Notice(String),
@@ -72,7 +72,7 @@ pub enum SymbolNews {
         /// Bytes in all, if the server says.
         total: Option<u64>,
     },
-    /// It was fetched; the dump is being read anew.
+    /// It was fetched; the dump is being read again.
     Fetched,
     /// No server gave it.
     Failed(String),
@@ -81,7 +81,7 @@ pub enum SymbolNews {
     Refused(Vec<String>),
 }
 
-/// What is known of a dump that was read anew.
+/// What is known of a dump that was read again.
 #[derive(Clone, Debug)]
 pub struct Reopening {
     /// Everything, without the index.
@@ -252,7 +252,7 @@ pub enum Effect {
     KeepSettings(Box<Settings>),
     /// Have the terminal report the mouse, or stop it.
     Mouse(bool),
-    /// Draw everything anew.
+    /// Draw everything again.
     Redraw,
     /// Go to the background.
     Suspend,

@@ -62,7 +62,7 @@ pub struct VerdictLine {
 }
 
 /// Images that have the bytes of a tag, in a few words.
-pub fn mentioned_in(names: &[String]) -> Option<String> {
+pub fn in_images(names: &[String]) -> Option<String> {
     match names {
         [] => None,
         [one] => Some(format!("in {one}")),
@@ -90,19 +90,22 @@ impl MissingPdb {
         let Some(needed) = wanted.needed() else {
             return MissingPdb {
                 file: safe(&wanted.id.name),
-                advice: "the kernel's PDB is not looked for: its name is no plain file name".into(),
+                advice: "the kernel's PDB is not searched for: its name is not a valid file name"
+                    .into(),
                 ..MissingPdb::default()
             };
         };
         let put = match wanted.place() {
             Some(place) => format!(
-                "to have symbols, put {} at {}: it is picked up at once, without a restart; fetch it from {}",
+                "to load symbols, put {} at {}: it is loaded at once, without a restart; download \
+                    it from {}",
                 needed.file,
                 place.display(),
                 needed.url
             ),
             None => format!(
-                "the symbol path has no directory for {}: start again with --symbols DIRECTORY; fetch it from {}",
+                "the symbol path has no directory for {}: start again with --symbols DIRECTORY; \
+                    download it from {}",
                 needed.file, needed.url
             ),
         };
@@ -128,7 +131,7 @@ pub struct TagRow {
     /// points to an owner, `None` until that is known.
     pub owner: Option<String>,
     /// The images that have the tag's bytes: `in myfault`.
-    pub mentioned: Option<String>,
+    pub referenced_in: Option<String>,
     /// What the walk found so far.
     pub found: TagFound,
 }
@@ -141,7 +144,7 @@ impl TagRow {
             about: known.map(|d| clean(&d.text).into_owned()),
             binary: known.and_then(|d| Some(clean(&d.marked_binary()?).into_owned())),
             owner: None,
-            mentioned: None,
+            referenced_in: None,
             found: TagFound::default(),
         }
     }
@@ -149,11 +152,11 @@ impl TagRow {
     /// Whose it is, for lists, the one place that they ask: the owner, else the images that have the tag's bytes, and
     /// until that is known what the tag list says.
     pub fn owner(&self) -> Option<&str> {
-        let mentioned = self.mentioned.as_deref();
+        let referenced_in = self.referenced_in.as_deref();
         match self.owner.as_deref() {
-            Some("") => mentioned,
+            Some("") => referenced_in,
             Some(owner) => Some(owner),
-            None => self.binary.as_deref().or(mentioned),
+            None => self.binary.as_deref().or(referenced_in),
         }
     }
 
@@ -174,7 +177,7 @@ pub struct ModuleRow {
     pub name: String,
     /// First address.
     pub base: Va,
-    /// The first address behind it.
+    /// The first address after it.
     pub end: Va,
     /// The path it was loaded from, or the file's name.
     pub path: String,
@@ -278,10 +281,10 @@ impl Model {
         }
     }
 
-    /// Takes the images that mention each tag.
-    pub fn take_mentioned(&mut self, modules: &FxHashMap<Tag, String>) {
+    /// Takes the images that reference each tag.
+    pub fn take_referenced_in(&mut self, modules: &FxHashMap<Tag, String>) {
         for row in &mut self.tags {
-            row.mentioned = modules.get(&row.usage.tag).cloned();
+            row.referenced_in = modules.get(&row.usage.tag).cloned();
         }
     }
 
@@ -360,7 +363,7 @@ fn told(facts: &DumpFacts) -> Vec<String> {
     out
 }
 
-/// The modules that mention a tag, and how much could be searched.
+/// The modules that reference a tag, and how much could be searched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// Each occurrence.
@@ -550,7 +553,8 @@ impl Covered {
             self.whole = false;
             let (listed, found) = (grouped(listed), grouped(found));
             self.sentences.push(format!(
-                "{listed} of the {found} blocks are listed: there was no memory for the others (see --memory)"
+                "{listed} of the {found} blocks are listed: the memory limit was reached (see \
+                    --memory)"
             ));
         }
         self

@@ -10,8 +10,8 @@ pub struct Preview {
     pub tag: Tag,
     /// The walk was done: nothing of this changes any more.
     pub whole: bool,
-    /// The owner and the confidence; `None` before there is an attribution, or where nobody
-    /// stands out.
+    /// The owner and the confidence; `None` before there is an attribution, or without a clear
+    /// candidate.
     pub owner: Option<String>,
     /// Why, the strongest first.
     pub reasons: Vec<String>,

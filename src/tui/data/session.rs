@@ -14,7 +14,7 @@ pub const VERSION: u32 = 1;
 #[allow(missing_docs)]
 pub struct SessionState {
     pub version: u32,
-    /// The file's name when it was kept, for people who look into the folder.
+    /// The file's name when it was saved, for people who look into the folder.
     pub file: String,
     pub marks: Vec<Mark>,
     pub pool: u8,
@@ -50,7 +50,8 @@ pub enum Step {
         pool: u8,
         by_size: bool,
         descending: bool,
-        mentions: bool,
+        #[serde(alias = "mentions")]
+        references: bool,
         /// The selected allocation.
         at: Option<Marked>,
     },

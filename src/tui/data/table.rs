@@ -73,7 +73,7 @@ pub enum Opens {
     Filter(String),
 }
 
-/// Which table. A dump that is read anew is asked again.
+/// Which table. A dump that is read again is asked again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TableKind {
     /// Pool by driver.
@@ -95,7 +95,7 @@ pub enum TableKind {
     Pointers {
         /// Whose allocations.
         tag: Tag,
-        /// Bytes from what the owner sees first, behind the header.
+        /// Bytes from what the owner sees first, after the header.
         offset: u64,
     },
     /// The page of an address, block by block.
@@ -109,7 +109,7 @@ pub enum TableKind {
     Contents(Tag),
     /// Which of a tag's allocations are alike.
     Families(Tag),
-    /// The kernel objects behind a tag: who has handles to them.
+    /// The kernel objects of a tag, and the processes with handles to them.
     Objects(Tag),
     /// The call stacks recorded for a tag's allocations.
     Stacks(Tag),
@@ -156,7 +156,7 @@ impl TableKind {
 /// A row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableRow {
-    /// A mark of its own; blank for none.
+    /// The mark of the row; blank for none.
     pub mark: char,
     /// Its cells, one for each column.
     pub cells: Vec<Cell>,

@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What stands before the text.
+    /// The label before the text.
     pub fn sign(self) -> &'static str {
         match self {
             Kind::Search => "/",

@@ -1,8 +1,8 @@
 //! The language of `&`: `np > 100MB and frees = 0 and owner ~ amd`.
 //!
-//! A query is read once against the fields of a list, so that a wrong word is told while
-//! it is typed, and is then asked of each row. What has no comparison in it is plain text
-//! and never comes here.
+//! A query is read once against the fields of a list, so that an error is shown while it is
+//! typed, and is then asked of each row. What has no comparison in it is plain text and never
+//! comes here.
 
 use crate::pool::TagPattern;
 use std::borrow::Cow;
@@ -305,9 +305,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             }
             ('"', _) => {
                 let inside = rest.get(1..).unwrap_or_default();
-                let end = inside
-                    .find('"')
-                    .ok_or("a text that begins with \" has to end with one")?;
+                let end = inside.find('"').ok_or("the closing \" is missing")?;
                 out.push(Token::Quoted(inside.get(..end).unwrap_or_default().into()));
                 end + 2
             }
@@ -377,7 +375,7 @@ impl Parser<'_> {
             return Err("too many parentheses".into());
         }
         match self.next() {
-            None => Err("something is missing at the end".into()),
+            None => Err("the query is not complete".into()),
             Some(Token::Open) => {
                 let node = self.any(depth + 1)?;
                 match self.next() {
@@ -385,7 +383,7 @@ impl Parser<'_> {
                     _ => Err("a ) is missing".into()),
                 }
             }
-            Some(Token::Close) => Err("a ) without its (".into()),
+            Some(Token::Close) => Err("a ( is missing".into()),
             Some(Token::Operator(operator, sign)) => self.compared(self.default, operator, sign),
             Some(word) if word.is_word("not") => Ok(Node::Not(Box::new(self.one(depth + 1)?))),
             Some(Token::Quoted(text)) => Ok(text_node(&text)),
@@ -421,7 +419,7 @@ impl Parser<'_> {
         operator: Operator,
         sign: &'static str,
     ) -> Result<Node, String> {
-        let missing = || format!("a value is missing behind {sign}");
+        let missing = || format!("a value is missing after {sign}");
         let (text, quoted) = match self.next() {
             Some(Token::Word(text)) => (text, false),
             Some(Token::Quoted(text)) => (text, true),
@@ -449,8 +447,8 @@ impl Parser<'_> {
         let literal = literal.ok_or_else(|| {
             let wanted = match kind {
                 Kind::Address => "an address in hexadecimal",
-                Kind::Share => "a share, as 5%",
-                _ => "a number, as 4096, 0x1000, 64k or 1.5GB",
+                Kind::Share => "a percentage (for example 5%)",
+                _ => "a number (for example 4096, 0x1000, 64k or 1.5GB)",
             };
             format!("`{text}` is not {wanted}")
         })?;
@@ -531,6 +529,12 @@ impl TextFilter {
         } else {
             text.to_lowercase().contains(&self.text)
         }
+    }
+
+    /// True if WinDbg, whose patterns are case-sensitive, matches the same tags.
+    pub fn is_windbgs_pattern(&self) -> bool {
+        let one_case = self.exact_case || !self.text.chars().any(char::is_alphabetic);
+        self.pattern.is_some() && one_case
     }
 
     /// The pattern of tags, where wildcards were typed.
@@ -630,7 +634,7 @@ mod tests {
         let why = |text: &str| asks(text).unwrap_err();
         assert!(why("bytez > 1").contains("unknown column"));
         assert!(why("bytez > 1").contains("np, share"));
-        assert!(why("np >").contains("missing behind >"));
+        assert!(why("np >").contains("missing after >"));
         assert!(why("np > lots").contains("64k"));
         assert!(why("np ~ 5").contains("compares text"));
         assert!(why("(np > 1").contains(") is missing"));

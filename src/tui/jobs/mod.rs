@@ -1,5 +1,5 @@
-//! Work on threads of its own: answers from the dump, files that are saved, and the
-//! kernel's symbols when they arrive.
+//! Work on separate threads: answers from the dump, files that are saved, and the kernel's
+//! symbols when they arrive.
 
 pub mod baseline;
 pub mod memory;

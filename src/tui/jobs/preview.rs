@@ -19,7 +19,7 @@ const READ: usize = 512;
 const SHORTEST: usize = 6;
 const LONGEST: usize = 60;
 
-/// Makes it. `None` when it isn't wanted any more.
+/// Makes it. `None` when cancelled.
 pub fn make(
     engine: &dyn Machine,
     index: &Snapshot,

@@ -32,7 +32,7 @@ impl Style {
     /// By the end of the file's name.
     ///
     /// # Errors
-    /// For an end that stands for none of the formats: what to write instead.
+    /// For an unknown extension: what to write instead.
     pub fn of(path: &Path) -> Result<Style, String> {
         const USE: &str = "end the name in .txt, .csv, .json or .md";
         let end = path.extension().and_then(|e| e.to_str());
@@ -229,6 +229,9 @@ pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, St
         match why.kind() {
             io::ErrorKind::AlreadyExists => {
                 format!("{name} exists; append ! to overwrite")
+            }
+            io::ErrorKind::NotFound => {
+                format!("{name} is not written: the directory does not exist")
             }
             _ => format!("{name} is not written: {why}"),
         }

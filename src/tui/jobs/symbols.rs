@@ -1,5 +1,5 @@
 //! The kernel's PDB while it is missing: fetched where that is allowed, picked up when it
-//! appears, and the dump read anew with it. All of that on threads of its own.
+//! appears, and the dump read again with it. All of this runs on separate threads.
 //!
 //! One thread looks into the directories of the symbol path again and again; another asks
 //! the servers once, if the path names any and the network may be used. What it fetches
@@ -122,7 +122,7 @@ fn tell(out: &Sender<Event>, news: SymbolNews) {
     let _ = out.send(Event::Message(Message::Symbols(news)));
 }
 
-/// Asks the servers. `None` when the user ended it, who knows.
+/// Asks the servers. `None` when the user stopped it.
 fn fetch(wanted: &WantedPdb, cancel: &AtomicBool, out: &Sender<Event>) -> Option<SymbolNews> {
     let server = wanted.path.servers().first().map(|s| shown_address(s));
     tell(
@@ -204,7 +204,7 @@ impl Watcher {
         Look::of(located.unwrap_or_default())
     }
 
-    /// Reads the dump anew. A file that is not taken after all is an error.
+    /// Reads the dump again. A file that is not taken after all is an error.
     fn reopen(&self, file: &Path) -> Result<Reopened, String> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let engine = self.engine.reopened().map_err(|e| e.to_string())?;
@@ -269,12 +269,12 @@ struct Verdict {
     ready: Option<Seen>,
     /// There is a file that may not be all there yet.
     soon: bool,
-    /// The refusals that hold now, when they are others than those told last.
+    /// The current refusals, if they differ from those reported last.
     news: Option<Vec<String>>,
 }
 
-/// Decides what a series of looks means: nothing is believed that was seen once, since
-/// files are looked at while they are copied.
+/// Decides what a series of looks means: a file must be seen twice unchanged, because it may
+/// still be copied.
 #[derive(Debug, Default)]
 struct Lookout {
     last: Look,

@@ -1,8 +1,8 @@
 //! The threads that read the dump, so that the one that draws never waits for it.
 //!
-//! Three threads answer questions (memory; lists of allocations; the search of images),
-//! a fourth builds the index and tells how far it is. A question that a newer one of its
-//! kind has replaced is not answered, and stops when it was begun.
+//! Three threads answer questions (memory; lists of allocations; the search of images), a
+//! fourth builds the index and reports its progress. A question that a newer one of its kind
+//! has replaced is not answered, and stops when it was begun.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::tui::data::blocks::{BlockView, Blocks, Keep};
 use crate::tui::data::event::Event;
 use crate::tui::data::message::{Answer, Body, IndexNews, Message, Question, Request, Stage};
 use crate::tui::data::model::{
-    Covered, ReferenceRow, References, VerdictLine, mentioned_in, pools_in_use,
+    Covered, ReferenceRow, References, VerdictLine, in_images, pools_in_use,
 };
 use crate::tui::data::session::SessionState;
 use crate::tui::data::settings::Settings;
@@ -72,7 +72,7 @@ struct Shared {
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
     wanted: Arc<Numbers>,
-    /// What was told of the file.
+    /// The last message about the file.
     told: Arc<Mutex<Option<String>>>,
     out: Sender<Event>,
 }
@@ -164,7 +164,7 @@ impl Workers {
             Question::Baseline { .. } => &self.baselines,
             Question::Save(_) | Question::Resolve(_) | Question::Typed(_) => &self.tables,
         };
-        // A thread that is gone has said so by its panic.
+        // The panic of a thread that ended has been reported.
         let _ = to.send(request);
     }
 
@@ -311,7 +311,7 @@ fn typed(engine: &dyn Machine, request: &crate::command::Request) -> Result<Stri
         other => {
             let dump = engine
                 .engine()
-                .ok_or("an evidence file does not hold this: run the command on the dump")?;
+                .ok_or("this is not in an evidence file: run the command on the dump")?;
             let listing = dump
                 .inspect(other)
                 .ok_or("this command is not available here")?
@@ -417,7 +417,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
         }
         Question::References { tag } => {
             let wanted = || shared.wanted.images.load(Ordering::Relaxed) == request.number;
-            Body::References(mentions(engine, tag, &wanted)?)
+            Body::References(references(engine, tag, &wanted)?)
         }
         Question::Bytes {
             start,
@@ -427,7 +427,7 @@ fn answer(shared: &Shared, request: Request) -> Option<Body> {
     })
 }
 
-fn mentions(
+fn references(
     engine: &dyn Machine,
     tag: crate::pool::Tag,
     wanted: &(dyn Fn() -> bool + Sync),
@@ -456,7 +456,7 @@ fn mentions(
     })
 }
 
-/// Builds the index and tells how far it is.
+/// Builds the index and reports its progress.
 fn index(shared: &Shared, progress: &Arc<Progress>) {
     let started = Instant::now();
     let told = catch_unwind(AssertUnwindSafe(|| walk(shared, progress, started)));
@@ -484,7 +484,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
             .engine
             .background_workers()
             .map_err(|e| e.to_string())?;
-        mentioned(shared, &pool, progress);
+        referenced_in(shared, &pool, progress);
         judge(shared, &index);
         owners(shared, &pool, Some(&index), progress);
         return Ok(());
@@ -537,7 +537,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
         let news = IndexNews { notes, ..news };
         let _ = shared.out.send(Event::Message(Message::Index(news)));
     }
-    mentioned(shared, &pool, progress);
+    referenced_in(shared, &pool, progress);
     if stage_done {
         judge(shared, &index);
     }
@@ -612,16 +612,16 @@ fn kept_verdict(shared: &Shared) -> VerdictLine {
 
 /// Finds the references of all tags, so that the list can say whose code has each; the
 /// verdict is made of the same.
-fn mentioned(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
+fn referenced_in(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
     let engine = &shared.engine;
     let Some(found) = engine.referenced_in(workers, &|| !progress.is_cancelled()) else {
         return;
     };
     let tags = found.into_iter().filter_map(|(tag, names)| {
         let names: Vec<String> = names.iter().map(|n| clean(n).into_owned()).collect();
-        Some((tag, mentioned_in(&names)?))
+        Some((tag, in_images(&names)?))
     });
-    let message = Message::Mentioned(shared.walk, Arc::new(tags.collect()));
+    let message = Message::ReferencedIn(shared.walk, Arc::new(tags.collect()));
     let _ = shared.out.send(Event::Message(message));
 }
 
@@ -656,7 +656,7 @@ fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) ->
     }
 }
 
-/// Has questions answered from this index from now on, and tells of it.
+/// Has questions answered from this index from now on, and announces it.
 fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
     news.totals = Some(Arc::clone(&index.totals));
     if !news.stage.is_running() {

@@ -71,12 +71,12 @@ impl Files {
                     let kept = session.zip(identity);
                     let kept = kept.map(|(session, id)| store.keep(id, &session));
                     if let Some(Err(why)) = kept {
-                        let text = format!("marks and place are not kept: {why}");
+                        let text = format!("marks and position are not saved: {why}");
                         let _ = out.send(Event::Message(Message::NotKept(text)));
                     }
                     let kept = settings.map(|settings| store.keep_settings(&settings));
                     if let Some(Err(why)) = kept {
-                        let text = format!("the settings are not kept: {why}");
+                        let text = format!("the settings are not saved: {why}");
                         let _ = out.send(Event::Message(Message::Notice(text)));
                     }
                 }
@@ -86,7 +86,7 @@ impl Files {
 
     /// Keeps it soon.
     pub fn keep(&self, kept: SessionState) {
-        // A thread that is gone has said so by its panic.
+        // The panic of a thread that ended has been reported.
         let _ = self.keep.send(Kept::Session(Box::new(kept)));
     }
 
@@ -96,7 +96,7 @@ impl Files {
         let _ = self.keep.send(Kept::Settings(settings));
     }
 
-    /// Keeps it before it returns. On leaving there is nobody to be told of an error.
+    /// Saves it before it returns. On exit an error cannot be shown.
     pub fn keep_now(&self, kept: &SessionState) {
         let settings = self.settings.lock();
         if let Some(settings) = settings.unwrap_or_else(PoisonError::into_inner).take() {
@@ -122,7 +122,7 @@ fn told(loaded: io::Result<Option<SessionState>>) -> Option<Message> {
         Ok(None) => None,
         Ok(Some(kept)) => Some(Message::Session(Box::new(kept))),
         Err(why) => Some(Message::Notice(format!(
-            "what was kept of this dump can't be read: {why}"
+            "the saved session of this dump can't be read: {why}"
         ))),
     }
 }

@@ -67,7 +67,7 @@ impl Store {
         match kept.version {
             VERSION => Ok(Some(kept)),
             other => Err(io::Error::other(format!(
-                "version {other} of the file belongs to another poolscope"
+                "the file has version {other}, which this poolscope does not read"
             ))),
         }
     }
@@ -87,7 +87,7 @@ impl Store {
         match kept.version {
             SETTINGS_VERSION => Ok(Some(kept)),
             other => Err(io::Error::other(format!(
-                "version {other} of the file belongs to another poolscope"
+                "the file has version {other}, which this poolscope does not read"
             ))),
         }
     }
@@ -132,7 +132,7 @@ fn small_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
         Ok(about) if about.len() > LARGEST || !about.is_file() => {
-            Err(io::Error::other("it is not a file of poolscope"))
+            Err(io::Error::other("it is not a poolscope file"))
         }
         Ok(_) => fs::read(path).map(Some),
     }

@@ -71,7 +71,7 @@ pub struct BytesView {
     pub memory: Option<Bytes>,
     /// The stretch that is asked for, and the request's number.
     pub awaited: Option<(u64, Va, u64)>,
-    /// The memory, and what it points at, is from before the dump was read anew.
+    /// The memory, and what it points at, is from before the dump was read again.
     pub stale: bool,
     /// Bytes on a line.
     step: u64,

@@ -118,7 +118,7 @@ fn style(pool: Pool, theme: &Theme) -> Style {
     })
 }
 
-/// First and last value of each line, told by words, not by colour alone.
+/// First and last value of each line, in words, not by colour only.
 fn draw_legend(buffer: &mut Buffer, area: Rect, theme: &Theme, series: &[(Pool, Values)]) {
     let mut x = 1;
     for (pool, values) in series {

@@ -52,7 +52,7 @@ pub fn draw(
         buffer,
         title,
         theme,
-        "Columns of the tag list; kept for all dumps",
+        "Columns of the tag list; saved for all dumps",
         true,
     );
     let rows = rows(baseline);

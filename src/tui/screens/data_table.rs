@@ -75,7 +75,7 @@ impl DataTable {
         self.rearrange();
     }
 
-    /// The dump was read anew: all of it is asked for again, but for what the user made.
+    /// The dump was read again: all of it is asked for again, but for what the user made.
     pub fn stale(&mut self) {
         if !matches!(
             self.ask,
@@ -147,7 +147,7 @@ impl DataTable {
         Ok(())
     }
 
-    /// Filters and sorts anew; the selected row stays selected.
+    /// Filters and sorts again; the selected row stays selected.
     pub fn rearrange(&mut self) {
         let selected = self.order.get(self.cursor.row as usize).copied();
         let columns = self.columns();
@@ -344,8 +344,8 @@ impl DataTable {
         pane_title(buffer, title, theme, &text, true);
         if self.is_empty() && list.height > 1 {
             let why = match self.filter.is_empty() {
-                true => "nothing",
-                false => "no row matches; Esc drops the filter",
+                true => "no rows",
+                false => "no row matches; Esc clears the filter",
             };
             put(buffer, list, 2, 1, why, theme.quiet());
         }

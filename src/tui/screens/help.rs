@@ -13,21 +13,19 @@ use crate::tui::widgets::pane::pane_title;
 
 /// Marks that rows can have, and what they say.
 pub const LEGEND: &[(&str, &str)] = &[
-    (">", "the selected row; - in the pane without the keys"),
-    (
-        "!",
-        "a warning of !vm, or a number that can't be right beside the others",
-    ),
+    (">", "the selected row; - in the pane without focus"),
+    ("!", "a warning of !vm, or a number that contradicts others"),
     (
         "?",
         "a tag without a description; as a number: not in this dump",
     ),
     (
         "~",
-        "a tag: the walk found other blocks than the kernel counts, open it; an allocation: recognised by its header alone, it may be freed",
+        "a tag: blocks found differ from the kernel's count, open it for details; an allocation: \
+            recognised by its header only, may be free",
     ),
-    ("f", "an allocation that is freed and kept on a list"),
-    ("u", "a module that was unloaded before"),
+    ("f", "a free block on a lookaside or deferred list"),
+    ("u", "a module that was unloaded"),
     ("??", "a byte that can't be read; never shown as zero"),
 ];
 
@@ -68,7 +66,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("\"a b\"", "a text with blanks; * and ? are wildcards in it"),
 ];
 
-/// Queries that work as they stand, by list.
+/// Example queries that work unchanged, by list.
 const EXAMPLES: &[(Context, &[&str])] = &[
     (
         Context::Tags,
@@ -200,7 +198,7 @@ fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLi
     let mut out: Vec<Vec<HelpLine>> = Vec::new();
     let mut column: Vec<HelpLine> = Vec::new();
     for line in all {
-        // A heading does not stand alone at the foot of a column.
+        // A heading is not the last line of a column.
         let lone = matches!(line, HelpLine::Heading(_)) && column.len() + 1 == each;
         if (column.len() >= each || lone) && out.len() + 1 < columns {
             out.push(std::mem::take(&mut column));

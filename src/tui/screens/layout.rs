@@ -40,7 +40,7 @@ pub fn areas((columns, rows): (u16, u16)) -> Areas {
     }
 }
 
-/// From this width on the summary stands beside the tags, whole.
+/// From this width on the complete summary is shown beside the tags.
 const BESIDE: u16 = 150;
 /// Columns that the whole summary needs.
 const SUMMARY_WIDTH: u16 = 60;

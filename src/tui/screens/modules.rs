@@ -28,7 +28,7 @@ pub struct ModulesView {
     pub filter: String,
     /// The address that was asked for last.
     pub asked: Option<Va>,
-    /// The column that keys about a column mean.
+    /// The selected column.
     pub column: usize,
     /// The column that is sorted by; `None` for addresses with those unloaded at the end.
     sorted: Option<usize>,
@@ -44,7 +44,7 @@ impl ModulesView {
         view
     }
 
-    /// Filters anew.
+    /// Filters again.
     pub fn rearrange(&mut self, model: &Model) {
         let selected = self.order.get(self.cursor.row as usize).copied();
         let query = match query::compares(&self.filter) {
@@ -110,7 +110,7 @@ impl ModulesView {
         self.cursor = Cursor::default();
     }
 
-    /// Shows the modules of a dump that was read anew; the selected one stays selected.
+    /// Shows the modules of a dump that was read again; the selected one stays selected.
     pub fn renew(&mut self, old: &Model, new: &Model) {
         let selected = self.current(old).map(|m| (m.base, m.unloaded));
         self.rearrange(new);

@@ -39,7 +39,7 @@ fn left_lines(preview: &Preview, width: u16) -> Vec<Line> {
     let owner = match (&preview.owner, preview.whole) {
         (Some(owner), _) => owner.clone(),
         (None, true) => "unknown".into(),
-        (None, false) => "after the walk".into(),
+        (None, false) => "computing…".into(),
     };
     out.push(("Owner", owner));
     let room = usize::from(width.saturating_sub(LABEL + 2)).max(20);

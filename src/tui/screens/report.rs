@@ -406,17 +406,21 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "Verdict: LEAK. Tag 'Leak'.
-  Evidence: growth: it grows (strong evidence)
+  Evidence: growth: it grows (strong \
+        evidence)
   Next action: check for an update
 
 Tag 'Leak', nonpaged pool (leak)
-  Evidence (9 points):
+  Evidence \
+        (9 points):
       growth: it grows (strong evidence)
   Next steps in the debugger:
-      !poolfind \"Leak\" -nonpaged   (all of its blocks)
+      \
+        !poolfind \"Leak\" -nonpaged   (all its blocks)
 
 Tag 'Othr', paged pool (suspicious)
-  Owner: unknown
+  \
+        Owner: unknown
 
 Machine
   Windows: 6.1.7601

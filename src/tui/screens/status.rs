@@ -128,7 +128,7 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
     }
 }
 
-/// How fast the walk is and how long it will still take; nothing before it can be told.
+/// How fast the walk is and how long it will still take; empty before it is known.
 fn pace(news: &IndexNews, share: f64) -> String {
     let seconds = news.elapsed.as_secs_f64();
     if seconds < 0.3 || share <= 0.01 {

@@ -1,4 +1,4 @@
-//! `!vm`: a few lines that are always on screen, and all of it as a screen of its own.
+//! `!vm`: a few lines that are always on screen, and the full listing as a separate screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -341,7 +341,7 @@ pub fn draw_full(
         buffer,
         title,
         theme,
-        &format!("!vm 1, judged{more}"),
+        &format!("!vm 1 with warnings{more}"),
         focused,
     );
     for (y, (line, tone)) in lines

@@ -61,11 +61,11 @@ pub struct TagView {
     /// All its allocations at a glance.
     pub shape: TagCharts,
     /// The modules; `None` while they are searched.
-    pub mentions: Option<References>,
+    pub references: Option<References>,
     /// Where one is in the modules.
-    pub mention: Cursor,
-    /// After the dump was read anew: the list is still that from before, with this many
-    /// blocks of the tag found. It stays until the new walk has as many, or ends.
+    pub reference: Cursor,
+    /// After the dump was read again: the list is still that from before, with this many blocks of
+    /// the tag found. It stays until the new walk has as many, or ends.
     pub stale: Option<u64>,
     /// Numbers of the requests whose answers are awaited.
     pub awaited: Awaited,
@@ -76,7 +76,7 @@ pub struct TagView {
 #[allow(missing_docs)]
 pub struct Awaited {
     pub blocks: u64,
-    pub mentions: u64,
+    pub references: u64,
     pub found: u64,
     /// What the index had when the allocations were asked for: blocks of the tag, and
     /// whether the walk ran.
@@ -103,8 +103,8 @@ impl TagView {
             selected: None,
             covered: Covered::default(),
             shape: TagCharts::default(),
-            mentions: None,
-            mention: Cursor::default(),
+            references: None,
+            reference: Cursor::default(),
             stale: None,
             awaited: Awaited::default(),
         }
@@ -182,15 +182,15 @@ impl TagView {
         self.covered = covered;
     }
 
-    /// Takes the modules: the mention that was selected stays selected.
-    pub fn take_mentions(&mut self, mentions: References) {
+    /// Takes the modules: the reference that was selected stays selected.
+    pub fn take_references(&mut self, references: References) {
         let at = |m: &References, row: u64| Some(m.rows.get(usize::try_from(row).ok()?)?.va);
-        let before = self.mentions.as_ref();
-        let selected = before.and_then(|m| at(m, self.mention.row));
-        if let Some(row) = mentions.rows.iter().position(|r| Some(r.va) == selected) {
-            self.mention.follow(row as u64);
+        let before = self.references.as_ref();
+        let selected = before.and_then(|m| at(m, self.reference.row));
+        if let Some(row) = references.rows.iter().position(|r| Some(r.va) == selected) {
+            self.reference.follow(row as u64);
         }
-        self.mentions = Some(mentions);
+        self.references = Some(references);
     }
 
     /// What the tag is and what its accounts say; true for what is to be doubted.
@@ -318,7 +318,7 @@ impl TagView {
             self.draw_allocations(buffer, left, theme, (marks, indexing));
         }
         if right.width > 0 {
-            self.draw_mentions(buffer, right, theme);
+            self.draw_references(buffer, right, theme);
         }
     }
 
@@ -390,36 +390,38 @@ impl TagView {
         });
     }
 
-    fn draw_mentions(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
+    fn draw_references(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
         let (title, list) = split_top(area, 1);
         let focused = self.pane == Pane::References;
-        let text = match &self.mentions {
+        let text = match &self.references {
             None => "Modules that reference this tag: searching".to_owned(),
-            Some(mentions) => format!("Modules that reference this tag: {}", mentions.rows.len()),
+            Some(references) => {
+                format!("Modules that reference this tag: {}", references.rows.len())
+            }
         };
         pane_title(buffer, title, theme, &text, focused);
-        let Some(mentions) = &self.mentions else {
+        let Some(references) = &self.references else {
             return;
         };
         let wide = usize::from(list.width.saturating_sub(2));
-        let selected = usize::try_from(self.mention.row).ok();
-        let selected = selected.and_then(|at| mentions.rows.get(at));
+        let selected = usize::try_from(self.reference.row).ok();
+        let selected = selected.and_then(|at| references.rows.get(at));
         let detail = selected.and_then(ReferenceRow::detail);
         let detail = detail.map_or_else(Vec::new, |d| wrap(&d, wide));
         let mut notes: Vec<(String, Style)> = Vec::new();
         notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
-        let doubts = self.mention_notes(mentions, list.width);
+        let doubts = self.reference_notes(references, list.width);
         notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
-        // Without rows the reason stands where they would be.
-        let (list, foot) = match mentions.rows.is_empty() {
+        // Without rows the reason is shown in their place.
+        let (list, foot) = match references.rows.is_empty() {
             true => split_top(list, 0),
             false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
         };
         for (y, (note, style)) in notes.iter().enumerate() {
             pieces(buffer, foot, y as u16, &[(" ", *style), (note, *style)]);
         }
-        let cells: Vec<[Cow<'_, str>; 7]> = mentions.rows.iter().map(reference_cells).collect();
-        let mut columns = MENTIONS;
+        let cells: Vec<[Cow<'_, str>; 7]> = references.rows.iter().map(reference_cells).collect();
+        let mut columns = REFERENCES;
         let longest = |at: usize| {
             let column = cells.iter().filter_map(|row| row.get(at));
             column.map(|cell| width(cell)).max().unwrap_or(0) as u16
@@ -430,14 +432,14 @@ impl TagView {
         let table = Table {
             columns: &columns,
             sorted: None,
-            rows: mentions.rows.len() as u64,
-            cursor: self.mention,
+            rows: references.rows.len() as u64,
+            cursor: self.reference,
             focused,
             selected_column: None,
         };
         table.draw(buffer, list, theme, |at| {
             let at = usize::try_from(at).ok()?;
-            let (row, cells) = (mentions.rows.get(at)?, cells.get(at)?);
+            let (row, cells) = (references.rows.get(at)?, cells.get(at)?);
             Some(Row {
                 mark: ' ',
                 cells: cells
@@ -450,24 +452,24 @@ impl TagView {
         });
     }
 
-    fn mention_notes(&self, mentions: &References, width: u16) -> Vec<String> {
-        let mut notes: Vec<String> = mentions.failed.iter().cloned().collect();
-        let all = mentions.pages_missing + mentions.pages_searched;
-        notes.extend(mentions.notes.iter().cloned());
-        if mentions.rows.is_empty() && mentions.failed.is_none() {
+    fn reference_notes(&self, references: &References, width: u16) -> Vec<String> {
+        let mut notes: Vec<String> = references.failed.iter().cloned().collect();
+        let all = references.pages_missing + references.pages_searched;
+        notes.extend(references.notes.iter().cloned());
+        if references.rows.is_empty() && references.failed.is_none() {
             notes.push("no loaded image has these four bytes: the driver may be unloaded, or compute the tag".into());
         }
-        if mentions.pages_missing > 0 {
+        if references.pages_missing > 0 {
             notes.push(format!(
                 "{} of {} image pages are not in the dump: absence is not conclusive",
-                grouped(mentions.pages_missing),
+                grouped(references.pages_missing),
                 grouped(all)
             ));
         }
         notes
             .iter()
             .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))))
-            .take(if mentions.rows.is_empty() { 12 } else { 4 })
+            .take(if references.rows.is_empty() { 12 } else { 4 })
             .collect()
     }
 }
@@ -504,7 +506,7 @@ fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(Stri
     }
 }
 
-/// The tag's history since boot, and its share: what tells a leak from a large user.
+/// The tag's history since boot, and its share: which distinguishes a leak from a large user.
 fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     let sides = [
         (
@@ -552,14 +554,14 @@ const ALLOCATIONS: [Column; 6] = [
     Column::number("Bytes", 11, 1),
     Column::number("", 9, 5),
     Column::text("Pool", 8, 2),
-    Column::text("From", 7, 4),
+    Column::text("Backend", 7, 4),
     Column::text("State", 9, 3),
 ];
 
 /// The columns of the allocations as fields of a query.
 const ALLOCATION_FIELDS: [Option<usize>; 6] = [Some(0), Some(1), None, Some(2), Some(3), Some(4)];
 
-const MENTIONS: [Column; 7] = [
+const REFERENCES: [Column; 7] = [
     Column::text("Module", 10, 0),
     Column::text("Confidence", 10, 1),
     Column::text("Address", 17, 2),

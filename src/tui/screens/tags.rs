@@ -91,7 +91,7 @@ impl Tags {
         self.selected = self.current(model).map(|row| row.usage.tag);
     }
 
-    /// Sorts and filters anew. A row that the user went to stays where it is on screen.
+    /// Sorts and filters again. A row that the user went to stays where it is on screen.
     pub fn rearrange(&mut self, model: &Model) {
         let query = self.query();
         let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());
@@ -387,7 +387,7 @@ impl Tags {
             _ => flags,
         };
         let pattern = TextFilter::parse(&self.filter)
-            .filter(|f| f.pattern().is_some() && !query::compares(&self.filter))
+            .filter(|f| f.is_windbgs_pattern() && !query::compares(&self.filter))
             .map(|_| {
                 let needed = if verbose.is_empty() { " 0" } else { "" };
                 format!("{needed} {}", self.filter.trim())
@@ -429,13 +429,20 @@ impl Tags {
                     *cell = self.cell(*which, row, total, (model, theme));
                 }
             }
+            // A zero is not as loud as data.
+            let zero = |i: &usize| cells.get(*i).is_some_and(|cell| cell == "0");
+            let tints = tints.iter().map(|(i, tint)| match zero(i) {
+                true => (*i, theme.quiet()),
+                false => (*i, *tint),
+            });
+            let tints = tints.collect();
             Some(Row {
                 mark: match mark::has_tag(marks, row.usage.tag) {
                     true => '*',
                     false => mark(row, done && model.counted),
                 },
                 cells,
-                tints: tints.clone(),
+                tints,
                 ..Row::default()
             })
         });

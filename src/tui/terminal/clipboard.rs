@@ -16,7 +16,7 @@ use crate::tui::terminal::diff::is_plain;
 /// How a copy gets to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The terminal is told; tmux passes it on when it has `set-clipboard`.
+    /// The terminal receives it; tmux passes it on when it has `set-clipboard`.
     Terminal,
     /// The same through GNU screen, which passes on what comes as device control strings.
     Screen,
@@ -68,14 +68,14 @@ impl Clipboard {
     /// Copies; returns what the user has to know when it is not in the clipboard.
     ///
     /// # Errors
-    /// When the terminal is gone. That the file can't be written is told, not failed.
+    /// When the terminal is gone. A file that can't be written is reported, not an error.
     pub fn copy(&self, out: &mut impl Write, text: &str) -> io::Result<Option<String>> {
         let why = match self.way {
             _ if text.len() > LONGEST => format!(
                 "{} bytes are too many for a terminal's clipboard",
                 grouped(text.len() as u64)
             ),
-            Way::File => "this terminal takes no copies".to_owned(),
+            Way::File => "this terminal has no clipboard".to_owned(),
             way => {
                 out.write_all(sequence(way, text).as_bytes())?;
                 out.flush()?;
@@ -84,7 +84,7 @@ impl Clipboard {
         };
         Ok(Some(match self.write(text) {
             Ok(path) => format!("copied to {}: {why}", clean(&path.to_string_lossy())),
-            Err(failed) => format!("not copied: {why}, and {failed}; Y shows it plain"),
+            Err(failed) => format!("not copied: {why}, and {failed}; Y shows it as plain text"),
         }))
     }
 
@@ -123,8 +123,8 @@ fn sequence(way: Way, text: &str) -> String {
     if way != Way::Screen {
         return plain;
     }
-    // The end of a device control string must not stand inside one, so the inner one
-    // ends with BEL.
+    // The end of a device control string must not occur inside one, so the inner one ends with
+    // BEL.
     let body = plain.strip_suffix("\x1b\\").unwrap_or(&plain);
     let body = format!("{}\x07", body.trim_end_matches('\x07'));
     let bytes = body.as_bytes().chunks(CHUNK);
@@ -161,7 +161,7 @@ mod tests {
     fn clipboard(way: Way, directory: &std::path::Path) -> Clipboard {
         Clipboard {
             way,
-            directory: Some(directory.join("state/poolscope")),
+            directory: Some(directory.join("state").join("poolscope")),
         }
     }
 
@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn what_no_terminal_takes_is_written_for_its_user_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state/poolscope/copied.txt");
+        let directory = folder.path().join("state").join("poolscope");
+        let path = directory.join("copied.txt");
         let mut out = Vec::new();
         let no_clipboard = clipboard(Way::File, folder.path());
         let told = no_clipboard.copy(&mut out, "one").unwrap().unwrap();

@@ -71,7 +71,7 @@ fn input(event: Event) -> Option<Input> {
 /// How long the rest of an escape sequence may take: serial lines and slow connections
 /// deliver its first byte alone, which then looks like the Esc key.
 const GRACE: Duration = Duration::from_millis(40);
-/// Bytes of a sequence at most; what is longer is no key.
+/// Bytes of a sequence at most; what is longer is not a key.
 const LONGEST: usize = 12;
 
 /// An Esc that may be the start of a sequence, and what came behind it.
@@ -188,7 +188,7 @@ fn key_of(letters: &str) -> Option<KeyEvent> {
     Some(KeyEvent::new(code, modifiers))
 }
 
-/// Releases and moves mean nothing here, and wake nobody.
+/// Releases and moves are ignored.
 fn is_used(kind: MouseEventKind) -> bool {
     use MouseEventKind::{Down, ScrollDown, ScrollUp};
     matches!(kind, Down(_) | ScrollDown | ScrollUp)
@@ -202,7 +202,7 @@ mod tests {
         Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
     }
 
-    /// What comes of an Esc and the letters behind it, each in an event of its own.
+    /// The events of an Esc and the letters after it, each as a separate event.
     fn split(letters: &str) -> Vec<Event> {
         let mut sequence = SplitSequence::default();
         let mut out = sequence.take(key(KeyCode::Esc));

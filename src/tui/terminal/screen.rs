@@ -36,7 +36,7 @@ static MOUSE: AtomicBool = AtomicBool::new(false);
 static PASTE: AtomicBool = AtomicBool::new(false);
 /// It tells Esc from the start of a sequence, by kitty's keyboard protocol.
 static KITTY: AtomicBool = AtomicBool::new(false);
-/// What panicking threads said meanwhile.
+/// Messages of threads that panicked meanwhile.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;

@@ -30,8 +30,8 @@ mod unix {
     /// A main loop that can't be reached (its terminal is stuck) is not waited for longer.
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    /// Starts the thread that waits for signals and hands each to `take`, which returns
-    /// false when nobody listens any more.
+    /// Starts the thread that waits for signals and passes each to `take`, which returns false when
+    /// there is no listener any more.
     ///
     /// # Errors
     /// When the handlers can't be installed.

@@ -125,7 +125,7 @@ impl Desk {
                 crate::tui::widgets::list::around(view.len(), *from, *forward)
                     .find(|&row| view.get(row).is_some_and(|b| filter.block(&b))),
             ),
-            Question::References { .. } => Body::References(fixture::mentions()),
+            Question::References { .. } => Body::References(fixture::references()),
             Question::Bytes { start, length, .. } => Body::Bytes(fixture::bytes(*start, *length)),
             Question::Preview { tag } => Body::Preview(Box::new(fixture::preview(*tag))),
             Question::Baseline { .. } => Body::Baseline(Box::new(fixture::baseline())),

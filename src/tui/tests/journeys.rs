@@ -31,7 +31,7 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
     };
     assert!(copied(&desk));
     // The whole procedure on the way: the flag is on the first screen, then the tag, who
-    // mentions it and where, its sizes, an allocation's bytes, the report.
+    // references it and where, its sizes, an allocation's bytes, the report.
     let mut desk = Desk::new((80, 24));
     desk.walked();
     assert!(desk.screen().contains("EXCESSIVE"));
@@ -151,7 +151,7 @@ fn queries_filter_and_what_is_wrong_stays_to_be_mended() {
     assert_eq!(
         desk.app.tag_view().unwrap().len(),
         601,
-        "Esc drops the filter first"
+        "Esc clears the filter first"
     );
 }
 
@@ -311,7 +311,7 @@ fn what_was_left_comes_back_unless_a_key_was_pressed() {
     again.answer();
     assert_eq!(again.app.path(), desk.app.path());
     assert_eq!(again.app.tags.pool, desk.app.tags.pool);
-    assert!(again.status().contains("back at"), "{}", again.status());
+    assert!(again.status().contains("restored:"), "{}", again.status());
     again.press(KeyCode::Esc);
     assert_eq!(
         again.app.tag_view().unwrap().current(),

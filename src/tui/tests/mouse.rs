@@ -47,7 +47,7 @@ fn a_click_selects_and_a_click_on_the_selected_row_opens() {
 fn a_click_on_a_pane_gives_it_the_keys() {
     let mut desk = Desk::new((200, 50));
     desk.walked();
-    click(&mut desk, "!vm 1, judged");
+    click(&mut desk, "!vm 1 with warnings");
     assert!(desk.app.summary_focused);
     click(
         &mut desk,

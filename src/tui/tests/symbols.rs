@@ -11,7 +11,7 @@ fn without_symbols() -> Model {
     let mut model = fixture::model();
     model.missing = Some(MissingPdb {
         file: "ntkrnlmp.pdb".into(),
-        advice: format!("to have symbols, put ntkrnlmp.pdb at {FILE}"),
+        advice: format!("to load symbols, put ntkrnlmp.pdb at {FILE}"),
         ..MissingPdb::default()
     });
     model.warnings = vec!["ntkrnlmp.pdb was not found".into()];
@@ -64,7 +64,7 @@ fn the_file_and_its_place_are_named() {
     assert!(desk.screen().contains(FILE), "{}", desk.screen());
     desk.tell(reopening(1));
     assert!(!desk.screen().contains("put ntkrnlmp.pdb at"));
-    assert!(desk.status().starts_with("ntkrnlmp.pdb picked up"));
+    assert!(desk.status().starts_with("ntkrnlmp.pdb found"));
     assert!(desk.status().ends_with(FILE));
     desk.press(KeyCode::Esc);
     desk.walked();
@@ -143,7 +143,7 @@ fn an_answer_that_was_awaited_is_asked_for_again() {
     let old = std::mem::take(&mut desk.asked);
     desk.tell(reopening(1));
     let asked: Vec<_> = desk.asked.iter().map(|r| r.number).collect();
-    assert_eq!(asked.len(), 2, "the list and the mentions");
+    assert_eq!(asked.len(), 2, "the list and the references");
     assert!(old.iter().all(|r| !asked.contains(&r.number)));
     desk.answer();
     assert!(desk.screen().contains("Allocations 601"));
@@ -292,7 +292,7 @@ fn a_download_that_ends_is_told_until_the_dump_is_read() {
     desk.tell(Message::Symbols(SymbolNews::Fetched));
     assert!(desk.status().contains("reading the dump with it"));
     desk.tell(reopening(1));
-    assert!(desk.status().contains("picked up"));
+    assert!(desk.status().contains("read again with it"));
     desk.tell(fetching(1));
     assert!(!desk.screen().contains("Fetching"));
 }

@@ -16,7 +16,7 @@ pub struct TagCharts {
     pub spread: Option<AddressHistogram>,
 }
 
-/// Parts that the stretch of addresses is told in; a screen draws as many as it has room for.
+/// The number of parts of the address range; a screen draws as many as it has room for.
 pub const PARTS: usize = 240;
 
 impl TagCharts {

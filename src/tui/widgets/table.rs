@@ -18,7 +18,7 @@ pub struct Column {
     pub title: &'static str,
     /// Cells it needs.
     pub width: u16,
-    /// Numbers stand on the right.
+    /// Numbers are right-aligned.
     pub right: bool,
     /// 0 is kept longest.
     pub priority: u8,

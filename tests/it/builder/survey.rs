@@ -166,5 +166,5 @@ fn memory_not_looked_into_is_said() {
     }
     let (after, notes) = found(&filled);
     assert!(after == before);
-    assert!(says(&notes, "were not looked into for pool"), "{notes:?}");
+    assert!(says(&notes, "were not searched for pool"), "{notes:?}");
 }

@@ -150,7 +150,7 @@ fn tables_of_absurd_sizes_are_refused_and_said() {
     for era in [&WIN7, &WIN10_2004, &WIN11] {
         let spec = small::of_era(era);
         for (name, said) in [
-            ("PoolTrackTableSize", "no accounts per tag"),
+            ("PoolTrackTableSize", "no counts per tag"),
             ("PoolTrackTableExpansionSize", "which is not believed"),
             ("PoolBigPageTableSize", "which is not believed"),
         ] {

@@ -109,6 +109,7 @@ fn an_image_that_is_cut_says_so() {
         (Image::Kdump(Method::Snappy, true), "f.kdump"),
         (Image::HyperV(false), "g.vmrs"),
         (Image::HyperV(true), "h.vmrs"),
+        (Image::Raw, "i.raw"),
     ] {
         let path = folder.join(name);
         running.write(&path, image).unwrap();
@@ -125,7 +126,14 @@ fn an_image_that_is_cut_says_so() {
                 .output()
                 .unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
-            let words = ["truncated", "cut", "ends", "copy it again", "end where"];
+            let words = [
+                "truncated",
+                "cut",
+                "ends",
+                "copy it again",
+                "end where",
+                "no Windows kernel",
+            ];
             assert!(
                 words.iter().any(|w| said.contains(w)),
                 "{name} {part}: {said}"

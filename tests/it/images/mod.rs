@@ -284,6 +284,13 @@ fn other_files_are_named() {
             "download",
         ),
         (
+            "k2.dmp",
+            b"\xef\xbb\xbf\r\n<!DOCTYPE HTML PUBLIC \"-//W3C\">".to_vec(),
+            "HTML",
+            "download",
+        ),
+        ("hiberfil.sys", vec![0; 0x3000], "wiped", "live dump"),
+        (
             "l.dmp",
             b"version https://git-lfs.github.com/spec/v1\n".to_vec(),
             "Git LFS",

@@ -18,7 +18,7 @@ fn parts_that_are_missing_are_said() {
     std::fs::rename(&memory, &alone).unwrap();
     let error = refusal(&state);
     assert!(
-        error.contains("a.vmem") && error.contains("not beside it"),
+        error.contains("a.vmem") && error.contains("not in the same directory"),
         "{error}"
     );
     let raw = folder.join("c.vmem");
@@ -76,16 +76,16 @@ fn the_other_file_may_be_given() {
     let error = refused(&["info", state, "--partner", state]);
     assert!(error.contains("is a state itself"), "{error}");
     let error = refused(&["info", named, "--partner", named]);
-    assert!(error.contains("no state of VMware"), "{error}");
+    assert!(error.contains("not a VMware state"), "{error}");
     let error = refused(&["info", named, "--partner", "missing.vmsn"]);
     assert!(error.contains("missing.vmsn"), "{error}");
     let folder_name = folder.to_str().unwrap();
     let error = refused(&["info", state, "--partner", folder_name]);
-    assert!(error.contains("is no file"), "{error}");
+    assert!(error.contains("is not a file"), "{error}");
     let dump = folder.join("full.dmp");
     machine.write(&dump, Container::Full).unwrap();
     let error = refused(&["info", dump.to_str().unwrap(), "--partner", state]);
-    assert!(error.contains("has no other file"), "{error}");
+    assert!(error.contains("which has none"), "{error}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -51,9 +51,9 @@ impl Outcome {
         match self {
             Outcome::Same => "·",
             Outcome::None => "none",
-            Outcome::Said => "said",
-            Outcome::Contradicted => "beside",
-            Outcome::Believed => "*believed*",
+            Outcome::Said => "warned",
+            Outcome::Contradicted => "compared",
+            Outcome::Believed => "*undetected*",
         }
     }
 }

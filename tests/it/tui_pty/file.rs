@@ -16,7 +16,7 @@ fn a_dump_that_is_cut_behind_the_screen_is_said_to_be_and_the_terminal_lives() {
     file.set_len(0x3000).unwrap();
     terminal.press(ENTER);
     terminal.see("holds 586.9 MB");
-    terminal.see("the file was cut from");
+    terminal.see("the file was truncated from");
     terminal.press(ENTER);
     terminal.see("Bytes at");
     terminal.see("the dump file could not be read");
@@ -24,7 +24,7 @@ fn a_dump_that_is_cut_behind_the_screen_is_said_to_be_and_the_terminal_lives() {
     terminal.press(ESC);
     terminal.press(ESC);
     terminal.press("v");
-    terminal.see("the file was cut from");
+    terminal.see("the file was truncated from");
     for key in ["M", ENTER, ESC, ESC, "D", ESC, "R", ESC, "T"] {
         terminal.press(key);
     }

@@ -242,7 +242,7 @@ fn the_users_keys_hold_and_a_wrong_file_is_told_on_the_screen() {
 
         std::fs::write(&file, "bind x qiut\n").unwrap();
         let mut terminal = Terminal::open(demo(), &variables, (200, 24));
-        terminal.see("keys, line 1: there is no action \"qiut\" (did you mean quit?)");
+        terminal.see("keys, line 1: unknown action \"qiut\" (did you mean quit?)");
         terminal.see("q quit");
         terminal.press("q");
         assert_eq!(terminal.exit_code(), 0);

@@ -116,7 +116,7 @@ fn the_right_file_is_picked_up_and_a_wrong_one_is_told() {
     terminal.see("it belongs to another image");
 
     put(&store, PDB);
-    terminal.see("ntkrnlmp.pdb picked up");
+    terminal.see("ntkrnlmp.pdb found");
     let screen = terminal.text();
     assert!(
         screen.contains("paged pool by outstanding allocations, descending, & thre"),
@@ -156,7 +156,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
     let before = row(&terminal.text());
     assert!(before.is_some());
     put(&store, PDB);
-    terminal.see("picked up");
+    terminal.see("read again with it");
     terminal.see("Allocations 607, by size, descending ─");
     assert_eq!(row(&terminal.text()), before);
     terminal.press(ESC);
@@ -171,7 +171,7 @@ fn a_server_on_the_path_is_asked_behind_the_screen() {
     let (server, asked) = serve(Some(PDB), PDB.len());
     let path = format!("srv*{}*{server}", store.path().display());
     let mut terminal = open(&path, &[]);
-    terminal.see("ntkrnlmp.pdb picked up");
+    terminal.see("ntkrnlmp.pdb found");
     assert_eq!(fs::read(place(&store)).unwrap(), PDB);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     terminal.press("q");
@@ -187,7 +187,7 @@ fn no_network_means_no_connection_but_the_file_is_still_picked_up() {
     terminal.see("no symbols, v: what to do");
     thread::sleep(Duration::from_millis(500));
     put(&store, PDB);
-    terminal.see("ntkrnlmp.pdb picked up");
+    terminal.see("ntkrnlmp.pdb found");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     terminal.press("q");
     assert_eq!(terminal.exit_code(), 0);
@@ -203,7 +203,7 @@ fn a_download_that_fails_is_told_and_the_file_can_still_be_put_there() {
     terminal.press("v");
     terminal.see("it has no such file");
     put(&store, PDB);
-    terminal.see("picked up");
+    terminal.see("read again with it");
     terminal.press("q");
     assert_eq!(terminal.exit_code(), 0);
 }

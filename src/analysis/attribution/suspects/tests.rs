@@ -131,7 +131,7 @@ fn shared_tags_name_nobody() {
     let default = owners("Ddk ", &found, None, true);
     assert_eq!(default.best(), None);
     assert_eq!(default.ranked[0].certainty, Certainty::Possible);
-    assert!(default.notes[0].contains("names nobody"));
+    assert!(default.notes[0].contains("identifies no driver"));
     let two = references(["a", "b"].map(|n| module(n, Standing::Allocates)).to_vec());
     let shared = owners("Many", &two, None, true);
     assert_eq!(shared.best(), None);

@@ -11,7 +11,7 @@ use crate::analysis::references::pages::Pages;
 /// Instructions that are decoded of one function.
 const MAX_INSTRUCTIONS: usize = 1 << 16;
 
-/// What happens behind an instruction.
+/// What happens after an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The following one.
@@ -24,7 +24,7 @@ pub enum Next {
     Calls,
     /// A jump out of the function, in place of a call.
     Leaves,
-    /// A jump to where nobody knows yet.
+    /// A jump to an unknown target, so far.
     Anywhere,
     /// Nothing.
     Ends,
@@ -191,7 +191,7 @@ impl Graph {
         filler(bytes)
     }
 
-    /// What happens behind an instruction.
+    /// What happens after an instruction.
     pub fn next(&self, i: &Instruction) -> Next {
         let target = || self.rva(i.near_branch64());
         let near = i.op0_kind() == OpKind::NearBranch64;

@@ -1,6 +1,6 @@
 //! One instruction: what it does to registers and memory.
 //!
-//! What is not understood makes a register unknown, never something else.
+//! An unsupported instruction makes a register unknown, never wrong.
 
 use iced_x86::{
     Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess, OpKind,
@@ -345,8 +345,8 @@ impl<'a> Machine<'a> {
         self.move_stack(state, i, moved);
     }
 
-    /// A stack pointer that can't be followed (`sub rsp, rax` behind a stack probe, an
-    /// alignment) points into a frame of its own from there on.
+    /// A stack pointer that can't be followed (`sub rsp, rax` after a stack probe, an alignment)
+    /// points into a frame of its own from there on.
     fn move_stack(&mut self, state: &mut State, i: &Instruction, value: Id) {
         let known = matches!(self.values.only(value), Some(Atom::Pointer { .. }));
         let value = match known {
@@ -493,7 +493,7 @@ fn arithmetic(mnemonic: Mnemonic, size: usize, a: Atom, b: Atom) -> Atom {
             offset: offset.wrapping_sub(value as i64),
         },
         (Mnemonic::And, Atom::Number { value: x, from: f }, Atom::Number { value: y, from: g }) => {
-            // A mask is no tag, and what is masked may be.
+            // A mask is not a tag, but the masked value may be one.
             let value = x & y;
             let from = if value == x {
                 f

@@ -1,9 +1,9 @@
 //! What a function does with its constants, variables and arguments.
 //!
-//! The function is carried out with sets of what registers and memory may hold (an
+//! The function is interpreted with the sets of values that registers and memory may have (an
 //! abstract interpretation): block by block, both ways at each condition, and again where
-//! another way brings something new, until nothing is new. Then each call is asked what
-//! it may be given. All of that is bounded, whatever the code is.
+//! another way brings something new, until nothing is new. Then each call is asked what it may
+//! be given. All of that is bounded, whatever the code is.
 
 pub mod graph;
 mod machine;
@@ -110,8 +110,8 @@ pub fn analyse(code: &dyn Surroundings, region: &Region) -> Facts {
     analysis.facts()
 }
 
-/// Bytes of the function without a frame that begins here: up to the first end that
-/// nothing before it jumps over. `None` where the bytes are no code.
+/// Bytes of the function without a frame that begins here: up to the first end that nothing
+/// before it jumps over. `None` if the bytes are not code.
 pub fn leaf_length(bytes: &[u8], ip: u64) -> Option<u32> {
     let mut decoder = Decoder::with_ip(64, bytes, ip, DecoderOptions::NONE);
     let mut furthest = ip;
@@ -160,7 +160,7 @@ struct Analysis<'c, 'm> {
     whole: bool,
     /// The stack and frame pointers of the function's body.
     frame: Option<(Id, Id)>,
-    /// What is known where a jump leads nobody knows where.
+    /// What is known where a jump has an unknown target.
     anywhere: Option<State>,
     /// Names that the kernel was asked for.
     routines: Vec<String>,
@@ -299,7 +299,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// A jump through a register: by a table, or to where nobody knows.
+    /// A jump through a register: by a table, or to an unknown target.
     fn jump(&mut self, i: &Instruction, state: State) {
         if i.op0_kind() == OpKind::Memory && i.is_ip_rel_memory_operand() {
             return;

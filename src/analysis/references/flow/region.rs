@@ -19,7 +19,7 @@ pub enum Known {
 pub struct Region {
     /// RVA of its first instruction.
     pub start: u32,
-    /// Its pieces: RVAs of the first byte and of that behind the last.
+    /// Its pieces: RVAs of the first byte and of that after the last.
     pub pieces: Vec<(u32, u32)>,
     /// How it is known.
     pub known: Known,

@@ -75,7 +75,7 @@ pub enum Atom {
         /// Bytes from there.
         offset: i64,
     },
-    /// What stands in memory at `base + offset`.
+    /// The value in memory at `base + offset`.
     Loaded {
         /// The pointer that the address was made of, or the address.
         base: u64,
@@ -96,7 +96,7 @@ pub enum Atom {
 }
 
 impl Atom {
-    /// A number that is no constant of the code.
+    /// A number that is not a constant of the code.
     pub fn number(value: u64) -> Atom {
         Atom::Number { value, from: 0 }
     }
@@ -133,7 +133,7 @@ impl Atom {
 pub type Id = u32;
 /// The set that says nothing.
 pub const UNKNOWN: Id = 0;
-/// Members that are no constants of the code.
+/// Members that are not constants of the code.
 const MAX_PLAIN: usize = 6;
 /// Members that are.
 const MAX_TAGGED: usize = 32;

@@ -28,10 +28,10 @@ pub enum ReadError {
     #[error("it is damaged ({0})")]
     Damaged(&'static str),
     /// Another program's layout, or another dump's.
-    #[error("it is of another version or another dump")]
+    #[error("it belongs to another version or another dump")]
     Foreign,
     /// The dump was written to since.
-    #[error("the dump was written to after it was made")]
+    #[error("the dump was modified after the index was written")]
     Stale,
     /// Its words take more memory than they may.
     #[error("it takes {0} bytes of memory, more than the limit of --memory")]

@@ -263,6 +263,25 @@ pub struct Binding {
     pub group: Group,
 }
 
+/// A line of the table.
+pub(super) const fn bind(
+    keys: &'static [Key],
+    contexts: &'static [Context],
+    action: Action,
+    hint: &'static str,
+    help: &'static str,
+    group: Group,
+) -> Binding {
+    Binding {
+        keys,
+        contexts,
+        action,
+        hint,
+        help,
+        group,
+    }
+}
+
 impl Binding {
     /// The keys as the help shows them: `Enter, Right, l`.
     pub fn key_names(&self) -> String {

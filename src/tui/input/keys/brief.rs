@@ -1,5 +1,5 @@
 //! What a key does in a few words, for the help that fits on one screen. Actions that go
-//! together have the same words, so that their keys stand on one line.
+//! together have the same words, so that their keys share a line.
 
 use super::binding::{Action, Context};
 
@@ -20,8 +20,8 @@ pub fn brief(action: Action, context: Context) -> &'static str {
             _ => "open the row",
         },
         Action::Back => match context {
-            Context::Tags => "drop the filter",
-            _ => "drop the filter, go back",
+            Context::Tags => "clear the filter",
+            _ => "clear filter, go back",
         },
         Action::NextPane => match context {
             Context::Bytes => "bytes, pointers, text",
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_key_has_few_words() {
-        for binding in TABLE {
+        for binding in TABLE.iter() {
             for context in binding.contexts {
                 let words = brief(binding.action, *context);
                 assert!(words.len() <= LONGEST, "{words}");

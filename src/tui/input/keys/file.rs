@@ -36,13 +36,12 @@ pub struct Read {
 }
 
 impl Read {
-    /// What the user is told about the file, in a line; `None` when there is nothing to
-    /// tell.
+    /// The message about the file in one line; `None` without errors and warnings.
     pub fn message(&self, path: &Path) -> Option<String> {
         if let Some(first) = self.errors.first() {
             let more = match self.errors.len() {
                 1 => "",
-                _ => ", and more is wrong: `poolscope keys` says what",
+                _ => ", and there are more errors: `poolscope keys` lists them",
             };
             let told = first.told(path);
             return Some(format!("built-in keys are used: {told}{more}"));
@@ -63,7 +62,7 @@ impl Remark {
     }
 }
 
-/// A file of this many bytes is no file of keys.
+/// A file of this many bytes is not a file of keys.
 const LARGEST: u64 = 1 << 20;
 /// Lines that bind or unbind at most: all that is built in, printed, is a few hundred.
 const MOST_LINES: usize = 2000;
@@ -106,10 +105,10 @@ pub fn read(path: &Path, named: bool) -> Read {
         Err(why) => return failed(format!("can't be read: {why}")),
     };
     if !metadata.is_file() {
-        return failed("is no file".into());
+        return failed("is not a file".into());
     }
     if metadata.len() > LARGEST {
-        return failed("is larger than a megabyte, so it is no file of keys".into());
+        return failed("is larger than 1 MB, so it is not a keys file".into());
     }
     match std::fs::read(path) {
         Ok(bytes) => parse(&bytes),
@@ -181,20 +180,20 @@ impl Lines {
             Some("bind") => {
                 self.said += 1;
                 const HOW: &str =
-                    "write bind KEY ACTION [SCREEN ...], as in bind ctrl-g goto bytes";
+                    "write bind KEY ACTION [SCREEN ...], for example bind ctrl-g goto bytes";
                 let key = Key::of_name(words.next().ok_or(HOW)?)?;
                 let action = Action::of_name(words.next().ok_or(HOW)?)?;
                 self.bind(number, key, action, &contexts(words)?)
             }
             Some("unbind") => {
                 self.said += 1;
-                const HOW: &str = "write unbind KEY [SCREEN ...], as in unbind q tags";
+                const HOW: &str = "write unbind KEY [SCREEN ...], for example unbind q tags";
                 let key = Key::of_name(words.next().ok_or(HOW)?)?;
                 self.unbind(number, key, &contexts(words)?);
                 Ok(())
             }
             Some(word) => Err(format!(
-                "begins with {word:?}; a line begins with bind, unbind or #"
+                "unknown word {word:?}: a line begins with bind, unbind or #"
             )),
         }
     }
@@ -221,7 +220,7 @@ impl Lines {
         for &context in wanted {
             if context == Context::Prompt && key.is_text() {
                 return Err(format!(
-                    "{} is text while a line is typed (prompt); use ctrl- or a key with a name",
+                    "{} types text on the command line (prompt); use ctrl- or a named key",
                     key.file_name()
                 ));
             }
@@ -280,7 +279,7 @@ impl Lines {
 
     fn map(&self) -> KeyMap {
         let mut entries: Vec<Entry> = Vec::new();
-        for binding in TABLE {
+        for binding in TABLE.iter() {
             let first = entries.len();
             for &context in binding.contexts {
                 let keys = self.keys(binding.action, context, binding.keys);
@@ -328,12 +327,13 @@ fn lost(map: &KeyMap) -> Vec<Remark> {
 /// All keys as a file that gives exactly them.
 pub fn print(map: &KeyMap) -> String {
     let mut out = String::from(
-        "# The keys of poolscope as they are now.\n\
+        "# The keys of poolscope. Save the file as `keys` in the configuration directory of\n\
+         # poolscope, or give it with --keys.\n\
          #\n\
          #     bind KEY ACTION [SCREEN ...]\n\
          #     unbind KEY [SCREEN ...]\n\
          #\n\
-         # A line that is taken out leaves the built-in key; unbind takes the key away.\n",
+         # Without a line for it, a built-in key applies; unbind removes a key.\n",
     );
     let names = |contexts: &[Context]| {
         let names: Vec<String> = contexts.iter().map(|c| c.file_name()).collect();
@@ -352,7 +352,7 @@ pub fn print(map: &KeyMap) -> String {
     }
     let gone = unbound(map);
     if !gone.is_empty() {
-        let _ = writeln!(out, "\n# built-in keys that are taken away");
+        let _ = writeln!(out, "\n# built-in keys that are removed");
     }
     for (key, contexts) in gone {
         let _ = writeln!(out, "unbind {} {}", key.file_name(), names(&contexts));
@@ -363,7 +363,7 @@ pub fn print(map: &KeyMap) -> String {
 /// Built-in keys that do nothing now, and where.
 fn unbound(map: &KeyMap) -> Vec<(Key, Vec<Context>)> {
     let mut out: Vec<(Key, Vec<Context>)> = Vec::new();
-    for binding in TABLE {
+    for binding in TABLE.iter() {
         for (&key, &context) in binding
             .keys
             .iter()

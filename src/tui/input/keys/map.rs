@@ -50,7 +50,7 @@ impl Entry {
     }
 }
 
-/// What documents say of an action: everywhere that it means the same.
+/// The documentation of an action, for all contexts with the same meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The heading.
@@ -101,7 +101,7 @@ impl KeyMap {
         &self.entries
     }
 
-    /// The keys as documents list them: what is said in the same words is one line.
+    /// The keys as documents list them: equal texts share a line.
     pub fn listed(&self) -> Vec<Listed> {
         let mut merged: Vec<Entry> = Vec::new();
         for entry in &self.entries {

@@ -7,6 +7,7 @@
 
 mod binding;
 pub mod brief;
+mod dialogs;
 pub mod file;
 mod map;
 mod names;

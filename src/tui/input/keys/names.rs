@@ -66,7 +66,7 @@ impl Action {
     /// All that have a line in the table, in its order.
     pub fn all() -> Vec<Action> {
         let mut out = Vec::new();
-        for binding in TABLE {
+        for binding in TABLE.iter() {
             if !out.contains(&binding.action) {
                 out.push(binding.action);
             }
@@ -85,7 +85,7 @@ impl Action {
         NAMES.get(name).copied().ok_or_else(|| {
             let near = nearest(name, Action::all().into_iter().map(Action::name));
             let near = near.map_or_else(String::new, |n| format!(" (did you mean {n}?)"));
-            format!("there is no action {name:?}{near}; `poolscope keys` lists them")
+            format!("unknown action {name:?}{near}; `poolscope keys` lists them")
         })
     }
 }
@@ -110,7 +110,7 @@ impl Context {
         let name = renamed(name, &OLD_CONTEXTS);
         NAMES.get(name).copied().ok_or_else(|| {
             let all = Context::ALL.map(Context::file_name);
-            format!("there is no screen {name:?}; they are {}", all.join(" "))
+            format!("unknown screen {name:?}; the screens are {}", all.join(" "))
         })
     }
 }
@@ -136,7 +136,7 @@ impl Key {
     /// # Errors
     /// What is allowed.
     pub fn of_name(name: &str) -> Result<Key, String> {
-        let wrong = || format!("there is no key {name:?}; a key is {KEYS}");
+        let wrong = || format!("unknown key {name:?}; a key is {KEYS}");
         let lower = name.to_lowercase();
         if let Some(rest) = lower.strip_prefix("ctrl-").filter(|rest| !rest.is_empty()) {
             return match rest {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_table_can_be_read_back() {
-        for binding in TABLE {
+        for binding in TABLE.iter() {
             assert_eq!(Action::of_name(&binding.action.name()), Ok(binding.action));
             for key in binding.keys {
                 assert_eq!(Key::of_name(&key.file_name()), Ok(*key), "{}", key.name());

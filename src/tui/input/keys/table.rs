@@ -1,12 +1,14 @@
-//! The table itself: a line for each thing that keys do.
+//! The keys of the screens, and the table of all keys.
+
+use std::sync::LazyLock;
 
 use crossterm::event::KeyCode;
 
-use super::binding::{Action, Binding, Context, Group, Key, ctrl, key, letter};
+use super::binding::{Action, Binding, Context, Group, bind, ctrl, key, letter};
+use super::dialogs::DIALOGS;
 
 use Context::{
-    Allocations, Bytes, Chart, Columns, Help, Modules, Prompt, References, Report, Summary, Table,
-    Tags,
+    Allocations, Bytes, Chart, Columns, Help, Modules, References, Report, Summary, Table, Tags,
 };
 
 /// Wherever one can move, the column chooser included.
@@ -53,26 +55,11 @@ const SEARCHED: &[Context] = &[Tags, Allocations, References, Modules, Table, Re
 /// Lists with columns that can be selected.
 const COLUMNS: &[Context] = &[Tags, Allocations, Modules, Table];
 
-const fn bind(
-    keys: &'static [Key],
-    contexts: &'static [Context],
-    action: Action,
-    hint: &'static str,
-    help: &'static str,
-    group: Group,
-) -> Binding {
-    Binding {
-        keys,
-        contexts,
-        action,
-        hint,
-        help,
-        group,
-    }
-}
+/// All keys. Hints and help follow this order.
+pub static TABLE: LazyLock<Vec<Binding>> = LazyLock::new(|| [ON_SCREENS, DIALOGS].concat());
 
-/// The table. Order matters twice: hints and help follow it.
-pub const TABLE: &[Binding] = &[
+/// Keys of the screens, and those that work everywhere.
+const ON_SCREENS: &[Binding] = &[
     bind(
         &[key(KeyCode::Up), letter('k')],
         EVERYWHERE,
@@ -148,7 +135,7 @@ pub const TABLE: &[Binding] = &[
         ],
         Action::Back,
         "back",
-        "drop the filter, else back by one step",
+        "clear the filter, else go back one step",
         Group::Path,
     ),
     bind(
@@ -160,7 +147,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags],
         Action::Back,
         "",
-        "drop the filter of the tag list",
+        "clear the filter of the tag list",
         Group::Path,
     ),
     bind(
@@ -168,7 +155,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Pool,
         "pool",
-        "both pools, nonpaged, paged: of the list, else of the tag list",
+        "switch the list between both pools, nonpaged and paged",
         Group::Sort,
     ),
     bind(
@@ -299,7 +286,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Report,
         "report",
-        "the whole procedure as one report, marked rows included; y copies it",
+        "the report: verdict, evidence, next steps and marked rows; y copies it",
         Group::Path,
     ),
     bind(
@@ -347,7 +334,8 @@ pub const TABLE: &[Binding] = &[
         &[References],
         Action::Disassembly,
         "code",
-        "the instructions around the selected reference, the tag and the call that takes it marked",
+        "the instructions around the selected reference, with the tag and the call that takes it \
+            marked",
         Group::Path,
     ),
     bind(
@@ -371,7 +359,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags, Summary, Allocations, References, Report],
         Action::Zoom,
         "",
-        "this pane alone on the screen, and back; in the report, unfold everything, and back",
+        "show only this pane, and back; in the report, unfold all sections, and back",
         Group::Path,
     ),
     bind(
@@ -379,7 +367,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Command,
         "",
-        "type a command, in the debugger's or PoolMon's words; Tab completes",
+        "type a command of WinDbg, PoolMon or poolscope; Tab completes",
         Group::Find,
     ),
     bind(
@@ -387,7 +375,7 @@ pub const TABLE: &[Binding] = &[
         COLUMNS,
         Action::ColumnLeft,
         "",
-        "select the column to the left (S, @ and F ask about it)",
+        "select the column to the left (S, @ and F use it)",
         Group::Sort,
     ),
     bind(
@@ -451,7 +439,7 @@ pub const TABLE: &[Binding] = &[
         SCREENS,
         Action::Save,
         "",
-        "save what is shown to a file: text, CSV, JSON or Markdown by the end of its name",
+        "save what is shown to a file: text, CSV, JSON or Markdown by its extension",
         Group::Find,
     ),
     bind(
@@ -507,7 +495,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags],
         Action::SortChange,
         "",
-        "sort by the change since the baseline instead of by the value, and back (PoolMon's parentheses)",
+        "sort by the change since the baseline instead of the value, and back (as in PoolMon)",
         Group::Sort,
     ),
     bind(
@@ -515,7 +503,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags],
         Action::Columns,
         "",
-        "choose the columns of the list; the choice is kept for all dumps",
+        "choose the columns of the list; the choice is saved for all dumps",
         Group::Sort,
     ),
     bind(
@@ -523,7 +511,7 @@ pub const TABLE: &[Binding] = &[
         &[Tags],
         Action::Preview,
         "",
-        "the preview of the selected tag on or off (from 120 columns)",
+        "show or hide the preview of the selected tag (from 120 columns)",
         Group::Path,
     ),
     bind(
@@ -531,38 +519,8 @@ pub const TABLE: &[Binding] = &[
         &[Tags, Summary, Allocations, References],
         Action::History,
         "",
-        "the tag over the points of the baseline as a chart; on the summary, both pools",
+        "a chart of the tag over the points of the baseline; on the summary, of both pools",
         Group::Path,
-    ),
-    bind(
-        &[key(KeyCode::Enter), key(KeyCode::Right), letter(' ')],
-        &[Columns],
-        Action::ChangeColumn,
-        "changes",
-        "show the column by width, always, or never",
-        Group::Sort,
-    ),
-    bind(
-        &[letter('0')],
-        &[Columns],
-        Action::ResetColumns,
-        "resets",
-        "show all columns by width",
-        Group::Sort,
-    ),
-    bind(
-        &[
-            key(KeyCode::Esc),
-            letter('C'),
-            letter('q'),
-            letter('h'),
-            key(KeyCode::Left),
-        ],
-        &[Columns],
-        Action::Cancel,
-        "closes",
-        "close the column chooser",
-        Group::Program,
     ),
     bind(
         &[letter('[')],
@@ -638,41 +596,6 @@ pub const TABLE: &[Binding] = &[
         Group::Program,
     ),
     bind(
-        &[
-            key(KeyCode::Esc),
-            letter('q'),
-            letter('h'),
-            key(KeyCode::Left),
-            key(KeyCode::F(1)),
-        ],
-        &[Help],
-        Action::Cancel,
-        "close",
-        "close the help",
-        Group::Program,
-    ),
-    bind(
-        &[
-            letter('?'),
-            key(KeyCode::Tab),
-            key(KeyCode::Right),
-            key(KeyCode::Enter),
-        ],
-        &[Help],
-        Action::HelpPage,
-        "next page",
-        "the next page: queries, then the keys of all screens",
-        Group::Program,
-    ),
-    bind(
-        &[key(KeyCode::Esc), ctrl('c')],
-        &[Prompt],
-        Action::Cancel,
-        "cancel",
-        "cancel",
-        Group::Find,
-    ),
-    bind(
         &[letter('q')],
         SCREENS,
         Action::Quit,
@@ -693,7 +616,7 @@ pub const TABLE: &[Binding] = &[
         EVERYWHERE,
         Action::Suspend,
         "",
-        "suspend; `fg` comes back",
+        "suspend; `fg` resumes",
         Group::Program,
     ),
     bind(
@@ -701,7 +624,7 @@ pub const TABLE: &[Binding] = &[
         LISTS,
         Action::Mouse,
         "",
-        "the mouse off or on: off, the terminal's own selection works without Shift",
+        "switch the mouse off or on; when off, the terminal's own selection works without Shift",
         Group::Program,
     ),
     bind(
@@ -711,37 +634,5 @@ pub const TABLE: &[Binding] = &[
         "",
         "redraw the screen",
         Group::Program,
-    ),
-    bind(
-        &[key(KeyCode::Tab)],
-        &[Prompt],
-        Action::Complete,
-        "completes",
-        "complete the word, and go on to the next that fits",
-        Group::Find,
-    ),
-    bind(
-        &[key(KeyCode::Up), ctrl('p')],
-        &[Prompt],
-        Action::HistoryBack,
-        "",
-        "the line typed before",
-        Group::Find,
-    ),
-    bind(
-        &[key(KeyCode::Down), ctrl('n')],
-        &[Prompt],
-        Action::HistoryOn,
-        "",
-        "the line typed after that",
-        Group::Find,
-    ),
-    bind(
-        &[key(KeyCode::Enter)],
-        &[Prompt],
-        Action::Accept,
-        "apply",
-        "apply what is typed",
-        Group::Find,
     ),
 ];

@@ -42,7 +42,7 @@ const FAMILIES: [TableColumn; 6] = [
 ];
 
 const OBJECTS: [TableColumn; 4] = [
-    TableColumn::new(Column::text("What", 8, 1), &["what"], Kind::Text),
+    TableColumn::new(Column::text("What", 15, 1), &["what"], Kind::Text),
     TableColumn::new(
         Column::text("Name", 16, 0).growing(40),
         &["name"],
@@ -52,7 +52,7 @@ const OBJECTS: [TableColumn; 4] = [
     TableColumn::new(Column::number("Of all", 10, 2), &["all"], Kind::Number),
 ];
 
-/// Takes the census of a tag. `None` when it isn't wanted any more.
+/// Takes the census of a tag. `None` when cancelled.
 ///
 /// # Errors
 /// Why there is none.
@@ -257,6 +257,14 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
             ..TableRow::default()
         });
     };
+    for (what, count) in [
+        ("with handles", found.with_handles),
+        ("references only", found.referenced_only),
+    ] {
+        if count > 0 {
+            add(what, String::new(), count, Cell::Unknown, Opens::Nothing);
+        }
+    }
     for holder in &found.holders {
         let name = format!("{} ({})", holder.process.image, holder.process.id);
         let all = Cell::Count(holder.all);

@@ -117,11 +117,15 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::number("Before", 7, 4), &["before"], Kind::Number),
     TableColumn::new(Column::text("Tag", 4, 1), &["tag"], Kind::Text),
     TableColumn::new(Column::text("Pool", 11, 3), &["pool"], Kind::Text),
-    TableColumn::new(Column::text("From", 7, 5), &["from"], Kind::Text),
+    TableColumn::new(
+        Column::text("Backend", 7, 5),
+        &["backend", "from"],
+        Kind::Text,
+    ),
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
-/// Makes a table. `None` when it isn't wanted any more.
+/// Makes a table. `None` when cancelled.
 ///
 /// # Errors
 /// Why there is none, as a sentence.
@@ -218,7 +222,9 @@ fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> 
         title: format!("Pool by driver: {}", rows.len()),
         rows: Arc::new(rows),
         notes: vec![
-            "a tag's bytes are its likeliest owner's; nt allocates much on behalf of others".into(),
+            "the bytes of a tag are counted for its most likely owner; nt allocates much on \
+                behalf of others"
+                .into(),
         ],
         sorted: Some(3),
         start: 0,
@@ -262,7 +268,7 @@ fn tags_of(
             ..TableRow::default()
         }
     };
-    let name = module.unwrap_or("nobody known");
+    let name = module.unwrap_or("unknown");
     Ok(TableData {
         columns: &TAGS_OF,
         title: format!("Tags of {name}: {}", driver.tags.len()),
@@ -309,7 +315,7 @@ fn unfinished(index: &Snapshot) -> Vec<String> {
     let (done, all) = (index.windows_done, index.windows_all);
     match done < all {
         true => vec![format!(
-            "the walk has seen {} of {} stretches of pool",
+            "the walk has read {} of {} ranges of pool",
             grouped(done as u64),
             grouped(all as u64)
         )],
@@ -359,7 +365,7 @@ fn frequency(
     let mut notes = unfinished(index);
     if others > 0 {
         notes.push(format!(
-            "{} allocations have further values, which are not counted apart",
+            "{} allocations have other values, which are not counted separately",
             grouped(others)
         ));
     }
@@ -528,8 +534,8 @@ fn what_is_at(engine: &dyn Machine, block: &Block, offset: u64) -> String {
 fn page(engine: &dyn Machine, va: Va, session: Option<u32>) -> Result<TableData, String> {
     let page = engine.page(va).map_err(|why| match why {
         PageError::Unreadable(fault) => format!("{va} can't be read: {fault}"),
-        PageError::NotPool => format!("{va} is in no page of pool"),
-        PageError::NotKept => format!("the evidence file does not hold the page of {va}"),
+        PageError::NotPool => format!("{va} is not in a page of pool"),
+        PageError::NotKept => format!("the evidence file does not have the page of {va}"),
     })?;
     let row = |b: &crate::pool::page::PageBlock| {
         let block = &b.block;

@@ -26,8 +26,7 @@ const STACKS: [TableColumn; 7] = [
     TableColumn::new(Column::text("Such as", 17, 5), &["such"], Kind::Address),
 ];
 
-/// Equal stacks with their counts; Enter opens a block. `None` when it isn't wanted any
-/// more.
+/// Equal stacks with their counts; Enter opens a block. `None` when cancelled.
 ///
 /// # Errors
 /// Why there is none.

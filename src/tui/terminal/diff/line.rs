@@ -31,7 +31,7 @@ impl LineWriter {
         }
     }
 
-    /// The terminal was told to put its cursor there and to write so.
+    /// The cursor position and look that the terminal was set to.
     pub fn stand(&mut self, at: (u16, u16), look: Look) {
         self.at = Some(at);
         self.look = Some(look);
@@ -121,8 +121,8 @@ impl LineWriter {
         }
     }
 
-    /// Goes right to a cell, or writes again what stands between where that is shorter.
-    /// `next` is the look of the cell, which what is between may change on the way.
+    /// Goes right to a cell, or rewrites the text between if that is shorter. `next` is the look of
+    /// the cell, which what is between may change on the way.
     fn approach(&mut self, x: usize, y: u16, new: &[ScreenCell], next: Look) {
         let mut going = self.fork();
         going.go(x as u16, y);

@@ -50,9 +50,9 @@ const ATTRIBUTES: [(Modifier, u8, u8); 9] = [
     (Modifier::CROSSED_OUT, 9, 29),
 ];
 
-/// Writes the change from one look to another; nothing when they are the same. From an
-/// unknown one, everything is said. `singly`: attributes can be switched off one by one,
-/// which a VT100 can't.
+/// Writes the change from one look to another; nothing when they are the same. From an unknown
+/// one, everything is written. `singly`: attributes can be switched off one by one, which a
+/// VT100 can't.
 pub fn change(out: &mut Vec<u8>, from: Option<Look>, to: Look, singly: bool) {
     if from == Some(to) {
         return;

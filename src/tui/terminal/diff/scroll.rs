@@ -108,8 +108,7 @@ fn marks(cells: &[ScreenCell]) -> Vec<u64> {
     cells.iter().map(mark).collect()
 }
 
-/// A number that stands for a cell's content in comparisons of cost; what is written is
-/// compared itself.
+/// A hash of a cell's content, for comparisons of cost; what is written is compared itself.
 fn mark(cell: &ScreenCell) -> u64 {
     let mut hasher = DefaultHasher::new();
     let look = cell.look();

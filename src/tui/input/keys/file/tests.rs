@@ -68,7 +68,7 @@ fn a_key_that_is_bound_loses_what_it_did() {
 fn errors_name_the_line_and_what_is_allowed() {
     assert_eq!(
         error("# x\nbind ctrl-g gotoo bytes"),
-        "line 2: there is no action \"gotoo\" (did you mean goto?); `poolscope keys` lists them"
+        "line 2: unknown action \"gotoo\" (did you mean goto?); `poolscope keys` lists them"
     );
     assert_eq!(
         error("bind x help\nbind x quit tags"),
@@ -78,8 +78,8 @@ fn errors_name_the_line_and_what_is_allowed() {
     assert!(error("map x quit").contains("a line begins with bind, unbind or #"));
     assert!(error("bind").contains("write bind KEY ACTION"));
     assert!(error("unbind\n").contains("write unbind KEY"));
-    assert!(error("bind x quit nowhere").contains("they are tags summary"));
-    assert!(error("bind x accept").contains("is text while a line is typed"));
+    assert!(error("bind x quit nowhere").contains("the screens are tags summary"));
+    assert!(error("bind x accept").contains("types text on the command line"));
     let read = parse(b"bind x quit\n\xff\xfe\n");
     assert_eq!(
         (read.errors[0].line, read.errors[0].text.as_str()),
@@ -140,9 +140,9 @@ fn files_that_are_none() {
             .text
             .contains("can't be read")
     );
-    assert_eq!(read(folder.path(), true).errors[0].text, "is no file");
+    assert_eq!(read(folder.path(), true).errors[0].text, "is not a file");
     std::fs::write(&missing, vec![b'\n'; (LARGEST + 1) as usize]).unwrap();
-    assert!(read(&missing, false).errors[0].text.contains("megabyte"));
+    assert!(read(&missing, false).errors[0].text.contains("1 MB"));
     std::fs::write(&missing, "unbind q tags").unwrap();
     let read = read(&missing, false);
     assert_eq!(press(&read.map, Context::Tags, "q"), None);

@@ -1,0 +1,68 @@
+//! How full the pages of the pools are: pages, by the share of each that is in use.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Machine;
+use crate::memory::PAGE_SIZE;
+use crate::pool::block::PoolKind;
+use crate::pool::index::Snapshot;
+
+/// What the answer is called in an evidence file.
+pub const ANSWER: &str = "occupancy";
+
+/// Pages of a pool that are in use to the same tenth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occupancy {
+    /// nonpaged, paged or session.
+    pub pool: String,
+    /// Tenths in use, rounded down.
+    pub tenths: u64,
+    /// Pages.
+    pub pages: u64,
+    /// Allocated blocks that start in them.
+    pub blocks: u64,
+    /// Bytes of allocated blocks.
+    pub used_bytes: u64,
+    /// Bytes of blocks that are freed and kept.
+    pub cached_bytes: u64,
+    /// Bytes of no block.
+    pub free_bytes: u64,
+}
+
+/// Of all pages of small blocks. Nothing where the index leaves out blocks: pages would
+/// look emptier than they are.
+pub fn of(index: &Snapshot) -> Vec<Occupancy> {
+    if index.left_out > 0 {
+        return Vec::new();
+    }
+    let mut rows: BTreeMap<(&str, u64), Occupancy> = BTreeMap::new();
+    for page in index.page_use(&|| true).unwrap_or_default() {
+        let pool = match page.kind {
+            PoolKind::NonPaged | PoolKind::NonPagedNx => "nonpaged",
+            PoolKind::Paged => "paged",
+            PoolKind::Session => "session",
+        };
+        let tenths = u64::from(page.used) * 10 / PAGE_SIZE;
+        let row = rows.entry((pool, tenths)).or_default();
+        row.pages += 1;
+        row.blocks += u64::from(page.blocks);
+        row.used_bytes += u64::from(page.used);
+        row.cached_bytes += u64::from(page.parked);
+        row.free_bytes += u64::from(page.free());
+    }
+    let named = rows.into_iter().map(|((pool, tenths), row)| Occupancy {
+        pool: pool.to_owned(),
+        tenths,
+        ..row
+    });
+    named.collect()
+}
+
+/// As an evidence file has it.
+pub fn kept(machine: &dyn Machine) -> Vec<Occupancy> {
+    let json = machine.kept_answer(ANSWER, "");
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
+}

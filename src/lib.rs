@@ -47,7 +47,8 @@
 //! // Every allocation of a tag, as `!poolfind` finds them, and how that compares with
 //! // the account.
 //! let index = engine.index(Default::default())?;
-//! let allocations = engine.allocs(&index, &TagPattern::parse("Leak")?, false);
+//! let leak = TagPattern::parse("Leak")?;
+//! let allocations = engine.allocs(&index, &leak, false);
 //! for block in allocations.blocks().take(3) {
 //!     println!("{} {} bytes", block.va, block.bytes);
 //! }
@@ -74,9 +75,9 @@
 //! container), [`memory`] (translation), [`symbols`] and [`kernel`] (what the structures
 //! are and where), [`pool`] (blocks and the index), [`series`] (logs of a running machine),
 //! [`analysis`] (who and whether), [`engine`] (all of it for one dump), [`report`] (answers
-//! as text), [`evidence`] (answers as tables and files). Modules that are not listed here
-//! are the program's own: they are public for its binary and tests, and change without
-//! notice.
+//! as text), [`evidence`] (answers as tables and files). Modules that these pages do not
+//! show are the program's own: they are public for its binary, tests and fuzz targets, and
+//! change without notice.
 
 pub mod addr;
 pub mod analysis;

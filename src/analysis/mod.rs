@@ -7,6 +7,7 @@ pub mod coverage;
 pub mod judgement;
 pub mod objects;
 pub mod references;
+#[doc(hidden)]
 pub mod tag_search;
 pub mod verifier;
 pub mod vm;

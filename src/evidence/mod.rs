@@ -2,6 +2,7 @@
 //! every command and screen opens in place of the dump that it was made of.
 
 pub mod answers;
+#[doc(hidden)]
 pub mod archive;
 pub mod cell;
 mod csv;
@@ -35,7 +36,8 @@ pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenErro
             Ok(evidence) => {
                 if let Some(given) = &options.partner {
                     return Err(OpenError::Evidence(format!(
-                        "{} was given as the other file of this one; an evidence file has no other file: leave --partner out",
+                        "{} was given as the partner of this file; an evidence file has none: \
+                            omit --partner",
                         given.display()
                     )));
                 }

@@ -120,7 +120,9 @@ const fn bool(name: &'static str, about: &'static str) -> Column {
 pub const KEYS: [Column; 3] = [
     text(
         "machine",
-        "the machine: the name given with --host, or a hash of its pages of memory and processors; machines that are alike in both have the same hash, and then `boot` tells them apart",
+        "the machine: the name given with --host, or a hash of its pages of memory and \
+            processors; machines that are equal in both have the same hash; `boot` then \
+            distinguishes them",
     ),
     text(
         "boot",
@@ -330,12 +332,14 @@ pub static BLOCKS: Table = Table {
 /// A row per pool and share of a page that is in use.
 pub static OCCUPANCY: Table = Table {
     name: "occupancy",
-    about: "the pages of a pool that are in use to the same tenth; no rows where blocks were not listed. Few bytes in use on many pages are fragmentation",
+    about: "the pages of a pool with the same use in tenths; no rows if blocks were not listed. \
+        Many pages with few bytes in use mean fragmentation",
     columns: &[
         text("pool", "nonpaged, paged or session"),
         int(
             "tenths",
-            "tenths of the page that allocated blocks take, rounded down: 0 to 9, and 10 for a full page",
+            "use of the page by allocated blocks in tenths, rounded down: 0 to 9, and 10 for a \
+                full page",
         ),
         int(
             "pages",
@@ -349,7 +353,7 @@ pub static OCCUPANCY: Table = Table {
         ),
         int(
             "free_bytes",
-            "bytes of no block: free, or the allocator's own",
+            "other bytes: free, or used by the allocator itself",
         ),
     ],
 };

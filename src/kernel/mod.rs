@@ -12,20 +12,24 @@ mod fit;
 pub mod functions;
 pub mod identity;
 pub mod image;
+#[doc(hidden)]
 pub mod imports;
+#[doc(hidden)]
 pub mod kdbg;
+#[doc(hidden)]
 pub mod locate;
 pub mod machine;
 pub mod modules;
 pub mod names;
 pub mod processes;
+#[doc(hidden)]
 pub mod search;
 pub mod sessions;
 pub mod verifier;
-pub mod visible_state;
+pub(crate) mod visible_state;
 pub mod vm;
-pub mod vm_lines;
-pub mod vm_nonpaged;
+pub(crate) mod vm_lines;
+pub(crate) mod vm_nonpaged;
 
 use std::sync::Arc;
 

@@ -420,7 +420,7 @@ fn a_file_that_failed_is_told_after_each_key() {
             .model
             .warnings
             .iter()
-            .filter(|w| w.contains("was cut"))
+            .filter(|w| w.contains("was truncated"))
             .count(),
         1
     );

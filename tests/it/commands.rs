@@ -288,7 +288,7 @@ fn a_function_and_what_is_before_an_address_are_listed() {
     }
     let (status, error) = refused(&["run", "demo.dmp", "uf fffffa80`00000000"]);
     assert_eq!(status, Some(1), "{error}");
-    assert!(error.contains("no function"), "{error}");
+    assert!(error.contains("not in a function"), "{error}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn what_is_not_inside_is_said() {
         (&["contents", evidence, "Leak", "--size", "32"], "all sizes"),
         (&["objects", evidence, small], &no_objects),
         (&["contents", evidence, small], &no_contents),
-        (&["info", evidence, "--partner", "x"], "leave --partner out"),
+        (&["info", evidence, "--partner", "x"], "omit --partner"),
     ] {
         let output = poolscope(command).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);

@@ -572,7 +572,7 @@ fn of_layout(layout: Layout, size: Option<Dominant>) -> Option<Evidence> {
     let (points, more) = match share {
         ALIKE.. if one_size => (0, ", as blocks of one size do"),
         ALIKE.. => (1, ", in several sizes"),
-        ..0.5 if layout.layouts >= 4 => (-1, ": many places allocate"),
+        ..0.5 if layout.layouts >= 4 => (-1, ": many allocation sites"),
         _ => (0, ""),
     };
     let among = match layout.layouts {

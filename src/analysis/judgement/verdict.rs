@@ -157,9 +157,7 @@ fn ceiling(
     if size_alone && !proven {
         return (
             Verdict::Suspicious,
-            Some(
-                "a size alone: without a count of blocks it may be what a driver was configured with",
-            ),
+            Some("only a size: without a count of blocks it may be a configured buffer"),
         );
     }
     let slight = share.is_some_and(|s| s < 0.01) && !population && !proven;

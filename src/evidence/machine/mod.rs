@@ -452,7 +452,7 @@ impl Machine for Evidence {
             None if live_blocks(index, tag) == 0 => Ok(Some(Objects {
                 tag,
                 notes: vec![
-                    "the evidence file does not hold whether the kernel has a type with this tag"
+                    "the evidence file does not record whether the kernel has a type with this tag"
                         .into(),
                 ],
                 ..Objects::default()

@@ -75,7 +75,8 @@ pub(super) fn doubts(dump: &Dump, shared: &Shared, machine: &Machine) -> Vec<Str
     });
     if beyond > 0 {
         out.push(format!(
-            "the image ends before Windows' memory does: {beyond} pages are missing, those of the highest addresses; the image was cut: copy it again, and compare the sizes"
+            "the image ends before Windows' memory does: {beyond} pages are missing, at the \
+                highest addresses; the image is truncated: copy it again, and compare the sizes"
         ));
     } else if let Some(pages) = machine.physical_pages.filter(|pages| *pages > 0)
         && stored < pages - pages / 20

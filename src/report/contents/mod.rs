@@ -79,10 +79,10 @@ pub fn recognised(ages: &Ages) -> String {
         Recognised::ByName => "a field of the object".into(),
         Recognised::ByRarity(power) => {
             let power = power.saturating_neg().clamp(0, 99);
-            format!("random values would pass less often than once in 10^{power}")
+            format!("random values would pass in fewer than 1 of 10^{power} cases")
         }
         Recognised::ByDistribution => {
-            "small numbers, taken for times by how they are distributed".into()
+            "small numbers, assumed to be times because of their distribution".into()
         }
     }
 }

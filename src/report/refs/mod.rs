@@ -190,7 +190,7 @@ impl<'a> Refs<'a> {
 
 /// What an owner rests on where no index of the blocks was at hand.
 pub(super) const NO_CONTENTS: &str =
-    "by code and the tag list; block contents were not read (diagnose reads them)";
+    "from code and the tag list; block contents were not read (diagnose reads them)";
 
 /// The debugger's search of all modules: for text, or for bytes where the tag is none.
 pub fn search_command(tag: Tag) -> String {

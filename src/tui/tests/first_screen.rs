@@ -90,8 +90,18 @@ fn the_preview_shows_the_selected_tag_from_120_columns() {
         desk.screen()
     );
     desk.press(KeyCode::Up);
-    assert!(desk.asked.is_empty(), "what was shown before is known");
+    assert!(
+        desk.screen().contains("Preview of CM31"),
+        "a known tag waits for the selection to rest, too"
+    );
+    desk.answer();
     assert!(desk.screen().contains("Preview of Leak"));
+    desk.press(KeyCode::Down).press(KeyCode::Up);
+    desk.answer();
+    assert!(
+        desk.screen().contains("Preview of Leak"),
+        "the answer about a tag that was left is dropped"
+    );
     desk.keys("i");
     assert!(!desk.screen().contains("Preview of"));
     assert!(kept(&desk).unwrap().hide_preview);

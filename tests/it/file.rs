@@ -343,7 +343,7 @@ fn a_hole_in_the_middle_is_said() {
         assert!(matches!(output.status.code(), Some(0 | 1)));
         String::from_utf8(output.stdout.clone()).unwrap() + &told(&output)
     };
-    assert!(!run().contains("are holes"));
+    assert!(!run().contains("has holes"));
     let middle = whole.len() / 2;
     let (from, to) = (
         (middle - (1 << 20)) & !0xfff,

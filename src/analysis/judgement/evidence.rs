@@ -570,7 +570,7 @@ fn of_layout(layout: Layout, size: Option<Dominant>) -> Option<Evidence> {
     let share = layout.blocks as f64 / layout.of as f64;
     let one_size = size.is_some_and(|s| s.of >= FEW && s.share() >= ALIKE);
     let (points, more) = match share {
-        ALIKE.. if one_size => (0, ", as blocks of one size do"),
+        ALIKE.. if one_size => (0, ", as usual for blocks of one size"),
         ALIKE.. => (1, ", in several sizes"),
         ..0.5 if layout.layouts >= 4 => (-1, ": many allocation sites"),
         _ => (0, ""),

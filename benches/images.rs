@@ -173,7 +173,11 @@ fn sparse(folder: &Path) {
         if name.ends_with("search") {
             move_root(&mut running);
         }
-        let file = folder.join("sparse.vmsn");
+        // Memory without a signature is not taken for a state of VMware.
+        let file = folder.join(match image {
+            Image::Raw => "sparse.raw",
+            _ => "sparse.vmsn",
+        });
         running.write(&file, image).unwrap();
         let first = median(|| first_screen(&file));
         println!(

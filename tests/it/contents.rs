@@ -475,7 +475,7 @@ fn a_process_that_closes_no_handle_is_named_with_its_share() {
     assert!(!first.process.image.is_empty());
     let verdict = found.verdict().unwrap();
     assert!(
-        verdict.contains("handles do") && verdict.contains(&first.process.image),
+        verdict.contains("a handle leak") && verdict.contains(&first.process.image),
         "{verdict}"
     );
 }

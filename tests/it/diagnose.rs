@@ -122,7 +122,7 @@ fn a_file_server_that_caches_much_is_healthy() {
     assert!(kind.contains("cache"), "{kind}");
     assert!(owner.unwrap().starts_with("nt ("));
     let nearest = diagnosis.nearest.unwrap();
-    let against = nearest.sentence.contains("Against:") || nearest.sentence.contains("Not a");
+    let against = nearest.sentence.contains("against:") || nearest.sentence.contains("Not a");
     assert!(against, "{}", nearest.sentence);
 }
 

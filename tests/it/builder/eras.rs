@@ -268,7 +268,7 @@ fn damaged_lists_lose_no_block_and_end() {
                     // What cost nothing need not be said.
                     let said = match damage {
                         Damage::CutList => "its list gave",
-                        Damage::ManyPools => "which is not believed",
+                        Damage::ManyPools => "which is not plausible",
                         _ => return,
                     };
                     let said = index.notes.iter().any(|n| n.contains(said));

@@ -209,5 +209,5 @@ fn counters_of_the_debugger_block_are_doubted_where_they_moved() {
     assert_eq!(vm.physical_memory.pages, None, "{:?}", vm.physical_memory);
     assert_eq!(vm.available.pages, None, "{:?}", vm.available);
     let doubt = vm.available.doubt.as_deref().unwrap();
-    assert!(doubt.contains("only guessed"), "{doubt}");
+    assert!(doubt.contains("only inferred"), "{doubt}");
 }

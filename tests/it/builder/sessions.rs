@@ -192,7 +192,7 @@ fn check_special(machine: &Machine, want: &BTreeSet<OfSpecial>) {
         let doubts = index
             .notes
             .iter()
-            .filter(|n| n.contains("broken pattern"))
+            .filter(|n| n.contains("damaged fill pattern"))
             .count();
         assert_eq!((index.totals.doubted, doubts), (1, 1));
         for (va, _, name, _) in want {
@@ -309,6 +309,6 @@ fn a_session_with_absurd_sizes_costs_its_pool_and_nothing_else() {
                 .iter()
                 .any(|n| n.starts_with("session 1") && n.contains(what))
         };
-        assert!(said("not believed") && said("bounds"), "{:?}", index.notes);
+        assert!(said("not plausible") && said("bounds"), "{:?}", index.notes);
     });
 }

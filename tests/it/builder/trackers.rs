@@ -151,8 +151,8 @@ fn tables_of_absurd_sizes_are_refused_and_said() {
         let spec = small::of_era(era);
         for (name, said) in [
             ("PoolTrackTableSize", "no counts per tag"),
-            ("PoolTrackTableExpansionSize", "which is not believed"),
-            ("PoolBigPageTableSize", "which is not believed"),
+            ("PoolTrackTableExpansionSize", "which is not plausible"),
+            ("PoolBigPageTableSize", "which is not plausible"),
         ] {
             let mut machine = Machine::build(&spec).unwrap();
             let at = variable(&machine, era, name);

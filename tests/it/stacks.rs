@@ -279,7 +279,7 @@ const DAMAGES: [Damage; 12] = [
     (
         "a node is no module",
         |m, l| m.memory.pointer(l.nodes[0].add(0x20), Va(0x1234)),
-        "no loaded module",
+        "are not loaded modules",
     ),
     (
         "a list of pages comes back",

@@ -98,8 +98,8 @@ FAULTS = [
     (
         "the smallest tag comes first",
         "tui/screens/tags.rs",
-        "(_, false) => order.sort_by_key(|i| std::cmp::Reverse(value(i))),",
-        "(_, false) => order.sort_by_key(value),",
+        "false => order.sort_by_key(|i| std::cmp::Reverse(by(i))),",
+        "false => order.sort_by_key(by),",
         "the_leak_comes_first_and_the_letters_reorder",
     ),
     (
@@ -120,7 +120,7 @@ FAULTS = [
         "a frame is compared with nothing, so that all of it is sent",
         "tui/terminal/diff/mod.rs",
         "self.shadow = next;",
-        "self.shadow = vec![Slot::blank(); next.len()];",
+        "self.shadow = vec![ScreenCell::blank(); next.len()];",
         "every_frame_looks_as_it_was_drawn",
     ),
 ]

@@ -505,6 +505,15 @@ mod tests {
             ),
             (11, 0, 11)
         );
+        // The difference wraps too, where the allocations have and the frees have not.
+        let row = clip(
+            TagUsage {
+                nonpaged: usage((1 << 32) + 11, (1 << 32) - 5, 0),
+                ..TagUsage::default()
+            },
+            u32::MAX.into(),
+        );
+        assert_eq!(row.nonpaged.outstanding, 16);
     }
 
     #[test]

@@ -107,7 +107,7 @@ FAULTS = [
         "tui/data/blocks.rs",
         "sizes.reverse().then(a.va.cmp(&b.va))",
         "sizes.reverse().then(b.va.cmp(&a.va))",
-        "sizes_are_in_order_and_equals_by_address",
+        "every_order_finds_its_rows_again",
     ),
     (
         "a query's > is >=",

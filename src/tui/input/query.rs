@@ -612,6 +612,8 @@ mod tests {
         }
         for fails in [
             "np > 100MB and tag = M*",
+            "np > 615424000",
+            "np < 615424000",
             "np = 1",
             "tag = lea",
             "tag = lEAK",

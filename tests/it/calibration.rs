@@ -373,6 +373,16 @@ impl Weights {
     }
 }
 
+/// All evidence that some tag has.
+fn evidence_names(tables: &[Table<'_>]) -> BTreeSet<&'static str> {
+    tables
+        .iter()
+        .flat_map(|t| &t.judged)
+        .flat_map(|j| &j.score.evidence)
+        .map(|e| e.name)
+        .collect()
+}
+
 fn weighed<'a>(tables: impl Iterator<Item = &'a Table<'a>> + Clone, weights: &Weights) -> Figures {
     let known: Vec<(&Known, Outcome)> = tables.map(|t| (t.known, weights.outcome(t))).collect();
     figures_of(&known)
@@ -384,12 +394,7 @@ fn weighed<'a>(tables: impl Iterator<Item = &'a Table<'a>> + Clone, weights: &We
 fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
     let all = corpus();
     let tables = tables(&all);
-    let names: BTreeSet<&str> = tables
-        .iter()
-        .flat_map(|t| &t.judged)
-        .flat_map(|j| &j.score.evidence)
-        .map(|e| e.name)
-        .collect();
+    let names = evidence_names(&tables);
     println!(
         "{:20} {}",
         "all evidence",
@@ -421,12 +426,7 @@ fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
 fn weights_that_are_fitted_on_other_cases_hold() {
     let all = corpus();
     let tables = tables(&all);
-    let names: BTreeSet<&str> = tables
-        .iter()
-        .flat_map(|t| &t.judged)
-        .flat_map(|j| &j.score.evidence)
-        .map(|e| e.name)
-        .collect();
+    let names = evidence_names(&tables);
     let groups: BTreeSet<&str> = all.iter().map(|k| k.group.as_str()).collect();
     let fold_of: BTreeMap<&str, usize> = groups
         .into_iter()

@@ -3,7 +3,7 @@
 //! A window of four bytes slides over the images byte by byte. A bitmap of 2^20 bits says
 //! which windows can't be a tag, which is nearly all of them; the others are looked up.
 //! That is one shift, one multiplication and one test a byte, whatever the number of tags.
-//! Bytes are taken eight at a time, and eight zeros are passed over: four zeros are no tag.
+//! Eight bytes are read at a time, and runs of zeros are skipped: four zeros are not a tag.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -112,7 +112,7 @@ impl Needles {
         while at < windows {
             let low = next;
             next = word_at(bytes, at + 8);
-            // The windows that begin in `low` end in the three bytes behind it.
+            // Windows that begin in `low` reach up to three bytes into `next`.
             let mut pair = u128::from(low) | u128::from(next) << 64;
             let last = if (windows - at) < 8 { windows } else { at + 8 };
             if pair << 40 == 0 {
@@ -134,7 +134,7 @@ impl Needles {
     }
 }
 
-/// The eight bytes at an offset, the first lowest; those behind the end are zero.
+/// The eight bytes at an offset, little-endian; bytes after the end of the slice are zero.
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     if let Some(whole) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         return u64::from_le_bytes(*whole);
@@ -442,7 +442,7 @@ mod tests {
         #[test]
         fn nothing_is_missed_and_nothing_made_up(
             tags in proptest::collection::vec(1u32..0x8000_0000, 1..40),
-            // Runs of zeros too, as images have: they are passed over.
+            // With runs of zeros, as in images: the search skips them.
             filler in proptest::collection::vec(prop_oneof![9 => Just(0), 1 => any::<u8>()], 0..200),
             places in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..10),
         ) {

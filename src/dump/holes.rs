@@ -1,8 +1,8 @@
 //! Holes: stretches of the file that were never written. They read as zeros.
 //!
 //! A copy that was not finished has them, and so has any copy that leaves pages of zeros
-//! out to save room, so a hole alone means nothing. Beside blocks that are missing it is
-//! a reason. `lseek(2)` with SEEK_HOLE and SEEK_DATA, where the system has it.
+//! out to save room, so a hole alone is not a sign of damage. If blocks are missing, it is a
+//! possible reason. `lseek(2)` with SEEK_HOLE and SEEK_DATA, where the system has it.
 
 use super::Dump;
 

@@ -19,7 +19,7 @@ use super::occupancy::{self, Occupancy};
 
 /// Tags whose contents and objects are kept besides the suspects': the largest.
 const LARGEST_TAGS: usize = 12;
-/// No block is there: what is recorded of it is what is recorded of nothing.
+/// An address at which there is no block: an answer about it has the coverage, but no records.
 pub const NOTHING: Va = Va(0);
 /// The formats of reports that are kept.
 const FORMATS: [Format; 4] = [Format::Text, Format::Json, Format::Csv, Format::Markdown];
@@ -155,7 +155,7 @@ pub struct Answers<'a> {
     pub objects: Vec<(Tag, Objects)>,
     /// Recorded call stacks, of every tag that has some.
     pub stacks: Vec<(Tag, Stacks)>,
-    /// What was looked at for them: the answer about nothing.
+    /// The answer for an address without a block: its coverage is that of all tags without records.
     pub no_stacks: Option<Stacks>,
     /// How full the pages are.
     pub occupancy: Vec<Occupancy>,

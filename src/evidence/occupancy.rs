@@ -27,12 +27,12 @@ pub struct Occupancy {
     pub used_bytes: u64,
     /// Bytes of blocks that are freed and kept.
     pub cached_bytes: u64,
-    /// Bytes of no block.
+    /// Bytes that belong to no block.
     pub free_bytes: u64,
 }
 
-/// Of all pages of small blocks. Nothing where the index leaves out blocks: pages would
-/// look emptier than they are.
+/// Pages with small blocks, by pool and tenth in use. Empty if the index leaves out blocks,
+/// because pages would then look emptier than they are.
 pub fn of(index: &Snapshot) -> Vec<Occupancy> {
     if index.left_out > 0 {
         return Vec::new();

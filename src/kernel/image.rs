@@ -222,7 +222,7 @@ impl Image {
     }
 }
 
-/// A table that is in the dump in part, perhaps.
+/// A table of which some pages may be missing from the dump.
 struct Table {
     bytes: Vec<u8>,
     /// Ranges of offsets that can't be read, in order.

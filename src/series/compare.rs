@@ -245,7 +245,7 @@ fn change(
             .get(*first)
             .zip(points.get(*last))
             .and_then(|(a, b)| a.hours_to(b));
-        // Bytes an hour are whole: a fraction of a byte means nothing.
+        // Whole bytes an hour: the counters are not more precise.
         change.rate_bytes_per_hour = hours.map(|hours| (growth as f64 / hours).round() as i128);
     }
     change

@@ -47,7 +47,7 @@ fn write_as(
     builder.prefix(".tmp");
     #[cfg(unix)]
     builder.permissions(permissions);
-    // The name of the temporary file means nothing to the caller.
+    // Errors do not show the name of the temporary file: the caller did not choose it.
     let mut file = builder
         .tempfile_in(directory)
         .map_err(|e| match e.raw_os_error() {

@@ -62,9 +62,9 @@ impl Engine {
         self.attribution_by(tag, index, None)
     }
 
-    /// Whose a tag is, as far as that can be told without a walk: by contents where they
-    /// have been looked at, or where an earlier run kept the index; by code and lists
-    /// otherwise, which [`Attribution::by_contents`] says.
+    /// The owner of a tag, without a pool walk: block contents count if they have been read, or
+    /// if an earlier run cached the index; otherwise only code and tag lists do.
+    /// [`Attribution::by_contents`] says which.
     pub fn attribution_at_hand(&self, tag: Tag) -> Shared {
         if let Some(made) = self.attributions.get(tag, true) {
             return made;

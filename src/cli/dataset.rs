@@ -39,7 +39,18 @@ pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Resu
             ),
         );
     }
+    say_notes(args, &manifest.notes, None);
     Ok(())
+}
+
+/// Prints the notes about a dump's tables; `dump` is named where there are many.
+fn say_notes(args: &Args, notes: &[String], dump: Option<&Path>) {
+    for note in notes.iter().filter(|_| !args.common.quiet) {
+        match dump {
+            Some(dump) => say("note", &format!("{}: {note}", dump.display())),
+            None => say("note", note),
+        }
+    }
 }
 
 /// The arguments of `export`.
@@ -119,6 +130,7 @@ fn export_all<'a>(
                 break;
             };
             let written = with_tables(&args, dump, export.host, Some(&opening), |answers| {
+                say_notes(&args, &answers.notes, Some(dump));
                 export::export(answers, export.out, form, export.blocks).map_err(|source| {
                     CliError::File {
                         path: export.out.to_owned(),

@@ -48,6 +48,9 @@ pub struct DumpFacts {
     pub system_time: Option<i64>,
     /// Seconds since boot.
     pub uptime_seconds: Option<u64>,
+    /// How many times Windows was started on this machine; `None` before Windows 10 1607.
+    #[serde(default)]
+    pub boot_number: Option<u32>,
     /// Where the names come from.
     pub symbols: SymbolFacts,
 }
@@ -196,6 +199,9 @@ pub struct EvidenceFacts {
     pub blocks_listed: u64,
     /// Blocks that the walk found and that are not listed.
     pub blocks_left_out: u64,
+    /// Tables that are empty although the dump has their data, as sentences with the reason.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The tables.
     pub tables: Vec<InsideTable>,
 }
@@ -240,6 +246,7 @@ impl Engine {
             pages_cut_off: dump.pages_cut_off(),
             system_time: machine.system_time.and_then(seconds_of),
             uptime_seconds: machine.uptime.map(|t| t / TICKS),
+            boot_number: kernel.boot_number(),
             symbols: SymbolFacts {
                 source: SymbolSource::of(source),
                 pdb: kernel.pdb.clone(),

@@ -52,6 +52,7 @@ impl dyn Machine + '_ {
             machine: Some(Identity {
                 build: facts.build,
                 kernel_base: facts.kernel_base.0,
+                boot_number: facts.boot_number,
             }),
             windows: Some(format!("Windows {major}.{minor}.{}", facts.build)),
             rows: rows.collect(),

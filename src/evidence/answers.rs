@@ -79,14 +79,23 @@ fn hardware(facts: &DumpFacts) -> String {
     format!("m{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
-/// What is the same for all dumps of one boot: where the kernel is, which differs from boot
-/// to boot, and the time of the boot. That is what the clock says less the uptime, and the
-/// clock is set and drifts: it counts to ten minutes. Page tables are those of the process
-/// that ran, another one in each dump.
+/// A key that is equal for all dumps of one boot: a hash of the boot number, the kernel's
+/// base, which differs from boot to boot, and the boot time.
+///
+/// The boot time is the dump's time less the uptime. Clocks are set and drift, so it is
+/// rounded: to a day where the boot number distinguishes boots, else to ten minutes. The
+/// directory table is not part of the key: it is of the process that ran.
 fn boot(facts: &DumpFacts) -> String {
-    const SLACK: i64 = 600;
-    let about = |seconds: i64| seconds.saturating_add(SLACK / 2).div_euclid(SLACK);
-    let known = (booted(facts).map(about), facts.kernel_base, facts.build);
+    const DAY: i64 = 86_400;
+    const TEN_MINUTES: i64 = 600;
+    let unit = facts.boot_number.map_or(TEN_MINUTES, |_| DAY);
+    let about = |seconds: i64| seconds.saturating_add(unit / 2).div_euclid(unit);
+    let known = (
+        facts.boot_number,
+        booted(facts).map(about),
+        facts.kernel_base,
+        facts.build,
+    );
     format!("b{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
@@ -159,6 +168,8 @@ pub struct Answers<'a> {
     pub no_stacks: Option<Stacks>,
     /// How full the pages are.
     pub occupancy: Vec<Occupancy>,
+    /// Tables that are empty although the dump has their data, as sentences with the reason.
+    pub notes: Vec<String>,
 }
 
 /// How much is asked.
@@ -196,6 +207,7 @@ impl<'a> Answers<'a> {
             stacks: Vec::new(),
             no_stacks: None,
             occupancy: Vec::new(),
+            notes: Vec::new(),
         };
         let Some(index) = index else {
             return Ok(out);
@@ -217,11 +229,15 @@ impl<'a> Answers<'a> {
         let nothing = machine.stacks_of(Some(index), &StacksOf::Address(NOTHING), &|| true);
         out.no_stacks = nothing.ok().flatten();
         let workers = machine.workers().map_err(std::io::Error::other)?;
-        out.occupancy = match machine.engine() {
+        let occupancy = match machine.engine() {
             Some(_) => workers.install(|| occupancy::of(index)),
-            // An evidence file lists some of the blocks: it keeps what all of them gave.
+            // An evidence file lists a part of the blocks, and has the result over all of them.
             None => occupancy::kept(machine),
         };
+        match occupancy {
+            Ok(rows) => out.occupancy = rows,
+            Err(why) => out.notes.push(why),
+        }
         let tags = match depth {
             Depth::Tables => out.suspects(),
             Depth::Everything => out.tags_in_use(),

@@ -52,6 +52,9 @@ pub struct Manifest {
     pub blocks_listed: u64,
     /// Blocks that the walk found and that are not listed.
     pub blocks_left_out: u64,
+    /// Tables that are empty although the dump has their data, as sentences with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The tables.
     pub tables: Vec<Member>,
 }

@@ -8,6 +8,7 @@ use crate::engine::Machine;
 use crate::memory::PAGE_SIZE;
 use crate::pool::block::PoolKind;
 use crate::pool::index::Snapshot;
+use crate::report::text::grouped;
 
 /// What the answer is called in an evidence file.
 pub const ANSWER: &str = "occupancy";
@@ -31,11 +32,18 @@ pub struct Occupancy {
     pub free_bytes: u64,
 }
 
-/// Pages with small blocks, by pool and tenth in use. Empty if the index leaves out blocks,
-/// because pages would then look emptier than they are.
-pub fn of(index: &Snapshot) -> Vec<Occupancy> {
+/// Pages with small blocks, by pool and tenth in use.
+///
+/// # Errors
+/// A sentence if the index leaves out blocks, because pages would then look emptier than
+/// they are.
+pub fn of(index: &Snapshot) -> Result<Vec<Occupancy>, String> {
     if index.left_out > 0 {
-        return Vec::new();
+        return Err(format!(
+            "the occupancy of pages is not known: the index leaves out {} blocks. Allow more \
+                with --memory",
+            grouped(index.left_out)
+        ));
     }
     let mut rows: BTreeMap<(&str, u64), Occupancy> = BTreeMap::new();
     for page in index.page_use(&|| true).unwrap_or_default() {
@@ -57,12 +65,16 @@ pub fn of(index: &Snapshot) -> Vec<Occupancy> {
         tenths,
         ..row
     });
-    named.collect()
+    Ok(named.collect())
 }
 
 /// As an evidence file has it.
-pub fn kept(machine: &dyn Machine) -> Vec<Occupancy> {
+///
+/// # Errors
+/// A sentence if the file does not have it.
+pub fn kept(machine: &dyn Machine) -> Result<Vec<Occupancy>, String> {
     let json = machine.kept_answer(ANSWER, "");
-    json.and_then(|json| serde_json::from_str(json).ok())
-        .unwrap_or_default()
+    let rows: Option<Vec<Occupancy>> = json.and_then(|json| serde_json::from_str(json).ok());
+    rows.filter(|rows| !rows.is_empty())
+        .ok_or_else(|| "the evidence file does not have the occupancy of pages".into())
 }

@@ -126,7 +126,7 @@ pub const KEYS: [Column; 3] = [
     ),
     text(
         "boot",
-        "the boot: a hash of boot time (to ten minutes), kernel base and build",
+        "the boot: a hash of boot number (from Windows 10 1607 on), boot time (to a day with a boot number, else to ten minutes), kernel base and build",
     ),
     text("dump", "the dump: a hash of its contents"),
 ];

@@ -115,6 +115,7 @@ pub fn write(
         },
         redacted: choices.redact,
         contents: choices.contents,
+        notes: answers.notes.clone(),
         ..Manifest::default()
     };
     let writers = TABLES.iter().map(|table| {

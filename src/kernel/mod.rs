@@ -528,6 +528,17 @@ fn unloaded_table(space: &AddressSpace, kdbg: Option<&Kdbg>) -> Option<Va> {
     space.pointer(variable).ok().filter(|va| va.is_kernel())
 }
 
+impl Kernel {
+    /// `KUSER_SHARED_DATA.BootId`: how many times Windows was started on this machine.
+    /// `None` before Windows 10 1607, and where it is unreadable or 0.
+    pub fn boot_number(&self) -> Option<u32> {
+        let number = self
+            .field(SHARED_USER_DATA, "_KUSER_SHARED_DATA", "BootId")
+            .ok()?;
+        u32::try_from(number).ok().filter(|number| *number != 0)
+    }
+}
+
 /// NtMajorVersion (+0x26C) and NtMinorVersion (+0x270) of KUSER_SHARED_DATA, or what the
 /// build is known to be.
 fn version(space: &AddressSpace, build: u32) -> (u32, u32) {

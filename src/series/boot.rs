@@ -9,6 +9,9 @@ use super::point::{CounterWidth, Point};
 /// Seconds by which the boot time of one boot may seem to differ: the clock is set now and
 /// then, and a machine needs longer to start again.
 const CLOCK_STEP: f64 = 120.0;
+/// The same where both have one boot number (`BootId`), which no clock changes. It is not
+/// unlimited: equal machines can have equal numbers.
+const CLOCK_STEP_OF_ONE_NUMBER: f64 = 600.0;
 
 /// Gives each point of a machine's memory its boot, equal for points of one boot, and says
 /// whether all points are of one: `None` when a log takes part, which does not tell.
@@ -45,8 +48,12 @@ fn is_one(a: &Point, b: &Point) -> bool {
         return false;
     };
     let started = |p: &Point| p.time?.before(p.uptime_seconds?);
+    let (one_number, step) = match (x.boot_number, y.boot_number) {
+        (Some(x), Some(y)) => (x == y, CLOCK_STEP_OF_ONE_NUMBER),
+        _ => (true, CLOCK_STEP),
+    };
     let together = match (started(a), started(b)) {
-        (Some(a), Some(b)) => a.seconds_since(b).abs() <= CLOCK_STEP,
+        (Some(a), Some(b)) => a.seconds_since(b).abs() <= step,
         _ => true,
     };
     let (earlier, later) = match a.uptime_seconds <= b.uptime_seconds {
@@ -55,6 +62,7 @@ fn is_one(a: &Point, b: &Point) -> bool {
     };
     x.build == y.build
         && x.kernel_base == y.kernel_base
+        && one_number
         && together
         && !counters_fall(earlier, later)
 }

@@ -210,6 +210,8 @@ pub struct Machine {
     pub build: u32,
     /// Where the kernel is; another place at each boot since Windows 8.
     pub kernel_base: u64,
+    /// How many times Windows was started on the machine, where the kernel counts it.
+    pub boot_number: Option<u32>,
 }
 
 /// One moment of a machine's pool.

@@ -129,6 +129,8 @@ pub struct Spec {
     pub system_time: u64,
     /// 100 ns units since it booted.
     pub uptime: u64,
+    /// How many times Windows was started; builds that don't count it leave it out.
+    pub boot_number: u32,
     /// Bug check and parameters.
     pub bugcheck: (u32, [u64; 4]),
     /// Counters; a usage of 0 (nonpaged) or none (paged) is set to the pages laid down.
@@ -167,6 +169,7 @@ impl Default for Spec {
             seed: 1,
             system_time: 129_700_000_000_000_000,
             uptime: 36_000_000_000,
+            boot_number: 58,
             bugcheck: (0xe2, [0; 4]),
             vm: VmTruth::default(),
             modules: Vec::new(),

@@ -207,6 +207,13 @@ fn a_cancelled_or_limited_walk_is_not_kept() {
     let (again, note) = desk.says(&["allocs", "it.dmp", "*", "--memory", "1k"]);
     assert_eq!(again, limited);
     assert!(note.contains("more than the limit"), "{note}");
+
+    // Pages would look emptier than they are: the table of their occupancy is left out, with
+    // a sentence when the file is made and when it is opened.
+    let (_, note) = desk.says(&["evidence", "it.dmp", "--out", "it.ev", "--memory", "1k"]);
+    assert!(note.contains("occupancy"), "{note}");
+    let (facts, _) = desk.says(&["info", "it.ev"]);
+    assert!(facts.contains("occupancy of pages is not known"), "{facts}");
 }
 
 #[test]

@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use poolscope::memory::Va;
+use poolscope::synth::Container;
+use poolscope::synth::era::WIN10_1809;
 use serde_json::{Value, json as object};
 use tempfile::TempDir;
 
 use crate::demo::{answer, directory, poolscope};
+use crate::machines;
 
 /// A folder with the sample dump and a file of each text.
 fn desk(files: &[(&str, &str)]) -> TempDir {
@@ -92,6 +96,45 @@ fn dumps_of_one_boot_are_told_from_others() {
             .iter()
             .any(|w| w.as_str().unwrap().contains("boot"))
     );
+}
+
+/// Clocks are set and a machine can start twice in minutes: the number of the boot decides
+/// where the kernel counts it.
+#[test]
+fn the_boot_number_distinguishes_boots_where_clocks_do_not() {
+    const MINUTE: u64 = HOUR / 60;
+    let folder = desk(&[]);
+    let dump = |name: &str, later: u64, uptime: u64, number: u32| {
+        let mut machine = machines::of_era(&WIN10_1809).clone();
+        machine.header.system_time += later;
+        machine.header.uptime += uptime;
+        machine.memory.u32(Va(0xffff_f780_0000_02c4), number);
+        let to = folder.path().join(name);
+        machine.write(&to, Container::Full).unwrap();
+        to.to_string_lossy().into_owned()
+    };
+    let first = dump("a.dmp", 0, 0, 58);
+    // The clock was set forward by five minutes.
+    let drifted = dump("b.dmp", HOUR + 5 * MINUTE, HOUR, 58);
+    let restarted = dump("c.dmp", HOUR, HOUR, 59);
+    let (value, _) = diff(&[&first, &drifted, &restarted]);
+    let boots: Vec<&Value> = (0..3).map(|i| &value["points"][i]["boot"]).collect();
+    assert_eq!(boots[0], boots[1]);
+    assert_ne!(boots[0], boots[2]);
+    let keys: Vec<PathBuf> = [&first, &drifted, &restarted]
+        .iter()
+        .map(|path| {
+            let to = format!("{path}.tables");
+            let (status, _, said) = run(&["export", path, "--out", &to]);
+            assert_eq!(status, 0, "{said}");
+            let only = |folder: PathBuf| fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+            // TABLE/machine=…/boot=…
+            let machine = only(Path::new(&to).join("tags"));
+            only(machine.path()).file_name().into()
+        })
+        .collect();
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[0], keys[2]);
 }
 
 #[test]

@@ -120,11 +120,15 @@ impl Setting<'_> {
         };
         let mut names = Names::default();
         let mut ended = Names::default();
+        let excluded = reader.excludes(tag);
         for (i, block) in blocks.filter(|b| b.state == State::Allocated).enumerate() {
             if i % 1024 == 0 && !wanted() {
                 return None;
             }
             out.looked += 1;
+            if excluded {
+                continue;
+            }
             let space = (self.space)(block.session);
             let Some(object) = reader.in_block(space, &block) else {
                 continue;

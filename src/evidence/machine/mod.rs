@@ -41,6 +41,7 @@ const MOST_ANSWERS: u64 = 1 << 18;
 const MOST_BLOCKS: u64 = 1 << 24;
 const MOST_SIZES: u64 = 1 << 22;
 const MOST_SAMPLES: u64 = 1 << 12;
+const MOST_NOTES: usize = 64;
 /// No count that is added up with others is larger.
 const LARGEST_COUNT: u64 = 1 << 56;
 /// Said of memory.
@@ -350,6 +351,7 @@ impl Machine for Evidence {
                 contents: m.contents,
                 blocks_listed: m.blocks_listed,
                 blocks_left_out: m.blocks_left_out,
+                notes: m.notes.iter().take(MOST_NOTES).cloned().collect(),
                 tables: tables.collect(),
             }),
             ..self.info.clone()

@@ -121,6 +121,7 @@ struct EvidenceRecord {
     contents: bool,
     blocks_listed: u64,
     blocks_left_out: u64,
+    notes: Vec<String>,
     tables: Vec<InsideRecord>,
 }
 
@@ -146,6 +147,7 @@ impl EvidenceRecord {
             contents: facts.contents,
             blocks_listed: facts.blocks_listed,
             blocks_left_out: facts.blocks_left_out,
+            notes: facts.notes.iter().map(|n| clean(n).into()).collect(),
             tables: tables.collect(),
         }
     }
@@ -174,6 +176,7 @@ impl EvidenceRecord {
                 ),
             ),
         ];
+        rows.extend(self.notes.iter().map(|note| ("Note", note.clone())));
         for t in &self.tables {
             let (count, bytes) = (grouped(t.rows), grouped(t.bytes));
             rows.push(("Table", format!("{}: {count} rows, {bytes} bytes", t.name)));

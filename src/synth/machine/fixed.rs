@@ -8,6 +8,9 @@ use super::{
     SHARED_USER_DATA, STACK_SIZE, STACKS, control_block,
 };
 
+/// `BootId` is in KUSER_SHARED_DATA from this build on, at +0x2C4.
+const FIRST_WITH_BOOT_NUMBER: u32 = 14393;
+
 impl Builder<'_> {
     /// Shared user data, the frame database, descriptors, sessions, stacks.
     pub(super) fn fixed_mappings(&mut self) {
@@ -105,6 +108,9 @@ impl Builder<'_> {
         if let Some(offset) = self.nt.era.offset("_KUSER_SHARED_DATA", "Reserved1") {
             // The last address of 32-bit programs, by which Volatility 2 knows the page.
             self.memory.u32(SHARED_USER_DATA.add(offset), 0x7ffe_ffff);
+        }
+        if self.spec.era.build >= FIRST_WITH_BOOT_NUMBER {
+            self.memory.u32(SHARED_USER_DATA.add(0x2c4), self.spec.boot_number);
         }
         for (at, time) in [
             (interrupt, self.spec.uptime),

@@ -4,6 +4,7 @@
 //! In a dataset pages are compressed with Snappy; in an evidence file they are not, as the
 //! container compresses, which keeps the size of what is unpacked in one hand.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -37,34 +38,86 @@ pub enum Packing {
     Snappy,
 }
 
-/// A column's values of a row group: those that are there, and for each row whether one is.
+/// The values of a column in a row group.
 #[derive(Default)]
-struct Levels<T> {
-    values: Vec<T>,
+struct Values<T> {
+    /// Those that are not null.
+    present: Vec<T>,
+    /// 1 for each row with a value and 0 for each null; empty while there is no null.
     levels: Vec<i16>,
 }
 
-impl<T> Levels<T> {
+impl<T: Clone + PartialEq> Values<T> {
     fn push(&mut self, value: Option<T>) {
-        self.levels.push(i16::from(value.is_some()));
-        self.values.extend(value);
+        if value.is_none() && self.levels.is_empty() {
+            self.levels.resize(self.present.len(), 1);
+        }
+        if value.is_none() || !self.levels.is_empty() {
+            self.levels.push(i16::from(value.is_some()));
+        }
+        self.present.extend(value);
+    }
+
+    /// The one value of all rows, which can be null.
+    fn constant(&self) -> Option<Option<T>> {
+        match (self.present.first(), self.levels.is_empty()) {
+            (None, _) => Some(None),
+            (Some(first), true) => {
+                let same = self.present.iter().all(|value| value == first);
+                same.then(|| Some(first.clone()))
+            }
+            (Some(_), false) => None,
+        }
+    }
+
+    /// A level for each of so many rows.
+    fn levels(&self, rows: usize) -> Cow<'_, [i16]> {
+        match self.levels.is_empty() {
+            true => Cow::Owned(vec![1; rows]),
+            false => Cow::Borrowed(&self.levels),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.present.clear();
+        self.levels.clear();
     }
 }
 
 enum Buffer {
-    Int(Levels<i64>),
-    Real(Levels<f64>),
-    Bool(Levels<bool>),
-    Text(Levels<ByteArray>, Seen),
+    Int(Values<i64>),
+    Real(Values<f64>),
+    Bool(Values<bool>),
+    Text(Texts),
+}
+
+/// The value of a column that has only one in a row group.
+#[derive(Clone, Debug, PartialEq)]
+enum Constant {
+    Null,
+    Int(i64),
+    Real(u64),
+    Bool(bool),
+    Text(ByteArray),
+}
+
+/// A column of a row group, encoded.
+type Chunk = (Bytes, ColumnCloseResult);
+
+/// A column: its buffer, and the last chunk of one value. The next group often has the same,
+/// and is then not encoded again.
+struct Encoder {
+    buffer: Buffer,
+    last: Option<(Constant, usize, Chunk)>,
 }
 
 impl Buffer {
     fn of(kind: Kind) -> Buffer {
         match kind {
-            Kind::Int | Kind::Time => Buffer::Int(Levels::default()),
-            Kind::Real => Buffer::Real(Levels::default()),
-            Kind::Bool => Buffer::Bool(Levels::default()),
-            Kind::Text => Buffer::Text(Levels::default(), Seen::default()),
+            Kind::Int | Kind::Time => Buffer::Int(Values::default()),
+            Kind::Real => Buffer::Real(Values::default()),
+            Kind::Bool => Buffer::Bool(Values::default()),
+            Kind::Text => Buffer::Text(Texts::default()),
         }
     }
 
@@ -74,66 +127,106 @@ impl Buffer {
             (Buffer::Int(out), Cell::Int(n) | Cell::Time(n)) => out.push(Some(*n)),
             (Buffer::Real(out), Cell::Real(x)) => out.push(Some(*x)),
             (Buffer::Bool(out), Cell::Bool(b)) => out.push(Some(*b)),
-            (Buffer::Text(out, seen), Cell::Text(text)) => out.push(Some(seen.shared(text))),
+            (Buffer::Text(out), Cell::Text(text)) => out.push(Some(text)),
             (Buffer::Int(out), _) => out.push(None),
             (Buffer::Real(out), _) => out.push(None),
             (Buffer::Bool(out), _) => out.push(None),
-            (Buffer::Text(out, _), _) => out.push(None),
+            (Buffer::Text(out), _) => out.push(None),
         }
     }
-}
 
-impl Buffer {
-    /// Encodes what is buffered as a column of a row group, and forgets it.
+    fn constant(&self) -> Option<Constant> {
+        let of = |value: Option<Constant>| value.unwrap_or(Constant::Null);
+        Some(match self {
+            Buffer::Int(b) => of(b.constant()?.map(Constant::Int)),
+            Buffer::Real(b) => of(b.constant()?.map(|x| Constant::Real(x.to_bits()))),
+            Buffer::Bool(b) => of(b.constant()?.map(Constant::Bool)),
+            Buffer::Text(b) => of(b.constant()?.map(Constant::Text)),
+        })
+    }
+
+    /// Encodes what is buffered as a column of a row group.
     fn encode(
-        &mut self,
+        &self,
+        rows: usize,
         column: ColumnDescPtr,
         properties: WriterPropertiesPtr,
-    ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
+    ) -> Result<Chunk, ParquetError> {
         let mut out = TrackedWrite::new(Vec::new());
         let pages = Box::new(SerializedPageWriter::new(&mut out));
         let mut writer = get_column_writer(column, properties, pages);
-        match (&mut writer, &*self) {
+        match (&mut writer, self) {
             (ColumnWriter::Int64ColumnWriter(w), Buffer::Int(b)) => {
-                w.write_batch(&b.values, Some(&b.levels), None)?
+                w.write_batch(&b.present, Some(&b.levels(rows)), None)?
             }
             (ColumnWriter::DoubleColumnWriter(w), Buffer::Real(b)) => {
-                w.write_batch(&b.values, Some(&b.levels), None)?
+                w.write_batch(&b.present, Some(&b.levels(rows)), None)?
             }
             (ColumnWriter::BoolColumnWriter(w), Buffer::Bool(b)) => {
-                w.write_batch(&b.values, Some(&b.levels), None)?
+                w.write_batch(&b.present, Some(&b.levels(rows)), None)?
             }
-            (ColumnWriter::ByteArrayColumnWriter(w), Buffer::Text(b, _)) => {
-                w.write_batch(&b.values, Some(&b.levels), None)?
+            (ColumnWriter::ByteArrayColumnWriter(w), Buffer::Text(b)) => {
+                let values = b.values();
+                w.write_batch(&values.present, Some(&values.levels(rows)), None)?
             }
             _ => return Err(ParquetError::General("a column of another type".into())),
         };
         let close = writer.close()?;
-        match self {
-            Buffer::Int(b) => *b = Levels::default(),
-            Buffer::Real(b) => *b = Levels::default(),
-            Buffer::Bool(b) => *b = Levels::default(),
-            Buffer::Text(b, _) => *b = Levels::default(),
-        }
         Ok((out.into_inner()?.into(), close))
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Buffer::Int(b) => b.clear(),
+            Buffer::Real(b) => b.clear(),
+            Buffer::Bool(b) => b.clear(),
+            Buffer::Text(b) => b.clear(),
+        }
     }
 }
 
-/// Texts of a column, so that the same text is the same bytes.
+impl Encoder {
+    /// Encodes the rows that are buffered, and forgets them.
+    fn encode(
+        &mut self,
+        rows: usize,
+        column: ColumnDescPtr,
+        properties: WriterPropertiesPtr,
+    ) -> Result<Chunk, ParquetError> {
+        let constant = self.buffer.constant();
+        let chunk = match (&constant, &self.last) {
+            (Some(constant), Some((value, count, chunk)))
+                if constant == value && rows == *count =>
+            {
+                chunk.clone()
+            }
+            _ => self.buffer.encode(rows, column, properties)?,
+        };
+        if let Some(constant) = constant {
+            self.last = Some((constant, rows, chunk.clone()));
+        }
+        self.buffer.clear();
+        Ok(chunk)
+    }
+}
+
+/// The texts of a column. Rows in a row with the same text are kept as one run.
 #[derive(Default)]
-struct Seen {
-    /// That of the row before, which most rows have too.
-    last: Option<ByteArray>,
+struct Texts {
+    runs: Vec<(Option<ByteArray>, usize)>,
+    /// Texts that were met, so that each is stored once.
     known: FxHashMap<String, ByteArray>,
 }
 
-impl Seen {
-    fn shared(&mut self, text: &str) -> ByteArray {
-        let last = self.last.as_ref();
-        if let Some(last) = last.filter(|last| last.data() == text.as_bytes()) {
-            return last.clone();
+impl Texts {
+    fn push(&mut self, text: Option<&str>) {
+        if let Some((last, count)) = self.runs.last_mut()
+            && last.as_ref().map(ByteArray::data) == text.map(str::as_bytes)
+        {
+            *count += 1;
+            return;
         }
-        let bytes = match self.known.get(text) {
+        let bytes = text.map(|text| match self.known.get(text) {
             Some(known) => known.clone(),
             None => {
                 let bytes = ByteArray::from(text);
@@ -142,9 +235,28 @@ impl Seen {
                 }
                 bytes
             }
-        };
-        self.last = Some(bytes.clone());
-        bytes
+        });
+        self.runs.push((bytes, 1));
+    }
+
+    /// The one value of all rows, which can be null.
+    fn constant(&self) -> Option<Option<ByteArray>> {
+        match self.runs.as_slice() {
+            [(value, _)] => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    fn values(&self) -> Values<ByteArray> {
+        let mut out = Values::default();
+        for (value, count) in &self.runs {
+            (0..*count).for_each(|_| out.push(value.clone()));
+        }
+        out
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
     }
 }
 
@@ -152,7 +264,7 @@ impl Seen {
 pub struct TableWriter<W: Write + Send> {
     table: &'static Table,
     file: SerializedFileWriter<W>,
-    buffers: Vec<Buffer>,
+    columns: Vec<Encoder>,
     buffered: usize,
     rows: u64,
 }
@@ -225,10 +337,14 @@ impl<W: Write + Send> TableWriter<W> {
             .build()
             .map_err(failed)?;
         let properties = Arc::new(properties(table, packing));
+        let columns = table.all().map(|column| Encoder {
+            buffer: Buffer::of(column.kind),
+            last: None,
+        });
         Ok(TableWriter {
             table,
             file: SerializedFileWriter::new(out, Arc::new(schema), properties).map_err(failed)?,
-            buffers: table.all().map(|c| Buffer::of(c.kind)).collect(),
+            columns: columns.collect(),
             buffered: 0,
             rows: 0,
         })
@@ -241,8 +357,8 @@ impl<W: Write + Send> TableWriter<W> {
     pub fn row(&mut self, keys: &[Cell<'_>], cells: &[Cell<'_>]) -> io::Result<()> {
         debug_assert_eq!(keys.len() + cells.len(), self.table.width());
         let mut all = keys.iter().chain(cells);
-        for buffer in &mut self.buffers {
-            buffer.push(all.next().unwrap_or(&Cell::Null));
+        for column in &mut self.columns {
+            column.buffer.push(all.next().unwrap_or(&Cell::Null));
         }
         self.buffered += 1;
         self.rows += 1;
@@ -267,11 +383,12 @@ impl<W: Write + Send> TableWriter<W> {
             .map(|at| schema.column(at))
             .collect();
         let properties = self.file.properties();
+        let rows = self.buffered;
         let encoded: Result<Vec<_>, ParquetError> = self
-            .buffers
+            .columns
             .par_iter_mut()
             .zip(columns)
-            .map(|(buffer, column)| buffer.encode(column, Arc::clone(properties)))
+            .map(|(own, column)| own.encode(rows, column, Arc::clone(properties)))
             .collect();
         let encoded = encoded.map_err(failed)?;
         let mut group = self.file.next_row_group().map_err(failed)?;

@@ -3,7 +3,7 @@
 use std::cell::Cell as Counter;
 use std::io;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use crate::engine::ModuleFacts;
@@ -477,7 +477,8 @@ pub struct Outcome {
     pub left_out: u64,
 }
 
-/// Writes blocks, in the order of the index: by session, then by address.
+/// Writes blocks. All of them are in the order of the index: by session, then by address. Of
+/// a bounded list those of each suspect come last, tag by tag in that order.
 ///
 /// # Errors
 /// What the sink says.
@@ -491,38 +492,54 @@ pub fn blocks(answers: &Answers<'_>, listed: Listed, sink: &mut dyn Sink) -> io:
         others,
     } = listed
     else {
+        let mut rows = BlockRows::new(true);
         for block in index.matching(&TagPattern::any()) {
             out.written += 1;
-            block_row(&block, true, sink)?;
+            rows.write(&block, sink)?;
         }
         return Ok(out);
     };
-    let suspects: FxHashSet<Tag> = answers.suspects().into_iter().collect();
+    let suspects = answers.suspects();
     let of_suspects: u64 = suspects.iter().map(|tag| index.blocks(*tag).len()).sum();
+    let mut rows = BlockRows::new(false);
+    // Blocks of a tag follow each other, so that most row groups have one text in most columns.
     let mut choices: FxHashMap<Tag, Choice> = FxHashMap::default();
     let left_out = Counter::new(0);
     let chosen = index.chosen(|tag, length| {
         let choice = choices.entry(tag).or_insert_with(|| {
             let all = index.blocks(tag).len();
-            let keep = match suspects.contains(&tag) {
-                // Shared out by length when not all of them fit.
-                true if of_suspects > most => {
-                    (u128::from(all) * u128::from(most) / u128::from(of_suspects)) as u64
-                }
-                true => all,
-                false => others,
-            };
+            let keep = if suspects.contains(&tag) { 0 } else { others };
             Choice::new(all, keep)
         });
         let places = choice.of_next(length);
-        left_out.set(left_out.get() + length - places.count);
+        if !suspects.contains(&tag) {
+            left_out.set(left_out.get() + length - places.count);
+        }
         places
     });
     for block in chosen {
         out.written += 1;
-        block_row(&block, false, sink)?;
+        rows.write(&block, sink)?;
     }
     out.left_out = left_out.get();
+    for tag in suspects {
+        let list = index.blocks(tag);
+        let all = list.len();
+        // If not all of the suspects' blocks fit, each gets a share by its length.
+        let keep = match of_suspects > most {
+            true => (u128::from(all) * u128::from(most) / u128::from(of_suspects)) as u64,
+            false => all,
+        };
+        out.left_out += all - keep;
+        let mut choice = Choice::new(all, keep);
+        let mut places = choice.of_next(all).peekable();
+        for (at, block) in (0..).zip(list.iter()) {
+            if places.next_if_eq(&at).is_some() {
+                out.written += 1;
+                rows.write(&block, sink)?;
+            }
+        }
+    }
     Ok(out)
 }
 
@@ -587,24 +604,49 @@ impl Iterator for Places {
     }
 }
 
-fn block_row(b: &Block, with_hex: bool, sink: &mut dyn Sink) -> io::Result<()> {
-    let hex = with_hex.then(|| hex(b.va));
-    sink.row(
-        &BLOCKS,
-        &[
-            Cell::Text(&b.tag.to_string()),
-            Cell::Text(&tag_hex(b.tag)),
-            address(b.va),
-            text(hex.as_deref()),
-            count(b.bytes),
-            Cell::Text(b.kind.word()),
-            Cell::Text(b.backend.word()),
-            Cell::Text(b.state.word()),
-            maybe(b.session.map(u64::from)),
-            Cell::Bool(b.heuristic),
-            Cell::Bool(b.protected),
-        ],
-    )
+/// Writes blocks as rows. The texts of a tag are made once for blocks that follow each other.
+struct BlockRows {
+    /// Addresses also as text.
+    with_hex: bool,
+    tag: Option<Tag>,
+    text: String,
+    hex: String,
+}
+
+impl BlockRows {
+    fn new(with_hex: bool) -> BlockRows {
+        BlockRows {
+            with_hex,
+            tag: None,
+            text: String::new(),
+            hex: String::new(),
+        }
+    }
+
+    fn write(&mut self, b: &Block, sink: &mut dyn Sink) -> io::Result<()> {
+        if self.tag != Some(b.tag) {
+            self.tag = Some(b.tag);
+            self.text = b.tag.to_string();
+            self.hex = tag_hex(b.tag);
+        }
+        let address_hex = self.with_hex.then(|| hex(b.va));
+        sink.row(
+            &BLOCKS,
+            &[
+                Cell::Text(&self.text),
+                Cell::Text(&self.hex),
+                address(b.va),
+                text(address_hex.as_deref()),
+                count(b.bytes),
+                Cell::Text(b.kind.word()),
+                Cell::Text(b.backend.word()),
+                Cell::Text(b.state.word()),
+                maybe(b.session.map(u64::from)),
+                Cell::Bool(b.heuristic),
+                Cell::Bool(b.protected),
+            ],
+        )
+    }
 }
 
 /// An address of a row.

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_their_line() {
+    fn format_errors_have_a_line_number() {
         for (text, line, part) in [
             ("is: before", 1, "before the first"),
             ("\n[Toolong]", 2, "four-byte"),

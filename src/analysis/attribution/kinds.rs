@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_table_is_whole() {
+    fn the_built_in_table_is_valid() {
         let table = parse(BUILT_IN).unwrap();
         let lines = BUILT_IN
             .lines()

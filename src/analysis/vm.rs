@@ -26,9 +26,9 @@ pub struct Line {
 /// The warnings of `!vm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Flag {
-    /// Nonpaged pool uses more than 80 % of its maximum: the debugger's own rule.
+    /// Nonpaged pool uses more than 80% of its maximum: the debugger's own rule.
     ExcessiveNonpaged,
-    /// Paged pool uses more than 80 % of its maximum: the debugger's own rule.
+    /// Paged pool uses more than 80% of its maximum: the debugger's own rule.
     ExcessivePaged,
     /// Nonpaged pool uses more than 25% of memory: our own rule, for builds whose maximum is 16
     /// TB of address space and is never reached.

@@ -42,9 +42,9 @@ const CHUNK: usize = 1 << 14;
 pub enum Shape {
     /// Over the whole uptime; no slice has more than three times the average.
     Steady,
-    /// At least 80 % in the last slice.
+    /// At least 80% in the last slice.
     Burst,
-    /// At least 80 % in the first quarter and none in the last.
+    /// At least 80% in the first quarter and none in the last.
     Old,
     /// None of these.
     Mixed,

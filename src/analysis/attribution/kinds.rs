@@ -40,7 +40,7 @@ pub struct Norm {
     pub floor: u64,
     /// Added for each block of these tags.
     pub per: Vec<(Tag, u64)>,
-    /// One block is added for each of so many bytes of physical memory.
+    /// Bytes of physical memory per additional block.
     pub memory: Option<u64>,
     /// True if objects of this kind normally end as often as they begin, so allocations without
     /// frees are not typical of start-up.

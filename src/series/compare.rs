@@ -183,8 +183,9 @@ impl<'a> Names<'a> {
     }
 }
 
-/// True if a row with placeholders may be this tag: all other bytes are equal, and the bytes with
-/// placeholders are unprintable in the tag. In the last byte the protected bit may differ.
+/// True if a row with placeholders may be this tag: all other bytes are equal, and the bytes
+/// with placeholders are unprintable in the tag. The last byte may be printable in the tag,
+/// because its highest bit, the protected bit, is removed from tags.
 fn may_be(row: &Row, tag: Tag) -> bool {
     let pairs = row.tag.bytes().into_iter().zip(tag.bytes()).enumerate();
     pairs.into_iter().all(|(at, (shown, byte))| {

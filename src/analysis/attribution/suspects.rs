@@ -472,7 +472,7 @@ impl Fusion<'_> {
             ));
         }
         // Equal points mean that no candidate stands out, so the candidate that the blocks
-        // identify gets one point more.
+        // identify is raised above the highest points.
         let lead = ranked.iter().map(|(_, o)| o.points).max().unwrap_or(0) + 1;
         for (first, owner) in &mut ranked {
             if *first {

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_end_where_the_slice_ends() {
+    fn reads_beyond_the_slice_return_none() {
         let bytes = [1, 2, 3, 4, 5];
         assert_eq!(u32_at(&bytes, 1), Some(0x0504_0302));
         assert_eq!(u32_at(&bytes, 2), None);

@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_plain() {
+    fn names_are_unique_lower_case_identifiers() {
         let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         for table in TABLES {
             let mut names: Vec<&str> = table.all().map(|c| c.name).collect();

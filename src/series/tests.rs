@@ -16,7 +16,7 @@ fn of(point: &Point, tag: &str) -> [(Option<u64>, Option<u64>); 2] {
 const NONE: (Option<u64>, Option<u64>) = (None, None);
 
 #[test]
-fn snapshots_of_one_file_are_points() {
+fn each_snapshot_of_a_file_is_a_point() {
     let snapshot = |leak: u64| {
         format!(
             " Memory:  260620K Avail:   96364K  PageFlts:     0   InRam Krnl: 1916K P:17856K\n \

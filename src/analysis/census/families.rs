@@ -244,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn sizes_make_families() {
+    fn different_sizes_are_separate_families() {
         let of = [(0x100, "nnA0"), (0x200, "nnA0"), (0x100, "0nA0")];
         assert_eq!(found(&of), [(2, (0x100, 0x100), 0), (1, (0x200, 0x200), 1)]);
     }
 
     #[test]
-    fn pointers_into_other_modules_make_families_and_missing_ones_do_not() {
+    fn different_pointer_targets_separate_families_and_null_pointers_do_not() {
         let of = [
             (0x100, "nkA0nn00"),
             (0x100, "nkB0nn00"),

@@ -1,11 +1,11 @@
-//! The address vocabulary: virtual, physical and page-frame numbers as types of
-//! their own, so that one can never be passed for another.
+//! Addresses: virtual addresses, physical addresses and page frame numbers are separate types, so
+//! they can't be confused.
 //!
-//! This is the one file of `memory` that the container layer below may import.
+//! This is the only file of `memory` that the container layer below may import.
 
 use std::fmt;
 
-/// Bytes in a page on x64 (also the unit of every `!vm` counter).
+/// Size of a page on x64, in bytes; also the unit of every `!vm` counter.
 pub const PAGE_SIZE: u64 = 0x1000;
 
 /// A virtual address in bytes.
@@ -21,18 +21,18 @@ pub struct Pa(pub u64);
 pub struct Pfn(pub u64);
 
 impl Va {
-    /// The first byte of the page that holds this address.
+    /// The first byte of the page that contains this address.
     pub fn page(self) -> Va {
         Va(self.0 & !(PAGE_SIZE - 1))
     }
 
-    /// The offset in bytes inside the page, 0..4096.
+    /// The offset in the page in bytes, 0..4096.
     pub fn offset(self) -> usize {
         (self.0 & (PAGE_SIZE - 1)) as usize
     }
 
-    /// The address `bytes` further on; wraps like the hardware does.
-    // Not `Add`: the wrap is a decision, and must not look like ordinary arithmetic.
+    /// The address `bytes` after this one; wraps around as in hardware.
+    // Not the `Add` trait: wrapping is intended here and must not look like ordinary arithmetic.
     #[allow(clippy::should_implement_trait)]
     pub fn add(self, bytes: u64) -> Va {
         Va(self.0.wrapping_add(bytes))
@@ -43,7 +43,7 @@ impl Va {
         self.0 >> 47 == 0x1_ffff
     }
 
-    /// True for a sign-extended 48-bit address of either half.
+    /// True for a sign-extended 48-bit address in either half.
     pub fn is_canonical(self) -> bool {
         matches!(self.0 >> 47, 0 | 0x1_ffff)
     }
@@ -57,13 +57,13 @@ impl Pfn {
 }
 
 impl Pa {
-    /// The frame that holds this address.
+    /// The frame that contains this address.
     pub fn pfn(self) -> Pfn {
         Pfn(self.0 / PAGE_SIZE)
     }
 }
 
-/// As text in hexadecimal: no program that reads JSON keeps all 64 bits of a number.
+/// Serialised as hexadecimal text, because most JSON readers lose bits of 64-bit numbers.
 impl serde::Serialize for Va {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         hexadecimal::serialize(&self.0, serializer)
@@ -76,22 +76,22 @@ impl<'de> serde::Deserialize<'de> for Va {
     }
 }
 
-/// Any 64 bits as text in hexadecimal.
+/// Serialises 64-bit values as hexadecimal text.
 pub mod hexadecimal {
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// Writes `0x…`.
     ///
     /// # Errors
-    /// What the serializer says.
+    /// Errors of the serializer.
     pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{value:#x}"))
     }
 
-    /// Reads it.
+    /// Parses the text that [`serialize`] writes.
     ///
     /// # Errors
-    /// For anything else.
+    /// For any other text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
         let digits = text.strip_prefix("0x").unwrap_or(&text);
@@ -118,7 +118,7 @@ impl fmt::Debug for Pfn {
 }
 
 impl fmt::Display for Va {
-    /// WinDbg's way of writing a 64-bit address: `fffff880`044b5000`.
+    /// WinDbg's format of a 64-bit address: `fffff880`044b5000`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}`{:08x}", self.0 >> 32, self.0 & 0xffff_ffff)
     }

@@ -1,7 +1,7 @@
 //! Checked little-endian reads from a byte slice.
 //!
-//! Everything in a dump is little-endian and nothing in it is aligned or trusted, so
-//! every read names its offset and answers `None` when the slice ends before it.
+//! All data in a dump is little-endian, unaligned and untrusted. Therefore every read takes an
+//! offset and returns `None` if the slice is too short.
 
 /// The byte at `offset`, or `None` past the end.
 pub fn u8_at(bytes: &[u8], offset: usize) -> Option<u8> {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_end_where_the_slice_ends() {
+    fn reads_beyond_the_slice_return_none() {
         let bytes = [1, 2, 3, 4, 5];
         assert_eq!(u32_at(&bytes, 1), Some(0x0504_0302));
         assert_eq!(u32_at(&bytes, 2), None);

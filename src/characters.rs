@@ -1,8 +1,8 @@
-//! Characters of a text that are invisible or that a terminal interprets.
+//! Characters that are invisible or that a terminal interprets.
 //!
-//! Control characters are those of C0, C1 and DEL; what is invisible is the Unicode
-//! property Default_Ignorable_Code_Point with the separators, the marks of interlinear
-//! annotation and the controls of bidirectional text (UAX #9, UAX #44).
+//! Control characters are those of C0, C1 and DEL. Invisible characters are those with the
+//! Unicode property Default_Ignorable_Code_Point, separators, interlinear annotation marks, and
+//! the control characters of bidirectional text (UAX #9, UAX #44).
 
 /// True for a character that a terminal might interpret, that changes the order of the text
 /// around it, or that is invisible.
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen_is_let_through_and_what_is_not_is_not() {
+    fn only_visible_characters_pass() {
         for c in "aZ09 ~\u{a0}ÄßЖ中ก\u{301}€\u{fffd}\u{2500}😀".chars() {
             assert!(!is_hidden(c), "{c:?}");
         }

@@ -1,6 +1,6 @@
-//! poolscope reads a 64-bit Windows kernel dump and answers which driver leaked the pool.
+//! poolscope reads a 64-bit Windows kernel dump and finds the driver that leaks pool memory.
 //!
-//! From a dump to the answer:
+//! From a dump to the verdict:
 //!
 //! ```
 //! use poolscope::engine::{Engine, Options};
@@ -21,9 +21,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Engine::open`](engine::Engine::open) reads a few megabytes, whatever the dump's size.
+//! [`Engine::open`](engine::Engine::open) reads a few megabytes, independent of the dump's size.
 //! [`Engine::index`](engine::Engine::index) walks the whole pool in parallel. Every answer
-//! says what it covers, and what can't be read is an error or `None`, never zero.
+//! states its coverage. Data that can't be read is an error or `None`, never zero.
 //!
 //! # Tags, blocks, references, diagnosis
 //!
@@ -71,13 +71,13 @@
 //!
 //! # Layers
 //!
-//! Each imports only those above it in this list: [`addr`] (vocabulary), [`dump`] (the
-//! container), [`memory`] (translation), [`symbols`] and [`kernel`] (what the structures
-//! are and where), [`pool`] (blocks and the index), [`series`] (logs of a running machine),
-//! [`analysis`] (who and whether), [`engine`] (all of it for one dump), [`report`] (answers
-//! as text), [`evidence`] (answers as tables and files). Modules that these pages do not
-//! show are the program's own: they are public for its binary, tests and fuzz targets, and
-//! change without notice.
+//! Each layer imports only those above it in this list: [`addr`] (address types), [`dump`]
+//! (containers), [`memory`] (address translation), [`symbols`] and [`kernel`] (structures and
+//! their locations), [`pool`] (blocks and the index), [`series`] (logs of a running machine),
+//! [`analysis`] (owners and verdicts), [`engine`] (all answers for one dump), [`report`] (answers
+//! as text), [`evidence`] (answers as tables and files). Modules that are hidden in this
+//! documentation belong to the program: they are public for its binary, tests and fuzz targets,
+//! and change without notice.
 
 pub mod addr;
 pub mod analysis;

@@ -1,4 +1,4 @@
-//! The `poolscope` binary: reads the arguments and calls the library.
+//! The `poolscope` binary: parses the arguments and calls the library.
 
 use std::process::ExitCode;
 

@@ -1,38 +1,38 @@
-//! Compares the trackers with the blocks found: the coverage of the list of a tag's
-//! allocations, and the reasons for missing blocks.
+//! Compares the trackers with the located blocks: the coverage of a tag's allocations, and the
+//! reasons for missing blocks.
 
 use crate::pool::index::{Found, PageCounts, Snapshot, TagFound};
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
 use crate::pool::{Tag, TagPattern};
 
-/// One pool's side of a tag: what the kernel counts and what was found.
+/// One pool's counts of a tag: from the kernel, and from the walk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Side {
-    /// The trackers' outstanding allocations and bytes; `None` without trackers.
+    /// Outstanding allocations and bytes by the trackers; `None` without trackers.
     pub tracker: Option<Found>,
-    /// Blocks found, allocated.
+    /// Allocated blocks that were located.
     pub found: Found,
-    /// Blocks that very likely are allocated too: recognised by their headers where the
-    /// structures that lead to them are damaged. Not in `found`.
+    /// Blocks that are very probably allocated too: recognised by their headers only, because the
+    /// structures that lead to them are damaged. Not included in `found`.
     pub heuristic: Found,
-    /// Pages of this pool that can't be read: blocks may be in them.
+    /// Pages of this pool that can't be read; blocks may be missing for that.
     pub pages: PageCounts,
 }
 
 impl Side {
-    /// Blocks that the trackers count and the walk did not find.
+    /// Number of blocks that the trackers count and the walk did not locate.
     pub fn missing_blocks(&self) -> u64 {
         self.tracker
             .map_or(0, |t| t.blocks.saturating_sub(self.found.blocks))
     }
 
-    /// Blocks found beyond what the trackers count.
+    /// Number of located blocks in excess of the trackers' count.
     pub fn surplus_blocks(&self) -> u64 {
         self.tracker
             .map_or(0, |t| self.found.blocks.saturating_sub(t.blocks))
     }
 
-    /// True when blocks and bytes agree exactly.
+    /// True if blocks and bytes are equal.
     pub fn agrees(&self) -> bool {
         self.tracker == Some(self.found)
     }
@@ -43,7 +43,7 @@ impl Side {
             && self.tracker.is_none_or(|t| t == Found::default())
     }
 
-    /// What can hide blocks of this pool, each with its number.
+    /// The possible reasons for missing blocks of this pool, with their numbers.
     fn causes(&self, number: &dyn Fn(u64) -> String) -> String {
         let p = &self.pages;
         let mut out = String::new();
@@ -82,7 +82,7 @@ impl Side {
         out
     }
 
-    /// Uncertain blocks, listed after the certain ones.
+    /// The heuristic blocks, which are listed after the certain ones.
     fn likely(&self, number: &dyn Fn(u64) -> String) -> String {
         match self.heuristic {
             Found { blocks: 0, .. } => String::new(),
@@ -127,12 +127,13 @@ impl Side {
     }
 }
 
-/// The kernel's accounts, those of sessions apart.
+/// The kernel's trackers, with those of the sessions separate.
 #[derive(Clone, Copy, Debug)]
 pub struct Accounts<'a> {
-    /// Of the pools that all share.
+    /// The trackers of the system's pools.
     pub system: &'a Trackers,
-    /// Of session pool, all sessions together; `None` where no session pool was walked.
+    /// The trackers of session pool, summed over all sessions; `None` if no session pool was
+    /// walked.
     pub sessions: Option<&'a Trackers>,
 }
 
@@ -144,8 +145,7 @@ impl Accounts<'_> {
         })
     }
 
-    /// Sums over the tags that match: the system's, and the sessions'; `None` without
-    /// accounts.
+    /// Sums over all matching tags: the system's, and the sessions'; `None` without trackers.
     fn matching(&self, pattern: &TagPattern) -> [Option<TagUsage>; 2] {
         [Some(self.system), self.sessions].map(|trackers| {
             let trackers = trackers.filter(|t| !t.rows.is_empty())?;
@@ -159,32 +159,32 @@ impl Accounts<'_> {
     }
 }
 
-/// A tag, or all tags, reconciled.
+/// The coverage of a tag, or of all tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Nonpaged pool.
     pub nonpaged: Side,
     /// Paged pool.
     pub paged: Side,
-    /// Session pool, all sessions together.
+    /// Session pool, summed over all sessions.
     pub session: Side,
-    /// Freed blocks on lookaside and deferred lists, taken out.
+    /// Free blocks on lookaside and deferred-free lists, which are not included elsewhere.
     pub parked: Found,
-    /// False while the index grows, or when its walk was cancelled.
+    /// False if the walk is running or was cancelled.
     pub complete: bool,
-    /// The walk is done and found no block of pool at all.
+    /// The walk finished without locating any block.
     pub is_empty: bool,
-    /// The system's trackers have no row for the tag, and one for tags without a place.
+    /// The tag has no row in the system's trackers, but the table's overflow row has counts.
     pub overflowed: bool,
-    /// Bytes of the file's long holes, which read as zeros.
+    /// Number of bytes in holes of the file, which read as zeros.
     pub holes: u64,
 }
 
-/// The last row of a tracker table: the sum of the tags that found no place in it.
+/// The last row of a tracker table: the sum of tags for which the table had no space.
 const OVERFLOW: u32 = u32::from_le_bytes(*b"Ovfl");
 
 impl Coverage {
-    /// For one tag.
+    /// The coverage of one tag.
     pub fn of(tag: Tag, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let found = index.totals.tag(tag);
         let system = accounts.system;
@@ -196,7 +196,7 @@ impl Coverage {
         }
     }
 
-    /// For all tags that match a pattern.
+    /// The coverage of all tags that match a pattern.
     pub fn matching(pattern: &TagPattern, accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         let mut found = TagFound::default();
         let tags = index.totals.tags.iter();
@@ -206,7 +206,7 @@ impl Coverage {
         Coverage::between(accounts.matching(pattern), &found, index)
     }
 
-    /// For the whole pool.
+    /// The coverage of the whole pool.
     pub fn total(accounts: &Accounts<'_>, index: &Snapshot) -> Coverage {
         Coverage::matching(&TagPattern::any(), accounts, index)
     }
@@ -217,7 +217,7 @@ impl Coverage {
         index: &Snapshot,
     ) -> Coverage {
         let totals = &index.totals;
-        // A session's pool is paged; what its table counts as nonpaged is not in it.
+        // Session pool is paged; nonpaged counts in a session's table are not session pool.
         Coverage {
             nonpaged: side(
                 system.map(|u| u.nonpaged),
@@ -235,7 +235,7 @@ impl Coverage {
                 totals.session_pages,
             ),
             parked: found.parked,
-            // A walk that found no block at all looked in the wrong place.
+            // If a walk locates no block at all, it read the wrong addresses.
             complete: index.is_complete() && index.found_any(),
             is_empty: index.is_complete() && !index.found_any(),
             overflowed: false,
@@ -243,7 +243,7 @@ impl Coverage {
         }
     }
 
-    /// With the file's holes, which are a reason where blocks are missing.
+    /// Adds the file's holes, which are a possible reason for missing blocks.
     #[must_use]
     pub fn with_holes(mut self, holes: impl FnOnce() -> u64) -> Coverage {
         let sides = [&self.nonpaged, &self.paged, &self.session];
@@ -253,12 +253,12 @@ impl Coverage {
         self
     }
 
-    /// The coverage in sentences, one for each pool with blocks of the tag.
+    /// The coverage as sentences, one for each pool with blocks of the tag.
     pub fn sentences(&self) -> Vec<String> {
         self.sentences_with(&|n| n.to_string())
     }
 
-    /// The same, with numbers written as the reader wants them.
+    /// The coverage as sentences; `number` formats the numbers.
     pub fn sentences_with(&self, number: &dyn Fn(u64) -> String) -> Vec<String> {
         let mut out: Vec<String> = [
             self.nonpaged.sentence("nonpaged", number),
@@ -300,7 +300,7 @@ impl Coverage {
         out
     }
 
-    /// Unreadable pages in the pools that hold this tag.
+    /// Number of unreadable pages in the pools that contain this tag.
     pub fn unreadable_pages(&self) -> u64 {
         let of = |side: &Side| {
             if side.is_empty() {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_of_a_gap_has_its_number_and_no_gap_has_none() {
+    fn each_cause_of_missing_blocks_is_listed_with_its_number() {
         let pages = PageCounts {
             paged_out: 5,
             not_in_dump: 3,

@@ -1,4 +1,5 @@
-//! What the numbers mean: plausibility, descriptions, references, reconciliation.
+//! The interpretation of pool data: plausibility, owners, references, contents, verdicts and
+//! coverage.
 
 pub mod ages;
 pub mod attribution;

@@ -1,9 +1,9 @@
-//! Every tag in every image, in one pass.
+//! Finds every tag in every image, in one pass.
 //!
-//! A window of four bytes slides over the images byte by byte. A bitmap of 2^20 bits says
-//! which windows can't be a tag, which is nearly all of them; the others are looked up.
-//! That is one shift, one multiplication and one test a byte, whatever the number of tags.
-//! Eight bytes are read at a time, and runs of zeros are skipped: four zeros are not a tag.
+//! A window of four bytes moves over the images byte by byte. A bitmap of 2^20 bits excludes
+//! nearly all windows; the others are looked up. This costs one shift, one multiplication and one
+//! test per byte, independent of the number of tags. Eight bytes are read at a time, and runs of
+//! zeros are skipped, because four zeros are not a tag.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,35 +18,35 @@ use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::Tag;
 use crate::pool::tag::PROTECTED;
 
-/// Hits of one tag in one module that are kept; the others are counted.
+/// Maximum number of hits to store per tag and module; further hits are only counted.
 pub const MAX_PER_MODULE: usize = 1024;
-/// Hits that are kept in all.
+/// Maximum number of hits to store.
 const MAX_HITS: u64 = 1 << 23;
-/// Pages of images that are searched in all: 4 GB, four times what any machine loads.
+/// Maximum number of pages to search: 4 GB, four times what any machine loads.
 pub const MAX_PAGES: u64 = 1 << 20;
-/// Pages that one worker takes at a time.
+/// Number of pages per work item.
 const CHUNK_PAGES: u64 = 64;
-/// Bits of the filter's address.
+/// Number of bits of the bitmap's index.
 const FILTER_BITS: u32 = 20;
 const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
 const PAGE: usize = PAGE_SIZE as usize;
-/// Bytes of an instruction that adds a constant, without its prefix.
+/// Length in bytes of an instruction that adds a constant, without its prefix.
 const SUM: usize = 6;
 
-/// A set of tags, to be found in bytes.
+/// A set of tags to search for.
 #[derive(Clone, Debug)]
 pub struct Needles {
     filter: Box<[u64; FILTER_WORDS]>,
-    /// Each tag's value without the protected bit, and its place in `tags`.
+    /// Each tag's value without the protected bit, and its index in `tags`.
     forms: FxHashMap<u32, u32>,
-    /// The tags of three given characters that code may add a last one to.
+    /// The tags that start with three given characters; code may add the last character.
     stems: FxHashMap<u32, Vec<u32>>,
     tags: Vec<Tag>,
 }
 
-/// The bytes of a tag before its last.
+/// The first three bytes of a tag.
 const STEM: u32 = 0x00ff_ffff;
-/// Tags with the same three characters that are looked for one by one.
+/// Maximum number of tags with the same first three characters.
 const MAX_OF_STEM: usize = 64;
 
 fn slot(window: u32) -> usize {
@@ -54,8 +54,8 @@ fn slot(window: u32) -> usize {
 }
 
 impl Needles {
-    /// Of these tags; four zeros are not a tag. A tag padded with blanks and one padded with zeros
-    /// are different tags in the pool.
+    /// Prepares the search for these tags; four zeros are not a tag. A tag padded with blanks and
+    /// one padded with zeros are different tags.
     pub fn new(tags: impl IntoIterator<Item = Tag>) -> Needles {
         let mut tags: Vec<Tag> = tags.into_iter().filter(|t| t.value() != 0).collect();
         tags.sort_unstable();
@@ -80,9 +80,9 @@ impl Needles {
         out
     }
 
-    /// Calls `hit` with the offset of each constant that an instruction adds to something,
-    /// and that makes a tag if that is a last character: `lea r8d, [rax+30306847h]` for
-    /// `Gh0n`. The bytes of the tag itself are found by [`Needles::find`].
+    /// Calls `hit` with the offset of each constant that an instruction adds to a value, and that
+    /// becomes a tag if the value is its last character: `lea r8d, [rax+30306847h]` for `Gh0n`.
+    /// [`Needles::find`] finds the complete tags.
     pub fn find_sums(&self, bytes: &[u8], mut hit: impl FnMut(usize, u32)) {
         for opcode in memchr::memchr3_iter(0x8d, 0x81, 0x05, bytes) {
             // lea r32, [reg+disp32]; add or or reg, imm32; add eax, imm32.
@@ -112,7 +112,7 @@ impl Needles {
         while at < windows {
             let low = next;
             next = word_at(bytes, at + 8);
-            // Windows that begin in `low` reach up to three bytes into `next`.
+            // Windows that start in `low` extend up to three bytes into `next`.
             let mut pair = u128::from(low) | u128::from(next) << 64;
             let last = if (windows - at) < 8 { windows } else { at + 8 };
             if pair << 40 == 0 {
@@ -134,7 +134,7 @@ impl Needles {
     }
 }
 
-/// The eight bytes at an offset, little-endian; bytes after the end of the slice are zero.
+/// The eight bytes at an offset, little-endian; bytes beyond the slice are zero.
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     if let Some(whole) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         return u64::from_le_bytes(*whole);
@@ -148,38 +148,38 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
 /// An occurrence of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hit {
-    /// Index into the kernel's modules.
+    /// Index in the kernel's module list.
     pub module: u32,
     /// Offset in bytes from the module's base.
     pub rva: u32,
 }
 
-/// How much of a module could be searched.
+/// The coverage of the search of a module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Searched {
-    /// Pages that were searched.
+    /// Number of pages that were searched.
     pub pages: u64,
-    /// Pages that can't be read.
+    /// Number of unreadable pages.
     pub missing: u64,
 }
 
-/// Where all tags occur.
+/// The occurrences of all tags.
 #[derive(Clone, Debug, Default)]
 pub struct TagSearch {
     tags: Vec<Tag>,
-    /// In order of tag, module, RVA.
+    /// Sorted by tag, module and RVA.
     hits: Vec<(u32, Hit)>,
-    /// Constants that something may be added to to make a tag, in the same order.
+    /// Constants that become a tag when a value is added; sorted in the same way.
     sums: Vec<(u32, Hit)>,
-    /// How often a tag occurs in a module, where more often than hits are kept.
+    /// Number of occurrences by tag and module, if not all are stored.
     more: FxHashMap<(u32, u32), u64>,
-    /// By module.
+    /// The coverage by module index.
     pub searched: FxHashMap<u32, Searched>,
-    /// What was left out, as sentences.
+    /// Omissions, as sentences.
     pub notes: Vec<String>,
 }
 
-/// A stretch of a module for one worker.
+/// A part of a module: the work item of a worker.
 struct Chunk<'a> {
     space: &'a AddressSpace,
     module: u32,
@@ -199,8 +199,8 @@ struct Found {
 }
 
 impl TagSearch {
-    /// Searches all loaded modules, on the calling thread's pool of workers, as long as
-    /// `wanted` says so.
+    /// Searches all loaded modules with the calling thread's worker pool, until `wanted` cancels
+    /// it.
     pub fn run(
         kernel: &Kernel,
         sessions: &Sessions,
@@ -260,12 +260,12 @@ impl TagSearch {
         self.tags.binary_search(&tag).ok().map(|i| i as u32)
     }
 
-    /// True when this tag was among those searched for.
+    /// True if this tag was searched for.
     pub fn covers(&self, tag: Tag) -> bool {
         self.index(tag).is_some()
     }
 
-    /// Where a tag occurs, by module and address.
+    /// The occurrences of a tag, sorted by module and address.
     pub fn hits(&self, tag: Tag) -> impl Iterator<Item = Hit> + '_ {
         let range = self.index(tag).map_or(0..0, |tag| {
             let first = self.hits.partition_point(|h| h.0 < tag);
@@ -274,8 +274,8 @@ impl TagSearch {
         self.hits.get(range).unwrap_or_default().iter().map(|h| h.1)
     }
 
-    /// The constants that make a tag with an unknown last character added, by module and
-    /// address.
+    /// The constants that become this tag when an unknown last character is added, sorted by
+    /// module and address.
     pub fn sums(&self, tag: Tag) -> impl Iterator<Item = Hit> + '_ {
         let range = self.index(tag).map_or(0..0, |tag| {
             let first = self.sums.partition_point(|h| h.0 < tag);
@@ -284,7 +284,7 @@ impl TagSearch {
         self.sums.get(range).unwrap_or_default().iter().map(|h| h.1)
     }
 
-    /// The modules that have a tag's bytes, and how often.
+    /// The modules that contain a tag's bytes, and the number of occurrences.
     pub fn modules(&self, tag: Tag) -> Vec<(usize, u64)> {
         let mut out: Vec<(usize, u64)> = Vec::new();
         for hit in self.hits(tag) {
@@ -299,13 +299,13 @@ impl TagSearch {
         out
     }
 
-    /// How often a tag occurs in a module, where that is more often than is listed.
+    /// The number of occurrences of a tag in a module, if not all are stored.
     pub fn total(&self, tag: Tag, module: usize) -> Option<u64> {
         self.more.get(&(self.index(tag)?, module as u32)).copied()
     }
 }
 
-/// The sentence for modules that together claim more than can be true.
+/// The note for modules whose total size is implausible.
 pub fn too_large(first_left_out: &Module) -> String {
     format!(
         "the modules claim more than {MAX_PAGES} pages: {} and the modules after it were not \
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protected_bit_is_no_part_of_a_tag_and_padding_is() {
+    fn padding_is_part_of_a_tag_and_the_protected_bit_is_not() {
         let tag = |t| Tag::of(t).unwrap();
         let (irp, thre) = (tag("Irp"), tag("Thre"));
         assert_eq!(
@@ -440,9 +440,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_missed_and_nothing_made_up(
+        fn the_search_finds_exactly_the_occurrences(
             tags in proptest::collection::vec(1u32..0x8000_0000, 1..40),
-            // With runs of zeros, as in images: the search skips them.
+            // Runs of zeros occur in images; the search skips them.
             filler in proptest::collection::vec(prop_oneof![9 => Just(0), 1 => any::<u8>()], 0..200),
             places in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..10),
         ) {

@@ -1,16 +1,17 @@
-//! Whether Driver Verifier was on, which changes what pool looks like.
+//! Whether Driver Verifier was enabled, which changes the layout of pool.
 
 use crate::kernel::Kernel;
 use crate::kernel::verifier::level;
 
-/// Bits of the level, by their names in `verifier.exe`'s documentation, that change pool.
+/// The bits of the verification level that change pool, by their names in `verifier.exe`'s
+/// documentation.
 const BITS: [(u32, &str); 3] = [
     (0x1, "special pool"),
     (0x4, "low resources simulation"),
     (0x8, "pool tracking"),
 ];
 
-/// Bits of the level by the names of `verifier.exe`'s documentation.
+/// The bits of the verification level, by their names in `verifier.exe`'s documentation.
 pub const NAMES: [(u32, &str); 12] = [
     (0x1, "special pool"),
     (0x2, "force IRQL checking"),
@@ -26,7 +27,7 @@ pub const NAMES: [(u32, &str); 12] = [
     (0x20000, "DDI compliance checking"),
 ];
 
-/// A sentence when Verifier was on.
+/// A sentence if Driver Verifier was enabled.
 pub fn note(kernel: &Kernel) -> Option<String> {
     let level = level(kernel).filter(|level| *level != 0)?;
     let on: Vec<&str> = BITS

@@ -1,44 +1,44 @@
-//! `!vm`, judged: every line beside the others, so that a number that can't be is named
-//! instead of printed as fact, and the warning flags.
+//! The lines of `!vm`, checked against each other: implausible numbers are marked and not
+//! presented as facts. Also derives the warning flags.
 
 use std::borrow::Cow;
 
 use crate::kernel::vm::{Counter, PageFile, VmCounters};
 use crate::pool::tracker::Trackers;
 
-/// A counter beyond this many pages (4 PB of memory) is not a count of pages: most often a
+/// A counter above this number of pages (4 PB of memory) is not a page count: most often it is a
 /// kernel pointer, read with the wrong layout.
 const IMPOSSIBLE: u64 = 1 << 40;
 
-/// One line of the summary, judged.
+/// One line of the summary, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Line {
-    /// Pages; `None` when the dump does not give them or the value is impossible.
+    /// Number of pages; `None` if the dump does not contain it or the value is implausible.
     pub pages: Option<u64>,
-    /// Where it was read, or why it was not.
+    /// The source of the value, or the reason why it is missing.
     pub source: String,
-    /// How it contradicts other lines.
+    /// The contradiction with other lines, if there is one.
     pub doubt: Option<String>,
-    /// Its place rests on the layout of another build.
+    /// True if its location was inferred from the layout of another build.
     pub guessed: bool,
 }
 
 /// The warnings of `!vm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Flag {
-    /// Nonpaged pool uses more than 80 % of its maximum: the debugger's own rule.
+    /// Nonpaged pool uses more than 80% of its maximum: the debugger's own rule.
     ExcessiveNonpaged,
-    /// Paged pool uses more than 80 % of its maximum: the debugger's own rule.
+    /// Paged pool uses more than 80% of its maximum: the debugger's own rule.
     ExcessivePaged,
-    /// Nonpaged pool uses more than a quarter of the machine's memory: our rule, for
-    /// builds whose maximum is 16 TB of addresses and is never reached.
+    /// Nonpaged pool uses more than 25% of memory: our own rule, for builds whose maximum is 16
+    /// TB of address space and is never reached.
     HighNonpaged,
-    /// Paged pool uses more than a quarter of what can be committed: our rule, as above.
+    /// Paged pool uses more than 25% of the commit limit: our own rule, for the same reason.
     HighPaged,
 }
 
 impl Flag {
-    /// The word that the JSON answer uses.
+    /// The word used in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Flag::ExcessiveNonpaged => "excessive_nonpaged_pool_usage",
@@ -48,7 +48,7 @@ impl Flag {
         }
     }
 
-    /// The line that the debugger prints; for our own rules the rule.
+    /// The debugger's message; for our own rules, a similar one.
     pub fn banner(self) -> &'static str {
         match self {
             Flag::ExcessiveNonpaged => "********** Excessive NonPaged Pool Usage *****",
@@ -64,7 +64,7 @@ impl Flag {
     }
 }
 
-/// The whole summary. The fields are those of [`VmCounters`].
+/// The summary. The fields are those of [`VmCounters`].
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]
 pub struct VmReport {
@@ -79,7 +79,7 @@ pub struct VmReport {
     pub modified_pf: Line,
     pub modified_no_write: Line,
     pub nonpaged_usage: Line,
-    /// Pages of nonpaged pool by its descriptor, for when the counter is doubtful.
+    /// Pages of nonpaged pool by the pool descriptors, for use if the counter is implausible.
     pub nonpaged_descriptor: Option<u64>,
     pub nonpaged_max: Line,
     pub paged_pools: Vec<Line>,
@@ -93,20 +93,20 @@ pub struct VmReport {
     pub driver_commit: Line,
     pub committed: Line,
     pub commit_limit: Line,
-    /// Nonpaged pool by part: label and pages; empty where that is not known.
+    /// Nonpaged pool by part: label and pages; empty if unknown.
     pub nonpaged_parts: Vec<(String, Line)>,
-    /// The lines that Windows 10 added, in the debugger's order; empty before.
+    /// The lines that Windows 10 added, in the debugger's order; empty for earlier builds.
     pub extra: Vec<(Cow<'static, str>, Line)>,
-    /// Times that a kernel stack could not grow.
+    /// Number of times that a kernel stack could not grow.
     pub stack_growth_failures: Option<u64>,
-    /// The build has the lines of Windows 10, and their order.
+    /// True if the build has the lines of Windows 10, in their order.
     pub modern: bool,
-    /// Warnings that hold.
+    /// The warnings that apply.
     pub flags: Vec<Flag>,
 }
 
 impl VmReport {
-    /// Judges the counters.
+    /// Checks the counters.
     pub fn judge(
         counters: &VmCounters,
         physical_pages: Option<u64>,
@@ -223,13 +223,14 @@ impl VmReport {
         }
         let memory = self.physical_memory.pages;
         for (_, line) in &mut self.extra {
-            // Some need no page file, so one of the two may exceed the committed pages, not both.
+            // Some of this memory needs no page file, so it may exceed committed pages or
+            // physical memory, but not both.
             line.at_most(committed.max(memory.map(|pages| (pages, "physical memory"))));
         }
     }
 
-    /// The debugger's rule, `usage > 4 * (max / 5)`, on values without a doubt only: a
-    /// false alarm from a bad read is worse than none.
+    /// The debugger's rule, `usage > 4 * (max / 5)`, applied only to plausible values: a false
+    /// alarm is worse than none.
     fn raise_flags(&mut self) {
         let exceeds = |usage: &Line, max: &Line| match (usage.pages, max.pages) {
             (Some(usage_pages), Some(max_pages)) => {
@@ -246,8 +247,8 @@ impl VmReport {
         self.raise_own_flags();
     }
 
-    /// Our rules, where the debugger's can't fire: where four fifths of a pool's maximum
-    /// are more than there is memory, or than can be committed.
+    /// Our own rules, for builds where the debugger's can't trigger: 80% of the pool's maximum is
+    /// more than physical memory, or than the commit limit.
     fn raise_own_flags(&mut self) {
         let known = |line: &Line| line.pages.filter(|_| line.doubt.is_none());
         let high = |usage: &Line, max: &Line, all: &Line| {
@@ -273,8 +274,8 @@ impl VmReport {
         self.modern
     }
 
-    /// The lines in the debugger's order with their labels, the page files aside. The
-    /// order is the build's: Windows 10 added lines in between.
+    /// The lines with their labels in the debugger's order for the build, without page files.
+    /// Windows 10 inserted lines.
     pub fn lines(&self) -> Vec<(String, &Line)> {
         let mut out: Vec<(String, &Line)> = vec![
             ("Physical Memory".into(), &self.physical_memory),
@@ -296,13 +297,13 @@ impl VmReport {
                 .iter()
                 .map(|(l, line)| (l.clone(), line))
         };
-        // Those of nodes come before the sum, the pool that is not executable after it.
+        // Lines per node precede the sum; the non-executable pool follows it.
         out.extend(parts().filter(|p| p.0.contains(' ') && !p.0.ends_with("Usage")));
         out.push(("NonPagedPool Usage".into(), &self.nonpaged_usage));
         out.extend(parts().filter(|p| p.0.ends_with("Usage")));
         out.push(("NonPagedPool Max".into(), &self.nonpaged_max));
         for (i, pool) in self.paged_pools.iter().enumerate() {
-            // Debuggers dropped the word for Windows 10.
+            // Debuggers omit this word since Windows 10.
             let usage = if self.is_modern() { "" } else { " Usage" };
             out.push((format!("PagedPool {i}{usage}"), pool));
         }
@@ -346,7 +347,7 @@ impl VmReport {
         }
     }
 
-    /// The doubts as sentences.
+    /// The contradictions as sentences.
     pub fn warnings(&self) -> Vec<String> {
         self.lines()
             .iter()
@@ -355,9 +356,9 @@ impl VmReport {
     }
 }
 
-/// The parts with the debugger's labels. With several nodes, one line for each pool of a
-/// node; and the pool that is not executable in all. `NonPagedPool Usage` stays the sum of
-/// both, which is what the counter and the trackers count.
+/// The parts of nonpaged pool with the debugger's labels: if there are several nodes, one line
+/// for each node and kind of pool, and one for all non-executable pool. `NonPagedPool Usage`
+/// stays the sum of executable and non-executable pool, as in the counter and the trackers.
 fn nonpaged_parts(c: &VmCounters) -> Vec<(String, Line)> {
     let mut out = Vec::new();
     for part in &c.nonpaged_parts {
@@ -416,7 +417,8 @@ impl Line {
         }
     }
 
-    /// An implausible value at an inferred location is not that counter.
+    /// An implausible value at an inferred location is probably not that counter, so it is
+    /// removed.
     fn put_in_doubt(&mut self, why: String) {
         self.doubt = Some(match self.guessed {
             true => {
@@ -431,7 +433,8 @@ impl Line {
     fn covers(&mut self, bytes: u64) {
         let needed = bytes.div_ceil(4096);
         if let (Some(pages), None) = (self.pages, &self.doubt) {
-            // Trackers and counters are updated apart, so a little is not a contradiction.
+            // Trackers and counters are not updated together, so a small difference is not a
+            // contradiction.
             if needed > pages + pages / 20 + 64 {
                 self.put_in_doubt(format!("the tags alone add up to {needed} pages"));
             }
@@ -457,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn the_articles_machine_is_flagged_and_its_neighbour_is_not() {
+    fn the_articles_machine_is_flagged_and_a_slightly_smaller_one_is_not() {
         let at = |usage| {
             judge(VmCounters {
                 nonpaged_usage: counter(usage),
@@ -471,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_is_not_printed_as_pages() {
+    fn a_pointer_is_not_shown_as_a_page_count() {
         let report = judge(VmCounters {
             paged_commit: counter(18_446_735_300_397_918_280),
             ..VmCounters::default()
@@ -481,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_alarm_from_a_bad_read_is_named_instead_of_raised() {
+    fn an_implausible_value_is_marked_and_raises_no_flag() {
         let report = judge(VmCounters {
             physical_memory: counter(2_000_000),
             nonpaged_usage: counter(29_559_056),
@@ -500,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_do_not_fit_their_pool_are_a_doubt() {
+    fn tags_that_exceed_their_pool_make_its_counter_doubtful() {
         let mut trackers = Trackers::default();
         trackers.total.nonpaged.bytes = 4096 * 2000;
         trackers.rows.push(TagUsage::default());
@@ -530,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_maximum_is_never_reached_our_own_rule_warns() {
+    fn our_own_rule_warns_if_the_maximum_is_unreachable() {
         let lines = ["Processor Commit", "Boot Commit"];
         assert_eq!(modern(250_000, &lines).flags, []);
         let report = modern(250_001, &lines);
@@ -550,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn paged_pool_is_high_beside_what_can_be_committed() {
+    fn paged_pool_is_compared_with_the_commit_limit() {
         let at = |usage| {
             judge(VmCounters {
                 paged_usage: counter(usage),
@@ -566,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_at_a_guessed_place_that_cannot_be_is_none() {
+    fn an_implausible_value_at_an_inferred_location_is_dropped() {
         let guessed = Counter {
             guessed: true,
             ..counter(900)
@@ -588,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_nonpaged_pool_stand_around_their_sum() {
+    fn parts_of_nonpaged_pool_surround_their_sum() {
         let part = |node, nx, pages| crate::kernel::vm_nonpaged::Part {
             node,
             nx,
@@ -624,7 +627,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_10_has_its_own_order_and_every_line_once() {
+    fn windows_10_lines_have_their_order_and_no_duplicates() {
         let report = modern(1, &["Processor Commit", "Pages For MDLs", "Boot Commit"]);
         let labels: Vec<String> = report.lines().into_iter().map(|l| l.0).collect();
         let commit = labels.iter().position(|l| l == "Processor Commit").unwrap();
@@ -647,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_stays_unknown() {
+    fn missing_values_stay_unknown() {
         let report = judge(VmCounters::default());
         assert!(
             report

@@ -1,4 +1,4 @@
-//! When a tag's blocks were made.
+//! The ages of a tag's blocks.
 
 use crate::analysis::ages::clock::Clocks;
 use crate::analysis::ages::luid::Luids;
@@ -14,7 +14,7 @@ use crate::pool::index::sort::Wanted;
 
 use super::Engine;
 
-/// A kernel object that carries the time of its creation.
+/// A kernel object type with a field for its creation time.
 struct ObjectTime {
     kind: &'static str,
     structure: &'static str,
@@ -46,21 +46,21 @@ const OBJECT_TIMES: [ObjectTime; 3] = [
         clock: Clock::Luid,
     },
 ];
-/// The low bits of `EPROCESS.Token` count references (EX_FAST_REF).
+/// The low bits of `EPROCESS.Token` are a reference count (EX_FAST_REF).
 const FAST_REFERENCES: u64 = 0xf;
 
 impl Engine {
-    /// The clocks at the moment of the dump; `None` where no time is known.
+    /// The clocks at the time of the dump; `None` if no time is known.
     pub fn clocks(&self) -> Option<Clocks> {
         let machine = &self.kernel().machine;
         Clocks::read(self.kernel(), machine.system_time, machine.uptime)
     }
 
-    /// The ages of the blocks that `question` asks about, all of them or its sample, on the
-    /// threads that this is called on; `Ok(None)` where they carry no times.
+    /// The ages of the blocks that `question` selects, all of them or its sample. Runs on the
+    /// calling thread's workers. `Ok(None)` if the blocks contain no times.
     ///
     /// # Errors
-    /// [`Unwanted`] when the answer isn't wanted any more.
+    /// [`Unwanted`] if the request was cancelled.
     pub(super) fn ages_on(
         &self,
         index: &Snapshot,
@@ -103,8 +103,8 @@ impl Engine {
         ages::take(&setting, question, wanted)
     }
 
-    /// Which LUID was drawn when: each process has the time of its creation and a token
-    /// that was made with it.
+    /// The time scale of LUIDs: each process has its creation time, and a token that was created
+    /// with it.
     fn read_luids(&self, clocks: &Clocks) -> Option<Luids> {
         let kernel = self.kernel();
         let id = kernel.offset("_TOKEN", "TokenId")?;

@@ -1,5 +1,5 @@
-//! Every allocation with a tag. The blocks stay in the index and are listed from there, so that
-//! a list of all blocks needs no additional memory.
+//! The allocations of tags. Blocks are listed directly from the index, so a list of all blocks
+//! needs no additional memory.
 
 use rustc_hash::FxHashMap;
 
@@ -19,55 +19,55 @@ pub struct Allocs<'a> {
     index: &'a Snapshot,
     heuristic: bool,
     pool: PoolChoice,
-    /// Which tags.
+    /// The selected tags.
     pub pattern: &'a TagPattern,
-    /// Where the table of large allocations is.
+    /// The address range of the big page table.
     pub big_table: Option<(Va, Va)>,
     /// The regions that were searched.
     pub regions: Vec<RegionFacts>,
-    /// The kernel's accounts against the blocks found.
+    /// The coverage of the selected tags.
     pub coverage: Coverage,
-    /// What the list adds up to.
+    /// The sums of the list.
     pub summary: Summary,
 }
 
-/// What a list adds up to.
+/// The sums of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Allocated blocks of nonpaged pool.
+    /// Allocated blocks in nonpaged pool.
     pub nonpaged: Found,
-    /// Of paged pool.
+    /// Allocated blocks in paged pool.
     pub paged: Found,
-    /// Of session pool; `None` where no session's pool was walked.
+    /// Allocated blocks in session pool; `None` if no session's pool was walked.
     pub session: Option<Found>,
-    /// All of those together.
+    /// Allocated blocks in all pools.
     pub all: Found,
-    /// Of those recognised by their headers alone; in none of the sums above.
+    /// Listed heuristic blocks; not included in the sums above.
     pub heuristic: Found,
-    /// Blocks recognised by their headers alone that the list leaves out.
+    /// Number of heuristic blocks that the list omits.
     pub withheld: u64,
-    /// Pages that may hold further blocks.
+    /// Number of unreadable pages, which may contain further blocks.
     pub unreadable_pages: u64,
-    /// What the kernel counts.
+    /// The kernel's counts.
     pub tracker: Option<TrackerSide>,
-    /// Everything that was counted was found and is listed.
+    /// True if all counted allocations were located and are listed.
     pub complete: bool,
-    /// Blocks that are counted but not listed, because of the memory limit.
+    /// Number of located blocks that are not listed because of the memory limit.
     pub left_out: u64,
-    /// What the walk could not do, as sentences.
+    /// Limitations of the walk, as sentences.
     pub notes: Vec<String>,
-    /// Sizes of the allocated blocks listed; those that take the most bytes first.
+    /// Sizes of the listed allocated blocks, by total bytes, descending.
     pub sizes: Vec<SizeCount>,
 }
 
-/// What the kernel counts.
+/// The kernel's counts by pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrackerSide {
     /// Nonpaged pool.
     pub nonpaged: Found,
     /// Paged pool.
     pub paged: Found,
-    /// Session pool, where it was walked.
+    /// Session pool, if it was walked.
     pub session: Option<Found>,
 }
 
@@ -79,7 +79,7 @@ fn sum(parts: &[Found]) -> Found {
 }
 
 impl Summary {
-    /// Of the blocks of an index.
+    /// The sums of an index's blocks.
     pub fn of(
         index: &Snapshot,
         pattern: &TagPattern,
@@ -112,7 +112,7 @@ impl Summary {
 }
 
 impl<'a> Allocs<'a> {
-    /// Of the blocks of an index, what was counted, and where was searched.
+    /// The answer from an index, with the kernel's counts and the searched regions.
     pub fn of(
         index: &'a Snapshot,
         pattern: &'a TagPattern,
@@ -133,13 +133,14 @@ impl<'a> Allocs<'a> {
         }
     }
 
-    /// The rows of the list, by address.
+    /// The rows of the list, sorted by address.
     pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         let all = self.index.matching(self.pattern);
         all.filter(|block| (self.heuristic || !block.heuristic) && is_of(block, self.pool))
     }
 
-    /// The same of one pool alone. The sums by pool stay; those of the list are the pool's.
+    /// Restricts the list to one pool. The sums by pool stay; those of the list become the
+    /// pool's.
     #[must_use]
     pub fn only(mut self, pool: PoolChoice) -> Self {
         self.pool = pool;
@@ -164,18 +165,18 @@ impl<'a> Allocs<'a> {
         self
     }
 
-    /// True when blocks of session pool may be among them.
+    /// True if the list may contain blocks of session pool.
     pub fn has_sessions(&self) -> bool {
         self.index.has_sessions()
     }
 
-    /// True when blocks recognised by their headers alone may be among them.
+    /// True if the list may contain heuristic blocks.
     pub fn has_heuristic(&self) -> bool {
         self.heuristic && self.index.has_heuristic()
     }
 }
 
-/// True for a block of the pool that was asked for.
+/// True for a block of the selected pool.
 fn is_of(block: &Block, pool: PoolChoice) -> bool {
     match pool {
         PoolChoice::Both => true,
@@ -187,8 +188,8 @@ fn is_of(block: &Block, pool: PoolChoice) -> bool {
 }
 
 impl Engine {
-    /// The allocations of the tags that match a pattern. Blocks recognised by their headers
-    /// alone may have been freed: they are counted, and listed only with `heuristic`.
+    /// The allocations of the tags that match a pattern. Heuristic blocks may have been freed:
+    /// they are counted, and listed only if `heuristic` is true.
     pub fn allocs<'a>(
         &self,
         index: &'a Snapshot,

@@ -1,10 +1,10 @@
-//! Finished indexes are kept, so that a dump is walked once.
+//! A cache of finished indexes, so that each dump is walked only once.
 //!
-//! One file per dump in the user's cache directory, named by a hash of all that decides
-//! what a walk finds: the dump ([`Dump::identity`](crate::dump::Dump::identity)), the
-//! sources of this program, the symbols and the regions of pool. A file gets its name
-//! when it is whole, so that neither a second poolscope nor an end at any moment leaves
-//! half of one. A cache that can't be used costs a sentence, never the answer.
+//! Each dump has one file in the user's cache directory. Its name is a hash of everything that
+//! determines the result of a walk: the dump ([`Dump::identity`](crate::dump::Dump::identity)),
+//! the sources of this program, the symbols, and the pool regions. A file gets its name when it
+//! is complete, so neither a second process nor an interruption leaves a partial file. If the
+//! cache can't be used, a note says so; the answer is unaffected.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,33 +20,33 @@ use crate::system::files;
 
 use super::Engine;
 
-/// Bytes that all kept indexes may take; the least recently used ones go first.
+/// Maximum size of all cached indexes, in bytes; the least recently used are removed first.
 const LARGEST_CACHE: u64 = 4 << 30;
-/// The share of the free disk that one index may take.
+/// An index may use at most the free disk space divided by this number.
 const SHARE_OF_DISK: u64 = 4;
-/// How the name of a kept index ends.
+/// The file extension of a cached index.
 const SUFFIX: &str = ".poolidx";
-/// How the name of the references that go with one ends.
+/// The file extension of the cached references of a dump.
 pub(super) const REFERENCES: &str = ".poolrefs";
-/// How the name of one that is being written starts and ends.
+/// Prefix and suffix of the name of a file in progress.
 pub(super) const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
-/// Writing one file never takes this long: the writer was killed.
+/// A file in progress that is older than this is left over from a killed process.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Where finished indexes are kept.
+/// The location of the index cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IndexCache {
-    /// Nowhere, and none is looked for.
+    /// The cache is disabled.
     #[default]
     Off,
-    /// Nowhere, because this machine names no place for it.
+    /// The cache is unavailable because this machine defines no cache directory.
     Homeless,
-    /// In this directory, made when it is needed.
+    /// This directory, which is created on demand.
     In(PathBuf),
 }
 
 impl IndexCache {
-    /// The user's: `index` beside the directory of symbols.
+    /// The user's cache: the directory `index` beside the directory of symbols.
     pub fn of_user() -> IndexCache {
         match cache_directory() {
             Some(root) => IndexCache::In(root.join("index")),
@@ -55,18 +55,17 @@ impl IndexCache {
     }
 }
 
-/// What the cache had.
+/// The result of a cache lookup.
 #[derive(Debug, Default)]
 pub struct Answered {
-    /// The index, complete, with the time it was made.
+    /// The cached index, which is complete, with the time of its creation.
     pub index: Option<Snapshot>,
-    /// Why one that was there is not used, as a sentence.
+    /// The reason why an existing file is not used, as a sentence.
     pub note: Option<String>,
 }
 
 impl Engine {
-    /// The index of this dump, if it was kept by an earlier run. Ends soon after `wanted`
-    /// says no.
+    /// The cached index of this dump, if there is one. Returns soon after `wanted` returns false.
     pub fn kept_index(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Answered {
         let IndexCache::In(directory) = &self.options.cache else {
             return Answered::default();
@@ -91,7 +90,7 @@ impl Engine {
         };
         match read {
             Ok(index) => {
-                // The order in which they go is that of their last use.
+                // The modification time is the time of the last use; eviction is in this order.
                 let _ = file.set_modified(SystemTime::now());
                 Answered {
                     index: Some(index),
@@ -109,8 +108,7 @@ impl Engine {
         }
     }
 
-    /// Keeps a finished index for the next time. `Some` sentence when it is not kept and
-    /// should have been.
+    /// Caches a finished index. On failure returns the reason as a sentence.
     pub fn keep_index(&self, index: &Snapshot) -> Option<String> {
         let directory = match &self.options.cache {
             IndexCache::Off => return None,
@@ -175,22 +173,23 @@ impl Engine {
             Ok(pool) => pool.install(|| file::write(index, &stamp, out.as_file_mut())),
             Err(_) => file::write(index, &stamp, out.as_file_mut()),
         }?;
-        // Not synced: after a loss of power the checksums tell.
+        // No sync: the checksums detect data lost in a power failure.
         files::put(out, &place(directory, key))?;
         make_room(directory, LARGEST_CACHE);
         Ok(())
     }
 
-    /// A hash of all that decides what a walk of this dump finds.
+    /// A hash of everything that determines the result of a walk of this dump.
     pub(super) fn index_key(&self) -> Option<u128> {
         let mut hash = Xxh3::new();
         hash.update(&self.dump.identity()?.to_le_bytes());
-        // Two images of one machine may have the same bytes wherever a sample is taken.
+        // Two images of one machine may be equal in all sampled bytes, so add the machine's
+        // facts.
         let machine = &self.kernel.machine;
         for time in [machine.system_time, machine.uptime] {
             hash.update(&time.unwrap_or(0).to_le_bytes());
         }
-        // Set by build.rs: a hash of the sources that the walk is made of.
+        // build.rs sets this: a hash of the walk's sources.
         hash.update(env!("POOLSCOPE_WALK").as_bytes());
         let id = self.kernel.pdb.as_ref().map(|id| id.key());
         let source = match self.kernel.symbol_source() {
@@ -210,9 +209,9 @@ fn place(directory: &Path, key: u128) -> PathBuf {
     directory.join(format!("{key:032x}{SUFFIX}"))
 }
 
-/// Opens a regular file, for its time to be set too if that is allowed.
+/// Opens a regular file, writable if permitted so that its time can be set.
 fn open(path: &Path) -> io::Result<File> {
-    // Anything else might block or never end.
+    // Reading a device or pipe might block or never end.
     if !fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -220,8 +219,8 @@ fn open(path: &Path) -> io::Result<File> {
     both.or_else(|_| File::open(path))
 }
 
-/// Removes the least recently used indexes until no more than `allowed` bytes are left,
-/// and what a process left that was killed. What can't be removed stays.
+/// Removes the least recently used files until at most `allowed` bytes are left, and partial
+/// files of killed processes. Files that can't be removed stay.
 pub(super) fn make_room(directory: &Path, allowed: u64) {
     let mut kept = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_go_first_and_nothing_else() {
+    fn only_the_least_recently_used_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let names = ["a.poolidx", "b.poolidx", "c.poolidx", "other.txt"];
         let ages = [10, 30, 20, 100];
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_goes_and_what_is_being_written_stays() {
+    fn abandoned_partial_files_are_removed_and_current_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
         let old = file(folder.path(), ".poolscope-1.partial", 10, 7200);
         let new = file(folder.path(), ".poolscope-2.partial", 10, 60);

@@ -1,4 +1,4 @@
-//! What a tag's blocks hold.
+//! The contents of a tag's blocks.
 
 use crate::analysis::census::{self, Census, Progress, Question, Setting};
 use crate::memory::AddressSpace;
@@ -8,10 +8,10 @@ use super::Engine;
 use super::objects::ByHeader;
 
 impl Engine {
-    /// Takes a census of a tag's blocks. `None` when cancelled.
+    /// Takes a census of a tag's blocks, with ages. `None` if cancelled.
     ///
     /// # Errors
-    /// When the system refuses to start the workers.
+    /// If the worker threads can't be started.
     pub fn contents(
         &self,
         index: &Snapshot,
@@ -27,7 +27,7 @@ impl Engine {
         }))
     }
 
-    /// The same without the ages, on the threads that this is called on.
+    /// The census without ages, on the calling thread's workers.
     pub(super) fn contents_on(
         &self,
         index: &Snapshot,

@@ -1,4 +1,4 @@
-//! The kernel's accounts against the blocks found.
+//! Compares the kernel's counters with the located blocks.
 
 use crate::analysis::{Accounts, Coverage};
 use crate::pool::index::Snapshot;
@@ -7,25 +7,26 @@ use crate::pool::{Tag, TagPattern};
 use super::Engine;
 
 impl Engine {
-    /// The trackers against the blocks found, for one tag.
+    /// The coverage of one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
         let coverage = Coverage::of(tag, &self.accounts(index), index);
         coverage.with_holes(|| self.dump.hole_bytes())
     }
 
-    /// The trackers against the blocks found, for all tags that match.
+    /// The coverage of all tags that match.
     pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
         let coverage = Coverage::matching(pattern, &self.accounts(index), index);
         coverage.with_holes(|| self.dump.hole_bytes())
     }
 
-    /// The trackers against the blocks found, for the whole pool.
+    /// The coverage of the whole pool.
     pub fn total_coverage(&self, index: &Snapshot) -> Coverage {
         let coverage = Coverage::total(&self.accounts(index), index);
         coverage.with_holes(|| self.dump.hole_bytes())
     }
 
-    /// The kernel counters to compare an index with; those of sessions only if it has their blocks.
+    /// The kernel counters to compare an index with; session counters only if the index has
+    /// session blocks.
     fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
         let sessions = index.has_sessions().then(|| self.session_trackers());
         Accounts {

@@ -1,4 +1,4 @@
-//! What kind of dump this is, and what it holds.
+//! The type and contents of a dump.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,43 +10,43 @@ use crate::symbols::{PdbId, Source};
 
 use super::Engine;
 
-/// Intervals of 100 ns in a second: the unit of Windows system times.
+/// Number of 100 ns intervals per second, the unit of Windows system times.
 const TICKS: u64 = 10_000_000;
-/// Seconds from 1601, where Windows counts from, to 1970.
+/// Seconds from 1601, the Windows epoch, to 1970.
 const EPOCH: i64 = 11_644_473_600;
 
-/// The dump and its machine: part of every answer.
+/// The identity of the dump and its machine; part of every answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DumpFacts {
-    /// The file, as it was named.
+    /// The file, as the user named it.
     pub path: String,
-    /// The kind of container in a word.
+    /// The container format.
     pub format: String,
-    /// The header's number for it; `None` for an image of memory.
+    /// The dump type in the header; `None` for a memory image.
     pub dump_type: Option<u32>,
-    /// The kernel's build.
+    /// The Windows build number.
     pub build: u32,
-    /// Major and minor version of Windows.
+    /// The Windows version: major, minor.
     pub version: (u32, u32),
-    /// Processors.
+    /// Number of processors.
     pub processors: u32,
-    /// The bugcheck's code; `None` where none happened.
+    /// The bugcheck code; `None` if there was no bugcheck.
     pub bugcheck: Option<u32>,
-    /// Its parameters.
+    /// The bugcheck parameters.
     pub bugcheck_parameters: Vec<u64>,
-    /// Where the kernel is.
+    /// The kernel's base address.
     pub kernel_base: Va,
-    /// Where the page tables are.
+    /// The directory table base (DTB).
     pub directory_table: u64,
-    /// Pages of memory that the machine had.
+    /// Number of pages of physical memory of the machine.
     pub physical_pages: Option<u64>,
-    /// Pages that the file has.
+    /// Number of pages in the file.
     pub pages_present: u64,
-    /// Pages that the container names and the file is too short for.
+    /// Number of pages that the container lists but that lie beyond the end of the file.
     pub pages_cut_off: u64,
-    /// When the dump was written, in seconds since 1970 UTC.
+    /// The time of the dump, in seconds since 1970 UTC.
     pub system_time: Option<i64>,
-    /// Seconds since boot.
+    /// The uptime, in seconds.
     pub uptime_seconds: Option<u64>,
     /// How many times Windows was started on this machine; `None` before Windows 10 1607.
     #[serde(default)]
@@ -55,33 +55,33 @@ pub struct DumpFacts {
     pub symbols: SymbolFacts,
 }
 
-/// Where the kernel's names and layouts come from.
+/// The source of the kernel's symbols and layouts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolFacts {
     /// The kind of source.
     pub source: SymbolSource,
-    /// The PDB that the kernel names.
+    /// The PDB that the kernel's image references.
     pub pdb: Option<PdbId>,
-    /// The source in words.
+    /// The source as text.
     pub detail: String,
 }
 
-/// Kinds of sources.
+/// Kinds of symbol sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SymbolSource {
     /// The kernel's PDB.
     Pdb,
-    /// Built-in tables of this kernel.
+    /// Built-in tables for this kernel.
     BuiltIn,
-    /// Built-in layouts of a build nearby, without addresses of symbols.
+    /// Built-in layouts of a similar build, without symbol addresses.
     Layout,
-    /// Nothing.
+    /// No source.
     #[default]
     None,
 }
 
 impl SymbolSource {
-    /// The contract's word for it.
+    /// The word used in JSON.
     pub fn word(self) -> &'static str {
         match self {
             SymbolSource::Pdb => "pdb",
@@ -100,104 +100,103 @@ impl SymbolSource {
     }
 }
 
-/// A stretch of addresses that pool is in.
+/// A range of addresses that contains pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionFacts {
-    /// Which pool.
+    /// The pool.
     pub pool: PoolKind,
     /// First address.
     pub start: Va,
-    /// The first address after it.
+    /// The end address (exclusive).
     pub end: Va,
-    /// What the bounds were read from.
+    /// The source of the bounds.
     pub source: String,
 }
 
-/// A processor as the container has it.
+/// The state of a processor in the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorFacts {
     /// CR3.
     pub cr3: Option<u64>,
     /// Instruction pointer.
     pub rip: Option<u64>,
-    /// It ran kernel code; `None` where the instruction pointer is not known.
+    /// True if it executed kernel code; `None` if the instruction pointer is unknown.
     pub in_kernel: Option<bool>,
 }
 
-/// Links of the kernel's lists, which an image that is torn breaks.
+/// A check of links in the kernel's lists; an inconsistent image has broken links.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsistencyFacts {
-    /// Links that were compared.
+    /// Number of links that were checked.
     pub links: u64,
-    /// Links whose two sides do not agree.
+    /// Number of links whose two ends disagree.
     pub broken: u64,
-    /// Links that could not be read.
+    /// Number of links that could not be read.
     pub unreadable: u64,
 }
 
-/// Facts about a memory image that a dump header would give, or that a dump
-/// has no need of.
+/// Facts about a memory image that a crash dump has in its header or does not need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFacts {
-    /// The kind of image in words.
+    /// The image format.
     pub kind: String,
-    /// The machine was stopped while it was written; `None` where the format does not say.
+    /// True if the machine was stopped while the image was written; `None` if unknown.
     pub stopped: Option<bool>,
-    /// The processors, where their state is there.
+    /// The processors, if the image has their state.
     pub processors: Vec<ProcessorFacts>,
-    /// What gave the page-table root.
+    /// The source of the page table root.
     pub root_source: String,
-    /// What gave the kernel's base.
+    /// The source of the kernel's base address.
     pub kernel_source: String,
-    /// What gave the debugger data block.
+    /// The source of the debugger data block.
     pub debugger_data_source: String,
-    /// The check of how torn it is.
+    /// The consistency check.
     pub consistency: ConsistencyFacts,
 }
 
 /// The answer of `info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
-    /// Which dump.
+    /// The identity of the dump.
     pub dump: DumpFacts,
-    /// What the container holds, in words.
+    /// The contents of the container, as text.
     pub contents: String,
-    /// The file's length.
+    /// The file size, in bytes.
     pub file_bytes: u64,
     /// The kernel's build string.
     pub build_lab: Option<String>,
-    /// Loaded modules.
+    /// Number of loaded modules.
     pub modules: u64,
-    /// Tags in the trackers.
+    /// Number of tags in the trackers.
     pub tags: u64,
-    /// Tracker tables that were added up.
+    /// Number of tracker tables that were summed.
     pub tracker_tables: u64,
-    /// Where the pools are.
+    /// The pool regions.
     pub regions: Vec<RegionFacts>,
     /// Facts about a memory image; `None` for a crash dump.
     pub image: Option<ImageFacts>,
-    /// Where the kernel's PDB lies in a symbol store, when it is not in use.
+    /// The path of the kernel's PDB in a symbol store, if it is not in use.
     pub wanted_pdb: Option<String>,
-    /// What is inside, where an evidence file answers.
+    /// The contents of the evidence file, if it is one.
     pub evidence: Option<EvidenceFacts>,
 }
 
-/// What is inside an evidence file.
+/// The contents of an evidence file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceFacts {
-    /// The file.
+    /// The path.
     pub path: String,
-    /// The program that wrote it.
+    /// The program that wrote it, with its version.
     pub tool: String,
-    /// The version of its schema.
+    /// The version of its schema: major, minor.
     pub schema: (u32, u32),
-    /// Names are replaced by keyed hashes.
+    /// True if names are replaced by keyed hashes.
     pub redacted: bool,
-    /// Bytes of sample blocks are inside.
+    /// True if it contains bytes of sample blocks.
     pub contents: bool,
-    /// Blocks listed.
+    /// Number of blocks listed.
     pub blocks_listed: u64,
-    /// Blocks that the walk found and that are not listed.
+    /// Number of located blocks that are not listed.
     pub blocks_left_out: u64,
     /// Tables that are empty although the dump has their data, as sentences with the reason.
     #[serde(default)]
@@ -209,22 +208,21 @@ pub struct EvidenceFacts {
 /// A table of an evidence file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsideTable {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Bytes, unpacked.
+    /// Unpacked size, in bytes.
     pub bytes: u64,
 }
 
-/// A Windows system time as seconds since 1970.
-/// Seconds since 1970 of a FILETIME (100 ns since 1601).
+/// Converts a Windows system time (FILETIME, 100 ns since 1601) to seconds since 1970.
 pub(super) fn seconds_of(ticks: u64) -> Option<i64> {
     i64::try_from(ticks / TICKS).ok()?.checked_sub(EPOCH)
 }
 
 impl Engine {
-    /// Which dump, of which machine.
+    /// The identity of the dump and its machine.
     pub fn facts(&self) -> DumpFacts {
         let (dump, kernel) = (self.dump(), self.kernel());
         let machine = &kernel.machine;
@@ -283,7 +281,7 @@ impl Engine {
         })
     }
 
-    /// What kind of dump, and what it holds.
+    /// The type and contents of the dump.
     pub fn info(&self) -> Info {
         let kernel = self.kernel();
         let dump = self.facts();
@@ -316,8 +314,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_times_become_seconds_since_1970() {
-        // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (date -u).
+    fn windows_times_are_converted_to_seconds_since_1970() {
+        // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (by `date -u`).
         let ticks = (1_273_651_200 + 11_644_473_600) * TICKS;
         assert_eq!(seconds_of(ticks), Some(1_273_651_200));
         assert_eq!(seconds_of(u64::MAX), Some(1_833_029_933_770));

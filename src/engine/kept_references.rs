@@ -1,5 +1,5 @@
-//! The references of all tags are kept beside the index, so that images are looked through
-//! once. Unusable data is computed again, which takes a second or two.
+//! Caches the references of all tags beside the index, so that images are searched only once. If
+//! the cached data can't be used, it is computed again, which takes a second or two.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,16 +13,16 @@ use crate::system::files;
 use super::Engine;
 use super::cache::{IndexCache, PARTIAL, REFERENCES, make_room};
 
-/// What a file begins with; the last two are the version of the format.
+/// The signature of the file; the last two characters are the format version.
 const MAGIC: [u8; 8] = *b"PSREFS01";
-/// Bytes that such a file may take; a large server's takes some 20 MB.
+/// Maximum size of the file, in bytes; a large server needs about 20 MB.
 const LARGEST: u64 = 256 << 20;
-/// Bytes that everything in the cache may take.
+/// Maximum size of all cached files, in bytes.
 const LARGEST_CACHE: u64 = 4 << 30;
 
 impl Engine {
-    /// The references that an earlier run kept, if they are of this dump, these symbols,
-    /// these tags and this program.
+    /// The cached references, if they are of this dump, these symbols, these tags and this
+    /// program.
     pub(super) fn kept_references(&self) -> Option<Survey> {
         let IndexCache::In(directory) = &self.options.cache else {
             return None;
@@ -31,8 +31,7 @@ impl Engine {
         survey.fits(self.kernel.modules.len()).then_some(survey)
     }
 
-    /// Keeps them for the next time. A cache that can't be written to costs the next run
-    /// the time to find them again, and nothing else.
+    /// Caches the references. If that fails, the next run computes them again.
     pub(super) fn keep_references(&self, survey: &Survey) {
         let IndexCache::In(directory) = &self.options.cache else {
             return;
@@ -48,10 +47,10 @@ impl Engine {
     fn references_place(&self, directory: &Path) -> Option<PathBuf> {
         let mut hash = Xxh3::new();
         hash.update(&self.index_key()?.to_le_bytes());
-        // Set by build.rs: a hash of the sources that the references are made by.
+        // build.rs sets this: a hash of the sources that determine the references.
         hash.update(env!("POOLSCOPE_REFERENCES").as_bytes());
         hash.update(format!("{:?}", self.dump.modified()?).as_bytes());
-        // A PDB that names the functions of a module makes other references.
+        // A PDB that names a module's functions changes the references.
         for (index, _) in without_exports(&self.kernel, self.sessions()) {
             let named = self
                 .names()

@@ -1,4 +1,4 @@
-//! The questions of commands and screens, answered by a dump or by an evidence file.
+//! The interface for commands and screens, implemented by dumps and evidence files.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -23,49 +23,48 @@ use super::{
     OpenError, PdbStatus, PoolUsed, Selection, Stacks, StacksOf, TagReferences,
 };
 
-/// A check that an answer is still wanted.
+/// A check that returns false once the answer is no longer wanted.
 pub type Wanted<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// A machine, as far as it was kept.
+/// A machine, from a dump or an evidence file.
 pub trait Machine: Send + Sync + Debug {
-    /// Which dump, of which machine.
+    /// The identity of the dump and its machine.
     fn facts(&self) -> DumpFacts;
-    /// What kind of dump, and what it holds.
+    /// The type and contents of the dump.
     fn info(&self) -> Info;
-    /// What to know before an answer is trusted, as sentences.
+    /// What the user must know before trusting an answer, as sentences.
     fn warnings(&self) -> Vec<String>;
-    /// Why the file can't be read any more, where that happened while it was open.
+    /// The reason why the file can't be read any more, if that happened after it was opened.
     fn failure(&self) -> Option<String>;
-    /// A hash of the dump's contents; `None` when the file could not be read for it.
+    /// A hash of the dump's contents; `None` if the file could not be read for it.
     fn identity(&self) -> Option<u128>;
-    /// The `!vm` summary, judged.
+    /// The `!vm` summary with plausibility checks.
     fn vm(&self) -> &VmReport;
-    /// What tags are for.
+    /// The tag lists.
     fn descriptions(&self) -> &Descriptions;
-    /// The accounts per tag.
+    /// The trackers.
     fn trackers(&self) -> &Trackers;
-    /// The accounts per tag of session pool.
+    /// The trackers of session pool.
     fn session_trackers(&self) -> &Trackers;
-    /// Bytes of the file's long holes.
+    /// Number of bytes in holes of the file.
     fn hole_bytes(&self) -> u64;
-    /// Where the table of large allocations is.
+    /// The address range of the big page table.
     fn big_table(&self) -> Option<(Va, Va)>;
-    /// All modules in the order in which they were loaded, the kernel first; references
-    /// name them by their place here.
+    /// All modules in load order, the kernel first; references contain indexes in this list.
     fn module_list(&self) -> Vec<ModuleFacts>;
-    /// The references to a tag. `None` as soon as `wanted` says no.
+    /// The references to a tag. `None` if cancelled by `wanted`.
     fn references_while(&self, tag: Tag, wanted: Wanted<'_>) -> Option<References>;
-    /// The modules whose code or structures use each tag, the likeliest owner first. `None`
-    /// as soon as `wanted` says no.
+    /// The modules whose code or structures use each tag, the likeliest owner first. `None` if
+    /// cancelled by `wanted`.
     fn referenced_in(
         &self,
         workers: &rayon::ThreadPool,
         wanted: Wanted<'_>,
     ) -> Option<FxHashMap<Tag, Vec<String>>>;
-    /// A census of a tag's blocks. `None` when cancelled.
+    /// A census of a tag's blocks. `None` if cancelled.
     ///
     /// # Errors
-    /// Why there is none, as a sentence.
+    /// The reason why there is no answer, as a sentence.
     fn census(
         &self,
         index: &Snapshot,
@@ -73,11 +72,11 @@ pub trait Machine: Send + Sync + Debug {
         wanted: Wanted<'_>,
         progress: &CensusProgress,
     ) -> Result<Option<Census>, String>;
-    /// The kernel objects of a tag; at most `most` blocks are examined, 0 for all. `None` when
+    /// The kernel objects of a tag; at most `most` blocks are examined, 0 for all. `None` if
     /// cancelled.
     ///
     /// # Errors
-    /// Why there is no answer, as a sentence.
+    /// The reason why there is no answer, as a sentence.
     fn objects_of(
         &self,
         index: &Snapshot,
@@ -85,62 +84,61 @@ pub trait Machine: Send + Sync + Debug {
         most: u64,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Option<Objects>, String>;
-    /// The stacks recorded for a tag's live blocks, or for an address. `None` when cancelled.
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` if cancelled.
     ///
     /// # Errors
-    /// Why there is no answer, as a sentence.
+    /// The reason why there is no answer, as a sentence.
     fn stacks_of(
         &self,
         index: Option<&Snapshot>,
         of: &StacksOf,
         wanted: Wanted<'_>,
     ) -> Result<Option<Stacks>, String>;
-    /// The tag whose blocks hold objects of a type.
+    /// The tag of an object type, by the type's name.
     fn object_tag(&self, name: &str) -> Option<Tag>;
-    /// Pool by driver. With a complete index the blocks' contents count too.
+    /// Pool use by driver. With a complete index, block contents are used too.
     ///
     /// # Errors
-    /// Why there is no answer, as a sentence.
+    /// The reason why there is no answer, as a sentence.
     fn by_driver(&self, index: Option<&Snapshot>) -> Result<Drivers, String>;
-    /// Whose a tag is, as far as that has been made: for screens, which do not wait.
+    /// The owner of a tag if it is already determined; for screens, which do not wait.
     fn attribution_made(&self, tag: Tag) -> Option<Arc<Attribution>>;
-    /// The owners of all tags in use; `index` should be complete, so that contents count. `None`
-    /// when cancelled.
+    /// The owners of all tags in use; `index` should be complete, so that block contents are
+    /// used. `None` if cancelled.
     fn attributions(
         &self,
         workers: &rayon::ThreadPool,
         index: Option<&Snapshot>,
         wanted: Wanted<'_>,
     ) -> Option<Attributed>;
-    /// The owner of a tag, as far as known without a pool walk: by block contents too where an
-    /// index is at hand.
+    /// The owner of a tag without a pool walk; block contents are used if an index is available.
     fn attribution_of(&self, tag: Tag) -> Option<Arc<Attribution>>;
-    /// The PDBs of the kernel or of all modules, and which are on this machine.
+    /// The PDBs of the kernel or of all modules, and which of them are on this machine.
     fn pdbs(&self, all: bool) -> Vec<PdbStatus>;
-    /// The kernel's PDB, where one is needed.
+    /// The kernel's PDB if it is needed and missing.
     fn missing_pdb(&self) -> Option<WantedPdb>;
-    /// The same opened again, with what the symbol path has now.
+    /// Opens the same dump again, with the PDBs that the symbol path now has.
     ///
     /// # Errors
     /// As [`Engine::open`].
     fn reopened(&self) -> Result<Arc<dyn Machine>, OpenError>;
-    /// The index, if it was kept.
+    /// The cached index, if there is one.
     fn kept_index(&self, wanted: Wanted<'_>) -> Answered;
-    /// Keeps an index. `Some` sentence when it is not kept and should have been.
+    /// Caches an index. On failure returns the reason as a sentence.
     fn keep_index(&self, index: &Snapshot) -> Option<String>;
-    /// Plans a walk over the pool; `None` where there is no memory to walk.
+    /// Plans a pool walk; `None` if there is no memory to walk.
     fn walk(&self, progress: Arc<Progress>) -> Option<IndexBuilder>;
-    /// Worker threads: as many as were asked for, or one per core.
+    /// Worker threads: the configured number, or one per core.
     ///
     /// # Errors
-    /// When the system refuses to start them.
+    /// If the threads can't be started.
     fn workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError>;
-    /// The same for background work.
+    /// Worker threads for background work.
     ///
     /// # Errors
-    /// When the system refuses to start them.
+    /// If the threads can't be started.
     fn background_workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError>;
-    /// The page of pool that holds an address.
+    /// The pool page that contains an address.
     ///
     /// # Errors
     /// A [`PageError`].
@@ -148,20 +146,22 @@ pub trait Machine: Send + Sync + Debug {
     /// Reads memory within one page.
     ///
     /// # Errors
-    /// Why it can't be read, in a few words.
+    /// The reason why it can't be read, as a short phrase.
     fn read(&self, session: Option<u32>, va: Va, out: &mut [u8]) -> Result<(), &'static str>;
-    /// What an address of the kernel's half is in: a module, or a block of pool.
+    /// The module or pool block that contains a kernel address.
     fn points_at(&self, va: Va) -> Option<String>;
-    /// An answer as it was written when the evidence was made: `diagnose` in a format's
-    /// word. `None` where it is to be made now.
+    /// A report that was stored in the evidence file: `diagnose` in the named format. `None` if
+    /// it must be computed.
     fn kept_answer(&self, answer: &str, format: &str) -> Option<&str>;
-    /// The dump itself, for questions that only a dump answers.
+    /// The dump itself, for questions that an evidence file can't answer; `None` for an evidence
+    /// file.
     fn engine(&self) -> Option<&Engine>;
 }
 
-/// Answers that are made of others.
+/// Answers that are derived from others.
 impl dyn Machine + '_ {
-    /// The kernel counters to compare an index with; those of sessions only if it has their blocks.
+    /// The kernel counters to compare an index with; session counters only if the index has
+    /// session blocks.
     fn accounts(&self, index: &Snapshot) -> Accounts<'_> {
         let sessions = index.has_sessions().then(|| self.session_trackers());
         Accounts {
@@ -170,13 +170,13 @@ impl dyn Machine + '_ {
         }
     }
 
-    /// The trackers against the blocks found, for one tag.
+    /// The coverage of one tag.
     pub fn coverage(&self, tag: Tag, index: &Snapshot) -> Coverage {
         let coverage = Coverage::of(tag, &self.accounts(index), index);
         coverage.with_holes(|| self.hole_bytes())
     }
 
-    /// The trackers against the blocks found, for all tags that match.
+    /// The coverage of all tags that match.
     pub fn coverage_of(&self, pattern: &TagPattern, index: &Snapshot) -> Coverage {
         let coverage = Coverage::matching(pattern, &self.accounts(index), index);
         coverage.with_holes(|| self.hole_bytes())
@@ -201,17 +201,17 @@ impl dyn Machine + '_ {
         )
     }
 
-    /// The accounts as selected.
+    /// The trackers, selected and sorted.
     ///
     /// # Errors
-    /// When there are none.
+    /// If there are none.
     pub fn pool_used(&self, selection: &Selection) -> Result<PoolUsed, NoAccounts> {
         let trackers = match selection.session {
             true => self.session_trackers(),
             false => self.trackers(),
         };
         let mut used = PoolUsed::of(trackers, self.descriptions(), selection)?;
-        // Of one tag it takes a moment; of all it is shown where it has been made.
+        // The owner of one tag is computed at once; for all tags, only known owners are shown.
         let one = selection.pattern.exact();
         for row in &mut used.rows {
             row.attribution = match one {
@@ -224,12 +224,12 @@ impl dyn Machine + '_ {
         Ok(used)
     }
 
-    /// All modules by address, the unloaded ones last; or those that hold an address.
+    /// All modules sorted by address, unloaded ones last; or those that contain an address.
     pub fn modules(&self, address: Option<Va>) -> Modules {
         Modules::of(self.module_list(), address)
     }
 
-    /// Which modules reference a tag, with the addresses of their images.
+    /// The modules that reference a tag, with the addresses of their images.
     pub fn tag_references(&self, tag: Tag) -> TagReferences {
         let found = self.references_while(tag, &|| true).unwrap_or_default();
         TagReferences {
@@ -238,8 +238,8 @@ impl dyn Machine + '_ {
         }
     }
 
-    /// The tag as typed, or the one of the dump that differs only in bytes of zero at its
-    /// end, which are shown as dots and are not typed.
+    /// The tag as typed, or a tag of the dump that differs only in trailing zero bytes, which are
+    /// shown as dots and can't be typed.
     pub fn tag_as_typed(&self, tag: Tag, pattern: &TagPattern) -> Tag {
         let mut rows = self.trackers().rows.iter().map(|row| row.tag);
         if rows.clone().any(|known| pattern.matches(known)) {
@@ -250,7 +250,7 @@ impl dyn Machine + '_ {
             .unwrap_or(tag)
     }
 
-    /// The loaded module that holds an address.
+    /// The loaded module that contains an address.
     pub fn module_at(&self, va: Va) -> Option<ModuleFacts> {
         let mut list = self.module_list().into_iter();
         list.find(|m| !m.unloaded && m.contains(va))
@@ -258,10 +258,10 @@ impl dyn Machine + '_ {
 }
 
 impl Engine {
-    /// The accounts as selected.
+    /// The trackers, selected and sorted.
     ///
     /// # Errors
-    /// When the dump has none.
+    /// If the dump has none.
     pub fn pool_used(&self, selection: &Selection) -> Result<PoolUsed, NoAccounts> {
         let machine: &dyn Machine = self;
         machine.pool_used(selection)

@@ -1,8 +1,8 @@
-//! One dump, opened: everything that the command line and the screen ask is asked here.
+//! An open dump, and the answers to the questions of the command line and the screens.
 //!
-//! Opening reads a few megabytes whatever the dump's size: header, module list, counters
-//! and trackers. The index is built afterwards, on request, in parallel. One file per
-//! answer: each makes one value, which commands and screens render and do not compute.
+//! Opening reads a few megabytes, independent of the size of the dump: header, module list,
+//! counters and trackers. The index is built later, on request and in parallel. Each answer has a
+//! file of its own that computes one value; commands and screens only render it.
 
 mod ages;
 mod allocs;
@@ -69,7 +69,7 @@ use crate::pool::regions::Regions;
 use crate::pool::tracker::{self, Trackers};
 use crate::symbols::LoadOptions;
 
-/// An open dump and all that is known of it without the index.
+/// An open dump with all facts that do not need the index.
 #[derive(Debug)]
 pub struct Engine {
     dump: Arc<Dump>,
@@ -87,17 +87,17 @@ pub struct Engine {
     attributions: diagnose::Attributions,
     verifier: OnceLock<Verifier>,
     trace: OnceLock<Trace>,
-    /// Earlier points that the dump is judged with.
+    /// The earlier points in time that the dump is judged with.
     trend: trend::Trend,
     recorded_tags: OnceLock<FxHashSet<Tag>>,
-    /// Which LUID was drawn when, where processes tell; read on first use.
+    /// The time scale of LUIDs; read on first use.
     luids: OnceLock<Option<Luids>>,
 }
 
-/// What tags are for: the built-in table, with a user's pooltag.txt over it.
+/// The tag lists: the built-in table, overridden by the user's pooltag.txt.
 ///
 /// # Errors
-/// [`OpenError::Pooltag`] when that file can't be read.
+/// [`OpenError::Pooltag`] if that file can't be read.
 pub fn descriptions(pooltag: Option<&Path>) -> Result<Descriptions, OpenError> {
     match pooltag {
         Some(file) => Descriptions::with_file(file).map_err(|source| OpenError::Pooltag {
@@ -122,8 +122,8 @@ impl Engine {
         Engine::of(Arc::new(dump), descriptions, options.clone())
     }
 
-    /// The same dump opened again, with what the symbol path has now. Shares the file's
-    /// mapping with this one, which stays as it is.
+    /// Opens the same dump again, with the PDBs that the symbol path now has. Shares the file's
+    /// mapping with this instance, which is unchanged.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -172,22 +172,22 @@ impl Engine {
         &self.kernel
     }
 
-    /// The `!vm` summary, judged.
+    /// The `!vm` summary with plausibility checks.
     pub fn vm(&self) -> &VmReport {
         &self.vm
     }
 
-    /// What tags are for.
+    /// The tag lists.
     pub fn descriptions(&self) -> &Descriptions {
         &self.descriptions
     }
 
-    /// The accounts per tag.
+    /// The trackers.
     pub fn trackers(&self) -> &Trackers {
         &self.trackers
     }
 
-    /// Where the pools are.
+    /// The pool regions.
     pub fn regions(&self) -> &Regions {
         &self.regions
     }

@@ -16,7 +16,7 @@ pub use crate::kernel::identity::Maker;
 use super::Engine;
 use super::info::seconds_of;
 
-/// What is read of the images once.
+/// Facts about images, each read once.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     makers: OnceLock<Vec<Maker>>,
@@ -26,47 +26,47 @@ pub(super) struct Parts {
 /// The answer of `modules`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Modules {
-    /// By address, the unloaded ones last.
+    /// The modules sorted by address, unloaded ones last.
     pub rows: Vec<ModuleFacts>,
 }
 
 /// A driver, or the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleFacts {
-    /// WinDbg's name for it.
+    /// The name as in WinDbg.
     pub name: String,
-    /// The file's name, where its text is in the dump.
+    /// The file name, if its text is in the dump.
     pub file: Option<String>,
     /// The path it was loaded from.
     pub path: Option<String>,
-    /// First address.
+    /// The base address.
     pub base: Va,
-    /// The first address after it.
+    /// The end address (exclusive).
     pub end: Va,
-    /// Bytes of address space.
+    /// The size of the image in memory, in bytes.
     pub size: u32,
-    /// The time stamp of its image, where the headers are in the dump.
+    /// The image's time stamp, if the headers are in the dump.
     pub timestamp: Option<u32>,
-    /// The PDB that belongs to it.
+    /// The PDB that the image references.
     pub pdb: Option<PdbId>,
-    /// No longer loaded.
+    /// True if it has been unloaded.
     pub unloaded: bool,
     /// True for the kernel.
     pub is_kernel: bool,
     /// Its symbols.
     pub symbols: ModuleSymbols,
-    /// Who made it, in which version.
+    /// The vendor and version.
     pub maker: Maker,
-    /// When it was unloaded: seconds since 1970 (UTC).
+    /// The time when it was unloaded, in seconds since 1970 (UTC).
     pub unloaded_at: Option<i64>,
 }
 
-/// Which symbols a module has.
+/// The symbols of a module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ModuleSymbols {
-    /// A PDB: the file.
+    /// A PDB, by its path.
     Pdb(String),
-    /// Built-in tables of this kernel.
+    /// Built-in tables for this kernel.
     BuiltIn,
     /// None.
     #[default]
@@ -74,12 +74,12 @@ pub enum ModuleSymbols {
 }
 
 impl ModuleFacts {
-    /// True for an address inside it.
+    /// True if an address lies in the module.
     pub fn contains(&self, va: Va) -> bool {
         va >= self.base && va < self.end
     }
 
-    /// Which driver it is.
+    /// The identity of the driver.
     pub fn identity(&self) -> ModuleIdentity {
         ModuleIdentity {
             file: self.file.clone().unwrap_or_else(|| self.name.clone()),
@@ -117,7 +117,7 @@ impl ModuleFacts {
 }
 
 impl Modules {
-    /// Of these modules, all or those that hold an address.
+    /// All of these modules, or those that contain an address.
     pub fn of(mut rows: Vec<ModuleFacts>, address: Option<Va>) -> Modules {
         rows.retain(|m| address.is_none_or(|va| m.contains(va)));
         rows.sort_by_key(|row| (row.unloaded, row.base, row.end));
@@ -126,7 +126,7 @@ impl Modules {
 }
 
 impl Engine {
-    /// All modules in the order in which they were loaded, the kernel first.
+    /// All modules in load order, the kernel first.
     pub fn module_list(&self) -> Vec<ModuleFacts> {
         let kernel = self.kernel();
         let modules = kernel.modules.iter().zip(self.makers());
@@ -134,7 +134,7 @@ impl Engine {
         facts.collect()
     }
 
-    /// What each image says about itself, in the order of the kernel's modules; read on
+    /// The vendor and version of each image, in the order of the kernel's module list; read on
     /// first use.
     fn makers(&self) -> &[Maker] {
         self.modules.makers.get_or_init(|| {
@@ -147,26 +147,26 @@ impl Engine {
         })
     }
 
-    /// Names of all modules, from their PDBs, exports and unwind data.
+    /// The symbol names of all modules, from their PDBs, exports and unwind data.
     pub(super) fn names(&self) -> &ModuleNames {
         let make = || ModuleNames::new(self.kernel.modules.len(), &self.options.symbols);
         self.modules.names.get_or_init(make)
     }
 
-    /// The name of an address in a loaded module. The module's PDB is read on first use,
-    /// from the directories of the symbol path: not for a thread that draws.
+    /// The name of an address in a loaded module. The module's PDB is read from the directories
+    /// of the symbol path on first use, so this must not be called from the UI thread.
     pub fn place_of(&self, va: Va) -> Option<Place> {
         let (_, place) = self.names().at(&self.kernel, self.sessions(), va)?;
         Some(place)
     }
 
-    /// The same in one text: `module!function+0x12`, or `module+0x1234` where no name is
-    /// known; `None` outside all loaded modules.
+    /// The name as text: `module!function+0x12`, or `module+0x1234` without a symbol; `None`
+    /// outside of all loaded modules.
     pub fn symbol_at(&self, va: Va) -> Option<String> {
         Some(self.place_of(va)?.name)
     }
 
-    /// The driver of a module name: the loaded one, else the one that was unloaded last.
+    /// The identity of a driver by module name: the loaded one, otherwise the one unloaded last.
     pub fn identity_of(&self, name: &str) -> Option<ModuleIdentity> {
         let modules = self.kernel.modules.iter().zip(self.makers());
         let named = modules.filter(|(m, _)| m.name().eq_ignore_ascii_case(name));
@@ -174,7 +174,7 @@ impl Engine {
         Some(ModuleFacts::of(&self.kernel, module, maker.clone()).identity())
     }
 
-    /// All modules by address, the unloaded ones last; or those that hold an address.
+    /// All modules sorted by address, unloaded ones last; or those that contain an address.
     pub fn modules(&self, address: Option<Va>) -> Modules {
         Modules::of(self.module_list(), address)
     }

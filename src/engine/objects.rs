@@ -14,20 +14,20 @@ use crate::pool::index::Snapshot;
 
 use super::Engine;
 
-/// Blocks that are looked at of each tag by default.
+/// Default number of blocks to examine per tag.
 pub const USUAL_LOOK: u64 = 1 << 16;
 
-/// Driver objects that are looked at; machines have some hundreds.
+/// Maximum number of driver objects to examine; machines have some hundreds.
 const MOST_DRIVERS: usize = 1 << 14;
 
 impl Engine {
-    /// The object manager's types; read on first use.
+    /// The object types; read on first use.
     pub fn object_types(&self) -> &Types {
         self.object_types.get_or_init(|| Types::read(self.kernel()))
     }
 
     /// The kernel objects of a tag, the processes with handles to them, and objects without
-    /// handles. At most `most` blocks are examined, evenly sampled; 0 for all. `None` when
+    /// handles. At most `most` blocks are examined, evenly sampled; 0 for all. `None` if
     /// cancelled.
     pub fn objects(
         &self,
@@ -42,7 +42,7 @@ impl Engine {
             0 => list.len(),
             most => most.min(list.len()),
         };
-        // No overflow: both are below 2^33.
+        // Both factors are below 2^33, so the product can't overflow.
         let place =
             |i: u64| (u128::from(i) * u128::from(list.len()) / u128::from(looked.max(1))) as u64;
         let blocks = (0..looked).filter_map(|i| list.get(place(i)));
@@ -55,7 +55,7 @@ impl Engine {
         setting.look(tag, blocks, allocated, wanted)
     }
 
-    /// The services whose drivers are loaded, as far as their objects are in the index.
+    /// The services of loaded drivers whose driver objects are in the index.
     pub fn services(&self, index: &Snapshot) -> Vec<Service> {
         let types = self.object_types();
         let Some(reader) = Reader::new(self.kernel(), types) else {
@@ -72,13 +72,13 @@ impl Engine {
             .collect()
     }
 
-    /// The tag whose blocks hold objects of a type, by the type's name or the tag itself.
+    /// The tag of an object type, by the type's name or the tag itself.
     pub fn object_tag(&self, name: &str) -> Option<Tag> {
         self.object_types().named(name).map(|ty| ty.key)
     }
 }
 
-/// Tells objects by their headers, and where no table of types can be read by their tags.
+/// Determines object types by object header, or by tag if the type table can't be read.
 pub(super) struct ByHeader<'a> {
     /// The dump.
     pub engine: &'a Engine,
@@ -91,7 +91,7 @@ impl ObjectTypes for ByHeader<'_> {
             return ByTag.type_of(block, va);
         }
         if !types.pointed {
-            // Most blocks are not objects: the tag shows it without reading memory.
+            // Most blocks are not objects; the tag shows that without reading memory.
             types.of_tag(block.tag)?;
         }
         let reader = Reader::new(self.engine.kernel(), types)?;

@@ -1,4 +1,4 @@
-//! How a dump is opened, and why one can't be.
+//! The options for opening a dump, and the errors.
 
 use std::path::PathBuf;
 
@@ -10,72 +10,72 @@ use crate::symbols::{Network, SymbolPath};
 
 use super::IndexCache;
 
-/// How to open a dump.
+/// The options for opening a dump.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where to look for PDBs.
+    /// The locations of PDBs.
     pub symbols: SymbolPath,
-    /// Whether the servers on that path may be asked. Opening never asks them; see
+    /// Whether the servers on the symbol path may be contacted. Opening never contacts them; see
     /// [`crate::engine::Engine::missing_pdb`].
     pub network: Network,
-    /// Worker threads; 0 for one per core.
+    /// Number of worker threads; 0 for one per core.
     pub threads: usize,
-    /// A pooltag.txt to use over the built-in table.
+    /// A pooltag.txt that overrides the built-in table.
     pub pooltag: Option<PathBuf>,
-    /// Where finished indexes are kept.
+    /// The index cache.
     pub cache: IndexCache,
-    /// Bytes of memory that the blocks of an index may take; `None` for three quarters of
-    /// what is available, where that is known.
+    /// Maximum memory for the blocks of an index, in bytes; `None` for 75% of the available
+    /// memory.
     pub memory: Option<u64>,
-    /// The other file of a VMware snapshot, where it is not beside the first.
+    /// The other file of a VMware snapshot, if it is in another place.
     pub partner: Option<PathBuf>,
 }
 
-/// Why a dump can't be worked with.
+/// The reason why a dump can't be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The file is not a readable dump.
     #[error(transparent)]
     Dump(#[from] DumpError),
-    /// The file is cut short, and the kernel's own pages are among the missing.
+    /// The file is truncated, and the kernel's pages are missing.
     #[error(
         "the file is truncated: {missing} of {all} pages are missing, including pages of the \
             kernel; copy it again, and compare the sizes"
     )]
     Truncated {
-        /// Pages that the container names and the file is too short for.
+        /// Number of pages that lie beyond the end of the file.
         missing: u64,
-        /// Pages that the container names.
+        /// Number of pages that the container lists.
         all: u64,
     },
-    /// The file has holes, and the kernel is not to be found in the rest.
+    /// The file has holes, and the kernel was not found in the rest.
     #[error(
         "{why}; the file has holes of {holes} bytes, which read as zeros: the copy may be \
             incomplete"
     )]
     Holes {
-        /// Bytes of the file's long holes.
+        /// Number of bytes in holes.
         holes: u64,
-        /// What was not found.
+        /// The error of the search for the kernel.
         why: KernelError,
     },
-    /// It is an evidence file that can't be read.
+    /// An evidence file that can't be read; the text is the reason.
     #[error("{0}")]
     Evidence(String),
-    /// The dump's kernel can't be found.
+    /// The kernel was not found.
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// The user's pooltag.txt can't be used.
     #[error("{path}: {source}; omit --pooltag to use only the built-in table", path = path.display())]
     Pooltag {
-        /// The file asked for.
+        /// The path of the pooltag.txt.
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
-/// In a truncated file, this is why there is no kernel.
+/// Reports a truncated file or holes as the reason if the kernel was not found.
 pub(super) fn no_kernel(dump: &Dump, error: KernelError) -> OpenError {
     match dump.pages_cut_off() {
         0 => match dump.hole_bytes() {

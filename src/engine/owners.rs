@@ -1,4 +1,4 @@
-//! Whose all tags are, for lists of them.
+//! The owners of all tags, for lists.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::Engine;
 pub type Attributed = FxHashMap<Tag, Arc<Attribution>>;
 
 impl Engine {
-    /// The attribution of every tag in use, by code and by contents. The images are looked
-    /// through for all tags at once. `None` when it is not wanted any more.
+    /// The owners of all tags in use, by code and block contents. Images are searched once for
+    /// all tags. `None` if cancelled.
     pub fn all_attributions(
         &self,
         workers: &rayon::ThreadPool,

@@ -1,4 +1,4 @@
-//! The page of pool that holds an address.
+//! The pool page that contains an address.
 
 use crate::memory::Va;
 use crate::pool::index::Realm;
@@ -8,7 +8,7 @@ use crate::pool::page::{self, PageError, PoolPage};
 use super::Engine;
 
 impl Engine {
-    /// The page of pool that holds an address, block by block.
+    /// The pool page that contains an address, block by block.
     ///
     /// # Errors
     /// A [`PageError`].
@@ -17,8 +17,8 @@ impl Engine {
         page::read(encoding, self.pool_of(address), address)
     }
 
-    /// The pool that an address is in: the system's, or that of the first session that
-    /// has it in its own.
+    /// The pool that contains an address: the system's, or that of the first session whose own
+    /// pool contains it.
     fn pool_of(&self, address: Va) -> &Realm {
         let system = self.system_pool();
         if system.holds(address) || system.space.page(address.page()).is_ok() {

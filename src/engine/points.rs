@@ -1,11 +1,11 @@
-//! What an address is in.
+//! The targets of pointers.
 
 use crate::memory::Va;
 
 use super::Engine;
 
 impl Engine {
-    /// What an address of the kernel's half is in: a module, or a block of pool.
+    /// The module or pool block that contains a kernel address.
     pub fn points_at(&self, va: Va) -> Option<String> {
         if !va.is_kernel() {
             return None;

@@ -1,4 +1,4 @@
-//! The pools of the system and of its sessions, as a walk needs them.
+//! The pools of the system and of its sessions, prepared for a walk.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,10 +11,10 @@ use crate::pool::session;
 
 use super::Engine;
 
-/// Windows 8: the first with nonpaged pool that is not executable.
+/// Windows 8, the first with non-executable nonpaged pool.
 const FIRST_WITH_NX: u32 = 9200;
 
-/// What is read of the pools, each on first use.
+/// Facts about the pools, each read on first use.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     big: OnceLock<Arc<BigTable>>,
@@ -25,14 +25,14 @@ pub(super) struct Parts {
 }
 
 impl Engine {
-    /// Allocations of whole pages; read on first use.
+    /// The big page table; read on first use.
     pub fn big(&self) -> &Arc<BigTable> {
         self.pools
             .big
             .get_or_init(|| Arc::new(BigTable::read(&self.kernel, &self.regions)))
     }
 
-    /// Where heaps can be.
+    /// The areas that can contain heaps.
     fn heap_areas(&self) -> Vec<Area> {
         let regions = self.regions.regions.iter();
         regions
@@ -44,7 +44,7 @@ impl Engine {
             .collect()
     }
 
-    /// The segment heaps of the pool, where it runs on them; found on first use.
+    /// The segment heaps of the pool, if it uses them; located on first use.
     pub fn heaps(&self) -> Option<Arc<HeapPool>> {
         let find = || {
             let mut heaps = Heaps::find(&self.kernel, &self.heap_areas())?;
@@ -61,14 +61,14 @@ impl Engine {
             .get_or_init(|| Arc::new(Parked::read(&self.kernel)))
     }
 
-    /// The pools of the sessions; found on first use.
+    /// The pools of the sessions; located on first use.
     pub fn session_pools(&self) -> &[Arc<Realm>] {
         self.pools
             .of_sessions
             .get_or_init(|| session::pools(&self.kernel, self.sessions()))
     }
 
-    /// The pool that all of the system shares.
+    /// The pool of the system.
     pub fn system_pool(&self) -> &Arc<Realm> {
         self.pools
             .system

@@ -1,4 +1,4 @@
-//! The kernel's accounts, selected and ordered as `!poolused` does.
+//! The trackers, selected and sorted as by `!poolused`.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -11,35 +11,35 @@ use crate::pool::tracker::{TagUsage, Trackers};
 use crate::pool::{Pool, TagPattern};
 use crate::series::{Counts, Point, Row};
 
-/// The order of the rows.
+/// The sort order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// By the tag's bytes.
+    /// By the bytes of the tag.
     #[default]
     Tag,
-    /// By bytes of nonpaged pool, the most first.
+    /// By bytes in nonpaged pool, descending.
     Nonpaged,
-    /// By bytes of paged pool, the most first.
+    /// By bytes in paged pool, descending.
     Paged,
 }
 
-/// Which rows, and how: the arguments of `!poolused`.
+/// The selection and order of rows: the arguments of `!poolused`.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The order.
     pub sort: Sort,
-    /// Allocations and frees beside the difference.
+    /// True to show allocations and frees in addition to the difference.
     pub verbose: bool,
-    /// Session pool instead of the system's.
+    /// True for session pool instead of the system's.
     pub session: bool,
-    /// At most so many rows (`/tN`); the totals are over all tags whatever this is.
+    /// Maximum number of rows (`/tN`); the totals always cover all selected tags.
     pub top: Option<usize>,
-    /// Which tags.
+    /// The selected tags.
     pub pattern: TagPattern,
 }
 
 impl Default for Selection {
-    /// All tags, by tag.
+    /// All tags, sorted by tag.
     fn default() -> Selection {
         Selection {
             sort: Sort::Tag,
@@ -70,37 +70,37 @@ impl From<&crate::command::PoolUsed> for Selection {
 /// The answer of `poolused`.
 #[derive(Clone, Debug)]
 pub struct PoolUsed {
-    /// The tags selected.
+    /// The selected tags.
     pub rows: Vec<PoolUsedRow>,
-    /// Over all tags; with a pattern, over those that match.
+    /// The sums of all tags that match the pattern.
     pub total: TagUsage,
-    /// What was asked for.
+    /// The selection.
     pub selection: Selection,
-    /// Doubts about the accounts, as sentences.
+    /// Doubts about the counters, as sentences.
     pub notes: Vec<String>,
 }
 
 /// One tag.
 #[derive(Clone, Debug)]
 pub struct PoolUsedRow {
-    /// Its account.
+    /// The counters.
     pub usage: TagUsage,
-    /// What the tag is for.
+    /// The entry of the tag lists.
     pub about: Option<Description>,
-    /// Whose it is, where that is known already.
+    /// The owner, if already determined.
     pub attribution: Option<Arc<Attribution>>,
 }
 
-/// There are no accounts, and why.
+/// The trackers are missing; the text is the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct NoAccounts(pub String);
 
 impl PoolUsed {
-    /// Of these accounts, as selected.
+    /// Selects rows of the given trackers.
     ///
     /// # Errors
-    /// When the dump has none.
+    /// If the dump has no trackers.
     pub fn of(
         trackers: &Trackers,
         descriptions: &Descriptions,
@@ -139,31 +139,30 @@ impl PoolUsed {
             selection: selection.clone(),
             notes: match selection.session {
                 true => trackers.notes.clone(),
-                // Those of the system stand among the dump's warnings.
+                // Doubts about the system's trackers are among the dump's warnings.
                 false => Vec::new(),
             },
         })
     }
 }
 
-/// The rows of a log or table, selected and ordered in the same way. Figures that it does
-/// not hold are `None`.
+/// The rows of a log or table, selected and sorted in the same way. Missing counts are `None`.
 #[derive(Clone, Debug)]
 pub struct ListedPoolUsed {
-    /// The tags selected, and what they are for.
+    /// The selected tags with their entries in the tag lists.
     pub rows: Vec<(Row, Option<Description>)>,
-    /// Sums over the tags that match, of nonpaged and of paged pool; a figure that one row
-    /// lacks is not summed.
+    /// The sums of the selected tags, for nonpaged and paged pool; `None` for a count that a row
+    /// lacks.
     pub total: [Counts; 2],
-    /// What was asked for.
+    /// The selection.
     pub selection: Selection,
 }
 
 impl ListedPoolUsed {
-    /// Of a point.
+    /// Selects rows of a point.
     ///
     /// # Errors
-    /// When the log has no tags.
+    /// If the log has no tags.
     pub fn of(
         point: &Point,
         descriptions: &Descriptions,
@@ -194,7 +193,7 @@ impl ListedPoolUsed {
     }
 }
 
-/// Over the rows that have the pool at all.
+/// Sums the rows of a pool.
 fn sum(rows: &[&Row], pool: Pool) -> Counts {
     let listed = rows
         .iter()

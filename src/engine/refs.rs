@@ -1,4 +1,4 @@
-//! Which modules reference a tag.
+//! References to tags.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,40 +13,39 @@ use crate::pool::Tag;
 
 use super::{Engine, ModuleFacts};
 
-/// What is read of the images for all tags, each on first use.
+/// The results of searching images for all tags, each computed on first use.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     targets: OnceLock<Targets>,
     survey: OnceLock<Survey>,
-    /// Set once an earlier run's references have been asked for.
+    /// Set once the cache has been searched for references.
     asked_kept: OnceLock<()>,
 }
 
-/// The answer of `refs`: the references to a tag, and where the images are that have them.
+/// The answer of `refs`: the references to a tag, and the images that contain them.
 #[derive(Clone, Debug, Default)]
 pub struct TagReferences {
     /// The tag.
     pub tag: Tag,
-    /// What was found, with how much could be searched.
+    /// The references, with the coverage of the search.
     pub found: References,
-    /// First address and the one after the last, by the index that references give.
+    /// Base and end address (exclusive) of each image, by module index.
     pub images: Vec<(Va, Va)>,
-    /// Which driver each image is, by the same index.
+    /// The identity of each image's driver, by module index.
     pub identities: Vec<ModuleIdentity>,
-    /// The instructions around each place, in the order of `found`, where they were asked
-    /// for.
+    /// The instructions around each reference, in the order of `found`; empty if not requested.
     pub disassembly: Vec<Vec<Line>>,
-    /// Whose the tag is, by these places and by all else that is known.
+    /// The owner of the tag.
     pub attribution: Option<Arc<Attribution>>,
 }
 
-/// Modules of an answer whose PDBs are read for names.
+/// Maximum number of modules whose PDBs are read for names.
 const MOST_NAMED: usize = 16;
-/// Places whose instructions are listed.
+/// Maximum number of references whose instructions are listed.
 const MAX_LISTED: usize = 1024;
 
 impl TagReferences {
-    /// Of what was found in these modules.
+    /// The answer from these references and modules.
     pub fn of(tag: Tag, found: References, modules: &[ModuleFacts]) -> TagReferences {
         TagReferences {
             tag,
@@ -58,15 +57,15 @@ impl TagReferences {
         }
     }
 
-    /// The addresses of an image.
+    /// The address range of an image, by module index.
     pub fn image(&self, index: usize) -> Option<(Va, Va)> {
         self.images.get(index).copied()
     }
 }
 
 impl Engine {
-    /// Which modules reference a tag, by name where PDBs give names, with the addresses of
-    /// their images.
+    /// The modules that reference a tag, with function names from PDBs and the addresses of their
+    /// images.
     pub fn tag_references(&self, tag: Tag) -> TagReferences {
         let mut found = self.references(tag);
         self.name_places(&mut found);
@@ -76,13 +75,13 @@ impl Engine {
         }
     }
 
-    /// Which modules reference a tag, and what their code does with it.
+    /// The references to a tag, and what the code does with it.
     pub fn references(&self, tag: Tag) -> References {
         self.references_while(tag, &|| true).unwrap_or_default()
     }
 
-    /// The same, given up with `None` as soon as `wanted` says no. It is taken from the
-    /// references of all tags where they are known, and the same where they are not.
+    /// As [`Engine::references`], but `None` if cancelled by `wanted`. Taken from the references
+    /// of all tags if those are available; the result is the same.
     pub fn references_while(
         &self,
         tag: Tag,
@@ -103,9 +102,9 @@ impl Engine {
         }
     }
 
-    /// The references of all tags of the trackers: every image, function and variable is
-    /// looked at once, in parallel, on first use. `None` as soon as `wanted` says no, or
-    /// when the system refuses to start the workers.
+    /// The references of all tags in the trackers. Every image, function and variable is analysed
+    /// once, in parallel, on first use. `None` if cancelled by `wanted`, or if the worker threads
+    /// can't be started.
     pub fn all_references(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Option<&Survey> {
         match self.search.survey.get() {
             Some(done) => Some(done),
@@ -113,7 +112,7 @@ impl Engine {
         }
     }
 
-    /// The same on these workers.
+    /// The references of all tags, computed on these workers.
     pub fn all_references_on(
         &self,
         workers: &rayon::ThreadPool,
@@ -133,9 +132,8 @@ impl Engine {
         Some(self.search.survey.get_or_init(|| survey))
     }
 
-    /// Puts in what the PDBs of drivers on the symbol path say of the places: functions by
-    /// name, and source lines where a PDB is a private one. The PDBs of the likeliest
-    /// owners are read; not for a thread that draws.
+    /// Adds function names from the PDBs on the symbol path, and source lines from private PDBs.
+    /// Reads the PDBs of the likeliest owners, so this must not be called from the UI thread.
     pub fn name_places(&self, found: &mut References) {
         let users = found.modules.iter();
         let users = users.filter(|m| m.standing < Standing::Unknown);
@@ -174,13 +172,12 @@ impl Engine {
         }
     }
 
-    /// The instructions around one place in code; none for a place in data.
+    /// The instructions around a reference in code; empty for a reference in data.
     pub fn instructions(&self, place: &Reference) -> Vec<Line> {
         references::listing(&self.kernel, self.sessions(), self.targets(), place)
     }
 
-    /// The instructions around each place in code of an answer, in its order; no lines for
-    /// a place in data.
+    /// The instructions around each reference, in order; empty for references in data.
     pub fn disassembly(&self, found: &References) -> Vec<Vec<Line>> {
         let mut out: Vec<Vec<Line>> = Vec::new();
         for place in &found.found {
@@ -193,12 +190,13 @@ impl Engine {
         out
     }
 
-    /// The references of all tags, where they have been found.
+    /// The references of all tags, if already computed.
     pub fn references_found(&self) -> Option<&Survey> {
         self.search.survey.get()
     }
 
-    /// The same, or those that an earlier run kept, which are asked for once.
+    /// The references of all tags, if already computed or cached by an earlier run. The cache is
+    /// searched once.
     fn known_references(&self) -> Option<&Survey> {
         if self.search.survey.get().is_none() && self.search.asked_kept.set(()).is_ok() {
             let kept = self.kept_references()?;
@@ -207,8 +205,8 @@ impl Engine {
         self.search.survey.get()
     }
 
-    /// The modules whose code or structures use each tag of the trackers, the likeliest
-    /// owner first. Tags without one have no entry.
+    /// The modules whose code or structures use each tag of the trackers, the likeliest owner
+    /// first. Tags without such a module have no entry.
     pub(super) fn users_of_tags(&self, survey: &Survey) -> FxHashMap<Tag, Vec<String>> {
         let rows = self.trackers.rows.iter().filter_map(|row| {
             let ranks = survey.ranks(&self.kernel, row.tag)?.into_iter();
@@ -219,7 +217,7 @@ impl Engine {
         rows.collect()
     }
 
-    /// The functions that code may call, by address; read on first use.
+    /// The possible call targets by address; read on first use.
     fn targets(&self) -> &Targets {
         self.search.targets.get_or_init(|| {
             let (kernel, sessions) = (&self.kernel, self.sessions());

@@ -1,5 +1,5 @@
-//! A machine as one point of a series: its accounts, and when the dump was written. Walks
-//! no pool.
+//! A machine as one point of a series: its trackers and the time of the dump, without a pool
+//! walk.
 
 use crate::kernel::Kernel;
 use crate::memory::PAGE_SIZE;
@@ -10,11 +10,11 @@ use crate::series::{
 
 use super::Machine;
 
-/// Windows 10 1809: the first whose counters of allocations have 64 bits.
+/// Windows 10 1809, the first build with 64-bit allocation counters.
 const FIRST_WIDE: u32 = 17763;
 
 impl dyn Machine + '_ {
-    /// The machine as a point to compare with others.
+    /// The machine as a point of a series.
     pub fn point(&self) -> Point {
         let facts = self.facts();
         let trackers = self.trackers();
@@ -28,7 +28,7 @@ impl dyn Machine + '_ {
             ..Row::default()
         });
         let found = !trackers.tables.is_empty();
-        // By the layout where there is a kernel to ask, else by the build.
+        // Determined by the layout if there is a kernel, otherwise by the build.
         let field = |kernel: &Kernel| {
             kernel
                 .symbols

@@ -1,4 +1,4 @@
-//! The terminal sessions, their accounts, and whose address space an address is read in.
+//! The terminal sessions, their trackers, and their address spaces.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use crate::pool::tracker::Trackers;
 
 use super::Engine;
 
-/// What is read of sessions, each on first use.
+/// Facts about sessions, each read on first use.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     found: OnceLock<Sessions>,
@@ -17,15 +17,15 @@ pub(super) struct Parts {
 }
 
 impl Engine {
-    /// The terminal sessions; found on first use.
+    /// The terminal sessions; located on first use.
     pub fn sessions(&self) -> &Sessions {
         self.sessions
             .found
             .get_or_init(|| sessions::find(&self.kernel))
     }
 
-    /// The address space to read an address in: the system's, or that of the first
-    /// session that has it mapped (win32k and session pool are in no other).
+    /// The address space for reading an address: the system's, or that of the first session that
+    /// maps it (win32k and session pool are mapped in sessions only).
     pub fn space_of(&self, va: Va) -> &AddressSpace {
         let mapped = |space: &&AddressSpace| space.page(va.page()).is_ok();
         if mapped(&&self.kernel.space) || !va.is_kernel() {
@@ -35,8 +35,7 @@ impl Engine {
         spaces.find(mapped).unwrap_or(&self.kernel.space)
     }
 
-    /// The address space to read an address in, for a block of a session's pool: that
-    /// session's.
+    /// The address space for reading an address in a session's pool: that session's.
     pub fn space_in(&self, session: Option<u32>, va: Va) -> &AddressSpace {
         if session.is_none() {
             return self.space_of(va);
@@ -45,7 +44,7 @@ impl Engine {
         own.map_or_else(|| self.space_of(va), |realm| &realm.space)
     }
 
-    /// The accounts per tag of session pool, all sessions together; read on first use.
+    /// The trackers of session pool, summed over all sessions; read on first use.
     pub fn session_trackers(&self) -> &Trackers {
         self.sessions
             .trackers

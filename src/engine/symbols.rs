@@ -1,26 +1,26 @@
-//! Which PDBs a dump needs, and which of them are on this machine.
+//! The PDBs that a dump needs, and which of them are on this machine.
 
 use crate::symbols::{Located, PdbId, Source, WantedPdb};
 
 use super::Engine;
 
-/// The PDB that a module names, and whether it is on this machine.
+/// The PDB that a module references, and whether it is on this machine.
 #[derive(Clone, Debug)]
 pub struct PdbStatus {
-    /// The module's name, `nt` for the kernel.
+    /// The module name; `nt` for the kernel.
     pub module: String,
-    /// Which PDB, and where it may come from.
+    /// The PDB and its possible locations.
     pub wanted: WantedPdb,
-    /// What the directories of the symbol path have.
+    /// The result of the search in the directories of the symbol path.
     pub located: Located,
-    /// True when built-in tables of this very kernel answer in its place.
+    /// True if built-in tables for this kernel replace the PDB.
     pub built_in: bool,
 }
 
 impl Engine {
-    /// The kernel's PDB, when neither it nor built-in tables of this very kernel are at
-    /// hand. It can be downloaded or waited for in a thread of its own; afterwards the
-    /// dump has to be opened again, see [`Engine::reopen`].
+    /// The kernel's PDB, if neither it nor built-in tables for this kernel are available. It can
+    /// be downloaded on another thread; afterwards the dump must be opened again, see
+    /// [`Engine::reopen`].
     pub fn missing_pdb(&self) -> Option<WantedPdb> {
         let id = self.kernel.pdb.as_ref()?;
         matches!(self.kernel.symbol_source(), Source::Layout { .. }).then(|| self.wanted(id))
@@ -34,8 +34,8 @@ impl Engine {
         }
     }
 
-    /// The PDBs of the kernel, or of all loaded modules that name one, and which of them
-    /// are on this machine. Looks at files, so not for a thread that draws.
+    /// The PDBs of the kernel, or of all loaded modules that reference one, and which of them are
+    /// on this machine. Reads files, so this must not be called from the UI thread.
     pub fn pdbs(&self, all: bool) -> Vec<PdbStatus> {
         let loaded = self.kernel.modules.iter().filter(|m| !m.unloaded);
         let wanted = loaded.filter(|m| all || m.is_kernel);

@@ -9,18 +9,18 @@ use crate::series::Comparison;
 use super::Engine;
 use super::diagnose::courses_of;
 
-/// How each tag came to what the dump holds of it; empty without earlier points.
+/// The course of each tag; empty without earlier points.
 pub(super) type Courses = Vec<(Tag, Option<Pool>, Course)>;
 
-/// The courses that hold now.
+/// The current courses.
 #[derive(Debug, Default)]
 pub(super) struct Trend {
     courses: Mutex<Courses>,
 }
 
 impl Engine {
-    /// Judges from now on with what earlier points show, of which this dump is the last;
-    /// `None` judges the dump alone again. Points of different boots show no trend.
+    /// Sets the earlier points for later judgements; this dump is the last point. `None` removes
+    /// them. Points of different boots show no trend.
     pub fn compare_with(&self, comparison: Option<&Comparison>) {
         let usable = comparison.filter(|c| c.same_boot != Some(false));
         let courses = usable.map_or_else(Vec::new, courses_of);
@@ -31,7 +31,7 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner) = courses;
     }
 
-    /// What earlier points show of each tag.
+    /// The course of each tag.
     pub(super) fn courses(&self) -> Courses {
         let courses = self.trend.courses.lock();
         courses.unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! The walk over the whole pool: planned, limited in memory, run on workers.
+//! The walk of the whole pool: planned, limited in memory, and run on workers.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::pool::legacy::Encoding;
 use super::{Engine, memory};
 
 impl Engine {
-    /// Plans a walk over the whole pool, to be run and looked at while it runs.
+    /// Plans a walk of the whole pool. Its results can be read while it runs.
     pub fn index_builder(&self, progress: Arc<Progress>) -> IndexBuilder {
         let mut realms = vec![Arc::clone(self.system_pool())];
         realms.extend(self.session_pools().iter().cloned());
@@ -16,25 +16,25 @@ impl Engine {
         IndexBuilder::plan(encoding, realms, progress).limited_to(self.memory_limit())
     }
 
-    /// Bytes of memory that the blocks of an index may take.
+    /// Maximum memory for the blocks of an index, in bytes.
     pub(super) fn memory_limit(&self) -> u64 {
         let asked = self.options.memory;
         asked.or_else(memory::default_limit).unwrap_or(u64::MAX)
     }
 
-    /// Worker threads for the walk: as many as were asked for, or one per core.
+    /// Worker threads for the walk: the configured number, or one per core.
     ///
     /// # Errors
-    /// When the system refuses to start them.
+    /// If the threads can't be started.
     pub fn thread_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
         threads(self.options.threads)
     }
 
-    /// The same for a background walk, which leaves a core to the UI unless a number of threads was
-    /// given, so that keys are answered during the walk.
+    /// Worker threads for a background walk. Unless the number is configured, one core is left to
+    /// the UI, so that it responds during the walk.
     ///
     /// # Errors
-    /// When the system refuses to start them.
+    /// If the threads can't be started.
     pub fn background_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         match self.options.threads {
@@ -43,10 +43,10 @@ impl Engine {
         }
     }
 
-    /// Walks the whole pool and returns when it is done or cancelled.
+    /// Walks the whole pool and returns when the walk is finished or cancelled.
     ///
     /// # Errors
-    /// When the system refuses to start the workers.
+    /// If the worker threads can't be started.
     pub fn index(&self, progress: Arc<Progress>) -> Result<Snapshot, rayon::ThreadPoolBuildError> {
         let builder = self.index_builder(progress);
         builder.run(&self.thread_pool()?);
@@ -54,10 +54,10 @@ impl Engine {
     }
 }
 
-/// So many worker threads; 0 for one per core.
+/// This number of worker threads; 0 for one per core.
 ///
 /// # Errors
-/// When the system refuses to start them.
+/// If the threads can't be started.
 pub fn threads(count: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(count)

@@ -1,4 +1,4 @@
-//! What to know before an answer is trusted.
+//! What the user must know before trusting an answer.
 
 use crate::analysis::verifier;
 use crate::dump::Header;
@@ -8,7 +8,7 @@ use crate::symbols::Source;
 use super::Engine;
 
 impl Engine {
-    /// An image whose lists contradict themselves was written while the machine ran.
+    /// A warning if the lists are inconsistent: the image was written while the machine ran.
     fn torn(&self) -> Option<String> {
         self.kernel.how.as_ref()?;
         let found = consistency::check(&self.kernel);
@@ -21,7 +21,7 @@ impl Engine {
         })
     }
 
-    /// Everything the user should know before trusting an answer, as sentences.
+    /// What the user must know before trusting an answer, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
         let header = self.dump.header();

@@ -1,4 +1,4 @@
-//! Everything that a machine answers, asked once, as the values that tables are made of.
+//! Collects all answers of a machine once, in the form that the tables are written from.
 
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -17,26 +17,27 @@ use crate::report::{self, Diagnose, DriversReport, Format};
 use super::cell::tag_of;
 use super::occupancy::{self, Occupancy};
 
-/// Tags whose contents and objects are kept besides the suspects': the largest.
+/// Number of largest tags whose contents and objects are stored in addition to those of the
+/// suspects.
 const LARGEST_TAGS: usize = 12;
-/// An address at which there is no block: an answer about it has the coverage, but no records.
+/// An address that lies in no block: its answer has the coverage of all tags, but no records.
 pub const NOTHING: Va = Va(0);
-/// The formats of reports that are kept.
+/// The report formats that are stored.
 const FORMATS: [Format; 4] = [Format::Text, Format::Json, Format::Csv, Format::Markdown];
 
-/// Whose rows they are.
+/// The keys of every row: machine, boot and dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    /// The machine.
+    /// Identifies the machine: the given name, or a hash of its hardware.
     pub machine: String,
-    /// The boot.
+    /// Identifies the boot.
     pub boot: String,
-    /// The dump.
+    /// Identifies the dump.
     pub dump: String,
 }
 
 impl Keys {
-    /// Of a machine; `host` is its name, where one was given.
+    /// The keys of a machine; `host` is the machine's name if the user gave one.
     pub fn of(machine: &dyn Machine, host: Option<&str>) -> Keys {
         let facts = machine.facts();
         let name = match host {
@@ -60,7 +61,7 @@ fn digest(text: &str) -> u128 {
     hash.digest128()
 }
 
-/// A name given by hand, as a part of a path: other characters become underscores.
+/// Makes a user-supplied name safe as part of a path: other characters become underscores.
 fn plain_name(host: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' {
@@ -73,18 +74,16 @@ fn plain_name(host: &str) -> String {
     format!("h-{name}")
 }
 
-/// What stays the same from boot to boot and is in every dump.
+/// A hash of the facts that are the same in every boot and present in every dump.
 fn hardware(facts: &DumpFacts) -> String {
     let known = (facts.physical_pages, facts.processors);
     format!("m{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
-/// A key that is equal for all dumps of one boot: a hash of the boot number, the kernel's
-/// base, which differs from boot to boot, and the boot time.
-///
-/// The boot time is the dump's time less the uptime. Clocks are set and drift, so it is
-/// rounded: to a day where the boot number distinguishes boots, else to ten minutes. The
-/// directory table is not part of the key: it is of the process that ran.
+/// A hash of the facts that all dumps of one boot share: the boot time and the kernel base, which
+/// changes with every boot. The boot time is the system time minus the uptime. It is rounded to
+/// ten minutes, because clocks drift and are adjusted. The page table base is not used: it
+/// belongs to the process that was running and differs between dumps.
 fn boot(facts: &DumpFacts) -> String {
     const DAY: i64 = 86_400;
     const TEN_MINUTES: i64 = 600;
@@ -99,16 +98,16 @@ fn boot(facts: &DumpFacts) -> String {
     format!("b{:016x}", digest(&format!("{known:?}")) as u64)
 }
 
-/// When the machine was started, in seconds since 1970.
+/// The boot time, in seconds since 1970.
 pub fn booted(facts: &DumpFacts) -> Option<i64> {
     let uptime = i64::try_from(facts.uptime_seconds?).ok()?;
     facts.system_time?.checked_sub(uptime)
 }
 
-/// A report in every format.
+/// A report in every stored format.
 #[derive(Clone, Debug, Default)]
 pub struct Reports {
-    /// By the format's word.
+    /// Pairs of a format's name and the report's text.
     pub forms: Vec<(&'static str, String)>,
 }
 
@@ -133,60 +132,61 @@ impl Reports {
         }
     }
 
-    /// The JSON form, read.
+    /// The JSON form, parsed.
     pub fn json(&self) -> Option<Value> {
         let (_, text) = self.forms.iter().find(|(word, _)| *word == "json")?;
         serde_json::from_str(text).ok()
     }
 }
 
-/// What was asked of a machine.
+/// All answers of a machine.
 pub struct Answers<'a> {
-    /// Who answers.
+    /// The machine that gave the answers.
     pub machine: &'a dyn Machine,
-    /// Whose rows they are.
+    /// The keys of the rows.
     pub keys: Keys,
-    /// What kind of dump, and what it holds.
+    /// The dump's type and contents.
     pub info: Info,
-    /// All modules, in the order in which they were loaded.
+    /// All modules, in load order.
     pub modules: Vec<ModuleFacts>,
-    /// The index; `None` where the pool is not walked.
+    /// The index; `None` if the pool was not walked.
     pub index: Option<&'a Snapshot>,
-    /// The diagnosis.
+    /// The report of `diagnose`.
     pub diagnose: Reports,
-    /// Pool by driver.
+    /// The report of pool use by driver.
     pub drivers: Reports,
     /// References, by tag.
     pub references: Vec<(Tag, References)>,
-    /// Contents of the blocks of suspects and of the largest tags.
+    /// Block contents of the suspects and of the largest tags.
     pub censuses: Vec<(Tag, Census)>,
-    /// Objects of the same.
+    /// Objects of the suspects and of the largest tags.
     pub objects: Vec<(Tag, Objects)>,
-    /// Recorded call stacks, of every tag that has some.
+    /// Recorded call stacks of every tag that has any.
     pub stacks: Vec<(Tag, Stacks)>,
-    /// The answer for an address without a block: its coverage is that of all tags without records.
+    /// The answer for an address without a block: the coverage of all tags, without records.
     pub no_stacks: Option<Stacks>,
-    /// How full the pages are.
+    /// Page occupancy.
     pub occupancy: Vec<Occupancy>,
     /// Tables that are empty although the dump has their data, as sentences with the reason.
     pub notes: Vec<String>,
 }
 
-/// How much is asked.
+/// How much is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Accounts, modules, counters and the diagnosis, with references and contents of its
-    /// suspects.
+    /// For a dataset: machine facts, modules, counters and the diagnosis, with references and
+    /// contents of its suspects.
     Tables,
-    /// And contents, objects and the references of all tags in use: an evidence file.
+    /// For an evidence file: in addition, contents, objects and the references of all tags in
+    /// use.
     Everything,
 }
 
 impl<'a> Answers<'a> {
-    /// Asks everything. The pool is walked before: `index`.
+    /// Collects all answers. `index` is the result of the pool walk.
     ///
     /// # Errors
-    /// When a report can't be written, or workers can't be started.
+    /// If a report can't be written, or worker threads can't be started.
     pub fn of(
         machine: &'a dyn Machine,
         index: Option<&'a Snapshot>,
@@ -231,7 +231,7 @@ impl<'a> Answers<'a> {
         let workers = machine.workers().map_err(std::io::Error::other)?;
         let occupancy = match machine.engine() {
             Some(_) => workers.install(|| occupancy::of(index)),
-            // An evidence file lists a part of the blocks, and has the result over all of them.
+            // The block list of an evidence file is incomplete, so use the stored occupancy.
             None => occupancy::kept(machine),
         };
         match occupancy {
@@ -256,7 +256,7 @@ impl<'a> Answers<'a> {
         Ok(out)
     }
 
-    /// The tags that the diagnosis names, each once.
+    /// The tags that the diagnosis names, without duplicates.
     pub fn suspects(&self) -> Vec<Tag> {
         let json = self.diagnose.json();
         let findings = json.as_ref().and_then(|j| j["findings"].as_array());
@@ -267,7 +267,7 @@ impl<'a> Answers<'a> {
             .collect()
     }
 
-    /// The call stacks of all tags that have some.
+    /// The recorded call stacks of every tag that has any.
     fn recorded(&self, index: &Snapshot) -> Vec<(Tag, Stacks)> {
         let tags = match self.machine.engine() {
             Some(engine) => engine.tags_with_stacks(index),
@@ -292,7 +292,7 @@ impl<'a> Answers<'a> {
         tags
     }
 
-    /// Suspects, then the largest tags.
+    /// The suspects, then the largest tags.
     fn of_interest(&self) -> Vec<Tag> {
         let mut tags = self.suspects();
         let mut rows: Vec<_> = self.machine.trackers().rows.iter().collect();
@@ -319,7 +319,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Contents and ages of the blocks of tags that have some.
+    /// Reads contents and ages of the blocks of each tag that has blocks.
     fn look_into_contents(&mut self, index: &Snapshot, tags: Vec<Tag>) {
         for tag in tags
             .into_iter()
@@ -335,7 +335,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Sizes of the blocks of each tag that has some.
+    /// Block sizes of each tag that has blocks.
     pub fn sizes(&self) -> Vec<(Tag, Vec<crate::pool::index::SizeCount>)> {
         let Some(index) = self.index else {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! The container of an evidence file: a zip with a manifest and the tables.
 //!
-//! Names inside are never used as paths: members are asked for by the names that this
-//! program gives. Nothing is unpacked beyond the limits here, whatever the directory says.
+//! Member names are never used as paths: members are looked up by fixed names. Unpacked data is
+//! limited by the constants here, whatever sizes the zip directory claims.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, Write};
@@ -20,37 +20,37 @@ use super::export::readable;
 use super::read::bounded;
 use super::schema::{Table, VERSION};
 
-/// What the manifest says that the file is.
+/// The value of the manifest's `format` field.
 pub const FORMAT: &str = "poolscope-evidence";
-/// The manifest's name.
+/// The member name of the manifest.
 const MANIFEST: &str = "manifest.json";
-/// Bytes of a manifest.
+/// Maximum size of the manifest, in bytes.
 const LARGEST_MANIFEST: u64 = 1 << 20;
-/// Bytes of a table, unpacked.
+/// Maximum unpacked size of a table, in bytes.
 const LARGEST_TABLE: u64 = 256 << 20;
-/// Members of a file.
+/// Maximum number of members.
 const MOST_MEMBERS: usize = 64;
-/// The first bytes of a zip.
+/// The signature at the start of a zip file.
 const MAGIC: [u8; 4] = *b"PK\x03\x04";
 
-/// What is inside.
+/// The manifest of an evidence file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// Always [`FORMAT`].
     pub format: String,
-    /// The version of the schema.
+    /// The version of the schema: major, minor.
     pub schema: (u32, u32),
-    /// The program that wrote it.
+    /// The name and version of the program that wrote the file.
     pub tool: String,
-    /// The dump that it was made of.
+    /// The dump that the evidence was made from.
     pub source: Source,
-    /// Names are replaced by keyed hashes.
+    /// True if names are replaced by keyed hashes.
     pub redacted: bool,
-    /// Bytes of sample blocks are inside.
+    /// True if the file contains bytes of sample blocks.
     pub contents: bool,
-    /// Blocks listed.
+    /// Number of blocks listed.
     pub blocks_listed: u64,
-    /// Blocks that the walk found and that are not listed.
+    /// Number of blocks that the walk located and the file does not list.
     pub blocks_left_out: u64,
     /// Tables that are empty although the dump has their data, as sentences with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,54 +59,54 @@ pub struct Manifest {
     pub tables: Vec<Member>,
 }
 
-/// The dump that an evidence file was made of.
+/// The dump that an evidence file was made from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Source {
-    /// The machine, as the tables name it.
+    /// The machine key of the tables.
     pub machine: String,
-    /// The boot.
+    /// The boot key of the tables.
     pub boot: String,
-    /// The dump.
+    /// The dump key of the tables.
     pub dump: String,
-    /// The file's name.
+    /// The file name.
     pub file: String,
-    /// The file's length.
+    /// The file size, in bytes.
     pub bytes: u64,
 }
 
-/// A table in the file.
+/// A table's entry in the manifest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Member {
     /// The table's name.
     pub name: String,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Bytes, unpacked.
+    /// Unpacked size, in bytes.
     pub bytes: u64,
-    /// XXH3-128 of these bytes.
+    /// XXH3-128 of the unpacked bytes.
     pub checksum: String,
 }
 
 /// Why a file is not a readable evidence file.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The operating system refused.
+    /// The file can't be read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It is a zip and no evidence.
+    /// A zip file that is not an evidence file.
     #[error(
         "a zip file, but not a poolscope evidence file: {0}; if a dump is inside, unpack it \
         first"
     )]
     NotEvidence(String),
-    /// Another version's.
+    /// The schema has an unsupported version.
     #[error(
         "the evidence file has schema {0}.{1}, this poolscope reads {major}; {todo}", major = VERSION.0,
         todo = if *.0 > VERSION.0 { "use a newer poolscope" } else { "create it again from the \
             dump, or use an older poolscope" }
     )]
     Version(u32, u32),
-    /// Damaged.
+    /// The file is damaged; the text says where.
     #[error("the evidence file is damaged: {0}; copy it again, and compare the sizes")]
     Damaged(String),
 }
@@ -115,7 +115,7 @@ fn damaged(why: impl ToString) -> ArchiveError {
     ArchiveError::Damaged(why.to_string())
 }
 
-/// True for a file that starts as a zip does.
+/// True for a file that starts with the zip signature.
 pub fn is_zip(path: &Path) -> bool {
     let mut start = [0; 4];
     let is_file = std::fs::metadata(path).is_ok_and(|m| m.is_file());
@@ -123,7 +123,7 @@ pub fn is_zip(path: &Path) -> bool {
     read && start == MAGIC
 }
 
-/// True for a zip whose first member is the manifest: evidence, whole or not.
+/// True for a zip whose first member is the manifest: an evidence file, complete or truncated.
 pub fn is_ours(path: &Path) -> bool {
     let mut start = [0; 30 + MANIFEST.len()];
     let read = File::open(path).is_ok_and(|mut f| f.read_exact(&mut start).is_ok());
@@ -133,12 +133,12 @@ pub fn is_ours(path: &Path) -> bool {
 /// An open evidence file.
 pub struct Archive<R: Read + Seek> {
     zip: ZipArchive<R>,
-    /// What is inside.
+    /// The manifest.
     pub manifest: Manifest,
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// Reads the directory and the manifest.
+    /// Reads the zip directory and the manifest.
     ///
     /// # Errors
     /// An [`ArchiveError`].
@@ -159,7 +159,7 @@ impl<R: Read + Seek> Archive<R> {
                 "its manifest is not one of poolscope".into(),
             ));
         }
-        // The version first: what else is there may be of another.
+        // Check the version first: another version may have other fields.
         let version = |at: usize| {
             let number = manifest["schema"][at].as_u64();
             u32::try_from(number.unwrap_or(0)).unwrap_or(u32::MAX)
@@ -174,7 +174,8 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Archive { zip, manifest })
     }
 
-    /// The bytes of a table, checked; `None` when it is not inside.
+    /// The bytes of a table, with the checksum verified; `None` if the file does not have the
+    /// table.
     ///
     /// # Errors
     /// An [`ArchiveError`].
@@ -212,10 +213,10 @@ fn checksum(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
-/// Writes an evidence file: whole, or not at all.
+/// Writes an evidence file. On failure no file is left.
 ///
 /// # Errors
-/// What the system says.
+/// I/O errors.
 pub fn write(
     path: &Path,
     manifest: Manifest,
@@ -225,7 +226,7 @@ pub fn write(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // In memory first: a writer of zips that a full disk stops says so on its own.
+    // Pack in memory: if the disk is full, the zip writer prints messages of its own.
     let bytes = pack(Cursor::new(Vec::new()), manifest, tables)?.into_inner();
     let (mut file, partial) = tempfile::Builder::new()
         .prefix(".poolscope-")
@@ -239,10 +240,10 @@ pub fn write(
     files::put_path(partial, path)
 }
 
-/// The same to any place; the manifest receives the list of tables.
+/// Writes an evidence file to `out`; the list of tables is added to the manifest.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn pack<W: Write + Seek>(
     out: W,
     mut manifest: Manifest,
@@ -270,16 +271,16 @@ pub fn pack<W: Write + Seek>(
     zip.finish().map_err(failed)
 }
 
-/// What an evidence file is read from.
+/// A source that an evidence file can be read from.
 pub trait Store: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Store for T {}
 
-/// An evidence file, wherever it is.
+/// An open evidence file, on disk or in memory.
 pub type Stored = Archive<Box<dyn Store>>;
 
 impl Stored {
-    /// Opens a file.
+    /// Opens an evidence file on disk.
     ///
     /// # Errors
     /// An [`ArchiveError`].
@@ -287,7 +288,7 @@ impl Stored {
         Archive::of(Box::new(BufReader::new(File::open(path)?)))
     }
 
-    /// Of a file's bytes.
+    /// Opens an evidence file in memory.
     ///
     /// # Errors
     /// An [`ArchiveError`].

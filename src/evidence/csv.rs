@@ -1,4 +1,4 @@
-//! The same tables as CSV.
+//! Tables as CSV.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub struct CsvWriter<W: Write> {
     rows: u64,
 }
 
-/// A time as RFC 3339.
+/// A time as RFC 3339 text.
 fn moment(micros: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
     time.and_then(|t| t.format(&Rfc3339).ok())
@@ -22,20 +22,20 @@ fn moment(micros: i64) -> String {
 }
 
 impl<W: Write> CsvWriter<W> {
-    /// Starts a table with its head.
+    /// Starts a table: writes the header line.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn new(table: &'static Table, out: W) -> io::Result<CsvWriter<W>> {
         let mut out = csv::Writer::from_writer(out);
         out.write_record(table.all().map(|c| c.name))?;
         Ok(CsvWriter { out, rows: 0 })
     }
 
-    /// Takes a row.
+    /// Writes a row: the keys, then the table's own columns.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn row(&mut self, keys: &[Cell<'_>], cells: &[Cell<'_>]) -> io::Result<()> {
         self.rows += 1;
         let all = keys.iter().chain(cells).map(|cell| match cell {
@@ -49,10 +49,10 @@ impl<W: Write> CsvWriter<W> {
         Ok(self.out.write_record(all)?)
     }
 
-    /// Ends it. Returns the rows.
+    /// Flushes the writer. Returns the number of rows.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn finish(mut self) -> io::Result<u64> {
         self.out.flush()?;
         Ok(self.rows)

@@ -1,8 +1,8 @@
-//! The tables of any number of dumps as one dataset: a folder per table, in it one per
-//! machine and boot, in it one file per dump.
+//! Exports the tables of any number of dumps as one dataset: a folder per table, a subfolder per
+//! machine and boot, and a file per dump.
 //!
-//! A file gets its name when it is whole, so neither a full disk nor a second writer leaves
-//! half of one, and a dump that is exported again replaces its own rows and no others.
+//! Files get their final names only when they are complete, so neither a full disk nor a
+//! concurrent writer leaves a partial file. Exporting a dump again replaces its own rows only.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -20,7 +20,7 @@ use super::read::newer_file;
 use super::rows::{self, Listed};
 use super::schema::{ANSWERS, BLOCKS, CONTENTS, DUMPS, TABLES, Table};
 
-/// How the files are written.
+/// The file format of a dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// Parquet.
@@ -31,7 +31,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// How the files' names end.
+    /// The file extension.
     pub fn ending(self) -> &'static str {
         match self {
             Form::Parquet => "parquet",
@@ -45,15 +45,15 @@ enum Writer {
     Csv(CsvWriter<BufWriter<File>>),
 }
 
-/// A table that is being written beside its place.
+/// A table that is written under a temporary name beside its final path.
 struct Partial {
     table: &'static Table,
     path: TempPath,
     writer: Writer,
 }
 
-/// The files of one dump while they are written. Dropped before [`Dataset::keep`], it
-/// leaves nothing.
+/// The files of one dump while they are written. If it is dropped before [`Dataset::keep`], no
+/// file is left.
 struct Dataset<'a> {
     folder: &'a Path,
     keys: &'a Keys,
@@ -61,7 +61,7 @@ struct Dataset<'a> {
     files: Vec<Partial>,
 }
 
-/// Where a dump's rows of a table are.
+/// The path of a dump's rows of a table.
 pub fn place(folder: &Path, table: &Table, keys: &Keys, form: Form) -> PathBuf {
     folder
         .join(table.name)
@@ -70,7 +70,7 @@ pub fn place(folder: &Path, table: &Table, keys: &Keys, form: Form) -> PathBuf {
         .join(format!("{}.{}", keys.dump, form.ending()))
 }
 
-/// True for a table that a dataset has; the others are of evidence files alone.
+/// True for a table that a dataset has; the other tables exist in evidence files only.
 pub fn is_exported(table: &Table, blocks: bool) -> bool {
     match table.name {
         name if name == ANSWERS.name || name == CONTENTS.name => false,
@@ -84,7 +84,7 @@ impl Dataset<'_> {
         let place = place(self.folder, table, self.keys, self.form);
         let folder = place.parent().unwrap_or(self.folder);
         fs::create_dir_all(folder)?;
-        // A dot keeps readers of the dataset from taking it for a table.
+        // Readers of the dataset skip names that start with a dot.
         let (file, path) = tempfile::Builder::new()
             .prefix(".poolscope-")
             .suffix(".partial")
@@ -102,7 +102,7 @@ impl Dataset<'_> {
         })
     }
 
-    /// Gives all files their names. `dumps` comes last: where it is, all others are.
+    /// Renames all files to their final names. `dumps` is last: if it exists, all tables exist.
     fn keep(self) -> io::Result<()> {
         let mut whole = Vec::new();
         for partial in self.files {
@@ -123,11 +123,11 @@ impl Dataset<'_> {
     }
 }
 
-/// Temporary files are their owner's alone; a dataset is as readable as other files.
+/// Temporary files are readable by their owner only; this sets the usual permissions.
 #[cfg(unix)]
 pub(super) fn readable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    // What the process may give: a new file says.
+    // Derive the mode from the folder's: the umask can't be read without changing it.
     let folder = path.parent().unwrap_or(Path::new("."));
     let mode = fs::metadata(folder)?.permissions().mode() & 0o644;
     fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o600))
@@ -151,7 +151,8 @@ impl Sink for Dataset<'_> {
     }
 }
 
-/// Removes what an earlier export wrote of the same dump under another name or form.
+/// Removes files that an earlier export of the same dump wrote in another format or for another
+/// machine or boot.
 fn forget_others(folder: &Path, keys: &Keys, form: Form) -> io::Result<()> {
     let folders = |path: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -172,8 +173,8 @@ fn forget_others(folder: &Path, keys: &Keys, form: Form) -> io::Result<()> {
     Ok(())
 }
 
-/// The schema of a dataset that a later version of this program wrote; rows of two
-/// versions in one dataset would mean different things.
+/// The schema version of an existing dataset if it is newer than this program's. Rows of two
+/// schema versions must not share a dataset.
 pub fn newer_dataset(folder: &Path) -> Option<String> {
     let inside = |path: PathBuf| -> Vec<PathBuf> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -181,15 +182,15 @@ pub fn newer_dataset(folder: &Path) -> Option<String> {
     };
     let machines = inside(folder.join(DUMPS.name));
     let mut files = machines.into_iter().flat_map(inside).flat_map(inside);
-    // All files of a dataset are of one version.
+    // All files of a dataset have the same version, so one is enough.
     let file = files.find(|f| f.extension().is_some_and(|e| e == Form::Parquet.ending()))?;
     newer_file(File::open(file).ok()?)
 }
 
-/// Writes one dump's rows.
+/// Exports the rows of one dump.
 ///
 /// # Errors
-/// What the system says; nothing half-written is left then.
+/// I/O errors; no partial file is left.
 pub fn export(answers: &Answers<'_>, folder: &Path, form: Form, blocks: bool) -> io::Result<()> {
     let mut out = Dataset {
         folder,
@@ -208,7 +209,7 @@ pub fn export(answers: &Answers<'_>, folder: &Path, form: Form, blocks: bool) ->
     out.keep()?;
     forget_others(folder, &answers.keys, form)?;
     if !blocks {
-        // Rows of an earlier export with blocks would be of another index.
+        // Block rows of an earlier export belong to an earlier walk.
         match fs::remove_file(place(folder, &BLOCKS, &answers.keys, form)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}

@@ -1,5 +1,5 @@
-//! What many dumps have in common: suspects by driver, tag and pool, over evidence files,
-//! dumps and exported datasets.
+//! Compares many dumps: suspects by driver, tag and pool, over evidence files, dumps and exported
+//! datasets.
 
 mod forms;
 
@@ -15,16 +15,16 @@ use super::archive::{Stored, is_zip};
 use super::read::{self, Row, place};
 use super::schema::{DUMPS, FINDINGS};
 
-/// Rows of each table of one file.
+/// Maximum number of rows of each table of a file.
 const MOST_ROWS: u64 = 1 << 20;
-/// Bytes of a file of a dataset.
+/// Maximum size of a dataset file, in bytes.
 const LARGEST_FILE: u64 = 1 << 30;
-/// Dumps that a suspect must have before one of them is an outlier.
+/// Minimum number of dumps of a suspect before one of them is reported as an outlier.
 const FEWEST: usize = 4;
-/// An outlier has so many times the median.
+/// An outlier has more than this many times the median.
 const FAR: u64 = 3;
 
-/// One dump, as far as a fleet needs it.
+/// The facts about one dump that a fleet needs.
 #[derive(Clone, Debug, Default)]
 pub struct Dump {
     keys: (String, String, String),
@@ -46,93 +46,93 @@ struct Finding {
     file_version: Option<String>,
 }
 
-/// How a suspect's bytes went from dump to dump of one boot.
+/// How a suspect's bytes changed between dumps of one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trend {
-    /// More in each later dump, on every machine that has several of one boot.
+    /// Each later dump has more, on every machine with several dumps of one boot.
     Growing,
-    /// Both ways.
+    /// Some later dumps have more, others do not.
     Mixed,
-    /// Never more.
+    /// No later dump has more.
     Steady,
 }
 
-/// A suspect: a driver's tag in a pool, in one version of the driver.
+/// A suspect: a tag in a pool, with one version of one driver.
 #[derive(Clone, Debug, Serialize)]
 pub struct Suspect {
-    /// The likeliest owner; null for none.
+    /// The likeliest owner; null if there is none.
     pub driver: Option<String>,
-    /// Its file version; where that was read in no dump of this build, the identity of its
-    /// PDB.
+    /// The driver's file version; the identity of its PDB if no dump of this build has the
+    /// version.
     pub driver_version: Option<String>,
     /// The tag.
     pub tag: String,
     /// The pool.
     pub pool: String,
-    /// Builds of Windows.
+    /// Windows versions of the dumps.
     pub windows: Vec<String>,
-    /// Machines, at the least: those with a name (`--host`), and of the others those that
-    /// differ in memory or processors, or were up at the same time.
+    /// The minimum number of machines: machines with a name (`--host`) count by name; the others
+    /// count separately if they differ in memory or processors, or ran at the same time.
     pub hosts: u64,
-    /// Dumps.
+    /// Number of dumps with this suspect.
     pub dumps: u64,
-    /// Of those, dumps that are judged a leak.
+    /// Number of dumps with the verdict "leak".
     pub leaks: u64,
-    /// Bytes over the latest dump of each boot.
+    /// Bytes, summed over the latest dump of each boot.
     pub bytes: u64,
-    /// The median of all dumps, and the most.
+    /// The median bytes of all dumps.
     pub median_bytes: u64,
-    /// The most of one dump.
+    /// The largest bytes of one dump.
     pub largest_bytes: u64,
-    /// Null where no boot has several dumps.
+    /// The trend; null if no boot has several dumps.
     pub trend: Option<Trend>,
 }
 
-/// A dump that is unlike the others with its suspect.
+/// A dump with unusually many bytes of a suspect.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outlier {
-    /// The file.
+    /// The file name.
     pub file: String,
-    /// The machine.
+    /// The machine key.
     pub machine: String,
     /// The tag.
     pub tag: String,
-    /// Its bytes there.
+    /// Bytes in this dump.
     pub bytes: u64,
-    /// The median of all dumps with that suspect.
+    /// The median bytes of all dumps with this suspect.
     pub median_bytes: u64,
 }
 
 /// The answer of `fleet`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Fleet {
-    /// Dumps that were read.
+    /// Number of dumps read.
     pub dumps: u64,
-    /// Machines.
+    /// The minimum number of machines.
     pub hosts: u64,
-    /// Dumps with no finding.
+    /// Number of dumps with no finding.
     pub without_findings: u64,
-    /// Suspects on the most hosts first.
+    /// Suspects, ordered by the number of hosts, descending.
     pub suspects: Vec<Suspect>,
-    /// Dumps that are unlike the others.
+    /// Outliers.
     pub outliers: Vec<Outlier>,
-    /// Files that could not be read, and why.
+    /// Files that could not be read, with the reason.
     pub skipped: Vec<String>,
 }
 
-/// What a path holds.
+/// An input by type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// An evidence file.
     Evidence(PathBuf),
     /// The folder of a dataset.
     Dataset(PathBuf),
-    /// A dump.
+    /// A dump file.
     Dump(PathBuf),
 }
 
-/// What is at the paths: files as they are, folders with all that is in them.
+/// The inputs at the given paths; folders are searched recursively.
 pub fn inputs(paths: &[PathBuf]) -> (Vec<Input>, Vec<String>) {
     let (mut out, mut skipped) = (Vec::new(), Vec::new());
     for path in paths {
@@ -141,7 +141,7 @@ pub fn inputs(paths: &[PathBuf]) -> (Vec<Input>, Vec<String>) {
     (out, skipped)
 }
 
-/// Folders in folders that are looked into.
+/// Maximum depth of folders to search.
 const DEEPEST: u32 = 16;
 
 fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>) {
@@ -174,7 +174,7 @@ fn find(path: &Path, depth: u32, out: &mut Vec<Input>, skipped: &mut Vec<String>
         .for_each(|path| find(path, depth + 1, out, skipped));
 }
 
-/// Reads evidence files and datasets; dumps are walked by the caller.
+/// Reads evidence files and datasets; the caller walks the dumps.
 pub fn read_all(inputs: &[Input]) -> (Vec<Dump>, Vec<String>) {
     let read: Vec<(Vec<Dump>, Vec<String>)> = inputs
         .par_iter()
@@ -195,10 +195,10 @@ fn one(path: &Path, read: Result<Vec<Dump>, String>) -> (Vec<Dump>, Vec<String>)
     }
 }
 
-/// The dumps of an evidence file.
+/// Reads the dumps of an evidence file.
 ///
 /// # Errors
-/// Why it can't be read.
+/// The reason why it can't be read.
 pub fn evidence(path: &Path) -> Result<Vec<Dump>, String> {
     let mut file = Stored::open(path).map_err(|e| e.to_string())?;
     let mut get = |table| file.table(table).map_err(|e| e.to_string());
@@ -217,7 +217,7 @@ fn dataset(folder: &Path) -> (Vec<Dump>, Vec<String>) {
             let read = || {
                 let inside = file.strip_prefix(folder.join(DUMPS.name)).unwrap_or(file);
                 let findings = folder.join(FINDINGS.name).join(inside);
-                // Every export writes it, also without a row.
+                // Every export writes this table, even without rows.
                 let findings = whole(&findings)
                     .map_err(|why| format!("its findings: {why}; export the dump again"))?;
                 dumps_of(whole(file)?, Some(findings))
@@ -239,7 +239,7 @@ fn whole(path: &Path) -> Result<Bytes, String> {
     Ok(bytes.into())
 }
 
-/// Whole files only: those that are being written start with a dot.
+/// Complete files only: a file in progress has a name that starts with a dot.
 fn parquet_files(folder: &Path, depth: u32, out: &mut Vec<PathBuf>, skipped: &mut Vec<String>) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) if depth < DEEPEST => entries,
@@ -325,12 +325,11 @@ fn dumps_of(dumps: Bytes, findings: Option<Bytes>) -> Result<Vec<Dump>, String> 
 type Key = (Option<String>, Option<String>, String, String);
 
 impl Fleet {
-    /// Of these dumps. The same dump in several inputs counts once.
+    /// Compares these dumps. A dump that occurs in several inputs counts once.
     pub fn of(dumps: Vec<Dump>, skipped: Vec<String>) -> Fleet {
         let unique: BTreeMap<_, Dump> = dumps.into_iter().map(|d| (d.keys.clone(), d)).collect();
         let dumps: Vec<Dump> = unique.into_values().collect();
-        // The version resource may be paged out in one dump and not in another of the same
-        // build.
+        // The version resource may be paged out in some dumps of a build, so take it from any.
         let all = dumps.iter().flat_map(|dump| &dump.findings);
         let versions: BTreeMap<&String, &String> = all
             .filter_map(|f| Some((f.identity.as_ref()?, f.file_version.as_ref()?)))
@@ -365,8 +364,8 @@ impl Fleet {
     }
 }
 
-/// Machines, at the least: by their names, and where alike machines have the same one, by
-/// their boots. One machine is not up twice at the same time.
+/// The minimum number of machines: by name or, if similar machines share a name, by the number of
+/// boots that ran at the same time. One machine has only one boot at a time.
 fn hosts<'a>(dumps: impl Iterator<Item = &'a Dump>) -> u64 {
     type Up = (Option<i64>, Option<i64>);
     let mut machines: BTreeMap<&str, BTreeMap<&str, Up>> = BTreeMap::new();
@@ -379,11 +378,11 @@ fn hosts<'a>(dumps: impl Iterator<Item = &'a Dump>) -> u64 {
     machines.values().map(up_together).sum()
 }
 
-/// The most boots that are up at the same time, of those whose times are known.
+/// The maximum number of boots that ran at the same time, among boots with known times.
 fn up_together(boots: &BTreeMap<&str, (Option<i64>, Option<i64>)>) -> u64 {
     let known = boots.values().filter_map(|up| up.0.zip(up.1));
     let ordered = known.filter(|(booted, written)| booted < written);
-    // At the same moment an end comes before a start.
+    // At equal times an end (-1) sorts before a start (+1).
     let mut steps: Vec<(i64, i64)> = ordered
         .flat_map(|(booted, written)| [(booted, 1), (written, -1)])
         .collect();
@@ -402,7 +401,7 @@ fn median(group: &[(&Dump, &Finding)]) -> u64 {
     all.get(all.len() / 2).copied().unwrap_or(0)
 }
 
-/// When a machine was dumped (seconds since 1970), and a tag's bytes then.
+/// The time of a dump (seconds since 1970), and the bytes of a tag at that time.
 type Moment = (Option<i64>, u64);
 
 fn suspect(key: &Key, group: &[(&Dump, &Finding)]) -> Suspect {
@@ -460,7 +459,7 @@ fn outliers(group: &[(&Dump, &Finding)]) -> Vec<Outlier> {
 }
 
 impl Trend {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Trend::Growing => "growing",
@@ -493,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn alike_machines_are_told_from_each_other_by_boots_at_the_same_time() {
+    fn concurrent_boots_distinguish_similar_machines() {
         let of = |boot: &str, booted, written| {
             let mut one = dump("a", written, 10);
             one.keys.1 = boot.into();
@@ -509,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_is_added_up_over_hosts_and_its_latest_dumps() {
+    fn a_suspect_is_summed_over_hosts_and_their_latest_dumps() {
         let dumps = vec![
             dump("a", 1, 10),
             dump("a", 2, 30),

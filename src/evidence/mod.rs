@@ -1,5 +1,5 @@
-//! Answers as tables: the one schema of an exported dataset and of an evidence file, which
-//! every command and screen opens in place of the dump that it was made of.
+//! Answers as tables. One schema serves exported datasets and evidence files. Every command and
+//! screen can open an evidence file in place of the dump that it was made from.
 
 pub mod answers;
 #[doc(hidden)]
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, Machine, OpenError, Options};
 
-/// Opens a dump, or an evidence file in place of one; which is recognised by content.
+/// Opens a dump or an evidence file; the content decides which it is.
 ///
 /// # Errors
 /// An [`OpenError`] that says what the file is and what to do.
@@ -44,7 +44,7 @@ pub fn open(path: &Path, options: &Options) -> Result<Arc<dyn Machine>, OpenErro
                 return Ok(Arc::new(evidence));
             }
             Err(why) if archive::is_ours(path) => return Err(why),
-            // A zip with a dump in it: the reader of dumps says what to do.
+            // A zip that may contain a dump: the dump reader reports what to do.
             Err(_) => {}
         }
     }

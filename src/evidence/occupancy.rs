@@ -1,4 +1,4 @@
-//! How full the pages of the pools are: pages, by the share of each that is in use.
+//! Page occupancy: the number of pages of each pool by the share that is in use.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::pool::block::PoolKind;
 use crate::pool::index::Snapshot;
 use crate::report::text::grouped;
 
-/// What the answer is called in an evidence file.
+/// The name of this answer in an evidence file.
 pub const ANSWER: &str = "occupancy";
 
-/// Pages of a pool that are in use to the same tenth.
+/// The pages of a pool whose share in use rounds down to the same tenth.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occupancy {
-    /// nonpaged, paged or session.
+    /// The pool: nonpaged, paged or session.
     pub pool: String,
-    /// Tenths in use, rounded down.
+    /// The share in use, in tenths, rounded down.
     pub tenths: u64,
-    /// Pages.
+    /// Number of pages.
     pub pages: u64,
-    /// Allocated blocks that start in them.
+    /// Number of allocated blocks that start in these pages.
     pub blocks: u64,
     /// Bytes of allocated blocks.
     pub used_bytes: u64,
-    /// Bytes of blocks that are freed and kept.
+    /// Bytes of freed blocks that are cached for reuse.
     pub cached_bytes: u64,
-    /// Bytes that belong to no block.
+    /// Bytes outside of blocks.
     pub free_bytes: u64,
 }
 

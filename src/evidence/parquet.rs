@@ -1,8 +1,8 @@
-//! Tables as Parquet files, through the column writers of the `parquet` crate.
+//! Tables as Parquet files, written with the column writers of the `parquet` crate.
 //!
-//! Rows are buffered up to a row group, so a table of any length needs the memory of one.
-//! In a dataset pages are compressed with Snappy; in an evidence file they are not, as the
-//! container compresses, which keeps the size of what is unpacked in one hand.
+//! Rows are buffered up to a row group, so memory use does not depend on the table's length.
+//! Pages of a dataset are compressed with Snappy. Pages of an evidence file are not: the
+//! container compresses them, and it alone then limits the unpacked size.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -24,21 +24,22 @@ use super::cell::Cell;
 use super::read::SCHEMA_KEY;
 use super::schema::{Column, Kind, Table, VERSION};
 
-/// Rows of a row group: what is held in memory of a table that is being written.
+/// Rows per row group; this bounds the memory per table.
 const GROUP: usize = 1 << 17;
-/// Different texts of a column that are remembered, so that each is stored once.
+/// Number of distinct texts per column that are remembered, so that equal texts share memory.
 const REMEMBERED: usize = 1 << 12;
 
-/// How pages are compressed.
+/// The compression of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// Not: the container around does it.
+    /// None: the container compresses.
     None,
     /// Snappy.
     Snappy,
 }
 
-/// The values of a column in a row group.
+/// The values of a column in a row group: the non-null values, and for each row its definition
+/// level (1 for a value, 0 for null).
 #[derive(Default)]
 struct Values<T> {
     /// Those that are not null.
@@ -121,7 +122,8 @@ impl Buffer {
         }
     }
 
-    /// Takes a value; one of another kind is a null, which the schema's test rules out.
+    /// Appends a value. A value of the wrong type becomes null; a test of the schema rules that
+    /// out.
     fn push(&mut self, cell: &Cell<'_>) {
         match (self, cell) {
             (Buffer::Int(out), Cell::Int(n) | Cell::Time(n)) => out.push(Some(*n)),
@@ -269,7 +271,7 @@ pub struct TableWriter<W: Write + Send> {
     rows: u64,
 }
 
-/// What the system said, where it was the system.
+/// Extracts the I/O error if there is one.
 fn failed(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
@@ -311,7 +313,7 @@ fn properties(table: &Table, packing: Packing) -> WriterProperties {
             about("poolscope.table", table.name.to_owned()),
         ]))
         .set_statistics_enabled(EnabledStatistics::Chunk);
-    // Addresses come in order: the differences are small, and none repeats.
+    // Addresses are sorted and distinct: delta encoding is small, and a dictionary is useless.
     for column in table.all().filter(|c| is_address(c)) {
         let path = ColumnPath::from(column.name);
         out = out
@@ -329,7 +331,7 @@ impl<W: Write + Send> TableWriter<W> {
     /// Starts a table.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn new(table: &'static Table, out: W, packing: Packing) -> io::Result<TableWriter<W>> {
         let fields: Result<Vec<_>, _> = table.all().map(|c| field(c).map(Arc::new)).collect();
         let schema = Type::group_type_builder(table.name)
@@ -350,10 +352,10 @@ impl<W: Write + Send> TableWriter<W> {
         })
     }
 
-    /// Takes a row: the keys, then the table's own columns.
+    /// Appends a row: the keys, then the table's own columns.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn row(&mut self, keys: &[Cell<'_>], cells: &[Cell<'_>]) -> io::Result<()> {
         debug_assert_eq!(keys.len() + cells.len(), self.table.width());
         let mut all = keys.iter().chain(cells);
@@ -368,12 +370,12 @@ impl<W: Write + Send> TableWriter<W> {
         }
     }
 
-    /// Rows taken.
+    /// Number of rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Writes the rows that are buffered. Columns are encoded at the same time.
+    /// Writes the buffered rows. Columns are encoded in parallel.
     fn flush(&mut self) -> io::Result<()> {
         if self.buffered == 0 {
             return Ok(());
@@ -400,19 +402,19 @@ impl<W: Write + Send> TableWriter<W> {
         Ok(())
     }
 
-    /// Writes what is left and the end of the file. Returns what it was written to.
+    /// Writes the remaining rows and the footer. Returns the writer.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn into_inner(mut self) -> io::Result<W> {
         self.flush()?;
         self.file.into_inner().map_err(failed)
     }
 
-    /// Writes what is left and the end of the file. Returns the rows.
+    /// Writes the remaining rows and the footer. Returns the number of rows.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn finish(mut self) -> io::Result<u64> {
         self.flush()?;
         self.file.close().map_err(failed)?;

@@ -1,5 +1,5 @@
-//! Reads tables back. What is read may have been made to harm: rows and bytes are bounded,
-//! columns are looked for by name, and those of another type are unknown.
+//! Reads tables. The input may be malicious: rows and bytes are limited, columns are looked up by
+//! name, and values of a column with the wrong type are unknown.
 
 use std::io::Read;
 
@@ -13,54 +13,54 @@ use thiserror::Error;
 
 use super::schema::{Table, VERSION};
 
-/// Rows that are decoded at once.
+/// Rows per batch.
 const BATCH: usize = 1 << 14;
-/// Columns that a table may have.
+/// Maximum number of columns.
 const MOST_COLUMNS: usize = 256;
-/// Row groups that a table may have.
+/// Maximum number of row groups.
 const MOST_GROUPS: usize = 1 << 14;
 
-/// What a table's file calls the version of its schema.
+/// The metadata key of the schema version.
 pub const SCHEMA_KEY: &str = "poolscope.schema";
 
 /// Why a table can't be read.
 #[derive(Debug, Error)]
 pub enum TableError {
-    /// It is not Parquet, or damaged.
+    /// Not a Parquet file, or damaged.
     #[error("table {table}: {why}")]
     Damaged {
-        /// Which.
+        /// The table's name.
         table: &'static str,
-        /// What was found.
+        /// The cause.
         why: String,
     },
-    /// It has more than may be read.
+    /// The table exceeds a limit.
     #[error("table {table} has more than {most} {unit}: not read")]
     TooLarge {
-        /// Which.
+        /// The table's name.
         table: &'static str,
         /// The limit.
         most: u64,
-        /// Of what.
+        /// The unit of the limit.
         unit: &'static str,
     },
-    /// Its columns may mean something else.
+    /// The schema is newer, so columns may have another meaning.
     #[error(
         "table {table} has schema {schema}, this poolscope reads {}.x: use a newer poolscope",
         VERSION.0
     )]
     Newer {
-        /// Which.
+        /// The table's name.
         table: &'static str,
-        /// Its version.
+        /// The schema version of the table.
         schema: String,
     },
 }
 
-/// A batch of rows of a table.
+/// A batch of rows.
 pub struct Batch {
     columns: Vec<Values>,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: usize,
 }
 
@@ -72,7 +72,7 @@ enum Values {
     Unknown,
 }
 
-/// A row of a batch.
+/// A row in a batch.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     batch: &'a Batch,
@@ -80,7 +80,7 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The number in a column, by the column's place in the schema.
+    /// The integer in a column; `column` is the index in the schema.
     pub fn int(&self, column: usize) -> Option<i64> {
         match self.batch.columns.get(column)? {
             Values::Ints(v) => *v.get(self.at)?,
@@ -88,12 +88,12 @@ impl Row<'_> {
         }
     }
 
-    /// A count: a number that is not negative.
+    /// The count in a column: an integer that is not negative.
     pub fn count(&self, column: usize) -> Option<u64> {
         u64::try_from(self.int(column)?).ok()
     }
 
-    /// The share in a column.
+    /// The floating-point value in a column.
     pub fn real(&self, column: usize) -> Option<f64> {
         match self.batch.columns.get(column)? {
             Values::Reals(v) => *v.get(self.at)?,
@@ -101,7 +101,7 @@ impl Row<'_> {
         }
     }
 
-    /// Yes or no.
+    /// The Boolean in a column.
     pub fn bool(&self, column: usize) -> Option<bool> {
         match self.batch.columns.get(column)? {
             Values::Bools(v) => *v.get(self.at)?,
@@ -109,7 +109,7 @@ impl Row<'_> {
         }
     }
 
-    /// The text in a column; also `None` for bytes that are not UTF-8.
+    /// The text in a column; `None` also for invalid UTF-8.
     pub fn text(&self, column: usize) -> Option<&str> {
         match self.batch.columns.get(column)? {
             Values::Texts(v) => v.get(self.at)?.as_ref()?.as_utf8().ok(),
@@ -119,23 +119,22 @@ impl Row<'_> {
 }
 
 impl Batch {
-    /// All rows.
+    /// All rows of the batch.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.rows).map(|at| Row { batch: self, at })
     }
 }
 
-/// The place of a column in a table's schema.
+/// The index of a column in the table's schema.
 pub fn place(table: &'static Table, name: &str) -> usize {
     let at = table.all().position(|column| column.name == name);
     at.unwrap_or(usize::MAX)
 }
 
-/// Reads a table batch by batch. At most `most` rows are read; a table that says it has
-/// more is an error.
+/// Reads a table batch by batch. A table that claims more than `most` rows is an error.
 ///
 /// # Errors
-/// A [`TableError`], or what `each` returns.
+/// A [`TableError`], or the error of `each`.
 pub fn read(
     table: &'static Table,
     bytes: Bytes,
@@ -146,7 +145,7 @@ pub fn read(
         table: table.name,
         why,
     };
-    // The checks of the crate are thorough; what they may have missed costs one table.
+    // The crate validates its input, but if it misses a case and panics, only this table is lost.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let length = bytes.len() as u64;
         let file = SerializedFileReader::new(bytes).map_err(|e| damaged(e.to_string()))?;
@@ -180,7 +179,7 @@ pub fn read(
     read.unwrap_or_else(|_| Err(damaged("it can't be decoded".into())))
 }
 
-/// The schema of a table of a later version than this program's.
+/// The schema version of a table if it is newer than this program's.
 fn newer_schema(meta: &ParquetMetaData) -> Option<String> {
     let about = meta.file_metadata().key_value_metadata()?;
     let schema = about
@@ -192,14 +191,14 @@ fn newer_schema(meta: &ParquetMetaData) -> Option<String> {
     (major > VERSION.0).then_some(schema)
 }
 
-/// The schema of a file on disk, where it is of a later version than this program's. Only the
-/// end of the file is read. Also `None` for a file that is not Parquet.
+/// The schema version of a file on disk if it is newer than this program's. Only the footer is
+/// read. `None` also for a file that is not Parquet.
 pub fn newer_file(file: std::fs::File) -> Option<String> {
     let read = std::panic::catch_unwind(|| SerializedFileReader::new(file).ok());
     newer_schema(read.ok()??.metadata())
 }
 
-/// Sizes that a row group claims, against the file's.
+/// Checks the sizes that a row group claims against the file's length.
 fn check(group: &dyn RowGroupReader, length: u64) -> Result<(), String> {
     for column in group.metadata().columns() {
         let known = matches!(
@@ -304,7 +303,7 @@ fn values(reader: &mut ColumnReader, top: i16, rows: usize) -> Result<Values, St
     })
 }
 
-/// The values at the rows that have one.
+/// Expands the non-null values to one entry per row.
 fn spread<T>(values: Vec<T>, levels: &[i16], top: i16, rows: usize) -> Vec<Option<T>> {
     let mut values = values.into_iter();
     if top == 0 {
@@ -316,10 +315,10 @@ fn spread<T>(values: Vec<T>, levels: &[i16], top: i16, rows: usize) -> Vec<Optio
         .collect()
 }
 
-/// Reads all of a stream, up to a limit; `None` when it is longer.
+/// Reads a whole stream up to a limit; `None` if the stream is longer.
 ///
 /// # Errors
-/// What the stream says.
+/// I/O errors of the stream.
 pub fn bounded(stream: impl Read, most: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
     stream.take(most.saturating_add(1)).read_to_end(&mut out)?;

@@ -1,9 +1,9 @@
-//! Keyed hashes in place of names: of the machine, of users, of files and of whatever the
-//! machine's objects and blocks are called.
+//! Replaces names by keyed hashes: names of the machine, of users, of files, of objects, and text
+//! in block contents.
 //!
-//! The key is random and kept nowhere, so a name can't be found by trying, and the same
-//! name has the same hash within a file. Names of drivers, of Windows' own processes and
-//! of PDBs stay: they are what the evidence is about.
+//! The key is random and never stored, so names can't be recovered by trial. Within a file equal
+//! names have equal hashes. Names of drivers, of PDBs and of Windows' own processes are not
+//! replaced: the evidence needs them.
 
 use std::io;
 
@@ -17,11 +17,11 @@ use crate::report::text::{clean, markdown};
 use super::answers::Answers;
 use super::rows::file_name;
 
-/// Shorter names are not replaced: they would be found in every word.
+/// Minimum length of a name to replace: a shorter one would match parts of other text.
 const SHORTEST: usize = 3;
-/// Names at most.
+/// Maximum number of names.
 const MOST_NAMES: usize = 1 << 16;
-/// Processes of Windows itself.
+/// Processes that belong to Windows.
 const WINDOWS_OWN: [&str; 12] = [
     "system",
     "registry",
@@ -40,30 +40,30 @@ const WINDOWS_OWN: [&str; 12] = [
 /// Replaces names.
 pub struct Redactor {
     names: AhoCorasick,
-    /// The replacement, by the number of the pattern.
+    /// The replacements, by pattern index.
     hashes: Vec<String>,
 }
 
 impl Redactor {
-    /// For what these answers name.
+    /// A redactor for the names in these answers.
     ///
     /// # Errors
-    /// When the system gives no random bytes, or there are too many names.
+    /// If the system provides no random bytes, or there are too many names.
     pub fn of(answers: &Answers<'_>) -> io::Result<Redactor> {
         Redactor::new(names(answers))
     }
 
-    /// For these names.
+    /// A redactor for these names.
     ///
     /// # Errors
-    /// When the system gives no random bytes, or there are too many names.
+    /// If the system provides no random bytes, or there are too many names.
     pub fn new(names: impl IntoIterator<Item = String>) -> io::Result<Redactor> {
         let random = SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
         let key = key.map_err(|_| io::Error::other("the system provides no random numbers"))?;
         let mut patterns: FxHashMap<String, String> = FxHashMap::default();
         for (count, name) in names.into_iter().enumerate() {
-            // One that is left in would be worse than no file.
+            // Leaving a name in the file would be worse than writing no file.
             if count >= MOST_NAMES {
                 return Err(io::Error::other("there are too many names to replace"));
             }
@@ -87,7 +87,7 @@ impl Redactor {
         Ok(Redactor { names, hashes })
     }
 
-    /// The text without the names; `None` when it has none.
+    /// The redacted text; `None` if it contains no name.
     pub fn replaced(&self, text: &str) -> Option<String> {
         let mut out = String::new();
         let mut from = 0;
@@ -107,7 +107,7 @@ impl Redactor {
     }
 }
 
-/// True where neither end is inside a word.
+/// True if the match starts and ends at word boundaries.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let inside = |a: Option<char>, b: Option<char>| {
         a.is_some_and(char::is_alphanumeric) && b.is_some_and(char::is_alphanumeric)
@@ -119,8 +119,8 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
     !inside(before, first) && !inside(last, after)
 }
 
-/// A name as it may be written: as it is, cleaned, in Markdown, and each as JSON writes it,
-/// once and inside another JSON.
+/// All spellings of a name: verbatim, sanitized, escaped for Markdown, and each of them escaped
+/// as JSON once and twice (JSON inside JSON).
 fn forms(name: &str) -> Vec<String> {
     let escaped = |text: &str| {
         let json = serde_json::to_string(text).unwrap_or_default();
@@ -138,14 +138,14 @@ fn forms(name: &str) -> Vec<String> {
     out
 }
 
-/// What is replaced.
+/// The names to replace.
 fn names(answers: &Answers<'_>) -> Vec<String> {
     let mut out = Vec::new();
     let path = &answers.info.dump.path;
     out.push(path.clone());
     out.push(file_name(path).to_owned());
     out.push(answers.keys.machine.clone());
-    // Folders of this machine: of the dump, and of the PDB in use.
+    // Folders on the analyst's machine: of the dump and of the PDB.
     out.extend(folders(path));
     out.extend(folders(&answers.info.dump.symbols.detail));
     for module in &answers.modules {
@@ -176,7 +176,7 @@ fn names(answers: &Answers<'_>) -> Vec<String> {
     out
 }
 
-/// The folders of a path that are not the system's.
+/// The folders of a path, except common ones and very short ones.
 fn folders(path: &str) -> Vec<String> {
     const COMMON: [&str; 12] = [
         "home",
@@ -200,7 +200,7 @@ fn folders(path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The folders of a path, where it is in none of the system's.
+/// The folders of a path, unless the path is in a Windows folder.
 fn private_folders(path: &str) -> Vec<String> {
     let lower = path.to_lowercase();
     match lower.contains("\\systemroot\\") || lower.contains("\\windows\\") {
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_goes_in_every_way_in_which_it_is_written_and_stays_comparable() {
+    fn all_spellings_of_a_name_are_redacted_to_comparable_hashes() {
         let name = "C:\\Users\\b_ob\\x.dmp";
         let redactor = Redactor::new([name.to_owned(), "b_ob".to_owned()]).unwrap();
         let json = serde_json::to_string(name).unwrap();
@@ -233,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn windows_own_names_stay() {
+    fn names_of_windows_are_not_redacted() {
         let redactor = Redactor::new(["System".to_owned(), "ab".to_owned()]).unwrap();
         assert_eq!(redactor.replaced("Free System PTEs ab"), None);
     }
 
     #[test]
-    fn more_names_than_can_be_replaced_are_an_error() {
+    fn too_many_names_are_an_error() {
         let names = (0..=MOST_NAMES).map(|n| format!("name{n}"));
         assert!(Redactor::new(names).is_err());
     }

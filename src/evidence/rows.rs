@@ -1,4 +1,4 @@
-//! The rows of each table, made of the answers.
+//! Writes the rows of each table from the answers.
 
 use std::cell::Cell as Counter;
 use std::io;
@@ -20,10 +20,10 @@ use super::schema::{
     TAGS, VERSION,
 };
 
-/// Writes all tables but the blocks and what only an evidence file has.
+/// Writes all tables except the blocks and the tables that only evidence files have.
 ///
 /// # Errors
-/// What the sink says.
+/// I/O errors of the sink.
 pub fn tables(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     dumps(answers, sink)?;
     pools(answers, sink)?;
@@ -85,7 +85,7 @@ fn dumps(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     )
 }
 
-/// The last part of a path of any system.
+/// The last component of a Windows or Unix path.
 pub fn file_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
@@ -343,7 +343,7 @@ fn stacks(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
-/// From the report's JSON, which is the contract.
+/// Findings, from the report's JSON, which is a stable format.
 fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     let json = answers.diagnose.json();
     let list = json.as_ref().and_then(|j| j["findings"].as_array());
@@ -392,10 +392,10 @@ fn findings(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
-/// From the contents of the suspects.
+/// Ages, from the block contents of the suspects.
 fn ages(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     let facts = &answers.info.dump;
-    // The slices are of the seconds from boot to dump.
+    // The slices divide the time from boot to dump.
     let span = booted(facts).zip(facts.uptime_seconds);
     for (tag, census) in &answers.censuses {
         let Some(ages) = &census.ages else {
@@ -445,7 +445,7 @@ fn occupancy(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
-/// A time in 100 ns since 1601, as microseconds since 1970.
+/// Converts a FILETIME (100 ns since 1601) to microseconds since 1970.
 fn filetime(time: u64) -> Cell<'static> {
     const TO_1970: i64 = 11_644_473_600_000_000;
     match i64::try_from(time / 10) {
@@ -454,34 +454,33 @@ fn filetime(time: u64) -> Cell<'static> {
     }
 }
 
-/// Which blocks are listed.
+/// Selects the blocks to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// All of them, with their addresses as text.
+    /// All blocks, with hexadecimal addresses.
     All,
-    /// All of the suspects', up to a number, and so many of every other tag.
+    /// A limited number of blocks.
     Bounded {
-        /// Of all suspects together.
+        /// Limit for the blocks of all suspects together.
         suspects: u64,
-        /// Of every other tag.
+        /// Limit for each other tag.
         others: u64,
     },
 }
 
-/// What became of the blocks of a dump.
+/// The result of writing the blocks of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Blocks written.
+    /// Number of blocks written.
     pub written: u64,
-    /// Blocks that the index lists and the table does not.
+    /// Number of blocks in the index that the table does not list.
     pub left_out: u64,
 }
 
-/// Writes blocks. All of them are in the order of the index: by session, then by address. Of
-/// a bounded list those of each suspect come last, tag by tag in that order.
+/// Writes blocks in index order: by session, then by address.
 ///
 /// # Errors
-/// What the sink says.
+/// I/O errors of the sink.
 pub fn blocks(answers: &Answers<'_>, listed: Listed, sink: &mut dyn Sink) -> io::Result<Outcome> {
     let Some(index) = answers.index else {
         return Ok(Outcome::default());
@@ -543,8 +542,8 @@ pub fn blocks(answers: &Answers<'_>, listed: Listed, sink: &mut dyn Sink) -> io:
     Ok(out)
 }
 
-/// Chooses some of many, evenly: of `length` the places at which `keep / length` of what
-/// came before reaches the next whole number.
+/// Selects `keep` of `length` items evenly: an item is selected if the running sum of `keep /
+/// length` reaches a new whole number there.
 struct Choice {
     length: u64,
     keep: u64,
@@ -560,12 +559,12 @@ impl Choice {
         }
     }
 
-    /// How many of the first `at` are kept.
+    /// Number of selected items among the first `at`.
     fn kept(&self, at: u64) -> u64 {
         (u128::from(at) * u128::from(self.keep) / u128::from(self.length)) as u64
     }
 
-    /// The places that are kept of the next so many, from the first of these on.
+    /// The selected indexes among the next `count` items, relative to the first of them.
     fn of_next(&mut self, count: u64) -> Places {
         let start = self.at;
         self.at += count;
@@ -580,15 +579,15 @@ impl Choice {
     }
 }
 
-/// Places that are kept, in order.
+/// An iterator over selected indexes, in order.
 struct Places {
     length: u64,
     keep: u64,
-    /// The place before them, from the first of all.
+    /// Number of items before these.
     start: u64,
-    /// Which of the kept ones comes next, from 1.
+    /// The ordinal of the next selected item, from 1.
     next: u64,
-    /// How many there are still.
+    /// Number of items that remain.
     count: u64,
 }
 
@@ -599,7 +598,7 @@ impl Iterator for Places {
         self.count = self.count.checked_sub(1)?;
         let end = (u128::from(self.next) * u128::from(self.length)).div_ceil(self.keep.into());
         self.next += 1;
-        // The place at which the number of those that are kept rises.
+        // The index at which the number of selected items rises to `next`.
         (end as u64).checked_sub(self.start + 1)
     }
 }
@@ -649,7 +648,7 @@ impl BlockRows {
     }
 }
 
-/// An address of a row.
+/// The address in a row.
 pub fn va_of(value: i64) -> Va {
     Va(value.cast_unsigned())
 }
@@ -659,7 +658,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_is_even_and_exact() {
+    fn a_selection_is_even_and_exact() {
         for (length, keep) in [(10, 3), (3, 10), (1, 1), (1000, 1), (7, 0), (1000, 999)] {
             for parts in [1, 3] {
                 let mut choice = Choice::new(length, keep);

@@ -1,14 +1,15 @@
-//! The tables of an evidence file and of an exported dataset: one schema, versioned.
+//! The tables of an evidence file and of an exported dataset: one schema, with a version.
 //!
-//! Types that every engine reads alike: sizes and counts are signed 64-bit, addresses
-//! signed 64-bit beside hexadecimal text, times UTC timestamps in microseconds. Unknown is
-//! null, never 0. `docs/schema.md` is this file for readers; a test holds them together.
+//! The types are read alike by every database engine: sizes and counts are signed 64-bit
+//! integers; addresses are signed 64-bit integers, with hexadecimal text beside them; times are
+//! UTC timestamps in microseconds. Unknown is null, never 0. `docs/schema.md` describes the
+//! schema for readers; a test keeps both equal.
 
-/// The version of the schema: the first number rises when a column changes its meaning or
-/// goes, the second when one is added.
+/// The schema version. The major number rises when a column is removed or changes its meaning,
+/// the minor number when a column is added.
 pub const VERSION: (u32, u32) = (1, 2);
 
-/// The schema as a page for readers.
+/// The text of `docs/schema.md`.
 pub fn page() -> String {
     let mut out = format!(
         "# Tables\n\nSchema {}.{}. `poolscope export` writes these tables as a dataset: one folder per table, in it\n`machine=…/boot=…/DUMP.parquet` (or `.csv`). An evidence file has them as\n`tables/NAME.parquet`, and in `manifest.json` the version, the source and a checksum of each.\n\nSizes and counts are signed 64-bit, addresses signed 64-bit beside hexadecimal text, times UTC\ntimestamps in microseconds. Every column can be null: null is \"not known\", never 0. A change of\nmeaning raises the first number of the version, a new column the second; readers look for\ncolumns by name. Reports and other answers with structure are only in `answers` of\nevidence files, as are `contents` (only with `--contents`); `blocks` is in a dataset only with `--blocks`.\n\n## Columns of every table\n\n",
@@ -29,7 +30,7 @@ pub fn page() -> String {
     out
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A count, a size or an address: INT64.
@@ -45,7 +46,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word that the documentation has for it.
+    /// The type's name in the documentation.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Int => "int64",
@@ -60,32 +61,32 @@ impl Kind {
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it holds.
+    /// The type.
     pub kind: Kind,
-    /// What that is, with its unit.
+    /// The meaning, with the unit.
     pub about: &'static str,
 }
 
 /// A table.
 #[derive(Debug)]
 pub struct Table {
-    /// Its name: of the folder of a dataset, and of the file in an evidence file.
+    /// The name: the folder in a dataset, and the member in an evidence file.
     pub name: &'static str,
-    /// What a row is.
+    /// The meaning of a row.
     pub about: &'static str,
-    /// Its columns after [`KEYS`].
+    /// The columns after [`KEYS`].
     pub columns: &'static [Column],
 }
 
 impl Table {
-    /// All columns: those of every table, then its own.
+    /// All columns: the keys, then the table's own.
     pub fn all(&self) -> impl Iterator<Item = &'static Column> {
         KEYS.iter().chain(self.columns)
     }
 
-    /// How many there are.
+    /// Number of columns.
     pub fn width(&self) -> usize {
         KEYS.len() + self.columns.len()
     }
@@ -116,7 +117,7 @@ const fn bool(name: &'static str, about: &'static str) -> Column {
     Column { name, kind, about }
 }
 
-/// The columns that every table starts with: whose rows they are.
+/// The first columns of every table: the keys of its rows.
 pub const KEYS: [Column; 3] = [
     text(
         "machine",
@@ -131,7 +132,7 @@ pub const KEYS: [Column; 3] = [
     text("dump", "the dump: a hash of its contents"),
 ];
 
-/// A row per dump.
+/// One row per dump.
 pub static DUMPS: Table = Table {
     name: "dumps",
     about: "a dump, a memory image or an evidence file",
@@ -174,7 +175,7 @@ pub static DUMPS: Table = Table {
     ],
 };
 
-/// A row per pool of a dump.
+/// One row per pool of a dump.
 pub static POOLS: Table = Table {
     name: "pools",
     about: "a pool of a dump: nonpaged, paged or session",
@@ -195,7 +196,7 @@ pub static POOLS: Table = Table {
     ],
 };
 
-/// A row per line of `!vm`.
+/// One row per line of `!vm`.
 pub static COUNTERS: Table = Table {
     name: "counters",
     about: "a line of !vm",
@@ -207,7 +208,7 @@ pub static COUNTERS: Table = Table {
     ],
 };
 
-/// A row per tag and pool.
+/// One row per tag and pool.
 pub static TAGS: Table = Table {
     name: "tags",
     about: "a tag's account in a pool: a row of !poolused",
@@ -230,7 +231,7 @@ pub static TAGS: Table = Table {
     ],
 };
 
-/// A row per module.
+/// One row per module.
 pub static MODULES: Table = Table {
     name: "modules",
     about: "a loaded or unloaded driver",
@@ -267,7 +268,7 @@ pub static MODULES: Table = Table {
     ],
 };
 
-/// A row per reference.
+/// One row per reference.
 pub static REFERENCES: Table = Table {
     name: "references",
     about: "a place in an image that has a tag's bytes",
@@ -294,7 +295,7 @@ pub static REFERENCES: Table = Table {
     ],
 };
 
-/// A row per tag and size.
+/// One row per tag and size.
 pub static SIZES: Table = Table {
     name: "sizes",
     about: "allocated blocks of a tag that have one size",
@@ -307,7 +308,7 @@ pub static SIZES: Table = Table {
     ],
 };
 
-/// A row per block.
+/// One row per block.
 pub static BLOCKS: Table = Table {
     name: "blocks",
     about: "a block of pool; complete for the suspects, and for other tags as far as `listed` of the manifest says",
@@ -329,7 +330,7 @@ pub static BLOCKS: Table = Table {
     ],
 };
 
-/// A row per pool and share of a page that is in use.
+/// One row per pool and tenth of page occupancy.
 pub static OCCUPANCY: Table = Table {
     name: "occupancy",
     about: "the pages of a pool with the same use in tenths; no rows if blocks were not listed. \
@@ -358,7 +359,7 @@ pub static OCCUPANCY: Table = Table {
     ],
 };
 
-/// A row per finding.
+/// One row per finding.
 pub static FINDINGS: Table = Table {
     name: "findings",
     about: "a tag in a pool that shows a leak pattern",
@@ -393,7 +394,7 @@ pub static FINDINGS: Table = Table {
     ],
 };
 
-/// A row per slice of the uptime, for tags whose blocks carry times.
+/// One row per slice of the uptime, for tags whose blocks contain times.
 pub static AGES: Table = Table {
     name: "ages",
     about: "a slice of the time from boot to dump, with the blocks in use of a suspect's tag that were made in it; 24 rows a tag, for tags whose blocks carry times",
@@ -415,7 +416,7 @@ pub static AGES: Table = Table {
     ],
 };
 
-/// A row per recorded stack of a tag.
+/// One row per recorded stack of a tag.
 pub static STACKS: Table = Table {
     name: "stacks",
     about: "a call stack that Driver Verifier recorded for live allocations of a tag",
@@ -440,7 +441,7 @@ pub static STACKS: Table = Table {
     ],
 };
 
-/// A row for each answer that is not a table.
+/// One row per answer that has no table of its own.
 pub static ANSWERS: Table = Table {
     name: "answers",
     about: "an answer with structure, as JSON: what poolscope shows again from an evidence file",
@@ -454,7 +455,7 @@ pub static ANSWERS: Table = Table {
     ],
 };
 
-/// A row per sample block.
+/// One row per sample block.
 pub static CONTENTS: Table = Table {
     name: "contents",
     about: "the bytes of a sample block; only with --contents",
@@ -493,7 +494,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_that_is_kept_is_the_schema() {
+    fn the_schema_page_matches_the_schema() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema.md");
         if std::env::var_os("UPDATE_README").is_some() {
             std::fs::write(path, page()).unwrap();
@@ -506,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_plain() {
+    fn names_are_unique_lower_case_identifiers() {
         let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         for table in TABLES {
             let mut names: Vec<&str> = table.all().map(|c| c.name).collect();

@@ -1,4 +1,4 @@
-//! Makes an evidence file of a machine.
+//! Writes the evidence file of a machine.
 
 use std::io;
 use std::path::Path;
@@ -21,27 +21,27 @@ use super::redact::Redactor;
 use super::rows::{self, Listed, file_name};
 use super::schema::{ANSWERS, CONTENTS, TABLES, Table, VERSION};
 
-/// Blocks of suspects that are listed, and of every other tag.
+/// Maximum number of listed blocks: of all suspects together, and of each other tag.
 const LISTED: Listed = Listed::Bounded {
     suspects: 12_000_000,
     others: 256,
 };
-/// Sample blocks of each suspect, and bytes of each.
+/// Number of sample blocks per suspect, and bytes per block.
 const SAMPLES: u64 = 8;
 const SAMPLE_BYTES: u64 = 4096;
 
-/// What goes into an evidence file.
+/// Options of an evidence file.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
-    /// Bytes of sample blocks.
+    /// Include bytes of sample blocks.
     pub contents: bool,
-    /// Hashes in place of names.
+    /// Replace names by hashes.
     pub redact: bool,
-    /// The machine's name.
+    /// The machine's name, if given.
     pub host: Option<String>,
 }
 
-/// Tables in memory while rows are taken.
+/// Tables in memory while rows are written.
 struct Tables {
     keys: [String; 3],
     writers: Vec<(&'static Table, TableWriter<Vec<u8>>)>,
@@ -73,10 +73,10 @@ impl Sink for Tables {
     }
 }
 
-/// Writes the evidence of a machine whose pool was walked.
+/// Writes the evidence file of a machine whose pool was walked.
 ///
 /// # Errors
-/// What the system says; no file is left then.
+/// I/O errors; no file is left then.
 pub fn write(
     machine: &dyn Machine,
     index: &Snapshot,
@@ -84,7 +84,7 @@ pub fn write(
     choices: &Choices,
 ) -> io::Result<Manifest> {
     if choices.contents && choices.redact {
-        // Bytes hold names in any form.
+        // Sample bytes may contain names in any encoding.
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "bytes of blocks can't be redacted",
@@ -144,13 +144,13 @@ pub fn write(
     Ok(manifest)
 }
 
-/// The bytes of some blocks of the suspects.
+/// Writes the bytes of sample blocks of the suspects.
 fn contents(answers: &Answers<'_>, index: &Snapshot, sink: &mut dyn Sink) -> io::Result<()> {
     for tag in answers.suspects() {
         let list = index.blocks(tag);
         let count = SAMPLES.min(list.len());
         for nth in 0..count {
-            // No overflow: both are below 2^33.
+            // Both factors are below 2^33, so the product can't overflow.
             let Some(block) = list.get(nth * list.len() / count.max(1)) else {
                 continue;
             };
@@ -171,7 +171,7 @@ fn contents(answers: &Answers<'_>, index: &Snapshot, sink: &mut dyn Sink) -> io:
     Ok(())
 }
 
-/// Bytes as hexadecimal text; `??` where a page can't be read.
+/// Bytes as hexadecimal text; `??` for bytes of an unreadable page.
 fn sample(machine: &dyn Machine, session: Option<u32>, start: Va, length: u64) -> String {
     let mut out = String::with_capacity(length as usize * 2);
     let mut done = 0;
@@ -188,7 +188,7 @@ fn sample(machine: &dyn Machine, session: Option<u32>, start: Va, length: u64) -
     out
 }
 
-/// The answers that are not tables.
+/// Writes the answers that have no table of their own.
 fn structured(
     answers: &Answers<'_>,
     index: &Snapshot,
@@ -259,12 +259,12 @@ fn structured(
 
 type Put<'a> = &'a mut dyn FnMut(&str, &str, &dyn erased::Json) -> io::Result<()>;
 
-/// The pages of the suspects' sample blocks.
+/// Writes the memory pages of the suspects' sample blocks.
 fn pages(answers: &Answers<'_>, index: &Snapshot, put: Put<'_>) -> io::Result<()> {
     for tag in answers.suspects() {
         let list = index.blocks(tag);
         let count = SAMPLES.min(list.len());
-        // No overflow: both are below 2^33.
+        // Both factors are below 2^33, so the product can't overflow.
         let places = (0..count).map(|nth| nth * list.len() / count.max(1));
         for block in places.filter_map(|at| list.get(at)) {
             if let Ok(page) = answers.machine.page(block.va) {
@@ -275,7 +275,7 @@ fn pages(answers: &Answers<'_>, index: &Snapshot, put: Put<'_>) -> io::Result<()
     Ok(())
 }
 
-/// Values of any type as JSON.
+/// Converts values of any type to JSON.
 mod erased {
     use super::{Serialize, io};
 

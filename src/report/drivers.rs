@@ -1,4 +1,4 @@
-//! Pool by driver.
+//! Pool use by driver.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use super::identity::IdentityRecord;
 use super::text::clean;
 use super::{Answer, cell, csv_writer, tag_hex};
 
-/// Tags that are named of each driver in text.
+/// Number of tags to list per driver in text.
 const TAGS: usize = 4;
 
 /// The answer of `drivers`.
@@ -98,7 +98,7 @@ impl TagRow {
 }
 
 impl DriversReport {
-    /// Of all drivers.
+    /// A report of pool use by driver.
     pub fn of(drivers: &Drivers) -> DriversReport {
         let rows: Vec<Row> = drivers.rows.iter().map(Row::of).collect();
         let unowned = Row::of(&drivers.unowned);

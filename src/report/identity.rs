@@ -1,4 +1,4 @@
-//! Which driver a module's name stands for, in records and in one phrase.
+//! The identity of a module's driver, as fields and as a phrase.
 
 use serde::Serialize;
 
@@ -6,8 +6,8 @@ use crate::kernel::identity::ModuleIdentity;
 
 use super::text::{clean, rfc3339};
 
-/// The fields that rows of drivers and suspects have in common; null where the dump does
-/// not say.
+/// The fields that rows of drivers and suspects share; null if the dump does not contain the
+/// fact.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct IdentityRecord {
     pub file: Option<String>,
@@ -15,13 +15,13 @@ pub(super) struct IdentityRecord {
     pub company: Option<String>,
     pub linked: Option<String>,
     pub unloaded: Option<bool>,
-    /// The same in words, where it says more than the module's name.
+    /// The identity as a phrase, if it says more than the module's name.
     #[serde(skip)]
     pub phrase: Option<String>,
 }
 
 impl IdentityRecord {
-    /// Of an identity, without the characters that a terminal would act on.
+    /// A record of an identity, without characters that a terminal would interpret.
     pub fn of(identity: Option<&ModuleIdentity>) -> IdentityRecord {
         let Some(identity) = identity else {
             return IdentityRecord::default();

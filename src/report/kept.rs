@@ -1,4 +1,4 @@
-//! A report that was written when an evidence file was made, shown again.
+//! Writes a report that is stored in an evidence file.
 
 use std::io::{self, Write};
 
@@ -6,10 +6,10 @@ use super::Format;
 use super::table::plain;
 use super::text::clean;
 
-/// Writes it, with what someone marked by hand since.
+/// Writes the stored report, with the marks that the user added since.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn write_kept(
     kept: &str,
     marks: &[(String, String)],
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_added_in_each_format() {
+    fn marks_are_added_in_every_format() {
         let marks = [("Leak".to_owned(), "ours\x1b".to_owned())];
         let written = |kept: &str, format| {
             let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! Answers of the debugger's smaller commands: a table, or lines in the debugger's layout.
+//! Answers to debugger commands: a table, or lines in the debugger's layout.
 
 use std::io::{self, Write};
 
@@ -17,12 +17,12 @@ pub struct ListingReport<'a> {
 }
 
 impl<'a> ListingReport<'a> {
-    /// Of what was found.
+    /// A report of a listing.
     pub fn of(listing: &'a Listing) -> ListingReport<'a> {
         ListingReport { listing }
     }
 
-    /// The lines of its text.
+    /// The lines of the text output.
     pub fn lines(&self) -> Vec<String> {
         let mut out = Vec::new();
         match &self.listing.lines {

@@ -1,9 +1,9 @@
-//! Answers as people and programs read them: text in WinDbg's layouts, JSON and CSV.
+//! Reports for people and programs: text in WinDbg's layouts, JSON, CSV and Markdown.
 //!
-//! One folder per answer: `mod.rs` has the record of the engine's value, whose `Serialize`
-//! is the JSON, and beside it are text, CSV and Markdown. Nothing here reads the dump or
-//! computes, and nothing prints: a writer is passed in. The JSON is the `poolscope/1`
-//! schema; fields may be added, none changes its meaning.
+//! Each answer has a folder. Its `mod.rs` has the record whose `Serialize` implementation is the
+//! JSON; text, CSV and Markdown are in files beside it. Nothing here reads the dump, computes, or
+//! prints: the caller passes a writer. The JSON has the schema `poolscope/1`; fields may be
+//! added, but never change their meaning.
 
 mod allocs;
 mod check;
@@ -50,25 +50,25 @@ use serde::Serialize;
 
 use crate::engine::{DumpFacts, Machine};
 
-/// The name of the JSON schema, in every answer.
+/// The name of the JSON schema, contained in every answer.
 pub const SCHEMA: &str = "poolscope/1";
 
-/// How an answer is written.
+/// The output format of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Columns for people, WinDbg's where WinDbg has the command.
+    /// Columns for people, in WinDbg's layout if WinDbg has the command.
     #[default]
     Text,
     /// One JSON object.
     Json,
-    /// A header line and a line per row.
+    /// A header line, and one line per row.
     Csv,
-    /// For a ticket.
+    /// For tickets and wikis.
     Markdown,
 }
 
 impl Format {
-    /// The word that is typed for it.
+    /// The name of the format on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Format::Text => "text",
@@ -79,23 +79,23 @@ impl Format {
     }
 }
 
-/// One command's answer. Its `Serialize` gives the fields that stand beside `schema`,
+/// The answer of a command. Its `Serialize` implementation gives the fields beside `schema`,
 /// `dump` and `warnings` in the JSON.
 pub trait Answer: Serialize {
-    /// Writes it for people.
+    /// Writes the answer as text.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     fn text(&self, out: &mut dyn Write) -> io::Result<()>;
 
-    /// Writes it for a ticket: the text between fences, unless an answer knows better.
+    /// Writes the answer as Markdown; by default, the text in a code fence.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut text = Vec::new();
         self.text(&mut text)?;
-        // Tildes: what dumps are named by has more grave accents.
+        // Fence with tildes: text from dumps contains backticks more often.
         let longest = text.split(|b| *b != b'~').map(<[u8]>::len).max();
         let fence = "~".repeat(longest.unwrap_or(0).max(2) + 1);
         writeln!(out, "{fence}")?;
@@ -103,14 +103,14 @@ pub trait Answer: Serialize {
         writeln!(out, "{fence}")
     }
 
-    /// Writes its rows as CSV.
+    /// Writes the rows as CSV.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     fn csv(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// What every JSON answer has around it.
+/// The fields around every JSON answer.
 #[derive(Serialize)]
 struct Envelope<'a, A> {
     schema: &'static str,
@@ -123,7 +123,7 @@ struct Envelope<'a, A> {
 /// Writes an answer in a format.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn write(
     engine: &dyn Machine,
     answer: &impl Answer,
@@ -142,11 +142,11 @@ pub fn write(
     }
 }
 
-/// The same for an answer that is not of one dump alone: of logs, or of several dumps.
-/// `dump` is null in the JSON where there is none.
+/// Writes an answer that is not about one dump alone: about logs, or several dumps. `dump` is
+/// null in the JSON if there is none.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn write_for(
     dump: Option<&DumpFacts>,
     warnings: &[String],
@@ -172,14 +172,14 @@ pub fn write_for(
     out.flush()
 }
 
-/// A CSV writer whose records end in a plain newline.
+/// A CSV writer that ends records with a line feed.
 fn csv_writer(out: &mut dyn Write) -> csv::Writer<&mut dyn Write> {
     csv::WriterBuilder::new().from_writer(out)
 }
 
-/// A cell of text from the dump: safe for a terminal, and for a spreadsheet, which would
-/// take a cell that starts like a formula for one. Where semicolons separate, one that is
-/// in a cell starts another.
+/// Makes text from the dump safe in a cell, for terminals and spreadsheets. Spreadsheets evaluate
+/// a cell that starts like a formula. With semicolons as separators, a semicolon in the text
+/// starts a new cell, so the text after it is treated in the same way.
 pub fn cell(value: &str) -> String {
     let clean = text::clean(value);
     let parts: Vec<String> = clean.split(';').map(no_formula).collect();
@@ -187,7 +187,7 @@ pub fn cell(value: &str) -> String {
 }
 
 fn no_formula(part: &str) -> String {
-    // Those of wide writing are taken for the same.
+    // Spreadsheets also accept the full-width forms.
     const STARTS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     match part.trim_start().starts_with(STARTS) {
         true => format!("'{part}"),
@@ -195,12 +195,12 @@ fn no_formula(part: &str) -> String {
     }
 }
 
-/// An optional number as a cell; empty when the dump does not give it.
+/// An optional number as a cell; empty if unknown.
 fn optional(value: Option<u64>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
 }
 
-/// The tag's dword as JSON and CSV write it.
+/// The tag's dword in the format of JSON and CSV.
 fn tag_hex(tag: crate::pool::Tag) -> String {
     format!("{:#010x}", tag.value())
 }

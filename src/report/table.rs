@@ -1,10 +1,10 @@
-//! Tables of Markdown, as tickets and wikis show them.
+//! Markdown tables.
 
 use std::io::{self, Write};
 
 use super::text::{clean, markdown};
 
-/// How a column is set.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     /// Text.
@@ -13,10 +13,10 @@ pub enum Align {
     Right,
 }
 
-/// Writes the head of a table; rows follow with [`row`].
+/// Writes the head of a table; write the rows with [`row`].
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn head(out: &mut dyn Write, columns: &[(&str, Align)]) -> io::Result<()> {
     row(out, columns.iter().map(|c| c.0))?;
     for (_, align) in columns {
@@ -29,10 +29,10 @@ pub fn head(out: &mut dyn Write, columns: &[(&str, Align)]) -> io::Result<()> {
     writeln!(out, "|")
 }
 
-/// Writes a row: any text, which becomes one line with no mark of Markdown or HTML in it.
+/// Writes a row. Each cell may be any text; it is put on one line and its markup is escaped.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn row<T: AsRef<str>>(
     out: &mut dyn Write,
     cells: impl IntoIterator<Item = T>,
@@ -43,15 +43,15 @@ pub fn row<T: AsRef<str>>(
     writeln!(out, "|")
 }
 
-/// Text as one line of a paragraph or a cell.
+/// Text as one line of a paragraph or cell, with its markup escaped.
 pub fn plain(text: &str) -> String {
     markdown(&clean(text))
 }
 
-/// Writes a table in one call.
+/// Writes a whole table.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn table(
     out: &mut dyn Write,
     columns: &[(&str, Align)],
@@ -61,10 +61,10 @@ pub fn table(
     rows.into_iter().try_for_each(|cells| row(out, cells))
 }
 
-/// Writes sentences as a list, with an empty line before it; nothing for none.
+/// Writes sentences as a list after an empty line; writes nothing if there are none.
 ///
 /// # Errors
-/// What the writer says.
+/// I/O errors of the writer.
 pub fn list<T: AsRef<str>>(out: &mut dyn Write, sentences: &[T]) -> io::Result<()> {
     if !sentences.is_empty() {
         writeln!(out)?;
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_cell_ends_a_row_or_starts_a_mark() {
+    fn cells_are_escaped() {
         let mut out = Vec::new();
         let columns = [("tag", Align::Left), ("bytes", Align::Right)];
         let rows = [vec!["a|b\n<i>".to_owned(), "1,024".to_owned()]];

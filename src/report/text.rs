@@ -1,5 +1,5 @@
-//! Words and numbers for people: addresses, sizes, hex lines, and text from a dump made
-//! safe for a terminal. Used by the command line and by the screen.
+//! Formats text and numbers for people: addresses, sizes, hex lines, and text from a dump in a
+//! form that is safe for a terminal. Used by the command line and the screen.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -10,9 +10,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::characters::is_hidden;
 use crate::memory::{PAGE_SIZE, Va};
 
-/// Text from a dump with every character that a terminal might obey replaced by `.`:
-/// control characters of both sets, bidirectional overrides, line and paragraph
-/// separators, and other invisible format characters.
+/// Replaces every character that a terminal might interpret by `.`: C0 and C1 control characters,
+/// bidirectional overrides, line and paragraph separators, and other invisible format characters.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_hidden) {
         Cow::Owned(
@@ -25,7 +24,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Every character that Markdown or HTML could take for its own, made plain.
+/// Escapes every character that Markdown or HTML could interpret.
 pub fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -33,7 +32,7 @@ pub fn markdown(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // Makes no link of an address, and no user mention of a name.
+            // So that an address does not become a link, nor a name a user mention.
             '@' => out.push_str("&#64;"),
             ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("&#58;"),
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' => {
@@ -46,18 +45,18 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// Sixteen hexadecimal digits without a mark between them, as `!pool` prints an address.
+/// Sixteen hexadecimal digits without a separator, as `!pool` prints an address.
 pub fn plain_address(va: Va) -> String {
     format!("{:016x}", va.0)
 }
 
-/// The form of an address in JSON and CSV.
+/// An address in the format of JSON and CSV.
 pub fn json_address(va: Va) -> String {
     format!("{:#x}", va.0)
 }
 
-/// Reads an address as people type it: hexadecimal, with or without `0x`, with
-/// WinDbg's mark in the middle allowed. `None` for anything else.
+/// Parses an address as users type it: hexadecimal, with or without `0x`, and with or without
+/// WinDbg's separator. `None` for anything else.
 pub fn parse_address(text: &str) -> Option<Va> {
     let text = text.trim();
     let digits = text
@@ -72,8 +71,8 @@ pub fn parse_address(text: &str) -> Option<Va> {
         .map(Va)
 }
 
-/// A dump line as the debugger's `s` and `db` print it: address, sixteen bytes with a
-/// dash after the eighth, and the bytes as text. Bytes that can't be read are `??`.
+/// A line of a hex dump in the format of the debugger's `s` and `db`: address, sixteen bytes with
+/// a dash after the eighth, and the bytes as text. Unreadable bytes are `??`.
 pub fn dump_line(va: Va, bytes: &[Option<u8>]) -> String {
     let mut hex = String::new();
     let mut text = String::new();
@@ -96,7 +95,7 @@ pub fn dump_line(va: Va, bytes: &[Option<u8>]) -> String {
     format!("{va}  {hex}  {text}")
 }
 
-/// The byte as a character, `.` outside printable ASCII.
+/// The byte as a character; `.` if it is not printable ASCII.
 pub fn printable(byte: u8) -> char {
     if (0x20..0x7f).contains(&byte) {
         byte.into()
@@ -115,12 +114,12 @@ pub fn signed(number: i128) -> String {
     }
 }
 
-/// Pages as kilobytes, `u64::MAX` when that overflows.
+/// Pages in kilobytes; `u64::MAX` on overflow.
 pub fn kilobytes(pages: u64) -> u64 {
     pages.saturating_mul(PAGE_SIZE / 1024)
 }
 
-/// Bytes in the largest unit that leaves a number above one: `586.9 MB`.
+/// Bytes in the largest unit with a value of at least one: `586.9 MB`.
 pub fn human(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
     if bytes < 1024 {
@@ -138,19 +137,19 @@ pub fn human(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// A time, in seconds since 1970, as RFC 3339; `None` outside the years that format has.
+/// A time in seconds since 1970 as RFC 3339; `None` for a year that RFC 3339 can't represent.
 pub fn rfc3339(seconds: i64) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     time.format(&Rfc3339).ok()
 }
 
-/// A FILETIME (100 ns since 1601) as RFC 3339, to the second; `None` outside the years
-/// that format has.
+/// A FILETIME (100 ns since 1601) as RFC 3339, in seconds; `None` for a year that RFC 3339 can't
+/// represent.
 pub fn filetime(time: u64) -> Option<String> {
     rfc3339(i64::try_from(time / 10_000_000).ok()? - 11_644_473_600)
 }
 
-/// A time to the minute, in UTC; a question mark for one that no calendar has.
+/// A time to the minute, in UTC; a question mark if it is out of range.
 pub fn moment(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok();
     let seconds = seconds.and_then(|d| i64::try_from(d.as_secs()).ok());
@@ -188,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_a_terminal_obeys_gets_through() {
+    fn characters_that_a_terminal_interprets_are_replaced() {
         assert_eq!(
             clean("a\x1b[31m\u{9b}b\r\n\u{202e}c\u{2028}"),
             "a.[31m.b...c."
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_as_people_type_them() {
+    fn addresses_are_parsed_in_all_common_forms() {
         for text in [
             "fffff880044b63aa",
             "0xfffff880044b63aa",
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dump_line_is_the_debuggers() {
+    fn the_dump_line_has_the_debuggers_format() {
         let bytes: Vec<Option<u8>> = b"Leak;\xc1\x0fB\xc1A\x8dI\xfd\x8b\xd0\xff"
             .iter()
             .map(|b| Some(*b))
@@ -228,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_said_to_the_minute_and_impossible_ones_not() {
+    fn times_are_shown_to_the_minute_unless_out_of_range() {
         let after = |s| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(s);
         assert_eq!(moment(after(1_273_651_200)), "2010-05-12 08:00 UTC");
-        // The year 14645, which every system's clock can say.
+        // The year 14645, which the clock of every system can represent.
         assert_eq!(moment(after(400_000_000_000)), "?");
     }
 

@@ -1,4 +1,4 @@
-//! Which points are of one boot.
+//! Determines which points belong to the same boot.
 
 use rustc_hash::FxHashMap;
 
@@ -6,15 +6,16 @@ use crate::pool::{Pool, Tag};
 
 use super::point::{CounterWidth, Point};
 
-/// Seconds by which the boot time of one boot may seem to differ: the clock is set now and
-/// then, and a machine needs longer to start again.
+/// Maximum difference in seconds between boot times of the same boot: the clock may be adjusted,
+/// and a reboot takes longer.
 const CLOCK_STEP: f64 = 120.0;
 /// The same where both have one boot number (`BootId`), which no clock changes. It is not
 /// unlimited: equal machines can have equal numbers.
 const CLOCK_STEP_OF_ONE_NUMBER: f64 = 600.0;
 
-/// Gives each point of a machine's memory its boot, equal for points of one boot, and says
-/// whether all points are of one: `None` when a log takes part, which does not tell.
+/// Sets the boot of each point from a machine's memory: equal for points of the same boot.
+/// Returns whether all points have the same boot; `None` if a log is included, because logs do
+/// not identify the boot.
 pub fn assign(points: &mut [Point]) -> Option<bool> {
     let mut boots: Vec<(usize, String)> = Vec::new();
     for at in 0..points.len() {
@@ -42,7 +43,7 @@ pub fn assign(points: &mut [Point]) -> Option<bool> {
     (all_memory && points.len() > 1).then_some(boots.len() == 1)
 }
 
-/// True when nothing speaks against one boot.
+/// True if the facts are consistent with one boot.
 fn is_one(a: &Point, b: &Point) -> bool {
     let (Some(x), Some(y)) = (&a.machine, &b.machine) else {
         return false;
@@ -79,8 +80,8 @@ fn name(point: &Point) -> String {
     }
 }
 
-/// True when most counters of allocations fell: the machine was started in between, or it
-/// is another.
+/// True if most allocation counters decreased: the machine was restarted in between, or it is
+/// another machine.
 pub fn counters_fall(earlier: &Point, later: &Point) -> bool {
     let width = match (earlier.width, later.width) {
         (CounterWidth::Bits64, CounterWidth::Bits64) => CounterWidth::Bits64,

@@ -1,20 +1,20 @@
-//! The columns of tables by their heads, whoever wrote them.
+//! Identifies table columns by their headings, for all tools.
 
 use crate::pool::Pool;
 
 use super::number;
 use super::point::Counts;
 
-/// What a column holds.
+/// The meaning of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
     /// The tag as text.
     Tag,
-    /// The tag as a number, bytes in memory order little-endian.
+    /// The tag as a number: its bytes in memory order, little-endian.
     TagValue,
     /// The name of the pool.
     Pool,
-    /// A figure: of a pool, or of the pool that another column names.
+    /// A count, in the given pool or in the pool that another column names.
     Figure(Option<Pool>, Figure),
     /// The time.
     Time,
@@ -24,21 +24,21 @@ pub enum Column {
     Other,
 }
 
-/// The figures.
+/// The counts of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// Allocations since boot.
     Allocs,
     /// Frees since boot.
     Frees,
-    /// Allocations outstanding.
+    /// Outstanding allocations.
     Outstanding,
-    /// Bytes outstanding.
+    /// Outstanding bytes.
     Bytes,
 }
 
 impl Column {
-    /// By its head.
+    /// The column for a heading.
     pub fn of(head: &str) -> Column {
         let word: String = head
             .chars()
@@ -85,11 +85,11 @@ fn figure(word: &str) -> Option<(Option<Pool>, Figure)> {
     Some((pool, figure))
 }
 
-/// The pool by its name in a cell: `Ok(None)` for an empty one, which a table has where its
-/// source did not say.
+/// The pool in a cell; `Ok(None)` for an empty cell, which a table has if its source did not
+/// state the pool.
 ///
 /// # Errors
-/// When the cell names no pool.
+/// If the cell does not name a pool.
 pub fn pool_of(cell: &str) -> Result<Option<Pool>, ()> {
     let word: String = cell
         .chars()
@@ -106,10 +106,10 @@ pub fn pool_of(cell: &str) -> Result<Option<Pool>, ()> {
     }
 }
 
-/// Puts a cell into the counts.
+/// Stores a cell in the counts.
 ///
 /// # Errors
-/// When it is not empty and no number.
+/// If the cell is neither empty nor a number.
 pub fn put(counts: &mut Counts, figure: Figure, cell: &str) -> Result<(), ()> {
     if cell.trim().is_empty() {
         return Ok(());
@@ -120,7 +120,7 @@ pub fn put(counts: &mut Counts, figure: Figure, cell: &str) -> Result<(), ()> {
         Figure::Frees => counts.frees = Some(value.ok_or(())?),
         Figure::Bytes => counts.bytes = Some(value.ok_or(())?),
         Figure::Outstanding => {
-            // A script that subtracts with a sign prints it below zero after a wrap.
+            // Scripts with signed arithmetic print a negative number after an overflow.
             let wrapped = || {
                 let negative = number::signed(cell).filter(|n| *n < 0)?;
                 u64::try_from(negative.checked_add(1 << 32)?).ok()
@@ -131,8 +131,8 @@ pub fn put(counts: &mut Counts, figure: Figure, cell: &str) -> Result<(), ()> {
     Ok(())
 }
 
-/// True when the outstanding allocations are the difference of the counters, in 32 bits, or
-/// when one of the three is not known.
+/// True if the outstanding allocations equal allocations minus frees, modulo 2^32, or if one of
+/// the three is unknown.
 pub fn adds_up(counts: &Counts) -> bool {
     match (counts.allocs, counts.frees, counts.outstanding) {
         (Some(allocs), Some(frees), Some(outstanding)) => {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_of_all_tools_are_understood() {
+    fn headings_of_all_tools_are_recognised() {
         use Figure::*;
         use Pool::*;
         for (head, expected) in [
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_below_zero_is_a_wrap() {
+    fn a_negative_difference_is_an_overflow() {
         let mut counts = Counts::default();
         put(&mut counts, Figure::Outstanding, "-4294967284").unwrap();
         assert_eq!(counts.outstanding, Some(12));

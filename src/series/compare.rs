@@ -1,4 +1,4 @@
-//! Points side by side: what every tag has at each, and its trend.
+//! Compares points: the counts of every tag at each point, and its trend.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,38 +12,38 @@ use super::limits;
 use super::point::{Counts, Kind, Listing, Point, Row};
 use super::trend::{self, Sample, Trend};
 
-/// Points of any kind, compared.
+/// A comparison of points of any kind.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// In the order they were given.
+    /// The points, in the given order.
     pub points: Vec<Point>,
-    /// True when all are of one boot, false when not; `None` when a log takes part.
+    /// True if all points have the same boot, false if not; `None` if a log is included.
     pub same_boot: Option<bool>,
-    /// One per tag, by growth in bytes, the largest first.
+    /// One entry per tag, by growth in bytes, descending.
     pub changes: Vec<Change>,
-    /// What the user should know, as sentences.
+    /// Warnings for the user, as sentences.
     pub warnings: Vec<String>,
 }
 
-/// One tag at all points.
+/// A tag at all points.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The tag.
     pub tag: Tag,
-    /// Nonpaged pool, a value per point.
+    /// Nonpaged pool, one value per point.
     pub nonpaged: Vec<Counts>,
-    /// Paged pool, a value per point.
+    /// Paged pool, one value per point.
     pub paged: Vec<Counts>,
-    /// The course over the bytes of both pools; `None` when fewer than two points have them.
+    /// The trend of the bytes in both pools; `None` if fewer than two points have them.
     pub trend: Option<Trend>,
-    /// Bytes from the first to the last point that have them.
+    /// Change in bytes between the first and the last point that have them.
     pub growth: Option<i128>,
-    /// The same in bytes an hour; `None` without both times.
+    /// Change in bytes per hour; `None` if a time is missing.
     pub rate_bytes_per_hour: Option<i128>,
 }
 
 impl Change {
-    /// The bytes at a point over the pools that are known there.
+    /// The bytes at a point, summed over the pools that are known there.
     pub fn bytes_at(&self, point: usize) -> Option<u64> {
         let of = |side: &[Counts]| side.get(point).and_then(|c| c.bytes);
         match (of(&self.nonpaged), of(&self.paged)) {
@@ -53,17 +53,17 @@ impl Change {
     }
 }
 
-/// A share of the tags that two listings must have in common, so that one may be said to
-/// lack a tag of the other: half of all.
+/// Two listings have the same selection of tags if at least one in this many of all their tags is
+/// in both. Only then is a tag that one of them lacks known to be absent.
 const ALIKE: usize = 2;
 
 impl Comparison {
-    /// Compares points in the order given.
+    /// Compares points in the given order.
     pub fn of(points: Vec<Point>) -> Comparison {
         Comparison::within(points, limits::COMPARED)
     }
 
-    /// The same with at most so many points times tags.
+    /// Compares points with a limit on points times tags.
     pub(super) fn within(mut points: Vec<Point>, cells: usize) -> Comparison {
         let mut warnings = Vec::new();
         let same_boot = boot::assign(&mut points);
@@ -89,20 +89,20 @@ impl Comparison {
         }
     }
 
-    /// The change of a tag.
+    /// The change of one tag.
     pub fn get(&self, tag: Tag) -> Option<&Change> {
         self.changes.iter().find(|change| change.tag == tag)
     }
 }
 
-/// The rows of every tag, by the number of the point.
+/// The rows of every tag, by the index of the point.
 struct Names<'a> {
     rows: BTreeMap<Tag, FxHashMap<usize, &'a Row>>,
 }
 
 impl<'a> Names<'a> {
-    /// A tag with characters that stand for other bytes is matched to the one tag of other
-    /// points that it can be.
+    /// Groups rows by tag. A tag with placeholder characters is assigned to the only known tag
+    /// that it matches.
     fn of(points: &'a [Point], warnings: &mut Vec<String>) -> Names<'a> {
         let mut rows: BTreeMap<Tag, FxHashMap<usize, &Row>> = BTreeMap::new();
         let mut unsure = Vec::new();
@@ -118,7 +118,7 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        // Known tags that are not printable, the only candidates.
+        // Only tags with unprintable bytes can have placeholders.
         let candidates: Vec<Tag> = rows.keys().copied().filter(|t| !t.is_printable()).collect();
         let mut matched: FxHashSet<Tag> = FxHashSet::default();
         for (at, row) in unsure {
@@ -149,7 +149,7 @@ impl<'a> Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The tags that are largest at their peak, as many as can be compared.
+    /// Keeps the tags with the largest peak, as many as the limit permits.
     fn bounded(mut self, points: usize, cells: usize, warnings: &mut Vec<String>) -> Names<'a> {
         let most = cells / points.max(1);
         if self.rows.len() <= most {
@@ -183,8 +183,9 @@ impl<'a> Names<'a> {
     }
 }
 
-/// True when an unsure row can be this tag: the bytes that are shown are its own, and the
-/// others are not printable in it. The last byte has lost its highest bit.
+/// True if a row with placeholders may be this tag: all other bytes are equal, and the bytes
+/// with placeholders are unprintable in the tag. The last byte may be printable in the tag,
+/// because its highest bit, the protected bit, is removed from tags.
 fn may_be(row: &Row, tag: Tag) -> bool {
     let pairs = row.tag.bytes().into_iter().zip(tag.bytes()).enumerate();
     pairs.into_iter().all(|(at, (shown, byte))| {
@@ -196,8 +197,8 @@ fn may_be(row: &Row, tag: Tag) -> bool {
     })
 }
 
-/// The chain that each point with tags is part of: listings in a row that have at least
-/// half of their tags in common were made in the same way.
+/// The chain of each point with tags: consecutive listings with at least half of their tags in
+/// common have the same selection.
 fn chains(points: &[Point]) -> Vec<Option<usize>> {
     let mut chains: Vec<Option<usize>> = vec![None; points.len()];
     let mut previous: Option<(usize, FxHashSet<Tag>)> = None;
@@ -245,14 +246,15 @@ fn change(
             .get(*first)
             .zip(points.get(*last))
             .and_then(|(a, b)| a.hours_to(b));
-        // Whole bytes an hour: the counters are not more precise.
+        // Rounded to bytes per hour; the counters are not more precise.
         change.rate_bytes_per_hour = hours.map(|hours| (growth as f64 / hours).round() as i128);
     }
     change
 }
 
-/// The counts of a tag in a pool at each point. A tag that a listing lacks has nothing when
-/// the listing is complete, or when others of its chain have the tag; else it is unknown.
+/// The counts of a tag in a pool at each point. If a listing lacks the tag, its counts are zero
+/// if the listing is complete or another listing of its chain has the tag; otherwise they are
+/// unknown.
 fn side(
     pool: Pool,
     rows: &FxHashMap<usize, &Row>,
@@ -273,7 +275,7 @@ fn side(
         Listing::Truncated(_) => Counts::default(),
         _ if !point.has(pool) => Counts::default(),
         Listing::Unstated if !chain(at).is_some_and(|c| with_tag.contains(&c)) => Counts::default(),
-        // Tags with nothing outstanding are left out of a listing of !poolused.
+        // !poolused omits tags without outstanding allocations.
         _ if point.kind == Kind::PoolUsed => Counts {
             outstanding: Some(0),
             bytes: Some(0),
@@ -289,8 +291,8 @@ fn side(
     points.iter().enumerate().map(at_point).collect()
 }
 
-/// The points of a tag that can be compared, over the same pools at each: over both where at
-/// least two points have both, else over those that all have.
+/// The comparable points of a tag, all over the same pools: over both pools if at least two
+/// points have both, otherwise over the pools that all points have.
 fn samples(change: &Change, points: usize) -> Vec<(usize, Sample)> {
     const BOTH: u8 = 3;
     let at = |at: usize| {
@@ -336,7 +338,7 @@ fn samples(change: &Change, points: usize) -> Vec<(usize, Sample)> {
         .collect()
 }
 
-/// A point's name in sentences.
+/// The name of a point in sentences.
 fn label(points: &[Point], at: usize) -> String {
     let Some(point) = points.get(at) else {
         return String::new();

@@ -1,7 +1,7 @@
-//! Lines of comma-separated values, one record a line.
+//! Parses comma-separated values, one record per line.
 //!
-//! A record never spans lines here: in the tables of these tools no cell has a line end, and
-//! a quote that is never closed would otherwise take the rest of the file with it.
+//! Records never span lines: no cell of these tools contains a line break, and an unterminated
+//! quote would otherwise consume the rest of the file.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
@@ -16,7 +16,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// For a delimiter.
+    /// A splitter for this delimiter.
     pub fn new(delimiter: u8) -> Splitter {
         Splitter {
             reader: ReaderBuilder::new().delimiter(delimiter).build(),
@@ -25,7 +25,7 @@ impl Splitter {
         }
     }
 
-    /// The cells of a line; `None` when there are too many, or one is too long.
+    /// The cells of a line; `None` if there are too many, or one is too long.
     pub fn cells(&mut self, line: &str) -> Option<Vec<String>> {
         self.reader.reset();
         self.bytes.resize(line.len() + 1, 0);
@@ -38,7 +38,7 @@ impl Splitter {
             written += wrote;
             ended += closed;
             match result {
-                // The line is the whole input; nothing more is the end of the record.
+                // After the line, empty input marks the end of the record.
                 ReadRecordResult::InputEmpty => input = &[],
                 ReadRecordResult::Record | ReadRecordResult::End => break,
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return None,
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_that_stays_open_ends_with_its_line() {
+    fn an_unterminated_quote_ends_with_its_line() {
         let mut splitter = Splitter::new(b',');
         assert_eq!(
             splitter.cells("a,\"b,c\",,\"d\"\"e\"").unwrap(),

@@ -1,19 +1,19 @@
-//! Bytes of a log as text: encodings, escape sequences, line ends.
+//! Decodes the bytes of a log: encodings, escape sequences, line ends.
 
 use std::borrow::Cow;
 
 use super::error::SeriesError;
 
-/// The prefix of each string that the Microsoft Foundation Classes write as UTF-16.
+/// The prefix of each UTF-16 string written by the Microsoft Foundation Classes.
 const MFC_STRING: [u8; 3] = [0xff, 0xfe, 0xff];
 
-/// The text of a file, with lines that end in `\n` and without escape sequences of
-/// terminals. Bytes of no known encoding become the character of the same number, so that a
-/// tag's byte stays what it was.
+/// The text of a file, with `\n` line ends and without terminal escape sequences. Bytes in an
+/// unknown encoding become the characters with the same numbers, so that the bytes of tags are
+/// preserved.
 ///
 /// # Errors
-/// [`SeriesError::Empty`], and [`SeriesError::NotText`] when there are NUL bytes and it is
-/// not UTF-16.
+/// [`SeriesError::Empty`], and [`SeriesError::NotText`] if the file contains NUL bytes and is not
+/// UTF-16.
 pub fn decode(bytes: &[u8]) -> Result<String, SeriesError> {
     let text = raw_text(bytes)?;
     if text.contains('\0') {
@@ -45,8 +45,7 @@ fn raw_text(bytes: &[u8]) -> Result<Cow<'_, str>, SeriesError> {
     })
 }
 
-/// True when nearly every second byte is zero, and the others are not: text of a Latin
-/// alphabet as UTF-16.
+/// True if nearly every second byte is zero and the others are not: Latin text in UTF-16.
 fn mostly_zero(start: &[u8], offset: usize) -> bool {
     let pairs = start.chunks_exact(2);
     let all = pairs.len();
@@ -61,9 +60,8 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
         .collect()
 }
 
-/// The strings of an archive of the Microsoft Foundation Classes: FF FE FF, the length in
-/// characters (a byte, or FF and a word), UTF-16; a byte 01 between rows. Each string is a
-/// cell.
+/// The strings of a Microsoft Foundation Classes archive, each as a cell. The format: FF FE FF,
+/// the length in characters (a byte, or FF and a word), UTF-16 text; a byte 01 between rows.
 fn mfc_strings(bytes: &[u8]) -> String {
     let mut out = String::new();
     let mut rest = bytes;
@@ -88,8 +86,7 @@ fn mfc_strings(bytes: &[u8]) -> String {
     out
 }
 
-/// Without escape sequences, byte order marks at the start of lines, and with one kind of
-/// line end.
+/// Removes escape sequences and byte order marks at line starts, and normalises line ends.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -121,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn one_text_in_every_encoding() {
+    fn all_encodings_give_the_same_text() {
         let text = "Tag,Type,Allocs\nLeak,Nonp,5\n";
         let le = wide(text, u16::to_le_bytes);
         let be = wide(text, u16::to_be_bytes);
@@ -142,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_a_code_page_keep_their_number() {
+    fn bytes_of_a_code_page_are_preserved() {
         assert_eq!(decode(b"Le\xe9k").unwrap(), "Le\u{e9}k");
     }
 
     #[test]
-    fn serialised_strings_are_cells_of_rows() {
+    fn serialised_strings_become_cells() {
         let mut bytes = vec![1];
         for (text, end) in [("Tag", 0), ("Type", 1), ("Leak", 0), ("Paged", 1)] {
             bytes.extend(MFC_STRING);
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_binary_data_are_refused() {
+    fn empty_and_binary_files_are_rejected() {
         assert!(matches!(decode(b""), Err(SeriesError::Empty)));
         assert!(matches!(decode(b" \r\n\t"), Err(SeriesError::Empty)));
         assert!(matches!(

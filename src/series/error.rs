@@ -1,57 +1,57 @@
-//! Why a file can't be used as a log.
+//! The reasons why a file can't be used as a log.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// A file that is no log of pool usage, or one that can't be read. The message says what is
-/// wrong, then what to do.
+/// A file that is not a log of pool use, or that can't be read. The message says what is wrong,
+/// then what to do.
 #[derive(Debug, Error)]
 pub enum SeriesError {
-    /// The operating system refused to open or read the file.
+    /// The file can't be opened or read.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// The file asked for.
+        /// The path.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Length 0, or blanks only.
+    /// The file is empty or contains only white space.
     #[error("the file is empty: no pool usage in it; save the log again")]
     Empty,
-    /// Text, but no line of a known layout.
+    /// Text without a line of a known layout.
     #[error(
         "not a log of pool usage: no line has a known layout (PoolMon, !poolused, PoolMonX, a CSV with a tag column, PDH-CSV, event log XML)"
     )]
     NotALog,
-    /// Bytes that are no text of a known encoding.
+    /// Bytes in no known text encoding.
     #[error("not a text file: it has NUL bytes and is not UTF-16; give a log saved as text")]
     NotText,
-    /// The layout was recognised, but no line could be used.
+    /// The layout is known, but no row could be used.
     #[error(
         "this looks like {what}, but no row could be used ({skipped} lines did not fit); {advice}"
     )]
     NoRows {
-        /// "a PoolMon log"…
+        /// The layout, for example "a PoolMon log".
         what: &'static str,
-        /// Lines that look like rows and fail their own checks.
+        /// Number of lines that look like rows but failed their checks.
         skipped: u64,
         /// What to do.
         advice: &'static str,
     },
-    /// A format of another program that is not read.
+    /// An unsupported format of another program.
     #[error("this is {what}; {advice}")]
     Other {
-        /// "a binary performance log (.blg)"…
+        /// The format, for example "a binary performance log (.blg)".
         what: &'static str,
         /// The command that converts it.
         advice: &'static str,
     },
-    /// A table that contradicts itself.
+    /// A table with contradictory contents.
     #[error("{what}; {advice}")]
     Unusable {
-        /// What is wrong, with the line where there is one.
+        /// What is wrong, with the line number if there is one.
         what: String,
         /// What to do.
         advice: &'static str,

@@ -1,8 +1,8 @@
 //! Windows event logs: as XML (`wevtutil qe System /f:xml`) and as .evtx.
 //!
-//! Event 2004 of the Resource Exhaustion Detector has the sizes of both pools, and on some
-//! machines the three largest tags of each. Events 2019 and 2020 of the server service say
-//! that a pool was empty; they have no figures and date that moment.
+//! Event 2004 of the Resource Exhaustion Detector has the sizes of both pools and, on some
+//! machines, the three largest tags of each. Events 2019 and 2020 of the server service report
+//! that a pool was exhausted; they have no sizes, only a time.
 
 use evtx::{EvtxParser, ParserSettings};
 use quick_xml::Reader;
@@ -21,7 +21,7 @@ use super::tag_text::{Stand, of_text};
 
 const WHAT: &str = "a Windows event log";
 
-/// True for the first line of events as XML.
+/// True for the first line of events in XML.
 pub fn is_start(line: &str) -> bool {
     let line = line.trim_start();
     ["<?xml", "<Event", "<event"]
@@ -29,21 +29,21 @@ pub fn is_start(line: &str) -> bool {
         .any(|start| line.starts_with(start))
 }
 
-/// Reads consecutive events, with or without an element around them.
+/// Reads consecutive events, with or without an enclosing element.
 ///
 /// # Errors
-/// [`SeriesError::NoRows`] when none of the three events is there, and
-/// [`SeriesError::Unusable`] for a document type declaration.
+/// [`SeriesError::NoRows`] if none of the three events occurs, and [`SeriesError::Unusable`] for
+/// a document type declaration.
 pub fn read_xml(text: &str, source: &str) -> Result<Log, SeriesError> {
     let mut found = Found::new(source);
     found.xml(text)?;
     found.log()
 }
 
-/// Reads a binary event log. Damaged chunks and records are left out and counted.
+/// Reads a binary event log. Damaged chunks and records are omitted and counted.
 ///
 /// # Errors
-/// As [`read_xml`], and when the file's header can't be read.
+/// As [`read_xml`], and if the file's header can't be read.
 pub fn read_evtx(bytes: &[u8], source: &str) -> Result<Log, SeriesError> {
     let settings = ParserSettings::new().num_threads(1).indent(false);
     let parser =
@@ -70,12 +70,12 @@ pub fn read_evtx(bytes: &[u8], source: &str) -> Result<Log, SeriesError> {
     found.log()
 }
 
-/// Most events of a log are of no concern.
+/// A fast check that excludes most events before they are parsed.
 fn may_matter(xml: &str) -> bool {
     ["2004", "2019", "2020"].iter().any(|id| xml.contains(id))
 }
 
-/// The elements that are read, by their local names.
+/// The relevant elements, by local name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     EventId,
@@ -111,7 +111,7 @@ fn place(path: &[String]) -> Option<Place> {
     })
 }
 
-/// One event while it is read.
+/// The event that is being read.
 #[derive(Default)]
 struct Current {
     id: Option<u64>,
@@ -125,9 +125,9 @@ struct Current {
 struct Found {
     source: String,
     points: Vec<Point>,
-    /// Events that could not be read.
+    /// Number of events that could not be read.
     damaged: u64,
-    /// Events of any kind.
+    /// Number of all events.
     seen: u64,
     full: bool,
 }
@@ -148,7 +148,7 @@ impl Found {
     }
 
     fn xml(&mut self, text: &str) -> Result<(), SeriesError> {
-        /// Elements inside each other: those of these events are seven.
+        /// Maximum nesting of elements; the three events have seven levels.
         const DEEPEST: usize = 64;
         let mut reader = Reader::from_str(text);
         reader.config_mut().allow_unmatched_ends = true;
@@ -241,7 +241,7 @@ impl Found {
                 },
             });
         }
-        // A binary log is not in order of time when it is written around its end.
+        // A binary log that has wrapped around is not in chronological order.
         self.points.sort_by_key(|point| point.time);
         let mut notes = Vec::new();
         if self.full {
@@ -319,8 +319,7 @@ impl Current {
         }
     }
 
-    /// The point, when the event is one of the three. Other providers have events of the
-    /// same numbers.
+    /// The point, if the event is one of the three. Other providers use the same event numbers.
     fn point(&self, source: &str) -> Option<Point> {
         let provider = self.provider.to_ascii_lowercase();
         let detector = provider.contains("resource-exhaustion")
@@ -371,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn three_events_become_points_in_order_of_time() {
+    fn three_events_become_points_in_chronological_order() {
         let text = [
             simple(2020, "Srv", "2015-06-01T12:00:00Z"),
             EVENT_2004.into(),
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn declarations_damage_and_other_events_are_said() {
+    fn declarations_damage_and_other_events_are_reported() {
         let bomb = "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"c\">]><Event/>";
         assert!(matches!(
             read_xml(bomb, "a"),
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_log_without_records_is_no_panic() {
+    fn a_binary_log_without_records_does_not_panic() {
         let mut bytes = b"ElfFile\0".to_vec();
         assert!(read_evtx(&bytes, "a").is_err());
         bytes.resize(70_000, 0);

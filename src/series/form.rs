@@ -1,4 +1,4 @@
-//! Which log a text is, by its first line that says so.
+//! Recognises the layout of a log by its first characteristic line.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,22 +12,22 @@ use super::{events, pdh, poolmon, poolmon_x3, poolused};
 /// The layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// PoolMon's screen or snapshot file.
+    /// A PoolMon screen or snapshot file.
     PoolMon,
     /// The text of `!poolused`.
     PoolUsed,
-    /// PoolMonXv3 without heads.
+    /// PoolMonXv3 without headings.
     PoolMonX3,
     /// A performance log as text.
     Performance,
     /// A Windows event log as XML.
     EventXml,
-    /// A table with heads.
+    /// A table with headings.
     Table,
 }
 
 impl Form {
-    /// Of a text; `None` when no line says what it is.
+    /// The layout of a text; `None` if no line is characteristic.
     pub fn of(text: &str) -> Option<Form> {
         text.lines()
             .take(limits::LINES_TO_RECOGNISE)
@@ -36,7 +36,7 @@ impl Form {
 
     fn of_line(line: &str) -> Option<Form> {
         if line.trim_start().starts_with('#') {
-            // A comment of a table may quote another tool's line.
+            // A comment of a table may quote a line of another tool.
             None
         } else if poolmon::is_start(line) {
             Some(Form::PoolMon)
@@ -54,19 +54,20 @@ impl Form {
     }
 }
 
-/// The first bytes of a Windows event log.
+/// The signature of a Windows event log.
 pub const EVTX: &[u8] = b"ElfFile\0";
 
-/// True when a file with these first bytes is to be read as a log and not as a machine's
-/// memory: text in any encoding, or an event log. Whether it is a log of pool usage is
-/// known when it has been read.
+/// True if a file that starts with these bytes should be read as a log and not as a memory dump:
+/// text in any encoding, or an event log. Whether it is a log of pool use is known only after
+/// reading it.
 pub fn is_log(start: &[u8]) -> bool {
     start.starts_with(EVTX) || is_text(start)
 }
 
-/// The same of a file. What can't be read is no log: whoever opens dumps says why.
+/// As [`is_log`], for a file. False if it can't be read; opening it as a dump then reports the
+/// error.
 pub fn is_log_file(path: &Path) -> bool {
-    // A pipe would lose what is read here.
+    // Reading from a pipe would consume its data.
     if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
         return false;
     }
@@ -80,7 +81,7 @@ fn is_text(start: &[u8]) -> bool {
     if start.is_empty() || MEMORY.iter().any(|magic| start.starts_with(magic)) {
         return false;
     }
-    // A character may be cut at the end of what was read.
+    // The last character may be truncated.
     let whole = start
         .get(..start.len() & !3)
         .filter(|s| !s.is_empty())
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_a_log_and_memory_is_not() {
+    fn text_is_a_log_and_a_memory_dump_is_not() {
         for text in [
             &b"Tag,Type\r\n"[..],
             b"prose",

@@ -1,23 +1,23 @@
-//! How much of a log is read. A log that has more is not refused: what was left out is a
-//! note of the [`Log`](super::Log).
+//! Limits on the size of a log. A log that exceeds a limit is not rejected; a note of the
+//! [`Log`](super::Log) reports the omission.
 
-/// Bytes of a file. A PoolMon snapshot of 3,000 tags has 250 KB.
+/// Maximum file size, in bytes. A PoolMon snapshot of 3,000 tags has 250 KB.
 pub const FILE_BYTES: u64 = 64 << 20;
-/// Rows of all snapshots together.
+/// Maximum number of rows in all snapshots.
 pub const ROWS: usize = 1_000_000;
-/// Bytes of one cell, or of one line of a layout without cells.
+/// Maximum length in bytes of a cell, or of a line of a layout without cells.
 pub const CELL_BYTES: usize = 4096;
-/// Cells of one line: a performance log has a column per counter and process.
+/// Maximum number of cells per line: a performance log has one column per counter and process.
 pub const CELLS: usize = 32_768;
-/// Snapshots in one file.
+/// Maximum number of snapshots per file.
 pub const SNAPSHOTS: usize = 10_000;
-/// Points times tags of one comparison; each takes 128 bytes.
+/// Maximum number of points times tags in a comparison; each takes 128 bytes.
 pub const COMPARED: usize = 3_000_000;
-/// Lines that are searched for the first that says what a log is: a debugger's log begins
-/// with what was typed before.
+/// Maximum number of lines to search for a characteristic line; a debugger's log starts with the
+/// commands typed before.
 pub const LINES_TO_RECOGNISE: usize = 20_000;
 
-/// The note when rows or snapshots were left out.
+/// The note about omitted rows or snapshots.
 pub fn note() -> String {
     format!("the log has more than {ROWS} rows or {SNAPSHOTS} snapshots: the rest was not read")
 }

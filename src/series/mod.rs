@@ -1,11 +1,10 @@
-//! Text logs and tables that show the pool of a running machine: PoolMon, `!poolused`,
-//! PoolMonX, scripts, performance logs and event logs.
+//! Text logs and tables of the pool use of a running machine: PoolMon, `!poolused`, PoolMonX,
+//! scripts, performance logs and event logs.
 //!
-//! A log is recognised by its content, never by its name. Every snapshot in it becomes one
-//! [`Point`]: rows per tag, totals of the pools, and what the log says about time and
-//! completeness. What a log does not hold is `None`, never zero. The files come from
-//! anywhere, so lines, cells, rows and snapshots are bounded by [`limits`], and a limit that
-//! was met is a note of the log.
+//! A log is recognised by its content, not by its name. Every snapshot in it becomes a [`Point`]:
+//! rows per tag, totals of the pools, and the time and completeness that the log states. Missing
+//! values are `None`, never zero. The files are untrusted, so [`limits`] bounds lines, cells,
+//! rows and snapshots; a note of the log reports each limit that was reached.
 
 mod boot;
 mod columns;

@@ -5,9 +5,9 @@ use std::fmt;
 use time::format_description::well_known::Rfc3339;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
-/// Intervals of 100 ns in a millisecond: the unit of Windows system times.
+/// Number of 100 ns intervals, the unit of Windows system times, per millisecond.
 const TICKS: u64 = 10_000;
-/// Milliseconds from 1601, where Windows counts from, to 1970.
+/// Milliseconds from 1601, the Windows epoch, to 1970.
 const EPOCH: i64 = 11_644_473_600_000;
 
 /// A point in time: milliseconds since 1970-01-01 UTC.
@@ -15,25 +15,25 @@ const EPOCH: i64 = 11_644_473_600_000;
 pub struct Moment(pub i64);
 
 impl Moment {
-    /// Of a Windows system time: 100 ns since 1601-01-01 UTC.
+    /// Converts a Windows system time (100 ns since 1601-01-01 UTC).
     pub fn of_ticks(ticks: u64) -> Option<Moment> {
         let milliseconds = i64::try_from(ticks / TICKS).ok()?.checked_sub(EPOCH)?;
         Moment(milliseconds).valid()
     }
 
-    /// Seconds from `earlier` to this one; negative when this one is earlier.
+    /// Seconds since `earlier`; negative if this moment is earlier.
     pub fn seconds_since(self, earlier: Moment) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / 1000.0
     }
 
-    /// So many seconds earlier.
+    /// The moment this number of seconds earlier.
     pub fn before(self, seconds: u64) -> Option<Moment> {
         let milliseconds = i64::try_from(seconds).ok()?.checked_mul(1000)?;
         Moment(self.0.checked_sub(milliseconds)?).valid()
     }
 
-    /// Reads ISO 8601: `2024-05-17T13:05:00Z`, with a blank for the `T`, with a fraction,
-    /// with an offset. `None` for the offset when the text has no zone.
+    /// Parses ISO 8601: `2024-05-17T13:05:00Z`, optionally with a blank for the `T`, a fraction,
+    /// or an offset. The offset is `None` if the text has no zone.
     pub fn parse_iso(text: &str) -> Option<(Moment, Option<i32>)> {
         let text = text.trim();
         let date = calendar_date(text.get(..10)?, [0..4, 5..7, 8..10], b'-')?;
@@ -46,8 +46,8 @@ impl Moment {
         Some((Moment::of(local.assume_offset(offset))?, zone))
     }
 
-    /// Reads the time of a performance log: `05/15/2018 02:13:06.123`, month first whatever
-    /// the language of the machine, `bias` minutes west of UTC.
+    /// Parses a time of a performance log: `05/15/2018 02:13:06.123`. The month is first in every
+    /// language; `bias` is minutes west of UTC.
     pub fn parse_pdh(text: &str, bias: i32) -> Option<Moment> {
         let text = text.trim();
         let date = calendar_date(text.get(..10)?, [6..10, 0..2, 3..5], b'/')?;
@@ -72,14 +72,14 @@ impl Moment {
 }
 
 impl fmt::Display for Moment {
-    /// RFC 3339 in UTC; a question mark for a year that the format does not have.
+    /// RFC 3339 in UTC; a question mark for a year that RFC 3339 can't represent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.calendar().and_then(|t| t.format(&Rfc3339).ok());
         f.pad(text.as_deref().unwrap_or("?"))
     }
 }
 
-/// Year, month and day at these places, `mark` between them.
+/// Year, month and day at these positions, separated by `mark`.
 fn calendar_date(text: &str, places: [std::ops::Range<usize>; 3], mark: u8) -> Option<Date> {
     let [year, month, day] = places.clone().map(|at| digits(text.get(at)?));
     let between = (0..text.len()).filter(|at| !places.iter().any(|p| p.contains(at)));
@@ -91,7 +91,7 @@ fn calendar_date(text: &str, places: [std::ops::Range<usize>; 3], mark: u8) -> O
     Date::from_calendar_date(i32::try_from(year?).ok()?, month, u8::try_from(day?).ok()?).ok()
 }
 
-/// `13:05`, `13:05:00` or `13:05:00.123` (comma or point).
+/// Parses `13:05`, `13:05:00` or `13:05:00.123` (comma or point).
 fn clock_time(text: &str) -> Option<Time> {
     let (whole, fraction) = match text.split_once(['.', ',']) {
         Some((whole, fraction)) => (whole, fraction),
@@ -115,7 +115,7 @@ fn clock_time(text: &str) -> Option<Time> {
     .ok()
 }
 
-/// The zone behind a clock time, in minutes east of UTC.
+/// Splits off the zone after a time, in minutes east of UTC.
 fn split_zone(text: &str) -> Option<(&str, Option<i32>)> {
     let text = text.trim_end();
     if let Some(clock) = text.strip_suffix(['Z', 'z']) {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_logs_become_utc() {
+    fn times_of_logs_are_converted_to_utc() {
         let (time, zone) = Moment::parse_iso("2024-05-17T13:05:00.25+02:00").unwrap();
         assert_eq!(
             (time.to_string().as_str(), zone),
@@ -168,7 +168,7 @@ mod tests {
                 .to_string(),
             "2018-05-15T01:13:06.123Z"
         );
-        // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (date -u).
+        // 2010-05-12T08:00:00Z is 1273651200 seconds after 1970 (by `date -u`).
         let ticks = (1_273_651_200 + 11_644_473_600) * 10_000_000;
         assert_eq!(
             Moment::of_ticks(ticks).unwrap().to_string(),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn text_that_is_not_a_time_is_none() {
         for text in [
             "",
             "2024-13-01T00:00:00Z",

@@ -1,7 +1,7 @@
-//! Numbers as tools print them: digits of other scripts, separators between thousands,
+//! Parses numbers as tools print them: digits of other scripts, thousands separators,
 //! hexadecimal.
 
-/// A number without a sign. `None` for anything else, and beyond 64 bits.
+/// An unsigned number. `None` for anything else and for more than 64 bits.
 pub fn unsigned(text: &str) -> Option<u64> {
     let text = text.trim();
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -19,7 +19,7 @@ pub fn unsigned(text: &str) -> Option<u64> {
                 in_group += 1;
             }
             None if is_separator(c) && separator.is_none_or(|s| s == c) => {
-                // The first group has one to three digits, the others three.
+                // The first group has one to three digits, the others have three.
                 if in_group == 0 || in_group > 3 || (groups > 0 && in_group != 3) {
                     return None;
                 }
@@ -43,13 +43,12 @@ pub fn signed(text: &str) -> Option<i128> {
     }
 }
 
-/// The whole part of a number that may have decimals behind a point, as performance logs
-/// write it.
+/// The integer part of a number with optional decimals after a point, as in performance logs.
 pub fn decimal(text: &str) -> Option<u64> {
     let text = text.trim();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        // 1.5e+09
+        // For example 1.5e+09.
         let value: f64 = text.parse().ok()?;
         let exact = (0.0..9_007_199_254_740_992.0).contains(&value);
         return exact.then_some(value as u64);
@@ -61,7 +60,7 @@ pub fn decimal(text: &str) -> Option<u64> {
         .flatten()
 }
 
-/// The value of a decimal digit of the scripts that Windows writes numbers in.
+/// The value of a decimal digit in the scripts that Windows uses for numbers.
 pub fn digit(c: char) -> Option<u64> {
     const ZEROS: [u32; 8] = [0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0x1040, 0xff10];
     let code = u32::from(c);
@@ -71,7 +70,7 @@ pub fn digit(c: char) -> Option<u64> {
     Some(u64::from(code - zero))
 }
 
-/// True for thousands separators of any language.
+/// True for a thousands separator of any language.
 pub fn is_separator(c: char) -> bool {
     matches!(
         c,
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_every_language_writes_them() {
+    fn numbers_of_every_language_are_parsed() {
         for text in [
             "1234567",
             "1,234,567",
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_resembles_a_number_is_none() {
+    fn text_that_only_resembles_a_number_is_none() {
         for text in [
             "",
             "-",

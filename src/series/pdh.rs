@@ -1,8 +1,8 @@
 //! Performance logs as text: `relog -f CSV`, `typeperf`, PerfMon.
 //!
-//! The first cell of the first line has the zone's bias in minutes where the tool knows it;
-//! times are month first in every language. Names of counters are in the language of the
-//! machine, and only English ones are known here.
+//! The first cell of the first line has the time zone's bias in minutes, if the tool knows it.
+//! The month is first in every language. Counter names are in the language of the machine; only
+//! English names are supported.
 
 use super::csv_lines::Splitter;
 use super::error::SeriesError;
@@ -19,7 +19,7 @@ pub fn is_start(line: &str) -> bool {
 
 type Place = fn(&mut Totals) -> &mut Option<u64>;
 
-/// What a column holds.
+/// The counter in a column.
 #[derive(Clone, Copy)]
 enum Counter {
     Total(Place),
@@ -27,7 +27,7 @@ enum Counter {
     Other,
 }
 
-/// The counter at the end of a path, the machine's name left out.
+/// The counter at the end of a path, without the machine's name.
 fn counter(head: &str) -> Counter {
     let mut parts = head.rsplit('\\');
     let (name, object) = (
@@ -52,8 +52,7 @@ fn counter(head: &str) -> Counter {
 /// Reads a log: one point per sample.
 ///
 /// # Errors
-/// [`SeriesError::NoRows`], and [`SeriesError::Unusable`] when no counter of the pools is
-/// known by its name.
+/// [`SeriesError::NoRows`], and [`SeriesError::Unusable`] if no pool counter has a known name.
 pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
     const WHAT: &str = "a performance log";
     let mut lines = text.lines().skip_while(|line| !is_start(line));
@@ -86,7 +85,7 @@ pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
     };
     let mut notes = Vec::new();
     for line in lines {
-        // What typeperf prints at the end is no sample.
+        // typeperf prints a message at the end.
         if !line.starts_with('"') {
             continue;
         }
@@ -153,7 +152,7 @@ impl Samples<'_> {
     }
 }
 
-/// The minutes west of UTC: the last number in parentheses behind the zone's name.
+/// The bias in minutes west of UTC: the last number in parentheses after the zone's name.
 fn bias(head: &str) -> Option<i32> {
     let inside = head.trim().strip_suffix(')')?;
     let (before, number) = inside.rsplit_once('(')?;
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_zone_the_time_is_local_and_foreign_names_are_refused() {
+    fn times_without_a_zone_are_local_and_unknown_counter_names_are_rejected() {
         let text =
             "\"(PDH-CSV 4.0)\",\"\\Memory\\Pool Paged Bytes\"\n\"05/15/2018 02:13:06.123\",\"5\"\n";
         let log = read(text, "a.csv").unwrap();

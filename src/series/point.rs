@@ -1,10 +1,10 @@
-//! One moment of a machine's pool, as a dump or a log shows it.
+//! The pool of a machine at one point in time, from a dump or a log.
 
 use crate::pool::{Pool, Tag};
 
 use super::moment::Moment;
 
-/// What a point comes from.
+/// The source of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A crash dump.
@@ -19,18 +19,18 @@ pub enum Kind {
     PoolUsed,
     /// PoolMonX or PoolMonXv3.
     PoolMonX,
-    /// The PowerShell script poolmon.ps1 and its relatives.
+    /// The PowerShell script poolmon.ps1 and similar scripts.
     PoolMonPowerShell,
     /// A table with a tag column.
     TagTable,
-    /// A performance log: counters of the pools, no tags.
+    /// A performance log: pool counters without tags.
     PerfCounters,
     /// A Windows event log.
     EventLog,
 }
 
 impl Kind {
-    /// The word in JSON.
+    /// The word used in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Dump => "dump",
@@ -46,28 +46,28 @@ impl Kind {
         }
     }
 
-    /// True when the point was read from a machine's memory: its counters are the kernel's
-    /// own, and its boot is known.
+    /// True if the point was read from a machine's memory: its counters are the kernel's, and its
+    /// boot is known.
     pub fn is_memory(self) -> bool {
         matches!(self, Kind::Dump | Kind::Image | Kind::Evidence)
     }
 }
 
-/// Counts of one tag in one pool. `None` where the log does not hold the figure.
+/// The counts of a tag in a pool. `None` if the log does not contain the count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Allocations since boot, modulo the counter's width.
     pub allocs: Option<u64>,
     /// Frees since boot, modulo the counter's width.
     pub frees: Option<u64>,
-    /// Allocations outstanding.
+    /// Outstanding allocations.
     pub outstanding: Option<u64>,
-    /// Bytes outstanding.
+    /// Outstanding bytes.
     pub bytes: Option<u64>,
 }
 
 impl Counts {
-    /// A pool in which the tag has nothing.
+    /// The counts of a tag that does not occur in a pool.
     pub const ZERO: Counts = Counts {
         allocs: Some(0),
         frees: Some(0),
@@ -75,13 +75,13 @@ impl Counts {
         bytes: Some(0),
     };
 
-    /// True when no figure is known.
+    /// True if every count is unknown.
     pub fn is_unknown(&self) -> bool {
         *self == Counts::default()
     }
 
-    /// `outstanding` from allocations and frees where the log gives only those, in the
-    /// width of the counters.
+    /// Computes `outstanding` from allocations and frees if the log lacks it, with counters of
+    /// this width.
     pub fn completed(mut self, width: CounterWidth) -> Counts {
         if let (None, Some(allocs), Some(frees)) = (self.outstanding, self.allocs, self.frees) {
             self.outstanding = width.difference(allocs, frees);
@@ -90,21 +90,21 @@ impl Counts {
     }
 }
 
-/// How wide the counters of allocations and frees are.
+/// The width of the counters of allocations and frees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CounterWidth {
-    /// 32 bits: all tools that run on the live machine, and dumps before Windows 10 1809.
+    /// 32 bits: all tools on a live machine, and dumps before Windows 10 1809.
     Bits32,
     /// 64 bits: dumps of Windows 10 1809 and later.
     Bits64,
-    /// The table does not say.
+    /// Not stated by the table.
     #[default]
     Unknown,
 }
 
 impl CounterWidth {
-    /// `allocs - frees` in this width. `None` when frees exceed allocations and no width
-    /// explains that.
+    /// `allocs - frees` with this width. `None` if frees exceed allocations and an overflow can't
+    /// explain it.
     pub fn difference(self, allocs: u64, frees: u64) -> Option<u64> {
         const MASK: u64 = u32::MAX as u64;
         match self {
@@ -116,8 +116,8 @@ impl CounterWidth {
         }
     }
 
-    /// True when a counter that was `earlier` and is `later` cannot have only grown: it fell
-    /// by less than half of its range.
+    /// True if the counter can't have reached `later` by counting up from `earlier`. A 32-bit
+    /// counter may overflow; it is then assumed to have moved by less than half of its range.
     pub fn fell(self, earlier: u64, later: u64) -> bool {
         match self {
             CounterWidth::Bits64 => later < earlier,
@@ -132,20 +132,19 @@ impl CounterWidth {
     }
 }
 
-/// One tag at one point.
+/// A tag at a point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// The tag.
     pub tag: Tag,
-    /// Bytes of the tag that the log does not show, as a mask over the tag's four bytes in
-    /// memory order (bit 0 is the first byte): a dot, a question mark or a replacement
-    /// character stands for them.
+    /// A mask of the tag's bytes that the log does not show: a dot, a question mark or a
+    /// replacement character stands for each. Bit 0 is the first byte in memory order.
     pub unsure: u8,
     /// Nonpaged pool.
     pub nonpaged: Counts,
     /// Paged pool.
     pub paged: Counts,
-    /// Counts of which the table does not say the pool.
+    /// Counts without a stated pool.
     pub unplaced: Counts,
 }
 
@@ -158,7 +157,7 @@ impl Row {
         }
     }
 
-    /// The counts in a pool, to fill in.
+    /// The counts in a pool, mutable.
     pub fn counts_mut(&mut self, pool: Pool) -> &mut Counts {
         match pool {
             Pool::Nonpaged => &mut self.nonpaged,
@@ -167,99 +166,99 @@ impl Row {
     }
 }
 
-/// Which tags a listing holds: what the absence of a tag means.
+/// The selection of tags in a listing, which determines what the absence of a tag means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Listing {
-    /// Every tag of the pools that it covers: a tag that is absent has nothing.
+    /// All tags of the covered pools: an absent tag has no allocations.
     Complete,
-    /// The log does not say. A filter may have been used: a tag that is absent has nothing
-    /// only in comparison with a listing of mostly the same tags.
+    /// Not stated by the log, so a filter may have been used. An absent tag has no allocations
+    /// only if a listing of mostly the same tags has it.
     #[default]
     Unstated,
-    /// A part, for this reason. An absent tag is unknown.
+    /// A part, for this reason. The counts of an absent tag are unknown.
     Truncated(String),
 }
 
-/// Figures of the whole machine. `None` where the log does not hold them.
+/// Totals of the machine. `None` if the log does not contain them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of nonpaged pool by the system's counter: pages, not the sum of the tags.
+    /// Bytes of nonpaged pool by the system's counter: whole pages, not the sum of the tags.
     pub nonpaged_bytes: Option<u64>,
     /// Bytes of paged pool by the system's counter.
     pub paged_bytes: Option<u64>,
-    /// Bytes of paged pool that are in memory.
+    /// Bytes of paged pool that are resident.
     pub paged_resident_bytes: Option<u64>,
-    /// Bytes of memory.
+    /// Bytes of physical memory.
     pub ram_bytes: Option<u64>,
-    /// Bytes of memory available.
+    /// Bytes of available memory.
     pub available_bytes: Option<u64>,
-    /// Bytes committed.
+    /// Committed bytes.
     pub committed_bytes: Option<u64>,
-    /// Limit of the bytes committed.
+    /// The commit limit, in bytes.
     pub commit_limit_bytes: Option<u64>,
     /// Free system page table entries.
     pub free_system_ptes: Option<u64>,
-    /// Handles of all processes.
+    /// Number of handles of all processes.
     pub handles: Option<u64>,
 }
 
 /// Identifies one boot of Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The kernel's build.
+    /// The Windows build number.
     pub build: u32,
-    /// Where the kernel is; another place at each boot since Windows 8.
+    /// The kernel's base address; it changes with each boot since Windows 8.
     pub kernel_base: u64,
     /// How many times Windows was started on the machine, where the kernel counts it.
     pub boot_number: Option<u32>,
 }
 
-/// One moment of a machine's pool.
+/// The pool of a machine at one point in time.
 #[derive(Clone, Debug)]
 pub struct Point {
-    /// The file it comes from, as the user named it.
+    /// The source file, as the user named it.
     pub source: String,
-    /// The number of the snapshot in that file, from 1; `None` when the file has one.
+    /// The number of the snapshot in the file, from 1; `None` if the file has only one.
     pub snapshot: Option<usize>,
-    /// What the file is.
+    /// The type of the source.
     pub kind: Kind,
-    /// When, in UTC. `None` where the log has no time, or one without its zone.
+    /// The time in UTC. `None` if the log has no time, or a time without a zone.
     pub time: Option<Moment>,
-    /// When by the machine's own clock, where the log does not say the zone. Two of the same
-    /// file can be compared; it is no UTC.
+    /// The time by the machine's clock, if the log does not state the zone. Comparable only
+    /// within one file.
     pub local_time: Option<Moment>,
-    /// Seconds since boot.
+    /// The uptime, in seconds.
     pub uptime_seconds: Option<u64>,
-    /// The boot: equal for points of one boot, `None` where that can't be known.
+    /// The boot: equal for points of the same boot; `None` if unknown.
     pub boot: Option<String>,
-    /// The kernel, where the point is of a machine's memory.
+    /// The kernel, if the point is from a machine's memory.
     pub machine: Option<Machine>,
-    /// The version of Windows as the log or the dump gives it.
+    /// The Windows version, as stated by the log or the dump.
     pub windows: Option<String>,
-    /// The tags, in order of tag, each once. Empty when the log has no tags.
+    /// The tags, sorted and unique. Empty if the log has no tags.
     pub rows: Vec<Row>,
-    /// What the absence of a tag means.
+    /// The selection of tags.
     pub listing: Listing,
-    /// False when no row of nonpaged pool is in the listing: that pool is then unknown.
+    /// False if the listing has no row of nonpaged pool, which is then unknown.
     pub has_nonpaged: bool,
-    /// False when no row of paged pool is in the listing.
+    /// False if the listing has no row of paged pool, which is then unknown.
     pub has_paged: bool,
-    /// The whole machine.
+    /// Totals of the machine.
     pub totals: Totals,
-    /// How wide allocations and frees are.
+    /// The width of the counters of allocations and frees.
     pub width: CounterWidth,
-    /// The listing is of the pool of terminal sessions, not of the system's.
+    /// True if the listing is of session pool, not of the system's.
     pub session: bool,
-    /// Bytes are rounded by the tool that wrote them.
+    /// True if the tool rounded the bytes.
     pub rounded: bool,
-    /// What happened at that time, where the point is an event.
+    /// The event, if the point is from an event log.
     pub event: Option<&'static str>,
-    /// Lines that look like rows and could not be used.
+    /// Number of lines that look like rows and could not be used.
     pub skipped: u64,
 }
 
 impl Point {
-    /// An empty point of a file.
+    /// An empty point from a file.
     pub fn new(source: &str, kind: Kind) -> Point {
         Point {
             source: source.into(),
@@ -290,8 +289,8 @@ impl Point {
         self.rows.get(at)
     }
 
-    /// The counts of a tag in a pool: zero for one that a complete listing lacks, unknown for
-    /// one that another lacks.
+    /// The counts of a tag in a pool. If the listing lacks the tag: zero if it is complete,
+    /// otherwise unknown.
     pub fn counts(&self, tag: Tag, pool: Pool) -> Counts {
         let listed = self.get(tag).map(|row| row.counts(pool));
         match listed.filter(|c| !c.is_unknown()) {
@@ -301,8 +300,8 @@ impl Point {
         }
     }
 
-    /// Hours from this point to a later one: by uptime where both are of one boot, which no
-    /// setting of the clock disturbs. `None` when that is not known, or not above zero.
+    /// Hours from this point to a later one; for points of the same boot by uptime, because the
+    /// clock may have been adjusted. `None` if unknown or not positive.
     pub fn hours_to(&self, later: &Point) -> Option<f64> {
         let uptime = || Some(later.uptime_seconds? as f64 - self.uptime_seconds? as f64);
         let time = || Some(later.time?.seconds_since(self.time?));
@@ -318,7 +317,7 @@ impl Point {
         (seconds > 0.0).then_some(seconds / 3600.0)
     }
 
-    /// True when the listing covers a pool at all.
+    /// True if the listing covers a pool.
     pub fn has(&self, pool: Pool) -> bool {
         match pool {
             Pool::Nonpaged => self.has_nonpaged,
@@ -334,7 +333,7 @@ impl Point {
         }
     }
 
-    /// Sum of the rows' bytes in a pool; `None` when the listing has none, or on overflow.
+    /// The sum of the rows' bytes in a pool; `None` if there are none, or on overflow.
     pub fn listed_bytes(&self, pool: Pool) -> Option<u64> {
         let mut bytes = self
             .rows
@@ -346,13 +345,13 @@ impl Point {
     }
 }
 
-/// A log, read.
+/// The contents of a log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// The layout, in words: "a PoolMon log".
+    /// The layout as a phrase, for example "a PoolMon log".
     pub what: &'static str,
-    /// One per snapshot, in the order of the file; never empty.
+    /// One point per snapshot, in file order; never empty.
     pub points: Vec<Point>,
-    /// What the user should know, as sentences.
+    /// Notes for the user, as sentences.
     pub notes: Vec<String>,
 }

@@ -1,9 +1,9 @@
 //! PoolMon: snapshot files (`poolmon -n`) and copied screens.
 //!
-//! Neither the widths of the columns nor the switches are in the file, so a row is read from
-//! its own content: four characters, the type, and then numbers from left to right, of which
-//! those in parentheses are changes since the last refresh of the screen. Tags contain
-//! blanks, and wide numbers touch. A row counts when `Diff` is `Allocs - Frees` modulo 2^32.
+//! The file states neither column widths nor options, so each row is parsed by its content: four
+//! characters, the type, then numbers from left to right. Numbers in parentheses are changes
+//! since the last refresh of the screen. Tags may contain blanks, and wide numbers may touch. A
+//! row is valid if `Diff` equals `Allocs - Frees` modulo 2^32.
 
 use crate::pool::Pool;
 
@@ -15,14 +15,14 @@ use super::rows::Rows;
 use super::tag_text::{ReadTag, Stand, of_text};
 use super::times;
 
-/// Tags of a machine that runs: a file with fewer was filtered, or is of another kind.
+/// Minimum number of tags of a running machine: a file with fewer was filtered, or is of another
+/// kind.
 const TAGS_OF_A_MACHINE: usize = 200;
 
-/// Reads every snapshot of a text.
+/// Reads all snapshots.
 ///
 /// # Errors
-/// [`SeriesError::NoRows`], and [`SeriesError::Unusable`] when the rows are in another unit
-/// than the header.
+/// [`SeriesError::NoRows`], and [`SeriesError::Unusable`] if the units of rows and header differ.
 pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
     let mut reader = Reader::new(source);
     for line in text.lines() {
@@ -53,12 +53,12 @@ struct Reader {
     points: Vec<Point>,
     point: Point,
     rows: Rows,
-    /// Lines since the point began that belong to it.
+    /// True if lines of the current point have been read.
     begun: bool,
     screen: bool,
     skipped: u64,
     row_count: usize,
-    /// Snapshots and rows beyond the limits.
+    /// True if snapshots or rows exceed the limits.
     too_many: bool,
 }
 
@@ -102,7 +102,7 @@ impl Reader {
         } else if let Some(row) = Row::parse(line) {
             self.row(row);
         } else if let Some(found) = times::in_line(line) {
-            // A wrapper writes the time before the snapshot.
+            // Some wrapper scripts write the time before the snapshot.
             if self.begun {
                 self.close();
             }
@@ -133,8 +133,8 @@ impl Reader {
         totals.paged_resident_bytes = kilobytes(line, "P:");
     }
 
-    /// `Pool N:` is nonpaged and `P:` behind it paged; `Peak:` and `P:` of the line above
-    /// have the letter too.
+    /// `Pool N:` is nonpaged pool and the `P:` after it is paged pool; `Peak:` and the `P:` of
+    /// the previous line contain the same letter.
     fn commit_line(&mut self, line: &str) {
         let totals = &mut self.point.totals;
         totals.committed_bytes = kilobytes(line, "Commit:");
@@ -151,7 +151,7 @@ impl Reader {
         let screen = std::mem::take(&mut self.screen);
         self.begun = false;
         if rows.is_empty() {
-            // A header without rows; its time may belong to what follows.
+            // A header without rows: its time may belong to the following rows.
             self.point.time = point.time;
             self.point.local_time = point.local_time;
             return;
@@ -203,8 +203,8 @@ fn new_point(source: &str) -> Point {
     }
 }
 
-/// The bytes of rows cannot exceed the pool they are in by a factor of a thousand: then the
-/// file is in another unit, or was put together from two.
+/// Reports an error if the rows' bytes exceed the pool's size by a factor of a thousand: the file
+/// then has other units, or was combined from two.
 fn check_units(point: &Point) -> Result<(), SeriesError> {
     for pool in [Pool::Nonpaged, Pool::Paged] {
         let (Some(rows), Some(all)) = (point.listed_bytes(pool), point.pool_bytes(pool)) else {
@@ -223,7 +223,7 @@ fn check_units(point: &Point) -> Result<(), SeriesError> {
     Ok(())
 }
 
-/// The number behind a label, in KB, as bytes.
+/// The number after a label, converted from KB to bytes.
 fn kilobytes(line: &str, label: &str) -> Option<u64> {
     let mut rest = line;
     loop {
@@ -231,7 +231,7 @@ fn kilobytes(line: &str, label: &str) -> Option<u64> {
         let before = rest.get(..at)?;
         let after = rest.get(at + label.len()..)?;
         rest = after;
-        // `P:` is the end of no other label.
+        // `P:` must not be the end of another label.
         if before.ends_with(|c: char| c.is_alphanumeric()) {
             continue;
         }
@@ -245,7 +245,7 @@ fn kilobytes(line: &str, label: &str) -> Option<u64> {
     }
 }
 
-/// A row whose checks passed.
+/// A valid row.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     tag: ReadTag,
@@ -254,12 +254,12 @@ struct Row {
     has_changes: bool,
 }
 
-/// A line that looks like a row and is not whole.
+/// A line that looks like a row but is damaged.
 #[derive(Debug, PartialEq, Eq)]
 struct Damaged;
 
 impl Row {
-    /// `None` for a line that is not a row at all.
+    /// Parses a row; `None` if the line is not a row.
     fn parse(line: &str) -> Option<Result<Row, Damaged>> {
         let line: Vec<char> = line
             .chars()
@@ -283,7 +283,7 @@ impl Row {
             counts: Counts {
                 allocs: Some(of(allocs)?),
                 frees: Some(of(frees)?),
-                // A tool that subtracts with a sign prints it below zero after a wrap.
+                // Tools with signed arithmetic print a negative number after an overflow.
                 outstanding: Some(of(if diff < 0 { diff & MASK } else { diff })?),
                 bytes: Some(of(bytes)?),
             },
@@ -292,8 +292,7 @@ impl Row {
     }
 }
 
-/// The text before the type, the type, and the text after it. The tag may read like a type
-/// itself.
+/// The tag before the type, the type, and the text after it. The tag itself may look like a type.
 fn split_at_type(line: &[char]) -> Option<(ReadTag, Pool, &[char])> {
     const TYPES: [(&str, Pool); 2] = [("Nonp", Pool::Nonpaged), ("Paged", Pool::Paged)];
     for at in 1..line.len().min(16) {
@@ -314,8 +313,8 @@ fn split_at_type(line: &[char]) -> Option<(ReadTag, Pool, &[char])> {
     None
 }
 
-/// Four characters after one optional blank, and then one to four blanks. A line that has
-/// lost its leading blanks may have fewer characters.
+/// The tag: four characters after an optional blank, followed by one to four blanks. If the
+/// leading blanks of the line are lost, the tag may have fewer characters.
 fn tag_before_type(before: &[char]) -> Option<ReadTag> {
     if before.iter().all(|c| *c == ' ') {
         return None;
@@ -336,7 +335,7 @@ fn tag_before_type(before: &[char]) -> Option<ReadTag> {
         .flatten()
 }
 
-/// The five numbers that are no change, and whether there are changes in parentheses.
+/// The five numbers that are not changes, and whether there are changes in parentheses.
 fn numbers(rest: &[char]) -> Option<([i128; 5], bool)> {
     let mut found = Vec::with_capacity(5);
     let mut changes = false;
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_every_layout_are_read() {
+    fn rows_of_every_layout_are_parsed() {
         let cases = [
             (
                 "·Io···Nonp····1021112·(···1)···1020985·(···1)······127···91912·(·····0)····723",
@@ -450,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_contradict_themselves_or_are_cut_are_dropped() {
+    fn inconsistent_or_truncated_rows_are_dropped() {
         for line in [
             "·MZ···Nonp·4294967290·········10········16······4096········256",
             "·Cut1·Nonp·········10·········5·········5······4096",
@@ -476,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_in_kilobytes_and_n_is_nonpaged() {
+    fn header_sizes_are_kilobytes_and_n_is_nonpaged() {
         let text = " Memory:16468560K Avail:12072536K  PageFlts:468600648   InRam Krnl:56708K P:950888K\n \
             Commit:4100436K Limit:17517136K Peak:11685564K            Pool N:710920K P:983564K\n\
             \n Tag  Type     Allocs            Frees            Diff\n EtwB Nonp 6394 4056 2338 163418368 69896\n";

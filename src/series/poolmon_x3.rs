@@ -1,9 +1,9 @@
-//! PoolMonXv3's CSV: no quotes, commas between cells, and numbers with the separators of the
-//! user's language, so that `1,234` is two cells.
+//! PoolMonXv3's CSV: no quotes, commas between cells, and thousands separators of the user's
+//! language, so `1,234` appears as two cells.
 //!
-//! A line begins with the tag as text and as a number. The cells behind are joined to eight
-//! numbers; the right division is the one in which each difference is allocations minus
-//! frees. A line with none or several is dropped.
+//! A line starts with the tag as text and as a number. The following cells are joined to eight
+//! numbers such that each difference equals allocations minus frees. A line with no such
+//! division, or with several, is dropped.
 
 use super::error::SeriesError;
 use super::limits;
@@ -13,7 +13,7 @@ use super::rows::Rows;
 use super::tag_text::ReadTag;
 use crate::pool::{Pool, Tag};
 
-/// True for a line that begins with a tag and its value.
+/// True for a line that starts with a tag and its value.
 pub fn is_start(line: &str) -> bool {
     split(line).is_some()
 }
@@ -67,7 +67,7 @@ pub fn read(text: &str, source: &str) -> Result<Log, SeriesError> {
     })
 }
 
-/// The value of the tag and the cells behind it.
+/// The tag's value, and the cells after it.
 fn split(line: &str) -> Option<(u32, &str)> {
     let (tag, rest) = line.split_once(",0x")?;
     let plausible = (1..=4).contains(&tag.chars().count()) && line.len() <= limits::CELL_BYTES;
@@ -82,7 +82,7 @@ fn split(line: &str) -> Option<(u32, &str)> {
 
 /// Paged and nonpaged counts from the cells.
 fn numbers(rest: &str) -> Option<[Counts; 2]> {
-    /// Four numbers twice, of seven groups of three digits at most.
+    /// Eight numbers with at most seven groups of three digits each.
     const MOST: usize = 8 * 7;
     let cells: Vec<&str> = rest
         .split(',')
@@ -98,7 +98,7 @@ fn numbers(rest: &str) -> Option<[Counts; 2]> {
     Some(only)
 }
 
-/// All ways to join the cells to eight numbers that add up; stops at the second.
+/// Finds the divisions of the cells into eight consistent numbers; stops at the second.
 fn divide(cells: &[&str], done: &mut Vec<u64>, found: &mut Vec<[Counts; 2]>) {
     let narrow = |n: Option<&u64>| n.copied().unwrap_or_default() as u32;
     let adds_up = |at: usize| {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_digits_join_to_what_adds_up() {
+    fn groups_of_digits_are_joined_to_consistent_numbers() {
         let line = "Leak,0x6B61654C,0,0,0,0,1,234,567,1,233,966,601,615,424,000,,";
         let expected = [[0; 4], [1_234_567, 1_233_966, 601, 615_424_000]];
         assert_eq!(figures(line), Some(expected));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_add_up_in_no_way_are_dropped() {
+    fn inconsistent_lines_are_dropped() {
         for line in [
             "Leak,0x6B61654C,0,0,0,0,5,1,3,64,,",
             "Leak,0x6B61654C,0,0,0,0,5,1,4",

@@ -1,9 +1,9 @@
-//! The text of `!poolused`, in a debugger log.
+//! The output of `!poolused` in a debugger log.
 //!
-//! Windows XP's debugger glues the description to the last number, later ones put a tab
-//! between. Four numbers a row are outstanding allocations and bytes of both pools; eight are
-//! allocations, frees, difference and bytes (flag 1). Prompts, progress dots and messages may
-//! be between listings.
+//! Windows XP's debugger prints the description directly after the last number; later ones print
+//! a tab between them. Rows with four numbers have outstanding allocations and bytes of both
+//! pools. Rows with eight have allocations, frees, difference and bytes of both pools (flag 1).
+//! Prompts, progress dots and messages may occur between listings.
 
 use crate::pool::Pool;
 
@@ -23,7 +23,7 @@ pub fn is_start(line: &str) -> bool {
         })
 }
 
-/// The numbers of a row, by the line of column heads.
+/// The columns of a row, by the line of headings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Columns {
     Brief,
@@ -45,12 +45,12 @@ fn columns(line: &str) -> Option<Columns> {
             "Diff",
             "Used",
         ] => Some(Columns::Verbose),
-        // One pool alone, where a filter was used.
+        // Only one pool: a filter was used.
         _ => None,
     }
 }
 
-/// Reads every listing of a text.
+/// Reads all listings.
 ///
 /// # Errors
 /// [`SeriesError::NoRows`].
@@ -74,7 +74,7 @@ struct Listed {
     rows: Rows,
     sums: [u64; 4],
     total: Option<Both>,
-    /// What the listing is sorted by: the pool, or the tag.
+    /// The sort order: by a pool or by tag.
     order: String,
     session: bool,
     skipped: u64,
@@ -206,8 +206,8 @@ fn figures(both: &Both) -> [u64; 4] {
     [n.outstanding, n.bytes, p.outstanding, p.bytes].map(Option::unwrap_or_default)
 }
 
-/// True when two listings that follow each other are of one moment: sorted by different
-/// pools, with equal figures wherever both have them.
+/// True if two consecutive listings show the same point in time: sorted by different pools, with
+/// equal counts for all common tags.
 fn are_halves(a: &Listed, b: &Listed) -> bool {
     let differ = a.order != b.order && [a, b].iter().all(|l| l.order.ends_with("Pool Consumed"));
     let totals = a.total.is_none() || b.total.is_none() || a.total == b.total;
@@ -249,7 +249,7 @@ impl Listed {
             skipped: self.skipped,
             ..Point::new(source, Kind::PoolUsed)
         };
-        // The totals are over all tags, also when the list is cut.
+        // The totals cover all tags, even if the list is truncated.
         point.listing = match self.total {
             Some(total) if figures(&total) == self.sums => Listing::Complete,
             Some(_) => Listing::Truncated("the rows are fewer than TOTAL covers".into()),
@@ -260,7 +260,7 @@ impl Listed {
     }
 }
 
-/// Flag 8 asks for session pool.
+/// Flag 8 selects session pool.
 fn is_session(arguments: &str) -> bool {
     let flags = arguments
         .split_whitespace()
@@ -271,7 +271,7 @@ fn is_session(arguments: &str) -> bool {
     flags.is_some_and(|flags| flags & 8 != 0)
 }
 
-/// The four characters after one blank, and what follows.
+/// The four characters after one blank, and the rest of the line.
 fn split_tag(line: &str) -> Option<(ReadTag, &str)> {
     let lead = usize::from(line.starts_with(' '));
     let rest = line.get(lead..)?;
@@ -284,7 +284,7 @@ fn split_tag(line: &str) -> Option<(ReadTag, &str)> {
         .map(|tag| (tag, numbers))
 }
 
-/// The figures of both pools from a row's numbers; text after the last may follow without a
+/// The counts of both pools from a row's numbers; text may follow the last number without a
 /// blank.
 fn numbers_of(text: &str, columns: Columns) -> Option<Both> {
     let mut rest = text;
@@ -310,7 +310,7 @@ fn numbers_of(text: &str, columns: Columns) -> Option<Both> {
                 outstanding: Some(next()?),
                 bytes: Some(next()?),
             };
-            // Tags' rows and the total alike, in 32 bits or in 64.
+            // Valid for rows and totals, with 32-bit and 64-bit counters.
             let narrow = |n: Option<u64>| n.unwrap_or_default() as u32;
             let difference = narrow(counts.allocs).wrapping_sub(narrow(counts.frees));
             (difference == narrow(counts.outstanding)).then_some(counts)
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_every_debugger_are_read() {
+    fn rows_of_every_debugger_are_parsed() {
         let tag = |t| Tag::of(t).unwrap();
         for (line, columns, expected) in [
             (
@@ -361,7 +361,7 @@ mod tests {
             ),
         ] {
             if line.contains("01394") {
-                // Digits of the description that follow directly are read as part of the last
+                // If the description starts with digits, they are read as part of the last
                 // number.
                 assert_eq!(
                     parse(line, columns).map(|r| r.2[..3].to_vec()),

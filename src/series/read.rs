@@ -1,4 +1,4 @@
-//! Opens a log and gives it to the reader of its layout.
+//! Opens a log and dispatches to the parser for its layout.
 
 use std::fs::File;
 use std::io::Read;
@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> Result<Log, SeriesError> {
     Ok(log)
 }
 
-/// The same for a file's bytes; `source` is its name in the points.
+/// Reads a log from memory; `source` is the file name in its points.
 ///
 /// # Errors
 /// As [`read`].
@@ -56,7 +56,7 @@ pub fn read_bytes(bytes: &[u8], source: &str) -> Result<Log, SeriesError> {
     number_snapshots(log)
 }
 
-/// Formats of other programs that hold such data and are not text.
+/// Rejects binary formats of other programs with similar data.
 fn refuse_other(bytes: &[u8]) -> Result<(), SeriesError> {
     if bytes.starts_with(b"PK\x03\x04") {
         return Err(SeriesError::Other {
@@ -67,7 +67,7 @@ fn refuse_other(bytes: &[u8]) -> Result<(), SeriesError> {
     Ok(())
 }
 
-/// Numbers the points where there are several, and says what could not be used.
+/// Numbers the points if there are several, and adds a note about unusable lines.
 fn number_snapshots(mut log: Log) -> Result<Log, SeriesError> {
     if log.points.len() > 1 {
         for (at, point) in log.points.iter_mut().enumerate() {

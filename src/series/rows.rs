@@ -1,4 +1,4 @@
-//! The rows of a point while it is read.
+//! Collects the rows of a point.
 
 use rustc_hash::FxHashMap;
 
@@ -7,23 +7,23 @@ use crate::pool::{Pool, Tag};
 use super::point::{Counts, Point, Row};
 use super::tag_text::ReadTag;
 
-/// Rows of one snapshot, one per tag.
+/// The rows of a snapshot, one per tag.
 #[derive(Debug, Default)]
 pub struct Rows {
     rows: FxHashMap<Tag, Row>,
     has_nonpaged: bool,
     has_paged: bool,
-    /// Rows that were there already, and whose tag is certain: the first is kept.
+    /// Number of repeated rows with a certain tag; the first row is used.
     pub repeated: u64,
 }
 
 impl Rows {
-    /// True when there is no row.
+    /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Tags.
+    /// Number of tags.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -33,13 +33,13 @@ impl Rows {
         self.rows.get(&tag)
     }
 
-    /// All rows, in no order.
+    /// All rows, in any order.
     pub fn iter(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
     }
 
-    /// Adds the counts of a tag in a pool; in none when the table does not say which. Tags
-    /// with bytes that are not shown can coincide: their counts are added up.
+    /// Adds the counts of a tag; `pool` is `None` if the table does not state it. Different tags
+    /// with placeholder characters may look alike: their counts are summed.
     pub fn add(&mut self, tag: ReadTag, pool: Option<Pool>, counts: Counts) {
         match pool {
             Some(Pool::Nonpaged) => self.has_nonpaged = true,
@@ -63,7 +63,7 @@ impl Rows {
         }
     }
 
-    /// Puts the rows into a point, in order of tag.
+    /// Moves the rows to a point, sorted by tag.
     pub fn finish(self, point: &mut Point) {
         point.has_nonpaged = self.has_nonpaged;
         point.has_paged = self.has_paged;

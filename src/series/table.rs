@@ -1,5 +1,5 @@
-//! Tables with a tag column: the plain tag table, PoolMonX, the PowerShell scripts, and CSV
-//! of whoever wrote it. Columns are found by their heads.
+//! Tables with a tag column: the poolscope tag table, PoolMonX, PowerShell scripts, and any other
+//! CSV. Columns are identified by their headings.
 
 use super::columns::{Column, adds_up, pool_of, put};
 use super::csv_lines::Splitter;
@@ -12,7 +12,7 @@ use super::tag_text::{ReadTag, of_cell};
 use super::times::{self, Found};
 use crate::pool::{Pool, Tag};
 
-/// The heads of a table.
+/// The headings of a table.
 #[derive(Clone, Debug)]
 pub struct Heads {
     columns: Vec<Column>,
@@ -23,14 +23,14 @@ pub struct Heads {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delimiter {
     Byte(u8),
-    /// Blanks between numbers; the tag is the first four characters.
+    /// Columns separated by blanks; the tag is the first four characters.
     Blanks,
 }
 
 impl Heads {
-    /// Of a line, when it is a line of heads: a tag, and at least one figure.
+    /// Parses a line of headings: a tag, and at least one count.
     pub fn of(line: &str) -> Option<Heads> {
-        // Most lines are rows; this is quick to see.
+        // A fast check, because most lines are rows.
         let word = |line: &str| {
             let lower = line.to_ascii_lowercase();
             lower.contains("tag") || lower.contains("value")
@@ -73,13 +73,13 @@ impl Heads {
             .any(|c| matches!(c, Column::Pool | Column::Figure(Some(_), _)))
     }
 
-    /// True when a head was cut at the width of a window.
+    /// True if a heading was truncated at the window's width.
     pub fn is_cut(line: &str) -> bool {
         line.contains("...") || line.contains('…')
     }
 }
 
-/// Which tool writes such heads.
+/// The tool that writes these headings.
 fn kind(heads: &[&str]) -> Kind {
     let has = |name: &str| heads.iter().any(|h| h.trim().eq_ignore_ascii_case(name));
     if has("PagedUsedBytes") && has("NonPagedUsedBytes") {
@@ -117,7 +117,7 @@ struct Reader {
     too_many: bool,
 }
 
-/// What the comment lines before a table say.
+/// The facts in the comment lines before a table.
 #[derive(Clone, Debug, Default)]
 struct About {
     windows: Option<String>,
@@ -161,7 +161,7 @@ impl About {
     }
 }
 
-/// `yes` and its like are all tags; any other word says which part it is.
+/// `yes` and similar words mean all tags; any other text describes the part.
 fn listing(value: &str) -> Listing {
     let word = value.to_ascii_lowercase();
     let first = word
@@ -198,14 +198,14 @@ impl Reader {
     fn line(&mut self, line: &str) -> Result<(), SeriesError> {
         if line.trim_start().starts_with('#') {
             if !self.rows.is_empty() {
-                // Comments behind rows belong to the next table.
+                // Comments after rows belong to the next table.
                 self.close();
                 self.about = About::default();
             }
             self.about.line(line.trim());
             return Ok(());
         }
-        // A line of heads again: the file was appended to.
+        // Another line of headings: a table was appended to the file.
         if let Some(heads) = Heads::of(line) {
             self.close();
             if Heads::is_cut(line) {
@@ -261,7 +261,7 @@ impl Reader {
         self.row_count += 1;
         self.point.kind = heads.kind;
         self.point.uptime_seconds = record.uptime.or(self.point.uptime_seconds);
-        // A plain tag table is taken at its word; what a tool wrote has to add up.
+        // Rows of a tag table are accepted as they are; rows of other tools must be consistent.
         let contradicts = !record.counts.iter().all(|(_, counts)| adds_up(counts));
         if contradicts && heads.kind != Kind::TagTable {
             self.skipped += 1;
@@ -333,7 +333,7 @@ impl Reader {
     }
 }
 
-/// Live tools see counters of 32 bits; a table can be of anything.
+/// Tools on a live machine use 32-bit counters; a tag table can have any source.
 fn width(kind: Kind) -> CounterWidth {
     match kind {
         Kind::TagTable => CounterWidth::Unknown,
@@ -341,7 +341,7 @@ fn width(kind: Kind) -> CounterWidth {
     }
 }
 
-/// The cells of a line under the heads.
+/// Assigns the cells of a line to the headings.
 fn record(line: &str, splitter: Option<&mut Splitter>, heads: &Heads) -> Option<Vec<String>> {
     match splitter {
         Some(splitter) => splitter.cells(line),
@@ -355,7 +355,7 @@ fn record(line: &str, splitter: Option<&mut Splitter>, heads: &Heads) -> Option<
     }
 }
 
-/// One line, read.
+/// A parsed line.
 struct Record {
     tag: ReadTag,
     counts: Vec<(Option<Pool>, Counts)>,
@@ -370,7 +370,7 @@ impl Record {
         let mut pool = None;
         let mut time = None;
         let mut uptime = None;
-        // Of the pool that the row names, of nonpaged and of paged pool.
+        // In the pool that the row names, in nonpaged pool, and in paged pool.
         let mut counts = [Counts::default(); 3];
         for (column, cell) in heads.columns.iter().zip(cells) {
             match column {
@@ -411,7 +411,7 @@ impl Record {
     }
 }
 
-/// The tag as `0x6b61654c`.
+/// A tag as `0x6b61654c`.
 fn hexadecimal(cell: &str) -> Option<u32> {
     let value = number::unsigned(Some(cell.trim()).filter(|c| c.starts_with("0x"))?)?;
     u32::try_from(value).ok()

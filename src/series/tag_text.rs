@@ -1,30 +1,29 @@
-//! Tags as logs write them.
+//! Parses tags as logs write them.
 
 use crate::pool::{Tag, TagPattern};
 
-/// A tag, and a mask of its bytes that the text does not show for certain.
+/// A tag, and a mask of its bytes that the text does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadTag {
     /// The tag.
     pub tag: Tag,
-    /// Bit 0 is the first byte in memory order.
+    /// The mask; bit 0 is the first byte in memory order.
     pub unsure: u8,
 }
 
-/// The characters that a tool may write for a byte that it can't show.
+/// The placeholder characters that a tool writes for bytes that it can't show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stand {
-    /// `?` and the replacement character: what a code page lacks.
+    /// `?` and the replacement character, for bytes that the code page lacks.
     CodePage,
-    /// The same, and a dot: `!poolused`.
+    /// In addition a dot: `!poolused`.
     Dots,
 }
 
-/// The tag of up to four characters, padded with blanks at the end. `None` when there are
-/// more or none.
+/// The tag of up to four characters, padded with blanks. `None` if the text is empty or longer.
 ///
-/// A character beyond ASCII stands for one byte of 0x80 or more that went through a code
-/// page, so the byte is not certain.
+/// A character beyond ASCII stands for a byte of at least 0x80 that was converted by a code page,
+/// so the byte is uncertain.
 pub fn of_text(text: &str, stand: Stand) -> Option<ReadTag> {
     let mut bytes = *b"    ";
     let mut unsure = 0;
@@ -49,14 +48,14 @@ pub fn of_text(text: &str, stand: Stand) -> Option<ReadTag> {
     })
 }
 
-/// The tag in a cell of a table: up to four characters, or with `\xNN` for bytes that are
-/// not printable.
+/// The tag in a table cell: up to four characters, or with `\xNN` for unprintable bytes.
 pub fn of_cell(text: &str) -> Option<ReadTag> {
     if text.contains("\\x") && text.chars().count() > 4 {
         let tag = TagPattern::parse(text).ok()?.exact()?;
         return Some(ReadTag { tag, unsure: 0 });
     }
-    // Programs that write for spreadsheets put an apostrophe before what looks like a formula.
+    // Programs that write for spreadsheets put an apostrophe before text that looks like a
+    // formula.
     let text = match text.strip_prefix('\'') {
         Some(rest) if text.chars().count() == 5 => rest,
         _ => text,
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_keep_blanks_and_say_which_bytes_are_unsure() {
+    fn tags_keep_blanks_and_mark_uncertain_bytes() {
         let of = |text| of_text(text, Stand::Dots).unwrap();
         assert_eq!(
             of("Io"),

@@ -1,4 +1,4 @@
-//! Whole logs, through the recognition.
+//! Tests of whole logs, including the recognition of their layout.
 
 use super::*;
 use crate::pool::{Pool, Tag};
@@ -7,7 +7,7 @@ fn log(text: &str) -> Log {
     read_bytes(text.as_bytes(), "log").unwrap()
 }
 
-/// Outstanding and bytes of a tag, nonpaged and paged.
+/// Outstanding allocations and bytes of a tag, nonpaged and paged.
 fn of(point: &Point, tag: &str) -> [(Option<u64>, Option<u64>); 2] {
     let row = point.get(Tag::of(tag).unwrap()).unwrap();
     [row.nonpaged, row.paged].map(|c| (c.outstanding, c.bytes))
@@ -16,7 +16,7 @@ fn of(point: &Point, tag: &str) -> [(Option<u64>, Option<u64>); 2] {
 const NONE: (Option<u64>, Option<u64>) = (None, None);
 
 #[test]
-fn snapshots_of_one_file_are_points() {
+fn each_snapshot_of_a_file_is_a_point() {
     let snapshot = |leak: u64| {
         format!(
             " Memory:  260620K Avail:   96364K  PageFlts:     0   InRam Krnl: 1916K P:17856K\n \
@@ -42,7 +42,7 @@ fn snapshots_of_one_file_are_points() {
 }
 
 #[test]
-fn a_screen_is_cut_and_a_whole_snapshot_is_complete() {
+fn a_screen_is_truncated_and_a_snapshot_is_complete() {
     let head = " Tag  Type     Allocs            Frees            Diff   Bytes       Per Alloc\n";
     let rows = |pool: &str| -> String {
         (0..250)
@@ -72,7 +72,7 @@ fn a_screen_is_cut_and_a_whole_snapshot_is_complete() {
 }
 
 #[test]
-fn the_totals_of_poolused_say_whether_the_list_is_whole() {
+fn the_totals_of_poolused_show_whether_the_list_is_complete() {
     let text = "0: kd> !poolused 2\n....\n Sorting by NonPaged Pool Consumed\n\n               NonPaged                  Paged\n \
         Tag     Allocs         Used     Allocs         Used\n\n \
         Leak       601    615424000          0            0\tUNKNOWN pooltag 'Leak', please update pooltag.txt\n \
@@ -90,7 +90,7 @@ fn the_totals_of_poolused_say_whether_the_list_is_whole() {
 }
 
 #[test]
-fn two_listings_of_one_moment_are_one_point() {
+fn listings_of_the_same_time_are_one_point() {
     let heads = "               NonPaged                  Paged\n Tag     Allocs         Used     Allocs         Used\n\n";
     let text = format!(
         "kd> !poolused 2\n.\n Sorting by NonPaged Pool Consumed\n\n{heads} Cont      1094      6525216          0            0\tx\n\n\
@@ -102,7 +102,7 @@ fn two_listings_of_one_moment_are_one_point() {
         of(&merged.points[0], "CM31")[1],
         (Some(19797), Some(91_705_344))
     );
-    // The same tag with other figures is another moment.
+    // The same tag with other counts is another point in time.
     let moved = text.replace(
         "CM31         0            0      19797",
         "Cont         1           64      19797",
@@ -111,7 +111,7 @@ fn two_listings_of_one_moment_are_one_point() {
 }
 
 #[test]
-fn a_tag_table_says_what_it_is_of() {
+fn comments_of_a_tag_table_describe_its_source() {
     let text = "# windows: Windows 10 x64\n# ram_bytes: 17179869184\n# uptime_seconds: 3600\n\
         # nonpaged_pool_bytes: 1000000\n# paged_pool_bytes:\n# complete: top 2 only\n# vm: Memory:1K Avail:1K\n\
         tag,pool,allocs,frees,outstanding,bytes\n\"CM  \",paged,1283,1002,281,1377312\nLeak,nonpaged,,,601,615424000\nNtfC,,,,503712,\n";
@@ -142,7 +142,7 @@ fn a_tag_table_says_what_it_is_of() {
 }
 
 #[test]
-fn scripts_and_poolmonx_are_read_by_their_heads() {
+fn scripts_and_poolmonx_are_recognised_by_headings() {
     let powershell = log(
         "\"Tag\",\"PagedAllocs\",\"PagedFrees\",\"PagedDiff\",\"PagedUsedBytes\",\"NonPagedAllocs\",\"NonPagedFrees\",\"NonPagedDiff\",\"NonPagedUsedBytes\",\"TotalUsedBytes\"\n\
         \"Leak\",\"0\",\"0\",\"0\",\"0\",\"601\",\"0\",\"601\",\"615424000\",\"615424000\"\n\
@@ -171,7 +171,7 @@ fn scripts_and_poolmonx_are_read_by_their_heads() {
 }
 
 #[test]
-fn a_column_of_times_makes_points() {
+fn a_column_of_times_gives_several_points() {
     let text = "timestamp;Tag;Pool;Diff;Bytes\n2024-05-17T12:00:00Z;Leak;Nonp;1;1.024\n2024-05-17T12:00:00Z;Io;Nonp;1;64\n2024-05-17T13:00:00Z;Leak;Nonp;2;2.048\n";
     let read = log(text);
     assert_eq!(read.points.len(), 2);
@@ -183,7 +183,7 @@ fn a_column_of_times_makes_points() {
 }
 
 #[test]
-fn columns_of_blanks_are_read_and_cut_ones_refused() {
+fn blank_separated_columns_are_parsed_and_truncated_ones_are_rejected() {
     let read = log(
         "Tag    NpAllocs NpFrees  NpBytes   PgAllocs PgFrees PgBytes\n------ -------- -------- -------- -------- -------- --------\n\
         Thre     614895   614419   606688        0        0        0\nDh 1     5 1 64 0 0 0\n",
@@ -195,7 +195,7 @@ fn columns_of_blanks_are_read_and_cut_ones_refused() {
 }
 
 #[test]
-fn what_is_no_log_is_refused_in_words() {
+fn files_that_are_not_logs_are_rejected_with_advice() {
     let refused = |bytes: &[u8]| read_bytes(bytes, "a").unwrap_err().to_string();
     assert!(refused(b"").contains("empty"));
     assert!(
@@ -211,7 +211,7 @@ fn what_is_no_log_is_refused_in_words() {
 }
 
 #[test]
-fn rows_in_other_units_than_the_header_are_refused() {
+fn rows_with_other_units_than_the_header_are_rejected() {
     let text = " Memory: 260620K Avail: 96364K\n Commit: 1K Limit: 2K Peak: 3K  Pool N: 10K P: 10K\n Tag  Type Allocs\n Leak Nonp 5 1 4 102400000 25600000\n";
     let refused = read_bytes(text.as_bytes(), "a").unwrap_err().to_string();
     assert!(refused.contains("units"), "{refused}");
@@ -225,12 +225,12 @@ mod hostile {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = read_bytes(&bytes, "a");
         }
 
         #[test]
-        fn no_line_behind_known_heads_panics(line in "[ -~\\t\u{80}-\u{3000}]{0,120}", heads in 0usize..7) {
+        fn no_line_after_known_headings_causes_a_panic(line in "[ -~\\t\u{80}-\u{3000}]{0,120}", heads in 0usize..7) {
             let heads = [
                 " Tag  Type     Allocs\n",
                 " Tag     Allocs         Used     Allocs         Used\n",
@@ -266,20 +266,20 @@ mod comparing {
     }
 
     #[test]
-    fn absence_means_nothing_only_where_the_listing_is_whole() {
+    fn an_absent_tag_is_zero_only_in_a_complete_listing() {
         let row = "Leak,nonpaged,5,0,5,5120\nIo,paged,5,1,4,256\n";
         let more = format!("{row}New1,paged,5,1,4,256\n");
         for (complete, expected) in [
             ("yes", Some(Trend::New)),
             ("top 2 only", None),
             ("no", None),
-            // Not stated, and two of three tags are the same.
+            // Not stated, but two of three tags are the same.
             ("", Some(Trend::New)),
         ] {
             let points = [table(complete, row), table("yes", &more)];
             assert_eq!(trend(&points, "New1"), expected, "{complete}");
         }
-        // Not stated, and of another selection.
+        // Not stated, and with another selection of tags.
         let few = table("", "Leak,nonpaged,5,0,5,5120\n");
         let many: String = (0..9)
             .map(|n| format!("Tag{n},nonpaged,5,0,5,5120\n"))
@@ -288,7 +288,7 @@ mod comparing {
     }
 
     #[test]
-    fn one_pool_that_is_not_listed_does_not_hide_the_other() {
+    fn an_unlisted_pool_does_not_hide_the_other() {
         let both = table("yes", "Leak,nonpaged,5,0,5,5120\nLeak,paged,1,0,1,64\n");
         let one = table("top 1", "Leak,nonpaged,9,0,9,9216\n");
         let points = [both.clone(), one.clone()];
@@ -299,7 +299,7 @@ mod comparing {
             (Some(Trend::Growing), Some(4096))
         );
         assert_eq!(leak.paged[1], Counts::default());
-        // Where two points have both pools, those are compared.
+        // If two points have both pools, both pools are compared.
         let later = table("yes", "Leak,nonpaged,5,0,5,5120\nLeak,paged,2,0,2,128\n");
         let compared = Comparison::of(vec![both, one, later]);
         let leak = compared.get(Tag::of("Leak").unwrap()).unwrap();
@@ -307,7 +307,7 @@ mod comparing {
     }
 
     #[test]
-    fn characters_that_stand_for_other_bytes_find_their_tag() {
+    fn placeholder_characters_match_their_tag() {
         let exact = table(
             "yes",
             "rx\\x01\\x02,nonpaged,5,0,5,5120\nLeak,nonpaged,5,0,5,64\n",
@@ -329,7 +329,7 @@ mod comparing {
     }
 
     #[test]
-    fn a_comparison_beyond_the_limit_keeps_the_largest_and_says_so() {
+    fn a_comparison_beyond_the_limit_keeps_the_largest_tags_with_a_warning() {
         let rows: String = (0..400)
             .map(|n| format!("t{n:03},nonpaged,5,0,5,{}\n", 64 * (n + 1)))
             .collect();
@@ -346,7 +346,7 @@ mod comparing {
     }
 }
 
-/// A binary event log, laid down by hand: one chunk, elements without templates.
+/// A binary event log, built by hand: one chunk, elements without templates.
 mod event_log {
     use super::*;
 
@@ -381,7 +381,7 @@ mod event_log {
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }
 
-    /// The offset of a name in the chunk, and the name behind it.
+    /// The offset of a name in the chunk; the name follows it.
     fn put_name(out: &mut Vec<u8>, name: &str) {
         let at = out.len() as u32 + 4;
         out.extend(at.to_le_bytes());
@@ -462,7 +462,7 @@ mod event_log {
         ]
         .concat();
         out.resize(120, 0);
-        // The header stores no checksum.
+        // The flag for a header without checksum.
         out.extend(4u32.to_le_bytes());
         out.resize(0x1000, 0);
         out.extend(chunk);
@@ -536,7 +536,7 @@ mod event_log {
     }
 
     #[test]
-    fn damage_to_a_binary_event_log_is_said_or_refused() {
+    fn damage_to_a_binary_event_log_is_reported_or_rejected() {
         let whole = sample();
         let used = whole.iter().rposition(|b| *b != 0).unwrap();
         for at in (0..used).step_by(7) {

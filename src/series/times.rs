@@ -3,17 +3,17 @@
 use super::moment::Moment;
 use super::point::Point;
 
-/// A time with or without its zone.
+/// A time with or without a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// In UTC.
     Utc(Moment),
-    /// By the clock of the machine, in an unknown zone.
+    /// By the machine's clock, in an unknown zone.
     Local(Moment),
 }
 
 impl Found {
-    /// Makes it the time of a point.
+    /// Sets the time of a point.
     pub fn put(self, point: &mut Point) {
         match self {
             Found::Utc(time) => (point.time, point.local_time) = (Some(time), None),
@@ -22,7 +22,7 @@ impl Found {
     }
 }
 
-/// A cell that is a time: ISO 8601, or month first as in performance logs.
+/// Parses a cell that is a time: ISO 8601, or the format of performance logs.
 pub fn of_cell(text: &str) -> Option<Found> {
     let text = text.trim();
     if let Some(text) = text
@@ -42,7 +42,7 @@ pub fn of_cell(text: &str) -> Option<Found> {
     Moment::parse_pdh(text, 0).map(Found::Local)
 }
 
-/// The first ISO 8601 time in a line of other text.
+/// The first ISO 8601 time in a line.
 pub fn in_line(line: &str) -> Option<Found> {
     let bytes = line.as_bytes();
     let start = bytes.windows(11).position(|w| {
@@ -66,8 +66,8 @@ pub fn in_line(line: &str) -> Option<Found> {
     }
 }
 
-/// The time in `Debug session time: Wed May 12 08:00:00.123 2010 (UTC + 2:00)`, which the
-/// debugger prints for a dump.
+/// Parses `Debug session time: Wed May 12 08:00:00.123 2010 (UTC + 2:00)`, which the debugger
+/// prints for a dump.
 pub fn of_debugger(line: &str) -> Option<Moment> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let rest = line.trim().strip_prefix("Debug session time:")?;
@@ -97,7 +97,7 @@ pub fn of_debugger(line: &str) -> Option<Moment> {
     Moment::parse_iso(&iso).map(|(time, _)| time)
 }
 
-/// The seconds in `System Uptime: 1 days 2:03:04.567`.
+/// Parses `System Uptime: 1 days 2:03:04.567`, in seconds.
 pub fn uptime_of_debugger(line: &str) -> Option<u64> {
     let rest = line.trim().strip_prefix("System Uptime:")?;
     let (days, clock) = rest.split_once("day")?;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_found_in_the_lines_of_wrappers() {
+    fn times_are_found_in_lines_of_wrapper_scripts() {
         let noon = "2024-05-17T12:00:00Z";
         for line in [
             "=== 2024-05-17T12:00:00Z ===",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_debuggers_lines_are_understood() {
+    fn times_of_the_debugger_are_parsed() {
         let time = of_debugger("Debug session time: Wed May 12 10:00:00.000 2010 (UTC + 2:00)");
         assert_eq!(time.unwrap().to_string(), "2010-05-12T08:00:00Z");
         assert_eq!(

@@ -1,28 +1,28 @@
-//! What became of one figure over several points.
+//! The trend of a tag over several points.
 
-/// The course of a tag's bytes.
+/// The trend of a tag's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Trend {
-    /// Rises to the end, without a fall on the way.
+    /// Rises until the last point and never falls.
     Growing,
-    /// Identical at every point, with no frees in between, and large.
+    /// Identical at every point, without frees in between, and large.
     Pinned,
-    /// Rose, and the last step is less than 5% of the rise.
+    /// Rose, but by less than 5% of the rise in the last step.
     Plateau,
     /// The last value is less than half of the first.
     Freed,
-    /// Nothing at first, something at the end.
+    /// Zero at first, not zero at the end.
     New,
-    /// Something at first, nothing at the end.
+    /// Not zero at first, zero at the end.
     Gone,
     /// None of the others.
     Fluctuating,
-    /// Identical at every point, and small or freed and allocated again.
+    /// Identical at every point, but small, or freed and allocated again.
     Unchanged,
 }
 
 impl Trend {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Trend::Growing => "growing",
@@ -37,23 +37,23 @@ impl Trend {
     }
 }
 
-/// One point of a tag, over the pools that are compared.
+/// A tag at one point, over the compared pools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Bytes outstanding.
+    /// Outstanding bytes.
     pub bytes: u64,
-    /// Allocations outstanding.
+    /// Outstanding allocations.
     pub outstanding: Option<u64>,
     /// Frees since boot.
     pub frees: Option<u64>,
 }
 
-/// From this size on, memory that nobody frees is worth a word.
+/// Minimum number of bytes for pinned memory.
 const PINNED_BYTES: u64 = 1 << 20;
-/// The same for blocks.
+/// Minimum number of blocks for pinned memory.
 const PINNED_BLOCKS: u64 = 1000;
 
-/// The course of two points or more; `None` for fewer.
+/// The trend over at least two points; `None` for fewer.
 pub fn of(samples: &[Sample]) -> Option<Trend> {
     let ([first, .., last], Some(before)) = (samples, samples.len().checked_sub(2)) else {
         return None;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn every_course_has_its_word() {
+    fn every_course_has_its_trend() {
         for (bytes, expected) in [
             (&[0, 5][..], Trend::New),
             (&[0, 5, 3, 9], Trend::New),

@@ -86,7 +86,7 @@ FAULTS = [
         "report/text.rs",
         "if is_hidden(c) { '.' } else { c }",
         "if is_hidden(c) && c != '\\u{1b}' { '.' } else { c }",
-        "nothing_a_terminal_obeys_gets_through",
+        "characters_that_a_terminal_interprets_are_replaced",
     ),
     (
         "unreadable memory is shown as zero",

@@ -1,28 +1,29 @@
-//! LUIDs as times.
+//! Estimates times from LUIDs.
 //!
-//! nt draws the ids of tokens, their changes and logons from one counter that only rises
-//! and begins anew at each boot. A process and its first token are made together, so the
-//! processes of the list say which number was drawn when; what lies between two of them is
-//! interpolated. That is an estimate: it is as good as the distance of the two.
+//! nt assigns the ids of tokens, token modifications and logon sessions from one counter that
+//! only increases and restarts at each boot. A process and its first token are created together,
+//! so the process list shows when some LUIDs were assigned. Times between two of these points are
+//! interpolated; the error is at most the distance between the points.
 
-/// The first that is not reserved for a logon of the system.
+/// The first LUID that is not reserved for system logon sessions.
 pub const FIRST: u64 = 0x3e9;
-/// Processes from which on there is a scale.
+/// Minimum number of processes for a time scale.
 const FEWEST: usize = 8;
-/// Of them, those whose numbers must rise with their times: tokens that are older than
-/// their process, or were replaced, do not.
+/// Minimum share of processes whose LUIDs increase with their creation times. A token that is
+/// older than its process, or was replaced, breaks the order.
 const RISING: f64 = 0.7;
 
-/// Which LUID was drawn when.
+/// The times at which LUIDs were assigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Luids {
-    /// LUID and 100 ns since boot, both rising.
+    /// Pairs of LUID and time (100 ns units since boot), both ascending.
     points: Vec<(u64, u64)>,
 }
 
 impl Luids {
-    /// From processes: 100 ns since boot and the LUID of the token, in any order; and the
-    /// counter's value at the dump, where it is known. `None` where that makes no scale.
+    /// Builds the scale from pairs of creation time (100 ns units since boot) and token LUID of
+    /// processes, in any order, and from the counter's value at the dump, if known. `None` if
+    /// there are too few pairs or they are not in order.
     pub fn of(anchors: &[(u64, u64)], counter: Option<u64>, uptime: u64) -> Option<Luids> {
         let counter = counter.filter(|last| *last > FIRST);
         let possible = |&&(time, luid): &&(u64, u64)| {
@@ -41,12 +42,13 @@ impl Luids {
         Some(Luids { points })
     }
 
-    /// The highest number that has a time.
+    /// The highest LUID with a known time.
     pub fn last(&self) -> u64 {
         self.points.last().map_or(0, |point| point.0)
     }
 
-    /// When a LUID was drawn, in 100 ns since boot; `None` for what is none of this boot.
+    /// The time when a LUID was assigned, in units of 100 ns since boot; `None` if it is out of
+    /// range.
     pub fn since_boot(&self, luid: u64) -> Option<u64> {
         let (from, to) = self.around(luid)?;
         let (numbers, time) = (to.0 - from.0, to.1 - from.1);
@@ -54,13 +56,13 @@ impl Luids {
         Some(from.1 + part as u64)
     }
 
-    /// How far a time may be off, in 100 ns.
+    /// The maximum error of a time, in units of 100 ns.
     pub fn error(&self, luid: u64) -> Option<u64> {
         let (from, to) = self.around(luid)?;
         Some(to.1 - from.1)
     }
 
-    /// The points that a LUID lies between; twice the same where it is one of them.
+    /// The points before and after a LUID; the same point twice if it matches exactly.
     fn around(&self, luid: u64) -> Option<((u64, u64), (u64, u64))> {
         let at = self.points.partition_point(|point| point.0 < luid);
         let to = *self.points.get(at)?;
@@ -68,14 +70,15 @@ impl Luids {
             true => to,
             false => *self.points.get(at.checked_sub(1)?)?,
         };
-        // Times that do not rise were left out; this holds for any input.
+        // Also correct if the times are not in order, although such points were removed.
         (from.0 <= luid && from.1 <= to.1).then_some((from, to))
     }
 }
 
-/// The longest run of pairs, in order of time, whose numbers rise.
+/// The longest subsequence of pairs, ordered by time, whose LUIDs increase.
 fn rising(sorted: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    // The end of the best run of each length, and what comes before each pair in its run.
+    // `ends`: the last pair of the best subsequence of each length; `before`: each pair's
+    // predecessor.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; sorted.len()];
     let luid = |at: usize| sorted.get(at).map_or(0, |pair| pair.1);
@@ -99,13 +102,13 @@ fn rising(sorted: &[(u64, u64)]) -> Vec<(u64, u64)> {
     out
 }
 
-/// Blocks from which on a field of LUIDs can be told.
+/// Minimum number of blocks to recognise a field of LUIDs.
 const FEWEST_BLOCKS: usize = 16;
 
-/// True when the words at one offset are LUIDs. Small numbers are in their range too, so
-/// the set decides: it reaches far into the range, is mostly distinct, has the residues of
-/// no address or size, and is not as dense as a count of these blocks would be, of which
-/// there are `population`.
+/// True if the words at one offset are LUIDs. Other small numbers are also in the range, so the
+/// distribution decides: the values extend far into the range, are mostly distinct, are not
+/// aligned like addresses or sizes, and are sparser than a counter of these blocks would be.
+/// `population` is the number of blocks of the tag.
 pub fn are_luids(values: &[u64], population: u64, luids: &Luids) -> bool {
     let set: Vec<u64> = values.iter().copied().filter(|&v| v != 0).collect();
     let zeros = values.len() - set.len();
@@ -138,15 +141,15 @@ mod tests {
 
     const HOUR: u64 = 36_000_000_000;
 
-    /// A process an hour, and a thousand LUIDs with each.
+    /// One process an hour, each with a thousand LUIDs.
     fn anchors(count: u64) -> Vec<(u64, u64)> {
         (1..=count).map(|n| (n * HOUR, n * 1_000)).collect()
     }
 
     #[test]
-    fn what_lies_between_two_processes_is_interpolated() {
+    fn times_between_two_processes_are_interpolated() {
         let mut all = anchors(20);
-        // A service's token that was made long before, and one that was replaced.
+        // A service's token that is older than its process, and a token that was replaced.
         all[3].1 = 1_001;
         all[9].1 = 19_500;
         let luids = Luids::of(&all, Some(21_000), 24 * HOUR).unwrap();
@@ -157,13 +160,13 @@ mod tests {
         assert_eq!(luids.since_boot(20_500), Some(22 * HOUR));
         assert_eq!(luids.since_boot(21_001), None);
         assert_eq!(luids.since_boot(0x3e7), None);
-        // Without the counter nothing is said of what came after the last process.
+        // Without the counter, LUIDs after the last process have no time.
         let luids = Luids::of(&all, None, 24 * HOUR).unwrap();
         assert_eq!(luids.since_boot(20_500), None);
     }
 
     #[test]
-    fn too_few_processes_or_numbers_in_no_order_make_no_scale() {
+    fn too_few_processes_or_unordered_luids_make_no_scale() {
         assert_eq!(Luids::of(&anchors(7), Some(21_000), 24 * HOUR), None);
         let turned: Vec<_> = (1..=20).map(|n| (n * HOUR, (21 - n) * 1_000)).collect();
         assert_eq!(Luids::of(&turned, Some(21_000), 24 * HOUR), None);
@@ -172,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn small_numbers_are_not_taken_for_luids() {
+    fn small_numbers_are_not_recognised_as_luids() {
         let luids = Luids::of(&anchors(20), Some(400_000), 24 * HOUR).unwrap();
         let spread = |step: u64| (0..64).map(|n| 1_003 + n * step).collect::<Vec<u64>>();
         assert!(are_luids(&spread(6_001), 64, &luids));
         let sizes: Vec<u64> = (0..64).map(|n| 0x1000 + n * 0x1000).collect();
         assert!(!are_luids(&sizes, 64, &luids));
         assert!(!are_luids(&spread(2), 64, &luids), "far from the end");
-        // One block in a hundred of 30,000 that count themselves.
+        // One in a hundred of 30,000 blocks with a sequence number.
         let counted: Vec<u64> = (0..300).map(|n| 2_000 + n * 101).collect();
         assert!(!are_luids(&counted, 30_000, &luids));
         assert!(!are_luids(&[99_999; 64], 64, &luids), "a constant");

@@ -1,9 +1,9 @@
-//! When the blocks of a tag were made, as far as a single dump shows it.
+//! Estimates when the blocks of a tag were allocated, from a single dump.
 //!
-//! The pool keeps no time of an allocation, but many structures do. Where the words at one
-//! offset of a tag's blocks are times between boot and dump, the blocks in use are counted
-//! over the uptime. They are survivors: freed blocks leave no trace, so the counts are a
-//! growth curve for blocks that are never freed and nothing of the kind for a cache.
+//! The pool does not store allocation times, but many structures contain one. If the words at one
+//! offset of a tag's blocks are times between boot and dump, the allocated blocks are counted
+//! over the uptime. Freed blocks leave no trace: for blocks that are never freed the counts are a
+//! growth curve, for a cache they are not.
 
 pub mod clock;
 pub mod luid;
@@ -23,35 +23,35 @@ use super::judgement::words::duration;
 use clock::SECOND;
 use slots::{Clock, Scales};
 
-/// Slices of the uptime.
+/// Number of intervals that the uptime is divided into.
 pub const SLICES: usize = 24;
-/// Blocks that tell which offset holds a time.
+/// Number of blocks that are sampled to find the offset of a time.
 const SAMPLE: u64 = 4096;
-/// Bytes of a block that are searched for times.
+/// Number of bytes of a block that are searched for times.
 const REACH: u64 = 4096;
-/// Sizes of blocks that are distinguished.
+/// Number of block sizes that are searched.
 const CLASSES: usize = 8;
-/// A part of the uptime by which times may be off and still show a shape.
+/// Times whose error exceeds the uptime divided by this number show no shape.
 const COARSE: u64 = 6;
-/// Blocks read between two checks for cancellation.
+/// Number of blocks between two checks for cancellation.
 const CHUNK: usize = 1 << 14;
 
-/// How the blocks lie over the uptime.
+/// The distribution of the blocks over the uptime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// Over the whole uptime, no slice with more than three times the mean.
+    /// Over the whole uptime; no slice has more than three times the average.
     Steady,
-    /// At least 80 % in the last slice.
+    /// At least 80% in the last slice.
     Burst,
-    /// At least 80 % in the first quarter and none in the last.
+    /// At least 80% in the first quarter and none in the last.
     Old,
     /// None of these.
     Mixed,
 }
 
 impl Shape {
-    /// Of the counts per slice.
+    /// The shape of the counts per slice.
     pub fn of(histogram: &[u64; SLICES]) -> Shape {
         let all: u64 = histogram.iter().sum();
         let (first, last) = (&histogram[..SLICES / 4], &histogram[SLICES - SLICES / 4..]);
@@ -69,7 +69,7 @@ impl Shape {
         }
     }
 
-    /// Its name.
+    /// The name used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Shape::Steady => "steady",
@@ -80,87 +80,85 @@ impl Shape {
     }
 }
 
-/// When a tag's blocks in use were made.
+/// The ages of a tag's allocated blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ages {
-    /// The field and its clock: `field +0x28 (system time)`, `_EPROCESS.CreateTime (system
-    /// time)`.
+    /// The field and its clock, for example `field +0x28 (system time)` or `_EPROCESS.CreateTime
+    /// (system time)`.
     pub source: String,
-    /// Blocks with a time between boot and dump.
+    /// Number of blocks with a time between boot and dump.
     pub blocks_with_time: u64,
-    /// Blocks that were asked for it: all in use, or a sample of them.
+    /// Number of blocks that were read: all allocated blocks, or a sample.
     pub blocks: u64,
-    /// The oldest and the newest time, in 100 ns since 1601 (UTC).
+    /// The oldest time, in units of 100 ns since 1601 (UTC).
     pub oldest: u64,
-    /// The newest.
+    /// The newest time, in units of 100 ns since 1601 (UTC).
     pub newest: u64,
-    /// Blocks per slice of the time from boot to dump, the oldest slice first.
+    /// Number of blocks per slice of the time from boot to dump, the oldest slice first.
     pub histogram: [u64; SLICES],
-    /// How they lie.
+    /// The shape of the distribution.
     pub shape: Shape,
-    /// How far a time may be off, in 100 ns, where times are estimated from LUIDs.
+    /// The maximum error in units of 100 ns, if times are estimated from LUIDs.
     #[serde(default)]
     pub error: Option<u64>,
-    /// How the field was recognised.
+    /// How the time field was recognised.
     #[serde(default)]
     pub recognised: Recognised,
 }
 
-/// How a field of times was recognised.
+/// How a time field was recognised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recognised {
-    /// It is a field of a kernel object.
+    /// It is a known field of a kernel object.
     #[default]
     ByName,
-    /// Its values are so rare among random ones that they are there by chance with a
-    /// probability of 10 to this power at most.
+    /// Its values are FILETIMEs: the probability of a coincidence is at most 10 to this power.
     ByRarity(i32),
-    /// Its values are small numbers, which many fields hold: how they are distributed
-    /// decided.
+    /// Its values are small numbers, as many fields have; their distribution decided.
     ByDistribution,
 }
 
-/// A time in a kernel object: its address in a block of the tag.
+/// A time field of a kernel object.
 pub struct ObjectField<'a> {
-    /// Type and field: `_EPROCESS.CreateTime`.
+    /// The type and the field, for example `_EPROCESS.CreateTime`.
     pub name: &'static str,
-    /// What it counts.
+    /// The field's clock.
     pub clock: Clock,
-    /// Where it is, when the block holds such an object.
+    /// The field's address in a block, if the block has such an object.
     pub place: &'a (dyn Fn(&AddressSpace, &Block) -> Option<Va> + Sync),
 }
 
-/// The inputs of the ages.
+/// The inputs for the ages of a tag.
 pub struct Setting<'a> {
-    /// The blocks.
+    /// The index with the blocks.
     pub index: &'a Snapshot,
-    /// The memory of a session, or the system's.
+    /// The address space of a session, or of the system.
     pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
-    /// What values are turned into times by.
+    /// The scales that convert values to times.
     pub scales: Scales<'a>,
-    /// The time that objects of this tag carry, where the tag is one of objects.
+    /// The time field of the tag's objects, if the tag is an object type's.
     pub object: Option<ObjectField<'a>>,
-    /// Count all blocks; else those of the question's sample, which shows the shape.
+    /// True to count all blocks, false to count the sample, which is enough for the shape.
     pub all: bool,
 }
 
-/// Where the time of a block is.
+/// The location of the time in a block.
 enum Source<'a, 'b> {
     Object(&'b ObjectField<'a>),
     Offset(u64),
 }
 
-/// An offset that holds times.
+/// An offset that contains times.
 struct Slot {
     offset: u64,
     clock: Clock,
     recognised: Recognised,
 }
 
-/// Looks for times in the blocks of a tag. `Ok(None)` where no offset holds times.
+/// Searches the blocks of a tag for times. `Ok(None)` if no offset contains times.
 ///
 /// # Errors
-/// [`Unwanted`] when the answer is no longer wanted.
+/// [`Unwanted`] if the request was cancelled.
 pub fn take(
     setting: &Setting<'_>,
     question: &Question,
@@ -188,13 +186,12 @@ pub fn take(
     Ok(dated.then(|| counted.ages(setting, name, slot.clock, slot.recognised)))
 }
 
-/// The answer isn't wanted any more.
+/// The request was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwanted;
 
-/// The offset that holds the time of creation in the most blocks of the sample: FILETIMEs
-/// before interrupt times before LUIDs, and of several in one structure the one that is
-/// earliest.
+/// The offset of the creation time: for the most frequent block sizes first, FILETIMEs before
+/// interrupt times before LUIDs, and the earliest if a structure has several.
 fn find(setting: &Setting<'_>, blocks: &[Block], population: u64) -> Option<Slot> {
     let mut classes: FxHashMap<u64, Vec<&Block>> = FxHashMap::default();
     for block in blocks {
@@ -234,8 +231,7 @@ fn find(setting: &Setting<'_>, blocks: &[Block], population: u64) -> Option<Slot
     })
 }
 
-/// The words of blocks of one size, offset by offset; words that can't be read are left
-/// out.
+/// The words of blocks of one size, grouped by offset, without unreadable words.
 fn columns(setting: &Setting<'_>, blocks: &[&Block]) -> Vec<Vec<u64>> {
     let mut out: Vec<Vec<u64>> = Vec::new();
     for block in blocks {
@@ -321,7 +317,7 @@ impl Counted {
             blocks: self.blocks,
             oldest: boot + self.oldest.unwrap_or(0),
             newest: boot + self.newest.unwrap_or(0),
-            // What lies between two distant processes may lie anywhere there.
+            // If the error is large, the true distribution is unknown.
             shape: match self.error > setting.scales.clocks.uptime / COARSE {
                 true => Shape::Mixed,
                 false => Shape::of(&self.histogram),
@@ -333,7 +329,7 @@ impl Counted {
     }
 }
 
-/// Reads the time of every block that is asked about.
+/// Reads the time of every block in question.
 fn count(
     setting: &Setting<'_>,
     question: &Question,
@@ -379,8 +375,7 @@ fn count(
         .try_reduce(Counted::default, |a, b| Ok(a.merge(&b)))
 }
 
-/// The address of an offset, when the block reaches so far and the word does not lie
-/// across pages.
+/// The address of the word at an offset if the word lies in the block and within one page.
 fn inside(block: &Block, offset: u64) -> Option<Va> {
     let end = offset + 8;
     let reaches = end <= block.bytes.saturating_sub(block.header_bytes());
@@ -393,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shapes_follow_their_definitions() {
+    fn shapes_match_their_definitions() {
         let even = [10; SLICES];
         assert_eq!(Shape::of(&even), Shape::Steady);
         let mut burst = [1; SLICES];

@@ -1,9 +1,9 @@
-//! Which words of a tag's blocks are times.
+//! Recognises which words of a tag's blocks are times.
 //!
-//! A FILETIME between boot and dump is so rare among random 64-bit values (one in a
-//! million at 30 days of uptime) that few are enough. An interrupt time is a small number,
-//! and sizes, addresses and counters are small numbers too: the set of values decides, by
-//! residues, spread and high halves.
+//! A FILETIME between boot and dump is so rare among random 64-bit values (one in a million at 30
+//! days of uptime) that a few are enough. An interrupt time is a small number, like sizes,
+//! relative addresses and counters, so the whole set of values decides: by alignment, spread and
+//! high halves.
 
 use rustc_hash::FxHashMap;
 
@@ -11,28 +11,28 @@ use super::Recognised;
 use super::clock::{Clocks, SECOND};
 use super::luid::{self, Luids};
 
-/// What a word counts.
+/// The clock of a time field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
-    /// FILETIME: 100 ns since 1601 (UTC).
+    /// FILETIME: units of 100 ns since 1601 (UTC).
     System,
-    /// 100 ns since boot.
+    /// Units of 100 ns since boot.
     Interrupt,
-    /// A LUID, which is drawn from a counter that only rises.
+    /// A LUID, assigned from an increasing counter.
     Luid,
 }
 
-/// What values are turned into times by.
+/// The scales that convert values to times.
 #[derive(Clone, Copy, Debug)]
 pub struct Scales<'a> {
-    /// The clocks at the moment of the dump.
+    /// The clocks at the time of the dump.
     pub clocks: Clocks,
-    /// Which LUID was drawn when, where processes tell.
+    /// The times of LUIDs, if the processes show them.
     pub luids: Option<&'a Luids>,
 }
 
 impl Clock {
-    /// Its name.
+    /// The name used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Clock::System => "system time",
@@ -41,7 +41,7 @@ impl Clock {
         }
     }
 
-    /// A value as time since boot, where it lies between boot and dump.
+    /// Converts a value to the time since boot, if it lies between boot and dump.
     pub fn since_boot(self, value: u64, scales: &Scales<'_>) -> Option<u64> {
         let clocks = &scales.clocks;
         match self {
@@ -56,7 +56,7 @@ impl Clock {
 }
 
 impl Clock {
-    /// How far a time may be off, in 100 ns.
+    /// The maximum error of the time, in units of 100 ns.
     pub fn error(self, value: u64, scales: &Scales<'_>) -> Option<u64> {
         match self {
             Clock::Luid => scales.luids?.error(value),
@@ -65,16 +65,16 @@ impl Clock {
     }
 }
 
-/// 1990-01-01 as FILETIME: dates before it are no plausible dates.
+/// 1990-01-01 as FILETIME: earlier values are not plausible dates.
 const YEAR_1990: u64 = 122_756_256_000_000_000;
 const TEN_YEARS: u64 = 10 * 365 * 86_400 * SECOND;
-/// Blocks needed to recognise an interrupt time.
+/// Minimum number of blocks to recognise an interrupt time.
 const FEWEST_WEAK: usize = 16;
-/// Times needed to recognise a FILETIME.
+/// Minimum number of times to recognise a FILETIME.
 const FEWEST_STRONG: usize = 3;
 
-/// True when the words at one offset are times of a clock. `values` are those of the
-/// blocks that could be read there, of `population` in all.
+/// True if the words at one offset are times of a clock. `values` are the readable words at the
+/// offset; `population` is the number of blocks of the tag.
 pub fn is_clock(values: &[u64], population: u64, clock: Clock, scales: &Scales<'_>) -> bool {
     let clocks = &scales.clocks;
     if clock == Clock::Luid {
@@ -83,7 +83,7 @@ pub fn is_clock(values: &[u64], population: u64, clock: Clock, scales: &Scales<'
     }
     let set: Vec<u64> = values.iter().copied().filter(|&v| v != 0).collect();
     let zeros = values.len() - set.len();
-    // "Not set yet" is common, but most blocks must have a time.
+    // Zero often means "not set", but most blocks must have a time.
     if zeros * 5 >= values.len() * 2 {
         return false;
     }
@@ -100,12 +100,12 @@ pub fn is_clock(values: &[u64], population: u64, clock: Clock, scales: &Scales<'
     }
 }
 
-/// Offsets that are looked at: the words of a page.
+/// Number of offsets that are tested: the words of a page.
 const OFFSETS: f64 = 512.0;
 
-/// What makes the words at an offset times. For FILETIMEs a bound of the probability that
-/// random words at any offset pass: offsets x C(n, k) x p^k, where p is the share of all
-/// 64-bit numbers between boot and dump, and C(n, k) is 2^n at most.
+/// How words at an offset were recognised as times. For FILETIMEs this is an upper bound of the
+/// probability that random words at any offset pass the test: offsets x C(n, k) x p^k, where p is
+/// the share of 64-bit numbers between boot and dump, and C(n, k) is at most 2^n.
 pub fn recognised(values: &[u64], clock: Clock, scales: &Scales<'_>) -> Recognised {
     if clock != Clock::System {
         return Recognised::ByDistribution;
@@ -117,8 +117,8 @@ pub fn recognised(values: &[u64], clock: Clock, scales: &Scales<'_>) -> Recognis
     Recognised::ByRarity(power.ceil() as i32)
 }
 
-/// More than half of the blocks have the same value: a constant, such as the driver's
-/// start.
+/// True if more than half of the blocks have the same value, which is then a constant, such as
+/// the start time of the driver.
 fn one_value_rules(values: &[u64]) -> bool {
     let mut counts: FxHashMap<u64, usize> = FxHashMap::default();
     for value in values {
@@ -127,8 +127,8 @@ fn one_value_rules(values: &[u64]) -> bool {
     counts.values().any(|&n| n * 2 > values.len())
 }
 
-/// Dates before boot are dates of data (files, certificates); dates after the dump are due
-/// times. At most a twentieth may be either.
+/// Dates before boot belong to data (files, certificates); dates after the dump are due times. At
+/// most 5% of the values may be either.
 fn are_of_this_boot(values: &[u64], clocks: &Clocks) -> bool {
     let first = clocks.boot().saturating_sub(60 * SECOND);
     let last = clocks.now.saturating_add(2 * SECOND);
@@ -138,7 +138,7 @@ fn are_of_this_boot(values: &[u64], clocks: &Clocks) -> bool {
     before * 20 <= values.len() && after * 20 <= values.len()
 }
 
-/// Whether small numbers are times since boot.
+/// True if small numbers are distributed like times since boot.
 fn look_like_a_clock(values: &[u64], clocks: &Clocks) -> bool {
     let share = |test: &dyn Fn(&u64) -> bool| {
         values.iter().filter(|v| test(v)).count() as f64 / values.len() as f64
@@ -147,7 +147,7 @@ fn look_like_a_clock(values: &[u64], clocks: &Clocks) -> bool {
     if share(&|v| *v % 8 == 0) > 0.6 {
         return false;
     }
-    // Two packed 32-bit fields; numbers of 32 bits.
+    // Two packed 32-bit fields, or 32-bit numbers.
     if share(&|v| *v as u32 <= 0xffff) > 0.3 || share(&|v| *v >> 32 == 0) > 0.5 {
         return false;
     }
@@ -177,7 +177,7 @@ mod tests {
         super::is_clock(values, values.len() as u64, clock, &scales)
     }
 
-    /// `count` numbers spread over a range by a fixed generator.
+    /// `count` pseudo-random numbers from a range, always the same.
     fn spread(count: u64, from: u64, to: u64) -> Vec<u64> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         (0..count)
@@ -196,7 +196,7 @@ mod tests {
         assert!(is_clock(&system, Clock::System, &CLOCKS));
         let interrupt = spread(64, 0, CLOCKS.uptime);
         assert!(is_clock(&interrupt, Clock::Interrupt, &CLOCKS));
-        // Three of four are enough for a FILETIME; a third of zeros is "not set yet".
+        // Three of four are enough for a FILETIME; zeros in a third of the blocks mean "not set".
         let mut few = spread(3, CLOCKS.boot(), CLOCKS.now);
         few.push(0xffff_8000_1234_5678);
         assert!(is_clock(&few, Clock::System, &CLOCKS));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_odds_of_chance_are_bounded() {
+    fn the_probability_of_coincidence_is_bounded() {
         let scales = Scales {
             clocks: CLOCKS,
             luids: None,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_time_is_refused() {
+    fn values_that_only_resemble_times_are_rejected() {
         let no = |values: Vec<u64>, what: &str| {
             for clock in [Clock::System, Clock::Interrupt] {
                 assert!(!is_clock(&values, clock, &CLOCKS), "{what}: {clock:?}");

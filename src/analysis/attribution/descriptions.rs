@@ -1,10 +1,10 @@
-//! What a tag is for: the built-in table, overlaid by the user's pooltag.txt.
+//! The purpose of a tag: the built-in table, overridden by the user's pooltag.txt.
 //!
-//! The format is pooltag.txt's, read leniently: the tag is the first four columns, blanks
-//! included; then two fields after ` -`; `rem` lines and blank lines are comments. `?` and `*`
-//! are wildcards; the entry with the longest literal start wins, so a wildcard never hides a
-//! tag that is listed by itself, in whichever of the two tables it is. Files in UTF-8, UTF-16
-//! (with a byte order mark or without) and Latin-1 are read.
+//! The format is that of pooltag.txt, parsed leniently. The tag is the first four columns,
+//! including blanks; two fields follow, each after ` -`. Lines that start with `rem` and blank
+//! lines are comments. `?` and `*` are wildcards. The entry with the longest literal prefix wins,
+//! so a wildcard in either table never hides an exact entry. Supported encodings: UTF-8, UTF-16
+//! (with or without byte order mark) and Latin-1.
 
 use std::borrow::Cow;
 use std::fs;
@@ -16,21 +16,21 @@ use rustc_hash::FxHashMap;
 
 use crate::pool::Tag;
 
-/// The project's own table.
+/// The built-in table.
 const BUILT_IN: &str = include_str!("../../../assets/pooltags.txt");
 
-/// More than this is not a pooltag.txt (the largest public one is under 300 KB).
+/// Maximum size in bytes; the largest public pooltag.txt has less than 300 KB.
 const MAX_FILE: u64 = 16 << 20;
 
-/// What is known of a tag.
+/// The entry for a tag.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Description {
-    /// What the memory is for.
+    /// The purpose of the memory.
     pub text: String,
-    /// The binary, such as `nt!ps`; `None` where the file says `<unknown>`.
+    /// The binary, such as `nt!ps`; `None` if the file has `<unknown>`.
     pub binary: Option<String>,
-    /// The entry's pattern, such as `Us??`, where the tag itself is not listed. Such an
-    /// entry says what most tags of a family are for; this tag may be of another driver.
+    /// The pattern of the entry, such as `Us??`, if the tag has no exact entry. A pattern
+    /// describes most tags of a family; this tag may belong to another driver.
     pub pattern: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl Description {
         }
     }
 
-    /// The binary as a column shows it: with a question mark where only a pattern names it.
+    /// The binary for a column, with a question mark if only a pattern names it.
     pub fn marked_binary(&self) -> Option<String> {
         let binary = self.binary.as_deref()?;
         Some(match self.pattern {
@@ -65,14 +65,14 @@ pub struct Descriptions {
 #[derive(Clone, Debug, Default)]
 struct Layer {
     exact: FxHashMap<[u8; 4], Description>,
-    /// Longest literal start first.
+    /// Sorted by length of the literal prefix, descending.
     wild: Vec<([u8; 4], usize, Description)>,
     entries: usize,
     ignored: usize,
 }
 
 impl Descriptions {
-    /// The built-in table alone.
+    /// The built-in table only.
     pub fn built_in() -> Descriptions {
         static PARSED: OnceLock<Arc<Layer>> = OnceLock::new();
         let built_in = PARSED.get_or_init(|| Arc::new(parse(BUILT_IN.as_bytes())));
@@ -81,11 +81,10 @@ impl Descriptions {
         }
     }
 
-    /// The user's file over the built-in table.
+    /// The user's file, with the built-in table as fallback.
     ///
     /// # Errors
-    /// What the system says when the file can't be read, that it is too large, or that
-    /// it has no entry.
+    /// If the file can't be read, is too large, or has no entry.
     pub fn with_file(path: &Path) -> io::Result<Descriptions> {
         let length = fs::metadata(path)?.len();
         if length > MAX_FILE {
@@ -104,20 +103,20 @@ impl Descriptions {
         Ok(all)
     }
 
-    /// What is known of a tag.
+    /// The entry for a tag.
     pub fn get(&self, tag: Tag) -> Option<&Description> {
         let bytes = tag.bytes();
         let exact = self.layers.iter().find_map(|layer| layer.exact.get(&bytes));
         exact.or_else(|| self.layers.iter().find_map(|layer| layer.family(bytes)))
     }
 
-    /// The tags that are described one by one, not by a pattern.
+    /// The tags with an exact entry.
     pub fn tags(&self) -> impl Iterator<Item = Tag> + '_ {
         let exact = self.layers.iter().flat_map(|layer| layer.exact.keys());
         exact.map(|bytes| Tag::new(u32::from_le_bytes(*bytes)))
     }
 
-    /// Entries of the uppermost layer, and lines of it that are neither entry nor comment.
+    /// Number of entries in the first table, and number of its lines that could not be parsed.
     pub fn counts(&self) -> (usize, usize) {
         self.layers
             .first()
@@ -164,7 +163,7 @@ fn parse(bytes: &[u8]) -> Layer {
     layer
 }
 
-/// The bytes of UTF-8 or Latin-1 without a byte order mark; UTF-16 becomes UTF-8.
+/// Removes the byte order mark and converts UTF-16 to UTF-8; other bytes are unchanged.
 fn one_byte_characters(bytes: &[u8]) -> Cow<'_, [u8]> {
     if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
         return Cow::Borrowed(rest);
@@ -175,7 +174,7 @@ fn one_byte_characters(bytes: &[u8]) -> Cow<'_, [u8]> {
     if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
         return Cow::Owned(utf16(rest, u16::from_be_bytes));
     }
-    // Without a mark: text in ASCII has a zero in every second byte.
+    // Without a byte order mark: in UTF-16, ASCII text has a zero in every second byte.
     let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
     let zeros = |odd: usize| {
         start
@@ -232,14 +231,14 @@ fn is_comment(line: &[u8]) -> bool {
         })
 }
 
-/// `Tag  - binary - description`; the tag is the first four columns as they are, unless
-/// the separator comes earlier (a tag written without its trailing blanks).
+/// Parses `Tag  - binary - description`. The tag is the first four columns verbatim, unless the
+/// separator comes earlier (a tag without its trailing blanks).
 fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
     let (tag, rest) = match separator(line)? {
         (at, rest) if at <= 4 => (padded(line.get(..at)?), rest),
         (_, rest) => (padded(line.get(..4)?), rest),
     };
-    // Something other than blanks between the tag's columns and the separator is prose.
+    // If there is other text between the tag's columns and the separator, the line is prose.
     let (at, _) = separator(line)?;
     if at > 4 && !line.get(4..at)?.iter().all(u8::is_ascii_whitespace) {
         return None;
@@ -265,8 +264,8 @@ fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
     ))
 }
 
-/// The first `-` that follows white space (or stands at the fifth column) and is followed
-/// by white space; the bytes before the blanks count as the field.
+/// Finds the first `-` that follows white space (or is in the fifth column) and is followed by
+/// white space. Returns its position and the field before it.
 fn separator(line: &[u8]) -> Option<(usize, &[u8])> {
     let dash = (1..line.len()).find(|&i| {
         line.get(i) == Some(&b'-')
@@ -290,7 +289,7 @@ fn padded(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(tag)
 }
 
-/// ANSI text: UTF-8 where it is, else Latin-1; control characters become blanks.
+/// Decodes UTF-8, or Latin-1 if the bytes are not valid UTF-8; control characters become blanks.
 fn latin1(bytes: &[u8]) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let text: String = match std::str::from_utf8(bytes) {
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_real_files_sloppiness_is_read() {
+    fn irregular_lines_of_real_files_are_parsed() {
         let table = table(
             "rem Pooltag.txt\r\nrem\r\n\r\nThre - nt!ps        - Thread objects\r\n\
              Cc   - nt!cc - Cache Manager\r\nDh 0 - <unknown>    - DirectDraw - GDI handles\r\n\
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_table_is_sound_and_large() {
+    fn the_built_in_table_is_valid_and_large() {
         let table = Descriptions::built_in();
         let (entries, ignored) = table.counts();
         assert!(entries >= 4_500, "{entries}");
@@ -366,7 +365,7 @@ mod tests {
         assert_eq!(get(&table, "Leak"), None);
     }
 
-    /// Facts that public lists agree on, one or two of each component that people meet.
+    /// Entries that public lists agree on, one or two per common component.
     #[test]
     fn tags_name_the_binary_that_public_lists_name() {
         let table = Descriptions::built_in();
@@ -422,12 +421,12 @@ mod tests {
             let text = get(&table, tag).unwrap().0;
             assert!(text.contains(part), "{tag}: {text}");
         }
-        // Shared by all drivers that give no tag: no binary may be named.
+        // All drivers without a tag of their own use it, so no binary may be named.
         assert_eq!(get(&table, "None").unwrap().1, None);
     }
 
     #[test]
-    fn an_entry_with_wildcards_says_so() {
+    fn a_wildcard_entry_is_marked() {
         let table = Descriptions::built_in();
         let family = table.get(Tag::of("Us~~").unwrap()).unwrap();
         assert_eq!(family.pattern.as_deref(), Some("Us??"));
@@ -437,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_the_users_file_does_not_hide_a_listed_tag() {
+    fn a_wildcard_in_the_users_file_does_not_hide_an_exact_entry() {
         let mut all = Descriptions::built_in();
         let mine = parse(b"Th?? - mine.sys - mine\nThrx - mine.sys - mine too\n");
         all.layers.insert(0, Arc::new(mine));
@@ -447,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_any_usual_encoding_is_read() {
+    fn all_common_encodings_are_read() {
         let text = "rem Gr\u{fc}n\r\nLeak - myfault.sys - Gr\u{fc}\u{df}e\r\nnonsense\r\n";
         let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
@@ -494,7 +493,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn no_file_causes_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let layer = parse(&bytes);
             for description in layer.exact.values() {
                 prop_assert!(!description.text.contains(char::is_control));

@@ -1,7 +1,7 @@
-//! Pool turned round: bytes held per driver instead of per tag.
+//! Pool use by driver instead of by tag.
 //!
-//! Each tag's bytes go to its owner, if there is one; tags without an owner are listed
-//! separately, so that the sum is always the kernel's count.
+//! The bytes of each tag count for its owner. Tags without an owner are listed separately, so the
+//! sum always equals the kernel's count.
 
 use crate::kernel::identity::ModuleIdentity;
 use crate::pool::Tag;
@@ -9,14 +9,14 @@ use crate::pool::tracker::TagUsage;
 
 use super::suspects::{Certainty, Owners};
 
-/// A tag of a driver.
+/// A tag that a driver owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// The tag.
     pub tag: Tag,
-    /// Bytes of nonpaged and of paged pool.
+    /// Bytes of nonpaged and paged pool.
     pub bytes: [u64; 2],
-    /// How sure it is that the tag is the driver's; `None` among the unowned.
+    /// The confidence that the driver owns the tag; `None` for tags without an owner.
     pub certainty: Option<Certainty>,
 }
 
@@ -27,18 +27,18 @@ impl Holding {
     }
 }
 
-/// What a driver holds.
+/// A driver's pool use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Driver {
-    /// Its name as WinDbg has it; empty for tags without a known owner.
+    /// The module name as in WinDbg; empty for tags without a known owner.
     pub module: String,
-    /// Bytes of nonpaged and of paged pool.
+    /// Bytes of nonpaged and paged pool.
     pub bytes: [u64; 2],
-    /// Of both, the bytes under tags that are its for certain.
+    /// Bytes in both pools of tags that it certainly owns.
     pub certain: u64,
-    /// Its tags, the largest first.
+    /// Its tags, by bytes, descending.
     pub tags: Vec<Holding>,
-    /// The driver of the name.
+    /// The driver's identity.
     pub identity: Option<ModuleIdentity>,
 }
 
@@ -62,13 +62,13 @@ impl Driver {
 /// All drivers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drivers {
-    /// Those that hold pool, the largest first.
+    /// Drivers by bytes, descending.
     pub rows: Vec<Driver>,
     /// Tags without an owner that is at least likely.
     pub unowned: Driver,
 }
 
-/// Adds tags up by owner.
+/// Sums the tags by owner.
 pub fn by_driver<'a>(tags: impl Iterator<Item = (&'a TagUsage, &'a Owners)>) -> Drivers {
     let mut out = Drivers::default();
     for (usage, owners) in tags {

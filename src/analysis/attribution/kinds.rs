@@ -1,5 +1,5 @@
-//! The kind of a tag: a cache, buffers, or one block for each object of the machine. The table
-//! is `assets/tag-kinds.txt`, whose head describes its format.
+//! The kind of a tag: cache, buffers, or one block for each object of some type. The table is
+//! `assets/tag-kinds.txt`; its header describes the format.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,22 +8,22 @@ use rustc_hash::FxHashMap;
 
 use crate::pool::Tag;
 
-/// The project's own table.
+/// The built-in table.
 const BUILT_IN: &str = include_str!("../../../assets/tag-kinds.txt");
 
-/// How a tag's memory is expected to behave.
+/// The expected behaviour of a tag's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Follows what the machine works on, and is given back when memory is short.
+    /// Grows with the workload and shrinks when memory is short.
     Cache,
-    /// Taken once, by configuration.
+    /// Allocated once, with a size set by configuration.
     Buffers,
-    /// One block for each thing that the machine has.
+    /// One block for each object of some type.
     Population(Norm),
 }
 
 impl Kind {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(&self) -> &'static str {
         match self {
             Kind::Cache => "cache",
@@ -33,34 +33,35 @@ impl Kind {
     }
 }
 
-/// How many blocks of a population are common.
+/// The typical maximum number of blocks of a population.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Norm {
-    /// In any case.
+    /// The constant part.
     pub floor: u64,
-    /// For each block of these tags.
+    /// Added for each block of these tags.
     pub per: Vec<(Tag, u64)>,
-    /// One for each so many bytes of memory.
+    /// Bytes of physical memory per additional block.
     pub memory: Option<u64>,
-    /// In daily use they end as well as begin: that they only come is not typical of start-up.
+    /// True if objects of this kind normally end as often as they begin, so allocations without
+    /// frees are not typical of start-up.
     pub ends: bool,
 }
 
-/// A tag of the table.
+/// An entry of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its kind.
+    /// The kind.
     pub kind: Kind,
-    /// The contents of its blocks.
+    /// The contents of the tag's blocks.
     pub what: String,
 }
 
-/// A line that is not as the format has it.
+/// A line with a format error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Its number, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The error.
     pub why: &'static str,
 }
 
@@ -70,19 +71,19 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The kind of a tag, where the table has it.
+/// The entry of a tag.
 pub fn of(tag: Tag) -> Option<&'static Holder> {
     static TABLE: OnceLock<FxHashMap<Tag, Holder>> = OnceLock::new();
-    // A test holds the asset; a mistake in it would cost the table, not the program.
+    // A test checks the file, so an error can't occur; it would disable the table only.
     TABLE
         .get_or_init(|| parse(BUILT_IN).unwrap_or_default())
         .get(&tag)
 }
 
-/// Reads the format. The first entry of a tag wins.
+/// Parses the table. The first entry of a tag wins.
 ///
 /// # Errors
-/// The first line that is not as it should be.
+/// The first line with a format error.
 pub fn parse(text: &str) -> Result<FxHashMap<Tag, Holder>, Mistake> {
     let mut out = FxHashMap::default();
     for (number, line) in text.lines().enumerate() {
@@ -132,7 +133,7 @@ fn entry(line: &str) -> Result<(Tag, Holder), &'static str> {
     }
 }
 
-/// Norms that depend on norms: threads on processes, tokens on threads.
+/// Maximum nesting of norms that depend on other norms: threads on processes, tokens on threads.
 const NESTED: u8 = 2;
 
 impl Norm {
@@ -149,9 +150,9 @@ impl Norm {
         Some(())
     }
 
-    /// How many are common on a machine with this memory and these counts of other tags.
-    /// A count of another population excuses no more than is common of that one: where
-    /// processes leak, the tokens that they keep are no load.
+    /// The typical maximum on a machine with this memory and these counts of other tags. The
+    /// count of another population is limited to its own typical maximum: if processes leak,
+    /// their tokens do not count as load.
     pub fn common(&self, memory: Option<u64>, outstanding: &dyn Fn(Tag) -> u64) -> u64 {
         self.common_at(memory, outstanding, NESTED)
     }
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_table_is_whole() {
+    fn the_built_in_table_is_valid() {
         let table = parse(BUILT_IN).unwrap();
         let lines = BUILT_IN
             .lines()
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_norm_adds_its_terms() {
+    fn a_norm_is_the_sum_of_its_terms() {
         let table = parse("Abcd population 100 Thre*2 ram/1000 - things").unwrap();
         let Kind::Population(norm) = &table[&tag("Abcd")].kind else {
             panic!("no population");
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_population_that_leaks_excuses_no_other() {
+    fn a_leaking_population_does_not_raise_the_norm_of_another() {
         let Kind::Population(tokens) = &of(tag("Toke")).unwrap().kind else {
             panic!("no population");
         };
@@ -221,12 +222,12 @@ mod tests {
         let leaking = tokens.common(None, &counts(2_000_000));
         assert!(busy > tokens.common(None, &counts(0)));
         assert!(leaking < 2 * busy, "{leaking} beside {busy}");
-        // Threads of processes: both are held to what is common.
+        // Threads depend on processes; both counts are limited to their typical maximum.
         assert!(tokens.common(None, &|_| u64::MAX) < 1_000_000);
     }
 
     #[test]
-    fn mistakes_name_their_line() {
+    fn format_errors_have_a_line_number() {
         for text in [
             "Abcd - nothing",
             "Abcd cache 100 - more",

@@ -1,12 +1,10 @@
-//! Tags that no image contains: those that the driver framework (KMDF) makes from a
-//! driver's name.
+//! Tags that no image contains: the driver framework (KMDF) derives them from a driver's name.
 //!
-//! A driver that leaves `WDF_DRIVER_CONFIG.DriverPoolTag` zero gets the first four
-//! characters of its service's name; a name that begins with "WDF", in whatever case,
-//! gives the next four (documentation of WDF_DRIVER_CONFIG). Real drivers show that three
-//! characters give a tag of three and a zero byte, and that fewer make it `FxDr`. The
-//! service is usually named as the driver's file is, though not always in the same case;
-//! the file's name is what a dump has of every driver.
+//! If a driver leaves `WDF_DRIVER_CONFIG.DriverPoolTag` zero, its tag is the first four
+//! characters of its service name; if the name begins with "WDF" in any case, the next four
+//! (documentation of WDF_DRIVER_CONFIG). Observation of real drivers: three characters give a tag
+//! of three characters and a zero byte; fewer give `FxDr`. The service usually has the name of
+//! the driver's file, possibly in another case. A dump has the file name of every driver.
 
 use crate::analysis::references::framework;
 use crate::kernel::Kernel;
@@ -14,23 +12,22 @@ use crate::kernel::modules::Module;
 use crate::kernel::sessions::Sessions;
 use crate::pool::Tag;
 
-/// What the framework uses for a name that gives fewer than three characters.
+/// The framework's tag for names with fewer than three characters.
 const NAMELESS: &str = "FxDr";
 
 /// A driver whose default tag this is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Candidate {
-    /// Index into the kernel's modules.
+    /// Index in the kernel's module list.
     pub module: usize,
-    /// The module's name, which is taken for its service's.
+    /// The module name, used as the service name.
     pub name: String,
-    /// True when it imports from the framework's loader; false when its imports are not
-    /// in the dump.
+    /// True if it imports from the framework's loader; false if its imports are not in the dump.
     pub is_framework_driver: bool,
 }
 
 impl Candidate {
-    /// As a sentence.
+    /// The finding as a sentence.
     pub fn sentence(&self) -> String {
         match self.is_framework_driver {
             true => format!("likely: default tag of driver {} (KMDF)", self.name),
@@ -43,7 +40,7 @@ impl Candidate {
     }
 }
 
-/// The default tag of a driver whose service has this name.
+/// The default tag for a service name.
 pub fn default_tag(service: &str) -> Option<Tag> {
     let has_prefix = service
         .get(..3)
@@ -63,14 +60,13 @@ pub fn default_tag(service: &str) -> Option<Tag> {
     }
 }
 
-/// Tells two tags apart without the case of their letters: a driver's file and its service
-/// may be written differently.
+/// Compares two tags without case, because a driver's file and its service may differ in case.
 fn same_letters(a: Tag, b: Tag) -> bool {
     a.bytes().eq_ignore_ascii_case(&b.bytes())
 }
 
-/// The loaded drivers whose default tag this is: those known to use the framework or, without
-/// any, those for which this is unknown.
+/// The loaded drivers with this default tag: those that use the framework; if there are none,
+/// those for which this is unknown.
 pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candidate> {
     if Tag::of(NAMELESS) == Some(tag) {
         return Vec::new();
@@ -101,7 +97,7 @@ pub fn candidates(kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Vec<Candida
     out
 }
 
-/// Whether a driver is bound to the framework; `None` where the dump does not tell.
+/// True if a driver uses the framework; `None` if the dump does not show it.
 fn of_framework(kernel: &Kernel, sessions: &Sessions, module: &Module) -> Option<bool> {
     framework::is_driver(kernel, sessions.space_of(kernel, module), module)
 }
@@ -111,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rule_of_the_documentation() {
+    fn default_tags_follow_the_documented_rule() {
         let is = |service, tag| assert_eq!(default_tag(service), Tag::of(tag), "{service}");
         is("amdacpbus2", "amda");
         is("WdfSampleDriver", "Samp");

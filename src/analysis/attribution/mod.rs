@@ -1,8 +1,8 @@
 //! The owner of a tag: the module that allocates its blocks, the module responsible for a leak,
-//! its purpose, and how its memory is expected to behave.
+//! the tag's purpose, and the expected behaviour of its memory.
 //!
-//! This is the one place where modules, names and lists become an owner; every screen,
-//! report and export shows what is computed here.
+//! Only this module combines modules, names and lists into an owner; every screen, report and
+//! export shows its result.
 
 pub mod descriptions;
 pub mod drivers;
@@ -17,28 +17,28 @@ use crate::pool::Tag;
 pub use descriptions::{Description, Descriptions};
 pub use suspects::{Certainty, Owner, Owners};
 
-/// All facts about the owner of a tag. Made once per tag and shared.
+/// All facts about the owner of a tag. Computed once per tag and shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attribution {
     /// The tag.
     pub tag: Tag,
     /// The entry of the tag lists.
     pub description: Option<Description>,
-    /// The suspects, the most likely first, and the allocator.
+    /// The suspects, the likeliest first, and the allocator.
     pub owners: Owners,
-    /// The drivers of the suspects' names, as far as that is known.
+    /// The identities of the suspects' drivers, if known.
     pub identities: Vec<(String, ModuleIdentity)>,
-    /// The blocks' contents were looked at.
+    /// True if block contents were examined.
     pub by_contents: bool,
 }
 
 impl Attribution {
-    /// The module that calls the pool's functions, on its own or others' behalf.
+    /// The module that calls the allocation functions, for itself or on behalf of callers.
     pub fn allocator(&self) -> Option<&str> {
         self.owners.allocator.as_deref()
     }
 
-    /// The driver of a suspect's name.
+    /// The identity of a suspect's driver.
     pub fn identity(&self, module: &str) -> Option<&ModuleIdentity> {
         let of = self
             .identities
@@ -47,15 +47,15 @@ impl Attribution {
         Some(&of.1)
     }
 
-    /// The owner for a column: [`Attribution::owner_words`], or the module that allocates on behalf
-    /// of others; empty if unknown.
+    /// The owner for a column: [`Attribution::owner_words`], otherwise the module that allocates
+    /// on behalf of callers; empty if unknown.
     pub fn column(&self) -> String {
         let allocator = || Some(format!("(allocated by {})", self.allocator()?));
         self.owner_words().or_else(allocator).unwrap_or_default()
     }
 
-    /// The owner in a few words: `myfault (certain)`, `shared by a, b`, or `None` without a clear
-    /// candidate.
+    /// The owner as short text, for example `myfault (certain)` or `shared by a, b`; `None`
+    /// without a clear candidate.
     pub fn owner_words(&self) -> Option<String> {
         if let Some(owner) = self.owners.best() {
             return Some(format!("{} ({})", owner.module, owner.certainty.word()));

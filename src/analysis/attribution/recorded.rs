@@ -1,34 +1,34 @@
-//! Who was recorded as the caller that allocated a tag's live blocks.
+//! The callers that Driver Verifier recorded for a tag's live blocks.
 
-/// Of this many recorded blocks on, it is not by chance that all belong to one driver.
+/// With at least this many records, a single common driver is not a coincidence.
 const ENOUGH: u64 = 8;
 
 /// A module that Driver Verifier recorded as the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its name as WinDbg has it: the first on the stack that is not part of Windows that allocates
-    /// for others.
+    /// The module name as in WinDbg: the first module on the stack that is not a part of Windows
+    /// that allocates on behalf of others.
     pub module: String,
-    /// Live blocks that it allocated.
+    /// Number of live blocks that it allocated.
     pub blocks: u64,
-    /// Live blocks with a record, allocated by any module.
+    /// Number of live blocks with a record.
     pub recorded: u64,
-    /// All live blocks of the tag.
+    /// Number of live blocks of the tag.
     pub live: u64,
 }
 
 impl Recorded {
-    /// It allocated nearly all live blocks.
+    /// True if it allocated nearly all live blocks.
     pub fn is_proof(&self) -> bool {
         self.blocks > 0 && self.blocks.saturating_mul(5) >= self.live.saturating_mul(4)
     }
 
-    /// It allocated nearly all blocks with a record, and there are some.
+    /// True if it allocated nearly all blocks with a record, and there are enough records.
     pub fn is_sign(&self) -> bool {
         self.blocks >= ENOUGH && self.blocks.saturating_mul(5) >= self.recorded.saturating_mul(4)
     }
 
-    /// What was recorded, as a sentence.
+    /// The evidence as a sentence.
     pub fn sentence(&self) -> String {
         let Recorded {
             blocks,
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_all_blocks_are_proof_and_those_of_a_few_a_sign() {
+    fn records_of_all_blocks_are_proof_and_records_of_some_are_evidence() {
         assert!(recorded(900, 900, 1000).is_proof());
         assert!(!recorded(15, 15, 1000).is_proof());
         assert!(recorded(15, 15, 1000).is_sign());

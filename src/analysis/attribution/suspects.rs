@@ -1,17 +1,16 @@
-//! The owner of a tag: the evidence of code, names, lists and contents, combined and ranked.
+//! The owner of a tag: combines and ranks the evidence of code, names, lists and contents.
 //!
-//! No single sign is proof: a tag's bytes are in images by chance, a list may be old, a
-//! framework allocates for its callers, and drivers link Microsoft's static libraries with
-//! the tags in them. A false accusation costs more than none, so:
+//! No single piece of evidence is proof: a tag's bytes occur in images by coincidence, a list may
+//! be outdated, a framework allocates on behalf of callers, and drivers link Microsoft's static
+//! libraries, which contain tags. A false accusation is worse than none. Therefore:
 //!
-//! - an owner that is listed and loaded is not outranked by code in another image, unless
-//!   the blocks themselves decide;
-//! - a constant that no call takes is not evidence;
-//! - a tag that several drivers allocate with is shared, and names nobody, unless the
-//!   blocks decide;
-//! - a driver that Driver Verifier recorded as the caller of nearly all live blocks is
-//!   certain;
-//! - otherwise "certain" takes an allocation call in code and no listed owner that
+//! - code in another image does not outrank an owner that is listed and loaded, unless block
+//!   contents identify the other module;
+//! - a constant that is not passed to a call is not evidence;
+//! - a tag that several drivers allocate with is shared and identifies none of them, unless block
+//!   contents do;
+//! - a driver that Driver Verifier recorded as the caller of nearly all live blocks is certain;
+//! - otherwise "certain" requires an allocation call in code, and no listed owner that
 //!   contradicts it.
 
 use crate::analysis::attribution::Description;
@@ -20,21 +19,21 @@ use crate::analysis::census::Census;
 use crate::analysis::references::{Confidence, ModuleRank, References, Standing};
 use crate::pool::Tag;
 
-/// How sure it is that a module owns a tag.
+/// The confidence that a module owns a tag.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub enum Certainty {
-    /// Its code was seen to allocate with the tag, and nothing contradicts that.
+    /// Its code allocates with the tag, and no evidence contradicts that.
     Certain,
-    /// The signs agree, none is proof.
+    /// The evidence agrees but is not proof.
     Likely,
-    /// It can't be ruled out.
+    /// It can't be excluded.
     Possible,
 }
 
 impl Certainty {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Certainty::Certain => "certain",
@@ -47,11 +46,11 @@ impl Certainty {
 /// A module that may own a tag.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owner {
-    /// Its name as WinDbg has it.
+    /// The module name as in WinDbg.
     pub module: String,
-    /// How sure that is.
+    /// The confidence.
     pub certainty: Certainty,
-    /// Why, the strongest first.
+    /// The reasons, the strongest first.
     pub reasons: Vec<String>,
     points: u32,
 }
@@ -59,55 +58,56 @@ pub struct Owner {
 /// All candidates for a tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Owners {
-    /// The likeliest first.
+    /// The candidates, the likeliest first.
     pub ranked: Vec<Owner>,
-    /// Who calls the pool's functions with the tag, on its own or others' behalf.
+    /// The module that calls the allocation functions with the tag, for itself or on behalf of
+    /// callers.
     pub allocator: Option<String>,
-    /// Drivers that all allocate with the tag, when it names none of them.
+    /// Drivers that all allocate with the tag, if it identifies none of them.
     pub shared_by: Vec<String>,
-    /// Modules that have the tag's bytes and are not its owner, and why.
+    /// Modules that contain the tag's bytes but do not own it, with the reason.
     pub rejected: Vec<(String, String)>,
     /// Limitations, as sentences.
     pub notes: Vec<String>,
 }
 
-/// The available facts.
+/// The evidence.
 pub struct Signs<'a> {
     /// The tag.
     pub tag: Tag,
-    /// Where images have the tag.
+    /// References to the tag in images.
     pub references: &'a References,
     /// The entry of the tag lists.
     pub description: Option<&'a Description>,
-    /// Index of a loaded module by its name.
+    /// The index of a loaded module, by name.
     pub loaded: &'a dyn Fn(&str) -> Option<usize>,
-    /// Module and service name of those whose default tag this is.
+    /// Module name and service name of drivers with this default tag.
     pub services: &'a [(String, String)],
     /// Block contents, if they could be examined.
     pub census: Option<&'a Census>,
-    /// Who was recorded as the caller that allocated the live blocks.
+    /// Callers that were recorded for the live blocks.
     pub callers: &'a [Recorded],
 }
 
-/// What is known of one candidate.
+/// The evidence about one candidate.
 #[derive(Default)]
 struct Candidate {
     module: String,
-    /// Its code, and the sentence about it.
+    /// The strongest use of the tag in its code, and the sentence about it.
     code: Option<(Standing, String)>,
-    /// The list says that the tag is its.
+    /// The tag list names it as the owner.
     listed: Option<String>,
-    /// The list has a pattern that the tag fits, with this owner: a hint, no more.
+    /// A wildcard entry of the tag list names it: a hint only.
     hinted: Option<String>,
-    /// The framework makes this tag from its name; `true` where it is of the framework.
+    /// The framework derives this tag from its name; `true` if it is known to use the framework.
     default: Option<(bool, String)>,
-    /// Shares of blocks that point into it: anywhere, and at one offset.
+    /// Shares of blocks that point into it: at any offset, and at one offset; and the sentence.
     contents: Option<(f64, f64, String)>,
-    /// Recorded stacks have it as the caller: of nearly all live blocks, and the sentence.
+    /// It was recorded as the caller: `true` if for nearly all live blocks; and the sentence.
     recorded: Option<(bool, String)>,
-    /// A listed owner contradicts its code.
+    /// Its code is contradicted by a listed owner; the reason.
     contradicted: Option<String>,
-    /// Others allocate with the tag as well.
+    /// True if other modules also allocate with the tag.
     shares: bool,
 }
 
@@ -119,12 +119,12 @@ impl Candidate {
         )
     }
 
-    /// Recorded as the caller of nearly all live blocks.
+    /// True if it was recorded as the caller of nearly all live blocks.
     fn is_recorded(&self) -> bool {
         self.recorded.as_ref().is_some_and(|r| r.0)
     }
 
-    /// The blocks decide for it.
+    /// True if records or block contents identify it.
     fn is_decided(&self) -> bool {
         if self.is_recorded() {
             return true;
@@ -165,7 +165,7 @@ impl Candidate {
     }
 
     fn certainty(&self) -> Certainty {
-        // A recorded call is a fact, whatever lists say.
+        // A recorded call outweighs the lists.
         if self.is_recorded() {
             return Certainty::Certain;
         }
@@ -203,22 +203,22 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Default tags of headers and of the kernel, for allocations without a tag.
+/// Default tags of the headers and of the kernel, used if no tag is given.
 const DEFAULTS: [&str; 5] = ["Ddk ", "None", "Wdm ", " mdW", "    "];
 
-/// Modules that blocks of any driver point into: their addresses identify no owner.
+/// Modules that blocks of any driver point into, so pointers to them identify no owner.
 const EVERYBODYS: [&str; 5] = ["nt", "hal", "Wdf01000", "ndis", "fltmgr"];
-/// A share of the blocks that point into a module from which on they may be its.
+/// Minimum share of blocks that point into a module for it to be a candidate.
 const SOME: f64 = 0.5;
-/// The share at one offset that makes it likely.
+/// Minimum share of blocks that point into it at one offset for it to be likely.
 pub const NEARLY_ALL: f64 = 0.8;
 
-/// True for a module that everybody's blocks point into.
+/// True for a module that blocks of any driver point into.
 pub fn is_everybodys(name: &str) -> bool {
     EVERYBODYS.iter().any(|m| same(m, name))
 }
 
-/// True for a tag that drivers share that name none of their own.
+/// True for a tag that drivers without a tag of their own share.
 pub fn is_default(tag: Tag) -> bool {
     DEFAULTS.iter().any(|d| Tag::of(d) == Some(tag))
 }
@@ -229,7 +229,7 @@ struct Fusion<'a> {
     out: Owners,
 }
 
-/// Puts together what is known of a tag.
+/// Combines the evidence about a tag.
 pub fn fuse(signs: &Signs<'_>) -> Owners {
     let mut fusion = Fusion {
         signs,
@@ -274,7 +274,7 @@ impl Fusion<'_> {
                 component allocates"
             }
             Standing::Frees => "its code frees with the tag",
-            // The code of an image that is only partly in the dump cannot be judged.
+            // The image is only partly in the dump, so its code can't be analysed.
             Standing::Unknown => "it has the bytes of the tag, but the code is not in the dump",
             Standing::Compares => {
                 let why = "its code has the constant, but no call takes it".to_owned();
@@ -296,7 +296,7 @@ impl Fusion<'_> {
         self.out.notes.extend(module.note.clone());
     }
 
-    /// Tags that the framework derives from the name of a driver or its service.
+    /// Adds drivers whose name gives this tag by the framework's rule.
     fn take_names(&mut self) {
         for candidate in &self.signs.references.default_of {
             self.of(&candidate.name).default =
@@ -311,7 +311,7 @@ impl Fusion<'_> {
         }
     }
 
-    /// What pooltag.txt says. `nt!ps` is of nt; `netvsc.sys` of that driver.
+    /// Adds the tag list's owner: nt for `nt!ps`, netvsc for `netvsc.sys`.
     fn take_list(&mut self) {
         let Some(description) = self.signs.description else {
             return;
@@ -340,7 +340,7 @@ impl Fusion<'_> {
         }
     }
 
-    /// A driver that was recorded as the caller allocated the blocks.
+    /// Adds drivers that were recorded as callers.
     fn take_callers(&mut self) {
         for caller in self.signs.callers {
             if caller.is_proof() || caller.is_sign() {
@@ -349,7 +349,7 @@ impl Fusion<'_> {
         }
     }
 
-    /// A block that points into a driver is that driver's, or serves it.
+    /// Adds modules that the blocks point into: they own the blocks or are served by them.
     fn take_contents(&mut self) {
         let Some(census) = self.signs.census else {
             return;
@@ -364,8 +364,8 @@ impl Fusion<'_> {
         }
     }
 
-    /// Code in another image does not outrank an owner that is listed and loaded: drivers link
-    /// static libraries with the tags in them.
+    /// Marks code in other images as contradicted if the owner is listed and loaded: drivers link
+    /// static libraries that contain tags.
     fn hold_against_list(&mut self) {
         let listed = self.all.iter().find(|c| c.listed.is_some());
         let Some((owner, seen)) = listed.map(|c| (c.module.clone(), c.code.is_some())) else {
@@ -394,7 +394,7 @@ impl Fusion<'_> {
         }
     }
 
-    /// A tag that several drivers allocate with names none of them.
+    /// Marks the candidates as sharing the tag if several drivers allocate with it.
     fn hold_against_each_other(&mut self) {
         let using = |c: &&Candidate| c.allocates() && !is_everybodys(&c.module);
         let listed = self.all.iter().any(|c| c.listed.is_some());
@@ -444,8 +444,8 @@ impl Fusion<'_> {
                     reasons: c.reasons(),
                     points: c.points(),
                 };
-                // Blocks that point into one driver decide against a module that allocates for
-                // others, and between modules that share a tag.
+                // Blocks that point into one driver outweigh a module that allocates on behalf of
+                // others, and decide between modules that share a tag.
                 let first = decided == Some(at) && !another_is_sure(&all, at);
                 (first, owner)
             })
@@ -471,8 +471,8 @@ impl Fusion<'_> {
                 first.module
             ));
         }
-        // Equal points of two mean that neither is more likely; the one that is first by
-        // the blocks stands out.
+        // Equal points mean that no candidate stands out, so the candidate that the blocks
+        // identify is raised above the highest points.
         let lead = ranked.iter().map(|(_, o)| o.points).max().unwrap_or(0) + 1;
         for (first, owner) in &mut ranked {
             if *first {
@@ -484,7 +484,7 @@ impl Fusion<'_> {
     }
 }
 
-/// Another driver was seen to allocate, and nothing speaks against that.
+/// True if another driver allocates with the tag without contradiction.
 fn another_is_sure(all: &[Candidate], at: usize) -> bool {
     all.iter().enumerate().any(|(other, c)| {
         other != at
@@ -534,7 +534,7 @@ fn sites(count: u64) -> String {
     }
 }
 
-/// The module of a list's entry: `nt` of `nt!ps`, `netvsc` of `netvsc.sys`.
+/// The module of a list entry: `nt` for `nt!ps`, `netvsc` for `netvsc.sys`.
 pub fn listed_module(binary: &str) -> &str {
     let module = binary.split('!').next().unwrap_or(binary);
     let module = module.split(['/', ',']).next().unwrap_or(module).trim();
@@ -545,7 +545,7 @@ pub fn listed_module(binary: &str) -> &str {
 }
 
 impl Owners {
-    /// From a list only, if the loaded modules are unknown.
+    /// The owner by the tag list only, for sources without a module list.
     pub fn listed(description: &Description) -> Owners {
         let Some(binary) = &description.binary else {
             return Owners::default();
@@ -567,7 +567,7 @@ impl Owners {
         }
     }
 
-    /// The owner, if one is at least likely and no other has the same confidence.
+    /// The owner, if one is at least likely and no other has the same rank.
     pub fn best(&self) -> Option<&Owner> {
         let first = self.ranked.first()?;
         let alone = self
@@ -577,8 +577,8 @@ impl Owners {
         (first.certainty <= Certainty::Likely && alone).then_some(first)
     }
 
-    /// Adds the driver whose blocks point at these one to one: it comes first, whichever module
-    /// allocates.
+    /// Adds the driver whose blocks point to these blocks one to one. It is ranked first,
+    /// whichever module allocates.
     pub fn take_pinner(&mut self, module: &str, reason: String) {
         let lead = self.ranked.iter().map(|o| o.points).max().unwrap_or(0) + 1;
         let at = self.ranked.iter().position(|o| same(&o.module, module));

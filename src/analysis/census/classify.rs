@@ -1,4 +1,4 @@
-//! What one 64-bit word of a block can be, by its value alone.
+//! Classifies a 64-bit word of a block by its value.
 
 use std::ops::Range;
 
@@ -6,36 +6,35 @@ use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
 use crate::memory::Va;
 
-/// What a word is.
+/// The class of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// Zero.
     Zero,
-    /// Text: ASCII or UTF-16LE, the whole word or up to zeros at its end.
+    /// Text: ASCII or UTF-16LE that fills the word or is followed by zeros.
     Text,
-    /// Into a loaded image: index into the kernel's modules, and the RVA.
+    /// An address in a loaded image: index in the kernel's module list, and the RVA.
     Module(u32, u32),
-    /// Into the very block it is in, as the links of an empty list are.
+    /// An address in the block itself, such as the links of an empty list.
     Own,
-    /// Another address of the kernel's half.
+    /// Another kernel address.
     Kernel,
-    /// An address where a process has its images and stacks (the highest 16 TB of its half).
+    /// An address in the range of a process's images and stacks (the top 16 TB of user space).
     User,
-    /// Anything else: counts, flags, times, and addresses that look like numbers.
+    /// Anything else: counts, flags, times, and addresses that are not recognisable as such.
     Number,
 }
 
-/// Where the loaded images are.
+/// The address ranges of images.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
-    /// First address, last address, index into the kernel's modules; ascending.
+    /// First address, last address and module index; sorted.
     ranges: Vec<(u64, u64, u32)>,
 }
 
 impl Images {
-    /// Of the modules loaded when the dump was written, and of those unloaded before whose
-    /// addresses no other module has taken since: a pointer into a range that was used again is
-    /// inconclusive.
+    /// The images that are loaded at the time of the dump, and unloaded images whose range no
+    /// other module has used since. A pointer into a reused range is inconclusive.
     pub fn of(kernel: &Kernel) -> Images {
         let range = |(i, m): (usize, &Module)| {
             let last = m.base.0.saturating_add(u64::from(m.size) - 1);
@@ -50,12 +49,12 @@ impl Images {
         };
         let loaded = modules().filter(|(_, m)| !m.unloaded).map(range);
         let mut gone: Vec<(usize, &Module)> = modules().filter(|(_, m)| m.unloaded).collect();
-        // The one that was unloaded last had the range last.
+        // For overlapping unloaded images, the one unloaded last used the range last.
         gone.sort_by_key(|(_, m)| std::cmp::Reverse(m.unloaded_at));
         Images::new(loaded).with_gone(gone.into_iter().map(range))
     }
 
-    /// Adds ranges where they overlap none that is there.
+    /// Adds ranges that do not overlap existing ones.
     fn with_gone(mut self, gone: impl Iterator<Item = (u64, u64, u32)>) -> Images {
         for (first, last, module) in gone {
             let after = self.ranges.partition_point(|r| r.0 <= last);
@@ -73,7 +72,7 @@ impl Images {
         Images { ranges }
     }
 
-    /// The image that holds an address, and the RVA.
+    /// The image that contains an address, and the RVA.
     pub fn at(&self, va: Va) -> Option<(u32, u32)> {
         let after = self.ranges.partition_point(|r| r.0 <= va.0);
         let (first, last, module) = *self.ranges.get(after.checked_sub(1)?)?;
@@ -81,12 +80,12 @@ impl Images {
     }
 }
 
-/// From here on a number below zero is likelier than an address.
+/// From this value on, a negative number is likelier than an address.
 const NEGATIVE: u64 = 0xffff_ffff_0000_0000;
-/// Where 64-bit processes have their images and stacks.
+/// The range in which 64-bit processes have their images and stacks.
 const USER: Range<u64> = 0x7ff0_0000_0000..0x7fff_ffff_0000;
 
-/// What a word is; `own` are the addresses of the block that it is in.
+/// Classifies a word; `own` is the address range of its block.
 pub fn classify(value: u64, images: &Images, own: &Range<u64>) -> Word {
     let va = Va(value);
     if value == 0 {
@@ -110,8 +109,8 @@ fn printable(byte: u8) -> bool {
     (0x20..0x7f).contains(&byte)
 }
 
-/// The text that a word is: five characters of ASCII or three of UTF-16LE at least, then
-/// nothing but zeros. All of it is printable.
+/// The text in a word: at least five ASCII or three UTF-16LE printable characters, followed by
+/// zeros only.
 pub fn text_of(value: u64) -> Option<String> {
     let bytes = value.to_le_bytes();
     let ends = |from: usize| bytes.iter().skip(from).all(|b| *b == 0);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_told_by_their_values() {
+    fn words_are_classified_by_value() {
         assert_eq!(word(0), Word::Zero);
         assert_eq!(word(BASE), Word::Module(7, 0));
         assert_eq!(word(BASE + 0x7fff), Word::Module(7, 0x7fff));
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_was_used_again_is_not_the_unloaded_drivers() {
+    fn a_reused_range_does_not_belong_to_the_unloaded_driver() {
         let loaded = [(BASE, BASE + 0xfff, 1), (BASE + 0x4000, BASE + 0x4fff, 2)];
         let gone = [
             (BASE + 0x2000, BASE + 0x2fff, 3),
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_text_to_the_end_of_the_word() {
+    fn text_must_fill_the_word_or_end_in_zeros() {
         let text = |bytes: &[u8; 8]| text_of(u64::from_le_bytes(*bytes));
         assert_eq!(text(b"myfault ").as_deref(), Some("myfault "));
         assert_eq!(text(b"a\0b\0c\0\0\0").as_deref(), Some("abc"));

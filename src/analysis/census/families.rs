@@ -1,5 +1,5 @@
-//! Families: blocks of a tag that are alike in size and in what their first words are. One
-//! place in a driver that allocates makes one family, as a rule.
+//! Families: blocks of a tag with similar sizes and similar first words. Usually each allocation
+//! site of a driver produces one family.
 
 use std::cmp::Reverse;
 
@@ -7,24 +7,24 @@ use rustc_hash::FxHashMap;
 
 use super::classify::Word;
 
-/// Words at the start of a block that make its shape: 256 bytes.
+/// Number of words at the start of a block that form its shape: 256 bytes.
 pub const SHAPE: usize = 32;
-/// Families that are distinguished.
+/// Maximum number of families.
 const MOST: usize = 24;
-/// Shapes that are distinguished; blocks of others are in no family.
+/// Maximum number of shapes; blocks with further shapes are in no family.
 const MOST_SHAPES: usize = 1 << 18;
-/// A size is a family's own when one block in this many has it, and more than one at all
-/// where there are more than a few sizes.
+/// If there are more than a few sizes, a size gets families of its own only if at least one block
+/// in this many has it, and more than one block.
 const OWN_SIZE: u64 = 20;
 const FEW_SIZES: usize = 8;
 
-/// What each of the first words is: a letter for most, a number from [`MODULE`] on for a
-/// pointer into a module.
+/// The code of each of the first words: a letter for most classes; [`MODULE`] plus the module
+/// index for a pointer into a module.
 pub type Shape = [u16; SHAPE];
 
 /// The code of a pointer into module 0.
 const MODULE: u16 = 0x100;
-/// Behind the block's end.
+/// Beyond the end of the block.
 const END: u16 = 0;
 const ZERO: u16 = b'0' as u16;
 const NUMBER: u16 = b'n' as u16;
@@ -32,7 +32,7 @@ const TEXT: u16 = b't' as u16;
 const USER: u16 = b'u' as u16;
 const OWN: u16 = b'o' as u16;
 const KERNEL: u16 = b'k' as u16;
-/// A word that can't be read.
+/// An unreadable word.
 pub const UNREADABLE: u16 = b'?' as u16;
 
 /// The code of a word.
@@ -48,7 +48,7 @@ pub fn code(word: Word) -> u16 {
     }
 }
 
-/// How far two words are apart; `None` for what no two blocks of one family have.
+/// The distance between two words; `None` if they exclude a common family.
 fn distance(a: u16, b: u16) -> Option<u32> {
     let is_data = |c: u16| matches!(c, ZERO | NUMBER);
     match (a, b) {
@@ -56,14 +56,14 @@ fn distance(a: u16, b: u16) -> Option<u32> {
         (UNREADABLE, _) | (_, UNREADABLE) => Some(0),
         (MODULE.., MODULE..) => None,
         _ if is_data(a) && is_data(b) => Some(0),
-        // A pointer that may be there or not.
+        // A pointer that may be null.
         (ZERO, _) | (_, ZERO) => Some(2),
         _ => Some(4),
     }
 }
 
-/// A shape, the size of the blocks that have it in bytes, how many do, and the first of
-/// them in the sample.
+/// A shape with the size of its blocks in bytes, their number, and the first of them in the
+/// sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     bytes: u64,
@@ -72,17 +72,17 @@ pub struct Seen {
     first: usize,
 }
 
-/// All shapes met so far.
+/// All shapes so far.
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
     seen: FxHashMap<(u64, Shape), (u64, usize)>,
     sizes: FxHashMap<u64, u64>,
-    /// Blocks whose shape is one too many.
+    /// Number of blocks whose shape exceeded the limit.
     left_out: u64,
 }
 
 impl Shapes {
-    /// Takes a block of the sample.
+    /// Adds a block of the sample.
     pub fn add(&mut self, bytes: u64, shape: Shape, place: usize) {
         self.take(bytes, shape, 1, place);
     }
@@ -105,10 +105,10 @@ impl Shapes {
         *self.sizes.entry(bytes).or_default() += count;
     }
 
-    /// Adds those of other blocks.
+    /// Adds the shapes of other blocks.
     pub fn merge(&mut self, other: Shapes) {
         let mut others: Vec<_> = other.seen.into_iter().collect();
-        // In an order of their own, so that what finds no room is always the same.
+        // A fixed order, so that the limit always omits the same shapes.
         others.sort_unstable_by_key(|(_, (_, first))| *first);
         for ((bytes, shape), (count, first)) in others {
             self.take(bytes, shape, count, first);
@@ -117,21 +117,21 @@ impl Shapes {
     }
 }
 
-/// A family, in numbers of the sample.
+/// A family, in terms of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Blocks of the sample in it.
+    /// Number of its blocks in the sample.
     pub blocks: u64,
-    /// Their smallest and largest size in bytes.
+    /// Their smallest and largest size, in bytes.
     pub sizes: (u64, u64),
-    /// The first block of the shape that most of them have, as a place in the sample.
+    /// The first block with the most frequent shape, as an index in the sample.
     pub exemplar: usize,
     shape: Shape,
     size: Option<u64>,
 }
 
 impl Group {
-    /// Where it points into modules: the number of the word, and of the module.
+    /// Its pointers into modules: the index of the word, and of the module.
     pub fn modules(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
         let words = self.shape.iter().enumerate();
         words
@@ -139,8 +139,8 @@ impl Group {
             .map(|(i, c)| (i, u32::from(c - MODULE)))
     }
 
-    /// A letter a word: `0` zero, `n` number, `t` text, `M` into a module, `o` into itself,
-    /// `k` another kernel address, `u` an address of a process, `?` unreadable.
+    /// One letter per word: `0` zero, `n` number, `t` text, `M` address in a module, `o` in the
+    /// block itself, `k` another kernel address, `u` a user address, `?` unreadable.
     pub fn letters(&self) -> String {
         let known = self.shape.iter().take_while(|c| **c != END);
         known
@@ -152,7 +152,7 @@ impl Group {
     }
 }
 
-/// The families, largest first, and the blocks of the sample that are in none.
+/// The families, largest first, and the number of sampled blocks in no family.
 pub fn families(shapes: Shapes) -> (Vec<Group>, u64) {
     let total: u64 = shapes.sizes.values().sum();
     let own = |bytes: u64| {
@@ -201,8 +201,7 @@ pub fn families(shapes: Shapes) -> (Vec<Group>, u64) {
     (out, left_out)
 }
 
-/// How far two shapes are apart; `None` when too far for one family: more than one point a
-/// word on average.
+/// The distance between two shapes; `None` if it exceeds one point per word on average.
 fn apart(a: &Shape, b: &Shape) -> Option<u32> {
     let mut sum = 0;
     let mut words = 0;
@@ -245,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn sizes_make_families() {
+    fn different_sizes_are_separate_families() {
         let of = [(0x100, "nnA0"), (0x200, "nnA0"), (0x100, "0nA0")];
         assert_eq!(found(&of), [(2, (0x100, 0x100), 0), (1, (0x200, 0x200), 1)]);
     }
 
     #[test]
-    fn pointers_into_other_modules_make_families_and_missing_ones_do_not() {
+    fn different_pointer_targets_separate_families_and_null_pointers_do_not() {
         let of = [
             (0x100, "nkA0nn00"),
             (0x100, "nkB0nn00"),
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_say_what_a_shape_is() {
+    fn letters_describe_a_shape() {
         let mut shapes = Shapes::default();
         shapes.add(0x40, shape("0nDtok"), 3);
         let (groups, _) = families(shapes);

@@ -1,9 +1,9 @@
 //! The contents of a tag's blocks: the values at each offset, and blocks with the same layout.
 //!
-//! A block shows its owner even if its tag does not: it contains addresses of the owner's
-//! routines, its data and its other blocks. A million blocks cannot be read by hand, but a
-//! count of the values at each offset is short: "at +0xb0, 99.9 % point into amdacpbus2.sys".
-//! The blocks are a stated sample; what can't be read is counted as such.
+//! Block contents show the owner even if the tag does not: addresses of the owner's routines, its
+//! data and its other blocks. A million blocks can't be read by hand, but the counts per offset
+//! are short: "at +0xb0, 99.9% point into amdacpbus2.sys". Blocks are sampled, and the size of
+//! the sample is stated; unreadable data is counted.
 
 mod classify;
 mod families;
@@ -36,26 +36,26 @@ use names::Names;
 use offsets::{STEP, Slot};
 use read::Found;
 
-/// What a census is taken with.
+/// The inputs of a census.
 pub struct Setting<'a> {
     /// The kernel.
     pub kernel: &'a Kernel,
-    /// The sessions, whose drivers are mapped in them only.
+    /// The sessions; session drivers are mapped only in them.
     pub sessions: &'a Sessions,
-    /// The blocks.
+    /// The index with the blocks.
     pub index: &'a Snapshot,
-    /// The memory of a session, or the system's.
+    /// The address space of a session, or of the system.
     pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
-    /// Tells objects.
+    /// Determines object types.
     pub objects: &'a dyn ObjectTypes,
-    /// What addresses in modules are called.
+    /// Names addresses in modules.
     pub names: &'a ModuleNames,
-    /// Whether to look up which blocks are pointed at, and to name places in modules. Otherwise
-    /// only pointers to modules are counted.
+    /// True to resolve pointers to blocks and to name addresses in modules; false to count only
+    /// pointers into modules.
     pub follow: bool,
 }
 
-/// How far a census is.
+/// The progress of a census.
 #[derive(Debug, Default)]
 pub struct Progress {
     done: AtomicU64,
@@ -63,7 +63,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The share that is done, 0 to 1.
+    /// The completed share, 0 to 1.
     pub fn share(&self) -> f64 {
         let all = self.all.load(Ordering::Relaxed).max(1);
         self.done.load(Ordering::Relaxed).min(all) as f64 / all as f64
@@ -78,134 +78,133 @@ impl Progress {
     }
 }
 
-/// What words at an offset are.
+/// The class of words at an offset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum What {
     /// Zero.
     Zero,
-    /// This very value.
+    /// One constant value.
     Constant(#[serde(with = "crate::memory::addr::hexadecimal")] u64),
-    /// Various numbers.
+    /// Different numbers.
     Number,
     /// Text.
     Text,
-    /// Addresses of a process.
+    /// User addresses.
     User,
-    /// Into the block itself.
+    /// Addresses in the block itself.
     Own,
-    /// Into a module.
+    /// Addresses in a module.
     Module {
-        /// Index into the kernel's modules.
+        /// Index in the kernel's module list.
         module: usize,
-        /// Its name as WinDbg has it.
+        /// The module name as in WinDbg.
         name: String,
-        /// The place that most of them point at, and how many do.
+        /// The most frequent target, and the number of blocks that point to it.
         place: Option<(Place, u64)>,
     },
-    /// Into a block of pool.
+    /// Addresses in a pool block.
     Pool {
-        /// Its tag.
+        /// The block's tag.
         tag: Tag,
-        /// The block is freed.
+        /// True if the block is free.
         is_freed: bool,
-        /// The type of the object in it.
+        /// The type of the object in the block.
         object: Option<String>,
     },
-    /// Into blocks of still more tags.
+    /// Addresses in blocks of further tags.
     MorePool,
-    /// A kernel address that is neither in an image nor in a listed block.
+    /// Kernel addresses outside of images and listed blocks.
     Kernel,
 }
 
-/// How many words are that.
+/// The number of words of a class.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Count {
-    /// What they are.
+    /// The class.
     pub what: What,
-    /// Blocks that have it there.
+    /// Number of blocks with this class at the offset.
     pub blocks: u64,
 }
 
-/// An offset.
+/// The words at an offset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Offset {
-    /// In bytes from what the owner sees first, after the header.
+    /// Offset in bytes from the start of the block's body, after the header.
     pub offset: u64,
-    /// Blocks that reach so far and could be read there.
+    /// Number of blocks that could be read at this offset.
     pub read: u64,
-    /// Blocks that could not.
+    /// Number of blocks that could not be read at this offset.
     pub unreadable: u64,
-    /// What is there, the most frequent first.
+    /// The classes, the most frequent first.
     pub counts: Vec<Count>,
 }
 
 /// A module that blocks point into.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pointing {
-    /// Index into the kernel's modules.
+    /// Index in the kernel's module list.
     pub module: usize,
-    /// Its name as WinDbg has it.
+    /// The module name as in WinDbg.
     pub name: String,
-    /// Blocks that point into it anywhere.
+    /// Number of blocks that point into it at any offset.
     pub blocks: u64,
-    /// The offset in bytes at which most do.
+    /// The offset in bytes at which the most blocks do.
     pub offset: u64,
-    /// Blocks that point into it there.
+    /// Number of blocks that point into it at this offset.
     pub at_offset: u64,
-    /// The place that most of those point at, and how many do.
+    /// The most frequent target at this offset, and the number of blocks that point to it.
     pub place: Option<(Place, u64)>,
 }
 
-/// Blocks that are alike.
+/// Blocks with the same layout.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Family {
-    /// Blocks read that are of it.
+    /// Number of its blocks in the sample.
     pub blocks: u64,
-    /// Smallest and largest size in bytes, headers included.
+    /// The smallest and largest size in bytes, including headers.
     pub sizes: (u64, u64),
-    /// One that has the usual shape.
+    /// A block with the typical layout.
     pub exemplar: Va,
-    /// The session whose pool that is in.
+    /// The session whose pool contains that block.
     pub session: Option<u32>,
-    /// A letter for each of the first words: `0` zero, `n` number, `t` text, `M` into a
-    /// module, `o` into the block itself, `k` another kernel address, `u` an address of a
-    /// process, `?` unreadable.
+    /// One letter per word: `0` zero, `n` number, `t` text, `M` address in a module, `o` in the
+    /// block itself, `k` another kernel address, `u` a user address, `?` unreadable.
     pub shape: String,
-    /// Where it points into modules: the offset in bytes, and the module's name.
+    /// Pointers into modules: the offset in bytes, and the module's name.
     pub modules: Vec<(u64, String)>,
-    /// The first text in the exemplar.
+    /// The first text in the typical block.
     pub text: Option<String>,
 }
 
 /// The contents of a tag's blocks.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Census {
-    /// What was asked.
+    /// The question.
     pub question: Question,
-    /// Blocks that were asked about: those in use.
+    /// Number of allocated blocks that match the question.
     pub population: u64,
-    /// Blocks that were read.
+    /// Number of blocks that were read.
     pub sampled: u64,
-    /// Of those, blocks of which nothing can be read.
+    /// Number of these that are completely unreadable.
     pub unreadable: u64,
-    /// Of those, blocks that are longer than what is looked at, [`LIMIT`] bytes.
+    /// Number of these that are longer than [`LIMIT`] bytes, of which only the start is read.
     pub longer: u64,
-    /// By offset.
+    /// The counts by offset.
     pub offsets: Vec<Offset>,
-    /// The modules that blocks point into, those of the most blocks first.
+    /// Modules that blocks point into, by number of blocks, descending.
     pub modules: Vec<Pointing>,
-    /// Blocks that are alike, the largest family first.
+    /// Families, largest first.
     pub families: Vec<Family>,
-    /// Blocks in no family.
+    /// Number of blocks in no family.
     pub in_no_family: u64,
-    /// When the blocks were made, where they carry times.
+    /// The ages of the blocks, if they contain times.
     pub ages: Option<Ages>,
-    /// What was left out, as sentences.
+    /// Omissions, as sentences.
     pub notes: Vec<String>,
 }
 
 impl Census {
-    /// The answer for a tag that has no blocks in use.
+    /// The answer for a tag without allocated blocks.
     pub fn of_no_block(question: Question) -> Census {
         Census {
             question,
@@ -222,12 +221,12 @@ impl Census {
         }
     }
 
-    /// Blocks of which something could be read.
+    /// Number of blocks that could be read at least in part.
     pub fn read(&self) -> u64 {
         self.sampled.saturating_sub(self.unreadable)
     }
 
-    /// What was read, as a sentence without its full stop.
+    /// The coverage, as a sentence without its full stop.
     pub fn coverage(&self) -> String {
         let read = match self.sampled == self.population {
             true => format!("all {} blocks were read", self.population),
@@ -250,7 +249,7 @@ impl Census {
         out
     }
 
-    /// How a module is pointed at.
+    /// The blocks' pointers into a module, by name.
     pub fn pointing(&self, name: &str) -> Option<&Pointing> {
         self.modules
             .iter()
@@ -259,13 +258,14 @@ impl Census {
 }
 
 impl Pointing {
-    /// The share of the blocks read that point into it, anywhere and at the offset, 0 to 1.
+    /// The shares of readable blocks that point into it at any offset, and at the most frequent
+    /// offset, 0 to 1.
     pub fn shares(&self, census: &Census) -> (f64, f64) {
         let read = census.read().max(1) as f64;
         (self.blocks as f64 / read, self.at_offset as f64 / read)
     }
 
-    /// As a sentence without its full stop.
+    /// The finding as a sentence without its full stop.
     pub fn sentence(&self, census: &Census) -> String {
         let (anywhere, _) = self.shares(census);
         let mut out = format!(
@@ -289,7 +289,7 @@ impl Pointing {
     }
 }
 
-/// Takes a census. `None` when cancelled.
+/// Takes a census. `None` if cancelled.
 pub fn take(
     setting: &Setting<'_>,
     question: Question,
@@ -341,17 +341,16 @@ pub fn take(
     })
 }
 
-/// Puts counts into words.
+/// Converts the counts to the answer.
 struct Answer<'a, 'b> {
     found: &'a Found,
     names: &'a Names<'b>,
     follow: bool,
 }
 
-/// A value that this share of the blocks have is listed separately from other numbers: one in
-/// ten.
+/// A value is listed separately from other numbers if one block in this many has it.
 const CONSTANT: u64 = 10;
-/// Bytes that are searched for an exemplar's text.
+/// Number of bytes that are searched for a block's text.
 const TEXT_BYTES: usize = 512;
 
 impl Answer<'_, '_> {
@@ -414,7 +413,7 @@ impl Answer<'_, '_> {
         values.copied().zip(slot.values).collect()
     }
 
-    /// The place in a module that most blocks point at from an offset.
+    /// The most frequent target in a module at an offset.
     fn place(&mut self, nth: usize, slot: &Slot, module: u32) -> Option<(Place, u64)> {
         let base = self.names.base(module)?;
         let inside = |value: u64| {
@@ -483,7 +482,7 @@ impl Answer<'_, '_> {
     }
 }
 
-/// The order of values with equal counts.
+/// The order of classes with equal counts.
 fn order(what: &What) -> (u8, u64) {
     match what {
         What::Constant(value) => (0, *value),
@@ -509,7 +508,7 @@ fn order(what: &What) -> (u8, u64) {
     }
 }
 
-/// The first text of six characters or more at the start of a block, ASCII or UTF-16LE.
+/// The first text at the start of a block, at least six characters of ASCII or UTF-16LE.
 fn text(setting: &Setting<'_>, block: &Block) -> Option<String> {
     let length = block.bytes.saturating_sub(block.header_bytes());
     let length = length.min(TEXT_BYTES as u64) as usize;
@@ -519,7 +518,7 @@ fn text(setting: &Setting<'_>, block: &Block) -> Option<String> {
     first_text(&bytes)
 }
 
-/// Characters that make a text, and those of it that are shown.
+/// Minimum length of a text, and maximum length to show, in characters.
 const TEXT: (usize, usize) = (6, 64);
 
 fn first_text(bytes: &[u8]) -> Option<String> {
@@ -547,7 +546,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_found_in_both_forms() {
+    fn text_is_found_in_ascii_and_utf16() {
         assert_eq!(
             first_text(b"\0\x01hello world\0"),
             Some("hello world".into())

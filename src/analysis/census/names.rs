@@ -1,4 +1,4 @@
-//! Names of the modules that blocks point into.
+//! Names of modules and of addresses in them.
 
 use crate::kernel::Kernel;
 use crate::kernel::modules::Module;
@@ -8,7 +8,7 @@ use crate::memory::Va;
 
 pub use crate::kernel::names::Place;
 
-/// Names of a machine's modules.
+/// The names of a machine's modules.
 pub struct Names<'a> {
     kernel: &'a Kernel,
     sessions: &'a Sessions,
@@ -16,7 +16,7 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Of the modules of a kernel.
+    /// The names of a kernel's modules.
     pub fn new(kernel: &'a Kernel, sessions: &'a Sessions, names: &'a ModuleNames) -> Names<'a> {
         Names {
             kernel,
@@ -31,18 +31,18 @@ impl<'a> Names<'a> {
         module.map_or_else(String::new, Module::name)
     }
 
-    /// A module's first address.
+    /// A module's base address.
     pub fn base(&self, module: u32) -> Option<Va> {
         self.kernel.modules.get(module as usize).map(|m| m.base)
     }
 
-    /// Bytes of a module.
+    /// A module's size, in bytes.
     pub fn size(&self, module: u32) -> u32 {
         let module = self.kernel.modules.get(module as usize);
         module.map_or(0, |m| m.size)
     }
 
-    /// An RVA without any name.
+    /// An RVA without a symbol name.
     pub fn plain(&self, module: u32, rva: u32) -> Place {
         Place {
             name: format!("{}+{rva:#x}", self.module(module)),
@@ -50,7 +50,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The name of an RVA.
+    /// An RVA with its symbol name.
     pub fn place(&self, module: u32, rva: u32) -> Place {
         let names = self.names;
         names.place(self.kernel, self.sessions, module as usize, rva)

@@ -1,4 +1,4 @@
-//! What kind of kernel object a pointer leads to.
+//! The type of the kernel object that a pointer points to.
 
 use std::borrow::Cow;
 
@@ -8,19 +8,18 @@ use crate::memory::Va;
 use crate::pool::Tag;
 use crate::pool::block::Block;
 
-/// Tells the type of the object that a block holds.
+/// Determines the type of the object in a block.
 pub trait ObjectTypes: Sync {
-    /// The type's name, when the block that holds `va` is an object's.
+    /// The type's name if the block that contains `va` has an object.
     fn type_of(&self, block: &Block, va: Va) -> Option<Cow<'static, str>>;
 }
 
-/// By the block's tag: each type of object has one of its own (`OBJECT_TYPE.Key`). The tags
-/// are those of pooltag.txt, the names those of the object manager's directory
-/// `\ObjectTypes`.
+/// Determines the type by the block's tag: each object type has its own (`OBJECT_TYPE.Key`). The
+/// tags are from pooltag.txt, the names from the object manager's directory `\ObjectTypes`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByTag;
 
-/// A type's tag and its name.
+/// Tag and name of each type.
 const TYPES: [(&[u8; 4], &str); 16] = [
     (b"ALPC", "ALPC Port"),
     (b"Devi", "Device"),
@@ -48,10 +47,10 @@ impl ObjectTypes for ByTag {
     }
 }
 
-/// More types than any Windows has (some seventy).
+/// Maximum number of types; Windows has about seventy.
 const MOST: usize = 512;
 
-/// Names of types, numbered as they are met.
+/// Type names, numbered in order of occurrence.
 #[derive(Clone, Debug, Default)]
 pub struct Types {
     names: Vec<String>,
@@ -59,7 +58,7 @@ pub struct Types {
 }
 
 impl Types {
-    /// The number of a type; `None` for one type too many.
+    /// The number of a type; `None` if there are too many types.
     pub fn number(&mut self, name: Cow<'static, str>) -> Option<u16> {
         if let Some(number) = self.numbers.get(name.as_ref()) {
             return Some(*number);
@@ -73,7 +72,7 @@ impl Types {
         Some(number)
     }
 
-    /// The name of a number.
+    /// The name of a type, by number.
     pub fn name(&self, number: u16) -> Option<&str> {
         self.names.get(usize::from(number)).map(String::as_str)
     }

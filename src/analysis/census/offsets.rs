@@ -1,4 +1,4 @@
-//! The tally: at each offset of a tag's blocks, how many words are what.
+//! Counts the word classes at each offset of a tag's blocks.
 
 use rustc_hash::FxHashMap;
 
@@ -6,33 +6,33 @@ use crate::pool::Tag;
 
 use super::classify::Word;
 
-/// Bytes at the start of a block that are tallied offset by offset.
+/// Number of bytes at the start of a block that are counted by offset.
 pub const LIMIT: u64 = 4096;
-/// Bytes of a word.
+/// Bytes per word.
 pub const STEP: u64 = 8;
-/// Values of an offset that are counted one by one.
+/// Maximum number of values per offset that are counted individually.
 pub const VALUES: usize = 6;
-/// Tags and kinds of objects that are distinguished at an offset; the others are counted
+/// Maximum number of tags and object types per offset that are distinguished; others are counted
 /// together.
 const MOST_TARGETS: usize = 4096;
 
-/// What a pointer into pool leads to.
+/// The target of a pointer into pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The block's tag.
     pub tag: Tag,
-    /// The block is freed: kept for the next allocation.
+    /// True if the block is free.
     pub is_freed: bool,
-    /// The object's type, as a number of the census.
+    /// The object's type, as a number of this census.
     pub object: Option<u16>,
 }
 
-/// Counts of one offset.
+/// The counts of one offset.
 #[derive(Clone, Debug, Default)]
 pub struct Slot {
-    /// Words that were read.
+    /// Number of readable words.
     pub read: u64,
-    /// Words that could not be read.
+    /// Number of unreadable words.
     pub unreadable: u64,
     /// Zeros.
     pub zero: u64,
@@ -40,24 +40,24 @@ pub struct Slot {
     pub number: u64,
     /// Texts.
     pub text: u64,
-    /// Addresses of processes.
+    /// User addresses.
     pub user: u64,
     /// Pointers into the block itself.
     pub own: u64,
-    /// Pointers into modules.
+    /// Pointers into modules, by module index.
     pub modules: FxHashMap<u32, u64>,
-    /// Pointers into blocks of pool.
+    /// Pointers into pool blocks.
     pub targets: FxHashMap<Target, u64>,
-    /// The same beyond those that are distinguished.
+    /// Pointers into pool blocks beyond the limit of targets.
     pub other_targets: u64,
-    /// Kernel addresses that are neither in an image nor in a block.
+    /// Kernel addresses outside of images and blocks.
     pub kernel: u64,
-    /// How often each value that is watched for was met.
+    /// The count of each individually counted value.
     pub values: [u64; VALUES],
 }
 
 impl Slot {
-    /// Counts a word. Kernel addresses wait until it is known what they lead to.
+    /// Counts a word. Kernel addresses are counted later, by [`Slot::resolve`].
     pub fn add(&mut self, word: Word, value: u64, watched: &[u64]) {
         self.read += 1;
         match word {
@@ -75,7 +75,7 @@ impl Slot {
         }
     }
 
-    /// Counts what a kernel address was found to lead to.
+    /// Counts a kernel address by its target.
     pub fn resolve(&mut self, target: Option<Target>) {
         match target {
             None => self.kernel += 1,
@@ -109,17 +109,17 @@ impl Slot {
     }
 }
 
-/// Counts of all offsets, before kernel addresses are resolved.
+/// The counts of all offsets.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// One per offset.
+    /// The counts by offset.
     pub slots: Vec<Slot>,
-    /// By module: blocks that point into it anywhere.
+    /// Number of blocks that point into a module at any offset, by module index.
     pub blocks_to: FxHashMap<u32, u64>,
 }
 
 impl Tally {
-    /// The counts of the nth offset.
+    /// The counts of the nth word.
     pub fn slot(&mut self, nth: usize) -> Option<&mut Slot> {
         if self.slots.len() <= nth && nth < (LIMIT / STEP) as usize {
             self.slots.resize_with(nth + 1, Slot::default);
@@ -127,7 +127,7 @@ impl Tally {
         self.slots.get_mut(nth)
     }
 
-    /// Adds the counts of other blocks, whose addresses are not resolved yet.
+    /// Adds the counts of other blocks. Kernel addresses must not be resolved yet.
     pub fn merge(&mut self, other: &Tally) {
         for (nth, slot) in other.slots.iter().enumerate() {
             if let Some(own) = self.slot(nth) {
@@ -140,8 +140,8 @@ impl Tally {
     }
 }
 
-/// The values that an offset has most often, most often first: those of two blocks at
-/// least of the ones looked at, where there are two. Zero is counted anyway.
+/// The most frequent values at an offset, descending. If there are at least two blocks, a value
+/// must occur in two. Zero has its own count.
 pub fn frequent(values: &[u64]) -> Vec<u64> {
     let mut counts: FxHashMap<u64, u32> = FxHashMap::default();
     for value in values.iter().filter(|v| **v != 0) {
@@ -159,14 +159,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frequent_values_come_first_and_zero_is_none() {
+    fn frequent_values_come_first_and_zero_is_excluded() {
         assert_eq!(frequent(&[0, 5, 5, 7, 7, 7, 9, 0]), [7, 5]);
         assert_eq!(frequent(&[9]), [9]);
         assert_eq!(frequent(&[]), [0; 0]);
     }
 
     #[test]
-    fn offsets_behind_the_limit_are_not_tallied() {
+    fn offsets_beyond_the_limit_are_not_counted() {
         let mut tally = Tally::default();
         assert!(tally.slot(511).is_some());
         assert!(tally.slot(512).is_none());

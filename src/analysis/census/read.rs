@@ -1,4 +1,4 @@
-//! Reads blocks, in parallel and in bounded memory, and tallies what their words are.
+//! Reads blocks in parallel and in bounded memory, and counts their words by class.
 
 use rayon::prelude::*;
 
@@ -13,18 +13,18 @@ use super::objects::{ObjectTypes, Types};
 use super::offsets::{self, LIMIT, STEP, Tally, Target};
 use super::{Progress, Setting};
 
-/// Blocks that are read before their pointers are resolved.
+/// Number of blocks to read before their pointers are resolved.
 const BATCH: usize = 1 << 14;
-/// Blocks that one worker takes at a time.
+/// Number of blocks per work item.
 const CHUNK: usize = 512;
-/// Addresses that wait to be looked up, 24 bytes each.
+/// Maximum number of unresolved addresses, 24 bytes each.
 const MOST_PENDING: usize = 1 << 20;
-/// Blocks that tell which values to watch for.
+/// Number of blocks that are sampled to choose the values to count individually.
 const FIRST_LOOK: usize = 256;
-/// No session.
+/// The marker for "no session".
 const SYSTEM: u32 = u32::MAX;
 
-/// A kernel address that was met, and where.
+/// A kernel address to resolve, and where it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Pending {
     session: u32,
@@ -32,20 +32,20 @@ struct Pending {
     slot: u16,
 }
 
-/// What reading a sample gives.
+/// The result of reading a sample.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Counts by offset.
+    /// The counts by offset.
     pub tally: Tally,
-    /// Shapes of the blocks.
+    /// The shapes of the blocks.
     pub shapes: Shapes,
-    /// Blocks of which no word can be read.
+    /// Number of completely unreadable blocks.
     pub unreadable: u64,
-    /// Blocks that are longer than what is tallied.
+    /// Number of blocks longer than the counted part.
     pub longer: u64,
-    /// The values watched for, by offset.
+    /// The individually counted values, by offset.
     pub watched: Vec<Vec<u64>>,
-    /// Types of objects, by their numbers in targets.
+    /// The object types that targets refer to by number.
     pub types: Types,
 }
 
@@ -91,8 +91,7 @@ pub fn read(
     Some(out)
 }
 
-/// Calls `each` with every word of a block, up to the limit; `None` for one that can't be
-/// read.
+/// Calls `each` with every word of a block up to the limit; `None` for an unreadable word.
 fn words(block: &Block, space: &AddressSpace, mut each: impl FnMut(usize, Option<u64>)) {
     let body = block.body();
     let length = block.bytes.saturating_sub(block.header_bytes()).min(LIMIT) & !(STEP - 1);
@@ -104,7 +103,7 @@ fn words(block: &Block, space: &AddressSpace, mut each: impl FnMut(usize, Option
             let skipped = usize::try_from(first - start).ok()?;
             Some(bytes.get(skipped..)?.chunks_exact(STEP as usize))
         });
-        // One that lies across two pages counts as unreadable: pool has none.
+        // A word that crosses a page counts as unreadable; pool words are aligned.
         for nth in first / STEP..end.div_ceil(STEP) {
             let word = whole.as_mut().and_then(Iterator::next);
             let word = word.and_then(|bytes| crate::bytes::u64_at(bytes, 0));
@@ -117,7 +116,7 @@ fn own(block: &Block) -> std::ops::Range<u64> {
     block.va.0..block.va.0.saturating_add(block.bytes)
 }
 
-/// The values to count one by one: those that some of the blocks have often.
+/// The values to count individually, by offset: the most frequent in some of the blocks.
 fn watched(setting: &Setting<'_>, blocks: &[Block]) -> Vec<Vec<u64>> {
     let step = blocks.len().div_ceil(FIRST_LOOK).max(1);
     let mut values: Vec<Vec<u64>> = Vec::new();
@@ -134,7 +133,7 @@ fn watched(setting: &Setting<'_>, blocks: &[Block]) -> Vec<Vec<u64>> {
     values.iter().map(|v| offsets::frequent(v)).collect()
 }
 
-/// What one worker finds in its blocks.
+/// The result of one work item.
 #[derive(Default)]
 struct Part {
     tally: Tally,
@@ -200,7 +199,7 @@ impl Part {
     }
 }
 
-/// Looks up what the addresses lead to, and counts it.
+/// Resolves the addresses and counts their targets.
 fn resolve(
     setting: &Setting<'_>,
     pending: &mut Vec<Pending>,
@@ -234,7 +233,7 @@ fn resolve(
     Some(())
 }
 
-/// A session's blocks point into its own pool and into the system's.
+/// Looks up addresses: blocks of a session point into its own pool and into the system's.
 fn locate(
     index: &Snapshot,
     session: Option<u32>,

@@ -1,5 +1,5 @@
-//! Which blocks of a tag are read: all, or some spread evenly over all of them in order of
-//! address, the same ones each time.
+//! Selects the blocks of a tag to read: all, or a sample that is evenly spread by address and the
+//! same each time.
 
 use crate::pool::Pool;
 use crate::pool::Tag;
@@ -7,22 +7,22 @@ use crate::pool::block::{Block, PoolKind, State};
 use crate::pool::index::Snapshot;
 use crate::pool::index::sort::Wanted;
 
-/// Which blocks are asked about.
+/// The blocks in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Question {
-    /// Their tag.
+    /// The tag.
     pub tag: Tag,
-    /// Only those of this pool; session pool counts as paged.
+    /// The pool, if only one is asked for; session pool counts as paged.
     pub pool: Option<Pool>,
-    /// Only those of this size in bytes, headers included.
+    /// The size in bytes including headers, if only one is asked for.
     pub size: Option<u64>,
-    /// Blocks that are read at most; 0 for all.
+    /// Maximum number of blocks to read; 0 for all.
     pub sample: u64,
 }
 
 impl Question {
-    /// All blocks of a tag, of which as many are read as give shares to a hundredth of a
-    /// per cent.
+    /// All blocks of a tag, with the default sample, which is large enough for shares to a
+    /// hundredth of a percent.
     pub fn of(tag: Tag) -> Question {
         Question {
             tag,
@@ -32,12 +32,12 @@ impl Question {
         }
     }
 
-    /// The same with at most so many blocks; 0 for all.
+    /// The same question with another sample size; 0 for all blocks.
     pub fn with_sample(self, sample: u64) -> Question {
         Question { sample, ..self }
     }
 
-    /// Whether a block is asked about: in use, and of the pool and size.
+    /// True if a block matches: allocated, and of the requested pool and size.
     pub fn takes(&self, block: &Block) -> bool {
         let pool = match self.pool {
             None => true,
@@ -48,22 +48,22 @@ impl Question {
     }
 }
 
-/// Blocks that are read by default.
+/// Default sample size, in blocks.
 pub const USUAL_SAMPLE: u64 = 1 << 16;
 
-/// The blocks that are read.
+/// The selected blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// In the list's order.
+    /// In index order.
     pub blocks: Vec<Block>,
-    /// Blocks that are asked about.
+    /// Number of blocks that match the question.
     pub population: u64,
 }
 
-/// Blocks between two checks for cancellation.
+/// Number of blocks between two checks for cancellation.
 const LOOK_EVERY: usize = 1 << 16;
 
-/// Picks them. `None` when cancelled.
+/// Selects the blocks. `None` if cancelled.
 pub fn pick(index: &Snapshot, question: &Question, wanted: Wanted<'_>) -> Option<Sample> {
     let list = index.blocks(question.tag);
     let mut population = 0u64;
@@ -101,7 +101,7 @@ pub fn pick(index: &Snapshot, question: &Question, wanted: Wanted<'_>) -> Option
     Some(out)
 }
 
-/// The place of the nth of `most` among `all`: in the middle of its share.
+/// The index of the nth of `most` samples among `all`: in the middle of its share.
 fn place(nth: u64, most: u64, all: u64) -> u64 {
     let twice = u128::from(nth) * 2 + 1;
     let place = twice.saturating_mul(all.into()) / (u128::from(most.max(1)) * 2);
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_even_and_all_different() {
+    fn sampled_indexes_are_even_and_distinct() {
         let places: Vec<u64> = (0..4).map(|n| place(n, 4, 100)).collect();
         assert_eq!(places, [12, 37, 62, 87]);
         let all: Vec<u64> = (0..7).map(|n| place(n, 7, 7)).collect();

@@ -1,5 +1,5 @@
-//! What is judged: tags with their counts, and what is known of the machine. A dump, a log
-//! or a table of tags fills it; whatever the source lacks is `None`.
+//! The input of a judgement: tags with their counts, and facts about the machine. A dump, a log
+//! or a table of tags fills it; facts that the source lacks are `None`.
 
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
 use crate::pool::{Pool, Tag};
@@ -8,25 +8,25 @@ use crate::analysis::attribution::kinds::{self, Kind};
 
 use super::pressure::PoolUse;
 
-/// A tag in a pool. Counts are since boot; each is `None` where the source lacks it.
+/// A tag in a pool. Counts are since boot; each is `None` if the source lacks it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// The tag.
     pub tag: Tag,
-    /// The pool; `None` where the source does not say.
+    /// The pool; `None` if the source does not state it.
     pub pool: Option<Pool>,
-    /// Allocations.
+    /// Number of allocations.
     pub allocs: Option<u64>,
-    /// Frees.
+    /// Number of frees.
     pub frees: Option<u64>,
-    /// Allocations outstanding.
+    /// Number of outstanding allocations.
     pub outstanding: Option<u64>,
-    /// Bytes outstanding.
+    /// Outstanding bytes.
     pub bytes: Option<u64>,
 }
 
 impl Row {
-    /// Of the kernel's own accounts. Counters that have wrapped are left out.
+    /// A row from the kernel's trackers, without counters that have overflowed.
     pub fn of(tag: Tag, pool: Pool, usage: &Usage) -> Row {
         let sound = !usage.wrapped && usage.frees <= usage.allocs;
         Row {
@@ -44,67 +44,67 @@ impl Row {
         self.tag == other.tag && self.pool == other.pool
     }
 
-    /// Allocations and frees, where both are known and add up.
+    /// Allocations and frees, if both are known and consistent.
     pub fn history(&self) -> Option<(u64, u64)> {
         let (allocs, frees) = (self.allocs?, self.frees?);
         (allocs > 0 && frees <= allocs).then_some((allocs, frees))
     }
 
-    /// Mean bytes of a block.
+    /// Average size of a block, in bytes.
     pub fn mean_size(&self) -> Option<u64> {
         self.bytes?.checked_div(self.outstanding?)
     }
 }
 
-/// How a tag changed over the points of a log.
+/// The trend of a tag over the points of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trend {
-    /// It rises to the end.
+    /// Rises until the last point.
     Growing,
-    /// The same blocks at every point.
+    /// Has the same blocks at every point.
     Pinned,
-    /// It rose and has stopped.
+    /// Rose and then stopped.
     Plateau,
     /// Most of it was freed.
     Freed,
-    /// It goes up and down, or stays as it is.
+    /// Varies or stays constant.
     Steady,
 }
 
-/// A tag's way through a log.
+/// The course of a tag in a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Course {
-    /// The result.
+    /// The trend.
     pub trend: Trend,
-    /// Points that hold the tag.
+    /// Number of points that contain the tag.
     pub points: usize,
-    /// Bytes gained from the first point to the last; below zero when lost.
+    /// Change in bytes from the first point to the last.
     pub gained: i64,
-    /// Bytes an hour, where the points have times.
+    /// Change in bytes per hour, if the points have times.
     pub per_hour: Option<f64>,
 }
 
-/// A machine at one moment, as far as it is known.
+/// The facts about a machine at one point in time.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// The tags, each pool a row.
+    /// The tags, one row per pool.
     pub rows: Vec<Row>,
-    /// Every tag of the pools is among the rows.
+    /// True if the rows include every tag of the pools.
     pub complete: bool,
-    /// Physical memory in bytes.
+    /// Physical memory, in bytes.
     pub memory: Option<u64>,
-    /// The most that can be committed, in bytes.
+    /// The commit limit, in bytes.
     pub commit_limit: Option<u64>,
-    /// Seconds since boot.
+    /// The uptime, in seconds.
     pub uptime: Option<u64>,
-    /// Nonpaged and paged pool.
+    /// The use of nonpaged and of paged pool.
     pub pools: [PoolUse; 2],
-    /// What a log with several points shows of a tag in a pool.
+    /// The courses of tags, from a log with several points.
     pub courses: Vec<(Tag, Option<Pool>, Course)>,
 }
 
 impl Case {
-    /// The rows of the kernel's accounts.
+    /// Rows from the kernel's trackers.
     pub fn rows_of(trackers: &Trackers) -> Vec<Row> {
         let both = |row: &TagUsage| {
             [
@@ -115,7 +115,7 @@ impl Case {
         trackers.rows.iter().flat_map(both).collect()
     }
 
-    /// Blocks of a tag outstanding in both pools, as far as they are listed.
+    /// Outstanding blocks of a tag in both pools, as far as they are listed.
     pub fn outstanding(&self, tag: Tag) -> u64 {
         let of_tag = self.rows.iter().filter(|row| row.tag == tag);
         of_tag.fold(0, |sum, row| {
@@ -123,13 +123,13 @@ impl Case {
         })
     }
 
-    /// Bytes of a pool in use, with their source.
+    /// Bytes in use of a pool.
     pub fn used(&self, pool: Pool) -> Option<u64> {
         self.pools[pool as usize].used.as_ref().map(|m| m.bytes)
     }
 
-    /// A row's share of its pool, 0 to 1. `None` where the pool's use is not known or
-    /// only a part of it is listed.
+    /// A row's share of its pool, 0 to 1. `None` if the pool's use is unknown or only a part of
+    /// it is listed.
     pub fn share(&self, row: &Row) -> Option<f64> {
         let measure = self.pools[row.pool? as usize].used.as_ref()?;
         let known = measure.bytes > 0 && !measure.at_least;
@@ -143,8 +143,8 @@ impl Case {
         Some((row.bytes? as f64 / memory as f64).min(1.0))
     }
 
-    /// The share of a row among the listed rows of its pool, where the pool's use is not
-    /// known and there are at least four to compare with.
+    /// A row's share of the listed rows of its pool, if the pool's use is unknown and at least
+    /// four rows are listed.
     pub fn listed_share(&self, row: &Row) -> Option<f64> {
         let own = row.bytes.filter(|_| self.share(row).is_none())?;
         let others: Vec<u64> = self
@@ -157,8 +157,8 @@ impl Case {
         (others.len() >= 4 && sum > 0).then(|| own as f64 / sum as f64)
     }
 
-    /// True when a row has more than a number that cannot be compared with anything: bytes with a
-    /// count, a history, or something that they are a share of.
+    /// True if a row has something that its number can be compared with: a count in addition to
+    /// bytes, a history, or a total.
     pub fn can_judge(&self, row: &Row) -> bool {
         let population = matches!(
             kinds::of(row.tag).map(|holder| &holder.kind),
@@ -170,7 +170,7 @@ impl Case {
             || (row.bytes.is_some() && (row.outstanding.is_some() || of_something))
     }
 
-    /// A tag's course through the log.
+    /// The course of a tag in the log.
     pub fn course(&self, row: &Row) -> Option<&Course> {
         let own =
             |(tag, pool, _): &&(Tag, Option<Pool>, Course)| *tag == row.tag && *pool == row.pool;

@@ -1,6 +1,6 @@
-//! Pinning chains: a filter's blocks that are never freed point one to one at others'
-//! objects, which so are never freed either. Found by pointers, counts and frees, not by
-//! names.
+//! Pinning chains: blocks of a filter driver that are never freed point one to one to objects of
+//! other components, so these objects are never freed either. Chains are found by pointers,
+//! counts and frees, not by names.
 
 use crate::pool::Tag;
 
@@ -8,16 +8,16 @@ use super::case::{Case, Row};
 use super::lockstep::Group;
 use super::words::{count, percent, size};
 
-/// Blocks of a tag that point at blocks of another, each at one of its own.
+/// Blocks of one tag that point one to one to blocks of another tag.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edge {
-    /// The tag whose blocks have the pointers.
+    /// The tag of the pointing blocks.
     pub from: Tag,
-    /// The tag that they point at.
+    /// The tag of the target blocks.
     pub to: Tag,
-    /// Where in the block, in bytes from what the owner sees first.
+    /// Offset of the pointer in bytes from the start of the block's body.
     pub offset: u64,
-    /// Blocks that do, 0 to 1.
+    /// Share of blocks that have the pointer, 0 to 1.
     pub share: f64,
 }
 
@@ -26,40 +26,41 @@ pub struct Edge {
 pub struct Link {
     /// The tag.
     pub tag: Tag,
-    /// Blocks outstanding, both pools.
+    /// Outstanding blocks in both pools.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
-/// Tags that are kept by the first of them.
+/// Tags that are kept allocated by the first of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
-    /// The tag that nothing of the chain points at: the pinning blocks. It is the first
-    /// of `links` too.
+    /// The tag of the pinning blocks, to which no other tag of the chain points. It is also the
+    /// first of `links`.
     pub head: Tag,
-    /// Its driver.
+    /// The driver that owns the head.
     pub module: String,
-    /// All tags, the head first, then by bytes.
+    /// All tags: the head first, the others by bytes, descending.
     pub links: Vec<Link>,
-    /// The pointers that were seen.
+    /// The pointers between the tags.
     pub edges: Vec<Edge>,
 }
 
-/// Blocks of the head from which on a chain is looked for.
+/// Minimum number of blocks of the head.
 pub const FEWEST: u64 = 1_000;
-/// Frees of allocations, above which blocks come and go and pin nothing.
+/// Maximum share of frees in allocations; blocks that are freed more often pin nothing.
 const FREED: f64 = 0.05;
-/// Blocks of the target for each that points; the pinned are at least half of a tag.
+/// Minimum ratio of pointing blocks to target blocks; at least half of the target blocks must be
+/// pinned.
 const LEAST: f64 = 0.5;
 const MOST: f64 = 1.1;
-/// Modules that own what is pinned: the file systems and the kernel itself.
+/// Modules that own pinned objects: the file systems and the kernel.
 const PINNED: [&str; 8] = [
     "nt", "hal", "fltmgr", "ntfs", "refs", "fastfat", "Wdf01000", "ndis",
 ];
 
 impl Chain {
-    /// True when the tag is in it.
+    /// True if the chain contains the tag.
     pub fn holds(&self, tag: Tag) -> bool {
         self.links.iter().any(|link| link.tag == tag)
     }
@@ -71,7 +72,7 @@ impl Chain {
             .fold(0, |sum, link| sum.saturating_add(link.bytes))
     }
 
-    /// As a sentence.
+    /// The chain as a sentence.
     pub fn sentence(&self) -> String {
         let others: Vec<String> = self
             .links
@@ -105,7 +106,7 @@ impl Chain {
     }
 }
 
-/// True when the tag's blocks are so many, and so rarely freed, that they can pin others.
+/// True if the tag's blocks are numerous and rarely freed, so they can pin others.
 pub fn may_pin(row: &Row) -> bool {
     let few_frees = row
         .history()
@@ -113,13 +114,13 @@ pub fn may_pin(row: &Row) -> bool {
     few_frees && row.outstanding.is_some_and(|blocks| blocks >= FEWEST)
 }
 
-/// True when the counts of two tags allow that each block points at one of its own.
+/// True if the counts of two tags are consistent with one-to-one pointers.
 fn fits(from: u64, to: u64) -> bool {
     let ratio = from as f64 / to.max(1) as f64;
     (LEAST..=MOST).contains(&ratio)
 }
 
-/// Finds the chains. `owner` names the driver of a tag, where one stands out.
+/// Finds the chains. `owner` returns the driver of a tag, if there is a clear candidate.
 pub fn find(
     case: &Case,
     edges: &[Edge],
@@ -149,12 +150,12 @@ pub fn find(
     out
 }
 
-/// True for a module whose objects others keep: it pins nothing itself.
+/// True for a module whose objects are pinned by others; it is never the cause.
 pub fn is_pinned(module: &str) -> bool {
     PINNED.iter().any(|p| p.eq_ignore_ascii_case(module))
 }
 
-/// What can be reached from the head, and the tags whose counts agree with any of that.
+/// The tags that are reachable from the head, and tags whose counts are equal to one of them.
 fn chain(case: &Case, head: Tag, module: String, edges: &[Edge], groups: &[Group]) -> Chain {
     let mut tags = vec![head];
     let mut own: Vec<Edge> = Vec::new();
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_and_what_it_keeps_are_one_chain() {
+    fn a_filter_and_the_objects_it_pins_are_one_chain() {
         let case = pinned(0);
         let edges = [
             edge("XXsc", "NtFC"),
@@ -270,19 +271,19 @@ mod tests {
     }
 
     #[test]
-    fn contexts_that_come_and_go_pin_nothing() {
+    fn blocks_that_are_freed_regularly_pin_nothing() {
         let edges = [edge("XXsc", "File")];
         assert_eq!(find_in(&pinned(400_000), &edges), []);
     }
 
     #[test]
-    fn a_file_systems_own_objects_are_no_chain() {
+    fn objects_of_a_file_system_form_no_chain() {
         let case = pinned(0);
         assert_eq!(find_in(&case, &[edge("NtFC", "File")]), []);
     }
 
     #[test]
-    fn many_blocks_that_point_at_few_are_no_chain() {
+    fn many_blocks_that_point_to_few_form_no_chain() {
         let mut case = pinned(0);
         case.rows[3] = row("File", Pool::Nonpaged, 4_000, 3_000);
         assert_eq!(find_in(&case, &[edge("XXsc", "File")]), []);

@@ -1,5 +1,5 @@
-//! The whole procedure's outcome: the tags that show a leak pattern, their owners, the state of
-//! the pools, and the evidence.
+//! The diagnosis: the tags that show a leak pattern, their owners, the state of the pools, and
+//! the evidence.
 
 use std::sync::Arc;
 
@@ -27,20 +27,20 @@ pub struct Finding {
     pub share: Option<f64>,
     /// Evidence for and against.
     pub score: Score,
-    /// The owner, and the listed kind.
+    /// The owner and the listed kind.
     pub attribution: Arc<Attribution>,
-    /// Bytes an hour: the average since boot, or what a log shows.
+    /// Growth in bytes per hour: the average since boot, or the trend of a log.
     pub bytes_per_hour: Option<f64>,
-    /// How a log's points show it.
+    /// The trend in a log.
     pub trend: Option<Trend>,
-    /// Sizes of its blocks, both pools, those with the most bytes first.
+    /// Block sizes in both pools, by bytes, descending.
     pub sizes: Vec<SizeCount>,
-    /// Sample blocks: from the beginning, the middle and the end of the list.
+    /// Sample blocks from the beginning, the middle and the end of the list.
     pub exemplars: Vec<Va>,
-    /// Places in code and data that name it, the surest first: address, module and offset,
-    /// instruction, and the function that it goes to.
+    /// References in code and data, the most certain first: address, module and offset,
+    /// instruction, and the function that takes the tag.
     pub places: Vec<String>,
-    /// How much of the images could be searched; empty where there are no images.
+    /// The coverage of the reference search; empty without images.
     pub searched: String,
     /// Block contents, as sentences.
     pub contents: Vec<String>,
@@ -48,18 +48,18 @@ pub struct Finding {
     pub pointing: Option<Pointing>,
     /// For kernel objects: handles and references, as sentences.
     pub objects: Vec<String>,
-    /// Tags with the same count.
+    /// Tags with equal outstanding counts.
     pub group: Option<Group>,
-    /// The pinning chain that it heads; its other tags are not separate findings.
+    /// The pinning chain that starts with this tag; its other tags are not separate findings.
     pub chain: Option<Chain>,
-    /// The guidance.
+    /// The guidance for this tag.
     pub guidance: Option<&'static Entry>,
     /// Coverage.
     pub coverage: Vec<String>,
 }
 
 impl Finding {
-    /// Of a judged row, with what tables and logs can tell.
+    /// A finding from a judged row, with the facts that tables and logs provide.
     pub fn of(judged: &Judged, case: &Case, attribution: Arc<Attribution>) -> Finding {
         let row = judged.row;
         let course = case.course(&row).copied();
@@ -100,7 +100,7 @@ impl Finding {
     }
 }
 
-/// Bytes an hour, averaged over the uptime; `None` for an uptime that is too short.
+/// Average growth since boot, in bytes per hour; `None` if the uptime is too short.
 pub fn average_growth(case: &Case, row: &Row) -> Option<f64> {
     let uptime = case.uptime.filter(|seconds| *seconds >= 60)?;
     Some(row.bytes? as f64 / (uptime as f64 / 3600.0))
@@ -120,7 +120,7 @@ pub struct Top {
 }
 
 impl Top {
-    /// Of a row.
+    /// A row with its share and owner.
     pub fn of(row: Row, case: &Case, attribution: Arc<Attribution>) -> Top {
         let kind = kinds::of(row.tag).map(|h| format!("{}: {}", h.kind.word(), h.what));
         Top {
@@ -132,41 +132,41 @@ impl Top {
     }
 }
 
-/// The tag that comes nearest to a leak and is not a finding.
+/// The tag with the most evidence for a leak that is not a finding.
 #[derive(Clone, Debug)]
 pub struct Nearest {
     /// Its counts.
     pub row: Row,
     /// Its score.
     pub score: Score,
-    /// The evidence for a leak, and the reason why it is not one, in a sentence.
+    /// The evidence for a leak, and the reason why it is not a finding, as a sentence.
     pub sentence: String,
 }
 
-/// The outcome.
+/// The result of a diagnosis.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
-    /// Whether there is a leak pattern.
+    /// Whether a tag shows a leak pattern.
     pub verdict: Verdict,
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub summary: String,
-    /// How bad the state of the pools is, independent of the leaking tag.
+    /// The severity of the state of the pools, independent of leaks.
     pub severity: Severity,
-    /// Hours until the nearest limit, at the findings' average rate.
+    /// Hours until the nearest limit at the average growth of the findings.
     pub exhausted_in_hours: Option<f64>,
-    /// Each pool against its nearest limit, where both are known.
+    /// The use of each pool compared with its nearest limit, if both are known.
     pub pressure: [Option<Pressure>; 2],
     /// Warnings of `!vm`.
     pub flags: Vec<Flag>,
-    /// The worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
-    /// Findings beyond those that are listed.
+    /// Number of findings that are not listed.
     pub more_findings: usize,
     /// The largest tags of each pool.
     pub top: [Vec<Top>; 2],
-    /// The nearest thing to a leak, where there is no finding.
+    /// The tag closest to a leak pattern, if there is no finding.
     pub nearest: Option<Nearest>,
-    /// Tags with equal counts, of which none is a finding by itself.
+    /// Correlated tags, none of which is a finding.
     pub groups: Vec<Group>,
     /// Coverage.
     pub coverage: Vec<String>,
@@ -174,7 +174,7 @@ pub struct Diagnosis {
     pub unknowns: Vec<String>,
 }
 
-/// Tags that are listed of each pool.
+/// Number of tags to list per pool.
 pub const TOP: usize = 5;
 
 /// The largest rows of a pool.
@@ -190,13 +190,13 @@ pub fn largest(case: &Case, pool: Pool) -> Vec<Row> {
     rows
 }
 
-/// The worst of both pools.
+/// The higher severity of the two pools.
 pub fn severity(pressure: &[Option<Pressure>; 2]) -> Severity {
     let known = pressure.iter().flatten().map(|p| p.severity);
     known.max().unwrap_or_default()
 }
 
-/// Hours until the first pool is at its limit, at the rate of the findings in it.
+/// Hours until the first pool reaches its limit, at the growth of its findings.
 pub fn exhausted_in_hours(case: &Case, findings: &[Finding]) -> Option<f64> {
     let pressure = pressures(case);
     let left = pressure.iter().flatten().filter_map(|pressure| {
@@ -211,7 +211,7 @@ pub fn exhausted_in_hours(case: &Case, findings: &[Finding]) -> Option<f64> {
     left.min_by(f64::total_cmp)
 }
 
-/// The highest-scoring row that is not a finding, with the reason.
+/// The row with the highest score that is not a finding, with the reason.
 pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
     let found = judged
         .iter()
@@ -246,7 +246,7 @@ pub fn nearest(judged: &[Judged], cuts: Cuts) -> Option<Nearest> {
     })
 }
 
-/// The verdict over everything, and why.
+/// The overall verdict and the reason.
 pub fn verdict(
     case: &Case,
     findings: &[Finding],
@@ -281,7 +281,7 @@ pub fn verdict(
     }
 }
 
-/// What was examined without a finding, with the limits of a partial table.
+/// The scope of the examination if there is no finding, with the limits of a partial table.
 fn scope(case: &Case) -> String {
     if case.complete {
         return "No tag shows a leak pattern".into();
@@ -390,16 +390,16 @@ mod tests {
             .collect()
     }
 
-    /// A leak that has not filled anything yet, and a pool that is full of no leak.
+    /// A leak that has not yet filled a pool, and a full pool without a leak.
     #[test]
-    fn leak_and_severity_are_two_questions() {
+    fn leak_and_severity_are_independent() {
         let early = case(60 * MB, vec![row("Qx7z", Pool::Nonpaged, 30_000, 20 * MB)]);
         let found = findings(&early);
         let pressure = pressures(&early);
         let (verdict, summary) = verdict(&early, &found, &pressure);
         assert_eq!(verdict, Verdict::Leak, "{summary}");
         assert_eq!(severity(&pressure), Severity::None);
-        // 964 MB left at 2 MB an hour.
+        // 964 MB are left; growth is 2 MB per hour.
         assert_eq!(exhausted_in_hours(&early, &found), Some(482.0));
 
         let full = case(900 * MB, vec![row("MmCa", Pool::Nonpaged, 900, 2 * MB)]);
@@ -414,7 +414,7 @@ mod tests {
 
     /// A partial table without values to compare with is not an all-clear.
     #[test]
-    fn a_size_alone_decides_nothing() {
+    fn a_size_alone_is_no_verdict() {
         let mut thin = Case {
             rows: vec![Row {
                 allocs: None,
@@ -435,9 +435,9 @@ mod tests {
         assert!(why.contains("two tables"), "{why}");
     }
 
-    /// As on kernels that never update the counter: the tags' sum takes its place.
+    /// On some kernels the counter is never updated; the sum of the tags replaces it.
     #[test]
-    fn a_leak_is_one_whatever_the_counter_says() {
+    fn a_leak_is_found_with_any_counter_value() {
         let mut case = case(0, vec![row("Lk1z", Pool::Nonpaged, 73_000, 73 * MB)]);
         case.rows.push(row("MmCa", Pool::Nonpaged, 9_000, 3 * MB));
         let used = PoolUse::best(Ok(0), None, Some(76 * MB), None);
@@ -453,9 +453,9 @@ mod tests {
         assert!(summary.contains("96.1% of nonpaged pool"), "{summary}");
     }
 
-    /// The pool's own maximum is near though memory is not: 4,604 of 8,192 pages.
+    /// The pool is near its own maximum, although memory is not full: 4,604 of 8,192 pages.
     #[test]
-    fn a_leak_in_a_small_paged_pool_is_one() {
+    fn a_leak_in_a_small_paged_pool_is_found() {
         let pages = |n: u64| n << 12;
         let mut small = case(0, vec![row("Lk2z", Pool::Paged, 40_000, pages(3_680))]);
         small.memory = Some(512 * MB);
@@ -473,10 +473,10 @@ mod tests {
         assert_eq!(severity(&pressure), Severity::Elevated);
     }
 
-    /// Load and leak of a cache look the same at one moment: this is reported, and not called a
-    /// leak.
+    /// At one point in time a cache under load and a leaking cache look the same; the cache is
+    /// reported, but not as a leak.
     #[test]
-    fn a_large_cache_is_a_suspicion_of_load() {
+    fn a_large_cache_is_suspicious_and_not_a_leak() {
         let mut large = case(200 * MB, vec![row("FMfn", Pool::Paged, 600_000, 300 * MB)]);
         large.pools[1].used = Some(Measure::counter(900 * MB));
         let found = findings(&large);
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_normal_machine_has_a_nearest_thing_to_a_leak() {
+    fn a_normal_machine_names_the_tag_nearest_to_a_leak() {
         let calm = case(
             200 * MB,
             vec![

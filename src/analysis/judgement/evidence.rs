@@ -1,10 +1,9 @@
-//! Evidence for and against a leak of a tag: each piece with its value, its weight and its
-//! direction.
+//! Evidence for and against a leak of a tag: each piece with its value, weight and direction.
 //!
-//! One moment has no history, so load and leak look alike at first. They differ in other facts
-//! than the size: whether the blocks are ever freed, how many there are beside what the tag
-//! belongs to, whether they are all alike, who refers to them. The rules and their weights are
-//! this program's own; `docs/judgement.md` says what each rests on.
+//! A single dump has no history, so load and leak look alike by size. Other facts distinguish
+//! them: whether blocks are ever freed, their number in relation to the objects that they belong
+//! to, their similarity, and the references to them. The rules and weights are this program's
+//! own; `docs/judgement.md` explains the basis of each.
 
 use crate::analysis::ages::{Ages, Recognised, Shape};
 use crate::analysis::attribution::Description;
@@ -21,11 +20,11 @@ use crate::analysis::attribution::kinds::{self, Holder, Kind, Norm};
 /// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// What was looked at, in a word or two.
+    /// The name of the fact, one or two words.
     pub name: &'static str,
-    /// How far it points to a leak: above zero for, below against.
+    /// The weight: positive for a leak, negative against it.
     pub points: i8,
-    /// The number, and what it means.
+    /// The number and its meaning.
     pub sentence: String,
 }
 
@@ -38,7 +37,7 @@ impl Evidence {
         }
     }
 
-    /// Its weight and direction, in words.
+    /// The weight and direction as a phrase.
     pub fn weight(&self) -> &'static str {
         match self.points {
             ..=-2 => "strong evidence against",
@@ -50,7 +49,7 @@ impl Evidence {
         }
     }
 
-    /// Whether it points to a leak: `for`, `against` or `neutral`.
+    /// The direction: `for`, `against` or `neutral`.
     pub fn direction(&self) -> &'static str {
         match self.points {
             1.. => "for",
@@ -60,43 +59,43 @@ impl Evidence {
     }
 }
 
-/// A size that many blocks of a tag have.
+/// The most frequent block size of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dominant {
-    /// Bytes of each.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Blocks of that size.
+    /// Number of blocks with this size.
     pub blocks: u64,
-    /// Blocks of the tag.
+    /// Number of blocks of the tag.
     pub of: u64,
 }
 
-/// Where the contents of a tag's blocks point.
+/// The module that the blocks of a tag point into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointing {
     /// The driver.
     pub module: String,
-    /// Blocks that point into it at one offset, of 1,000.
+    /// Blocks that point into it at one offset, per thousand.
     pub per_mille: u32,
-    /// It has been unloaded.
+    /// True if the driver has been unloaded.
     pub unloaded: bool,
 }
 
-/// How alike a sample of a tag's blocks is in what their words are: pointers, text,
-/// numbers. One place that allocates makes blocks of one layout, as a rule.
+/// The similarity of a sample of a tag's blocks by the classes of their words: pointers, text,
+/// numbers. Usually each allocation site produces blocks of one layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Blocks of the layout that most have.
+    /// Number of blocks with the most frequent layout.
     pub blocks: u64,
-    /// Blocks that were read.
+    /// Number of blocks that were read.
     pub of: u64,
-    /// Layouts that were told apart.
+    /// Number of different layouts.
     pub layouts: u64,
 }
 
 impl Layout {
-    /// Of a census, whose families are told apart by size, too. `None` where most blocks
-    /// hold no pointers: zeros and numbers alone have no layout to compare.
+    /// The layout from a census. Families that differ only in size count as one layout. `None` if
+    /// most blocks contain no pointers: zeros and numbers are not enough for a comparison.
     pub fn of(census: &Census) -> Option<Layout> {
         let mut groups: Vec<(&Family, u64)> = Vec::new();
         for family in &census.families {
@@ -114,10 +113,10 @@ impl Layout {
     }
 }
 
-/// The letters of a family's shape that are pointers into the kernel's half.
+/// The letters of kernel pointers in a family's shape.
 const POINTERS: [char; 3] = ['M', 'o', 'k'];
 
-/// True for two families with the same pointers, as far as both reach.
+/// True if two families have the same pointers in their common part.
 fn is_one(a: &Family, b: &Family) -> bool {
     let is_data = |c| matches!(c, '0' | 'n');
     let same = |(a, b): (char, char)| a == b || a == '?' || b == '?' || (is_data(a) && is_data(b));
@@ -129,24 +128,24 @@ fn is_one(a: &Family, b: &Family) -> bool {
     a.shape.chars().zip(b.shape.chars()).all(same) && into(a) == into(b)
 }
 
-/// What is known of a tag beside its counts. A table has none of it.
+/// The facts about a tag other than its counts. A table of tags has none of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
-    /// What the tag is listed as.
+    /// The entry of the tag lists.
     pub description: Option<&'a Description>,
     /// The most frequent size.
     pub size: Option<Dominant>,
-    /// How alike its blocks are.
+    /// The similarity of its blocks.
     pub layout: Option<Layout>,
     /// The objects in its blocks.
     pub objects: Option<&'a Objects>,
-    /// The one driver that its blocks point into.
+    /// The single driver that its blocks point into.
     pub pointing: Option<&'a Pointing>,
-    /// When a sample of its blocks was made.
+    /// The ages of a sample of its blocks.
     pub ages: Option<&'a Ages>,
-    /// Tags with the same count.
+    /// Tags with equal outstanding counts.
     pub group: Option<&'a Group>,
-    /// It is part of a pinning chain, described in a sentence.
+    /// If it is part of a pinning chain: the chain as a sentence.
     pub chain: Option<&'a str>,
 }
 
@@ -156,12 +155,12 @@ impl Dominant {
     }
 }
 
-/// Fewer blocks than this say nothing about frees and sizes.
+/// With fewer blocks, frees and sizes are inconclusive.
 const FEW: u64 = 100;
-/// Share of the blocks from which on they are of one size, or of one layout.
+/// Minimum share of blocks with the same size or layout to count as alike.
 const ALIKE: f64 = 0.9;
 
-/// All evidence about a row, in a fixed order. What could not be looked at is left out.
+/// All evidence about a row, in a fixed order, without the facts that are unknown.
 pub fn gather(
     row: &Row,
     case: &Case,
@@ -198,7 +197,7 @@ pub fn gather(
     .collect()
 }
 
-/// A log shows what one moment cannot.
+/// The course in a log: the only direct evidence of growth.
 fn of_course(row: &Row, case: &Case) -> Option<Evidence> {
     let course = case.course(row)?;
     let rate = course
@@ -245,7 +244,7 @@ fn of_share(row: &Row, case: &Case) -> Option<Evidence> {
         let sentence = format!("{} of {} pool", percent(share), pool.word());
         return Some(Evidence::new(name, points, sentence));
     }
-    // The list may be incomplete, so it is weaker evidence.
+    // The list may be incomplete, so this evidence is weaker.
     let listed = case.listed_share(row)?;
     let points = match listed {
         0.75.. => 2,
@@ -256,11 +255,11 @@ fn of_share(row: &Row, case: &Case) -> Option<Evidence> {
     Some(Evidence::new(name, points, sentence))
 }
 
-/// No driver's tag has a good part of the machine's memory. Where memory is not known,
-/// bytes alone must do, and weigh less.
+/// The share of physical memory: a tag of a driver normally has only a small share. If memory is
+/// unknown, the bytes are used, with a lower weight.
 fn of_memory(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
     let bytes = row.bytes?;
-    // A pool that others fill is not this tag's doing.
+    // If other tags fill the pool, this tag is not the cause.
     let minor = case.share(row).is_some_and(|share| share < 0.2);
     let excused = matches!(holder.map(|h| &h.kind), Some(Kind::Cache | Kind::Buffers));
     let (points, sentence) = match case.memory_share(row) {
@@ -294,7 +293,7 @@ fn of_memory(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence
     Some(Evidence::new("share of memory", points, sentence))
 }
 
-/// A pool in trouble, and the tag that has a good part of it.
+/// The state of a pool that is near its limit, if the tag has a large share of it.
 fn of_pressure(row: &Row, case: &Case, pressure: [Option<Pressure>; 2]) -> Option<Evidence> {
     let pressure = pressure.get(row.pool? as usize).copied().flatten()?;
     let share = case.share(row).unwrap_or(0.0);
@@ -338,17 +337,18 @@ fn of_frees(row: &Row, holder: Option<&Holder>) -> Option<Evidence> {
     Some(Evidence::new("frees", points, sentence))
 }
 
-/// Processes, tokens, files come and go: that they only come is not typical of start-up.
+/// True for processes, tokens, files and so on if they are almost never freed: this is not
+/// typical of start-up.
 fn only_comes(row: &Row, holder: Option<&Holder>) -> bool {
     let ends = matches!(holder.map(|h| &h.kind), Some(Kind::Population(norm)) if norm.ends);
     let few_frees = |(allocs, frees)| allocs >= 1_000 && (frees as f64) < allocs as f64 * 0.05;
     ends && row.history().is_some_and(few_frees)
 }
 
-/// An uptime below this has not brought a machine its usual numbers.
+/// Seconds since boot before which counts are below their usual level.
 const EARLY: u64 = 600;
 
-/// How many of a population are common at most.
+/// The typical maximum count of a population.
 fn typical(norm: &Norm, case: &Case) -> u64 {
     let common = norm.common(case.memory, &|tag| case.outstanding(tag));
     match case.uptime {
@@ -357,8 +357,8 @@ fn typical(norm: &Norm, case: &Case) -> u64 {
     }
 }
 
-/// Blocks that a driver's own tag has. Where a tag belongs to something, the count beside
-/// that decides; caches and buffers may have any number.
+/// The number of blocks. For a population it is compared with the typical maximum; caches and
+/// buffers may have any number.
 fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
     let name = "count";
     let blocks = row.outstanding?;
@@ -371,7 +371,7 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
                 10.0.. => 7,
                 3.0.. => 5,
                 1.0.. => 3,
-                // Few so far, of which none has ended.
+                // Few blocks so far, but almost none was freed.
                 _ if only_comes(row, holder) => 0,
                 _ => -2,
             };
@@ -385,7 +385,7 @@ fn of_count(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence>
         }
         Some(Kind::Cache | Kind::Buffers) => None,
         None if is_ring(row) => None,
-        // A leak repeats; a few large blocks are what something is made of.
+        // A leak repeats; a few large blocks are tables or buffers.
         None if blocks < FEW => {
             let sentence = format!("only {} blocks: leaks have more", count(blocks));
             Some(Evidence::new(name, -4, sentence))
@@ -401,8 +401,8 @@ fn of_blocks(row: &Row, blocks: u64) -> i8 {
     let freed = row
         .history()
         .map(|(allocs, frees)| frees as f64 / allocs as f64);
-    // Blocks that are never freed are few on a machine that is well: what starting up
-    // took. Those that come and go may be many for a moment.
+    // On a healthy machine few blocks are never freed: those allocated at start-up. Blocks that
+    // are freed regularly may be numerous for a while.
     let steps: [u64; 5] = match freed {
         Some(..0.05) => [1_000, 5_000, 20_000, 100_000, 1_000_000],
         Some(0.9..) => [50_000, 100_000, 250_000, 1_000_000, 10_000_000],
@@ -411,9 +411,9 @@ fn of_blocks(row: &Row, blocks: u64) -> i8 {
     steps.iter().filter(|step| blocks >= **step).count() as i8
 }
 
-/// A count that was configured: a multiple of 256 blocks of half a page or more, or of
-/// 1,024 smaller ones, of which next to none was freed, as rings of buffers and their descriptors
-/// are. By chance one count in 256 is, or in 1,024.
+/// True for a configured count: a multiple of 256 blocks of at least half a page, or of 1,024
+/// smaller blocks, almost none of which was freed. Rings of buffers and their descriptors look
+/// like this. The probability of a coincidence is 1 in 256, or 1 in 1,024.
 fn is_ring(row: &Row) -> bool {
     let (Some(blocks), Some(bytes)) = (row.outstanding, row.mean_size()) else {
         return false;
@@ -464,7 +464,7 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
             ),
         ),
     };
-    // A cache that nothing is ever dropped from does not behave as one.
+    // A cache that never frees blocks does not behave like a cache.
     let kept = row
         .history()
         .is_some_and(|(allocs, frees)| allocs >= 100_000 && (frees as f64) < allocs as f64 * 0.02);
@@ -476,13 +476,12 @@ fn of_kind(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
     Some(Evidence::new("kind", points, sentence))
 }
 
-/// Caches and buffers below this burden no machine.
+/// Caches and buffers with fewer bytes are harmless on any machine.
 const BURDEN: u64 = 256 << 20;
 
-/// True for a cache, buffers, or a population, so large that it should be examined, although
-/// one moment cannot tell load from leak. Where memory is known: a cache with a quarter of its
-/// pool and a fortieth of memory, buffers with a twentieth of memory. A population that is
-/// beyond what is common.
+/// True for a cache, buffers or population that is large enough to examine, although one point in
+/// time can't distinguish load from a leak. If memory is known: a cache with 25% of its pool and
+/// 2.5% of memory; buffers with 5% of memory. A population above its typical maximum.
 pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
     let least = match holder.map(|h| &h.kind) {
         Some(Kind::Cache) => 0.025,
@@ -511,12 +510,12 @@ fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> 
     })
 }
 
-/// Types whose objects outlive their handles in daily life: the cache and mappings keep
-/// files and sections.
+/// Types whose objects normally outlive their handles: the cache and mappings reference files and
+/// sections.
 const KEPT: [&str; 4] = ["File", "Section", "Device", "Driver"];
 
-/// What keeps the objects: normally not nearly all objects of a type are kept by references
-/// only, and no process opens thousands of one type.
+/// The references to the objects: normally many objects of a type have handles, and no process
+/// has thousands of them.
 fn of_objects(objects: &Objects) -> Option<Evidence> {
     let kind = objects.kind.as_ref()?;
     if objects.objects < FEW || KEPT.contains(&kind.name.as_str()) {
@@ -561,8 +560,8 @@ fn of_size(dominant: Dominant) -> Option<Evidence> {
     Some(Evidence::new("sizes", i8::from(share >= ALIKE), sentence))
 }
 
-/// Blocks of one layout come from one place. Blocks of one size mostly have one layout,
-/// so the two count once.
+/// Blocks of one layout usually come from one allocation site. Blocks of one size mostly have one
+/// layout, so only one of the two facts counts.
 fn of_layout(layout: Layout, size: Option<Dominant>) -> Option<Evidence> {
     if layout.of < FEW {
         return None;
@@ -590,7 +589,7 @@ fn of_layout(layout: Layout, size: Option<Dominant>) -> Option<Evidence> {
 fn of_pointing(pointing: &Pointing) -> Evidence {
     let share = percent(f64::from(pointing.per_mille) / 1000.0);
     let (points, state) = match pointing.unloaded {
-        // Nobody is left to free them.
+        // The driver can't free them any more.
         true => (4, ", a driver that has been unloaded"),
         false => (1, ""),
     };
@@ -601,8 +600,8 @@ fn of_pointing(pointing: &Pointing) -> Evidence {
     Evidence::new("contents", points, sentence)
 }
 
-/// Blocks that carry their times show since when they were made. Freed blocks leave no
-/// trace, so many young blocks may be turnover as well as growth.
+/// Times in blocks show when they were allocated. Freed blocks leave no trace, so many young
+/// blocks may be turnover as well as growth.
 fn of_ages(ages: &Ages) -> Option<Evidence> {
     if ages.blocks_with_time < FEW {
         return None;
@@ -616,7 +615,7 @@ fn of_ages(ages: &Ages) -> Option<Evidence> {
         Shape::Burst => (0, "most blocks are from the last part of the uptime"),
         Shape::Mixed => (0, "the blocks are from several parts of the uptime"),
     };
-    // Numbers that any field may hold are no ground for a verdict.
+    // An estimated time that was recognised by distribution only is not a basis for a verdict.
     let is_weak = ages.error.is_some() && ages.recognised == Recognised::ByDistribution;
     let points = if is_weak { 0 } else { points };
     let sentence = format!(
@@ -628,8 +627,8 @@ fn of_ages(ages: &Ages) -> Option<Evidence> {
     Some(Evidence::new("ages", points, sentence))
 }
 
-/// Tags of one cause have one count. Healthy objects are made of several blocks too, so
-/// this alone says little.
+/// Tags with equal counts have one cause. Healthy objects also consist of several blocks, so this
+/// is weak evidence.
 fn of_group(row: &Row, group: &Group) -> Evidence {
     let others = group.members.iter().filter(|m| m.tag != row.tag).count();
     let points = match others {
@@ -640,9 +639,9 @@ fn of_group(row: &Row, group: &Group) -> Evidence {
     Evidence::new("correlated tags", points, group.sentence())
 }
 
-/// An uptime below this makes a rate of whatever starting up took.
+/// Seconds of uptime below which the average growth mostly reflects start-up.
 const SETTLED: u64 = 1800;
-/// Seconds.
+/// One day, in seconds.
 const DAY: u64 = 24 * 3600;
 
 fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
@@ -666,7 +665,7 @@ fn of_growth(row: &Row, case: &Case) -> Option<Evidence> {
     let years = daily.map(|daily| 0.1 / daily.max(1e-12) / 365.0);
     let points = match daily {
         Some(0.05..) if uptime >= 6 * 3600 && !minor => 1,
-        // What was built at start and never grew looks like this after a long time.
+        // After a long uptime, blocks that were allocated at start-up have a low average growth.
         _ if uptime >= DAY && years.is_some_and(|years| years >= 3.0) => -2,
         _ => 0,
     };
@@ -685,7 +684,7 @@ fn of_list(tag: Tag, holder: Option<&Holder>, description: Option<&Description>)
     Evidence::new("tag list", points, sentence)
 }
 
-/// The word for a pool, where it is known.
+/// The name of a pool; "unknown" if there is none.
 pub fn pool_word(pool: Option<Pool>) -> &'static str {
     pool.map_or("unknown", Pool::word)
 }

@@ -1,31 +1,30 @@
-//! Guidance for a large tag: its purpose, its usual meaning, the question that decides, and the
-//! next debugger command. The text is in `assets/guidance.txt`, whose head describes its
-//! format.
+//! Guidance for a large tag: its purpose, its usual meaning, the question to answer, and the next
+//! debugger command. The text is in `assets/guidance.txt`; its header describes the format.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use crate::pool::Tag;
 
-/// The project's own text.
+/// The built-in text.
 const BUILT_IN: &str = include_str!("../../../assets/guidance.txt");
 
 /// A part of the diagnosis that answers the question of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Whether the count keeps pace with what it belongs to.
+    /// The count compared with the objects that it belongs to.
     Population,
-    /// Tags with the same count.
+    /// Tags with equal outstanding counts.
     Lockstep,
     /// Sizes of the blocks.
     Sizes,
     /// Modules that reference the tag.
     References,
-    /// What the blocks point to.
+    /// Targets of pointers in the blocks.
     Contents,
     /// Handles and references of objects.
     Objects,
-    /// Whether any were freed.
+    /// The number of frees.
     Frees,
 }
 
@@ -45,12 +44,12 @@ impl Answer {
     }
 }
 
-/// A command for the debugger.
+/// A debugger command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// To paste.
+    /// The command line.
     pub command: String,
-    /// What it shows.
+    /// What its output shows.
     pub why: String,
 }
 
@@ -58,24 +57,24 @@ pub struct Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     tags: Vec<[u8; 4]>,
-    /// The contents of its blocks.
+    /// The contents of the blocks.
     pub is: String,
-    /// What many of them usually mean.
+    /// The usual meaning of a large number of blocks.
     pub large: String,
-    /// The question that decides.
+    /// The question to answer.
     pub ask: String,
-    /// Which parts of the diagnosis answer it.
+    /// The parts of the diagnosis that answer the question.
     pub answers: Vec<Answer>,
-    /// What to do next, in order.
+    /// The next steps, in order.
     pub next: Vec<Step>,
 }
 
-/// A line that is not as the format has it.
+/// A line with a format error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Its number, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The error.
     pub why: String,
 }
 
@@ -85,10 +84,10 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Guidance for a tag; an entry that names it wins over one with wildcards.
+/// The guidance for a tag; an exact entry wins over one with wildcards.
 pub fn of(tag: Tag) -> Option<&'static Entry> {
     static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
-    // The asset is held by a test; a mistake in it would cost the text, not the program.
+    // A test checks the file, so an error can't occur; it would disable the guidance only.
     let entries = ENTRIES.get_or_init(|| parse(BUILT_IN).unwrap_or_default());
     find(entries, tag)
 }
@@ -104,7 +103,7 @@ fn find(entries: &[Entry], tag: Tag) -> Option<&Entry> {
     let rated = entries
         .iter()
         .filter_map(|e| literals(e).map(|literals| (literals, e)));
-    // Of equals the first wins.
+    // The first of equal entries wins.
     rated
         .rev()
         .max_by_key(|(literals, _)| *literals)
@@ -123,10 +122,10 @@ fn fits(pattern: &[u8; 4], tag: [u8; 4]) -> bool {
     true
 }
 
-/// Reads the format.
+/// Parses the text.
 ///
 /// # Errors
-/// The first line that is not as it should be.
+/// The first line with a format error.
 pub fn parse(text: &str) -> Result<Vec<Entry>, Mistake> {
     let mut entries: Vec<Entry> = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -157,7 +156,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Mistake> {
 }
 
 impl Entry {
-    /// Takes a `field: value` line.
+    /// Parses a `field: value` line.
     fn take(&mut self, line: &str) -> Result<(), String> {
         let (field, value) = line
             .split_once(": ")
@@ -202,7 +201,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_built_in_text_is_whole() {
+    fn the_built_in_text_is_valid() {
         let entries = parse(BUILT_IN).unwrap();
         assert!(entries.len() > 30);
         let mut seen = BTreeSet::new();
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tags_that_people_meet_are_there() {
+    fn common_tags_have_guidance() {
         for tag in [
             "Toke", "File", "Ntfx", "FMfn", "Proc", "Thre", "Even", "AlMs", "EtwR", "EtwD", "Etwr",
             "EtwB", "VadS", "MmSt", "CM31", "CM25", "Irp ", "IoWI", "FxDr", "AfdC", "NDnd", "Ndis",
@@ -235,15 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_by_name_wins_over_a_wildcard() {
+    fn an_exact_tag_wins_over_a_wildcard() {
         let of = |tag| of(Tag::of(tag).unwrap()).unwrap().is.as_str();
         assert_ne!(of("EtwD"), of("EtwX"));
         assert_ne!(of("MmSt"), of("MmCa"));
     }
 
-    /// Files that the container filter pins are seen under the tags of NTFS first.
+    /// Files that the container filter pins first appear under the tags of NTFS.
     #[test]
-    fn both_ends_of_the_container_filters_chain_name_the_other() {
+    fn both_ends_of_the_container_filters_chain_refer_to_each_other() {
         let large = |tag| of(Tag::of(tag).unwrap()).unwrap().large.as_str();
         assert!(large("NtFC").contains("wcifs"), "{}", large("NtFC"));
         assert!(large("WCsc").contains("NtFC"), "{}", large("WCsc"));
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_their_line() {
+    fn format_errors_have_a_line_number() {
         for (text, line, part) in [
             ("is: before", 1, "before the first"),
             ("\n[Toolong]", 2, "four-byte"),

@@ -1,11 +1,9 @@
-//! Tags that are allocated together: their outstanding counts agree, or one is a small
-//! multiple of the other.
+//! Correlated tags: their outstanding counts are equal, or one is a small multiple of the other.
 //!
-//! An object is often made of several allocations, each with a tag of its own, so a leak
-//! of it shows as several tags of which none may be the largest. Counts that agree to a
-//! fraction of a per mille over thousands of blocks don't by chance; how close and how
-//! many is chosen so that among a few dozen large tags of a healthy machine about one
-//! pair in ten machines would.
+//! An object often consists of several allocations, each with its own tag. A leak of the object
+//! then appears as several tags, none of which may be the largest. Counts of thousands of blocks
+//! that agree to a fraction of a per mille are not a coincidence. The thresholds are chosen so
+//! that the large tags of ten healthy machines produce about one coincidental pair.
 
 use rustc_hash::FxHashMap;
 
@@ -19,18 +17,18 @@ use super::words::{count, size};
 pub struct Member {
     /// The tag.
     pub tag: Tag,
-    /// Blocks outstanding, both pools.
+    /// Outstanding blocks in both pools.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Blocks for each block of the group's first member.
+    /// Number of blocks per block of the group's first member.
     pub ratio: u64,
 }
 
 /// Tags whose counts agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// In order of ratio, then bytes; the first has ratio 1.
+    /// Sorted by ratio, then by bytes; the first has ratio 1.
     pub members: Vec<Member>,
 }
 
@@ -42,12 +40,12 @@ impl Group {
             .fold(0, |sum, m| sum.saturating_add(m.bytes))
     }
 
-    /// True when the tag is in it.
+    /// True if the group contains the tag.
     pub fn holds(&self, tag: Tag) -> bool {
         self.members.iter().any(|m| m.tag == tag)
     }
 
-    /// As a sentence.
+    /// The group as a sentence.
     pub fn sentence(&self) -> String {
         let each = self.members.iter().map(|m| match m.ratio {
             1 => format!("{} {}", m.tag, count(m.blocks)),
@@ -64,23 +62,24 @@ impl Group {
     }
 }
 
-/// Counts below this agree by chance.
+/// Lower counts may agree by coincidence.
 const FEWEST: u64 = 1_000;
-/// Counts that are the very same for at least three tags, from this on.
+/// The minimum count if at least three tags have exactly the same count.
 const FEWEST_OF_THREE: u64 = 500;
-/// Tags with less than this are not compared with each other, where bytes are known.
+/// Minimum bytes of a tag to be compared, if its bytes are known.
 const LEAST_BYTES: u64 = 1 << 20;
-/// Blocks per block of the other tag, at most.
+/// Maximum number of blocks per block of the other tag.
 const LARGEST_RATIO: u64 = 4;
-/// Tags that are compared; the largest by bytes. Pairs grow with the square.
+/// Maximum number of tags to compare, the largest by bytes. The number of pairs grows
+/// quadratically.
 const MOST: usize = 64;
 
-/// Finds the groups among the largest tags, largest group first.
+/// Finds the groups among the largest tags; the largest group is first.
 pub fn find(rows: &[Row]) -> Vec<Group> {
     let mut tags = members(rows);
     tags.sort_by_key(|m| std::cmp::Reverse((m.bytes, m.blocks)));
     tags.truncate(MOST);
-    // The smallest count of a group is the one that the others are multiples of.
+    // Sorted by count, because a group's counts are multiples of its smallest.
     tags.sort_by_key(|m| (m.blocks, std::cmp::Reverse(m.bytes)));
     let mut groups: Vec<Group> = Vec::new();
     let mut taken = vec![false; tags.len()];
@@ -105,7 +104,7 @@ pub fn find(rows: &[Row]) -> Vec<Group> {
     groups
 }
 
-/// Few blocks agree by chance, unless three tags have the very same count.
+/// True if a coincidence is improbable: a small count must be exactly the same for three tags.
 fn is_sound(group: &Group) -> bool {
     let base = group.members.first().map_or(0, |m| m.blocks);
     let same = group.members.iter().filter(|m| m.blocks == base).count();
@@ -119,9 +118,9 @@ fn is(taken: &[bool], at: usize) -> bool {
     taken.get(at).copied().unwrap_or(true)
 }
 
-/// The tags that are compared, both pools of each together.
+/// The tags to compare, with both pools of each tag summed.
 fn members(rows: &[Row]) -> Vec<Member> {
-    // Whether any bytes of the tag are known, beside its counts.
+    // For each tag also whether its bytes are known.
     let mut tags: FxHashMap<Tag, (Member, bool)> = FxHashMap::default();
     for row in rows {
         let Some(blocks) = row.outstanding else {
@@ -146,8 +145,8 @@ fn members(rows: &[Row]) -> Vec<Member> {
     out
 }
 
-/// How many `more` are for each of `base`, when that is a small whole number: within
-/// half a per mille, and two blocks that are just being made.
+/// The ratio of `more` to `base` if it is a small whole number, with a tolerance of half a per
+/// mille or two blocks (an object may have been under construction).
 fn ratio(base: u64, more: u64) -> Option<u64> {
     let nearest = more.checked_add(base / 2)? / base;
     let wanted = base.checked_mul(nearest)?;
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_and_multiples_are_one_family() {
+    fn equal_counts_and_multiples_are_one_group() {
         let rows = [
             ("EtwD", 29_390_102, 0x40),
             ("Etwr", 29_390_100, 0x60),
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_are_only_near_or_few_are_not() {
+    fn similar_or_small_counts_are_not_a_group() {
         let rows = [
             ("AAAA", 100_000, 0x100),
             ("BBBB", 100_300, 0x100),
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn few_blocks_agree_where_three_tags_have_the_same_number() {
+    fn a_small_count_needs_three_equal_tags() {
         let rows = [
             ("CCCC", 874, 0x10000),
             ("DDDD", 874, 0x10000),
@@ -218,9 +217,9 @@ mod tests {
         assert_eq!(found(&rows).len(), 1);
     }
 
-    /// Populations as of a healthy machine: counts of no relation, spread over decades.
+    /// Counts of a healthy machine: independent, and over several orders of magnitude.
     #[test]
-    fn chance_makes_few_groups() {
+    fn coincidental_groups_are_rare() {
         let mut seed = 0x1234_5678_9abc_def1u64;
         let mut random = || {
             seed ^= seed << 13;

@@ -1,6 +1,5 @@
-//! Is it a leak, and how bad is it: evidence per tag, the pressure on the pools, the
-//! verdict, and what to do next. Two questions that are never mixed: whether a tag shows a
-//! leak pattern, and how near its pool is to a limit.
+//! Evidence per tag, the pressure on the pools, the verdict, and the next steps. Two questions
+//! are kept separate: whether a tag shows a leak pattern, and how near its pool is to a limit.
 
 pub mod case;
 pub mod chain;

@@ -1,25 +1,25 @@
-//! The state of a pool, independent of any leak: its use from the best available source,
-//! compared with the nearest of its limits.
+//! The state of a pool, independent of leaks: its use from the best available source, compared
+//! with the nearest of its limits.
 
 use crate::pool::Pool;
 
 use super::words::{percent, size};
 
-/// Where a pool's use comes from, the best first.
+/// The source of a pool's use, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The memory manager's own counter.
+    /// The memory manager's counter.
     Counter,
-    /// The pool's descriptors.
+    /// The pool descriptors.
     Descriptor,
     /// The sum of all tags.
     Tags,
-    /// The blocks that were found.
+    /// The located blocks.
     Walk,
 }
 
 impl Source {
-    /// The words in answers.
+    /// The words used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Source::Counter => "counter",
@@ -35,16 +35,16 @@ impl Source {
 pub struct Measure {
     /// Bytes in use.
     pub bytes: u64,
-    /// Where that is from.
+    /// The source of the number.
     pub source: Source,
-    /// It is a part of the pool only: the pool has at least so much.
+    /// True if the number covers only a part of the pool.
     pub at_least: bool,
-    /// Why a better source is not used.
+    /// The reason why a better source is not used.
     pub instead_of: Option<String>,
 }
 
 impl Measure {
-    /// By the pool's counter.
+    /// A measure from the pool's counter.
     pub fn counter(bytes: u64) -> Measure {
         Measure {
             bytes,
@@ -54,7 +54,7 @@ impl Measure {
         }
     }
 
-    /// Which source, and why not a better one.
+    /// The source, and the reason why a better one is not used.
     pub fn sentence(&self, pool: Pool) -> Option<String> {
         let why = self.instead_of.as_ref()?;
         Some(format!(
@@ -65,18 +65,18 @@ impl Measure {
     }
 }
 
-/// A pool's use and its own maximum.
+/// A pool's use and its maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolUse {
-    /// What is in use.
+    /// The use.
     pub used: Option<Measure>,
-    /// The most that the pool can have, in bytes.
+    /// The pool's own maximum, in bytes.
     pub maximum: Option<u64>,
 }
 
 impl PoolUse {
-    /// The best of the sources that are sound. `tags` is the sum over all tags: a counter
-    /// that is 0, or well below it, is not used.
+    /// The best valid source. `tags` is the sum over all tags: a counter that is 0, or well below
+    /// this sum, is not used.
     pub fn best(
         counter: Result<u64, Option<String>>,
         descriptor: Option<u64>,
@@ -115,10 +115,9 @@ impl PoolUse {
 }
 
 impl PoolUse {
-    /// Of a table: the counter that its header gives, else the sum of its rows, which is
-    /// the pool where all tags are listed and a part of it otherwise.
-    /// `most` is what the pool can have at most: a counter above that is misread (some tools
-    /// read it from a wrong address) and is not used.
+    /// The use from a table: the counter in its header, otherwise the sum of its rows, which is
+    /// the whole pool only if all tags are listed. `most` is the highest possible use. A counter
+    /// above it was misread (some tools read it from a wrong address) and is not used.
     pub fn listed(counter: Option<u64>, sum: u64, complete: bool, most: Option<u64>) -> PoolUse {
         let refused = counter.filter(|bytes| most.is_some_and(|most| *bytes > most));
         let sound = counter.filter(|_| refused.is_none());
@@ -145,27 +144,27 @@ impl PoolUse {
     }
 }
 
-/// Tags and counters are updated apart, so a little less is not a contradiction.
+/// Tags and counters are not updated together, so a small difference is not a contradiction.
 fn is_below(bytes: u64, tags: Option<u64>) -> bool {
     tags.is_some_and(|tags| tags > bytes.saturating_add(bytes / 20).saturating_add(1 << 18))
 }
 
-/// How bad it is.
+/// The severity of a pool's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Within what is usual.
+    /// Within the usual range.
     #[default]
     None,
-    /// A good part of a limit.
+    /// A large share of a limit.
     Elevated,
-    /// Close enough to a limit that allocations may soon fail.
+    /// So near a limit that allocations may soon fail.
     Critical,
     /// At the limit.
     Exhausted,
 }
 
 impl Severity {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Severity::None => "none",
@@ -176,19 +175,19 @@ impl Severity {
     }
 }
 
-/// What a pool can run into.
+/// A limit of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// The pool's own maximum.
     Maximum,
     /// Physical memory.
     Memory,
-    /// What can be committed.
+    /// The commit limit.
     Commit,
 }
 
 impl Limit {
-    /// As a noun.
+    /// The name of the limit.
     pub fn word(self) -> &'static str {
         match self {
             Limit::Maximum => "its maximum",
@@ -197,9 +196,9 @@ impl Limit {
         }
     }
 
-    /// The shares from which it is elevated, critical and exhausted. Of a pool's own
-    /// maximum 80 % is the debugger's rule for a warning; memory and the commit limit
-    /// are shared with everything else, so a quarter of them is much.
+    /// The shares at which a pool is elevated, critical and exhausted. For the pool's own
+    /// maximum, 80% is the debugger's rule for a warning. Memory and the commit limit are shared
+    /// with everything else, so 25% is already much.
     fn steps(self) -> [f64; 3] {
         match self {
             Limit::Maximum => [0.5, 0.8, 0.95],
@@ -218,30 +217,30 @@ impl Limit {
     }
 }
 
-/// A pool against the nearest of its limits.
+/// A pool's use compared with the nearest of its limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pressure {
     /// The pool.
     pub pool: Pool,
     /// Bytes in use.
     pub used: u64,
-    /// The pool has at least so much; the rest is not known.
+    /// True if the use is a lower bound.
     pub at_least: bool,
-    /// The limit that is nearest.
+    /// The nearest limit.
     pub limit: Limit,
-    /// That limit in bytes.
+    /// The limit, in bytes.
     pub of: u64,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
 }
 
 impl Pressure {
-    /// Use as a share of the limit.
+    /// The use as a share of the limit.
     pub fn share(&self) -> f64 {
         self.used as f64 / self.of.max(1) as f64
     }
 
-    /// As a sentence.
+    /// The pressure as a sentence.
     pub fn sentence(&self) -> String {
         format!(
             "{} pool: {}{}, {} of {} ({})",
@@ -254,16 +253,16 @@ impl Pressure {
         )
     }
 
-    /// Hours until the limit, at so many bytes an hour.
+    /// Hours until the limit is reached, at this growth.
     pub fn hours_left(&self, bytes_per_hour: f64) -> Option<f64> {
         let left = self.of.saturating_sub(self.used) as f64;
         (bytes_per_hour > 0.0).then(|| left / bytes_per_hour)
     }
 }
 
-/// Holds a pool against its maximum, memory and the commit limit. Paged pool can leave
-/// memory, so memory counts for it only where the commit limit is not known. `None` when
-/// neither its use nor any limit is known.
+/// Compares a pool with its maximum, memory and the commit limit. Paged pool can be paged out, so
+/// memory is its limit only if the commit limit is unknown. `None` if its use or every limit is
+/// unknown.
 pub fn judge(
     pool: Pool,
     state: &PoolUse,
@@ -301,7 +300,7 @@ mod tests {
     const GB: u64 = 1 << 30;
 
     #[test]
-    fn a_counter_of_zero_gives_way_to_the_next_source() {
+    fn a_counter_of_zero_is_replaced_by_the_next_source() {
         let tags = Some(76 * MB);
         let best = PoolUse::best(Ok(0), None, tags, None).unwrap();
         assert_eq!((best.bytes, best.source), (76 * MB, Source::Tags));
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_beyond_the_machine_is_refused() {
+    fn a_counter_above_the_machines_memory_is_rejected() {
         let listed = |counter, most| PoolUse::listed(Some(counter), 40 * MB, false, most);
         let used = listed(113 * GB, Some(8 * GB)).used.unwrap();
         assert_eq!((used.bytes, used.at_least), (40 * MB, true));
@@ -337,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_nearest_limit_decides() {
-        // 4,604 of 8,192 pages, and 3.5 % of memory.
+        // 4,604 of 8,192 pages, and 3.5% of memory.
         let small = pool(4604 << 12, Some(8192 << 12));
         let found = judge(Pool::Paged, &small, Some(512 * MB), None).unwrap();
         assert_eq!(found.limit, Limit::Maximum);
@@ -360,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_until_the_limit() {
+    fn hours_left_follow_from_the_growth() {
         let full = judge(Pool::Nonpaged, &pool(6 * GB, Some(8 * GB)), None, None).unwrap();
         assert_eq!(full.hours_left(GB as f64), Some(2.0));
         assert_eq!(full.hours_left(0.0), None);

@@ -1,4 +1,4 @@
-//! From evidence to a verdict.
+//! Derives the verdict from the evidence.
 
 use crate::analysis::attribution::kinds::{self, Kind};
 use crate::pool::{Pool, Tag};
@@ -8,21 +8,21 @@ use super::evidence::{self, Evidence, Facts};
 
 use super::pressure::{self, Pressure, Severity};
 
-/// The result of all evidence about a tag.
+/// The verdict on a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// There are no counts to judge.
     Unknown,
     /// No leak pattern.
     Normal,
-    /// Parts of a leak pattern; watch it.
+    /// Parts of a leak pattern; to be watched.
     Suspicious,
     /// A leak pattern.
     Leak,
 }
 
 impl Verdict {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Unknown => "unknown",
@@ -33,20 +33,20 @@ impl Verdict {
     }
 }
 
-/// A row, judged.
+/// The judgement of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
-    /// What was looked at, in a fixed order.
+    /// The evidence, in a fixed order.
     pub evidence: Vec<Evidence>,
-    /// The sum of its points.
+    /// The sum of the evidence's points.
     pub points: i32,
-    /// The result.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The most that the verdict can be, whatever the points.
+    /// The highest possible verdict, independent of the points.
     pub most: Verdict,
-    /// Why the verdict is milder than the points are, in a sentence.
+    /// The reason why the verdict is milder than the points, as a sentence.
     pub held_back: Option<&'static str>,
-    /// It is a suspicion by its size alone: a cache or buffers, which load fills as well.
+    /// True if only its size is suspicious: a cache or buffers, which also grow under load.
     pub load: bool,
 }
 
@@ -59,14 +59,14 @@ impl Score {
     }
 }
 
-/// Where the verdicts begin. Held against known cases; see `docs/judgement.md`.
+/// The thresholds of the verdicts. They were checked with known cases; see `docs/judgement.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cuts {
-    /// Points of a leak.
+    /// Minimum points for a leak.
     pub leak: i32,
-    /// Points of a suspicion.
+    /// Minimum points for suspicious.
     pub suspicious: i32,
-    /// Bytes below which a tag is noise: at a doubling a day it takes ten days to 1 GB.
+    /// Bytes below which a tag is noise: doubling daily, it takes ten days to reach 1 GB.
     pub noise: u64,
 }
 
@@ -112,7 +112,8 @@ pub fn judge(row: &Row, case: &Case, facts: &Facts<'_>, cuts: Cuts) -> Score {
     }
 }
 
-/// The highest possible verdict, independent of the points: small tags are limited.
+/// The highest possible verdict, independent of the points, and the reason: small tags are
+/// limited.
 fn ceiling(
     row: &Row,
     case: &Case,
@@ -148,8 +149,8 @@ fn ceiling(
         };
         return (most, Some("fewer than 100 blocks: leaks have more"));
     }
-    // Without a count, frees or a trend only a good part of memory can be told from what a
-    // driver was configured with.
+    // Without a count, frees or a trend, only a large share of memory distinguishes a leak from a
+    // configured buffer.
     let size_alone = row.outstanding.is_none()
         && row.history().is_none()
         && case.course(row).is_none()
@@ -183,7 +184,7 @@ fn ceiling(
     (Verdict::Leak, None)
 }
 
-/// A row with its score and its position.
+/// A row with its score.
 #[derive(Clone, Debug)]
 pub struct Judged {
     /// The row.
@@ -192,8 +193,7 @@ pub struct Judged {
     pub score: Score,
 }
 
-/// Judges all rows by their counts alone, the worst first. `describe` says what a tag is
-/// listed as.
+/// Judges all rows by the facts given, the worst first. `facts` returns the facts about a tag.
 pub fn judge_all<'a>(case: &Case, cuts: Cuts, facts: &dyn Fn(Tag) -> Facts<'a>) -> Vec<Judged> {
     let judged = case.rows.iter().map(|row| Judged {
         row: *row,
@@ -204,7 +204,7 @@ pub fn judge_all<'a>(case: &Case, cuts: Cuts, facts: &dyn Fn(Tag) -> Facts<'a>) 
     out
 }
 
-/// The worst first: by verdict, then by points together with bytes.
+/// Sorts the worst first: by verdict, then by points and bytes combined.
 pub fn sort(rows: &mut [Judged]) {
     rows.sort_by(|a, b| {
         let key = |j: &Judged| (j.score.verdict, rank(j));
@@ -213,7 +213,7 @@ pub fn sort(rows: &mut [Judged]) {
     });
 }
 
-/// Points and size together: four times the bytes weigh as much as a point.
+/// Combines points and size: a factor of four in bytes equals one point.
 fn rank(judged: &Judged) -> f64 {
     let bytes = judged.row.bytes.unwrap_or(0).max(1) as f64;
     f64::from(judged.score.points) + bytes.log2() / 2.0

@@ -1,4 +1,4 @@
-//! Numbers in sentences: one form for each kind of value.
+//! Formats numbers for sentences: one form for each kind of value.
 
 /// A share between 0 and 1 as `97.0%`.
 pub fn percent(share: f64) -> String {
@@ -17,7 +17,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A count with its thousands set apart: `122,125`.
+/// A count with thousands separators: `122,125`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
@@ -30,7 +30,7 @@ pub fn count(number: u64) -> String {
     out
 }
 
-/// Seconds as `1 d 02:00`, or `02:00` below a day.
+/// Seconds as `1 d 02:00`, or `02:00` if less than a day.
 pub fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match days {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_form_for_each_kind_of_value() {
+    fn each_kind_of_value_has_one_form() {
         assert_eq!(percent(0.97), "97.0%");
         assert_eq!(size(615_424_000), "586.9 MB");
         assert_eq!(size(2048), "2.0 KB");

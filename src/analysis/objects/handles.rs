@@ -1,40 +1,41 @@
-//! Handle tables: which process holds how many handles to what.
+//! Handle tables: the number of handles of each process to each object.
 //!
-//! `HANDLE_TABLE.TableCode` is the address of a page of entries, or with 1 or 2 in its low
-//! bits of a page of pointers to such, or of pointers to those (public symbols; Windows
-//! Internals). Bounded by NextHandleNeedingPool, which the table's own pages bound again.
+//! `HANDLE_TABLE.TableCode` is the address of a page of entries. If its low two bits are 1, it is
+//! a page of pointers to such pages; if they are 2, there are two levels of pointers (public
+//! symbols; Windows Internals). NextHandleNeedingPool limits the table, and so does the number of
+//! its pages.
 
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Kernel;
 use crate::memory::{PAGE_SIZE, Va};
 
-/// Bytes of an entry on x64.
+/// Size of an entry on x64, in bytes.
 const ENTRY: u64 = 16;
-/// Entries in a page.
+/// Number of entries per page.
 const PER_PAGE: u64 = PAGE_SIZE / ENTRY;
-/// Pointers in a page.
+/// Number of pointers per page.
 const POINTERS: u64 = PAGE_SIZE / 8;
-/// Windows gives a process at most 16,777,216 handles (Windows Internals).
+/// The maximum number of handles of a process is 16,777,216 (Windows Internals).
 const MOST_HANDLES: u64 = 1 << 24;
 
-/// A table as it was read.
+/// The contents of a handle table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// Headers of objects, each with the handles that lead to it.
+    /// Number of handles by address of the object header.
     pub objects: FxHashMap<Va, u32>,
-    /// Handles in use.
+    /// Number of handles in use.
     pub handles: u64,
-    /// Pages of the table that can't be read.
+    /// Number of unreadable pages of the table.
     pub unreadable: u64,
 }
 
-/// Reads the table at an address, leaving off after so many handles of all tables.
+/// Reads the table at an address. `budget` limits the entries of all tables.
 pub fn read(kernel: &Kernel, table: Va, budget: &mut u64) -> Option<Table> {
     const TYPE: &str = "_HANDLE_TABLE";
     let code = kernel.field(table, TYPE, "TableCode").ok()?;
     let next = kernel.field(table, TYPE, "NextHandleNeedingPool").ok()?;
-    // Handles are multiples of 4.
+    // Handle values are multiples of 4.
     let entries = (next / 4).min(MOST_HANDLES);
     let levels = code & 3;
     if levels > 2 {
@@ -53,12 +54,12 @@ pub fn read(kernel: &Kernel, table: Va, budget: &mut u64) -> Option<Table> {
     Some(out)
 }
 
-/// How an entry leads to its object's header.
+/// The encoding of an object header's address in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     /// An address with three flag bits.
     Plain(u64),
-    /// Bits of an address, shifted: offset of the word, first bit and number of bits.
+    /// A shifted part of an address: offset of the word, first bit and number of bits.
     Packed(u64, u8, u8),
 }
 
@@ -80,7 +81,7 @@ impl Format {
             Format::Packed(offset, start, bits) => {
                 let kept = word(offset)?.checked_shr(start.into())?;
                 let kept = kept & (u64::MAX >> (64 - u32::from(bits.clamp(1, 64))));
-                // Addresses are multiples of 16, and of the upper half.
+                // Addresses are multiples of 16 and in the kernel half.
                 kept << 4 | 0xffff << 48
             }
         };
@@ -92,9 +93,9 @@ impl Format {
 
 struct Reader<'a> {
     kernel: &'a Kernel,
-    /// Entries that the table can still have.
+    /// Number of remaining entries of the table.
     left: u64,
-    /// Entries that all tables can still have.
+    /// Number of remaining entries of all tables.
     budget: &'a mut u64,
     object: Format,
     out: &'a mut Table,
@@ -129,7 +130,7 @@ impl Reader<'_> {
             self.out.unreadable += 1;
             return;
         }
-        // The first entry of each page is the table's own.
+        // The first entry of each page is reserved.
         for entry in bytes.chunks_exact(ENTRY as usize).skip(1) {
             if let Some(header) = self.object.header(entry) {
                 *self.out.objects.entry(header).or_default() += 1;
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_lead_to_headers_in_both_forms() {
+    fn entries_are_decoded_in_both_formats() {
         let mut entry = [0u8; 16];
         entry[..8].copy_from_slice(&0xffff_fa80_1234_5671u64.to_le_bytes());
         let plain = Format::Plain(0);

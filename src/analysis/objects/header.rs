@@ -1,10 +1,10 @@
-//! An object in a pool block: the position of its header, its type, its handle and pointer
+//! An object in a pool block: the position of its header, its type, and its handle and pointer
 //! counts.
 //!
-//! A block begins with optional headers, as many as `InfoMask` says, then comes
-//! `OBJECT_HEADER`, then the body that pointers lead to. Which ones there are is not known
-//! beforehand, so every place is tried and the one that agrees with itself is taken: the
-//! mask's sizes reach back to the block's start, and the type's tag is the block's.
+//! A block starts with optional headers (those in `InfoMask`), then `OBJECT_HEADER`, then the
+//! body that pointers refer to. The set of optional headers is unknown in advance, so every
+//! position is tried. The one that is consistent is used: the sizes of the mask's headers reach
+//! back to the start of the block, and the type's tag is the block's tag.
 
 use crate::kernel::Kernel;
 use crate::memory::{AddressSpace, Va};
@@ -15,8 +15,8 @@ use super::types::{ObjectType, Types};
 
 const HEADER: &str = "_OBJECT_HEADER";
 
-/// Optional headers in the order of their bits: those of lower bits are nearer to the
-/// header. Sizes are those of the public types, as multiples of 16.
+/// The optional headers in the order of their bits; headers of lower bits are nearer to the
+/// object header. Sizes are those of the public types, rounded up to multiples of 16.
 const OPTIONAL: [(&str, u64); 7] = [
     ("_OBJECT_HEADER_CREATOR_INFO", 0x20),
     ("_OBJECT_HEADER_NAME_INFO", 0x20),
@@ -29,19 +29,19 @@ const OPTIONAL: [(&str, u64); 7] = [
 const NAME_BIT: usize = 1;
 /// The optional headers and the header itself, with room for larger ones.
 const LONGEST_COPY: usize = 0x200;
-/// Letters of an object's name at most.
+/// Maximum length of an object's name, in characters.
 const LONGEST_NAME: usize = 512;
 
 /// An object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// `OBJECT_HEADER`.
+    /// The address of the `OBJECT_HEADER`.
     pub header: Va,
-    /// What pointers lead to.
+    /// The address of the body.
     pub body: Va,
-    /// Its type.
+    /// The type.
     pub kind: ObjectType,
-    /// PointerCount. From 8.1 on handles take references in advance.
+    /// PointerCount. From Windows 8.1 on, handles reserve references in advance.
     pub pointers: i64,
     /// HandleCount.
     pub handles: i64,
@@ -49,12 +49,12 @@ pub struct Object {
 }
 
 impl Object {
-    /// True when no handle leads to it and something still refers to it.
+    /// True if the object has no handles but is still referenced.
     pub fn is_referenced_only(&self) -> bool {
         self.handles == 0 && self.pointers > 0
     }
 
-    /// Its own name, without the directory that it is in.
+    /// The object's name, without its directory.
     pub fn name(&self, kernel: &Kernel, space: &AddressSpace) -> Option<String> {
         let at = self.name_info?;
         let text = at.add(kernel.offset("_OBJECT_HEADER_NAME_INFO", "Name")?);
@@ -114,7 +114,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `None` where the header's layout is not known.
+    /// `None` if the layout is unknown.
     pub fn new(kernel: &'a Kernel, types: &'a Types) -> Option<Reader<'a>> {
         let mut sizes = [0; OPTIONAL.len()];
         for (to, (ty, usual)) in sizes.iter_mut().zip(OPTIONAL) {
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
         !self.types.pointed && !self.types.is_empty() && self.types.of_tag(tag).is_none()
     }
 
-    /// The object in a block, when it is one.
+    /// The object in a block, if there is one.
     pub fn in_block(&self, space: &AddressSpace, block: &Block) -> Option<Object> {
         let start = block.body();
         let room = block.bytes.saturating_sub(block.header_bytes());
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             .next()
     }
 
-    /// The object whose header is at an address.
+    /// The object with its header at an address.
     pub fn at_header(&self, space: &AddressSpace, header: Va) -> Option<Object> {
         let view = View {
             space,
@@ -208,7 +208,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Bytes before the header of the optional headers up to one, of those in a mask.
+    /// Distance in bytes from the header back to the start of one optional header, given a mask.
     fn reach(&self, mask: u8, up_to: usize) -> u64 {
         let sizes = self.sizes.iter().enumerate().take(up_to + 1);
         sizes

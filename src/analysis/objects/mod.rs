@@ -1,8 +1,8 @@
 //! Kernel objects of a tag: type, processes with handles, objects without handles, names.
 //!
-//! A leak of objects is a leak of handles, when a process keeps opening, or of references,
-//! when a driver takes them and does not give them back. The counts in each header and the
-//! handle tables of all processes tell the two apart.
+//! A leak of objects is a handle leak if a process keeps opening them, or a reference leak if a
+//! driver references them and does not dereference them. The counts in the headers and the handle
+//! tables of all processes distinguish the two.
 
 pub mod handles;
 pub mod header;
@@ -21,34 +21,34 @@ use header::{Object, Reader};
 use processes::Process;
 use types::{ObjectType, Types};
 
-/// Objects whose names and paths are told apart.
+/// Maximum number of distinct names and paths.
 const MOST_NAMES: usize = 1 << 14;
-/// The number of names that are listed.
+/// Number of names to list.
 const NAMES: usize = 16;
-/// Handles that are looked at, over all processes.
+/// Maximum number of handles to read, over all processes.
 const MOST_HANDLES: u64 = 1 << 24;
-/// Letters of a path at most.
+/// Maximum length of a path, in characters.
 const LONGEST_PATH: usize = 520;
 
-/// A process and its handles to objects of a type.
+/// A process with handles to objects of a type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Holder {
     /// The process.
     pub process: Process,
-    /// Handles to objects of the type.
+    /// Number of its handles to objects of the type.
     pub handles: u64,
-    /// All its handles.
+    /// Number of all its handles.
     pub all: u64,
 }
 
-/// A name and how many objects have it.
+/// A name with the number of objects that have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Named {
-    /// An object's name, a file's path, a process's image.
+    /// The object's name, the file's path, or the process's image.
     pub name: String,
-    /// Objects.
+    /// Number of objects.
     pub count: u64,
-    /// One of them: its body.
+    /// The body address of one of them.
     pub exemplar: Va,
 }
 
@@ -57,49 +57,49 @@ pub struct Named {
 pub struct Objects {
     /// The tag.
     pub tag: Tag,
-    /// Their type, when the kernel's table has one with this tag.
+    /// The object type with this tag, if there is one.
     pub kind: Option<ObjectType>,
-    /// Blocks of the tag in use.
+    /// Number of allocated blocks of the tag.
     pub blocks: u64,
-    /// Blocks that were looked at.
+    /// Number of blocks that were read.
     pub looked: u64,
-    /// Of those, objects.
+    /// Number of objects among these.
     pub objects: u64,
-    /// Of those, objects with handles.
+    /// Number of objects with handles.
     pub with_handles: u64,
-    /// Objects that no handle leads to and something refers to.
+    /// Number of objects that have no handles but are referenced.
     pub referenced_only: u64,
-    /// Pointers to objects of which nothing refers to: freed, or damaged.
+    /// Number of objects without any reference: freed or damaged.
     pub unreferenced: u64,
-    /// The most handles that one object has, and its body.
+    /// The highest number of handles to one object, and its body address.
     pub most_handles: Option<(i64, Va)>,
     /// Names, paths or images, the most frequent first.
     pub names: Vec<Named>,
-    /// Names beyond those.
+    /// Number of names that are not listed.
     pub more_names: u64,
-    /// Of processes and threads: those that have ended.
+    /// For processes and threads: number of objects that have ended.
     pub ended: u64,
-    /// Of those, by image.
+    /// The ended processes or threads by image.
     pub ended_by_image: Vec<Named>,
-    /// Processes with handles to them, those with the most first.
+    /// Processes with handles to the objects, by number of handles, descending.
     pub holders: Vec<Holder>,
     /// Limitations, as sentences.
     pub notes: Vec<String>,
 }
 
-/// How to read what.
+/// The inputs.
 pub struct Setting<'a> {
     /// The kernel.
     pub kernel: &'a Kernel,
-    /// Its types.
+    /// The object types of the kernel.
     pub types: &'a Types,
-    /// The memory of a session, or the system's.
+    /// The address space of a session, or of the system.
     pub space: &'a (dyn Fn(Option<u32>) -> &'a AddressSpace + Sync),
 }
 
 impl Setting<'_> {
-    /// Looks at blocks of a tag. `blocks` are those of the tag in use, or a sample of them; `all`
-    /// is how many there are. `None` when cancelled.
+    /// Examines the objects in the allocated blocks of a tag. `blocks` are all of them or a
+    /// sample; `all` is their total number. `None` if cancelled.
     pub fn look(
         &self,
         tag: Tag,
@@ -183,7 +183,7 @@ impl Setting<'_> {
         }
     }
 
-    /// `FILE_OBJECT.FileName`, behind the name of its device's driver.
+    /// `FILE_OBJECT.FileName`, prefixed with the name of the device's driver.
     fn path(&self, space: &AddressSpace, file: Va) -> Option<String> {
         let at = file.add(self.kernel.offset("_FILE_OBJECT", "FileName")?);
         if let Some(path) = space.name(at, LONGEST_PATH) {
@@ -207,8 +207,8 @@ impl Setting<'_> {
         Some(process.image)
     }
 
-    /// A thread has ended when its dispatcher header is signalled: ExitTime shares its
-    /// place with a list on some builds.
+    /// A thread has ended if its dispatcher header is signalled; ExitTime shares its location
+    /// with a list on some builds.
     fn thread(&self, out: &mut Objects, ended: &mut Names, at: Va) -> Option<String> {
         let kernel = self.kernel;
         let process = kernel.field(at, "_KTHREAD", "Process").ok().map(Va)?;
@@ -227,7 +227,7 @@ impl Setting<'_> {
         Some(image)
     }
 
-    /// Goes through the handle tables of all processes.
+    /// Reads the handle tables of all processes.
     fn count_handles(
         &self,
         out: &mut Objects,
@@ -309,7 +309,7 @@ impl Names {
         }
     }
 
-    /// The most frequent, and how many objects have other names.
+    /// The most frequent names, and the number of objects with other names.
     fn most(self, count: usize) -> (Vec<Named>, u64) {
         let mut all: Vec<Named> = self
             .counts
@@ -328,12 +328,12 @@ impl Names {
 }
 
 impl Objects {
-    /// Handles of all processes to objects of the type.
+    /// Number of handles of all processes to objects of the type.
     pub fn handles(&self) -> u64 {
         self.holders.iter().map(|h| h.handles).sum()
     }
 
-    /// The result in sentences: a leak of handles or of references, and its owner.
+    /// The result as sentences: handle leak or reference leak, and the owner.
     pub fn sentences(&self) -> Vec<String> {
         let mut out = Vec::new();
         let Some(kind) = self.kind.as_ref().filter(|_| self.objects > 0) else {
@@ -378,14 +378,14 @@ impl Objects {
         out
     }
 
-    /// What kind of leak it would be, if it is one.
+    /// The kind of leak, if the tag leaks.
     pub fn verdict(&self) -> Option<String> {
         let kind = self.kind.as_ref()?;
         if self.objects == 0 {
             return None;
         }
         let share = |part: u64| part as f64 / self.objects as f64;
-        // Of what was looked at, to all of them.
+        // Extrapolates from the blocks that were read to all blocks.
         let scale = self.blocks as f64 / self.looked.max(1) as f64;
         let objects = self.objects as f64 * scale;
         let first = self.holders.first();
@@ -396,7 +396,7 @@ impl Objects {
                 first.process.image, first.process.id
             ));
         }
-        // The cache and mappings keep files and sections that nobody has open.
+        // The cache and mappings reference files and sections without handles.
         let usual = matches!(kind.name.as_str(), "File" | "Section" | "Device" | "Driver");
         (share(self.referenced_only) > 0.9 && !usual && self.objects > 100).then(|| {
             format!(

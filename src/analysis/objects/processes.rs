@@ -1,4 +1,4 @@
-//! Processes: those that run, and those that have ended and are still there.
+//! Processes: running ones, and ended ones that still exist as objects.
 
 use crate::kernel::{Kernel, processes};
 use crate::memory::Va;
@@ -6,22 +6,22 @@ use crate::memory::Va;
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Process {
-    /// `EPROCESS`.
+    /// The address of the `EPROCESS`.
     pub at: Va,
-    /// Its image's file name, 15 letters at most.
+    /// The file name of its image, at most 15 characters.
     pub image: String,
-    /// Its number.
+    /// The process id.
     pub id: u64,
-    /// It has ended.
+    /// True if it has ended.
     pub has_ended: bool,
-    /// Its handle table; none once it has ended.
+    /// The address of its handle table; `None` once it has ended.
     pub handles: Option<Va>,
 }
 
 const TYPE: &str = "_EPROCESS";
 
 impl Process {
-    /// Reads one. `None` for what can't be one.
+    /// Reads a process. `None` if the address can't be a process.
     pub fn read(kernel: &Kernel, at: Va) -> Option<Process> {
         let get = |name| kernel.field(at, TYPE, name).ok();
         let mut image = vec![0; 15];
@@ -43,7 +43,7 @@ impl Process {
     }
 }
 
-/// The processes of the list, as far as it goes, and what is wrong with it.
+/// The processes in the kernel's list, and an error if the list is damaged.
 pub fn running(kernel: &Kernel) -> (Vec<Process>, Option<String>) {
     match processes::list(kernel) {
         Ok(list) => {

@@ -1,5 +1,5 @@
-//! The services of loaded drivers: `DRIVER_OBJECT` leads from a driver's image to the name
-//! that its service has in the registry, which need not be the file's.
+//! The services of loaded drivers. A driver's `DRIVER_OBJECT` has the name of its service in the
+//! registry, which may differ from the file name.
 
 use crate::kernel::Kernel;
 use crate::memory::{AddressSpace, Va};
@@ -7,7 +7,7 @@ use crate::pool::block::Block;
 
 use super::header::Reader;
 
-/// Letters of a service's name at most.
+/// Maximum length of a service name, in characters.
 const LONGEST: usize = 256;
 
 /// A service and its driver.
@@ -15,7 +15,7 @@ const LONGEST: usize = 256;
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// Where the driver's image starts.
+    /// The base address of the driver's image.
     pub image: Va,
 }
 
@@ -42,7 +42,7 @@ pub fn of_block(
         let name = extension.add(kernel.offset("_DRIVER_EXTENSION", "ServiceKeyName")?);
         space.name(name, LONGEST)
     };
-    // `\Driver\amdacpbus2`, where the extension does not say it.
+    // `\Driver\amdacpbus2`, if the driver extension does not have the name.
     let by_path = || {
         let name = driver.add(kernel.offset(DRIVER, "DriverName")?);
         let path = space.name(name, LONGEST)?;

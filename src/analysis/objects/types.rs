@@ -1,9 +1,9 @@
-//! The object manager's types: their names and the tags of their objects.
+//! The object types: their names and the tags of their objects.
 //!
-//! `ObTypeIndexTable` is an array of pointers to `OBJECT_TYPE`, by index (Windows 7 and
-//! later; public symbols). The index that an object's header has is plain up to 8.1 and
-//! mixed with `ObHeaderCookie` and the second byte of the header's address from Windows 10
-//! on (public research of 2015 and later). Before Windows 7 a header points at its type.
+//! `ObTypeIndexTable` is an array of pointers to `OBJECT_TYPE`, by index (Windows 7 and later;
+//! public symbols). An object's header contains the index: unencoded up to Windows 8.1; since
+//! Windows 10 XORed with `ObHeaderCookie` and the second byte of the header's address (public
+//! research of 2015 and later). Before Windows 7 a header has a pointer to its type.
 
 use rustc_hash::FxHashMap;
 
@@ -14,7 +14,7 @@ use crate::pool::Tag;
 /// A type.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ObjectType {
-    /// Its name: `Event`, `Token`.
+    /// The name, for example `Event` or `Token`.
     pub name: String,
     /// The tag of its objects' blocks.
     pub key: Tag,
@@ -30,18 +30,18 @@ pub struct Types {
     by_index: FxHashMap<u8, ObjectType>,
     cookie: Option<u8>,
     mixed: bool,
-    /// Headers point at their type instead.
+    /// True if headers have a pointer to their type instead of an index.
     pub pointed: bool,
 }
 
 const TYPE: &str = "_OBJECT_TYPE";
-/// Letters of a type's name at most.
+/// Maximum length of a type name, in characters.
 const LONGEST_NAME: usize = 64;
 /// Windows 10 1507.
 const FIRST_MIXED: u32 = 10240;
 
 impl Types {
-    /// Reads them; none where nothing leads to the table.
+    /// Reads the types; empty if the table can't be located.
     pub fn read(kernel: &Kernel) -> Types {
         let mut out = Types {
             mixed: kernel.build >= FIRST_MIXED,
@@ -54,12 +54,12 @@ impl Types {
         let Some(table) = kernel.symbol("ObTypeIndexTable") else {
             return out;
         };
-        // Index 0 is unused, and 1 is a marker, not a type.
+        // Index 0 is unused; index 1 is a marker.
         for index in 2..=u8::MAX {
             let Ok(at) = kernel.space.pointer(table.add(u64::from(index) * 8)) else {
                 break;
             };
-            // What follows the table is not a type.
+            // An invalid type marks the end of the table.
             let ty = at.is_kernel().then(|| ObjectType::read(kernel, at));
             if let Some(ty) = ty.flatten() {
                 out.by_index.insert(index, ty);
@@ -68,12 +68,12 @@ impl Types {
         out
     }
 
-    /// True when no type is known.
+    /// True if no type is known.
     pub fn is_empty(&self) -> bool {
         self.by_index.is_empty() && !self.pointed
     }
 
-    /// The type with an index as the header at an address has it.
+    /// The type for the index that is stored in the header at an address.
     pub fn at(&self, header: Va, stored: u8) -> Option<&ObjectType> {
         let index = match (self.mixed, self.cookie) {
             (false, _) => stored,
@@ -83,12 +83,12 @@ impl Types {
         self.by_index.get(&index)
     }
 
-    /// The type whose objects have a tag.
+    /// The type whose objects have this tag.
     pub fn of_tag(&self, tag: Tag) -> Option<&ObjectType> {
         self.by_index.values().find(|ty| ty.key == tag)
     }
 
-    /// The type with a name, whatever its case.
+    /// The type with this name, ignoring case.
     pub fn named(&self, name: &str) -> Option<&ObjectType> {
         let same = |ty: &&ObjectType| ty.name.eq_ignore_ascii_case(name);
         self.by_index.values().find(same)
@@ -96,7 +96,7 @@ impl Types {
 }
 
 impl ObjectType {
-    /// Reads one; `None` for anything else.
+    /// Reads a type; `None` if it is invalid.
     pub fn read(kernel: &Kernel, at: Va) -> Option<ObjectType> {
         let name = at.add(kernel.offset(TYPE, "Name")?);
         let name = kernel.space.unicode_string(name, LONGEST_NAME).ok()?;

@@ -1,36 +1,36 @@
-//! The functions that take a pool tag, and in which argument.
+//! The functions that take a pool tag, and the position of the tag.
 //!
-//! From the prototypes in Microsoft's driver documentation (wdm.h, ntifs.h, ndis.h,
-//! fltkernel.h, storport.h, wdfmemory.h, video.h, usbdlib.h, winddi.h). Arguments are counted from 1: the first four
-//! are in rcx, rdx, r8 and r9, the others on the stack. Exports that are only macros in
-//! the headers are listed under what the macro calls.
+//! Source: the prototypes in Microsoft's driver documentation (wdm.h, ntifs.h, ndis.h,
+//! fltkernel.h, storport.h, wdfmemory.h, video.h, usbdlib.h, winddi.h). Arguments are numbered
+//! from 1: the first four are in rcx, rdx, r8 and r9, the others on the stack. If an export is a
+//! macro in the headers, the table lists the function that the macro calls.
 
 use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-/// What a place that names a tag does with it.
+/// What code does with a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
-    /// Allocates with it.
+    /// Allocates pool with it.
     Allocation,
-    /// Makes a list of blocks that will have it.
+    /// Initializes a lookaside list whose blocks get it.
     Lookaside,
-    /// Puts it into a structure that others allocate by.
+    /// Puts it into a structure that another component allocates with.
     Structure,
-    /// Frees with it.
+    /// Frees pool with it.
     Free,
-    /// Compares something with it.
+    /// Compares a value with it.
     Comparison,
-    /// Marks a reference to an object or a lock with it: no pool at all.
+    /// Tags a reference to an object or a lock with it; no pool is involved.
     ObjectReference,
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
 }
 
 impl Role {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Role::Allocation => "allocation",
@@ -44,29 +44,29 @@ impl Role {
     }
 }
 
-/// Where a function takes the tag.
+/// The position of the tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagPlace {
     /// In an argument.
     Argument(u8),
-    /// In the structure that an argument points at, so many bytes from its start.
+    /// A field of the structure that an argument points to: argument number, and offset in bytes.
     Field(u8, u32),
 }
 
 /// A function that takes a tag.
 #[derive(Clone, Copy, Debug)]
 pub struct Api {
-    /// Its name as exported.
+    /// The exported name.
     pub name: &'static str,
-    /// Where it takes the tag.
+    /// The position of the tag.
     pub tag: TagPlace,
-    /// What it does with it.
+    /// What the function does with the tag.
     pub role: Role,
-    /// The argument with POOL_TYPE or POOL_FLAGS.
+    /// The argument with POOL_TYPE or POOL_FLAGS, if there is one.
     pub pool: Option<Pool>,
-    /// The argument with the number of bytes.
+    /// The number of the argument with the size in bytes.
     pub size: Option<u8>,
-    /// Only with this number in that argument.
+    /// The entry applies only if this argument has this value: argument number, and value.
     pub only: Option<(u8, u64)>,
 }
 
@@ -78,12 +78,12 @@ impl PartialEq for Api {
 
 impl Eq for Api {}
 
-/// How a function receives the pool.
+/// How a function receives the pool type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// POOL_TYPE in an argument.
+    /// POOL_TYPE in the argument with this number.
     Type(u8),
-    /// POOL_FLAGS in an argument.
+    /// POOL_FLAGS in the argument with this number.
     Flags(u8),
 }
 
@@ -137,7 +137,7 @@ impl Api {
 
 use Role::{Allocation, Free, Lookaside, ObjectReference, Structure};
 
-/// The table.
+/// All known functions.
 static APIS: &[Api] = &[
     api("ExAllocatePoolWithTag", 3, Allocation).pool(1).size(2),
     api("ExAllocatePoolWithQuotaTag", 3, Allocation)
@@ -208,10 +208,10 @@ static APIS: &[Api] = &[
     api("IoReleaseRemoveLockAndWaitEx", 2, ObjectReference),
 ];
 
-/// Driver Verifier puts thunks of this name in place of what a driver imports.
+/// The prefix of Driver Verifier's thunks, which replace a driver's imports.
 const VERIFIER: &str = "Verifier";
 
-/// The entry of a function, also if Driver Verifier intercepts it.
+/// Finds a function by name. The name may be that of Driver Verifier's thunk for it.
 pub fn find(name: &str) -> Option<&'static Api> {
     static BY_NAME: OnceLock<FxHashMap<&str, &Api>> = OnceLock::new();
     let by_name = BY_NAME.get_or_init(|| APIS.iter().map(|api| (api.name, api)).collect());
@@ -219,14 +219,14 @@ pub fn find(name: &str) -> Option<&'static Api> {
     by(name).or_else(|| by(name.strip_prefix(VERIFIER)?))
 }
 
-/// The names to look up among nt's symbols, those of Driver Verifier's thunks included.
+/// The names to look up in nt's symbols, including those of Driver Verifier's thunks.
 pub fn names() -> impl Iterator<Item = String> {
     APIS.iter()
         .flat_map(|api| [api.name.to_owned(), format!("{VERIFIER}{}", api.name)])
 }
 
-/// The function behind an entry of the table that the driver framework (KMDF) gives to
-/// its drivers; the numbers are those of `wdffuncenum.h`, the same in all 1.x.
+/// The function at an index of the function table that the driver framework (KMDF) passes to its
+/// drivers. The indexes are those of `wdffuncenum.h` and the same in all 1.x versions.
 pub fn framework(index: u64) -> Option<&'static str> {
     match index {
         116 => Some("WdfDriverCreate"),
@@ -236,7 +236,7 @@ pub fn framework(index: u64) -> Option<&'static str> {
     }
 }
 
-/// POOL_TYPE in words, as wdm.h spells it.
+/// The name of a POOL_TYPE value, as in wdm.h.
 pub fn pool_type(value: u64) -> String {
     let base = match value & 0x7 {
         0 => "NonPagedPool",
@@ -261,7 +261,7 @@ pub fn pool_type(value: u64) -> String {
     out
 }
 
-/// POOL_FLAGS in words, as wdm.h spells them.
+/// The names of POOL_FLAGS bits, as in wdm.h.
 pub fn pool_flags(value: u64) -> String {
     const FLAGS: [(u64, &str); 8] = [
         (0x40, "POOL_FLAG_NON_PAGED"),
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verifiers_thunks_are_the_functions_they_stand_for() {
+    fn verifier_thunks_map_to_their_functions() {
         let plain = find("ExAllocatePoolWithTag").unwrap();
         let thunk = find("VerifierExAllocatePoolWithTag").unwrap();
         assert_eq!((plain.name, plain.tag), (thunk.name, thunk.tag));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_function_is_there_once() {
+    fn function_names_are_unique() {
         let mut names: Vec<_> = APIS.iter().map(|a| a.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_are_said_in_the_headers_words() {
+    fn pool_types_are_named_as_in_the_headers() {
         assert_eq!(pool_type(0), "NonPagedPool");
         assert_eq!(pool_type(0x200), "NonPagedPoolNx");
         assert_eq!(pool_type(0x21), "PagedPool | Session");

@@ -1,69 +1,69 @@
-//! What a call leads to.
+//! The target of a call.
 
 use super::api::Api;
 use super::flow::value::Atom;
 
-/// A function that is called.
+/// A called function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Callee {
-    /// By name.
+    /// A function with a name.
     Named(Box<str>),
-    /// A function of the same image without a name, by its RVA.
+    /// An unnamed function of the same image, by RVA.
     Own(u32),
-    /// A function of another image without a name: the module's index, and the RVA.
+    /// An unnamed function of another image: the module's index, and the RVA.
     Foreign(usize, u32),
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
 }
 
-/// A function that is called, and the image's own jump on the way to it.
+/// A called function, and the jump thunk of the image that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Called {
     /// The function.
     pub callee: Callee,
-    /// RVA of the jump.
+    /// RVA of the jump thunk, if there is one.
     pub jump: Option<u32>,
 }
 
 impl Called {
-    /// Without a jump.
+    /// A function that is called without a thunk.
     pub fn by(callee: Callee) -> Called {
         Called { callee, jump: None }
     }
 }
 
-/// What is known at a call beside its target.
+/// The state at a call other than the operand.
 #[derive(Clone, Copy, Debug)]
 pub struct Registers<'a> {
-    /// What r10 may hold.
+    /// Possible values of r10.
     pub r10: &'a [Atom],
-    /// What rax may hold.
+    /// Possible values of rax.
     pub rax: &'a [Atom],
-    /// The names that functions were asked for by.
+    /// The names that were passed to MmGetSystemRoutineAddress.
     pub routines: &'a [String],
 }
 
 impl Registers<'_> {
-    /// The same where rax is not asked for again.
+    /// The same state without rax, so that a lookup through rax does not recurse.
     pub fn without_rax(&self) -> Self {
         Registers { rax: &[], ..*self }
     }
 }
 
-/// An argument, as far as it is known.
+/// An argument of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Argument {
-    /// It is not.
+    /// Unknown.
     #[default]
     Unknown,
-    /// A number.
+    /// A constant.
     Number(u64),
-    /// The calling function's own argument of that number, from 1.
+    /// The calling function's own argument with this number, from 1.
     Parameter(u8),
 }
 
 impl Argument {
-    /// From what a register may hold.
+    /// The argument for a set of possible values.
     pub fn of(atoms: &[Atom]) -> Argument {
         match atoms {
             [Atom::Number { value, .. }] => Argument::Number(*value),
@@ -75,7 +75,7 @@ impl Argument {
         }
     }
 
-    /// The number, where it is one.
+    /// The value if the argument is a constant.
     pub fn number(self) -> Option<u64> {
         match self {
             Argument::Number(n) => Some(n),
@@ -84,67 +84,67 @@ impl Argument {
     }
 }
 
-/// Arguments that are looked at.
+/// Number of arguments that are analysed.
 pub const ARGUMENTS: u8 = 8;
 
-/// Where something that is followed came from.
+/// The origin of a tracked value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
-    /// The four bytes of the code at an RVA.
+    /// Four bytes of the code, by RVA.
     Constant(u32),
-    /// A variable of the image, by its RVA.
+    /// A variable of the image, by RVA.
     Variable(u32),
-    /// The function's argument of that number, from 1.
+    /// The function's argument with this number, from 1.
     Parameter(u8),
 }
 
-/// The use of a followed value.
+/// How a tracked value is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A function that takes tags has it as its tag.
+    /// A function that takes tags gets it as the tag.
     Taken {
         /// The function.
         api: &'static Api,
-        /// In the structure that an argument points at.
+        /// True if it is in the structure that an argument points to.
         in_structure: bool,
     },
-    /// Another function has it as an argument.
+    /// Another function gets it as an argument.
     Passed {
         /// The function.
         callee: Callee,
-        /// All arguments.
+        /// All arguments of the call.
         arguments: [Argument; ARGUMENTS as usize],
     },
-    /// It is in a structure on the stack whose address a call has.
+    /// It is in a structure on the stack whose address is passed to a call.
     InStructure {
-        /// Bytes from the address to it.
+        /// Offset in the structure, in bytes.
         offset: u32,
-        /// What the first four bytes of the structure are.
+        /// The first four bytes of the structure, if known.
         first: Option<u32>,
-        /// The function that has the address.
+        /// The function that gets the address.
         callee: Callee,
     },
-    /// It is stored where more than this function sees it.
+    /// It is stored in memory outside the function's stack frame.
     Stored,
 }
 
-/// Something that happens to what is followed.
+/// A use of a tracked value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Where it came from.
+    /// The origin of the value.
     pub source: Source,
-    /// Its value, and the bits of it that are certain.
+    /// The value, and a mask of its certain bits.
     pub value: Option<(u32, u32)>,
     /// RVA of the instruction.
     pub at: u32,
-    /// The argument that has it, from 1; 0 for none.
+    /// The number of the argument, from 1; 0 if it is not an argument.
     pub argument: u8,
-    /// What happens.
+    /// The kind of use.
     pub what: What,
-    /// The pool that is asked for.
+    /// The requested pool type.
     pub pool: Argument,
-    /// The bytes that are asked for.
+    /// The requested size, in bytes.
     pub size: Argument,
-    /// The function's own jump on the way, by its RVA.
+    /// RVA of the jump thunk on the way to the function, if there is one.
     pub jump: Option<u32>,
 }

@@ -1,5 +1,5 @@
-//! The code of the loaded images: functions, imports, what is called, and what becomes of the
-//! constants. Each image and each function is analysed once, for all callers.
+//! The code of the loaded images: functions, imports, call targets, and the uses of constants.
+//! Each image and each function is analysed once and then shared.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -26,18 +26,18 @@ use super::framework::{self, BindInfo};
 use super::pages::Pages;
 use super::targets::Targets;
 
-/// Bytes of an instruction at most.
+/// Maximum length of an instruction, in bytes.
 pub const LONGEST: u64 = 15;
-/// The module that the driver framework's functions are in.
+/// The module that contains the driver framework's functions.
 const FRAMEWORK: &str = "wdf01000";
-/// Jumps from one to another that are followed before a function is named.
+/// Maximum number of consecutive jumps to follow to a function.
 const MAX_JUMPS: usize = 4;
-/// Bytes that are followed from an instruction whose function is not known.
+/// Number of bytes to analyse from an instruction whose function is unknown.
 const LOCAL: u32 = 0x400;
 
 /// All loaded images.
 pub struct Images<'a> {
-    /// The kernel they are loaded in.
+    /// The kernel of the dump.
     pub kernel: &'a Kernel,
     sessions: &'a Sessions,
     targets: &'a Targets,
@@ -45,7 +45,7 @@ pub struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    /// Of a dump. Nothing is read before it is asked for.
+    /// The images of a dump. Data is read on demand.
     pub fn new(kernel: &'a Kernel, sessions: &'a Sessions, targets: &'a Targets) -> Images<'a> {
         let codes = kernel.modules.iter().map(|_| OnceLock::new());
         Images {
@@ -56,7 +56,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The code of a module, by its index.
+    /// The code of a module, by module index.
     pub fn code(&self, index: usize) -> Option<&Code<'a>> {
         let module = self.kernel.modules.get(index)?;
         let code = self.codes.get(index)?.get_or_init(|| {
@@ -67,17 +67,17 @@ impl<'a> Images<'a> {
     }
 }
 
-/// An image whose code is looked at.
+/// The code of an image.
 pub struct Code<'a> {
-    /// The kernel it is loaded in.
+    /// The kernel of the dump.
     pub kernel: &'a Kernel,
-    /// The address space it is mapped in.
+    /// The address space that maps the image.
     pub space: &'a AddressSpace,
     /// The module.
     pub module: &'a Module,
-    /// The module's place in the kernel's list.
+    /// The module's index in the kernel's list.
     pub index: usize,
-    /// Its pages.
+    /// The image's pages.
     pub pages: Pages<'a>,
     targets: &'a Targets,
     functions: OnceLock<Functions>,
@@ -112,22 +112,22 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The image's headers, where they are in the dump.
+    /// The image's headers, if they are in the dump.
     pub fn image(&self) -> Option<&'a Image> {
         self.module.image.as_ref()
     }
 
-    /// The section that holds an RVA.
+    /// The section that contains an RVA.
     pub fn section(&self, rva: u32) -> Option<&'a Section> {
         self.image()?.section(rva)
     }
 
-    /// Offset from the image's base.
+    /// The RVA of an address.
     pub fn rva(&self, va: Va) -> u32 {
         va.0.wrapping_sub(self.module.base.0) as u32
     }
 
-    /// Offset from the image's base of an address inside it.
+    /// The RVA of an address if it lies in the image.
     pub fn inside(&self, va: u64) -> Option<u32> {
         self.module.contains(Va(va)).then(|| self.rva(Va(va)))
     }
@@ -159,7 +159,7 @@ impl<'a> Code<'a> {
         })
     }
 
-    /// What the image takes from others.
+    /// The image's imports.
     pub fn imports(&self) -> &Imports {
         self.imports.get_or_init(|| {
             let image = self.image();
@@ -167,14 +167,14 @@ impl<'a> Code<'a> {
         })
     }
 
-    /// What binds the image to the driver framework.
+    /// The image's binding to the driver framework, if it has one.
     pub fn framework(&self) -> Option<&BindInfo> {
         self.framework
             .get_or_init(|| framework::bind_info(self.module, &self.pages))
             .as_ref()
     }
 
-    /// True where the image may ask the kernel for functions by name.
+    /// True if the image may look up kernel functions by name (MmGetSystemRoutineAddress).
     pub fn asks_by_name(&self) -> bool {
         const ASKS: &str = "MmGetSystemRoutineAddress";
         *self.asks_by_name.get_or_init(|| {
@@ -192,8 +192,8 @@ impl<'a> Code<'a> {
         })
     }
 
-    /// The function that holds an RVA; `None` where neither the unwind table nor the gaps
-    /// in it tell.
+    /// The function that contains an RVA; `None` if neither the unwind table nor the gaps in it
+    /// show one.
     pub fn region(&self, rva: u32) -> Option<Region> {
         match self.functions().at(rva) {
             Some(entry) => Some(self.family(entry)),
@@ -201,7 +201,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// All pieces of the function that an entry of the unwind table belongs to.
+    /// All parts of the function that an entry of the unwind table belongs to.
     fn family(&self, entry: Function) -> Region {
         let start = self.families().root(entry);
         let own = self.functions().at(start).filter(|f| f.start == start);
@@ -221,8 +221,8 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// A function without a frame has no entry: it lies between two others, from the first byte
-    /// that is not padding to the last instruction that transfers control.
+    /// A leaf function has no unwind entry. It lies between two entries: from the first byte that
+    /// is not padding to the last instruction that transfers control.
     fn leaf(&self, rva: u32) -> Option<Region> {
         let section = self.section(rva).filter(|s| s.executable)?;
         let (from, to) = self.functions().gap(rva)?;
@@ -253,7 +253,7 @@ impl<'a> Code<'a> {
         None
     }
 
-    /// Some code from an RVA on.
+    /// A limited range of code from an RVA.
     pub fn local(&self, rva: u32) -> Region {
         let end = match self.functions().gap(rva) {
             Some((_, next)) => next.min(rva.saturating_add(LOCAL)),
@@ -266,13 +266,13 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// What becomes of the constants of the function that holds an RVA.
+    /// The analysis of the function that contains an RVA.
     pub fn facts_at(&self, rva: u32) -> Option<Arc<Facts>> {
         let region = self.region(rva)?;
         Some(self.facts(region))
     }
 
-    /// What becomes of the arguments of the function that begins at an RVA.
+    /// The analysis of the function that starts at an RVA.
     pub fn facts_of(&self, start: u32) -> Arc<Facts> {
         let region = match self.region(start) {
             Some(region) if region.start == start => region,
@@ -287,13 +287,13 @@ impl<'a> Code<'a> {
         if let Some(facts) = known().get(&region.start) {
             return Arc::clone(facts);
         }
-        // Not under the lock: two workers may do the same, with the same result.
+        // Analyse without the lock: two threads may do the same work, with the same result.
         let facts = Arc::new(flow::analyse(self, &region));
         known().insert(region.start, Arc::clone(&facts));
         facts
     }
 
-    /// A qword of the dump.
+    /// Reads a qword from the dump.
     pub fn read(&self, va: u64) -> Option<u64> {
         if let Some(rva) = self.inside(va) {
             return self.pages.array(rva).map(u64::from_le_bytes);
@@ -303,7 +303,7 @@ impl<'a> Code<'a> {
             .and_then(|va| self.space.u64(va).ok())
     }
 
-    /// Bytes from an address up to the first that can't be read, `limit` at most.
+    /// The readable bytes from an address, at most `limit`; ends at the first unreadable page.
     pub fn bytes(&self, va: Va, limit: u64) -> Vec<u8> {
         match self.inside(va.0) {
             Some(rva) => self.pages.bytes(rva, limit as usize),
@@ -358,10 +358,10 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// A direct call. Where the kernel has redirected calls for the sake of speculation
-    /// ("retpoline"), the import's slot was loaded into r10 or the pointer into rax, and the call
-    /// leads to a stub after the image. Where it has made a call through the import table direct,
-    /// it leads to the function itself.
+    /// The targets of a direct call. With retpoline the kernel redirects indirect calls: the code
+    /// loads the import's address into r10 or the pointer into rax and then calls a stub behind
+    /// the image. With import optimization the kernel patches calls through the import table to
+    /// call the function directly.
     fn near(&self, target: Va, known: &Registers) -> Vec<Called> {
         let inside = self.module.contains(target);
         if inside || self.targets.name(target).is_some() || self.kernel.module_at(target).is_some()
@@ -381,7 +381,7 @@ impl<'a> Code<'a> {
         Vec::new()
     }
 
-    /// The function whose pointer was read from `base + offset`.
+    /// The function whose pointer is in memory at `base + offset`.
     fn loaded(&self, base: u64, offset: u64, known: &Registers) -> Vec<Called> {
         let place = base.wrapping_add(offset);
         let value = self.read(place);
@@ -392,7 +392,7 @@ impl<'a> Code<'a> {
         if let Some(name) = rva.and_then(|rva| self.imports().names.get(&rva)) {
             return vec![Called::by(Callee::Named(name.as_str().into()))];
         }
-        // Control flow guard: the slot leads to a check, and the function is in rax.
+        // With control flow guard, the slot points to the check and the target is in rax.
         let guard = self.imports().guard_dispatch;
         let in_rax = || -> Vec<Called> {
             let pointers = known.rax.iter();
@@ -424,7 +424,7 @@ impl<'a> Code<'a> {
         by_content
     }
 
-    /// A function of the driver framework, called through the table it gives its drivers.
+    /// A function of the driver framework that is called through its function table.
     fn of_framework(&self, value: Option<u64>, base: u64, offset: u64) -> Option<&'static str> {
         let in_framework = |va: u64| {
             let module = self.kernel.module_at(Va(va));
@@ -446,7 +446,7 @@ impl<'a> Code<'a> {
         bound.then_some(name)
     }
 
-    /// What begins at an address.
+    /// The function at an address.
     fn at(&self, va: Va, known: &Registers, jumps: usize) -> Vec<Called> {
         if let Some(name) = self.targets.name(va) {
             return vec![Called::by(Callee::Named(name.into()))];
@@ -468,7 +468,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// A function of the image, or what it jumps to where it does nothing else.
+    /// A function of the image; for a jump thunk, the target of the jump.
     fn own(&self, rva: u32, known: &Registers, jumps: usize) -> Vec<Called> {
         let own = || vec![Called::by(Callee::Own(rva))];
         let Some(first) = self.instruction(rva).filter(|_| jumps < MAX_JUMPS) else {
@@ -487,7 +487,7 @@ impl<'a> Code<'a> {
                 let found = self.loaded(first.ip_rel_memory_address(), 0, known);
                 through(found)
             }
-            // The check of control flow guard where it does nothing.
+            // The dispatch function of control flow guard without a check: `jmp rax`.
             FlowControl::IndirectBranch if first.op0_register() == Register::RAX => {
                 let pointers = known.rax.iter();
                 let found: Vec<Called> = pointers
@@ -517,7 +517,8 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// `module!name`, or `module+0x1234` without a name, for a function's first address.
+    /// The name of a function by its first address: `module!name`, or `module+0x1234` if it has
+    /// none.
     pub fn name_of(&self, rva: u32) -> String {
         let module = self.module.name();
         let symbol = match self.module.is_kernel {
@@ -558,7 +559,7 @@ impl flow::Surroundings for Code<'_> {
     }
 }
 
-/// An instruction in words, as the Microsoft assembler writes it.
+/// Formats an instruction in the syntax of the Microsoft assembler.
 pub fn in_words(i: &Instruction) -> String {
     let mut formatter = MasmFormatter::new();
     let options = formatter.options_mut();

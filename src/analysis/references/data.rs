@@ -1,9 +1,9 @@
-//! The kind of a place outside code that has the bytes of a tag: a structure that drivers are
-//! known to keep tags in, a text, a variable that code reads, or nothing.
+//! Classifies the bytes of a tag outside code: a known structure with a tag, text, a variable
+//! that code reads, or none of them.
 //!
 //! FLT_CONTEXT_REGISTRATION (fltkernel.h), WDF_DRIVER_CONFIG (wdfdriver.h) and
-//! NET_BUFFER_LIST_POOL_PARAMETERS (ndis.h) are in Microsoft's driver documentation; the
-//! layout of lookaside lists is asked of nt's symbols.
+//! NET_BUFFER_LIST_POOL_PARAMETERS (ndis.h) are documented in Microsoft's driver documentation.
+//! The layout of lookaside lists comes from nt's symbols.
 
 use rustc_hash::FxHashMap;
 
@@ -15,26 +15,25 @@ use super::code::{Code, Images};
 use super::site;
 use super::{Confidence, Verdict};
 
-/// Bytes of a context's registration, where the tag is in it, and what ends the array.
+/// FLT_CONTEXT_REGISTRATION: size in bytes, offset of the tag, and the terminator of the array.
 const CONTEXT: u64 = 0x38;
 const CONTEXT_TAG: u64 = 0x18;
 const CONTEXT_END: u16 = 0xffff;
-/// Kinds of context: single bits, up to FLT_SECTION_CONTEXT.
+/// The context types: single bits, up to FLT_SECTION_CONTEXT.
 const CONTEXT_KINDS: u16 = 0x7f;
-/// Filters register as many as there are kinds.
+/// Maximum number of entries in a registration array.
 const MAX_CONTEXTS: u64 = 16;
-/// Printable bytes in a row that make a text.
+/// Minimum number of consecutive printable bytes that count as text.
 const TEXT: usize = 8;
-/// Instructions that are looked at because they may read one variable.
+/// Maximum number of instructions to analyse per variable.
 const MAX_READERS: usize = 16;
-/// Bytes of a page.
+/// Page size, in bytes.
 const PAGE: u32 = 0x1000;
 
-/// Where the code of an image reads some of its variables: the RVAs of the distances, by
-/// the variable's RVA.
+/// RVAs of the 4-byte displacements through which code reads variables, by the variable's RVA.
 pub type Readers = FxHashMap<u32, Vec<u32>>;
 
-/// Judges four bytes of a section that is not executable.
+/// Classifies four bytes of a section that is not executable.
 pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Readers) -> Verdict {
     recognised(code, hit, writable)
         .or_else(|| variable(images, code, hit, readers))
@@ -45,7 +44,7 @@ pub fn judge(images: &Images, code: &Code, hit: Va, writable: bool, readers: &Re
         })
 }
 
-/// Structures that are recognised without the code that reads them.
+/// Structures that are recognised without looking at code.
 fn recognised(code: &Code, hit: Va, writable: bool) -> Option<Verdict> {
     let lists = match writable {
         true => lookaside(code, hit),
@@ -57,12 +56,12 @@ fn recognised(code: &Code, hit: Va, writable: bool) -> Option<Verdict> {
         .or_else(|| text(code, hit))
 }
 
-/// True for four bytes that only code which reads them can tell about.
+/// True if these four bytes may be a variable, so that the code that reads it must be analysed.
 pub fn may_be_variable(code: &Code, rva: u32, writable: bool) -> bool {
     rva.is_multiple_of(4) && recognised(code, code.va(rva), writable).is_none()
 }
 
-/// Looks through all code of an image once for what reads these variables.
+/// Finds the instructions of an image that read these variables, in one pass.
 pub fn readers(code: &Code, variables: &[u32]) -> Readers {
     let mut out: Readers = variables.iter().map(|rva| (*rva, Vec::new())).collect();
     let (Some(&first), Some(&last)) = (variables.iter().min(), variables.iter().max()) else {
@@ -110,7 +109,7 @@ fn structure(confidence: Confidence, reason: String) -> Verdict {
     }
 }
 
-/// A live lookaside list: it is linked into nt's list of them.
+/// A live lookaside list, linked into nt's list of lookaside lists.
 fn lookaside(code: &Code, hit: Va) -> Option<Verdict> {
     const TYPE: &str = "_GENERAL_LOOKASIDE";
     let offset = |name| code.kernel.offset(TYPE, name);
@@ -147,7 +146,7 @@ fn lookaside(code: &Code, hit: Va) -> Option<Verdict> {
     })
 }
 
-/// True for an address in the image, or none.
+/// True for null or an address in the image.
 fn callback(code: &Code, at: u64) -> bool {
     at == 0 || code.module.contains(Va(at))
 }
@@ -167,7 +166,7 @@ fn is_context(code: &Code, entry: &[u8]) -> Option<bool> {
     )
 }
 
-/// An array of FLT_CONTEXT_REGISTRATION, up to its last entry.
+/// An array of FLT_CONTEXT_REGISTRATION, up to its terminator.
 fn contexts(code: &Code, hit: Va) -> Option<Verdict> {
     let start = Va(hit.0.checked_sub(CONTEXT_TAG)?);
     let bytes = code.bytes(start, CONTEXT * MAX_CONTEXTS);
@@ -191,7 +190,7 @@ fn contexts(code: &Code, hit: Va) -> Option<Verdict> {
     None
 }
 
-/// The parameters of calls that are usually made on the stack, in an image's data.
+/// Structures in static data that drivers usually build on the stack.
 fn parameters(code: &Code, hit: Va) -> Option<Verdict> {
     let before = |distance: u64, length: u64| {
         let at = Va(hit.0.checked_sub(distance)?);
@@ -226,7 +225,7 @@ fn parameters(code: &Code, hit: Va) -> Option<Verdict> {
     })
 }
 
-/// A text that the four bytes are part of.
+/// Text that contains the four bytes.
 fn text(code: &Code, hit: Va) -> Option<Verdict> {
     let is_text = |b: &u8| (0x20..0x7f).contains(b);
     let start = Va(hit.0.checked_sub(16)?).max(hit.page());

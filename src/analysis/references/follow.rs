@@ -1,5 +1,5 @@
-//! Follows an argument to the function that finally takes it: through the driver's own
-//! functions, and through unnamed functions of other images.
+//! Follows an argument to the function that takes it: through the driver's own functions, and
+//! through unnamed functions of other images.
 
 use rustc_hash::FxHashSet;
 
@@ -7,66 +7,66 @@ use super::api::{Api, Role};
 use super::callee::{Argument, Callee, Event, Source, What};
 use super::code::{Code, Images};
 
-/// Functions that are gone into, one from another.
+/// Maximum call depth.
 const DEPTH: usize = 3;
-/// Events that are looked at for one place.
+/// Maximum number of events per reference.
 const MAX_EVENTS: usize = 512;
-/// Takers of one place that are kept.
+/// Maximum number of takers per reference.
 const MAX_TAKERS: usize = 32;
 
-/// A function of an image: the module's index, and an RVA.
+/// A function: the module's index, and the RVA.
 pub type Place = (usize, u32);
 
-/// A call that takes something.
+/// A call that takes a tracked value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Taken {
-    /// Who takes it.
+    /// The function or location that takes it.
     pub by: Taker,
-    /// In which argument of the first call, from 1.
+    /// The number of the argument in the first call, from 1.
     pub argument: u8,
     /// RVA of the first call.
     pub at: u32,
-    /// POOL_TYPE or POOL_FLAGS.
+    /// The argument with POOL_TYPE or POOL_FLAGS.
     pub pool: Argument,
-    /// Bytes that are asked for.
+    /// The requested size, in bytes.
     pub size: Argument,
-    /// The functions on the way to it.
+    /// The intermediate functions.
     pub through: Vec<Place>,
-    /// They do nothing but jump on.
+    /// True if the intermediate functions are only jump thunks.
     pub only_jumps: bool,
-    /// All bytes of the value are certain.
+    /// True if all bytes of the value are certain.
     pub whole_value: bool,
 }
 
-/// Who takes it.
+/// The function or location that takes a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Taker {
-    /// A function that is known to take a tag there.
+    /// A function that is known to take a tag in this position.
     Api {
         /// The function.
         api: &'static Api,
-        /// It is in the structure that an argument points at.
+        /// True if the tag is in the structure that an argument points to.
         in_structure: bool,
     },
-    /// A function of an image, which does something with it that is not known.
+    /// A function of an image whose use of the value is unknown.
     Function(Place),
-    /// It is in a structure on the stack that a call has the address of.
+    /// The value is in a structure on the stack whose address is passed to a call.
     InStructure {
-        /// Bytes from the structure's start.
+        /// Offset in the structure, in bytes.
         offset: u32,
-        /// The structure's first four bytes.
+        /// The first four bytes of the structure, if known.
         first: Option<u32>,
     },
-    /// It is stored where others see it.
+    /// The value is stored in memory outside the stack frame.
     Stored,
     /// A call with an unknown target.
     Unknown,
-    /// A function with a name that is not known to take a tag.
+    /// A named function that is not known to take a tag.
     Named(Box<str>),
 }
 
 impl Taken {
-    /// The most telling first.
+    /// The sort key: the strongest evidence first.
     pub fn rank(&self) -> (u8, Role, bool) {
         let (weight, role) = match &self.by {
             Taker::Api { api, .. } => (0, api.role),
@@ -80,7 +80,7 @@ impl Taken {
     }
 }
 
-/// Who takes what a function does these things with; the most telling first.
+/// The takers of the values of these events, the strongest evidence first.
 pub fn takers<'e>(
     images: &Images,
     code: &Code,
@@ -105,7 +105,7 @@ pub fn takers<'e>(
 struct Walk<'a, 'i> {
     images: &'a Images<'i>,
     left: usize,
-    /// The arguments that are being followed.
+    /// The arguments that are currently being followed, to detect recursion.
     path: FxHashSet<(Place, u8)>,
 }
 
@@ -154,7 +154,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// What a function does with its argument.
+    /// Follows an argument into a function.
     fn inside(
         &mut self,
         place: Place,
@@ -168,7 +168,8 @@ impl Walk<'_, '_> {
             return unresolved();
         }
         let found = self.arguments_of(place, event, arguments, depth, simple);
-        // That another image's function does nothing with it is not for this one to say.
+        // A function of another image may use the argument indirectly, so "no use found" is not
+        // conclusive.
         let foreign = matches!(
             &event.what,
             What::Passed {
@@ -194,7 +195,7 @@ impl Walk<'_, '_> {
         let facts = code.facts_of(place.1);
         let events = facts.of(Source::Parameter(event.argument));
         if events.is_empty() {
-            // It is not used; unknown if the function was not completely analysed.
+            // The function does not use the argument; unknown if it was not analysed completely.
             let seen = facts.whole && !facts.starts.is_empty();
             return seen.then(Vec::new);
         }

@@ -1,9 +1,9 @@
-//! The driver framework (KMDF), as its drivers have it in their data.
+//! The driver framework (KMDF): a driver's binding to it.
 //!
-//! WDF_BIND_INFO (`fxldr.h` of Microsoft's published framework sources): Size at 0,
-//! pointer to the library's name at 8, version at 10h (three dwords), number of functions
-//! at 1Ch, their table at 20h. Up to 1.13 the loader copies the pointers into an array of
-//! the driver's own; later it puts a pointer to the framework's array there.
+//! WDF_BIND_INFO (`fxldr.h` in Microsoft's published framework sources): Size at 0, pointer to
+//! the library's name at 8, version at 10h (three dwords), number of functions at 1Ch, function
+//! table at 20h. Up to 1.13 the loader copies the function pointers into an array of the driver.
+//! Later versions store a pointer to the framework's array there.
 
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
@@ -15,21 +15,21 @@ use super::pages::Pages;
 
 const SIZE: u64 = 0x30;
 const LIBRARY: &str = "KmdfLibrary";
-/// The framework's function counts are in between.
+/// The plausible number of functions.
 const COUNTS: std::ops::Range<u32> = 64..4096;
-/// Minor versions of 1.x so far reach 35.
+/// Limit for the minor version of 1.x; the highest so far is 35.
 const MINOR: u32 = 128;
-/// The last minor version whose loader copies the functions.
+/// The last minor version whose loader copies the function pointers.
 const LAST_COPIED: u32 = 13;
 
-/// What every driver of the framework imports from, as a file and as a module.
+/// The module that every KMDF driver imports from: file name and module name.
 const LOADER: (&str, &str) = ("wdfldr.sys", "wdfldr");
-/// Slots of an import address table that are looked at.
+/// Maximum number of import address table slots to read.
 const MAX_SLOTS: u32 = 1 << 14;
 
-/// Whether a driver is bound to the framework: by the files it imports from; where their
-/// names were given back with INIT, by a slot of its import address table that leads into
-/// the framework's loader, or by its WDF_BIND_INFO. `None` where the dump does not tell.
+/// Whether a driver uses the framework: shown by the names of the files it imports from; if those
+/// were discarded with the INIT section, by an import address table slot that points into the
+/// framework's loader, or by WDF_BIND_INFO. `None` if the dump does not show it.
 pub fn is_driver(kernel: &Kernel, space: &AddressSpace, module: &Module) -> Option<bool> {
     let image = module.image.as_ref()?;
     let imports = Imports::read(space, image);
@@ -52,38 +52,38 @@ pub fn is_driver(kernel: &Kernel, space: &AddressSpace, module: &Module) -> Opti
     if bind_info(module, &pages).is_some_and(|info| info.named) {
         return Some(true);
     }
-    // All slots are there, and none is of the loader.
+    // All slots are readable, and none points into the loader.
     (size > 0 && slots.len() == size as usize).then_some(false)
 }
 
-/// What binds a driver to the framework.
+/// A driver's binding to the framework.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindInfo {
-    /// Minor version: 1.x.
+    /// The minor version: 1.x.
     pub minor: u32,
-    /// Functions in the table.
+    /// Number of functions in the table.
     pub count: u32,
     /// RVA of the table, or of the pointer to it.
     pub table: u32,
-    /// True when the name of the library says so.
+    /// True if the library's name confirms the structure.
     pub named: bool,
 }
 
 impl BindInfo {
-    /// The function that a slot in the driver's own data is for.
+    /// The function index of a slot in the driver's own data.
     pub fn index(&self, rva: u32) -> Option<u64> {
         let offset = rva.checked_sub(self.table)?;
         let inside = offset / 8 < self.count && offset.is_multiple_of(8);
         inside.then_some(u64::from(offset / 8))
     }
 
-    /// True when the table's slots are in the driver's own data, by the version.
+    /// True if the version's loader copies the table into the driver's data.
     pub fn is_copied(&self) -> bool {
         self.minor <= LAST_COPIED
     }
 }
 
-/// Looks for it in the sections that hold no code.
+/// Searches the non-executable sections for WDF_BIND_INFO.
 pub fn bind_info(module: &Module, pages: &Pages) -> Option<BindInfo> {
     let image = module.image.as_ref()?;
     let mut unnamed = None;
@@ -136,7 +136,7 @@ fn judge(module: &Module, pages: &Pages, rva: u32) -> Option<BindInfo> {
     })
 }
 
-/// A text of UTF-16 that ends in a zero, where it is all ASCII.
+/// The UTF-16 text at an RVA up to its terminating zero, if it is all ASCII.
 pub fn wide_text(pages: &Pages, rva: u32) -> Option<String> {
     const MOST: usize = 96;
     let bytes = pages.bytes(rva, MOST * 2);

@@ -1,15 +1,14 @@
-//! Code that is not a driver's own: libraries that Microsoft gives to driver writers as
-//! objects to link. Their tags are the system's, and each driver that links them allocates
-//! with them.
+//! Microsoft libraries that drivers link statically. Their tags belong to Windows, but each
+//! driver that links a library allocates with them.
 //!
-//! wdmsec.lib (IoCreateDeviceSecure and its helpers) and rdbsslib.lib (the redirected
-//! drive buffering system) come with the Windows Driver Kit; the tags are those that
-//! pooltag.txt lists for the components which the same sources are part of.
+//! wdmsec.lib (IoCreateDeviceSecure and its helpers) and rdbsslib.lib (the redirected drive
+//! buffering subsystem) are part of the Windows Driver Kit. The tags are those that pooltag.txt
+//! lists for the components built from the same sources.
 
 use crate::pool::Tag;
 
-/// A library: its name, its tags (`?` for any character), and the modules that are built
-/// from the same sources, whose own the tags are.
+/// A library: its name, its tags (`?` for any character), and the modules that are built from the
+/// same sources and own the tags.
 struct Library {
     name: &'static str,
     tags: &'static [&'static str],
@@ -38,7 +37,7 @@ fn matches(pattern: &str, tag: Tag) -> bool {
             .all(|(wanted, byte)| wanted == b'?' || wanted == byte)
 }
 
-/// The library that a module's code with this tag is likely a copy of.
+/// The library that a module's code with this tag probably comes from.
 pub fn copy_of(tag: Tag, module: &str) -> Option<&'static str> {
     let library = LIBRARIES.iter().find(|library| {
         let owner = |name: &&str| name.eq_ignore_ascii_case(module);
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_librarys_tags_are_its_owners_own_and_a_copy_in_others() {
+    fn a_librarys_tag_is_a_copy_except_in_its_owner() {
         let tag = |text| Tag::of(text).unwrap();
         assert_eq!(copy_of(tag("SeSd"), "vendor"), Some("wdmsec.lib"));
         assert_eq!(copy_of(tag("SeSd"), "nt"), None);

@@ -1,4 +1,4 @@
-//! The instructions around a place that has a tag, as a debugger would list them.
+//! The instructions around a reference, in the form of a debugger's listing.
 
 use iced_x86::{FlowControl, Instruction, OpKind};
 
@@ -13,15 +13,15 @@ use super::flow::Surroundings;
 use super::flow::value::Atom;
 use super::targets::Targets;
 
-/// Instructions in front of the one with the tag.
+/// Number of instructions before the one with the tag.
 const BEFORE: usize = 6;
-/// Instructions after the last call that takes the tag, or after the tag.
+/// Number of instructions after the last call that takes the tag, or after the tag.
 const AFTER: usize = 3;
-/// Instructions around each place of interest where they are far apart.
+/// Number of instructions around each point of interest if they are far apart.
 const AROUND: usize = 6;
-/// Lines of one place.
+/// Maximum number of lines per reference.
 const MAX_LINES: usize = 64;
-/// The furthest before its last byte that an instruction begins.
+/// Maximum distance from an instruction's start to its last four bytes.
 const FURTHEST: u32 = 11;
 
 /// An instruction.
@@ -31,20 +31,20 @@ pub struct Line {
     pub va: Va,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// In words, as the Microsoft assembler writes it.
+    /// The text in the syntax of the Microsoft assembler.
     pub text: String,
-    /// It has the tag as its constant, or reads the variable that has it.
+    /// True if the tag is its constant, or it reads the variable with the tag.
     pub is_tag: bool,
-    /// It is a call that is given the tag.
+    /// True for a call that takes the tag.
     pub takes_tag: bool,
-    /// The function that it calls, where that is known.
+    /// The function that it calls, if known.
     pub function: Option<String>,
-    /// Instructions between the line before and this one are left out.
+    /// True if instructions before this line are omitted.
     pub gap: bool,
 }
 
-/// The instructions around a place in code: from a few before the tag to the calls that take
-/// it. Empty for a place in data, or if the bytes are not an instruction.
+/// The instructions around a reference in code: from a few before the tag to the calls that take
+/// it. Empty for a reference in data, or if the bytes are not an instruction.
 pub fn listing(
     kernel: &Kernel,
     sessions: &Sessions,
@@ -107,7 +107,7 @@ fn lines(code: &Code, place: &Reference) -> Vec<Line> {
     out
 }
 
-/// The instruction that ends with the four bytes, and those that follow it.
+/// The instruction that ends with the four bytes, and those that follow.
 fn alone(code: &Code, hit: u32, calls: &[u32]) -> Vec<u32> {
     let ends_there = |back: &u32| {
         let start = hit.checked_sub(*back)?;
@@ -140,8 +140,7 @@ fn alone(code: &Code, hit: u32, calls: &[u32]) -> Vec<u32> {
     out
 }
 
-/// The name of what a call leads to: by what was found out about the call, or else by what
-/// the instruction itself says.
+/// The name of a called function: from the analysis of the call, otherwise from the instruction.
 fn called(code: &Code, place: &Reference, i: &Instruction) -> Option<String> {
     let calls = matches!(
         i.flow_control(),

@@ -1,9 +1,9 @@
-//! Who uses a tag: its bytes in every loaded image, and what the code there does.
+//! References to a tag: its bytes in every loaded image, and what the code does with them.
 //!
-//! The same search as `!for_each_module s -a @#Base @#End "Leak"`, over the images as
-//! they lie in the dump. Each hit in code is followed through its function to the calls
-//! that take the tag; each hit in data is held against the structures that carry tags.
-//! Pages that are not in the dump are counted: absence there is not conclusive.
+//! The search is the same as `!for_each_module s -a @#Base @#End "Leak"`, over the images in the
+//! dump. A hit in code is followed through its function to the calls that take the tag. A hit in
+//! data is compared with the structures that contain tags. Pages that are not in the dump are
+//! counted, because absence there is not conclusive.
 
 pub mod api;
 mod callee;
@@ -38,19 +38,19 @@ pub use rank::{ModuleRank, Standing};
 pub use survey::Survey;
 pub use targets::{Targets, without_exports};
 
-/// How sure it is that a place uses the pool tag.
+/// The confidence that a reference uses the pool tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Confidence {
     /// The instruction and the function that takes the tag are known.
     Certain,
-    /// The constant is the tag, but the call that takes it is not certain.
+    /// The constant is the tag, but the call that takes it is uncertain.
     Likely,
-    /// The same four bytes by chance, or for something other than pool.
+    /// A coincidental byte match, or a use that does not involve pool.
     Coincidence,
 }
 
 impl Confidence {
-    /// The word in answers.
+    /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Confidence::Certain => "certain",
@@ -60,42 +60,42 @@ impl Confidence {
     }
 }
 
-/// What a place that has a tag's bytes is.
+/// The classification of a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The instruction with the tag as its constant, or that reads it.
+    /// The instruction that has the tag as its constant or reads it.
     pub instruction: Option<String>,
-    /// Where that puts it: a register, or a place in memory in brackets.
+    /// The instruction's destination: a register, or a memory location in brackets.
     pub register: Option<String>,
-    /// The function that takes it.
+    /// The function that takes the tag.
     pub api: Option<String>,
-    /// The function that the instruction is in: `module!name` or `module+0x1234`.
+    /// The function that contains the instruction: `module!name` or `module+0x1234`.
     pub function: Option<String>,
     /// The first address of that function.
     #[serde(default)]
     pub start: Option<Va>,
-    /// What is done with it.
+    /// What is done with the tag.
     pub role: Role,
-    /// How sure that is; `None` where the image's headers are not in the dump.
+    /// The confidence; `None` if the image's headers are not in the dump.
     pub confidence: Option<Confidence>,
-    /// Why, as a sentence without its full stop.
+    /// The reason, as a sentence without its full stop.
     pub reason: String,
-    /// The pool that is asked for, in the headers' words.
+    /// The requested pool, by its name in the headers.
     pub pool: Option<String>,
-    /// The bytes that are asked for, where they are a constant.
+    /// The requested size in bytes, if it is constant.
     pub size: Option<u64>,
-    /// The calls that are given the tag, the most telling first.
+    /// The calls that take the tag, the strongest evidence first.
     pub calls: Vec<Call>,
 }
 
-/// A call that is given a tag.
+/// A call that takes a tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// The function, where it is known.
+    /// The function, if known.
     pub function: Option<String>,
-    /// What it does with the tag.
+    /// What the function does with the tag.
     pub role: Role,
-    /// In which argument it has it, from 1.
+    /// The number of the tag's argument, from 1.
     pub argument: u8,
     /// Address of the call.
     pub va: Va,
@@ -119,72 +119,73 @@ impl Default for Verdict {
     }
 }
 
-/// One occurrence of a tag's bytes in an image.
+/// An occurrence of a tag's bytes in an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
-    /// Index into the kernel's modules.
+    /// Index in the kernel's module list.
     pub module: usize,
-    /// The module's name as WinDbg has it.
+    /// The module's name as in WinDbg.
     pub module_name: String,
     /// Address of the first of the four bytes.
     pub va: Va,
-    /// The section, where the image's headers are in the dump.
+    /// The section, if the image's headers are in the dump.
     pub section: Option<String>,
     /// True in an executable section.
     pub in_code: bool,
     /// The nearest symbol at or below, with the distance in bytes.
     pub symbol: Option<(String, u32)>,
-    /// Sixteen bytes from there on, fewer where the next page is missing.
+    /// Sixteen bytes from the address, fewer if the next page is missing.
     pub bytes: Vec<u8>,
-    /// What it is.
+    /// The classification.
     pub verdict: Verdict,
-    /// The library of Microsoft's that the code is likely a copy of, so that the tag's
-    /// blocks need not be the driver's own.
+    /// The Microsoft library that the code probably comes from. The tag's blocks are then not
+    /// necessarily the driver's own.
     pub library: Option<String>,
-    /// The source file and line of the call that takes the tag, else of the instruction
-    /// with the tag; by the module's private PDB.
+    /// The source file and line of the call that takes the tag, otherwise of the instruction with
+    /// the tag. Requires the module's private PDB.
     #[serde(default)]
     pub source: Option<(String, u32)>,
 }
 
 impl Reference {
-    /// The call that takes the tag, or the place itself where none is known.
+    /// The address of the call that takes the tag; the reference's own address if no call is
+    /// known.
     pub fn taken_at(&self) -> Va {
         self.verdict.calls.first().map_or(self.va, |call| call.va)
     }
 }
 
-/// All occurrences, and how much of the images could be searched.
+/// All references to a tag, and the coverage of the search.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct References {
-    /// In order of module and address.
+    /// Sorted by module and address.
     pub found: Vec<Reference>,
-    /// The modules that have them, the likeliest owner first.
+    /// The modules with references, the likeliest owner first.
     pub modules: Vec<ModuleRank>,
-    /// Drivers of which this may be the tag that the driver framework made up; only
-    /// where no module's code has it.
+    /// Drivers whose default tag this may be: the driver framework derives it from the driver's
+    /// name. Empty if a module's code has the tag.
     pub default_of: Vec<Candidate>,
-    /// Pages of images that were searched.
+    /// Number of image pages that were searched.
     pub pages_searched: u64,
-    /// Pages of images that could not be read.
+    /// Number of image pages that could not be read.
     pub pages_missing: u64,
-    /// Modules of which no page could be read.
+    /// Modules without any readable page.
     pub modules_missing: Vec<String>,
-    /// What was left out, as sentences.
+    /// Omissions, as sentences.
     pub notes: Vec<String>,
-    /// Pages that could not be read, by module.
+    /// Number of unreadable pages, by module index.
     missing_in: FxHashMap<usize, u64>,
 }
 
 impl References {
-    /// Pages of a module's image that could not be searched.
+    /// Number of pages of a module's image that could not be searched.
     pub fn pages_missing_in(&self, module: usize) -> u64 {
         self.missing_in.get(&module).copied().unwrap_or(0)
     }
 }
 
-/// Searches for all occurrences of a tag and judges them, until the request is cancelled. It is
-/// what [`Survey`] has of the same tag.
+/// Searches for all references to a tag and classifies them, until the request is cancelled. The
+/// result equals [`Survey`]'s for the same tag.
 pub fn find_while(
     kernel: &Kernel,
     sessions: &Sessions,
@@ -198,7 +199,8 @@ pub fn find_while(
 }
 
 impl References {
-    /// The places in the order of their modules' ranks, the most telling of each first.
+    /// The references in the order of their modules' ranks, each module's strongest evidence
+    /// first.
     pub fn ranked(&self) -> Vec<&Reference> {
         let rank = |r: &Reference| self.modules.iter().position(|m| m.module == r.module);
         let mut out: Vec<&Reference> = self.found.iter().collect();
@@ -206,7 +208,7 @@ impl References {
         out
     }
 
-    /// What was searched, and how often a module has the tag that more often than listed.
+    /// Records the coverage, and notes modules with more references than are listed.
     fn cover(
         &mut self,
         kernel: &Kernel,
@@ -234,7 +236,7 @@ impl References {
 }
 
 impl References {
-    /// None, and why none were looked for.
+    /// An empty result with the reason why no search was done.
     pub fn without(note: String) -> References {
         References {
             notes: vec![note],
@@ -243,13 +245,13 @@ impl References {
     }
 }
 
-/// Names of a module's functions: nt's symbols, or what an image exports.
+/// Names of a module's functions: from nt's symbols, or the image's exports.
 struct Names {
     is_kernel: bool,
     exports: Vec<(u32, String)>,
 }
 
-/// A name further away than this says nothing about the function.
+/// A symbol at a larger distance, in bytes, does not name the function.
 const NEAR: u32 = 0x10000;
 
 impl Names {
@@ -273,7 +275,7 @@ impl Names {
     }
 }
 
-/// Pages of a module that are in the dump, and in all.
+/// Number of a module's pages that are in the dump, and of all its pages.
 pub fn resident_pages(kernel: &Kernel, module: &Module) -> (u64, u64) {
     let all = u64::from(module.size).div_ceil(PAGE_SIZE);
     let here = kernel

@@ -1,20 +1,20 @@
-//! The pages of an image that are in the dump, looked up once.
+//! The pages of an image that are in the dump, each looked up once.
 
 use crate::kernel::modules::Module;
 use crate::memory::{AddressSpace, PAGE_SIZE};
 
 const PAGE: usize = PAGE_SIZE as usize;
-/// Images that claim to be larger are read to this size: 512 MB, as modules are at most.
+/// Maximum number of pages of an image (512 MB, the limit for modules).
 const MAX_PAGES: u64 = 1 << 17;
 
-/// An image's pages by number.
+/// An image's pages, by page index.
 #[derive(Debug)]
 pub struct Pages<'a> {
     pages: Vec<Option<&'a [u8; PAGE]>>,
 }
 
 impl<'a> Pages<'a> {
-    /// Of a module, in the address space that it is mapped in.
+    /// The pages of a module in the address space that maps it.
     pub fn of(space: &'a AddressSpace, module: &Module) -> Pages<'a> {
         let count = u64::from(module.size).div_ceil(PAGE_SIZE).min(MAX_PAGES);
         let page = |n: u64| space.page(module.base.add(n * PAGE_SIZE)).ok();
@@ -23,17 +23,17 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The page of that number.
+    /// The page with this index.
     pub fn page(&self, number: usize) -> Option<&'a [u8; PAGE]> {
         self.pages.get(number).copied().flatten()
     }
 
-    /// How many there are.
+    /// Number of pages.
     pub fn count(&self) -> usize {
         self.pages.len()
     }
 
-    /// Bytes from an RVA up to the first that can't be read, `limit` at most.
+    /// The readable bytes from an RVA, at most `limit`; ends at the first unreadable page.
     pub fn bytes(&self, rva: u32, limit: usize) -> Vec<u8> {
         let mut out = Vec::new();
         let mut at = rva as usize;
@@ -49,7 +49,7 @@ impl<'a> Pages<'a> {
         out
     }
 
-    /// So many bytes at an RVA.
+    /// The `N` bytes at an RVA.
     pub fn array<const N: usize>(&self, rva: u32) -> Option<[u8; N]> {
         let at = rva as usize;
         let page = self.page(at / PAGE)?;

@@ -1,4 +1,4 @@
-//! The modules that reference a tag, those most likely to own its allocations first.
+//! Ranks the modules that reference a tag, the likeliest owner first.
 
 use rustc_hash::FxHashMap;
 
@@ -7,7 +7,7 @@ use crate::kernel::Kernel;
 use super::api::Role;
 use super::{Confidence, Reference, Verdict};
 
-/// What the best place of a module says, the most telling first.
+/// The strongest evidence of a module, in descending order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -18,20 +18,20 @@ pub enum Standing {
     HasLookaside,
     /// Its code passes the tag to a function that may allocate.
     MayAllocate,
-    /// It has a structure with the tag that others allocate by.
+    /// A structure of it has the tag; another component allocates with it.
     HasStructure,
     /// Its code frees with the tag.
     Frees,
     /// Its code compares something with the tag.
     Compares,
-    /// The position of the tag in it is unknown.
+    /// The use of the tag is unknown.
     Unknown,
-    /// The four bytes are there by chance.
+    /// Coincidental byte match.
     Coincidence,
 }
 
 impl Standing {
-    /// Of one place.
+    /// The standing of one reference.
     pub fn of(verdict: &Verdict) -> Standing {
         match (verdict.confidence, verdict.role) {
             (None, _) => Standing::Unknown,
@@ -50,32 +50,31 @@ impl Standing {
 /// A module that references a tag.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModuleRank {
-    /// Index into the kernel's modules.
+    /// Index in the kernel's module list.
     pub module: usize,
-    /// The module's name as WinDbg has it.
+    /// The module's name as in WinDbg.
     pub module_name: String,
-    /// What its best place says.
+    /// The strongest evidence.
     pub standing: Standing,
-    /// The role of its best place.
+    /// The role of the strongest reference.
     pub role: Role,
-    /// How sure its best place is.
+    /// The confidence of the strongest reference.
     pub confidence: Option<Confidence>,
-    /// Places that have the tag's bytes.
+    /// Number of references.
     pub sites: u64,
-    /// Places that say as much as the best one.
+    /// Number of references with the same standing as the strongest.
     pub best_sites: u64,
-    /// Pages of it that could be searched.
+    /// Number of its pages that could be searched.
     pub pages_readable: u64,
-    /// Pages it has.
+    /// Number of its pages.
     pub pages: u64,
-    /// What to keep in mind, as a sentence.
+    /// A limitation of the ranking, as a sentence.
     pub note: Option<String>,
-    /// The library of Microsoft's that its best places are likely a copy of, where all of
-    /// them are.
+    /// The Microsoft library that the strongest references probably come from, if all of them do.
     pub library: Option<String>,
 }
 
-/// Modules that have many tags in tables, and allocate for others: last at equal rank.
+/// Modules that have many tags in tables or allocate on behalf of others: last within a rank.
 const SYSTEM: [&str; 8] = [
     "nt",
     "hal",
@@ -87,16 +86,16 @@ const SYSTEM: [&str; 8] = [
     "Wdf01000",
 ];
 
-/// Those that allocate on behalf of their callers.
+/// Modules that allocate on behalf of their callers.
 const ON_BEHALF: [&str; 4] = ["nt", "ndis", "fltmgr", "Wdf01000"];
 
 fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|s| s.eq_ignore_ascii_case(name))
 }
 
-/// Ranks the modules that have these places, which are in order of module. `totals` has
-/// how many there are where not all are listed, `missing` the pages of a module that could
-/// not be searched.
+/// Ranks modules by their references, which must be sorted by module. `totals` has the number of
+/// references of modules where not all are listed. `missing` gives the number of a module's pages
+/// that could not be searched.
 pub(super) fn rank(
     kernel: &Kernel,
     places: &[Reference],

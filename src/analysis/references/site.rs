@@ -1,4 +1,4 @@
-//! What a place in code that has a tag's bytes does with them.
+//! Classifies the bytes of a tag in code.
 
 use iced_x86::{ConstantOffsets, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
@@ -14,14 +14,15 @@ use super::flow::region::Known;
 use super::follow::{Place, Taken, Taker, takers};
 use super::{Call, Confidence, Verdict};
 
-/// The furthest before its last four bytes that an instruction with an immediate begins.
+/// Maximum distance from an instruction's start to the last four bytes of its immediate.
 const FURTHEST: u32 = 11;
-/// Size of WDF_DRIVER_CONFIG, which is its first field, and how far behind it the tag is.
+/// WDF_DRIVER_CONFIG: its size, which is also the value of its first field, and the offset of the
+/// tag.
 const DRIVER_CONFIG: (u32, u32) = (0x20, 0x1c);
-/// Calls of one place that are listed.
+/// Maximum number of calls listed per reference.
 const MAX_CALLS: usize = 8;
 
-/// Judges four bytes of an executable section.
+/// Classifies four bytes of an executable section.
 pub fn judge(images: &Images, code: &Code, hit: u32, tag: Tag) -> Verdict {
     let facts = code.facts_at(hit);
     let mut verdict = match facts.as_deref().and_then(|facts| at(code, facts, hit)) {
@@ -40,8 +41,8 @@ fn in_function(verdict: &mut Verdict, code: &Code, start: u32) {
     verdict.start = Some(code.va(start));
 }
 
-/// Judges four bytes to which something unknown may be added to make the tag; `None`
-/// where no function takes the sum.
+/// Classifies four bytes that become the tag when an unknown value is added; `None` if no
+/// function takes the sum.
 pub fn computed(images: &Images, code: &Code, hit: u32, tag: Tag) -> Option<Verdict> {
     let facts = code.facts_at(hit)?;
     let found = at(code, &facts, hit).filter(|found| found.holds)?;
@@ -67,12 +68,13 @@ pub fn computed(images: &Images, code: &Code, hit: u32, tag: Tag) -> Option<Verd
     Some(verdict)
 }
 
-/// An instruction that an address is in.
+/// The instruction that contains an address.
 struct Found<'f> {
     instruction: Instruction,
     facts: &'f Facts,
     hit: u32,
-    /// The four bytes are its immediate, or the displacement of a `lea` that is not an address.
+    /// True if the four bytes are its immediate, or the displacement of a `lea` that is used as
+    /// an addition.
     holds: bool,
 }
 
@@ -111,7 +113,7 @@ fn holds(i: &Instruction, offsets: &ConstantOffsets, at: u32) -> bool {
 }
 
 impl Found<'_> {
-    /// Who takes the tag, the most telling first.
+    /// The functions that take the tag, the strongest evidence first.
     fn takers(&self, images: &Images, code: &Code, tag: Tag) -> Vec<Taken> {
         let is_tag = |event: &&Event| match event.value {
             Some((value, mask)) => (value ^ tag.value()) & mask & !PROTECTED == 0,
@@ -122,8 +124,8 @@ impl Found<'_> {
     }
 }
 
-/// An instruction that ends with the four bytes, by its own bytes alone: the one that a
-/// function takes the tag from, or else the longest.
+/// Finds an instruction that ends with the four bytes, without knowing the function: the one
+/// whose tag a function takes, otherwise the longest.
 fn local(images: &Images, code: &Code, hit: u32, tag: Tag) -> Verdict {
     let mut longest = None;
     for back in (1..=FURTHEST).rev() {
@@ -198,7 +200,7 @@ fn with_instruction(images: &Images, code: &Code, found: &Found, tag: Tag) -> Ve
     verdict
 }
 
-/// Where the tag is put: a register, or a place in memory in brackets.
+/// The destination of the tag: a register, or a memory location in brackets.
 fn destination(i: &Instruction) -> Option<String> {
     match i.op0_kind() {
         OpKind::Register => Some(format!("{:?}", i.op0_register()).to_lowercase()),
@@ -247,7 +249,7 @@ fn ordinal(n: u8) -> &'static str {
     ORDINALS.get(at).copied().unwrap_or("last")
 }
 
-/// A function of an image in words, and whose it is.
+/// A function of an image by name, with the module if it is another one.
 fn named(images: &Images, code: &Code, place: Place) -> String {
     let other = images.code(place.0).filter(|_| place.0 != code.index);
     match other {
@@ -256,7 +258,7 @@ fn named(images: &Images, code: &Code, place: Place) -> String {
     }
 }
 
-/// What the calls that take a tag say, the most telling of them first.
+/// The classification by the calls that take the tag, the strongest evidence first.
 pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
     let Some(best) = taken.first() else {
         return Verdict::default();
@@ -345,7 +347,7 @@ pub fn by_calls(images: &Images, code: &Code, taken: &[Taken]) -> Verdict {
     verdict
 }
 
-/// The calls, each once.
+/// The calls without duplicates.
 fn calls(images: &Images, code: &Code, taken: &[Taken]) -> Vec<Call> {
     let mut out: Vec<Call> = Vec::new();
     for one in taken {
@@ -373,7 +375,7 @@ fn calls(images: &Images, code: &Code, taken: &[Taken]) -> Vec<Call> {
     out
 }
 
-/// The other functions that take the tag, in words.
+/// The other functions that take the tag, as text.
 fn others(taken: &[Taken]) -> String {
     let name = |t: &Taken| match &t.by {
         Taker::Api { api, .. } => Some(api.name),
@@ -415,7 +417,7 @@ fn no_instruction() -> Verdict {
     }
 }
 
-/// A place in code that reads a variable with the tag in it: what becomes of it.
+/// Classifies an instruction that reads a variable with the tag.
 pub fn read_by(images: &Images, code: &Code, at: u32, variable: u32) -> Option<Verdict> {
     let facts = code.facts_at(at)?;
     let i = code.instruction(facts.instruction_at(at)?)?;

@@ -1,5 +1,5 @@
-//! The references of many tags, found at once: each image's bytes, functions and
-//! variables are looked at once, on all workers, and the places are kept by tag.
+//! Finds the references of many tags at once. Each image's bytes, functions and variables are
+//! analysed once, by all workers; the references are stored by tag.
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -17,52 +17,52 @@ use super::rank::{self, ModuleRank, Standing};
 use super::targets::Targets;
 use super::{Confidence, Names, Reference, References, Verdict, data, library, site};
 
-/// Places of one tag that are disassembled: the bytes of a tag that is not text may occur
-/// anywhere.
+/// Maximum number of references per tag that are disassembled: the bytes of a tag that is not
+/// text may occur anywhere.
 const MAX_JUDGED: usize = 4096;
-/// Places of one tag that are listed.
+/// Maximum number of references per tag that are listed.
 const MAX_LISTED: usize = 1 << 16;
-/// Bytes of the dump line.
+/// Number of bytes per line of a hex dump.
 const LINE: usize = 16;
-/// Places that one worker takes at a time.
+/// Number of references per work item.
 const BATCH: usize = 64;
 
 /// All references of a set of tags.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Survey {
-    /// In order of tag.
+    /// Sorted by tag.
     tags: Vec<Found>,
     coverage: FxHashMap<u32, Searched>,
-    /// What was left out, as sentences.
+    /// Omissions, as sentences.
     notes: Vec<String>,
 }
 
-/// The places of one tag.
+/// The references of one tag.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Found {
     tag: Tag,
-    /// In order of module and address.
+    /// Sorted by module and address.
     places: Vec<Reference>,
-    /// All places of the bytes.
+    /// Number of occurrences of the bytes.
     all: usize,
-    /// How often a module has the bytes, where more often than is listed.
+    /// Number of occurrences by module index, for modules where not all are listed.
     totals: FxHashMap<u32, u64>,
 }
 
-/// A place to be judged.
+/// A reference to classify.
 #[derive(Clone, Copy)]
 struct Job {
     tag: Tag,
     at: u32,
     rva: u32,
-    /// It is the tag only with something added.
+    /// True if the bytes become the tag only when a value is added.
     sum: bool,
     judged: bool,
 }
 
 impl Survey {
-    /// Judges all places of these tags that a search found, on the calling thread's
-    /// workers, as long as `wanted` says so.
+    /// Classifies all references that a search found, on the calling thread's workers, until
+    /// `wanted` cancels it.
     pub fn of(
         kernel: &Kernel,
         sessions: &Sessions,
@@ -133,39 +133,39 @@ impl Survey {
         Some(out)
     }
 
-    /// True when nothing was left out.
+    /// True if nothing was omitted.
     pub fn is_whole(&self) -> bool {
         self.notes.is_empty()
     }
 
-    /// True when it may be of a kernel with so many modules: one that was kept in a file
-    /// may say anything.
+    /// True if the survey is consistent with a kernel with this number of modules. A survey from
+    /// a file may contain anything.
     pub fn fits(&self, modules: usize) -> bool {
         let ordered = self.tags.is_sorted_by(|a, b| a.tag < b.tag);
         let mut places = self.tags.iter().flat_map(|found| &found.places);
         ordered && places.all(|place| place.module < modules)
     }
 
-    /// True when a tag is among those that were asked for.
+    /// True if the survey covers a tag.
     pub fn covers(&self, tag: Tag) -> bool {
         self.tags.binary_search_by_key(&tag, |f| f.tag).is_ok()
     }
 
-    /// The tags that were asked for.
+    /// The tags that the survey covers.
     pub fn tags(&self) -> impl Iterator<Item = Tag> + '_ {
         self.tags.iter().map(|f| f.tag)
     }
 
-    /// The places of a tag, in order of module and address; empty for one that was not
-    /// asked for.
+    /// The references of a tag, sorted by module and address; empty if the survey does not cover
+    /// it.
     pub fn places(&self, tag: Tag) -> &[Reference] {
         let at = self.tags.binary_search_by_key(&tag, |f| f.tag).ok();
         at.and_then(|at| self.tags.get(at))
             .map_or(&[], |found| &found.places)
     }
 
-    /// The modules that have a tag's bytes, the likeliest owner first; `None` for a tag
-    /// that was not asked for.
+    /// The modules that reference a tag, the likeliest owner first; `None` if the survey does not
+    /// cover it.
     pub fn ranks(&self, kernel: &Kernel, tag: Tag) -> Option<Vec<ModuleRank>> {
         let at = self.tags.binary_search_by_key(&tag, |f| f.tag).ok()?;
         let found = self.tags.get(at)?;
@@ -173,8 +173,7 @@ impl Survey {
         Some(rank::rank(kernel, &found.places, &found.totals, &missing))
     }
 
-    /// All that is known of a tag's places, with the modules in order; `None` for a tag
-    /// that was not asked for.
+    /// The full result for a tag, with ranked modules; `None` if the survey does not cover it.
     pub fn references(&self, kernel: &Kernel, sessions: &Sessions, tag: Tag) -> Option<References> {
         let at = self.tags.binary_search_by_key(&tag, |f| f.tag).ok()?;
         let found = self.tags.get(at)?;
@@ -289,8 +288,7 @@ fn judge(
     })
 }
 
-/// The library that a place is likely a copy of: only where the code does something with
-/// the tag.
+/// The library that a reference probably comes from; only if the code uses the tag.
 fn copied(verdict: &Verdict, tag: Tag, module: &str) -> Option<String> {
     let does = Standing::of(verdict) <= Standing::Frees;
     does.then(|| library::copy_of(tag, module))?

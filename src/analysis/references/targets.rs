@@ -1,5 +1,4 @@
-//! Names of called addresses: exports of all images, what others import from them, and nt's
-//! symbols.
+//! Names of call targets: exports of all images, names from the import tables, and nt's symbols.
 
 use rustc_hash::FxHashMap;
 
@@ -12,18 +11,18 @@ use crate::memory::Va;
 
 use super::api;
 
-/// Names of exports that are read at most; a server has some 60,000.
+/// Maximum number of export names; a server has about 60,000.
 const MAX_NAMES: u32 = 1 << 20;
 
-/// Functions by address.
+/// Function names by address.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     names: FxHashMap<Va, String>,
 }
 
 impl Targets {
-    /// Reads the export tables of all loaded images, and asks nt's symbols for the
-    /// functions that take a tag, whose export table may be paged out.
+    /// Reads the export tables of all loaded images. nt's symbols add the functions that take a
+    /// tag, because its export table may be paged out.
     pub fn of(kernel: &Kernel, sessions: &Sessions) -> Targets {
         let mut out = Targets::default();
         let mut left = MAX_NAMES;
@@ -45,8 +44,8 @@ impl Targets {
         out
     }
 
-    /// Where an export table is paged out, the tables of those that import from it say what
-    /// is where, as far as their names can be read. No export's name is replaced.
+    /// If an export table is paged out, the import tables of other images name its functions, as
+    /// far as those names are readable. Names from exports are not replaced.
     fn add_imports(&mut self, kernel: &Kernel, sessions: &Sessions) {
         let mut left = MAX_NAMES;
         let mut found: FxHashMap<Va, String> = FxHashMap::default();
@@ -76,8 +75,8 @@ impl Targets {
         self.names.extend(found);
     }
 
-    /// Where an export table is paged out, the module's PDB on the symbol path names the
-    /// functions that take a tag.
+    /// If an export table is paged out, the module's PDB on the symbol path names the functions
+    /// that take a tag.
     #[must_use]
     pub fn with_pdbs(
         mut self,
@@ -95,7 +94,7 @@ impl Targets {
         self
     }
 
-    /// Several names of one address: the one that takes a tag is the one wanted.
+    /// If an address has several names, the name of a function that takes a tag wins.
     fn add(&mut self, va: Va, name: String) {
         let known = self.names.entry(va).or_default();
         if known.is_empty() || (api::find(known).is_none() && api::find(&name).is_some()) {
@@ -103,13 +102,13 @@ impl Targets {
         }
     }
 
-    /// The name of the function that begins at an address.
+    /// The name of the function that starts at an address.
     pub fn name(&self, va: Va) -> Option<&str> {
         self.names.get(&va).map(String::as_str)
     }
 }
 
-/// The loaded drivers whose export tables are paged out, with their indices.
+/// The loaded drivers whose export tables are paged out, with their module indexes.
 pub fn without_exports<'k>(
     kernel: &'k Kernel,
     sessions: &'k Sessions,

@@ -1,4 +1,4 @@
-//! Rules checked against one dump.
+//! Checks rules against one dump or log.
 
 use time::Date;
 
@@ -11,69 +11,69 @@ use super::limits::Limit;
 use super::rules::{Allowance, Allowed, Rule, Rules, Target};
 use super::verdicts::Verdicts;
 
-/// The values that rules are checked against. Values that no rule needs may be `None`.
+/// The input of a check. Fields that no rule needs may be `None`.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The dump or log.
     pub point: &'a Point,
-    /// It and the baseline: the baseline first.
+    /// The comparison of the baseline (first) with the point.
     pub comparison: Option<&'a Comparison>,
-    /// Its tags by owner.
+    /// Pool use by owner.
     pub drivers: Option<&'a Drivers>,
-    /// The verdicts on it.
+    /// The verdicts on the point.
     pub verdicts: Option<&'a Verdicts>,
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Within the limit.
     Passed,
-    /// Beyond the limit, and an exception allows it.
+    /// Beyond the limit, but allowed by an exception.
     Allowed,
     /// Beyond the limit.
     Failed,
-    /// What the rule is about can't be known here.
+    /// The value is unknown.
     Unknown,
 }
 
-/// What was found.
+/// The observed value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observed {
-    /// Bytes or allocations; bytes an hour may be below zero.
+    /// Bytes or allocations; bytes per hour may be negative.
     Number(i128),
-    /// Percent.
+    /// A percentage.
     Share(f64),
     /// A verdict.
     Verdict(Verdict),
 }
 
-/// One check: a limit of a rule, for one tag or driver.
+/// The result of one check: one limit of a rule, for one tag or driver.
 #[derive(Clone, Debug)]
 pub struct RuleResult {
-    /// The dump or log, as it was named.
+    /// The dump or log, as the user named it.
     pub source: String,
     /// The rule's name.
     pub rule: String,
-    /// Its line in the file of rules.
+    /// The rule's line in the rules file.
     pub line: usize,
     /// The limit.
     pub limit: Limit,
-    /// How it ended.
+    /// The result.
     pub outcome: Outcome,
-    /// What was found; `None` when it is not known.
+    /// The observed value; `None` if it is unknown.
     pub observed: Option<Observed>,
-    /// The tag, where the check is about one.
+    /// The tag, if the check is for a tag.
     pub tag: Option<Tag>,
-    /// The driver, where the check is about one.
+    /// The driver, if the check is for a driver.
     pub driver: Option<String>,
     /// The pool; `None` for both.
     pub pool: Option<Pool>,
-    /// The reason of the exception, or why the value is not known.
+    /// The reason of the exception, or the reason why the value is unknown.
     pub note: Option<String>,
 }
 
-/// Holds all rules against a dump. `today` decides which exceptions still hold.
+/// Checks all rules against a dump. `today` decides which exceptions are still valid.
 pub fn evaluate(rules: &Rules, subject: &Subject<'_>, today: Date) -> Vec<RuleResult> {
     let mut out = Vec::new();
     for rule in &rules.rules {
@@ -91,7 +91,7 @@ pub fn evaluate(rules: &Rules, subject: &Subject<'_>, today: Date) -> Vec<RuleRe
     out
 }
 
-/// A value, or why there is none.
+/// A value, or the reason why it is unknown.
 type Known = Result<Observed, String>;
 
 struct Check<'a> {
@@ -114,7 +114,7 @@ impl Check<'_> {
         }
     }
 
-    /// The tags beyond the limit, else the one that comes nearest to it.
+    /// The results for all tags beyond the limit, otherwise for the tag nearest to it.
     fn of_pattern(&self) -> Vec<RuleResult> {
         let Target::Tag(pattern) = &self.rule.target else {
             return Vec::new();
@@ -125,7 +125,7 @@ impl Check<'_> {
             .iter()
             .map(|r| r.tag)
             .filter(|tag| pattern.matches(*tag));
-        // A tag of a large table may not have both pools: it is checked by what it has.
+        // A tag of an incomplete table may lack a pool; the available counts are checked.
         let results: Vec<RuleResult> = tags
             .map(|tag| self.result(Some(tag), None, self.of_tag(tag)))
             .collect();
@@ -147,7 +147,7 @@ impl Check<'_> {
             let nearest = within
                 .into_iter()
                 .max_by(|a, b| rank(a).total_cmp(&rank(b)));
-            // No tag at all is within every limit.
+            // If no tag matches, the rule passes.
             out.push(nearest.unwrap_or_else(|| self.result(None, None, Ok(self.nothing()))));
         }
         out
@@ -212,7 +212,7 @@ impl Check<'_> {
         }
     }
 
-    /// The exception for this; of several the one that lasts longest.
+    /// The matching exception; if there are several, the one that expires last.
     fn allowance(&self, tag: Option<Tag>, driver: Option<&str>) -> Option<&Allowance> {
         let fits = |a: &&Allowance| {
             let pool = a.pool.is_none() || a.pool == self.rule.pool;
@@ -238,7 +238,7 @@ impl Check<'_> {
         owners.any(|d| d.tags.iter().any(|holding| holding.tag == tag))
     }
 
-    /// The pools that the rule is about.
+    /// The pools that the rule covers.
     fn pools(&self) -> &'static [Pool] {
         match self.rule.pool {
             Some(Pool::Nonpaged) => &[Pool::Nonpaged],
@@ -247,7 +247,7 @@ impl Check<'_> {
         }
     }
 
-    /// True for a pool that the rule is about; a table that names no pool counts.
+    /// True for a pool that the rule covers, and for a row without a pool.
     fn covers(&self, pool: Option<Pool>) -> bool {
         pool.is_none_or(|pool| self.pools().contains(&pool))
     }
@@ -313,7 +313,7 @@ impl Check<'_> {
         }
     }
 
-    /// A figure of a tag over the rule's pools.
+    /// A count of a tag, summed over the rule's pools.
     fn sum(&self, tag: Tag, get: fn(&Counts) -> Option<u64>) -> Result<i128, String> {
         let point = self.subject.point;
         self.pools().iter().try_fold(0i128, |sum, &pool| {
@@ -328,7 +328,7 @@ impl Check<'_> {
         })
     }
 
-    /// Percent of the pools' bytes by the accounts.
+    /// The percentage of the pools' bytes.
     fn share(&self, bytes: i128) -> Result<f64, String> {
         let point = self.subject.point;
         if let Listing::Truncated(why) = &point.listing {
@@ -385,7 +385,7 @@ impl Check<'_> {
         }
     }
 
-    /// Bytes an hour of a tag in the rule's pools since the baseline.
+    /// Growth of a tag in the rule's pools since the baseline, in bytes per hour.
     fn growth(&self, tag: Tag) -> Known {
         let (_, _, hours) = self.baseline()?;
         let Some(change) = self.subject.comparison.and_then(|c| c.get(tag)) else {
@@ -406,7 +406,7 @@ impl Check<'_> {
         Ok(Observed::Number((grown as f64 / hours).round() as i128))
     }
 
-    /// The baseline, the point itself, and the hours between them.
+    /// The baseline, the point, and the hours between them.
     fn baseline(&self) -> Result<(&Point, &Point, f64), String> {
         let points = self.subject.comparison.map(|c| &c.points[..]);
         let Some([first, .., last]) = points else {
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_is_held_against_its_figure() {
+    fn every_limit_is_checked_against_its_value() {
         let point = table(9000, 3600);
         let number = |n| Some(Observed::Number(n));
         let tag = |limit: &str| {
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_names_the_tags_that_are_beyond() {
+    fn a_pattern_lists_the_tags_beyond_the_limit() {
         let point = table(9000, 3600);
         let found = results(
             "[[rule]]\ntag = \"*\"\npool = \"nonpaged\"\nmax_bytes = 5000\n",
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_by_the_hour_against_a_baseline() {
+    fn growth_is_bytes_per_hour_since_the_baseline() {
         let rule = "[[rule]]\ntag = \"Leak\"\nmax_growth_per_hour = 2000\n";
         let found = results(rule, &table(9000, 10_800), Some(&table(3000, 3600)));
         assert_eq!(
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_hold_until_their_last_day() {
+    fn exceptions_are_valid_through_their_last_day() {
         let rule = "[[rule]]\ntag = \"*\"\npool = \"nonpaged\"\nmax_bytes = 5000\n";
         let allow = |day: u8, what: &str| {
             format!("{rule}[[allow]]\n{what}\nreason = \"known\"\nexpires = 2027-03-{day}\n")

@@ -1,24 +1,24 @@
-//! What a rule allows at most.
+//! The limits of a rule.
 
 use crate::analysis::judgement::Verdict;
 
 /// One limit of a rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
-    /// Bytes outstanding.
+    /// Maximum outstanding bytes.
     Bytes(u64),
-    /// Percent: of the pool for a tag or a driver, of the machine's memory for a pool.
+    /// Maximum percentage: of the pool for a tag or a driver, of physical memory for a pool.
     Share(f64),
-    /// Allocations outstanding.
+    /// Maximum number of outstanding allocations.
     Outstanding(u64),
-    /// Bytes that it grows in an hour, against a baseline.
+    /// Maximum growth since a baseline, in bytes per hour.
     Growth(u64),
-    /// The worst verdict that is allowed.
+    /// The worst verdict that passes.
     Verdict(Verdict),
 }
 
 impl Limit {
-    /// The key in a file of rules.
+    /// The key in a rules file.
     pub fn key(self) -> &'static str {
         match self {
             Limit::Bytes(_) => "max_bytes",
@@ -30,7 +30,7 @@ impl Limit {
     }
 }
 
-/// Reads `500 KB`, `1.5 GB`, `615424000`: 1 KB is 1,024 bytes.
+/// Parses `500 KB`, `1.5 GB`, `615424000`; 1 KB is 1,024 bytes.
 pub fn size(text: &str) -> Option<u64> {
     let text = text.trim();
     let end = text
@@ -60,7 +60,7 @@ mod tests {
     use super::size;
 
     #[test]
-    fn sizes_are_read_with_units() {
+    fn sizes_are_parsed_with_units() {
         for (text, bytes) in [
             ("615424000", 615_424_000),
             ("1_000", 1000),

@@ -1,4 +1,4 @@
-//! A gate: a dump against rules that a user wrote.
+//! Checks a dump or log against rules that the user wrote.
 
 mod evaluate;
 mod limits;

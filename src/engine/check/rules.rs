@@ -1,5 +1,5 @@
-//! Files of rules: TOML, read and checked before any dump is opened. Every error names the
-//! line.
+//! Rules files in TOML. They are parsed and checked before any dump is opened. Every error has
+//! its line number.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -12,74 +12,74 @@ use crate::pool::{Pool, TagPattern};
 
 use super::limits::{Limit, size};
 
-/// What a rule is about.
+/// The subject of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// A pool as a whole, or the dump where the rule is about the verdict.
+    /// A pool as a whole, or the whole dump for a limit on the verdict.
     Machine,
-    /// Tags that match, each by itself.
+    /// Every tag that matches, each by itself.
     Tag(TagPattern),
-    /// A driver, by its file name without the extension or with it.
+    /// A driver, by its file name with or without extension.
     Driver(String),
 }
 
 /// One rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// What it is called in reports.
+    /// The name in reports.
     pub name: String,
-    /// Its line in the file, from 1.
+    /// The line in the file, from 1.
     pub line: usize,
-    /// What it is about.
+    /// The subject.
     pub target: Target,
-    /// The pool; `None` for both together.
+    /// The pool; `None` for the sum of both.
     pub pool: Option<Pool>,
-    /// The limits; each is checked separately.
+    /// The limits, which are checked separately.
     pub limits: Vec<Limit>,
 }
 
 /// An exception from the rules.
 #[derive(Clone, Debug)]
 pub struct Allowance {
-    /// Its line in the file, from 1.
+    /// The line in the file, from 1.
     pub line: usize,
-    /// The tags, the driver, or the rule that it excepts.
+    /// The tags, the driver, or the rule that it exempts.
     pub what: Allowed,
     /// The pool; `None` for both.
     pub pool: Option<Pool>,
-    /// Why, as the user wrote it.
+    /// The user's reason.
     pub reason: String,
-    /// The last day on which it holds.
+    /// The last day on which it is valid.
     pub expires: Date,
 }
 
-/// What an exception is about.
+/// The subject of an exception.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Allowed {
-    /// Tags that match.
+    /// All tags that match.
     Tag(TagPattern),
     /// A driver.
     Driver(String),
-    /// A rule by its name.
+    /// A rule, by name.
     Rule(String),
 }
 
-/// All rules of a file.
+/// The contents of a rules file.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// In the order of the file; never empty.
+    /// The rules in file order; never empty.
     pub rules: Vec<Rule>,
-    /// Exceptions.
+    /// The exceptions.
     pub allowances: Vec<Allowance>,
 }
 
-/// A mistake in a file of rules.
+/// An error in a rules file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("line {line}: {what}")]
 pub struct RulesError {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// What is wrong, then what to write.
+    /// What is wrong, and what to write instead.
     pub what: String,
 }
 
@@ -117,14 +117,14 @@ struct RawAllowance {
     expires: Option<Spanned<Datetime>>,
 }
 
-/// Bytes of a file of rules; one with a thousand rules has 100 KB.
+/// Maximum size of a rules file, in bytes; a thousand rules take 100 KB.
 const MOST_BYTES: usize = 4 << 20;
 
 impl Rules {
-    /// Reads a file's text.
+    /// Parses a rules file.
     ///
     /// # Errors
-    /// A [`RulesError`] for the first mistake.
+    /// A [`RulesError`] for the first error.
     pub fn parse(text: &str) -> Result<Rules, RulesError> {
         if text.len() > MOST_BYTES {
             return Err(RulesError {
@@ -162,15 +162,14 @@ impl Rules {
         self.rules.iter().find(growth).map(|r| r.line)
     }
 
-    /// True when a rule is about the verdict, which needs a walk over the pool.
+    /// True if a rule has a limit on the verdict, which requires a pool walk.
     pub fn needs_verdict(&self) -> bool {
         self.rules
             .iter()
             .any(|r| r.limits.iter().any(|l| matches!(l, Limit::Verdict(_))))
     }
 
-    /// True when a rule or an exception is about a driver, which needs a pass over all
-    /// images.
+    /// True if a rule or an exception refers to a driver, which requires a search of all images.
     pub fn needs_drivers(&self) -> bool {
         self.rules
             .iter()
@@ -182,7 +181,7 @@ impl Rules {
     }
 }
 
-/// Offsets in a text as lines.
+/// Converts offsets in a text to line numbers.
 struct Lines<'a>(&'a str);
 
 impl Lines<'_> {
@@ -387,7 +386,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_rules_is_read() {
+    fn a_rules_file_is_parsed() {
         let rules = Rules::parse(include_str!("../../../docs/rules.toml")).unwrap();
         assert!(rules.rules.len() >= 5 && !rules.allowances.is_empty());
         assert!(rules.needs_baseline().is_some() && rules.needs_verdict() && rules.needs_drivers());
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_names_its_line() {
+    fn every_error_has_its_line_number() {
         let rule = "[[rule]]\ntag = \"Leak\"\nmax_bytes = 5\n";
         let with_rule = |text: &str| format!("{rule}{text}");
         for (text, line, word) in [

@@ -1,5 +1,5 @@
-//! The verdicts that rules are checked against: of a diagnosis that is made now, or of the
-//! report that an evidence file keeps.
+//! The verdicts that rules are checked against: from a new diagnosis, or from the report in an
+//! evidence file.
 
 use serde_json::Value;
 
@@ -7,17 +7,17 @@ use crate::analysis::judgement::Verdict;
 use crate::analysis::judgement::diagnosis::Diagnosis;
 use crate::pool::{Pool, Tag};
 
-/// The verdict of a dump, and those of its findings.
+/// The verdicts of a dump and of its findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdicts {
-    /// Of the whole dump.
+    /// The verdict of the whole dump.
     pub overall: Verdict,
-    /// Of each finding: its tag, its pool (`None` where a table names none).
+    /// Tag, pool and verdict of each finding; the pool is `None` if the source has none.
     pub findings: Vec<(Tag, Option<Pool>, Verdict)>,
 }
 
 impl Verdicts {
-    /// Of a diagnosis.
+    /// The verdicts of a diagnosis.
     pub fn of(diagnosis: &Diagnosis) -> Verdicts {
         let findings = diagnosis.findings.iter();
         Verdicts {
@@ -28,8 +28,8 @@ impl Verdicts {
         }
     }
 
-    /// Of a report as JSON. `None` when it is none, or is damaged in what counts here: a
-    /// finding that is not understood must not pass.
+    /// The verdicts of a JSON report. `None` if it is not a report or a required field is
+    /// invalid: a finding that can't be parsed must not pass.
     pub fn of_report(json: &str) -> Option<Verdicts> {
         let report: Value = serde_json::from_str(json).ok()?;
         let findings = report.get("findings")?.as_array()?.iter();
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_that_is_not_understood_has_no_verdicts() {
+    fn an_invalid_report_has_no_verdicts() {
         let good = r#"{"verdict":"leak","findings":[{"tag_hex":"0x6b61654c","pool":"nonpaged","verdict":"leak"}]}"#;
         let read = Verdicts::of_report(good).unwrap();
         assert_eq!(read.overall, Verdict::Leak);

@@ -1,5 +1,4 @@
-//! Whose a tag is, made once per tag and shared: lists, screens, reports and exports all
-//! ask here.
+//! The owners of tags. Each is determined once and shared by lists, screens, reports and exports.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,17 +19,17 @@ use crate::pool::{Pool, Tag};
 use super::super::Engine;
 use super::Shared;
 
-/// Blocks of each tag that are looked at for where they point.
+/// Number of blocks per tag that are sampled for pointers.
 pub(super) const SAMPLE: u64 = 512;
 
-/// What has been made. An attribution by an index replaces one without.
+/// The owners that are already determined. A result with an index replaces one without.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Attributions {
     made: Mutex<FxHashMap<Tag, Shared>>,
-    /// Module and service name of each default tag, and whether they were looked for.
+    /// Module and service name by default tag; `None` before the first search.
     services: Mutex<Option<Arc<Services>>>,
-    /// The findings by a complete index have said who keeps what others allocate. Held
-    /// while they are made.
+    /// True once a diagnosis with a complete index has added the drivers that pin blocks. Locked
+    /// while the diagnosis runs.
     settled: Mutex<bool>,
 }
 
@@ -52,9 +51,9 @@ impl Attributions {
 }
 
 impl Engine {
-    /// Whose a tag is. With a complete index the blocks' contents, the services and the
-    /// pinning chains count too; once that has been made, it is the answer everywhere.
-    /// Not for the threads of a pool: one of them may be making it.
+    /// The owner of a tag. With a complete index, block contents, services and pinning chains are
+    /// used too, and the result is then used everywhere. Must not be called on a worker thread:
+    /// another worker may hold the lock.
     pub fn attribution(&self, tag: Tag, index: Option<&Snapshot>) -> Shared {
         if let Some(index) = index {
             self.settle(index);
@@ -73,7 +72,7 @@ impl Engine {
         self.attribution(tag, kept.as_ref())
     }
 
-    /// Makes the findings once, whose chains say who keeps what others allocate.
+    /// Runs the diagnosis once, which adds the drivers that pin blocks to the owners.
     pub(in crate::engine) fn settle(&self, index: &Snapshot) {
         if !index.is_complete() {
             return;
@@ -83,18 +82,18 @@ impl Engine {
         }
     }
 
-    /// Held while findings are made by an index; `true` in it once that was a complete one.
+    /// The lock that is held during a diagnosis; true after one with a complete index.
     pub(super) fn settling(&self) -> MutexGuard<'_, bool> {
         let settled = &self.attributions.settled;
         settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has been made of a tag so far; for screens, which do not wait.
+    /// The owner if it is already determined; for screens, which do not wait.
     pub fn attribution_made(&self, tag: Tag) -> Option<Shared> {
         self.attributions.get(tag, false)
     }
 
-    /// The same with the references of the tag, where they are known already.
+    /// The owner of a tag; `references` are its references if they are already known.
     pub(in crate::engine) fn attribution_by(
         &self,
         tag: Tag,
@@ -147,7 +146,7 @@ impl Engine {
         })
     }
 
-    /// An attribution with the driver that keeps the blocks, from a pinning chain.
+    /// Adds the driver that pins a tag's blocks to its owners.
     pub(super) fn pinned_by(&self, tag: Tag, module: &str, reason: String) {
         let Some(made) = self.attributions.get(tag, false) else {
             return;
@@ -165,7 +164,7 @@ impl Engine {
         self.attributions.put(attribution);
     }
 
-    /// The drivers of the suspects' names.
+    /// The identities of the suspects' drivers.
     fn identities(&self, owners: &Owners) -> Vec<(String, ModuleIdentity)> {
         let suspects = owners.ranked.iter();
         suspects
@@ -173,7 +172,7 @@ impl Engine {
             .collect()
     }
 
-    /// The first blocks of a tag, seen evenly, and where they point.
+    /// A census of a small, evenly spread sample of a tag's blocks.
     pub(super) fn sample(&self, tag: Tag, pool: Option<Pool>, index: &Snapshot) -> Option<Census> {
         let question = Question {
             pool,
@@ -185,7 +184,7 @@ impl Engine {
         (census.read() > 0).then_some(census)
     }
 
-    /// The driver that nearly all blocks of a sample point into.
+    /// The driver that nearly all sampled blocks point into.
     pub(super) fn pointing(&self, census: &Census) -> Option<Pointing> {
         let found = census.modules.iter().find(|m| {
             !suspects::is_everybodys(&m.name) && m.shares(census).1 >= suspects::NEARLY_ALL
@@ -198,7 +197,7 @@ impl Engine {
         })
     }
 
-    /// The default tags of the services whose drivers are loaded.
+    /// The services of loaded drivers by their default tag.
     fn default_tags(&self, index: &Snapshot) -> Arc<Services> {
         let lock = &self.attributions.services;
         let mut made = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,11 +215,11 @@ impl Engine {
         Arc::clone(services)
     }
 
-    /// Adds all tags up by owner. Costs a pass over all images. With a complete index the
-    /// blocks' contents count as well.
+    /// Pool use by driver. Searches all images. With a complete index, block contents are used
+    /// too.
     ///
     /// # Errors
-    /// When the system refuses to start the workers.
+    /// If the worker threads can't be started.
     pub fn drivers(
         &self,
         index: Option<&Snapshot>,

@@ -1,4 +1,4 @@
-//! What a dump gives the judge: counts, pools and limits.
+//! The input of a judgement from a dump: counts, pools and limits.
 
 use crate::analysis::judgement::Case;
 use crate::analysis::judgement::pressure::{Measure, PoolUse};
@@ -9,20 +9,20 @@ use crate::pool::index::Snapshot;
 
 use super::super::{Engine, Machine};
 
-/// 100 ns intervals in a second.
+/// Number of 100 ns intervals per second.
 const TICKS: u64 = 10_000_000;
 
 fn bytes(pages: Option<u64>) -> Option<u64> {
     pages.map(|pages| pages.saturating_mul(PAGE_SIZE))
 }
 
-/// A line without a doubt.
+/// The value of a line if it is plausible.
 fn sound(line: &Line) -> Option<u64> {
     bytes(line.pages.filter(|_| line.doubt.is_none()))
 }
 
 impl Engine {
-    /// What is judged. With an index, located blocks replace missing counters.
+    /// The input of a judgement. With an index, located blocks replace missing counters.
     pub fn case(&self, index: Option<&Snapshot>) -> Case {
         let vm = self.vm();
         let machine = &self.kernel().machine;
@@ -47,8 +47,8 @@ impl Engine {
 }
 
 impl dyn Machine + '_ {
-    /// A pool's use by the best source that is left, and its maximum. Shares of a pool are
-    /// shares of this, on every screen.
+    /// A pool's use by the best available source, and its maximum. All shares of a pool, on every
+    /// screen, have this as their base.
     pub fn pool_use(&self, pool: Pool, index: Option<&Snapshot>) -> PoolUse {
         let vm = self.vm();
         let trackers = self.trackers();
@@ -67,7 +67,7 @@ impl dyn Machine + '_ {
         };
         let descriptor = match pool {
             Pool::Nonpaged => bytes(vm.nonpaged_descriptor),
-            // The counter of paged pool is the descriptors' sum already.
+            // The counter of paged pool is already the sum of the descriptors.
             Pool::Paged => None,
         };
         let tags = (!trackers.rows.is_empty()).then_some(tags.bytes);
@@ -83,14 +83,14 @@ impl dyn Machine + '_ {
     }
 }
 
-/// The walk's sum is a part where the walk has gaps.
+/// Marks the walk's sum as a lower bound if the walk has gaps.
 fn mark_part(used: &mut Measure, index: Option<&Snapshot>) {
     use crate::analysis::judgement::pressure::Source;
     let gaps = index.is_some_and(|index| !index.notes.is_empty() || !index.is_complete());
     used.at_least = used.source == Source::Walk && gaps;
 }
 
-/// Bytes of a pool in blocks that were found in use.
+/// Bytes of a pool in located allocated blocks.
 fn walked(pool: Pool, index: &Snapshot) -> u64 {
     let tags = index.totals.tags.values();
     tags.fold(0, |sum, found| {

@@ -1,4 +1,4 @@
-//! Which tags' blocks point one to one at another tag's.
+//! Finds tags whose blocks point one to one to another tag's blocks.
 
 use rustc_hash::FxHashSet;
 
@@ -11,18 +11,18 @@ use crate::pool::index::Snapshot;
 
 use super::super::Engine;
 
-/// Tags whose blocks are looked at for pointers, those with the most blocks.
+/// Maximum number of tags to examine, those with the most blocks.
 const MOST: usize = 48;
-/// Blocks of each whose pointers are compared.
+/// Number of blocks per tag to compare.
 const LOOKED: u64 = 256;
-/// Blocks of those that have to point at different blocks.
+/// Minimum share of pointers that must be distinct.
 const DISTINCT: f64 = 0.9;
-/// Least share of blocks that point at the other tag.
+/// Minimum share of blocks that point to the other tag.
 const SHARE: f64 = 0.5;
 
 impl Engine {
-    /// The pinning chains of a machine. Whoever heads one becomes a suspect of all tags
-    /// of it.
+    /// The pinning chains of a machine. The head's driver becomes a suspect of all tags of the
+    /// chain.
     pub(super) fn chains(&self, case: &Case, groups: &[Group], index: &Snapshot) -> Vec<Chain> {
         let mut from: Vec<(u64, Tag)> = case
             .rows
@@ -36,7 +36,8 @@ impl Engine {
         let mut edges: Vec<Edge> = Vec::new();
         let mut seen: FxHashSet<Tag> = FxHashSet::default();
         let mut next: Vec<Tag> = from.into_iter().map(|(_, tag)| tag).collect();
-        // What is pinned may pin in turn, though it is freed elsewhere: files keep tokens.
+        // Pinned objects may pin others, even if they are freed elsewhere: files reference
+        // tokens.
         for _ in 0..3 {
             let mut further = Vec::new();
             for tag in next {
@@ -69,7 +70,7 @@ impl Engine {
         chains
     }
 
-    /// The tags that most blocks of a tag point at, each at one of its own.
+    /// The tags that most blocks of a tag point to one to one.
     fn edges_of(&self, tag: Tag, index: &Snapshot) -> Vec<Edge> {
         let Some(census) = self.sample(tag, None, index) else {
             return Vec::new();
@@ -89,7 +90,7 @@ impl Engine {
         out
     }
 
-    /// True when the words at an offset of a sample of blocks are nearly all different.
+    /// True if the words at an offset of sampled blocks are nearly all distinct.
     fn points_one_to_one(&self, tag: Tag, offset: u64, index: &Snapshot) -> bool {
         let blocks = index.blocks(tag);
         let step = (blocks.len() / LOOKED).max(1);
@@ -106,7 +107,7 @@ impl Engine {
     }
 }
 
-/// Offsets at which at least half of the blocks point at live blocks of one tag.
+/// Offsets at which at least half of the blocks point to live blocks of one tag.
 fn pointed(census: &Census) -> Vec<(u64, Tag, f64)> {
     let mut out = Vec::new();
     for at in census.offsets.iter().filter(|o| o.read > 0) {

@@ -1,4 +1,4 @@
-//! Everything that a report says of a finding.
+//! Collects the details of a finding.
 
 use crate::analysis::ages::Ages;
 use crate::analysis::census::{self, Census, Question, What};
@@ -16,12 +16,12 @@ use super::super::Engine;
 use super::attribution::SAMPLE;
 use super::{Candidate, LOOKED};
 
-/// Places that are listed of each finding.
+/// Maximum number of references to list per finding.
 const MOST_PLACES: usize = 6;
-/// Modules and families that are named of each.
+/// Maximum number of modules and families to list per finding.
 const MOST_MODULES: usize = 4;
 const MOST_FAMILIES: usize = 4;
-/// Tags that are looked into for pointers at objects, and blocks of each.
+/// Maximum number of tags to search for pointers to objects, and number of blocks of each.
 const MOST_HOLDERS: usize = 48;
 const LOOKED_HOLDER: u64 = 128;
 
@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    /// When a sample of a tag's blocks was made, where they carry times.
+    /// The ages of a sample of a tag's blocks, if they contain times.
     pub(super) fn sample_ages(
         &self,
         tag: Tag,
@@ -84,12 +84,12 @@ impl Engine {
         self.ages_on(index, &question, false, &|| true).ok()?
     }
 
-    /// What a sample of a tag's blocks holds, in words.
+    /// The contents of a sample of a tag's blocks, as sentences.
     fn contents_of(&self, candidate: &Candidate, index: &Snapshot) -> Vec<String> {
         let row = candidate.judged.row;
         let question = Question {
             pool: row.pool,
-            // The sample that decides the owner, so that a fact has one number on a page.
+            // The same sample as for the owner, so that a fact has the same number everywhere.
             sample: SAMPLE,
             ..Question::of(row.tag)
         };
@@ -114,8 +114,7 @@ impl Engine {
         out
     }
 
-    /// The objects among what a chain keeps: that no handle is open is what makes them
-    /// unexpected.
+    /// The objects that a chain pins, with the share that has no open handles.
     fn kept_objects(&self, chain: &Chain, index: &Snapshot) -> Vec<String> {
         let others = chain.links.iter().skip(1).map(|link| link.tag);
         let found = others.filter_map(|tag| {
@@ -130,8 +129,8 @@ impl Engine {
         found.collect()
     }
 
-    /// Tags whose blocks point at the objects of a tag, each at one of its own, with the driver
-    /// that keeps them without a handle. Only tags of which there are enough to keep most.
+    /// Tags whose blocks point one to one to the objects of a tag, with their drivers. Only tags
+    /// with enough blocks to reference most of the objects.
     fn holders_of(
         &self,
         tag: Tag,
@@ -176,7 +175,7 @@ impl Engine {
     }
 }
 
-/// The offset at which most blocks point at blocks of a tag, when at least half do.
+/// The offset at which most blocks point to blocks of a tag, if at least half do, and the share.
 fn points_at(census: &Census, tag: Tag) -> Option<(u64, f64)> {
     let at = census.offsets.iter().filter(|o| o.read > 0).map(|o| {
         let of_tag = |c: &&census::Count| matches!(&c.what, What::Pool { tag: t, .. } if *t == tag);
@@ -224,7 +223,7 @@ fn exemplars(tag: Tag, index: &Snapshot) -> Vec<Va> {
         .collect()
 }
 
-/// Where the tag is named, the surest places first; chance is left out.
+/// References to the tag, the most certain first, without coincidences.
 fn places(references: &References) -> Vec<String> {
     let mut own: Vec<&Reference> = references
         .found

@@ -1,4 +1,4 @@
-//! The whole procedure in one go: counts, blocks, code and contents become a verdict.
+//! The diagnosis of a dump: derives the verdict from counts, blocks, code and contents.
 
 mod attribution;
 mod case;
@@ -26,17 +26,17 @@ pub(super) use attribution::Attributions;
 pub(super) use table::courses_of;
 pub use table::diagnose_points;
 
-/// Findings that are looked into; each costs a look at images and blocks.
+/// Maximum number of findings to examine; each requires reading images and blocks.
 const MOST_FINDINGS: usize = 8;
-/// Rows that are judged with their blocks; the rest have too little evidence for that to
-/// matter.
+/// Maximum number of rows to judge with their blocks. Further rows have too little evidence for
+/// blocks to change the verdict.
 const MOST_CANDIDATES: usize = 32;
-/// What blocks can add to the evidence of counts.
+/// Maximum number of points that blocks can add to the evidence of counts.
 const BLOCKS_ADD: i32 = 6;
-/// Blocks of a finding that are looked into.
+/// Number of blocks to examine per finding.
 const LOOKED: u64 = 1 << 13;
 
-/// A row that is worth a look at its blocks, and what they show.
+/// A row whose blocks were examined, with the results.
 struct Candidate {
     judged: Judged,
     sizes: Vec<SizeCount>,
@@ -45,13 +45,13 @@ struct Candidate {
 }
 
 impl Engine {
-    /// Judges every tag by its counts and blocks, and looks into those that show a leak pattern.
-    /// `index` should be complete; missing parts are reported.
+    /// Judges every tag by its counts and blocks, and collects the details of those that show a
+    /// leak pattern. `index` should be complete; missing parts are reported.
     pub fn diagnose(&self, index: &Snapshot) -> Diagnosis {
         let mut settled = self.settling();
         let found = match self.thread_pool() {
             Ok(workers) => {
-                // One pass over the images serves the attribution of every tag.
+                // A single search of the images serves all tags.
                 self.all_references_on(&workers, &|| true);
                 workers.install(|| self.diagnose_here(index))
             }
@@ -61,7 +61,7 @@ impl Engine {
         found
     }
 
-    /// The same on the threads that this is called on.
+    /// The diagnosis, on the calling thread's workers.
     fn diagnose_here(&self, index: &Snapshot) -> Diagnosis {
         let case = self.case(Some(index));
         let cuts = Cuts::default();
@@ -86,7 +86,7 @@ impl Engine {
             .into_par_iter()
             .map(|j| self.with_blocks(j, &case, cuts, &groups, &chains, index))
             .collect();
-        // What was a suspicion by its counts alone may be none with its blocks.
+        // Blocks may change the verdict that was based on counts.
         let with_blocks = |j: &Judged| {
             let same = |c: &&Candidate| c.judged.row.is_same(&j.row);
             let found = candidates.iter().find(same);
@@ -139,7 +139,7 @@ impl Engine {
         }
     }
 
-    /// Judges a row again with what its blocks show.
+    /// Judges a row again, with the evidence of its blocks.
     fn with_blocks(
         &self,
         judged: &Judged,
@@ -185,7 +185,7 @@ impl Engine {
         }
     }
 
-    /// Limitations.
+    /// Limitations, as sentences.
     fn unknowns(&self, index: &Snapshot) -> Vec<String> {
         let mut out = self.warnings();
         out.extend(index.notes.iter().cloned());
@@ -210,7 +210,7 @@ impl Engine {
     }
 }
 
-/// The tags that a chain keeps are named with its head, not beside it.
+/// Removes tags that are pinned by another candidate: they are listed with its chain.
 fn drop_pinned(candidates: &mut Vec<Candidate>, chains: &[Chain]) {
     let heads: Vec<Tag> = candidates.iter().map(|c| c.judged.row.tag).collect();
     candidates.retain(|c| {
@@ -220,7 +220,7 @@ fn drop_pinned(candidates: &mut Vec<Candidate>, chains: &[Chain]) {
             .filter(|chain| chain.head != tag && chain.holds(tag));
         !over.any(|chain| heads.contains(&chain.head))
     });
-    // The head may have blocks in both pools: one finding is enough.
+    // If the head has blocks in both pools, one finding is enough.
     let mut seen: Vec<Tag> = Vec::new();
     candidates.retain(|c| {
         let tag = c.judged.row.tag;
@@ -230,7 +230,7 @@ fn drop_pinned(candidates: &mut Vec<Candidate>, chains: &[Chain]) {
     });
 }
 
-/// The worst first; a chain counts with all its bytes.
+/// Sorts the worst first; a chain counts with all its bytes.
 fn sort(candidates: &mut [Candidate], chains: &[Chain]) {
     let mut rows: Vec<Judged> = candidates
         .iter()
@@ -250,5 +250,5 @@ fn sort(candidates: &mut [Candidate], chains: &[Chain]) {
     candidates.sort_by_key(place);
 }
 
-/// Attributions that have been made, by tag and by whether contents were looked at.
+/// An attribution that is shared by all users.
 type Shared = Arc<crate::analysis::attribution::Attribution>;

@@ -1,4 +1,4 @@
-//! The same judgement on a log or a table of tags, as far as such a table goes.
+//! The diagnosis of a log or a table of tags, with the facts that such a source has.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::series::{self, Comparison, Counts, Listing, Point, Totals};
 
 use super::MOST_FINDINGS;
 
-/// Judges the last of the points; the others show how each tag got there.
+/// Judges the last point; earlier points provide the trend of each tag.
 pub fn diagnose_points(points: &[Point], descriptions: &Descriptions) -> Diagnosis {
     let case = case_of(points);
     let cuts = Cuts::default();
@@ -67,7 +67,7 @@ pub fn diagnose_points(points: &[Point], descriptions: &Descriptions) -> Diagnos
     }
 }
 
-/// What the last point says, and the course of every tag over all of them.
+/// The last point, and the course of every tag over all points.
 fn case_of(points: &[Point]) -> Case {
     let Some(last) = points.last() else {
         return Case::default();
@@ -96,7 +96,8 @@ fn case_of(points: &[Point]) -> Case {
     }
 }
 
-/// The most that a pool can have: nonpaged pool is in memory, paged pool is committed.
+/// The upper limit of a pool: nonpaged pool can't exceed physical memory, paged pool the commit
+/// limit.
 fn most(pool: Pool, totals: &Totals) -> Option<u64> {
     match pool {
         Pool::Nonpaged => totals.ram_bytes,
@@ -125,7 +126,7 @@ fn rows_of(row: &series::Row) -> Vec<Row> {
         .collect()
 }
 
-/// What the points show of each tag, in each pool.
+/// The course of each tag in each pool.
 fn courses(points: &[Point]) -> Vec<(Tag, Option<Pool>, Course)> {
     match points.len() {
         0 | 1 => Vec::new(),
@@ -133,7 +134,7 @@ fn courses(points: &[Point]) -> Vec<(Tag, Option<Pool>, Course)> {
     }
 }
 
-/// The same of points that are compared already.
+/// The courses from a comparison.
 pub(in crate::engine) fn courses_of(compared: &Comparison) -> Vec<(Tag, Option<Pool>, Course)> {
     let mut out = Vec::new();
     for change in &compared.changes {
@@ -174,7 +175,7 @@ fn trend_of(trend: series::Trend) -> Trend {
     }
 }
 
-/// Whose a tag is by the list alone: a table does not say what is loaded.
+/// The owner by the tag list only, because a table has no module list.
 fn listed(tag: Tag, description: Option<&Description>) -> Attribution {
     Attribution {
         tag,
@@ -212,7 +213,7 @@ fn coverage(points: &[Point], case: &Case) -> Vec<String> {
     out
 }
 
-/// How much of a pool a full listing accounts for, where that is not nearly all.
+/// The part of a pool that a complete list accounts for, if that is not nearly all.
 fn accounted(case: &Case, pool: Pool, used: u64) -> Option<String> {
     let of_pool = case.rows.iter().filter(|row| row.pool == Some(pool));
     let sum = of_pool

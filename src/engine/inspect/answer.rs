@@ -1,4 +1,4 @@
-//! Which question is whose.
+//! Dispatches debugger commands.
 
 use crate::command::request::address_of;
 use crate::command::{Refusal, Request};
@@ -7,8 +7,8 @@ use crate::engine::Engine;
 use super::listing::Listing;
 
 impl Engine {
-    /// Answers a request that needs neither the walk of the pool nor a report of its own.
-    /// `None` for all other requests. Addresses are resolved here.
+    /// Answers a command that needs neither a pool walk nor a report of its own. `None` for other
+    /// commands. Addresses are resolved here.
     pub fn inspect(&self, request: &Request) -> Option<Result<Listing, Refusal>> {
         let resolved = match request.clone().resolve(self) {
             Ok(resolved) => resolved,

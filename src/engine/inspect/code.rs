@@ -1,4 +1,4 @@
-//! Instructions before an address, and whole functions.
+//! Disassembly before an address, and of whole functions.
 
 use crate::command::Refusal;
 use crate::engine::Engine;
@@ -9,27 +9,28 @@ use crate::memory::Va;
 
 use super::listing::Listing;
 
-/// The longest instruction of x64 has 15 bytes.
+/// Maximum length of an x64 instruction, in bytes.
 const LONGEST: u64 = 15;
-/// Bytes of a function that are listed at most.
+/// Maximum number of bytes to list per function.
 const MOST_BYTES: u64 = 1 << 16;
-/// Parts of one function at most.
+/// Maximum number of parts per function.
 const MOST_PARTS: usize = 64;
 
 impl Engine {
-    /// `ub`: the instructions that end where `at` begins. Inside a function of the unwind
-    /// table they are decoded from its start; elsewhere from the nearest place before from
-    /// which decoding meets `at`.
+    /// `ub`: the instructions that end at `at`. In a function of the unwind table, decoding
+    /// starts at the function's start; elsewhere at the nearest earlier address from which it
+    /// reaches `at`.
     ///
     /// # Errors
-    /// When the bytes before the address can't be read, or no decoding meets it.
+    /// If the bytes before the address can't be read, or no decoding reaches it.
     pub(super) fn code_before(&self, at: Va, count: u64) -> Result<Listing, Refusal> {
         let begin = self.function_part(at).map(|(start, _)| start);
         let whole = begin.filter(|start| *start < at && at.0 - start.0 <= MOST_BYTES);
         let (starts, exact) = match whole {
             Some(start) => (vec![start], true),
             None => {
-                // As in WinDbg, a guess: far enough back, decoding falls into step.
+                // A guess, as in WinDbg: from far enough back, decoding synchronizes with the
+                // real instructions.
                 let furthest = count.saturating_mul(LONGEST).min(MOST_BYTES);
                 let nearest = count.min(furthest);
                 let back = (nearest..=furthest).rev();
@@ -48,7 +49,7 @@ impl Engine {
             out.title = format!("instructions before {at}");
             out.rows.drain(..skip);
             if let Some(lines) = &mut out.lines {
-                // The first line names the place.
+                // The first line is the symbol.
                 let last = lines.len().saturating_sub(out.rows.len());
                 lines.drain(..last);
                 let first = out.rows.first().and_then(|row| match row.first() {
@@ -74,10 +75,10 @@ impl Engine {
         )))
     }
 
-    /// Instructions from `start` whose last one ends exactly at `end`.
+    /// Instructions from `start` of which the last ends exactly at `end`.
     fn code_to(&self, start: Va, end: Va) -> Result<Listing, Refusal> {
         let bytes = end.0.saturating_sub(start.0);
-        // No instruction is shorter than a byte.
+        // Each instruction has at least one byte, so this limit suffices.
         let (listing, stop) = self.code_within(start, bytes)?;
         let last = listing.rows.last().and_then(|row| row.last());
         let is_cut = last == Some(&super::listing::Value::Text("???".into()));
@@ -87,10 +88,10 @@ impl Engine {
         }
     }
 
-    /// `uf`: the function that holds an address, with all its parts.
+    /// `uf`: the function that contains an address, with all its parts.
     ///
     /// # Errors
-    /// When no image or no function holds the address, or its bytes are not in the dump.
+    /// If no image or function contains the address, or its bytes are not in the dump.
     pub(super) fn function_at(&self, at: Va) -> Result<Listing, Refusal> {
         let no_function = || {
             Refusal(format!(
@@ -108,7 +109,7 @@ impl Engine {
         let first = functions.start_of(space, image, entry);
         let head = functions.at(first).unwrap_or(entry);
         let mut parts = vec![head];
-        // Parts of it follow one another, or lie elsewhere: the one asked for is shown.
+        // List the consecutive parts, and the requested part if it lies elsewhere.
         let mut next = functions.at(head.end);
         while let Some(part) = next {
             let same = functions.start_of(space, image, part) == first;
@@ -149,11 +150,11 @@ impl Engine {
         Ok(out)
     }
 
-    /// The stretch of the unwind table that holds an address.
+    /// The range of the unwind table entry that contains the byte before an address.
     fn function_part(&self, at: Va) -> Option<(Va, Va)> {
         let (module, image) = self.image_at(at)?;
         let functions = Functions::read(&self.kernel().space, image);
-        // The address is behind the instructions that are asked for.
+        // The requested instructions end at the address.
         let last = at.0.checked_sub(1)?.checked_sub(module.base.0)?;
         let part = functions.at(u32::try_from(last).ok()?)?;
         Some((

@@ -1,4 +1,4 @@
-//! `!lmi`: what an image's headers say. `!pte`: how an address is translated.
+//! `!lmi`: image headers. `!pte`: address translation.
 
 use crate::command::Refusal;
 use crate::engine::Engine;
@@ -9,10 +9,11 @@ use crate::memory::{Entry, Va};
 use super::listing::{Listing, Value};
 
 impl Engine {
-    /// The headers of a loaded image, by its name in any case or by an address in it.
+    /// The headers of a loaded image, selected by its name (ignoring case) or by an address in
+    /// it.
     ///
     /// # Errors
-    /// When no loaded module matches, or its headers are not in the dump.
+    /// If no loaded module matches, or its headers are not in the dump.
     pub(super) fn headers_of(&self, wanted: &str) -> Result<Listing, Refusal> {
         let module = self.image_named(wanted).ok_or_else(|| {
             Refusal(format!(
@@ -104,10 +105,10 @@ impl Engine {
         })
     }
 
-    /// The entries that translate an address, from the top table down.
+    /// The page table entries of an address, from the top level down.
     ///
     /// # Errors
-    /// For an address that can't be one.
+    /// If the address is not canonical.
     pub(super) fn page_tables_of(&self, at: Va) -> Result<Listing, Refusal> {
         if !at.is_canonical() {
             return Err(Refusal(format!("{at} is not a canonical address")));

@@ -5,15 +5,15 @@ use crate::memory::Va;
 /// A value in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Words.
+    /// Text.
     Text(String),
     /// An address.
     Address(Va),
     /// A count.
     Number(u64),
-    /// A number that is read in hexadecimal: flags, an offset.
+    /// A number that is shown in hexadecimal: flags, an offset.
     Hex(u64),
-    /// Not known, or not in the dump.
+    /// Unknown, or not in the dump.
     Unknown,
 }
 
@@ -47,22 +47,22 @@ impl From<u64> for Value {
     }
 }
 
-/// A table, or lines in the debugger's own layout, and what is to be known about it.
+/// A table, or lines in the debugger's layout, with notes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// What it is, for a heading.
+    /// The heading.
     pub title: String,
-    /// Names of the columns.
+    /// Column names.
     pub columns: Vec<&'static str>,
-    /// One value for each column.
+    /// Rows, with one value per column.
     pub rows: Vec<Vec<Value>>,
-    /// The rows as the debugger prints them, where it has a layout of its own.
+    /// The rows in the debugger's layout, if it has one.
     pub lines: Option<Vec<String>>,
-    /// What the listing does not cover, as sentences.
+    /// Limitations of the listing, as sentences.
     pub notes: Vec<String>,
 }
 
-/// Rows that a listing has at most; the rest is counted in a note.
+/// Maximum number of rows; a note counts the omitted ones.
 const MOST_ROWS: usize = 1 << 16;
 
 impl Listing {
@@ -78,7 +78,7 @@ impl Listing {
         self.rows.push(row);
     }
 
-    /// Cuts a listing that is too long and says so.
+    /// Truncates a listing that is too long, and adds a note.
     pub(super) fn bounded(mut self) -> Listing {
         let all = self.rows.len();
         if all > MOST_ROWS {

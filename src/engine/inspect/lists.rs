@@ -1,4 +1,4 @@
-//! Lookaside lists, and the file cache's totals.
+//! Lookaside lists, PoolMon's list, and the totals of the file cache.
 
 use crate::command::request::{PoolChoice, PoolMon, SortBy};
 use crate::memory::PAGE_SIZE;
@@ -12,7 +12,7 @@ use crate::engine::{Machine, NoAccounts, Selection, Sort};
 
 use super::listing::Listing;
 
-/// Rows of a tag table that describe cached and mapped files.
+/// The tags of cached and mapped files, with the meaning of each.
 const OF_FILES: [(&str, &str); 6] = [
     ("File", "file objects"),
     ("MmSt", "page tables of mapped and cached files"),
@@ -22,7 +22,7 @@ const OF_FILES: [(&str, &str); 6] = [
     ("CcVa", "view descriptors of the cache manager"),
 ];
 
-/// The sizes of a tag's allocations, those with the most bytes first.
+/// The sizes of a tag's allocations, by total bytes, descending.
 pub fn sizes_of(index: &Snapshot, pattern: &TagPattern) -> Listing {
     let mut out = Listing::new("allocations by size", &["size", "allocations", "bytes"]);
     for size in index.sizes(pattern) {
@@ -41,10 +41,10 @@ pub fn sizes_of(index: &Snapshot, pattern: &TagPattern) -> Listing {
     out.bounded()
 }
 
-/// The tag list by PoolMon's switches: one row for a tag and pool, as PoolMon has it.
+/// The list of tags with PoolMon's options: one row per tag and pool, as in PoolMon.
 ///
 /// # Errors
-/// When the dump has no accounts.
+/// If the dump has no trackers.
 pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAccounts> {
     let session = wanted.pool == Some(PoolChoice::Session);
     let selection = Selection {
@@ -109,7 +109,7 @@ pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAc
 }
 
 impl Engine {
-    /// `!lookaside`: free blocks that wait on lists.
+    /// `!lookaside`: free blocks on lookaside lists.
     pub(super) fn lookaside_lists(&self) -> Listing {
         let mut out = Listing::new(
             "blocks on lookaside and deferred lists",
@@ -138,7 +138,7 @@ impl Engine {
         out
     }
 
-    /// `!filecache`: what counters and tags say about cached files.
+    /// `!filecache`: counters and tags of cached files.
     pub(super) fn file_cache(&self) -> Listing {
         let mut out = Listing::new(
             "file cache",

@@ -9,9 +9,9 @@ use crate::memory::Va;
 use super::listing::Listing;
 use crate::engine::Engine;
 
-/// Bytes that one command shows at most.
+/// Maximum number of bytes that a command shows.
 const MOST_BYTES: u64 = 1 << 18;
-/// The longest instruction of x64 has 15 bytes.
+/// Maximum length of an x64 instruction, in bytes.
 const LONGEST: u64 = 15;
 
 impl Engine {
@@ -85,7 +85,7 @@ impl Engine {
         out
     }
 
-    /// Instructions, as far as the bytes are in the dump.
+    /// Instructions from an address, as far as the bytes are in the dump.
     pub(super) fn code_at(&self, at: Va, count: u64) -> Result<Listing, Refusal> {
         let length = count.saturating_mul(LONGEST).min(MOST_BYTES);
         let (mut out, _) = self.decoded(at, length, count)?;
@@ -95,10 +95,10 @@ impl Engine {
         Ok(out)
     }
 
-    /// The instructions of a stretch of bytes, and the address after the last one.
+    /// The instructions in a range of bytes, and the address after the last one.
     ///
     /// # Errors
-    /// When its first byte is not in the dump.
+    /// If the first byte is not in the dump.
     pub(super) fn code_within(&self, at: Va, length: u64) -> Result<(Listing, Va), Refusal> {
         let (mut out, end) = self.decoded(at, length.min(MOST_BYTES), u64::MAX)?;
         if end.0.saturating_sub(at.0) < length {
@@ -214,7 +214,7 @@ fn numbers_at(at: Va, bytes: &[Option<u8>], shape: Shape) -> Listing {
     out
 }
 
-/// Text up to its zero, as `da` and `du` show it.
+/// Text up to its terminating zero, as `da` and `du` show it.
 fn text_at(at: Va, bytes: &[Option<u8>], width: usize) -> Listing {
     let units = bytes.chunks(width).map(|unit| number(unit, width));
     let text: String = units

@@ -1,5 +1,5 @@
-//! Answers to the debugger's smaller commands: memory, symbols, structures, objects,
-//! processes. Each is a [`Listing`], which every front end shows in its own way.
+//! Answers to debugger commands: memory, symbols, structures, objects, processes. Each answer is
+//! a [`Listing`], which every front end renders in its own way.
 
 mod answer;
 mod code;

@@ -8,11 +8,11 @@ use crate::engine::Engine;
 
 use super::listing::{Listing, Value};
 
-/// Symbols that are listed at most.
+/// Maximum number of symbols to list.
 const MOST_SYMBOLS: usize = 1 << 16;
 
 impl Engine {
-    /// `ln`: what is at an address, or nearest before it.
+    /// `ln`: the symbol at an address, or the nearest one before it.
     pub(super) fn nearest_to(&self, at: Va) -> Result<Listing, Refusal> {
         let Some(module) = self.kernel().module_at(at) else {
             return Err(Refusal(format!(

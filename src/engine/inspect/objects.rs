@@ -1,4 +1,4 @@
-//! One object, processes, and handles by process.
+//! Objects, processes, and handles by process.
 
 use crate::analysis::objects::handles;
 use crate::analysis::objects::header::Reader;
@@ -12,9 +12,9 @@ use crate::engine::Engine;
 
 use super::listing::{Listing, Value};
 
-/// Handles that are counted, over all processes.
+/// Maximum number of handles to count, over all processes.
 const MOST_HANDLES: u64 = 1 << 24;
-/// Addresses above this are of the kernel, numbers below are process identifiers.
+/// Larger numbers are kernel addresses; others are process ids.
 const LARGEST_ID: u64 = 0xffff_ffff;
 
 impl Engine {
@@ -29,7 +29,7 @@ impl Engine {
         let body = self.kernel().offset("_OBJECT_HEADER", "Body").unwrap_or(0);
         let space = self.space_of(at);
         let header = Va(at.0.wrapping_sub(body));
-        // People give the object or, out of a pool page, its header.
+        // The user may give the address of the object or of its header.
         let found = reader
             .at_header(space, header)
             .or_else(|| reader.at_header(space, at));
@@ -94,7 +94,7 @@ impl Engine {
         for process in &all {
             let is_it = which.is_none_or(|va| va == process.at || va.0 == process.id);
             let fits = image.as_ref().is_none_or(|image| {
-                // An image's name is kept to 15 letters.
+                // The kernel truncates image names to 15 characters.
                 let short: String = image.chars().take(15).collect();
                 let name = process.image.to_ascii_lowercase();
                 wildcard(short.as_bytes(), name.as_bytes())

@@ -1,4 +1,4 @@
-//! What names and pointers of an expression are in this dump.
+//! Resolves the names and pointers of an expression in this dump.
 
 use crate::command::Resolver;
 use crate::kernel::image::Image;
@@ -8,7 +8,7 @@ use crate::memory::Va;
 use crate::engine::Engine;
 
 impl Engine {
-    /// A loaded module by its name, in any case, with or without `.sys`.
+    /// A loaded module by name, ignoring case, with or without `.sys`.
     pub(super) fn module_named(&self, name: &str) -> Option<&Module> {
         let strip = |name: &str| {
             let lower = name.to_ascii_lowercase();
@@ -24,7 +24,7 @@ impl Engine {
         loaded.find(|m| strip(&m.name()) == wanted)
     }
 
-    /// Addresses and names that a module exports.
+    /// Addresses and names of a module's exports.
     pub(super) fn exports_of(&self, module: &Module) -> Vec<(Va, String)> {
         let space = self.space_of(module.base);
         let Ok(image) = Image::read(space, module.base) else {

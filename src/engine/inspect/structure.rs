@@ -1,4 +1,4 @@
-//! `dt`: the fields of a structure, and their values.
+//! `dt`: the fields of a structure and their values.
 
 use crate::command::Refusal;
 use crate::command::request::{TypeAt, address_of};
@@ -9,7 +9,7 @@ use crate::engine::Engine;
 
 use super::listing::{Listing, Value};
 
-/// Fields are read up to this width; longer ones are shown by their address.
+/// Maximum width of a field to show as a value, in bytes; wider fields are shown by address.
 const WIDEST: u32 = 8;
 
 impl Engine {
@@ -17,7 +17,7 @@ impl Engine {
         let symbols = &self.kernel().symbols;
         let name = match symbols.fields(&wanted.name) {
             Some(_) => wanted.name.clone(),
-            // `EPROCESS` is `_EPROCESS` in PDBs.
+            // PDBs have `_EPROCESS` for `EPROCESS`.
             None => format!("_{}", wanted.name),
         };
         let Some(mut fields) = symbols.fields(&name) else {

@@ -9,7 +9,7 @@ use crate::pool::Tag;
 
 use super::listing::{Listing, Value};
 
-/// Records of the log that are listed.
+/// Maximum number of log records to list.
 const MOST_RECORDS: usize = 1 << 14;
 
 impl Engine {
@@ -28,7 +28,7 @@ impl Engine {
         Ok(out.bounded())
     }
 
-    /// The verified drivers with this name, or all.
+    /// The verified drivers with this name, or all of them.
     fn verified(&self, name: Option<&str>) -> Result<Vec<&Driver>, Refusal> {
         let all = self.verifier().drivers.iter();
         let Some(name) = name else {
@@ -162,7 +162,7 @@ impl Engine {
         out
     }
 
-    /// A record as `!verifier 80` prints it.
+    /// A record in the format of `!verifier 80`.
     fn as_windbg(&self, record: &Record) -> Vec<String> {
         let mut lines = vec![format!(
             "Pool block {:016x}, Size {:016x}, Thread {:016x}",

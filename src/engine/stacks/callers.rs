@@ -1,4 +1,4 @@
-//! The modules that recorded stacks name as the callers of a tag's live blocks.
+//! The modules that recorded stacks identify as callers of a tag's live blocks.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use super::{Recorder, StackRow, StacksOf};
 use crate::engine::Engine;
 
 impl Engine {
-    /// Who allocated the live blocks of a tag by the records, the most blocks first; empty
-    /// where nothing is recorded.
+    /// The modules that allocated the live blocks of a tag according to the records, by number of
+    /// blocks, descending; empty without records.
     pub fn recorded_callers(&self, tag: Tag, index: &Snapshot) -> Vec<Recorded> {
         let tags = match self.recorded_tags.get() {
             Some(tags) => tags,
-            // Not inside of the cell's own call: a worker that waits for the search takes
-            // other work, which may come here again.
+            // Not in `get_or_init`: a worker that waits for the search may execute other work
+            // that calls this function again.
             None => {
                 let all = self.tags_with_stacks(index).into_iter().collect();
                 self.recorded_tags.get_or_init(|| all)
@@ -33,7 +33,7 @@ impl Engine {
             return Vec::new();
         };
         let live = found.coverage.live_blocks.unwrap_or(0);
-        // The lists know all live blocks of a driver, the log a few of any.
+        // The lists contain all live blocks of a driver, the log only recent ones of any driver.
         let counted = [Recorder::Pool, Recorder::Log].map(|source| {
             let rows = found.rows.iter();
             let rows = rows.filter(|r| r.source == source && r.event == Some(Event::Allocated));
@@ -54,7 +54,7 @@ impl Engine {
         out
     }
 
-    /// Blocks in all, and by the first driver on their stacks.
+    /// The total number of blocks, and the number by the first driver on their stacks.
     fn by_module<'a>(
         &self,
         rows: impl Iterator<Item = &'a StackRow>,

@@ -1,4 +1,4 @@
-//! Records and blocks brought together.
+//! Joins stack records and blocks.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use crate::pool::{Tag, TagPattern};
 use super::{Recorder, StackRow, Stacks, StacksOf};
 use crate::engine::Engine;
 
-/// Room that a record may claim after its block: recorded sizes of frees are up to a few bytes
-/// larger than what was asked for.
+/// Number of bytes that a record may extend beyond its block: recorded sizes of frees may be a
+/// few bytes larger than requested.
 const SLACK: u64 = 0x20;
 
-/// Equal stacks, each once.
+/// Distinct stacks with their counts.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     places: FxHashMap<(Recorder, Option<Event>, Vec<Va>), usize>,
@@ -42,7 +42,7 @@ impl Rows {
         }
     }
 
-    /// The most frequent first; of equal ones those with the most bytes.
+    /// The most frequent first; equal counts by bytes.
     pub(super) fn sorted(self) -> Vec<StackRow> {
         let mut rows = self.rows;
         rows.sort_by(|a, b| {
@@ -68,7 +68,7 @@ fn of_record(record: Record, event: Option<Event>) -> StackRow {
     }
 }
 
-/// The records whose blocks hold an address.
+/// The records of blocks that contain an address.
 pub(super) fn of_address(
     engine: &Engine,
     va: Va,
@@ -127,7 +127,7 @@ fn of_entry(address: Va, bytes: u64, caller: Va) -> StackRow {
     }
 }
 
-/// The allocations in trace buffers that have no later free there.
+/// The allocations in trace buffers that are not freed later in the buffers.
 pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
     let wanted = |tag: u32| match of {
         StacksOf::Tag(pattern) => pattern.matches(Tag::new(tag)),
@@ -156,7 +156,7 @@ pub(super) fn of_trace(trace: &Trace, of: &StacksOf, rows: &mut Rows) {
     }
 }
 
-/// The records of a tag's live blocks. `None` when cancelled.
+/// The records of a tag's live blocks. `None` if cancelled.
 pub(super) fn of_tag(
     engine: &Engine,
     index: &Snapshot,
@@ -172,7 +172,7 @@ pub(super) fn of_tag(
     of_log(engine, index, pattern, kinds, wanted, rows, out)
 }
 
-/// The tags of live blocks that Driver Verifier has records of, in order.
+/// The tags of live blocks with Driver Verifier records, sorted.
 pub(super) fn tags(engine: &Engine, index: &Snapshot) -> Vec<Tag> {
     let verifier = engine.verifier();
     let mut addresses: Vec<Va> = verifier.entries().map(|(_, e)| e.address).collect();
@@ -196,17 +196,17 @@ pub(super) fn tags(engine: &Engine, index: &Snapshot) -> Vec<Tag> {
     tags
 }
 
-/// The blocks that hold some addresses.
+/// The blocks that contain certain addresses.
 #[derive(Default)]
 struct Held {
     blocks: Vec<Option<Block>>,
-    /// Addresses at which more than one session has a block that it may be.
+    /// Number of addresses at which several sessions have a matching block.
     ambiguous: u64,
 }
 
-/// The block that holds each of some ascending addresses: of the system's pool, or of the
-/// one session in which a live block of the tags begins there, or else holds it. Records do
-/// not name a session, and sessions have the same addresses.
+/// The block that contains each of some ascending addresses: in the system's pool, or in the only
+/// session where a matching live block starts at the address or, failing that, contains it.
+/// Records do not identify the session, and all sessions use the same addresses.
 fn held(
     index: &Snapshot,
     addresses: &[Va],
@@ -230,7 +230,8 @@ fn held(
         .iter()
         .filter_map(|at| addresses.get(*at).copied())
         .collect();
-    // By address, whether the block begins there, and how many sessions have such a one.
+    // For each address: whether the block starts there, and the number of sessions with such a
+    // block.
     let mut best = vec![(false, 0u32); asked.len()];
     for session in sessions {
         let found = index.lookup(Some(session), &asked, wanted)?;
@@ -254,13 +255,14 @@ fn held(
     Some(out)
 }
 
-/// True for a block in use of the tags asked for.
+/// True for an allocated block of a selected tag.
 fn is_live(block: &Block, pattern: &TagPattern) -> bool {
     block.state == State::Allocated && !block.heuristic && pattern.matches(block.tag)
 }
 
-/// The lists of the verified drivers. An entry that names what the pool has as another
-/// block is not used; one that the walk did not come across counts, as Verifier has it.
+/// The records on the lists of verified drivers. An entry whose address is a different block in
+/// the pool is not used. An entry whose block the walk did not locate is used, because Driver
+/// Verifier's lists are reliable.
 fn of_lists(
     engine: &Engine,
     index: &Snapshot,
@@ -286,7 +288,7 @@ fn of_lists(
         last = Some(entry.address);
         match block {
             Some(block) if is_live(&block, pattern) => out.coverage.in_pool += 1,
-            // Blocks that are recognised by their headers alone contradict nothing.
+            // Heuristic blocks do not contradict a record.
             Some(block) if !block.heuristic => {
                 others += 1;
                 continue;
@@ -315,7 +317,7 @@ fn of_lists(
     Some(())
 }
 
-/// Where a record's block starts and ends, and how old the record is.
+/// The address and size of a record's block, and the age of the record.
 #[derive(Clone, Copy, Debug)]
 struct Short {
     address: Va,
@@ -324,7 +326,7 @@ struct Short {
     age: u32,
 }
 
-/// The log: the newest record of each live block.
+/// The records of the log: the newest one of each live block.
 fn of_log(
     engine: &Engine,
     index: &Snapshot,
@@ -367,7 +369,7 @@ fn of_log(
         .zip(found.blocks)
         .filter_map(|(va, block)| Some((va, block.filter(|b| is_live(b, pattern))?)))
         .collect();
-    // By block, the newest of the records that are its own.
+    // For each block the newest record; records for exactly the block's body are preferred.
     let mut chosen: BTreeMap<Va, (bool, Short)> = BTreeMap::new();
     let mut several = false;
     for short in &all {
@@ -394,8 +396,8 @@ fn of_log(
         };
         let event = record.event(kinds);
         out.coverage.unknown_events += u64::from(event.is_none());
-        // Without the functions of nt the kind of a record is unknown: the records of live blocks
-        // are shown without it.
+        // Without the addresses of nt's functions the kind of a record is unknown; the records of
+        // live blocks are then shown without it.
         let shown = match event {
             Some(Event::Allocated) => true,
             Some(Event::Freed) => false,
@@ -426,7 +428,7 @@ fn of_log(
     Some(())
 }
 
-/// Alignment to a cache line moves a block's first byte after its header.
+/// Cache-aligned allocations start later than directly after the block header.
 fn may_be_aligned(block: &Block, short: &Short) -> bool {
     const CACHE_LINE: u64 = 64;
     let inside = short.address.0.saturating_sub(block.va.0);

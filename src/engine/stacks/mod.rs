@@ -1,8 +1,7 @@
-//! Call stacks recorded for the allocations of a tag, or for an address: by Driver
-//! Verifier's lists of outstanding blocks, and by its log of allocations and frees.
+//! Call stacks that were recorded for the allocations of a tag, or for an address: from Driver
+//! Verifier's lists of outstanding blocks, its log of allocations and frees, and trace buffers.
 //!
-//! The records are joined to the blocks that the walk of the pool found, and equal stacks
-//! are one row.
+//! The records are joined with the located blocks, and equal stacks are combined.
 
 mod callers;
 mod join;
@@ -19,28 +18,28 @@ use crate::pool::{Tag, TagPattern};
 
 use super::Engine;
 
-/// What is asked about.
+/// The subject of a query for stacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StacksOf {
-    /// The live blocks of the tags that match.
+    /// The live blocks of all matching tags.
     Tag(TagPattern),
-    /// Every record whose block holds an address.
+    /// All records whose block contains an address.
     Address(Va),
 }
 
-/// Which record a stack is from.
+/// The source of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Recorder {
-    /// Verifier's list of a driver's outstanding blocks: the calling address alone.
+    /// Driver Verifier's list of a driver's outstanding blocks; it has the calling address only.
     Pool,
-    /// Verifier's log of allocations and frees.
+    /// Driver Verifier's log of allocations and frees.
     Log,
     /// A buffer of an event tracing session.
     Trace,
 }
 
 impl Recorder {
-    /// The word that the JSON and CSV answers use.
+    /// The word used in JSON and CSV.
     pub fn word(self) -> &'static str {
         match self {
             Recorder::Pool => "verifier-pool",
@@ -50,89 +49,89 @@ impl Recorder {
     }
 }
 
-/// A stack, and the records that have it.
+/// A stack with its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackRow {
-    /// Where it is recorded.
+    /// The source.
     pub source: Recorder,
     /// The kind of event; `None` if unknown.
     pub event: Option<Event>,
-    /// A block with it: the one with the newest record, or the lowest address.
+    /// The block with the newest record, or the one with the lowest address.
     pub address: Va,
-    /// Bytes of that block, as they were asked for.
+    /// The requested size of that block, in bytes.
     pub size: u64,
-    /// The thread of that record; lists of blocks have none.
+    /// The address of the thread of that record; lists of blocks have none.
     pub thread: Option<Va>,
-    /// Return addresses, the innermost first.
+    /// Return addresses, innermost first.
     pub frames: Vec<Va>,
-    /// Each as `module+0x…`, or by function where the module's PDB is at hand.
+    /// The frames as `module+0x…`, or with function names if the module's PDB is available.
     pub symbols: Vec<String>,
-    /// The function of each frame, as far as functions are known without a PDB.
+    /// The function of each frame, as far as known without a PDB.
     pub functions: Vec<Option<String>>,
-    /// Records.
+    /// Number of records.
     pub count: u64,
-    /// Their bytes.
+    /// The sum of their sizes, in bytes.
     pub bytes: u64,
 }
 
-/// What the answer covers.
+/// The coverage of the answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StacksCoverage {
-    /// The level of Driver Verifier; `None` when it can't be read.
+    /// Driver Verifier's level; `None` if it can't be read.
     pub level: Option<u32>,
     /// Verified drivers with records.
     pub drivers: Vec<String>,
-    /// Outstanding blocks on their lists.
+    /// Number of outstanding blocks on their lists.
     pub pool_entries: u64,
-    /// Records that the log has room for.
+    /// Capacity of the log, in records.
     pub log_length: u64,
-    /// Frames that a record has room for.
+    /// Maximum number of frames per record.
     pub log_frames: u64,
-    /// Sound records of the log.
+    /// Number of valid records in the log.
     pub log_entries: u64,
-    /// Records, entries and lists that are damaged.
+    /// Number of damaged records, entries and lists.
     pub damaged: u64,
-    /// Records that can't be read.
+    /// Number of unreadable records.
     pub unreadable: u64,
-    /// Live blocks of the tag; `None` for an address.
+    /// Number of live blocks of the tag; `None` for an address.
     pub live_blocks: Option<u64>,
-    /// Of those, blocks on a driver's list; for an address the entries that hold it.
+    /// Number of these on a driver's list; for an address, number of entries that contain it.
     pub in_pool: u64,
-    /// Of those, blocks whose newest record in the log is their allocation; for an address
-    /// the records that hold it.
+    /// Number of these whose newest record in the log is their allocation; for an address, number
+    /// of records that contain it.
     pub in_log: u64,
-    /// Records of an unknown kind.
+    /// Number of records of an unknown kind.
     pub unknown_events: u64,
-    /// Pool events were being traced; `None` when that can't be read.
+    /// True if pool events were being traced; `None` if that can't be read.
     pub trace_on: Option<bool>,
-    /// Pool events in trace buffers.
+    /// Number of pool events in trace buffers.
     pub trace_events: u64,
-    /// Events that the sessions with pool events lost.
+    /// Number of events that the tracing sessions with pool events lost.
     pub trace_lost: Option<u64>,
-    /// Who answered for the layouts: `pdb`, `built-in`, `nearest build` or `unknown`.
+    /// The source of the layouts: `pdb`, `built-in`, `nearest build` or `unknown`.
     pub layouts: String,
 }
 
-/// The answer.
+/// The answer of a query for stacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stacks {
-    /// What was asked about, as it is typed.
+    /// The subject, as typed.
     pub of: String,
-    /// The stacks, the most frequent first.
+    /// The stacks, by number of records, descending.
     pub rows: Vec<StackRow>,
-    /// Stacks of allocations in trace buffers that have no later free there: of the last seconds or
-    /// minutes, which shows the current callers.
+    /// Stacks of allocations in trace buffers that are not freed later in the buffers. They are
+    /// from the last seconds or minutes and show the current callers.
     pub traced: Vec<StackRow>,
-    /// How much was looked at.
+    /// The coverage.
     pub coverage: StacksCoverage,
-    /// What is damaged, as sentences.
+    /// Damage, as sentences.
     pub warnings: Vec<String>,
-    /// What is to be known about the answer, as sentences.
+    /// Notes on the answer, as sentences.
     pub notes: Vec<String>,
 }
 
 impl Engine {
-    /// Driver Verifier's records, read on first use.
+    /// Driver Verifier's records; read on first use.
     pub fn verifier(&self) -> &Verifier {
         self.verifier.get_or_init(|| {
             let mut read = Verifier::read(self.kernel());
@@ -146,17 +145,17 @@ impl Engine {
         })
     }
 
-    /// Pool events in trace buffers, read on first use.
+    /// Pool events in trace buffers; read on first use.
     pub fn trace(&self) -> &Trace {
         self.trace.get_or_init(|| Trace::read(self.kernel()))
     }
 
-    /// The tags of live blocks that Driver Verifier has records of, in order.
+    /// The tags of live blocks with Driver Verifier records, sorted.
     pub fn tags_with_stacks(&self, index: &Snapshot) -> Vec<Tag> {
         join::tags(self, index)
     }
 
-    /// The stacks recorded for a tag's live blocks, or for an address. `None` when cancelled. An
+    /// The stacks recorded for a tag's live blocks, or for an address. `None` if cancelled. An
     /// address needs no index.
     pub fn stacks(
         &self,
@@ -212,7 +211,7 @@ impl Engine {
 }
 
 impl Stacks {
-    /// Sentences on what was counted.
+    /// Adds notes and warnings on the counts.
     fn tell(&mut self, verifier: &Verifier, known: bool, of: &StacksOf) {
         let c = &self.coverage;
         if c.damaged > 0 && verifier.log.is_some() {
@@ -242,7 +241,7 @@ impl Stacks {
         }
     }
 
-    /// Notes on how many of a tag's live blocks have records.
+    /// Adds notes on the number of live blocks with records.
     fn tell_blocks(&mut self) {
         let c = &self.coverage;
         let Some(live) = c.live_blocks else {
@@ -261,7 +260,7 @@ impl Stacks {
         }
     }
 
-    /// The answer of a tag that has no records, from an answer about nothing.
+    /// The answer for a tag without records, derived from an answer for no block.
     pub fn of_tag_without_records(mut self, tag: Tag, live: u64) -> Stacks {
         self.of = tag.typed();
         self.rows.clear();
@@ -273,7 +272,7 @@ impl Stacks {
         self
     }
 
-    /// Addresses of session pool at which several sessions have such a block.
+    /// Adds a note on addresses at which several sessions have a matching block.
     fn tell_sessions(&mut self, ambiguous: u64) {
         let note = match ambiguous {
             0 => return,
@@ -286,7 +285,7 @@ impl Stacks {
         }
     }
 
-    /// Notes and warnings on the order of the log's records.
+    /// Adds notes and warnings on the order of the log's records.
     fn tell_order(&mut self, order: Order) {
         match order {
             Order::Known => {}

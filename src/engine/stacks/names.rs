@@ -1,4 +1,4 @@
-//! Names for frames.
+//! Names for stack frames.
 
 use rustc_hash::FxHashMap;
 
@@ -9,7 +9,7 @@ use crate::symbols::Source;
 use super::StackRow;
 use crate::engine::Engine;
 
-/// Puts names to the frames of all rows.
+/// Adds names to the frames of all rows.
 pub(super) fn add(engine: &Engine, kinds: &Kinds<'_>, rows: &mut [StackRow]) {
     let mut known: FxHashMap<Va, (String, Option<String>)> = FxHashMap::default();
     for row in rows {
@@ -21,8 +21,8 @@ pub(super) fn add(engine: &Engine, kinds: &Kinds<'_>, rows: &mut [StackRow]) {
     }
 }
 
-/// A frame as `module+0x…`, or by its function where the module's PDB is at hand; and the
-/// function as far as it is known without one.
+/// A frame as `module+0x…`, or with its function if the module's PDB is available; and the
+/// function as far as known without a PDB.
 fn of(engine: &Engine, kinds: &Kinds<'_>, frame: Va) -> (String, Option<String>) {
     let kernel = engine.kernel();
     let names = engine.names();
@@ -46,7 +46,7 @@ fn of(engine: &Engine, kinds: &Kinds<'_>, frame: Va) -> (String, Option<String>)
     if let (Some(Source::Pdb { .. }), Some(name)) = (source, &named) {
         return (name.clone(), named);
     }
-    // The built-in functions of nt have their lengths; exports alone may be further away.
+    // Built-in functions of nt have a known length; an export may be far from the address.
     let built_in = kinds
         .function(frame)
         .map(|(name, distance)| match distance {

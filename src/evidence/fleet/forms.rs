@@ -1,4 +1,4 @@
-//! The forms of a fleet's answer: text, JSON, CSV and Markdown.
+//! The output formats of `fleet`: text, JSON, CSV and Markdown.
 
 use std::io::{self, Write};
 
@@ -19,10 +19,10 @@ struct Envelope<'a> {
 }
 
 impl Fleet {
-    /// Writes it in a format.
+    /// Writes the answer in the given format.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
             Format::Json => {
@@ -40,7 +40,7 @@ impl Fleet {
         }
     }
 
-    /// Without characters that a terminal obeys.
+    /// A copy without control characters that a terminal would interpret.
     fn safe(&self) -> Fleet {
         let mut out = self.clone();
         let own = |text: &mut String| *text = clean(text).into_owned();

@@ -1,4 +1,5 @@
-//! An evidence file in place of a dump: it answers what was kept, and says what was not.
+//! An evidence file in place of a dump: it gives the stored answers, and returns an error for
+//! questions whose answers were not stored.
 
 mod stored;
 
@@ -36,7 +37,7 @@ use super::rows::va_of;
 use super::schema::{BLOCKS, CONTENTS, SIZES, Table};
 use stored::{BlockColumns, Windows, answers, unhex};
 
-/// Rows of each table that are read.
+/// Maximum number of rows that are read from each table.
 const MOST_ANSWERS: u64 = 1 << 18;
 const MOST_BLOCKS: u64 = 1 << 24;
 const MOST_SIZES: u64 = 1 << 22;
@@ -44,10 +45,10 @@ const MOST_SAMPLES: u64 = 1 << 12;
 const MOST_NOTES: usize = 64;
 /// No count that is added up with others is larger.
 const LARGEST_COUNT: u64 = 1 << 56;
-/// Said of memory.
+/// The error for memory reads.
 const NOT_INSIDE: &str = "not in the evidence file";
 
-/// What an index is besides its blocks.
+/// The facts about an index other than its blocks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct IndexFacts {
     totals: Totals,
@@ -59,7 +60,7 @@ pub struct IndexFacts {
 }
 
 impl IndexFacts {
-    /// Of an index, of which so many blocks are in no list.
+    /// The facts of an index; `left_out` is the number of blocks that the file does not list.
     pub fn of(index: &Snapshot, left_out: u64) -> IndexFacts {
         IndexFacts {
             totals: (*index.totals).clone(),
@@ -79,7 +80,7 @@ struct Rest {
     identity: Option<String>,
 }
 
-/// Bytes of a sample block.
+/// The bytes of a sample block.
 #[derive(Debug)]
 struct Sample {
     session: Option<u32>,
@@ -101,7 +102,7 @@ pub struct Evidence {
     session_trackers: Trackers,
     warnings: Vec<String>,
     rest: Rest,
-    /// As JSON, by answer and key; read when they are asked for.
+    /// JSON by answer and key; parsed on demand.
     answers: FxHashMap<(String, String), String>,
     samples: OnceLock<Vec<Sample>>,
     attributed: OnceLock<Attributed>,
@@ -115,7 +116,7 @@ fn damaged(why: impl ToString) -> OpenError {
     refused(ArchiveError::Damaged(why.to_string()))
 }
 
-/// True when no number of it overflows where it is added to others.
+/// True if sums with the numbers in this value can't overflow.
 fn is_sane(value: &Value) -> bool {
     match value {
         Value::Number(n) => match (n.as_u64(), n.as_i64()) {
@@ -130,7 +131,7 @@ fn is_sane(value: &Value) -> bool {
 }
 
 impl Evidence {
-    /// Opens a file. Tables of blocks are read when they are asked for.
+    /// Opens an evidence file. The block tables are read on demand.
     ///
     /// # Errors
     /// An [`OpenError`].
@@ -138,7 +139,7 @@ impl Evidence {
         Evidence::of(Stored::open(path).map_err(refused)?, path, options)
     }
 
-    /// Of an open file; `path` is what it is called.
+    /// Reads an open evidence file; `path` is used in messages.
     ///
     /// # Errors
     /// An [`OpenError`].
@@ -155,7 +156,7 @@ impl Evidence {
             some => parse("session_trackers", some)?,
         };
         let mut trackers: Trackers = parse("trackers", get("trackers"))?;
-        // Looked up by halving.
+        // Lookups use binary search.
         trackers.rows.sort_by_key(|row| row.tag);
         Ok(Evidence {
             info: parse("info", get("info"))?,
@@ -176,7 +177,7 @@ impl Evidence {
         })
     }
 
-    /// What is inside.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -252,7 +253,7 @@ impl Evidence {
         Ok(out)
     }
 
-    /// The blocks, window by window. `None` when they aren't wanted any more.
+    /// Reads the blocks, window by window. `None` if the caller cancelled.
     fn segments(&self, wanted: Wanted<'_>) -> Result<Option<Vec<Arc<Segment>>>, String> {
         let columns = BlockColumns::new();
         let mut windows = Windows::default();
@@ -277,8 +278,7 @@ impl Evidence {
         Ok((!gone).then(|| windows.finish()))
     }
 
-    /// The owners of the tags, from the dump. Damaged entries are left out; their owner is then
-    /// unknown.
+    /// The owners of the tags, as stored. The owners of damaged entries are unknown.
     fn attributed(&self) -> &Attributed {
         self.attributed.get_or_init(|| {
             let keys = self.answers.keys();
@@ -296,7 +296,8 @@ impl Evidence {
             let at = |name| place(&CONTENTS, name);
             let (start, session, bytes) = (at("address"), at("session"), at("bytes"));
             let mut out = Vec::new();
-            // A table that can't be read has no samples: every read says that.
+            // If the table can't be read there are no samples, and every memory read reports
+            // that.
             let _ = self.rows(&CONTENTS, MOST_SAMPLES, |row| {
                 if let (Some(start), Some(text)) = (row.int(start), row.text(bytes)) {
                     out.push(Sample {
@@ -318,7 +319,7 @@ impl std::fmt::Debug for Evidence {
     }
 }
 
-/// Allocated blocks of a tag, also of those that the file does not list.
+/// Number of allocated blocks of a tag, including those that the file does not list.
 fn live_blocks(index: &Snapshot, tag: Tag) -> u64 {
     let found = index.totals.tag(tag);
     let pools = [found.nonpaged, found.paged, found.session];
@@ -327,7 +328,7 @@ fn live_blocks(index: &Snapshot, tag: Tag) -> u64 {
         .fold(0, |sum, pool| pool.blocks.saturating_add(sum))
 }
 
-/// The first version of the schema with recorded stacks.
+/// The first schema version with recorded stacks.
 const WITH_STACKS: (u32, u32) = (1, 1);
 
 impl Machine for Evidence {
@@ -433,7 +434,7 @@ impl Machine for Evidence {
         }
         match self.kept("census", &tag_hex(tag)) {
             Some(census) => census.map(Some),
-            // Of no block there is nothing to keep.
+            // A tag without blocks has no stored contents.
             None if live_blocks(index, tag) == 0 => Ok(Some(Census::of_no_block(question))),
             None => Err(format!(
                 "the evidence file has no contents of {tag}: it has those of suspects and of the \
@@ -491,7 +492,7 @@ impl Machine for Evidence {
                 let live = index.map_or(0, |index| live_blocks(index, tag));
                 none.map(|none| Some(none.of_tag_without_records(tag, live)))
             }
-            // Every tag that had some is in the file.
+            // From this schema on, every tag with stacks is in the file.
             None if self.manifest.schema >= WITH_STACKS => Ok(Some(Stacks {
                 of: tag.typed(),
                 notes: vec![format!(
@@ -573,7 +574,7 @@ impl Machine for Evidence {
                     module: module.name.clone(),
                     located: wanted.locate(),
                     wanted,
-                    // Nothing is looked up any more: the answers are there.
+                    // The stored answers already use symbols; no lookup is needed.
                     built_in: module.is_kernel,
                 })
             })
@@ -661,7 +662,7 @@ impl Machine for Evidence {
     }
 }
 
-/// From the contract's JSON.
+/// Parses a driver from the report's JSON.
 fn driver(json: &Value) -> Driver {
     let number = |json: &Value, name: &str| json[name].as_u64().unwrap_or(0);
     let bytes = |json: &Value| [number(json, "nonpaged_bytes"), number(json, "paged_bytes")];

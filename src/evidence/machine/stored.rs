@@ -1,4 +1,4 @@
-//! Rows of an evidence file as answers, blocks and bytes.
+//! Converts rows of an evidence file to answers, blocks and bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::pool::index::{Collector, Owner, Segment, WINDOW};
 
 use super::{LARGEST_COUNT, MOST_ANSWERS, damaged, refused};
 
-/// The bytes of such text; `??` and anything that is not a byte are `None`.
+/// Parses hexadecimal text into bytes; `??` and invalid digits become `None`.
 pub(super) fn unhex(text: &str) -> Vec<Option<u8>> {
     let pairs = text.as_bytes().chunks_exact(2);
     pairs
@@ -40,7 +40,7 @@ pub(super) fn answers(file: &mut Stored) -> Result<FxHashMap<(String, String), S
             let parts = (row.text(answer), row.text(key), row.text(json));
             if let (Some(answer), Some(key), Some(json)) = parts {
                 let json = match answer {
-                    // Reports as they were written.
+                    // Reports are stored verbatim.
                     "diagnose" | "drivers" => serde_json::from_str(json).unwrap_or_default(),
                     _ => json.to_owned(),
                 };
@@ -53,7 +53,7 @@ pub(super) fn answers(file: &mut Stored) -> Result<FxHashMap<(String, String), S
     Ok(out)
 }
 
-/// Where the columns of a block are.
+/// The indexes of the columns of the blocks table.
 pub(super) struct BlockColumns {
     tag: usize,
     address: usize,
@@ -116,7 +116,7 @@ impl BlockColumns {
     }
 }
 
-/// Blocks by session and window of addresses.
+/// Groups blocks by session and address window.
 #[derive(Default)]
 pub(super) struct Windows {
     gathered: BTreeMap<(Option<u32>, u64), Collector>,

@@ -6,10 +6,9 @@ use super::super::text::json_address;
 use super::super::{cell, csv_writer, tag_hex};
 use super::Allocs;
 
-/// Writes it.
 pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
-    // A column that is there only where it says something.
+    // This column appears only if the list has session pool.
     let sessions = answer.0.has_sessions();
     let guesses = answer.0.has_heuristic();
     let names = [

@@ -6,7 +6,6 @@ use super::super::table::{Align, head, list, row};
 use super::super::text::{grouped, json_address};
 use super::Allocs;
 
-/// Writes it.
 pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> {
     let s = answer.summary();
     writeln!(

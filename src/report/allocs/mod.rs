@@ -1,5 +1,5 @@
-//! Every allocation with a tag, as `!poolfind` lists them. Rows are written as they are taken
-//! from the index, so that a list of all blocks needs no additional memory.
+//! Allocations of tags, as `!poolfind` lists them. Rows are written directly from the index, so a
+//! list of all blocks needs no additional memory.
 
 mod csv;
 mod markdown;
@@ -19,14 +19,14 @@ use super::{Answer, tag_hex};
 /// The answer of `allocs`.
 pub struct Allocs<'a>(&'a engine::Allocs<'a>, Part);
 
-/// Which rows of the list are written.
+/// The range of rows to write.
 #[derive(Clone, Copy)]
 struct Part {
     skip: u64,
     take: u64,
 }
 
-/// What a list adds up to.
+/// The sums of a list.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     allocations: u64,
@@ -35,19 +35,19 @@ struct Summary {
     nonpaged_bytes: u64,
     paged_allocations: u64,
     paged_bytes: u64,
-    /// Left away where no session's pool was walked.
+    /// Omitted if no session's pool was walked.
     #[serde(skip_serializing_if = "Option::is_none")]
     session_allocations: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_bytes: Option<u64>,
-    /// Of those recognised by their headers alone; in none of the sums above.
+    /// Heuristic blocks; not included in the sums above.
     heuristic_allocations: u64,
     heuristic_bytes: u64,
     unreadable_pages: u64,
     tracker: Option<TrackerSide>,
     complete: bool,
     notes: Vec<String>,
-    /// Of the allocated blocks listed; those that take the most bytes first.
+    /// Sizes of the listed allocated blocks, by total bytes, descending.
     sizes: Vec<SizeRecord>,
 }
 
@@ -58,10 +58,11 @@ struct SizeRecord {
     bytes: u64,
 }
 
-/// Sizes that the text names.
+/// Number of sizes in the text output.
 const SIZES_NAMED: usize = 5;
 
-/// `sizes: 1,024,000 x 601`; `None` without blocks. `all` when no block is in no list.
+/// `sizes: 1,024,000 x 601`; `None` without blocks. `all` is true if no block is omitted from the
+/// list.
 fn sizes_line(sizes: &[SizeRecord], all: bool) -> Option<String> {
     let one = |s: &SizeRecord| format!("{} x {}", grouped(s.size), grouped(s.count));
     let named: Vec<String> = sizes.iter().take(SIZES_NAMED).map(one).collect();
@@ -94,7 +95,7 @@ struct TrackerSide {
 }
 
 impl<'a> Allocs<'a> {
-    /// Of the engine's answer.
+    /// A report of the engine's answer.
     pub fn of(answer: &'a engine::Allocs<'a>) -> Allocs<'a> {
         let all = Part {
             skip: 0,
@@ -103,8 +104,8 @@ impl<'a> Allocs<'a> {
         Allocs(answer, all)
     }
 
-    /// The same with `take` rows from row `skip` on in its JSON; the summary stays that of
-    /// all rows.
+    /// Restricts the JSON to `take` rows, starting with row `skip`; the summary still covers all
+    /// rows.
     #[must_use]
     pub fn part(self, skip: u64, take: u64) -> Allocs<'a> {
         Allocs(self.0, Part { skip, take })
@@ -143,7 +144,7 @@ impl<'a> Allocs<'a> {
         }
     }
 
-    /// What the list covers and what is missing from it, as sentences.
+    /// The coverage and the omissions, as sentences.
     pub fn notes(&self) -> Vec<String> {
         let s = &self.0.summary;
         let mut out = self.0.coverage.sentences();
@@ -181,15 +182,15 @@ struct Row {
     pool: &'static str,
     backend: &'static str,
     state: &'static str,
-    /// For session pool: whose.
+    /// The session id, for session pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<u32>,
-    /// Recognised by its header alone; left away where that is not so.
+    /// True for a heuristic block; omitted otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     heuristic: bool,
 }
 
-/// The rows, serialised one by one.
+/// The rows, serialised one at a time.
 struct Rows<'a>(&'a Allocs<'a>);
 
 impl Serialize for Rows<'_> {
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_sums_are_named_and_the_rest_is_added_up() {
+    fn the_largest_sizes_are_listed_and_the_others_are_summed() {
         let sizes: Vec<SizeRecord> = (1..=7)
             .map(|i| SizeRecord {
                 size: 1000 * i,

@@ -10,7 +10,6 @@ use super::super::page::pool_name;
 use super::super::text::plain_address;
 use super::{Allocs, sizes_line};
 
-/// Writes it.
 pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> {
     let heading = heading(answer.0.pattern.exact());
     match answer.0.big_table {
@@ -52,15 +51,15 @@ fn searching(region: &Region, heading: &str) -> String {
     format!("Searching {pool} ({start} : {end}) for {heading}")
 }
 
-/// The blocks of one tag as the debugger lists them: large ones under the heading of their
-/// table, the others under that of the region they are in.
+/// Lists the blocks of one tag as the debugger does: large ones below the heading of the big page
+/// table, the others below the heading of their region.
 fn under_headings(answer: &Allocs<'_>, heading: &str, out: &mut dyn Write) -> io::Result<()> {
     let regions = &answer.0.regions;
     let place = |block: &Block| match block.backend {
         Backend::Big => None,
         _ => {
             let holds = |r: &&Region| block.va >= r.start && block.va < r.end;
-            // Regions of both pools can share addresses.
+            // Regions of different pools may overlap.
             let same = regions
                 .iter()
                 .position(|r| holds(&r) && r.pool == block.kind);
@@ -76,7 +75,7 @@ fn under_headings(answer: &Allocs<'_>, heading: &str, out: &mut dyn Write) -> io
             writeln!(out, "{}", line(&block))?;
         }
         match before {
-            // A heading without blocks is printed nevertheless: it says what was searched.
+            // Headings without blocks are also printed, because they show what was searched.
             Some(before) if before.starts_with('S') => writeln!(out, "{before}"),
             _ => Ok(()),
         }
@@ -88,7 +87,7 @@ fn under_headings(answer: &Allocs<'_>, heading: &str, out: &mut dyn Write) -> io
     write(Some(None), "Outside the known regions:\n")
 }
 
-/// The tag as the debugger's headings name it.
+/// The tag in the form of the debugger's headings.
 fn heading(exact: Option<Tag>) -> String {
     match exact {
         Some(tag) => format!("tag {:#x} ({tag})", tag.value()),
@@ -96,7 +95,7 @@ fn heading(exact: Option<Tag>) -> String {
     }
 }
 
-/// A row of `!poolfind`: the address and size that the owner sees, without the header.
+/// A row of `!poolfind`: the address and size of the block's body, without the header.
 fn line(b: &Block) -> String {
     let state = match b.state {
         State::Allocated => "",

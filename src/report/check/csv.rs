@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::super::{cell, csv_writer};
 use super::Check;
 
-/// Writes it.
 pub(super) fn write(answer: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     csv.write_record([

@@ -1,4 +1,4 @@
-//! `check` as JUnit's XML.
+//! `check` as JUnit XML.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,6 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, Event};
 
 use super::{Check, Row, shown};
 
-/// Writes it.
 pub(super) fn write(answer: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut xml = Writer::new_with_indent(out, b' ', 1);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;

@@ -1,4 +1,4 @@
-//! Whether dumps are within the rules: the answer of `check`.
+//! The results of checking dumps against rules: the answer of `check`.
 
 mod csv;
 mod junit;
@@ -67,7 +67,7 @@ impl Row {
         }
     }
 
-    /// What the rule is about, for people.
+    /// The subject of the rule, for text output.
     fn subject(&self) -> String {
         let what = self.tag.as_deref().or(self.driver.as_deref());
         match (what, self.pool) {
@@ -91,7 +91,7 @@ fn word(outcome: Outcome) -> &'static str {
 fn observed(observed: Observed) -> Value {
     match observed {
         Observed::Number(n) => i64::try_from(n).map_or(Value::Null, Value::from),
-        // A tenth of a percent is what people compare; more digits only look exact.
+        // One decimal place is enough to compare; more digits suggest a false precision.
         Observed::Share(n) => Value::from((n * 10.0).round() / 10.0),
         Observed::Verdict(verdict) => Value::from(verdict.word()),
     }
@@ -105,7 +105,7 @@ fn allowed(limit: Limit) -> Value {
     }
 }
 
-/// A value for people.
+/// A value for text output.
 fn shown(value: &Value, limit: &str) -> String {
     match value {
         Value::Null => "-".into(),
@@ -121,7 +121,7 @@ fn shown(value: &Value, limit: &str) -> String {
 }
 
 impl Check {
-    /// Of the results, and of the inputs that could not be opened with what is wrong.
+    /// A report of the results, and of inputs that could not be opened (name and error).
     pub fn of(results: &[RuleResult], unreadable: &[(String, String)]) -> Check {
         let rules: Vec<Row> = results.iter().map(Row::of).collect();
         let unreadable = unreadable.iter().map(|(source, error)| Unreadable {
@@ -136,15 +136,15 @@ impl Check {
         }
     }
 
-    /// Writes JUnit's XML, as CI systems read it: a suite per input, a case per check.
+    /// Writes JUnit XML for CI systems: one test suite per input, one test case per check.
     ///
     /// # Errors
-    /// What the writer says.
+    /// I/O errors of the writer.
     pub fn junit(&self, out: &mut dyn Write) -> io::Result<()> {
         junit::write(self, out)
     }
 
-    /// How many checks ended in a way.
+    /// Number of checks with this outcome.
     fn count(&self, outcome: Outcome) -> usize {
         self.rules
             .iter()
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn junit_is_xml_that_ci_systems_read() {
+    fn junit_output_is_valid_for_ci_systems() {
         let results = [
             Outcome::Passed,
             Outcome::Failed,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_passes_only_when_everything_does() {
+    fn the_answer_passes_only_if_every_check_passes() {
         assert!(Check::of(&[result(Outcome::Passed), result(Outcome::Allowed)], &[]).passed);
         assert!(!Check::of(&[result(Outcome::Unknown)], &[]).passed);
         assert!(!Check::of(&[result(Outcome::Passed)], &[("a".into(), "b".into())]).passed);

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use super::{Check, shown};
 
-/// Writes it.
 pub(super) fn write(answer: &Check, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}\n", answer.summary())?;
     for input in &answer.unreadable {

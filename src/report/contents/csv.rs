@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::{cell, csv_writer};
 use super::Contents;
 
-/// Writes it.
 pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     csv.write_record(["offset", "kind", "what", "blocks", "read", "unreadable"])?;

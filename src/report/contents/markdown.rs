@@ -10,7 +10,6 @@ fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
-/// Writes it.
 pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}: {}\n", plain(&answer.tag), plain(&answer.coverage))?;
     let sentences = answer

@@ -1,4 +1,4 @@
-//! What a tag's blocks hold, offset by offset.
+//! The contents of a tag's blocks, by offset.
 
 mod csv;
 mod markdown;
@@ -14,9 +14,9 @@ use crate::analysis::census::{Census, Count, Family, Offset, Pointing, What, tex
 use super::text::{clean, filetime, json_address};
 use super::{Answer, tag_hex};
 
-/// Kinds of words that are named at an offset in text.
+/// Maximum number of classes to list per offset in text.
 const KINDS: usize = 3;
-/// Families that are named in text.
+/// Maximum number of families to list in text.
 const FAMILIES: usize = 8;
 
 /// The answer of `contents`.
@@ -36,7 +36,7 @@ pub struct Contents {
     notes: Vec<String>,
 }
 
-/// When the blocks were made.
+/// The ages of the blocks.
 #[derive(Debug, Serialize)]
 struct AgesRecord {
     source: String,
@@ -45,10 +45,10 @@ struct AgesRecord {
     newest: Option<String>,
     histogram: [u64; SLICES],
     shape: &'static str,
-    /// How far a time may be off, where times are estimated.
+    /// The maximum error of a time, if times are estimated.
     error_seconds: Option<u64>,
-    /// The field is one by chance with a probability of 10 to this power at most; `None`
-    /// where rarity is not what it was recognised by.
+    /// The probability of a coincidence is at most 10 to this power; `None` if the field was not
+    /// recognised by rarity.
     chance_power_of_ten: Option<i32>,
     #[serde(skip)]
     recognised: String,
@@ -73,7 +73,7 @@ impl AgesRecord {
     }
 }
 
-/// How sure it is that these are times, in words.
+/// How the times were recognised, as a phrase.
 pub fn recognised(ages: &Ages) -> String {
     match ages.recognised {
         Recognised::ByName => "a field of the object".into(),
@@ -135,7 +135,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 impl Contents {
-    /// Of a census.
+    /// A report of a census.
     pub fn of(census: &Census) -> Contents {
         let read = census.read();
         Contents {
@@ -162,7 +162,7 @@ impl Contents {
         }
     }
 
-    /// The table of offsets: those where something points into the kernel's half.
+    /// The offsets to show: those with kernel pointers.
     fn told(&self) -> impl Iterator<Item = &Row> {
         let plain = |k: &Kind| matches!(k.kind, "zero" | "number" | "text" | "user" | "constant");
         self.offsets
@@ -203,7 +203,7 @@ impl Row {
     }
 }
 
-/// A value, and the text that its bytes are.
+/// A value, and its bytes as text if they are text.
 pub fn constant(value: u64) -> String {
     match text_of(value) {
         Some(text) => format!("{value:#x} \"{text}\""),

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::text::{grouped, plain_address};
 use super::{AgesRecord, Contents, FAMILIES, FamilyRow, KINDS};
 
-/// Writes it.
 pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}: {}", answer.tag, answer.coverage)?;
     for module in &answer.modules {
@@ -43,7 +42,7 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     answer.notes.iter().try_for_each(|n| writeln!(out, "{n}"))
 }
 
-/// The blocks in use over the time from boot to dump.
+/// The number of allocated blocks over the time from boot to dump.
 fn history(ages: &AgesRecord, out: &mut dyn Write) -> io::Result<()> {
     const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = ages.histogram.iter().copied().max().unwrap_or(0).max(1);

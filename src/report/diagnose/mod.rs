@@ -1,5 +1,5 @@
-//! The diagnosis, for a ticket: the answer first, what it rests on after it, the machine
-//! and the coverage last.
+//! The diagnosis as a report: the verdict first, then the evidence; machine and coverage are
+//! last.
 
 mod text;
 
@@ -19,7 +19,7 @@ use super::info::Info;
 use super::text::{clean, human, json_address};
 use super::{Answer, cell, csv_writer, tag_hex};
 
-/// Sizes that are named of a finding.
+/// Number of sizes to list per finding.
 const SIZES: usize = 4;
 
 /// The answer of `diagnose`.
@@ -88,7 +88,7 @@ struct NearestRecord {
     sentence: String,
 }
 
-/// What someone marked by hand.
+/// An item that the user marked.
 #[derive(Debug, Serialize)]
 struct Marked {
     what: String,
@@ -197,7 +197,7 @@ impl Marked {
 }
 
 impl Diagnose {
-    /// With what someone marked by hand: what, and the note.
+    /// Adds the user's marks: pairs of item and note.
     #[must_use]
     pub fn with_marks(mut self, marks: Vec<(String, String)>) -> Diagnose {
         let safe = |text: String| clean(&text).into_owned();
@@ -211,12 +211,13 @@ impl Diagnose {
         self
     }
 
-    /// Of a diagnosis of a dump.
+    /// A report of a dump's diagnosis.
     pub fn of(engine: &Engine, d: &Diagnosis) -> Diagnose {
         Diagnose::new(d, Info::of(&engine.info()).machine(), pools(engine))
     }
 
-    /// Of a diagnosis of a table or a log; `source` is what is known of it, by label.
+    /// A report of the diagnosis of a table or a log; `source` describes the file as pairs of
+    /// label and value.
     pub fn of_table(d: &Diagnosis, source: Vec<(&'static str, String)>) -> Diagnose {
         Diagnose::new(d, source, Vec::new())
     }
@@ -266,13 +267,13 @@ impl Diagnose {
         }
     }
 
-    /// True when a report that was kept as JSON has the verdict of a leak.
+    /// True if a stored JSON report has the verdict "leak".
     pub fn is_leak_in(json: &str) -> bool {
         let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
         value.is_some_and(|v| v.get("verdict").and_then(|v| v.as_str()) == Some("leak"))
     }
 
-    /// True when the verdict is a leak; `--exit-code` goes by it.
+    /// True if the verdict is "leak"; `--exit-code` depends on it.
     pub fn is_leak(&self) -> bool {
         self.is_leak
     }
@@ -309,7 +310,7 @@ impl TopRecord {
     }
 }
 
-/// The two pools as `!vm` has them.
+/// The use of the two pools according to `!vm`.
 fn pools(engine: &Engine) -> Vec<String> {
     let vm = engine.vm();
     let bytes = |pages: u64| human(pages.saturating_mul(PAGE_SIZE));
@@ -427,7 +428,7 @@ impl Size {
     }
 }
 
-/// What to do about it, in a sentence or two.
+/// The recommended action, one or two sentences.
 fn advice(f: &Finding) -> String {
     let owners = &f.attribution.owners;
     let mut out = match owners.best() {
@@ -454,7 +455,7 @@ fn advice(f: &Finding) -> String {
     out
 }
 
-/// True for a finding in a table or a log, which has neither blocks nor images.
+/// True for a finding from a table or a log, without blocks and images.
 fn is_of_table(f: &Finding) -> bool {
     f.exemplars.is_empty() && f.searched.is_empty()
 }
@@ -466,7 +467,7 @@ fn capital(text: &str) -> String {
     })
 }
 
-/// The debugger's commands to go on with.
+/// The next debugger commands.
 fn steps(f: &Finding) -> Vec<Step> {
     let mut out = Vec::new();
     if f.tag().is_printable() {
@@ -488,7 +489,7 @@ fn steps(f: &Finding) -> Vec<Step> {
     }
     if let Some(guidance) = f.guidance {
         for step in &guidance.next {
-            // The owner's `lmvm` may be the guidance's too.
+            // The guidance may already contain `lmvm` for the owner.
             let again = |s: &Step| s.command.eq_ignore_ascii_case(&step.command);
             if !out.iter().any(again) {
                 out.push(Step {

@@ -1,4 +1,4 @@
-//! The report as text and as Markdown.
+//! The diagnosis as text and Markdown.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use crate::report::text::{clean, grouped, human, markdown as escape};
 
 use super::{Diagnose, Marked, Record, TopRecord};
 
-/// How headings and lists are written.
+/// The markup of headings and lists.
 pub(super) trait Style {
     fn title(&self, text: &str) -> String;
     fn heading(&self, text: &str) -> String;
@@ -50,7 +50,7 @@ impl Style for Markdown {
         format!("  - {}", escape(text))
     }
     fn command(&self, text: &str) -> String {
-        // Escaped with its line.
+        // The whole line is escaped later.
         text.to_owned()
     }
 }
@@ -98,7 +98,7 @@ impl Diagnose {
         section(style, out, "Limitations", &self.unknowns)
     }
 
-    /// The first lines: three of evidence, the next action, and the state of the pools.
+    /// The first lines: three lines of evidence, the next action, and the state of the pools.
     fn write_lead(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
         if let Some(first) = self.findings.first() {
             let owner = first.owners.first().filter(|_| first.owner.is_some());
@@ -135,7 +135,7 @@ impl Diagnose {
             Some(worst) => out += &format!("; {}", worst.sentence),
             None => out += "; pool use or limits are unknown",
         }
-        // After ten years the machine is another one.
+        // A prediction beyond ten years is meaningless.
         if let Some(hours) = self.exhausted_in_hours.filter(|hours| *hours < 87_600.0) {
             let when = match hours {
                 ..72.0 => format!("{hours:.1} hours"),
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_dump_becomes_markup() {
+    fn text_from_a_dump_is_escaped() {
         assert_eq!(
             escape("<script>[a](b) *x* `y` # |"),
             "&lt;script&gt;\\[a\\](b) \\*x\\* \\`y\\` \\# \\|"

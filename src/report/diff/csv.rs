@@ -1,11 +1,10 @@
-//! `diff` as CSV: a row per tag, and eight columns per point.
+//! `diff` as CSV: one row per tag, and eight columns per point.
 
 use std::io::{self, Write};
 
 use super::super::{cell, csv_writer, optional};
 use super::Diff;
 
-/// Writes it.
 pub(super) fn write(answer: &Diff, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     let mut heads: Vec<String> = [

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::table::{Align, head, row};
 use super::{Diff, HEADS};
 
-/// Writes it.
 pub(super) fn write(answer: &Diff, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         ("point", Align::Right),

@@ -1,4 +1,4 @@
-//! Points side by side: the answer of `diff`.
+//! A comparison of points: the answer of `diff`.
 
 mod csv;
 mod markdown;
@@ -86,7 +86,7 @@ impl PointRecord {
             snapshot: point.snapshot,
             kind: point.kind.word(),
             time: point.time.map(|t| t.to_string()),
-            // Without the zone's letter: it is in none that is known.
+            // Without a zone designator, because the zone is unknown.
             local_time: point
                 .local_time
                 .map(|t| t.to_string().trim_end_matches('Z').to_owned()),
@@ -156,14 +156,14 @@ impl ChangeRecord {
         }
     }
 
-    /// The first and the last value that are known.
+    /// The first and the last known value.
     fn ends(values: &[Option<u64>]) -> Option<(u64, u64)> {
         let mut known = values.iter().flatten();
         let first = *known.next()?;
         Some((first, *known.next_back()?))
     }
 
-    /// The cells of a row for people: trend, bytes at first and at last, their change, the
+    /// The cells of a row in text and Markdown: trend, first and last bytes, their change, the
     /// rate, and the change of outstanding allocations.
     fn cells(&self) -> [String; 6] {
         let unknown = || "-".to_owned();
@@ -182,7 +182,7 @@ impl ChangeRecord {
 }
 
 impl Diff {
-    /// Of points compared.
+    /// A report of a comparison.
     pub fn of(comparison: &Comparison) -> Diff {
         let count = comparison.points.len();
         Diff {
@@ -196,7 +196,7 @@ impl Diff {
         }
     }
 
-    /// The tags that people are shown: those that changed, and those that are pinned.
+    /// The tags to show in text: those that changed, and those that are pinned.
     fn shown(&self) -> impl Iterator<Item = &ChangeRecord> {
         self.changes
             .iter()
@@ -211,7 +211,7 @@ impl Diff {
         }
     }
 
-    /// What is left out of the rows for people.
+    /// A line about the rows that text output omits.
     fn rest_line(&self) -> String {
         let mut counts: BTreeMap<Option<Trend>, usize> = BTreeMap::new();
         for change in &self.changes {
@@ -227,7 +227,7 @@ impl Diff {
     }
 }
 
-/// The column heads of a row for people, after the tag.
+/// The column headings in text and Markdown, after the tag.
 const HEADS: [&str; 6] = [
     "trend",
     "first bytes",
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn people_and_programs_read_the_same_change() {
+    fn text_and_json_have_the_same_changes() {
         let first = table(
             3600,
             "Leak,nonpaged,10,0,10,10240\n-UMD,paged,5,1,4,64\nSame,paged,1,0,1,32\n",

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use super::{Diff, HEADS};
 
-/// Writes it.
 pub(super) fn write(answer: &Diff, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Points")?;
     writeln!(

@@ -1,4 +1,4 @@
-//! What `info` says of an image of memory.
+//! The facts about a memory image in `info`.
 
 use serde::Serialize;
 
@@ -58,7 +58,7 @@ impl ImageRecord {
         }
     }
 
-    /// The rows as label and value.
+    /// The rows as pairs of label and value.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         vec![
             ("CPU state", self.processors()),

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::table::{Align, table};
 use super::Info;
 
-/// Writes it.
 pub(super) fn write(answer: &Info, out: &mut dyn Write) -> io::Result<()> {
     let columns = [("", Align::Left), ("", Align::Left)];
     let rows = answer.rows().into_iter();

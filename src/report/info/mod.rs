@@ -1,4 +1,4 @@
-//! What kind of dump this is: the `info` command, and the `dump` object of every answer.
+//! The type and contents of a dump: the `info` command, and the `dump` object of every answer.
 
 mod csv;
 mod image;
@@ -52,7 +52,7 @@ struct SymbolRecord {
 }
 
 impl DumpRecord {
-    /// Of the engine's facts.
+    /// A record of the engine's facts.
     pub fn of(facts: &DumpFacts) -> DumpRecord {
         let (major, minor) = facts.version;
         let parameters = facts.bugcheck_parameters.iter();
@@ -111,7 +111,7 @@ pub struct Info {
     needed: Option<String>,
 }
 
-/// What is inside an evidence file.
+/// The contents of an evidence file.
 #[derive(Debug, Serialize)]
 struct EvidenceRecord {
     path: String,
@@ -206,7 +206,7 @@ struct RegionRecord {
 }
 
 impl Info {
-    /// Of the engine's answer.
+    /// A report of the engine's answer.
     pub fn of(info: &engine::Info) -> Info {
         let regions = info.regions.iter().map(|r| RegionRecord {
             pool: r.pool.word(),
@@ -231,7 +231,7 @@ impl Info {
         }
     }
 
-    /// What a report says of the machine: the rows without addresses.
+    /// The rows about the machine for other reports, without addresses.
     pub fn machine(&self) -> Vec<(&'static str, String)> {
         const OF_MACHINE: [&str; 8] = [
             "File",
@@ -248,7 +248,7 @@ impl Info {
         rows
     }
 
-    /// The rows as label and value.
+    /// The rows as pairs of label and value.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let (d, i) = (&self.dump, &self.info);
         let mut rows = vec![
@@ -335,7 +335,7 @@ impl Info {
     }
 }
 
-/// An image of a machine that runs.
+/// For an image of a running machine.
 const NO_BUGCHECK: &str = "none: the machine was running";
 const UNKNOWN: &str = "not in the dump";
 

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use super::Info;
 
-/// Writes it.
 pub(super) fn write(answer: &Info, out: &mut dyn Write) -> io::Result<()> {
     for (label, value) in answer.rows() {
         writeln!(out, "{label:<14} {value}")?;

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::{cell, csv_writer};
 use super::Modules;
 
-/// Writes it.
 pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     csv.write_record([

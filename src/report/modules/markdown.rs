@@ -6,7 +6,6 @@ use super::super::table::{Align, table};
 use super::super::text::grouped;
 use super::Modules;
 
-/// Writes it.
 pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         ("name", Align::Left),

@@ -53,7 +53,7 @@ struct PdbRecord {
 }
 
 impl Modules {
-    /// Of the engine's answer.
+    /// A report of the engine's answer.
     pub fn of(answer: &engine::Modules) -> Modules {
         Modules {
             modules: answer.rows.iter().map(Row::of).collect(),
@@ -95,7 +95,7 @@ fn text(text: &Option<String>) -> Option<String> {
     text.as_deref().map(|t| clean(t).into())
 }
 
-/// What the PE time stamp is.
+/// The PE time stamp as text.
 fn stamp(module: &ModuleFacts) -> String {
     let maker = &module.maker;
     let date = maker.linked.and_then(rfc3339);
@@ -103,7 +103,7 @@ fn stamp(module: &ModuleFacts) -> String {
         .unwrap_or_else(|| "unknown: the image's header is not in the dump".into())
 }
 
-/// The debugger's last column: which symbols the module has.
+/// The debugger's last column: the state of the module's symbols.
 fn status(symbols: &ModuleSymbols) -> String {
     match symbols {
         ModuleSymbols::Pdb(path) => format!("(pdb symbols)          {}", clean(path)),

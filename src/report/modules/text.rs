@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use super::{Modules, Row};
 
-/// Writes it.
 pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "start             end                 module name")?;
     let mut unloaded = false;
@@ -28,7 +27,7 @@ pub(super) fn write(answer: &Modules, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// What `lmv` adds for one module.
+/// The details that `lmv` prints for a module.
 fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
     let mut line = |name: &str, value: Option<&str>| match value {
         Some(value) => writeln!(out, "    {name:<17} {value}"),

@@ -6,7 +6,6 @@ use super::super::table::{Align, list, plain, table};
 use super::super::text::grouped;
 use super::ObjectsReport;
 
-/// Writes it.
 pub(super) fn write(answer: &ObjectsReport, out: &mut dyn Write) -> io::Result<()> {
     if answer.objects == 0 {
         let (tag, looked) = (plain(&answer.tag), grouped(answer.looked));

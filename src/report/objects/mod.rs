@@ -1,4 +1,4 @@
-//! Kernel objects behind a tag.
+//! The kernel objects of a tag.
 
 mod csv;
 mod markdown;
@@ -13,7 +13,7 @@ use crate::analysis::objects::{Holder, Named, Objects};
 use super::text::{clean, json_address};
 use super::{Answer, tag_hex};
 
-/// Processes that are named in text.
+/// Maximum number of processes to list in text.
 const HOLDERS: usize = 16;
 
 /// The answer of `objects`.
@@ -81,7 +81,7 @@ impl Process {
 }
 
 impl ObjectsReport {
-    /// Of what was found.
+    /// A report of the objects.
     pub fn of(found: &Objects) -> ObjectsReport {
         let safe = |texts: &[String]| texts.iter().map(|t| clean(t).into()).collect();
         ObjectsReport {

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::text::plain_address;
 use super::{HOLDERS, ObjectsReport};
 
-/// Writes it.
 pub(super) fn write(answer: &ObjectsReport, out: &mut dyn Write) -> io::Result<()> {
     if answer.objects == 0 {
         writeln!(

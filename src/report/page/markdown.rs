@@ -6,7 +6,6 @@ use super::super::table::{Align, table};
 use super::super::text::grouped;
 use super::{Page, pool_name};
 
-/// Writes it.
 pub(super) fn write(answer: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     let region = answer.source.kind.map_or("unknown", pool_name);
     writeln!(out, "Pool page {}, region: {region}\n", answer.page)?;

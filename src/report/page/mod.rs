@@ -1,4 +1,4 @@
-//! One page of pool, as `!pool` shows it.
+//! A pool page, as `!pool` shows it.
 
 mod csv;
 mod markdown;
@@ -39,13 +39,13 @@ struct Row {
     backend: &'static str,
     state: &'static str,
     holds_address: bool,
-    /// Recognised by its header alone; left away where that is not so.
+    /// True for a heuristic block; omitted otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     heuristic: bool,
 }
 
 impl<'a> Page<'a> {
-    /// Of a page.
+    /// A report of a page.
     pub fn of(page: &'a PoolPage, descriptions: &'a Descriptions) -> Page<'a> {
         Page {
             page: json_address(page.page),
@@ -77,7 +77,7 @@ impl Row {
     }
 }
 
-/// The name of a pool in the debugger's sentences.
+/// The name of a pool as in the debugger's messages.
 pub fn pool_name(kind: PoolKind) -> &'static str {
     match kind {
         PoolKind::NonPaged => "Nonpaged pool",

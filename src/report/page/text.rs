@@ -9,7 +9,6 @@ use super::super::poolused::describe;
 use super::super::text::plain_address;
 use super::{Page, pool_name};
 
-/// Writes it.
 pub(super) fn write(answer: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
     let page = plain_address(answer.source.page);
     match answer.source.kind {
@@ -44,7 +43,7 @@ pub(super) fn write(answer: &Page<'_>, out: &mut dyn Write) -> io::Result<()> {
             )?,
         }
         if b.holds_address {
-            // As newer debuggers print it; !poolused has kept the old form.
+            // The format of newer debuggers; !poolused still has the older one.
             let remark =
                 describe(answer.descriptions, tag).replacen(" , Binary: ", ", Binary : ", 1);
             writeln!(out, "\t\tPooltag {tag} : {remark}")?;

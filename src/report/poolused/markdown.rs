@@ -6,7 +6,6 @@ use super::super::table::{Align, head, row};
 use super::super::text::grouped;
 use super::{PoolUsed, Side};
 
-/// Writes it.
 pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
     let verbose = answer.verbose;
     let figure = |value: Option<u64>| value.map_or_else(|| "-".into(), grouped);

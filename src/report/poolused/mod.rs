@@ -37,19 +37,18 @@ struct Row {
     nonpaged: Side,
     paged: Side,
     description: Option<String>,
-    /// The module as the tag list has it, which is not always the owner.
+    /// The module in the tag list, which is not always the owner.
     binary: Option<String>,
-    /// The owner with its confidence, as every other answer has it; `None` where that has
-    /// not been made.
+    /// The owner with its confidence, as in every other answer; `None` if not yet determined.
     owner: Option<String>,
-    /// Who calls the pool's functions with the tag.
+    /// The module that calls the allocation functions with the tag.
     allocator: Option<String>,
-    /// Whether block contents count in the owner, too; `None` where that has not been made.
+    /// True if block contents were used for the owner; `None` if not yet determined.
     contents_read: Option<bool>,
-    /// True where the owner is the module of the tag list.
+    /// True if the owner is the module in the tag list.
     #[serde(skip)]
     is_as_listed: bool,
-    /// The entry's pattern where the tag itself is not listed.
+    /// The entry's pattern, if the tag has no exact entry.
     pattern: Option<String>,
 }
 
@@ -65,8 +64,8 @@ struct Side {
     frees: Option<u64>,
     outstanding: Option<u64>,
     bytes: Option<u64>,
-    /// Text has a word in place of the counters of allocations and frees. JSON and CSV
-    /// have them modulo their width.
+    /// True if the counters have overflowed: text has a word in place of allocations and frees;
+    /// JSON and CSV have the values modulo the counter's width.
     #[serde(skip)]
     wrapped: bool,
 }
@@ -92,7 +91,7 @@ impl Side {
         }
     }
 
-    /// Allocations and frees in a column.
+    /// Allocations and frees for the columns.
     fn since_boot(&self) -> [String; 2] {
         match self.wrapped {
             true => ["wrapped".into(), "wrapped".into()],
@@ -100,7 +99,7 @@ impl Side {
         }
     }
 
-    /// True when nothing is shown for it: all figures are zero or unknown.
+    /// True if every shown count is zero or unknown.
     fn is_zero(&self, verbose: bool) -> bool {
         let nothing = |figure: Option<u64>| figure.unwrap_or(0) == 0;
         let counted = nothing(self.outstanding) && nothing(self.bytes);
@@ -109,7 +108,7 @@ impl Side {
 }
 
 impl PoolUsed {
-    /// Of the engine's answer.
+    /// A report of the engine's answer.
     pub fn of(answer: &engine::PoolUsed) -> PoolUsed {
         let row = |r: &engine::PoolUsedRow| {
             Row::of(&r.usage, r.about.as_ref()).owned(r.attribution.as_deref())
@@ -125,7 +124,7 @@ impl PoolUsed {
         }
     }
 
-    /// Of a log or a table.
+    /// A report of a log or a table.
     pub fn listed(answer: &engine::ListedPoolUsed) -> PoolUsed {
         let [nonpaged, paged] = &answer.total;
         let rows = answer.rows.iter();
@@ -151,7 +150,7 @@ impl PoolUsed {
 }
 
 impl Row {
-    /// With whose it is. `binary` stays what the tag list says.
+    /// Adds the owner. `binary` stays the module in the tag list.
     fn owned(mut self, made: Option<&Attribution>) -> Row {
         let Some(made) = made else {
             return self;
@@ -196,13 +195,12 @@ impl Row {
     }
 }
 
-/// A figure in a column; a dash for one that a log does not hold.
+/// A count for a column; a dash if it is unknown.
 fn figure(value: Option<u64>) -> String {
     value.map_or_else(|| "-".into(), |v| v.to_string())
 }
 
-/// The debugger's words for what a tag is for, and the owner where it is another one than
-/// the tag list has.
+/// The debugger's description of the tag, and the owner if it differs from the tag list.
 fn remark(row: &Row) -> String {
     let said = match (&row.description, &row.binary) {
         (Some(text), Some(binary)) => match &row.pattern {
@@ -222,7 +220,7 @@ fn remark(row: &Row) -> String {
     }
 }
 
-/// The remark of a tag for the debugger's last column; used by the screen too.
+/// The description for the debugger's last column; also used by the screen.
 pub fn describe(descriptions: &Descriptions, tag: Tag) -> String {
     remark(&Row::of(
         &TagUsage {

@@ -6,7 +6,6 @@ use crate::engine::Sort;
 
 use super::{PoolUsed, Side, figure, remark};
 
-/// Writes it.
 pub(super) fn write(answer: &PoolUsed, out: &mut dyn Write) -> io::Result<()> {
     let order = match answer.sort {
         Sort::Tag => "Tag",

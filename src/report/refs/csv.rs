@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::{cell, csv_writer};
 use super::Refs;
 
-/// Writes it.
 pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     csv.write_record([

@@ -6,7 +6,6 @@ use super::super::table::{Align, list, plain, table};
 use super::super::text::grouped;
 use super::Refs;
 
-/// Writes it.
 pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     if answer.references.is_empty() {
         writeln!(out, "No loaded image references {}.", plain(&answer.tag))?;

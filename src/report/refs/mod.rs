@@ -1,5 +1,5 @@
-//! Which modules reference a tag: the debugger's dump line for each place, what the code
-//! there does, and the modules in the order in which they are likely to own it.
+//! References to a tag: the debugger's dump line for each, what the code does with it, and the
+//! modules in the order of their likelihood to own it.
 
 mod csv;
 mod markdown;
@@ -24,11 +24,11 @@ use super::{Answer, tag_hex};
 pub struct Refs<'a> {
     tag: String,
     tag_hex: String,
-    /// The owner with its confidence, as every other answer has it.
+    /// The owner with its confidence, as in every other answer.
     owner: Option<String>,
-    /// Who calls the pool's functions with the tag.
+    /// The module that calls the allocation functions with the tag.
     allocator: Option<String>,
-    /// Whether block contents count in the owner, too.
+    /// True if block contents were used for the owner.
     contents_read: bool,
     references: Vec<Row>,
     modules: Vec<ModuleRow>,
@@ -68,14 +68,14 @@ struct Row {
     disassembly: Option<Vec<LineRow>>,
 }
 
-/// The source of the call that takes the tag.
+/// The source line of the call that takes the tag.
 #[derive(Debug, Serialize)]
 struct SourceRow {
     file: String,
     line: u32,
 }
 
-/// A call that is given the tag.
+/// A call that takes the tag.
 #[derive(Debug, Serialize)]
 struct CallRow {
     address: String,
@@ -84,15 +84,15 @@ struct CallRow {
     argument: u8,
 }
 
-/// An instruction around a place.
+/// An instruction around a reference.
 #[derive(Debug, Serialize)]
 struct LineRow {
     address: String,
     bytes: String,
     text: String,
-    /// It has the tag as its constant, or reads the variable that has it.
+    /// True if the tag is its constant, or it reads the variable with the tag.
     tag: bool,
-    /// It is a call that is given the tag.
+    /// True for a call that takes the tag.
     takes_tag: bool,
     function: Option<String>,
     #[serde(skip)]
@@ -117,7 +117,7 @@ struct ModuleRow {
     range: (Va, Va),
 }
 
-/// A driver that the framework may have made the tag for.
+/// A driver whose default tag this may be.
 #[derive(Debug, Serialize)]
 struct DefaultRow {
     module: String,
@@ -126,7 +126,7 @@ struct DefaultRow {
 }
 
 impl<'a> Refs<'a> {
-    /// Of the engine's answer.
+    /// A report of the engine's answer.
     pub fn of(answer: &'a TagReferences) -> Refs<'a> {
         let found = &answer.found;
         let missing = found.modules_missing.iter();
@@ -172,7 +172,7 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Whose the tag is, and what that does not rest on.
+    /// The owner, with a note if block contents were not read.
     fn owner_line(&self) -> Option<String> {
         match (&self.owner, self.contents_read) {
             (Some(owner), true) => Some(format!("owner: {owner}")),
@@ -182,17 +182,17 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// How much of the images could be searched, as a sentence.
+    /// The coverage of the images, as a sentence.
     pub fn coverage(&self) -> String {
         coverage(self.found)
     }
 }
 
-/// What an owner rests on where no index of the blocks was at hand.
+/// The note on an owner without block contents.
 pub(super) const NO_CONTENTS: &str =
     "from code and the tag list; block contents were not read (diagnose reads them)";
 
-/// The debugger's search of all modules: for text, or for bytes where the tag is none.
+/// The debugger command that searches all modules: for text, or for bytes if the tag is not text.
 pub fn search_command(tag: Tag) -> String {
     const ALL: &str = "!for_each_module s";
     let text = tag.to_string();
@@ -205,7 +205,7 @@ pub fn search_command(tag: Tag) -> String {
     }
 }
 
-/// How much of the images could be searched, as a sentence.
+/// The coverage of the images, as a sentence.
 pub fn coverage(found: &References) -> String {
     let all = found.pages_searched + found.pages_missing;
     let mut out = format!("searched {} of {all} image pages", found.pages_searched);
@@ -277,7 +277,7 @@ impl LineRow {
         }
     }
 
-    /// As the debugger's `u` has it, with what the tag is in marked.
+    /// The line of the debugger's `u`, with a mark at the instruction with the tag.
     fn line(&self) -> String {
         let mark = match (self.tag, self.takes_tag) {
             (true, _) => "tag >",
@@ -311,7 +311,7 @@ impl ModuleRow {
         }
     }
 
-    /// What `lm a` has in its last column, with what was found in place of the symbols.
+    /// The line of `lm a`, with the references in place of the symbols.
     fn line(&self) -> String {
         let places = match self.sites {
             1 => "1 place".to_owned(),
@@ -340,7 +340,7 @@ impl DefaultRow {
     }
 }
 
-/// `module!name+0x12`, as debuggers write it.
+/// `module!name+0x12`, as in debuggers.
 fn symbol(r: &Reference) -> Option<String> {
     let (name, distance) = r.symbol.as_ref()?;
     let (module, name) = (clean(&r.module_name), clean(name));
@@ -350,7 +350,7 @@ fn symbol(r: &Reference) -> Option<String> {
     })
 }
 
-/// What the code does, in a line: `certain: mov r8d, 6B61654Ch in myfault+0x1390`.
+/// The use of the tag as one line: `certain: mov r8d, 6B61654Ch in myfault+0x1390`.
 pub fn verdict_line(r: &Reference) -> String {
     let verdict = &r.verdict;
     let mut out = verdict
@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_debugger_is_given_bytes_where_a_tag_is_no_text() {
+    fn the_search_command_has_bytes_for_a_tag_that_is_not_text() {
         let command = |raw: &[u8; 4]| search_command(Tag::new(u32::from_le_bytes(*raw)));
         let all = "!for_each_module s";
         assert_eq!(command(b"Irp "), format!("{all} -a @#Base @#End \"Irp \""));

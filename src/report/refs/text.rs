@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::text::dump_line;
 use super::{Refs, verdict_line};
 
-/// Writes it.
 pub(super) fn write(answer: &Refs<'_>, out: &mut dyn Write) -> io::Result<()> {
     answer.places(out)?;
     if answer.references.is_empty() {

@@ -1,12 +1,10 @@
-//! `stacks` as CSV: a row is a stack, its frames are separated by blanks, its symbols by
-//! semicolons.
+//! `stacks` as CSV: one row per stack; frames are separated by blanks, symbols by semicolons.
 
 use std::io::{self, Write};
 
 use super::super::{cell, csv_writer};
 use super::StacksReport;
 
-/// Writes it.
 pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     csv.write_record([

@@ -6,7 +6,6 @@ use super::super::table::{Align, list, plain, table};
 use super::super::text::grouped;
 use super::StacksReport;
 
-/// Writes it.
 pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}\n", plain(&answer.headline()))?;
     if !(answer.stacks.is_empty() && answer.traced.is_empty()) {

@@ -1,4 +1,4 @@
-//! Recorded call stacks: each stack once, with how often it was recorded.
+//! Recorded call stacks: each distinct stack once, with its number of records.
 
 mod csv;
 mod markdown;
@@ -59,12 +59,12 @@ struct Coverage {
     trace_events: u64,
     trace_lost: Option<u64>,
     layouts: String,
-    /// The sentences that are also among the warnings.
+    /// The sentences that are also warnings.
     damage: Vec<String>,
 }
 
 impl<'a> StacksReport<'a> {
-    /// Of the engine's answer.
+    /// A report of the engine's answer.
     pub fn of(answer: &'a Stacks) -> StacksReport<'a> {
         StacksReport {
             of: clean(&answer.of).into(),
@@ -80,12 +80,12 @@ impl<'a> StacksReport<'a> {
         }
     }
 
-    /// Sentences on damaged records.
+    /// Warnings about damaged records.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// What there is, in a line.
+    /// The summary, as one line.
     fn headline(&self) -> String {
         let of = &self.of;
         match self.stacks.len() {
@@ -117,7 +117,7 @@ impl Row {
         }
     }
 
-    /// A frame's symbol, and its function where the symbol does not have it.
+    /// A frame's symbol, and its function if the symbol does not contain it.
     fn frame(&self, nth: usize) -> String {
         let symbol = self
             .symbols

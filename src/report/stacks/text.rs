@@ -1,4 +1,4 @@
-//! `stacks` as text: each stack with its frames below, as debuggers list them.
+//! `stacks` as text: each stack followed by its frames, as in debuggers.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,6 @@ use crate::engine::StackRow;
 use super::super::text::{grouped, human, plain_address};
 use super::{Row, StacksReport};
 
-/// Writes it.
 pub(super) fn write(answer: &StacksReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", answer.headline())?;
     stacks(out, &answer.stacks, &answer.answer.rows)?;
@@ -46,7 +45,7 @@ fn counted(number: u64, what: &str) -> String {
     }
 }
 
-/// Each stack with its frames.
+/// Writes each stack with its frames.
 fn stacks(out: &mut dyn Write, rows: &[Row], facts: &[StackRow]) -> io::Result<()> {
     for (row, facts) in rows.iter().zip(facts) {
         let times = match row.count {

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use super::super::table::{Align, plain, table};
 use super::Symbols;
 
-/// Writes it.
 pub(super) fn write(answer: &Symbols, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         ("module", Align::Left),

@@ -1,4 +1,4 @@
-//! Which PDBs a dump needs, for a machine that can fetch them: the `symbols` command.
+//! The PDBs that a dump needs, so that another machine can download them: the `symbols` command.
 
 mod csv;
 mod markdown;
@@ -18,7 +18,7 @@ use super::text::clean;
 #[derive(Debug, Serialize)]
 pub struct Symbols {
     symbols: Vec<Row>,
-    /// Servers on the symbol path.
+    /// The servers on the symbol path.
     servers: Vec<String>,
     #[serde(skip)]
     answering: String,
@@ -31,7 +31,7 @@ struct Row {
     guid: String,
     age: u32,
     key: String,
-    /// `null` when the dump gives a name that is not a file's.
+    /// `null` if the name in the dump is not a valid file name.
     url: Option<String>,
     store_path: Option<String>,
     place: Option<String>,
@@ -40,7 +40,7 @@ struct Row {
 }
 
 impl Symbols {
-    /// Of the PDBs of a dump, and of what answers for the kernel.
+    /// A report of a dump's PDBs, and of the source of the kernel's symbols.
     pub fn of(answering: &SymbolFacts, pdbs: &[PdbStatus]) -> Symbols {
         let servers = pdbs.first().map(|p| p.wanted.path.servers());
         Symbols {

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use super::{Row, Symbols};
 
-/// Writes it.
 pub(super) fn write(answer: &Symbols, out: &mut dyn Write) -> io::Result<()> {
     if answer.symbols.is_empty() {
         return writeln!(out, "No PDB is named in this dump.");

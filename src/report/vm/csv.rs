@@ -6,7 +6,6 @@ use super::super::text::kilobytes;
 use super::super::{cell, csv_writer, optional};
 use super::Vm;
 
-/// Writes it.
 pub(super) fn write(answer: &Vm<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv_writer(out);
     csv.write_record(["line", "pages", "kb", "source", "doubt"])?;

@@ -6,7 +6,6 @@ use super::super::table::{Align, plain, table};
 use super::super::text::{grouped, kilobytes};
 use super::Vm;
 
-/// Writes it.
 pub(super) fn write(answer: &Vm<'_>, out: &mut dyn Write) -> io::Result<()> {
     let report = answer.report;
     let columns = [

@@ -20,7 +20,7 @@ pub struct Vm<'a> {
     vm: Fields,
     #[serde(skip)]
     report: &'a VmReport,
-    /// Text says where each number comes from.
+    /// True to show the source of each number in text.
     #[serde(skip)]
     sources: bool,
 }
@@ -32,7 +32,7 @@ struct Fields {
     resavail_pages: Option<u64>,
     locked_io_pages: Option<u64>,
     free_system_ptes: Option<u64>,
-    /// On NT 5.2 only.
+    /// NT 5.2 only.
     #[serde(skip_serializing_if = "Option::is_none")]
     free_np_ptes: Option<Option<u64>>,
     modified_pages: Option<u64>,
@@ -66,7 +66,7 @@ struct PagedPool {
 #[derive(Debug, Serialize)]
 struct PageFileRecord {
     path: Option<String>,
-    /// The store of compressed memory, which has none.
+    /// True for the compressed memory store, which has no path.
     nameless: bool,
     current_kb: Option<u64>,
     free_kb: Option<u64>,
@@ -76,7 +76,7 @@ struct PageFileRecord {
     doubt: Option<String>,
 }
 
-/// Where each number comes from and what is wrong with it.
+/// The source of a number, and the doubt about it.
 #[derive(Debug, Serialize)]
 struct LineRecord {
     line: String,
@@ -86,7 +86,7 @@ struct LineRecord {
 }
 
 impl<'a> Vm<'a> {
-    /// Of a judged summary.
+    /// A report of the summary.
     pub fn of(report: &'a VmReport) -> Vm<'a> {
         Vm {
             vm: Fields::of(report),
@@ -95,7 +95,7 @@ impl<'a> Vm<'a> {
         }
     }
 
-    /// The same with the source of each number in text; JSON and CSV always have it.
+    /// Sets whether text shows the source of each number; JSON and CSV always have it.
     #[must_use]
     pub fn with_sources(mut self, sources: bool) -> Vm<'a> {
         self.sources = sources;

@@ -8,7 +8,6 @@ use crate::kernel::vm::PageFile;
 use super::super::text::{clean, kilobytes};
 use super::Vm;
 
-/// Writes it.
 pub(super) fn write(answer: &Vm<'_>, out: &mut dyn Write) -> io::Result<()> {
     let r = answer.report;
     let layout = Layout::of(r);
@@ -48,14 +47,14 @@ pub(super) fn write(answer: &Vm<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The two layouts of the debugger: a tab before each line and no blank where there is
-/// none up to Windows 8.1, wider columns later.
+/// The two layouts of the debugger: up to Windows 8.1 with a tab before each line and without
+/// padding; later with wider columns.
 #[derive(Clone, Copy)]
 struct Layout {
     indent: &'static str,
-    /// The column in which the count ends, behind the indent.
+    /// The column in which the count ends, after the indent.
     count_end: usize,
-    /// Characters of the kilobytes.
+    /// Width of the kilobytes column, in characters.
     kb: usize,
 }
 
@@ -128,7 +127,7 @@ impl Layout {
     }
 }
 
-/// The warnings that stand behind a line.
+/// The warnings that follow a line.
 fn banners(report: &VmReport, label: &str) -> impl Iterator<Item = &'static str> {
     let here: &[Flag] = match label {
         "NonPagedPool Max" => &[Flag::ExcessiveNonpaged, Flag::HighNonpaged],

@@ -110,7 +110,8 @@ impl Builder<'_> {
             self.memory.u32(SHARED_USER_DATA.add(offset), 0x7ffe_ffff);
         }
         if self.spec.era.build >= FIRST_WITH_BOOT_NUMBER {
-            self.memory.u32(SHARED_USER_DATA.add(0x2c4), self.spec.boot_number);
+            self.memory
+                .u32(SHARED_USER_DATA.add(0x2c4), self.spec.boot_number);
         }
         for (at, time) in [
             (interrupt, self.spec.uptime),

@@ -49,7 +49,7 @@ fn best(owners: &Owners) -> Option<(&str, Certainty)> {
 }
 
 #[test]
-fn code_that_allocates_is_the_owner_and_chance_is_not() {
+fn code_that_allocates_is_the_owner_and_a_coincidence_is_not() {
     let found = references(vec![
         module("myfault", Standing::Allocates),
         module("ndis", Standing::Coincidence),
@@ -69,7 +69,7 @@ fn code_that_allocates_is_the_owner_and_chance_is_not() {
 }
 
 #[test]
-fn a_tag_in_no_image_is_likely_of_the_framework_driver_of_that_name() {
+fn a_tag_in_no_image_probably_belongs_to_the_framework_driver_with_that_name() {
     let mut found = references(Vec::new());
     found.default_of = vec![Framework {
         module: 3,
@@ -82,7 +82,7 @@ fn a_tag_in_no_image_is_likely_of_the_framework_driver_of_that_name() {
 }
 
 #[test]
-fn the_list_counts_only_for_what_is_loaded() {
+fn the_list_counts_only_for_loaded_modules() {
     let nothing = references(Vec::new());
     let list = listed("netvsc.sys");
     let here = owners("netv", &nothing, Some(&list), true);
@@ -117,7 +117,7 @@ fn a_static_librarys_copy_does_not_outrank_the_listed_owner() {
 }
 
 #[test]
-fn a_listed_owner_without_a_site_still_comes_before_a_copy() {
+fn a_listed_owner_without_references_outranks_a_copy() {
     let found = references(vec![module("thirdp", Standing::Allocates)]);
     let list = listed("rdbss.sys");
     let owners = owners("RxIr", &found, Some(&list), true);
@@ -126,7 +126,7 @@ fn a_listed_owner_without_a_site_still_comes_before_a_copy() {
 }
 
 #[test]
-fn shared_tags_name_nobody() {
+fn a_shared_tag_identifies_no_owner() {
     let found = references(vec![module("one", Standing::Allocates)]);
     let default = owners("Ddk ", &found, None, true);
     assert_eq!(default.best(), None);
@@ -141,7 +141,7 @@ fn shared_tags_name_nobody() {
 }
 
 #[test]
-fn who_keeps_the_blocks_comes_before_who_allocates_them() {
+fn the_driver_that_pins_blocks_outranks_their_allocator() {
     let found = references(vec![module("nt", Standing::Allocates)]);
     let mut owners = owners("File", &found, Some(&listed("nt!io")), true);
     owners.take_pinner("filter", "its blocks point at them".into());
@@ -151,7 +151,7 @@ fn who_keeps_the_blocks_comes_before_who_allocates_them() {
 }
 
 #[test]
-fn a_lists_binary_is_a_modules_name() {
+fn a_listed_binary_gives_the_module_name() {
     for (binary, module) in [
         ("nt!ps", "nt"),
         ("netvsc.sys", "netvsc"),

@@ -1,4 +1,4 @@
-//! A function's instructions, and in which order they may be carried out.
+//! The instructions of a function and its control flow.
 
 use iced_x86::{
     Code as Opcode, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
@@ -8,25 +8,25 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::region::{Known, MAX_FUNCTION, Region};
 use crate::analysis::references::pages::Pages;
 
-/// Instructions that are decoded of one function.
+/// Maximum number of decoded instructions per function.
 const MAX_INSTRUCTIONS: usize = 1 << 16;
 
-/// What happens after an instruction.
+/// The control flow after an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The following one.
+    /// Continues with the next instruction.
     Falls,
-    /// The following one, or another of the function.
+    /// Continues with the next instruction or at this RVA of the function.
     Branches(u32),
-    /// Another of the function.
+    /// Jumps to this RVA of the function.
     Jumps(u32),
-    /// A call; then the following one.
+    /// Calls a function, then continues with the next instruction.
     Calls,
-    /// A jump out of the function, in place of a call.
+    /// Jumps out of the function (a tail call).
     Leaves,
-    /// A jump to an unknown target, so far.
+    /// Jumps to a target that is not yet known.
     Anywhere,
-    /// Nothing.
+    /// Does not continue.
     Ends,
 }
 
@@ -34,19 +34,19 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Graph {
     image: u64,
-    /// In order of RVA once all are there.
+    /// Sorted by RVA once the graph is complete.
     at: FxHashMap<u32, Instruction>,
-    /// Where something other than the instruction before leads.
+    /// RVAs that are reached by something other than the previous instruction.
     pub leaders: FxHashSet<u32>,
-    /// Code that nothing was seen to lead to.
+    /// RVAs of code to which no control flow was found.
     pub orphans: Vec<u32>,
-    /// False where the limit was met or bytes are missing.
+    /// False if a limit was reached or bytes are missing.
     pub whole: bool,
     bytes: Vec<(u32, Vec<u8>)>,
 }
 
 impl Graph {
-    /// Decodes what is reached from the function's first instruction on.
+    /// Decodes the code that is reachable from the function's first instruction.
     pub fn of(region: &Region, pages: &Pages, image: u64) -> Graph {
         let mut left = MAX_FUNCTION;
         let mut whole = true;
@@ -81,12 +81,12 @@ impl Graph {
         self.at.iter().map(|(rva, i)| (*rva, i))
     }
 
-    /// RVA of an address.
+    /// The RVA of an address.
     pub fn rva(&self, va: u64) -> u32 {
         va.wrapping_sub(self.image) as u32
     }
 
-    /// True for an RVA in the function.
+    /// True if an RVA lies in the function.
     pub fn contains(&self, rva: u32) -> bool {
         self.bytes_from(rva).is_some()
     }
@@ -98,7 +98,7 @@ impl Graph {
         })
     }
 
-    /// Decodes from an RVA on, and from all that it branches to.
+    /// Decodes from an RVA, including all branch targets.
     pub fn reach(&mut self, from: u32) {
         let mut pending = vec![from];
         while let Some(leader) = pending.pop() {
@@ -141,18 +141,18 @@ impl Graph {
             if self.at.len() + found.len() >= MAX_INSTRUCTIONS {
                 self.whole = false;
             }
-            // What follows was decoded before: it may begin in the middle of a block.
+            // The next instruction is already decoded, but may not start a block.
             self.at.extend(found);
             if self.at.contains_key(&at) {
                 self.leaders.insert(at);
             } else if falls && self.contains(at) && self.at.len() < MAX_INSTRUCTIONS {
-                // On in the next piece.
+                // Continue in the next part of the function.
                 pending.push(at);
             }
         }
     }
 
-    /// Finds code that nothing led to, and decodes it.
+    /// Finds and decodes code to which no control flow was found.
     pub fn reach_rest(&mut self, known: Known) {
         if known == Known::Local {
             return;
@@ -183,7 +183,7 @@ impl Graph {
         }
     }
 
-    /// Bytes of the filler at an RVA.
+    /// Number of padding bytes at an RVA.
     fn padding(&self, rva: u32) -> u32 {
         let Some(bytes) = self.bytes_from(rva) else {
             return 1;
@@ -191,7 +191,7 @@ impl Graph {
         filler(bytes)
     }
 
-    /// What happens after an instruction.
+    /// The control flow after an instruction.
     pub fn next(&self, i: &Instruction) -> Next {
         let target = || self.rva(i.near_branch64());
         let near = i.op0_kind() == OpKind::NearBranch64;
@@ -200,7 +200,7 @@ impl Graph {
             FlowControl::ConditionalBranch if near && self.contains(target()) => {
                 Next::Branches(target())
             }
-            // Out of the function: nothing of this function follows there.
+            // A branch out of the function: only the fall-through path stays in it.
             FlowControl::ConditionalBranch => Next::Falls,
             FlowControl::UnconditionalBranch if near && self.contains(target()) => {
                 Next::Jumps(target())
@@ -208,7 +208,7 @@ impl Graph {
             FlowControl::UnconditionalBranch => Next::Leaves,
             FlowControl::IndirectBranch => Next::Anywhere,
             FlowControl::Call | FlowControl::IndirectCall => Next::Calls,
-            // `int 3` in the middle of code is a breakpoint, and `int 29h` ends the machine.
+            // `int 3` within code is a breakpoint; `int 29h` (fast fail) does not return.
             FlowControl::Interrupt if i.mnemonic() == Mnemonic::Int3 => Next::Ends,
             FlowControl::Interrupt => Next::Ends,
             _ => Next::Ends,
@@ -216,7 +216,7 @@ impl Graph {
     }
 }
 
-/// Bytes of filler at the start: breakpoints, and instructions that do nothing.
+/// Number of padding bytes at the start: breakpoints and no-operation instructions.
 pub fn filler(bytes: &[u8]) -> u32 {
     match bytes.first() {
         Some(0xcc) => return 1,

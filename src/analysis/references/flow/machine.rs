@@ -1,6 +1,6 @@
-//! One instruction: what it does to registers and memory.
+//! The effects of one instruction on registers and memory.
 //!
-//! An unsupported instruction makes a register unknown, never wrong.
+//! An unsupported instruction makes its results unknown; the state is never wrong.
 
 use iced_x86::{
     Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess, OpKind,
@@ -10,33 +10,33 @@ use iced_x86::{
 use super::state::{RSP, State, index};
 use super::value::{Atom, Base, Id, UNKNOWN, Values};
 
-/// Two bytes that can be shown, and no small negative number: what a tag is at least.
+/// The values that may be a tag: at least two printable bytes, and not a small negative number.
 const TAG_LIKE: std::ops::Range<u32> = 0x2020..0xffff_0000;
 
-/// Where an operand in memory may be.
+/// A possible location of a memory operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Bytes from a base.
+    /// A base and an offset in bytes.
     At(Base, i64),
-    /// Behind a pointer that was itself read from memory.
+    /// An offset from a pointer that was itself read from memory.
     Through(u64, u64),
-    /// One of a table's entries.
+    /// An entry of the table at this address.
     Table(u64),
 }
 
-/// What all instructions of a function need.
+/// The environment for all instructions of a function.
 pub struct Machine<'a> {
-    /// The sets.
+    /// The sets of possible values.
     pub values: Values,
-    /// Reads a qword of the dump.
+    /// Reads a qword from the dump.
     pub read: &'a dyn Fn(u64) -> Option<u64>,
-    /// Where the image is loaded.
+    /// The image's base address.
     pub image: u64,
     info: InstructionInfoFactory,
 }
 
 impl<'a> Machine<'a> {
-    /// For code of the image at an address.
+    /// An interpreter for code of the image at this address.
     pub fn new(image: u64, read: &'a dyn Fn(u64) -> Option<u64>) -> Machine<'a> {
         Machine {
             values: Values::new(),
@@ -50,7 +50,7 @@ impl<'a> Machine<'a> {
         ip.wrapping_sub(self.image) as u32
     }
 
-    /// RVA of the last four bytes of an instruction, where they may be a tag; else 0.
+    /// RVA of the last four bytes of an instruction if they may be a tag; otherwise 0.
     fn origin(&self, i: &Instruction, value: u64) -> u32 {
         match TAG_LIKE.contains(&(value as u32)) {
             true => self.rva(i.next_ip()).wrapping_sub(4),
@@ -58,7 +58,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The places that an operand in memory may be at; none where that is not known.
+    /// The possible locations of a memory operand; empty if unknown.
     fn places(&self, state: &State, i: &Instruction) -> Vec<Place> {
         if !matches!(
             i.segment_prefix(),
@@ -136,7 +136,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What an operand holds before the instruction.
+    /// The possible values of an operand before the instruction.
     pub fn operand(&mut self, state: &State, i: &Instruction, n: u32) -> Id {
         match i.op_kind(n) {
             OpKind::Register => match i.op_register(n).size() {
@@ -175,7 +175,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Carries out an instruction that neither calls nor jumps.
+    /// Executes an instruction that is neither a call nor a jump.
     pub fn step(&mut self, state: &mut State, i: &Instruction) {
         let same = i.op_count() == 2
             && i.op0_kind() == OpKind::Register
@@ -194,7 +194,7 @@ impl<'a> Machine<'a> {
                 let zero = self.values.one(Atom::number(0));
                 self.write(state, i, zero);
             }
-            // All bits are the carry.
+            // `sbb x, x` copies the carry flag to all bits.
             Mnemonic::Sbb if same => {
                 let ones = match i.op0_register().size() {
                     8 => u64::MAX,
@@ -240,7 +240,7 @@ impl<'a> Machine<'a> {
     }
 
     fn address(&mut self, state: &State, i: &Instruction) -> Id {
-        // `lea r8d, [rax+tag]`: the address is none.
+        // `lea r8d, [rax+tag]` is used as an addition: the result is not an address.
         if i.op0_register().size() == 4 && i.memory_displ_size() >= 4 {
             let value = i.memory_displacement64() & 0xffff_ffff;
             let from = self.origin(i, value);
@@ -288,7 +288,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Makes everything unknown that the instruction writes, named or not.
+    /// Makes all destinations of the instruction unknown, implicit ones included.
     fn overwritten(&mut self, state: &mut State, i: &Instruction) {
         let writes = |access| {
             !matches!(
@@ -345,8 +345,8 @@ impl<'a> Machine<'a> {
         self.move_stack(state, i, moved);
     }
 
-    /// A stack pointer that can't be followed (`sub rsp, rax` after a stack probe, an alignment)
-    /// points into a frame of its own from there on.
+    /// If the stack pointer becomes unknown (`sub rsp, rax` after a stack probe, or an
+    /// alignment), it points into a new frame from then on.
     fn move_stack(&mut self, state: &mut State, i: &Instruction, value: Id) {
         let known = matches!(self.values.only(value), Some(Atom::Pointer { .. }));
         let value = match known {
@@ -404,7 +404,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Two numbers of four bytes that were written as one of eight.
+    /// Combines two adjacent 4-byte values that are read as one of 8 bytes.
     fn halves(&mut self, state: &mut State, (base, at): (Base, i64), value: u64, from: u32) {
         for (shift, bytes) in [(0, 0), (32, 4)] {
             let half = value >> shift & 0xffff_ffff;
@@ -417,8 +417,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The places of an instruction's operand in memory that are on the stack or behind a
-    /// known base, and whether all are.
+    /// The locations of the instruction's memory operand that are on the stack or relative to a
+    /// known base, and whether these are all.
     pub fn is_on_stack(&self, state: &State, i: &Instruction) -> bool {
         let stack = state.stack(&self.values).map(|s| s.0);
         let places = self.places(state, i);
@@ -430,7 +430,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Numbers added; a constant of the code keeps its origin.
+/// Adds two values; a constant of the code keeps its origin.
 fn sum(a: Atom, b: Atom) -> Atom {
     match (a, b) {
         (Atom::Number { value: x, from: f }, Atom::Number { value: y, from: g }) => Atom::Number {

@@ -1,9 +1,9 @@
-//! What a function does with its constants, variables and arguments.
+//! Tracks what a function does with its constants, variables and arguments.
 //!
-//! The function is interpreted with the sets of values that registers and memory may have (an
-//! abstract interpretation): block by block, both ways at each condition, and again where
-//! another way brings something new, until nothing is new. Then each call is asked what it may
-//! be given. All of that is bounded, whatever the code is.
+//! This is an abstract interpretation: registers and memory hold sets of possible values. Blocks
+//! are executed along both paths of each branch, and again when a path adds new values, until a
+//! fixed point is reached. Then the possible arguments of each call are collected. All limits
+//! hold for any code.
 
 pub mod graph;
 mod machine;
@@ -28,67 +28,67 @@ use region::Region;
 use state::State;
 use value::{Atom, Base, Id, UNKNOWN};
 
-/// Instructions that are carried out for one function; nt's largest takes a tenth of it.
+/// Maximum number of executed instructions per function; nt's largest function needs a tenth.
 const MAX_STEPS: u32 = 300_000;
-/// Times that one block is carried out.
+/// Maximum number of executions of one block.
 const MAX_VISITS: u32 = 64;
-/// Events of one function.
+/// Maximum number of events per function.
 const MAX_EVENTS: usize = 1 << 14;
-/// Entries of a table of jumps.
+/// Maximum number of entries of a jump table.
 const MAX_TABLE: u32 = 1024;
-/// Bytes of a structure on the stack, from its address to the tag in it.
+/// Maximum offset of the tag in a structure on the stack, in bytes.
 const MAX_STRUCTURE: i64 = 0x40;
-/// Names that functions are asked for by.
+/// Maximum number of names passed to MmGetSystemRoutineAddress.
 const MAX_ROUTINES: usize = 64;
-/// Instructions of a function without a frame.
+/// Maximum number of instructions of a leaf function.
 const MAX_LEAF: usize = 4096;
 
-/// The image that a function is in, as far as the function needs it.
+/// The interface of the image that contains a function.
 pub trait Surroundings {
-    /// Where the image is loaded.
+    /// The image's base address.
     fn base(&self) -> u64;
-    /// Its pages.
+    /// The image's pages.
     fn pages(&self) -> &Pages<'_>;
-    /// Offset from the image's base of an address inside it.
+    /// The RVA of an address if it lies in the image.
     fn inside(&self, va: u64) -> Option<u32>;
-    /// A qword of the dump.
+    /// Reads a qword from the dump.
     fn read(&self, va: u64) -> Option<u64>;
-    /// True where the image may ask the kernel for functions by name.
+    /// True if the image may look up kernel functions by name.
     fn asks_by_name(&self) -> bool;
-    /// What an instruction that calls, or jumps in place of a call, may lead to, with the
-    /// image's own jump on the way. `target` is what its operand may hold.
+    /// The possible functions that a call or tail jump leads to, each with the jump thunk on the
+    /// way. `target` is the set of possible values of the operand.
     fn callees(&self, i: &Instruction, target: &[Atom], known: &Registers) -> Vec<Called>;
 }
 
-/// What is known of a function.
+/// The result of analysing a function.
 #[derive(Debug)]
 pub struct Facts {
-    /// RVA of its first instruction, and how its extent is known.
+    /// The function's first RVA and extent, and how the extent is known.
     pub region: Region,
-    /// RVAs of the instructions, in order.
+    /// RVAs of the instructions, sorted.
     pub starts: Box<[u32]>,
-    /// What happens to what is followed, in order of source.
+    /// Uses of tracked values, sorted by source.
     pub events: Vec<Event>,
-    /// False where a limit was met or bytes are missing.
+    /// False if a limit was reached or bytes are missing.
     pub whole: bool,
 }
 
 impl Facts {
-    /// What happens to something.
+    /// The uses of a source.
     pub fn of(&self, source: Source) -> &[Event] {
         let first = self.events.partition_point(|e| e.source < source);
         let last = self.events.partition_point(|e| e.source <= source);
         self.events.get(first..last).unwrap_or_default()
     }
 
-    /// RVA of the instruction that begins at or before an RVA.
+    /// RVA of the last instruction that starts at or before an RVA.
     pub fn instruction_at(&self, rva: u32) -> Option<u32> {
         let after = self.starts.partition_point(|start| *start <= rva);
         self.starts.get(after.checked_sub(1)?).copied()
     }
 }
 
-/// Finds out about a function.
+/// Analyses a function.
 pub fn analyse(code: &dyn Surroundings, region: &Region) -> Facts {
     let read = |va: u64| code.read(va);
     let mut analysis = Analysis {
@@ -110,8 +110,8 @@ pub fn analyse(code: &dyn Surroundings, region: &Region) -> Facts {
     analysis.facts()
 }
 
-/// Bytes of the function without a frame that begins here: up to the first end that nothing
-/// before it jumps over. `None` if the bytes are not code.
+/// Length in bytes of the leaf function that starts here: up to the first end that no earlier
+/// branch jumps over. `None` if the bytes are not code.
 pub fn leaf_length(bytes: &[u8], ip: u64) -> Option<u32> {
     let mut decoder = Decoder::with_ip(64, bytes, ip, DecoderOptions::NONE);
     let mut furthest = ip;
@@ -126,7 +126,7 @@ pub fn leaf_length(bytes: &[u8], ip: u64) -> Option<u32> {
         let near = i.op0_kind() == OpKind::NearBranch64;
         let end = ip + bytes.len() as u64;
         if near && !matches!(i.flow_control(), FlowControl::Call) && i.near_branch64() < end {
-            // A jump far ahead is one to another function.
+            // A distant forward jump leads to another function.
             let target = i.near_branch64();
             let conditional = i.flow_control() == FlowControl::ConditionalBranch;
             if conditional || target < i.next_ip() + 0x40 {
@@ -152,17 +152,17 @@ struct Analysis<'c, 'm> {
     region: &'c Region,
     graph: Graph,
     machine: Machine<'m>,
-    /// What is known in front of each block.
+    /// The state before each block.
     states: FxHashMap<u32, State>,
     visits: FxHashMap<u32, u32>,
     pending: BTreeSet<u32>,
     steps: u32,
     whole: bool,
-    /// The stack and frame pointers of the function's body.
+    /// The stack and frame pointers in the function's body.
     frame: Option<(Id, Id)>,
-    /// What is known where a jump has an unknown target.
+    /// The joined state of all jumps with an unknown target.
     anywhere: Option<State>,
-    /// Names that the kernel was asked for.
+    /// Names that were passed to MmGetSystemRoutineAddress.
     routines: Vec<String>,
     events: Vec<Event>,
 }
@@ -220,7 +220,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// Carries blocks out until nothing is new.
+    /// Executes blocks until a fixed point is reached.
     fn settle(&mut self) {
         while let Some(leader) = self.pending.pop_first() {
             let visits = self.visits.entry(leader).or_default();
@@ -233,7 +233,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// One block, to the next; in the end, with a look at what calls are given.
+    /// Executes one block; in the last pass, also collects the arguments of calls.
     fn block(&mut self, leader: u32, last: bool) {
         let Some(mut state) = self.states.get(&leader).cloned() else {
             return;
@@ -299,7 +299,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// A jump through a register: by a table, or to an unknown target.
+    /// An indirect jump: through a jump table, or to an unknown target.
     fn jump(&mut self, i: &Instruction, state: State) {
         if i.op0_kind() == OpKind::Memory && i.is_ip_rel_memory_operand() {
             return;
@@ -326,7 +326,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// Where a table of jumps leads within the function.
+    /// Adds the targets of a jump table that lie in the function.
     fn entries(&self, table: u64, plus: u64, wide: bool, out: &mut BTreeSet<u32>) {
         let size = if wide { 8 } else { 4 };
         for n in 0..MAX_TABLE {
@@ -343,7 +343,7 @@ impl Analysis<'_, '_> {
             };
             let Some(entry) = entry else { return };
             let narrow = |va: u64| if wide { va } else { va & 0xffff_ffff };
-            // Distances from the image's base, or from the table.
+            // Entries may be relative to the image's base or to the table.
             let sum = entry.wrapping_add(plus);
             let target = match self.code.inside(sum) {
                 Some(rva) => rva,
@@ -356,7 +356,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// What a call leaves in rax, and what it changes on the stack.
+    /// The value of rax after a call; also applies the call's effects on the stack.
     fn result(&mut self, i: &Instruction, at: u32, state: &mut State) -> Id {
         let opaque = self.machine.values.one(Atom::Pointer {
             base: Base::result(at),
@@ -383,7 +383,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// `UNICODE_STRING.Buffer` at 8 is what rdx has.
+    /// RtlInitUnicodeString stores rdx in `UNICODE_STRING.Buffer`, at offset 8.
     fn init_string(&mut self, state: &mut State) {
         let (to, text) = (state.get(Register::RCX), state.get(Register::RDX));
         let place = match self.machine.values.only(to) {
@@ -394,7 +394,7 @@ impl Analysis<'_, '_> {
         state.put(place, 8, text, &self.machine.values);
     }
 
-    /// The name that a UNICODE_STRING has to which rcx points.
+    /// The text of the UNICODE_STRING that rcx points to.
     fn asked_for(&self, state: &State) -> Option<String> {
         let values = &self.machine.values;
         let buffer = match values.only(state.get(Register::RCX))? {
@@ -448,13 +448,13 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// What may be in a set that is followed.
+    /// The tracked values in a set.
     fn followed(&self, id: Id) -> Vec<(Source, Option<(u32, u32)>)> {
         let one = |atom: &Atom| followed(self.code, *atom);
         self.machine.values.get(id).iter().filter_map(one).collect()
     }
 
-    /// An instruction that stores something where others see it.
+    /// An instruction that stores a tracked value outside the stack frame.
     fn stores(&mut self, i: &Instruction, at: u32, state: &State) {
         if i.op0_kind() != OpKind::Memory || i.mnemonic() != Mnemonic::Mov {
             return;
@@ -478,7 +478,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// A call, or a jump in place of one: what it may be given.
+    /// A call or a tail jump: collects its possible arguments.
     fn call(&mut self, i: &Instruction, at: u32, state: &State, tail: bool) {
         let values = &self.machine.values;
         let mut arguments = [UNKNOWN; ARGUMENTS as usize];
@@ -521,7 +521,7 @@ impl Analysis<'_, '_> {
         Argument::of(self.machine.values.get(id))
     }
 
-    /// A function that takes tags is called.
+    /// A call of a function that takes tags.
     fn taken(&mut self, api: &'static Api, called: &Called, state: &State, given: &Given) {
         if let Some((n, wanted)) = api.only {
             let atoms = self.machine.values.get(self.argument(given, state, n));
@@ -562,7 +562,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// Any other function is called.
+    /// A call of any other function.
     fn passed(&mut self, called: &Called, state: &State, given: &Given) {
         let known = given.arguments.map(|id| self.known(id));
         let named = matches!(called.callee, Callee::Named(_));
@@ -589,7 +589,7 @@ impl Analysis<'_, '_> {
         }
     }
 
-    /// A structure whose address is given to a call.
+    /// A structure whose address is passed to a call.
     fn in_structures(&mut self, id: Id, n: u8, called: &Called, state: &State, at: u32) {
         let pointers: Vec<Atom> = self.machine.values.get(id).to_vec();
         for (base, start) in pointers.into_iter().filter_map(pointed) {
@@ -629,14 +629,14 @@ impl Analysis<'_, '_> {
     }
 }
 
-/// What a call is given.
+/// The arguments of a call.
 struct Given {
     at: u32,
     tail: bool,
     arguments: [Id; ARGUMENTS as usize],
 }
 
-/// Where a pointer leads.
+/// The location that a pointer points to.
 fn pointed(atom: Atom) -> Option<(Base, i64)> {
     match atom {
         Atom::Pointer { base, offset } => Some((base, offset)),
@@ -645,8 +645,7 @@ fn pointed(atom: Atom) -> Option<(Base, i64)> {
     }
 }
 
-/// Where something came from that is followed, with its value and the bits of it that are
-/// certain.
+/// The source of a tracked value, with the value and a mask of its certain bits.
 fn followed(code: &dyn Surroundings, atom: Atom) -> Option<(Source, Option<(u32, u32)>)> {
     match atom {
         Atom::Number {

@@ -1,26 +1,26 @@
-//! The stretches of code that make up one function.
+//! The ranges of code that make up a function.
 
-/// Bytes of one function that are disassembled; nt's largest are half of it.
+/// Maximum number of bytes per function to disassemble; nt's largest functions are half of it.
 pub const MAX_FUNCTION: u32 = 0x2_0000;
 
-/// How a function's extent is known.
+/// How the extent of a function is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// From the unwind table.
     Unwind,
-    /// A function without frame lies between two of the table's.
+    /// From the gap between two entries of the unwind table: a leaf function.
     Gap,
-    /// Not at all: some instructions from an address on.
+    /// Unknown: a limited number of bytes from an address.
     Local,
 }
 
-/// A function's code.
+/// The code of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
     /// RVA of its first instruction.
     pub start: u32,
-    /// Its pieces: RVAs of the first byte and of that after the last.
+    /// Its parts, as half-open ranges of RVAs.
     pub pieces: Vec<(u32, u32)>,
-    /// How it is known.
+    /// How the extent is known.
     pub known: Known,
 }

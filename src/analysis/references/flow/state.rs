@@ -1,34 +1,34 @@
-//! Registers and memory between two instructions.
+//! The state of registers and memory between two instructions.
 
 use iced_x86::Register;
 
 use super::value::{Atom, Base, Id, UNKNOWN, Values};
 
-/// Slots that are remembered.
+/// Maximum number of tracked memory slots.
 pub const MAX_SLOTS: usize = 512;
-/// Registers that a call leaves as they were: rbx, rbp, rsi, rdi, r12 to r15.
+/// The non-volatile registers: rbx, rbp, rsi, rdi, r12 to r15.
 const KEPT: [usize; 8] = [3, 5, 6, 7, 12, 13, 14, 15];
-/// The stack pointer's number.
+/// The number of the stack pointer.
 pub const RSP: usize = 4;
-/// The result's.
+/// The number of the result register.
 pub const RAX: usize = 0;
-/// Arguments on the stack that are followed: the fifth to the twelfth.
+/// The tracked arguments on the stack: the fifth to the twelfth.
 const ON_STACK: std::ops::RangeInclusive<u8> = 5..=12;
 
-/// A place in memory.
+/// A location in memory: base and offset.
 pub type Slot = (Base, i64);
 
-/// What the registers and the known places in memory hold.
+/// The possible values of registers and of known memory locations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     regs: [Id; 16],
-    /// In order.
+    /// Sorted by location.
     slots: Vec<(Slot, Id)>,
 }
 
 impl State {
-    /// At a function's first instruction ("x64 calling convention" in Microsoft's
-    /// documentation: four arguments in registers, the others from 28h on).
+    /// The state at a function's first instruction. Source: "x64 calling convention" in
+    /// Microsoft's documentation; four arguments are in registers, the others start at rsp+28h.
     pub fn at_entry(values: &mut Values) -> State {
         let mut out = State {
             regs: [UNKNOWN; 16],
@@ -50,7 +50,7 @@ impl State {
         out
     }
 
-    /// Where nothing is known but the frame.
+    /// The state in which only the stack and frame pointers are known.
     pub fn in_frame(values: &mut Values, stack: Id, frame: Id) -> State {
         let mut out = State {
             regs: [UNKNOWN; 16],
@@ -66,35 +66,35 @@ impl State {
         out
     }
 
-    /// What a register holds, whatever part of it is named.
+    /// The possible values of a register; the part of the register that is named does not matter.
     pub fn get(&self, register: Register) -> Id {
         index(register).map_or(UNKNOWN, |i| self.at(i))
     }
 
-    /// What a register holds, by its number.
+    /// The possible values of a register, by number.
     pub fn at(&self, register: usize) -> Id {
         self.regs.get(register).copied().unwrap_or(UNKNOWN)
     }
 
-    /// Puts something into a register, whole.
+    /// Sets a whole register.
     pub fn set(&mut self, register: usize, id: Id) {
         if let Some(reg) = self.regs.get_mut(register) {
             *reg = id;
         }
     }
 
-    /// What a place holds, where that is known.
+    /// The possible values at a location, if known.
     pub fn slot(&self, slot: Slot) -> Option<Id> {
         let at = self.slots.binary_search_by_key(&slot, |s| s.0).ok()?;
         self.slots.get(at).map(|s| s.1)
     }
 
-    /// All places of which something is known.
+    /// All known locations, sorted.
     pub fn slots(&self) -> &[(Slot, Id)] {
         &self.slots
     }
 
-    /// Puts something into a place of so many bytes.
+    /// Stores a value of `size` bytes at a location.
     pub fn put(&mut self, slot: Slot, size: i64, id: Id, values: &Values) {
         let (base, at) = slot;
         let end = at.saturating_add(size.max(1));
@@ -119,7 +119,7 @@ impl State {
         self.slots.insert(at, (slot, id));
     }
 
-    /// The stack pointer, where it is known.
+    /// The stack pointer, if known.
     pub fn stack(&self, values: &Values) -> Option<Slot> {
         match values.only(self.at(RSP))? {
             Atom::Pointer { base, offset } => Some((base, offset)),
@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// The argument of that number (from 1) at a call, or at a jump in place of one.
+    /// The argument with this number (from 1) at a call, or at a tail jump.
     pub fn argument(&self, number: u8, tail: bool, values: &Values) -> Id {
         match number {
             1 => self.at(1),
@@ -144,9 +144,8 @@ impl State {
         }
     }
 
-    /// After a call: what the called function may change is unknown, the 32 bytes that the
-    /// caller leaves it on the stack included, and what is neither on the stack nor in the
-    /// image's data.
+    /// Applies a call: volatile registers, the caller's 32-byte home space, and all memory except
+    /// the stack and the image's data become unknown.
     pub fn returned(&mut self, result: Id, values: &Values) {
         let home = self
             .stack(values)
@@ -165,7 +164,7 @@ impl State {
         self.regs[RAX] = result;
     }
 
-    /// Takes in what may be known here on another way; true when that changed something.
+    /// Joins the state of another path into this one; true if that changed it.
     pub fn join(&mut self, other: &State, values: &mut Values) -> bool {
         let mut changed = false;
         for (mine, theirs) in self.regs.iter_mut().zip(other.regs) {
@@ -203,7 +202,7 @@ impl State {
     }
 }
 
-/// The number of a general register, whatever part of it is named.
+/// The number of a general-purpose register, for any of its parts.
 pub fn index(register: Register) -> Option<usize> {
     let full = register.full_register();
     full.is_gpr64().then(|| full.number())

@@ -1,37 +1,36 @@
-//! What a register or a stack slot may hold: a small set of things, of which one is
-//! "unknown". Sets are kept once and named by a number, so that states are cheap to copy
-//! and to compare.
+//! The possible values of a register or stack slot: a small set that may include "unknown". Each
+//! set is stored once and has a number, so states are cheap to copy and compare.
 
 use rustc_hash::FxHashMap;
 
-/// What an address is counted from.
+/// The origin that an offset is relative to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Base(u32);
 
 impl Base {
     /// The stack pointer at the function's entry.
     pub const STACK: Base = Base(4);
-    /// Nothing: the offset is an address.
+    /// Absolute memory: the offset is the address.
     pub const MEMORY: Base = Base(0x40);
     const ARGUMENTS: u32 = 0x20;
     const RESULTS: u32 = 0x100;
 
-    /// What a general register held at the function's entry.
+    /// The value of a general-purpose register at the function's entry.
     pub fn entry(register: usize) -> Base {
         Base(register as u32 & 15)
     }
 
-    /// An argument on the stack, from the fifth on.
+    /// A stack argument, by number, from 5.
     pub fn argument(number: u8) -> Base {
         Base(Base::ARGUMENTS + u32::from(number) % 32)
     }
 
-    /// What the instruction at an RVA left behind, whatever that is.
+    /// The unknown result of the instruction at an RVA.
     pub fn result(rva: u32) -> Base {
         Base(Base::RESULTS.saturating_add(rva))
     }
 
-    /// The function's argument that this is, from 1.
+    /// The number of the function's argument that this base is, from 1.
     pub fn parameter(self) -> Option<u8> {
         match self.0 {
             1 => Some(1),
@@ -44,54 +43,53 @@ impl Base {
     }
 }
 
-/// One thing that a register or slot may hold.
+/// A possible value of a register or slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Atom {
-    /// Something else.
+    /// Some other value.
     Unknown,
-    /// Something else, and too much to remember.
+    /// Some other value; the set was too large to keep.
     Any,
-    /// A number.
+    /// A known number.
     Number {
         /// Its value.
         value: u64,
-        /// RVA of the four bytes in the code that it was made of; 0 where those can't be
-        /// a tag.
+        /// RVA of the four bytes of code that it came from; 0 if they can't be a tag.
         from: u32,
     },
-    /// A constant of the code with an unknown byte added at its top.
+    /// A constant of the code plus an unknown top byte.
     Mixed {
         /// The constant.
         value: u32,
-        /// RVA of its four bytes.
+        /// RVA of the constant's four bytes.
         from: u32,
     },
-    /// An unknown number with 24 zeros at its end.
+    /// An unknown number whose low 24 bits are zero.
     Shifted,
-    /// An address, so many bytes from a base.
+    /// An address: base plus offset.
     Pointer {
         /// The base.
         base: Base,
-        /// Bytes from there.
+        /// Offset in bytes.
         offset: i64,
     },
     /// The value in memory at `base + offset`.
     Loaded {
-        /// The pointer that the address was made of, or the address.
+        /// The pointer that the address was computed from, or the address itself.
         base: u64,
-        /// Bytes from there.
+        /// Offset in bytes.
         offset: u64,
     },
     /// An unknown entry of a table, plus a number.
     Entry {
-        /// Address of the table.
+        /// The table's address.
         table: u64,
-        /// What was added.
+        /// The number that was added.
         plus: u64,
-        /// Entries have 8 bytes, else 4.
+        /// True if entries have 8 bytes, false for 4.
         wide: bool,
     },
-    /// A function that the kernel was asked for by name: a place in the list of names.
+    /// A function that MmGetSystemRoutineAddress returned: an index in the list of names.
     Routine(u32),
 }
 
@@ -101,12 +99,12 @@ impl Atom {
         Atom::Number { value, from: 0 }
     }
 
-    /// True when it came from four bytes of the code that may be a tag.
+    /// True if it came from four bytes of code that may be a tag.
     pub fn is_tagged(self) -> bool {
         matches!(self, Atom::Mixed { .. } | Atom::Number { from: 1.., .. })
     }
 
-    /// Worth keeping beside "unknown".
+    /// True if the value is worth keeping in a set with "unknown".
     fn is_useful(self) -> bool {
         match self {
             Atom::Pointer { base, offset: 0 } => base.parameter().is_some(),
@@ -115,7 +113,7 @@ impl Atom {
         }
     }
 
-    /// The low 32 bits of it.
+    /// The low 32 bits.
     pub fn low(self) -> Atom {
         match self {
             Atom::Number { value, from } => Atom::Number {
@@ -129,15 +127,15 @@ impl Atom {
     }
 }
 
-/// The name of a set.
+/// The number of a set.
 pub type Id = u32;
-/// The set that says nothing.
+/// The set that contains only "unknown".
 pub const UNKNOWN: Id = 0;
-/// Members that are not constants of the code.
+/// Maximum number of members that are not tag constants.
 const MAX_PLAIN: usize = 6;
-/// Members that are.
+/// Maximum number of members that are tag constants.
 const MAX_TAGGED: usize = 32;
-/// Pairs of members that are calculated with.
+/// Maximum number of pairs that an operation combines.
 const MAX_PAIRS: usize = 64;
 
 /// All sets of an analysis.
@@ -151,7 +149,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// With nothing but the unknown.
+    /// Contains only the unknown set.
     pub fn new() -> Values {
         let mut out = Values {
             sets: Vec::new(),
@@ -181,7 +179,7 @@ impl Values {
         id
     }
 
-    /// The set with these members, as far as they are worth keeping.
+    /// The set with these members, reduced to the limits.
     pub fn many(&mut self, mut atoms: Vec<Atom>) -> Id {
         atoms.sort_unstable();
         atoms.dedup();
@@ -218,17 +216,17 @@ impl Values {
         self.sets.get(id as usize).map_or(&[], |set| set)
     }
 
-    /// True when a member came from the code's constants.
+    /// True if a member came from a tag constant of the code.
     pub fn is_tagged(&self, id: Id) -> bool {
         self.tagged.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// True for a set that says nothing.
+    /// True for the unknown set.
     pub fn is_unknown(&self, id: Id) -> bool {
         id == UNKNOWN || self.get(id) == [Atom::Any]
     }
 
-    /// The only member.
+    /// The member of a set that has exactly one.
     pub fn only(&self, id: Id) -> Option<Atom> {
         match self.get(id) {
             [one] => Some(*one),
@@ -236,7 +234,7 @@ impl Values {
         }
     }
 
-    /// The number, where it is one for sure.
+    /// The number if the set has one member and it is a number.
     pub fn number(&self, id: Id) -> Option<u64> {
         match self.only(id)? {
             Atom::Number { value, .. } => Some(value),
@@ -244,7 +242,7 @@ impl Values {
         }
     }
 
-    /// Either of two.
+    /// The union of two sets.
     pub fn join(&mut self, a: Id, b: Id) -> Id {
         if a == b {
             return a;
@@ -259,7 +257,7 @@ impl Values {
         id
     }
 
-    /// Each member by itself.
+    /// Applies a function to each member.
     pub fn map(&mut self, a: Id, change: impl Fn(Atom) -> Atom) -> Id {
         match self.only(a) {
             Some(one) => self.one(change(one)),
@@ -270,7 +268,7 @@ impl Values {
         }
     }
 
-    /// Each with each.
+    /// Combines each member of one set with each member of the other.
     pub fn pairs(&mut self, a: Id, b: Id, combine: impl Fn(Atom, Atom) -> Atom) -> Id {
         let (left, right) = (self.get(a), self.get(b));
         if let ([x], [y]) = (left, right) {
@@ -291,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_keep_what_may_be_a_tag_and_stay_small() {
+    fn sets_keep_tag_constants_and_stay_small() {
         let mut values = Values::new();
         let tag = |from| Atom::Number {
             value: 0x6b61_654c,

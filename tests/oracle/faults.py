@@ -23,7 +23,7 @@ FAULTS = [
         "dump/page_map.rs",
         "(word_at(bytes, at) & mask).count_ones()",
         "(word_at(bytes, at) | !mask).count_ones()",
-        "a_bitmap_looks_up_what_counting_gives",
+        "bitmap_lookup_matches_counting",
     ),
     (
         "entries that are not mixed with the mask are unmixed",

@@ -30,7 +30,7 @@ FAULTS = [
         "memory/pte.rs",
         "InvalidMask::Known(mask) if raw & SWIZZLE == 0 => raw ^ mask",
         "InvalidMask::Known(mask) => raw ^ mask",
-        "a_known_mask_is_taken_off_unless_bit_4_says_no",
+        "a_known_mask_is_removed_unless_bit_4_is_set",
     ),
     (
         "a prototype's address is not sign-extended",

@@ -30,7 +30,7 @@ pub(super) struct Core {
 /// Reads the headers of a core.
 ///
 /// # Errors
-/// If the file is not a core, is of another processor, or is damaged.
+/// Fails if the file is not a core, is of another processor, or is damaged.
 pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     check_kind(file)?;
     let damaged = |what: String| DumpError::Damaged { what };

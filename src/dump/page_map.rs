@@ -81,7 +81,7 @@ impl PageMap {
     /// Builds a map from runs in any order. Overlapping runs that agree are joined.
     ///
     /// # Errors
-    /// If a frame has two places, or if numbers are implausible.
+    /// Fails if a frame has two places, or if numbers are implausible.
     pub fn of_runs(mut runs: Vec<FileRun>) -> Result<PageMap, String> {
         runs.sort_by_key(|run| (run.first, run.pages));
         let mut out: Vec<FileRun> = Vec::with_capacity(runs.len());

@@ -138,7 +138,7 @@ impl Layout {
     /// Places the allocations of one pool.
     ///
     /// # Errors
-    /// If they do not fit in the pages that the shape allows.
+    /// Fails if they do not fit in the pages that the shape allows.
     pub fn place(
         shape: PoolShape,
         allocations: &[Allocation],

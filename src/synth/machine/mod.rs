@@ -58,7 +58,7 @@ impl Machine {
     /// Builds the machine.
     ///
     /// # Errors
-    /// If the blocks do not fit in the pools, the pools do not fit in memory, or the builder
+    /// Fails if the blocks do not fit in the pools, the pools do not fit in memory, or the builder
     /// wrote to an unmapped address.
     pub fn build(spec: &Spec) -> io::Result<Machine> {
         Builder::new(spec).build()

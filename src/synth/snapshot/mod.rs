@@ -92,7 +92,7 @@ pub struct Running {
 /// Makes a machine run again. `modes` has the activity of each processor and may be empty.
 ///
 /// # Errors
-/// If memory is exhausted.
+/// Fails if memory is exhausted.
 pub fn run(machine: &Machine, era: &'static Era, modes: &[Mode]) -> io::Result<Running> {
     let mut machine = machine.clone();
     let nt = Nt {

@@ -19,8 +19,8 @@ const ENOUGH: u64 = 2;
 const KERNEL_HALF: (Va, Va) = (Va(0xffff_8000_0000_0000), Va(u64::MAX));
 
 impl AddressSpace {
-    /// The mask of at least nine in ten entries in transition; `None` if there are too few of
-    /// them.
+    /// The mask that at least nine in ten entries in transition share; `None` if there are too
+    /// few of them.
     pub fn infer_invalid_mask(&self) -> Option<u64> {
         let highest = self.rules().highest_frame?;
         let mut votes: FxHashMap<u64, u64> = FxHashMap::default();

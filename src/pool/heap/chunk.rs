@@ -7,7 +7,7 @@ use super::walk::{UNIT, Walk};
 
 /// Size of a chunk's header in bytes.
 pub const CHUNK_HEADER: u64 = 0x10;
-/// Largest user size in bytes with a POOL_HEADER; larger blocks are whole pages.
+/// User size in bytes from which a block is whole pages without a POOL_HEADER.
 const LARGEST_SMALL: u64 = 0xff0;
 
 /// A chunk's header, decoded.

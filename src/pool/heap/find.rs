@@ -207,7 +207,8 @@ impl Heaps {
         }
     }
 
-    /// Derives the key from the first segments of the contexts, by majority.
+    /// Derives the key from the first segments of the contexts: the most frequent value, if at
+    /// least two segments agree.
     fn derive_key(&mut self) {
         let mut votes: Vec<(u64, usize)> = Vec::new();
         for context in &self.contexts {

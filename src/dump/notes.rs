@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_notes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_notes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Notes::read(&bytes);
         }
     }

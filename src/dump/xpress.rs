@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(input in proptest::collection::vec(any::<u8>(), 0..200), length in 0usize..5000) {
+        fn arbitrary_data_does_not_panic(input in proptest::collection::vec(any::<u8>(), 0..200), length in 0usize..5000) {
             let _ = decompress(&input, &mut vec![0; length]);
         }
     }

@@ -289,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn no_pattern_panics(text in ".{0,12}", raw in any::<u32>()) {
+        fn arbitrary_patterns_do_not_panic(text in ".{0,12}", raw in any::<u32>()) {
             if let Ok(pattern) = TagPattern::parse(&text) {
                 pattern.matches(Tag::new(raw));
             }

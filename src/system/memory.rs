@@ -165,7 +165,7 @@ mod linux {
         }
 
         #[test]
-        fn without_groups_the_machine_counts() {
+        fn without_groups_the_machine_is_the_limit() {
             let files = root(&[("proc/meminfo", MEMINFO)]);
             assert_eq!(available(files.path()), Some(4 << 20));
             let files = root(&[("proc/meminfo", "MemTotal: 1 kB\n")]);

@@ -428,7 +428,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_tokens_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_tokens_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = tokens(&bytes);
             for at in 0..bytes.len() {
                 if let Some((part, _)) = part(&bytes, at, 0) {

@@ -106,7 +106,7 @@ fn a_path_element_may_be_a_file() {
 }
 
 #[test]
-fn the_wrong_file_is_refused_with_both_identities_and_the_search_goes_on() {
+fn the_wrong_file_is_refused_and_the_search_continues() {
     let (first, a) = root();
     let (second, b) = root();
     let wrong = in_store(first.path());

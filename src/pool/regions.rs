@@ -183,8 +183,8 @@ fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
     region(kernel, start, end, kind, VA_REGIONS)
 }
 
-/// Number of large allocations outside a region that is still normal: the first are made before
-/// the region exists.
+/// Number of large allocations outside a region from which the region is refused. A few are
+/// normal: the first are made before the region exists.
 const ENOUGH_OUTSIDE: u64 = 4;
 
 const VA_REGIONS: &str = "nt!MiState.Vs.SystemVaRegions";

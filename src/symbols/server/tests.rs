@@ -380,7 +380,7 @@ fn redirects_lead_to_other_http_servers() {
 }
 
 #[test]
-fn redirects_to_other_schemes_are_refused() {
+fn invalid_redirects_are_refused() {
     let secret = TempDir::new().unwrap();
     let file = secret.path().join("driver.pdb");
     put(&file, PDB);

@@ -82,7 +82,7 @@ def main(program, folder):
     run(program, "export", *dumps, "--out", "set", *quiet, cwd=folder)
     parts = [f"""# Many dumps: a dataset, a gate, an agent
 
-This page is what the programs print; `examples/fleet/page.py` writes it. The dumps are a made-up fleet
+`examples/fleet/page.py` writes this page from the output of the programs. The dumps are those of a simulated fleet
 (`examples/machines.rs`): twenty machines with five versions of Windows, each dumped twice in one boot. A filter driver of
 the vendor Acme runs on all of them. Two of its three builds leak.
 
@@ -91,13 +91,13 @@ the vendor Acme runs on all of them. Two of its three builds leak.
     poolscope export *.dmp --out set
     duckdb < examples/fleet/queries.sql
 
-The tables and their columns are in [schema.md](schema.md). `examples/fleet/check.py` asks the same in Polars and compares
-the sums with those of `poolscope poolused`.
+The tables and their columns are in [schema.md](schema.md). `examples/fleet/check.py` runs the same queries in Polars and
+compares the sums with those of `poolscope poolused`.
 """]
     for title, text in queries(folder):
         parts.append(f"{title}\n\n{indented(text)}\n")
     fleet = run(program, "fleet", "set", *quiet, cwd=folder)
-    parts.append(f"""The same in short, without an engine:
+    parts.append(f"""A summary of the same data, without a database:
 
     $ poolscope fleet set
 

@@ -1,8 +1,8 @@
--- DuckDB over a dataset that `poolscope export DUMP… --out set` wrote. Run it in the folder
--- that holds `set`: duckdb < queries.sql
+-- DuckDB queries on a dataset from `poolscope export DUMP… --out set`. Run them in the directory
+-- that contains `set`: duckdb < queries.sql
 
--- Which driver versions leak, on how many machines. Machines that are alike in memory and
--- processors have one name unless they were exported with --host: boots tell them apart.
+-- Leaking driver versions, with the number of machines. Machines with equal memory and processors
+-- have the same name unless they were exported with --host; boots distinguish them.
 SELECT f.owner AS driver, coalesce(f.owner_file_version, f.owner_identity) AS driver_version, f.tag, f.pool,
        count(DISTINCT f.machine) AS hosts, count(DISTINCT f.boot) AS boots, count(*) AS dumps, sum(f.bytes) AS bytes
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
@@ -40,7 +40,7 @@ GROUP BY ALL
 ORDER BY bytes DESC
 LIMIT 20;
 
--- When the blocks of the suspects were made: the last quarter of the uptime beside all of it.
+-- Ages of the suspects' blocks: those allocated in the last quarter of the uptime, and all.
 SELECT tag, shape, count(DISTINCT dump) AS dumps,
        sum(blocks) FILTER (WHERE slice >= 18)::BIGINT AS last_quarter, sum(blocks)::BIGINT AS blocks
 FROM read_parquet('set/ages/**/*.parquet', hive_partitioning = false)

@@ -1,9 +1,8 @@
 //! Reads the file in file order, ahead of readers with random access.
 //!
-//! Pool pages lie in a dump in the order of their frames, which has little to do with
-//! their addresses. On a file that is not in memory yet, walking by address would be a
-//! seek per page; reading the wanted stretches in file order first runs at the speed of
-//! the disk.
+//! Pool pages are stored in frame order, which is nearly unrelated to address order. If the
+//! file is not cached, a walk by address costs one seek per page. Reading the wanted stretches
+//! in file order first runs at disk speed.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,19 +11,19 @@ use crate::addr::{PAGE_SIZE, Pfn};
 
 use super::Dump;
 
-/// A page that takes longer than this to arrive was not in memory. A page that was takes
-/// about a microsecond, the fastest disks about fifty.
+/// A page that takes longer than this was not in the system's cache. A cached page takes about
+/// a microsecond, the fastest disks about fifty.
 const SLOW: Duration = Duration::from_micros(25);
 
 impl Dump {
-    /// Says that most of the pages will be read from now on. Until then read-ahead is off
+    /// Announces that most pages will be read from now on. Until this call, read-ahead is off
     /// (`madvise`), because opening a dump reads only a few pages.
     pub fn expect_walk(&self) {
         self.mapping.expect(false);
     }
 
-    /// True when reading these frames waits for the disk: a quarter of them or more do.
-    /// Reads them one after the other and stops when it knows.
+    /// True when at least a quarter of these frames must come from disk. Reads them one by one
+    /// and stops as soon as the answer is known.
     pub fn is_cold(&self, frames: &[Pfn]) -> bool {
         let enough = frames.len().div_ceil(4).max(1);
         let mut slow = 0;
@@ -40,11 +39,11 @@ impl Dump {
         false
     }
 
-    /// Reads a stretch of the file so that it is in the system's cache afterwards. Returns
-    /// the bytes that the file had of it. `buffer` is only a place to read to.
+    /// Reads a stretch of the file so that it is in the system's cache afterwards. Returns the
+    /// number of bytes that were read. `buffer` is scratch space.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn load(&self, offset: u64, length: u64, buffer: &mut [u8]) -> io::Result<u64> {
         let mut done = 0;
         while done < length {
@@ -59,13 +58,13 @@ impl Dump {
     }
 }
 
-/// Stretches of a file that cover wanted pages, in file order; unwanted pages between them are
-/// read too where skipping them would cost more.
+/// Stretches of a file that cover the wanted pages, in file order. They include unwanted pages
+/// if skipping those would cost more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stretches(Vec<(u64, u64)>);
 
-/// Bytes between two wanted pages that are read along: a disk reads them in the time it
-/// takes to ask it again.
+/// Largest gap in bytes between two wanted pages that is read along with them. A disk reads
+/// this much in the time of one more request.
 const GAP: u64 = 128 << 10;
 
 impl Stretches {
@@ -83,7 +82,7 @@ impl Stretches {
         Stretches(out)
     }
 
-    /// First and last offset (exclusive) of each.
+    /// First and last offset (exclusive) of each stretch.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().copied()
     }
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_pages_are_read_in_one_go_and_far_ones_are_not() {
+    fn near_pages_are_read_together_and_distant_ones_separately() {
         let far = 0x4000 + PAGE_SIZE + GAP + PAGE_SIZE;
         let cover = Stretches::cover(vec![far, 0x4000, 0x2000, 0x2000]);
         assert_eq!(

@@ -1,7 +1,8 @@
-//! A container of physical pages: what every format gives, and the formats.
+//! The container of physical pages: the data that every format provides, and the list of
+//! formats.
 //!
-//! A new format takes a file of its own that makes a [`Contents`], a [`Kind`] in
-//! `magic.rs`, and a line in [`read`].
+//! A new format needs its own file that builds a [`Contents`], a [`Kind`] in `magic.rs`, and a
+//! line in [`read`].
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,10 +18,10 @@ use super::notes::Notes;
 use super::page_map::{FileRun, PageMap};
 use super::{crash, elf, hyperv, kdump, lime, vmware};
 
-/// A format of memory.
+/// The format of a memory image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A crash dump of Windows, of the type that its header says.
+    /// A crash dump of Windows; its header gives the type.
     Crash,
     /// VMware.
     Vmware,
@@ -34,34 +35,34 @@ pub enum Format {
     HyperV,
     /// LiME.
     Lime,
-    /// Physical memory as it is.
+    /// Raw physical memory.
     Raw,
 }
 
-/// Whether memory could change while it was written.
+/// Whether memory could change while the image was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capture {
-    /// The machine was stopped: all pages are of one moment.
+    /// The machine was stopped: all pages show the same moment.
     Stopped,
-    /// The machine may have run on.
+    /// The machine may have been running.
     Running,
-    /// The format does not say it.
+    /// The format does not record it.
     Unknown,
 }
 
-/// What a container gives.
+/// The data that a container provides.
 #[derive(Debug)]
 pub(super) struct Contents {
     pub format: Format,
-    /// The header, where the file is a crash dump.
+    /// The header, if the file is a crash dump.
     pub header: Option<Header>,
     pub pages: PageMap,
-    /// The processors, where their state is there.
+    /// The processors, if the container has their state.
     pub cpus: Vec<Cpu>,
     pub capture: Capture,
-    /// Sentences for people.
+    /// Remarks for users.
     pub notes: Vec<String>,
-    /// The file that the pages are in, where it is not the one that was opened.
+    /// The file with the pages, if it is not the one that was opened.
     pub elsewhere: Option<PathBuf>,
 }
 
@@ -78,7 +79,7 @@ impl Contents {
         }
     }
 
-    /// With what the notes of a core say.
+    /// Adds the data from the notes of an ELF core.
     fn with_notes(mut self, notes: Notes) -> Contents {
         if let Some(version) = notes.unknown_version {
             self.notes.push(format!(
@@ -96,13 +97,13 @@ impl Contents {
     }
 }
 
-/// Finds the pages of a file. `file` is all of it.
+/// Finds the pages of a file. `file` is the whole file.
 ///
 /// # Errors
-/// A [`DumpError`] that says what the file is and what to get instead.
+/// A [`DumpError`] that says what the file is and which file to get instead.
 pub(super) fn read(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Contents, DumpError> {
     let kind = magic::recognise(file, path)?;
-    // Only VMware has its memory and its state in two files.
+    // Only VMware stores memory and state in two files.
     let needed = matches!(kind, Kind::VmwareState | Kind::VmwareMemory);
     if let Some(given) = given.filter(|_| !needed) {
         return Err(DumpError::refused(
@@ -136,7 +137,8 @@ pub(super) fn read(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Con
             };
             let contents = Contents::new(format, core.pages).with_notes(core.notes);
             Ok(Contents {
-                // `virsh dump --live` does not stop the guest, and the file does not say it.
+                // `virsh dump --live` does not stop the guest, and the file does not record
+                // this.
                 capture: match format {
                     Format::VirtualBox => Capture::Stopped,
                     _ => Capture::Unknown,
@@ -195,7 +197,7 @@ fn kdump_file(file: &[u8], layout: Layout) -> Result<Contents, DumpError> {
     Ok(contents)
 }
 
-/// A state that was opened: memory is inside, or beside it.
+/// Opens a VMware state file: memory is inside it, or in a file beside it.
 fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Contents, DumpError> {
     let state = vmware::State::read(file)?;
     if state.has_memory() {
@@ -256,7 +258,8 @@ fn vmware_state(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conten
     Ok(contents)
 }
 
-/// A state whose regions do not end where the memory does is of another snapshot.
+/// If the regions of a state do not end at the end of memory, the state belongs to another
+/// snapshot.
 fn unfit(state: &vmware::State, length: u64) -> Option<String> {
     (state.has_regions() && !state.fits(length)).then(|| {
         "the memory regions in the VMware state do not match the length of the .vmem: the files \
@@ -265,13 +268,13 @@ fn unfit(state: &vmware::State, length: u64) -> Option<String> {
     })
 }
 
-/// Memory that was opened: its state is beside it, or not at all.
+/// Opens a VMware memory file: its state is in a file beside it, or missing.
 fn vmware_memory(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Contents, DumpError> {
     let length = file.len() as u64;
     let mut states = Vec::new();
     let mut notes = Vec::new();
     if let Some(given) = given {
-        // What was given is used, or refused.
+        // A state file that was given explicitly is used, or the dump is refused.
         states.push(read_state(given).map_err(|error| error.with_path(given))?);
     }
     let beside = ["vmss", "vmsn"].into_iter().filter(|_| given.is_none());
@@ -313,7 +316,7 @@ fn vmware_memory(file: &[u8], path: &Path, given: Option<&Path>) -> Result<Conte
     })
 }
 
-/// Refuses what can't be the memory of a state.
+/// Refuses files that can't be the memory of a state.
 fn is_memory(path: &Path) -> Result<(), DumpError> {
     let io = |source: io::Error| DumpError::Io {
         path: path.to_owned(),
@@ -362,8 +365,8 @@ fn read_state(path: &Path) -> Result<vmware::State, DumpError> {
     }
 }
 
-/// The file of the same name with another extension, in the same directory. Nothing but a
-/// regular file is taken.
+/// The file with the same name and another extension in the same directory. Only regular files
+/// are accepted.
 fn partner(path: &Path, extensions: &[&str]) -> Option<PathBuf> {
     let upper: Vec<String> = extensions.iter().map(|e| e.to_ascii_uppercase()).collect();
     let all = extensions

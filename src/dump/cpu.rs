@@ -1,6 +1,6 @@
-//! The state of a virtual processor, as a container stores it.
+//! The state of a virtual processor as stored in a container.
 
-/// Registers of one processor. `None` where the container does not give a register.
+/// Registers of one processor. `None` if the container does not have the register.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {
     /// CR0.
@@ -15,37 +15,37 @@ pub struct Cpu {
     pub idt: Option<u64>,
     /// Base of the GS segment.
     pub gs: Option<u64>,
-    /// The other GS base, which SWAPGS brings in (KERNEL_GS_BASE in user mode).
+    /// The other GS base, which SWAPGS exchanges (KERNEL_GS_BASE in user mode).
     pub other_gs: Option<u64>,
 }
 
 /// CR0: protected mode and paging.
 const PAGING: u64 = 1 << 31 | 1;
-/// CR4: physical address extension, which long mode needs.
+/// CR4: physical address extension, required by long mode.
 const PAE: u64 = 1 << 5;
-/// CR4: tables of five levels.
+/// CR4: five-level page tables.
 const LA57: u64 = 1 << 12;
 
 impl Cpu {
-    /// The root of the page tables, when the processor has paging on. A processor that
-    /// was never started has not.
+    /// The root of the page tables, if the processor has paging on. A processor that was never
+    /// started has paging off.
     pub fn root(&self) -> Option<u64> {
         let on = |register: Option<u64>, bits| register.is_none_or(|r| r & bits == bits);
         let root = self.cr3.map(|cr3| cr3 & 0x000f_ffff_ffff_f000)?;
         (root != 0 && on(self.cr0, PAGING) && on(self.cr4, PAE)).then_some(root)
     }
 
-    /// True when the processor translates through five levels of tables.
+    /// True when the processor uses five-level page tables.
     pub fn has_five_levels(&self) -> bool {
         self.cr4.is_some_and(|cr4| cr4 & LA57 != 0)
     }
 
-    /// True when it ran kernel code.
+    /// True when the processor was running kernel code.
     pub fn is_in_kernel(&self) -> bool {
         self.rip.is_some_and(|rip| rip >> 47 == 0x1_ffff)
     }
 
-    /// True when nothing is known of it.
+    /// True when no register is known.
     pub fn is_empty(&self) -> bool {
         *self == Cpu::default()
     }

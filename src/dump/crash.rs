@@ -1,9 +1,9 @@
 //! Crash dumps of Windows: the data between the header and the pages, per dump type.
 //!
-//! Full dumps (1) store the header's memory runs one after the other; bitmap dumps
-//! (5, 6) and kernel dumps of Windows 7 (2) a bitmap; dumps written by a debugger
-//! (8, 9, 0xA) a list of ranges. Sources: `mindumpdef.h` for the signatures, the public
-//! readers kdmp-parser and rizin for the layouts.
+//! Full dumps (1) store the header's memory runs in sequence. Bitmap dumps (5, 6) and kernel
+//! dumps of Windows 7 (2) have a bitmap. Dumps written by a debugger (8, 9, 0xA) have a list of
+//! ranges. Sources: `mindumpdef.h` for the signatures, the public readers kdmp-parser and rizin
+//! for the layouts.
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{u32_at, u64_at};
@@ -77,8 +77,8 @@ fn wide_layout(file: &[u8]) -> Option<BitmapLayout> {
     })
 }
 
-/// The older layout (32-bit fields, then a serialised RTL_BITMAP), with the bitmap at
-/// `at` from the second header.
+/// The older layout (32-bit fields, then a serialised RTL_BITMAP). `at` is the offset of the
+/// bitmap from the second header.
 fn narrow_layout(file: &[u8], at: usize) -> Option<BitmapLayout> {
     let bits = u32_at(file, SECOND + 0x10)?;
     if u32_at(file, SECOND + 0x18)? != bits {
@@ -93,7 +93,7 @@ fn narrow_layout(file: &[u8], at: usize) -> Option<BitmapLayout> {
 }
 
 impl BitmapLayout {
-    /// Checks the fields against each other and the file, then counts the bitmap.
+    /// Checks the fields against each other and against the file, then counts the bitmap.
     fn open(self, file: &[u8]) -> Result<RankedBitmap, String> {
         if self.bits == 0 || self.bits > MAX_FRAMES {
             return Err(format!("a bitmap of {} bits", self.bits));
@@ -126,7 +126,7 @@ impl BitmapLayout {
         Ok(map)
     }
 
-    /// The slack between bitmap and pages is alignment only.
+    /// True when there is only alignment padding between the bitmap and the pages.
     fn is_tight(&self) -> bool {
         let end = self.bitmap as u64 + self.bits.div_ceil(8);
         self.first_page.saturating_sub(end) < 2 * PAGE_SIZE
@@ -145,8 +145,8 @@ fn bitmap(file: &[u8]) -> Result<RankedBitmap, DumpError> {
     }
 }
 
-/// Kernel dumps up to Windows 7: two layouts are known, and nothing in the file says
-/// which one it is, so all are tried, and the page tables decide between those that fit.
+/// Kernel dumps up to Windows 7. Two layouts exist, and the file does not say which one it
+/// uses. All are tried; if several fit, the page tables decide.
 fn summary(file: &[u8], header: &Header) -> Result<RankedBitmap, DumpError> {
     if !has_bitmap(file) {
         return damaged("there is no page bitmap (SDMP) after the header".into());
@@ -173,8 +173,8 @@ fn summary(file: &[u8], header: &Header) -> Result<RankedBitmap, DumpError> {
     }
 }
 
-/// True when the page that the header's page-table root names is, under this bitmap, a
-/// table with an entry that maps itself: the proof that PFNs land on the right pages.
+/// True when this bitmap leads from the header's page-table root to a page with a self-map
+/// entry: this proves that PFNs map to the right pages.
 fn proves(file: &[u8], header: &Header, map: &RankedBitmap) -> bool {
     let root = header.directory_table >> 12 & 0xff_ffff_ffff;
     let Some(offset) = map.offset(file, Pfn(root)) else {

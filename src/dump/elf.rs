@@ -1,9 +1,8 @@
 //! ELF cores of a virtual machine: QEMU's `dump-guest-memory`, libvirt's `virsh dump
 //! --memory-only`, VirtualBox's `debugvm dumpvmcore`.
 //!
-//! Layout: the ELF specification (64-bit objects); what the writers put in: QEMU's
-//! `dump/dump.c`, VirtualBox's `DBGFCoreWrite.cpp`. Nothing is assumed on the order of
-//! headers, notes and data.
+//! Layout: the ELF specification (64-bit objects). Contents: QEMU's `dump/dump.c`, VirtualBox's
+//! `DBGFCoreWrite.cpp`. Headers, notes and data may be in any order.
 
 use crate::bytes::{u16_at, u32_at, u64_at};
 
@@ -15,14 +14,14 @@ const CORE: u16 = 4;
 const X86_64: u16 = 62;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: u64 = 64;
-/// PN_XNUM: the number of segments is in section 0.
+/// PN_XNUM: the number of segments is stored in section 0.
 const MANY: u16 = 0xffff;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;
-/// A note is a few hundred bytes per processor.
+/// Upper limit for notes in bytes; a note is a few hundred bytes per processor.
 const MAX_NOTES: usize = 16 << 20;
 
-/// A core: its pages and what its notes say.
+/// A core: its pages and the data from its notes.
 pub(super) struct Core {
     pub pages: PageMap,
     pub notes: Notes,
@@ -31,7 +30,7 @@ pub(super) struct Core {
 /// Reads the headers of a core.
 ///
 /// # Errors
-/// Why it can't be used: it is not a core, is of another processor, or is damaged.
+/// Fails if the file is not a core, is of another processor, or is damaged.
 pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
     check_kind(file)?;
     let damaged = |what: String| DumpError::Damaged { what };
@@ -56,7 +55,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
         let header = start + i * size;
         let q = |offset| u64_at(file, header + offset).unwrap_or(0);
         match u32_at(file, header) {
-            // Without bytes in the file: not stored, which is not the same as zeros.
+            // A segment without bytes in the file was not stored; it is not zeros.
             Some(LOAD) => {
                 let length = q(0x20).min(q(0x28));
                 runs.extend(FileRun::of_bytes(q(0x18), length, q(8)));
@@ -67,7 +66,7 @@ pub(super) fn read(file: &[u8]) -> Result<Core, DumpError> {
                 let length = usize::try_from(q(0x20)).unwrap_or(usize::MAX).min(room);
                 let to = from.saturating_add(length).min(file.len());
                 notes.extend_from_slice(file.get(from..to).unwrap_or_default());
-                // Notes start at multiples of four, also behind another segment's.
+                // Notes are aligned to four bytes, also across segments.
                 notes.resize(notes.len().next_multiple_of(4), 0);
             }
             _ => {}
@@ -91,7 +90,7 @@ fn count(file: &[u8]) -> Option<u64> {
         MANY => {
             let sections = u64_at(file, 0x28).filter(|at| *at != 0)?;
             let info = sections.checked_add(0x2c)?;
-            // Section 0 has to be in the file as a whole.
+            // The whole header of section 0 must be in the file.
             sections
                 .checked_add(SECTION_HEADER)
                 .filter(|end| *end <= file.len() as u64)?;

@@ -1,23 +1,23 @@
-//! Why a file can't be used: what it is, and what to get instead.
+//! Errors when opening a file: what the file is, and which file to get instead.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// A file that poolscope can't open as a 64-bit kernel dump. The message says what the
-/// file is, in a sentence, and then what to do.
+/// The file can't be opened as a 64-bit kernel dump. The message says what the file is and then
+/// what to do.
 #[derive(Debug, Error)]
 pub enum DumpError {
     /// The operating system refused to open or map the file.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// The file asked for.
+        /// The path that was requested.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
     },
-    /// A directory, pipe or device: nothing that can be mapped.
+    /// A directory, pipe or device, which can't be mapped.
     #[error(
         "this is {what}, not a file; save it to a file first, or give the path of a MEMORY.DMP on a disk"
     )]
@@ -35,9 +35,9 @@ pub enum DumpError {
         "the file ends inside the dump header ({length} of {needed} bytes): the copy was cut short; copy it again"
     )]
     HeaderTruncated {
-        /// Bytes the file has.
+        /// Length of the file in bytes.
         length: u64,
-        /// Bytes a header takes (0x2000).
+        /// Length of a header in bytes (0x2000).
         needed: u64,
     },
     /// The first page holds only zeros.
@@ -58,7 +58,7 @@ pub enum DumpError {
         "this is a user-mode minidump: one process, no kernel memory; get the kernel dump, %SystemRoot%\\MEMORY.DMP, of the machine"
     )]
     UserMinidump,
-    /// DumpType 4: 256 KB or so, no pool.
+    /// DumpType 4: about 256 KB, without pool.
     #[error(
         "this is a triage dump (\"minidump\", type 4) of {architecture} Windows build {build}, bug check {bugcheck:#x}: it holds one stack and a driver list but no pool; set the machine to \"Kernel memory dump\" or \"Automatic memory dump\" and get %SystemRoot%\\MEMORY.DMP"
     )]
@@ -85,7 +85,7 @@ pub enum DumpError {
         /// Windows build number of the header.
         build: u32,
     },
-    /// A compressed container of which the dump is a member.
+    /// A compressed container with the dump inside.
     #[error("this is {what}, not a dump; unpack it first: {how}")]
     Compressed {
         /// "a cabinet (CAB)"…
@@ -93,7 +93,7 @@ pub enum DumpError {
         /// The command that unpacks it.
         how: String,
     },
-    /// A file that is known and not opened, or an image that lacks a part.
+    /// A known format that is not supported, or an image with a missing part.
     #[error("{what}; {how}")]
     Refused {
         /// What the file is, as a sentence.
@@ -101,7 +101,7 @@ pub enum DumpError {
         /// What to do.
         how: String,
     },
-    /// Nothing that is known.
+    /// An unknown format.
     #[error(
         "this is not a Windows kernel dump: it starts with {start}, a dump starts with \"PAGEDU64\", and a raw image of memory has 16 MB or more in whole pages of 4096 bytes; get %SystemRoot%\\MEMORY.DMP"
     )]
@@ -109,7 +109,7 @@ pub enum DumpError {
         /// The first eight bytes, printable.
         start: String,
     },
-    /// A dump type that has no known container.
+    /// A dump type with an unknown container.
     #[error(
         "the header gives dump type {dump_type:#x}, which is not known; types 1, 2, 5, 6, 8, 9 and 0xA are read"
     )]
@@ -117,15 +117,15 @@ pub enum DumpError {
         /// DumpType of the header.
         dump_type: u32,
     },
-    /// Attributes bit 8.
+    /// Attributes bit 8 is set.
     #[error(
         "the dump's data is encrypted (header attribute EncryptedDumpData); decrypt it with the machine's dump encryption key first"
     )]
     Encrypted,
-    /// Header or bitmap contradict themselves.
+    /// The header or the bitmap contradicts itself.
     #[error("the dump is damaged: {what}; copy it again, or get another dump")]
     Damaged {
-        /// Which structure, what is wrong, with the numbers.
+        /// The structure and the problem, with the numbers.
         what: String,
     },
 }
@@ -139,7 +139,7 @@ impl DumpError {
         }
     }
 
-    /// The same with the file's name in the command that unpacks it, quoted for a shell.
+    /// The same error with the file's name in the unpack command, quoted for a shell.
     #[must_use]
     pub fn with_path(self, path: &Path) -> DumpError {
         match self {
@@ -152,7 +152,7 @@ impl DumpError {
     }
 }
 
-/// A word that a shell takes as it is.
+/// Quotes a word for a shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/\\.:_-+,@".contains(c);
     match word.chars().all(plain) {

@@ -1,13 +1,12 @@
-//! Failures of the file while it is open.
+//! Read failures of the file while it is open.
 
 use super::Dump;
 use super::page_map::PageMap;
 use crate::addr::{PAGE_SIZE, Pfn};
 
 impl Dump {
-    /// How often the system failed to read a page of this dump since it was opened. Who
-    /// reads a page compares this before and after: what was read is not to be used when
-    /// it moved.
+    /// Number of pages of this dump that the system failed to read since it was opened. Readers
+    /// compare it before and after: if it changed, they must discard the data they read.
     pub fn faults(&self) -> u64 {
         self.mapping.faults()
     }
@@ -17,17 +16,17 @@ impl Dump {
         self.faults() > 0
     }
 
-    /// True for a frame that the dump holds, and whose bytes the system failed to deliver.
+    /// True for a frame that is in the dump but whose bytes the system failed to read.
     pub fn is_lost(&self, pfn: Pfn) -> bool {
         if !self.has_failed() {
             return false;
         }
-        // A compressed page is longer or shorter than a page; what was made of lost bytes was
-        // not kept.
+        // The length of a compressed page in the file is not known here, and results of lost
+        // bytes are never stored: so try to read the page.
         if let PageMap::Packed(_) = &self.contents.pages {
             return self.page(pfn).is_none() && self.file_offset(pfn).is_some();
         }
-        // Where the bitmap itself is lost, nothing says which pages there are.
+        // If the bitmap itself is lost, it is unknown which pages exist.
         let bit = self.contents.pages.bit_place(pfn);
         if bit.is_some_and(|at| self.mapping.is_lost(at, 1)) {
             return true;
@@ -38,8 +37,8 @@ impl Dump {
         offset.is_some_and(|at| self.mapping.is_lost(at, PAGE_SIZE as usize))
     }
 
-    /// The failure of the file since it was opened, as a sentence; `None` without one. Removing an
-    /// open file is not a failure.
+    /// The failure of the file since it was opened, as a sentence; `None` if there was none.
+    /// Removing an open file is not a failure.
     pub fn failure(&self) -> Option<String> {
         let before = self.file_length();
         let about = match self.mapping.metadata() {
@@ -83,8 +82,8 @@ mod tests {
     use super::*;
     use crate::synth::{Container, Machine, small};
 
-    /// A small dump and its file. Tests that cut it are not for Windows, which refuses to
-    /// cut a file that is mapped; see `view.rs` for how pages are lost there.
+    /// A small dump and its file. Tests that truncate it do not run on Windows, which refuses
+    /// to truncate a mapped file; `view.rs` covers lost pages there.
     fn open() -> (tempfile::TempDir, File, Dump) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it.dmp");
@@ -102,7 +101,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn lost_pages_are_lost_for_whoever_comes_later() {
+    fn lost_pages_stay_lost_for_later_readers() {
         let (_folder, file, dump) = open();
         let frames = frames(&dump);
         let (first, last) = (frames[10], frames[frames.len() - 1]);
@@ -110,11 +109,11 @@ mod tests {
         let cut = dump.file_offset(first).unwrap() + PAGE_SIZE;
         file.set_len(cut).unwrap();
         assert!(!dump.has_failed(), "nobody has read yet");
-        // The read that meets it gets zeros, and the count moves.
+        // The first read after the truncation gets zeros, and the count increases.
         let before = dump.faults();
         assert_eq!(dump.page(last).unwrap()[0], 0);
         assert!(dump.faults() > before && dump.has_failed());
-        // In one step, all that is behind; and nothing before it.
+        // All later pages are lost in the same step, and no earlier ones.
         for pfn in &frames[11..] {
             assert!(dump.is_lost(*pfn) && dump.page(*pfn).is_none());
         }
@@ -123,7 +122,7 @@ mod tests {
         assert_eq!(dump.faults(), 1, "one step");
         let said = dump.failure().unwrap();
         assert!(said.contains(&format!("to {cut} bytes")), "{said}");
-        // Data that became readable again is not used either.
+        // Data that becomes readable again is still not used.
         file.set_len(dump.file_length()).unwrap();
         assert!(dump.page(last).is_none());
         assert!(dump.failure().unwrap().contains("could not be read"));
@@ -131,7 +130,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_page_that_is_half_behind_the_end_is_lost_too() {
+    fn a_page_partly_after_the_end_is_lost() {
         let (_folder, file, dump) = open();
         let frames = frames(&dump);
         let half = dump.file_offset(frames[20]).unwrap() + PAGE_SIZE / 2;
@@ -142,7 +141,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn one_dump_fails_without_the_others() {
+    fn a_failing_dump_does_not_affect_others() {
         let (_one, file, dump) = open();
         let (_two, _, other) = open();
         file.set_len(0x3000).unwrap();
@@ -156,7 +155,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_that_is_removed_is_read_to_its_end() {
+    fn a_removed_file_stays_readable() {
         let (folder, _, dump) = open();
         fs::remove_file(folder.path().join("it.dmp")).unwrap();
         let last = *frames(&dump).last().unwrap();
@@ -170,7 +169,7 @@ mod tests {
 
     #[cfg(windows)]
     #[test]
-    fn a_file_that_is_mapped_is_not_cut() {
+    fn windows_does_not_truncate_a_mapped_file() {
         let (_folder, file, dump) = open();
         const USER_MAPPED_FILE: i32 = 1224;
         let refused = file.set_len(0x3000).unwrap_err();
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_to_is_said_to_be() {
+    fn writing_to_the_open_file_is_reported() {
         let (_folder, mut file, dump) = open();
         file.write_all(b"PAGE").unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(5))
@@ -189,10 +188,10 @@ mod tests {
         assert!(said.contains("modified while it was open"), "{said}");
     }
 
-    /// More than the system gives a process mappings for, were each page one.
+    /// More pages than a process may have mappings.
     #[cfg(unix)]
     #[test]
-    fn a_file_of_many_pages_can_be_cut_to_nothing() {
+    fn a_large_file_may_be_truncated_to_nothing() {
         const PAGES: u64 = 150_000;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("holes");

@@ -1,4 +1,4 @@
-//! The flattened form of kdump files, as it is written to a pipe: records of bytes with their
+//! The flattened form of kdump files, used for writing to a pipe: records of bytes with their
 //! position in the original file. Numbers are big-endian; later records win (`makedumpfile -R`,
 //! and QEMU's `dump/dump.c`).
 
@@ -7,27 +7,27 @@ use std::collections::BinaryHeap;
 
 use super::error::DumpError;
 
-/// The first bytes, padded with zeros to sixteen.
+/// The signature; the file pads it with zeros to sixteen bytes.
 pub(super) const MAGIC: &[u8] = b"makedumpfile\0\0\0\0";
 const HEADER: usize = 4096;
 const RECORD: usize = 16;
 
-/// A file that is stored as it is, or as records.
+/// The layout of a file: stored directly, or as records.
 #[derive(Debug)]
 pub(super) enum Layout {
-    /// As it is.
+    /// Stored directly.
     Plain,
     /// Sorted, disjoint pieces.
     Records(Vec<Piece>),
 }
 
-/// Bytes of the original file in the flattened one.
+/// A part of the original file inside the flattened one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     /// First offset in the original file.
     start: u64,
     length: u64,
-    /// Its place in the real file.
+    /// Offset in the real file.
     at: u64,
 }
 
@@ -38,8 +38,8 @@ impl Piece {
 }
 
 impl Layout {
-    /// Reads the records of a flattened file. The second value is true when the record that
-    /// ends them is there; without it the file was cut.
+    /// Reads the records of a flattened file. The second value is true when the end record is
+    /// there; otherwise the file was truncated.
     ///
     /// # Errors
     /// [`DumpError::Damaged`].
@@ -55,7 +55,7 @@ impl Layout {
         let mut records = Vec::new();
         let mut at = HEADER;
         let mut whole = false;
-        // Each record takes 17 bytes at least, so that there are no more than fit.
+        // Each record takes at least 17 bytes, so the size of the file limits their number.
         while let (Some(start), Some(length)) = (number(at), at.checked_add(8).and_then(number)) {
             if start == u64::MAX && length == u64::MAX {
                 whole = true;
@@ -88,7 +88,7 @@ impl Layout {
         Ok((Layout::Records(disjoint(records)), whole))
     }
 
-    /// The place of a byte in the real file.
+    /// The offset of a byte in the real file.
     pub fn place(&self, offset: u64) -> Option<u64> {
         match self {
             Layout::Plain => Some(offset),
@@ -99,7 +99,7 @@ impl Layout {
         }
     }
 
-    /// Bytes of the original file; `None` when not all of them are there.
+    /// Bytes of the original file; `None` if some of them are missing.
     pub fn bytes<'a>(&self, file: &'a [u8], offset: u64, length: usize) -> Option<Cow<'a, [u8]>> {
         let Layout::Records(pieces) = self else {
             let at = usize::try_from(offset).ok()?;
@@ -128,20 +128,19 @@ impl Layout {
     }
 }
 
-/// The piece that holds an offset.
+/// The piece that covers an offset.
 fn find(pieces: &[Piece], offset: u64) -> Option<usize> {
     let index = pieces.partition_point(|piece| piece.end() <= offset);
     pieces.get(index).filter(|p| p.start <= offset)?;
     Some(index)
 }
 
-/// Resolves records in the order of the file: where two cover a byte, the later one has
-/// it.
+/// Resolves overlaps between records in file order: where two cover a byte, the later one wins.
 fn disjoint(records: Vec<Piece>) -> Vec<Piece> {
     if records.windows(2).all(|w| w[0].end() <= w[1].start) {
         return records;
     }
-    // Sorted by start; a record's number is its place in the order of the file.
+    // Sorted by start; a record's number is its position in file order.
     let mut order: Vec<(u64, usize)> = records
         .iter()
         .enumerate()
@@ -149,7 +148,7 @@ fn disjoint(records: Vec<Piece>) -> Vec<Piece> {
         .collect();
     order.sort_unstable();
     let mut out: Vec<Piece> = Vec::with_capacity(records.len());
-    // Records that have begun, the latest on top.
+    // Records that cover the current position, the latest on top.
     let mut open: BinaryHeap<usize> = BinaryHeap::new();
     let mut next = order.into_iter().peekable();
     let mut at = 0u64;

@@ -1,20 +1,20 @@
-//! Handles pages of a mapped file that the file no longer has.
+//! Handles pages of a mapped file that can no longer be read.
 //!
-//! The file was cut, or the disk or the share under it failed: the system raises SIGBUS
-//! at the instruction that reads, and by default ends the process, with the terminal
-//! still raw. Here the handler puts zeros in the page's place, remembers that they are
-//! none of the file's, and lets the instruction run again. POSIX (`<signal.h>`, and the
-//! list of functions that are safe in handlers) for what it may call.
+//! If the file is truncated, or the disk or network share fails, the system raises SIGBUS at
+//! the reading instruction. By default this ends the process and leaves the terminal in raw
+//! mode. This handler maps zeros over the page, records the page as lost, and lets the
+//! instruction run again. It calls only functions that POSIX lists as safe in signal handlers
+//! (`<signal.h>`).
 //!
-//! The host's pages may be larger than those of the dump (16 KB and 64 KB on ARM64): what
-//! is lost is a whole page of the host. Windows has no such signal; see `view.rs`.
+//! The host's pages may be larger than those of the dump (16 KB and 64 KB on ARM64): a whole
+//! host page is lost. Windows has no such signal; see `view.rs`.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes that one bit of the record of lost pages stands for.
+/// Bytes per bit in the record of lost pages.
 const UNIT: usize = 0x1000;
 
 /// Mappings that can be guarded at once.
@@ -22,20 +22,20 @@ const SLOTS: usize = 1024;
 static SLOT: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 static INSTALL: Once = Once::new();
 
-/// One guarded mapping, as the handler sees it.
+/// One guarded mapping, as the signal handler sees it.
 struct Slot {
     /// 0 when the slot is free.
     start: AtomicUsize,
     end: AtomicUsize,
     file: AtomicI32,
-    /// A bit per unit that was lost; owned by the [`Guard`].
+    /// One bit per lost unit; owned by the [`Guard`].
     lost: AtomicPtr<AtomicU64>,
-    /// From this offset on all is lost; `usize::MAX` while nothing is.
+    /// Everything from this offset on is lost; `usize::MAX` if nothing is.
     cut: AtomicUsize,
     faults: AtomicU64,
 }
 
-/// Keeps a mapping guarded while it lives.
+/// Guards a mapping until it is dropped.
 #[derive(Debug)]
 pub(super) struct Guard {
     slot: usize,
@@ -43,8 +43,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Guards `start..start + length`, a mapping of this file. `None` when too many are
-    /// guarded, or when the handler can't be installed.
+    /// Guards `start..start + length`, a mapping of this file. `None` when too many mappings
+    /// are guarded, or when the handler can't be installed.
     pub fn new(start: usize, length: usize, file: &impl AsRawFd) -> Option<Guard> {
         static INSTALLED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
         INSTALL.call_once(|| INSTALLED.store(install(), Ordering::Release));
@@ -61,7 +61,7 @@ impl Guard {
         };
         let slot = SLOT.iter().position(free)?;
         let guard = Guard { slot, lost };
-        // Nobody reads the mapping before this returns.
+        // The mapping is not read before this function returns.
         let own = guard.slot()?;
         own.cut.store(usize::MAX, Ordering::Relaxed);
         own.faults.store(0, Ordering::Relaxed);
@@ -76,13 +76,13 @@ impl Guard {
         SLOT.get(self.slot)
     }
 
-    /// Pages of this mapping that could not be read.
+    /// Number of pages of this mapping that could not be read.
     pub fn faults(&self) -> u64 {
         self.slot()
             .map_or(0, |slot| slot.faults.load(Ordering::Acquire))
     }
 
-    /// True when any of these bytes are not the file's.
+    /// True when any of these bytes were lost and replaced by zeros.
     pub fn is_lost(&self, offset: usize, length: usize) -> bool {
         let Some(slot) = self.slot().filter(|_| self.faults() > 0) else {
             return false;
@@ -123,14 +123,14 @@ impl Slot {
         start != 0 && address >= start && address < self.end.load(Ordering::Acquire)
     }
 
-    /// Makes the page that could not be read readable. Runs in the signal handler. `page`:
-    /// bytes of the host's pages.
+    /// Makes an unreadable page readable. Runs in the signal handler. `page` is the size of a
+    /// host page in bytes.
     fn patch(&self, address: usize, page: usize) -> bool {
         let start = self.start.load(Ordering::Acquire);
         let end = self.end.load(Ordering::Acquire);
         let at = address & !(page - 1);
-        // Everything after the end of the file is one range and is replaced in one step: a page at
-        // a time would take a mapping each, of which a process may have 65,530.
+        // Everything after the end of the file is replaced in one step. Page by page, each page
+        // would need a mapping, and a process may have only 65,530.
         let cut = length(self.file.load(Ordering::Relaxed)).filter(|n| at - start >= *n);
         if let Some(length) = cut {
             self.cut.fetch_min(length, Ordering::AcqRel);
@@ -140,20 +140,20 @@ impl Slot {
         if zeros(at, (at + page).min(end)) {
             return true;
         }
-        // No further mapping can be had: all of the file is given up, which needs none.
+        // No further mapping is available: give up the whole file, which needs no new one.
         self.cut.store(0, Ordering::Release);
         zeros(start, end)
     }
 
-    /// Notes that these bytes are not the file's.
+    /// Records that these bytes are lost.
     fn mark(&self, from: usize, to: usize) {
         let lost = self.lost.load(Ordering::Acquire);
         let units =
             (self.end.load(Ordering::Acquire) - self.start.load(Ordering::Acquire)).div_ceil(UNIT);
         for unit in from / UNIT..to.div_ceil(UNIT).min(units) {
             if !lost.is_null() {
-                // SAFETY: `lost` has a bit for every unit of the mapping, and lives as
-                // long as the guard, which outlives every read of the mapping.
+                // SAFETY: `lost` has a bit for every unit of the mapping, and lives as long as
+                // the guard, which outlives every read of the mapping.
                 let word = unsafe { &*lost.add(unit / 64) };
                 word.fetch_or(1 << (unit % 64), Ordering::AcqRel);
             }
@@ -161,17 +161,17 @@ impl Slot {
     }
 }
 
-/// Bytes of a page of this machine. Safe in a signal handler.
+/// Size of a page of this machine in bytes. Safe in a signal handler.
 fn page_size() -> usize {
     // SAFETY: sysconf takes and returns numbers.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(page).unwrap_or(UNIT).max(UNIT)
 }
 
-/// The length of an open file now. Safe in a signal handler.
+/// The current length of an open file. Safe in a signal handler.
 fn length(file: RawFd) -> Option<usize> {
-    // SAFETY: a stat of zeros is a valid one to be written over; fstat does nothing but
-    // that, and says when the descriptor is none.
+    // SAFETY: a zeroed `stat` is valid. fstat only writes to it, and returns an error for an
+    // invalid descriptor.
     let about = unsafe {
         let mut about: libc::stat = std::mem::zeroed();
         (libc::fstat(file, &mut about) == 0).then_some(about)
@@ -179,13 +179,14 @@ fn length(file: RawFd) -> Option<usize> {
     usize::try_from(about?.st_size).ok()
 }
 
-/// Pages that are never written take no swap; FreeBSD has no such flag, and needs none.
+/// The pages are never written, so no swap is reserved. FreeBSD has no such flag and needs
+/// none.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
 const NO_RESERVE: libc::c_int = libc::MAP_NORESERVE;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 const NO_RESERVE: libc::c_int = 0;
 
-/// Puts zero pages over a stretch of a mapping.
+/// Maps zero pages over a stretch of a mapping.
 fn zeros(start: usize, end: usize) -> bool {
     // SAFETY: MAP_FIXED over pages that lie inside one of our own read-only file
     // mappings; the new pages are read-only too, so slices into them stay valid.
@@ -202,7 +203,7 @@ fn zeros(start: usize, end: usize) -> bool {
     mapped as usize == start
 }
 
-/// True when the handler is in place.
+/// Installs the handler; true on success.
 fn install() -> bool {
     // SAFETY: `action` is fully initialised (zeroed, then its three fields set) and the
     // handler does only what a signal handler may do: atomics, sysconf, fstat, mmap,
@@ -223,7 +224,7 @@ extern "C" fn on_bus_error(
 ) {
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
     let address = unsafe { (*info).si_addr() } as usize;
-    // Calls of the handler may fail, and the interrupted code must see its own errno.
+    // The handler's calls may fail; the interrupted code must see its own errno.
     let error = errno::get();
     if let Some(slot) = SLOT.iter().find(|slot| slot.holds(address))
         && slot.patch(address, page_size())
@@ -232,8 +233,8 @@ extern "C" fn on_bus_error(
         errno::set(error);
         return;
     }
-    // SAFETY: not ours: back to the default action, which the faulting instruction meets
-    // when it runs again. sigaction is async-signal-safe.
+    // SAFETY: not our mapping. Restore the default action; the faulting instruction runs again
+    // and triggers it. sigaction is async-signal-safe.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = libc::SIG_DFL;
@@ -241,7 +242,7 @@ extern "C" fn on_bus_error(
     }
 }
 
-/// The thread's error number, which a handler has to leave as it was.
+/// The thread's errno, which a handler must preserve.
 mod errno {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     use libc::__errno_location as location;
@@ -256,7 +257,7 @@ mod errno {
         target_os = "freebsd"
     ))]
     pub fn get() -> i32 {
-        // SAFETY: the location of this thread's number is always valid.
+        // SAFETY: the address of this thread's errno is always valid.
         unsafe { *location() }
     }
 
@@ -299,26 +300,27 @@ mod tests {
 
     use super::*;
 
-    /// A guarded mapping of a file of this many bytes, all of them 0xAA.
+    /// A guarded mapping of a file of this many bytes, all 0xAA.
     fn guarded(length: usize) -> (std::fs::File, memmap2::Mmap, Guard) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![0xAA; length]).unwrap();
-        // SAFETY: no one else has the file.
+        // SAFETY: no other process has the file.
         let map = unsafe { memmap2::Mmap::map(&file).unwrap() };
         let guard = Guard::new(map.as_ptr() as usize, map.len(), &file).unwrap();
         (file, map, guard)
     }
 
-    /// The first bytes of each stretch of 4 KB.
+    /// The first byte of each 4 KB unit.
     fn first_bytes(map: &memmap2::Mmap) -> Vec<u8> {
         map.iter().step_by(UNIT).copied().collect()
     }
 
     #[test]
-    fn a_lost_page_of_a_larger_host_is_lost_as_a_whole_and_alone() {
+    fn a_failure_loses_exactly_one_host_page() {
         for page in [0x1000, 0x4000, 0x10000] {
             let (_file, map, guard) = guarded(0x40000 - 0x800);
-            // A page of this machine may be larger: the mapping begins where it begins.
+            // A page of this machine may be larger than a unit; count from the start of the
+            // mapping.
             let base = map.as_ptr() as usize;
             let at = (base + 0x20000).next_multiple_of(page) - base;
             assert!(guard.slot().unwrap().patch(base + at + page / 2, page));
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_the_end_of_a_file_that_was_cut_all_is_lost_at_once() {
+    fn truncation_loses_all_later_pages_in_one_step() {
         for page in [0x1000, 0x4000, 0x10000] {
             let (file, map, guard) = guarded(0x40000);
             file.set_len(0x12345).unwrap();

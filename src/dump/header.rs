@@ -1,8 +1,8 @@
 //! DUMP_HEADER64: the first 0x2000 bytes of a 64-bit dump.
 //!
-//! Field offsets are those of `mindumpdef.h` of the Windows SDK. The writer fills the
-//! header with the dword "PAGE" before it sets fields, so a field that still reads
-//! "PAGE" was never set and is `None` here.
+//! Field offsets are those of `mindumpdef.h` of the Windows SDK. The writer fills the header
+//! with the dword "PAGE" before it sets fields. A field that still reads "PAGE" was never set
+//! and is `None` here.
 
 use crate::addr::{Pfn, Va};
 use crate::bytes::{u32_at, u64_at};
@@ -19,7 +19,7 @@ const MACHINE_AMD64: u32 = 0x8664;
 const MACHINE_ARM64: u32 = 0xaa64;
 const MACHINE_IA64: u32 = 0x0200;
 
-/// Runs that fit the 700 bytes of PhysicalMemoryBlockBuffer.
+/// Number of runs that fit the 700 bytes of PhysicalMemoryBlockBuffer.
 const MAX_RUNS: u32 = 42;
 
 const ATTRIBUTE_INSUFFICIENT_SIZE: u32 = 1 << 2;
@@ -27,10 +27,10 @@ const ATTRIBUTE_LIVE: u32 = 1 << 4;
 const ATTRIBUTE_FILTERED: u32 = 1 << 6;
 const ATTRIBUTE_ENCRYPTED: u32 = 1 << 8;
 
-/// LIVE_SYSTEM_DUMP, the code of a dump of a running system.
+/// LIVE_SYSTEM_DUMP, the bug check code of a dump of a running system.
 const BUGCHECK_LIVE: u32 = 0x161;
 
-/// A stretch of physical memory: the first frame and the number of frames.
+/// A run of physical memory: the first frame and the number of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhysicalRun {
     /// First frame.
@@ -39,7 +39,7 @@ pub struct PhysicalRun {
     pub pages: u64,
 }
 
-/// The bug check: what WinDbg's `.bugcheck` shows.
+/// The bug check, as WinDbg's `.bugcheck` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BugCheck {
     /// Stop code.
@@ -48,10 +48,10 @@ pub struct BugCheck {
     pub parameters: [u64; 4],
 }
 
-/// What the header says of the machine and of the dump.
+/// The header's data about the machine and the dump.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// DumpType (0xF98): 1 full, 2 summary, 5 and 6 bitmap, 8, 9 and 0xA by the debugger.
+    /// DumpType (0xF98): 1 full, 2 summary, 5 and 6 bitmap, 8, 9 and 0xA written by a debugger.
     pub dump_type: u32,
     /// MinorVersion (0x0C): the Windows build number.
     pub build: u32,
@@ -71,9 +71,9 @@ pub struct Header {
     pub bugcheck: BugCheck,
     /// KdDebuggerDataBlock (0x80): address of KDDEBUGGER_DATA64.
     pub debugger_data: Va,
-    /// The machine's memory, not what the dump holds; empty when unset or not plausible.
+    /// The machine's memory, not the memory stored in the dump; empty if unset or implausible.
     pub memory: Vec<PhysicalRun>,
-    /// Physical pages: the sum of [`Header::memory`], `None` when that is not given.
+    /// Number of physical pages: the sum of [`Header::memory`]; `None` if that is empty.
     pub physical_pages: Option<u64>,
     /// SystemTime (0xFA8): 100 ns units since 1601-01-01 UTC.
     pub system_time: Option<u64>,
@@ -149,8 +149,8 @@ impl Header {
         }
     }
 
-    /// True when the memory was mirrored from a running system, so that counters and
-    /// lists may contradict each other.
+    /// True when the memory was copied from a running system, so that counters and lists may
+    /// contradict each other.
     pub fn is_live(&self) -> bool {
         self.attributes & ATTRIBUTE_LIVE != 0 || self.bugcheck.code == BUGCHECK_LIVE
     }
@@ -160,12 +160,12 @@ impl Header {
         self.attributes & ATTRIBUTE_FILTERED != 0
     }
 
-    /// True when the writer itself says that the dump file was too small.
+    /// True when the writer recorded that the dump file was too small.
     pub fn is_insufficient(&self) -> bool {
         self.attributes & ATTRIBUTE_INSUFFICIENT_SIZE != 0
     }
 
-    /// The highest frame the machine has, when the memory runs are given.
+    /// The highest frame of the machine, if the memory runs are known.
     pub fn highest_frame(&self) -> Option<Pfn> {
         self.memory
             .iter()
@@ -174,7 +174,7 @@ impl Header {
     }
 }
 
-/// PHYSICAL_MEMORY_DESCRIPTOR64 at 0x88; empty unless it is plausible from end to end.
+/// PHYSICAL_MEMORY_DESCRIPTOR64 at 0x88; empty if any part of it is implausible.
 fn physical_runs(bytes: &[u8]) -> Vec<PhysicalRun> {
     let count = u32_at(bytes, 0x88).unwrap_or(0);
     if count == 0 || count > MAX_RUNS {

@@ -1,26 +1,27 @@
 //! Holes: stretches of the file that were never written. They read as zeros.
 //!
-//! A copy that was not finished has them, and so has any copy that leaves pages of zeros
-//! out to save room, so a hole alone is not a sign of damage. If blocks are missing, it is a
-//! possible reason. `lseek(2)` with SEEK_HOLE and SEEK_DATA, where the system has it.
+//! An unfinished copy has them. So has any copy that omits pages of zeros to save space, so a
+//! hole alone is not a sign of damage. If blocks are missing, it is a possible reason. Uses
+//! `lseek(2)` with SEEK_HOLE and SEEK_DATA where the system has them.
 
 use super::Dump;
 
-/// Shorter holes are what thrifty copies make of pages of zeros.
+/// Shorter holes are usual in sparse copies, which omit pages of zeros.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 const SHORTEST: u64 = 2 << 20;
-/// Holes that are looked at; a file system that has more is asked no further.
+/// Largest number of holes that are examined.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 const MOST: usize = 1 << 16;
 
 impl Dump {
-    /// Bytes of the file's long holes, 2 MB and up; 0 where the system doesn't tell.
+    /// Total bytes of the file's long holes (2 MB and up); 0 if the system has no such
+    /// information.
     pub fn hole_bytes(&self) -> u64 {
         *self.holes.get_or_init(|| self.count_holes())
     }
 
-    /// The stretches of the file that were written, in order: first and last offset
-    /// (exclusive). The whole file where the system doesn't tell.
+    /// The written stretches of the file, in order: first and last offset (exclusive). The
+    /// whole file if the system has no such information.
     pub(super) fn data(&self) -> Vec<(u64, u64)> {
         let length = self.file_length();
         #[cfg(any(target_os = "linux", target_os = "macos"))]
@@ -42,7 +43,7 @@ impl Dump {
                 out.push((data, hole));
                 at = hole;
             }
-            // A file of more holes than are looked at is read to its end.
+            // At the limit, the rest of the file counts as written.
             if out.len() == MOST {
                 out.push((at, length));
             }
@@ -60,7 +61,7 @@ impl Dump {
         let length = self.file_length();
         let (mut at, mut sum) = (0, 0);
         for _ in 0..MOST {
-            // On file systems without holes, the first hole is at the end.
+            // File systems without holes report the first hole at the end of the file.
             let Ok(hole) = seek(file, SeekFrom::Hole(at)) else {
                 break;
             };

@@ -16,18 +16,18 @@ use super::notes::Notes;
 use super::packed::{Packed, Unpack};
 use super::page_map::{PageMap, RankedBitmap};
 
-/// The first bytes.
+/// The signature.
 pub(super) const MAGIC: &[u8] = b"KDUMP   ";
 const BLOCK: u64 = PAGE_SIZE;
 const HEADER: usize = 0x1d0;
 const DESCRIPTOR: u64 = 24;
-/// Header version with frame numbers of 64 bits in the sub-header.
+/// Header version with 64-bit frame numbers in the sub-header.
 const WIDE: u32 = 6;
 const MAX_NOTES: u64 = 16 << 20;
-/// More than any x64 machine of QEMU has (2^34 frames = 64 TB). A sparse file can claim
-/// more bitmap than anyone wants to count.
+/// More than any x64 machine of QEMU has (2^34 frames = 64 TB). Limits the bitmap that a sparse
+/// file can claim.
 const MAX_FRAMES: u64 = 1 << 34;
-/// No compressor makes a page twice as long.
+/// No compressor expands a page to twice its size.
 const MAX_PACKED: u32 = 2 * BLOCK as u32;
 
 const ZLIB: u32 = 1;
@@ -36,15 +36,15 @@ const SNAPPY: u32 = 4;
 const INCOMPLETE: u32 = 8;
 const ZSTD: u32 = 0x20;
 
-/// A kdump file: its pages and what its notes say.
+/// A kdump file: its pages and the data from its notes.
 pub(super) struct Kdump {
     pub pages: PageMap,
     pub notes: Notes,
-    /// The writer says that it did not finish.
+    /// The writer recorded that it did not finish.
     pub incomplete: bool,
 }
 
-/// Reads the headers. `layout` is where the file's bytes are.
+/// Reads the headers. `layout` gives the positions of the file's bytes.
 ///
 /// # Errors
 /// [`DumpError::Damaged`] and refusals.
@@ -78,7 +78,7 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
         return Err(damaged(format!("kdump: {frames:#x} frames")));
     }
     let start = BLOCK + sub_blocks * BLOCK;
-    // Both bitmaps have one length; the second says what is stored.
+    // Both bitmaps have the same length; the second marks the stored pages.
     let half = bitmap_bytes / 2;
     let needed = frames.div_ceil(8);
     if needed > half {
@@ -90,7 +90,7 @@ pub(super) fn read(file: &[u8], layout: Layout) -> Result<Kdump, DumpError> {
     let bitmap = layout.bytes(file, start + half, length);
     let bitmap =
         bitmap.ok_or_else(|| damaged("the file ends inside the bitmaps of kdump".into()))?;
-    // In the file it stays where it is: it may be as large as the file says.
+    // A bitmap inside the file is used in place: it may be as large as the file claims.
     let (bitmap, at) = match (bitmap, layout.place(start + half)) {
         (Cow::Borrowed(_), Some(at)) => (Bitmap::InFile, at),
         (bytes, _) => (Bitmap::Own(bytes.into_owned()), 0),
@@ -130,20 +130,20 @@ struct Pages {
     bitmap: Bitmap,
     ranks: RankedBitmap,
     frames: u64,
-    /// Where the descriptors begin.
+    /// Offset of the page descriptors.
     descriptors: u64,
 }
 
-/// The second bitmap: which frames are stored.
+/// The second bitmap: the stored frames.
 #[derive(Debug)]
 enum Bitmap {
     InFile,
-    /// Put together of records.
+    /// Assembled from records.
     Own(Vec<u8>),
 }
 
 impl Bitmap {
-    /// The bytes that the ranks count in.
+    /// The bytes of the bitmap.
     fn bytes<'a>(&'a self, file: &'a [u8]) -> &'a [u8] {
         match self {
             Bitmap::InFile => file,
@@ -178,7 +178,7 @@ impl Pages {
         self.layout.bytes(file, page.offset, size as usize)
     }
 
-    /// An unknown method is refused at once, not page by page.
+    /// Refuses an unknown compression method once, instead of for every page.
     fn check_method(&self, file: &[u8]) -> Result<(), DumpError> {
         let Some(first) = self.descriptor(file, 0) else {
             return Ok(());
@@ -209,16 +209,16 @@ impl Unpack for Pages {
     }
 
     fn stored(&self, file: &[u8]) -> u64 {
-        /// Slots looked at from the end, and as many throughout.
+        /// Number of slots checked at the end, and spread over the file.
         const LOOKED_AT: u64 = 4096;
         let slots = self.slots();
         let here = |slot: &u64| {
             let page = self.descriptor(file, *slot);
             page.is_some_and(|page| self.data(file, page).is_some())
         };
-        // Data is in the order of the slots, except pages of zeros, which share one place and may
-        // be the last; so only some are checked. Checking all would read the descriptors of the
-        // whole machine, which is done only if some are missing.
+        // Data is in slot order, except pages of zeros, which share one position and may be the
+        // last; so a sample is checked. Checking all slots would read all descriptors, which is
+        // done only if some data is missing.
         let last = slots.saturating_sub(LOOKED_AT)..slots;
         let step = (slots / LOOKED_AT).max(1) as usize;
         match last.chain((0..slots).step_by(step)).all(|slot| here(&slot)) {
@@ -242,7 +242,7 @@ impl Unpack for Pages {
         if page.flags != 0 || u64::from(page.size) != BLOCK {
             return None;
         }
-        // A page across two records is put together like a compressed one.
+        // A page across two records is copied together, like a compressed one.
         match self.data(file, page)? {
             Cow::Borrowed(_) => self.layout.place(page.offset),
             Cow::Owned(_) => None,
@@ -260,13 +260,13 @@ impl Unpack for Pages {
 }
 
 thread_local! {
-    /// A decoder's tables and window take longer to make than a page to decompress.
+    /// Creating a decoder's tables and window takes longer than decompressing a page.
     static ZLIB_STATE: RefCell<flate2::Decompress> = RefCell::new(flate2::Decompress::new(true));
     static ZSTD_STATE: RefCell<ruzstd::decoding::FrameDecoder> =
         RefCell::new(ruzstd::decoding::FrameDecoder::new());
 }
 
-/// One page; `None` unless it comes to exactly a page.
+/// Decompresses one page; `None` unless the result is exactly one page.
 fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
     let mut out: PageBytes = [0; PAGE_SIZE as usize];
     match method {
@@ -288,7 +288,7 @@ fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
             out = made.try_into().ok()?;
         }
         ZSTD if is_small_frame(data) => ZSTD_STATE.with_borrow_mut(|decoder| {
-            // One frame, which has to end with the page and the data.
+            // One frame, which must end with the page and with the data.
             let n = decoder.decode_all(data, &mut out).ok()?;
             (n as u64 == BLOCK).then_some(())
         })?,
@@ -297,14 +297,14 @@ fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
     Some(out)
 }
 
-/// True for a Zstandard frame (RFC 8878, 3.1.1.1) whose window is at most 1 MB: a frame can
-/// ask for far more than a page is made of, and the decoder would get the memory.
+/// True for a Zstandard frame (RFC 8878, 3.1.1.1) with a window of at most 1 MB. A frame can
+/// demand a window far larger than a page, and the decoder would allocate it.
 fn is_small_frame(data: &[u8]) -> bool {
     const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     let Some(&descriptor) = data.get(4).filter(|_| data.starts_with(&MAGIC)) else {
         return false;
     };
-    // Without a window of its own, the window is the content's size.
+    // Without a window field, the window is the size of the content.
     match descriptor & 0x20 == 0 {
         true => data.get(5).is_some_and(|window| window >> 3 <= 10),
         false => {

@@ -1,5 +1,5 @@
 //! LiME: ranges of physical memory, each after a header of 32 bytes. Written by a Linux module;
-//! the header is that of `lime.h` of the project.
+//! the header is defined in the project's `lime.h`.
 
 use crate::bytes::{u32_at, u64_at};
 
@@ -18,7 +18,7 @@ pub(super) fn page_map(file: &[u8]) -> Result<PageMap, DumpError> {
     let damaged = |what: String| DumpError::Damaged { what };
     let mut runs = Vec::new();
     let mut at = 0u64;
-    // Each turn moves on by the header at least.
+    // Each iteration advances by at least the header.
     while at < file.len() as u64 {
         let here = at as usize;
         if u32_at(file, here) != Some(MAGIC) {

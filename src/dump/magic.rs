@@ -1,8 +1,8 @@
-//! What a file is, by its first bytes: the one place that knows magic numbers.
+//! Recognises files by their first bytes. Magic numbers are defined only here.
 //!
-//! What can be opened has a [`Kind`]. All else that people bring is refused by name, with
-//! what to do. Sources: the formats' own documents; `memory_images` of QEMU, VMware and
-//! libvirt for those of virtual machines.
+//! Each supported format has a [`Kind`]. Other files that users try to open are refused by
+//! name, with instructions. Sources: the formats' own documents; the memory images of QEMU,
+//! VMware and libvirt.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::error::DumpError;
 use super::header::HEADER_SIZE;
 use super::{flattened, hyperv, kdump, vmware};
 
-/// A kind of file that is opened.
+/// A kind of file that can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// "PAGEDU64".
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     VmwareState,
     /// `.vmem`.
     VmwareMemory,
-    /// An ELF file; the reader says whether it is a core.
+    /// An ELF file; its reader checks whether it is a core.
     Elf,
     /// kdump-compressed.
     Kdump,
@@ -36,21 +36,21 @@ pub(super) enum Kind {
     HyperV,
     /// LiME.
     Lime,
-    /// No signature: perhaps memory as it is.
+    /// No signature: possibly raw memory.
     Raw,
 }
 
-/// Nothing smaller is a machine's memory.
+/// Smaller files can't be a machine's memory.
 const SMALLEST_RAW: u64 = 16 << 20;
 const HIBERNATION_TIME: usize = 0x20;
 /// Seconds from 1601 to 1970.
 const EPOCH: i64 = 11_644_473_600;
 const TICKS: u64 = 10_000_000;
 
-/// Says what the file is.
+/// Determines the kind of file.
 ///
 /// # Errors
-/// A [`DumpError`] that names what can't be opened.
+/// A [`DumpError`] that names a format that can't be opened.
 pub(super) fn recognise(bytes: &[u8], path: &Path) -> Result<Kind, DumpError> {
     if bytes.is_empty() {
         return Err(DumpError::Empty);
@@ -91,7 +91,7 @@ fn extension(path: &Path) -> String {
     extension.unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Memory without a signature, or nothing that is known.
+/// Raw memory without a signature, or an unknown file.
 fn raw(bytes: &[u8]) -> Result<Kind, DumpError> {
     let length = bytes.len() as u64;
     if length >= SMALLEST_RAW && length.is_multiple_of(PAGE_SIZE) {
@@ -172,7 +172,7 @@ trait Footer {
 }
 
 impl Footer for [u8] {
-    /// A fixed VHD is a disk as it is, with a footer of 512 bytes.
+    /// A fixed VHD is a raw disk with a footer of 512 bytes.
     fn ends_with_disk_footer(&self) -> bool {
         let footer = self.len().checked_sub(512).and_then(|at| self.get(at..));
         footer.is_some_and(|footer| footer.starts_with(b"conectix"))
@@ -186,7 +186,7 @@ fn disk(what: &str) -> DumpError {
     )
 }
 
-/// Files that are not opened, and what to do.
+/// Formats that are not supported, and what to do.
 fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const SAVE: &str = "run: virsh dump --memory-only --format elf DOMAIN FILE (or dump-guest-memory FILE in the monitor of QEMU)";
     const DISK: &str = "get %SystemRoot%\\MEMORY.DMP from the disk, or take a snapshot with memory";
@@ -316,7 +316,7 @@ fn image_of_others(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     found.map(|(_, what, how)| (*what, *how))
 }
 
-/// A page, however it is written: in any case, behind a byte order mark or blanks.
+/// An HTML page: in upper or lower case, possibly after a byte order mark or blanks.
 fn is_html(bytes: &[u8]) -> bool {
     let start = bytes.get(..bytes.len().min(256)).unwrap_or_default();
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
@@ -329,7 +329,7 @@ fn is_html(bytes: &[u8]) -> bool {
 const LIVE_DUMP: &str =
     "take a live dump instead (Task Manager, or Get-StorageDiagnosticInfo -IncludeLiveDump)";
 
-/// Known by the file's name alone: nothing is left of its header.
+/// Recognised by the file's name only: Windows erases the header.
 fn is_wiped_hibernation(bytes: &[u8], path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let first = bytes.get(..PAGE_SIZE as usize);
@@ -348,7 +348,7 @@ fn hibernation(bytes: &[u8]) -> Option<DumpError> {
     ];
     let start = bytes.get(..4)?.to_ascii_uppercase();
     let (_, what) = STATES.iter().find(|(magic, _)| start == *magic)?;
-    // The same four letters may begin a text.
+    // A text may begin with the same four letters.
     let length = u32_at(bytes, 0x0c)?;
     if !(0x80..=0x1000).contains(&length) && bytes.len() < HEADER_SIZE {
         return None;
@@ -368,7 +368,7 @@ fn hibernation(bytes: &[u8]) -> Option<DumpError> {
     ))
 }
 
-/// AFF4 is a zip archive with a description in it.
+/// AFF4 is a zip archive that contains a description.
 fn is_aff4(bytes: &[u8], extension: &str) -> bool {
     let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
     extension == "aff4"
@@ -400,7 +400,7 @@ fn compressed(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
     ];
     let found = KINDS.iter().find(|(magic, ..)| bytes.starts_with(magic));
-    // Of a tar archive the first bytes are a file's name.
+    // A tar archive starts with the name of a file; the signature is further on.
     let is_tar = || bytes.get(257..).is_some_and(|b| b.starts_with(b"ustar"));
     match found {
         Some((_, what, how)) => Some((what, how)),

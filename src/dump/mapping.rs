@@ -1,11 +1,10 @@
-//! The file under us: mapped read-only, and guarded against shrinking while it is read.
+//! The mapping of the dump file: read-only, and protected against truncation.
 //!
-//! A page of a mapping that has no file behind it any more (the file was cut, the disk
-//! or the share failed) raises SIGBUS, which would end the process and leave the
-//! terminal raw. The [guard](super::guard) puts a zero page in its place and counts it.
-//! Who is reading just then compares [`Mapping::faults`] before and after; who comes later
-//! is told by [`Mapping::is_lost`]. On Windows a `View` does the same for the exception
-//! that the system raises there.
+//! If the file is truncated, or the disk or share fails, access to a page of the mapping raises
+//! SIGBUS. This would end the process and leave the terminal in raw mode. The
+//! [guard](super::guard) maps a zero page in its place and counts it. Code that reads data
+//! compares [`Mapping::faults`] before and after; later readers check [`Mapping::is_lost`]. On
+//! Windows, a `View` does the same for the exception that the system raises there.
 
 use std::fs::File;
 use std::io;
@@ -18,10 +17,10 @@ use super::guard::Guard;
 #[cfg(windows)]
 use super::view::View;
 
-/// A whole file in memory.
+/// A whole file, mapped.
 #[derive(Debug)]
 pub struct Mapping {
-    /// Before the mapping, as it goes first.
+    /// Declared before the mapping, so that it is dropped first.
     #[cfg(unix)]
     guard: Guard,
     #[cfg(not(windows))]
@@ -35,15 +34,15 @@ impl Mapping {
     /// Maps a file of more than zero bytes.
     ///
     /// # Errors
-    /// What the operating system says when it refuses the mapping; or that too many dumps
-    /// are open for one more to be guarded.
+    /// The error of the operating system, or an error if too many dumps are open to guard one
+    /// more.
     pub fn new(file: &File) -> io::Result<Mapping> {
         #[cfg(windows)]
         let map = View::new(file)?;
-        // SAFETY: the mapping is private to this process and read-only. Another process
-        // can still change or cut the file: changed bytes are untrusted input like the
-        // rest of the dump (nothing is kept by reference across a check), and a cut is
-        // caught by the guard below.
+        // SAFETY: the mapping is private to this process and read-only. Another process can
+        // still change or truncate the file. Changed bytes are untrusted input like the rest of
+        // the dump (no reference is held across a check), and the guard below handles a
+        // truncation.
         #[cfg(not(windows))]
         let map = unsafe { Mmap::map(file)? };
         let file = file.try_clone()?;
@@ -58,7 +57,7 @@ impl Mapping {
         })
     }
 
-    /// Pages of this file that could not be read since it was mapped.
+    /// Number of pages of this file that could not be read since it was mapped.
     pub fn faults(&self) -> u64 {
         #[cfg(unix)]
         return self.guard.faults();
@@ -68,7 +67,7 @@ impl Mapping {
         0
     }
 
-    /// True when any of these bytes were lost: what is there now are zeros.
+    /// True when any of these bytes were lost and replaced by zeros.
     pub fn is_lost(&self, offset: usize, length: usize) -> bool {
         #[cfg(unix)]
         return self.guard.is_lost(offset, length);
@@ -87,10 +86,10 @@ impl Mapping {
         &self.file
     }
 
-    /// What the system says of the file now, also when its name is gone.
+    /// The current metadata of the file, also after its name was removed.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
         self.file.metadata()
     }
@@ -103,8 +102,8 @@ impl Mapping {
         &self.map
     }
 
-    /// Says whether pages will be read here and there, or most of them. A hint: without
-    /// it some systems read megabytes around every page that is touched.
+    /// Sets the expected access pattern: scattered pages, or most pages. This is a hint:
+    /// without it, some systems read megabytes around every page that is touched.
     pub fn expect(&self, here_and_there: bool) {
         #[cfg(unix)]
         {
@@ -112,7 +111,7 @@ impl Mapping {
                 true => memmap2::Advice::Random,
                 false => memmap2::Advice::Normal,
             };
-            // A refused hint changes nothing that is promised.
+            // Correctness does not depend on the hint.
             let _ = self.map.advise(advice);
         }
         #[cfg(not(unix))]
@@ -120,7 +119,7 @@ impl Mapping {
     }
 }
 
-/// The same file, read by calls at given places.
+/// The file, accessed by positioned reads and writes.
 #[derive(Debug)]
 pub struct Positioned(File);
 
@@ -133,7 +132,7 @@ impl Positioned {
     /// Writes all bytes at `offset`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut done = 0usize;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
@@ -154,7 +153,7 @@ impl Positioned {
     /// Reads up to `to.len()` bytes at `offset`; 0 at the end of the file.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&self.0, to, offset);

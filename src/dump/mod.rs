@@ -1,6 +1,6 @@
-//! The container: a dump file opened, its header read, its pages found by PFN.
+//! The container: opens a dump file, reads its header and finds its pages by PFN.
 //!
-//! Knows physical pages only; other rooms interpret them.
+//! This room only knows physical pages; other rooms interpret them.
 
 mod ahead;
 mod container;
@@ -52,11 +52,11 @@ pub(crate) use tables::self_map;
 /// The bytes of one physical page.
 pub type PageBytes = [u8; PAGE_SIZE as usize];
 
-/// Reads a byte of every cache line of some pages, so that they are at hand. The next
-/// header of a chain is known only when the one before has arrived, so a walk waits for
-/// memory at every block; these reads don't depend on each other and wait about once for
-/// all. The first line of each page comes first: to find where pages lie takes as long as
-/// to read from them, and that overlaps too.
+/// Reads a byte of every cache line of some pages, so that they are in the processor's cache.
+/// The next header of a chain is known only when the one before has arrived, so a walk waits
+/// for memory at every block. These reads are independent of each other, so their waits
+/// overlap. The first line of each page comes first, because address translation takes as long
+/// as the read itself, and that overlaps too.
 pub fn fetch<'a>(pages: impl Iterator<Item = &'a PageBytes> + Clone) {
     const LINE: usize = 64;
     let found = pages.clone().fold(0, |sum, page| sum | page[0]);
@@ -67,12 +67,12 @@ pub fn fetch<'a>(pages: impl Iterator<Item = &'a PageBytes> + Clone) {
     }
 }
 
-/// Open memory of a machine: a crash dump or an image. Cheap to share between threads
-/// behind an `Arc`; never written to.
+/// The open memory of a machine: a crash dump or an image. Cheap to share between threads in an
+/// `Arc`; never written to.
 #[derive(Debug)]
 pub struct Dump {
     path: PathBuf,
-    /// The file that the pages are in.
+    /// The file with the pages.
     pages_path: PathBuf,
     contents: Contents,
     file: Positioned,
@@ -84,7 +84,7 @@ pub struct Dump {
     holes: OnceLock<u64>,
 }
 
-/// A file that was mapped.
+/// A mapped file.
 struct Opened {
     file: File,
     mapping: Mapping,
@@ -123,21 +123,21 @@ impl Opened {
 }
 
 impl Dump {
-    /// Opens a dump or an image: maps the file, recognises what it is by its content, and
-    /// finds the pages. The cost does not grow with the file but for the bitmap (32 KB per
-    /// GB of the machine's memory), and for records of a flattened file.
+    /// Opens a dump or an image: maps the file, recognises its format by its content, and finds
+    /// the pages. The cost is independent of the file's size, except for the bitmap (32 KB per
+    /// GB of the machine's memory) and the records of a flattened file.
     ///
     /// # Errors
-    /// A [`DumpError`] that says what the file is and what to get instead.
+    /// A [`DumpError`] that says what the file is and which file to get instead.
     pub fn open(path: &Path) -> Result<Dump, DumpError> {
         Dump::open_with(path, None)
     }
 
-    /// The same, with the other file of a VMware snapshot (its memory or its state), which
-    /// is else looked for beside the first by its name.
+    /// Opens with the second file of a VMware snapshot (its memory or its state). Without it,
+    /// that file is searched for by name beside the first.
     ///
     /// # Errors
-    /// As [`Dump::open`], and where the file that is opened has no other file.
+    /// As [`Dump::open`]; also if the opened format has no second file.
     pub fn open_with(path: &Path, partner: Option<&Path>) -> Result<Dump, DumpError> {
         let opened = SystemTime::now();
         let mut on = Opened::new(path)?;
@@ -148,7 +148,7 @@ impl Dump {
             on = Opened::new(path)?;
         }
         let stored = contents.pages.stored(on.mapping.bytes());
-        // Frames that share places of the file would be a map without bounds.
+        // If frames could share file offsets, the map would have no bound.
         let room = on.mapping.bytes().len() as u64 / PAGE_SIZE;
         if contents.header.is_none() && contents.pages.runs().is_some() && stored > room {
             return Err(DumpError::Damaged {
@@ -168,20 +168,20 @@ impl Dump {
         })
     }
 
-    /// Says how many bytes of decompressed pages may lie in memory; those beyond lie in a
-    /// temporary file. Without it there is no limit.
+    /// Limits the bytes of decompressed pages in memory; further pages go to a temporary file.
+    /// The default is no limit.
     pub fn limit_memory(&self, bytes: u64) {
         if let PageMap::Packed(packed) = &self.contents.pages {
             packed.limit(bytes);
         }
     }
 
-    /// The path it was opened by.
+    /// The path that was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The header, where this is a crash dump.
+    /// The header, if this is a crash dump.
     pub fn header(&self) -> Option<&Header> {
         self.contents.header.as_ref()
     }
@@ -191,17 +191,17 @@ impl Dump {
         self.contents.format
     }
 
-    /// The processors, where the container has their state.
+    /// The processors, if the container has their state.
     pub fn cpus(&self) -> &[Cpu] {
         &self.contents.cpus
     }
 
-    /// Whether memory could change while it was written.
+    /// Whether memory could change while the dump was written.
     pub fn capture(&self) -> Capture {
         self.contents.capture
     }
 
-    /// Sentences on the container that a reader should know before trusting an answer.
+    /// Remarks on the container that a reader should know before trusting an answer.
     pub fn notes(&self) -> Vec<String> {
         let mut out = self.contents.notes.clone();
         if let PageMap::Packed(packed) = &self.contents.pages
@@ -215,8 +215,8 @@ impl Dump {
         out
     }
 
-    /// The stretches of the machine's memory: of the header of a crash dump, or the runs
-    /// that an image stores. Empty where neither is known.
+    /// The runs of the machine's memory: from the header of a crash dump, or the runs in an
+    /// image. Empty if neither is known.
     pub fn memory(&self) -> Vec<PhysicalRun> {
         match (&self.contents.header, self.contents.pages.runs()) {
             (Some(header), _) => header.memory.clone(),
@@ -231,7 +231,7 @@ impl Dump {
         }
     }
 
-    /// The highest frame that the machine has, as far as that is known.
+    /// The highest frame of the machine, if known.
     pub fn highest_frame(&self) -> Option<Pfn> {
         match &self.contents.header {
             Some(header) => header.highest_frame(),
@@ -244,8 +244,8 @@ impl Dump {
         self.contents.pages.frames().end
     }
 
-    /// Frames that were written, in the order of the file, some at a time: holes of the
-    /// file, which read as zeros, are left out where the system tells.
+    /// Frames that were written, in file order, in windows. Excludes holes of the file, which
+    /// read as zeros, if the system reports them.
     pub fn written_frames(&self, window: u64) -> Vec<std::ops::Range<u64>> {
         let whole = |frames: std::ops::Range<u64>| {
             let starts = frames.clone().step_by(window.max(1) as usize);
@@ -272,13 +272,13 @@ impl Dump {
         out
     }
 
-    /// The length of the file with the pages in bytes, when it was opened.
+    /// The length in bytes of the file with the pages, when it was opened.
     pub fn file_length(&self) -> u64 {
         self.mapping.bytes().len() as u64
     }
 
-    /// The bytes of a frame, or `None` when the dump does not hold it (left out by the writer,
-    /// after the end of a truncated file, or lost: see [`Dump::is_lost`]).
+    /// The bytes of a frame. `None` if the writer left it out, if it is after the end of a
+    /// truncated file, or if it is lost: see [`Dump::is_lost`].
     pub fn page(&self, pfn: Pfn) -> Option<&PageBytes> {
         let bytes = self.mapping.bytes();
         let offset = match &self.contents.pages {
@@ -299,8 +299,8 @@ impl Dump {
             .ok()
     }
 
-    /// Shows the bytes of a frame to `f`, for searches of all memory: pages decompressed for it are
-    /// not kept. `None` as for [`Dump::page`].
+    /// Passes the bytes of a frame to `f`, for searches of all memory: pages that are
+    /// decompressed for this are not stored. `None` as for [`Dump::page`].
     pub fn peek<R>(&self, pfn: Pfn, f: impl FnOnce(&PageBytes) -> R) -> Option<R> {
         let PageMap::Packed(packed) = &self.contents.pages else {
             return self.page(pfn).map(f);
@@ -310,22 +310,22 @@ impl Dump {
         found.filter(|_| self.faults() == before)
     }
 
-    /// The place of a frame in the file, for visiting pages in file order.
+    /// The file offset of a frame, for visiting pages in file order.
     pub fn file_offset(&self, pfn: Pfn) -> Option<u64> {
         self.contents.pages.offset(self.mapping.bytes(), pfn)
     }
 
-    /// Pages that can be read from the file.
+    /// Number of pages that can be read from the file.
     pub fn pages_present(&self) -> u64 {
         self.stored
     }
 
-    /// Pages that the container names but the file is too short for.
+    /// Number of pages that the container lists but that are after the end of the file.
     pub fn pages_cut_off(&self) -> u64 {
         self.contents.pages.promised().saturating_sub(self.stored)
     }
 
-    /// The container in one word, as the JSON answers have it.
+    /// The container in one word, as in JSON answers.
     pub fn format(&self) -> &'static str {
         let Some(header) = &self.contents.header else {
             return match self.contents.format {
@@ -350,7 +350,7 @@ impl Dump {
         }
     }
 
-    /// What such a dump holds and leaves out, in a sentence.
+    /// One sentence on what such a dump contains and omits.
     pub fn contents(&self) -> String {
         const ALL: &str =
             "all physical memory; pool that was paged out is in the page file, not here";

@@ -1,4 +1,4 @@
-//! The notes of an ELF core, which kdump files have too: the state of the processors.
+//! The notes of an ELF core, also used in kdump files: the state of the processors.
 //!
 //! QEMU's `CORE` and `QEMU` notes are those of `target/i386/arch_dump.c`, VirtualBox's
 //! `VBCORE` and `VBCPU` those of its `DBGFCoreDump`.
@@ -7,27 +7,27 @@ use crate::bytes::{u32_at, u64_at};
 
 use super::cpu::Cpu;
 
-/// What the notes say.
+/// The data in the notes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
-    /// One per processor, in their order.
+    /// One per processor, in order.
     pub cpus: Vec<Cpu>,
     /// VirtualBox wrote them.
     pub virtualbox: bool,
-    /// VirtualBox wrote the processors' state in a form that is not known.
+    /// The version of VirtualBox's processor state, if it is unknown.
     pub unknown_version: Option<u32>,
     /// The guest is a Linux that described itself.
     pub linux: bool,
 }
 
-/// More processors than any hypervisor has.
+/// Limit above the number of processors of any hypervisor.
 const MAX_CPUS: usize = 4096;
-/// DBGFCORECPU as it is laid out since VirtualBox 5.0.
+/// Version of DBGFCORECPU since VirtualBox 5.0.
 const VIRTUALBOX_VERSION: u32 = 0x0001_0005;
 const VIRTUALBOX_MAGIC: u32 = 0xc01a_c0de;
 
 impl Notes {
-    /// Reads a stretch of notes; what is cut or contradicts itself ends it.
+    /// Reads notes, up to the first that is truncated or contradicts itself.
     pub fn read(bytes: &[u8]) -> Notes {
         let mut out = Notes::default();
         let mut thin = Vec::new();
@@ -55,7 +55,8 @@ impl Notes {
             }
             at = note.end;
         }
-        // Those have no control registers, but say where each processor was.
+        // These notes have no control registers, but they have each processor's instruction
+        // pointer.
         if out.cpus.is_empty() {
             out.cpus = thin;
         }
@@ -82,7 +83,7 @@ impl<'a> Note<'a> {
         let data_end = data_at.checked_add(data_size)?;
         let name = bytes.get(name_at..name_end)?;
         Some(Note {
-            // VirtualBox leaves the ending 0 out of the length, others count it.
+            // VirtualBox does not count the terminating 0 in the length; others do.
             name: name.strip_suffix(b"\0").unwrap_or(name),
             kind,
             data: bytes.get(data_at..data_end)?,
@@ -91,7 +92,7 @@ impl<'a> Note<'a> {
     }
 }
 
-/// QEMUCPUState: versions before `kernel_gs_base` end at 0x1B0.
+/// QEMUCPUState; versions without `kernel_gs_base` end at 0x1B0.
 fn qemu(data: &[u8]) -> Option<Cpu> {
     let size = u32_at(data, 4)? as usize;
     if u32_at(data, 0)? != 1 || size < 0x1b0 || data.len() < 0x1b0 {
@@ -109,7 +110,7 @@ fn qemu(data: &[u8]) -> Option<Cpu> {
     })
 }
 
-/// `struct elf_prstatus` of x86-64: registers from 112 on.
+/// `struct elf_prstatus` of x86-64: registers start at offset 112.
 fn prstatus(data: &[u8]) -> Cpu {
     let register = |index: usize| u64_at(data, 112 + index * 8);
     Cpu {
@@ -139,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_notes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_notes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Notes::read(&bytes);
         }
     }

@@ -1,8 +1,8 @@
-//! Compressed pages: decompressed once, when they are first read.
+//! Compressed pages: each is decompressed once, at its first use.
 //!
-//! A page is known by its slot, its number in the order of the container. Decompressed pages
-//! keep their address while the dump is open, like pages of a mapping. It lies in memory up to
-//! a limit, behind that in a temporary file.
+//! A page is identified by its slot, its number in container order. Decompressed pages have a
+//! fixed address while the dump is open, like pages of a mapping. They are in memory up to a
+//! limit, and after that in a temporary file.
 
 use std::fmt;
 use std::fs::File;
@@ -17,41 +17,41 @@ use crate::addr::{PAGE_SIZE, Pfn};
 use super::PageBytes;
 use super::mapping::Positioned;
 
-/// What a container of compressed pages knows. `file` is the whole file.
+/// A container of compressed pages. `file` is the whole file.
 pub(super) trait Unpack: fmt::Debug + Send + Sync {
     /// One more than the highest frame that may be stored.
     fn frames(&self) -> u64;
-    /// Frames that may be stored, in ascending order, as stretches.
+    /// Ranges of frames that may be stored, in ascending order.
     fn ranges(&self) -> Vec<std::ops::Range<u64>> {
         std::iter::once(0..self.frames()).collect()
     }
-    /// Slots in all.
+    /// Number of slots.
     fn slots(&self) -> u64;
-    /// Pages that the container names: no more than slots.
+    /// Number of pages that the container lists: at most the number of slots.
     fn promised(&self) -> u64;
-    /// Pages whose bytes are inside the file.
+    /// Number of pages whose bytes are inside the file.
     fn stored(&self, file: &[u8]) -> u64;
-    /// The slot of a frame; `None` when it is left out.
+    /// The slot of a frame; `None` if the container leaves it out.
     fn slot(&self, file: &[u8], pfn: Pfn) -> Option<u64>;
-    /// Where in the file the bytes of a slot begin.
+    /// The file offset of a slot's data.
     fn place(&self, file: &[u8], slot: u64) -> Option<u64>;
-    /// The page itself, where the file has it as it is: its offset.
+    /// The file offset of the page, if it is stored uncompressed.
     fn plain(&self, file: &[u8], slot: u64) -> Option<u64>;
-    /// Decompresses the page of a slot, and those that come with it, which are passed to `put`.
-    /// `false` when the data is damaged.
+    /// Decompresses the page of a slot and all pages that share its data, and passes them to
+    /// `put`. `false` if the data is damaged.
     fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool;
-    /// Gives up what was learned from bytes near a slot: the file failed to deliver them.
+    /// Discards cached data from bytes near a slot, because the file failed to deliver them.
     fn forget(&self, _slot: u64) {}
 }
 
 static ZEROS: PageBytes = [0; PAGE_SIZE as usize];
-/// Stands for a page whose data is damaged.
+/// Marks a page with damaged data.
 static DAMAGED: PageBytes = [0; PAGE_SIZE as usize];
 
-/// Slots that share a lock.
+/// Number of slots that share a lock.
 const GROUP: u64 = 256;
 
-/// Slots of one lock. Pointers lead into the store, or to one of the two pages above.
+/// Slots of one lock. Pointers lead into the store, or to one of the two static pages above.
 struct Group {
     lock: Mutex<()>,
     pages: [AtomicPtr<PageBytes>; GROUP as usize],
@@ -75,7 +75,7 @@ pub struct Packed {
     source: Box<dyn Unpack>,
     groups: Vec<OnceLock<Box<Group>>>,
     store: Mutex<Store>,
-    /// Bytes that may lie in memory.
+    /// Limit for bytes in memory.
     limit: AtomicU64,
     damaged: AtomicU64,
 }
@@ -86,13 +86,13 @@ impl fmt::Debug for Packed {
     }
 }
 
-/// A page that was asked for.
+/// The result of a request for a page.
 pub(super) enum Unpacked<'a> {
-    /// Its offset in the file, which has it as it is.
+    /// Stored uncompressed, at this file offset.
     Plain(u64),
-    /// Its bytes.
+    /// The decompressed bytes.
     Bytes(&'a PageBytes),
-    /// Its data can't be decompressed.
+    /// The data can't be decompressed.
     Damaged,
     /// The container leaves it out.
     Absent,
@@ -110,7 +110,7 @@ impl Packed {
         }
     }
 
-    /// Says how many bytes of pages may lie in memory.
+    /// Sets the limit for bytes of pages in memory.
     pub(super) fn limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
     }
@@ -135,13 +135,13 @@ impl Packed {
         self.source.place(file, self.source.slot(file, pfn)?)
     }
 
-    /// Pages whose data could not be decompressed so far.
+    /// Number of pages so far with data that could not be decompressed.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// A page, decompressed now if it was not before. `faults` counts what the file
-    /// failed to deliver: what was made of such bytes is not kept.
+    /// A page, decompressed now if it was not before. `faults` counts read failures of the
+    /// file: pages made from such bytes are not stored.
     pub(super) fn page(&self, file: &[u8], pfn: Pfn, faults: &dyn Fn() -> u64) -> Unpacked<'_> {
         let Some(slot) = self.source.slot(file, pfn) else {
             return Unpacked::Absent;
@@ -169,7 +169,7 @@ impl Packed {
         let before = faults();
         let mut made: Vec<(u64, *mut PageBytes)> = Vec::new();
         let sound = self.source.unpack(file, slot, &mut |other, bytes| {
-            // Slots of other groups have other locks: those come when they are asked for.
+            // Slots of other groups have other locks and are stored when they are requested.
             if other / GROUP == slot / GROUP
                 && group.page(other).is_some_and(|p| known(p).is_none())
             {
@@ -194,8 +194,8 @@ impl Packed {
         known(page).unwrap_or(Unpacked::Damaged)
     }
 
-    /// Shows a page to `f` without keeping it, for searches of all memory, which would otherwise
-    /// need as much room as the machine has memory. `None` when there is no such page.
+    /// Passes a page to `f` without storing it, for searches of all memory, which would
+    /// otherwise need as much space as the machine's memory. `None` if there is no such page.
     pub(super) fn peek<R>(
         &self,
         file: &[u8],
@@ -225,7 +225,7 @@ impl Packed {
         page.filter(|_| sound).map(|page| f(&page))
     }
 
-    /// Stores a page; without room, the page that replaces a damaged one.
+    /// Stores a page. If there is no space, returns the marker of a damaged page.
     fn keep(&self, bytes: &PageBytes) -> *mut PageBytes {
         if *bytes == ZEROS {
             return (&raw const ZEROS).cast_mut();
@@ -238,13 +238,13 @@ impl Packed {
         match place {
             Ok(Place::Done(at)) => at,
             Ok(Place::Empty(at)) => {
-                // SAFETY: the store hands out each place once, inside a block that it neither moves
-                // nor frees while the `Packed` lives, and no one has the address before it is
-                // returned here. So workers copy side by side.
+                // SAFETY: the store returns each place once, inside a block that it neither
+                // moves nor frees while the `Packed` lives, and no other code has the address
+                // before it is returned here. So workers can copy in parallel.
                 unsafe { at.copy_from_nonoverlapping(bytes, 1) };
                 at
             }
-            // Neither memory nor disk has room: the page can't be shown.
+            // Neither memory nor disk has space: the page can't be shown.
             Err(_) => (&raw const DAMAGED).cast_mut(),
         }
     }
@@ -258,10 +258,9 @@ fn known<'a>(page: &AtomicPtr<PageBytes>) -> Option<Unpacked<'a>> {
     if std::ptr::eq(at, &raw const DAMAGED) {
         return Some(Unpacked::Damaged);
     }
-    // SAFETY: the pointer leads to a static page or into the store, whose blocks are
-    // neither moved nor freed nor written to again while the `Packed` lives, and the
-    // caller's `'a` is that of a borrow of the `Packed`. The store happened before this
-    // load.
+    // SAFETY: the pointer leads to a static page or into the store. Blocks of the store are not
+    // moved, freed or written to again while the `Packed` lives, and the caller's `'a` is that
+    // of a borrow of the `Packed`. The store happened before this load.
     Some(Unpacked::Bytes(unsafe { &*at }))
 }
 
@@ -270,21 +269,21 @@ const SPARE: u64 = 1 << 30;
 /// Bytes of one block of the store.
 const BLOCK: usize = 16 << 20;
 
-/// Where decompressed pages lie: blocks in memory, then blocks of a temporary file.
+/// Storage of decompressed pages: blocks in memory, then blocks of a temporary file.
 #[derive(Default)]
 struct Store {
     memory: Vec<MmapRaw>,
     spilled: Vec<Mmap>,
     file: Option<(Positioned, File)>,
-    /// Bytes used of the last block.
+    /// Bytes in use in the last block.
     used: usize,
 }
 
-/// Room for a page.
+/// Space for a page.
 enum Place {
-    /// The page is there.
+    /// The page is already stored here.
     Done(*mut PageBytes),
-    /// The page is still to be copied there.
+    /// The page must still be copied here.
     Empty(*mut PageBytes),
 }
 
@@ -301,14 +300,14 @@ impl Store {
             let block = self.memory.last().filter(|_| at + bytes.len() <= BLOCK);
             let block = block.ok_or_else(|| io::Error::other("no block"))?;
             self.used += bytes.len();
-            // The address by itself: a slice of the block would claim what other workers
-            // are copying.
+            // Only the address: a slice of the block would alias the bytes that other workers
+            // copy.
             return Ok(Place::Empty(block.as_mut_ptr().wrapping_add(at).cast()));
         }
         self.spill(bytes).map(Place::Done)
     }
 
-    /// Written by calls, not through the mapping: a full disk is then an error and no
+    /// Writes by calls, not through the mapping, so that a full disk is an error and not a
     /// signal.
     fn spill(&mut self, bytes: &PageBytes) -> io::Result<*mut PageBytes> {
         if self.file.is_none() {
@@ -322,13 +321,13 @@ impl Store {
         let blocks = self.spilled.len();
         if self.used == BLOCK {
             let start = blocks as u64 * BLOCK as u64;
-            // Others need the disk too, and what is decompressed has no bound but the
+            // Other programs need the disk too, and decompressed data is limited only by the
             // machine's memory.
             if fs4::available_space(std::env::temp_dir())? < SPARE {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
             file.set_len(start + BLOCK as u64)?;
-            // SAFETY: the file has no name, so that no one else writes to it or truncates it.
+            // SAFETY: the file has no name, so no other process writes to it or truncates it.
             let block = unsafe {
                 memmap2::MmapOptions::new()
                     .offset(start)
@@ -356,7 +355,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    /// Pages that are their own number; those of seven are damaged.
+    /// A container whose pages contain their number; every seventh is damaged.
     #[derive(Debug)]
     struct Numbers {
         count: u64,
@@ -400,8 +399,8 @@ mod tests {
     }
 
     #[test]
-    fn every_page_is_made_once_and_stays_in_memory_or_in_a_file() {
-        // Two blocks of the store and a half; in memory none, one, or all of them.
+    fn each_page_is_decompressed_once_and_stored_in_memory_or_a_file() {
+        // Two and a half blocks of the store; none, one, or all of them in memory.
         const COUNT: u64 = 10_000;
         for limit in [0, BLOCK as u64, u64::MAX] {
             let made: &'static AtomicUsize = Box::leak(Box::default());

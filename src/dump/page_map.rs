@@ -1,17 +1,17 @@
-//! Which page frames the file holds, and where: PFN to file offset.
+//! The map from PFN to file offset.
 //!
-//! Two shapes cover every container of plain pages; compressed ones are [`Packed`]. Runs of
-//! frames that follow each other in the file (full dumps, and dumps that a debugger wrote) are
+//! Two shapes cover every container of uncompressed pages; compressed ones are [`Packed`]. Runs
+//! of frames that are contiguous in the file (full dumps, and dumps that a debugger wrote) are
 //! found by binary search. A bitmap with one bit per frame (bitmap and kernel dumps) is read
-//! from the file beside a directory of running counts, one per 512 bits, so a look-up is a
-//! handful of instructions and a 64 GB machine costs 256 KB of memory.
+//! from the file, with a directory of running counts, one per 512 bits. A look-up takes a
+//! handful of instructions, and a 64 GB machine needs 256 KB of memory.
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::u64_at;
 
 use super::packed::Packed;
 
-/// Frames that follow each other both in memory and in the file.
+/// Frames that are contiguous both in memory and in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRun {
     /// First frame.
@@ -26,8 +26,8 @@ pub struct FileRun {
 pub(super) const MAX_FRAMES: u64 = 1 << 40;
 
 impl FileRun {
-    /// The whole pages of a stretch of physical memory. `None` when it has none, or when
-    /// a number is beyond all machines.
+    /// The whole pages of a stretch of physical memory. `None` if it has none, or if a number
+    /// is implausible.
     pub fn of_bytes(start: u64, length: u64, offset: u64) -> Option<FileRun> {
         let first = start.div_ceil(PAGE_SIZE);
         let skipped = first.checked_mul(PAGE_SIZE)?.checked_sub(start)?;
@@ -44,8 +44,8 @@ impl FileRun {
         self.first.saturating_add(self.pages)
     }
 
-    /// Where the file would have frame 0, if the run went back that far. Equal for runs
-    /// that agree on every frame.
+    /// The file offset that frame 0 would have if the run started there. Equal for runs that
+    /// agree on every frame.
     fn origin(&self) -> i128 {
         i128::from(self.offset) - i128::from(self.first) * i128::from(PAGE_SIZE)
     }
@@ -56,7 +56,7 @@ impl FileRun {
 pub enum PageMap {
     /// Sorted, disjoint runs.
     Runs(Vec<FileRun>),
-    /// One bit per frame; pages stand in the file in ascending order of frames.
+    /// One bit per frame; pages are stored in ascending order of frames.
     Bitmap(RankedBitmap),
     /// Compressed pages.
     Packed(Packed),
@@ -73,15 +73,15 @@ pub struct RankedBitmap {
     first_page: u64,
     /// Set bits before bit `512 * i`.
     before: Vec<u64>,
-    /// Set bits in all.
+    /// Total number of set bits.
     present: u64,
 }
 
 impl PageMap {
-    /// Runs in any order. Runs that overlap and agree are joined.
+    /// Builds a map from runs in any order. Overlapping runs that agree are joined.
     ///
     /// # Errors
-    /// Why they are not a map: two places for one frame, or implausible numbers.
+    /// Fails if a frame has two places, or if numbers are implausible.
     pub fn of_runs(mut runs: Vec<FileRun>) -> Result<PageMap, String> {
         runs.sort_by_key(|run| (run.first, run.pages));
         let mut out: Vec<FileRun> = Vec::with_capacity(runs.len());
@@ -114,8 +114,7 @@ impl PageMap {
         }
     }
 
-    /// The frames from the lowest to behind the highest that the container names; what
-    /// is between may have gaps.
+    /// The range from the lowest frame to one after the highest. It may have gaps.
     pub fn frames(&self) -> std::ops::Range<u64> {
         match self {
             PageMap::Runs(runs) => {
@@ -127,7 +126,7 @@ impl PageMap {
         }
     }
 
-    /// Frames that may be stored, in ascending order, as stretches.
+    /// Ranges of frames that may be stored, in ascending order.
     pub fn ranges(&self) -> Vec<std::ops::Range<u64>> {
         match self {
             PageMap::Runs(runs) => runs.iter().map(|run| run.first..run.end()).collect(),
@@ -136,7 +135,7 @@ impl PageMap {
         }
     }
 
-    /// The runs of frames with their places in the file, where it has runs.
+    /// The runs of frames with their file offsets; `None` if the map has no runs.
     pub fn runs(&self) -> Option<&[FileRun]> {
         match self {
             PageMap::Runs(runs) => Some(runs),
@@ -144,8 +143,8 @@ impl PageMap {
         }
     }
 
-    /// The file offset of a frame's first byte, or `None` when the dump leaves it out.
-    /// `file` is the whole file (the bitmap is read in place).
+    /// The file offset of a frame's first byte; `None` if the dump leaves the frame out. `file`
+    /// is the whole file (the bitmap is read in place).
     pub fn offset(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
         match self {
             PageMap::Runs(runs) => {
@@ -159,8 +158,7 @@ impl PageMap {
         }
     }
 
-    /// The position in the file of the bit that says whether a frame is stored; `None` where that
-    /// is in memory already.
+    /// The file offset of the byte with a frame's bit in the bitmap; `None` if it is in memory.
     pub fn bit_place(&self, pfn: Pfn) -> Option<usize> {
         match self {
             PageMap::Runs(_) | PageMap::Packed(_) => None,
@@ -170,7 +168,7 @@ impl PageMap {
         }
     }
 
-    /// Frames the container says it holds.
+    /// Number of frames that the container lists.
     pub fn promised(&self) -> u64 {
         match self {
             PageMap::Runs(runs) => runs.iter().map(|r| r.pages).sum(),
@@ -179,7 +177,7 @@ impl PageMap {
         }
     }
 
-    /// Frames whose bytes really are inside a file of `length` bytes.
+    /// Number of frames whose bytes are inside the file.
     pub fn stored(&self, file: &[u8]) -> u64 {
         let length = file.len() as u64;
         let whole = |offset: u64, pages: u64| pages.min(length.saturating_sub(offset) / PAGE_SIZE);
@@ -192,8 +190,8 @@ impl PageMap {
 }
 
 impl RankedBitmap {
-    /// Counts the bits of the bitmap at `start..` of `file`. `None` when the bitmap does
-    /// not lie inside the file.
+    /// Counts the bits of the bitmap at `start..` of `file`. `None` if the bitmap is not inside
+    /// the file.
     pub fn new(file: &[u8], start: usize, bits: u64, first_page: u64) -> Option<RankedBitmap> {
         let length = usize::try_from(bits.div_ceil(8)).ok()?;
         let bytes = file.get(start..start.checked_add(length)?)?;
@@ -213,12 +211,12 @@ impl RankedBitmap {
         })
     }
 
-    /// Set bits in all.
+    /// Total number of set bits.
     pub fn present(&self) -> u64 {
         self.present
     }
 
-    /// The file offset in bytes of a frame, or `None` when the bitmap leaves it out.
+    /// The file offset of a frame in bytes; `None` if the bitmap leaves it out.
     pub fn offset(&self, file: &[u8], pfn: Pfn) -> Option<u64> {
         let pfn = pfn.0;
         if pfn >= self.bits {
@@ -233,7 +231,7 @@ impl RankedBitmap {
         let block_end = file.len().min(block_start + 64);
         let inside = ones(file.get(block_start..block_end)?, pfn % 512);
         let rank = self.before.get(block)? + inside;
-        // Nothing holds the first page's offset to the length of the file.
+        // The offset of the first page is not checked against the length of the file.
         self.first_page.checked_add(rank * PAGE_SIZE)
     }
 }
@@ -270,7 +268,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bitmap_looks_up_what_counting_gives(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0u64..8) {
+        fn bitmap_lookup_matches_counting(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0u64..8) {
             let bits = (bytes.len() as u64 * 8).saturating_sub(cut);
             let map = PageMap::Bitmap(RankedBitmap::new(&bytes, 0, bits, 0x4000).unwrap());
             let mut rank = 0;
@@ -293,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_agree_are_joined_and_others_are_refused() {
+    fn overlapping_runs_are_joined_if_they_agree_and_refused_otherwise() {
         let joined = PageMap::of_runs(vec![run(4, 4, 0x4000), run(0, 6, 0)]).unwrap();
         assert_eq!(joined.runs().unwrap(), [run(0, 8, 0)]);
         let apart = PageMap::of_runs(vec![run(4, 4, 0x9000), run(0, 4, 0)]).unwrap();
@@ -315,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_answer_inside_and_nothing_between() {
+    fn runs_give_offsets_inside_and_none_between() {
         let map = PageMap::Runs(vec![
             FileRun {
                 first: 1,

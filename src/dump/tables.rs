@@ -1,18 +1,18 @@
-//! Page tables in raw memory, as far as a container has to know them: if a file does not
-//! describe its layout, its page tables show it.
+//! Page tables in raw memory, as far as a container needs them: if a file does not describe its
+//! layout, its page tables reveal it.
 
 use crate::addr::PAGE_SIZE;
 use crate::bytes::u64_at;
 
-/// Where a root of System lies on every version: below 64 MB.
+/// Page-table roots of System are below 64 MB on every version.
 const LOW: u64 = 64 << 20;
-/// Bits of an entry that are an address.
+/// The address bits of an entry.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-/// Tables that are read to see which frames there are.
+/// Largest number of tables that are read to find frames.
 const MAX_TABLES: usize = 4096;
 
-/// The slot of the upper half whose entry maps the page itself; `None` unless there is
-/// exactly one, and the page has other entries beside much that is empty.
+/// The slot in the upper half whose entry maps the page itself. `None` unless there is exactly
+/// one, and the page has other entries and many empty ones.
 pub(crate) fn self_map(page: &[u8], address: u64) -> Option<usize> {
     let mut own = None;
     let mut zeros = [0usize; 2];
@@ -33,7 +33,7 @@ pub(crate) fn self_map(page: &[u8], address: u64) -> Option<usize> {
     own.filter(|_| present >= 1 && zeros[0] > 64 && zeros[1] > 64)
 }
 
-/// Addresses of low pages that map themselves, in memory that starts at `base`.
+/// Addresses of low pages with a self-map entry, in memory that starts at `base`.
 fn roots(file: &[u8], base: u64) -> impl Iterator<Item = u64> {
     let end = LOW.min((file.len() as u64).saturating_sub(base));
     let pages = (0..end / PAGE_SIZE).map(|n| n * PAGE_SIZE);
@@ -48,19 +48,19 @@ fn page(file: &[u8], at: u64) -> Option<&[u8]> {
     file.get(at..at.checked_add(PAGE_SIZE as usize)?)
 }
 
-/// True when there is a page-table root in memory that starts at `base` of the file.
+/// True when memory that starts at `base` of the file has a page-table root.
 pub(super) fn has_root(file: &[u8], base: u64) -> bool {
     roots(file, base).next().is_some()
 }
 
-/// Frames that page tables below `limit` name, if memory below it is stored unchanged from the
-/// start of the file.
+/// Frames that the page tables below `limit` refer to, if memory below `limit` is stored
+/// unchanged from the start of the file.
 pub(super) fn frames_named(file: &[u8], limit: u64) -> Vec<u64> {
     let Some(root) = roots(file, 0).next() else {
         return Vec::new();
     };
     let mut out = Vec::new();
-    // Breadth first: the upper tables name more of memory than one branch would.
+    // Breadth first: upper tables cover more memory than a single branch.
     let mut level = vec![root];
     let mut read = 0;
     for depth in 0..4 {

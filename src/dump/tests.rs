@@ -24,7 +24,7 @@ fn header(dump_type: u32) -> Vec<u8> {
 }
 
 #[test]
-fn filler_is_unset_not_a_number() {
+fn header_filler_counts_as_unset() {
     let mut bytes = header(1);
     bytes.resize(HEADER_SIZE + 0x3000, 0);
     let dump = open(&bytes).unwrap();
@@ -39,7 +39,7 @@ fn filler_is_unset_not_a_number() {
 }
 
 #[test]
-fn a_cut_full_dump_counts_what_is_missing() {
+fn a_truncated_full_dump_counts_missing_pages() {
     let mut bytes = header(1);
     bytes.resize(HEADER_SIZE + 0x1fff, 0);
     let dump = open(&bytes).unwrap();
@@ -48,7 +48,7 @@ fn a_cut_full_dump_counts_what_is_missing() {
 }
 
 #[test]
-fn the_wrong_bitmap_count_is_refused() {
+fn a_wrong_bitmap_count_is_refused() {
     let mut bytes = header(6);
     bytes.extend(b"SDMPDUMP");
     bytes.resize(HEADER_SIZE + 0x20, 0);
@@ -80,7 +80,7 @@ fn the_mapping_survives_a_file_that_shrinks() {
 
 proptest! {
     #[test]
-    fn no_header_panics(noise in proptest::collection::vec((0usize..0x4000, any::<u8>()), 0..200), kind in 0u32..12, length in 0usize..0x8000) {
+    fn arbitrary_headers_do_not_panic(noise in proptest::collection::vec((0usize..0x4000, any::<u8>()), 0..200), kind in 0u32..12, length in 0usize..0x8000) {
         let mut bytes = header(kind);
         bytes.resize(0x8000, 0);
         bytes[HEADER_SIZE..HEADER_SIZE + 8].copy_from_slice(b"SDMPDUMP");
@@ -97,7 +97,7 @@ proptest! {
 }
 
 mod images {
-    //! Hostile images: each field of each container's headers, with the numbers that break
+    //! Hostile images: each header field of each container, set to numbers that break
     //! arithmetic.
 
     use super::*;
@@ -143,7 +143,7 @@ mod images {
         std::fs::read(&path).unwrap()
     }
 
-    /// Opens it and looks at all there is.
+    /// Opens the file and reads everything in it.
     fn read(path: &std::path::Path) -> Result<u64, DumpError> {
         let dump = Dump::open(path)?;
         let mut sum = 0;
@@ -197,13 +197,13 @@ mod images {
     }
 
     #[test]
-    fn a_page_that_comes_to_more_than_a_page_is_damaged() {
+    fn data_that_inflates_beyond_a_page_is_damaged() {
         use flate2::{Compression, write::ZlibEncoder};
         let mut bytes = bytes(Image::Kdump(Method::Zlib, false));
         let mut bomb = ZlibEncoder::new(Vec::new(), Compression::best());
         bomb.write_all(&vec![7; 4 << 20]).unwrap();
         let bomb = bomb.finish().unwrap();
-        // Put at the end; the descriptor of the first page leads there.
+        // Append the data; the descriptor of the first page points to it.
         let blocks = u64::from(crate::bytes::u32_at(&bytes, 0x1b0).unwrap());
         let bitmaps = u64::from(crate::bytes::u32_at(&bytes, 0x1b4).unwrap());
         let descriptor = ((1 + blocks + bitmaps) * PAGE_SIZE) as usize;
@@ -223,7 +223,7 @@ mod images {
     }
 
     #[test]
-    fn places_that_contradict_each_other_are_refused() {
+    fn contradictory_page_offsets_are_refused() {
         let mut lime = bytes(Image::Lime);
         let again = lime[..0x3020].to_vec();
         lime.extend(again);

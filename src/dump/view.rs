@@ -1,13 +1,12 @@
-//! A file in memory on Windows, and what happens when a part of it can't be read any more.
+//! A mapped file on Windows, and the handling of parts that can't be read any more.
 //!
-//! Windows keeps a file that is mapped from being cut. But the share or the disk under it
-//! may fail, and then the system raises an exception (`EXCEPTION_IN_PAGE_ERROR`) at the
-//! instruction that reads, which ends the process. Here a handler takes the view apart:
-//! the stretch that failed becomes zeros and is remembered as lost, the rest is mapped
-//! again at the same addresses, and the instruction runs again. The addresses are free for
-//! a moment then, so views lie where the system gives none to anybody by itself. After many
-//! failures all of the file is given up. See "Vectored Exception Handling", `MapViewOfFileEx` and
-//! `VirtualAlloc` in the Windows API documentation.
+//! Windows prevents truncation of a mapped file. But if the disk or share fails, the system
+//! raises an exception (`EXCEPTION_IN_PAGE_ERROR`) at the reading instruction, which ends the
+//! process. This handler splits the view: it replaces the failed stretch by zeros and records
+//! it as lost, maps the rest again at the same addresses, and lets the instruction run again.
+//! The addresses are free for a moment, so views are placed where the system does not allocate
+//! on its own. After many failures, the whole file is given up. See "Vectored Exception
+//! Handling", `MapViewOfFileEx` and `VirtualAlloc` in the Windows API documentation.
 
 use std::fs::File;
 use std::io;
@@ -29,33 +28,35 @@ use windows_sys::Win32::System::Memory::{
     VirtualAlloc, VirtualFree,
 };
 
-/// Views begin at multiples of this, the allocation granularity of every Windows.
+/// Alignment of views: the allocation granularity of every Windows version.
 const GRANULE: usize = 0x10000;
-/// After so many failures the whole file is given up: each costs the time-out of a share.
+/// After this many failures, the whole file is given up: each waits for a time-out of the
+/// share.
 const MOST_FAILURES: u64 = 64;
 
-/// Where views lie, and how many bytes there are for them: far from both ends of the
-/// addresses of a process, from which the system takes what it chooses by itself. The
-/// second is for systems before Windows 8.1, whose processes have 8 TB.
+/// Start and size in bytes of the address ranges for views: far from both ends of the address
+/// space, where the system allocates on its own. The second range is for systems before Windows
+/// 8.1, whose processes have 8 TB.
 const PLACES: [(u64, u64); 2] = [(64 << 40, 16 << 40), (4 << 40, 2 << 40)];
 
-/// The views of this process, for the handler.
+/// The views of this process; the handler needs them.
 static VIEWS: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
-/// A whole file in memory, read-only.
+/// A whole file, mapped read-only.
 #[derive(Debug)]
 pub(super) struct View(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The first address and the bytes; both stay while the view lives.
+    /// The first address and the length; both are constant while the view lives.
     start: usize,
     length: usize,
-    /// The section, as an address: handles of the process are not bound to a thread.
+    /// The section handle, stored as an integer because process handles are not bound to a
+    /// thread.
     section: usize,
-    /// What lies at which stretch of the addresses, in order and without gaps.
+    /// The contents of each stretch of addresses, in order and without gaps.
     pieces: Mutex<Vec<Piece>>,
-    /// A bit for every [`GRANULE`] that was lost.
+    /// One bit for every [`GRANULE`] that was lost.
     lost: Box<[AtomicU64]>,
     faults: AtomicU64,
 }
@@ -73,7 +74,7 @@ enum Kind {
     File,
     /// Zeros.
     Zeros,
-    /// Nothing yet: zeros where they are asked for, which costs memory only there.
+    /// Reserved: zeros are committed at the first access, so memory is used only there.
     Reserved,
 }
 
@@ -81,16 +82,16 @@ impl View {
     /// Maps a file of more than zero bytes.
     ///
     /// # Errors
-    /// What the system says when it refuses.
+    /// The error of the system.
     pub fn new(file: &File) -> io::Result<View> {
         static INSTALL: Once = Once::new();
         INSTALL.call_once(|| {
-            // SAFETY: the handler lives as long as the process. Without it a failure ends
-            // the process, as it would anyway.
+            // SAFETY: the handler lives as long as the process. If it can't be installed, a
+            // failure ends the process, as it would without it.
             unsafe { AddVectoredExceptionHandler(1, Some(on_exception)) };
         });
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        // SAFETY: the handle is that of an open file; the new one is checked.
+        // SAFETY: the handle is that of an open file; the new handle is checked.
         let section: HANDLE = unsafe {
             let file = file.as_raw_handle().cast();
             CreateFileMappingW(file, ptr::null(), PAGE_READONLY, 0, 0, ptr::null())
@@ -100,7 +101,7 @@ impl View {
         }
         let Some(start) = map_apart(section as usize, length) else {
             let why = io::Error::last_os_error();
-            // SAFETY: it is ours, and nothing is mapped from it.
+            // SAFETY: the section is ours, and nothing is mapped from it.
             unsafe { CloseHandle(section) };
             return Err(why);
         };
@@ -121,19 +122,19 @@ impl View {
         Ok(View(shared))
     }
 
-    /// The bytes of the file, zeros where they were lost.
+    /// The bytes of the file; lost bytes are zeros.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: these addresses are mapped or reserved while the view lives, and what
-        // can't be read there the handler makes readable. Nobody writes.
+        // SAFETY: these addresses are mapped or reserved while the view lives, and the handler
+        // makes unreadable parts readable. They are never written.
         unsafe { std::slice::from_raw_parts(self.0.start as *const u8, self.0.length) }
     }
 
-    /// Stretches that could not be read.
+    /// Number of stretches that could not be read.
     pub fn faults(&self) -> u64 {
         self.0.faults.load(Ordering::Acquire)
     }
 
-    /// True when any of these bytes are not the file's.
+    /// True when any of these bytes were lost and replaced by zeros.
     pub fn is_lost(&self, offset: usize, length: usize) -> bool {
         let end = offset.saturating_add(length).min(self.0.length);
         let bit = |granule: usize| {
@@ -156,9 +157,9 @@ impl Drop for View {
 }
 
 impl Piece {
-    /// Takes what lies there out of the address space.
+    /// Unmaps or frees this piece of the address space.
     fn release(self) -> bool {
-        // SAFETY: each piece was made by one call of the matching kind, at this start.
+        // SAFETY: each piece was created at this start by one call of the matching kind.
         unsafe {
             match self.kind {
                 Kind::File => UnmapViewOfFile(address(self.start)) != 0,
@@ -187,7 +188,7 @@ impl Shared {
                 self.count(granule, granule_end);
                 zeros(granule, granule_end - granule, MEM_COMMIT)
             }
-            // Another thread repaired it meanwhile.
+            // Another thread has already repaired it.
             Kind::Zeros => true,
             Kind::File if !failed => self.faults.load(Ordering::Acquire) > 0,
             Kind::File => {
@@ -224,8 +225,8 @@ impl Shared {
         released
     }
 
-    /// Puts something at a stretch of addresses where there is nothing. What can't be
-    /// mapped again is given up.
+    /// Maps a piece at a stretch of free addresses. A file that can't be mapped again is given
+    /// up.
     fn place(&self, start: usize, end: usize, kind: Kind) -> Option<Piece> {
         let length = end - start;
         let piece = |kind| Piece { start, end, kind };
@@ -248,7 +249,7 @@ impl Shared {
         self.faults.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Notes that these bytes are not the file's.
+    /// Records that these bytes are lost.
     fn mark(&self, start: usize, end: usize) {
         let granules = (start - self.start) / GRANULE..(end - self.start).div_ceil(GRANULE);
         for granule in granules {
@@ -259,9 +260,9 @@ impl Shared {
     }
 }
 
-/// Maps all of a section at one of the [`PLACES`]; where they are taken, anywhere.
+/// Maps a whole section in one of the [`PLACES`]; anywhere if they are occupied.
 fn map_apart(section: usize, length: usize) -> Option<usize> {
-    // No view gets addresses that another one had, until all were given out once.
+    // Addresses are reused only after all others were used once.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     const TRIES: usize = 8;
     let room = length.checked_add(2 * GRANULE)? / GRANULE * GRANULE;
@@ -281,7 +282,7 @@ fn map_apart(section: usize, length: usize) -> Option<usize> {
     map(section, 0, length, 0)
 }
 
-/// Maps a stretch of a section, at an address unless it is 0.
+/// Maps a stretch of a section, at the given address unless it is 0.
 fn map(section: usize, offset: usize, length: usize, at: usize) -> Option<usize> {
     let offset = offset as u64;
     // SAFETY: the section is open; the system checks the stretch and the address.
@@ -299,7 +300,7 @@ fn map(section: usize, offset: usize, length: usize, at: usize) -> Option<usize>
     (!view.Value.is_null()).then_some(view.Value as usize)
 }
 
-/// Puts read-only zeros at an address.
+/// Maps read-only zeros at an address.
 fn zeros(at: usize, length: usize, how: u32) -> bool {
     // SAFETY: the stretch is free, or reserved by this view; the result is checked.
     let got = unsafe { VirtualAlloc(at as *const _, length, how, PAGE_READONLY) };
@@ -317,8 +318,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 extern "system" fn on_exception(info: *mut EXCEPTION_POINTERS) -> i32 {
-    // SAFETY: the system passes a valid record. Both exceptions have two parameters at
-    // least: what was tried, and the address.
+    // SAFETY: the system passes a valid record. Both exceptions have at least two parameters:
+    // the kind of access, and the address.
     let (code, tried, at) = unsafe {
         let record = &*(*info).ExceptionRecord;
         let [tried, at, ..] = record.ExceptionInformation;
@@ -326,11 +327,11 @@ extern "system" fn on_exception(info: *mut EXCEPTION_POINTERS) -> i32 {
     };
     let failed = code == EXCEPTION_IN_PAGE_ERROR;
     const READ: usize = 0;
-    // Others may read from the view while it is taken apart: they do not access it.
+    // Other threads may read the view while it is being split; they raise an access violation.
     if !failed && (code != EXCEPTION_ACCESS_VIOLATION || tried != READ) {
         return EXCEPTION_CONTINUE_SEARCH;
     }
-    // The lock is never held while a view is read.
+    // The lock is never held during a read of a view.
     let views = locked(&VIEWS);
     let view = views
         .iter()
@@ -356,15 +357,15 @@ mod tests {
         (file, view)
     }
 
-    /// What the system does when a read at this offset fails.
+    /// Raises the exception of a failed read at this offset.
     fn fail_at(view: &View, offset: usize) {
         let parameters = [0, view.0.start + offset, 0];
-        // SAFETY: the handler takes this exception; the parameters live through the call.
+        // SAFETY: the handler handles this exception; the parameters live through the call.
         unsafe { RaiseException(EXCEPTION_IN_PAGE_ERROR as u32, 0, 3, parameters.as_ptr()) };
     }
 
     #[test]
-    fn what_fails_is_zeros_and_lost_and_the_rest_stays() {
+    fn failed_parts_read_as_zeros_and_the_rest_stays() {
         let (_file, view) = view(5 * GRANULE + 100);
         assert!(!view.is_lost(0, usize::MAX));
         for (offset, granule) in [(2 * GRANULE + 7, 2), (5 * GRANULE + 50, 5)] {
@@ -379,9 +380,9 @@ mod tests {
         }
     }
 
-    /// As the heaps of other threads do all the time.
+    /// Allocates and frees as the heaps of other threads do.
     #[test]
-    fn nobody_gets_the_addresses_of_a_view_that_is_taken_apart() {
+    fn no_other_allocation_takes_the_addresses_of_a_split_view() {
         const FAILURES: usize = 40;
         let (_file, view) = view(2 * FAILURES * GRANULE);
         let is_done = std::sync::atomic::AtomicBool::new(false);
@@ -389,7 +390,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !is_done.load(Ordering::Relaxed) {
-                        // SAFETY: the stretch is new, and nobody else has it.
+                        // SAFETY: the stretch is new, and no other code has it.
                         unsafe {
                             let how = MEM_RESERVE | MEM_COMMIT;
                             let at = VirtualAlloc(ptr::null(), GRANULE, how, PAGE_READONLY);
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_fails_again_and_again_is_given_up_and_other_threads_read_on() {
+    fn a_repeatedly_failing_file_is_given_up_while_other_threads_read() {
         let (_file, view) = view(200 * GRANULE);
         let read = || {
             view.bytes()

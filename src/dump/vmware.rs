@@ -1,8 +1,8 @@
-//! VMware: guest memory in a `.vmem` beside its state (`.vmss` of a suspended machine,
-//! `.vmsn` of a snapshot), or inside the state.
+//! VMware: guest memory in a `.vmem` beside its state (`.vmss` of a suspended machine, `.vmsn`
+//! of a snapshot), or inside the state.
 //!
-//! Groups and tags are those of VMware's own reader in the `crash` utility (`vmware_vmss.c`);
-//! that blocks have padding bytes after the length of the padding is from there too.
+//! Groups and tags follow VMware's own reader in the `crash` utility (`vmware_vmss.c`), also
+//! the padding bytes after the padding length of a block.
 
 use crate::addr::PAGE_SIZE;
 use crate::bytes::{u16_at, u32_at, u64_at};
@@ -14,7 +14,7 @@ use super::tables;
 
 /// Magic numbers with lengths of 64 bits in block tags.
 const WIDE: [u32; 4] = [0xbed2_bed2, 0xbed3_bed3, 0xbad1_bad1, 0xbad2_bad2];
-/// Memory is outside of the state.
+/// Memory is in another file.
 const PARTIAL: u32 = 0xbed3_bed3;
 /// Old magic numbers, with lengths of 32 bits.
 const NARROW: [u32; 2] = [0xbed0_bed0, 0xbed2_bed0];
@@ -23,50 +23,50 @@ const GROUP: usize = 80;
 const MAX_GROUPS: u32 = 4096;
 /// Tags in all groups; a machine with many devices has tens of thousands.
 const MAX_TAGS: u32 = 4 << 20;
-/// VMware's own reader takes three.
+/// VMware's own reader accepts three.
 const MAX_REGIONS: u32 = 64;
 const MAX_CPUS: u32 = 4096;
 const BLOCK: u16 = 0x3f;
 const PACKED_BLOCK: u16 = 0x3e;
 /// CR64 as a block: CR0 to CR8.
 const CONTROL_BLOCK: u64 = 72;
-/// Where the hole below 4 GB begins, and where memory goes on behind it.
+/// Start of the hole below 4 GB, and the start of memory after it.
 const HOLE: u64 = 0xc000_0000;
 const BEHIND_HOLE: u64 = 0x1_0000_0000;
 
-/// True for the first bytes of a state.
+/// True when these are the first bytes of a state file.
 pub(super) fn is_state(bytes: &[u8]) -> bool {
     u32_at(bytes, 0).is_some_and(|magic| WIDE.contains(&magic) || NARROW.contains(&magic))
 }
 
-/// A stretch of guest memory: pages.
+/// A region of guest memory, in pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Region {
     /// First guest page.
     guest: Option<u32>,
-    /// First page in the file of memory.
+    /// First page in the memory file.
     stored: Option<u32>,
     pages: Option<u32>,
 }
 
-/// What a state says.
+/// The data in a state file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
-    /// The processors, in their order.
+    /// The processors, in order.
     pub cpus: Vec<Cpu>,
-    /// The magic says that memory is in another file.
+    /// The signature shows that memory is in another file.
     pub partial: bool,
     regions: Vec<Region>,
     regions_count: u32,
     align_mask: u32,
-    /// Offset and bytes of the block of memory inside the state.
+    /// Offset and length of the memory block inside the state.
     memory: Option<(u64, u64)>,
     packed_memory: bool,
     has_memory_group: bool,
     arm: bool,
 }
 
-/// One tag with its indices and where its value is.
+/// A tag with its indices and the location of its value.
 struct Tag<'a> {
     name: &'a [u8],
     indices: [Option<u32>; 3],
@@ -76,9 +76,9 @@ struct Tag<'a> {
 
 #[derive(Clone, Copy)]
 enum Value {
-    /// Offset and bytes.
+    /// Offset and length.
     Plain(usize, u16),
-    /// Offset and bytes.
+    /// Offset and length.
     Block(u64, u64),
     Packed,
 }
@@ -141,7 +141,7 @@ impl<'a> Tag<'a> {
 }
 
 impl State {
-    /// Reads a state.
+    /// Reads a state file.
     ///
     /// # Errors
     /// [`DumpError::Damaged`], and refusals of guests that are not x64.
@@ -258,22 +258,22 @@ impl State {
         }
     }
 
-    /// True when the state has guest memory inside.
+    /// True when the state contains guest memory.
     pub fn has_memory(&self) -> bool {
         self.memory.is_some()
     }
 
-    /// True when the state says that there is guest memory, here or in another file.
+    /// True when the state refers to guest memory, inside it or in another file.
     pub fn expects_memory(&self) -> bool {
         self.partial || self.regions_count > 0 || !self.regions.is_empty()
     }
 
-    /// True when VMware compressed the memory inside.
+    /// True when VMware compressed the memory inside the state.
     pub fn is_compressed(&self) -> bool {
         self.packed_memory && self.memory.is_none()
     }
 
-    /// The pages in a separate file of memory.
+    /// The pages in a separate memory file.
     ///
     /// # Errors
     /// [`DumpError::Damaged`].
@@ -287,8 +287,8 @@ impl State {
     /// [`DumpError::Damaged`].
     pub fn pages_inside(&self, file: &[u8]) -> Result<PageMap, DumpError> {
         let (at, bytes) = self.memory.unwrap_or_default();
-        // Two readers disagree on whether the data is at the end of the padding or at the
-        // next multiple of the alignment. Mostly those are one; else the page tables tell.
+        // Two public readers disagree: data starts after the padding, or at the next multiple
+        // of the alignment. Usually both are the same; otherwise the page tables decide.
         let unit = u64::from(self.align_mask).saturating_add(1);
         let rounded = match unit.is_power_of_two() {
             true => at.checked_next_multiple_of(unit).unwrap_or(at),
@@ -302,7 +302,7 @@ impl State {
         self.pages(at, bytes)
     }
 
-    /// The pages of memory that is stored from `at` on.
+    /// The pages of memory that is stored from offset `at`.
     fn pages(&self, at: u64, length: u64) -> Result<PageMap, DumpError> {
         let damaged = |what: String| DumpError::Damaged { what };
         if self.regions_count == 0 {
@@ -338,12 +338,12 @@ impl State {
         PageMap::of_runs(runs).map_err(|why| damaged(format!("regions of memory: {why}")))
     }
 
-    /// True when it says where memory is in a separate file.
+    /// True when the state has the layout of a separate memory file.
     pub fn has_regions(&self) -> bool {
         self.regions_count > 0
     }
 
-    /// True when the regions end where the file of memory does.
+    /// True when the regions end at the end of the memory file.
     pub fn fits(&self, length: u64) -> bool {
         let end = |r: &Region| Some(u64::from(r.stored?) + u64::from(r.pages?));
         let last = self.regions.iter().filter_map(end).max();
@@ -351,8 +351,8 @@ impl State {
     }
 }
 
-/// The map of memory without a state: in the order of the file, or with a hole below 4 GB that
-/// the file leaves out. The second value is true for the hole.
+/// The map of memory without a state: in file order, or with a hole below 4 GB that the file
+/// leaves out. The second value is true if there is a hole.
 pub(super) fn without_state(file: &[u8]) -> (PageMap, bool) {
     let length = file.len() as u64;
     let run = |first: u64, end: u64, offset: u64| FileRun {
@@ -360,8 +360,8 @@ pub(super) fn without_state(file: &[u8]) -> (PageMap, bool) {
         pages: (end - first) / PAGE_SIZE,
         offset,
     };
-    // The tables of such a machine name frames after the file's length, and none in the hole but
-    // those of devices.
+    // The page tables of such a machine refer to frames after the file's length, and to none in
+    // the hole except those of devices.
     let hole = length > HOLE && {
         let frames = tables::frames_named(file, HOLE);
         let behind = frames.iter().filter(|f| **f >= length / PAGE_SIZE).count();

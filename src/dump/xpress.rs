@@ -1,13 +1,13 @@
-//! Plain LZ77 of [MS-XCA], section 2.4: the format 3 of `RtlDecompressBufferEx`, in which
-//! Hyper-V stores compressed pages.
+//! Plain LZ77 of [MS-XCA], section 2.4: format 3 of `RtlDecompressBufferEx`, which Hyper-V uses
+//! for pages.
 
 use crate::bytes::{u16_at, u32_at};
 
-/// Fills `out` exactly. `None` when the data ends early, points before its start, or
-/// gives more.
+/// Fills `out` exactly. `None` if the data ends early, refers to a position before its start,
+/// or produces more.
 pub(super) fn decompress(input: &[u8], out: &mut [u8]) -> Option<()> {
     let (mut at, mut done) = (0usize, 0usize);
-    // Where the half byte of the last long match is, while its other half is not used.
+    // Position of the half byte of the last long match, while its other half is unused.
     let mut half: Option<usize> = None;
     'flags: while done < out.len() {
         let flags = u32_at(input, at)?;
@@ -61,8 +61,8 @@ pub(super) fn decompress(input: &[u8], out: &mut [u8]) -> Option<()> {
             let length = length.checked_add(3)? as usize;
             let end = done.checked_add(length).filter(|end| *end <= out.len())?;
             let from = done.checked_sub(distance)?;
-            // A match may run into what it makes: the part before it is copied, then twice
-            // as much, and so on.
+            // A match may overlap its own output: copy the existing part, then twice as much,
+            // and so on.
             let mut copied = 0;
             while copied < length {
                 let now = (length - copied).min(distance + copied);
@@ -80,9 +80,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The examples of [MS-XCA], section 3.1.
+    /// The examples in [MS-XCA], section 3.1.
     #[test]
-    fn the_examples_of_the_specification() {
+    fn specification_examples_decompress() {
         let alphabet = [
             0x3f, 0x00, 0x00, 0x00, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a,
             0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78,
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(input in proptest::collection::vec(any::<u8>(), 0..200), length in 0usize..5000) {
+        fn arbitrary_data_does_not_panic(input in proptest::collection::vec(any::<u8>(), 0..200), length in 0usize..5000) {
             let _ = decompress(&input, &mut vec![0; length]);
         }
     }

@@ -4,17 +4,17 @@
 use super::Kernel;
 use crate::memory::Va;
 
-/// Entries looked at per list.
+/// Largest number of entries checked per list.
 const MOST: u64 = 100_000;
 
-/// Links of the kernel's lists, and those that do not agree.
+/// Checked links of the kernel's lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consistency {
-    /// Links that could be read on both sides.
+    /// Number of links that were readable on both sides.
     pub links: u64,
-    /// Links whose other side says something else.
+    /// Number of links whose two sides disagree.
     pub broken: u64,
-    /// Links that could not be read.
+    /// Number of unreadable links.
     pub unreadable: u64,
 }
 

@@ -1,34 +1,34 @@
-//! A counter of the memory manager: the places where it may be, and what is read there.
+//! A counter of the memory manager: its possible locations, and its value.
 //!
-//! Up to Windows 8.1 counters are variables of nt; from Windows 10 1607 on they are
-//! fields of `MiState` and `MiSystemPartition`. Which of the two is asked by name.
+//! Up to Windows 8.1, counters are variables of nt. From Windows 10 1607, they are fields of
+//! `MiState` and `MiSystemPartition`. The existing names decide, not the build number.
 
 use crate::memory::{Fault, Va};
 
 use super::visible_state::is_exact;
 use super::{Kernel, Origin};
 
-/// One counter as it was read. Its plausibility is judged elsewhere.
+/// A counter as read from the dump. Other code judges its plausibility.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
-    /// Pages, or `None` when this dump does not give it.
+    /// The number of pages; `None` if this dump does not provide it.
     pub pages: Option<u64>,
-    /// Where it was read, or why it was not.
+    /// The location that was read, or the reason why it was not.
     pub source: String,
-    /// The place rests on the layout of another build: a number that can't be beside the
-    /// others is then no number of this counter at all.
+    /// The location comes from the layout of another build. If the number contradicts the
+    /// others, it is not this counter.
     pub guessed: bool,
 }
 
-/// Where a counter may be, tried in order.
+/// A possible location of a counter; locations are tried in order.
 pub(super) enum Place {
-    /// A variable of nt, and the debugger block's field that holds its address.
+    /// A variable of nt, and the debugger data field with its address.
     Global(&'static str, Option<usize>, Width),
     /// `MiState` → member → field.
     State(&'static str, &'static str, &'static str),
     /// `MiSystemPartition` → member → field.
     Partition(&'static str, &'static str, &'static str),
-    /// A debugger block field whose variable counts bytes.
+    /// A debugger data field with the address of a variable in bytes.
     KdbgBytes(usize),
 }
 
@@ -37,18 +37,18 @@ pub(super) enum Place {
 pub(super) enum Width {
     U64,
     I32,
-    /// A count of pages: 32 bits up to NT 5.2 (PFN_COUNT, as ReactOS has it), 64 later.
+    /// A number of pages: 32 bits up to NT 5.2 (PFN_COUNT, as in ReactOS), 64 bits later.
     Count,
 }
 
-/// Vista: the first build whose counts of pages are 64 bits wide.
+/// Vista: the first build with 64-bit page counts.
 const FIRST_WIDE: u32 = 6000;
 
 use Place::{Global, KdbgBytes, Partition, State};
 use Width::{Count, I32, U64};
 
 impl Place {
-    /// True when the build's structures have such a field.
+    /// True when the build's structures have this field.
     pub(super) fn has_layout(&self, kernel: &Kernel) -> bool {
         match *self {
             State(_, ty, name) | Partition(_, ty, name) => kernel.symbols.field(ty, name).is_some(),
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-/// The first place that can be read.
+/// Reads the first readable location.
 pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
     let mut why = Vec::new();
     for place in places {
@@ -92,8 +92,8 @@ pub(super) fn counter(kernel: &Kernel, places: &[Place]) -> Counter {
     }
 }
 
-/// True where another build's layout says where in a structure the counter is, or the
-/// debugger block where a variable was that newer builds no longer have.
+/// True when the location comes from another build's layout, or from the debugger data for a
+/// variable that newer builds no longer have.
 fn is_guessed(kernel: &Kernel, place: &Place) -> bool {
     match place {
         State(..) | Partition(..) => !is_exact(kernel),
@@ -102,23 +102,23 @@ fn is_guessed(kernel: &Kernel, place: &Place) -> bool {
     }
 }
 
-/// False for an address outside of nt's image where the debugger block's pointers to
-/// counters are doubtful.
+/// False for an address outside of nt's image, on builds where the debugger data's pointers to
+/// counters may be stale.
 fn can_be_variable(kernel: &Kernel, at: Va) -> bool {
     !is_moved(kernel) || kernel.nt().is_some_and(|nt| nt.contains(at))
 }
 
-/// Windows 10 1607 and later: the counters are fields of structures.
+/// True on Windows 10 1607 and later: the counters are fields of structures.
 fn is_moved(kernel: &Kernel) -> bool {
     kernel.build >= 14393
 }
 
-/// The address, the size in bytes (negative for signed) and the name of a counter.
+/// Address, size in bytes (negative for signed) and name of a counter.
 fn locate(kernel: &Kernel, place: &Place) -> Option<(Va, i8, String)> {
     match *place {
         Global(name, kdbg_field, width) => {
-            // From 1607 on the counters are in MiState and MiSystemPartition, and the
-            // debugger block may point at what is left of the old ones.
+            // From 1607, the counters are in MiState and MiSystemPartition; the debugger data
+            // may refer to unused old variables.
             let moved = is_moved(kernel) && kernel.symbol("MiSystemPartition").is_some();
             let (at, origin) = kernel.variable(name, kdbg_field.filter(|_| !moved))?;
             if origin == Origin::Kdbg && !can_be_variable(kernel, at) {
@@ -171,7 +171,7 @@ fn nested(
         _ => kernel.symbol(symbol)?.add(kernel.offset(outer, member)?),
     };
     let at = member_at.add(field.offset.into());
-    // Driver commit is the one signed counter; list heads start with their total.
+    // Driver commit is the only signed counter; list heads start with their total.
     let size = match (name, field.size) {
         ("DriverCommit", 4) => -4,
         (_, 4) => 4,
@@ -183,7 +183,7 @@ fn nested(
 fn read_number(kernel: &Kernel, at: Va, size: i8) -> Result<u64, Fault> {
     match size {
         4 => kernel.space.u32(at).map(u64::from),
-        // A negative count becomes a huge one, which the plausibility check names.
+        // A negative count becomes a huge one, which the plausibility check reports.
         -4 => kernel.space.u32(at).map(|v| i64::from(v as i32) as u64),
         _ => kernel.space.u64(at),
     }

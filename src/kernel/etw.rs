@@ -1,9 +1,9 @@
-//! Pool events that are still in the buffers of event tracing sessions: recent allocations
-//! and frees, and the stacks that were traced with them.
+//! Pool events in the buffers of event tracing sessions: recent allocations and frees, with
+//! their call stacks if those were traced.
 //!
-//! Sessions, buffers and the header of kernel events have public layouts. The payload of
-//! pool events is that of System Informer's header collection; Microsoft documents only the
-//! flag. Events of another form end the reading of a buffer, which is counted.
+//! The layouts of sessions, buffers and kernel event headers are public. The payload of pool
+//! events is that of System Informer's header collection; Microsoft documents only the flag. An
+//! event of another form ends the reading of its buffer; such buffers are counted.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -17,83 +17,83 @@ const LOGGER: &str = "_WMI_LOGGER_CONTEXT";
 const BUFFER: &str = "_WMI_BUFFER_HEADER";
 const STATE: &str = "_ETW_SILODRIVERSTATE";
 
-/// Sessions that a machine can have.
+/// Largest number of sessions of a machine.
 const MAX_LOGGERS: u64 = 256;
-/// Pointers in the array of the builds that have it by value.
+/// Number of pointers in the array, on builds with a fixed array.
 const LOGGERS_BY_VALUE: u64 = 64;
-/// Buffers of a session beyond those that it counts, and at most.
+/// Number of buffers of a session allowed beyond its own count, and the overall limit.
 const SPARE_BUFFERS: u64 = 64;
 const MAX_BUFFERS: u64 = 1 << 16;
-/// Bytes of a buffer.
+/// Possible sizes of a buffer in bytes.
 const BUFFER_BYTES: std::ops::RangeInclusive<u64> = 0x48..=16 << 20;
-/// Pool events that are kept.
+/// Largest number of pool events that are stored.
 const MAX_EVENTS: usize = 1 << 20;
-/// Characters of a session's name.
+/// Longest session name, in characters.
 const MAX_NAME: usize = 256;
 
 /// PERF_POOL: a bit of the second mask.
 const PERF_POOL: u32 = 0x40;
-/// A buffer whose contents are compressed: its state, and its flag.
+/// A compressed buffer: its state, and its flag.
 const COMPRESSED: (u64, u64) = (5, 0x40);
-/// Header types whose size is at +4: system headers and those of kernel events.
+/// Header types with the size at +4: system headers and kernel event headers.
 const WITH_HOOK: [u8; 4] = [0x01, 0x02, 0x10, 0x11];
-/// The 64-bit header of kernel events, and bytes of it.
+/// The 64-bit header of kernel events, and its size in bytes.
 const PERFINFO: u8 = 0x11;
 const HEADER: usize = 0x10;
-/// Header types whose size is at +0: those of providers.
+/// Header types with the size at +0: events of providers.
 const WITH_SIZE: std::ops::RangeInclusive<u8> = 0x12..=0x14;
 /// Pool events: allocations, frees.
 const ALLOCATED: [u16; 2] = [0x0e20, 0x0e21];
 const FREED: [u16; 2] = [0x0e22, 0x0e23];
-/// The stack of another event.
+/// The call stack of another event.
 const STACK: u16 = 0x1820;
 
 /// A session with buffers in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
-    /// Its name, as far as it can be read.
+    /// Its name, as far as readable.
     pub name: String,
-    /// Buffers that were read.
+    /// Number of buffers that were read.
     pub buffers: u64,
-    /// Buffers that are compressed, or could not be read to their end.
+    /// Number of buffers that are compressed, or could not be read to the end.
     pub skipped: u64,
-    /// Events that it lost.
+    /// Number of events that the session lost.
     pub lost: Option<u64>,
-    /// Pool events in its buffers.
+    /// Number of pool events in its buffers.
     pub events: u64,
 }
 
 /// An allocation or a free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolEvent {
-    /// When, in the clock of the session.
+    /// Time in the clock of the session.
     pub time: u64,
-    /// Which of the two.
+    /// Whether it is an allocation or a free.
     pub event: Event,
     /// The tag.
     pub tag: u32,
-    /// Its bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// The block.
+    /// Address of the block.
     pub address: Va,
-    /// Return addresses, where the stack was traced and is in a buffer.
+    /// Return addresses, if the stack was traced and is still in a buffer.
     pub frames: Vec<Va>,
 }
 
-/// What is there.
+/// The pool events found in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    /// Pool events were being traced; `None` when that can't be read.
+    /// True when pool events were being traced; `None` if unreadable.
     pub is_on: Option<bool>,
     /// Sessions with pool events.
     pub sessions: Vec<Session>,
-    /// Their pool events in order of time.
+    /// Their pool events in time order.
     pub events: Vec<PoolEvent>,
-    /// What could not be read, as sentences.
+    /// Remarks on parts that could not be read.
     pub notes: Vec<String>,
 }
 
-/// Offsets of the structures.
+/// Field offsets of the structures.
 struct Layout {
     id: u64,
     list: u64,
@@ -131,7 +131,7 @@ impl Layout {
 }
 
 impl Trace {
-    /// Reads what the symbols of the kernel lead to. The buffers are read only where pool
+    /// Reads the events, using the symbols of the kernel. The buffers are read only if pool
     /// events were being traced.
     pub fn read(kernel: &Kernel) -> Trace {
         let mut out = Trace::default();
@@ -216,7 +216,8 @@ impl Trace {
         out
     }
 
-    /// The events of a buffer: how many are of pool; `None` where it can't be read.
+    /// Reads the events of a buffer and returns the number of pool events; `None` if
+    /// unreadable.
     fn buffer(
         &mut self,
         kernel: &Kernel,
@@ -257,7 +258,7 @@ impl Trace {
         Some(events)
     }
 
-    /// Takes an event; true for one of pool.
+    /// Handles an event; returns true for a pool event.
     fn event(&mut self, event: &[u8], stacks: &mut FxHashMap<u64, Vec<Va>>) -> bool {
         let (Some(hook), Some(time)) = (u16_at(event, 6), u64_at(event, 8)) else {
             return false;
@@ -299,7 +300,7 @@ impl Trace {
         true
     }
 
-    /// The allocations of tags that have no later free in the buffers.
+    /// The allocations with matching tags that have no later free in the buffers.
     pub fn outstanding(&self, wanted: &dyn Fn(u32) -> bool) -> Vec<&PoolEvent> {
         let mut open: FxHashMap<Va, &PoolEvent> = FxHashMap::default();
         for event in &self.events {
@@ -323,7 +324,7 @@ fn names(sessions: &[Session]) -> String {
     names.join(", ")
 }
 
-/// The sessions: an array of 64 by value up to Windows 8.1, in the state of the host after.
+/// The sessions: a fixed array of 64 up to Windows 8.1, in the state of the host later.
 fn loggers(kernel: &Kernel, layout: &Layout) -> Vec<Va> {
     let space = &kernel.space;
     let array = match kernel.symbol("WmipLoggerContext") {
@@ -335,7 +336,7 @@ fn loggers(kernel: &Kernel, layout: &Layout) -> Vec<Va> {
     };
     let one = |index: u64| {
         let at = space.pointer(array.add(index * 8)).ok()?;
-        // Bit 0 marks a place that is not used.
+        // Bit 0 marks an unused slot.
         let at = (at.0 & 1 == 0 && at.is_kernel()).then_some(at)?;
         let id = space.u32(at.add(layout.id)).ok()?;
         (u64::from(id) == index).then_some(at)
@@ -345,7 +346,7 @@ fn loggers(kernel: &Kernel, layout: &Layout) -> Vec<Va> {
 
 fn of_host(kernel: &Kernel) -> Option<(Va, u64)> {
     let state = kernel.pointer_in("EtwpHostSiloState", None)?;
-    // The name on Windows 10 1607.
+    // The name of the field on Windows 10 1607.
     let old = || kernel.symbols.field(STATE, "WmipLoggerContext");
     let field = kernel
         .symbols

@@ -1,12 +1,12 @@
-//! Layouts checked against the sizes in the debugger data block: a layout of another build that
-//! does not match would give wrong names and counts.
+//! Checks layouts against the sizes in the debugger data block: a mismatched layout of another
+//! build would give wrong names and counts.
 
 use crate::memory::Va;
 
 use super::Kernel;
 use super::kdbg::field;
 
-/// A structure, the field of the debugger block with its size, and what hangs on it.
+/// A structure, the debugger data field with its size, and the data that depends on it.
 const SIZES: [(&str, usize, &str); 3] = [
     (
         PROCESS,
@@ -23,9 +23,9 @@ const SIZES: [(&str, usize, &str); 3] = [
 
 const PROCESS: &str = "_EPROCESS";
 
-/// Forgets layouts of other builds whose sizes are not those of this kernel, and notes it.
-/// A layout that is known to be this kernel's is kept, and so is one of which a known
-/// process shows that its fields are where it says.
+/// Removes layouts of other builds with sizes that differ from this kernel's, and adds a note.
+/// Keeps a layout that is known to be exact, and one whose fields give the expected values for
+/// a known process.
 pub(super) fn hold_against_debugger_data(kernel: &mut Kernel) {
     for (ty, at, what) in SIZES {
         let said = kernel.kdbg.as_ref().and_then(|block| block.u16(at));
@@ -54,7 +54,7 @@ pub(super) fn hold_against_debugger_data(kernel: &mut Kernel) {
     }
 }
 
-/// The System process is the first of the list, its number is 4.
+/// The System process is the first in the list, and its process ID is 4.
 fn names_fit(kernel: &Kernel) -> bool {
     let fits = || {
         let (head, _) = kernel.variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))?;

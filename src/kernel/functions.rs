@@ -1,8 +1,8 @@
 //! An image's functions, from its unwind data: the RUNTIME_FUNCTION table.
 //!
-//! Twelve bytes an entry, in order of address: where it begins, where it ends, and its
-//! unwind data, all RVAs ("x64 exception handling" in Microsoft's documentation). One
-//! function may have several entries, of which all but the first are chained to another.
+//! Each entry has twelve bytes, and entries are in address order: start, end, and unwind data,
+//! all RVAs ("x64 exception handling" in Microsoft's documentation). A function may have
+//! several entries; all but the first are chained to another.
 
 use rustc_hash::FxHashMap;
 
@@ -12,14 +12,14 @@ use crate::memory::AddressSpace;
 use super::image::Image;
 
 const ENTRY_SIZE: usize = 12;
-/// nt has some 40,000; nothing comes near this.
+/// Entry limit; nt has some 40,000.
 const MAX_ENTRIES: u32 = 1 << 18;
 /// UNW_FLAG_CHAININFO, in the first byte of UNWIND_INFO.
 const CHAINED: u8 = 0x4 << 3;
-/// Entries chained to one another; compilers make two or three.
+/// Longest chain of entries; compilers create two or three.
 const MAX_CHAIN: usize = 32;
 
-/// A stretch of code that unwinds in one way.
+/// A range of code with one set of unwind data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Function {
     /// RVA of its first byte.
@@ -32,11 +32,11 @@ pub struct Function {
 /// The table, as far as it is in the dump.
 #[derive(Clone, Debug, Default)]
 pub struct Functions {
-    /// In order of RVA.
+    /// In RVA order.
     entries: Vec<Function>,
-    /// Between which RVAs functions may be that a missing page of the table had.
+    /// RVA ranges whose functions were in a missing page of the table.
     lost: Vec<(u32, u32)>,
-    /// Pages of the table that can't be read: their functions are not found.
+    /// Number of unreadable pages of the table; the functions in them are unknown.
     pub pages_missing: u64,
 }
 
@@ -48,7 +48,7 @@ impl Functions {
             return out;
         };
         let size = size.min(image.size).min(MAX_ENTRIES * ENTRY_SIZE as u32);
-        // Zeros where a page is missing: an entry with a zero in it is none.
+        // Missing pages are filled with zeros; entries with a zero are not valid.
         let mut bytes = Vec::with_capacity(size as usize);
         let mut holes = Vec::new();
         for (_, piece) in space.pieces(image.base.add(rva.into()), size.into()) {
@@ -63,8 +63,7 @@ impl Functions {
                 }
             }
         }
-        // The table is in order of address: what a missing page had is between its
-        // neighbours.
+        // The table is in address order: entries of a missing page are between its neighbours.
         for (from, to) in holes {
             let before = bytes
                 .get(..from / ENTRY_SIZE * ENTRY_SIZE)
@@ -87,15 +86,15 @@ impl Functions {
         out
     }
 
-    /// The entry that holds an RVA.
+    /// The entry that contains an RVA.
     pub fn at(&self, rva: u32) -> Option<Function> {
         let after = self.entries.partition_point(|f| f.start <= rva);
         let found = self.entries.get(after.checked_sub(1)?)?;
         (rva < found.end).then_some(*found)
     }
 
-    /// Between which functions an RVA is that no entry holds: the end of the one before, and the
-    /// start of the one after. `None` where an entry may be missing there.
+    /// The gap around an RVA without an entry: the end of the previous entry and the start of
+    /// the next one. `None` if an entry may be missing there.
     pub fn gap(&self, rva: u32) -> Option<(u32, u32)> {
         if self.lost.iter().any(|l| (l.0..l.1).contains(&rva)) {
             return None;
@@ -109,20 +108,18 @@ impl Functions {
         (end <= rva).then_some((end, start))
     }
 
-    /// True where there is no table, or none of it can be read.
+    /// True if there is no table, or none of it is readable.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Where the function that an entry is part of begins: the entry itself, or the one
-    /// that it is chained to.
+    /// The start of an entry's function: the entry itself, or the one that it is chained to.
     pub fn start_of(&self, space: &AddressSpace, image: &Image, entry: Function) -> u32 {
         let read = |rva: u32, out: &mut [u8]| space.read(image.base.add(rva.into()), out).is_ok();
         root(&read, entry)
     }
 
-    /// Which entries make up which function. `read` fills its argument from an RVA, or
-    /// says that it can't.
+    /// Groups the entries by function. `read` fills its argument from an RVA, or returns false.
     pub fn families(&self, read: Read) -> Families {
         let mut out = Families::default();
         for entry in &self.entries {
@@ -137,25 +134,25 @@ impl Functions {
     }
 }
 
-/// Fills bytes from an RVA on, or says that it can't.
+/// Fills bytes from an RVA, or returns false if they can't be read.
 pub type Read<'a> = &'a dyn Fn(u32, &mut [u8]) -> bool;
 
-/// The functions that have more than one entry.
+/// The functions with more than one entry.
 #[derive(Clone, Debug, Default)]
 pub struct Families {
-    /// Where the function begins that an entry is chained to, by the entry's start.
+    /// The start of the function that an entry is chained to, by the entry's start.
     roots: FxHashMap<u32, u32>,
-    /// The entries that are chained to a function, by its start.
+    /// The entries that are chained to a function, by the function's start.
     pieces: FxHashMap<u32, Vec<(u32, u32)>>,
 }
 
 impl Families {
-    /// Where the function begins that an entry is part of.
+    /// The start of an entry's function.
     pub fn root(&self, entry: Function) -> u32 {
         self.roots.get(&entry.start).copied().unwrap_or(entry.start)
     }
 
-    /// The further pieces of the function that begins there.
+    /// The additional pieces of the function with this start.
     pub fn pieces(&self, root: u32) -> &[(u32, u32)] {
         self.pieces.get(&root).map_or(&[], Vec::as_slice)
     }
@@ -182,8 +179,8 @@ fn entry(bytes: &[u8]) -> Option<Function> {
     (whole && function.start < function.end).then_some(function)
 }
 
-/// The entry that this one is chained to: by an odd address of the unwind data, which is then
-/// that entry's, or after the unwind codes.
+/// The entry that this one is chained to. The reference is an odd unwind data address, which
+/// then is that entry's address, or it comes after the unwind codes.
 fn parent(read: Read, function: Function) -> Option<Function> {
     let at = |rva: u32| {
         let mut bytes = [0; ENTRY_SIZE];

@@ -1,8 +1,8 @@
-//! A loaded image as it lies in memory: sections, PDB identity, exports.
+//! A loaded image in memory: sections, PDB identity, exports.
 //!
-//! goblin reads the headers, which are one or two pages; everything behind them is read
-//! through the address space piece by piece, because most images have holes (discarded
-//! INIT sections, paged-out code).
+//! goblin parses the headers, which are one or two pages. Everything after them is read from
+//! the address space piece by piece, because most images have holes (discarded INIT sections,
+//! paged-out code).
 
 use goblin::pe::data_directories::DataDirectory;
 use goblin::pe::header::Header as PeHeader;
@@ -19,7 +19,7 @@ const MAX_DEBUG_ENTRIES: u32 = 32;
 const DEBUG_ENTRY_SIZE: u32 = 28;
 const DEBUG_TYPE_CODEVIEW: u32 = 2;
 const MAX_PDB_NAME: usize = 260;
-/// nt exports about 3,000 names; nothing in a kernel comes near this.
+/// Limit for exported names; nt has about 3,000.
 const MAX_EXPORTS: u32 = 1 << 16;
 
 /// A section of a loaded image.
@@ -29,45 +29,46 @@ pub struct Section {
     pub name: String,
     /// Offset in bytes from the image base.
     pub rva: u32,
-    /// Bytes in memory.
+    /// Size in memory in bytes.
     pub size: u32,
-    /// Holds code.
+    /// Contains code.
     pub executable: bool,
-    /// Can be written.
+    /// Writable.
     pub writable: bool,
-    /// Thrown away after the driver is initialised.
+    /// Discarded after the driver is initialised.
     pub discardable: bool,
 }
 
 /// The headers of an image in memory.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Where it is loaded.
+    /// Base address.
     pub base: Va,
     /// SizeOfImage in bytes.
     pub size: u32,
     /// TimeDateStamp: seconds since 1970, or a hash in reproducible builds.
     pub timestamp: u32,
-    /// In order of RVA.
+    /// In RVA order.
     pub sections: Vec<Section>,
-    /// What its PDB is called and must identify as.
+    /// The identity of its PDB.
     pub pdb: Option<PdbId>,
-    /// RVA and bytes of the import descriptors.
+    /// RVA and size in bytes of the import descriptors.
     pub import_directory: Option<(u32, u32)>,
-    /// RVA and bytes of the import address table, which stays when the names are gone.
+    /// RVA and size in bytes of the import address table, which remains when the names are
+    /// discarded.
     pub import_slots: Option<(u32, u32)>,
-    /// RVA and bytes of the RUNTIME_FUNCTION table.
+    /// RVA and size in bytes of the RUNTIME_FUNCTION table.
     pub exception_directory: Option<(u32, u32)>,
-    /// RVA and bytes of IMAGE_LOAD_CONFIG_DIRECTORY64.
+    /// RVA and size in bytes of IMAGE_LOAD_CONFIG_DIRECTORY64.
     pub load_config: Option<(u32, u32)>,
-    /// RVA and bytes of the resource directory.
+    /// RVA and size in bytes of the resource directory.
     pub resource_directory: Option<(u32, u32)>,
-    /// RVA and bytes of the debug directory.
+    /// RVA and size in bytes of the debug directory.
     pub debug_directory: Option<(u32, u32)>,
     export_directory: Option<(u32, u32)>,
 }
 
-/// Why an image's headers give nothing.
+/// The reason why an image's headers are unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageError {
     /// The header page can't be read.
@@ -111,7 +112,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The section that holds an RVA.
+    /// The section that contains an RVA.
     pub fn section(&self, rva: u32) -> Option<&Section> {
         self.sections
             .iter()
@@ -149,7 +150,7 @@ impl Image {
         })
     }
 
-    /// True where the image has an export directory of which a page can't be read.
+    /// True when an export directory exists but some of its pages can't be read.
     pub fn lacks_exports(&self, space: &AddressSpace) -> bool {
         self.export_directory.is_some_and(|(rva, size)| {
             let size = size.clamp(1, self.size.max(1));
@@ -160,30 +161,29 @@ impl Image {
         })
     }
 
-    /// The name that the image's own export directory gives it.
+    /// The name of the image in its own export directory.
     pub fn export_name(&self, space: &AddressSpace) -> Option<String> {
         let (rva, _) = self.export_directory?;
         let name = space.u32(self.base.add(u64::from(rva) + 0x0c)).ok()?;
         text(space, self.base.add(name.into()), 64)
     }
 
-    /// The exported names with their RVAs, in order of RVA; empty when the directory is
-    /// not in the dump. Names that can't be read are left out, and so are forwarders: their
-    /// RVA leads to the name of another image's function, inside the directory itself.
+    /// The exported names with their RVAs, in RVA order; empty if the directory is not in the
+    /// dump. Excludes unreadable names, and forwarders: their RVA is inside the directory and
+    /// refers to the name of another image's function.
     pub fn exports(&self, space: &AddressSpace) -> Vec<(u32, String)> {
         let mut budget = MAX_EXPORTS;
         self.exports_within(space, &mut budget)
     }
 
-    /// The same, as long as `budget` names last; it is less by those that were looked at. For
-    /// callers that read many images, each of which may claim the maximum.
+    /// The same, limited to `budget` names, which is reduced by the number read. For callers
+    /// that read many images, each of which may claim the maximum.
     pub fn exports_within(&self, space: &AddressSpace, budget: &mut u32) -> Vec<(u32, String)> {
         self.read_exports(space, budget).unwrap_or_default()
     }
 
-    /// IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
-    /// functions, names and ordinals. Pages of a table that are not in the dump cost the
-    /// names in them and no others.
+    /// Reads IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
+    /// functions, names and ordinals. A missing page of a table loses only the names in it.
     fn read_exports(&self, space: &AddressSpace, budget: &mut u32) -> Option<Vec<(u32, String)>> {
         let (rva, size) = self.export_directory?;
         let forwarder = |target: u32| target >= rva && target - rva < size;
@@ -225,7 +225,7 @@ impl Image {
 /// A table of which some pages may be missing from the dump.
 struct Table {
     bytes: Vec<u8>,
-    /// Ranges of offsets that can't be read, in order.
+    /// Ranges of unreadable offsets, in order.
     missing: Vec<(usize, usize)>,
 }
 
@@ -248,7 +248,7 @@ impl Table {
         out
     }
 
-    /// Some bytes, where all of them could be read.
+    /// A range of bytes; `None` unless all of them were read.
     fn at(&self, offset: usize, length: usize) -> Option<&[u8]> {
         let end = offset.checked_add(length)?;
         let lost = self.missing.partition_point(|(_, to)| *to <= offset);
@@ -295,8 +295,8 @@ fn printable(byte: u8) -> char {
     }
 }
 
-/// A text of printable ASCII ending in 0, or `None` when it is longer than `limit`,
-/// unreadable, or not text.
+/// A zero-terminated text of printable ASCII; `None` if it is longer than `limit`, unreadable,
+/// or not text.
 pub fn text(space: &AddressSpace, at: Va, limit: usize) -> Option<String> {
     let mut out = Vec::new();
     for (_, piece) in space.pieces(at, limit as u64) {

@@ -1,4 +1,4 @@
-//! What an image takes from others: its import descriptors, and the slots they fill.
+//! The imports of an image: its import descriptors, and the slots that they fill.
 //!
 //! IMAGE_IMPORT_DESCRIPTOR and IMAGE_THUNK_DATA64 ("PE Format" in Microsoft's documentation).
 //! The names are often in INIT sections, which are discarded after initialisation. The slots
@@ -11,11 +11,11 @@ use crate::memory::{AddressSpace, Va};
 
 use super::image::{Image, text};
 
-/// Images that a driver imports from; drivers have one to twenty.
+/// Limit for the number of imported images; drivers have one to twenty.
 const MAX_DESCRIPTORS: u64 = 256;
-/// Functions that one imports from all of them.
+/// Limit for imported functions over all images.
 const MAX_SLOTS: u32 = 1 << 14;
-/// Imported by number and not by name.
+/// Imported by ordinal and not by name.
 const BY_ORDINAL: u64 = 1 << 63;
 /// GuardCFDispatchFunctionPointer of IMAGE_LOAD_CONFIG_DIRECTORY64.
 const GUARD_DISPATCH: u64 = 0x78;
@@ -23,16 +23,16 @@ const GUARD_DISPATCH: u64 = 0x78;
 /// The imports of an image, as far as they are in the dump.
 #[derive(Clone, Debug, Default)]
 pub struct Imports {
-    /// The function that each slot of the address table is for, by the slot's RVA.
+    /// The function of each address table slot, by the slot's RVA.
     pub names: FxHashMap<u32, String>,
-    /// The files they come from, as far as their names can be read.
+    /// The imported files, as far as their names are readable.
     pub libraries: Vec<String>,
-    /// RVA of the slot that calls through a pointer go through (control flow guard).
+    /// RVA of the slot for indirect calls (control flow guard).
     pub guard_dispatch: Option<u32>,
 }
 
 impl Imports {
-    /// Reads them.
+    /// Reads the imports.
     pub fn read(space: &AddressSpace, image: &Image) -> Imports {
         let mut out = Imports {
             guard_dispatch: guard_dispatch(space, image),
@@ -61,7 +61,7 @@ impl Imports {
         out
     }
 
-    /// One file's slots, as long as those of the image last.
+    /// Reads the slots of one file, up to the limit for the image.
     fn descriptor(
         &mut self,
         space: &AddressSpace,
@@ -78,7 +78,7 @@ impl Imports {
             if entry & BY_ORDINAL != 0 {
                 continue;
             }
-            // A hint of two bytes stands before the name.
+            // A hint of two bytes precedes the name.
             let name = text(space, base.add((entry & 0x7fff_ffff) + 2), 256);
             if let (Some(name), Some(slot)) = (name, slots.checked_add(i * 8)) {
                 self.names.insert(slot, name);

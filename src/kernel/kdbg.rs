@@ -1,19 +1,19 @@
 //! KDDEBUGGER_DATA64: the block of addresses and offsets that Windows keeps for debuggers.
 //!
-//! Field offsets are those of `wdbgexts.h` of the Windows SDK. A field exists only when
-//! the block's own size covers it, and 0 means "not given".
+//! Field offsets are those of `wdbgexts.h` of the Windows SDK. A field exists only if the
+//! block's own size includes it; 0 means "not set".
 
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::memory::{AddressSpace, Fault, Va};
 
-/// Field offsets in bytes. "Variable" fields hold the address of a kernel variable,
-/// "value" fields the value itself.
+/// Field offsets in bytes. "Variable" fields contain the address of a kernel variable, "value"
+/// fields the value itself.
 pub mod field {
     /// KernBase, a value: base of nt.
     pub const KERN_BASE: usize = 0x18;
-    /// PsLoadedModuleList, the list head's address.
+    /// PsLoadedModuleList, the address of the list head.
     pub const LOADED_MODULES: usize = 0x48;
-    /// PsActiveProcessHead, the list head's address.
+    /// PsActiveProcessHead, the address of the list head.
     pub const ACTIVE_PROCESSES: usize = 0x50;
     /// ExpPagedPoolDescriptor, address of an array of descriptor pointers.
     pub const PAGED_POOL_DESCRIPTORS: usize = 0x68;
@@ -61,7 +61,7 @@ pub mod field {
     pub const POOL_TRACK_TABLE: usize = 0x1b8;
     /// NonPagedPoolDescriptor.
     pub const NONPAGED_DESCRIPTOR: usize = 0x1c0;
-    /// NtBuildLab: the address of a text ending in 0.
+    /// NtBuildLab: the address of a zero-terminated text.
     pub const NT_BUILD_LAB: usize = 0x208;
     /// KiProcessorBlock: the address of an array of KPRCB pointers.
     pub const PROCESSOR_BLOCK: usize = 0x218;
@@ -73,11 +73,11 @@ pub mod field {
     pub const VERIFIER_DATA: usize = 0x248;
     /// MmAllocatedNonPagedPool, a variable.
     pub const ALLOCATED_NONPAGED: usize = 0x250;
-    /// SizeEProcess, a value (u16): bytes of `_EPROCESS`.
+    /// SizeEProcess, a value (u16): size of `_EPROCESS` in bytes.
     pub const SIZE_OF_PROCESS: usize = 0x2a8;
-    /// SizePrcb, a value (u16): bytes of `_KPRCB`.
+    /// SizePrcb, a value (u16): size of `_KPRCB` in bytes.
     pub const SIZE_OF_PROCESSOR: usize = 0x2b0;
-    /// SizeEThread, a value (u16): bytes of `_ETHREAD`.
+    /// SizeEThread, a value (u16): size of `_ETHREAD` in bytes.
     pub const SIZE_OF_THREAD: usize = 0x2c0;
     /// PteBase, a value: base of the page-table self-map (Windows 10 1607 and later).
     pub const PTE_BASE: usize = 0x360;
@@ -85,29 +85,29 @@ pub mod field {
 
 const TAG: u32 = u32::from_le_bytes(*b"KDBG");
 const MIN_SIZE: usize = 0x220;
-/// Twice the largest block known.
+/// Size limit in bytes: twice the largest known block.
 const MAX_SIZE: usize = 0x800;
 
-/// The block, read whole.
+/// The complete block.
 #[derive(Clone, Debug)]
 pub struct Kdbg {
     bytes: Vec<u8>,
 }
 
-/// Why there is no usable block.
+/// The reason why there is no usable block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KdbgError {
     /// Its page can't be read.
     Unreadable(Fault),
-    /// The owner tag is not "KDBG": still encoded (Windows 8 and later, in dumps that
-    /// Windows did not write itself), or another page.
+    /// The owner tag is not "KDBG": the block is still encoded (Windows 8 and later, in dumps
+    /// that Windows did not write itself), or it is another page.
     NotKdbg,
-    /// Its size field is not plausible.
+    /// Its size field is implausible.
     Size(u32),
 }
 
 impl Kdbg {
-    /// Reads the block at the address that the dump header gives.
+    /// Reads the block at the address in the dump header.
     ///
     /// # Errors
     /// A [`KdbgError`].
@@ -125,7 +125,7 @@ impl Kdbg {
         Ok(Kdbg { bytes })
     }
 
-    /// A block that was found, and decoded, elsewhere.
+    /// Uses a block that was found and decoded elsewhere.
     ///
     /// # Errors
     /// A [`KdbgError`].
@@ -140,23 +140,23 @@ impl Kdbg {
         Ok(Kdbg { bytes })
     }
 
-    /// A field's u64, or `None` when the block does not give it.
+    /// A field's u64; `None` if the block does not contain or set it.
     pub fn value(&self, field: usize) -> Option<u64> {
         u64_at(&self.bytes, field).filter(|&v| v != 0)
     }
 
-    /// A field that holds a kernel address.
+    /// A field with a kernel address.
     pub fn address(&self, field: usize) -> Option<Va> {
         self.value(field).map(Va).filter(|va| va.is_kernel())
     }
 
-    /// A field's u16, or `None` when the block does not give it.
+    /// A field's u16; `None` if the block does not contain or set it.
     pub fn u16(&self, field: usize) -> Option<u16> {
         u16_at(&self.bytes, field).filter(|&v| v != 0)
     }
 
-    /// L1tfHighPhysicalBitIndex and L1tfSwizzleBitIndex (0x2C2, 0x2C3); both 0 means
-    /// that they were not filled in.
+    /// L1tfHighPhysicalBitIndex and L1tfSwizzleBitIndex (0x2C2, 0x2C3); both 0 means that they
+    /// are not set.
     pub fn l1tf_bits(&self) -> Option<(u8, u8)> {
         let bits = (*self.bytes.get(0x2c2)?, *self.bytes.get(0x2c3)?);
         (bits != (0, 0)).then_some(bits)

@@ -1,30 +1,30 @@
-//! What is known of the machine as a whole, from whichever container it comes.
+//! Facts about the machine as a whole, from any container.
 
 use crate::dump::{BugCheck, Header, PhysicalRun};
 use crate::memory::{Pfn, Va};
 
-/// The machine: what the header of a crash dump says, or what memory itself shows.
+/// The machine: from the header of a crash dump, or found in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
     /// Windows build number.
     pub build: u32,
     /// CR3 as stored; the low 12 bits are not address bits.
     pub directory_table: u64,
-    /// Address of the frame database; 0 when not known.
+    /// Address of the PFN database; 0 if unknown.
     pub pfn_database: Va,
     /// PsLoadedModuleList: the list head.
     pub loaded_modules: Va,
     /// PsActiveProcessHead: the list head.
     pub processes: Va,
-    /// Processors.
+    /// Number of processors.
     pub processors: u32,
-    /// The bug check; `None` where none happened.
+    /// The bug check; `None` if none happened.
     pub bugcheck: Option<BugCheck>,
-    /// Address of KDDEBUGGER_DATA64; 0 when not known.
+    /// Address of KDDEBUGGER_DATA64; 0 if unknown.
     pub debugger_data: Va,
-    /// The machine's memory, not what the container holds; empty when not known.
+    /// The machine's memory, not the memory stored in the container; empty if unknown.
     pub memory: Vec<PhysicalRun>,
-    /// Physical pages of the machine.
+    /// Number of physical pages of the machine.
     pub physical_pages: Option<u64>,
     /// 100 ns units since 1601-01-01 UTC.
     pub system_time: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What the header of a crash dump says.
+    /// Takes the facts from the header of a crash dump.
     pub fn of_header(header: &Header) -> Machine {
         Machine {
             build: header.build,
@@ -51,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// The highest frame the machine has, when its memory runs are known.
+    /// The highest frame of the machine, if its memory runs are known.
     pub fn highest_frame(&self) -> Option<Pfn> {
         let last = |run: &PhysicalRun| Pfn(run.first.0 + run.pages.saturating_sub(1));
         self.memory.iter().map(last).max()

@@ -1,9 +1,8 @@
-//! The kernel of the dump: where it is, which build it is, what its variables are called
-//! and where they lie.
+//! The kernel of the dump: its address, its build, and its variables.
 //!
-//! Everything here is found by name (the PDB, or the built-in tables), and where there is no
-//! name, by the debugger data block. Missing values are a note for the user and a `None` for
-//! the layers above, never a guess that looks like a fact.
+//! Everything is found by name (the PDB, or the built-in tables), or through the debugger data
+//! block if there is no name. A missing value is a note for the user and `None` for the layers
+//! above, never a guess that looks like a fact.
 
 pub mod consistency;
 mod counter;
@@ -44,13 +43,13 @@ use machine::Machine;
 use modules::Module;
 use visible_state::VisibleState;
 
-/// KUSER_SHARED_DATA as the kernel sees it, at the same address on every x64 build.
+/// KUSER_SHARED_DATA in the kernel's address space, the same on every x64 build.
 const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
 
-/// Bits of CR3 that are an address.
+/// The address bits of CR3.
 const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
 
-/// A kernel that can't be made sense of.
+/// The reason why the kernel can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// Neither the debugger data nor the module list can be reached.
@@ -60,10 +59,10 @@ pub enum KernelError {
     NoKernel {
         /// DirectoryTableBase of the header.
         root: u64,
-        /// What reading gave.
+        /// The read error.
         why: Fault,
     },
-    /// An image of memory in which nothing leads to Windows.
+    /// A memory image without a trace of Windows.
     #[error(
         "no Windows kernel found in this {image} ({}): it may belong to another operating system, be encrypted or truncated, or not be a memory image{}; take it again, or get %SystemRoot%\\MEMORY.DMP",
         if *.processors == 0 { "it was searched for page tables; the state of the processors is not in it".to_owned() } else { format!("neither the state of {} processors nor a search for page tables leads to one", .processors) },
@@ -72,7 +71,7 @@ pub enum KernelError {
     NoWindows {
         /// The kind of image, in words.
         image: &'static str,
-        /// Processors whose page-table root was tried.
+        /// Number of processors whose page-table root was tried.
         processors: usize,
         /// The image starts with a page of zeros, and has no signature.
         zeros: bool,
@@ -82,9 +81,9 @@ pub enum KernelError {
 /// The kernel of a dump.
 #[derive(Debug)]
 pub struct Kernel {
-    /// What is known of the machine as a whole.
+    /// Facts about the machine as a whole.
     pub machine: Machine,
-    /// How the kernel was found, where that was not said by a dump header.
+    /// How the kernel was found, if not through a dump header.
     pub how: Option<locate::How>,
     /// Its address space.
     pub space: AddressSpace,
@@ -98,17 +97,17 @@ pub struct Kernel {
     pub base: Va,
     /// The debugger data block.
     pub kdbg: Option<Kdbg>,
-    /// What nt's PDB must identify as.
+    /// The identity of nt's PDB.
     pub pdb: Option<PdbId>,
     /// Names to addresses and offsets.
     pub symbols: Symbols,
     /// Variables that were found by structure, without symbols.
     found: Found,
-    /// `MiState.Vs`, or why it is not known.
+    /// `MiState.Vs`, or the reason why it is unknown.
     visible_state: Result<VisibleState, String>,
-    /// Loaded modules, nt first; those unloaded before at the end.
+    /// Loaded modules, nt first; previously unloaded modules at the end.
     pub modules: Vec<Module>,
-    /// Sentences about what is missing or was guessed.
+    /// Remarks on missing or guessed data.
     pub notes: Vec<String>,
 }
 
@@ -116,7 +115,7 @@ impl Kernel {
     /// Finds the kernel in a dump.
     ///
     /// # Errors
-    /// [`KernelError::NoKernel`] when the page tables lead nowhere.
+    /// [`KernelError::NoKernel`] if the page tables do not lead to a kernel.
     pub fn open(
         dump: Arc<Dump>,
         path: &SymbolPath,
@@ -183,15 +182,14 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// True where the symbols do not lead to the pool: there are none, or the PDB is a
-    /// stripped one.
+    /// True when the symbols do not cover the pool: there are none, or the PDB is stripped.
     fn lacks_symbols(&self) -> bool {
         const NEEDED: [&str; 3] = ["PoolTrackTableSize", "ExPoolTagTables", "PoolBigPageTable"];
         NEEDED.iter().any(|name| self.symbols.rva(name).is_none())
     }
 
-    /// Finds by structure what no symbol leads to; where the structures tell another
-    /// revision of the layouts apart, with those.
+    /// Finds variables without symbols by structure. If the structures reveal another revision
+    /// of the layouts, that revision is used.
     fn search(&mut self, path: &SymbolPath) {
         let trackers = search::tracker_build(self, path);
         self.take_trackers(trackers);
@@ -224,8 +222,8 @@ impl Kernel {
         by_name.or_else(|| self.found.variables.get(name).copied())
     }
 
-    /// A kernel variable: by its symbol, or else by the debugger block's field that holds
-    /// its address. The second value says which, for the user.
+    /// A kernel variable: by its symbol, or else by the debugger data field with its address.
+    /// The second value is the source, for the user.
     pub fn variable(&self, name: &str, kdbg_field: Option<usize>) -> Option<(Va, Origin)> {
         if let Some(at) = self.symbol(name) {
             return Some((at, Origin::Symbol));
@@ -234,7 +232,7 @@ impl Kernel {
         Some((at, Origin::Kdbg))
     }
 
-    /// The number in a 64-bit kernel variable.
+    /// The value of a 64-bit kernel variable.
     pub fn number_in(&self, name: &str) -> Option<u64> {
         match self.symbol(name) {
             Some(at) => self.space.u64(at).ok(),
@@ -242,7 +240,7 @@ impl Kernel {
         }
     }
 
-    /// The pointer in a kernel variable, when it is a kernel address.
+    /// The pointer in a kernel variable, if it is a kernel address.
     pub fn pointer_in(&self, name: &str, kdbg_field: Option<usize>) -> Option<Va> {
         let (at, _) = self.variable(name, kdbg_field)?;
         self.space.pointer(at).ok().filter(|va| va.is_kernel())
@@ -251,16 +249,16 @@ impl Kernel {
     /// Reads a structure's field as an unsigned number of 1, 2, 4 or 8 bytes.
     ///
     /// # Errors
-    /// [`FieldError::NoLayout`] when no table knows the field, else the fault.
+    /// [`FieldError::NoLayout`] if no source has the field, otherwise the fault.
     pub fn field(&self, at: Va, ty: &str, name: &str) -> Result<u64, FieldError> {
         let field = self.symbols.field(ty, name).ok_or(FieldError::NoLayout)?;
         self.read_field(at, field).map_err(FieldError::Unreadable)
     }
 
-    /// Reads a field whose place is known.
+    /// Reads a field at a known location.
     ///
     /// # Errors
-    /// The fault when it can't be read.
+    /// The fault, if it can't be read.
     pub fn read_field(&self, at: Va, field: Field) -> Result<u64, Fault> {
         let at = at.add(field.offset.into());
         let raw = match field.size {
@@ -272,7 +270,7 @@ impl Kernel {
         Ok(field.extract(raw))
     }
 
-    /// The offset in bytes of a field, when its layout is known.
+    /// The offset of a field in bytes, if its layout is known.
     pub fn offset(&self, ty: &str, name: &str) -> Option<u64> {
         self.symbols.field(ty, name).map(|f| f.offset.into())
     }
@@ -282,7 +280,7 @@ impl Kernel {
         self.modules.iter().find(|m| m.base == self.base)
     }
 
-    /// The loaded module that holds an address.
+    /// The loaded module that contains an address.
     pub fn module_at(&self, va: Va) -> Option<&Module> {
         self.modules.iter().find(|m| !m.unloaded && m.contains(va))
     }
@@ -300,10 +298,10 @@ impl Kernel {
             .collect()
     }
 
-    /// `MiState.Vs`: where it is, as far as that is known or proven.
+    /// The address of `MiState.Vs`, if it is known or proven.
     ///
     /// # Errors
-    /// Why it is not known.
+    /// The reason why it is unknown.
     pub fn visible_state(&self) -> Result<VisibleState, &str> {
         self.visible_state.as_ref().copied().map_err(String::as_str)
     }
@@ -326,13 +324,13 @@ impl Kernel {
         }
     }
 
-    /// Where names and offsets come from, in a few words.
+    /// The source of names and offsets.
     pub fn symbol_source(&self) -> &Source {
         self.symbols.source()
     }
 
     fn learn_invalid_mask(&mut self) {
-        // Kernels that old never got the updates of 2018 which brought the mask.
+        // Such old kernels never got the 2018 updates that introduced the mask.
         if self.build < FIRST_MASKED {
             self.space = self.space.clone().with_invalid_mask(InvalidMask::Known(0));
             return;
@@ -345,11 +343,12 @@ impl Kernel {
         };
         let at = self.symbol("MiInvalidPteMask").or_else(partition_mask);
         let read = at.and_then(|at| self.space.u64(at).ok());
-        // The mask is one or more high physical bits; anything else is another variable.
+        // The mask is one or more high physical bits; any other value belongs to another
+        // variable.
         let read = read.filter(|&m| m & 0xfff == 0 && m >> 52 == 0);
         let exact = visible_state::is_exact(self);
-        // With another build's layout the entries themselves know better, and a zero there
-        // says nothing.
+        // With another build's layout, the entries themselves are more reliable, and a zero
+        // there is not conclusive.
         let inferred = match (exact, read) {
             (true, Some(_)) => None,
             _ => self.space.infer_invalid_mask(),
@@ -368,16 +367,16 @@ impl Kernel {
     }
 }
 
-/// Windows 10 1607: the first with `MiState`.
+/// Windows 10 1607: the first build with `MiState`.
 const FIRST_WITH_STATE: u32 = 14393;
 
-/// Vista: older builds have no mask of invalid page-table entries.
+/// Vista: older builds have no mask for invalid page-table entries.
 const FIRST_MASKED: u32 = 6000;
 
-/// More than any x64 Windows supports (2,048 from Server 2022 on).
+/// Limit above the maximum of any x64 Windows version (2,048 from Server 2022).
 const MAX_PROCESSORS: u32 = 2048;
 
-/// How a variable was found.
+/// The source of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// By its symbol.
@@ -386,7 +385,7 @@ pub enum Origin {
     Kdbg,
 }
 
-/// Why a field gave no value.
+/// The reason why a field has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldError {
     /// Neither the PDB nor the built-in tables have it.
@@ -412,7 +411,7 @@ fn kdbg_note(why: KdbgError, at: Va) -> String {
     }
 }
 
-/// What the kernel is found from.
+/// The starting point for finding the kernel.
 struct Start {
     space: AddressSpace,
     machine: Machine,
@@ -424,7 +423,7 @@ struct Start {
 }
 
 impl Start {
-    /// What the header of a crash dump leads to.
+    /// The starting point from the header of a crash dump.
     fn of_header(dump: &Arc<Dump>, header: &Header) -> Result<Start, KernelError> {
         let root = Pa(header.directory_table & ROOT_MASK);
         let space = AddressSpace::new(Arc::clone(dump), root);
@@ -439,7 +438,7 @@ impl Start {
         let own = kdbg.as_ref().and_then(base_of);
         let (head, list) = match list_head(&space, kdbg.as_ref(), header.loaded_modules) {
             Ok(head) => (head, modules::loaded(&space, head)),
-            // The block that was read says where nt is, and most of the rest hangs on nt.
+            // The block gives nt's base, which is enough for most of the rest.
             Err(_) if own.is_some() => (Va(0), modules::ModuleList::lost()),
             Err(why) => return Err(KernelError::NoKernel { root: root.0, why }),
         };
@@ -471,7 +470,7 @@ impl Start {
         })
     }
 
-    /// What was found in an image.
+    /// The starting point found in an image.
     fn of_image(found: locate::Located) -> Start {
         let list = match found.machine.loaded_modules {
             Va(0) => modules::ModuleList::lost(),
@@ -491,7 +490,7 @@ impl Start {
     }
 }
 
-/// The head of the module list: the header's, or the debugger block's where that fails.
+/// The head of the module list: from the header, or from the debugger data if that fails.
 fn list_head(space: &AddressSpace, kdbg: Option<&Kdbg>, header: Va) -> Result<Va, Fault> {
     let candidates = [
         Some(header),
@@ -508,13 +507,13 @@ fn list_head(space: &AddressSpace, kdbg: Option<&Kdbg>, header: Va) -> Result<Va
     Err(why)
 }
 
-/// KernBase, where it can be one.
+/// KernBase, if it is plausible.
 fn base_of(kdbg: &Kdbg) -> Option<Va> {
     let base = kdbg.address(field::KERN_BASE);
     base.filter(|base| base.offset() == 0)
 }
 
-/// The module that holds the list head, or the first module.
+/// The module that contains the list head, or the first module.
 fn kernel_base(modules: &[Module], head: Va) -> Va {
     let holder = modules.iter().find(|m| m.contains(head));
     holder

@@ -1,7 +1,7 @@
-//! The loaded modules: PsLoadedModuleList, walked both ways where it is broken.
+//! The loaded modules: PsLoadedModuleList, walked in both directions if it is broken.
 //!
-//! Entries are `_KLDR_DATA_TABLE_ENTRY`; the fields used have had the same offsets on
-//! every x64 build. The names live in pool and may be paged out.
+//! Entries are `_KLDR_DATA_TABLE_ENTRY`. The fields used here have the same offsets on every
+//! x64 build. The names are in pool and may be paged out.
 
 use rustc_hash::FxHashSet;
 
@@ -14,33 +14,34 @@ const DLL_BASE: u64 = 0x30;
 const SIZE_OF_IMAGE: u64 = 0x40;
 const FULL_NAME: u64 = 0x48;
 const BASE_NAME: u64 = 0x58;
-/// Servers load a few hundred.
+/// Limit for modules; servers load a few hundred.
 const MAX_MODULES: usize = 4096;
-/// No kernel image comes near this.
+/// Size limit in bytes, far above any kernel image.
 const MAX_IMAGE_SIZE: u32 = 0x2000_0000;
 const UNLOADED_ENTRIES: u64 = 50;
 const UNLOADED_SIZE: u64 = 0x28;
-/// CurrentTime of an entry: when the driver went. No PDB has the type; public tools agree.
+/// CurrentTime of an entry: the time of the unload. No PDB has the type; public tools agree on
+/// it.
 const UNLOADED_TIME: u64 = 0x20;
 
 /// A driver or the kernel itself.
 #[derive(Clone, Debug)]
 pub struct Module {
-    /// The file's name (`myfault.sys`), or `None` when its text is not in the dump.
+    /// The file's name (`myfault.sys`); `None` if its text is not in the dump.
     pub file: Option<String>,
-    /// The path it was loaded from.
+    /// The path that it was loaded from.
     pub path: Option<String>,
     /// First address.
     pub base: Va,
-    /// Bytes of address space.
+    /// Size in bytes.
     pub size: u32,
-    /// Its headers, when they are in the dump.
+    /// Its headers, if they are in the dump.
     pub image: Option<Image>,
-    /// True for the kernel: the first module.
+    /// True for the kernel, which is the first module.
     pub is_kernel: bool,
     /// No longer loaded when the dump was written.
     pub unloaded: bool,
-    /// When it was unloaded: 100 ns since 1601 (UTC). Known for unloaded drivers alone.
+    /// Unload time in units of 100 ns since 1601 (UTC). Known only for unloaded drivers.
     pub unloaded_at: Option<u64>,
 }
 
@@ -55,8 +56,8 @@ impl Module {
         va >= self.base && va.0 - self.base.0 < u64::from(self.size)
     }
 
-    /// WinDbg's name for it: the file without its extension, `nt` for the kernel, the
-    /// base address where the name is not in the dump.
+    /// WinDbg's name for it: the file without its extension, `nt` for the kernel, or the base
+    /// address if the name is not in the dump.
     pub fn name(&self) -> String {
         if self.is_kernel {
             return "nt".into();
@@ -70,23 +71,23 @@ impl Module {
         }
     }
 
-    /// What its PDB must identify as.
+    /// The identity of its PDB.
     pub fn pdb(&self) -> Option<&PdbId> {
         self.image.as_ref()?.pdb.as_ref()
     }
 }
 
-/// The loaded modules and what was wrong with the list.
+/// The loaded modules, and remarks on damage to the list.
 #[derive(Clone, Debug, Default)]
 pub struct ModuleList {
-    /// In load order; the kernel first.
+    /// In load order, the kernel first.
     pub modules: Vec<Module>,
-    /// Sentences for people.
+    /// Remarks for users.
     pub notes: Vec<String>,
 }
 
 impl ModuleList {
-    /// What is known where nothing leads to the list.
+    /// The result if the list can't be found.
     pub fn lost() -> ModuleList {
         ModuleList {
             modules: Vec::new(),
@@ -97,8 +98,7 @@ impl ModuleList {
     }
 }
 
-/// nt, from its image alone, where the list does not have it; `None` where it does, or
-/// where there is no image.
+/// nt from its image only, if it is not in the list; `None` if it is, or if there is no image.
 pub fn missing_kernel(space: &AddressSpace, base: Va, listed: &[Module]) -> Option<Module> {
     if listed.iter().any(|module| module.base == base) {
         return None;
@@ -156,7 +156,7 @@ struct Links {
     broken: Option<String>,
 }
 
-/// Follows the links at `offset` (0 forward, 8 backward) until the head comes again.
+/// Follows the links at `offset` (0 forward, 8 backward) until they return to the head.
 fn links(space: &AddressSpace, head: Va, offset: u64, seen: &mut FxHashSet<Va>) -> Links {
     let mut entries = Vec::new();
     let mut at = head;
@@ -169,7 +169,7 @@ fn links(space: &AddressSpace, head: Va, offset: u64, seen: &mut FxHashSet<Va>) 
             break None;
         }
         if !next.is_kernel() || !seen.insert(next) {
-            // Going backward, meeting an entry of the forward part is the end.
+            // In the backward direction, the first entry that is already known ends the walk.
             break (offset == 0).then(|| format!("{at} links to {next}"));
         }
         if entries.len() == MAX_MODULES {
@@ -192,7 +192,7 @@ fn module(space: &AddressSpace, at: Va) -> Option<Module> {
         read.filter(|s| !s.is_empty())
     };
     let path = text(FULL_NAME, 520);
-    // The same name stands in both, in pages of its own each.
+    // Both contain the same name, in different pages.
     let file = text(BASE_NAME, 260).or_else(|| {
         let last = path.as_deref()?.rsplit('\\').next()?;
         Some(last.to_owned()).filter(|s| !s.is_empty())
@@ -209,8 +209,8 @@ fn module(space: &AddressSpace, at: Va) -> Option<Module> {
     })
 }
 
-/// The drivers that were unloaded before: MmUnloadedDrivers, 50 entries of
-/// {UNICODE_STRING name, start, end, time}. `table` is the array's address.
+/// The drivers that were unloaded: MmUnloadedDrivers, 50 entries of {UNICODE_STRING name,
+/// start, end, time}. `table` is the array's address.
 pub fn unloaded(space: &AddressSpace, table: Va) -> Vec<Module> {
     (0..UNLOADED_ENTRIES)
         .filter_map(|i| {

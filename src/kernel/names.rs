@@ -1,9 +1,9 @@
-//! What an address in a module is called: by the module's PDB, or else by what the image
-//! exports and by its unwind data.
+//! Names for addresses in modules: from the module's PDB, or from the image's exports and
+//! unwind data.
 //!
-//! The PDBs of drivers come from the directories of the same symbol path as the kernel's,
-//! matched by GUID and age. Each is read when the first name of its module is asked for,
-//! and kept. Nothing is downloaded here.
+//! PDBs of drivers come from the directories of the kernel's symbol path, matched by GUID and
+//! age. Each is read and cached when a name of its module is first requested. Nothing is
+//! downloaded here.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,17 +16,17 @@ use super::functions::Functions;
 use super::modules::Module;
 use super::sessions::Sessions;
 
-/// PDBs of modules that are read of one machine; a server loads some 250 modules.
+/// Largest number of module PDBs that are read per machine; a server loads some 250 modules.
 const MOST_PDBS: usize = 512;
-/// A name further away than this says nothing about the address.
+/// A symbol further away than this does not describe the address.
 const NEAR: u32 = 0x1_0000;
 
-/// A place in a module.
+/// A location in a module.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
-    /// `module!name+0x12`, or `module+0x1234` where no name is known.
+    /// `module!name+0x12`, or `module+0x1234` if no name is known.
     pub name: String,
-    /// Without a name: the function that the place is in, as `module+0x1200`.
+    /// If no name is known: the start of the function that contains it, as `module+0x1200`.
     pub function: Option<String>,
 }
 
@@ -34,12 +34,12 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct ModuleNames {
     path: SymbolPath,
-    /// By the index of the kernel's modules.
+    /// Indexed as the kernel's modules.
     own: Vec<Own>,
     read: AtomicUsize,
 }
 
-/// Names of one module, each part on first use.
+/// Names of one module, each part read at its first use.
 #[derive(Debug, Default)]
 struct Own {
     symbols: OnceLock<OwnSymbols>,
@@ -49,7 +49,7 @@ struct Own {
 #[derive(Debug, Default)]
 struct OwnSymbols {
     symbols: Option<Symbols>,
-    /// Files that were refused, and why.
+    /// Files that were refused, and the reasons.
     notes: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ struct OwnImage {
 }
 
 impl ModuleNames {
-    /// Of a machine with so many modules, whose PDBs may be on a path.
+    /// Names for this number of modules, with PDBs from a symbol path.
     pub fn new(modules: usize, path: &SymbolPath) -> ModuleNames {
         ModuleNames {
             path: path.clone(),
@@ -69,7 +69,7 @@ impl ModuleNames {
         }
     }
 
-    /// The name of an address in a loaded module: its index, and the place.
+    /// The name of an address in a loaded module: the module's index, and the location.
     pub fn at(&self, kernel: &Kernel, sessions: &Sessions, va: Va) -> Option<(usize, Place)> {
         let holds = |m: &Module| !m.unloaded && m.contains(va);
         let index = kernel.modules.iter().position(holds)?;
@@ -78,7 +78,7 @@ impl ModuleNames {
         Some((index, self.place(kernel, sessions, index, rva)))
     }
 
-    /// The name of an RVA in a module, by the module's index.
+    /// The name of an RVA in a module, given the module's index.
     pub fn place(&self, kernel: &Kernel, sessions: &Sessions, index: usize, rva: u32) -> Place {
         let Some(module) = kernel.modules.get(index) else {
             return Place {
@@ -117,7 +117,8 @@ impl ModuleNames {
         }
     }
 
-    /// The symbol of a PDB, or of nt's tables, at or below an RVA, and the distance.
+    /// The symbol at or below an RVA, from the PDB or nt's built-in tables, and the distance in
+    /// bytes.
     pub fn nearest(&self, kernel: &Kernel, index: usize, rva: u32) -> Option<(String, u32)> {
         let module = kernel.modules.get(index)?;
         let found = match module.is_kernel {
@@ -127,7 +128,7 @@ impl ModuleNames {
         found.filter(|(_, distance)| *distance < NEAR)
     }
 
-    /// RVA of a symbol of a module's PDB, by its exact name.
+    /// RVA of a symbol in a module's PDB, by its exact name.
     pub fn rva(&self, kernel: &Kernel, index: usize, name: &str) -> Option<u32> {
         let module = kernel.modules.get(index)?;
         match module.is_kernel {
@@ -136,8 +137,8 @@ impl ModuleNames {
         }
     }
 
-    /// Passes every symbol of a module's PDB, or of nt's tables, with its RVA. False where
-    /// there is neither.
+    /// Passes every symbol of a module's PDB, or of nt's built-in tables, with its RVA. False
+    /// if there is neither.
     pub fn each(&self, kernel: &Kernel, index: usize, take: &mut dyn FnMut(&str, u32)) -> bool {
         let Some(module) = kernel.modules.get(index) else {
             return false;
@@ -152,8 +153,8 @@ impl ModuleNames {
         symbols.is_some()
     }
 
-    /// Functions and source lines of addresses in a module, in their order; and what was
-    /// refused, as sentences. Empty where the module has no private PDB on the path.
+    /// Functions and source lines of addresses in a module, in their order, and remarks on
+    /// refused files. Empty if the symbol path has no private PDB for the module.
     pub fn origins(
         &self,
         kernel: &Kernel,
@@ -177,13 +178,13 @@ impl ModuleNames {
         }
     }
 
-    /// Where a driver's names come from, as far as its PDB has been asked for; never reads.
+    /// The source of a driver's names, if its PDB was requested before; never reads a file.
     pub fn source(&self, index: usize) -> Option<&Source> {
         let own = self.own.get(index)?.symbols.get()?;
         own.symbols.as_ref().map(Symbols::source)
     }
 
-    /// Files that were refused as a module's PDB, and why; empty before its first name.
+    /// Files that were refused as a module's PDB, and the reasons; empty before its first name.
     pub fn refused(&self, index: usize) -> &[String] {
         let own = self.own.get(index).and_then(|own| own.symbols.get());
         own.map_or(&[], |own| &own.notes)

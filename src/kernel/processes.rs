@@ -7,24 +7,24 @@ use crate::memory::Va;
 use super::Kernel;
 use super::kdbg::field;
 
-/// A busy terminal server has tens of thousands.
+/// Limit for processes; a busy terminal server has tens of thousands.
 const MOST: usize = 1 << 18;
 /// `LIST_ENTRY.Blink`.
 const BACK: u64 = 8;
 
-/// The processes of the list, and what is wrong with it.
+/// The processes in the list, and the damage to it.
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
-    /// Addresses of `EPROCESS`, in order of the list.
+    /// Addresses of `EPROCESS`, in list order.
     pub all: Vec<Va>,
-    /// Why some are missing.
+    /// The reason why some are missing.
     pub broken: Option<String>,
 }
 
-/// Walks the list from its head and, where it breaks off or loops, from its end too.
+/// Walks the list from its head and, if it breaks off or loops, from its end too.
 ///
 /// # Errors
-/// Why there is no list, as a sentence's end.
+/// The reason why there is no list, as the end of a sentence.
 pub fn list(kernel: &Kernel) -> Result<Processes, &'static str> {
     let (head, _) = kernel
         .variable("PsActiveProcessHead", Some(field::ACTIVE_PROCESSES))
@@ -47,7 +47,7 @@ pub fn list(kernel: &Kernel) -> Result<Processes, &'static str> {
     Ok(Processes { all, broken })
 }
 
-/// Follows the links at `offset` until the head comes again; else with the reason.
+/// Follows the links at `offset` until they return to the head; otherwise has the reason.
 fn follow(
     kernel: &Kernel,
     head: Va,

@@ -1,8 +1,8 @@
-//! Terminal sessions, and the address space of each: session pool and the session's
-//! drivers (win32k and display drivers) are mapped in its processes only.
+//! Terminal sessions and their address spaces: session pool and the session's drivers (win32k
+//! and display drivers) are mapped only in its processes.
 //!
-//! Found by walking PsActiveProcessHead and taking one process per `_EPROCESS.Session`:
-//! the first whose page tables are in the dump.
+//! Sessions are found by walking PsActiveProcessHead and taking one process for each value of
+//! `_EPROCESS.Session`: the first whose page tables are in the dump.
 
 use rustc_hash::FxHashMap;
 
@@ -11,14 +11,14 @@ use crate::memory::{AddressSpace, Pa, Va};
 use super::modules::Module;
 use super::{Kernel, processes};
 
-/// A session, seen through one of its processes.
+/// A session, accessed through one of its processes.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// SessionId, when it can be read.
+    /// SessionId, if it can be read.
     pub id: Option<u32>,
-    /// `_MM_SESSION_SPACE` (or what `_EPROCESS.Session` points at on this build).
+    /// `_MM_SESSION_SPACE` (or the target of `_EPROCESS.Session` on this build).
     pub at: Va,
-    /// The process's address space.
+    /// The address space of the process.
     pub space: AddressSpace,
 }
 
@@ -29,18 +29,18 @@ impl Session {
     }
 }
 
-/// The sessions and what was wrong with the list of processes.
+/// The sessions, and remarks on damage to the process list.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     /// In the order of their first processes.
     pub sessions: Vec<Session>,
-    /// Sentences.
+    /// Remarks for users.
     pub notes: Vec<String>,
 }
 
 impl Sessions {
-    /// Where a module is mapped: the system's address space, or that of the first session
-    /// that has it.
+    /// The address space that maps a module: the system's, or that of the first session that
+    /// has it.
     pub fn space_of<'a>(&'a self, kernel: &'a Kernel, module: &Module) -> &'a AddressSpace {
         let mapped = |space: &&AddressSpace| space.page(module.base).is_ok();
         let of_sessions = self.sessions.iter().map(|s| &s.space);
@@ -51,9 +51,9 @@ impl Sessions {
     }
 }
 
-/// More than the largest terminal servers have.
+/// Limit above the size of the largest terminal servers.
 const MAX_SESSIONS: usize = 1024;
-/// DirectoryTableBase: bits 12 to 51 are the address.
+/// The address bits 12 to 51 of DirectoryTableBase.
 const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 /// Finds the sessions.

@@ -1,9 +1,9 @@
-//! `MiState.Vs` (`_MI_VISIBLE_STATE`): where it is, proven where it isn't known.
+//! Finds `MiState.Vs` (`_MI_VISIBLE_STATE`), and proves its address if the layout is not exact.
 //!
-//! Updates insert fields into `_MI_SYSTEM_INFORMATION` before it, so layouts that are not
-//! of exactly this kernel may be off by some multiples of 8 (public symbols: 0x40 between
-//! two revisions of 19041). What is inside moves with it. A list head that is closed and
-//! maxima of the pools that can be are what is not there by chance.
+//! Updates insert fields into `_MI_SYSTEM_INFORMATION` before it, so its offset in layouts of
+//! another revision may differ by multiples of 8 (public symbols: 0x40 between two revisions of
+//! 19041). The fields inside move with it. A closed list head and plausible maxima of the pools
+//! together are not a coincidence.
 
 use crate::memory::Va;
 use crate::symbols::Symbols;
@@ -13,32 +13,32 @@ use super::Kernel;
 /// The visible state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VisibleState {
-    /// Where it starts.
+    /// Its address.
     pub at: Va,
-    /// How much further that is than the layout says, in bytes.
+    /// Distance in bytes from the address in the layout.
     pub shift: i64,
-    /// True where the layouts are those of exactly this kernel.
+    /// True when the layout belongs to exactly this kernel.
     pub exact: bool,
 }
 
 const OUTER: &str = "_MI_SYSTEM_INFORMATION";
 const STATE: &str = "_MI_VISIBLE_STATE";
-/// How far off a layout of a near build may be.
+/// Largest distance in bytes that is searched.
 const FURTHEST: i64 = 0x800;
-/// 32 TB of pool, twice the largest maximum seen.
+/// 32 TB of pool, twice the largest observed maximum.
 const LARGEST_POOL: u64 = 1 << 33;
-/// 16 TB is the largest region seen, 128 TB is all of the kernel's half.
+/// Limit in bytes: the largest observed region has 16 TB, the kernel half 128 TB.
 const LARGEST_REGION: u64 = 1 << 47;
 
-/// Finds it.
+/// Finds the visible state.
 ///
 /// # Errors
-/// Why it is not known, as a sentence's end.
+/// The reason why it is unknown, as the end of a sentence.
 pub fn locate(kernel: &Kernel) -> Result<VisibleState, String> {
     locate_by(kernel, &kernel.symbols, is_exact(kernel))
 }
 
-/// The same by some layouts, which are exactly this kernel's or not.
+/// The same with given layouts, which are exact or not.
 fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleState, String> {
     let state = kernel
         .symbol("MiState")
@@ -65,7 +65,7 @@ fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleS
             shift: *shift,
             exact: false,
         }),
-        // Nothing speaks against it where the layout has it.
+        // Use the address in the layout if there is no evidence against it.
         [] if proof.allows(kernel, at) => Ok(VisibleState {
             at,
             shift: 0,
@@ -83,12 +83,12 @@ fn locate_by(kernel: &Kernel, symbols: &Symbols, exact: bool) -> Result<VisibleS
     }
 }
 
-/// True where the layout of MiState is that of exactly this kernel.
+/// True when the layout of MiState belongs to exactly this kernel.
 pub(super) fn is_exact(kernel: &Kernel) -> bool {
     kernel.symbols.is_exact(OUTER)
 }
 
-/// What has to hold of the visible state, by offsets in it.
+/// Conditions for the visible state, by field offset.
 pub(crate) struct Proof {
     sessions: Option<u64>,
     nonpaged_max: Option<u64>,
@@ -108,8 +108,8 @@ impl Proof {
         }
     }
 
-    /// True when this is the visible state: the maxima can be, and the session list is
-    /// closed or, where there is none, the regions can be.
+    /// True when this is the visible state: the maxima are plausible, and the session list is
+    /// closed or, if there is none, the regions are plausible.
     pub(crate) fn holds(&self, kernel: &Kernel, at: Va) -> bool {
         self.maxima(kernel, at)
             && match self.sessions.map(|offset| at.add(offset)) {
@@ -118,8 +118,8 @@ impl Proof {
             }
     }
 
-    /// True when this can be the visible state: the maxima can be, and the session list is
-    /// closed, or was never filled.
+    /// True when this may be the visible state: the maxima are plausible, and the session list
+    /// is closed or was never filled.
     pub(crate) fn allows(&self, kernel: &Kernel, at: Va) -> bool {
         let list = self.sessions.map(|offset| at.add(offset));
         self.maxima(kernel, at)
@@ -130,9 +130,9 @@ impl Proof {
         self.maxima_by(|va| kernel.space.u64(va).ok(), at)
     }
 
-    /// True when the maxima of the pools can be such, as they are read by `word`.
+    /// True when the maxima of the pools, read by `word`, are plausible.
     pub(crate) fn maxima_by(&self, word: impl Fn(Va) -> Option<u64>, at: Va) -> bool {
-        // 16 MB is less than any x64 machine starts with.
+        // The lower limit of 16 MB is below the minimum of any x64 machine.
         let sound = |offset: Option<u64>| {
             let pages = offset.and_then(|o| word(Va(at.0.wrapping_add(o))));
             pages.is_some_and(|pages| (4096..=LARGEST_POOL).contains(&pages))
@@ -140,7 +140,8 @@ impl Proof {
         sound(self.nonpaged_max) && sound(self.paged_max)
     }
 
-    /// Each is nothing, or a start and a length of whole pages; two at least are something.
+    /// True when each region is empty or has a start and a length of whole pages, and at least
+    /// two are not empty.
     fn regions(&self, kernel: &Kernel, at: Va) -> bool {
         let Some((offset, count)) = self.regions else {
             return false;
@@ -165,13 +166,13 @@ impl Proof {
     }
 }
 
-/// True for a list head that nothing was ever written to.
+/// True for a list head that was never written.
 fn is_blank(kernel: &Kernel, head: Va) -> bool {
     let word = |at| kernel.space.u64(at).ok();
     word(head) == Some(0) && word(head.add(8)) == Some(0)
 }
 
-/// True for a list head whose neighbours point back at it.
+/// True for a list head whose neighbours link back to it.
 fn is_list(kernel: &Kernel, head: Va) -> bool {
     let closed = || {
         let next = kernel.space.pointer(head).ok()?;
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_update_moved_is_found_where_it_is_now() {
+    fn a_state_moved_by_an_update_is_found() {
         for (era, other, shift) in [
             (&WIN10_2004_RTM, layouts(19041, 508), -0x40),
             (&WIN10_2004, layouts(19041, 0), 0x40),
@@ -229,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_proves_is_not_used() {
+    fn an_unproven_state_is_not_used() {
         let (_folder, kernel) = kernel_of(&WIN10_2004);
-        // Another build's, with the regions and the maxima elsewhere.
+        // The layout of another build, with regions and maxima at other offsets.
         let why = locate_by(&kernel, &layouts(26100, 0), false).unwrap_err();
         assert!(why.contains("another build"), "{why}");
         let why = locate_by(&kernel, &layouts(7601, 0), false).unwrap_err();

@@ -1,9 +1,9 @@
-//! The counters behind `!vm`: where each one is on each build.
+//! The counters of `!vm`, and their location on each build.
 //!
-//! Up to Windows 8.1 they are variables of nt; from Windows 10 1607 on they are fields
-//! of `MiState` (`_MI_SYSTEM_INFORMATION`) and `MiSystemPartition` (`_MI_PARTITION`).
-//! Which of the two is asked by name, not by build number. Without symbols the debugger
-//! data block still gives the addresses of most of them up to 8.1.
+//! Up to Windows 8.1 they are variables of nt. From Windows 10 1607, they are fields of
+//! `MiState` (`_MI_SYSTEM_INFORMATION`) and `MiSystemPartition` (`_MI_PARTITION`). The existing
+//! names decide, not the build number. Without symbols, the debugger data block has the
+//! addresses of most of them up to 8.1.
 
 use rustc_hash::FxHashSet;
 
@@ -22,9 +22,9 @@ use super::vm_nonpaged::{self, Part};
 /// A page file. Sizes in pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PageFile {
-    /// Its path, or `None` when the text is not in the dump.
+    /// Its path; `None` if the text is not in the dump.
     pub path: Option<String>,
-    /// True for the nameless store of compressed memory.
+    /// True for the store of compressed memory, which has no name.
     pub nameless: bool,
     /// Size.
     pub current: Option<u64>,
@@ -34,9 +34,9 @@ pub struct PageFile {
     pub minimum: Option<u64>,
     /// MaximumSize.
     pub maximum: Option<u64>,
-    /// Where it was read, or why it was not.
+    /// The location that was read, or the reason why it was not.
     pub source: String,
-    /// What can't be about its sizes.
+    /// A contradiction between its sizes, if any.
     pub doubt: Option<String>,
 }
 
@@ -45,35 +45,35 @@ pub struct PageFile {
 pub struct VmCounters {
     /// The machine's memory.
     pub physical_memory: Counter,
-    /// Page files; `None` when their array can't be found.
+    /// Page files; `None` if their array can't be found.
     pub page_files: Option<Vec<PageFile>>,
     /// Zeroed, free and standby pages.
     pub available: Counter,
-    /// Pages that could still be made resident.
+    /// Number of pages that could still be made resident.
     pub resident_available: Counter,
-    /// No build since Vista has a counter for it; debuggers print 0.
+    /// No build since Vista has this counter; debuggers print 0.
     pub locked_io: Counter,
-    /// Page-table entries left for mappings (in entries: one maps a page).
+    /// Page-table entries available for mappings (one entry maps a page).
     pub free_system_ptes: Counter,
-    /// Entries left for nonpaged pool to grow into: a line of NT 5.2 only.
+    /// Entries available for the growth of nonpaged pool: a line of NT 5.2 only.
     pub free_nonpaged_ptes: Option<Counter>,
     /// The modified list.
     pub modified: Counter,
-    /// Of those, pages bound for a page file.
+    /// Pages of the modified list for a page file.
     pub modified_pf: Counter,
-    /// Modified pages that must not be written yet (Windows 10 and later show it).
+    /// Modified pages that must not be written yet (shown by Windows 10 and later).
     pub modified_no_write: Counter,
     /// Pages of nonpaged pool.
     pub nonpaged_usage: Counter,
-    /// Pages of nonpaged pool by its descriptor, on builds that have one for all of it.
+    /// Pages of nonpaged pool according to its descriptor, on builds with a single descriptor.
     pub nonpaged_descriptor: Option<u64>,
-    /// The most that nonpaged pool can have.
+    /// The maximum of nonpaged pool.
     pub nonpaged_max: Counter,
-    /// Pages of each paged pool, in order; empty where a build has no descriptors.
+    /// Pages of each paged pool, in order; empty if the build has no descriptors.
     pub paged_pools: Vec<Counter>,
     /// Pages of all paged pools.
     pub paged_usage: Counter,
-    /// The most that paged pool can have.
+    /// The maximum of paged pool.
     pub paged_max: Counter,
     /// Committed by sessions.
     pub session_commit: Counter,
@@ -81,24 +81,24 @@ pub struct VmCounters {
     pub shared_commit: Counter,
     /// In use by special pool.
     pub special_pool: Counter,
-    /// Committed for processes' own structures.
+    /// Committed for structures of processes.
     pub shared_process: Counter,
     /// Committed for paged pool.
     pub paged_commit: Counter,
     /// Committed for drivers.
     pub driver_commit: Counter,
-    /// Committed in all.
+    /// Total committed pages.
     pub committed: Counter,
-    /// The most that can be committed.
+    /// The commit limit.
     pub commit_limit: Counter,
-    /// Nonpaged pool by part, where that is known.
+    /// The parts of nonpaged pool, if known.
     pub nonpaged_parts: Vec<Part>,
-    /// The lines that Windows 10 added; empty before.
+    /// The lines added by Windows 10; empty before.
     pub extra: Vec<Extra>,
-    /// Times that a kernel stack could not grow; `None` where no field is known to count
-    /// them, or it can't be read.
+    /// Number of failed kernel stack growths; `None` if no such field is known, or it can't be
+    /// read.
     pub stack_growth_failures: Option<u64>,
-    /// The build has the lines of Windows 10, and their order.
+    /// True when the build has the lines of Windows 10, in their order.
     pub modern: bool,
 }
 
@@ -201,10 +201,10 @@ pub fn read(kernel: &Kernel) -> VmCounters {
     }
 }
 
-/// Descriptors that `ExpPagedPoolDescriptor` has room for: 64 and the prototype pool.
+/// Number of descriptors in `ExpPagedPoolDescriptor`: 64 and the prototype pool.
 const MAX_PAGED_POOLS: u64 = 65;
 
-/// ExpPagedPoolDescriptor[0..=ExpNumberOfPagedPools]: TotalPages + TotalBigPages, or the
+/// Reads ExpPagedPoolDescriptor[0..=ExpNumberOfPagedPools]: TotalPages + TotalBigPages, or the
 /// differences of the four running counters on later builds.
 fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
     let found = || {
@@ -238,18 +238,18 @@ fn paged_pools(kernel: &Kernel) -> Vec<Counter> {
             }
         })
         .collect();
-    // Where the pools run on segment heaps (1809, 1903) the descriptors are there, but
-    // count nothing: a zero would be no pool's usage.
+    // If the pools use segment heaps (1809, 1903), the descriptors exist but count nothing:
+    // zero would not be the usage of any pool.
     match pools.iter().all(|pool| pool.pages == Some(0)) {
         true => Vec::new(),
         false => pools,
     }
 }
 
-/// Windows 8, which split nonpaged pool in two.
+/// Windows 8, which introduced the second nonpaged pool.
 const FIRST_WITH_NX: u32 = 9200;
 
-/// NonPagedPoolDescriptor: one descriptor for all of nonpaged pool before Windows 8.
+/// NonPagedPoolDescriptor: a single descriptor for nonpaged pool before Windows 8.
 fn nonpaged_descriptor(kernel: &Kernel) -> Option<u64> {
     if kernel.build >= FIRST_WITH_NX {
         return None;
@@ -274,18 +274,19 @@ fn descriptor_pages(kernel: &Kernel, at: Va, source: String) -> Counter {
     }
 }
 
-/// Windows 10 1809: the first whose pool can run on segment heaps.
+/// Windows 10 1809: the first build whose pool may use segment heaps.
 const FIRST_WITH_HEAPS: u32 = 17763;
-/// No count of pages is as large as that (4 PB).
+/// Limit for page counts (4 PB).
 const MOST_PAGES: u64 = 1 << 40;
 
 fn paged_usage(kernel: &Kernel, pools: &[Counter]) -> Counter {
-    // Saturating: damaged counters may be anything, and too large a sum is doubted later.
+    // Saturating: damaged counters may have any value, and a later check rejects too large a
+    // sum.
     let sum = pools
         .iter()
         .try_fold(0u64, |sum, pool| Some(sum.saturating_add(pool.pages?)));
-    // From 1809 on the descriptors count the old allocator's pages only; where segment
-    // heaps are in use beside it, the memory manager's counter is larger and whole.
+    // From 1809, the descriptors count only pages of the legacy allocator. If segment heaps are
+    // in use too, the memory manager's counter is larger and complete.
     if kernel.build >= FIRST_WITH_HEAPS {
         let whole = allocated_paged(kernel);
         if whole.pages > sum && whole.pages < Some(MOST_PAGES) {
@@ -318,7 +319,7 @@ fn allocated_paged(kernel: &Kernel) -> Counter {
             .ok()?;
         Some((value, "nt!MiState.Vs.PagedPoolInfo.AllocatedPagedPool"))
     };
-    // Windows 11 24H2 keeps the counter beside the nonpaged one.
+    // Windows 11 24H2 has the counter next to the nonpaged one.
     let direct = || {
         let vs = kernel.visible_state().ok()?.at;
         let value = kernel.field(vs, VISIBLE_STATE, "AllocatedPagedPool").ok()?;
@@ -339,8 +340,8 @@ fn allocated_paged(kernel: &Kernel) -> Counter {
     }
 }
 
-/// MmPagedPoolCommit on Windows 7; later builds have the allocated count only, which
-/// debuggers print on both lines.
+/// MmPagedPoolCommit on Windows 7; later builds only have the allocated count, which debuggers
+/// print on both lines.
 fn paged_commit(kernel: &Kernel) -> Counter {
     let own = counter(
         kernel,
@@ -356,7 +357,7 @@ fn paged_commit(kernel: &Kernel) -> Counter {
     }
 }
 
-/// Since 1903 special pool is a heap, and the counter is gone; debuggers print 0.
+/// Since 1903, special pool is a heap and has no counter; debuggers print 0.
 fn special_pool(kernel: &Kernel) -> Counter {
     const FIRST_WITH_HEAP: u32 = 18362;
     if kernel.build >= FIRST_WITH_HEAP {
@@ -373,7 +374,7 @@ fn special_pool(kernel: &Kernel) -> Counter {
     counter(kernel, &places)
 }
 
-/// The first build without NT 5.2's counters.
+/// The first build without the counters of NT 5.2.
 const VISTA: u32 = 6000;
 
 fn locked_io(kernel: &Kernel) -> Counter {
@@ -391,8 +392,8 @@ fn locked_io(kernel: &Kernel) -> Counter {
     }
 }
 
-/// NT 5.2: MmTotalFreeSystemPtes, 32 bits each for mappings (0) and for nonpaged pool (1),
-/// as ReactOS has it.
+/// NT 5.2: MmTotalFreeSystemPtes, 32 bits each for mappings (0) and for nonpaged pool (1), as
+/// in ReactOS.
 fn free_entries(kernel: &Kernel, pool: u64) -> Counter {
     const NAME: &str = "MmTotalFreeSystemPtes";
     let source = format!("nt!{NAME}[{pool}]");
@@ -417,7 +418,7 @@ fn free_entries(kernel: &Kernel, pool: u64) -> Counter {
     }
 }
 
-/// TotalFreeSystemPtes, what is cached, and the part of the region not yet handed out.
+/// TotalFreeSystemPtes, cached entries, and the unused part of the region.
 fn free_system_ptes(kernel: &Kernel) -> Counter {
     const TYPE: &str = "_MI_SYSTEM_PTE_TYPE";
     if kernel.build < VISTA {
@@ -462,10 +463,10 @@ fn free_system_ptes(kernel: &Kernel) -> Counter {
     }
 }
 
-/// Sessions that a walk follows; terminal servers have hundreds.
+/// Limit for sessions on the list; terminal servers have hundreds.
 const MAX_SESSIONS: usize = 65_536;
 
-/// The same over the sessions of the processes, where nothing leads to their list.
+/// The same sum over the sessions of the processes, if the session list can't be found.
 fn session_commit_by_processes(kernel: &Kernel) -> Counter {
     let found = sessions::find(kernel);
     let pages = |s: &Session| {
@@ -541,7 +542,8 @@ fn session_commit(kernel: &Kernel) -> Counter {
 /// Entries of MmPagingFile.
 const MAX_PAGE_FILES: u64 = 16;
 
-/// `None` when the array can't be found; unreadable entries keep their place.
+/// Reads the page files; `None` if the array can't be found. Unreadable entries keep their
+/// position.
 fn page_files(kernel: &Kernel) -> Option<Vec<PageFile>> {
     let (array, count) = match (
         kernel.symbol("MmPagingFile"),
@@ -596,13 +598,13 @@ fn page_file(kernel: &Kernel, at: Va) -> PageFile {
     file
 }
 
-/// Contradictions: the free size must not exceed the size, nor the size the maximum.
+/// Finds contradictions: the free size must not exceed the size, nor the size the maximum.
 fn impossible_sizes(file: &PageFile) -> Option<String> {
     let above = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a > b);
     if above(file.free, file.current) {
         return Some("its free space is larger than its size".into());
     }
-    // A maximum of 0 means that there is no limit.
+    // A maximum of 0 means no limit.
     let maximum = file.maximum.filter(|m| *m > 0);
     above(file.current, maximum).then(|| "it is larger than its maximum".into())
 }

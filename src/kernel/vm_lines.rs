@@ -1,27 +1,27 @@
-//! The lines that Windows 10 added to `!vm`: what the committed pages are for.
+//! The lines that Windows 10 added to `!vm`: the use of committed pages.
 //!
-//! The counters are fields of `_MI_VISIBLE_STATE`, `_MI_VISIBLE_PARTITION` and their
-//! neighbours (public symbols); which line shows which field follows from their names.
+//! The counters are fields of `_MI_VISIBLE_STATE`, `_MI_VISIBLE_PARTITION` and related
+//! structures (public symbols). The field of each line follows from their names.
 
 use crate::memory::Va;
 
 use super::counter::{Counter, Place, counter};
 use super::{Kernel, processes};
 
-/// A line of its own, in the debugger's order.
+/// An additional line, in the debugger's order.
 #[derive(Clone, Debug)]
 pub struct Extra {
     /// The debugger's label.
     pub label: &'static str,
-    /// What it counts.
+    /// The counter.
     pub counter: Counter,
 }
 
-/// Windows 10 1507: the first with these lines.
+/// Windows 10 1507: the first build with these lines.
 pub(super) const FIRST: u32 = 10240;
 
-/// Lines whose field a build lacks are left out there, as the debugger does; a field whose
-/// place is not known keeps its line, without a number.
+/// The lines and their fields. If a build lacks the field, the line is omitted, as in the
+/// debugger. If the field's location is unknown, the line stays without a number.
 const LINES: &[(&str, &[Place])] = &[
     (
         "Pages For MDLs",
@@ -60,7 +60,7 @@ const fn vp(name: &'static str) -> Place {
     Place::Partition("Vp", "_MI_VISIBLE_PARTITION", name)
 }
 
-/// Reads the lines that this build has; none before Windows 10.
+/// Reads the lines of this build; none before Windows 10.
 pub fn read(kernel: &Kernel) -> Vec<Extra> {
     if kernel.build < FIRST {
         return Vec::new();
@@ -76,7 +76,7 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
             out.push(Extra { label, counter });
         }
     }
-    // The first of the lines that are drawn together.
+    // The first of the lines that form a group.
     let stacks = out.iter().position(|e| e.label == "Pages For MDLs");
     let unknown = |label, why: &str| Extra {
         label,
@@ -102,8 +102,8 @@ pub fn read(kernel: &Kernel) -> Vec<Extra> {
     out
 }
 
-/// `MiState.SystemPtes.StackGrowthFailures`, where the layout is exactly this kernel's;
-/// `None` elsewhere, and where it can't be read.
+/// `MiState.SystemPtes.StackGrowthFailures`; `None` if the layout is not exactly this kernel's,
+/// or it can't be read.
 pub fn stack_growth_failures(kernel: &Kernel) -> Option<u64> {
     let place = Place::State("SystemPtes", "_MI_SYSTEM_PTE_STATE", "StackGrowthFailures");
     let read = counter(kernel, &[place]);

@@ -1,8 +1,7 @@
-//! Nonpaged pool by part: what may be executed and what may not, and by node.
+//! The parts of nonpaged pool: executable and non-executable, and by node.
 //!
-//! From Windows 8 on there are two nonpaged pools. The counter of both together is sure;
-//! how it divides comes from the allocator, and is shown only where it adds up to the
-//! counter.
+//! From Windows 8, there are two nonpaged pools. Their common counter is reliable. The division
+//! comes from the allocator, and is shown only if its sum matches the counter.
 
 use crate::memory::Va;
 
@@ -12,18 +11,18 @@ use super::counter::Counter;
 /// A part of nonpaged pool.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The node, where there are several.
+    /// The node, if there are several.
     pub node: Option<u64>,
-    /// The pool that is not executable.
+    /// True for the non-executable pool.
     pub nx: bool,
-    /// Its pages.
+    /// Number of pages.
     pub counter: Counter,
 }
 
-/// Nodes that a machine can have; Windows allows 64.
+/// Limit for nodes; Windows allows 64.
 const MAX_NODES: u64 = 64;
 
-/// The parts; none before Windows 8, and where they don't add up to the counter.
+/// Reads the parts; none before Windows 8, or if their sum does not match the counter.
 pub fn parts(kernel: &Kernel, total: &Counter) -> Vec<Part> {
     let Some(total) = total.pages.filter(|pages| *pages > 0) else {
         return Vec::new();
@@ -34,14 +33,13 @@ pub fn parts(kernel: &Kernel, total: &Counter) -> Vec<Part> {
         });
         sum.abs_diff(total) <= total / 20
     };
-    // Nothing public says whether a heap's pages include its large allocations.
+    // It is not public whether a heap's pages include its large allocations, so both are tried.
     let heaps = [true, false].map(|with_large| by_heaps(kernel, with_large));
     let all = heaps.into_iter().chain([by_descriptors(kernel)]).flatten();
     all.into_iter().find(adds_up).unwrap_or_default()
 }
 
-/// Segment heaps: `ExPoolState.PoolNode[n].Heaps[0]` and `[1]`, each with the pages that
-/// it has committed.
+/// Segment heaps: `ExPoolState.PoolNode[n].Heaps[0]` and `[1]`, each with its committed pages.
 fn by_heaps(kernel: &Kernel, with_large: bool) -> Option<Vec<Part>> {
     const STATE: &str = "_EX_POOL_HEAP_MANAGER_STATE";
     let state = kernel.symbol("ExPoolState")?;
@@ -78,8 +76,7 @@ fn by_heaps(kernel: &Kernel, with_large: bool) -> Option<Vec<Part>> {
     Some(out)
 }
 
-/// Chains (1607 and 1809): two descriptors, one after the other; on 8.1 their distance is not
-/// public.
+/// Chains (1607 and 1809): two adjacent descriptors; on 8.1, their distance is not public.
 fn by_descriptors(kernel: &Kernel) -> Option<Vec<Part>> {
     const TYPE: &str = "_POOL_DESCRIPTOR";
     let first = kernel.symbol("NonPagedPoolDescriptor")?;

@@ -1,30 +1,30 @@
-//! Why an address could not be read. A missing page is a value here, not an error:
+//! The reasons why an address could not be read. A missing page is a value here, not an error:
 //! most of a machine's memory is not in its kernel dump.
 
 use std::fmt;
 
 use crate::addr::Pfn;
 
-/// Why there are no bytes at an address. Never turned into zeros.
+/// The reason why there are no bytes at an address. Never turned into zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The upper bits are not a sign extension: no x64 address.
+    /// The upper bits are not a sign extension: not a valid x64 address.
     NotCanonical,
-    /// The page tables map nothing here.
+    /// The page tables map nothing at this address.
     Unmapped,
     /// The contents are in a page file (or in the memory-compression store).
     PagedOut,
-    /// A mapped file's page that was not in memory.
+    /// A page of a mapped file that was not in memory.
     InFile,
-    /// The frame exists, but the dump leaves it out (or was cut before it).
+    /// The frame exists, but is not in the dump (omitted, or after a truncation).
     NotInDump(Pfn),
-    /// The file lost the page while it was being read.
+    /// The page became unreadable while it was being read.
     FileFailed,
 }
 
 impl Fault {
-    /// True when the machine had something here that the dump can't show: the address is
-    /// unreadable, not empty.
+    /// True when the machine had data here that the dump can't show: the address is unreadable,
+    /// not empty.
     pub fn is_missing_data(self) -> bool {
         !matches!(self, Fault::NotCanonical | Fault::Unmapped)
     }

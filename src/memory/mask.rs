@@ -1,6 +1,6 @@
-//! Works out the mask of invalid page-table entries where the kernel's variable was not
-//! found: an entry in transition holds a frame, and bits that no frame of this machine
-//! has are the mask.
+//! Derives the mask of invalid page-table entries, if the kernel's variable was not found. An
+//! entry in transition contains a frame number; bits above the machine's highest frame are the
+//! mask.
 
 use rustc_hash::FxHashMap;
 
@@ -11,16 +11,16 @@ use super::space::AddressSpace;
 use super::walk::ChunkMapping;
 use crate::addr::Va;
 
-/// Tables that are looked into.
+/// Largest number of tables that are examined.
 const TABLES: usize = 1 << 14;
-/// Entries that must agree.
+/// Required number of entries that agree.
 const ENOUGH: u64 = 2;
-/// The kernel half of the addresses.
+/// The kernel half of the address space.
 const KERNEL_HALF: (Va, Va) = (Va(0xffff_8000_0000_0000), Va(u64::MAX));
 
 impl AddressSpace {
-    /// The mask that nine of ten entries in transition agree on; `None` when there are
-    /// too few of them to tell.
+    /// The mask that at least nine in ten entries in transition share; `None` if there are too
+    /// few of them.
     pub fn infer_invalid_mask(&self) -> Option<u64> {
         let highest = self.rules().highest_frame?;
         let mut votes: FxHashMap<u64, u64> = FxHashMap::default();

@@ -1,8 +1,8 @@
 //! Virtual memory: addresses, page tables, and reading through them.
 //!
-//! Translation follows the processor for valid entries and Windows for the others, as
-//! debuggers do: pages in transition are read, prototype entries followed once, and
-//! everything else is a [`Fault`] that says why there are no bytes.
+//! Translation follows the processor for valid entries and Windows for the others, like a
+//! debugger: pages in transition are read, and prototype entries are followed once. Everything
+//! else is a [`Fault`] with the reason why there are no bytes.
 
 mod fault;
 mod mask;

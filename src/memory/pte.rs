@@ -1,9 +1,9 @@
-//! One page-table entry: valid ones as the processor reads them, the others as Windows
-//! wrote them.
+//! Page-table entries: valid ones as the processor decodes them, the others as Windows encodes
+//! them.
 //!
-//! The formats are those of `_MMPTE_HARDWARE`, `_MMPTE_TRANSITION`, `_MMPTE_PROTOTYPE`
-//! and `_MMPTE_SOFTWARE` in the public symbols. Since the L1TF updates of 2018, entries
-//! that are not valid are stored XORed with a mask, unless their bit 4 says otherwise.
+//! The formats are those of `_MMPTE_HARDWARE`, `_MMPTE_TRANSITION`, `_MMPTE_PROTOTYPE` and
+//! `_MMPTE_SOFTWARE` in the public symbols. Since the L1TF updates of 2018, entries that are
+//! not valid are XORed with a mask, unless bit 4 is set.
 
 use crate::addr::{Pfn, Va};
 
@@ -20,34 +20,35 @@ const FRAME: u64 = 0x000f_ffff_ffff_f000;
 pub enum InvalidMask {
     /// Read from the kernel.
     Known(u64),
-    /// Not found. The usual bit may then be cleared where it cannot belong, never set.
+    /// Not found. In this case the usual bit may be cleared where it is impossible, but is
+    /// never set.
     Unknown,
 }
 
 /// The bit that Windows uses on most Intel machines (bit 45).
 const USUAL_MASK: u64 = 0x0000_2000_0000_0000;
 
-/// How this kernel writes entries.
+/// The encoding of entries on this kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct PteRules {
     /// The mask of entries that are not valid.
     pub mask: InvalidMask,
-    /// The machine's highest frame, when known: a larger one is no frame.
+    /// The machine's highest frame, if known: a higher number is not a frame.
     pub highest_frame: Option<Pfn>,
 }
 
-/// What an entry says.
+/// A decoded entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Valid: a frame, or a table; `large` when bit 7 is set (a large page at the upper
-    /// levels, the PAT bit in the last one).
+    /// Valid: a frame or a table. `large` is bit 7: a large page at the upper levels, the PAT
+    /// bit at the last.
     Valid {
-        /// The frame, with the low bits of a large page still in it.
+        /// The frame number, still with the low bits of a large page.
         pfn: Pfn,
         /// Bit 7.
         large: bool,
     },
-    /// On the standby or modified list: the frame still holds the page.
+    /// On the standby or modified list: the frame still contains the page.
     Transition(Pfn),
     /// Shared: the real entry is at this address.
     Prototype(Va),
@@ -55,22 +56,22 @@ pub enum Entry {
     PagedOut,
     /// Reads as zeros, by definition.
     DemandZero,
-    /// Nothing.
+    /// Not mapped.
     Empty,
 }
 
-/// An entry as the search for the mask sees it.
+/// An entry as the search for the mask classifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// In transition, and mixed with the mask: these bits no frame has.
+    /// In transition and XORed with the mask: these bits are above the highest frame.
     Mixed(u64),
-    /// Anything else.
+    /// Any other entry.
     Other,
 }
 
 impl PteRules {
-    /// Of an entry in transition that the mask is mixed into, the bits above the highest
-    /// frame: all of the mask, as it has high bits only.
+    /// The bits above the highest frame of a transition entry that is XORed with the mask.
+    /// These are the whole mask, because it has only high bits.
     pub(super) fn transition_bits(&self, raw: u64, highest: Pfn) -> Transition {
         let is_transition = raw & (VALID | PROTOTYPE | TRANSITION | SWIZZLE) == TRANSITION;
         let frames = highest.0.checked_add(1).map(u64::next_power_of_two);
@@ -80,7 +81,7 @@ impl PteRules {
         }
     }
 
-    /// Decodes one entry.
+    /// Decodes an entry.
     pub fn decode(&self, raw: u64) -> Entry {
         if raw & VALID != 0 {
             return Entry::Valid {
@@ -93,7 +94,7 @@ impl PteRules {
         }
         let pte = self.unswizzle(raw);
         if pte & PROTOTYPE != 0 {
-            // A 48-bit field, sign-extended.
+            // A sign-extended 48-bit field.
             return Entry::Prototype(Va(((pte as i64) >> 16) as u64));
         }
         if pte & TRANSITION != 0 {
@@ -105,8 +106,8 @@ impl PteRules {
         self.software(pte)
     }
 
-    /// Like [`PteRules::decode`] for an entry that was reached through a prototype
-    /// pointer: there bit 10 means a page of a mapped file, which is `None` here.
+    /// Like [`PteRules::decode`], for an entry that was reached through a prototype pointer:
+    /// there, bit 10 marks a page of a mapped file, which is `None` here.
     pub fn decode_prototype(&self, raw: u64) -> Option<Entry> {
         match self.decode(raw) {
             Entry::Prototype(_) => None,
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_mask_is_taken_off_unless_bit_4_says_no() {
+    fn a_known_mask_is_removed_unless_bit_4_is_set() {
         let rules = rules(InvalidMask::Known(USUAL_MASK));
         let plain = 0x0000_0000_1234_5880 | TRANSITION;
         assert_eq!(
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guessed_mask_is_only_ever_cleared() {
+    fn a_guessed_mask_only_clears_bits() {
         let rules = rules(InvalidMask::Unknown);
         let plain = 0x0000_0000_1234_5880 | TRANSITION;
         assert_eq!(rules.decode(plain), Entry::Transition(Pfn(0x12345)));

@@ -1,4 +1,4 @@
-//! An address space: a page-table root over a dump, and reading through it.
+//! An address space: a page-table root in a dump, and reads through it.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 
 static ZERO_PAGE: PageBytes = [0; PAGE_SIZE as usize];
 
-/// What a virtual page is made of.
+/// The source of a virtual page's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A frame.
     Frame {
-        /// Its number.
+        /// The frame number.
         pfn: Pfn,
-        /// How the page tables name it.
+        /// The kind of entry that refers to it.
         via: Via,
     },
     /// Never written: reads as zeros, by definition.
     Zero,
 }
 
-/// How the page tables name a frame.
+/// The kind of page-table entry that refers to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     /// A valid entry.
@@ -35,14 +35,14 @@ pub enum Via {
     Prototype,
 }
 
-/// One entry on the way of a translation.
+/// One entry in a translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The level of its table: 0 is the last.
+    /// The level of its table: 0 is the last level.
     pub level: u8,
-    /// Where the entry is.
+    /// Physical address of the entry.
     pub at: Pa,
-    /// The entry, or why its table can't be read.
+    /// The entry, or the reason why its table can't be read.
     pub raw: Result<u64, Fault>,
 }
 
@@ -56,7 +56,8 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// Four-level translation from the table at `root` (CR3 without its low 12 bits).
+    /// An address space with four-level tables and the top table at `root` (CR3 without its low
+    /// 12 bits).
     pub fn new(dump: Arc<Dump>, root: Pa) -> AddressSpace {
         let highest_frame = dump.highest_frame();
         AddressSpace {
@@ -76,14 +77,14 @@ impl AddressSpace {
         self
     }
 
-    /// The same space with tables of so many levels: 5 where CR4 has LA57 set.
+    /// The same space with this number of table levels: 5 if CR4 has LA57 set.
     #[must_use]
     pub fn with_levels(mut self, levels: u8) -> AddressSpace {
         self.levels = levels;
         self
     }
 
-    /// The same space from another root, for session space.
+    /// The same space with another root, for session space.
     pub fn with_root(&self, root: Pa) -> AddressSpace {
         AddressSpace {
             root: root.pfn(),
@@ -91,7 +92,7 @@ impl AddressSpace {
         }
     }
 
-    /// The dump underneath.
+    /// The dump.
     pub fn dump(&self) -> &Dump {
         &self.dump
     }
@@ -101,22 +102,22 @@ impl AddressSpace {
         self.root
     }
 
-    /// Levels of tables: 4, or 5 where the processor says so.
+    /// Number of table levels: 4, or 5 with LA57.
     pub fn levels(&self) -> u8 {
         self.levels
     }
 
-    /// How entries are decoded.
+    /// The rules for decoding entries.
     pub fn rules(&self) -> &PteRules {
         &self.rules
     }
 
-    /// The entries of a table page, or why they can't be read.
+    /// The entries of a table page, or the reason why they can't be read.
     pub(super) fn table(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
         self.frame(pfn)
     }
 
-    /// The bytes of a frame, or why there are none.
+    /// The bytes of a frame, or the reason why there are none.
     pub(super) fn frame(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
         self.dump
             .page(pfn)
@@ -126,24 +127,24 @@ impl AddressSpace {
             })
     }
 
-    /// What the page that holds `va` is made of.
+    /// Translates the page that contains `va`.
     ///
     /// # Errors
-    /// The [`Fault`] that a debugger would meet.
+    /// The same [`Fault`] that a debugger would get.
     pub fn translate(&self, va: Va) -> Result<Target, Fault> {
         if !va.is_canonical() {
             return Err(Fault::NotCanonical);
         }
         let before = self.dump.faults();
         let found = self.walk(va);
-        // An entry of zeros that the file did not deliver would say "not mapped".
+        // A zero entry caused by a read failure would look like "not mapped".
         match self.dump.faults() == before {
             true => found,
             false => Err(Fault::FileFailed),
         }
     }
 
-    /// The entries that translate `va`, from the top table down to the one that ends the
+    /// The entries that translate `va`, from the top table to the one that ends the
     /// translation.
     pub fn steps(&self, va: Va) -> Vec<Step> {
         let mut out = Vec::new();
@@ -188,7 +189,7 @@ impl AddressSpace {
         self.leaf(raw)
     }
 
-    /// What a last-level entry points at.
+    /// The target of a last-level entry.
     pub(super) fn leaf(&self, raw: u64) -> Result<Target, Fault> {
         match self.rules.decode(raw) {
             Entry::Prototype(at) => self.prototype(at),
@@ -196,8 +197,8 @@ impl AddressSpace {
         }
     }
 
-    /// Follows one prototype pointer. Its entry is itself in kernel memory; a pointer
-    /// from there onward is a page of a mapped file, so this recurses once at most.
+    /// Follows a prototype pointer. Its entry is itself in kernel memory. A pointer from there
+    /// is a page of a mapped file, so this recurses at most once.
     fn prototype(&self, at: Va) -> Result<Target, Fault> {
         if !at.is_kernel() {
             return Err(Fault::Unmapped);
@@ -217,8 +218,8 @@ impl AddressSpace {
         }
     }
 
-    /// Translation that refuses prototype entries: keeps [`AddressSpace::prototype`]
-    /// from recursing through crafted tables.
+    /// Translation that refuses prototype entries, so that crafted tables can't make
+    /// [`AddressSpace::prototype`] recurse.
     fn translate_direct(&self, va: Va) -> Result<Target, Fault> {
         let mut table = self.root;
         for level in (0..self.levels).rev() {
@@ -237,10 +238,10 @@ impl AddressSpace {
         Err(Fault::Unmapped)
     }
 
-    /// The bytes of the page that holds `va`.
+    /// The bytes of the page that contains `va`.
     ///
     /// # Errors
-    /// The [`Fault`] when they are not mapped, paged out, or not in the dump.
+    /// The [`Fault`], if they are not mapped, paged out, or not in the dump.
     pub fn page(&self, va: Va) -> Result<&PageBytes, Fault> {
         match self.translate(va)? {
             Target::Frame { pfn, .. } => self.frame(pfn),
@@ -248,10 +249,10 @@ impl AddressSpace {
         }
     }
 
-    /// Fills `out` from `va` on, across pages.
+    /// Fills `out` with the bytes from `va`, across pages.
     ///
     /// # Errors
-    /// The first [`Fault`] met; `out` is then not to be used.
+    /// The first [`Fault`]; the content of `out` is then invalid.
     pub fn read(&self, va: Va, out: &mut [u8]) -> Result<(), Fault> {
         let before = self.dump.faults();
         let mut done = 0usize;
@@ -323,9 +324,9 @@ impl AddressSpace {
         self.u64(va).map(Va)
     }
 
-    /// A stretch of memory page by page, with the holes: what a hex view or a search
-    /// goes through. Each item is the address and the bytes from there to the end of
-    /// the page (or of the stretch), or why there are none.
+    /// A range of memory page by page, including unreadable pages, for hex views and searches.
+    /// Each item has the address, and the bytes from there to the end of the page (or of the
+    /// range), or the reason why there are none.
     pub fn pieces(&self, va: Va, length: u64) -> impl Iterator<Item = (Va, Result<&[u8], Fault>)> {
         let mut done = 0u64;
         std::iter::from_fn(move || {
@@ -345,7 +346,7 @@ impl AddressSpace {
     }
 
     /// A `UNICODE_STRING` at `va` (u16 length in bytes, u16 capacity, 4 bytes of padding,
-    /// pointer), cut at `limit` characters. Invalid surrogates become U+FFFD.
+    /// pointer), truncated to `limit` characters. Invalid surrogates become U+FFFD.
     ///
     /// # Errors
     /// As [`AddressSpace::read`]: the text is often in pool that is not in the dump.
@@ -362,9 +363,9 @@ impl AddressSpace {
             .collect())
     }
 
-    /// The same for the name of an object: `None` where it can't be read, has no characters, or is
-    /// not a name. Control characters, halves of surrogate pairs, and a length that is odd or
-    /// beyond the capacity tell memory that holds something else.
+    /// The same for the name of an object; `None` if it can't be read, is empty, or is not a
+    /// name. Control characters, unpaired surrogates, and a length that is odd or above the
+    /// capacity show that the memory contains other data.
     pub fn name(&self, va: Va, limit: usize) -> Option<String> {
         let (length, capacity) = (self.u16(va).ok()?, self.u16(va.add(2)).ok()?);
         let fits = length > 0 && length.is_multiple_of(2) && length <= capacity;
@@ -374,7 +375,7 @@ impl AddressSpace {
     }
 }
 
-/// The entry for `va` in a table of a level; level 0 holds the pages' entries.
+/// The entry for `va` in a table of this level; level 0 has the entries of pages.
 pub(super) fn entry(table: &PageBytes, va: Va, level: u8) -> u64 {
     let index = (va.0 >> (12 + 9 * u32::from(level)) & 511) as usize;
     crate::bytes::u64_at(table, index * 8).unwrap_or(0)

@@ -1,7 +1,7 @@
-//! What is mapped in a range, by walking tables instead of addresses.
+//! Finds mapped memory in a range by walking tables instead of addresses.
 //!
-//! A pool region is up to 16 TB of addresses of which a few GB are in use; the tables
-//! name those. The unit is the chunk: 2 MB, one table of 512 entries or one large page.
+//! A pool region has up to 16 TB of addresses, of which a few GB are in use; the tables list
+//! those. The unit is the chunk: 2 MB, which is one table of 512 entries or one large page.
 
 use crate::dump::PageBytes;
 
@@ -10,26 +10,26 @@ use super::pte::Entry;
 use super::space::{AddressSpace, Target, Via, entry, large_frame};
 use crate::addr::{PAGE_SIZE, Pfn, Va};
 
-/// Bytes of a chunk.
+/// Size of a chunk in bytes.
 pub const CHUNK_SIZE: u64 = 0x20_0000;
 
-/// 2 MB of addresses of which something is mapped.
+/// 2 MB of addresses that are at least partly mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// First address, a multiple of [`CHUNK_SIZE`].
     pub va: Va,
     /// How it is mapped.
     pub mapped: ChunkMapping,
-    /// No page of it is executable: an entry above its pages' own says so.
+    /// True when no page of it is executable, because of an entry above the page level.
     pub no_execute: bool,
 }
 
-/// Which pages of a chunk are not executable.
+/// The pages of a chunk that are not executable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoExecute([u64; 8]);
 
 impl NoExecute {
-    /// True for the page of an address in the chunk.
+    /// True when the page of this address in the chunk is not executable.
     pub fn at(&self, va: Va) -> bool {
         let page = (va.0 % CHUNK_SIZE / PAGE_SIZE) as usize;
         self.0
@@ -46,29 +46,28 @@ const NO_EXECUTE: u64 = 1 << 63;
 pub enum ChunkMapping {
     /// By a table of 512 entries in this frame.
     Table(Pfn),
-    /// By a large page: 512 frames from this one on.
+    /// By a large page: 512 frames from this one.
     Large(Pfn),
 }
 
-/// The chunks of a range, and what could not be followed.
+/// The chunks of a range, and the parts that could not be walked.
 #[derive(Clone, Debug, Default)]
 pub struct Mapped {
-    /// In order of address.
+    /// In address order.
     pub chunks: Vec<Chunk>,
-    /// Stretches whose tables can't be read: address, bytes, why.
+    /// Ranges whose tables can't be read: address, bytes, reason.
     pub unreadable: Vec<(Va, u64, Fault)>,
-    /// True when the tables name more tables, chunks or holes than the dump has pages
-    /// for, which only damaged or crafted tables do; the walk then stopped early.
+    /// True when the tables list more tables, chunks or holes than the dump has pages. Only
+    /// damaged or crafted tables do; the walk stopped early.
     pub overrun: bool,
-    /// Tables read, those read again included.
+    /// Number of tables read, including repeated reads.
     pub tables: u64,
 }
 
-/// A walk that goes on.
+/// The state of a walk.
 struct Descent {
     found: Mapped,
-    /// As many tables, chunks and holes as there can be: every sound table takes a page of
-    /// the dump.
+    /// Limit for tables, chunks and holes: every valid table takes a page of the dump.
     most: u64,
 }
 
@@ -104,7 +103,7 @@ pub enum MappedPage<'a> {
     Bytes(&'a PageBytes, Via),
     /// Never written: zeros, by definition.
     Zero,
-    /// Mapped, but not to be read.
+    /// Mapped, but unreadable.
     Missing(Fault),
 }
 
@@ -115,7 +114,8 @@ impl AddressSpace {
             found: Mapped::default(),
             most: self.dump().pages_present() + 512,
         };
-        // What the processor translates: between the halves the tables would repeat.
+        // Only addresses that the processor translates: between the halves, the tables would
+        // repeat.
         const LOWER_END: Va = Va(0x0000_8000_0000_0000);
         const UPPER: Va = Va(0xffff_8000_0000_0000);
         let halves = [(start, end.min(LOWER_END)), (start.max(UPPER), end)];
@@ -126,8 +126,8 @@ impl AddressSpace {
         out.found
     }
 
-    /// A table whose bytes have come: zeros that the file did not deliver would say that
-    /// nothing is mapped.
+    /// A table that was read without failures: zeros from a failed read would look like
+    /// unmapped memory.
     fn whole_table(&self, pfn: Pfn) -> Result<&PageBytes, Fault> {
         let before = self.dump().faults();
         let page = self.table(pfn)?;
@@ -168,7 +168,8 @@ impl AddressSpace {
         }
     }
 
-    /// One entry of an upper table: `level` 1 entries map chunks, those above tables.
+    /// Follows an entry of an upper table: entries of `level` 1 map chunks, higher ones map
+    /// tables.
     fn follow(
         &self,
         raw: u64,
@@ -200,13 +201,13 @@ impl AddressSpace {
                     }
                 }
             }
-            // The self-map: the tables themselves, seen as memory.
+            // Skip the self-map: it shows the tables themselves as memory.
             Entry::Valid { pfn, .. } if pfn == self.root() => {}
             Entry::Valid { pfn, .. } | Entry::Transition(pfn) if level == 1 => {
                 out.chunk(Chunk {
                     va,
                     mapped: ChunkMapping::Table(pfn),
-                    // Only a valid entry's bit is the processor's.
+                    // In other entries, this bit is not the processor's.
                     no_execute: no_execute && raw & 1 != 0,
                 });
             }
@@ -219,8 +220,8 @@ impl AddressSpace {
         }
     }
 
-    /// Which pages of a chunk are not executable, by the bits of all levels. Of pages that
-    /// are not valid the processor's bit says nothing.
+    /// The pages of a chunk that are not executable, from the bits of all levels. The bit has
+    /// no meaning for pages that are not valid.
     pub fn no_execute(&self, chunk: Chunk) -> NoExecute {
         let table = match chunk.mapped {
             _ if chunk.no_execute => return NoExecute([u64::MAX; 8]),
@@ -241,7 +242,7 @@ impl AddressSpace {
         out
     }
 
-    /// Visits the frames of a chunk's pages, in order of address, without reading them.
+    /// Visits the frames of a chunk's pages in address order, without reading them.
     pub fn chunk_frames(&self, chunk: Chunk, mut visit: impl FnMut(Pfn)) {
         let first = match chunk.mapped {
             ChunkMapping::Large(first) => {
@@ -261,7 +262,7 @@ impl AddressSpace {
         }
     }
 
-    /// Visits the mapped pages of a chunk between two addresses, in order of address.
+    /// Visits the mapped pages of a chunk between two addresses, in address order.
     pub fn chunk_pages<'a>(&'a self, chunk: Chunk, mut visit: impl FnMut(Va, MappedPage<'a>)) {
         let table = match chunk.mapped {
             ChunkMapping::Large(_) => None,

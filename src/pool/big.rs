@@ -1,7 +1,7 @@
 //! The big page table: allocations of a page and more, which have no header.
 //!
-//! `_POOL_TRACKER_BIG_PAGES`: Va (bit 0 set: the entry is free), Key, PoolType,
-//! NumberOfBytes. A free entry keeps its old values, so the bit decides.
+//! `_POOL_TRACKER_BIG_PAGES`: Va (bit 0 set: the entry is free), Key, PoolType, NumberOfBytes.
+//! A free entry keeps its old values, so only the bit shows whether it is free.
 
 use crate::bytes::{u32_at, u64_at};
 use crate::kernel::Kernel;
@@ -28,7 +28,7 @@ pub struct BigBlock {
 }
 
 impl BigBlock {
-    /// The same as a block of the index.
+    /// The allocation as a block of the index.
     pub fn block(&self) -> Block {
         Block {
             va: self.va,
@@ -48,7 +48,7 @@ impl BigBlock {
         self.va.0.saturating_add(self.bytes)
     }
 
-    /// Pages it touches.
+    /// Number of pages that it touches.
     pub fn pages(&self) -> u64 {
         self.bytes.div_ceil(PAGE_SIZE)
     }
@@ -57,11 +57,11 @@ impl BigBlock {
 /// The live entries of the table.
 #[derive(Clone, Debug, Default)]
 pub struct BigTable {
-    /// In order of address, one per address.
+    /// In address order, one per address.
     pub blocks: Vec<BigBlock>,
-    /// Where the table lies, first byte and the first behind it; `None` when not found.
+    /// First byte of the table and the first byte after it; `None` if it was not found.
     pub table: Option<(Va, Va)>,
-    /// What could not be read or was refused, as sentences.
+    /// Remarks on parts that could not be read or were refused.
     pub notes: Vec<String>,
 }
 
@@ -71,15 +71,15 @@ const OWN_TABLES: u32 = u32::from_le_bytes(*b"Pool");
 const SESSION_SPACE: std::ops::Range<u64> = 0xffff_f900_0000_0000..0xffff_f980_0000_0000;
 const NO_LAYOUT: &str =
     "the layout of the big page table is not known for this build: large allocations are missing";
-/// Entries of a table beyond which its size is not believed (384 MB of table).
+/// Largest plausible number of entries (384 MB of table).
 const MAX_ENTRIES: u64 = 1 << 24;
-/// The same for a session's table; it begins with some thousands.
+/// Largest plausible number of entries for a session's table; it starts with some thousands.
 const MAX_SESSION_ENTRIES: u64 = 1 << 20;
-/// No single allocation comes near this.
+/// Size limit in bytes; no real allocation comes close.
 pub const MAX_BYTES: u64 = 1 << 40;
 
 impl BigTable {
-    /// The allocation that holds an address.
+    /// The allocation that contains an address.
     pub fn holding(&self, va: Va) -> Option<&BigBlock> {
         let after = self.blocks.partition_point(|b| b.va <= va);
         let block = self.blocks.get(after.checked_sub(1)?)?;
@@ -99,7 +99,7 @@ impl BigTable {
         self.blocks.get(first..last).unwrap_or_default()
     }
 
-    /// Reads the table. `regions` tell the pools apart where entries don't.
+    /// Reads the table. `regions` supply the pool of entries that do not record it.
     pub fn read(kernel: &Kernel, regions: &Regions) -> BigTable {
         let mut out = BigTable::default();
         let table = kernel.pointer_in("PoolBigPageTable", None);
@@ -126,9 +126,8 @@ impl BigTable {
         out
     }
 
-    /// Up to NT 5.2 the tables that the pool keeps of itself are pages of pool with
-    /// neither headers nor entries here, but its trackers count them as `Pool` (ReactOS's
-    /// `expool.c`).
+    /// Up to NT 5.2, the pool's own tables are pool pages with neither headers nor entries in
+    /// this table, but the trackers count them as `Pool` (ReactOS's `expool.c`).
     fn add_own_tables(&mut self, kernel: &Kernel, regions: &Regions) {
         let own = self.table.map(|(start, end)| {
             let bytes = end.0.saturating_sub(start.0);
@@ -149,7 +148,7 @@ impl BigTable {
         }
     }
 
-    /// Reads a session's table, in its own memory: all of it is session pool.
+    /// Reads a session's table in the session's address space: all entries are session pool.
     pub fn read_session(kernel: &Kernel, space: &AddressSpace, table: Va, size: u64) -> BigTable {
         let mut out = BigTable::default();
         if size > MAX_SESSION_ENTRIES {
@@ -189,7 +188,7 @@ impl BigTable {
         self.settle();
     }
 
-    /// Sorts, and refuses entries that overlap: two live allocations can't.
+    /// Sorts, and refuses overlapping entries: two live allocations can't overlap.
     fn settle(&mut self) {
         self.blocks.sort_unstable_by_key(|b| (b.va, b.bytes));
         let before = self.blocks.len();
@@ -215,13 +214,13 @@ struct Layout {
     va: usize,
     key: usize,
     kind: Option<Field>,
-    /// Its values are POOL_FLAG_*.
+    /// The field has POOL_FLAG_* values.
     by_flags: bool,
     bytes: usize,
 }
 
-/// Up to NT 5.2 an entry has NumberOfPages, 32 bits behind the key, in place of PoolType
-/// and NumberOfBytes (public symbols of Server 2003).
+/// Up to NT 5.2, an entry has NumberOfPages, 32 bits after the key, instead of PoolType and
+/// NumberOfBytes (public symbols of Server 2003).
 const PAGES: usize = 0xc;
 
 impl Layout {
@@ -240,7 +239,7 @@ impl Layout {
         }
         let flags = || {
             let field = kernel.symbols.field(TYPE, "PoolFlags")?;
-            // The built-in table knows the container only; the bits are PoolType's.
+            // The built-in table has only the container; these are the bits of PoolType.
             let bits = field.bits.or(Some(POOL_TYPE_BITS));
             Some(Field { bits, ..field })
         };
@@ -271,7 +270,7 @@ impl Layout {
         for first in (0..size).step_by(step as usize) {
             let count = step.min(size - first);
             missing += self.read_some(space, table, (first, count), &mut bytes);
-            // An unmapped table of a claimed 2^24 entries ends the search early.
+            // Stop early if a table with up to 2^24 claimed entries is not mapped.
             if missing > 1 << 20 {
                 missing += size - first - count;
                 break;
@@ -294,8 +293,8 @@ impl Layout {
         }
     }
 
-    /// Reads entries of no more than a page, which lie in two pages at most; returns how
-    /// many of them can't be read.
+    /// Reads entries of at most one page in total, which are in at most two pages. Returns the
+    /// number of entries that can't be read.
     fn read_some(
         &self,
         space: &AddressSpace,
@@ -326,7 +325,7 @@ impl Layout {
         missing
     }
 
-    /// `None` for a free entry, `Err` for one that can't be an allocation.
+    /// `None` for a free entry, `Err` for an entry that can't be an allocation.
     fn entry(
         &self,
         entry: &[u8],
@@ -372,14 +371,14 @@ const POOL_FLAGS: [(u64, PoolKind); 3] = [
     (0x100, PoolKind::Paged),
 ];
 
-/// What PoolFlags of Windows 11 24H2 says: POOL_FLAG_* where one of those that name a
-/// pool is set, else a POOL_TYPE.
+/// Decodes PoolFlags of Windows 11 24H2: POOL_FLAG_* if one of the pool flags is set, otherwise
+/// a POOL_TYPE.
 fn kind_by_flags(flags: u64) -> PoolKind {
     let named = POOL_FLAGS.iter().find(|(flag, _)| flags & flag != 0);
     named.map_or_else(|| kind(flags), |(_, kind)| *kind)
 }
 
-/// POOL_TYPE: bit 0 paged, 0x20 session, 0x200 not executable.
+/// Decodes POOL_TYPE: bit 0 paged, 0x20 session, 0x200 not executable.
 fn kind(pool_type: u64) -> PoolKind {
     match (pool_type & 1, pool_type & 0x20, pool_type & 0x200) {
         (1, 0, _) => PoolKind::Paged,
@@ -394,7 +393,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_is_told_by_its_type_or_by_its_flags() {
+    fn the_pool_kind_comes_from_the_type_or_the_flags() {
         let kinds = |values: &[u64]| values.iter().map(|v| kind(*v)).collect::<Vec<_>>();
         let both = [PoolKind::NonPaged, PoolKind::NonPagedNx, PoolKind::Paged];
         assert_eq!(kinds(&[0, 0x200, 1]), both);

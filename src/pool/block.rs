@@ -1,10 +1,10 @@
-//! What the pool is made of: blocks, and where each one comes from.
+//! Blocks of pool, and the backends that they come from.
 
 use crate::memory::Va;
 
 use super::tag::Tag;
 
-/// Which pool a block is in.
+/// The pool of a block.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -20,19 +20,19 @@ pub enum PoolKind {
 }
 
 impl PoolKind {
-    /// True for both nonpaged pools, which the trackers count together.
+    /// True for both nonpaged pools; the trackers count them together.
     pub fn is_nonpaged(self) -> bool {
         matches!(self, PoolKind::NonPaged | PoolKind::NonPagedNx)
     }
 
-    /// The pool that is `number as PoolKind`.
+    /// The inverse of `kind as u8`.
     pub fn of_number(number: u8) -> Option<PoolKind> {
         use PoolKind::{NonPaged, NonPagedNx, Paged, Session};
         let all = [NonPaged, NonPagedNx, Paged, Session];
         all.into_iter().find(|kind| *kind as u8 == number)
     }
 
-    /// The word that the JSON and CSV answers use.
+    /// The word in JSON and CSV answers.
     pub fn word(self) -> &'static str {
         match self {
             PoolKind::NonPaged => "nonpaged",
@@ -43,7 +43,7 @@ impl PoolKind {
     }
 }
 
-/// Which part of the allocator holds a block.
+/// The part of the allocator that a block comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Backend {
     /// A page of blocks with headers (up to Windows 10 1803).
@@ -52,14 +52,14 @@ pub enum Backend {
     Vs,
     /// A slot of a low-fragmentation subsegment.
     Lfh,
-    /// Whole pages, known by the big page table.
+    /// Whole pages, listed in the big page table.
     Big,
     /// A page of special pool.
     Special,
 }
 
 impl Backend {
-    /// The word that the JSON and CSV answers use.
+    /// The word in JSON and CSV answers.
     pub fn word(self) -> &'static str {
         match self {
             Backend::Legacy => "legacy",
@@ -76,14 +76,14 @@ impl Backend {
 pub enum State {
     /// In use.
     Allocated,
-    /// Freed and kept on a lookaside list: looks allocated, is not counted by the trackers.
+    /// Freed and kept on a lookaside list: looks allocated, but the trackers do not count it.
     Lookaside,
     /// Freed, or waiting on a list of deferred frees.
     Free,
 }
 
 impl State {
-    /// The word that the JSON and CSV answers use.
+    /// The word in JSON and CSV answers.
     pub fn word(self) -> &'static str {
         match self {
             State::Allocated => "allocated",
@@ -93,33 +93,33 @@ impl State {
     }
 }
 
-/// One block.
+/// A block of pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Block {
-    /// Its start: the POOL_HEADER where it has one, as `!pool` prints it.
+    /// Start address: the POOL_HEADER if there is one, as `!pool` prints it.
     pub va: Va,
-    /// The whole block in bytes, header included, as the pool counts it.
+    /// Size of the block in bytes, including the header, as the pool counts it.
     pub bytes: u64,
-    /// The owner.
+    /// The tag.
     pub tag: Tag,
     /// The protected bit of the stored tag.
     pub protected: bool,
-    /// Which pool.
+    /// The pool.
     pub kind: PoolKind,
-    /// Which part of the allocator.
+    /// The part of the allocator.
     pub backend: Backend,
-    /// In use or not.
+    /// Whether the block is in use.
     pub state: State,
-    /// The session whose address space it is in, for what was found in one.
+    /// The session in whose address space the block was found, if any.
     pub session: Option<u32>,
-    /// Recognised by its header where the structures that lead to it are damaged or
-    /// missing: very likely a block, and counted apart from those that are certain.
+    /// Recognised by its header, because the structures that lead to it are damaged or missing:
+    /// very likely a block, but counted separately from certain ones.
     pub heuristic: bool,
 }
 
 impl Block {
-    /// Bytes of POOL_HEADER at its start. Special pool has its header at the start of the
-    /// page, away from the block.
+    /// Size of the POOL_HEADER at the block's start, in bytes. In special pool, the header is
+    /// at the start of the page, not at the block.
     pub fn header_bytes(&self) -> u64 {
         match self.backend {
             Backend::Big | Backend::Special => 0,
@@ -127,11 +127,11 @@ impl Block {
         }
     }
 
-    /// The first byte that the owner sees.
+    /// The first byte that the owner uses.
     pub fn body(&self) -> Va {
         self.va.add(self.header_bytes())
     }
 }
 
-/// Bytes of a POOL_HEADER on x64.
+/// Size of a POOL_HEADER on x64 in bytes.
 pub const HEADER_SIZE: u64 = 0x10;

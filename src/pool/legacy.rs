@@ -1,9 +1,9 @@
 //! A page of legacy pool: a chain of blocks with headers, up to Windows 10 1803.
 //!
-//! `_POOL_HEADER`: PreviousSize and BlockSize in units of 16 bytes chain the blocks of a
+//! PreviousSize and BlockSize in `_POOL_HEADER`, in units of 16 bytes, link the blocks of a
 //! page in both directions, from offset 0 to exactly 0x1000. From Vista on, bit 1 of the
-//! PoolType byte says "in use" and bit 0 "paged"; a free block may have any other bits
-//! left over, and keeps its old tag.
+//! PoolType byte means "in use" and bit 0 "paged"; a free block may have any other bits left
+//! over, and keeps its old tag.
 
 use crate::bytes::{u8_at, u32_at};
 use crate::dump::PageBytes;
@@ -16,24 +16,24 @@ const UNITS_PER_PAGE: usize = 256;
 const IN_USE: u8 = 2;
 /// PoolType: the block is paged.
 const PAGED: u8 = 1;
-/// Bits of the PoolType of an allocated block that mean something; 0x80 was never seen.
+/// Bits of PoolType with a meaning in an allocated block; 0x80 was never observed.
 const KNOWN_BITS: u8 = 0x7f;
 
-/// The marker of the rest of a big allocation's last page.
+/// The tag that marks the rest of a big allocation's last page.
 pub const FRAGMENT: u32 = u32::from_le_bytes(*b"Frag");
 
-/// What the PoolType byte means.
+/// The encoding of the PoolType byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
     /// Vista and later: bit 1 is "in use", bit 0 "paged".
     #[default]
     Vista,
-    /// NT 5.2 (Server 2003 x64): 0 is free, else the POOL_TYPE plus 1.
+    /// NT 5.2 (Server 2003 x64): 0 is free, otherwise the POOL_TYPE plus 1.
     Nt52,
 }
 
 impl Encoding {
-    /// That of a kernel, by its build.
+    /// The encoding of a kernel, by its build number.
     pub fn of_build(build: u32) -> Encoding {
         match build {
             0..6000 => Encoding::Nt52,
@@ -41,7 +41,7 @@ impl Encoding {
         }
     }
 
-    /// The byte as Vista would write it.
+    /// Converts the byte to Vista's encoding.
     fn normal(self, pool_type: u8) -> u8 {
         match (self, pool_type) {
             (Encoding::Vista, _) | (Encoding::Nt52, 0) => pool_type,
@@ -50,16 +50,16 @@ impl Encoding {
     }
 }
 
-/// How a page is to be read.
+/// Rules for parsing a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// True in paged pool, false in nonpaged pool, `None` where the region is unknown.
+    /// True in paged pool, false in nonpaged pool, `None` if the region is unknown.
     pub paged: Option<bool>,
     /// The encoding of its headers.
     pub encoding: Encoding,
 }
 
-/// A block as its header has it.
+/// A block as stored in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawBlock {
     /// Offset of the header in the page, in units of 16 bytes.
@@ -92,12 +92,12 @@ impl RawBlock {
         self.pool_type & IN_USE != 0
     }
 
-    /// The paged bit; it means something on allocated blocks only.
+    /// The paged bit; valid only for allocated blocks.
     pub fn is_paged(&self) -> bool {
         self.pool_type & PAGED != 0
     }
 
-    /// True for the session bit.
+    /// The session bit.
     pub fn is_session(&self) -> bool {
         self.pool_type & 0x20 != 0
     }
@@ -107,7 +107,7 @@ impl RawBlock {
         self.units == 1 && self.tag & !super::tag::PROTECTED == FRAGMENT
     }
 
-    /// What holds for a header by itself, inside a page of `paged` or nonpaged pool.
+    /// True when the header is valid by itself, inside a page of `paged` or nonpaged pool.
     fn is_sound(&self, paged: Option<bool>) -> bool {
         let end = usize::from(self.unit) + usize::from(self.units);
         if self.units == 0 || end > UNITS_PER_PAGE {
@@ -120,20 +120,20 @@ impl RawBlock {
     }
 }
 
-/// What a page turned out to be.
+/// The result of parsing a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A whole chain, from the start to the end of the page.
+    /// A complete chain, from the start to the end of the page.
     Pool,
     /// No chain: not a page of small blocks.
     NotPool,
-    /// A chain that breaks at this offset in bytes; blocks before it were kept, and those
-    /// behind it that chain up with the end of the page.
+    /// A chain that breaks at this offset in bytes. The blocks before it were appended, and
+    /// later blocks that link up to the end of the page.
     Damaged(u16),
 }
 
-/// Walks a page from `start` (in units; not 0 for the rest of a big allocation's last
-/// page) and appends its blocks to `out` in order. `paged` is what the region says.
+/// Walks a page from `start` (in units; not 0 for the rest of a big allocation's last page) and
+/// appends its blocks to `out` in order.
 pub fn walk_page(page: &PageBytes, start: usize, rules: Rules, out: &mut Vec<RawBlock>) -> Verdict {
     let first = out.len();
     let broken = match chain(page, start, rules, out) {
@@ -155,8 +155,8 @@ pub fn walk_page(page: &PageBytes, start: usize, rules: Rules, out: &mut Vec<Raw
     Verdict::NotPool
 }
 
-/// Follows the chain from `start` to the end of the page; `Err` has the unit where it
-/// breaks, the blocks before it having been appended.
+/// Follows the chain from `start` to the end of the page. `Err` has the unit of the break; the
+/// blocks before it were appended.
 fn chain(
     page: &PageBytes,
     start: usize,
@@ -169,7 +169,7 @@ fn chain(
         let block = RawBlock::at(page, unit, rules.encoding).ok_or(unit)?;
         let linked = match previous {
             Some(units) => block.previous == units,
-            // The first block of a page has none before it.
+            // The first block of a page has no previous block.
             None => start != 0 || block.previous == 0,
         };
         if !linked || !block.is_sound(rules.paged) {
@@ -182,8 +182,8 @@ fn chain(
     Ok(())
 }
 
-/// Looks behind a break for a position from which the chain runs to the page's end over
-/// at least three blocks. Appends them and answers true when there is one.
+/// Searches after a break for a position from which the chain reaches the page's end over at
+/// least three blocks. If there is one, appends its blocks and returns true.
 fn resynchronise(page: &PageBytes, from: usize, rules: Rules, out: &mut Vec<RawBlock>) -> bool {
     const ENOUGH: usize = 3;
     let kept = out.len();
@@ -200,11 +200,12 @@ fn resynchronise(page: &PageBytes, from: usize, rules: Rules, out: &mut Vec<RawB
     false
 }
 
-/// Blocks linked from a page's start that are pool whatever their tags: drivers may use
-/// tags that are no text, and that many links do not fit by chance.
+/// Number of linked blocks from a page's start that prove that it is pool, regardless of their
+/// tags: drivers may use unprintable tags, and that many links do not match by coincidence.
 const PROOF: usize = 5;
 
-/// Most tags of the blocks read as text. Chains by chance in other pages' data rarely do.
+/// True when most tags of the blocks are printable. Coincidental chains in other data rarely
+/// have such tags.
 fn has_readable_tag(blocks: &[RawBlock]) -> bool {
     let readable = |b: &&RawBlock| {
         let bytes = (b.tag & !super::tag::PROTECTED).to_le_bytes();
@@ -215,8 +216,8 @@ fn has_readable_tag(blocks: &[RawBlock]) -> bool {
     !allocated.is_empty() && named * 2 >= allocated.len()
 }
 
-/// The first byte of a page tells most pages that are no pool without a walk: a chain
-/// starts with PreviousSize 0 and a BlockSize that is not 0.
+/// Rules out most pages that are not pool, from their first bytes: a chain starts with
+/// PreviousSize 0 and a nonzero BlockSize.
 pub fn may_start_chain(page: &PageBytes) -> bool {
     u8_at(page, 0) == Some(0) && u8_at(page, 2).is_some_and(|units| units != 0)
 }
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Blocks as (units, pool type, tag), chained from `start`.
+    /// A page with blocks given as (units, pool type, tag), linked from `start`.
     fn page(start: usize, blocks: &[(u8, u8, &[u8; 4])]) -> PageBytes {
         let mut page = [0u8; 4096];
         let (mut unit, mut previous) = (start, 0u8);
@@ -288,7 +289,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_whole_chain_is_pool_and_a_free_block_may_keep_bits() {
+    fn a_complete_chain_is_pool_and_free_blocks_may_keep_bits() {
         let (verdict, blocks) = walk(&page(0, &WHOLE), 0);
         assert_eq!(verdict, Verdict::Pool);
         let allocated: Vec<bool> = blocks.iter().map(RawBlock::is_allocated).collect();
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_is_pool_whatever_its_tags() {
+    fn a_long_chain_is_pool_regardless_of_its_tags() {
         let odd: [(u8, u8, &[u8; 4]); 6] = [
             (4, 2, b"\x01\0\0\0"),
             (10, 2, b"\x02\x03\x04\x05"),
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_pool_is_no_chain() {
+    fn blocks_of_the_other_pool_are_not_a_chain() {
         let paged = Rules {
             paged: Some(true),
             ..Rules::default()
@@ -364,7 +365,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_page_gives_disjoint_blocks_inside_it(bytes in proptest::collection::vec(any::<u8>(), 4096), start in 0usize..256, dense in any::<bool>()) {
+        fn arbitrary_pages_give_disjoint_blocks_inside_the_page(bytes in proptest::collection::vec(any::<u8>(), 4096), start in 0usize..256, dense in any::<bool>()) {
             let mut page: PageBytes = bytes.try_into().unwrap();
             if dense {
                 for unit in 0..256 { page[unit * UNIT] = 3; page[unit * UNIT + 2] = 3; }

@@ -1,8 +1,9 @@
 //! Blocks that are freed but look allocated: lookaside lists and deferred frees.
 //!
-//! Every processor keeps lists of freed blocks per size (`KPRCB.PP*LookasideList`, arrays
-//! of `_GENERAL_LOOKASIDE_POOL`; up to NT 5.2 of pairs of pointers to lists), linked through the blocks' bodies; a pool descriptor
-//! keeps a list of frees it has not done yet. The trackers count neither.
+//! Every processor has lists of freed blocks per size, linked through the blocks' bodies
+//! (`KPRCB.PP*LookasideList`, arrays of `_GENERAL_LOOKASIDE_POOL`; up to NT 5.2, arrays of
+//! pairs of pointers to lists). A pool descriptor has a list of pending frees. The trackers
+//! count neither.
 
 use rustc_hash::FxHashSet;
 
@@ -18,24 +19,24 @@ const LISTS: [&str; 3] = [
     "PPPagedLookasideList",
     "PPNxPagedLookasideList",
 ];
-/// A list holds at most 256 blocks; this only stops a crafted depth.
+/// A list has at most 256 blocks; this limit is for crafted depths.
 const MAX_LIST: usize = 4096;
-/// Frees that a descriptor defers; as above.
+/// Limit for the deferred frees of a descriptor, also for crafted lists.
 const MAX_PENDING: usize = 65_536;
 
-/// Pool descriptors in an array, on the builds with the largest.
+/// Largest number of pool descriptors in an array on any build.
 const MAX_DESCRIPTORS: u64 = 65;
-/// A session has 21 lists.
+/// Limit for the lists of a session, which has 21.
 const MAX_SESSION_LISTS: u64 = 64;
-/// Lists in each of a KPRCB's arrays.
+/// Number of lists in each array of a KPRCB.
 const LISTS_PER_ARRAY: u32 = 32;
 
-/// Freed blocks, by header address.
+/// Freed blocks on lists, by header address.
 #[derive(Clone, Debug, Default)]
 pub struct Parked {
-    /// Header addresses in order, each with what it is.
+    /// Header addresses in order, each with the state of the block.
     pub blocks: Vec<(Va, State)>,
-    /// Lists that broke, as sentences.
+    /// Remarks on broken lists.
     pub notes: Vec<String>,
 }
 
@@ -49,8 +50,8 @@ impl Parked {
         out
     }
 
-    /// Walks a session's lists: `_MM_SESSION_SPACE.Lookaside`, one list for each size, and
-    /// the deferred frees of its pool descriptor.
+    /// Walks a session's lists: `_MM_SESSION_SPACE.Lookaside`, with one list per size, and the
+    /// deferred frees of its pool descriptor.
     pub fn read_session(kernel: &Kernel, space: &AddressSpace, session: Va) -> Parked {
         const TYPE: &str = "_MM_SESSION_SPACE";
         let mut out = Parked::default();
@@ -89,7 +90,7 @@ impl Parked {
         }
     }
 
-    /// The parked blocks of a range.
+    /// The listed blocks in a range.
     pub fn between(&self, start: Va, end: Va) -> &[(Va, State)] {
         let first = self.blocks.partition_point(|b| b.0 < start);
         let last = self.blocks.partition_point(|b| b.0 < end);
@@ -105,7 +106,7 @@ impl Parked {
 }
 
 fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
-    // Up to NT 5.2 pool's lists are of the same type as drivers'.
+    // Up to NT 5.2, the pool's lists have the same type as those of drivers.
     let list = ["_GENERAL_LOOKASIDE_POOL", "_GENERAL_LOOKASIDE"]
         .iter()
         .find_map(|ty| kernel.symbols.size_of(ty));
@@ -121,7 +122,7 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
         out.notes.push("the processors' control blocks were not found: blocks parked on lookaside lists count as allocated".into());
     }
     let mut broken = 0;
-    // The processors have the second lists of NT 5.2 in common.
+    // The second lists of NT 5.2 are shared by all processors.
     let mut walked = FxHashSet::default();
     for prcb in processors {
         for list in LISTS {
@@ -141,8 +142,8 @@ fn lookaside_lists(kernel: &Kernel, out: &mut Parked) {
     out.note_broken(broken);
 }
 
-/// The list heads of an array in a KPRCB: lists in place, or (NT 5.2) two pointers for
-/// each size, to the processor's list and to the shared one.
+/// The list heads of an array in a KPRCB: the lists themselves, or (NT 5.2) two pointers for
+/// each size, to the processor's list and to the shared list.
 fn heads(kernel: &Kernel, array: Va, bytes: u32, list: u32) -> Vec<Va> {
     const POINTERS: u32 = 16;
     if bytes == LISTS_PER_ARRAY * POINTERS {
@@ -156,10 +157,10 @@ fn heads(kernel: &Kernel, array: Va, bytes: u32, list: u32) -> Vec<Va> {
         .collect()
 }
 
-/// The entries of an `_SLIST_HEADER`: a depth in bits 0..15 of the first qword, the first
-/// entry in bits 4..63 of the second. On processors without a 16-byte compare-exchange
-/// (bit 0 of the second qword is 0) the entry is in bits 25..63 of the first qword. False
-/// when the list ends before its depth is used up or runs into itself.
+/// The entries of an `_SLIST_HEADER`: the depth is in bits 0..15 of the first qword, the first
+/// entry in bits 4..63 of the second. On processors without a 16-byte compare-exchange (bit 0
+/// of the second qword is 0), the entry is in bits 25..63 of the first qword. The second value
+/// is false if the list is shorter than its depth or loops.
 pub fn slist(space: &AddressSpace, head: Va) -> (Vec<Va>, bool) {
     let Ok([alignment, region]) = space
         .u64(head)
@@ -176,7 +177,7 @@ pub fn slist(space: &AddressSpace, head: Va) -> (Vec<Va>, bool) {
     list(space, first, depth.min(MAX_LIST))
 }
 
-/// A singly linked list of at most `depth` entries whose first qword is the link.
+/// A singly linked list of at most `depth` entries with the link in the first qword.
 fn list(space: &AddressSpace, first: Va, depth: usize) -> (Vec<Va>, bool) {
     let mut entries = Vec::new();
     let mut seen = FxHashSet::default();
@@ -188,7 +189,7 @@ fn list(space: &AddressSpace, first: Va, depth: usize) -> (Vec<Va>, bool) {
         entries.push(at);
         match space.pointer(at) {
             Ok(next) => at = next,
-            // The link of a block that is not in the dump: the rest is unknown.
+            // The block with the link is not in the dump: the rest is unknown.
             Err(_) => return (entries, false),
         }
     }
@@ -196,7 +197,7 @@ fn list(space: &AddressSpace, first: Va, depth: usize) -> (Vec<Va>, bool) {
     (entries, whole)
 }
 
-/// POOL_DESCRIPTOR.PendingFrees of the nonpaged and every paged descriptor.
+/// Reads POOL_DESCRIPTOR.PendingFrees of the nonpaged and all paged descriptors.
 fn pending_frees(kernel: &Kernel, out: &mut Parked) {
     let mut descriptors: Vec<Va> = Vec::new();
     let arrays = [
@@ -227,8 +228,8 @@ fn pending_frees(kernel: &Kernel, out: &mut Parked) {
     }
 }
 
-/// Pointers in ExpPagedPoolDescriptor: ExpNumberOfPagedPools and one, as many as its
-/// array has room for at most (it is shorter on NT 5.2, and other variables follow it).
+/// Number of pointers in ExpPagedPoolDescriptor: ExpNumberOfPagedPools + 1, limited by the size
+/// of its array (it is shorter on NT 5.2, and other variables follow it).
 fn paged_descriptors(kernel: &Kernel) -> u64 {
     kernel
         .variable("ExpNumberOfPagedPools", Some(field::NUMBER_OF_PAGED_POOLS))

@@ -1,4 +1,4 @@
-//! One page of pool, block by block: what `!pool` shows.
+//! One page of pool, block by block, as `!pool` shows it.
 
 use crate::memory::{Fault, PAGE_SIZE, Va};
 
@@ -11,14 +11,14 @@ use super::lookaside::Parked;
 use super::special;
 use super::tag::{PROTECTED, Tag};
 
-/// A block of a page, with what only its header says.
+/// A block of a page, with additional header fields.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PageBlock {
     /// The block.
     pub block: Block,
     /// PreviousSize in bytes; 0 for a big block.
     pub previous_bytes: u64,
-    /// True when the asked address is inside it.
+    /// True when the requested address is inside the block.
     pub holds_address: bool,
 }
 
@@ -27,29 +27,29 @@ pub struct PageBlock {
 pub struct PoolPage {
     /// The page's address.
     pub page: Va,
-    /// What its region holds, when it is in a pool region.
+    /// The pool of its region, if it is in a pool region.
     pub kind: Option<PoolKind>,
-    /// In order of address; free blocks too.
+    /// The blocks in address order, including free ones.
     pub blocks: Vec<PageBlock>,
-    /// Where the chain breaks, as an offset in bytes.
+    /// Offset in bytes at which the chain breaks.
     pub damaged_at: Option<u16>,
 }
 
-/// Why there is no page to show.
+/// The reason why no page can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageError {
     /// The page can't be read.
     Unreadable(Fault),
-    /// It is readable and is not a page of pool.
+    /// The page is readable but is not pool.
     NotPool,
-    /// The evidence file does not hold the page's blocks.
+    /// The evidence file does not contain the page's blocks.
     NotKept,
 }
 
-/// Reads the page that holds `address`.
+/// Reads the page that contains `address`.
 ///
 /// # Errors
-/// A [`PageError`]; a big block whose page is missing is still shown.
+/// A [`PageError`]. A big block is shown even if its page is missing.
 pub fn read(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPage, PageError> {
     if let Some(pool) = &realm.heaps
         && let Some(page) = heap_page(realm, pool, address)
@@ -129,8 +129,8 @@ fn chained_page(encoding: Encoding, realm: &Realm, address: Va) -> Result<PoolPa
     Ok(out)
 }
 
-/// The blocks of a heap segment that lie in, or reach into, one page; `None` outside of
-/// segments, or where the segment has none there.
+/// The blocks of a heap segment that overlap a page; `None` outside of segments, or if the
+/// segment has no blocks there.
 fn heap_page(realm: &Realm, pool: &HeapPool, address: Va) -> Option<PoolPage> {
     let segment = pool.heaps.holding(address)?;
     let context = pool.heaps.contexts.get(segment.context)?;
@@ -161,7 +161,7 @@ fn heap_page(realm: &Realm, pool: &HeapPool, address: Va) -> Option<PoolPage> {
     })
 }
 
-/// True for a page that is not executable.
+/// True when a page is not executable.
 fn is_nx(realm: &Realm, page: Va) -> bool {
     let mapped = realm.space.mapped(page, page.add(PAGE_SIZE));
     mapped

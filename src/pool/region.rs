@@ -1,35 +1,34 @@
-//! Ranges of addresses that hold pool.
+//! Address ranges of pool.
 
 use crate::memory::Va;
 
 use super::block::PoolKind;
 
-/// A range of addresses that holds one kind of pool.
+/// An address range of one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
     /// First address.
     pub start: Va,
     /// The first address after it.
     pub end: Va,
-    /// What is in it.
+    /// The pool.
     pub kind: PoolKind,
-    /// What the bounds were read from.
+    /// The source of the bounds.
     pub source: &'static str,
-    /// True when its pages are chains of blocks with headers; false where segment heaps
-    /// say what is where.
+    /// True when its pages are chains of blocks with headers; false if segment heaps manage it.
     pub chains: bool,
 }
 
-/// A range of addresses that special pool is in: one allocation a page.
+/// An address range of special pool: one allocation per page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecialRegion {
     /// First address.
     pub start: Va,
     /// The first address after it.
     pub end: Va,
-    /// What is in it; `None` where each page says it.
+    /// The pool; `None` if each page's header records it.
     pub kind: Option<PoolKind>,
-    /// What the bounds were read from.
+    /// The source of the bounds.
     pub source: &'static str,
 }
 
@@ -47,19 +46,19 @@ impl SpecialRegion {
     }
 }
 
-/// The pool regions, in order of address, and what is not known about them.
+/// The pool regions in address order, and remarks on missing ones.
 #[derive(Clone, Debug, Default)]
 pub struct Regions {
-    /// Disjoint, in order of address.
+    /// Disjoint, in address order.
     pub regions: Vec<Region>,
-    /// Special pool, in order of address.
+    /// Special pool, in address order.
     pub special: Vec<SpecialRegion>,
-    /// Sentences.
+    /// Remarks for users.
     pub notes: Vec<String>,
 }
 
 impl Regions {
-    /// The region that holds an address.
+    /// The region that contains an address.
     pub fn at(&self, va: Va) -> Option<&Region> {
         self.regions.iter().find(|r| r.contains(va))
     }

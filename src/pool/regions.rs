@@ -1,4 +1,4 @@
-//! Finds where the pools are: ranges of addresses, by the build's own variables.
+//! Finds the address ranges of the pools, from the build's own variables.
 
 use std::ops::Range;
 
@@ -12,15 +12,16 @@ use super::legacy::Encoding;
 pub use super::region::{Region, Regions, SpecialRegion};
 use super::survey::{self, Survey, Surveyed};
 
-/// Windows 7: paged pool has had this address on every machine (128 GB).
+/// Windows 7: the address range of paged pool (128 GB), the same on every machine.
 const WIN7_PAGED: (Va, Va) = (Va(0xffff_f8a0_0000_0000), Va(0xffff_f8c0_0000_0000));
 
-/// NT 5.2: where paged pool starts and nonpaged pool ends on every machine, and what is
-/// between (ReactOS's memory layout for amd64). System mappings lie before nonpaged pool.
+/// NT 5.2: the start of paged pool and the end of nonpaged pool are the same on every machine,
+/// and so is the boundary (ReactOS's memory layout for amd64). System mappings are below
+/// nonpaged pool.
 const NT52_PAGED: (Va, Va) = (Va(0xffff_fa80_0000_0000), Va(0xffff_faa0_0000_0000));
 const NT52_NONPAGED: (Va, Va) = (Va(0xffff_faa0_0000_0000), Va(0xffff_fae0_0000_0000));
 
-/// The widest bounds of a pool of NT 5.2, where its variables do not give them.
+/// The widest bounds of a pool of NT 5.2, used if its variables do not give them.
 fn fixed(kernel: &Kernel, (start, end): (Va, Va), kind: PoolKind) -> Option<Region> {
     let source = "the fixed addresses of NT 5.2";
     region(kernel, start, end, kind, source)
@@ -63,8 +64,9 @@ impl Regions {
 }
 
 impl Regions {
-    /// The order of the regions, and where their table is, change between builds. By the
-    /// layout of another one, a region must hold the large allocations of its pool.
+    /// The order of the regions and the position of their table differ between builds. If the
+    /// layout comes from another build, a region must contain the large allocations of its
+    /// pool, or it is refused.
     fn refuse_moved(&mut self, kernel: &Kernel, known: &mut [Option<Region>]) {
         if kernel.visible_state().map_or(true, |state| state.exact) {
             return;
@@ -95,7 +97,7 @@ impl Regions {
         }
     }
 
-    /// Takes the regions of one kind that the survey found, outside of those known.
+    /// Adds the regions of one pool that the survey found, outside of known regions.
     fn add_surveyed(&mut self, kernel: &Kernel, surveyed: &[Surveyed], nonpaged: bool) {
         let before = self.regions.len();
         for found in surveyed.iter().filter(|s| s.kind.is_nonpaged() == nonpaged) {
@@ -116,11 +118,12 @@ impl Regions {
     }
 }
 
-/// Bytes of a `_MMPFN` in the public symbols of every x64 Windows so far.
+/// Size of a `_MMPFN` in bytes, the same in the public symbols of all x64 Windows versions so
+/// far.
 const MMPFN: u64 = 0x30;
 
-/// Addresses where no pool needs to be looked for: pool that is known, and the database of
-/// frames, which is as large as a small pool.
+/// Addresses that need no search: known pool, and the PFN database, which is as large as a
+/// small pool.
 fn elsewhere(kernel: &Kernel, known: &[Option<Region>]) -> Vec<Range<Va>> {
     let mut out: Vec<Range<Va>> = known.iter().flatten().map(|r| r.start..r.end).collect();
     let machine = &kernel.machine;
@@ -135,14 +138,14 @@ fn elsewhere(kernel: &Kernel, known: &[Option<Region>]) -> Vec<Range<Va>> {
     out
 }
 
-/// True where pages of pool can be chains of blocks: kernels that have no other
-/// allocator, and those that choose at boot (1809). Kernels since 1903 have no
-/// `_POOL_DESCRIPTOR.PendingFrees` that anything uses: only segment heaps.
+/// True when pool pages can be chains of blocks: kernels without another allocator, and those
+/// that choose at boot (1809). Since 1903, kernels only have segment heaps, and
+/// `_POOL_DESCRIPTOR.PendingFrees` is unused.
 pub fn has_chains(kernel: &Kernel) -> bool {
     kernel.build < FIRST_WITHOUT_CHAINS
 }
 
-/// Windows 10 1903.
+/// Windows 10 1903, the first version without chains.
 const FIRST_WITHOUT_CHAINS: u32 = 18362;
 
 fn region(
@@ -161,8 +164,8 @@ fn region(
     })
 }
 
-/// A region whose pages are chains of blocks; `None` on kernels that have no such pool,
-/// and for bounds that can't be.
+/// A region whose pages are chains of blocks; `None` on kernels without such pool, and for
+/// implausible bounds.
 pub(super) fn chained(
     kernel: &Kernel,
     start: Va,
@@ -174,19 +177,19 @@ pub(super) fn chained(
         .filter(|r| r.chains && r.end.0 - r.start.0 <= LARGEST_REGION)
 }
 
-/// Windows 10 1607 and later.
+/// The region by name, on Windows 10 1607 and later.
 fn assigned(kernel: &Kernel, name: &str, kind: PoolKind) -> Option<Region> {
     let (start, end) = assigned_bounds(kernel, name)?;
     region(kernel, start, end, kind, VA_REGIONS)
 }
 
-/// Large allocations elsewhere that are no exception: the first are made before there is a
-/// region.
+/// Number of large allocations outside a region from which the region is refused. A few are
+/// normal: the first are made before the region exists.
 const ENOUGH_OUTSIDE: u64 = 4;
 
 const VA_REGIONS: &str = "nt!MiState.Vs.SystemVaRegions";
 
-/// `MiState.Vs.SystemVaRegions`, indexed by an enum whose order changes between builds.
+/// `MiState.Vs.SystemVaRegions`, indexed by an enum whose order differs between builds.
 fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
     let index = kernel
         .symbols
@@ -204,18 +207,18 @@ fn assigned_bounds(kernel: &Kernel, name: &str) -> Option<(Va, Va)> {
     };
     let start = Va(read("BaseAddress")?);
     let bytes = read("NumberOfBytes").filter(|&b| b > 0 && b <= LARGEST_REGION)?;
-    // A region is whole pages; an entry of something else seldom is.
+    // A region consists of whole pages; other data seldom looks like that.
     if start.offset() != 0 || bytes & 0xfff != 0 {
         return None;
     }
     Some((start, Va(start.0.checked_add(bytes)?)))
 }
 
-/// 16 TB is the largest region seen.
+/// Limit in bytes; the largest region observed has 16 TB.
 const LARGEST_REGION: u64 = 1 << 45;
 
-/// Up to Windows 7: MmNonPagedPoolStart (or its aligned twin) to MiNonPagedPoolEnd, which
-/// is MmNonPagedPoolEnd on NT 5.2.
+/// Up to Windows 7: MmNonPagedPoolStart (or its aligned variant) to MiNonPagedPoolEnd, which is
+/// MmNonPagedPoolEnd on NT 5.2.
 fn nonpaged(kernel: &Kernel) -> Option<Region> {
     if let Some(region) = assigned(kernel, "NonPagedPool", PoolKind::NonPaged) {
         return Some(region);
@@ -231,7 +234,7 @@ fn nonpaged(kernel: &Kernel) -> Option<Region> {
     region(kernel, start, end, PoolKind::NonPaged, source)
 }
 
-/// MmPagedPoolEnd is the last byte, not the one after it.
+/// MmPagedPoolEnd is the address of the last byte.
 fn paged(kernel: &Kernel) -> Option<Region> {
     if let Some(region) = assigned(kernel, "PagedPool", PoolKind::Paged) {
         return Some(region);
@@ -260,8 +263,8 @@ fn paged(kernel: &Kernel) -> Option<Region> {
     )
 }
 
-/// Where special pool is, on builds where it is no heap: one region (1607), one for each
-/// pool (1809), or what `MiSpecialPool` says (Windows 7 and 8.1).
+/// The ranges of special pool, on builds where it is not a heap: one region (1607), one for
+/// each pool (1809), or from `MiSpecialPool` (Windows 7 and 8.1).
 fn special(kernel: &Kernel) -> Vec<SpecialRegion> {
     let assigned = |name, kind| {
         let (start, end) = assigned_bounds(kernel, name)?;
@@ -276,7 +279,7 @@ fn special(kernel: &Kernel) -> Vec<SpecialRegion> {
         return Vec::new();
     }
     let mut out: Vec<SpecialRegion> = [
-        // The shortest name that ends so: not there where the pools have one each.
+        // Selects the shortest name with this suffix; absent if each pool has its own region.
         ("RegionSpecialPool", None),
         ("RegionSpecialPoolPaged", Some(PoolKind::Paged)),
         ("RegionSpecialPoolNonPaged", Some(PoolKind::NonPaged)),
@@ -293,13 +296,13 @@ fn special(kernel: &Kernel) -> Vec<SpecialRegion> {
     out
 }
 
-/// Bytes of addresses that a page directory entry maps.
+/// Bytes of address space per page directory entry.
 const DIRECTORY_ENTRY: u64 = 0x20_0000;
-/// Where the self-map is on builds that don't choose its place at boot.
+/// Start of the self-map on builds that do not choose it at boot.
 const FIXED_SELF_MAP: u64 = 0xffff_f680_0000_0000;
 
-/// Up to Windows 10 1607: a `_MI_SPECIAL_POOL` has the first page-table entry of its
-/// addresses (PteBase, or that of its lists), and a bit for each 2 MB of them.
+/// Up to Windows 10 1607: `_MI_SPECIAL_POOL` has the address of the first page-table entry of
+/// its range (PteBase, or that of its lists), and a bit for each 2 MB.
 pub(super) fn special_by_entries(
     kernel: &Kernel,
     space: &AddressSpace,
@@ -322,7 +325,7 @@ pub(super) fn special_by_entries(
         .pointer_in("MmPteBase", None)
         .map_or(FIXED_SELF_MAP, |va| va.0);
     let offset = entries.0.checked_sub(self_map).filter(|o| o >> 39 == 0)?;
-    // Bits 9 to 47 of the entry's place are the address.
+    // Bits 9 to 47 of the entry's address give the mapped address.
     let start = Va(((offset << 25) as i64 >> 16) as u64);
     let bytes = directories
         .checked_mul(DIRECTORY_ENTRY)

@@ -1,9 +1,9 @@
-//! Session pool: each terminal session has a paged pool of its own, at the same addresses
-//! as the others', in its own address space.
+//! Session pool: each terminal session has its own paged pool, in its own address space, at the
+//! same addresses as the other sessions.
 //!
-//! `_MM_SESSION_SPACE` names it: PagedPoolStart and PagedPoolEnd where pool is chains of
-//! blocks, HeapState where it runs on segment heaps, its lookaside lists, and its own
-//! table of allocations of whole pages. All by name, from the public symbols.
+//! `_MM_SESSION_SPACE` describes it: PagedPoolStart and PagedPoolEnd if pool is chains of
+//! blocks, HeapState if it uses segment heaps, its lookaside lists, and its own table of
+//! allocations of whole pages. All fields are found by name in the public symbols.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::regions::{self, Region};
 
 const TYPE: &str = "_MM_SESSION_SPACE";
 
-/// The pools of all sessions. A session of which nothing can be read has one with a note.
+/// The pools of all sessions. An unreadable session has one with only a note.
 pub fn pools(kernel: &Kernel, sessions: &Sessions) -> Vec<Arc<Realm>> {
     let mut out: Vec<Arc<Realm>> = Vec::new();
     let mut before: Vec<u32> = Vec::new();
@@ -41,11 +41,11 @@ impl Reader<'_> {
         &self.session.space
     }
 
-    /// The session's pool; `None` where this kernel's sessions have none that is known.
+    /// The session's pool; `None` if this kernel's sessions have no known pool.
     fn pool(&self, before: &mut Vec<u32>) -> Option<Realm> {
         self.kernel.offset(TYPE, "SessionId")?;
         let known = self.session.id.filter(|id| !before.contains(id));
-        // An identifier that can't be read, or is there twice: the next that is free.
+        // If an identifier is unreadable or a duplicate, the next free one is used.
         let id = known.or_else(|| (u32::MAX / 2..).find(|id| !before.contains(id)))?;
         before.push(id);
         let mut out = Realm {
@@ -89,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Why nothing of the session can be read, if so.
+    /// The reason why the session is unreadable, as an error.
     fn readable(&self) -> Result<(), String> {
         let space = self.space();
         if !self.session.has_tables() {
@@ -131,8 +131,8 @@ impl Reader<'_> {
         Some(Arc::new(HeapPool { heaps, parking }))
     }
 
-    /// PagedPoolEnd is the last byte. Where pool has no chains of blocks, the bounds say
-    /// nothing that the heaps don't.
+    /// PagedPoolEnd is the address of the last byte. Without chains of blocks, the bounds are
+    /// not needed in addition to the heaps.
     fn region(&self) -> Option<Region> {
         let start = self.pointer("PagedPoolStart")?;
         let end = self.pointer("PagedPoolEnd")?;

@@ -1,9 +1,9 @@
-//! The accounts of session pool: a `_POOL_TRACKER_TABLE` per session, and one for the
-//! tags that did not fit it.
+//! The trackers of session pool: a `_POOL_TRACKER_TABLE` per session, and one for the tags that
+//! did not fit.
 //!
-//! A session's tables lie in its own address space. `nt!ExpSessionPoolTrackTable` points
-//! at the one of whichever session is mapped; kernels without that symbol (Windows 11)
-//! have it as `_MM_SESSION_SPACE.PoolTags`.
+//! A session's tables are in its own address space. `nt!ExpSessionPoolTrackTable` points to the
+//! table of the currently mapped session. Kernels without that symbol (Windows 11) have it as
+//! `_MM_SESSION_SPACE.PoolTags`.
 
 use rustc_hash::FxHashMap;
 
@@ -14,21 +14,21 @@ use crate::memory::Va;
 use super::tracker::{Layout, MAX_ENTRIES, Trackers, add_table};
 
 const TYPE: &str = "_MM_SESSION_SPACE";
-/// Entries assumed where no symbol says how many: 2^8, and the one for what fits nowhere.
+/// Number of entries if no symbol has it: 2^8, and one for tags that did not fit.
 const USUAL_ENTRIES: u64 = 257;
 
-/// A table and its entries.
+/// Address of a table, and its number of entries.
 type Table = (Va, u64);
 
-/// Reads and adds up the tables of all sessions: what `!poolused 8` shows for one. A
-/// table that several sessions share is counted once.
+/// Reads and sums the tables of all sessions; `!poolused 8` shows those of one. A table that
+/// several sessions share is counted once.
 pub fn read(kernel: &Kernel, sessions: &Sessions) -> Trackers {
     let mut out = Trackers {
         notes: sessions.notes.clone(),
         ..Trackers::default()
     };
     let Some(layout) = Layout::of(kernel).filter(|_| place(kernel).is_some()) else {
-        // A variable that is known and empty is an answer; one that is not known is none.
+        // An empty variable means no session pool; without the symbol, the state is unknown.
         out.notes.push(match kernel.symbol("ExpSessionPoolTrackTable") {
             Some(_) => "nt!ExpSessionPoolTrackTable points nowhere: no session had pool when this dump was written".into(),
             None => "the session pool trackers of this build are not known without its PDB".into(),
@@ -61,12 +61,12 @@ pub fn read(kernel: &Kernel, sessions: &Sessions) -> Trackers {
     out
 }
 
-/// How a session's table is found.
+/// The location of a session's table.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// At one address in every session.
+    /// At the same address in every session.
     Fixed(Table),
-    /// Behind a pointer in the session's structure.
+    /// Through a pointer in the session's structure.
     Pointed(u64, u64),
 }
 

@@ -1,11 +1,11 @@
-//! Special pool: one allocation a page, placed so that running over it meets an unmapped
-//! page, with a pattern around it.
+//! Special pool: one allocation per page, placed so that an overrun hits an unmapped page, with
+//! a pattern around it.
 //!
-//! The page starts with a `_POOL_HEADER` used otherwise: bits 0 to 12 of its first word are the
-//! bytes asked for, bit 13 says paged (up to Windows 10 1809), bit 14 that Driver Verifier
-//! keeps 8 bytes after the header; byte 2 is the pattern; the tag is where it always is. The
-//! block ends at the page's end, rounded up to 16 bytes, or starts after the header when
-//! underruns are to be caught. (Published research: glslang/win-kexp for Server 2025, the
+//! The page starts with a `_POOL_HEADER` with other fields: bits 0 to 12 of its first word are
+//! the requested bytes; bit 13 means paged (up to Windows 10 1809); bit 14 means that Driver
+//! Verifier keeps 8 bytes after the header; byte 2 is the pattern; the tag is at its usual
+//! offset. The block ends at the page's end, rounded up to 16 bytes, or starts after the header
+//! if underruns are to be detected. (Published research: glslang/win-kexp for Server 2025, the
 //! ReactOS memory manager for the older form.)
 
 use crate::bytes::{u8_at, u16_at, u32_at};
@@ -26,20 +26,20 @@ const PAGE: usize = PAGE_SIZE as usize;
 /// A page of special pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Special {
-    /// Where the owner's bytes start.
+    /// Offset of the owner's first byte in the page.
     pub offset: u16,
-    /// Bytes asked for, rounded up to 16.
+    /// Requested bytes, rounded up to 16.
     pub bytes: u16,
     /// The tag as stored.
     pub tag: u32,
     /// The header's paged bit.
     pub paged: bool,
-    /// Every byte around the block is the pattern. When not, somebody wrote there, or the
-    /// size is not what it seems.
+    /// True when every byte around the block is the pattern. Otherwise it was overwritten, or
+    /// the size is wrong.
     pub intact: bool,
 }
 
-/// Reads a page; `None` when it can't be one of special pool.
+/// Reads a page; `None` if it can't be special pool.
 pub fn decode(page: &PageBytes) -> Option<Special> {
     let word = u16_at(page, 0)?;
     let tag = u32_at(page, 4)?;
@@ -69,7 +69,7 @@ pub fn decode(page: &PageBytes) -> Option<Special> {
         ),
     ];
     let intact = found.iter().find(|f| f.1);
-    // Damaged: where most are, when at least some of the pattern is there.
+    // Damaged: use the usual position if at least some of the pattern remains.
     let traces = || is_pattern(behind, behind + UNIT) || is_pattern(at_end - UNIT, at_end);
     let (offset, intact) = match intact {
         Some(&(offset, _)) => (offset, true),
@@ -86,7 +86,7 @@ pub fn decode(page: &PageBytes) -> Option<Special> {
 }
 
 impl Special {
-    /// The block, when its page is at `page` in a place that holds `kind`.
+    /// The block of the page at `page`, in a range of `kind`.
     pub fn block(&self, page: Va, kind: Option<PoolKind>) -> Block {
         let by_header = match self.paged {
             true => PoolKind::Paged,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_at_the_end_or_right_behind_the_header() {
+    fn blocks_are_at_the_page_end_or_directly_after_the_header() {
         let at_end = decode(&page(0x123, 0, 0xed0)).unwrap();
         assert_eq!(
             (at_end.offset, at_end.bytes, at_end.intact),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overrun_is_doubted_and_other_pages_are_refused() {
+    fn an_overrun_is_reported_and_other_pages_are_refused() {
         let mut overrun = page(0x123, 0, 0xed0);
         overrun[0xff8] = 0;
         assert!(!decode(&overrun).unwrap().intact);
@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_block_lies_in_its_page(bytes in proptest::collection::vec(any::<u8>(), 32), fill in any::<u8>()) {
+        fn a_block_is_inside_its_page(bytes in proptest::collection::vec(any::<u8>(), 32), fill in any::<u8>()) {
             let mut page = [fill; PAGE];
             page[..32].copy_from_slice(&bytes);
             if let Some(found) = decode(&page) {

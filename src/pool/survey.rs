@@ -1,11 +1,11 @@
-//! Finds pool regions by what their pages hold, on builds that keep no table of regions:
-//! a page that is a whole chain of blocks with headers is pool, whatever the address.
+//! Finds pool regions by the contents of their pages, on builds that have no table of regions:
+//! a page that is a complete chain of blocks with headers is pool, regardless of its address.
 //!
-//! Windows gives each kind of pool whole top-level entries of the page tables, so a slot
-//! of 512 GB is pool or is not. A sample of its pages shows a slot that is full of pool;
-//! where the sample shows none, every page is looked at, up to a limit that is said when
-//! it is met. Drivers map pool a second time (to lock it, or with all of memory); there
-//! the slot that maps more than the others do is the one that counts.
+//! Windows gives each pool whole top-level entries of the page tables, so a slot of 512 GB is
+//! entirely pool or not at all. A sample of its pages identifies a slot that is full of pool.
+//! If the sample finds none, every page is checked, up to a limit; reaching it is reported.
+//! Drivers map pool a second time (to lock it, or with all of memory). In that case, the slot
+//! that maps more than the others counts.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -18,44 +18,44 @@ use crate::memory::{CHUNK_SIZE, Chunk, MappedPage, Pfn, Target, Va};
 use super::block::PoolKind;
 use super::legacy::{self, Encoding, RawBlock, Rules, Verdict};
 
-/// Bytes of addresses under one top-level entry: the grain of the kernel's regions.
+/// Bytes of address space per top-level entry: the granularity of the kernel's regions.
 const SLOT: u64 = 1 << 39;
-/// The kernel half's first address and its number of slots.
+/// First address of the kernel half, and its number of slots.
 const KERNEL_HALF: (u64, u64) = (0xffff_8000_0000_0000, 256);
-/// Chunks of a slot that the sample looks into, spread evenly.
+/// Number of chunks per slot in the sample, evenly spread.
 const SAMPLE: usize = 48;
-/// Pages of a chunk of the sample that are walked.
+/// Number of pages that are walked per sampled chunk.
 const PAGES: u64 = 16;
-/// Pages that must be chains of two blocks and more.
+/// Required number of pages that are chains of at least two blocks.
 const PROOF: usize = 4;
-/// Pages looked at, of all slots in which the sample found none: 2 GB of memory.
+/// Limit for pages checked in all slots where the sample found none: 2 GB of memory.
 const LIMIT: u64 = 1 << 19;
-/// A pool holds one kind of block. Where one page in so many is of the other kind, it is
-/// memory of all sorts, mapped once more.
+/// A pool has one kind of block. If at least one in this many pages is of the other kind, the
+/// slot maps all kinds of memory a second time.
 const MIXED: usize = 8;
 
-/// A stretch of addresses with pool in it.
+/// A range of addresses with pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Surveyed {
     /// First mapped address.
     pub start: Va,
     /// The first address after the last mapped chunk.
     pub end: Va,
-    /// What its blocks say of themselves.
+    /// The pool, according to its blocks.
     pub kind: PoolKind,
 }
 
-/// Where pool is, and what is not known about it.
+/// The pool ranges found, and remarks on missing ones.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// Disjoint, in order of address.
+    /// Disjoint, in address order.
     pub found: Vec<Surveyed>,
-    /// Sentences: places that were not looked into, or not taken for pool.
+    /// Remarks on ranges that were not searched, or not accepted as pool.
     pub notes: Vec<String>,
 }
 
-/// Looks into every slot of the kernel half, except at addresses that are known to be
-/// something else or pool that is known already.
+/// Searches every slot of the kernel half, except addresses that are known to be other data or
+/// known pool.
 pub fn survey(kernel: &Kernel, known: &[Range<Va>]) -> Survey {
     let mut out = Survey::default();
     let slots = slots(kernel, known, &mut out.notes);
@@ -99,14 +99,14 @@ fn thin(seen: &Seen) -> String {
     )
 }
 
-/// The mapped part of 512 GB.
+/// The mapped part of a 512 GB slot.
 struct Slot {
     number: u64,
     chunks: Vec<Chunk>,
 }
 
-/// The slots with something mapped outside of `known`. Sound tables do not map more chunks
-/// than the dump has pages, one of which each takes.
+/// The slots with mapped memory outside of `known`. Each chunk needs a page of the dump, so
+/// valid tables do not map more chunks than the dump has pages.
 fn slots(kernel: &Kernel, known: &[Range<Va>], notes: &mut Vec<String>) -> Vec<Slot> {
     let (first, count) = KERNEL_HALF;
     let most = kernel.space.dump().pages_present() + 512;
@@ -117,7 +117,7 @@ fn slots(kernel: &Kernel, known: &[Range<Va>], notes: &mut Vec<String>) -> Vec<S
         let mapped = kernel.space.mapped(start, Va(start.0 + (SLOT - 1)));
         unreadable += mapped.unreadable.len();
         all += mapped.chunks.len() as u64;
-        // The top table is read for each slot, where it can be.
+        // The top table is read for each slot, if it is readable.
         tables += mapped.tables.saturating_sub(1);
         overrun |= mapped.overrun || all > most || tables > most;
         if overrun {
@@ -139,17 +139,17 @@ fn slots(kernel: &Kernel, known: &[Range<Va>], notes: &mut Vec<String>) -> Vec<S
     out
 }
 
-/// What the pages of a slot look like.
+/// Results of checking the pages of a slot.
 #[derive(Default)]
 struct Seen {
-    /// Pages that could be read.
+    /// Number of pages that could be read.
     looked: u64,
     paged: Vec<(Va, Pfn)>,
     nonpaged: Vec<(Va, Pfn)>,
 }
 
 impl Seen {
-    /// Looks into chunks spread evenly.
+    /// Checks evenly spread chunks.
     fn sample(&mut self, kernel: &Kernel, chunks: &[Chunk]) {
         let step = chunks.len().div_ceil(SAMPLE).max(1);
         for chunk in chunks.iter().step_by(step) {
@@ -157,12 +157,12 @@ impl Seen {
         }
     }
 
-    /// Looks into all, until `left` pages are used up; the answer is how many chunks that
-    /// was too few for.
+    /// Checks all chunks until `left` pages are used up; returns the number of chunks that were
+    /// not checked.
     fn all(&mut self, kernel: &Kernel, chunks: &[Chunk], left: &mut u64) -> usize {
         for (done, chunk) in chunks.iter().enumerate() {
             if self.proofs() >= PROOF {
-                // Pool after all: what the sample missed does not show how much of it.
+                // The slot is pool after all. The sample found none, so its share is unknown.
                 return 0;
             }
             if *left == 0 {
@@ -223,7 +223,7 @@ impl Seen {
         }
     }
 
-    /// The proofs of its kind.
+    /// The proofs for its pool.
     fn own(&self) -> &[(Va, Pfn)] {
         match self.kind() {
             PoolKind::Paged => &self.paged,
@@ -243,13 +243,13 @@ impl Seen {
 struct Candidate {
     slot: Slot,
     seen: Seen,
-    /// Of its proofs, those whose frames other candidates map as well.
+    /// Number of its proofs whose frames other candidates map too.
     shared: usize,
 }
 
 impl Candidate {
-    /// The pool itself before what maps parts of it again: fewer of its pages are mapped
-    /// elsewhere too, or, where all are, more of what it maps is pool.
+    /// Orders the pool itself before second mappings of it: fewer of its pages are also mapped
+    /// elsewhere, or, if all are, a larger part of its mapping is pool.
     fn order(&self, other: &Candidate) -> Ordering {
         let cross = |a: (usize, u64), b: (usize, u64)| {
             (a.0 as u128 * u128::from(b.1)).cmp(&(b.0 as u128 * u128::from(a.1)))
@@ -261,8 +261,7 @@ impl Candidate {
     }
 }
 
-/// Takes the slots that hold pool of their own. What is left out maps pages of others
-/// once more.
+/// Accepts the slots with their own pool. The others map the same pages a second time.
 fn accept(
     kernel: &Kernel,
     mut candidates: Vec<Candidate>,
@@ -301,14 +300,14 @@ fn accept(
     out
 }
 
-/// How many slots map a frame, and the last that does.
+/// The number of slots that map a frame, and the last of them.
 #[derive(Clone, Copy, Default)]
 struct Taken {
     by: u16,
     last: Option<u64>,
 }
 
-/// The frames of all proofs, taken by nobody.
+/// The frames of all proofs, not yet claimed.
 fn proofs(candidates: &[Candidate]) -> FxHashMap<Pfn, Taken> {
     let frames = candidates.iter().flat_map(|c| c.seen.own());
     frames.map(|(_, pfn)| (*pfn, Taken::default())).collect()
@@ -326,7 +325,7 @@ fn count_shared(kernel: &Kernel, candidates: &mut [Candidate]) {
     }
 }
 
-/// Has a slot take the frames that it maps.
+/// Claims the frames that a slot maps.
 fn take(kernel: &Kernel, slot: &Slot, frames: &mut FxHashMap<Pfn, Taken>) {
     for chunk in &slot.chunks {
         kernel.space.chunk_frames(*chunk, |pfn| {
@@ -340,8 +339,8 @@ fn take(kernel: &Kernel, slot: &Slot, frames: &mut FxHashMap<Pfn, Taken>) {
     }
 }
 
-/// Slots side by side that hold the same kind of pool are one region: no mapped chunk
-/// lies between the last of the one and the first of the other.
+/// Joins adjacent slots of the same pool into one region: there are no mapped chunks between
+/// the last of one and the first of the next.
 fn join(mut accepted: Vec<Candidate>) -> Vec<Surveyed> {
     accepted.sort_by_key(|c| c.slot.number);
     let mut out: Vec<Surveyed> = Vec::new();

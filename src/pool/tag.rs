@@ -1,13 +1,13 @@
-//! Pool tags: four bytes, shown in the order they stand in memory.
+//! Pool tags: four bytes, shown in memory order.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// The bit of a tag that makes freeing ask for the same tag. Kept in block headers and in
-/// the big page table, cleared in the trackers.
+/// The bit of a tag that requires the same tag when freeing. Stored in block headers and in the
+/// big page table, cleared in the trackers.
 pub const PROTECTED: u32 = 0x8000_0000;
 
-/// A tag with the protected bit cleared, as the trackers have it.
+/// A tag with the protected bit cleared, as in the trackers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(from = "u32", into = "u32")]
 pub struct Tag(u32);
@@ -30,7 +30,8 @@ impl Tag {
         Tag(raw & !PROTECTED)
     }
 
-    /// The tag that is written `text`, padded with blanks; `None` over four bytes.
+    /// The tag with the text `text`, padded with blanks; `None` if it is longer than four
+    /// bytes.
     pub fn of(text: &str) -> Option<Tag> {
         let mut bytes = *b"    ";
         let source = text.as_bytes();
@@ -48,12 +49,12 @@ impl Tag {
         self.0.to_le_bytes()
     }
 
-    /// True when every byte is printable ASCII, so that the text is the whole tag.
+    /// True when every byte is printable ASCII, so that the text represents the whole tag.
     pub fn is_printable(self) -> bool {
         self.bytes().iter().all(|&b| (0x20..0x7f).contains(&b))
     }
 
-    /// The text to type for this tag: `\xNN` where a byte is not printable.
+    /// The text that a user types for this tag: `\xNN` for an unprintable byte.
     pub fn typed(self) -> String {
         let escape = |b: u8| match b {
             b'\\' | b'*' | b'?' => format!("\\x{b:02x}"),
@@ -97,8 +98,8 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// A tag as people type it: four bytes, `?` for any byte, `*` for any run, `\xNN` for a
-/// byte that can't be typed, blanks filled in at the end.
+/// A tag pattern as users type it: four bytes, `?` for any byte, `*` for any run, `\xNN` for an
+/// unprintable byte, padded with blanks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagPattern {
     elements: Vec<Element>,
@@ -111,7 +112,7 @@ enum Element {
     Run,
 }
 
-/// A pattern that no tag can match.
+/// A pattern that can't match any tag.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PatternError {
     /// Five bytes or more without `*`.
@@ -125,7 +126,7 @@ pub enum PatternError {
     /// `\x` without two hexadecimal digits.
     #[error("\\x takes two hexadecimal digits, as in \\xe5")]
     BadEscape,
-    /// Nothing at all.
+    /// An empty pattern.
     #[error("the tag is empty; write '*' for all tags")]
     Empty,
 }
@@ -138,17 +139,17 @@ impl TagPattern {
         }
     }
 
-    /// The pattern that matches this tag alone.
+    /// The pattern that matches only this tag.
     pub fn of(tag: Tag) -> TagPattern {
         TagPattern {
             elements: tag.bytes().map(Element::Byte).to_vec(),
         }
     }
 
-    /// Reads what was typed.
+    /// Parses a typed pattern.
     ///
     /// # Errors
-    /// A [`PatternError`] that says what is wrong with it.
+    /// A [`PatternError`] with the reason.
     pub fn parse(text: &str) -> Result<TagPattern, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
@@ -177,14 +178,14 @@ impl TagPattern {
         if !elements.contains(&Element::Run) {
             elements.resize(4, Element::Byte(b' '));
         }
-        // The trackers clear the protected bit, so a byte typed with it matches as well.
+        // The trackers clear the protected bit, so a byte typed with it must match too.
         if let (4, Some(Element::Byte(b))) = (elements.len(), elements.get_mut(3)) {
             *b &= 0x7f;
         }
         Ok(TagPattern { elements })
     }
 
-    /// The text to type for this pattern.
+    /// The text that a user types for this pattern.
     pub fn typed(&self) -> String {
         if let Some(tag) = self.exact() {
             return tag.typed();
@@ -199,12 +200,12 @@ impl TagPattern {
         self.elements.iter().map(one).collect()
     }
 
-    /// True when the tag matches, the protected bit aside.
+    /// True when the tag matches, ignoring the protected bit.
     pub fn matches(&self, tag: Tag) -> bool {
         matches(&self.elements, &tag.bytes())
     }
 
-    /// The one tag that this stands for, when it has no wildcard.
+    /// The single matching tag, if the pattern has no wildcard.
     pub fn exact(&self) -> Option<Tag> {
         let mut bytes = [0; 4];
         if self.elements.len() != 4 {
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_order_is_reading_order() {
+    fn tags_are_shown_in_memory_order() {
         assert_eq!(Tag::of("Leak").unwrap().value(), 0x6b61_654c);
         assert_eq!(
             Tag::new(0xe572_6854),
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_windbgs() {
+    fn patterns_match_as_in_windbg() {
         assert!(hits("Leak", "Leak") && !hits("leak", "Leak"));
         assert!(hits("Irp", "Irp ") && hits("Mm*", "MmSt") && hits("*", "x"));
         assert!(hits("?m?t", "MmSt") && !hits("?m?", "MmSt") && hits("*t", "MmSt"));
@@ -279,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_for_typing_finds_the_tag(raw in any::<u32>()) {
+        fn the_typed_form_finds_the_tag(raw in any::<u32>()) {
             let tag = Tag::new(raw);
             let pattern = TagPattern::parse(&tag.typed()).unwrap();
             prop_assert_eq!(pattern.exact(), Some(tag));
@@ -288,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn no_pattern_panics(text in ".{0,12}", raw in any::<u32>()) {
+        fn arbitrary_patterns_do_not_panic(text in ".{0,12}", raw in any::<u32>()) {
             if let Ok(pattern) = TagPattern::parse(&text) {
                 pattern.matches(Tag::new(raw));
             }

@@ -1,11 +1,11 @@
-//! The kernel's own accounts: one `_POOL_TRACKER_TABLE` per processor, and an overflow
-//! table, summed per tag.
+//! The kernel's own counters: one `_POOL_TRACKER_TABLE` per processor, and an overflow table,
+//! summed per tag.
 //!
-//! A block allocated on one processor and freed on another makes one table's count
-//! negative, so everything is added modulo the counters' own width and only the sum means
-//! anything. `PoolTrackTable` is processor 0's table, not a further one. Entries are
-//! 0x28 bytes with 32-bit counts up to Windows 10 1607, 0x38 or 0x50 with 64-bit ones
-//! later; the layout is asked by name.
+//! A block that is allocated on one processor and freed on another makes one table's count
+//! negative. So counts are added modulo their width, and only the sum is meaningful.
+//! `PoolTrackTable` is the table of processor 0, not an additional one. Entries are 0x28 bytes
+//! with 32-bit counts up to Windows 10 1607, and 0x38 or 0x50 bytes with 64-bit counts later;
+//! the layout is looked up by name.
 
 use rustc_hash::FxHashMap;
 
@@ -18,7 +18,7 @@ use crate::symbols::Field;
 use super::legacy::Encoding;
 use super::tag::Tag;
 
-/// The two pools that the kernel keeps accounts of.
+/// The two pools that the kernel counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Pool {
     /// Nonpaged, executable or not.
@@ -37,19 +37,19 @@ impl Pool {
     }
 }
 
-/// Counts of one tag in one kind of pool.
+/// Counts of one tag in one pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Allocations since boot, modulo the counter's width.
     pub allocs: u64,
     /// Frees since boot, modulo the counter's width.
     pub frees: u64,
-    /// Allocations outstanding: the difference, in the counter's width.
+    /// Outstanding allocations: the difference, modulo the counter's width.
     pub outstanding: u64,
-    /// Bytes outstanding, block headers and rounding included.
+    /// Outstanding bytes, including block headers and rounding.
     pub bytes: u64,
-    /// The counters of allocations and frees have run past their width: the two numbers
-    /// say nothing by themselves, their difference is right.
+    /// The counters of allocations and frees have overflowed: the two numbers are meaningless
+    /// by themselves, but their difference is right.
     #[serde(default)]
     pub wrapped: bool,
 }
@@ -60,7 +60,7 @@ impl Usage {
         self.outstanding == 0 && self.bytes == 0
     }
 
-    /// Mean bytes per outstanding allocation.
+    /// Average bytes per outstanding allocation.
     pub fn bytes_per_alloc(&self) -> u64 {
         self.bytes.checked_div(self.outstanding).unwrap_or(0)
     }
@@ -76,41 +76,40 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
-/// One tag's accounts.
+/// The counters of one tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TagUsage {
     /// The tag.
     pub tag: Tag,
-    /// Executable and non-executable nonpaged pool together.
+    /// Executable and non-executable nonpaged pool combined.
     pub nonpaged: Usage,
-    /// All paged pools together.
+    /// All paged pools combined.
     pub paged: Usage,
 }
 
-/// All accounts.
+/// All counters.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Trackers {
     /// One row per tag, in order of tag.
     pub rows: Vec<TagUsage>,
     /// The sum of all rows.
     pub total: TagUsage,
-    /// The tables that were added up.
+    /// The tables that were summed.
     pub tables: Vec<Va>,
-    /// Entries of each.
+    /// Number of entries in each table.
     pub entries: u64,
-    /// Tables that could be read in part only or not at all, and other doubts, as
-    /// sentences.
+    /// Remarks on tables that could be read only partly or not at all, and other doubts.
     pub notes: Vec<String>,
 }
 
 impl Trackers {
-    /// The accounts of a tag.
+    /// The counters of a tag.
     pub fn get(&self, tag: Tag) -> Option<&TagUsage> {
         let at = self.rows.binary_search_by(|row| row.tag.cmp(&tag)).ok()?;
         self.rows.get(at)
     }
 
-    /// Takes the sums, in the counters' width and in order of tag.
+    /// Sets the sums, modulo the counters' width and sorted by tag.
     pub(super) fn settle(&mut self, rows: FxHashMap<Tag, TagUsage>, layout: &Layout) {
         let mask = layout.count_mask();
         self.rows = rows.into_values().map(|row| clip(row, mask)).collect();
@@ -174,14 +173,14 @@ fn number(entry: &[u8], field: Field) -> u64 {
     .unwrap_or(0)
 }
 
-/// A table of more entries than this is no tracker table (the largest known is 2^16).
+/// A table with more entries is not a tracker table (the largest known has 2^16).
 pub(super) const MAX_ENTRIES: u64 = 1 << 20;
-/// Bits of a processor mask, and so the most processors of NT 5.2.
+/// Bits of a processor mask: the largest number of processors of NT 5.2.
 const NT52_PROCESSORS: u64 = 64;
-/// Tables in the largest array known (Server 2022).
+/// Number of tables in the largest known array (Server 2022).
 const MAX_TABLES: u64 = 2048;
 
-/// Reads and adds up all tables of the system.
+/// Reads and sums all tables of the system.
 pub fn read(kernel: &Kernel) -> Trackers {
     let mut out = Trackers::default();
     let Some(layout) = Layout::of(kernel) else {
@@ -229,8 +228,8 @@ pub fn read(kernel: &Kernel) -> Trackers {
     out
 }
 
-/// As many of the tables as there are pages in the dump for: each is memory of its own, so
-/// what is more was never written by Windows, and would take long to add up.
+/// Limits the tables to the number of pages in the dump: each table has its own memory, so more
+/// tables can't be real and would take long to sum.
 fn within_dump(kernel: &Kernel, bytes: u64, out: &mut Trackers) -> Vec<Va> {
     let stored = kernel
         .space
@@ -249,7 +248,7 @@ fn within_dump(kernel: &Kernel, bytes: u64, out: &mut Trackers) -> Vec<Va> {
     kept
 }
 
-/// Counts modulo their width; outstanding counts and bytes below zero become 0.
+/// Reduces counts modulo their width; negative outstanding counts and bytes become 0.
 fn clip(mut row: TagUsage, mask: u64) -> TagUsage {
     for usage in [&mut row.nonpaged, &mut row.paged] {
         usage.allocs &= mask;
@@ -261,14 +260,14 @@ fn clip(mut row: TagUsage, mask: u64) -> TagUsage {
     row
 }
 
-/// A count so near the end of its width: sums of processors' counters of which some have
-/// wrapped look like that, and a busy machine's true counts hardly do (once in 256 by
-/// chance, for counters of 32 bits).
+/// True for a count close to its maximum. Sums of processors' counters of which some have
+/// wrapped look like that. Real counts of a busy machine rarely do (once in 256, for 32-bit
+/// counters).
 fn is_past(count: u64, mask: u64) -> bool {
     count > mask - (mask >> 8)
 }
 
-/// Totals, and the rows whose sums are below zero.
+/// Computes totals, and reports rows with negative sums.
 fn finish(out: &mut Trackers) {
     let mut below_zero = 0;
     for row in &mut out.rows {
@@ -295,7 +294,7 @@ fn finish(out: &mut Trackers) {
     }
 }
 
-/// A count below zero, of either width.
+/// True for a negative count of either width.
 fn is_negative(count: u64) -> bool {
     (count as i64) < 0 || (count <= u32::MAX.into() && (count as u32 as i32) < 0)
 }
@@ -319,7 +318,7 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
                 match kernel.space.pointer(array.add(i * 8)) {
                     Ok(va) if va.0 == 0 => {}
                     Ok(va) if va.is_kernel() => add(va),
-                    // The array ends where pointers do.
+                    // The array ends at the first value that is not a pointer.
                     _ => break,
                 }
             }
@@ -344,9 +343,9 @@ fn tables(kernel: &Kernel, notes: &mut Vec<String>) -> Vec<Va> {
     tables
 }
 
-/// Pointers in ExPoolTagTables: 256 on Windows 7, 640 up to 1607, 1,280 up to Windows
-/// 10 2004, 2,048 later (distance to the next symbol in the public symbols). What it has
-/// room for on NT 5.2 is not known, so no more are taken than there are processors.
+/// Number of pointers in ExPoolTagTables: 256 on Windows 7, 640 up to 1607, 1,280 up to Windows
+/// 10 2004, 2,048 later (from the distance to the next public symbol). The array size of NT 5.2
+/// is unknown, so at most one table per processor is read.
 fn array_length(kernel: &Kernel, processors: u64) -> u64 {
     match kernel.build {
         0..6000 => processors.clamp(1, NT52_PROCESSORS),
@@ -357,7 +356,7 @@ fn array_length(kernel: &Kernel, processors: u64) -> u64 {
     }
 }
 
-/// Where the tables are, each with its bytes in whole pages.
+/// The tables, each with its size in bytes, in whole pages.
 pub(super) fn extents(kernel: &Kernel) -> Vec<(Va, u64)> {
     let Some(layout) = Layout::of(kernel) else {
         return Vec::new();
@@ -382,7 +381,7 @@ fn expansion(kernel: &Kernel) -> Option<(Va, u64)> {
     (1..=MAX_ENTRIES).contains(&size).then_some((table, size))
 }
 
-/// What is wrong with an overflow table that is there and of no use.
+/// Describes an overflow table that exists but can't be used.
 fn refused_expansion(kernel: &Kernel) -> Option<String> {
     kernel.pointer_in("PoolTrackTableExpansion", None)?;
     let size = kernel.number_in("PoolTrackTableExpansionSize");
@@ -405,7 +404,7 @@ pub(super) fn add_table(
     let mut entry = vec![0u8; layout.size];
     let mut at = table;
     for _ in 0..entries {
-        // Entries straddle pages, so each is read by itself; the page look-up is cheap.
+        // Entries straddle pages, so each is read separately; the page look-up is cheap.
         match space.read(at, &mut entry) {
             Ok(()) => add_entry(layout, &entry, rows),
             Err(_) => missing += 1,
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_ran_past_their_width_are_marked() {
+    fn overflowed_counters_are_marked() {
         let clipped = |allocs: u64, frees: u64, mask| {
             let nonpaged = usage(allocs, frees, 0);
             let row = TagUsage {
@@ -473,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_of_processors_that_went_negative_add_up() {
+    fn negative_counts_of_single_processors_add_up() {
         let mut sum = usage(10, 2, 4096);
         sum += usage(1, 5, 1000u64.wrapping_neg());
         let row = clip(
@@ -487,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn narrow_counters_wrap_at_their_own_width() {
+    fn narrow_counters_wrap_at_their_width() {
         let mut sum = usage(u64::from(u32::MAX), 10, 0);
         sum += usage(12, u64::from(u32::MAX) - 9, 0);
         let row = clip(
@@ -505,7 +504,7 @@ mod tests {
             ),
             (11, 0, 11)
         );
-        // The difference wraps too, where the allocations have and the frees have not.
+        // The difference wraps too, if the allocations have wrapped and the frees have not.
         let row = clip(
             TagUsage {
                 nonpaged: usage((1 << 32) + 11, (1 << 32) - 5, 0),
@@ -517,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_below_zero_are_said_and_shown_as_zero() {
+    fn negative_sums_are_reported_and_shown_as_zero() {
         let mut out = Trackers {
             rows: vec![clip(
                 TagUsage {

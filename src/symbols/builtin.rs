@@ -1,14 +1,14 @@
 //! The built-in tables: layouts of fifteen kernels and symbol addresses of 213.
 //!
 //! `assets/layouts/<build>[.<revision>].json` hold offsets and sizes of the types that
-//! poolscope reads, taken from Microsoft's public PDBs by way of the symbol tables that
-//! JPCERT/CC publishes for Volatility; the files with a `source` line come from
-//! elsewhere and say so. `assets/kernels.json` holds the addresses of the symbols it
-//! starts from, by PDB identity. Only the tables of the wanted build are parsed.
+//! poolscope reads. They come from Microsoft's public PDBs, through the symbol tables that
+//! JPCERT/CC publishes for Volatility; files with a `source` line have another source, which
+//! the line names. `assets/kernels.json` holds the addresses of the symbols that poolscope
+//! starts from, by PDB identity. Only the tables of the requested build are parsed.
 //!
-//! A layout file with a `base` holds only the types that differ from that build. A type
-//! is as good as constant within a build (the exceptions are those files); a symbol's
-//! address moves with every revision, so it is given only for the identical kernel.
+//! A layout file with a `base` contains only the types that differ from that build. Types are
+//! practically constant within a build (the exceptions are those files). Symbol addresses
+//! change with every revision, so they are given only for the identical kernel.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,12 +18,12 @@ use serde::Deserialize;
 use super::layout::{Field, by_suffix};
 use super::verifier::Verifier;
 
-/// One asset, and the kernels it is right for.
+/// One asset, and the kernels that it applies to.
 struct Asset {
     build: u32,
     /// First revision of the build with these layouts.
     revision: u32,
-    /// Symbol-store key of the kernel it was made from; empty when that is not known.
+    /// Symbol-store key of the kernel that the layouts come from; empty if unknown.
     key: &'static str,
     json: &'static str,
 }
@@ -39,7 +39,8 @@ macro_rules! asset {
     };
 }
 
-/// Ascending by build and revision; the first of a build is complete unless it has a base.
+/// Ascending by build and revision; the first asset of a build is complete unless it has a
+/// base.
 static ASSETS: [Asset; 15] = [
     asset!(3790, 0, "", "3790"),
     asset!(7601, 0, "339E74133576439CBCDF7E0229DA37731", "7601"),
@@ -75,17 +76,17 @@ static ASSETS: [Asset; 15] = [
 
 static KERNELS: &str = include_str!("../../assets/kernels.json");
 
-/// A build's bit positions are missing from the table of this one; they are borrowed
-/// from the newest build that has them, see [`borrow_bits`].
+/// The table of this build has no bit positions; they are copied from the newest build that has
+/// them, see [`borrow_bits`].
 const WITHOUT_BITS: u32 = 26100;
 const BITS_FROM: u32 = 22000;
 
-/// Two kernels of the collection say the first build of themselves and are the second:
-/// their revisions are ones of 18362, and their symbols keep its distances.
+/// Two kernels of the collection report the first build but are the second: their revisions are
+/// revisions of 18362, and their symbols have the same spacing.
 const MISLABELLED: (u32, u32) = (18326, 18362);
 
-/// Vista's first build: its structures are nearer to those of Windows 7, the next known,
-/// than to those of NT 5.2 before it.
+/// Vista's first build: its structures are closer to those of Windows 7, the next known build,
+/// than to those of NT 5.2.
 const VISTA: u32 = 6000;
 const WINDOWS_7: u32 = 7601;
 
@@ -128,7 +129,7 @@ struct Kernels {
     kernels: FxHashMap<&'static str, (&'static str, Vec<u32>)>,
 }
 
-/// A kernel that the tables know by its PDB's identity.
+/// A kernel that the tables identify by its PDB.
 pub(super) struct Kernel {
     /// `10.0.19041.3570`.
     pub version: &'static str,
@@ -139,14 +140,14 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// Looks a symbol-store key up; `None` for a kernel not in the tables.
+    /// Looks up a symbol-store key; `None` for a kernel that is not in the tables.
     pub fn find(key: &str) -> Option<Kernel> {
         static ALL: OnceLock<Option<Kernels>> = OnceLock::new();
         let all = ALL.get_or_init(|| serde_json::from_str(KERNELS).ok());
         let all = all.as_ref()?;
         let (version, rvas) = all.kernels.get(key)?;
         let listed = all.symbols.iter().copied().zip(rvas.iter().copied());
-        // Zero says that this kernel has no such symbol.
+        // Zero marks a symbol that this kernel does not have.
         let mut symbols: FxHashMap<_, _> = listed.filter(|&(_, rva)| rva != 0).collect();
         let own = ASSETS
             .iter()
@@ -173,19 +174,19 @@ impl Kernel {
 /// The layouts of one build at one revision.
 #[derive(Clone)]
 pub(super) struct Tables {
-    /// The build the layouts were made from.
+    /// The build that the layouts come from.
     pub build: u32,
     types: FxHashMap<&'static str, Fields>,
     enums: FxHashMap<&'static str, FxHashMap<&'static str, i64>>,
 }
 
 impl Tables {
-    /// The layouts for `build`, or of the highest known build below it (the lowest known
-    /// for anything older, and Windows 7's for Vista and Server 2008). Without a revision, the newest of that build: machines that
-    /// are worth a dump are mostly updated ones.
+    /// The layouts for `build`, or of the highest known build below it (the lowest known build
+    /// for anything older, and Windows 7 for Vista and Server 2008). Without a revision, the
+    /// newest of that build, because most machines are updated.
     ///
-    /// Parsed once: a dump that is opened again, or whose kernel is searched for what has
-    /// no symbols, asks again.
+    /// The result is cached: reopening a dump, or searching its kernel without symbols,
+    /// requests it again.
     pub fn nearest(build: u32, revision: Option<u32>) -> Arc<Tables> {
         type Parsed = Mutex<FxHashMap<(u32, Option<u32>), Arc<Tables>>>;
         static PARSED: OnceLock<Parsed> = OnceLock::new();
@@ -223,8 +224,8 @@ impl Tables {
         tables
     }
 
-    /// Puts the layouts of a build into the tables, the base's first so that a delta
-    /// replaces what it holds.
+    /// Adds the layouts of a build to the tables, after those of its base, so that a delta
+    /// replaces the base's types.
     fn add(&mut self, build: u32, revision: u32) {
         let fit = ASSETS
             .iter()
@@ -241,14 +242,14 @@ impl Tables {
         }
     }
 
-    /// Replaces a type by that of another build, which has it.
+    /// Replaces a type by the layout of another build, if that build has it.
     pub fn take_type(&mut self, ty: &'static str, build: u32) {
         if let Some(fields) = Tables::nearest(build, None).types.get(ty) {
             self.types.insert(ty, fields.clone());
         }
     }
 
-    /// Forgets a type.
+    /// Removes a type.
     pub fn drop_type(&mut self, ty: &str) {
         self.types.remove(ty);
     }
@@ -269,7 +270,7 @@ impl Tables {
             .filter(|_| field != ".")
     }
 
-    /// The fields of a type; the entry of the whole type is none.
+    /// The fields of a type, without the entry of the type as a whole.
     pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
         let fields = self.types.get(ty)?.iter().filter(|(name, _)| **name != ".");
         Some(
@@ -279,7 +280,7 @@ impl Tables {
         )
     }
 
-    /// Types whose names contain a text in any case, in order, at most so many.
+    /// Types whose names contain a text, ignoring case; in order, limited to `most`.
     pub fn types_like(&self, text: &str, most: usize) -> Vec<&'static str> {
         let text = text.to_ascii_lowercase();
         let fits = |name: &&&str| name.to_ascii_lowercase().contains(&text);
@@ -303,19 +304,19 @@ fn parse(json: &'static str) -> Option<Layouts> {
     serde_json::from_str(json).ok()
 }
 
-/// Builds that share another's kernel files. 18363 and 19042 to 19045 are 18362 and
+/// Maps builds that share the kernel files of another. 18363 and 19042 to 19045 are 18362 and
 /// 19041 with features switched on, first shipped when both had their second layout.
 fn adjust(build: u32, known: u32, revision: Option<u32>) -> (u32, Option<u32>) {
     match (build, known) {
         (18363..=18999, 18362) | (19042..=20000, 19041) => (known, None),
         _ if build == known => (known, revision),
-        // A revision counts updates of its own build and says nothing about another's.
+        // A revision counts updates of its own build and has no meaning for another.
         _ => (known, None),
     }
 }
 
-/// Gives bit fields their positions where the other build has a bit field of the same
-/// name in the same container: a container read whole would be a wrong value.
+/// Copies the positions of bit fields from another build that has a bit field with the same
+/// name in the same container. Without them, the value of the whole container would be read.
 fn borrow_bits(types: &mut FxHashMap<&'static str, Fields>, from: u32) {
     let Some(donor) = ASSETS
         .iter()

@@ -1,4 +1,4 @@
-//! The PDB of our own that the tests read, and places to put it.
+//! The project's own PDB for tests, and directories to store it in.
 
 use std::fs;
 use std::io::Write;
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::{PdbId, SymbolPath};
 
-/// Made from `tests/fixtures/pdb/driver.c`.
+/// Built from `tests/fixtures/pdb/driver.c`.
 pub const PDB: &[u8] = include_bytes!("../../tests/fixtures/pdb/driver.pdb");
-/// Its key, by llvm-readobj and llvm-pdbutil.
+/// Its key, as printed by llvm-readobj and llvm-pdbutil.
 pub const KEY: &str = "4D6DADD0BE9D9A0A4C4C44205044422E1";
 
-/// Its identity, as the driver's image states it.
+/// Its identity, as stored in the driver's image.
 pub fn id() -> PdbId {
     PdbId {
         name: "driver.pdb".into(),
@@ -20,7 +20,7 @@ pub fn id() -> PdbId {
     }
 }
 
-/// The same with another GUID.
+/// The same identity with another GUID.
 pub fn other_id() -> PdbId {
     PdbId {
         guid: [7; 16],
@@ -28,18 +28,18 @@ pub fn other_id() -> PdbId {
     }
 }
 
-/// Writes a file and the directories above it.
+/// Writes a file and creates its parent directories.
 pub fn put(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
 
-/// The store's file for the fixture.
+/// Path of the fixture in a symbol store.
 pub fn in_store(root: &Path) -> PathBuf {
     root.join("driver.pdb").join(KEY).join("driver.pdb")
 }
 
-/// A cabinet that holds one file.
+/// A cabinet with one file.
 pub fn cabinet(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut builder = cab::CabinetBuilder::new();
     builder

@@ -1,11 +1,12 @@
-//! Which PDB belongs to a module: the RSDS record and the symbol-store key.
+//! The identity of a module's PDB: the RSDS record and the symbol-store key.
 //!
-//! Holds for every PE image with a CodeView debug record of kind RSDS (all 64-bit
-//! Windows). Learned from the PE/COFF specification's debug directory and the layout
-//! of Microsoft's public symbol store.
+//! Applies to every PE image with a CodeView debug record of kind RSDS (all 64-bit Windows).
+//! Sources: the debug directory in the PE/COFF specification, and the layout of Microsoft's
+//! public symbol store.
 //!
-//! The name comes out of the dump, so it is hostile: [`PdbId::file_name`] gives it only
-//! if it is one plain file name, and nothing in this layer touches a file without asking.
+//! The name comes from the dump, so it is hostile: [`PdbId::file_name`] returns it only if it
+//! is a single plain file name, and all code in this layer uses that function before it touches
+//! a file.
 
 use std::fmt;
 
@@ -14,10 +15,10 @@ use crate::characters::is_hidden;
 /// Base of the public symbol server, for [`Needed::url`].
 pub const PUBLIC_SERVER: &str = "https://msdl.microsoft.com/download/symbols";
 
-/// No file system takes a longer name; a longer one in a dump is damage.
+/// Longest file name that any file system accepts; a longer one in a dump is damage.
 const LONGEST_NAME: usize = 255;
 
-/// The identity of a PDB file, as the image it belongs to states it.
+/// The identity of a PDB file, as stored in the image that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct PdbId {
     /// File name, or the build machine's full path; see [`PdbId::file_name`].
@@ -31,8 +32,8 @@ pub struct PdbId {
 impl PdbId {
     /// Reads a CodeView record: `RSDS`, GUID, age, path up to a NUL.
     ///
-    /// Of the path only the part after the last separator is kept. `None` for any other
-    /// kind of record or a truncated one.
+    /// Keeps only the part of the path after the last separator. `None` for any other kind of
+    /// record or a truncated one.
     pub fn from_rsds(record: &[u8]) -> Option<PdbId> {
         let rest = record.strip_prefix(b"RSDS")?;
         let (guid, rest) = rest.split_first_chunk::<16>()?;
@@ -46,7 +47,7 @@ impl PdbId {
         })
     }
 
-    /// The GUID in upper-case hex without dashes, as symbol stores write it.
+    /// The GUID in upper-case hex without dashes, as in symbol stores.
     pub fn guid_hex(&self) -> String {
         let [a, b, c, d, e, f, g, h, tail @ ..] = self.guid;
         let mut text = format!(
@@ -61,7 +62,7 @@ impl PdbId {
         text
     }
 
-    /// The GUID as people and debuggers write it: `339E7413-3576-439C-BCDF-7E0229DA3773`.
+    /// The GUID as debuggers print it: `339E7413-3576-439C-BCDF-7E0229DA3773`.
     pub fn guid_text(&self) -> String {
         let hex = self.guid_hex();
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
@@ -80,10 +81,10 @@ impl PdbId {
         format!("{}{:X}", self.guid_hex(), self.age)
     }
 
-    /// The file name if it is safe to look for on this machine.
+    /// The file name, if it is safe to search for on this machine.
     ///
-    /// `None` when the name has more than one path component, a character or ending that
-    /// some file system gives a meaning to, or is a DOS device.
+    /// `None` if the name has more than one path component, has a character or ending with a
+    /// special meaning on some file system, or is a DOS device.
     pub fn file_name(&self) -> Option<&str> {
         let name = self.name.rsplit(['\\', '/']).next()?;
         is_plain_name(name).then_some(name)
@@ -91,19 +92,19 @@ impl PdbId {
 
     /// Path inside a symbol store, with `/`: `name/KEY/name`.
     ///
-    /// An unsafe name is shown as `?`, which no store has.
+    /// An unsafe name is replaced by `?`, which no store contains.
     pub fn store_path(&self) -> String {
         let name = self.file_name().unwrap_or("?");
         format!("{name}/{}/{name}", self.key())
     }
 
-    /// What somebody with a network has to fetch from the public server; `None` for an
+    /// The file to fetch from the public server on a machine with network access; `None` for an
     /// unsafe name.
     pub fn needed(&self) -> Option<Needed> {
         self.needed_from(PUBLIC_SERVER)
     }
 
-    /// The same from another symbol server.
+    /// As [`PdbId::needed`], from another symbol server.
     pub fn needed_from(&self, server: &str) -> Option<Needed> {
         let file = self.file_name()?.to_string();
         let key = self.key();
@@ -118,7 +119,7 @@ impl PdbId {
 }
 
 impl fmt::Display for PdbId {
-    /// `ntkrnlmp.pdb 339E7413…31`; characters that are not printable are escaped.
+    /// `ntkrnlmp.pdb 339E7413…31`; unprintable characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.rsplit(['\\', '/']).next().unwrap_or_default();
         for c in name.chars() {
@@ -132,20 +133,20 @@ impl fmt::Display for PdbId {
     }
 }
 
-/// A PDB that is wanted but not on this machine.
+/// A PDB that is required but not on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needed {
     /// File name, `ntkrnlmp.pdb`.
     pub file: String,
     /// Symbol-store key.
     pub key: String,
-    /// Where the symbol server has it.
+    /// Its address on the symbol server.
     pub url: String,
-    /// Where to put it below a symbol-store directory, with `/` separators.
+    /// Its path below a symbol-store directory, with `/` separators.
     pub store_path: String,
 }
 
-/// Whether `name` is one ordinary file name on Windows and Unix alike.
+/// True when `name` is a single ordinary file name on both Windows and Unix.
 fn is_plain_name(name: &str) -> bool {
     let bad = |c: char| is_hidden(c) || "<>:\"/\\|?*".contains(c);
     !name.is_empty()
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_names_pass_and_hostile_ones_do_not() {
+    fn ordinary_names_pass_and_hostile_names_are_refused() {
         for good in [
             "ntkrnlmp.pdb",
             "My Driver.pdb",
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_can_be_fetched_elsewhere() {
+    fn needed_names_the_file_and_its_address() {
         let needed = named("my drv.pdb").needed().unwrap();
         let url = "https://msdl.microsoft.com/download/symbols/my%20drv.pdb/339E74133576439CCBDF7E0229DA37731A/my%20drv.pdb";
         assert_eq!(needed.url, url);
@@ -303,7 +304,7 @@ mod tests {
         }
 
         #[test]
-        fn any_debug_record_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn arbitrary_debug_records_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = PdbId::from_rsds(&bytes);
         }
     }

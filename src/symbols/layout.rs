@@ -1,18 +1,18 @@
-//! What an answer about a type looks like, whoever gives it.
+//! The answer to a query about a type, independent of its source.
 
-/// Where a field lies in its structure.
+/// The location of a field in its structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
-    /// Bytes from the start of the outermost type that was asked about.
+    /// Offset in bytes from the start of the type in the query.
     pub offset: u32,
-    /// Bytes; of a bit field its container, of an array all elements, 0 if unknown.
+    /// Size in bytes: the container's for a bit field, all elements for an array, 0 if unknown.
     pub size: u32,
     /// Position from the container's lowest bit, and length in bits.
     pub bits: Option<(u8, u8)>,
 }
 
 impl Field {
-    /// The same field seen from `bytes` further out.
+    /// The same field relative to an outer type that starts `bytes` earlier.
     pub(super) fn shifted(self, bytes: u32) -> Option<Field> {
         Some(Field {
             offset: self.offset.checked_add(bytes)?,
@@ -34,9 +34,9 @@ impl Field {
     }
 }
 
-/// Picks the enumerator that `suffix` means: compilers and versions prefix names
-/// differently (`MiVaPagedPool`, `AssignedRegionPagedPool`), so the shortest name with
-/// that ending wins; that keeps `PagedPool` apart from `NonPagedPool`.
+/// Selects the enumerator with this suffix. Compilers and versions use different prefixes
+/// (`MiVaPagedPool`, `AssignedRegionPagedPool`), so the shortest name with that ending wins;
+/// this distinguishes `PagedPool` from `NonPagedPool`.
 pub(super) fn by_suffix<'a>(
     names: impl Iterator<Item = (&'a str, i64)>,
     suffix: &str,
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shortest_name_with_the_ending_is_meant() {
+    fn the_shortest_name_with_the_suffix_wins() {
         let names = [
             ("RegionNonPagedPool", 0),
             ("RegionPagedPool", 1),

@@ -1,13 +1,13 @@
-//! Names to addresses and offsets: nt's PDB, or the built-in tables.
+//! Names to addresses and offsets, from nt's PDB or the built-in tables.
 //!
-//! Everything above asks here for the offset of a field or the address of a symbol and has no
-//! numbers of its own. [`Symbols::load`] decides who answers: the PDB whose identity the dump
-//! states, if the symbol path leads to it; else the built-in tables of the very same kernel;
-//! else the layouts of the nearest build, without addresses. It always gives something,
-//! [`Source`] says what, and the notes say what was refused.
+//! All other rooms get the offset of a field or the address of a symbol here and have no
+//! numbers of their own. [`Symbols::load`] selects the source: first the PDB with the identity
+//! stored in the dump, if the symbol path leads to it; then the built-in tables of exactly this
+//! kernel; then the layouts of the nearest build, without addresses. Loading always succeeds.
+//! [`Source`] names the source, and the notes list what was refused.
 //!
-//! Field names are those of Microsoft's public PDBs. `u1.Flink` steps into a member:
-//! with a PDB into any, with the built-in tables only into anonymous ones, so ask for
+//! Field names are those of Microsoft's public PDBs. `u1.Flink` steps into a member: with a PDB
+//! into any member, with the built-in tables only into anonymous ones. So query
 //! `_MI_SYSTEM_INFORMATION.Vs` and a field of `_MI_VISIBLE_STATE` separately.
 
 mod builtin;
@@ -37,25 +37,25 @@ use pdb::{Pdb, Refusal, Want};
 pub use server::{Client, FetchError, Fetched, Limits, Progress, Watch, shown as shown_address};
 pub use wanted::{Located, WantedPdb};
 
-/// Where an answer came from; shown to the user.
+/// The source of an answer, as shown to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The PDB with the identity that the dump states.
+    /// The PDB with the identity stored in the dump.
     Pdb {
         /// The file, possibly a cabinet.
         path: PathBuf,
     },
-    /// Built-in tables of exactly this kernel, known by identity.
+    /// Built-in tables of exactly this kernel, selected by identity.
     BuiltIn {
-        /// Its file version, `10.0.19041.3570`.
+        /// The kernel's file version, `10.0.19041.3570`.
         version: String,
     },
     /// Built-in layouts of the nearest known build; no symbol addresses.
     Layout {
-        /// The build they were made from.
+        /// The build that the layouts come from.
         build: u32,
     },
-    /// Nothing: a driver without its PDB.
+    /// No source: a driver without its PDB.
     None,
 }
 
@@ -70,20 +70,20 @@ impl fmt::Display for Source {
     }
 }
 
-/// What else is known about the kernel when symbols are loaded.
+/// Additional facts about the kernel for loading symbols.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The update revision (the last part of `10.0.19041.3570`), if known. It picks
-    /// between layouts of one build when the identity doesn't; by default the newest.
+    /// The update revision (the last part of `10.0.19041.3570`), if known. It selects between
+    /// layouts of one build if the identity is unknown; the default is the newest layout.
     pub revision: Option<u32>,
 }
 
 /// The outcome of loading, which never fails.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The symbols, from whichever source.
+    /// The symbols, from any source.
     pub symbols: Symbols,
-    /// What the user should know: a PDB found but refused, a store's message.
+    /// Messages for the user: a PDB that was found but refused, a store's message.
     pub notes: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// Decides for the kernel with this identity (`None` when nt's debug record is not
+    /// Loads the symbols for the kernel with this identity (`None` if nt's debug record is not
     /// in the dump) and build number.
     pub fn load(id: Option<&PdbId>, build: u32, path: &SymbolPath, options: LoadOptions) -> Loaded {
         let (found, notes) = match id {
@@ -130,7 +130,7 @@ impl Symbols {
         }
     }
 
-    /// Symbols of a module other than the kernel: its PDB's public symbols, or nothing.
+    /// Symbols of a module other than the kernel: its PDB's public symbols, or an empty set.
     pub fn load_module(id: &PdbId, path: &SymbolPath) -> Loaded {
         let (found, notes) = find_pdb(id, path, Want::Symbols);
         let (pdb, source) = match found {
@@ -148,9 +148,9 @@ impl Symbols {
         }
     }
 
-    /// Functions and source lines of addresses in a module, from its private PDB. The
-    /// origins are in the order of the addresses, and empty where no PDB says anything; the
-    /// notes say what was refused.
+    /// Functions and source lines of addresses in a module, from its private PDB. The origins
+    /// are in the order of the addresses, and empty if no PDB has them. The notes list what was
+    /// refused.
     pub fn origins(id: &PdbId, path: &SymbolPath, rvas: &[u32]) -> (Vec<Origin>, Vec<String>) {
         let read = |file| pdb::lines::read(file, id, rvas);
         let (found, mut notes) = first_that(path, id, read);
@@ -161,15 +161,15 @@ impl Symbols {
         (origins, notes)
     }
 
-    /// Takes the built-in layout of a type from another build, whose layout was found to
-    /// fit better than the nearest build's.
+    /// Replaces the built-in layout of a type by that of another build, which was found to fit
+    /// better than the nearest build's.
     pub fn take_type(&mut self, ty: &'static str, build: u32) {
         if let Some(tables) = &mut self.tables {
             Arc::make_mut(tables).take_type(ty, build);
         }
     }
 
-    /// Uses the built-in layout of a type no more: the kernel says that it does not fit.
+    /// Removes the built-in layout of a type, because the kernel's data does not fit it.
     pub fn distrust_type(&mut self, ty: &str) {
         if let Some(tables) = &mut self.tables {
             Arc::make_mut(tables).drop_type(ty);
@@ -179,13 +179,14 @@ impl Symbols {
     /// RVA of a symbol in the module, by its exact name.
     pub fn rva(&self, name: &str) -> Option<u32> {
         let from_pdb = self.pdb.as_ref().and_then(|p| p.rva(name));
-        // The built-in addresses are of the same file as the PDB, so they may fill in.
+        // The built-in addresses belong to the same file as the PDB, so they can supplement it.
         from_pdb.or_else(|| self.kernel.as_ref()?.symbols.get(name).copied())
     }
 
-    /// Where a field lies: `field("_POOL_HEADER", "PoolTag")`, `field("_MMPFN", "u1.Flink")`.
+    /// The location of a field: `field("_POOL_HEADER", "PoolTag")`, `field("_MMPFN",
+    /// "u1.Flink")`.
     ///
-    /// A type the PDB has is answered by the PDB alone, even when it lacks the field.
+    /// If the PDB has the type, only the PDB is used, even if it lacks the field.
     pub fn field(&self, ty: &str, field: &str) -> Option<Field> {
         match self.pdb_with_type(ty) {
             Some(pdb) => pdb.field(ty, field),
@@ -193,7 +194,7 @@ impl Symbols {
         }
     }
 
-    /// Bytes of a type; `None` when it isn't known.
+    /// Size of a type in bytes; `None` if it is unknown.
     pub fn size_of(&self, ty: &str) -> Option<u32> {
         match self.pdb_with_type(ty) {
             Some(pdb) => pdb.size_of(ty),
@@ -201,8 +202,8 @@ impl Symbols {
         }
     }
 
-    /// Value of the enumerator of `en` whose name ends in `name_suffix`; of several the
-    /// one with the shortest name, so that `PagedPool` isn't `NonPagedPool`.
+    /// Value of the enumerator of `en` whose name ends in `name_suffix`. If several match, the
+    /// shortest name wins, so that `PagedPool` does not match `NonPagedPool`.
     pub fn enumerator(&self, en: &str, name_suffix: &str) -> Option<i64> {
         match self.pdb_with_type(en) {
             Some(pdb) => pdb.enumerator(en, name_suffix),
@@ -210,8 +211,8 @@ impl Symbols {
         }
     }
 
-    /// The nearest public symbol at or below an RVA, and the distance in bytes. Without
-    /// a PDB only exact hits, as too few symbols are known to tell what lies between.
+    /// The nearest public symbol at or below an RVA, and the distance in bytes. Without a PDB,
+    /// only exact matches, because the built-in tables have too few symbols.
     pub fn nearest(&self, rva: u32) -> Option<(String, u32)> {
         if let Some(pdb) = &self.pdb {
             return pdb
@@ -226,8 +227,8 @@ impl Symbols {
         exact.min().map(|name| (name.to_string(), 0))
     }
 
-    /// The function that holds an RVA, and the distance from its start in bytes: by the
-    /// PDB, or by the built-in functions of Driver Verifier and of the pool.
+    /// The function that contains an RVA, and the distance from its start in bytes: from the
+    /// PDB, or from the built-in functions of Driver Verifier and of the pool.
     pub fn function(&self, rva: u32) -> Option<(String, u32)> {
         if let Some(pdb) = &self.pdb {
             let (name, distance) = pdb.nearest(rva)?;
@@ -237,14 +238,14 @@ impl Symbols {
         Some((name.to_owned(), distance))
     }
 
-    /// True where [`Symbols::function`] knows the functions that allocate and free pool.
+    /// True when [`Symbols::function`] knows the functions that allocate and free pool.
     pub fn has_functions(&self) -> bool {
         let built_in = self.kernel.as_ref();
         self.pdb.is_some() || built_in.is_some_and(|k| k.verifier.has_functions())
     }
 
-    /// All fields of a type with their names, in no order; `None` when it isn't known. The
-    /// built-in tables have the fields that this program uses.
+    /// All fields of a type with their names, unordered; `None` if the type is unknown. The
+    /// built-in tables have only the fields that poolscope uses.
     pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
         match self.pdb_with_type(ty) {
             Some(pdb) => pdb.fields(ty),
@@ -252,13 +253,14 @@ impl Symbols {
         }
     }
 
-    /// Built-in types whose names contain a text in any case, at most twelve.
+    /// Built-in types whose names contain a text, ignoring case; at most twelve.
     pub fn types_like(&self, text: &str) -> Vec<&'static str> {
         let tables = self.tables.as_ref();
         tables.map(|t| t.types_like(text, 12)).unwrap_or_default()
     }
 
-    /// Passes every symbol with its RVA: the PDB's, else those of the built-in tables.
+    /// Passes every symbol with its RVA to `take`: from the PDB, or else from the built-in
+    /// tables.
     pub fn each(&self, take: &mut dyn FnMut(&str, u32)) {
         match (&self.pdb, &self.kernel) {
             (Some(pdb), _) => pdb.each(take),
@@ -267,13 +269,13 @@ impl Symbols {
         }
     }
 
-    /// Where the answers come from.
+    /// The source of the answers.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Who answers for a type or enum: `pdb`, `built-in` (this very kernel or its
-    /// layout-identical revisions), `nearest build`, or `unknown` for no one.
+    /// The source for a type or enum: `pdb`, `built-in` (this kernel, or revisions with the
+    /// same layout), `nearest build`, or `unknown`.
     pub fn type_origin(&self, ty: &str) -> &'static str {
         let known = self
             .tables
@@ -290,13 +292,13 @@ impl Symbols {
         }
     }
 
-    /// What to fetch on another machine to have this PDB; `None` for an unsafe name.
+    /// The file to fetch on another machine to get this PDB; `None` for an unsafe name.
     pub fn needed(id: &PdbId) -> Option<Needed> {
         id.needed()
     }
 
-    /// True when the layout of a type is that of exactly this module: from its PDB, or
-    /// from the tables of its identity.
+    /// True when the layout of a type is exactly this module's: from its PDB, or from the
+    /// tables of its identity.
     pub fn is_exact(&self, ty: &str) -> bool {
         self.kernel.is_some() || self.pdb_with_type(ty).is_some()
     }
@@ -314,13 +316,13 @@ impl fmt::Debug for Symbols {
     }
 }
 
-/// Reads the first PDB on the path that is the wanted one; the others become notes.
+/// Reads the first PDB on the path with the right identity; refused files become notes.
 fn find_pdb(id: &PdbId, path: &SymbolPath, want: Want) -> (Option<(Pdb, PathBuf)>, Vec<String>) {
     first_that(path, id, |file| Pdb::read(file, id, want))
 }
 
-/// The first file on the path that `read` accepts, copied to the stores that want it;
-/// the others become notes.
+/// The first file on the path that `read` accepts; it is copied to the stores that keep such
+/// files. Refused files become notes.
 fn first_that<T>(
     path: &SymbolPath,
     id: &PdbId,

@@ -1,11 +1,11 @@
-//! The permission to make connections.
+//! The permission to make network connections.
 
-/// Whether symbol servers may be asked.
+/// Whether symbol servers may be contacted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Network {
-    /// No connection is made, whatever the symbol path says.
+    /// No connection is made, regardless of the symbol path.
     #[default]
     Off,
-    /// The servers that the symbol path names may be asked.
+    /// The servers in the symbol path may be contacted.
     On,
 }

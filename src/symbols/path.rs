@@ -1,12 +1,11 @@
 //! The symbol path: the grammar of `_NT_SYMBOL_PATH`.
 //!
-//! Elements are separated by `;`, the parts of one element by `*`. Learned from the
-//! Debugging Tools for Windows documentation ("Symbol path for Windows debuggers",
-//! "Custom Symbol Stores and Symbol Servers"). Nothing here opens a file or a network
-//! connection.
+//! Elements are separated by `;`, the parts of one element by `*`. Sources: the documentation
+//! of the Debugging Tools for Windows ("Symbol path for Windows debuggers", "Custom Symbol
+//! Stores and Symbol Servers"). This module does not open files or network connections.
 //!
-//! A path copied from Windows is usual, also where there are no drives:
-//! `srv*c:\symbols*https://…` on Linux means the default store, not a directory `c:`.
+//! Users often copy a path from Windows to a system without drives: on Linux,
+//! `srv*c:\symbols*https://…` means the default store, not a directory `c:`.
 
 use std::path::PathBuf;
 
@@ -15,16 +14,16 @@ use super::id::PUBLIC_SERVER;
 /// One `;`-separated element of a symbol path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
-    /// A directory (flat or a symbol store), or a PDB file named outright.
+    /// A directory (flat or a symbol store), or the path of a PDB file.
     Dir(String),
-    /// `srv*…`: stores searched from left to right; a hit in a later one is worth
-    /// copying into the earlier ones.
+    /// `srv*…`: stores that are searched from left to right; a file found in a later one is
+    /// copied to the earlier ones.
     Chain(Vec<Store>),
-    /// `cache*dir`: whatever the elements to its right give is kept here.
+    /// `cache*dir`: stores files that are found in the elements to its right.
     Cache(Store),
 }
 
-/// One place in a `srv*` chain.
+/// One store in a `srv*` chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// The default downstream store, see [`default_store`].
@@ -36,8 +35,8 @@ pub enum Store {
 }
 
 impl Store {
-    /// The directory of this store on this machine; `None` for a server, and for a drive
-    /// or share that this system does not have.
+    /// The directory of this store on this machine; `None` for a server, and for a drive or
+    /// share that this system does not have.
     pub fn directory(&self) -> Option<PathBuf> {
         match self {
             Store::Default => default_store(),
@@ -50,17 +49,17 @@ impl Store {
 /// A parsed symbol path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SymbolPath {
-    /// In the order they are searched.
+    /// The elements in search order.
     pub elements: Vec<Element>,
     /// Set by [`SymbolPath::without_caches`].
     no_caches: bool,
 }
 
-/// One place to look for a file.
+/// A location to search for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place<'a> {
     pub at: At<'a>,
-    /// The stores that keep what is found here, those to the left first.
+    /// The stores that keep a copy of files found here; leftmost first.
     pub keep_in: Vec<PathBuf>,
 }
 
@@ -75,14 +74,14 @@ pub(super) enum At<'a> {
 impl SymbolPath {
     /// Parses the syntax of `_NT_SYMBOL_PATH`, with `%VAR%` from the environment.
     ///
-    /// There is no wrong path: what no rule claims is a directory.
+    /// Every text is a valid path: an element that matches no other rule is a directory.
     pub fn parse(text: &str) -> SymbolPath {
         SymbolPath::parse_with(text, |name| std::env::var(name).ok())
     }
 
-    /// [`SymbolPath::parse`] with another source of variables.
+    /// As [`SymbolPath::parse`], with another source of variables.
     pub fn parse_with(text: &str, variable: impl Fn(&str) -> Option<String>) -> SymbolPath {
-        // Variables first: their value may hold separators, as in Windows.
+        // Expand variables first: their values may contain separators, as in Windows.
         let text = expand(text, &variable);
         SymbolPath {
             elements: elements(&text),
@@ -90,7 +89,7 @@ impl SymbolPath {
         }
     }
 
-    /// `_NT_ALT_SYMBOL_PATH`, then `_NT_SYMBOL_PATH`; `None` when neither says anything.
+    /// `_NT_ALT_SYMBOL_PATH`, then `_NT_SYMBOL_PATH`; `None` if both are unset or empty.
     pub fn from_env() -> Option<SymbolPath> {
         let mut path = SymbolPath::default();
         for name in ["_NT_ALT_SYMBOL_PATH", "_NT_SYMBOL_PATH"] {
@@ -101,7 +100,7 @@ impl SymbolPath {
         (!path.elements.is_empty()).then_some(path)
     }
 
-    /// Only the default store: what to search when no path is given.
+    /// Only the default store: the path to search if none is given.
     pub fn local_cache() -> SymbolPath {
         SymbolPath {
             elements: vec![Element::Cache(Store::Default)],
@@ -109,8 +108,8 @@ impl SymbolPath {
         }
     }
 
-    /// The same path with no `cache*` and no default store, and nothing kept anywhere but
-    /// in the stores that it names.
+    /// The same path without `cache*` elements and default stores. Files are kept only in the
+    /// stores that the path names.
     pub fn without_caches(mut self) -> SymbolPath {
         self.no_caches = true;
         self.elements.retain_mut(|element| match element {
@@ -144,8 +143,8 @@ impl SymbolPath {
         servers.collect()
     }
 
-    /// The directory to put a file into that is fetched by hand, so that this path finds
-    /// it: the first store, else the first directory, else where a server's files go.
+    /// The directory for a file that is fetched by hand, so that this path finds it: the first
+    /// store, else the first directory, else the store for files from a server.
     pub fn first_store(&self) -> Option<PathBuf> {
         let stores = self.elements.iter().flat_map(|element| match element {
             Element::Dir(_) => &[],
@@ -160,8 +159,8 @@ impl SymbolPath {
             .or_else(|| kept.find_map(|stores| stores.into_iter().next()))
     }
 
-    /// Every place of the path in search order, each with the stores to its left that
-    /// keep what it gives: all `cache*`, and the earlier ones of its own chain.
+    /// All locations of the path in search order, each with the stores to its left that keep a
+    /// copy of its files: all `cache*` elements, and the earlier stores of its own chain.
     pub(super) fn places(&self) -> Vec<Place<'_>> {
         let mut out = Vec::new();
         let mut caches: Vec<PathBuf> = Vec::new();
@@ -210,8 +209,8 @@ impl SymbolPath {
     }
 }
 
-/// Where symbols go when the path names no store: `%ProgramData%\Dbg\sym` on Windows as
-/// in WinDbg, else the user's cache directory.
+/// The default store: `%ProgramData%\Dbg\sym` on Windows, as in WinDbg; elsewhere in the user's
+/// cache directory.
 pub fn default_store() -> Option<PathBuf> {
     if cfg!(windows) {
         return Some(variable("ProgramData")?.join("Dbg").join("sym"));
@@ -219,9 +218,9 @@ pub fn default_store() -> Option<PathBuf> {
     Some(cache_directory()?.join("symbols"))
 }
 
-/// The directory of what can be made again: `poolscope` in `$XDG_CACHE_HOME` or
-/// `~/.cache`, on macOS in `~/Library/Caches`, on Windows in `%LOCALAPPDATA%`. `None`
-/// when the environment names none.
+/// The directory for data that can be recreated: `poolscope` in `$XDG_CACHE_HOME` or
+/// `~/.cache`, on macOS in `~/Library/Caches`, on Windows in `%LOCALAPPDATA%`. `None` if the
+/// environment defines none of them.
 pub fn cache_directory() -> Option<PathBuf> {
     let cache = if cfg!(windows) {
         variable("LOCALAPPDATA")
@@ -249,7 +248,7 @@ fn variable(name: &str) -> Option<PathBuf> {
 fn elements(text: &str) -> Vec<Element> {
     let mut out = Vec::new();
     for text in text.split(';') {
-        // What a server gives goes to a cache on its left, or else to the default store.
+        // Files from a server are kept in a cache to its left, or else in the default store.
         let cached = out.iter().any(|e| matches!(e, Element::Cache(_)));
         out.extend(element(text, cached));
     }
@@ -267,7 +266,7 @@ fn element(text: &str, cached: bool) -> Option<Element> {
     match head.to_ascii_lowercase().as_str() {
         "srv" if has_parts => Some(Element::Chain(chain(parts.collect(), cached))),
         "symsrv" if has_parts => {
-            // The next part names the server's DLL (`symsrv.dll`, once `ImageHlp`).
+            // The next part is the server's DLL (`symsrv.dll`, formerly `ImageHlp`).
             parts.next();
             Some(Element::Chain(chain(parts.collect(), cached)))
         }
@@ -278,8 +277,8 @@ fn element(text: &str, cached: bool) -> Option<Element> {
     }
 }
 
-/// The stores of `srv*a*b*c`: an empty part is the default store, a lone server gets it
-/// in front unless a cache keeps what it gives, and nothing at all means the public
+/// The stores of `srv*a*b*c`. An empty part is the default store. A single server gets the
+/// default store in front unless a cache keeps its files. No parts at all means the public
 /// server.
 fn chain(parts: Vec<&str>, cached: bool) -> Vec<Store> {
     let mut stores: Vec<Store> = parts.iter().map(|part| store(part)).collect();
@@ -304,7 +303,7 @@ fn store(part: &str) -> Store {
     }
 }
 
-/// The path of a `file://` address: `file:///srv/sym`, `file:///c:/sym`, and
+/// The path of a `file://` address: `file:///srv/sym`, `file:///c:/sym`, or
 /// `file://server/share`, which is a share.
 fn file_url(text: &str) -> Option<String> {
     let head = text.get(..7)?;
@@ -319,12 +318,12 @@ fn file_url(text: &str) -> Option<String> {
     if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
         return Some(format!("\\\\{host}{}", path.replace('/', "\\")));
     }
-    // A drive has a slash before it that is not its own.
+    // The slash before a drive letter is not part of the path.
     let drive = path.get(1..).filter(|rest| is_windows_only(rest));
     Some(drive.unwrap_or(path).to_owned())
 }
 
-/// `%20` and the like as the characters that they stand for; what is not text stays.
+/// Replaces `%20` and similar by their characters; a result that is not text stays unchanged.
 fn percent_decode(text: &str) -> String {
     let mut out = Vec::new();
     let mut bytes = text.as_bytes();
@@ -348,7 +347,7 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Variables that are named in a text and were not replaced, as `%NAME%`.
+/// The variables `%NAME%` in a text that were not replaced.
 pub(super) fn unset_variables(text: &str) -> Vec<&str> {
     let mut pieces = text.split('%').skip(1).peekable();
     let mut out = Vec::new();
@@ -370,21 +369,22 @@ fn is_url(text: &str) -> bool {
     lower.starts_with("http://") || lower.starts_with("https://")
 }
 
-/// A path written for Windows as this system's: elsewhere `\` separates too, unless a
-/// file by that very name exists. `None` for a drive or a share that isn't there.
+/// Converts a path written for Windows to this system: outside Windows, `\` is a separator too,
+/// unless a file with exactly this name exists. `None` for a drive or a share that does not
+/// exist here.
 pub(super) fn local_path(text: &str) -> Option<PathBuf> {
     let path = PathBuf::from(text);
     if cfg!(windows) || path.exists() {
         return Some(path);
     }
     if is_windows_only(text) {
-        // A translation layer may have such a directory below the current one.
+        // Wine or a similar layer may have created such a directory below the current one.
         return Some(PathBuf::from(text.replace('\\', "/"))).filter(|p| p.exists());
     }
     Some(PathBuf::from(text.replace('\\', "/")))
 }
 
-/// Starts with a drive or with the two backslashes of a share.
+/// True when the text starts with a drive letter or with the two backslashes of a share.
 fn is_windows_only(text: &str) -> bool {
     let mut chars = text.chars();
     let drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic())
@@ -393,14 +393,15 @@ fn is_windows_only(text: &str) -> bool {
     drive || text.starts_with("\\\\")
 }
 
-/// Replaces `%NAME%`; an unknown variable stays as it is written.
+/// Replaces `%NAME%`; an unknown variable stays unchanged.
 fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         out.push_str(before);
         let found = after.split_once('%').and_then(|(name, tail)| {
-            // The environment panics or misleads on these; no variable has them.
+            // No variable has these characters; the environment functions panic on some of
+            // them.
             let usable = !name.is_empty() && !name.contains(['=', '\0', ';', '*']);
             Some((usable.then(|| variable(name)).flatten()?, tail))
         });

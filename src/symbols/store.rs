@@ -1,13 +1,12 @@
-//! Looking for a PDB in local directories and symbol stores, and putting one there.
+//! Searches for a PDB in local directories and symbol stores, and stores one there.
 //!
-//! A directory may be a flat one, one with WinDbg's `symbols\exe` folders, or a symbol
-//! store as `symstore.exe` and symbol servers lay it out: `name/KEY/name`, with a
-//! directory of the name's first two letters in front when the root holds `index2.txt`,
-//! with the last letter of the file replaced by `_` when it is a cabinet, or with a
-//! `file.ptr` that names another place. Learned from the Debugging Tools documentation
-//! of SymStore and SymSrv.
+//! A directory may be flat, may have WinDbg's `symbols\exe` folders, or may be a symbol store
+//! in the layout of `symstore.exe` and symbol servers: `name/KEY/name`. In a store, a directory
+//! of the name's first two letters comes first if the root contains `index2.txt`; the last
+//! letter of the file is `_` if it is a cabinet; and a `file.ptr` refers to another location.
+//! Source: the documentation of SymStore and SymSrv in the Debugging Tools.
 //!
-//! Nothing found here is believed: the reader checks the identity inside the file.
+//! Files found here are untrusted: the reader checks the identity inside the file.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
@@ -22,17 +21,17 @@ use crate::system::files;
 use super::id::PdbId;
 use super::path::{At, SymbolPath, local_path, unset_variables};
 
-/// A cabinet may not unpack to more. The largest kernel PDB is around 20 MB, the largest
-/// of a driver some 100.
+/// Size limit of an unpacked cabinet. The largest kernel PDB is about 20 MB, the largest driver
+/// PDB about 100 MB.
 const LARGEST_UNPACKED: u64 = 256 << 20;
-/// A block of a cabinet takes at least its header and gives at most so many bytes.
+/// Header size of a cabinet's block, and the most bytes that one block unpacks to.
 const BLOCK_HEADER: u64 = 8;
 const LARGEST_BLOCK: u64 = 64 << 10;
-/// A pointer file is one line.
+/// Size limit of a pointer file, which is one line.
 pub(super) const LONGEST_POINTER: u64 = 64 << 10;
 /// First bytes of a cabinet.
 const CABINET: &[u8] = b"MSCF";
-/// How the name of an unfinished file starts and ends.
+/// Start and end of the name of an unfinished file.
 const PARTIAL: (&str, &str) = (".poolscope-", ".partial");
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// WinDbg's folders below a flat directory; the first is the directory itself.
@@ -46,24 +45,24 @@ const FOLDERS: [&str; 7] = [
     "dll",
 ];
 
-/// A file that may be the wanted PDB.
+/// A file that may be the right PDB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub path: PathBuf,
-    /// The stores that should have a copy.
+    /// The stores that should get a copy.
     pub keep_in: Vec<PathBuf>,
 }
 
-/// What the directories hold for one PDB.
+/// The search result for one PDB.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     /// In search order, existing files only.
     pub candidates: Vec<Candidate>,
-    /// What the user should know, such as the message of a pointer file.
+    /// Messages for the user, such as the message of a pointer file.
     pub notes: Vec<String>,
 }
 
-/// Looks for a PDB in every directory of the path. An unsafe name finds nothing.
+/// Searches for a PDB in every directory of the path. An unsafe name has no results.
 pub(super) fn search(path: &SymbolPath, id: &PdbId) -> Search {
     let mut search = Search::default();
     let Some(name) = id.file_name() else {
@@ -106,8 +105,8 @@ impl Search {
         } else {
             vec![name, &lower]
         };
-        // On a case-sensitive file system, a store that was filled on Windows may have the name or
-        // the key in any case.
+        // On a case-sensitive file system, a store that was filled on Windows may have the name
+        // or the key in any case.
         let similar = same_name(root, name).filter(|found| !names.contains(&found.as_str()));
         if let Some(found) = &similar {
             let holder = root.join(found);
@@ -137,7 +136,7 @@ impl Search {
         }
     }
 
-    /// One store directory: the file, its cabinet, or a pointer.
+    /// Searches one store directory: the file, its cabinet, or a pointer.
     fn look_in_store(&mut self, directory: &Path, name: &str) {
         self.add(directory.join(name));
         self.add(directory.join(packed_name(name)));
@@ -170,8 +169,8 @@ impl Search {
     }
 }
 
-/// True when two names lead to one file: where the file system does not tell the cases of
-/// letters apart, names that differ in nothing else do.
+/// True when two names refer to the same file: on a case-insensitive file system, names that
+/// differ only in case.
 fn is_one(one: &Path, other: &Path) -> bool {
     let alike = || {
         let (one, other) = (one.to_string_lossy(), other.to_string_lossy());
@@ -181,10 +180,10 @@ fn is_one(one: &Path, other: &Path) -> bool {
     one == other || alike() && real(one).is_some_and(|one| real(other) == Some(one))
 }
 
-/// Entries of a directory that are looked through for a name in another case.
+/// Largest number of directory entries that are searched for a name in another case.
 const MOST_ENTRIES: usize = 1 << 17;
 
-/// The entry of a directory whose name is the same but for the case of its letters.
+/// The entry of a directory whose name is equal except for case.
 fn same_name(directory: &Path, name: &str) -> Option<String> {
     if directory.join(name).exists() {
         return Some(name.to_owned());
@@ -194,8 +193,8 @@ fn same_name(directory: &Path, name: &str) -> Option<String> {
     names.find(|found| found.eq_ignore_ascii_case(name))
 }
 
-/// The directory of all files of a name: below the root, or in a two-tier store below
-/// the name's first two letters.
+/// The directory for all files with a name: below the root, or in a two-tier store below the
+/// name's first two letters.
 fn holder(root: &Path, name: &str) -> PathBuf {
     if root.join("index2.txt").is_file() {
         let prefix: String = name.chars().take(2).collect();
@@ -205,25 +204,25 @@ fn holder(root: &Path, name: &str) -> PathBuf {
     }
 }
 
-/// Where a store has a PDB; `None` for an unsafe name.
+/// The path of a PDB in a store; `None` for an unsafe name.
 pub(super) fn place(root: &Path, id: &PdbId) -> Option<PathBuf> {
     let name = id.file_name()?;
     Some(holder(root, name).join(id.key()).join(name))
 }
 
-/// A new file in a store, not yet under its name. It is removed when it is dropped.
+/// Creates a temporary file in a store. It is deleted when it is dropped.
 pub(super) fn begin(root: &Path) -> io::Result<NamedTempFile> {
     fs::create_dir_all(root)?;
     sweep(root);
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL.0).suffix(PARTIAL.1);
-    // The files of a shared store are for everybody, as far as the umask lets them.
+    // Files in a shared store are readable by all users, as far as the umask allows.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(root)
 }
 
-/// Removes what a process left that was killed: nobody fetches one file for a day.
+/// Removes files left by a killed process: no download takes a day.
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -236,8 +235,8 @@ fn sweep(root: &Path) {
     }
 }
 
-/// Gives a finished file its name in the store, in one step: whoever looks sees all of
-/// it or none, and of two that do this at once one wins.
+/// Renames a finished file to its name in the store, atomically: readers see the whole file or
+/// none, and of two concurrent calls one wins.
 pub(super) fn finish(file: NamedTempFile, root: &Path, id: &PdbId) -> io::Result<PathBuf> {
     let target = place(root, id).ok_or(io::ErrorKind::InvalidInput)?;
     if let Some(directory) = target.parent() {
@@ -247,8 +246,8 @@ pub(super) fn finish(file: NamedTempFile, root: &Path, id: &PdbId) -> io::Result
     Ok(target)
 }
 
-/// Copies a verified PDB, unpacked, into other stores. A store that takes nothing is no
-/// concern: it may be a read-only share.
+/// Copies a verified PDB, unpacked, to other stores. Errors are ignored: a store may be a
+/// read-only share.
 pub(super) fn copy(found: &Path, stores: &[PathBuf], id: &PdbId) {
     for root in stores {
         let _ = copy_one(found, root, id);
@@ -262,7 +261,7 @@ fn copy_one(found: &Path, root: &Path, id: &PdbId) -> io::Result<PathBuf> {
     finish(file, root, id)
 }
 
-/// A PDB's bytes.
+/// The content of a PDB file.
 #[derive(Debug)]
 pub(super) enum Content {
     Plain(File),
@@ -270,7 +269,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// Opens a file, or what is packed in it.
+    /// Opens a file, or unpacks it.
     pub fn open(path: &Path) -> io::Result<Content> {
         let mut file = File::open(path)?;
         let mut magic = Vec::new();
@@ -309,7 +308,7 @@ impl Seek for Content {
     }
 }
 
-/// Unpacks the first file of a cabinet into memory, of at most `most` bytes.
+/// Unpacks the first file of a cabinet into memory, limited to `most` bytes.
 fn unpack<R: Read + Seek>(mut file: R, most: u64) -> io::Result<Vec<u8>> {
     let packed = file.seek(io::SeekFrom::End(0))?;
     file.rewind()?;
@@ -325,7 +324,7 @@ fn unpack<R: Read + Seek>(mut file: R, most: u64) -> io::Result<Vec<u8>> {
         if length > most {
             return Err(invalid("it holds too large a file"));
         }
-        // A buffer that grows by doubling would take twice what is in it.
+        // A buffer that grows by doubling would need twice the memory.
         let mut bytes = Vec::new();
         let likely = packed / BLOCK_HEADER * LARGEST_BLOCK;
         bytes.try_reserve_exact(length.min(likely) as usize)?;
@@ -335,7 +334,7 @@ fn unpack<R: Read + Seek>(mut file: R, most: u64) -> io::Result<Vec<u8>> {
             .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    // The decompressors index by what the data says.
+    // The decompressors index by untrusted data and may panic.
     let unpacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     unpacked
         .unwrap_or_else(|_| Err(invalid("it is damaged")))
@@ -349,8 +348,8 @@ pub(super) fn packed_name(name: &str) -> String {
     format!("{}_", chars.as_str())
 }
 
-/// What a `file.ptr` says: `PATH:` and a file, `MSG:` and why there is none, or in old
-/// stores just a path.
+/// The content of a `file.ptr`: `PATH:` and a file, `MSG:` and a reason, or in old stores just
+/// a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pointer {
     Path(String),
@@ -358,7 +357,7 @@ pub(super) enum Pointer {
 }
 
 impl Pointer {
-    /// Reads the first line that says anything, without the characters that are not seen.
+    /// Reads the first line with text, without invisible characters.
     pub fn read(text: &str) -> Pointer {
         let line = text
             .lines()
@@ -379,7 +378,7 @@ impl Pointer {
 }
 
 fn read_pointer(path: &Path) -> Option<String> {
-    // Not a regular file would block or never end.
+    // Reading something other than a regular file could block or never end.
     if !fs::metadata(path).ok()?.is_file() {
         return None;
     }

@@ -1,9 +1,9 @@
-//! Driver Verifier's variables, and the functions of nt that allocate and free pool, of the
-//! kernels that are known by their identity.
+//! Driver Verifier's variables, and nt's functions that allocate and free pool, for kernels
+//! that are known by identity.
 //!
-//! `assets/verifier.json` is taken from Microsoft's public PDBs, by way of the symbol tables
-//! that JPCERT/CC publishes for Volatility. Functions have their lengths there, so that the
-//! function of an address is known without a PDB.
+//! `assets/verifier.json` comes from Microsoft's public PDBs, through the symbol tables that
+//! JPCERT/CC publishes for Volatility. It includes the lengths of functions, so the function of
+//! an address is known without a PDB.
 
 use std::sync::OnceLock;
 
@@ -24,21 +24,21 @@ struct Asset {
 struct Listed {
     #[serde(borrow)]
     symbols: FxHashMap<&'static str, u32>,
-    /// Number of the name, RVA, bytes.
+    /// Index of the name, RVA, length in bytes.
     functions: Vec<(usize, u32, u32)>,
 }
 
-/// What is known of one kernel.
+/// The data of one kernel.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verifier {
     /// Symbol to RVA.
     pub symbols: FxHashMap<&'static str, u32>,
-    /// First RVA, bytes and name, in order of RVA.
+    /// First RVA, length in bytes and name, in RVA order.
     functions: Vec<(u32, u32, &'static str)>,
 }
 
 impl Verifier {
-    /// Looks a symbol-store key up; empty for a kernel that is not listed.
+    /// Looks up a symbol-store key; empty for a kernel that is not listed.
     pub fn find(key: &str) -> Verifier {
         static ALL: OnceLock<Option<Asset>> = OnceLock::new();
         let all = ALL.get_or_init(|| serde_json::from_str(ASSET).ok());
@@ -57,7 +57,7 @@ impl Verifier {
         }
     }
 
-    /// The function that holds an RVA, and the distance from its start in bytes.
+    /// The function that contains an RVA, and the distance from its start in bytes.
     pub fn function(&self, rva: u32) -> Option<(&'static str, u32)> {
         let after = self.functions.partition_point(|f| f.0 <= rva);
         let (start, size, name) = *self.functions.get(after.checked_sub(1)?)?;

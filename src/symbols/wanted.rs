@@ -1,4 +1,4 @@
-//! A PDB that is wanted: whether it is on this machine, and how to get it.
+//! A required PDB: whether it is on this machine, and how to get it.
 
 use std::path::PathBuf;
 
@@ -9,30 +9,29 @@ use super::pdb::Pdb;
 use super::server::{Client, FetchError, Fetched, Watch, shown};
 use super::store;
 
-/// What the directories of a path have of one PDB.
+/// The search result for one PDB in the directories of a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Located {
-    /// The file whose identity is the wanted one.
+    /// The file with the right identity.
     pub file: Option<PathBuf>,
-    /// Files that were refused, and messages of stores.
+    /// Refused files, and messages of stores.
     pub notes: Vec<String>,
 }
 
-/// A PDB by its identity, and where it may come from. Owned, so that a thread can wait
-/// for it.
+/// A PDB by its identity, and its possible sources. Owned, so that a thread can wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedPdb {
-    /// Which one.
+    /// The identity of the PDB.
     pub id: PdbId,
-    /// Where to look.
+    /// The path to search.
     pub path: SymbolPath,
-    /// Whether servers may be asked.
+    /// Whether servers may be contacted.
     pub network: Network,
 }
 
 impl WantedPdb {
-    /// Looks for it in the directories of the path. Reads only the identity, so it can
-    /// be asked again and again until the file has appeared.
+    /// Searches for the PDB in the directories of the path. Reads only the identity, so it can
+    /// be called repeatedly until the file has appeared.
     pub fn locate(&self) -> Located {
         let check = |file| Pdb::check(file, &self.id);
         let (found, notes) = super::first_that(&self.path, &self.id, check);
@@ -42,20 +41,20 @@ impl WantedPdb {
         }
     }
 
-    /// True when there is a server to ask and it may be asked.
+    /// True when the path has a server and network access is allowed.
     pub fn may_download(&self) -> bool {
         self.network == Network::On && !self.path.servers().is_empty()
     }
 
-    /// Asks the servers; blocks until one has answered or all have failed.
+    /// Requests the PDB from the servers; blocks until one has it or all have failed.
     ///
     /// # Errors
-    /// A [`FetchError`] that says what each server answered.
+    /// A [`FetchError`] with the answer of each server.
     pub fn download(&self, watch: Watch<'_>) -> Result<Fetched, FetchError> {
         Client::new(self.network).fetch(&self.id, &self.path, watch)
     }
 
-    /// What to fetch by hand, and where from: the first server of the path, else the
+    /// The file to fetch by hand, and its address: on the first server of the path, else on the
     /// public one. `None` for an unsafe name.
     pub fn needed(&self) -> Option<Needed> {
         match self.path.servers().first() {
@@ -64,7 +63,7 @@ impl WantedPdb {
         }
     }
 
-    /// Where a file fetched by hand would be found; `None` when the path has no place.
+    /// The path for a file that is fetched by hand; `None` if the symbol path has no directory.
     pub fn place(&self) -> Option<PathBuf> {
         store::place(&self.path.first_store()?, &self.id)
     }

@@ -1,5 +1,5 @@
-//! Files that are not dumps with a pool in them, or not whole: what must be refused, or
-//! read with a warning.
+//! Files that are not complete dumps with pool: readers must refuse them, or read them with a
+//! warning.
 //!
 //! First bytes: `mindumpdef.h` and `minidumpapiset.h` of the Windows SDK for dumps, the
 //! formats' own documents for archives.
@@ -12,14 +12,14 @@ use super::container::Container;
 use super::header::{Bytes, DumpHeader, HEADER_SIZE};
 use super::machine::Machine;
 
-/// A kind of file that can't be worked with.
+/// A kind of unusable file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// A kernel dump of 32-bit Windows 7: "PAGEDUMP".
     Bits32,
     /// A small memory dump: type 4, without pool.
     Triage,
-    /// A header alone: type 3.
+    /// A header only: type 3.
     HeaderOnly,
     /// A minidump of a program: "MDMP".
     UserMinidump,
@@ -27,11 +27,11 @@ pub enum Broken {
     Arm64,
     /// A dump whose pages are encrypted.
     Encrypted,
-    /// A type that no Windows writes.
+    /// A type that no version of Windows writes.
     UnknownType,
-    /// No bytes at all.
+    /// An empty file.
     Empty,
-    /// Zeros, as a file still being copied may have.
+    /// Zeros, as in a file that is still being copied.
     Zeros,
     /// A text file.
     Text,
@@ -39,12 +39,12 @@ pub enum Broken {
     Zip,
     /// gzip data.
     Gzip,
-    /// A cabinet, which WinDbg can pack dumps into.
+    /// A cabinet; WinDbg can compress dumps into cabinets.
     Cabinet,
 }
 
 impl Broken {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Broken; 13] = [
         Broken::Bits32,
         Broken::Triage,
@@ -98,7 +98,7 @@ impl Broken {
     /// Writes the file.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn write(self, path: &Path) -> io::Result<()> {
         fs::write(path, self.bytes())
     }
@@ -109,7 +109,7 @@ fn padded(mut bytes: Vec<u8>, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The 32-bit header is a page: processor 0x14C, type at 0xF88.
+/// The 32-bit header is one page: processor 0x14C, type at 0xF88.
 fn bits32() -> Vec<u8> {
     let mut bytes = Bytes(b"PAGE".repeat(0x1000 / 4));
     bytes.put(0x04, b"DUMP");
@@ -126,7 +126,7 @@ fn bits32() -> Vec<u8> {
 /// Writes a dump that ends inside its header.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn cut_in_header(path: &Path, machine: &Machine) -> io::Result<()> {
     fs::write(
         path,
@@ -138,10 +138,10 @@ pub fn cut_in_header(path: &Path, machine: &Machine) -> io::Result<()> {
     )
 }
 
-/// Writes a dump without its last bytes: `keep` of 100 parts remain.
+/// Writes the first `keep` percent of a dump.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn cut_in_data(
     path: &Path,
     machine: &Machine,

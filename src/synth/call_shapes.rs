@@ -1,31 +1,31 @@
-//! The forms in which compilers and the kernel leave calls that take a pool tag: import
-//! calls as linked, as optimised, as redirected for the sake of speculation ("retpoline"),
-//! made direct; jumps in place of calls; wrappers; the driver framework's table; tags in
-//! structures; and places that only look like a tag.
+//! The forms of calls that take a pool tag, as compilers and the kernel create them: import
+//! calls as linked, as optimised, as patched against speculation ("retpoline"), and made
+//! direct; jumps instead of calls; wrappers; the driver framework's table; tags in structures;
+//! and locations that only look like a tag.
 //!
-//! Encodings are Intel's; the patched forms are described in Microsoft's "Mitigating
-//! Spectre variant 2 with Retpoline on Windows".
+//! Encodings are Intel's; the patched forms are described in Microsoft's "Mitigating Spectre
+//! variant 2 with Retpoline on Windows".
 
 use super::truth::Tag;
 
 /// A form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallShape {
-    /// `call [import]` with a prefix and a nop behind it, to be patched.
+    /// `call [import]` with a prefix and a following nop, ready for patching.
     Optimised,
-    /// The same, patched: `mov r10, [import]`; call a stub after the image.
+    /// The same, patched: `mov r10, [import]`; call to a stub after the image.
     Retpoline,
-    /// call the function itself: `NdisAllocateMemoryWithTagPriority`.
+    /// Direct call of the function: `NdisAllocateMemoryWithTagPriority`.
     Direct,
     /// `jmp [import]`.
     TailJump,
     /// The same, patched.
     TailRetpoline,
-    /// The tag in ebx, over another call, and then in r8d.
+    /// The tag in ebx, preserved across another call, then copied to r8d.
     Copied,
-    /// Behind a conditional jump that is taken.
+    /// After a conditional jump that is taken.
     Branch,
-    /// In ecx to a function of the driver's own, which allocates.
+    /// In ecx to a function of the same driver, which allocates.
     Wrapper,
     /// `ExAllocatePool2`.
     Pool2,
@@ -39,7 +39,7 @@ pub enum CallShape {
     NetBufferPool,
     /// `ExInitializeNPagedLookasideList`.
     Lookaside,
-    /// `StorPortAllocatePool`, as its header has it.
+    /// `StorPortAllocatePool`, as defined in its header.
     StorPort,
     /// `FltAllocatePoolAlignedWithTag`.
     Filter,
@@ -49,39 +49,39 @@ pub enum CallShape {
     Comparison,
     /// `ObfReferenceObjectWithTag`.
     ObjectReference,
-    /// The distance in an instruction that takes an address.
+    /// The displacement of an instruction that loads an address.
     Displacement,
-    /// Half the constant of one instruction, half the next two (`..PX`).
+    /// Half in the constant of one instruction, half in the next two (`..PX`).
     Split,
-    /// Passed to an import that takes no tag.
+    /// Passed to an import that does not take a tag.
     OtherImport,
 }
 
-/// Where the variable with the framework's table is in .data, in bytes.
+/// Offset in .data of the variable with the framework's table, in bytes.
 pub const TABLE_VARIABLE: u32 = 0x100;
-/// Where the variable with a tag is in .data, in bytes.
+/// Offset in .data of the variable with a tag, in bytes.
 pub const TAG_VARIABLE: u32 = 0x120;
 
-/// What a form's code refers to, as RVAs.
+/// The targets of a form's code, as RVAs.
 pub(super) struct Setting<'a> {
     /// The first instruction.
     pub rva: u32,
-    /// The import's slot of a function.
+    /// The import slot of a function.
     pub slot: &'a dyn Fn(&str) -> u32,
-    /// A function itself, relative to the image's base.
+    /// The address of a function, relative to the image's base.
     pub target: &'a dyn Fn(&str) -> u32,
     /// Start of .data.
     pub data: u32,
     /// The first byte after the image.
     pub end: u32,
-    /// The slot of control flow guard's check.
+    /// The slot of the control flow guard check.
     pub guard: u32,
 }
 
 const NT: &str = "ntoskrnl.exe";
 
 impl CallShape {
-    /// The file and the functions that it needs.
+    /// The file and the functions that the form imports.
     pub fn imports(self) -> Vec<(&'static str, &'static str)> {
         match self {
             CallShape::Direct => vec![("ndis.sys", "NdisAllocateMemoryWithTagPriority")],
@@ -104,7 +104,7 @@ impl CallShape {
         }
     }
 
-    /// The code, and the offset at which a second function begins in it.
+    /// The code, and the offset of a second function in it.
     pub(super) fn emit(self, tag: Tag, setting: &Setting) -> (Vec<u8>, Option<usize>) {
         let mut code = Code {
             setting,
@@ -290,7 +290,7 @@ impl Code<'_> {
         }
     }
 
-    /// mov ecx, tag; call the next function, which has mov r8d, ecx in front of its call.
+    /// mov ecx, tag; call the next function, which has mov r8d, ecx before its call.
     fn wrapper(&mut self, tag: Tag) -> usize {
         self.enter();
         self.tagged(&[0xb9], tag);
@@ -360,8 +360,8 @@ impl Code<'_> {
     }
 }
 
-/// Two FLT_CONTEXT_REGISTRATIONs: of streams, with a size, and of instances, of any size;
-/// then the end of the array.
+/// Two FLT_CONTEXT_REGISTRATIONs, of streams with a fixed size and of instances with a variable
+/// size, and the end of the array.
 pub(super) fn contexts(tag: Tag) -> Vec<u8> {
     let mut out = vec![0; 0x38 * 2 + 2];
     let mut put = |at: usize, bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! A small machine whose drivers use pool tags in every way that is known: which
-//! instruction has the tag, and how the call is left by compiler, linker and kernel.
+//! A small machine whose drivers use pool tags in all known ways: the instruction with the tag,
+//! and the form of the call as left by compiler, linker and kernel.
 
 use crate::addr::Va;
 
@@ -41,12 +41,12 @@ pub const FORMS: &[(CallShape, Tag)] = &[
     (CallShape::OtherImport, *b"FmOi"),
 ];
 
-/// Tags of `plain.sys`, whose imports' names are gone: plain, by thunk, chained, free.
+/// Tags of `plain.sys`, whose import names are discarded: direct, by thunk, chained, free.
 pub const PLAIN: [Tag; 4] = [*b"PlAl", *b"PlTh", *b"PlCh", *b"PlFr"];
-/// Tags in the data of `forms.sys`: in a filter's contexts, in two live lookaside lists,
-/// and in a text.
+/// Tags in the data of `forms.sys`: in a filter's contexts, in two live lookaside lists, and in
+/// a text.
 pub const IN_DATA: [Tag; 4] = [*b"FltC", *b"LkA1", *b"LkA2", *b"Text"];
-/// The tag that the framework gives `amdacpbus2.sys`, and that no image has.
+/// The default tag that the framework assigns to `amdacpbus2.sys`; it is in no image.
 pub const DEFAULT: Tag = *b"amda";
 
 fn driver(file: &str, base: u64, size: u32) -> ModuleSpec {
@@ -75,7 +75,7 @@ fn forms() -> ModuleSpec {
         forms.sites.push(Site::new(*tag, Use::CallShape(*form)));
     }
     let [context, first, second, text] = IN_DATA;
-    // Where the framework's table is in its image does not matter: nothing reads it.
+    // The position of the framework's table in its image does not matter: it is not read.
     let table = (FRAMEWORK + 0x1080).to_le_bytes().to_vec();
     let mut sentence = b"Some ".to_vec();
     sentence.extend(text);
@@ -108,7 +108,7 @@ fn plain() -> ModuleSpec {
     plain
 }
 
-/// What it is like.
+/// The machine's specification.
 pub fn spec() -> Spec {
     let mut spec = small::spec();
     if let Some(nt) = spec.modules.first_mut() {

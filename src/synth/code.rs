@@ -1,5 +1,5 @@
-//! Functions of drivers that allocate and free with a tag, in the instruction forms that
-//! compilers use on x64: the tag is an immediate, the call goes through the import table.
+//! Functions of drivers that allocate and free with a tag, in the instruction forms of x64
+//! compilers: the tag is an immediate, and the call goes through the import table.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ pub enum Use {
         /// NumberOfBytes.
         bytes: u32,
     },
-    /// The same call by way of a jump to the import.
+    /// The same call through a jump to the import.
     AllocateByThunk {
         /// POOL_TYPE.
         pool_type: u32,
@@ -31,8 +31,8 @@ pub enum Use {
         /// Bytes.
         bytes: u32,
     },
-    /// These bytes, with the tag at an offset in them and a call through the import of
-    /// `ExAllocatePoolWithTag` whose displacement is at another.
+    /// These bytes, with the tag at `tag_at`, and at `call_at` the displacement of a call
+    /// through the import of `ExAllocatePoolWithTag`.
     Literal {
         /// The code.
         code: &'static [u8],
@@ -43,7 +43,7 @@ pub enum Use {
     },
     /// One of the other forms.
     CallShape(CallShape),
-    /// `Allocate`, with unwind data in two pieces: the second is chained to the first.
+    /// `Allocate` with unwind data in two pieces; the second is chained to the first.
     Chained {
         /// POOL_TYPE.
         pool_type: u32,
@@ -53,7 +53,7 @@ pub enum Use {
 }
 
 impl Use {
-    /// The files and the functions that are called.
+    /// The files and functions that are called.
     pub fn imports(self) -> Vec<(&'static str, &'static str)> {
         match self {
             Use::CallShape(form) => form.imports(),
@@ -70,19 +70,19 @@ impl Use {
     }
 }
 
-/// A function that names a tag.
+/// A function that uses a tag.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The tag as the code has it, with the protected bit where it is set.
+    /// The tag in the code, including the protected bit.
     pub tag: Tag,
-    /// What it does.
+    /// The use of the tag.
     pub what: Use,
-    /// RVA of the function; `None` for anywhere in .text.
+    /// RVA of the function; `None` for any position in .text.
     pub rva: Option<u32>,
 }
 
 impl Site {
-    /// A site anywhere.
+    /// A site at any position.
     pub fn new(tag: Tag, what: Use) -> Site {
         Site {
             tag,
@@ -92,7 +92,7 @@ impl Site {
     }
 }
 
-/// Where the functions go.
+/// The positions of the functions.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     sites: Vec<(u32, Site)>,
@@ -100,8 +100,8 @@ pub(super) struct Placed {
     pub(super) thunk: u32,
 }
 
-/// Gives the functions without a place one in the code section: those that name tags, and
-/// those that are exported.
+/// Assigns positions in the code section to functions without one: functions that use tags, and
+/// exported functions.
 pub(super) fn place(
     sites: &[Site],
     exports: &[(String, Option<u32>)],
@@ -110,7 +110,7 @@ pub(super) fn place(
     let free = |s: &&Site| s.rva.is_none();
     let floating =
         sites.iter().filter(free).count() + exports.iter().filter(|e| e.1.is_none()).count();
-    // The last 0x40 bytes are the thunk's.
+    // The last 0x40 bytes are for the thunk.
     let stride = (size.saturating_sub(0x40) / (floating as u32 + 1)).max(0x40) & !0xf;
     let mut next = (rva + stride / 2) & !0xf;
     let mut anywhere = || {
@@ -132,26 +132,26 @@ pub(super) fn place(
     }
 }
 
-/// What the functions refer to.
+/// The addresses that the functions refer to.
 pub(super) struct Surroundings<'a> {
-    /// The imports' places in the address table.
+    /// The RVAs of the import slots, by function.
     pub slots: &'a HashMap<String, u32>,
-    /// The imports themselves, relative to the image's base.
+    /// The imported functions, relative to the image's base.
     pub targets: &'a HashMap<String, u32>,
     /// RVA of .data.
     pub data: u32,
     /// SizeOfImage.
     pub end: u32,
-    /// The slot of control flow guard's check.
+    /// The slot of the control flow guard check.
     pub guard: u32,
 }
 
-/// A stretch of code with unwind data of its own.
+/// A range of code with its own unwind data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Piece {
     pub start: u32,
     pub end: u32,
-    /// The start of the piece that it is chained to.
+    /// Start of the piece that it is chained to.
     pub parent: Option<u32>,
 }
 
@@ -165,10 +165,10 @@ impl Piece {
     }
 }
 
-/// Writes the functions. Returns their pieces, in order.
+/// Writes the functions. Returns their pieces in order.
 pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) -> Vec<Piece> {
     let slot = |name: &str| around.slots.get(name).copied().unwrap_or(0);
-    // Who exports a function has no slot for it, and calls it as such.
+    // The exporter of a function has no slot for it and calls it directly.
     let own = |name: &str| placed.exports.iter().find(|e| e.0 == name).map(|e| e.1);
     let mut pieces = Vec::new();
     for (rva, site) in &placed.sites {
@@ -227,10 +227,10 @@ pub(super) fn emit(bytes: &mut Bytes, placed: &Placed, around: &Surroundings) ->
     pieces
 }
 
-/// Bytes of `sub rsp, 28h`, with which functions begin.
+/// Size in bytes of `sub rsp, 28h` at the start of functions.
 const PROLOGUE: usize = 4;
 
-/// The bytes of a function at an RVA.
+/// The code of a function at an RVA.
 fn function(rva: u32, site: &Site, callee: Callee, thunk: u32) -> Vec<u8> {
     let mut code = Code {
         rva,
@@ -286,7 +286,7 @@ fn literal_code(
     bytes.0
 }
 
-/// What a function calls.
+/// The target of a call.
 #[derive(Clone, Copy, Debug)]
 enum Callee {
     /// Through the import's slot.

@@ -1,9 +1,10 @@
-//! The file around the pages, for each type that Windows writes.
+//! The dump file around the pages, for each type that Windows writes.
 //!
-//! Type 1 stores the memory runs one after the other; 5 and 6 a bitmap of frames with
-//! 64-bit fields; 2, the kernel dump up to Windows 7, one with 32-bit fields and a
-//! serialised RTL_BITMAP; 8, 9 and 0xA, written by a debugger, a list of ranges. Type numbers and signatures are those of `mindumpdef.h` of the
-//! Windows SDK; the layouts those of public readers (kdmp-parser, rizin, Ghidra).
+//! Type 1 stores the memory runs in sequence. Types 5 and 6 have a bitmap of frames with 64-bit
+//! fields. Type 2, the kernel dump up to Windows 7, has a bitmap with 32-bit fields and a
+//! serialised RTL_BITMAP. Types 8, 9 and 0xA, written by a debugger, have a list of ranges.
+//! Type numbers and signatures are those of `mindumpdef.h` of the Windows SDK; the layouts are
+//! those of public readers (kdmp-parser, rizin, Ghidra).
 
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -12,13 +13,13 @@ use crate::addr::PAGE_SIZE;
 use super::header::{Bytes, DumpHeader, HEADER_SIZE};
 use super::physical::{Page, Physical};
 
-/// How the pages are stored.
+/// The format of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// Type 1: all of memory.
     Full,
-    /// Type 2: pages of the kernel, 32-bit fields; the bitmap's place is 0x28 when it is
-    /// aligned like a u64, 0x24 when packed.
+    /// Type 2: pages of the kernel, 32-bit fields. The bitmap is at 0x28 if it is aligned like
+    /// a u64, at 0x24 if it is packed.
     Summary {
         /// Offset of the bitmap in the second header.
         bitmap_at: u16,
@@ -54,7 +55,7 @@ impl Container {
         }
     }
 
-    /// True when all of memory is stored, not just what the kernel uses.
+    /// True when all of memory is stored, not only the pages that the kernel uses.
     pub fn stores_all(self) -> bool {
         matches!(
             self,
@@ -111,8 +112,8 @@ impl Container {
         out.0
     }
 
-    /// The second header of a debugger's dump: runs of frames, and one of frame 0 to end
-    /// them. Its length and the first page's place depend on each other.
+    /// The second header of a debugger's dump: runs of frames, terminated by a run of frame 0.
+    /// Its length and the offset of the first page depend on each other.
     fn ranges(self, frames: &[u64]) -> Vec<u8> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
         for &pfn in frames {
@@ -138,10 +139,10 @@ impl Container {
         out.0
     }
 
-    /// Writes a dump. Pages of zeros become holes where the file system has them.
+    /// Writes a dump. Pages of zeros become holes if the file system supports them.
     ///
     /// # Errors
-    /// What the writer says.
+    /// The error of the writer.
     pub fn write<W: Write + Seek>(
         self,
         header: &DumpHeader,
@@ -169,10 +170,10 @@ impl Container {
     }
 }
 
-/// Bytes gathered before they are written.
+/// Number of bytes that are collected before a write.
 const BATCH: usize = 1 << 20;
 
-/// Writes pages in order, many at a time, and skips those of zeros.
+/// Writes pages in order, many at a time, and skips pages of zeros.
 struct PageWriter<'a, W: Write + Seek> {
     to: &'a mut W,
     batch: Vec<u8>,
@@ -199,7 +200,7 @@ impl<'a, W: Write + Seek> PageWriter<'a, W> {
         Ok(())
     }
 
-    /// A page whose bytes are not held: made now, or zeros.
+    /// Writes a page whose bytes are not stored: generated now, or zeros.
     fn missing(&mut self, physical: &Physical, pfn: u64) -> io::Result<()> {
         let made = physical
             .generated
@@ -226,7 +227,7 @@ impl<'a, W: Write + Seek> PageWriter<'a, W> {
         Ok(())
     }
 
-    /// Gives the file its length even when it ends in zeros.
+    /// Sets the length of the file, which may end in zeros.
     fn finish(mut self, length: u64) -> io::Result<()> {
         self.flush()?;
         if self.to.seek(SeekFrom::End(0))? < length {
@@ -262,7 +263,7 @@ mod tests {
         Ok(bytes)
     }
 
-    /// The file's only page of contents starts here.
+    /// Offset of the file's only page with contents.
     fn contents(bytes: &[u8]) -> Option<usize> {
         let found = bytes.windows(8).position(|w| w == [0xab; 8])?;
         bytes
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_in_order_of_frame() -> io::Result<()> {
+    fn pages_are_in_frame_order() -> io::Result<()> {
         let full = written(Container::Full)?;
         assert_eq!(
             (full.len(), contents(&full)),
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bitmap_of_windows_7_is_behind_32_bit_fields() -> io::Result<()> {
+    fn the_bitmap_of_windows_7_follows_32_bit_fields() -> io::Result<()> {
         let bytes = written(Container::WIN7_KERNEL)?;
         let word = |at: usize| bytes.get(at..at + 4).map(|b| [b[0], b[1], b[2], b[3]]);
         assert_eq!(word(0x2000), Some(*b"SDMP"));

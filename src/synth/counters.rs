@@ -1,5 +1,5 @@
-//! The counters behind `!vm`: variables of nt up to Windows 8.1, then fields of `MiState`
-//! and `MiSystemPartition`.
+//! The counters of `!vm`: variables of nt up to Windows 8.1, later fields of `MiState` and
+//! `MiSystemPartition`.
 
 use crate::addr::{PAGE_SIZE, Va};
 
@@ -14,15 +14,15 @@ fn system_pte_space(nt: &Nt) -> u64 {
         _ => 1 << 32,
     }
 }
-/// Pages of it that the machine handed out, and of those cached per processor.
+/// Number of these entries that are cached per processor.
 const SYSTEM_PTES_CACHED: u64 = 77;
 
-/// Addresses that the counters need.
+/// Addresses for the counters.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// First address of nonpaged pool.
     pub nonpaged_start: Va,
-    /// First address behind it.
+    /// First address after nonpaged pool.
     pub nonpaged_end: Va,
     /// Last byte of paged pool.
     pub paged_last: Va,
@@ -30,7 +30,7 @@ pub struct Places {
     pub pfn_database: Va,
     /// One POOL_DESCRIPTOR per paged pool.
     pub paged_descriptors: Vec<Va>,
-    /// The pools run on segment heaps.
+    /// True when the pools use segment heaps.
     pub heaps: bool,
     /// First address of paged pool.
     pub paged_start: Va,
@@ -105,7 +105,7 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     state(memory, nt, vm, places);
     system_ptes(memory, nt, vm.free_system_ptes);
     if nt.variable("NonPagedPoolDescriptor").is_some() {
-        // Where the pools run on heaps, descriptors are there but nothing is counted.
+        // If the pools use heaps, descriptors exist but count nothing.
         let unused = VmTruth {
             paged_usage: vec![0; vm.paged_usage.len()],
             ..VmTruth::default()
@@ -117,7 +117,7 @@ pub fn write(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     commitments(memory, nt);
 }
 
-/// `MiState` and `MiSystemPartition`, where the era has them.
+/// `MiState` and `MiSystemPartition`, if the era has them.
 fn state(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     let paged: u64 = vm.paged_usage.iter().sum();
     let numbers = [
@@ -169,10 +169,10 @@ fn state(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     regions(memory, nt, places);
 }
 
-/// `_MI_SYSTEM_VA_TYPE` of the slots of 512 GB that the pools are in.
+/// `_MI_SYSTEM_VA_TYPE` of the 512 GB slots of the pools.
 const VA_TYPES: (u8, u8) = (5, 6);
 
-/// SystemVaRegions and, where there is one, the type of each 512 GB.
+/// SystemVaRegions and, if it exists, the type of each 512 GB slot.
 fn regions(memory: &mut Memory, nt: &Nt, places: &Places) {
     let Some(table) = nt.nested("MiState", "Vs.SystemVaRegions") else {
         return;
@@ -209,12 +209,12 @@ fn regions(memory: &mut Memory, nt: &Nt, places: &Places) {
     }
 }
 
-/// MiSystemPteInfo: entries handed out, and how many of them are free again.
+/// MiSystemPteInfo: allocated entries, and the number of freed ones among them.
 fn system_ptes(memory: &mut Memory, nt: &Nt, free: u64) {
     let used = system_pte_space(nt).saturating_sub(free);
     let handed_out = (used + used / 2 + SYSTEM_PTES_CACHED).next_multiple_of(512);
     let back = handed_out.saturating_sub(used + SYSTEM_PTES_CACHED);
-    // Nothing is cached per processor where there is no counter for it.
+    // Without a counter, no entries are cached per processor.
     let cached = nt.era.offset("_MI_SYSTEM_PTE_TYPE", "CachedPteCount");
     let counts = [
         ("TotalSystemPtes", handed_out),
@@ -234,15 +234,15 @@ fn system_ptes(memory: &mut Memory, nt: &Nt, free: u64) {
             Some(at.add(offset))
         });
         let nested = nt.nested("MiState", &format!("Vs.SystemPteInfo.{name}"));
-        // 32 bits wide up to Windows 7; less than that many anywhere.
+        // 32 bits wide up to Windows 7; the value always fits.
         if let Some(at) = variable.or(nested) {
             memory.u32(at, count as u32);
         }
     }
 }
 
-/// The nonpaged descriptor in nt and the paged ones, with their pages. Pages of small
-/// blocks and of big allocations are told apart roughly.
+/// Writes the page counts of the nonpaged descriptor in nt and of the paged ones. The split
+/// between small blocks and big allocations is approximate.
 fn descriptors(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     let nonpaged = nt.at("NonPagedPoolDescriptor");
     descriptor(memory, nt, nonpaged, (Pool::NonPaged, 0), vm.nonpaged_usage);
@@ -273,7 +273,7 @@ fn descriptor(memory: &mut Memory, nt: &Nt, at: Va, (pool, index): (Pool, u32), 
         return;
     }
     if nt.era.offset("_POOL_DESCRIPTOR", "TotalPages").is_none() {
-        // Counters that only grow, whose differences count.
+        // Running counters; their differences are the values.
         for (name, count) in [
             ("PagesAllocated", 70_000 + pages - big),
             ("PagesDeallocated", 70_000),
@@ -314,7 +314,7 @@ fn sessions(memory: &mut Memory, nt: &Nt, vm: &VmTruth, places: &Places) {
     }
 }
 
-/// Lines of Windows 10 whose numbers are the same on every machine of ours.
+/// Lines of Windows 10 with the same numbers on every machine that is built.
 pub const COMMITMENTS: [(&str, &str, u64); 13] = [
     ("MiState", "Vs.MdlPagesAllocated", 41),
     ("MiState", "Vs.ContiguousPagesAllocated", 64),
@@ -335,7 +335,7 @@ pub const COMMITMENTS: [(&str, &str, u64); 13] = [
     ),
 ];
 
-/// Kernel stacks that could not grow.
+/// Number of failed kernel stack growths.
 pub const STACK_GROWTH_FAILURES: u32 = 3;
 
 fn commitments(memory: &mut Memory, nt: &Nt) {

@@ -1,4 +1,4 @@
-//! A session of event tracing with pool events in its buffers.
+//! An event tracing session with pool events in its buffers.
 //!
 //! Offsets are those of the public symbols of Windows 7, 10 1607 and 10 2004; the payload of
 //! pool events is that of System Informer's headers.
@@ -11,9 +11,9 @@ use super::machine::Machine;
 use super::paging::Memory;
 use super::truth::Tag;
 
-/// Where the structures are put: space that nothing else of the machine is in.
+/// Address of the structures, in an otherwise unused range.
 const START: Va = Va(0xffff_f880_01c0_0000);
-/// The number of the session, which is its place.
+/// The number of the session, which is its index.
 const LOGGER: u64 = 3;
 const BUFFER_BYTES: u64 = 0x1000;
 const HEADER: u64 = 0x48;
@@ -21,21 +21,21 @@ const HEADER: u64 = 0x48;
 /// A pool event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// Time of the event.
     pub time: u64,
-    /// A free, not an allocation.
+    /// True for a free, false for an allocation.
     pub is_free: bool,
     /// Its tag.
     pub tag: Tag,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// The block.
+    /// Address of the block.
     pub address: Va,
-    /// Its stack, as an event of its own; empty for none.
+    /// Its call stack, stored as a separate event; empty for none.
     pub frames: Vec<Va>,
 }
 
-/// LoggerId at 0; GlobalList, LoggerName, NumberOfBuffers.
+/// Offsets of GlobalList, LoggerName and NumberOfBuffers; LoggerId is at 0.
 fn numbers(build: u32) -> [u64; 3] {
     match build {
         ..9600 => [0x60, 0x78, 0xe0],
@@ -46,7 +46,7 @@ fn numbers(build: u32) -> [u64; 3] {
     }
 }
 
-/// Lays a session down: its events over two buffers, and a third that is compressed.
+/// Adds a session: its events in two buffers, and a third buffer that is compressed.
 pub fn add(machine: &mut Machine, era: &'static Era, events: &[Event]) {
     let nt = Nt {
         era,
@@ -83,7 +83,7 @@ pub fn add(machine: &mut Machine, era: &'static Era, events: &[Event]) {
     for (nth, (buffer, part)) in buffers.iter().zip(parts).enumerate() {
         let end = fill(memory, *buffer, part);
         memory.u32(*buffer, BUFFER_BYTES as u32);
-        // One was saved, the other is being filled.
+        // One buffer was saved, the other is still being filled.
         memory.u32(buffer.add(if nth == 0 { 4 } else { 8 }), end as u32);
         memory.u32(buffer.add(0x2c), if nth == 2 { 5 } else { 1 });
     }
@@ -116,7 +116,7 @@ pub fn add(machine: &mut Machine, era: &'static Era, events: &[Event]) {
     }
 }
 
-/// Writes events into a buffer; the offset after the last.
+/// Writes events into a buffer; returns the offset after the last.
 fn fill(memory: &mut Memory, buffer: Va, events: &[Event]) -> u64 {
     let mut at = HEADER;
     let mut put = |memory: &mut Memory, hook: u16, time: u64, words: &[u64]| {

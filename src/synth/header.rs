@@ -1,7 +1,7 @@
 //! The header of a 64-bit dump: `DUMP_HEADER64`, 0x2000 bytes.
 //!
-//! Field offsets are those of `mindumpdef.h` of the Windows SDK. Windows fills the header
-//! with the dword "PAGE" first, so fields that nobody sets read as that.
+//! Field offsets are those of `mindumpdef.h` of the Windows SDK. Windows first fills the header
+//! with the dword "PAGE", so unset fields contain it.
 
 use crate::addr::{Pa, Va};
 
@@ -9,10 +9,10 @@ use super::physical::Run;
 
 /// Bytes of the header.
 pub const HEADER_SIZE: usize = 0x2000;
-/// Runs that fit in PhysicalMemoryBlockBuffer.
+/// Number of runs that fit in PhysicalMemoryBlockBuffer.
 const MAX_RUNS: usize = 42;
 
-/// What the header says.
+/// The content of the header.
 #[derive(Clone, Debug)]
 pub struct DumpHeader {
     /// MinorVersion: the build number.
@@ -45,7 +45,7 @@ pub struct DumpHeader {
     pub product_type: u32,
     /// SuiteMask.
     pub suite_mask: u32,
-    /// Attributes; `None` leaves the filler, as Windows 7 does.
+    /// Attributes; `None` leaves the filler, as on Windows 7.
     pub attributes: Option<u32>,
     /// MachineImageType; 0x8664 for x64.
     pub machine: u32,
@@ -76,7 +76,7 @@ impl Default for DumpHeader {
 }
 
 impl DumpHeader {
-    /// The bytes, for a dump type and the space the writer says it needs.
+    /// Encodes the header for a dump type and a required space in bytes.
     pub fn encode(&self, dump_type: u32, required_space: u64) -> Vec<u8> {
         let mut bytes = Bytes(b"PAGE".repeat(HEADER_SIZE / 4));
         bytes.put(0x04, b"DU64");
@@ -127,8 +127,8 @@ impl DumpHeader {
         bytes.u64(0xf10, self.rip.0);
     }
 
-    /// The processor's context (CONTEXT of the public symbols, 0x4D0 bytes), as it is in
-    /// the header and in the crashing processor's control block.
+    /// The processor's context (CONTEXT of the public symbols, 0x4D0 bytes), as stored in the
+    /// header and in the crashing processor's control block.
     pub fn context(&self) -> Vec<u8> {
         let mut context = Bytes(vec![0; 0x4d0]);
         context.u32(0x30, 0x10_000f);
@@ -145,7 +145,7 @@ impl DumpHeader {
     }
 }
 
-/// A buffer that fields are put into; what does not fit is left out.
+/// A buffer for fields; writes outside of it are ignored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 

@@ -1,8 +1,8 @@
-//! Images as the loader leaves them in memory: PE32+ headers, sections, imports, exports,
-//! the debug record, unwind data and a little code that names pool tags.
+//! Images in memory after loading: PE32+ headers, sections, imports, exports, the debug record,
+//! unwind data and some code that uses pool tags.
 //!
-//! Structure layouts are those of "PE Format" in Microsoft's documentation and `winnt.h`
-//! of the Windows SDK.
+//! Structure layouts are those of "PE Format" in Microsoft's documentation and `winnt.h` of the
+//! Windows SDK.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ const READ_WRITE: u32 = 0xc800_0040;
 const PAGED_CODE: u32 = 0x6000_0020;
 const DISCARDED_CODE: u32 = 0xe200_0020;
 
-/// What a PDB identifies as.
+/// The identity of a PDB.
 #[derive(Clone, Debug, Default)]
 pub struct Pdb {
     /// File name.
@@ -35,68 +35,68 @@ pub struct Pdb {
     pub age: u32,
 }
 
-/// A section: where it is, and what may be done with it.
+/// A section: its range and its flags.
 #[derive(Clone, Debug)]
 pub struct Section {
     name: &'static str,
     /// Offset from the image base.
     pub rva: u32,
-    /// Bytes, in whole pages.
+    /// Size in bytes, a multiple of a page.
     pub size: u32,
     flags: u32,
 }
 
 impl Section {
-    /// True when its pages are given back after the driver is initialised.
+    /// True when its pages are discarded after the driver is initialised.
     pub fn is_discarded(&self) -> bool {
         self.flags == DISCARDED_CODE
     }
 
-    /// True for code.
+    /// True when it contains code.
     pub fn is_code(&self) -> bool {
         self.flags & 0x20 != 0
     }
 }
 
-/// What goes into an image.
+/// The content of an image.
 #[derive(Clone, Debug)]
 pub struct ImageSpec {
     /// File name.
     pub file: String,
-    /// Where it is loaded.
+    /// Load address.
     pub base: Va,
     /// SizeOfImage in bytes.
     pub size: u32,
-    /// Seconds since 1970.
+    /// Link time in seconds since 1970.
     pub timestamp: u32,
     /// Its debug record.
     pub pdb: Pdb,
-    /// Functions it gives to others; `None` places one anywhere in .text.
+    /// Exported functions; `None` for any position in .text.
     pub exports: Vec<(String, Option<u32>)>,
-    /// Functions it takes: file and name.
+    /// Imported functions: file and name.
     pub imports: Vec<(String, String)>,
-    /// Code that names tags.
+    /// Code that uses tags.
     pub sites: Vec<Site>,
     /// Constants: RVA and bytes.
     pub constants: Vec<(u32, Vec<u8>)>,
-    /// What its data sections hold.
+    /// Content of the data sections.
     pub data: Vec<Data>,
-    /// The imports' descriptors and names are in INIT, which is given back.
+    /// True when the import descriptors and names are in INIT, which is discarded.
     pub names_in_init: bool,
 }
 
-/// Something in a section of data, so many bytes from the section's start.
+/// Data in a section; the number is the offset from the section's start in bytes.
 #[derive(Clone, Debug)]
 pub enum Data {
     /// Bytes.
     Bytes(&'static str, u32, Vec<u8>),
-    /// Live lookaside lists in .data, linked with one another: tags and bytes.
+    /// Live lookaside lists in .data, linked in a ring: tags and sizes in bytes.
     Lookasides(u32, Vec<([u8; 4], u32)>),
     /// A version resource, at the start of .rsrc.
     Version(Version),
-    /// An entry of the debug directory that calls the time stamps a hash.
+    /// A debug directory entry that marks the time stamps as a hash.
     Reproducible,
-    /// The debug record names this PDB.
+    /// The debug record refers to this PDB.
     Pdb(Pdb),
 }
 
@@ -126,7 +126,7 @@ impl Data {
     }
 }
 
-/// NPAGED_LOOKASIDE_LIST, 80h bytes each, in a ring by their ListEntry.
+/// NPAGED_LOOKASIDE_LIST, 80h bytes each, linked in a ring by ListEntry.
 fn lookasides(bytes: &mut Bytes, base: Va, first: u32, lists: &[([u8; 4], u32)]) {
     let count = lists.len() as u32;
     let entry = |n: u32| base.0 + u64::from(first + (n % count) * 0x80 + 0x40);
@@ -143,24 +143,24 @@ fn lookasides(bytes: &mut Bytes, base: Va, first: u32, lists: &[([u8; 4], u32)])
     }
 }
 
-/// Addresses of what the images so far export.
+/// Addresses of the functions that the previous images export.
 pub type Exports = HashMap<(String, String), Va>;
 
-/// An image as it lies in memory.
+/// An image in memory.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Where.
+    /// Load address.
     pub base: Va,
-    /// All bytes, zeros where nothing is.
+    /// All bytes; gaps are zeros.
     pub bytes: Vec<u8>,
-    /// In order of RVA.
+    /// In RVA order.
     pub sections: Vec<Section>,
     /// Name and RVA.
     pub exports: Vec<(String, u32)>,
 }
 
 impl Image {
-    /// True when the page at this offset has been given back.
+    /// True when the page at this offset was discarded.
     pub fn is_discarded(&self, offset: u64) -> bool {
         self.sections.iter().any(|s| {
             s.is_discarded()
@@ -169,7 +169,7 @@ impl Image {
         })
     }
 
-    /// True when the page at this offset can be written.
+    /// True when the page at this offset is writable.
     pub fn is_data(&self, offset: u64) -> bool {
         self.sections.iter().any(|s| {
             s.flags == READ_WRITE
@@ -178,7 +178,7 @@ impl Image {
         })
     }
 
-    /// True when the page at this offset holds code.
+    /// True when the page at this offset contains code.
     pub fn is_code(&self, offset: u64) -> bool {
         self.sections.iter().any(|s| {
             s.is_code() && offset >= s.rva.into() && offset < u64::from(s.rva) + u64::from(s.size)
@@ -186,11 +186,11 @@ impl Image {
     }
 }
 
-/// Lays out a driver: .text, .rdata, .data, .pdata, INIT (given back) and .rsrc.
+/// Composes a driver: .text, .rdata, .data, .pdata, INIT (discarded) and .rsrc.
 pub fn driver(spec: &ImageSpec, known: &Exports) -> Image {
     let pages = spec.size / SECTION_ALIGNMENT;
     let rdata_pages = rdata_pages(spec).min(pages);
-    // Headers, .pdata, INIT and .rsrc take a page each; .data a tenth of the rest.
+    // One page each for headers, .pdata, INIT and .rsrc; .data gets a tenth of the rest.
     let rest = pages.saturating_sub(4 + rdata_pages).max(2);
     let data_pages = (rest / 10).max(1);
     let sizes = [
@@ -215,8 +215,8 @@ pub fn driver(spec: &ImageSpec, known: &Exports) -> Image {
     assemble(spec, sections.to_vec(), ".text", known)
 }
 
-/// Lays out the kernel: sections wide enough for the symbols at their addresses. `data` is
-/// where .data starts and ends, `tables` where no symbol is between code.
+/// Composes the kernel: sections that include the symbols at their addresses. `data` is the
+/// range of .data, `tables` an RVA without symbols in the code.
 pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tables: u32) -> Image {
     let section = |name, rva, end: u32, flags| Section {
         name,
@@ -235,7 +235,7 @@ pub fn kernel(spec: &ImageSpec, known: &Exports, data: (u32, u32), tables: u32) 
     assemble(spec, sections, ".text", known)
 }
 
-/// Pages that the tables of .rdata need.
+/// Number of pages for the tables of .rdata.
 fn rdata_pages(spec: &ImageSpec) -> u32 {
     let text = |s: &str| s.len() as u32 + 4;
     let imports: u32 = spec
@@ -312,7 +312,7 @@ fn assemble(
     }
 }
 
-/// RUNTIME_FUNCTION entries, in order of address. Returns their bytes.
+/// Writes RUNTIME_FUNCTION entries in address order. Returns their size in bytes.
 fn runtime_functions(
     bytes: &mut Bytes,
     (rva, size): (u32, u32),
@@ -354,7 +354,7 @@ fn headers(bytes: &mut Bytes, spec: &ImageSpec, sections: &[Section], text: (u32
     }
     bytes.u32(o + 56, spec.size);
     bytes.u32(o + 60, 0x400);
-    // A checksum as a linker would leave one.
+    // A checksum, as a linker would set it.
     bytes.u32(o + 64, spec.timestamp.rotate_left(7) & 0x00ff_ffff);
     bytes.u16(o + 68, 1);
     bytes.u64(o + 72, 0x4_0000);
@@ -373,11 +373,11 @@ fn headers(bytes: &mut Bytes, spec: &ImageSpec, sections: &[Section], text: (u32
     }
 }
 
-/// The tables of .rdata, put one after the other.
+/// The tables of .rdata, written one after the other.
 struct Tables<'a> {
     bytes: &'a mut Bytes,
     next: u32,
-    /// Where imports are described, when not with the rest.
+    /// Address of the import descriptors, if not in .rdata.
     init: Option<u32>,
     import_directory: (u32, u32),
 }
@@ -404,7 +404,7 @@ impl<'a> Tables<'a> {
         at
     }
 
-    /// The import address table first, so that it is at the start of .rdata; then the
+    /// Writes the import address table first, so that it is at the start of .rdata, then the
     /// descriptors and names. Returns the slot of each function.
     fn imports(&mut self, spec: &ImageSpec, known: &Exports) -> HashMap<String, u32> {
         let mut files: Vec<&String> = Vec::new();
@@ -443,7 +443,7 @@ impl<'a> Tables<'a> {
             let names = of(file);
             let lookup = self.take((names.len() as u32 + 1) * 8);
             for (n, name) in names.iter().enumerate() {
-                // A hint of two bytes comes before the name.
+                // A hint of two bytes precedes the name.
                 let at = self.take(name.len() as u32 + 3);
                 self.bytes.put(at as usize + 2, name.as_bytes());
                 self.bytes.u64(lookup as usize + n * 8, at.into());
@@ -460,8 +460,8 @@ impl<'a> Tables<'a> {
         slots
     }
 
-    /// IMAGE_LOAD_CONFIG_DIRECTORY64 up to the pointer to control flow guard's slot, and
-    /// that slot, with a function of the image in it.
+    /// IMAGE_LOAD_CONFIG_DIRECTORY64 up to the pointer to the control flow guard slot, and that
+    /// slot with a function of the image.
     fn load_config(&mut self, base: Va, check: u32) -> ((u32, u32), u32) {
         let slot = self.take(8);
         self.bytes.u64(slot as usize, base.0 + u64::from(check));
@@ -472,8 +472,8 @@ impl<'a> Tables<'a> {
         ((config, 0x80), slot)
     }
 
-    /// The unwind data of each piece: UNWIND_INFO with the flag UNW_FLAG_CHAININFO and the
-    /// first piece's entry for those that are chained, else `plain`.
+    /// The unwind data of each piece: for chained pieces, UNWIND_INFO with the flag
+    /// UNW_FLAG_CHAININFO and the first piece's entry, otherwise `plain`.
     fn chained(&mut self, pieces: &[Piece], plain: u32) -> Vec<u32> {
         let first = |start| pieces.iter().find(|p| p.start == start);
         let unwind = pieces.iter().map(|piece| {
@@ -514,7 +514,7 @@ impl<'a> Tables<'a> {
         (directory, 28 * entries)
     }
 
-    /// The export directory; names are in order, as the loader wants them.
+    /// Writes the export directory; names are sorted, as the loader requires.
     fn exports(&mut self, spec: &ImageSpec, exports: &[(String, u32)]) -> (u32, u32) {
         if exports.is_empty() {
             return (0, 0);
@@ -545,7 +545,7 @@ impl<'a> Tables<'a> {
         (start, self.next - start)
     }
 
-    /// UNWIND_INFO of `sub rsp, 28h`, which all functions share.
+    /// Writes the UNWIND_INFO of `sub rsp, 28h`, which all functions share.
     fn unwind(&mut self) -> u32 {
         let at = self.take(8);
         self.bytes

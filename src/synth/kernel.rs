@@ -1,6 +1,6 @@
 //! nt's own data: the debugger data block, the module list, processes, descriptors.
 //!
-//! Which variable is where is the [`Era`]'s; what the debugger data block holds is
+//! The [`Era`] has the addresses of the variables. The layout of the debugger data block is
 //! KDDEBUGGER_DATA64 of `wdbgexts.h` of the Windows SDK.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
@@ -12,7 +12,7 @@ use super::objects;
 use super::paging::Memory;
 use super::physical::Page;
 
-/// Writes the version block, the debugger data block.
+/// Writes the version block and the debugger data block.
 pub fn debugger_data(memory: &mut Memory, nt: &Nt) {
     let block = nt.at("KdDebuggerDataBlock");
     let list = nt.at("KdpDebuggerDataListHead");
@@ -30,7 +30,7 @@ pub fn debugger_data(memory: &mut Memory, nt: &Nt) {
     memory.u32(nt.at("CmNtCSDVersion"), nt.era.service_pack);
 }
 
-/// What nt has in its code section: NtBuildLab and NtBuildNumber.
+/// Constants in nt's code section: NtBuildLab and NtBuildNumber.
 pub fn constants(era: &Era) -> Vec<(u32, Vec<u8>)> {
     let number = 0xf000_0000 | era.build;
     let named = [
@@ -43,7 +43,7 @@ pub fn constants(era: &Era) -> Vec<(u32, Vec<u8>)> {
         .collect()
 }
 
-/// Fields that hold a variable's address (or a function's, or a list head's).
+/// Fields with the address of a variable, a function or a list head.
 const ADDRESSES: [(usize, &str); 58] = [
     (0x020, "DbgBreakPointWithStatus"),
     (0x038, "KiCallUserMode"),
@@ -66,7 +66,7 @@ const ADDRESSES: [(usize, &str); 58] = [
     (0x100, "MmMaximumNonPagedPoolInBytes"),
     (0x110, "MmNonPagedPoolStart"),
     (0x118, "MiNonPagedPoolEnd"),
-    // Called so up to Vista.
+    // The name up to Vista.
     (0x118, "MmNonPagedPoolEnd"),
     (0x120, "MmPagedPoolStart"),
     (0x128, "MmPagedPoolEnd"),
@@ -151,21 +151,21 @@ fn kdbg(nt: &Nt) -> Bytes {
     for (at, value) in fields {
         bytes.u16(at, value);
     }
-    // Behind the end, and so left out, before Windows 10 1607.
+    // Before Windows 10 1607, this is after the end of the block and is left out.
     bytes.u64(0x360, super::paging::PTE_BASE);
     bytes
 }
 
-/// A module for the loader's list.
+/// A module in the loader's list.
 #[derive(Clone, Debug)]
 pub struct LoaderEntry {
-    /// Where the entry is.
+    /// Address of the entry.
     pub at: Va,
-    /// Where its path is.
+    /// Address of its path.
     pub path_at: Va,
     /// The path.
     pub path: String,
-    /// The file's name, kept behind the entry.
+    /// The file's name, stored after the entry.
     pub file: String,
     /// Base of the image.
     pub base: Va,
@@ -175,12 +175,12 @@ pub struct LoaderEntry {
     pub entry_point: u32,
 }
 
-/// Offset of the file's name behind a `_KLDR_DATA_TABLE_ENTRY`.
+/// Offset of the file's name from a `_KLDR_DATA_TABLE_ENTRY`.
 const NAME_BEHIND_ENTRY: u64 = 0xa0;
-/// Bytes of a loader entry's block: header, entry, and a name of up to 32 characters.
+/// Size of a loader entry's block in bytes: header, entry, and a name of up to 32 characters.
 pub const LOADER_BLOCK: u64 = 0x10 + NAME_BEHIND_ENTRY + 0x40;
 
-/// PsLoadedModuleList and its entries.
+/// Writes PsLoadedModuleList and its entries.
 pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {
     const TYPE: &str = "_LDR_DATA_TABLE_ENTRY";
     let links: Vec<Va> = entries.iter().map(|e| e.at).collect();
@@ -197,7 +197,7 @@ pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {
             &entry.file,
         );
         memory.u32(at("Flags"), 0x0910_4000);
-        // 8.1's public type is that of user mode, which lacks these.
+        // The public type of 8.1 is that of user mode, which lacks these fields.
         if nt.era.offset(TYPE, "CheckSum").is_some() {
             memory.u16(at("LoadCount"), 1);
             memory.u32(at("CheckSum"), entry.size ^ 0x1_2345);
@@ -205,7 +205,7 @@ pub fn module_list(memory: &mut Memory, nt: &Nt, entries: &[LoaderEntry]) {
     }
 }
 
-/// MmUnloadedDrivers: 50 entries of name, start, end and time, filled from the front.
+/// Writes MmUnloadedDrivers: 50 entries of name, start, end and time, filled from the start.
 pub fn unloaded_drivers(
     memory: &mut Memory,
     nt: &Nt,
@@ -220,26 +220,26 @@ pub fn unloaded_drivers(
         memory.unicode_string(at, *name_at, file);
         memory.pointer(at.add(0x10), *base);
         memory.pointer(at.add(0x18), base.add((*size).into()));
-        // Minutes before the dump.
+        // Unloaded some minutes before the dump.
         let ago = (drivers.len() - i) as u64 * 40 * 60 * 10_000_000;
         memory.u64(at.add(0x20), now.saturating_sub(ago));
     }
 }
 
 const UNLOADED_SIZE: u64 = 0x28;
-/// Bytes of the block of the array of unloaded drivers.
+/// Size in bytes of the block with the array of unloaded drivers.
 pub const UNLOADED_BLOCK: u64 = 0x10 + 50 * UNLOADED_SIZE;
 
-/// A process of the active list.
+/// A process in the active list.
 #[derive(Clone, Debug)]
 pub struct Process {
     /// Image name, up to 14 characters.
     pub name: String,
     /// Process identifier.
     pub id: u64,
-    /// Its creator's.
+    /// Process identifier of its creator.
     pub parent: u64,
-    /// The object's block body.
+    /// Body address of the object's block.
     pub body: Va,
     /// The OBJECT_TYPE of processes.
     pub object_type: Va,
@@ -247,18 +247,18 @@ pub struct Process {
     pub root: Pa,
     /// FILETIME of its creation.
     pub created: u64,
-    /// Its handle table, where it has one.
+    /// Its handle table, if it has one.
     pub handles: Option<Va>,
-    /// Room for the path of its image.
+    /// Buffer for the path of its image.
     pub image_path: Option<Va>,
 }
 
-/// Where processes have their environment block.
+/// Address of the environment block in processes.
 pub const PEB: Va = Va(0x7ff_dead_0000);
-/// STATUS_PENDING: a process that still runs.
+/// STATUS_PENDING: the exit status of a running process.
 const PENDING: u32 = 0x103;
 
-/// What tools look for in a process: handles, the path of the image, address space.
+/// Writes fields that tools check in a process: handles, image path, address space.
 fn environment(memory: &mut Memory, nt: &Nt, process: &Process) {
     let field = |name| nt.field(process.object(), "_EPROCESS", name);
     let (Some(handles), Some(path)) = (process.handles, process.image_path) else {
@@ -275,7 +275,7 @@ fn environment(memory: &mut Memory, nt: &Nt, process: &Process) {
     }
 }
 
-/// The version numbers of a PEB: OSMajorVersion, OSMinorVersion, OSBuildNumber (public
+/// Writes the version numbers of a PEB: OSMajorVersion, OSMinorVersion, OSBuildNumber (public
 /// symbols; the same offsets on all x64 versions).
 pub fn environment_block(page: &mut Page, era: &Era) {
     let numbers = [
@@ -290,25 +290,25 @@ pub fn environment_block(page: &mut Page, era: &Era) {
     }
 }
 
-/// The identifier of System.
+/// Process identifier of System.
 const SYSTEM_ID: u64 = 4;
 
-/// Quota information and OBJECT_HEADER before the process.
+/// Quota information and OBJECT_HEADER precede the process.
 const OBJECT_AT: u64 = 0x20;
-/// Bytes of a process's block.
+/// Size of a process's block in bytes.
 pub fn process_block(era: &Era) -> u64 {
     let object = era.size("_EPROCESS").unwrap_or(0);
     (0x10 + OBJECT_AT + 0x30 + object).next_multiple_of(16)
 }
 
 impl Process {
-    /// Where its EPROCESS is.
+    /// Address of its EPROCESS.
     pub fn object(&self) -> Va {
         self.body.add(OBJECT_AT + 0x30)
     }
 }
 
-/// PsActiveProcessHead and the processes; the first is System.
+/// Writes PsActiveProcessHead and the processes; the first is System.
 pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
     const TYPE: &str = "_EPROCESS";
     let link = |p: &Process| nt.field(p.object(), TYPE, "ActiveProcessLinks");
@@ -325,7 +325,7 @@ pub fn processes(memory: &mut Memory, nt: &Nt, processes: &[Process]) {
         memory.u64(nt.field(header, "_OBJECT_HEADER", "HandleCount"), 3);
         let ty = (objects::PROCESS, process.object_type);
         objects::mark(memory, nt, header, ty, [0, 0x08, 0]);
-        // The dispatcher header: a process that has not ended.
+        // The dispatcher header of a running process.
         memory.write(body, &[3, 0, 0x58, 0, 0, 0, 0, 0]);
         memory.u64(
             nt.field(body, "_KPROCESS", "DirectoryTableBase"),

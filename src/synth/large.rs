@@ -1,4 +1,4 @@
-//! Dumps as large as one wants, full of small blocks: for measuring how fast they are read.
+//! Dumps of any size, full of small blocks, for measuring read speed.
 
 use std::io;
 use std::path::Path;
@@ -14,40 +14,40 @@ use super::rng::Rng;
 use super::small;
 use super::truth::{Pool, Tag, Truth};
 
-/// Tags of the blocks, of which a dump has this many.
+/// Number of different tags in a dump.
 const TAGS: usize = 200;
 
-/// Writes a kernel bitmap dump with `pool_bytes` of pool, three quarters of it nonpaged.
-/// Every page is really written. The blocks are counted in [`Truth::tags`] but not
-/// listed in [`Truth::blocks`].
+/// Writes a kernel bitmap dump with `pool_bytes` of pool, three quarters of it nonpaged. All
+/// pages are written to disk. The blocks are counted in [`Truth::tags`] but not listed in
+/// [`Truth::blocks`].
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn large(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
     let machine = large_machine(pool_bytes)?;
     machine.write(path, Container::BitmapKernel)?;
     Ok(machine.truth)
 }
 
-/// The same with one tag in all of nonpaged pool, as a leak has it.
+/// As [`large`], with a single tag in nonpaged pool, as in a leak.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn large_leak(path: &Path, pool_bytes: u64) -> io::Result<Truth> {
     let machine = machine_of(pool_bytes, &[*b"Leak"])?;
     machine.write(path, Container::BitmapKernel)?;
     Ok(machine.truth)
 }
 
-/// The machine of [`large`]. Its pool is made when it is written.
+/// The machine of [`large`]. Its pool is generated when a dump is written.
 ///
 /// # Errors
-/// None that depend on anything outside of it.
+/// Does not depend on the environment.
 pub fn large_machine(pool_bytes: u64) -> io::Result<Machine> {
     machine_of(pool_bytes, &tags())
 }
 
-/// With these tags in nonpaged pool.
+/// A machine with these tags in nonpaged pool.
 fn machine_of(pool_bytes: u64, nonpaged_tags: &[Tag]) -> io::Result<Machine> {
     let pages = pool_bytes / PAGE_SIZE;
     let nonpaged = pages - pages / 4;
@@ -57,25 +57,25 @@ fn machine_of(pool_bytes: u64, nonpaged_tags: &[Tag]) -> io::Result<Machine> {
         Bulk::new(Pool::NonPaged, nonpaged, nonpaged_tags, 11),
         Bulk::new(Pool::Paged, pages - nonpaged, &tags, 12),
     ];
-    // Tables take a page per 2 MB; the frame database 48 bytes per frame.
+    // Tables need a page per 2 MB; the PFN database needs 48 bytes per frame.
     let memory = (pages + pages / 64 + 0x1000).next_multiple_of(512);
     spec.runs = vec![(1, 0x9e), (0x100, memory - 0x100)];
     spec.vm.physical_memory = 0x9e + memory - 0x100;
     spec.vm.nonpaged_max = nonpaged + 0x2000;
     spec.options.tracker_entries = 1025;
     spec.options.gigabyte_page = false;
-    // Tables of another size take other blocks.
+    // Another table size changes the required blocks.
     spec.allocations = small::allocations(&spec);
     Machine::build(&spec)
 }
 
-/// Writes a bitmap kernel dump of an era with segment heaps, with about `pool_bytes` of
-/// small blocks in them, three quarters nonpaged. `shuffled` puts the pages into the file
-/// in no order, as on a machine that has run for a while. Takes as much memory to make as the
-/// pool is large: nothing in a heap repeats.
+/// Writes a bitmap kernel dump of an era with segment heaps, with about `pool_bytes` of small
+/// blocks in them, three quarters nonpaged. `shuffled` writes the pages in random order, as on
+/// a machine that has run for a while. Needs as much memory as the pool, because nothing in a
+/// heap repeats.
 ///
 /// # Errors
-/// What the file system says; an era without segment heaps.
+/// The error of the file system; also if the era has no segment heaps.
 pub fn large_heaps(
     path: &Path,
     era: &'static Era,
@@ -106,13 +106,13 @@ pub fn large_heaps(
         left = left.saturating_sub(bytes);
     }
     let pages = pool_bytes / PAGE_SIZE;
-    // Subsegments are not filled to the last byte, and decommitted pages take none.
+    // Subsegments are not completely full, and decommitted pages need no memory.
     let memory = (pages * 2 + 0x8000).next_multiple_of(512);
     spec.runs = vec![(1, 0x9e), (0x100, memory)];
     spec.vm.physical_memory = 0x9e + memory;
     spec.options.shuffle = shuffled;
-    // Readers that look for the kernel want all of its pages, and no bits beside the
-    // address of the page tables.
+    // Readers that search for the kernel need all of its pages, and no extra bits in the
+    // page-table root.
     spec.options.whole_images = true;
     spec.options.root_low_bits = 0;
     spec.vm.committed = memory;

@@ -1,20 +1,20 @@
 //! Builds dumps: a small Windows-like machine built with real kernel structures.
 //!
-//! A [`Spec`] says what the machine is like; [`Machine::build`] lays it down, structure by
-//! structure, in sparse physical memory behind real page tables; [`Machine::write`] makes
-//! a dump of it in any [`Container`]. The [`Truth`] that comes with it is what a reader
-//! must find. [`demo`] is the machine that `poolscope demo` shows, `small` one for
-//! tests, `large` one for measurements, and `broken` what must be refused.
+//! A [`Spec`] describes the machine. [`Machine::build`] writes it, structure by structure, to
+//! sparse physical memory with real page tables. [`Machine::write`] writes a dump of it in any
+//! [`Container`]. The [`Truth`] of the machine lists what a reader must find. [`demo`] is the
+//! machine of `poolscope demo`, `small` one for tests, `large` one for measurements, and
+//! `broken` has files that readers must refuse.
 //!
-//! Which Windows it is is an [`era`]: Server 2003, 7, 8.1, 1607, 1809, 1903, 2004, Server 2022, 11 and
-//! 24H2. `small::of_era` is a small machine of any of them; its pools are chains of
-//! blocks ([`legacy`]) or segment heaps ([`heap`]).
+//! An [`era`] selects the Windows version: Server 2003, 7, 8.1, 1607, 1809, 1903, 2004, Server
+//! 2022, 11 and 24H2. `small::of_era` is a small machine of any of them; its pools are chains
+//! of blocks ([`legacy`]) or segment heaps ([`heap`]).
 //!
-//! The product has what [`demo`] needs; the rest comes with the feature `synth`, which tests,
-//! benches, examples and the fuzzers turn on.
+//! The product includes what [`demo`] needs. The rest requires the feature `synth`, which
+//! tests, benches, examples and the fuzzers enable.
 //!
-//! Nothing here uses the readers or their tables: what both get wrong in the same way
-//! would otherwise go unseen.
+//! This code does not use the readers or their tables: a mistake that both share would go
+//! unnoticed.
 
 #[cfg(any(test, feature = "synth"))]
 pub mod broken;

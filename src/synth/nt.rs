@@ -1,32 +1,32 @@
-//! nt at the address where it is loaded: symbols and fields become addresses.
+//! nt at its load address: symbols and fields become addresses.
 
 use crate::addr::Va;
 
 use super::era::Era;
 
-/// The kernel at its address.
+/// The kernel at its load address.
 #[derive(Clone, Copy, Debug)]
 pub struct Nt {
-    /// What it looks like.
+    /// Its symbols and layouts.
     pub era: &'static Era,
-    /// Where it is loaded.
+    /// Load address.
     pub base: Va,
 }
 
 impl Nt {
-    /// A symbol's address; 0, which nothing is mapped at, when the era has none.
+    /// A symbol's address; 0, which is never mapped, if the era does not have it.
     pub fn at(&self, name: &str) -> Va {
         self.era
             .rva(name)
             .map_or(Va(0), |rva| self.base.add(rva.into()))
     }
 
-    /// A variable's address, when the era has it among its data.
+    /// A variable's address, if the era has it.
     pub fn variable(&self, name: &str) -> Option<Va> {
         self.era.has_variable(name).then(|| self.at(name))
     }
 
-    /// The address of a part of `MiState` or `MiSystemPartition`, by its path in it.
+    /// The address of a member of `MiState` or `MiSystemPartition`, by its path.
     pub fn nested(&self, symbol: &str, path: &str) -> Option<Va> {
         let offset = self.era.offset(symbol, path)?;
         Some(self.variable(symbol)?.add(offset))
@@ -40,7 +40,7 @@ impl Nt {
         }
     }
 
-    /// A field's offset for places that store it as u16.
+    /// A field's offset, for structures that store it as u16.
     pub(super) fn offset16(&self, ty: &str, name: &str) -> u16 {
         self.era.offset(ty, name).unwrap_or(0) as u16
     }

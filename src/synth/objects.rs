@@ -1,8 +1,8 @@
-//! The object manager's types: `ObTypeIndexTable` and the OBJECT_TYPEs it leads to.
+//! The object manager's types: `ObTypeIndexTable` and the OBJECT_TYPEs in it.
 //!
-//! An object's header has an index into the table (before Windows 7 the type's address); a type has its name and the tag of its
-//! objects. Indexes are those that Windows 7 gives out at boot (they are in the documents
-//! of Volatility and other public tools); layouts are from its public symbols.
+//! An object's header has an index into the table (before Windows 7, the type's address). A
+//! type has its name and the tag of its objects. Indexes are those that Windows 7 assigns at
+//! boot (documented by Volatility and other public tools); layouts are from its public symbols.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::nt::Nt;
 use super::paging::Memory;
 use super::truth::{Tag, TagAccount};
 
-/// Index, name and tag of the types whose objects are laid down.
+/// Index, name and tag of the types of the objects that are built.
 pub const TYPES: [(u8, &str, Tag); 15] = [
     (2, "Type", *b"ObjT"),
     (3, "Directory", *b"Dire"),
@@ -32,13 +32,13 @@ pub const TYPES: [(u8, &str, Tag); 15] = [
     (33, "Section", *b"Sect"),
 ];
 
-/// The index of processes.
+/// The index of the process type.
 pub const PROCESS: u8 = 7;
-/// ObHeaderCookie of every machine here.
+/// ObHeaderCookie of every machine.
 const COOKIE: u8 = 0x28;
 
-/// TypeIndex as an object's header at `header` has it: from Windows 10 on it is mixed
-/// with the second byte of the address and a cookie.
+/// TypeIndex as stored in an object header at `header`: from Windows 10, it is XORed with the
+/// second byte of the address and a cookie.
 pub fn stored(era: &Era, header: Va, index: u8) -> u8 {
     match era.rva("ObHeaderCookie") {
         Some(_) => index ^ (header.0 >> 8) as u8 ^ COOKIE,
@@ -46,16 +46,16 @@ pub fn stored(era: &Era, header: Va, index: u8) -> u8 {
     }
 }
 
-/// Bytes of OBJECT_HEADER before an object's body.
+/// Size in bytes of the OBJECT_HEADER before an object's body.
 pub const HEADER: u64 = 0x30;
 
-/// Where a type's name is, from the start of its block's body: behind the type.
+/// Offset of a type's name from the start of its block's body: after the type.
 fn name_at(era: &Era) -> u64 {
     let ty = era.size("_OBJECT_TYPE").unwrap_or(0);
     (HEADER + ty).next_multiple_of(16).max(0x100)
 }
 
-/// Bytes of a type's block.
+/// Size of a type's block in bytes.
 pub fn type_block(era: &Era) -> u64 {
     0x10 + name_at(era) + 0x20
 }
@@ -66,8 +66,8 @@ pub fn index_of(tag: &Tag) -> Option<u8> {
     Some(found.0)
 }
 
-/// Says of which type an object is: by its index, or before Windows 7 by its address. `rest`
-/// are the header's three bytes after the index: optional headers and flags.
+/// Sets the type of an object: its index, or before Windows 7 its address. `rest` has the three
+/// bytes after the index in the header: optional headers and flags.
 pub fn mark(memory: &mut Memory, nt: &Nt, header: Va, (index, ty): (u8, Va), rest: [u8; 3]) {
     const TYPE: &str = "_OBJECT_HEADER";
     if nt.era.offset(TYPE, "TypeIndex").is_none() {
@@ -79,14 +79,14 @@ pub fn mark(memory: &mut Memory, nt: &Nt, header: Va, (index, ty): (u8, Va), res
     memory.write(own, &[stored(nt.era, header, index), a, b, c]);
 }
 
-/// Writes the table and the types; `places` are their blocks' bodies, in order.
+/// Writes the table and the types; `places` are the bodies of their blocks, in order.
 pub fn write(memory: &mut Memory, nt: &Nt, places: &[Va], tags: &BTreeMap<Tag, TagAccount>) {
     let table = nt.variable("ObTypeIndexTable");
     if let Some(cookie) = nt.variable("ObHeaderCookie") {
         memory.write(cookie, &[COOKIE]);
     }
     if let Some(table) = table {
-        // What Windows 7 has for the index that no type gets.
+        // The value on Windows 7 for the unused index.
         memory.u64(table.add(8), 0xbad0_b0b0);
     }
     let of_types = places.first().map_or(Va(0), |body| body.add(HEADER));

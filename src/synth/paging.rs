@@ -1,7 +1,8 @@
-//! Four-level page tables of x64, with the invalid entries that Windows gives a meaning.
+//! Four-level page tables of x64, including the invalid entries that have a meaning for
+//! Windows.
 //!
-//! Bits of valid entries are the processor's (Intel SDM, volume 3, 4-level paging); those
-//! of the others are `_MMPTE_SOFTWARE`, `_MMPTE_TRANSITION` and `_MMPTE_PROTOTYPE` of the
+//! Bits of valid entries are defined by the processor (Intel SDM, volume 3, 4-level paging).
+//! Those of the others are `_MMPTE_SOFTWARE`, `_MMPTE_TRANSITION` and `_MMPTE_PROTOTYPE` of the
 //! public symbols of 6.1.7601.
 
 use std::collections::HashMap;
@@ -13,10 +14,10 @@ use super::physical::{Page, Physical};
 /// Slot of the top table that maps the tables themselves: FFFFF680`00000000.
 pub const SELF_MAP_SLOT: u64 = 0x1ed;
 
-/// Where the self-map shows the entries of the lowest page.
+/// Address of the entry for the lowest page in the self-map.
 pub const PTE_BASE: u64 = 0xffff_0000_0000_0000 | SELF_MAP_SLOT << 39;
 
-/// Frame of the root table of System: what is below belongs to the firmware and loader.
+/// Frame of System's root table; lower frames belong to the firmware and loader.
 const SYSTEM_ROOT: Pfn = Pfn(0x187);
 
 const VALID: u64 = 1;
@@ -31,7 +32,7 @@ const SWIZZLE: u64 = 1 << 4;
 /// Protection 4 (read and write) in bits 5..9.
 const READ_WRITE: u64 = 4 << 5;
 
-/// What a page-table entry says of a page.
+/// The content of a page-table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// In memory, data.
@@ -40,17 +41,17 @@ pub enum Entry {
     Code(Pfn),
     /// On the standby or modified list: still in memory.
     Transition(Pfn),
-    /// The entry at this address says it.
+    /// The entry at this address applies.
     Prototype(Va),
-    /// In a page file: file number and page in it.
+    /// In a page file: file number, and page in the file.
     PageFile(u8, u32),
     /// Never written: zeros by definition.
     DemandZero,
-    /// Whatever these bits mean.
+    /// These raw bits.
     Raw(u64),
 }
 
-/// Physical memory and the tables of the kernel's half.
+/// Physical memory and the page tables of the kernel half.
 #[derive(Clone, Debug)]
 pub struct Memory {
     /// The frames.
@@ -58,17 +59,17 @@ pub struct Memory {
     root: Pfn,
     /// XORed into entries that are not valid (the L1TF mask of patched kernels).
     pub invalid_mask: u64,
-    /// Table pages by level and index, so that mapping does not walk from the top.
+    /// Table pages by level and index, so that mapping does not need to walk from the top.
     tables: HashMap<(u8, u64), Pfn>,
-    /// Frames of pages whose entry is not plainly valid, for writing to them.
+    /// Frames of pages whose entry is not valid, for writing to them.
     indirect: HashMap<u64, Pfn>,
     cached: Option<(u64, Pfn)>,
     unmapped_writes: Vec<Va>,
 }
 
 impl Memory {
-    /// A root table with its self-map, where Windows 7 has that of System, or as near
-    /// to it as memory allows.
+    /// Creates a root table with its self-map, at the frame of System's on Windows 7, or as
+    /// close as memory allows.
     pub fn new(mut physical: Physical) -> Memory {
         physical.skip_to(SYSTEM_ROOT);
         let root = physical.allocate(1);
@@ -90,7 +91,7 @@ impl Memory {
         self.root.base()
     }
 
-    /// Addresses that were written to without being mapped: the builder's own mistakes.
+    /// Addresses that were written without being mapped: mistakes of the builder.
     pub fn unmapped_writes(&self) -> &[Va] {
         &self.unmapped_writes
     }
@@ -113,8 +114,8 @@ impl Memory {
             .map_or(0, u64::from_le_bytes)
     }
 
-    /// The table that holds the entry for `va` at a level (0 for pages, 1 for 2 MB, 2 for
-    /// 1 GB, 3 for the root), made when missing.
+    /// The table with the entry for `va` at a level (0 for pages, 1 for 2 MB, 2 for 1 GB, 3 for
+    /// the root), created if missing.
     fn table(&mut self, va: Va, level: u8) -> Pfn {
         if level >= 3 {
             return self.root;
@@ -125,7 +126,7 @@ impl Memory {
         }
         let above = self.table(va, level + 1);
         let pfn = self.physical.allocate(1);
-        // Table pages are in the dump even when all their entries are 0.
+        // Table pages are in the dump even if all their entries are 0.
         self.physical.page_mut(pfn);
         self.set(above, index(va, level + 1), pfn.base().0 | TABLE_BITS);
         self.tables.insert(key, pfn);
@@ -164,27 +165,27 @@ impl Memory {
             Entry::DemandZero => READ_WRITE,
         };
         match raw & self.invalid_mask {
-            // The mask goes on where it changes nothing but those bits; bit 4 says where not.
+            // The mask is applied if it only sets bits; bit 4 marks entries without it.
             0 => raw ^ self.invalid_mask,
             _ => raw | SWIZZLE,
         }
     }
 
-    /// Maps pages in a row to frames in a row.
+    /// Maps consecutive pages to consecutive frames.
     pub fn map_run(&mut self, va: Va, first: Pfn, pages: u64) {
         for i in 0..pages {
             self.map(va.add(i * PAGE_SIZE), Entry::Data(Pfn(first.0 + i)));
         }
     }
 
-    /// Takes frames and maps them.
+    /// Allocates frames and maps them.
     pub fn map_new(&mut self, va: Va, pages: u64) -> Pfn {
         let first = self.physical.allocate(pages);
         self.map_run(va, first, pages);
         first
     }
 
-    /// Maps 2 MB as one page; both numbers are aligned to it.
+    /// Maps 2 MB as one page; both address and frame are aligned.
     pub fn map_2m(&mut self, va: Va, first: Pfn) {
         self.cached = None;
         let table = self.table(va, 1);
@@ -192,7 +193,7 @@ impl Memory {
         self.set(table, index(va, 1), raw);
     }
 
-    /// Maps 1 GB as one page; both numbers are aligned to it.
+    /// Maps 1 GB as one page; both address and frame are aligned.
     pub fn map_1g(&mut self, va: Va, first: Pfn) {
         self.cached = None;
         let table = self.table(va, 2);
@@ -200,7 +201,7 @@ impl Memory {
         self.set(table, index(va, 2), raw);
     }
 
-    /// Says which frame a page has that its entry does not name (a prototype's).
+    /// Sets the frame of a page whose entry does not contain it (a prototype's).
     pub fn lend(&mut self, va: Va, pfn: Pfn) {
         self.indirect.insert(va.0 / PAGE_SIZE, pfn);
         self.cached = None;
@@ -227,8 +228,8 @@ impl Memory {
         Some(table)
     }
 
-    /// Puts the table page of the 2 MB around `va` on the standby list: its entry one level
-    /// up becomes one in transition. Pages behind it can't be written to any more.
+    /// Puts the page table for the 2 MB around `va` on the standby list: its entry one level up
+    /// becomes a transition entry. Its pages can't be written any more.
     pub fn retire_table(&mut self, va: Va) {
         let Some(pfn) = self.tables.get(&(0, va.0 >> 21)).copied() else {
             return;
@@ -239,7 +240,7 @@ impl Memory {
         self.cached = None;
     }
 
-    /// Maps a new page at an address of the user's half under a root of its own.
+    /// Maps a new page at a user-mode address under the given root.
     pub fn map_user(&mut self, root: Pa, va: Va) -> &mut Page {
         const USER: u64 = 4;
         let mut table = root.pfn();
@@ -254,7 +255,8 @@ impl Memory {
         self.physical.page_mut(page)
     }
 
-    /// A second root with the same kernel half and its own self-map: another process.
+    /// Creates a second root with the same kernel half and its own self-map, for another
+    /// process.
     pub fn clone_root(&mut self) -> Pa {
         let root = self.physical.allocate(1);
         for slot in 256..512 {
@@ -268,8 +270,8 @@ impl Memory {
         root.base()
     }
 
-    /// Works in the address space of another root, from [`Memory::clone_root`]. What is
-    /// mapped there must lie under entries of the root that are still empty.
+    /// Runs `work` in the address space of another root, from [`Memory::clone_root`]. New
+    /// mappings must be below entries of that root that are still empty.
     pub fn within<R>(&mut self, root: Pa, work: impl FnOnce(&mut Memory) -> R) -> R {
         let outer = std::mem::replace(&mut self.root, Pfn(root.0 / PAGE_SIZE));
         let tables = std::mem::take(&mut self.tables);
@@ -283,7 +285,7 @@ impl Memory {
         out
     }
 
-    /// Reads a u64 that does not cross a page; 0 where nothing is mapped.
+    /// Reads a u64 that does not cross a page; 0 if unmapped.
     pub fn read(&self, va: Va) -> u64 {
         let page = self.frame(va).and_then(|pfn| self.physical.page(pfn));
         let bytes = page.and_then(|page| page.get(va.offset()..va.offset() + 8));
@@ -302,7 +304,7 @@ impl Memory {
         Some(pfn)
     }
 
-    /// The bytes of the page that holds `va`; `None`, and a note of it, when unmapped.
+    /// The bytes of the page that contains `va`; `None` if unmapped, which is recorded.
     pub fn page_mut(&mut self, va: Va) -> Option<&mut Page> {
         match self.frame_cached(va) {
             Some(pfn) => Some(self.physical.page_mut(pfn)),
@@ -358,7 +360,7 @@ impl Memory {
         self.write(buffer, &bytes);
     }
 
-    /// Links `LIST_ENTRY`s into a ring with a head.
+    /// Links `LIST_ENTRY`s in a ring with a head.
     pub fn ring(&mut self, head: Va, links: &[Va]) {
         let mut before = head;
         for &link in links {
@@ -407,20 +409,20 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_goes_on_invalid_entries_alone() {
+    fn the_mask_applies_only_to_invalid_entries() {
         let mut memory = memory();
         memory.invalid_mask = 1 << 45;
         let frame = Pfn(0x123);
         assert_eq!(memory.encode(Entry::Data(frame)) & 1 << 45, 0);
         let transition = memory.encode(Entry::Transition(frame));
         assert_eq!(transition & (1 << 45 | SWIZZLE), 1 << 45);
-        // A page-file entry that has the bit itself says so by bit 4.
+        // A page-file entry that already has the bit is marked by bit 4.
         let paged = memory.encode(Entry::PageFile(0, 1 << 13));
         assert_eq!(paged & (1 << 45 | SWIZZLE), 1 << 45 | SWIZZLE);
     }
 
     #[test]
-    fn writes_to_nowhere_are_kept() {
+    fn writes_to_unmapped_addresses_are_recorded() {
         let mut memory = memory();
         memory.u64(Va(0xffff_f880_0000_0000), 1);
         assert_eq!(memory.unmapped_writes(), [Va(0xffff_f880_0000_0000)]);

@@ -1,7 +1,7 @@
-//! Physical memory of the machine that is made: sparse, and written as a stream.
+//! Physical memory of the machine that is built: sparse, and written as a stream.
 //!
-//! A page that was never written takes no memory and becomes a hole in the file. A frame
-//! that was handed out is "present": kernel dumps store those, full dumps all of memory.
+//! A page that was never written needs no memory and becomes a hole in the file. An allocated
+//! frame is "present": kernel dumps store present frames, full dumps all of memory.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,13 +14,14 @@ use super::rng::Rng;
 /// The bytes of a page.
 pub type Page = [u8; PAGE_SIZE as usize];
 
-/// A stretch of memory: first frame and number of frames.
+/// A run of memory: first frame and number of frames.
 pub type Run = (u64, u64);
 
-/// Makes the contents of a page when it is written out; given the place in its stretch.
+/// Generates the contents of a page while it is written; the argument is the page's index in
+/// its run.
 pub type Generator = Arc<dyn Fn(u64, &mut Page) + Send + Sync>;
 
-/// Frames whose contents are made when they are written out.
+/// Frames whose contents are generated while they are written.
 #[derive(Clone)]
 pub(super) struct Generated {
     pub(super) first: u64,
@@ -42,16 +43,16 @@ pub struct Physical {
     present: Vec<u64>,
     pub(super) generated: Vec<Generated>,
     next: u64,
-    /// Frames from here on up are taken by aligned allocations.
+    /// Frames from here on are used by aligned allocations.
     top: u64,
     scatter: Option<Rng>,
-    /// Single frames come from here, in no order; see [`Physical::shuffle`].
+    /// Single frames come from this shuffled deck; see [`Physical::shuffle`].
     deck: Option<(Rng, Vec<u64>)>,
     exhausted: bool,
 }
 
 impl Physical {
-    /// Memory in runs, which are disjoint and in order.
+    /// Creates memory from runs that are disjoint and in order.
     pub fn new(runs: Vec<Run>) -> Physical {
         let end = runs.last().map_or(0, |r| r.0 + r.1);
         Physical {
@@ -67,28 +68,27 @@ impl Physical {
         }
     }
 
-    /// From now on leaves a few frames out now and then, as a machine does that has run
-    /// for a while.
+    /// From now on, sometimes skips a few frames, as on a machine that has run for a while.
     pub fn scatter(&mut self, seed: u64) {
         self.scatter = Some(Rng::new(seed));
     }
 
-    /// From now on single frames are handed out in no order, as on a machine that has run
-    /// for a while.
+    /// From now on, allocates single frames in random order, as on a machine that has run for a
+    /// while.
     pub fn shuffle(&mut self, seed: u64) {
         self.deck = Some((Rng::new(seed), Vec::new()));
     }
 
-    /// The next single frame in no order.
+    /// The next single frame in random order.
     fn draw(&mut self) -> Option<Pfn> {
-        /// Frames that are mixed with each other: 1 GB.
+        /// Number of frames that are shuffled together: 1 GB.
         const DECK: u64 = 0x4_0000;
         let (rng, deck) = self.deck.as_mut()?;
         if deck.is_empty() {
             let next = self.next;
             let (first, pages) = *self.runs.iter().find(|(f, n)| next.max(*f) < f + n)?;
             let start = next.max(first);
-            // Room is left for stretches that have to be in order.
+            // Leave space for contiguous allocations.
             let free = (first + pages).min(self.top).saturating_sub(start);
             let end = start + (free / 4).min(DECK);
             deck.extend(start..end);
@@ -98,7 +98,7 @@ impl Physical {
         deck.pop().map(Pfn)
     }
 
-    /// Hands out no frame below this one.
+    /// Allocates no frame below this one.
     pub fn skip_to(&mut self, frame: Pfn) {
         self.next = self.next.max(frame.0);
     }
@@ -108,22 +108,22 @@ impl Physical {
         &self.runs
     }
 
-    /// Frames of memory.
+    /// Number of frames of memory.
     pub fn frames(&self) -> u64 {
         self.runs.iter().map(|r| r.1).sum()
     }
 
-    /// The first frame number behind all memory.
+    /// The first frame number after all memory.
     pub fn end(&self) -> u64 {
         self.runs.last().map_or(0, |r| r.0 + r.1)
     }
 
-    /// True when more was asked for than there is; the machine is then of no use.
+    /// True when memory ran out; the machine is then unusable.
     pub fn is_exhausted(&self) -> bool {
         self.exhausted
     }
 
-    /// Takes `count` frames in a row.
+    /// Allocates `count` consecutive frames.
     pub fn allocate(&mut self, count: u64) -> Pfn {
         if count == 1
             && let Some(frame) = self.draw()
@@ -148,7 +148,7 @@ impl Physical {
         Pfn(first)
     }
 
-    /// Takes `count` frames whose first number is a multiple of `count` (a power of two),
+    /// Allocates `count` frames whose first number is a multiple of `count` (a power of two),
     /// from the upper end of memory.
     pub fn allocate_aligned(&mut self, count: u64) -> Pfn {
         let first = self.top.saturating_sub(count) & !(count - 1);
@@ -170,7 +170,7 @@ impl Physical {
         }
     }
 
-    /// Leaves a frame out of kernel dumps.
+    /// Omits a frame from kernel dumps.
     pub fn omit(&mut self, pfn: Pfn) {
         if let Some(word) = self.present.get_mut(pfn.0 as usize / 64) {
             *word &= !(1 << (pfn.0 % 64));
@@ -195,14 +195,14 @@ impl Physical {
         self.pages.get(&pfn.0).map(|page| &**page)
     }
 
-    /// A page's bytes, to be written.
+    /// A page's bytes, for writing.
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut Page {
         self.pages
             .entry(pfn.0)
             .or_insert_with(|| Box::new([0; PAGE_SIZE as usize]))
     }
 
-    /// Has the contents of frames made when they are written out.
+    /// Generates the contents of frames while they are written.
     pub fn generate(&mut self, first: Pfn, count: u64, make: Generator) {
         self.generated.push(Generated {
             first: first.0,

@@ -1,4 +1,4 @@
-//! The processors: KPCR and KPRCB of each, with the contexts that the bug check saved.
+//! The processors: KPCR and KPRCB of each, with the contexts saved by the bug check.
 
 use crate::addr::{Pa, Va};
 
@@ -14,7 +14,7 @@ pub struct Processor {
     pub number: u16,
     /// Its KPCR.
     pub kpcr: Va,
-    /// The thread it runs.
+    /// Its current thread.
     pub thread: Va,
     /// CR3.
     pub root: Pa,
@@ -27,8 +27,8 @@ impl Processor {
     }
 }
 
-/// Writes control blocks and KiProcessorBlock. The context of processor 0 is the
-/// header's.
+/// Writes control blocks and KiProcessorBlock. The context of processor 0 is the one in the
+/// header.
 pub fn write(
     memory: &mut Memory,
     nt: &Nt,
@@ -51,7 +51,7 @@ pub fn write(
         }
         let own = |name| nt.field(prcb, "_KPRCB", name);
         memory.pointer(own("CurrentThread"), processor.thread);
-        // A byte on NT 5.2; what is behind it is 0 there.
+        // A byte on NT 5.2; the following bytes are 0 there.
         memory.u32(own("Number"), processor.number.into());
         memory.u32(own("MHz"), 2394);
         memory.write(own("VendorString"), b"GenuineIntel\0");
@@ -73,12 +73,13 @@ pub fn write(
     }
 }
 
-/// Bytes between the control blocks of two processors, where they are in a row.
+/// Distance in bytes between the control blocks of two adjacent processors.
 pub const CONTROL_BLOCKS: u64 = 0x1_0000;
-/// NT 5.2: where a processor's own lists are behind its KPCR, and their pages.
+/// NT 5.2: offset of a processor's own lists from its KPCR, and their number of pages.
 pub const OWN_LISTS: (u64, u64) = (0x8000, 2);
 
-/// KPROCESSOR_STATE: control registers and the context, which KPRCB.Context points to.
+/// Writes KPROCESSOR_STATE: control registers and the context; KPRCB.Context points to the
+/// latter.
 fn state(memory: &mut Memory, nt: &Nt, processor: &Processor, header: &DumpHeader) {
     let prcb = processor.prcb(nt);
     let state = nt.field(prcb, "_KPRCB", "ProcessorState");
@@ -89,7 +90,7 @@ fn state(memory: &mut Memory, nt: &Nt, processor: &Processor, header: &DumpHeade
     memory.u64(control("Cr4"), 0x6f8);
     let mut own = header.clone();
     if processor.number > 0 {
-        // Stopped elsewhere, on its own stack.
+        // Stopped at another address, on its own stack.
         own.rsp = header.rsp.add(0x6000 * u64::from(processor.number));
         own.rip = nt.at("KeBugCheckEx").add(0x40);
     }

@@ -1,8 +1,7 @@
-//! The version resource of a driver: a resource tree of three levels and a
-//! VS_VERSIONINFO block, by the rules of "PE Format" and "VERSIONINFO" in Microsoft's
-//! documentation.
+//! The version resource of a driver: a resource tree of three levels and a VS_VERSIONINFO
+//! block, following "PE Format" and "VERSIONINFO" in Microsoft's documentation.
 
-/// What a driver says of itself.
+/// The version data of a driver.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The four numbers of the fixed part.
@@ -26,11 +25,11 @@ impl Version {
         }
     }
 
-    /// The resource section, to lie at `rva`.
+    /// The resource section for the RVA `rva`.
     pub fn section(&self, rva: u32) -> Vec<u8> {
         let block = self.block();
         let mut out = Vec::new();
-        // Root, names, languages: a header of 16 bytes with one entry each.
+        // Root, names, languages: a header of 16 bytes each, with one entry.
         for (id, offset) in [(16, 0x8000_0018), (1, 0x8000_0030), (0x409, 0x48_u32)] {
             out.extend([0; 14]);
             out.extend(1_u16.to_le_bytes());
@@ -78,7 +77,8 @@ impl Version {
     }
 }
 
-/// A block: length, value length, type, key, and what `inside` writes, on a boundary of 4.
+/// Writes a block: length, value length, type, key, and the output of `inside`, aligned to 4
+/// bytes.
 fn node(
     out: &mut Vec<u8>,
     (value, kind): (u16, u16),

@@ -1,6 +1,6 @@
-//! A small generator of reproducible pseudo-random numbers (SplitMix64, public domain).
+//! A small reproducible pseudo-random number generator (SplitMix64, public domain).
 
-/// The same seed gives the same machine, byte by byte.
+/// The same seed gives the same machine, byte for byte.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -24,12 +24,12 @@ impl Rng {
         self.bits().checked_rem(bound).unwrap_or(0)
     }
 
-    /// True `one_in` times less often than not.
+    /// True with a probability of 1 in `one_in`.
     pub fn one_in(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0
     }
 
-    /// Puts a slice in random order.
+    /// Shuffles a slice.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let j = self.below(i as u64 + 1) as usize;

@@ -1,8 +1,8 @@
-//! Terminal sessions on a machine that is built: each has processes, an address space and
-//! a pool of its own, all pools at the same addresses.
+//! Terminal sessions on a machine that is built: each has its own processes, address space and
+//! pool, all pools at the same addresses.
 //!
-//! Offsets of `_MM_SESSION_SPACE` and `_EX_HEAP_SESSION_STATE` are those of the public
-//! symbols of each build.
+//! Offsets of `_MM_SESSION_SPACE` and `_EX_HEAP_SESSION_STATE` are those of the public symbols
+//! of each build.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
 
@@ -15,20 +15,20 @@ use super::rng::Rng;
 use super::special::Special;
 use super::truth::Tag;
 
-/// Where every session's pool starts, and its last byte.
+/// First address and last byte of every session's pool.
 const POOL: (Va, Va) = (Va(0xffff_f900_c000_0000), Va(0xffff_f900_dfff_ffff));
-/// Session space in front of the pool: tables and heaps.
+/// Session space before the pool, for tables and heaps.
 const TABLES: Va = Va(0xffff_f900_8000_0000);
-/// `_MM_SESSION_SPACE`s, seen by all.
+/// `_MM_SESSION_SPACE`s, mapped in all address spaces.
 const SPACES: Va = Va(0xffff_f880_0400_0000);
 const SPACE_BYTES: u64 = 0x10000;
-/// Entries of a session's tracker table, and of its table of large allocations.
+/// Number of entries of a session's tracker table, and of its table of large allocations.
 const ENTRIES: u64 = 257;
 const BIG_ENTRIES: u64 = 64;
 const UNIT: u64 = 16;
-/// PoolType of a block in use in session pool.
+/// PoolType of a session pool block in use.
 const IN_USE_BLOCK: u8 = 0x23;
-/// The same on NT 5.2: PagedPoolSession and 1.
+/// The same on NT 5.2: PagedPoolSession plus 1.
 const OLD_IN_USE_BLOCK: u8 = 0x22;
 
 /// CommittedPages of a session.
@@ -36,42 +36,42 @@ pub fn committed(id: u32) -> u64 {
     1000 + 10 * u64::from(id)
 }
 
-/// A block of a session's pool.
+/// A block of session pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionBlock {
-    /// Whose session.
+    /// The session.
     pub session: u32,
-    /// Where it is.
+    /// Start address.
     pub va: Va,
-    /// Bytes, header included.
+    /// Size in bytes, including the header.
     pub bytes: u64,
     /// Its tag.
     pub tag: Tag,
-    /// On a lookaside list.
+    /// True when it is on a lookaside list.
     pub parked: bool,
 }
 
-/// What is wrong with a session.
+/// Damage to a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No damage.
     #[default]
     None,
-    /// The dump leaves its processes' top page table out.
+    /// The dump omits the top page table of its processes.
     NoTables,
-    /// The dump leaves its structure out.
+    /// The dump omits its structure.
     NoSpace,
 }
 
-/// Offsets of a build.
+/// Field offsets of a build.
 struct Offsets {
     lookaside: Option<u64>,
     heap_state: Option<(u64, u64)>,
-    /// A session's own accounts; NT 5.2's types have none.
+    /// A session's own tables; the types of NT 5.2 have none.
     accounts: Option<Accounts>,
 }
 
-/// Where a session's tables are named.
+/// Locations of a session's tables.
 #[derive(Clone, Copy)]
 struct Accounts {
     big: (u64, u64),
@@ -99,7 +99,8 @@ impl Offsets {
             },
             _ => Offsets {
                 lookaside: None,
-                // HeapState; PagedHeap and behind it SpecialPoolHeap in what it points at.
+                // HeapState; then PagedHeap and, after it, SpecialPoolHeap in the structure
+                // that it points to.
                 heap_state: Some((0x2a0, 0x38e0)),
                 accounts: Some(Accounts {
                     big: (0x3e0, 0x3e8),
@@ -111,8 +112,8 @@ impl Offsets {
     }
 }
 
-/// Adds sessions to a machine with Server 2003, Windows 7 or Windows 10 2004, from its
-/// second process on. Returns their blocks.
+/// Adds sessions to a machine with Server 2003, Windows 7 or Windows 10 2004, starting at its
+/// second process. Returns their blocks.
 pub fn add(machine: &mut Machine, era: &'static Era, faults: &[Fault]) -> Vec<SessionBlock> {
     let nt = Nt {
         era,
@@ -161,7 +162,7 @@ fn leave_out(memory: &mut Memory, fault: Fault, root: Pa, space: Va) {
     }
 }
 
-/// The processes, by the list of them.
+/// Addresses of the processes, from the process list.
 fn processes(memory: &Memory, nt: &Nt) -> Vec<Va> {
     let head = nt.at("PsActiveProcessHead");
     let link = nt
@@ -215,7 +216,7 @@ impl Session<'_> {
         });
     }
 
-    /// The tag of a block: some only one session has.
+    /// The tag of a block; some tags exist in only one session.
     fn tag(&mut self) -> Tag {
         match self.rng.below(3) {
             0 => *b"Gh05",
@@ -224,7 +225,7 @@ impl Session<'_> {
         }
     }
 
-    /// Pages of chained blocks; one of the blocks is on a lookaside list.
+    /// Writes pages of chained blocks; one block is on a lookaside list.
     fn chains(&mut self, memory: &mut Memory) {
         for page in 0..4 + u64::from(self.id) {
             let start = POOL.0.add(page * PAGE_SIZE);
@@ -261,7 +262,7 @@ impl Session<'_> {
         }
     }
 
-    /// A heap with a VS subsegment, and one of special pool.
+    /// Writes a heap with a VS subsegment, and a special pool heap.
     fn heap(&mut self, memory: &mut Memory, (state, heaps): (u64, u64)) {
         let at = TABLES.add(0x20_0000);
         memory.map_new(at, 4);
@@ -326,7 +327,7 @@ impl Session<'_> {
         }
     }
 
-    /// Two large allocations and the table that has them.
+    /// Writes two large allocations and the table with them.
     fn big(&mut self, memory: &mut Memory, accounts: Accounts) {
         let table = TABLES.add(0x10_0000);
         memory.map_new(table, 1);
@@ -352,7 +353,7 @@ impl Session<'_> {
         }
     }
 
-    /// The session's accounts: the first tag is in the table of those that did not fit.
+    /// Writes the session's trackers: the first tag is in the table of tags that did not fit.
     fn trackers(&mut self, memory: &mut Memory, accounts: Accounts) {
         let size = self.nt.era.size("_POOL_TRACKER_TABLE").unwrap_or(0);
         memory.map_new(TABLES, (ENTRIES * size).div_ceil(PAGE_SIZE));
@@ -379,13 +380,13 @@ impl Session<'_> {
     }
 }
 
-/// A heap's key, from where the kernel has it.
+/// Reads the heap key from the kernel's globals.
 fn heap_key(memory: &Memory, nt: &Nt) -> u64 {
     let globals = nt.at("RtlpHpHeapGlobals");
     memory.read(nt.field(globals, "_RTLP_HP_HEAP_GLOBALS", "HeapKey"))
 }
 
-/// A `_SEGMENT_HEAP` with nothing in it, on a page that is mapped; its contexts.
+/// Writes an empty `_SEGMENT_HEAP` to a mapped page; returns its contexts.
 fn empty_heap(memory: &mut Memory, nt: &Nt, heap: Va) -> Vec<Context> {
     memory.u32(nt.field(heap, "_SEGMENT_HEAP", "Signature"), 0xddee_ddee);
     let size = nt.era.size("_HEAP_SEG_CONTEXT").unwrap_or(0);
@@ -403,7 +404,7 @@ fn write_contexts(memory: &mut Memory, nt: &Nt, heap: Va, contexts: &[Context]) 
     }
 }
 
-/// A range of whole pages in a heap of special pool, with allocations on it.
+/// Writes a range of whole pages with allocations to a special pool heap.
 fn special_range(
     memory: &mut Memory,
     context: &mut Context,
@@ -416,8 +417,8 @@ fn special_range(
     super::special::lay(memory, start, all)
 }
 
-/// Adds a heap of special pool to the system: number 0 for nonpaged, 1 for nonpaged that
-/// is not executable, 2 for paged. Returns where the owners' bytes are.
+/// Adds a special pool heap to the system: number 0 for nonpaged, 1 for non-executable
+/// nonpaged, 2 for paged. Returns the addresses of the owners' bytes.
 pub fn add_special_heap(
     machine: &mut Machine,
     era: &'static Era,
@@ -431,7 +432,8 @@ pub fn add_special_heap(
     within_dump(machine, |memory| special_heap(memory, &nt, number, all))
 }
 
-/// Works in the address space that the dump's header names, for what is to be seen there.
+/// Runs `work` in the address space of the dump header, for structures that must be visible
+/// there.
 pub fn within_dump<R>(machine: &mut Machine, work: impl FnOnce(&mut Memory) -> R) -> R {
     let root = Pa(machine.header.directory_table & !0xfff);
     machine.memory.within(root, work)

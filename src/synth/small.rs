@@ -1,7 +1,7 @@
-//! A small machine with a bit of everything that a reader may stumble over.
+//! A small machine with all the special cases that readers must handle.
 //!
-//! It is built in milliseconds. Everything about it can be changed in its [`Spec`] before
-//! it is built: more blocks, other shapes of the pools, other oddities.
+//! It is built in milliseconds. Its [`Spec`] can be changed before it is built: more blocks,
+//! other pool shapes, other special cases.
 
 use std::io;
 
@@ -21,21 +21,21 @@ pub const TAGS: [Tag; 8] = [
     *b"Leak", *b"File", *b"Thre", *b"CM31", *b"Ntfx", *b"Irp ", *b"Toke", *b"netv",
 ];
 
-/// Tags of one block in six: short ones, and some that are no text.
+/// Tags of one block in six: short ones, and some that are not printable.
 pub const ODD_TAGS: [Tag; 4] = [*b"MZ\0\0", *b"\x01\0\0\0", *b"A\xffb\x7f", *b"\x1b[2J"];
 
-/// Tags whose accounts are in the expansion table.
+/// Tags with trackers in the expansion table.
 pub const EXPANDED: [Tag; 2] = [*b"Late", *b"\x02\x03\x04\x05"];
 
-/// Builds it.
+/// Builds the machine.
 ///
 /// # Errors
-/// None that depend on anything outside of it.
+/// Does not depend on the environment.
 pub fn small() -> io::Result<Machine> {
     Machine::build(&spec())
 }
 
-/// What it is like.
+/// The machine's specification.
 pub fn spec() -> Spec {
     let mut spec = Spec {
         processors: 2,
@@ -58,7 +58,7 @@ pub fn spec() -> Spec {
     spec
 }
 
-/// As on a machine that nobody is logged on to.
+/// The processes of a machine without logged-on users.
 const PROCESSES: [&str; 14] = [
     "System",
     "smss.exe",
@@ -76,14 +76,14 @@ const PROCESSES: [&str; 14] = [
     "leaker.exe",
 ];
 
-/// The same for another Windows; with segment heaps where the era has them.
+/// The same for another version of Windows; with segment heaps if the era has them.
 pub fn of_era(era: &'static Era) -> Spec {
     if era.build == WIN7.build {
         return spec();
     }
     let mut out = spec();
     out.era = era;
-    // Room for a large kernel, and for allocations that need address space of their own.
+    // Space for a large kernel, and for allocations with their own address range.
     out.runs = vec![(1, 0x9e), (0x100, 0x4000), (0x8000, 0x4000)];
     out.vm.physical_memory = 0x9e + 0x8000;
     out.vm.free_system_ptes = (1 << 32) - 60_000;
@@ -110,13 +110,13 @@ pub fn of_era(era: &'static Era) -> Spec {
     }
     out.vm.committed = 20_000;
     out.vm.commit_limit = 60_000;
-    // Tables as large as show that they are tables to who has no symbols.
+    // Large enough tables to be recognised without symbols.
     out.options.tracker_entries = 1025;
     out.options.big_entries = 4096;
     out.options.expanded = vec![*b"Late"];
     out.options.idle_tags = idle_tags();
-    // A second mapping of all memory would be pool a second time where pool is found by
-    // what pages hold.
+    // If pool is found by the contents of pages, a second mapping of all memory would look like
+    // a second pool.
     out.options.gigabyte_page = false;
     if era.heap.is_some() {
         out.heaps = Some(HeapShape {
@@ -125,7 +125,7 @@ pub fn of_era(era: &'static Era) -> Spec {
         });
         out.paged.prototype = 0;
     }
-    // Readers that look for processes want these.
+    // Required by readers that search for processes.
     out.processes = PROCESSES.map(String::from).to_vec();
     if era.size("_MM_SESSION_SPACE").is_none() {
         out.vm.session_commit = Vec::new();
@@ -134,9 +134,8 @@ pub fn of_era(era: &'static Era) -> Spec {
     out
 }
 
-/// What is otherwise on NT 5.2: pools of a few gigabytes and 128 at most, drivers beside
-/// the nonpaged one, no mask in entries that are not valid, and lists that processors
-/// without a 16-byte compare-exchange can use.
+/// Differences of NT 5.2: pools of at most 128 GB, drivers next to nonpaged pool, no mask in
+/// invalid entries, and lists for processors without a 16-byte compare-exchange.
 fn before_vista(out: &mut Spec) {
     out.vm.nonpaged_max = 0x4_0000;
     out.vm.paged_max = 1 << 25;
@@ -149,7 +148,7 @@ fn before_vista(out: &mut Spec) {
     }
 }
 
-/// Tags of which nothing is outstanding.
+/// Tags without outstanding blocks.
 fn idle_tags() -> Vec<Tag> {
     let mut rng = Rng::new(0x1d1e);
     let mut letter = || b"abcdefghijklmnopqrstuvwxyz"[rng.below(26) as usize];
@@ -158,8 +157,9 @@ fn idle_tags() -> Vec<Tag> {
         .collect()
 }
 
-/// Where the pools start: paged pool at the same address on every machine up to Windows
-/// 8.1, anywhere later; nonpaged pool on NT 5.2 as far before its fixed end as it may grow.
+/// Start addresses of the pools. Paged pool is at the same address on every machine up to
+/// Windows 8.1, and at any address later. On NT 5.2, nonpaged pool starts at its maximum size
+/// before its fixed end.
 fn pool_starts(era: &Era) -> (Va, Va) {
     match era.build {
         ..6000 => (Va(0xffff_fadf_c000_0000), Va(0xffff_fa80_0000_0000)),
@@ -169,7 +169,7 @@ fn pool_starts(era: &Era) -> (Va, Va) {
     }
 }
 
-/// All blocks for a machine like this one: those its structures need, and others.
+/// All blocks for a machine like this one: those for its own structures, and others.
 pub fn allocations(spec: &Spec) -> Vec<Allocation> {
     let mut out = spec.own_demands();
     out.extend(blocks(spec));
@@ -180,13 +180,13 @@ pub fn allocations(spec: &Spec) -> Vec<Allocation> {
         out.retain(|allocation| !matches!(allocation.outcome, Outcome::Lookaside(_)));
     }
     if spec.era.is_nt52() {
-        // Large allocations are counted in pages, and nothing shares the last of them.
+        // Large allocations are counted in pages, and do not share their last page.
         for allocation in out.iter_mut().filter(|d| d.is_big()) {
             allocation.bytes = allocation.bytes.next_multiple_of(0x1000);
         }
     }
     if spec.era.build >= 9200 {
-        // Most of the nonpaged pool is not executable since Windows 8.
+        // Since Windows 8, most nonpaged pool is not executable.
         for (i, allocation) in out.iter_mut().enumerate() {
             *allocation = allocation.nx(i % 5 != 0);
         }
@@ -194,8 +194,8 @@ pub fn allocations(spec: &Spec) -> Vec<Allocation> {
     out
 }
 
-/// What chains of blocks do not have: the heap of prototype entries, whole pages of all
-/// kinds, and lists of freed blocks of another kind.
+/// Blocks that chains do not have: the heap of prototype entries, whole pages of all kinds, and
+/// other lists of freed blocks.
 fn heap_blocks(out: &mut Vec<Allocation>) {
     for i in 0..40 {
         out.push(Allocation::new(*b"MmSt", Pool::Paged, 0x50 + i * 0x90));
@@ -292,8 +292,8 @@ fn modules() -> Vec<ModuleSpec> {
     vec![nt, hal, leaker, other]
 }
 
-/// Sizes from the smallest to the largest with a header, big ones with and without a
-/// rest, and every outcome.
+/// Sizes from the smallest to the largest with a header, big ones with and without a remainder,
+/// and every outcome.
 fn blocks(spec: &Spec) -> Vec<Allocation> {
     let mut rng = Rng::new(spec.seed ^ 0xb10c);
     let mut out = Vec::new();

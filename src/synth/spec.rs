@@ -1,4 +1,4 @@
-//! What a machine is to be like, and the blocks that its own structures need.
+//! The specification of a machine, and the blocks for its own structures.
 
 use crate::addr::Va;
 
@@ -17,72 +17,72 @@ use super::truth::{Pool, Tag, VmTruth};
 pub struct ModuleSpec {
     /// File name.
     pub file: String,
-    /// Folder under the system folder, with its backslashes: `\SystemRoot\system32\drivers\`.
+    /// Directory below the system directory, with backslashes: `\SystemRoot\system32\drivers\`.
     pub folder: &'static str,
-    /// Where it is loaded.
+    /// Load address.
     pub base: Va,
     /// SizeOfImage.
     pub size: u32,
-    /// Functions that others import from it.
+    /// Functions that other modules import.
     pub exports: Vec<String>,
-    /// Code that names tags; it says what is imported.
+    /// Code that uses tags; it determines the imports.
     pub sites: Vec<Site>,
-    /// Imports that are there before those the code needs.
+    /// Imports that come before those of the code.
     pub imports: Vec<(String, String)>,
-    /// What its data sections hold.
+    /// Content of the data sections.
     pub data: Vec<Data>,
-    /// The imports' descriptors and names are in INIT, which is given back.
+    /// True when the import descriptors and names are in INIT, which is discarded.
     pub names_in_init: bool,
 }
 
 /// A driver that was unloaded: name, base, size in bytes.
 pub type UnloadedSpec = (String, Va, u32);
 
-/// Sizes of the pool's own tables, and oddities of the machine.
+/// Sizes of the pool's own tables, and special cases of the machine.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Entries of each processor's tracker table; a power of two and one.
+    /// Entries of each processor's tracker table: a power of two plus one.
     pub tracker_entries: u64,
-    /// Entries of the expansion table; 0 for none.
+    /// Entries of the expansion table; 0 for no table.
     pub expansion_entries: u64,
-    /// Tags that are in the expansion table.
+    /// Tags in the expansion table.
     pub expanded: Vec<Tag>,
-    /// Tags that found no place: their accounts are summed in the last entry.
+    /// Tags that did not fit: their counts are summed in the last entry.
     pub overflowed: Vec<Tag>,
-    /// Tags of which nothing was ever freed. Of the others most was.
+    /// Tags that were never freed. Most blocks of other tags were.
     pub unfreed: Vec<Tag>,
-    /// Tags in the trackers of which nothing is outstanding.
+    /// Tags in the trackers without outstanding blocks.
     pub idle_tags: Vec<Tag>,
     /// Entries of the big page table, a power of two.
     pub big_entries: u64,
-    /// Freed entries in it that keep their old fields.
+    /// Number of freed entries in it that keep their old fields.
     pub tombstones: u64,
-    /// Lookaside lists in the form of processors without a 16-byte compare-exchange.
+    /// Lookaside lists in the format for processors without a 16-byte compare-exchange.
     pub packed_slists: bool,
     /// MiInvalidPteMask: XORed into entries that are not valid.
     pub invalid_mask: u64,
-    /// Maps the first gigabyte of memory once more, as one page.
+    /// Maps the first gigabyte of memory a second time, as one page.
     pub gigabyte_page: bool,
-    /// The table page of the start of paged pool is itself in transition.
+    /// The page table for the start of paged pool is itself in transition.
     pub retired_table: bool,
-    /// Low bits of DirectoryTableBase, which are no address bits.
+    /// Low bits of DirectoryTableBase, outside the address.
     pub root_low_bits: u64,
-    /// Frames are handed out with gaps.
+    /// Frames are allocated with gaps.
     pub scatter: bool,
-    /// Single frames are handed out in no order.
+    /// Single frames are allocated in random order.
     pub shuffle: bool,
-    /// The dump is of a machine that runs on: bug check 0x161, and the header says so.
+    /// The dump is a live dump: bug check 0x161, marked in the header.
     pub live: bool,
-    /// nt's debug record names a PDB that nobody knows.
+    /// nt's debug record refers to an unknown PDB.
     pub unknown_kernel: bool,
-    /// Pages of images that hold nothing are mapped as well.
+    /// Empty pages of images are mapped too.
     pub whole_images: bool,
-    /// All processors count in one tracker table, and there is no array of tables.
+    /// All processors share one tracker table, and there is no array of tables.
     pub one_tracker: bool,
-    /// What blocks of some tags hold.
+    /// Additional contents of blocks with certain tags.
     pub holds: Vec<Holds>,
-    /// Drivers that are of another build than the first: file name and number. A later
-    /// build has a later time stamp and another PDB.
+    /// Drivers of another build than the first: file name and number. A later build has a later
+    /// time stamp and another PDB.
     pub builds: Vec<(String, u32)>,
 }
 
@@ -114,50 +114,50 @@ impl Default for Options {
     }
 }
 
-/// A whole machine.
+/// A complete machine.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Which Windows.
+    /// The version of Windows.
     pub era: &'static Era,
     /// Memory runs.
     pub runs: Vec<Run>,
-    /// Processors.
+    /// Number of processors.
     pub processors: u16,
     /// The same seed gives the same machine.
     pub seed: u64,
     /// FILETIME of the crash.
     pub system_time: u64,
-    /// 100 ns units since it booted.
+    /// Time since boot in units of 100 ns.
     pub uptime: u64,
     /// How many times Windows was started; builds that don't count it leave it out.
     pub boot_number: u32,
     /// Bug check and parameters.
     pub bugcheck: (u32, [u64; 4]),
-    /// Counters; a usage of 0 (nonpaged) or none (paged) is set to the pages laid down.
+    /// Counters; a usage of 0 (nonpaged) or none (paged) is set to the pages that are written.
     pub vm: VmTruth,
     /// The kernel first, then hal, then drivers in load order.
     pub modules: Vec<ModuleSpec>,
-    /// Drivers unloaded before.
+    /// Drivers that were unloaded.
     pub unloaded: Vec<UnloadedSpec>,
     /// Image names of the processes, System first.
     pub processes: Vec<String>,
-    /// All blocks, those of [`Spec::own_demands`] included.
+    /// All blocks, including those of [`Spec::own_demands`].
     pub allocations: Vec<Allocation>,
-    /// More pages of small blocks, made when a dump is written.
+    /// Additional pages of small blocks, generated when a dump is written.
     pub bulk: Vec<Bulk>,
-    /// The pools run on segment heaps of this shape; else on chains of blocks.
+    /// The shape of the segment heaps; `None` for chains of blocks.
     pub heaps: Option<HeapShape>,
     /// The nonpaged pool.
     pub nonpaged: PoolShape,
     /// The paged pool.
     pub paged: PoolShape,
-    /// Table sizes and oddities.
+    /// Table sizes and special cases.
     pub options: Options,
 }
 
-/// First address of nonpaged pool when the frame database in front of it needs less.
+/// First address of nonpaged pool, if the PFN database before it is smaller.
 pub const NONPAGED_START: Va = Va(0xffff_fa80_0140_0000);
-/// Paged pool of Windows 7.
+/// Start of paged pool on Windows 7.
 pub const PAGED_START: Va = Va(0xffff_f8a0_0000_0000);
 
 impl Default for Spec {
@@ -186,7 +186,7 @@ impl Default for Spec {
 }
 
 impl Spec {
-    /// Blocks that the machine's own structures live in, by its modules, processors and
+    /// The blocks for the machine's own structures, based on its modules, processors and
     /// tables.
     pub fn own_demands(&self) -> Vec<Allocation> {
         let mut out = Vec::new();
@@ -241,8 +241,8 @@ impl Spec {
         out
     }
 
-    /// The trackers and the big page table, which are pool themselves: whole pages,
-    /// entered in the big page table like other allocations of that size.
+    /// The trackers and the big page table, which are in pool themselves: whole pages, listed
+    /// in the big page table like other allocations of that size.
     fn tables(&self) -> Vec<Allocation> {
         let pages = |entries: u64, ty: &str| {
             let bytes = entries * self.era.size(ty).unwrap_or(0);

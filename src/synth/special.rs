@@ -1,8 +1,8 @@
-//! Special pool: one allocation a page, at the page's end (or its start), with a pattern
-//! around it and nothing mapped behind it.
+//! Special pool: one allocation per page, at the page's end (or its start), with a pattern
+//! around it and an unmapped page after it.
 //!
-//! The header is a `_POOL_HEADER` used otherwise: 13 bits of requested size, bit 13 for paged
-//! pool, bit 14 when Verifier has 8 bytes after it, then the pattern, then the tag.
+//! The header is a `_POOL_HEADER` with other fields: 13 bits of requested size, bit 13 for
+//! paged pool, bit 14 if Verifier has 8 bytes after it, then the pattern, then the tag.
 
 use crate::addr::{PAGE_SIZE, Va};
 
@@ -13,22 +13,22 @@ use super::truth::Tag;
 /// An allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Special {
-    /// Whose.
+    /// The tag.
     pub tag: Tag,
-    /// Bytes asked for.
+    /// Requested bytes.
     pub bytes: u64,
-    /// From paged pool.
+    /// True for paged pool.
     pub paged: bool,
-    /// Verifier keeps track of it.
+    /// True when Verifier tracks it.
     pub tracked: bool,
-    /// Right after the header, to catch what runs under.
+    /// Directly after the header, to detect underruns.
     pub at_start: bool,
-    /// Somebody wrote into the pattern.
+    /// True when the pattern was overwritten.
     pub overwritten: bool,
 }
 
 impl Special {
-    /// A plain one.
+    /// An allocation without special properties.
     pub fn new(tag: Tag, bytes: u64) -> Special {
         Special {
             tag,
@@ -40,7 +40,7 @@ impl Special {
         }
     }
 
-    /// Writes it to the page at `page`. Returns where the owner's bytes are.
+    /// Writes it to the page at `page`. Returns the address of the owner's bytes.
     pub fn write(&self, memory: &mut Memory, page: Va) -> Va {
         const PATTERN: u8 = 0xa7;
         let header = if self.tracked { 0x20 } else { 0x10 };
@@ -65,7 +65,7 @@ impl Special {
     }
 }
 
-/// Lays allocations on every second page from `start`. Returns where each is.
+/// Writes allocations to every second page from `start`. Returns their addresses.
 pub fn lay(memory: &mut Memory, start: Va, all: &[Special]) -> Vec<Va> {
     let mut out = Vec::new();
     for (i, special) in all.iter().enumerate() {
@@ -76,10 +76,11 @@ pub fn lay(memory: &mut Memory, start: Va, all: &[Special]) -> Vec<Va> {
     out
 }
 
-/// A `_MI_SPECIAL_POOL` of Windows 7: the entry that maps its first page, and how many
-/// 2 MB it has.
+/// Writes a `_MI_SPECIAL_POOL` of Windows 7: the entry that maps its first page, and its size
+/// in units of 2 MB.
 pub fn windows_7(memory: &mut Memory, nt: &Nt, start: Va, directories: u32) {
-    /// MiSpecialPool, SpecialPoolPdes in it: public symbols of 6.1.7601.24540.
+    /// Offsets of MiSpecialPool, and of SpecialPoolPdes in it: public symbols of
+    /// 6.1.7601.24540.
     const MI_SPECIAL_POOL: (u64, u64) = (0x22_3880, 0x38);
     let at = nt.base.add(MI_SPECIAL_POOL.0);
     let entry = 0xffff_f680_0000_0000 | start.0 >> 9 & 0x7f_ffff_fff8;

@@ -1,9 +1,9 @@
-//! The kernel's accounts per tag: `_POOL_TRACKER_TABLE`, one table per processor.
+//! The kernel's counters per tag: `_POOL_TRACKER_TABLE`, one table per processor.
 //!
-//! A block is counted on the processor that allocated it and again on the one that freed
-//! it, so only the sum over all tables, in the counters' own width, means anything. Tags
-//! that found no place are in the expansion table, which all processors share. Layout:
-//! public symbols of 6.1.7601; the hash is that of ReactOS's `expool.c`.
+//! A block is counted on the processor that allocates it, and its free on the processor that
+//! frees it. So only the sum over all tables, modulo the width of the counters, is meaningful.
+//! Tags that did not fit are in the expansion table, which all processors share. Layout: public
+//! symbols of 6.1.7601; the hash is that of ReactOS's `expool.c`.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,36 @@ use super::paging::Memory;
 use super::rng::Rng;
 use super::truth::{Account, Tag, TagAccount};
 
-/// One table's share of one tag: counts are 32 bits wide up to Windows 10 1803, bytes 64.
+/// The part of a tag's counts in one table: counts are 32 bits wide up to Windows 10 1803,
+/// bytes 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
     /// Allocations counted here.
     pub allocs: u64,
     /// Frees counted here.
     pub frees: u64,
-    /// Bytes allocated here less bytes freed here.
+    /// Bytes allocated here minus bytes freed here.
     pub bytes: u64,
 }
 
-/// Where the tables are.
+/// The addresses of the tables.
 #[derive(Clone, Debug)]
 pub struct Tables {
     /// One per processor.
     pub per_cpu: Vec<Va>,
-    /// Entries of each: a power of two and one for the overflow.
+    /// Number of entries of each: a power of two, plus one for the overflow.
     pub entries: u64,
-    /// The expansion table and its entries.
+    /// Address of the expansion table, and its number of entries.
     pub expansion: Option<(Va, u64)>,
-    /// Tags that are in the expansion table.
+    /// Tags in the expansion table.
     pub expanded: Vec<Tag>,
     /// Tags that are summed in the last entry.
     pub overflowed: Vec<Tag>,
-    /// Tags of which nothing was ever freed; of the others most was.
+    /// Tags that were never freed; most blocks of other tags were.
     pub unfreed: Vec<Tag>,
 }
 
-/// Splits an account among `cpus` so that most shares mean nothing by themselves.
+/// Splits an account among `cpus` so that most shares are meaningless by themselves.
 pub fn split(account: Account, cpus: usize, rng: &mut Rng) -> Vec<Share> {
     if account == Account::default() && !rng.one_in(3) {
         return vec![Share::default(); cpus.max(1)];
@@ -52,7 +53,7 @@ pub fn split(account: Account, cpus: usize, rng: &mut Rng) -> Vec<Share> {
     divide(account, freed, cpus, rng)
 }
 
-/// The same with so many blocks freed.
+/// The same with this number of freed blocks.
 fn divide(account: Account, freed: u64, cpus: usize, rng: &mut Rng) -> Vec<Share> {
     let mut shares = vec![Share::default(); cpus.max(1)];
     let mean = account.bytes.checked_div(account.blocks).unwrap_or(64);
@@ -67,7 +68,7 @@ fn divide(account: Account, freed: u64, cpus: usize, rng: &mut Rng) -> Vec<Share
         frees -= f;
         let b = match cpu == last {
             true => bytes,
-            // Below zero wherever more was freed than allocated.
+            // Negative if more was freed than allocated.
             false => a.wrapping_sub(f).wrapping_mul(mean),
         };
         bytes = bytes.wrapping_sub(b);
@@ -80,7 +81,7 @@ fn divide(account: Account, freed: u64, cpus: usize, rng: &mut Rng) -> Vec<Share
     shares
 }
 
-/// Has the counts of a tag run past their width: adds the same to allocations and frees.
+/// Makes the counts of a tag overflow: adds the same number to allocations and frees.
 pub fn wrap(shares: &mut [Share]) {
     for share in shares {
         share.allocs = share.allocs.wrapping_add(u64::MAX - 15);
@@ -88,11 +89,10 @@ pub fn wrap(shares: &mut [Share]) {
     }
 }
 
-/// The key of the last entry, which sums the tags that found no place (ReactOS's
-/// `expool.c`).
+/// The key of the last entry, which sums the tags that did not fit (ReactOS's `expool.c`).
 const OVERFLOW: &Tag = b"Ovfl";
 
-/// Writes the tables. Returns false when there are more tags than places.
+/// Writes the tables. Returns false if there are more tags than slots.
 pub fn write(
     memory: &mut Memory,
     era: &Era,
@@ -157,7 +157,7 @@ pub fn write(
     fits && expanded.len() as u64 <= entries
 }
 
-/// The place of a tag: its hash, or the next that is free.
+/// The slot of a tag: its hash, or the next free slot.
 fn slot(tag: &Tag, mask: u64, taken: &mut [bool]) -> usize {
     let hash = 40543u64.wrapping_mul(u32::from_le_bytes(*tag).into());
     let mut at = ((hash ^ hash >> 32) as u32 as u64 & mask) as usize;
@@ -175,7 +175,7 @@ fn slot(tag: &Tag, mask: u64, taken: &mut [bool]) -> usize {
 
 struct Encoder {
     size: usize,
-    /// Counts are 64 bits wide.
+    /// True for 64-bit counts.
     wide: bool,
     key: usize,
     nonpaged: [usize; 3],

@@ -1,13 +1,13 @@
-//! What was laid down, as plain data: what a reader of the dump must find.
+//! The contents of a machine as plain data: what a reader of the dump must find.
 
 use std::collections::BTreeMap;
 
 use crate::addr::Va;
 
-/// A pool tag: its four bytes in the order they are displayed.
+/// A pool tag: its four bytes in display order.
 pub type Tag = [u8; 4];
 
-/// Which pool.
+/// The pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pool {
     /// Nonpaged pool.
@@ -16,23 +16,23 @@ pub enum Pool {
     Paged,
 }
 
-/// What became of a block.
+/// The state of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// In use and in the dump.
     Allocated,
     /// Freed, on a lookaside list; still looks allocated.
     Lookaside,
-    /// Freed, waiting on a descriptor's list of deferred frees; still looks allocated.
+    /// Freed, on a descriptor's list of deferred frees; still looks allocated.
     Pending,
     /// In use, on a page whose contents are in the page file.
     PagedOut,
-    /// In use, on a page that kernel dumps leave out.
+    /// In use, on a page that kernel dumps omit.
     Omitted,
-    /// In use, behind a broken header in its page.
+    /// In use, after a broken header in its page.
     Damaged,
-    /// In use, with neither header nor entry in the big page table: the tables that the
-    /// pool of NT 5.2 keeps of itself (ReactOS's `expool.c`).
+    /// In use, with neither a header nor an entry in the big page table: the pool's own tables
+    /// on NT 5.2 (ReactOS's `expool.c`).
     Unlisted,
 }
 
@@ -43,29 +43,29 @@ impl State {
     }
 }
 
-/// One block.
+/// A block of pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Where it starts: its header, or its first byte when it has none.
+    /// Start address: its header, or its first byte if it has no header.
     pub va: Va,
-    /// Bytes, header included.
+    /// Size in bytes, including the header.
     pub bytes: u64,
-    /// The owner.
+    /// The tag.
     pub tag: Tag,
     /// The protected bit of the stored tag.
     pub protected: bool,
-    /// Which pool.
+    /// The pool.
     pub pool: Pool,
-    /// In the nonpaged pool whose pages are not executable.
+    /// True for the non-executable nonpaged pool.
     pub nx: bool,
-    /// Known by the big page table, without a header.
+    /// True when it is in the big page table and has no header.
     pub big: bool,
-    /// What became of it.
+    /// Its state.
     pub state: State,
 }
 
 impl Block {
-    /// The first byte that the owner sees.
+    /// The first byte that the owner uses.
     pub fn body(&self) -> Va {
         self.va.add(if self.big { 0 } else { 0x10 })
     }
@@ -74,9 +74,9 @@ impl Block {
 /// A number of blocks and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes, headers included.
+    /// Their bytes, including headers.
     pub bytes: u64,
 }
 
@@ -95,7 +95,7 @@ impl std::ops::AddAssign for Account {
     }
 }
 
-/// A tag's accounts.
+/// A tag's counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TagAccount {
     /// In nonpaged pool.
@@ -111,16 +111,16 @@ pub struct ModuleTruth {
     pub file: String,
     /// First address.
     pub base: Va,
-    /// Bytes of address space.
+    /// Size in bytes.
     pub size: u32,
     /// True when it was unloaded.
     pub unloaded: bool,
 }
 
-/// A place in an image that mentions a tag.
+/// A reference to a tag in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceTruth {
-    /// The first of the four bytes.
+    /// Address of the first of the four bytes.
     pub va: Va,
     /// The tag.
     pub tag: Tag,
@@ -133,15 +133,15 @@ pub struct PageFileTruth {
     pub path: String,
     /// Size.
     pub current: u64,
-    /// Free.
+    /// Free pages.
     pub free: u64,
-    /// Smallest size.
+    /// Minimum size.
     pub minimum: u64,
-    /// Largest size.
+    /// Maximum size.
     pub maximum: u64,
 }
 
-/// The counters behind `!vm`, in pages.
+/// The counters of `!vm`, in pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct VmTruth {
@@ -149,16 +149,16 @@ pub struct VmTruth {
     pub page_files: Vec<PageFileTruth>,
     pub available: u64,
     pub resident_available: u64,
-    /// In entries: one maps a page.
+    /// In page-table entries; each maps a page.
     pub free_system_ptes: u64,
     pub modified: u64,
     pub modified_pf: u64,
     pub nonpaged_usage: u64,
     pub nonpaged_max: u64,
-    /// Of each paged pool, 0 first.
+    /// For each paged pool, 0 first.
     pub paged_usage: Vec<u64>,
     pub paged_max: u64,
-    /// Of each session.
+    /// For each session.
     pub session_commit: Vec<u64>,
     pub shared_commit: u64,
     pub special_pool: u64,
@@ -169,16 +169,16 @@ pub struct VmTruth {
     pub commit_limit: u64,
 }
 
-/// Pages of one pool by what is on them.
+/// Pages of one pool by content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageTruth {
     /// Chains of small blocks.
     pub small: u64,
-    /// Of big allocations, their last pages included.
+    /// Pages of big allocations, including their last pages.
     pub big: u64,
-    /// Of the small ones, in the page file.
+    /// Small pages in the page file.
     pub paged_out: u64,
-    /// Of the small ones, left out of kernel dumps.
+    /// Small pages omitted from kernel dumps.
     pub omitted: u64,
 }
 
@@ -189,14 +189,14 @@ impl PageTruth {
     }
 }
 
-/// Everything.
+/// The complete contents of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     /// Build number.
     pub build: u32,
     /// NtBuildLab.
     pub lab: String,
-    /// Processors.
+    /// Number of processors.
     pub processors: u32,
     /// Base of nt.
     pub kernel_base: Va,
@@ -208,9 +208,9 @@ pub struct Truth {
     pub bugcheck: u32,
     /// The counters.
     pub vm: VmTruth,
-    /// What the trackers say, by tag.
+    /// The trackers' counts, by tag.
     pub tags: BTreeMap<Tag, TagAccount>,
-    /// Every block but the free ones, in order of address.
+    /// All blocks except free ones, in address order.
     pub blocks: Vec<Block>,
     /// Free blocks in pool pages.
     pub free: Account,
@@ -220,9 +220,9 @@ pub struct Truth {
     pub paged_pages: PageTruth,
     /// Modules, loaded ones in load order first.
     pub modules: Vec<ModuleTruth>,
-    /// Where images mention tags, in order of address.
+    /// References to tags in images, in address order.
     pub references: Vec<ReferenceTruth>,
-    /// Pool pages with a broken chain, and the offset in bytes where it breaks.
+    /// Pool pages with a broken chain, and the offset in bytes of the break.
     pub damaged: Vec<(Va, u16)>,
 }
 

@@ -1,8 +1,8 @@
-//! What Driver Verifier leaves in memory: the tree of the drivers that it watches, the
-//! pages of their outstanding blocks, and its log of allocations and frees.
+//! Driver Verifier's data in memory: the tree of the drivers that it watches, the pages of
+//! their outstanding blocks, and its log of allocations and frees.
 //!
-//! Offsets are those of the public symbols of each build; where the newest record of the
-//! log is, and what a freed entry keeps, are choices of the one who builds.
+//! Offsets are those of the public symbols of each build. The position of the newest log record
+//! and the content of a freed entry are parameters.
 
 use crate::addr::{PAGE_SIZE, Va};
 
@@ -12,38 +12,38 @@ use super::machine::Machine;
 use super::paging::Memory;
 use super::truth::{State, Tag};
 
-/// Where the structures are put: space that nothing else of the machine is in.
+/// Address of the structures, in an otherwise unused range.
 const START: Va = Va(0xffff_f880_0180_0000);
-/// Bytes of an entry, and of the links in front of what a tree holds.
+/// Size of an entry in bytes, and of the links before a node's data.
 const ENTRY: u64 = 0x20;
 const LINKS: u64 = 0x20;
-/// The value that all pages of entries of a driver have.
+/// The value in all pages of entries of a driver.
 const SIGNATURE: u64 = 0x5645_5249_4659_2121;
 
 /// A block on a driver's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The first byte that its owner sees.
+    /// The first byte that its owner uses.
     pub address: Va,
     /// The return address in the code that allocated it.
     pub caller: Va,
-    /// Bytes asked for.
+    /// Requested bytes.
     pub bytes: u64,
     /// Its tag.
     pub tag: Tag,
 }
 
-/// A driver that is watched.
+/// A watched driver.
 #[derive(Clone, Debug, Default)]
 pub struct Driver {
-    /// Where it is loaded.
+    /// Load address.
     pub base: Va,
     /// Its SizeOfImage.
     pub size: u32,
     /// Its outstanding blocks.
     pub blocks: Vec<Block>,
-    /// Entries that were used once and are free: what they were, every second one with its
-    /// fields as they were but for the link.
+    /// Entries that were used before and are free: their old data. Every second one keeps its
+    /// fields except for the link.
     pub freed: Vec<Block>,
 }
 
@@ -52,46 +52,46 @@ pub struct Driver {
 pub struct Call {
     /// The block.
     pub address: Va,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The thread.
     pub thread: Va,
-    /// Return addresses, the innermost first.
+    /// Return addresses, innermost first.
     pub frames: Vec<Va>,
 }
 
 /// The log.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// Records that it has room for.
+    /// Number of slots.
     pub length: u32,
-    /// All calls since it was set up, the oldest first; the last `length` are there.
+    /// All calls, oldest first; the log contains the last `length`.
     pub calls: Vec<Call>,
-    /// The newest record is at the place that the index names, not right before it.
+    /// True when the newest record is at the index; false when it is directly before it.
     pub newest_at_index: bool,
-    /// Put it there instead of among the other structures.
+    /// The address of the log, if not with the other structures.
     pub at: Option<Va>,
 }
 
-/// What was switched on.
+/// The settings of Verifier, and its data.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
     /// MmVerifierData.Level.
     pub level: u32,
-    /// The drivers; those without blocks are watched, too.
+    /// The drivers; those without blocks are watched too.
     pub drivers: Vec<Driver>,
-    /// Modules that are known and not watched.
+    /// Modules that are listed but not watched.
     pub others: Vec<(Va, u32)>,
     /// The log.
     pub log: Option<Log>,
 }
 
-/// Where things are, for tests that damage them.
+/// Addresses of the structures, for tests that damage them.
 #[derive(Clone, Debug, Default)]
 pub struct Laid {
     /// The variable with the tree.
     pub tree: Va,
-    /// The tables.
+    /// The tables of the tree.
     pub table: Va,
     /// The nodes' links.
     pub nodes: Vec<Va>,
@@ -99,29 +99,29 @@ pub struct Laid {
     pub data: Vec<Va>,
     /// The pages of entries of each driver, in the order of their list.
     pub pages: Vec<Vec<Va>>,
-    /// Offset of PoolPageHeaders in a driver's records; the list of free ones is behind it.
+    /// Offset of PoolPageHeaders in a driver's records; the free list follows it.
     pub lists: u64,
     /// The log's records.
     pub log: Va,
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     pub stride: u64,
     /// The log's variables: pointer, index, length.
     pub variables: [Va; 3],
 }
 
-/// Numbers of a build.
+/// Offsets and sizes of a build.
 struct Numbers {
     /// NodeCount, Tables and TablesNo of the tree.
     tree: [u64; 3],
-    /// Bytes of a table.
+    /// Size of a table in bytes.
     table: u64,
     /// VerifiedData of a driver.
     verified: u64,
     /// PoolPageHeaders.
     lists: u64,
-    /// The first of the counters.
+    /// Offset of the first counter.
     counters: u64,
-    /// Frames of a record of the log.
+    /// Number of frames in a log record.
     frames: u64,
 }
 
@@ -152,7 +152,7 @@ impl Numbers {
     }
 }
 
-/// Lays it down in a machine that is built.
+/// Writes the data into a machine that was built.
 pub fn add(machine: &mut Machine, era: &'static Era, verifier: &Verifier) -> Laid {
     let nt = Nt {
         era,
@@ -178,7 +178,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Whole pages of zeros.
+    /// Allocates whole pages of zeros.
     fn pages(&mut self, bytes: u64) -> Va {
         let at = self.next;
         let pages = bytes.div_ceil(PAGE_SIZE);
@@ -187,7 +187,7 @@ impl Builder<'_> {
         at
     }
 
-    /// A variable of nt, which may be on a page that the image does not have.
+    /// A variable of nt; its page may not exist in the image yet.
     fn variable(&mut self, name: &str) -> Va {
         let at = self.nt.at(name);
         for page in [at.page(), at.add(0x3f).page()] {
@@ -221,7 +221,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The tree: a table with one node after another as a balanced tree by base.
+    /// Writes the tree: a table with its nodes as a balanced tree by base address.
     fn tree(&mut self, held: &[(Va, u32, Va)]) {
         let mut held = held.to_vec();
         held.sort_unstable();
@@ -251,7 +251,7 @@ impl Builder<'_> {
         self.laid.nodes = nodes;
     }
 
-    /// Links nodes in order, the middle one on top; 0 for none.
+    /// Links nodes in order with the middle one as the root; 0 for none.
     fn subtree(&mut self, nodes: &[Va], parent: Va) -> Va {
         let middle = nodes.len() / 2;
         let Some(&top) = nodes.get(middle) else {
@@ -265,7 +265,7 @@ impl Builder<'_> {
         top
     }
 
-    /// A driver's records and its pages of entries. Free entries are between the blocks.
+    /// Writes a driver's records and its pages of entries. Free entries are between the blocks.
     fn driver(&mut self, driver: &Driver) -> Va {
         let data = self.pages(0x140);
         let per_page = PAGE_SIZE / ENTRY - 1;
@@ -324,7 +324,7 @@ impl Builder<'_> {
             next = *slot;
         }
         self.list(data.add(self.numbers.lists + 0x10), next, free.len() as u64);
-        // All count as nonpaged.
+        // All blocks count as nonpaged.
         let counters = data.add(self.numbers.counters);
         self.memory.u32(counters.add(4), paged);
         self.memory
@@ -336,8 +336,8 @@ impl Builder<'_> {
         data
     }
 
-    /// The head of a list in its 16-byte form: depth and sequence, then the link with a
-    /// bit that names the form up to Windows 7.
+    /// Writes a list head in its 16-byte format: depth and sequence, then the link with a bit
+    /// that marks the format up to Windows 7.
     fn list(&mut self, at: Va, first: Va, depth: u64) {
         self.memory.u64(at, depth & 0xffff | 0x77 << 16);
         let form = u64::from(self.nt.era.build < 9200);
@@ -375,8 +375,8 @@ impl Builder<'_> {
     }
 }
 
-/// Watches the small machine's driver: its blocks of a tag are on its list, and the log has
-/// gone around with allocations and frees of them.
+/// Watches the small machine's driver: its blocks with one tag are on its list, and the log has
+/// wrapped around with allocations and frees of them.
 pub fn watch_leaker(machine: &mut Machine, era: &'static Era) -> Laid {
     const LENGTH: u32 = 128;
     let truth = &machine.truth;

@@ -1,8 +1,8 @@
-//! The console: whether it understands control sequences, and its requests to end.
+//! The console: its support for control sequences, and its requests to terminate.
 
-/// True when the terminal takes control sequences. A Windows console needs them to be enabled,
-/// which this does, once and for stdout and stderr alike: the mode is the screen's. Consoles
-/// before Windows 10 1511 have no such mode.
+/// True when the terminal supports control sequences. On Windows, this also enables them, once
+/// for stdout and stderr, because the mode belongs to the screen buffer. Consoles before
+/// Windows 10 1511 do not have this mode.
 pub fn takes_sequences() -> bool {
     #[cfg(windows)]
     return crossterm::ansi_support::supports_ansi();
@@ -13,8 +13,8 @@ pub fn takes_sequences() -> bool {
 #[cfg(windows)]
 pub use windows::on_control;
 
-/// Windows has no signals; the console calls a handler in a thread of its own, and ends
-/// the process when the handler does not take the event. See `SetConsoleCtrlHandler`.
+/// Windows has no signals. The console calls a handler in a separate thread, and ends the
+/// process if the handler does not handle the event. See `SetConsoleCtrlHandler`.
 #[cfg(windows)]
 mod windows {
     use std::io;
@@ -28,19 +28,19 @@ mod windows {
 
     static TAKE: Mutex<Option<Take>> = Mutex::new(None);
 
-    /// Has `take` handle the console's events from now on, instead of the previous handler. It is
-    /// given the number of the signal that means the same on other systems: 2 (SIGINT) for Ctrl-C,
-    /// 3 (SIGQUIT) for Ctrl-Break, 1 (SIGHUP) when the window is closed, 15 (SIGTERM) when the user
-    /// logs off or the machine goes down. When it returns false, or returns at all from the last
-    /// two, the process ends.
+    /// Sets `take` as the handler of the console's events, and replaces the previous one. Its
+    /// argument is the equivalent signal on other systems: 2 (SIGINT) for Ctrl-C, 3 (SIGQUIT)
+    /// for Ctrl-Break, 1 (SIGHUP) when the window is closed, 15 (SIGTERM) when the user logs
+    /// off or the machine shuts down. The process ends if it returns false, and for the last
+    /// two also if it returns true.
     ///
     /// # Errors
-    /// What the system says when it refuses the handler.
+    /// The error of the system, if it refuses the handler.
     pub fn on_control(take: impl Fn(i32) -> bool + Send + 'static) -> io::Result<()> {
         let mut taker = TAKE.lock().unwrap_or_else(PoisonError::into_inner);
         let first = taker.replace(Box::new(take)).is_none();
-        // SAFETY: the handler is a function that lives as long as the process, and touches
-        // nothing but the lock above.
+        // SAFETY: the handler is a function that lives as long as the process, and only
+        // accesses the lock above.
         if first && unsafe { SetConsoleCtrlHandler(Some(handle), 1) } == 0 {
             return Err(io::Error::last_os_error());
         }

@@ -1,8 +1,8 @@
-//! A finished file gets its name in one step: whoever looks sees all of it or none.
+//! Renames a finished file to its final name atomically: readers see the whole file or none.
 //!
-//! POSIX replaces a file that others have open. Windows refuses that (access denied, or a
-//! sharing violation) while anybody has the old file open or is putting another one in its
-//! place, which is over in a moment: so the step is tried again for a while there.
+//! POSIX replaces a file that other processes have open. Windows refuses this (access denied,
+//! or a sharing violation) while another process has the old file open or is replacing it. This
+//! takes only a moment, so the step is retried for a while.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use tempfile::{NamedTempFile, TempPath};
 
-/// How long to wait before each further try, in milliseconds: two thirds of a second.
+/// Delays before the retries in milliseconds; about two thirds of a second in total.
 const WAITS: [u64; 7] = [5, 10, 20, 40, 80, 160, 320];
 
-/// Gives a finished file its name, in place of what has it.
+/// Renames a finished file to its final name, replacing an existing file.
 ///
 /// # Errors
-/// What the system says; the unfinished file is removed.
+/// The error of the system; the unfinished file is removed.
 pub fn put(file: NamedTempFile, place: &Path) -> io::Result<()> {
     put_path(file.into_temp_path(), place)
 }
 
-/// The same for a file that is closed.
+/// As [`put`], for a closed file.
 ///
 /// # Errors
 /// As [`put`].
@@ -30,8 +30,9 @@ pub fn put_path(partial: TempPath, place: &Path) -> io::Result<()> {
     attempt(partial, place).map_err(|refused| refused.error)
 }
 
-/// Gives a finished file a name that stands for its content, as in a symbol store. If the
-/// system refuses because another process has put the same content there, this is a success.
+/// Renames a finished file to a name that identifies its content, as in a symbol store. If the
+/// system refuses because another process has stored the same content there, this counts as
+/// success.
 ///
 /// # Errors
 /// As [`put`].
@@ -53,7 +54,7 @@ fn attempt(mut partial: TempPath, place: &Path) -> Result<(), tempfile::PathPers
     partial.persist(place)
 }
 
-/// True when another process may be why, and soon not any more.
+/// True when another process may be the cause, so that a retry may succeed.
 fn is_busy(why: &io::Error) -> bool {
     const ACCESS_DENIED: i32 = 5;
     const SHARING_VIOLATION: i32 = 32;
@@ -61,7 +62,7 @@ fn is_busy(why: &io::Error) -> bool {
     cfg!(windows) && matches!(code, Some(ACCESS_DENIED | SHARING_VIOLATION))
 }
 
-/// True when both files can be read and have the same bytes.
+/// True when both files are readable and equal.
 fn is_same(one: &Path, other: &Path) -> bool {
     let compare = || -> io::Result<bool> {
         let (one, other) = (File::open(one)?, File::open(other)?);
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_put_the_same_file_while_it_is_read() {
+    fn concurrent_puts_of_a_file_leave_it_readable() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let place = folder.join("nt.pdb");
@@ -106,12 +107,12 @@ mod tests {
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
             workers.into_iter().for_each(|w| w.join().unwrap());
         });
-        // None of the unfinished files is left.
+        // No unfinished file is left.
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_place_that_holds_something_else_is_an_error() {
+    fn another_file_in_the_place_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("nt.pdb");
         std::fs::create_dir(&place).unwrap();
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_the_same_when_all_bytes_are() {
+    fn files_are_the_same_if_all_bytes_are_equal() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         for (name, content) in [("a", "abc"), ("b", "abc"), ("c", "abd"), ("d", "ab")] {

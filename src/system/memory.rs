@@ -1,8 +1,7 @@
-//! The memory that this process could still take, from the operating system.
+//! The memory that is available to this process, from the operating system.
 
-/// Bytes that are available now, without another program having to go for them: the
-/// machine's, and on Linux no more than the control groups of this process leave it.
-/// `None` where the system does not tell.
+/// Bytes that are available without swapping out other programs; on Linux, limited by the
+/// control groups of this process. `None` if the system does not report it.
 pub fn available() -> Option<u64> {
     #[cfg(target_os = "linux")]
     return linux::available(std::path::Path::new("/"));
@@ -21,15 +20,15 @@ pub fn available() -> Option<u64> {
     None
 }
 
-/// `/proc/meminfo`, and control groups of both versions. See proc_meminfo(5), cgroups(7)
-/// and proc_pid_mountinfo(5); the kernel's `cgroup-v2.rst` and `cgroup-v1/memory.rst` for
+/// Reads `/proc/meminfo`, and control groups of both versions. See proc_meminfo(5), cgroups(7)
+/// and proc_pid_mountinfo(5); the kernel's `cgroup-v2.rst` and `cgroup-v1/memory.rst` describe
 /// the files of a group.
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// `root` is the root directory; tests have their own.
+    /// `root` is the root directory; tests supply their own.
     pub fn available(root: &Path) -> Option<u64> {
         let machine = fs::read_to_string(root.join("proc/meminfo")).ok()?;
         let machine = of_machine(&machine)?;
@@ -43,7 +42,7 @@ mod linux {
         kilobytes.checked_mul(1024)
     }
 
-    /// What the tightest of the process's groups and those above them leaves.
+    /// The smallest remainder of the process's groups and their parents.
     fn of_groups(root: &Path) -> Option<u64> {
         let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
         let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
@@ -61,8 +60,8 @@ mod linux {
             let Some((top, place)) = mounts.lines().find_map(|m| files.mounted(m)) else {
                 continue;
             };
-            // In a container the group's name may be that of the host, whose upper
-            // directories are not mounted: what is mounted is the group then.
+            // In a container, the group's path may be that of the host, whose upper directories
+            // are not mounted. In that case, the mounted directory is the group.
             let inside = Path::new(group).strip_prefix(&top).unwrap_or(Path::new(""));
             let inside = inside.strip_prefix("/").unwrap_or(inside);
             let place = root.join(place.strip_prefix("/").unwrap_or(&place));
@@ -74,13 +73,13 @@ mod linux {
         least
     }
 
-    /// The names of one version's files.
+    /// The file names of one version.
     struct Files {
         kind: &'static str,
         option: Option<&'static str>,
         limits: &'static [&'static str],
         used: &'static str,
-        /// Counters in `memory.stat` of file pages, which the kernel takes back first.
+        /// Counters in `memory.stat` for file pages, which the kernel reclaims first.
         cached: [&'static str; 2],
     }
 
@@ -101,7 +100,7 @@ mod linux {
     };
 
     impl Files {
-        /// The group at the top of a mount of this version, and where it is mounted.
+        /// The group at the root of a mount of this version, and its mount point.
         fn mounted(&self, line: &str) -> Option<(PathBuf, PathBuf)> {
             let (before, after) = line.split_once(" - ")?;
             let mut after = after.split(' ');
@@ -115,11 +114,11 @@ mod linux {
             Some((unescaped(before.next()?), unescaped(before.next()?)))
         }
 
-        /// What a group's limit leaves; `None` when it has none.
+        /// The remainder below a group's limit; `None` if it has no limit.
         fn left(&self, group: &Path) -> Option<u64> {
             let text = |name: &str| fs::read_to_string(group.join(name)).ok();
             let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
-            // A group without a limit says `max`.
+            // A group without a limit has `max`.
             let limit = self.limits.iter().filter_map(|name| number(name)).min()?;
             let stat = text("memory.stat").unwrap_or_default();
             let counter = |name: &str| {
@@ -133,7 +132,8 @@ mod linux {
         }
     }
 
-    /// A path of mountinfo, where a blank, tab, line end and backslash are octal.
+    /// Decodes a path of mountinfo, in which blank, tab, newline and backslash are octal
+    /// escapes.
     fn unescaped(field: &str) -> PathBuf {
         let escapes = [
             ("\\040", " "),
@@ -165,7 +165,7 @@ mod linux {
         }
 
         #[test]
-        fn without_groups_the_machine_says() {
+        fn without_groups_the_machine_is_the_limit() {
             let files = root(&[("proc/meminfo", MEMINFO)]);
             assert_eq!(available(files.path()), Some(4 << 20));
             let files = root(&[("proc/meminfo", "MemTotal: 1 kB\n")]);
@@ -196,7 +196,7 @@ mod linux {
                     ),
                 ])
             };
-            // Of the group above: 3 MB less what it uses and can't give back.
+            // From the parent group: 3 MB minus its usage that can't be reclaimed.
             assert_eq!(available(files("max\n").path()), Some(2_000_000));
             assert_eq!(available(files("1000000\n").path()), Some(600_000));
             assert_eq!(available(files("300000\n").path()), Some(0));
@@ -219,7 +219,7 @@ mod linux {
                 ),
             ]);
             assert_eq!(available(files.path()), Some(2_097_152 - 1_000_000));
-            // No limit is a number beyond all memory.
+            // Without a limit, the file has a number larger than any memory.
             let limit = files
                 .path()
                 .join("sys/fs/cgroup/memory/memory.limit_in_bytes");
@@ -229,7 +229,7 @@ mod linux {
     }
 }
 
-/// Numbers that the kernel provides by name. See sysctl(3).
+/// Numeric values that the kernel provides by name. See sysctl(3).
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
 mod sysctl {
     use std::ffi::CStr;
@@ -238,8 +238,8 @@ mod sysctl {
     pub fn number(name: &CStr) -> Option<u64> {
         let mut value = [0u8; 8];
         let mut length = value.len();
-        // SAFETY: the name ends with a zero, and the kernel writes no more than `length`
-        // bytes into a buffer of that length.
+        // SAFETY: the name is zero-terminated, and the kernel writes at most `length` bytes
+        // into a buffer of that length.
         let done = unsafe {
             let place = value.as_mut_ptr().cast();
             libc::sysctlbyname(name.as_ptr(), place, &mut length, ptr::null_mut(), 0)
@@ -257,7 +257,7 @@ mod sysctl {
 mod macos {
     use super::sysctl::number;
 
-    /// Free pages, and those that are given up first: purgeable ones and pages of files.
+    /// Free pages, and those that are reclaimed first: purgeable pages and file pages.
     pub fn available() -> Option<u64> {
         let page = number(c"hw.pagesize")?;
         let free = number(c"vm.page_free_count")?;
@@ -277,7 +277,7 @@ mod macos {
 mod freebsd {
     use super::sysctl::number;
 
-    /// Free and inactive pages, as top(1) and free(1)-like tools count them.
+    /// Free and inactive pages, as top(1) and similar tools count them.
     pub fn available() -> Option<u64> {
         let page = number(c"vm.stats.vm.v_page_size")?;
         let free = number(c"vm.stats.vm.v_free_count")?;
@@ -290,20 +290,20 @@ mod freebsd {
 mod windows {
     use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
 
-    /// Physical memory that is available, and no more than may still be committed.
+    /// Available physical memory, limited by the available commit.
     pub fn available() -> Option<u64> {
         let mut status = MEMORYSTATUSEX {
             dwLength: u32::try_from(size_of::<MEMORYSTATUSEX>()).ok()?,
             ..MEMORYSTATUSEX::default()
         };
-        // SAFETY: the structure is one of ours and says its own length.
+        // SAFETY: the structure is our own, and its length field is set.
         let told = unsafe { GlobalMemoryStatusEx(&mut status) } != 0;
         told.then(|| status.ullAvailPhys.min(status.ullAvailPageFile))
     }
 
     #[cfg(test)]
     #[test]
-    fn the_system_tells() {
+    fn the_system_reports_available_memory() {
         assert!(available().is_some_and(|bytes| bytes > 1 << 20));
     }
 }

@@ -1,5 +1,5 @@
-//! What operating systems do differently, behind functions that are the same on all of
-//! them: the memory that is left, the console, and how a finished file gets its name.
+//! Functions that hide differences between operating systems: available memory, the console,
+//! and renaming a finished file.
 
 pub mod console;
 pub mod files;

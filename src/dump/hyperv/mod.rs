@@ -1,8 +1,8 @@
 //! Hyper-V: the saved state of a virtual machine, `.vmrs`.
 //!
-//! The container is Microsoft's HyperVStorage, described in `hvs_file/FORMAT.md` of
-//! openvmm; the blocks of memory and the processors' state are by the public emulator of
-//! VmSavedStateDumpProvider and the pull request 1969 of Volatility 3.
+//! The container is Microsoft's HyperVStorage, described in `hvs_file/FORMAT.md` of openvmm.
+//! The blocks of memory and the state of the processors follow the public emulator of
+//! VmSavedStateDumpProvider and pull request 1969 of Volatility 3.
 
 mod partition;
 mod ram;
@@ -14,16 +14,16 @@ use super::page_map::PageMap;
 
 use storage::Storage;
 
-/// The first bytes.
+/// The signature.
 pub(super) const MAGIC: &[u8] = &[0x14, 0x20, 0x28, 0x01];
-/// VM versions up to this one have other keys.
+/// VM versions up to this one use other keys.
 const OLD_VERSION: i64 = 0x0500;
 
 /// A saved machine.
 pub(super) struct Saved {
     pub pages: PageMap,
     pub cpus: Vec<Cpu>,
-    /// Sentences for people.
+    /// Remarks for users.
     pub notes: Vec<String>,
 }
 

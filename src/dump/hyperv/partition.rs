@@ -16,15 +16,15 @@ const END: u32 = 0xf000_0000;
 const ARM: u32 = 0x10;
 const MAX_CPUS: u32 = 4096;
 
-/// What the stream says.
+/// The data in the stream.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
-    /// Registers of trust level 0, the normal kernel's.
+    /// Registers of trust level 0, which is the normal kernel.
     pub cpus: Vec<Cpu>,
     pub arm: bool,
 }
 
-/// Reads the stream as far as it goes.
+/// Reads the stream up to its end or the first invalid chunk.
 pub(super) fn read(bytes: &[u8]) -> Partition {
     let mut out = Partition::default();
     let header = u64_at(bytes, 8).and_then(|n| usize::try_from(n).ok());
@@ -71,7 +71,7 @@ fn take(cpu: &mut Cpu, id: u32, data: &[u8]) {
     match id {
         GENERAL => cpu.rip = q(16 * 8),
         CONTROL => (cpu.cr0, cpu.cr3, cpu.cr4) = (q(0), q(0x10), q(0x18)),
-        // es cs ss ds fs gs: the base first.
+        // Order: es cs ss ds fs gs. The base is the first field of each.
         SEGMENTS => cpu.gs = q(5 * 16),
         TABLES => cpu.idt = q(8),
         MSRS => cpu.other_gs = q(8),

@@ -1,4 +1,4 @@
-//! Guest memory: descriptions of stretches, and blocks of 1 MiB, plain or as tokens.
+//! Guest memory: descriptions of stretches, and blocks of 1 MiB, stored directly or as tokens.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,11 +12,11 @@ use crate::dump::xpress;
 
 use super::storage::Storage;
 
-/// Bytes of a block, and pages in it.
+/// Size of a block in bytes.
 const BLOCK: u64 = 1 << 20;
 const BLOCK_PAGES: u64 = BLOCK / PAGE_SIZE;
 const STRETCH: usize = 0x28;
-/// More than any machine has.
+/// Limit above the needs of any machine.
 const MAX_STRETCHES: usize = 4096;
 
 const END: u32 = 0xffff_ffff;
@@ -30,14 +30,14 @@ struct Stretch {
     /// First guest frame.
     guest: u64,
     pages: u64,
-    /// Its first page in the blocks.
+    /// Its first page in block data.
     data: u64,
 }
 
 /// Finds the pages.
 ///
 /// # Errors
-/// [`DumpError::Damaged`], and a refusal where there is no memory.
+/// [`DumpError::Damaged`], and a refusal if there is no memory.
 pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError> {
     let damaged = |what: String| DumpError::Damaged { what };
     let mut stretches = Vec::new();
@@ -107,19 +107,19 @@ pub(super) fn read(file: &[u8], storage: &Storage) -> Result<PageMap, DumpError>
 
 #[derive(Debug)]
 struct Ram {
-    /// In order of guest frame, disjoint.
+    /// Ordered by guest frame, disjoint.
     stretches: Vec<Stretch>,
-    /// Offset and bytes of the blocks that are there, by number.
+    /// Offset and length of the existing blocks, by number.
     blocks: Vec<(u64, (u64, u32))>,
-    /// Where the tokens of those blocks are that were read.
+    /// Token offsets of the blocks that have been read.
     tokens: Vec<Mutex<Option<Tokens>>>,
 }
 
-/// For each page of a block the offset of the token that makes it.
+/// For each page of a block, the offset of the token that produces it.
 type Tokens = Arc<[u32; BLOCK_PAGES as usize]>;
 
 impl Ram {
-    /// The place in the list of the block that holds a data page, and the page in it.
+    /// The index of the block with a data page, and the page's number in the block.
     fn block(&self, data: u64) -> Option<(usize, u64)> {
         let number = data / BLOCK_PAGES;
         let index = self
@@ -129,7 +129,7 @@ impl Ram {
         Some((index, data % BLOCK_PAGES))
     }
 
-    /// Where the tokens of a slot's block are, which is looked for once.
+    /// The token offsets of a slot's block, computed once.
     fn tokens(&self, slot: u64, bytes: &[u8]) -> Option<Tokens> {
         let index = usize::try_from(slot / BLOCK_PAGES).ok()?;
         let mut kept = self.tokens.get(index)?.lock();
@@ -145,7 +145,7 @@ impl Ram {
         self.blocks.get(index).map(|(_, extent)| *extent)
     }
 
-    /// As runs, where no block is compressed.
+    /// The pages as runs, if no block is compressed.
     fn runs(&self) -> Option<Vec<FileRun>> {
         if self
             .blocks
@@ -289,7 +289,7 @@ impl Unpack for Ram {
     }
 }
 
-/// Pages of a block that one token makes.
+/// Pages of a block that come from one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     first: u64,
@@ -302,7 +302,7 @@ enum Content {
     Pattern(u64),
     /// Offset in the block's bytes.
     Raw(usize),
-    /// Offset and bytes.
+    /// Offset and length.
     Packed(usize, usize),
 }
 
@@ -337,8 +337,7 @@ impl Part {
     }
 }
 
-/// The pages that the token at `at` makes, the first of which is `page`, and where the
-/// next token is.
+/// The pages from the token at `at`, starting with `page`, and the offset of the next token.
 fn part(bytes: &[u8], at: usize, page: u64) -> Option<(Part, usize)> {
     let token = u32_at(bytes, at)?;
     let at = at + 4;
@@ -380,7 +379,7 @@ fn part(bytes: &[u8], at: usize, page: u64) -> Option<(Part, usize)> {
     Some((part, next))
 }
 
-/// Where the tokens of a block are; `None` unless they fill it exactly.
+/// The token offsets of a block; `None` unless the tokens fill it exactly.
 fn tokens(bytes: &[u8]) -> Option<Tokens> {
     let mut out = [0; BLOCK_PAGES as usize];
     let (mut at, mut page) = (0usize, 0u64);
@@ -391,7 +390,7 @@ fn tokens(bytes: &[u8]) -> Option<Tokens> {
             .fill(u32::try_from(at).ok()?);
         (at, page) = (next, end);
     }
-    // All data of the tokens is in the block.
+    // The data of all tokens must be inside the block.
     (at <= bytes.len()).then(|| Arc::new(out))
 }
 
@@ -429,7 +428,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_tokens_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_tokens_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = tokens(&bytes);
             for at in 0..bytes.len() {
                 if let Some((part, _)) = part(&bytes, at, 0) {

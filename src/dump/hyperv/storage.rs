@@ -12,13 +12,13 @@ const HEADER: usize = 46;
 const FIRST_TABLE: u64 = 0x2000;
 const OBJECT_SIGNATURE: u32 = 0x0111_0001;
 const LOG_SIGNATURE: u32 = 0x0111_0003;
-/// Flag of an object that is in use; others are what an earlier state of the file left.
+/// Flag of an object in use; others are left over from an earlier state of the file.
 const IN_USE: u8 = 1;
 const OBJECT_ENTRY: usize = 18;
 const KEY_SIGNATURE: u16 = 2;
 const KEY_HEADER: usize = 10;
 const KEY_ENTRY: usize = 21;
-/// Set where the value is a blob elsewhere in the file.
+/// Flag of a value that is a blob elsewhere in the file.
 const OUTSIDE: u8 = 1;
 
 const FREE: u8 = 1;
@@ -27,14 +27,14 @@ const UINT: u8 = 4;
 const STRING: u8 = 6;
 const ARRAY: u8 = 7;
 const NODE: u8 = 9;
-/// Names have a path of four parts at most; more is a chain that leads to itself.
+/// Paths have at most four parts; a longer chain is a loop.
 const MAX_DEPTH: usize = 16;
 
-/// Where a value is.
+/// The location of a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     kind: u8,
-    /// Offset in bytes of the value, without the length before it.
+    /// Offset of the value in bytes, after its length field.
     at: u64,
     size: u32,
 }
@@ -43,15 +43,15 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     values: FxHashMap<String, Place>,
-    /// Entries of the log that were not applied.
+    /// Number of log entries that were not applied.
     pub pending: u32,
-    /// Tables that do not end inside the file, which was cut.
+    /// Number of tables that do not end inside the file, because it was truncated.
     pub cut_off: u32,
-    /// The log lies behind the end of the file, which was cut.
+    /// The log is after the end of the file, because it was truncated.
     pub is_log_missing: bool,
 }
 
-/// What names an entry: the index of its table, and its offset in that.
+/// The key of an entry: the index of its table, and its offset in the table.
 type Key = (u16, u32);
 
 /// An entry of a key table.
@@ -66,7 +66,7 @@ fn damaged<T>(what: impl Into<String>) -> Result<T, DumpError> {
     Err(DumpError::Damaged { what: what.into() })
 }
 
-/// The newer of the two headers whose checksum is right.
+/// The newer of the two headers with a correct checksum.
 fn header(file: &[u8]) -> Option<[u8; HEADER]> {
     let sound = |at: usize| {
         let mut bytes: [u8; HEADER] = array_at(file, at)?;
@@ -77,7 +77,7 @@ fn header(file: &[u8]) -> Option<[u8; HEADER]> {
     let [first, second] = COPIES.map(sound);
     let sequence = |bytes: &[u8; HEADER]| u16_at(bytes, 8).unwrap_or(0);
     match (first, second) {
-        // Sequence numbers begin again after the last.
+        // Sequence numbers wrap around.
         (Some(a), Some(b)) => match sequence(&b).wrapping_sub(sequence(&a)) {
             1..0x8000 => Some(b),
             _ => Some(a),
@@ -90,7 +90,7 @@ impl Storage {
     /// Reads all tables.
     ///
     /// # Errors
-    /// [`DumpError::Damaged`], and a refusal of versions that are not known.
+    /// [`DumpError::Damaged`], and a refusal of unknown versions.
     pub fn read(file: &[u8]) -> Result<Storage, DumpError> {
         let Some(header) = header(file) else {
             return damaged("both headers of the .vmrs have wrong checksums");
@@ -116,7 +116,7 @@ impl Storage {
         })
     }
 
-    /// The values whose path begins so and ends in a number, by that number.
+    /// The values whose path is this prefix and a number, by that number.
     pub fn numbered(&self, prefix: &str) -> Vec<(u64, Place)> {
         let number = |path: &str| path.strip_prefix(prefix)?.parse::<u64>().ok();
         let found = self.values.iter();
@@ -127,7 +127,7 @@ impl Storage {
         out
     }
 
-    /// True when there is a value or a node of this path.
+    /// True when a value or a node has this path.
     pub fn has(&self, path: &str) -> bool {
         self.values.contains_key(path)
     }
@@ -147,23 +147,23 @@ impl Storage {
 }
 
 impl Place {
-    /// The bytes of an array, if all of them are in the file.
+    /// The bytes of an array; `None` unless all of them are in the file.
     pub fn bytes<'a>(&self, file: &'a [u8]) -> Option<&'a [u8]> {
         let at = usize::try_from(self.at).ok()?;
         let end = at.checked_add(self.size as usize)?;
         file.get(at..end).filter(|_| self.kind == ARRAY)
     }
 
-    /// Offset and bytes.
+    /// Offset and length in bytes.
     pub fn extent(&self) -> (u64, u32) {
         (self.at, self.size)
     }
 }
 
-/// Where the key tables are: offset and bytes, by index.
+/// Offset and length of the key tables, by index.
 type KeyTables = FxHashMap<u16, (usize, usize)>;
 
-/// Every key table, and how many tables do not end inside the file.
+/// All key tables, and the number of tables that do not end inside the file.
 fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
     let mut out: FxHashMap<u16, (u16, usize, usize)> = FxHashMap::default();
     let mut seen = FxHashSet::default();
@@ -191,7 +191,7 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
         }
         let flags = |i: usize| file.get(at + 8 + i * OBJECT_ENTRY + 17).copied();
         let in_use = |i: usize| flags(i).is_some_and(|flags| flags & IN_USE != 0);
-        // A writer that marks none of them does not know the mark.
+        // If no object is marked, the writer does not use the mark.
         let marks = (0..count).any(in_use);
         for i in (0..count).filter(|i| !marks || in_use(*i)) {
             let entry = at + 8 + i * OBJECT_ENTRY;
@@ -208,7 +208,8 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
             cut_off = cut_off.saturating_add(u32::from(is_cut));
             let end = end.min(file.len());
             match kind {
-                // Each has its own signature, so the size of the file limits their number.
+                // Each table has its own signature, so the size of the file limits their
+                // number.
                 1 => waiting.push(place),
                 2 if u16_at(file, start) == Some(KEY_SIGNATURE) => {
                     let index = u16_at(file, start + 2).unwrap_or(0);
@@ -227,14 +228,14 @@ fn key_tables(file: &[u8]) -> Result<(KeyTables, u32), DumpError> {
     Ok((tables.collect(), cut_off))
 }
 
-/// The entry at an offset, and where the next one is.
+/// The entry at an offset, and the offset of the next one.
 fn entry(file: &[u8], at: usize, end: usize) -> Option<(Option<Entry<'_>>, usize)> {
     if at.checked_add(KEY_ENTRY)? >= end {
         return None;
     }
     let (kind, flags) = (*file.get(at)?, *file.get(at + 1)?);
     let size = u32_at(file, at + 2)? as usize;
-    // A size of less than its own header would not move on.
+    // A size smaller than the entry's header would not advance.
     let next = at
         .checked_add(size)
         .filter(|next| size >= KEY_ENTRY && *next <= end)?;
@@ -281,8 +282,8 @@ fn tree(file: &[u8], tables: &KeyTables) -> FxHashMap<String, Place> {
             at = next;
         }
     }
-    // An entry is named by its offset from the start of its table; some count from after the
-    // table's header.
+    // An entry is identified by its offset from the start of its table; some writers count from
+    // the end of the table's header.
     let parent = |of: Key| {
         let behind = (of.0, of.1.saturating_add(KEY_HEADER as u32));
         nodes.get(&of).or_else(|| nodes.get(&behind))

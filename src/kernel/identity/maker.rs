@@ -1,31 +1,33 @@
-//! A module's maker, version and dates, as owned facts that answers keep and show.
+//! A module's vendor, version and dates, as owned data for answers.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Identity, LinkTime, VersionInfo};
 
-/// What the image of a module says about itself. It is not proof: a driver can claim any name.
+/// Data that a module's image states about itself. It is not proof: a driver can claim any
+/// name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maker {
     /// `CompanyName` of the version resource.
     pub company: Option<String>,
     /// `ProductName`.
     pub product: Option<String>,
-    /// `FileVersion`, else the four fixed numbers.
+    /// `FileVersion`, otherwise the four fixed numbers.
     pub file_version: Option<String>,
     /// `FileDescription`.
     pub file_description: Option<String>,
-    /// When it was linked: seconds since 1970 (UTC), where the time stamp is a date.
+    /// Link time in seconds since 1970 (UTC), if the time stamp is a date.
     pub linked: Option<i64>,
     /// The meaning of the time stamp, if it is not a date.
     pub stamp_note: Option<String>,
-    /// Why company and version are not known, or that they were found by a scan.
+    /// The reason why company and version are unknown, or a note that they were found by a
+    /// scan.
     pub note: Option<String>,
 }
 
 impl Maker {
-    /// Of what an image says.
+    /// Extracts the data of an image.
     pub fn of(identity: &Identity) -> Maker {
         let info = identity.version.info();
         let stamp_note = match identity.linked {
@@ -45,20 +47,21 @@ impl Maker {
     }
 }
 
-/// The driver of a module name: the file, its version and its maker, or when it was unloaded.
+/// The driver behind a module name: the file with version and vendor, or the time it was
+/// unloaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleIdentity {
-    /// The file's name, or the module's name where that is not in the dump.
+    /// The file's name, or the module's name if that is not in the dump.
     pub file: String,
     /// `FileVersion`.
     pub file_version: Option<String>,
     /// `CompanyName`.
     pub company: Option<String>,
-    /// When it was linked: seconds since 1970 (UTC).
+    /// Link time in seconds since 1970 (UTC).
     pub linked: Option<i64>,
     /// No longer loaded.
     pub unloaded: bool,
-    /// When it was unloaded: seconds since 1970 (UTC).
+    /// Unload time in seconds since 1970 (UTC).
     pub unloaded_at: Option<i64>,
 }
 
@@ -88,7 +91,7 @@ impl ModuleIdentity {
         out
     }
 
-    /// True where it says more than a module's name.
+    /// True when it contains more than the module's name.
     pub fn is_telling(&self) -> bool {
         self.unloaded
             || self.file_version.is_some()
@@ -116,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_phrase_names_file_version_maker_and_date() {
+    fn a_phrase_has_file_version_vendor_and_date() {
         let mut driver = ModuleIdentity {
             file: "amdacpbus2.sys".into(),
             file_version: Some("6.0.0.79".into()),

@@ -1,8 +1,8 @@
-//! Who made a driver, which version, linked when: from the image as it lies in memory.
+//! The vendor, version and link time of a driver, from its image in memory.
 //!
-//! The version resource is pageable and often gone; the debug directory is read-only data
-//! and often there. Each fact says where it came from or why it is missing. Nothing here
-//! proves who made a driver: a driver can call itself anything.
+//! The version resource is pageable and often missing. The debug directory is read-only data
+//! and often present. Each fact has its source, or the reason why it is missing. None of this
+//! proves who made a driver: a driver can claim any name.
 
 mod maker;
 pub mod version_resource;
@@ -18,36 +18,36 @@ pub use version_resource::{VersionInfo, VersionResource};
 
 const DEBUG_ENTRY_SIZE: u32 = 28;
 const MAX_DEBUG_ENTRIES: u32 = 64;
-/// IMAGE_DEBUG_TYPE_REPRO: the time stamps are a hash of the content.
+/// IMAGE_DEBUG_TYPE_REPRO: time stamps are a hash of the content.
 const DEBUG_TYPE_REPRO: u32 = 16;
 /// 1993-01-01, before the first release of Windows NT.
 const EARLIEST_LINK: u32 = 725_846_400;
 const DAY: i64 = 86_400;
 
-/// What TimeDateStamp of a PE header means.
+/// The meaning of TimeDateStamp in a PE header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkTime {
-    /// Seconds since 1970 (UTC): no entry of the debug directory calls it a hash.
+    /// A date in seconds since 1970 (UTC): no debug directory entry marks it as a hash.
     Date(u32),
-    /// A hash: the debug directory has an entry of type REPRO, or no date is that late or
-    /// that early.
+    /// A hash: the debug directory has an entry of type REPRO, or the value is not a plausible
+    /// date.
     Hash(u32),
-    /// The debug directory can't be read: a date or a hash.
+    /// The debug directory can't be read: it may be a date or a hash.
     Unknown(u32),
 }
 
-/// What is known of a module's maker and version.
+/// A module's vendor and version, as far as known.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The version resource, or why there is none.
+    /// The version resource, or the reason why it is missing.
     pub version: VersionResource,
-    /// What the PE time stamp means; `None` where the header is not in the dump.
+    /// The meaning of the PE time stamp; `None` if the header is not in the dump.
     pub linked: Option<LinkTime>,
 }
 
 impl Identity {
-    /// Reads what the image of `module` says. `now` is the dump's time in seconds since
-    /// 1970: no driver was linked more than a day after it.
+    /// Reads the identity from the image of `module`. `now` is the dump's time in seconds since
+    /// 1970: a link time more than a day later is implausible.
     pub fn read(space: &AddressSpace, module: &Module, now: Option<i64>) -> Identity {
         match &module.image {
             Some(image) => Identity {
@@ -70,7 +70,7 @@ impl Identity {
         }
     }
 
-    /// The date of the link in seconds since 1970, where the stamp is one.
+    /// The link date in seconds since 1970, if the time stamp is a date.
     pub fn link_date(&self) -> Option<u32> {
         match self.linked? {
             LinkTime::Date(seconds) => Some(seconds),
@@ -78,8 +78,8 @@ impl Identity {
         }
     }
 
-    /// Why company and version are not known, as a sentence without its end; `None` where
-    /// they are.
+    /// The reason why company and version are unknown, as a sentence without its full stop;
+    /// `None` if they are known.
     pub fn version_note(&self) -> Option<String> {
         match &self.version {
             VersionResource::Read(_) => None,

@@ -1,36 +1,36 @@
-//! VS_VERSIONINFO: the version resource of a driver, as it lies in the mapped image.
+//! VS_VERSIONINFO: the version resource of a driver, from the mapped image.
 //!
-//! The layout is Microsoft's documented one: a resource directory of exactly three levels
-//! (type, name, language), then a data entry with the RVA of a VS_VERSIONINFO block. Third
-//! parties write these bytes, so each length is bounded by what holds it, and a block that
-//! does not move forward ends the reading.
+//! Microsoft documents the layout: a resource directory of exactly three levels (type, name,
+//! language), then a data entry with the RVA of a VS_VERSIONINFO block. Third parties write
+//! these bytes, so each length is bounded by its container, and a block that does not advance
+//! ends the reading.
 
 use crate::bytes::{array_at, u16_at, u32_at};
 use crate::memory::{AddressSpace, Fault, Va};
 
-/// RT_VERSION, the resource type of a version.
+/// RT_VERSION, the resource type of version data.
 const RT_VERSION: u32 = 16;
 /// US English, which nearly all drivers have.
 const PREFERRED_LANGUAGE: u32 = 0x409;
-/// Bit 31 of an entry's offset: a subdirectory follows.
+/// Bit 31 of an entry's offset: it refers to a subdirectory.
 const SUBDIRECTORY: u32 = 1 << 31;
-/// Entries of one directory that are looked at.
+/// Largest number of directory entries that are read.
 const MAX_ENTRIES: u32 = 4096;
-/// Bytes of a resource section that are searched, and of a version block that are read.
+/// Bytes of a resource section that are searched, and bytes of a version block that are read.
 const MAX_SECTION: u32 = 512 << 10;
 const MAX_BLOCK: u32 = 64 << 10;
-/// Strings that are looked at, and characters of each that are kept.
+/// Largest number of strings that are read, and of characters kept from each.
 const MAX_STRINGS: usize = 64;
 const MAX_CHARACTERS: usize = 512;
 /// VS_FIXEDFILEINFO.dwSignature.
 const FIXED_SIGNATURE: u32 = 0xfeef_04bd;
-/// From the block's start to the fixed part: a header of 6 bytes and the key
-/// `VS_VERSION_INFO` in UTF-16, with its end, on a boundary of 4.
+/// Offset of the fixed part in the block: after a header of 6 bytes and the key
+/// `VS_VERSION_INFO` in UTF-16 with its terminator, aligned to 4 bytes.
 const FIXED_AT: usize = 0x28;
 const FIXED_SIZE: usize = 0x34;
 
-/// What a version resource says. The strings are as the driver's maker wrote them: clean
-/// them before they are shown, and trust none.
+/// The content of a version resource. The strings are untrusted text by the driver's vendor:
+/// sanitise them before display.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionInfo {
     /// `CompanyName`.
@@ -39,7 +39,7 @@ pub struct VersionInfo {
     pub product: Option<String>,
     /// `FileDescription`.
     pub file_description: Option<String>,
-    /// `FileVersion`, the text.
+    /// `FileVersion`, as text.
     pub file_version_text: Option<String>,
     /// `OriginalFilename`.
     pub original_filename: Option<String>,
@@ -48,7 +48,7 @@ pub struct VersionInfo {
 }
 
 impl VersionInfo {
-    /// The file version: the text, else the four numbers.
+    /// The file version: the text, otherwise the four numbers.
     pub fn file_version(&self) -> Option<String> {
         self.file_version_text.clone().or_else(|| {
             let [a, b, c, d] = self.fixed_version?;
@@ -61,7 +61,7 @@ impl VersionInfo {
     }
 }
 
-/// What became of the reading of a version resource.
+/// The result of reading a version resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionResource {
     /// Read through the resource directory.
@@ -77,7 +77,7 @@ pub enum VersionResource {
 }
 
 impl VersionResource {
-    /// What was read, however it was found.
+    /// The data, regardless of how it was found.
     pub fn info(&self) -> Option<&VersionInfo> {
         match self {
             VersionResource::Read(info) | VersionResource::FoundByScan(info) => Some(info),
@@ -86,7 +86,7 @@ impl VersionResource {
     }
 }
 
-/// Why the directory leads to no block.
+/// The reason why the directory does not lead to a block.
 enum Stop {
     Fault(Fault),
     Missing,
@@ -100,7 +100,7 @@ impl From<Fault> for Stop {
 }
 
 /// Reads the version resource of the image at `base`. `image_size` bounds every RVA;
-/// `directory` is data directory 2: RVA and bytes.
+/// `directory` is data directory 2: RVA and size in bytes.
 pub fn read(
     space: &AddressSpace,
     base: Va,
@@ -137,12 +137,12 @@ struct Resources<'s> {
     space: &'s AddressSpace,
     base: Va,
     image_size: u32,
-    /// Of the resource directory; offsets inside it count from here.
+    /// RVA of the resource directory; offsets inside it are relative to it.
     rva: u32,
 }
 
 impl Resources<'_> {
-    /// The bytes of the version block, by way of type, name and language.
+    /// The bytes of the version block, found by type, name and language.
     fn version_block(&self) -> Result<Vec<u8>, Stop> {
         let types = self.entries(0)?;
         let version = types.iter().find(|e| e.id == RT_VERSION);
@@ -205,8 +205,8 @@ impl Resources<'_> {
             .collect())
     }
 
-    /// Where the directory is not in the dump: the fixed part's signature in the pages
-    /// that are, with the key before it.
+    /// Searches the readable pages for the signature of the fixed part, with the key before it;
+    /// used if the directory is not in the dump.
     fn scan(&self, size: u32) -> Option<VersionInfo> {
         let length = size.min(MAX_SECTION).min(self.image_size - self.rva);
         let start = self.base.add(self.rva.into());
@@ -226,7 +226,7 @@ impl Resources<'_> {
         None
     }
 
-    /// The block at an address, as far as its pages are there.
+    /// The block at an address, as far as its pages are readable.
     fn block_at(&self, at: Va) -> Option<VersionInfo> {
         let left = self
             .image_size
@@ -257,7 +257,7 @@ fn subdirectory(entry: &Entry) -> Result<u32, Stop> {
     }
 }
 
-/// Reads a VS_VERSIONINFO block; `None` when it does not begin as one.
+/// Parses a VS_VERSIONINFO block; `None` if it does not start as one.
 pub fn parse(block: &[u8]) -> Option<VersionInfo> {
     let (key, _) = key_at(block, 6)?;
     if key != "VS_VERSION_INFO" {
@@ -296,8 +296,8 @@ fn fixed_version(block: &[u8]) -> Option<[u16; 4]> {
 }
 
 /// Calls `found` with the key of each child between `from` and `to`, and with the range after
-/// that key. Each child takes one from `budget`; a child that is too short to move forward ends
-/// it.
+/// that key. Each child takes one from `budget`; a child that is too short to advance ends the
+/// loop.
 fn each_child(
     block: &[u8],
     from: usize,
@@ -319,8 +319,8 @@ fn each_child(
     }
 }
 
-/// The strings of one language: header, key, padding, value. `wValueLength` counts
-/// characters with most linkers and bytes with some, so only `wLength` bounds the value.
+/// The strings of one language: header, key, padding, value. With most linkers, `wValueLength`
+/// is in characters, with some in bytes, so only `wLength` bounds the value.
 fn each_string(block: &[u8], from: usize, to: usize, budget: &mut usize, info: &mut VersionInfo) {
     each_child(block, from, to, budget, |key, from, to, _| {
         let slot = match key {
@@ -338,7 +338,7 @@ fn each_string(block: &[u8], from: usize, to: usize, budget: &mut usize, info: &
     });
 }
 
-/// A key in UTF-16 that ends in 0, and the offset after that end.
+/// A zero-terminated UTF-16 key, and the offset after its terminator.
 fn key_at(bytes: &[u8], at: usize) -> Option<(String, usize)> {
     let mut units = Vec::new();
     let mut next = at;
@@ -353,7 +353,7 @@ fn key_at(bytes: &[u8], at: usize) -> Option<(String, usize)> {
     None
 }
 
-/// Text in UTF-16 up to its end mark or the slice's end.
+/// UTF-16 text up to its terminator or the slice's end.
 fn utf16(bytes: &[u8]) -> String {
     let units: Vec<u16> = (0..MAX_CHARACTERS)
         .map_while(|i| array_at(bytes, i * 2).map(u16::from_le_bytes))

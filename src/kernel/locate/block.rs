@@ -1,11 +1,11 @@
-//! The debugger data block, plain or encoded.
+//! Finds the debugger data block, plain or encoded.
 //!
-//! From Windows 8 on a running kernel keeps the block encoded until a debugger or a bug
-//! check needs it: each qword is XORed with KiWaitNever, rotated by its low byte, XORed
-//! with an address, byte-swapped and XORed with KiWaitAlways (`contrib/elf2dmp` of QEMU).
-//! All of that but the rotation drops out of the difference of two qwords, and the block
-//! holds one that is known: the kernel's own base at 0x18. So the block is found, and
-//! decoded, without symbols: by the owner tag behind the base, under each of 64 rotations.
+//! From Windows 8, a running kernel keeps the block encoded until a debugger or a bug check
+//! needs it: each qword is XORed with KiWaitNever, rotated by its low byte, XORed with an
+//! address, byte-swapped and XORed with KiWaitAlways (`contrib/elf2dmp` of QEMU). All steps
+//! except the rotation cancel out in the XOR of two qwords. One qword is known: the kernel's
+//! own base at 0x18. So the block is found and decoded without symbols, by the owner tag next
+//! to the base, under each of 64 rotations.
 
 use crate::bytes::u64_at;
 use crate::memory::{AddressSpace, Va};
@@ -16,9 +16,9 @@ use super::super::kdbg::{Kdbg, field};
 const TAG: u32 = u32::from_le_bytes(*b"KDBG");
 /// Offset of the owner tag (u32) and the size (u32).
 const TAG_AND_SIZE: usize = 0x10;
-/// Bytes of the block, from Windows 7 on.
+/// Possible sizes of the block in bytes, from Windows 7.
 const SIZES: std::ops::RangeInclusive<u32> = 0x280..=0x800;
-/// No kernel has more data.
+/// Limit in bytes, above the data size of any kernel.
 const MOST: u64 = 64 << 20;
 
 /// A block that was found.
@@ -28,7 +28,7 @@ pub(super) struct FoundBlock {
     pub encoded: bool,
 }
 
-/// Looks through nt's data.
+/// Searches nt's data.
 pub(super) fn find(space: &AddressSpace, image: &Image) -> Option<FoundBlock> {
     let data = |writable: bool| {
         let sections = image.sections.iter().filter(move |section| {
@@ -41,7 +41,7 @@ pub(super) fn find(space: &AddressSpace, image: &Image) -> Option<FoundBlock> {
         .find_map(|(start, bytes)| in_section(space, image, start, bytes))
 }
 
-/// A section's bytes; pages that can't be read are zeros, among which no block is.
+/// The bytes of a section; unreadable pages are zeros and so can't match.
 pub(super) fn section(space: &AddressSpace, start: Va, bytes: u64) -> Vec<u8> {
     let mut out = vec![0; bytes as usize];
     for (at, piece) in space.pieces(start, bytes) {
@@ -58,7 +58,7 @@ pub(super) fn section(space: &AddressSpace, start: Va, bytes: u64) -> Vec<u8> {
 fn in_section(space: &AddressSpace, image: &Image, start: Va, bytes: u64) -> Option<FoundBlock> {
     let data = section(space, start, bytes);
     let base = image.base.0;
-    // What the difference of the two qwords is, byte-swapped, before the rotation.
+    // The byte-swapped XOR of the two qwords before the rotation.
     let wanted = (TAG ^ base as u32).swap_bytes();
     let words: Vec<u64> = data
         .chunks_exact(8)
@@ -102,7 +102,7 @@ fn in_section(space: &AddressSpace, image: &Image, start: Va, bytes: u64) -> Opt
     None
 }
 
-/// The block that begins with these words, if it is one of this kernel.
+/// The block that starts with these words, if it belongs to this kernel.
 fn block(words: &[u64], image: &Image, decode: impl Fn(u64) -> u64) -> Option<Kdbg> {
     let size = (decode(*words.get(TAG_AND_SIZE / 8)?) >> 32) as u32;
     if !SIZES.contains(&size) {
@@ -127,14 +127,14 @@ fn block(words: &[u64], image: &Image, decode: impl Fn(u64) -> u64) -> Option<Kd
 
 #[cfg(test)]
 mod tests {
-    /// The formula as it is published, in the direction of the kernel's own encoding.
+    /// The published formula, in the direction of the kernel's encoding.
     fn encode(word: u64, never: u64, always: u64, address: u64) -> u64 {
         let swapped = (word ^ always).swap_bytes() ^ address;
         swapped.rotate_right((never & 0xff) as u32 % 64) ^ never
     }
 
     #[test]
-    fn the_keys_drop_out_of_a_difference() {
+    fn the_keys_cancel_out_in_a_difference() {
         let (never, always, address) = (
             0x1234_5678_9abc_de5f,
             0xfeed_f00d_dead_beef,

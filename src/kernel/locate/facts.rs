@@ -1,4 +1,4 @@
-//! What a dump header would have said, from memory.
+//! The facts of a dump header, collected from memory.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use super::shared::Shared;
 
 /// KLDR_DATA_TABLE_ENTRY.DllBase.
 const DLL_BASE: u64 = 0x30;
-/// KPCR.CurrentPrcb, and KPCR to KPRCB.
+/// KPCR.CurrentPrcb, and the offset of KPRCB in KPCR.
 const CURRENT_PRCB: u64 = 0x20;
 const PRCB: u64 = 0x180;
-/// More than any x64 Windows supports.
+/// Limit above the maximum of any x64 Windows version.
 const MAX_PROCESSORS: u64 = 2048;
 const MAX_RUNS: u32 = 4096;
-/// No kernel has more data.
+/// Limit in bytes, above the data size of any kernel.
 const MOST: u64 = 64 << 20;
 
-/// Reads them. What is not found is `None`, or 0 for an address.
+/// Reads the facts. Missing ones are `None`, or 0 for an address.
 pub(super) fn read(
     dump: &Arc<Dump>,
     space: &AddressSpace,
@@ -63,11 +63,11 @@ pub(super) fn read(
     }
 }
 
-/// What the numbers say against each other.
+/// Contradictions between the numbers, as remarks.
 pub(super) fn doubts(dump: &Dump, shared: &Shared, machine: &Machine) -> Vec<String> {
     let mut out = Vec::new();
     let stored = dump.pages_present() + dump.pages_cut_off();
-    // Raw memory has no length of its own to miss: Windows knows where its memory ends.
+    // Raw memory does not record its own length, but Windows knows the end of its memory.
     let end = dump.frames_end();
     let beyond = machine.memory.iter().fold(0u64, |sum, run| {
         let last = run.first.0.saturating_add(run.pages);
@@ -102,8 +102,8 @@ pub(super) fn doubts(dump: &Dump, shared: &Shared, machine: &Machine) -> Vec<Str
     out
 }
 
-/// The build number: of shared user data, of the exported variable, of the build lab, or
-/// what the version is known by.
+/// The build number: from shared user data, the exported variable, the build lab, or derived
+/// from the version.
 fn build(space: &AddressSpace, image: &Image, shared: &Shared, kdbg: Option<&Kdbg>) -> u32 {
     let known = |build: &u32| (2600..100_000).contains(build);
     let exported = || {
@@ -131,8 +131,7 @@ fn build(space: &AddressSpace, image: &Image, shared: &Shared, kdbg: Option<&Kdb
     first.or_else(lab).or_else(exported).unwrap_or(by_version)
 }
 
-/// KiBugcheckData, which is zeros until a bug check: a snapshot may be of a machine that
-/// stands at its blue screen.
+/// KiBugcheckData is zero until a bug check; a snapshot may be of a machine at its blue screen.
 fn bugcheck(space: &AddressSpace, at: Va) -> Option<BugCheck> {
     let word = |i: u64| space.u64(at.add(i * 8)).ok();
     let code = u32::try_from(word(0)?).ok().filter(|code| *code != 0)?;
@@ -166,7 +165,8 @@ fn memory_block(space: &AddressSpace, variable: Va) -> Vec<PhysicalRun> {
     read().unwrap_or_default()
 }
 
-/// Processors in KiProcessorBlock: pointers to control blocks that lead back to themselves.
+/// The number of processors in KiProcessorBlock: pointers to control blocks that refer back to
+/// themselves.
 fn processors(space: &AddressSpace, array: Va) -> u32 {
     let is_one = |i: &u64| {
         let own = |at: Va| {
@@ -190,8 +190,8 @@ fn leads_to(space: &AddressSpace, head: Va, base: Va) -> bool {
     check().is_some()
 }
 
-/// PsLoadedModuleList by its structure: the head of a list whose first entry is the
-/// kernel's and leads back.
+/// Finds PsLoadedModuleList by its structure: a list head whose first entry is the kernel's and
+/// links back.
 fn module_list(space: &AddressSpace, image: &Image) -> Option<Va> {
     let sections = image
         .sections
@@ -213,7 +213,7 @@ fn module_list(space: &AddressSpace, image: &Image) -> Option<Va> {
     None
 }
 
-/// True when the kernel's data has the list of modules with the kernel as its first.
+/// True when the kernel's data contains the module list with the kernel as its first entry.
 pub(super) fn has_modules(space: &AddressSpace, image: &Image) -> bool {
     module_list(space, image).is_some()
 }

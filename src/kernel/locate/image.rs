@@ -1,5 +1,5 @@
-//! The kernel's image: from the handler of an interrupt downwards, or by what is mapped
-//! where Windows loads it.
+//! Finds the kernel's image: downwards from the handler of an interrupt, or in the memory where
+//! Windows loads it.
 
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -12,13 +12,13 @@ use crate::memory::{
 
 use super::super::image::Image;
 
-/// nt's images have grown to 18 MB.
+/// Size limit in bytes; nt's images have grown to 18 MB.
 const MOST: u64 = 48 << 20;
-/// Where Windows loads the kernel.
+/// The address range where Windows loads the kernel.
 const RANGE: (Va, Va) = (Va(0xffff_f800_0000_0000), Va(0xffff_f808_0000_0000));
-/// The rest of what may be loaded at boot: a slot of the top table.
+/// The rest of the boot range: a slot of the top page table.
 const WIDE: (Va, Va) = (Va(0xffff_f808_0000_0000), Va(0xffff_f880_0000_0000));
-/// Names that the kernel's PDB has had.
+/// Known names of the kernel's PDB.
 const PDBS: [&str; 4] = [
     "ntkrnlmp.pdb",
     "ntkrnlpa.pdb",
@@ -27,7 +27,7 @@ const PDBS: [&str; 4] = [
 ];
 const EXPORT_NAME: &str = "ntoskrnl.exe";
 
-/// nt through this space: base, headers, and how it was found.
+/// Finds nt in this address space: base, headers, and the method.
 pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image, &'static str)> {
     if let Some(handler) = cpu.and_then(|cpu| handler(space, cpu))
         && let Some(image) = below(space, handler)
@@ -41,19 +41,19 @@ pub(super) fn find(space: &AddressSpace, cpu: Option<&Cpu>) -> Option<(Va, Image
     Some((image.base, image, BY_MAP))
 }
 
-/// The upper half.
+/// The upper half of the address space.
 const KERNEL_HALF: (Va, Va) = (Va(0xffff_8000_0000_0000), Va(0xffff_ffff_ffff_f000));
-/// The signature of a debug record; the PDB's name follows 24 bytes after it.
+/// The signature of a debug record; the PDB's name follows at offset 24.
 const RECORD: &[u8] = b"RSDS";
 const RECORD_NAME: usize = 24;
-/// Frames looked through at a time, and records that are followed. Files of kernels lie in
-/// memory too.
+/// Frames that are searched at a time, and the limit for records that are checked. Memory also
+/// contains kernel files.
 const WINDOW: u64 = 0x1_0000;
 const MOST_RECORDS: usize = 256;
 
-/// nt by the debug record of its image, wherever that is mapped: memory is searched for
-/// records with the name of a kernel's PDB, and the first of these spaces that maps one
-/// inside an image counts. Returns which space that is.
+/// Finds nt by the debug record of its image, wherever it is mapped. Searches memory for
+/// records with the name of a kernel's PDB. The first of these spaces that maps such a record
+/// inside an image wins; the result has its index.
 pub(super) fn by_record(dump: &Dump, spaces: &[AddressSpace]) -> Option<(usize, Va, Image)> {
     dump.expect_walk();
     let mut records: FxHashSet<*const PageBytes> = FxHashSet::default();
@@ -94,7 +94,7 @@ pub(super) fn by_record(dump: &Dump, spaces: &[AddressSpace]) -> Option<(usize, 
     })
 }
 
-/// True when a debug record of a kernel begins in a page.
+/// True when a kernel's debug record starts in a page.
 fn has_record(page: &PageBytes) -> bool {
     memchr::memmem::find_iter(page, RECORD).any(|at| {
         let name = page.get(at + RECORD_NAME..).unwrap_or_default();
@@ -110,7 +110,7 @@ fn has_record(page: &PageBytes) -> bool {
     })
 }
 
-/// The kernel's image that begins in this page or before it.
+/// The kernel's image that starts in this page or before it.
 fn below(space: &AddressSpace, start: Va) -> Option<Image> {
     let pages = (0..MOST / PAGE_SIZE).map_while(|i| start.page().0.checked_sub(i * PAGE_SIZE));
     pages.filter_map(|at| kernel_at(space, Va(at))).next()
@@ -125,7 +125,7 @@ fn handler(space: &AddressSpace, cpu: &Cpu) -> Option<Va> {
     Some(Va(low | middle << 16 | high << 32)).filter(|va| va.is_kernel() && va.0 > MOST)
 }
 
-/// The image that begins here, if it is a kernel's.
+/// The image at this address, if it is a kernel.
 fn kernel_at(space: &AddressSpace, at: Va) -> Option<Image> {
     let page = space.page(at).ok()?;
     if !page.starts_with(b"MZ") {
@@ -144,8 +144,8 @@ fn kernel_at(space: &AddressSpace, at: Va) -> Option<Image> {
     (by_pdb || by_export()).then_some(image)
 }
 
-/// Among all that is mapped: stretches of large pages first, in which the kernel is on all
-/// but small machines, then pages with nothing mapped before them, then all.
+/// Searches everything that is mapped: first stretches of large pages, which contain the kernel
+/// on all but small machines, then pages with nothing mapped before them, then all pages.
 fn mapped(space: &AddressSpace, (start, end): (Va, Va)) -> Option<Image> {
     let chunks = space.mapped(start, end).chunks;
     let mut found = Vec::new();
@@ -176,7 +176,7 @@ fn mapped(space: &AddressSpace, (start, end): (Va, Va)) -> Option<Image> {
     None
 }
 
-/// Pages of a chunk that begin as an image does.
+/// Pages of a chunk that start like an image.
 fn candidates(
     space: &AddressSpace,
     chunk: Chunk,
@@ -195,7 +195,7 @@ fn candidates(
     });
 }
 
-/// Of several kernels that are mapped, the one that the list of modules names.
+/// If several kernels are mapped, the one in the module list.
 fn best(space: &AddressSpace, found: &[Va]) -> Option<Image> {
     let mut images: Vec<Image> = found
         .iter()

@@ -1,11 +1,11 @@
-//! Finding Windows in memory that has no dump header: the root of the page tables, the
-//! kernel's image, the debugger data block, and what the header would have said.
+//! Finds Windows in memory without a dump header: the root of the page tables, the kernel's
+//! image, the debugger data block, and the facts of a dump header.
 //!
-//! Every step makes candidates and proves them. A root is one when shared user data
-//! translates through it and says what only Windows says there, and when the kernel's
-//! image, with the PDB name or the export name of one, is mapped through it. So roots of
-//! the user half (with KVA shadow), tables of other machines, and images of kernels that
-//! ran before are left out: nothing leads to them.
+//! Every step proposes candidates and proves them. A root is valid if shared user data
+//! translates through it and has content that only Windows writes, and if the kernel's image,
+//! with a kernel's PDB name or export name, is mapped through it. This excludes roots of the
+//! user half (with KVA shadow), tables of other machines, and images of previously booted
+//! kernels.
 
 mod block;
 mod facts;
@@ -34,26 +34,26 @@ pub struct Located {
     pub base: Va,
     /// The debugger data block, decoded.
     pub kdbg: Option<Kdbg>,
-    /// What a header would have said.
+    /// The facts of a dump header.
     pub machine: Machine,
     /// How it was found.
     pub how: How,
-    /// Sentences for people.
+    /// Remarks for users.
     pub notes: Vec<String>,
 }
 
 /// How Windows was found in an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct How {
-    /// What gave the page-table root.
+    /// The source of the page-table root.
     pub root: &'static str,
-    /// What gave the kernel's base.
+    /// The source of the kernel's base.
     pub base: &'static str,
-    /// What gave the debugger data block.
+    /// The source of the debugger data block.
     pub block: &'static str,
 }
 
-/// A root that is proven.
+/// A proven root.
 struct Proof {
     space: AddressSpace,
     shared: Shared,
@@ -62,7 +62,7 @@ struct Proof {
     how: How,
 }
 
-/// The debugger data block of a kernel whose base is known, where the dump header does not
+/// Finds the debugger data block of a kernel with a known base, if the dump header does not
 /// lead to it: its address, and the block.
 pub fn debugger_data(space: &AddressSpace, base: Va) -> Option<(Va, Kdbg)> {
     let image = Image::read(space, base).ok()?;
@@ -73,7 +73,7 @@ pub fn debugger_data(space: &AddressSpace, base: Va) -> Option<(Va, Kdbg)> {
 /// Finds Windows.
 ///
 /// # Errors
-/// [`KernelError::NoWindows`] when nothing leads to it.
+/// [`KernelError::NoWindows`] if no kernel is found.
 pub fn find(dump: &Arc<Dump>) -> Result<Located, KernelError> {
     let mut notes = Vec::new();
     let mut bare = Vec::new();
@@ -93,7 +93,7 @@ pub fn find(dump: &Arc<Dump>) -> Result<Located, KernelError> {
     }
 }
 
-/// By the state of the processors: those in kernel mode first.
+/// Uses the state of the processors, those in kernel mode first.
 fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>, bare: &mut Vec<Bare>) -> Option<Proof> {
     let mut cpus: Vec<&Cpu> = dump.cpus().iter().filter(|c| c.root().is_some()).collect();
     cpus.sort_by_key(|cpu| !cpu.is_in_kernel());
@@ -108,7 +108,7 @@ fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>, bare: &mut Vec<Bare>
             return Some(proof);
         }
     }
-    // All of them ran programs, whose roots map hardly anything of the kernel.
+    // All of them ran user code, so their roots map only a small part of the kernel.
     for cpu in &cpus {
         for space in root::behind_shadow(dump, cpu) {
             let how = How {
@@ -129,17 +129,17 @@ fn by_processors(dump: &Arc<Dump>, notes: &mut Vec<String>, bare: &mut Vec<Bare>
     None
 }
 
-/// A root through which shared user data is what it is on Windows, and no kernel was found.
+/// A root with valid shared user data but without a kernel.
 struct Bare {
     space: AddressSpace,
     shared: Shared,
     how: How,
 }
 
-/// Roots that are kept for the search by debug records.
+/// Number of roots that are stored for the search by debug records.
 const MOST_BARE: usize = 8;
 
-/// Proves a root, by the way of the processor's interrupt table where that is known.
+/// Proves a root, using the processor's interrupt table if it is known.
 fn prove(space: AddressSpace, cpu: Option<&Cpu>, how: How, bare: &mut Vec<Bare>) -> Option<Proof> {
     let shared = Shared::read(&space)?;
     let Some((base, image, by)) = image::find(&space, cpu) else {
@@ -157,7 +157,7 @@ fn prove(space: AddressSpace, cpu: Option<&Cpu>, how: How, bare: &mut Vec<Bare>)
     })
 }
 
-/// The kernel of one of the roots that are left, by the debug record of its image.
+/// Finds the kernel of one of the remaining roots, by the debug record of its image.
 fn by_record(dump: &Dump, mut bare: Vec<Bare>) -> Option<Proof> {
     let spaces: Vec<AddressSpace> = bare.iter().map(|b| b.space.clone()).collect();
     let (nth, base, image) = match spaces.is_empty() {

@@ -12,11 +12,12 @@ use crate::memory::{AddressSpace, Pa, Pfn, Va};
 use super::shared::Shared;
 use super::{Bare, How, Proof, prove};
 
-/// KPCR to KPRCB.KernelDirectoryTableBase, by build: 7601; 9600 to 18362; 19041; 20348 on.
+/// Offset of KPRCB.KernelDirectoryTableBase from KPCR, by build: 7601; 9600 to 18362; 19041;
+/// 20348 and later.
 const KERNEL_ROOT: [u64; 4] = [0x6000, 0x7000, 0x9000, 0xa000];
 const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
 
-/// The space of a processor's CR3.
+/// The address space of a processor's CR3.
 pub(super) fn of(dump: &Arc<Dump>, cpu: &Cpu) -> Option<AddressSpace> {
     let space = AddressSpace::new(Arc::clone(dump), Pa(cpu.root()?));
     Some(match cpu.has_five_levels() {
@@ -25,8 +26,8 @@ pub(super) fn of(dump: &Arc<Dump>, cpu: &Cpu) -> Option<AddressSpace> {
     })
 }
 
-/// The kernel's roots as a processor's control block has them: its page is mapped in the
-/// shadow too, and GS leads to it.
+/// The kernel's roots in a processor's control block: its page is mapped in the shadow too, and
+/// GS points to it.
 pub(super) fn behind_shadow(dump: &Arc<Dump>, cpu: &Cpu) -> Vec<AddressSpace> {
     let Some(space) = of(dump, cpu) else {
         return Vec::new();
@@ -49,28 +50,27 @@ pub(super) fn behind_shadow(dump: &Arc<Dump>, cpu: &Cpu) -> Vec<AddressSpace> {
     out
 }
 
-/// Physical addresses where Windows has the root of System, most likely first.
+/// Usual physical addresses of System's page-table root, most likely first.
 const USUAL: [(u64, u64); 4] = [
     (0x1a_0000, 0x1b_0000),
     (0x15_0000, 0x2a_0000),
     (0x65_0000, 0x6f_0000),
     (0, 0x100_0000),
 ];
-/// Frames looked at before what was found in them is tried.
+/// Number of frames that are searched before their candidates are tried.
 const WINDOW: u64 = 0x4_0000;
-/// Roots tried in one window. All processes share the kernel's half, so that those that
-/// fail alike are tried once.
+/// Largest number of roots that are tried per window. All processes share the kernel half, so
+/// equal roots are tried only once.
 const MOST: usize = 4096;
 
 const BY_LOW_STUB: &str = "CR3 in the real-mode start block";
 const BY_SELF_MAP: &str = "search for page tables that map themselves";
 
-/// Searches memory: the low stub and the usual places, then all for pages that map
-/// themselves. What leads to a kernel without a list of modules is taken only when nothing
-/// better is found.
+/// Searches memory: first the low stub and the usual places, then everything for pages with a
+/// self-map entry. A kernel without a module list is accepted only if there is nothing better.
 pub(super) fn search(dump: &Arc<Dump>, bare: &mut Vec<Bare>) -> Option<Proof> {
-    // The low stub and the usual places are one lot: what an earlier boot left in one is
-    // not taken for what the other has.
+    // The low stub and the usual places are tried together: one may still have a root of an
+    // earlier boot while the other has the current one.
     let mut usual: Vec<(Pfn, &'static str)> = low_stub(dump)
         .into_iter()
         .map(|pfn| (pfn, BY_LOW_STUB))
@@ -112,8 +112,8 @@ fn is_root(dump: &Dump, pfn: Pfn) -> bool {
         .unwrap_or(false)
 }
 
-/// CR3 as the start block of further processors has it, which lies below 1 MB: a jump at
-/// its start, the address of 64-bit code at 0x70, and CR3 at 0xA0.
+/// CR3 in the start block of further processors, which is below 1 MB: it starts with a jump,
+/// has the address of 64-bit code at 0x70, and CR3 at 0xA0.
 fn low_stub(dump: &Dump) -> Vec<Pfn> {
     let cr3 = |pfn: u64| {
         let page = dump.page(Pfn(pfn))?;
@@ -127,21 +127,21 @@ fn low_stub(dump: &Dump) -> Vec<Pfn> {
     (1..0xa0).filter_map(cr3).collect()
 }
 
-/// The root that proves best: of those that lead to a kernel with a list of modules, that
-/// with the latest time. What an earlier boot left behind has an earlier one. The first
-/// value is true where the kernel has its list of modules.
+/// The best root: of those that lead to a kernel with a module list, the one with the latest
+/// time. A root of an earlier boot has an earlier time. The first value is true if the kernel
+/// has its module list.
 fn best(
     dump: &Arc<Dump>,
     roots: &[(Pfn, &'static str)],
     bare: &mut Vec<Bare>,
 ) -> Option<(bool, Proof)> {
     let mut proven: Vec<(bool, u64, Proof)> = Vec::new();
-    // By the frame of shared user data and the entries of the kernel's part: those of one
-    // machine's processes are equal.
+    // The key is the frame of shared user data and the entries of the kernel part, which are
+    // equal for all processes of a machine.
     let mut tried: FxHashSet<(Pfn, u64)> = FxHashSet::default();
     for (root, how) in roots {
         let four = AddressSpace::new(Arc::clone(dump), root.base());
-        // Nothing in a table says how many levels there are below it.
+        // A table does not record the number of levels below it.
         let five = four.clone().with_levels(5);
         let read = |space: AddressSpace| Some((Shared::read(&space)?, space));
         let Some((shared, space)) = read(four).or_else(|| read(five)) else {

@@ -1,5 +1,5 @@
-//! KUSER_SHARED_DATA: mapped at one address on every x64 build, and full of what only
-//! Windows says.
+//! KUSER_SHARED_DATA: mapped at the same address on every x64 build, with content that only
+//! Windows writes.
 
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::dump::PageBytes;
@@ -21,14 +21,14 @@ const YEARS: std::ops::Range<u64> = 125_911_584_000_000_000..189_022_464_000_000
 /// A hundred years in 100 ns units.
 const LONGEST_UPTIME: u64 = 31_556_952_000_000_000;
 
-/// What the page says.
+/// The content of the page.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
-    /// The frame it is in.
+    /// Its frame.
     pub frame: Pfn,
     /// NtMajorVersion and NtMinorVersion.
     pub version: (u32, u32),
-    /// NtBuildNumber; versions before Windows 10 have none here.
+    /// NtBuildNumber; not stored here before Windows 10.
     pub build: Option<u32>,
     /// 100 ns units since 1601.
     pub system_time: u64,
@@ -41,7 +41,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Reads the page; `None` unless it is what Windows has there.
+    /// Reads the page; `None` unless it is plausible.
     pub fn read(space: &AddressSpace) -> Option<Shared> {
         let Target::Frame { pfn, .. } = space.translate(SHARED_USER_DATA).ok()? else {
             return None;
@@ -74,14 +74,14 @@ impl Shared {
             system_time,
             interrupt_time,
             physical_pages: d(PHYSICAL_PAGES),
-            // 16 bits on Windows 7, where the number of groups follows.
+            // 16 bits on Windows 7, followed by the number of groups.
             processors: u16_at(page, PROCESSORS).unwrap_or(0).into(),
         })
     }
 }
 
-/// A KSYSTEM_TIME: the low half, the high half, the high half again. Where the two differ
-/// it was being written; the first is of the time that comes.
+/// A KSYSTEM_TIME: the low half, the high half, the high half again. If the two high halves
+/// differ, an update was in progress, and the first belongs to the new time.
 fn time(page: &PageBytes, at: usize) -> Option<u64> {
     u64_at(page, at)
 }

@@ -1,5 +1,5 @@
-//! PoolBigPageTable and its size: a power of two of entries whose addresses are page
-//! aligned, with bit 0 for free ones.
+//! Finds PoolBigPageTable and its size: a power of two of entries whose addresses are page
+//! aligned, with bit 0 set for free ones.
 
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::field;
@@ -7,13 +7,13 @@ use crate::memory::Va;
 
 use super::{Data, Found};
 
-/// As for the trackers.
+/// Search window in bytes, as for the trackers.
 const WINDOW: u64 = 0x5000;
-/// Entries that are looked at in all, whatever pointers a crafted dump offers.
+/// Limit for entries read in total, for crafted pointers.
 const BUDGET: u64 = 1 << 25;
-/// The smallest and the largest table believed.
+/// Plausible table sizes in entries.
 const SIZES: std::ops::RangeInclusive<u64> = 128..=1 << 24;
-/// The size lies this near to the pointer on nearly all kernels.
+/// Largest distance in bytes between pointer and size on nearly all kernels.
 const BESIDE: u64 = 0x40;
 
 /// Finds PoolBigPageTable and PoolBigPageTableSize.
@@ -69,9 +69,9 @@ struct Table<'k> {
 }
 
 impl Table<'_> {
-    /// The numbers of entries, powers of two, up to which the memory can be a table, each
-    /// with the live entries in it. Read once, as far as entries are well formed; the
-    /// tags of most live ones must be text.
+    /// The numbers of entries, powers of two, up to which the memory can be a table, each with
+    /// its number of live entries. Read once, up to the first malformed entry; the tags of most
+    /// live entries must be printable.
     fn sizes(&self, budget: &mut u64) -> Vec<(u64, u64)> {
         let mut out = Vec::new();
         let (mut live, mut readable) = (0u64, 0u64);
@@ -97,7 +97,7 @@ impl Table<'_> {
         out
     }
 
-    /// `None` when it is malformed or can't be read.
+    /// `None` if it is malformed or unreadable.
     fn entry(&self, index: u64) -> Option<Entry> {
         let entry = self.at.add(index * self.stride);
         let word = self.kernel.space.u64(entry.add(self.va)).ok()?;
@@ -115,13 +115,13 @@ impl Table<'_> {
 
 /// An entry of a table.
 enum Entry {
-    /// Never used, or freed.
+    /// Unused, or freed.
     Free,
     /// In use, with its key.
     Live(u32),
 }
 
-/// The bit of a key that makes freeing ask for the same tag.
+/// The bit of a key that requires the same tag when freeing.
 const PROTECTED: u32 = 0x8000_0000;
 
 fn is_text(key: u32) -> bool {
@@ -129,8 +129,8 @@ fn is_text(key: u32) -> bool {
     letters.iter().filter(|b| (0x20..0x7f).contains(*b)).count() >= 3
 }
 
-/// The live entries and the variable with the size: beside the pointer if one there fits,
-/// else the largest of the window that does.
+/// The number of live entries and the variable with the size: beside the pointer if one there
+/// fits, else the largest in the window that fits.
 fn size(data: &Data, near: &[Va], pointer: Va, sizes: &[(u64, u64)]) -> Option<(u64, Va)> {
     let mut fitting: Vec<(u64, u64, Va)> = near
         .iter()

@@ -1,13 +1,13 @@
-//! nt's writable data as words, with the holes.
+//! nt's writable data as words, including unreadable parts.
 
 use crate::bytes::u64_at;
 use crate::kernel::Kernel;
 use crate::memory::{PAGE_SIZE, Va};
 
-/// No kernel's data comes near this.
+/// Limit in bytes, above the data size of any kernel.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// A stretch of memory, readable 8 bytes at a time.
+/// A range of memory, as 8-byte words.
 #[derive(Clone, Debug)]
 pub struct Stretch {
     /// First address, a multiple of 8.
@@ -16,12 +16,12 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// Addresses of its words.
+    /// The addresses of its words.
     pub fn places(&self) -> impl Iterator<Item = Va> + '_ {
         (0..self.words.len() as u64).map(|i| self.start.add(i * 8))
     }
 
-    /// Those that are not below `low` and not above `high`.
+    /// The addresses from `low` to `high`, inclusive.
     fn places_in(&self, low: u64, high: u64) -> impl Iterator<Item = Va> + '_ {
         let words = self.words.len() as u64;
         let first = low.saturating_sub(self.start.0).div_ceil(8);
@@ -33,15 +33,15 @@ impl Stretch {
     }
 }
 
-/// The writable, lasting sections of nt.
+/// nt's writable sections that are not discarded.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
-    /// In order of address.
+    /// In address order.
     pub stretches: Vec<Stretch>,
 }
 
 impl Data {
-    /// Reads them; all of the image when its headers are not in the dump.
+    /// Reads the sections; the whole image if its headers are not in the dump.
     pub fn of(kernel: &Kernel) -> Data {
         let mut out = Data::default();
         let Some(nt) = kernel.nt() else {
@@ -73,7 +73,7 @@ impl Data {
             match piece {
                 Ok(bytes) => words.extend((0..bytes.len() / 8).map(|i| u64_at(bytes, i * 8))),
                 Err(_) => {
-                    // To the end of the page, or of the section where that comes first.
+                    // To the end of the page, or of the section if that comes first.
                     let end = (va.page().0 - start.page().0 + PAGE_SIZE)
                         .saturating_sub(start.offset() as u64)
                         .min(length);
@@ -91,7 +91,7 @@ impl Data {
         *stretch.words.get(((at.0 - stretch.start.0) / 8) as usize)?
     }
 
-    /// The pointer at a multiple of 8, when it is a kernel address.
+    /// The pointer at a multiple of 8, if it is a kernel address.
     pub fn pointer(&self, at: Va) -> Option<Va> {
         self.word(at).map(Va).filter(|va| va.is_kernel())
     }
@@ -102,7 +102,7 @@ impl Data {
         Some((word >> ((at.0 & 4) * 8)) as u32)
     }
 
-    /// All words whose address is a multiple of `step`.
+    /// The addresses of all words at multiples of `step`.
     pub fn every(&self, step: u64) -> impl Iterator<Item = Va> + '_ {
         self.stretches
             .iter()
@@ -110,7 +110,7 @@ impl Data {
             .filter(move |at| at.0.is_multiple_of(step))
     }
 
-    /// Words within `distance` bytes of an address, nearest first.
+    /// The words within `distance` bytes of an address, nearest first.
     pub fn near(&self, at: Va, distance: u64) -> Vec<Va> {
         let at = Va(at.0 & !7);
         let (low, high) = (at.0.saturating_sub(distance), at.0.saturating_add(distance));
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_words_come_nearest_first_and_from_every_stretch() {
+    fn near_words_come_from_every_stretch_nearest_first() {
         let stretch = |start: u64, words: usize| Stretch {
             start: Va(start),
             words: vec![Some(0); words],

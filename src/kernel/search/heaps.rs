@@ -1,4 +1,4 @@
-//! ExPoolState: a small count, then pointers to heaps with a heap's signature.
+//! Finds ExPoolState: a small count, then pointers to heaps with the signature of a heap.
 
 use crate::kernel::Kernel;
 use crate::memory::Va;

@@ -1,11 +1,10 @@
-//! Finds nt's variables by what they hold, for kernels that no PDB and no built-in table
-//! knows.
+//! Finds nt's variables by their content, for kernels without a PDB or built-in tables.
 //!
-//! Every step makes candidates and checks them against something independent: the hash
-//! that places tags in a tracker table, the page counts of the dump header, a heap's
-//! signature, a list head that points at itself. What passes is used under the symbol's
-//! own name and said to be found by structure; what does not is left unknown. The windows
-//! and distances are those of the public symbols of 213 kernels.
+//! Every step proposes candidates and checks them against independent data: the hash that
+//! places tags in a tracker table, the page counts of the dump header, a heap's signature, a
+//! list head that points to itself. A variable that passes is used under its symbol name and
+//! reported as found by structure; otherwise it stays unknown. The windows and distances come
+//! from the public symbols of 213 kernels.
 
 mod big_pages;
 mod data;
@@ -23,16 +22,16 @@ use crate::symbols::SymbolPath;
 
 use super::Kernel;
 
-/// What was found, by the name that the symbol has.
+/// The results, by symbol name.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Variables.
+    /// Addresses of variables.
     pub variables: FxHashMap<&'static str, Va>,
-    /// Values of variables that were themselves not found.
+    /// Values of variables whose address was not found.
     pub numbers: FxHashMap<&'static str, u64>,
-    /// The revision of the layouts that the structures fit, where they tell.
+    /// The revision of the layouts that the structures match, if they reveal it.
     pub revision: Option<u32>,
-    /// Sentences.
+    /// Remarks for users.
     pub notes: Vec<String>,
 }
 
@@ -42,7 +41,7 @@ impl Found {
     }
 }
 
-/// Searches nt's data for what the readers need.
+/// Searches nt's data for the variables that readers need.
 pub fn search(kernel: &Kernel, path: &SymbolPath) -> Found {
     let mut out = Found::default();
     let data = Data::of(kernel);

@@ -1,4 +1,4 @@
-//! MiSystemPartition by the machine's own counts, and MiState by its distance from there.
+//! Finds MiSystemPartition by the machine's page counts, and MiState by its distance from it.
 
 use crate::kernel::Kernel;
 use crate::kernel::visible_state::Proof;
@@ -7,9 +7,8 @@ use crate::symbols::{LoadOptions, Source, SymbolPath, Symbols};
 
 use super::{Data, Found};
 
-/// Distances MiSystemPartition - MiState by build, and the revision of the layouts that
-/// each means (public symbols of 180 kernels; the largest revision with that layout is
-/// not needed, only one that has it).
+/// Distances MiSystemPartition - MiState by build, and the revision of the layouts for each
+/// (public symbols of 180 kernels). Any revision with that layout will do.
 const DISTANCES: &[(u32, i64, Option<u32>)] = &[
     (14393, -0x2f00, None),
     (17763, 0x3f00, Some(2114)),
@@ -25,7 +24,7 @@ const DISTANCES: &[(u32, i64, Option<u32>)] = &[
     (22000, 0x5f00, None),
 ];
 
-/// Page files that Windows allows.
+/// Largest number of page files that Windows allows.
 const MAX_PAGE_FILES: u32 = 16;
 
 /// Finds MiSystemPartition and MiState.
@@ -46,7 +45,7 @@ pub fn find(kernel: &Kernel, path: &SymbolPath, data: &Data, out: &mut Found) {
     }
 }
 
-/// The one place where the machine's own counts are. Two would be a guess.
+/// The only location with the machine's page counts; `None` if there are two.
 fn partition(kernel: &Kernel, data: &Data, physical: u64, out: &mut Found) -> Option<Va> {
     let shape = Shape::of(kernel)?;
     let mut fitting = data.every(64).filter(|&at| shape.fits(data, at, physical));
@@ -59,8 +58,8 @@ fn partition(kernel: &Kernel, data: &Data, physical: u64, out: &mut Found) -> Op
     Some(first)
 }
 
-/// MiState at one of the distances that kernels of this build have, and the revision of
-/// the layouts that goes with it.
+/// MiState at one of the known distances for this build, and the matching revision of the
+/// layouts.
 fn by_distance(
     kernel: &Kernel,
     path: &SymbolPath,
@@ -94,13 +93,13 @@ fn by_distance(
     }
     match fitting.as_slice() {
         [one] => Some(*one),
-        // Two distances that both fit would be a guess.
+        // If two distances fit, the result would be a guess.
         _ => None,
     }
 }
 
-/// MiState where nothing is known of its distance: the only place in nt's data where its
-/// visible state can be.
+/// MiState without a known distance: the only address in nt's data that can contain its visible
+/// state.
 fn by_proof(kernel: &Kernel, data: &Data, physical: u64) -> Option<Va> {
     let vs = kernel.offset(OUTER, "Vs")?;
     let proof = Proof::of(&kernel.symbols);
@@ -117,7 +116,7 @@ fn by_proof(kernel: &Kernel, data: &Data, physical: u64) -> Option<Va> {
     (unique && pool.is_some_and(|pages| pages <= physical)).then_some(state)
 }
 
-/// `_MI_PARTITION.Vp`, the counters that contradict each other in any other memory.
+/// `_MI_PARTITION.Vp`: in other memory, these counters would contradict each other.
 struct Shape {
     physical: u64,
     available: u64,
@@ -167,12 +166,12 @@ impl Shape {
 
 const OUTER: &str = "_MI_SYSTEM_INFORMATION";
 
-/// Pages of nonpaged pool that MiState counts; more than none.
+/// Number of nonpaged pool pages according to MiState, if it is not zero.
 fn nonpaged(offset: u64, data: &Data, state: Va) -> Option<u64> {
     data.word(state.add(offset)).filter(|&pages| pages > 0)
 }
 
-/// The visible state of a MiState whose pool is no larger than memory.
+/// The visible state of a MiState, if its pool is not larger than memory.
 fn visible_state(symbols: &Symbols, data: &Data, state: Va, physical: u64) -> Option<Va> {
     let offset = |ty, name| Some(u64::from(symbols.field(ty, name)?.offset));
     let pools = offset(OUTER, "Pools")? + offset("_MI_POOL_STATE", "AllocatedNonPagedPool")?;

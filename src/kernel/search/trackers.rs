@@ -1,4 +1,4 @@
-//! The pool trackers: the size of a table by the hash that places its tags, then the
+//! Finds the pool trackers: the size of a table by the hash that places its tags, then the
 //! array of all processors' tables.
 
 use rustc_hash::FxHashSet;
@@ -12,23 +12,23 @@ use crate::symbols::{LoadOptions, SymbolPath, Symbols};
 use super::{Data, Found};
 
 const TYPE: &str = "_POOL_TRACKER_TABLE";
-/// Bytes around PoolTrackTable in which its relatives lie, on all kernels measured.
+/// Distance in bytes from PoolTrackTable to related variables, on all kernels measured.
 const WINDOW: u64 = 0x5000;
 /// The multiplier of the tag hash.
 const HASH: u64 = 40543;
-/// log2 of the slots of a table.
+/// log2 of the possible numbers of slots of a table.
 const SIZES: std::ops::RangeInclusive<u32> = 8..=16;
-/// Tags that a table must hold to prove its size.
+/// Number of tags that a table must have to prove its size.
 const ENOUGH: usize = 16;
-/// Places that may be the array of tables; sound kernels have one or two.
+/// Limit for candidates of the array of tables; intact kernels have one or two.
 const CANDIDATES: usize = 8;
-/// Slots compared between one processor's table and another's.
+/// Number of slots that are compared between two processors' tables.
 const COMPARED: u64 = 512;
-/// Empty entries that are looked for after the last one of an overflow table.
+/// Number of empty entries required after the last one of an overflow table.
 const EMPTY_BEHIND: u64 = 4;
-/// Entries that are read in search of it, whatever pointers a crafted dump offers.
+/// Limit for entries read in this search, for crafted pointers.
 const BUDGET: u64 = 1 << 22;
-/// The largest array of tables known.
+/// The largest known array of tables.
 const MAX_TABLES: u64 = 2048;
 
 /// Finds PoolTrackTableSize and ExPoolTagTables, from PoolTrackTable.
@@ -65,18 +65,18 @@ pub fn find(kernel: &Kernel, data: &Data, out: &mut Found) {
     }
 }
 
-/// PoolTrackTable, and the table that it points at.
+/// PoolTrackTable, and the table that it points to.
 fn first_table(kernel: &Kernel) -> Option<(Va, Va)> {
     let (variable, _) = kernel.variable("PoolTrackTable", Some(field::POOL_TRACK_TABLE))?;
     let table = kernel.space.pointer(variable).ok()?;
     table.is_kernel().then_some((variable, table))
 }
 
-/// Builds of the three layouts of an entry that there are: 0x28, 0x38 and 0x50 bytes.
+/// A build for each of the three known entry layouts: 0x28, 0x38 and 0x50 bytes.
 const LAYOUTS: [u32; 3] = [14393, 17763, 20348];
 
-/// The build whose entries fit, where those of the nearest known build don't: of the builds
-/// between 1607 and 1809 it is not public which of two layouts they have.
+/// The build whose entries fit, if those of the nearest known build do not: for builds between
+/// 1607 and 1809, it is not public which of two layouts they have.
 pub fn build(kernel: &Kernel, path: &SymbolPath) -> Option<u32> {
     let (_, table) = first_table(kernel)?;
     let fits = |symbols: &Symbols| {
@@ -89,8 +89,9 @@ pub fn build(kernel: &Kernel, path: &SymbolPath) -> Option<u32> {
     LAYOUTS.into_iter().find(|&build| fits(&of(build)))
 }
 
-/// The overflow table: entries of the same shape, mostly for printable tags, none of which
-/// the main table has. Entries are filled from the first on, so the first empty one ends it.
+/// The overflow table: entries of the same layout, mostly with printable tags that the main
+/// table does not have. Entries are filled from the start, so the first empty one ends the
+/// table.
 fn expansion(
     kernel: &Kernel,
     data: &Data,
@@ -107,7 +108,7 @@ fn expansion(
     let mut used = |table: Va| {
         let tags = shape.leading_keys(kernel, table, placed.len() as u64, &mut budget)?;
         let used = tags.len() as u64;
-        // Drivers may use tags that are not text, so most tags must be text, not all.
+        // Drivers may use unprintable tags, so most tags must be printable, but not all.
         let readable = tags.iter().filter(|key| printable(key)).count();
         let sound = !tags.is_empty()
             && readable * 2 >= tags.len()
@@ -120,8 +121,8 @@ fn expansion(
         .max_by_key(|(_, used)| *used)
 }
 
-/// True when an entry's numbers can be a whole account, as all of an overflow table's are:
-/// no more frees than allocations, bytes where blocks are outstanding and nowhere else.
+/// True when an entry's numbers are consistent, as in all entries of an overflow table: no more
+/// frees than allocations, and bytes exactly if blocks are outstanding.
 fn is_account(kernel: &Kernel, table: Va, index: u64) -> bool {
     let Some(size) = kernel.symbols.size_of(TYPE) else {
         return false;
@@ -137,15 +138,15 @@ fn is_account(kernel: &Kernel, table: Va, index: u64) -> bool {
             return false;
         };
         let outstanding = allocs.checked_sub(frees);
-        // A block has 16 bytes and more, and a pool 16 TB at most.
+        // A block has at least 16 bytes, and a pool at most 16 TB.
         outstanding.is_some_and(|blocks| {
             (blocks == 0) == (bytes == 0) && bytes / 16 >= blocks && bytes <= 1 << 44
         })
     })
 }
 
-/// The numbers of slots that the hash confirms, ascending. Every number below the right one
-/// passes as well, so the last is used, if a variable confirms it.
+/// The numbers of slots that the hash confirms, ascending. All numbers below the right one pass
+/// too, so the last one is used, if a variable confirms it.
 fn fitting(keys: &[u32]) -> Vec<u64> {
     SIZES
         .map(|k| 1u64 << k)
@@ -158,7 +159,8 @@ fn slot(key: u32, slots: u64) -> u64 {
     u64::from((product ^ product >> 32) as u32) & (slots - 1)
 }
 
-/// True when nine of ten tags lie where the hash, and the full slots after it, put them.
+/// True when nine of ten tags are at the slot of their hash, or after a run of full slots from
+/// there.
 fn fits(keys: &[u32], slots: u64) -> bool {
     let Some(keys) = keys.get(..slots as usize) else {
         return false;
@@ -166,7 +168,7 @@ fn fits(keys: &[u32], slots: u64) -> bool {
     let full = |at: u64| keys.get((at % slots) as usize).is_some_and(|&k| k != 0);
     let mut used = 0usize;
     let mut placed = 0usize;
-    // Full slots that end here; two rounds, for runs that cross the table's end.
+    // Counts full slots that end here; two rounds, for runs across the table's end.
     let mut run = 0u64;
     for at in 0..slots * 2 {
         run = if full(at) { (run + 1).min(slots) } else { 0 };
@@ -180,7 +182,7 @@ fn fits(keys: &[u32], slots: u64) -> bool {
     used >= ENOUGH && placed * 10 >= used * 9
 }
 
-/// What is needed of an entry's layout.
+/// The required parts of an entry's layout.
 struct Shape {
     size: u64,
     key: u64,
@@ -211,8 +213,8 @@ impl Shape {
             .collect()
     }
 
-    /// The keys up to the first empty entry; `None` when there are too many for a table
-    /// beside the main one, no empty ones follow, or the budget of reads is used up.
+    /// The keys up to the first empty entry. `None` if there are too many for an overflow
+    /// table, if no empty entries follow, or if the read budget is used up.
     fn leading_keys(
         &self,
         kernel: &Kernel,
@@ -251,7 +253,7 @@ impl Shape {
     }
 }
 
-/// An array that starts with the first table and goes on with tables that agree.
+/// An array that starts with the first table and continues with tables that agree.
 fn tables(
     kernel: &Kernel,
     data: &Data,
@@ -313,7 +315,7 @@ mod tests {
     #[test]
     fn the_largest_size_that_fits_is_the_right_one() {
         let mut keys = table(1024, 600);
-        // What follows a table in memory: another, and nothing.
+        // The memory after a table: another table, then zeros.
         keys.extend(table(1024, 200));
         keys.resize(1 << 16, 0);
         assert_eq!(fitting(&keys).last(), Some(&1024));

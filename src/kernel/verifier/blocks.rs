@@ -1,8 +1,8 @@
 //! The outstanding blocks of a verified driver: pages of `_VI_POOL_ENTRY`, 32 bytes each.
 //!
-//! Entry 0 of a page is its header; the others are blocks in use, or free and on a list.
-//! What a freed entry keeps is not public, so the list of free entries decides, and where
-//! that list is damaged, an entry that links to another entry counts as free too.
+//! Entry 0 of a page is its header. The others are blocks in use, or free entries on a list.
+//! The content of a freed entry is not public, so the free list decides. If that list is
+//! damaged, an entry that links to another entry counts as free too.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -16,21 +16,21 @@ use super::{Code, Counters};
 const DATA: &str = "_VF_TARGET_VERIFIED_DRIVER_DATA";
 const HEADER: &str = "_VI_POOL_PAGE_HEADER";
 const IN_USE: &str = "_VI_POOL_ENTRY_INUSE";
-/// Pages beyond those that the counters explain.
+/// Number of pages allowed beyond those that the counters explain.
 const SPARE_PAGES: u64 = 64;
-/// No block of pool is larger.
+/// Size limit in bytes, above any pool block.
 const MAX_BYTES: u64 = 1 << 40;
 
-/// A block in use, as Driver Verifier has it.
+/// A block in use according to Driver Verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The first byte that the owner sees.
+    /// The first byte that the owner uses.
     pub address: Va,
     /// The return address in the code that allocated it.
     pub caller: Va,
-    /// Bytes asked for.
+    /// Requested bytes.
     pub bytes: u64,
-    /// The tag as it was given.
+    /// The tag as passed by the caller.
     pub tag: u32,
 }
 
@@ -39,17 +39,17 @@ pub struct Entry {
 pub struct Tracked {
     /// Blocks in use, page by page.
     pub entries: Vec<Entry>,
-    /// Pages of entries that were read.
+    /// Number of pages of entries that were read.
     pub pages: u64,
-    /// Entries on the list of free ones.
+    /// Number of entries on the free list.
     pub free: u64,
-    /// Entries that are neither free nor a block.
+    /// Number of entries that are neither free nor a valid block.
     pub damaged: u64,
-    /// What is damaged, as the ends of sentences.
+    /// Damage found, as the ends of sentences.
     pub(super) damage: Vec<String>,
 }
 
-/// Offsets of the structures.
+/// Field offsets of the structures.
 struct Layout {
     entry: u64,
     next: u64,
@@ -120,7 +120,7 @@ pub(super) fn read(kernel: &Kernel, data: Va, counters: &Counters, code: &Code) 
     out
 }
 
-/// The pages of entries: those that name the driver, with one signature.
+/// The pages of entries: those that refer to the driver, with one signature.
 fn pages_of(
     kernel: &Kernel,
     layout: &Layout,
@@ -138,7 +138,7 @@ fn pages_of(
     };
     let most = sum(counters.allocations).max(sum(counters.peak_allocations));
     let most = (most / per_page + SPARE_PAGES).max(head.depth.into());
-    // A page of entries is a page of the dump.
+    // Each page of entries is a page of the dump.
     let most = most.min(kernel.space.dump().pages_present());
 
     let mut found: Vec<(Va, u64)> = Vec::new();
@@ -199,7 +199,7 @@ fn pages_of(
     pages
 }
 
-/// The place of an entry in one of the pages.
+/// True when an entry can start at this address in one of the pages.
 fn is_entry(layout: &Layout, pages: &[Va], at: Va) -> bool {
     let after = pages.partition_point(|page| *page <= at);
     let Some(page) = after.checked_sub(1).and_then(|i| pages.get(i)) else {
@@ -214,7 +214,7 @@ fn room(start: Va) -> u64 {
     PAGE_SIZE - start.offset() as u64
 }
 
-/// The entries on the list of free ones, and whether it is whole.
+/// The entries on the free list, and whether it is complete.
 fn free_entries(
     kernel: &Kernel,
     layout: &Layout,
@@ -238,7 +238,7 @@ fn free_entries(
     (free, true)
 }
 
-/// The blocks of a page.
+/// Reads the blocks of a page.
 fn entries_of(
     kernel: &Kernel,
     layout: &Layout,
@@ -265,7 +265,7 @@ fn entries_of(
         let (Some(address), Some(caller)) = (word(layout.address), word(layout.caller)) else {
             continue;
         };
-        // On the list of free entries, as far as the list should have led.
+        // Such an entry belongs to a part of the free list that was not reached.
         if is_entry(layout, pages, Va(address.0 & !0xf)) {
             out.free += 1;
             continue;
@@ -287,7 +287,7 @@ fn entries_of(
     }
 }
 
-/// Holds the blocks against Verifier's own counters.
+/// Compares the blocks with Verifier's own counters.
 fn compare(counters: &Counters, out: &mut Tracked) {
     let found = out.entries.len() as u64;
     let bytes = out.entries.iter().map(|e| e.bytes);

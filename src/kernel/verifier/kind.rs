@@ -1,5 +1,5 @@
-//! Whether a record of the log is of an allocation or of a free. No field says so: it follows
-//! from the function of the first frame.
+//! Whether a log record is for an allocation or a free. No field records it: the function in
+//! the first frame decides.
 
 use rustc_hash::FxHashMap;
 
@@ -7,7 +7,7 @@ use crate::kernel::Kernel;
 use crate::kernel::functions::Functions;
 use crate::memory::Va;
 
-/// What a record of the log is about.
+/// The kind of a log record.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -19,7 +19,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The word that the JSON and CSV answers use.
+    /// The word in JSON and CSV answers.
     pub fn word(self) -> &'static str {
         match self {
             Event::Allocated => "allocated",
@@ -27,7 +27,7 @@ impl Event {
         }
     }
 
-    /// By the name of a function: the word that comes first in it decides.
+    /// Classifies a function by name: the word that comes first decides.
     fn of_name(name: &str) -> Option<Event> {
         match (name.find("Alloc"), name.find("Free")) {
             (Some(alloc), Some(free)) if free < alloc => Some(Event::Freed),
@@ -38,16 +38,16 @@ impl Event {
     }
 }
 
-/// The functions of nt.
+/// Looks up the functions of nt.
 #[derive(Debug)]
 pub struct Kinds<'a> {
     kernel: &'a Kernel,
-    /// Exported names by RVA and the bounds of functions, where no symbols are known.
+    /// Exported names by RVA and the bounds of functions, used without symbols.
     exports: Option<(FxHashMap<u32, String>, Functions)>,
 }
 
 impl<'a> Kinds<'a> {
-    /// Of this kernel: by its PDB, else by the built-in functions, else by its exports.
+    /// Uses the PDB, else the built-in functions, else the exports of this kernel.
     pub fn of(kernel: &'a Kernel) -> Kinds<'a> {
         let exports = || {
             let image = kernel.nt()?.image.as_ref()?;
@@ -63,12 +63,13 @@ impl<'a> Kinds<'a> {
         }
     }
 
-    /// True where the functions that Driver Verifier puts in front of the pool's are known.
+    /// True when the functions that Driver Verifier puts in front of the pool's functions are
+    /// known.
     pub fn are_known(&self) -> bool {
         self.kernel.symbols.has_functions()
     }
 
-    /// The function of nt that an address is in, and the distance from its start.
+    /// The function of nt that contains an address, and the distance from its start.
     pub fn function(&self, va: Va) -> Option<(String, u32)> {
         let nt = self.kernel.nt()?;
         if !nt.contains(va) {
@@ -82,7 +83,7 @@ impl<'a> Kinds<'a> {
         self.kernel.symbols.function(rva)
     }
 
-    /// What a stack with this first frame is about; `None` where that can't be told.
+    /// The kind of a record with this first frame; `None` if it can't be determined.
     pub fn event(&self, first: Va) -> Option<Event> {
         Event::of_name(&self.function(first)?.0)
     }

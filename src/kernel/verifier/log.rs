@@ -1,9 +1,9 @@
-//! The log of recent allocations and frees: a ring of `_VF_POOL_TRACE` with the thread and
-//! the stack of each, 13 frames up to Server 2022 and 50 from Windows 11 on.
+//! The log of recent allocations and frees: a ring of `_VF_POOL_TRACE` with the thread and call
+//! stack of each, 13 frames up to Server 2022 and 50 from Windows 11.
 //!
-//! `VfPoolTracesIndex` is a running number. Whether the newest record is at its place or
-//! right before it is not public: empty places, the threads of the neighbours, and the
-//! order of the events of one address tell.
+//! `VfPoolTracesIndex` is a running number. It is not public whether the newest record is at
+//! this index or directly before it. Empty slots, the threads of the neighbours, and the order
+//! of the events of one address decide.
 
 use crate::bytes::u64_at;
 use crate::kernel::Kernel;
@@ -13,44 +13,44 @@ use super::Code;
 use super::kind::{Event, Kinds};
 
 const TYPE: &str = "_VF_POOL_TRACE";
-/// Records that a log can have; more is damage.
+/// Largest plausible number of records.
 const MAX_LENGTH: u32 = 1 << 20;
-/// Bytes of a record by the public types: up to Server 2022, and of Windows 11.
+/// Record sizes in bytes, from the public types: up to Server 2022, and Windows 11.
 const SIZES: [u64; 2] = [0x80, 0x1a8];
-/// Records that the choice between them looks at.
+/// Number of records that are compared to choose the size.
 const SAMPLE: u32 = 256;
-/// No block of pool is larger.
+/// Size limit in bytes, above any pool block.
 const MAX_BYTES: u64 = 1 << 40;
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the ring.
+    /// Its slot in the ring.
     pub slot: u32,
-    /// The block: the first byte that its owner sees.
+    /// The block: the first byte that its owner uses.
     pub address: Va,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The thread.
     pub thread: Va,
-    /// Return addresses, the innermost first, without the zeros at the end.
+    /// Return addresses, innermost first, without trailing zeros.
     pub frames: Vec<Va>,
 }
 
 impl Record {
-    /// True when the block holds an address.
+    /// True when the block contains an address.
     pub fn holds(&self, va: Va) -> bool {
         va.0.checked_sub(self.address.0)
             .is_some_and(|inside| inside < self.size)
     }
 
-    /// What it is about.
+    /// Whether it is an allocation or a free.
     pub fn event(&self, kinds: &Kinds<'_>) -> Option<Event> {
         kinds.event(*self.frames.first()?)
     }
 }
 
-/// Why a place of the ring gives no record.
+/// The reason why a slot of the ring has no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gap {
     Empty,
@@ -58,50 +58,50 @@ enum Gap {
     Unreadable,
 }
 
-/// How the newest record was told.
+/// How the newest record was determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// By empty places, threads, or the order of events.
+    /// By empty slots, threads, or the order of events.
     Known,
-    /// By nothing: one record may be the oldest or the newest.
+    /// Not determined: one record may be the oldest or the newest.
     Assumed,
     /// The index can't be read.
     Unknown,
 }
 
-/// Where the log is.
+/// The location of the log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// The ring.
+    /// Address of the ring.
     pub at: Va,
-    /// Records that it has room for.
+    /// Number of slots.
     pub length: u32,
-    /// `VfPoolTracesIndex`; `None` when it can't be read.
+    /// `VfPoolTracesIndex`; `None` if it can't be read.
     pub index: Option<u32>,
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     pub stride: u64,
-    /// Where the record has its frames.
+    /// Offset of the frames in a record.
     frames_at: u64,
-    /// What is damaged, as sentences.
+    /// Remarks on damage.
     pub(super) damage: Vec<String>,
 }
 
-/// What a pass over the log came across.
+/// Counts of a pass over the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogRead {
-    /// Sound records.
+    /// Number of valid records.
     pub used: u64,
-    /// Records that can't be records.
+    /// Number of invalid records.
     pub damaged: u64,
-    /// Records that can't be read.
+    /// Number of unreadable records.
     pub unreadable: u64,
 }
 
 impl Log {
-    /// Finds it; `Ok(None)` where there is none.
+    /// Finds the log; `Ok(None)` if there is none.
     ///
     /// # Errors
-    /// Why that can't be told, as a sentence.
+    /// The reason why its existence is unknown, as a sentence.
     pub(super) fn find(kernel: &Kernel) -> Result<Option<Log>, String> {
         let Some(variable) = kernel.symbol("VfPoolTraces") else {
             return Err("the log of allocations and frees is not known for this kernel".into());
@@ -161,8 +161,8 @@ impl Log {
         Ok(Some(log))
     }
 
-    /// The log at an address, for who has no symbols: as long as its first records are all
-    /// sound, with frames in modules. Its order is not known.
+    /// The log at an address, for use without symbols: as long as its first records are all
+    /// valid, with frames in modules. The order of its records is unknown.
     pub(super) fn found(kernel: &Kernel, at: Va, code: &Code) -> Option<Log> {
         let frames_at = kernel.offset(TYPE, "StackTrace")?;
         let size = u64::from(kernel.symbols.size_of(TYPE)?);
@@ -182,7 +182,8 @@ impl Log {
         None
     }
 
-    /// How many places in a row are sound or empty, where enough of the first are sound.
+    /// Number of consecutive slots that are valid or empty, if enough of the first ones are
+    /// valid.
     fn sound_length(&self, kernel: &Kernel, code: &Code) -> Option<u32> {
         let (mut sound, mut slot) = (0, 0);
         while slot < self.length {
@@ -211,12 +212,12 @@ impl Log {
         }
     }
 
-    /// Frames that a record has room for.
+    /// Number of frames that a record can have.
     pub fn frames(&self) -> u64 {
         self.stride.saturating_sub(self.frames_at) / 8
     }
 
-    /// Cuts a log that is longer than the block of pool it is in. A sentence when it was.
+    /// Truncates a log that is longer than its pool block; returns a remark if it did.
     pub fn limit(&mut self, bytes: u64) -> Option<String> {
         let room = u32::try_from(bytes / self.stride).unwrap_or(u32::MAX);
         if self.length <= room {
@@ -229,8 +230,8 @@ impl Log {
         ))
     }
 
-    /// Server 2022 has both sizes of records; a wrong one makes nonsense of all but the
-    /// first.
+    /// Server 2022 has both record sizes; with the wrong size, all records but the first are
+    /// nonsense.
     fn choose_stride(&mut self, kernel: &Kernel) {
         let code = Code::of(kernel);
         let score = |stride: u64| {
@@ -273,7 +274,7 @@ impl Log {
         parse(&bytes, self.frames_at as usize, slot)
     }
 
-    /// Passes all sound records, place by place.
+    /// Passes all valid records, slot by slot.
     pub fn each(&self, kernel: &Kernel, take: &mut dyn FnMut(Record)) -> LogRead {
         let mut out = LogRead::default();
         for slot in 0..self.length {
@@ -290,8 +291,8 @@ impl Log {
         out
     }
 
-    /// Records without an address in a log that has gone around, which leaves none of them
-    /// empty.
+    /// Number of records without an address in a log that has wrapped around, which should have
+    /// no empty slots.
     pub fn emptied(&self, read: &LogRead) -> u64 {
         let all = u64::from(self.length);
         let went_around = self.index.is_some_and(|calls| u64::from(calls) >= all);
@@ -301,12 +302,13 @@ impl Log {
         }
     }
 
-    /// The record at a place.
+    /// The record in a slot.
     pub fn at(&self, kernel: &Kernel, slot: u32) -> Option<Record> {
         self.record(kernel, slot).ok()
     }
 
-    /// How many records are newer than the one at a place, when the newest is at `newest`.
+    /// The number of records that are newer than the one in a slot, if the newest is in slot
+    /// `newest`.
     pub fn age(&self, newest: u32, slot: u32) -> u32 {
         match newest >= slot {
             true => newest - slot,
@@ -314,7 +316,7 @@ impl Log {
         }
     }
 
-    /// The place of the newest record, and how it was told.
+    /// The slot of the newest record, and how it was determined.
     pub fn newest(&self, kernel: &Kernel, kinds: &Kinds<'_>) -> (u32, Order) {
         let Some(index) = self.index.filter(|_| self.length > 0) else {
             return (self.length.saturating_sub(1), Order::Unknown);
@@ -327,12 +329,12 @@ impl Log {
         let (before, after) = (step(at, self.length - 1), step(at, 1));
         let there = match self.record(kernel, at) {
             Ok(record) => record,
-            // The next one goes there.
+            // The next record goes there.
             Err(_) => return (before, Order::Known),
         };
         let next = match self.record(kernel, after) {
             Ok(record) => record,
-            // The ring is not full: nothing is after the newest.
+            // The ring is not full: there are no records after the newest.
             Err(_) => return (at, Order::Known),
         };
         if let Ok(last) = self.record(kernel, before) {
@@ -350,7 +352,7 @@ impl Log {
     }
 
     /// Whether the record at the index is the newest: allocations and frees of one address
-    /// take turns. `None` where both would do.
+    /// alternate. `None` if both are possible.
     fn by_events(&self, kernel: &Kernel, kinds: &Kinds<'_>, there: &Record) -> Option<bool> {
         let event = there.event(kinds)?;
         let mut others: Vec<(u32, Event)> = Vec::new();
@@ -360,7 +362,7 @@ impl Log {
                 return;
             }
             match record.event(kinds) {
-                // The oldest first, were the record at the index older than all.
+                // Oldest first, assuming that the record at the index is the oldest.
                 Some(event) => others.push((self.age(there.slot, record.slot), event)),
                 None => unknown = true,
             }
@@ -376,7 +378,7 @@ impl Log {
     }
 }
 
-/// A record of these bytes.
+/// Parses a record.
 fn parse(bytes: &[u8], frames_at: usize, slot: u32) -> Result<Record, Gap> {
     let word = |at| u64_at(bytes, at).map(Va).ok_or(Gap::Damaged);
     let (address, size, thread) = (word(0)?, word(8)?, word(16)?);
@@ -428,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_damaged_and_zeros_are_empty() {
+    fn invalid_records_are_damaged_and_zeros_are_empty() {
         let gap = |words: &[u64]| parse(&bytes(words), 0x18, 0).unwrap_err();
         assert_eq!(gap(&[0; 16]), Gap::Empty);
         assert_eq!(gap(&[0x1000, 0x40, THREAD, CODE]), Gap::Damaged);
@@ -436,7 +438,7 @@ mod tests {
         assert_eq!(gap(&[BLOCK, 0x40, 4, CODE]), Gap::Damaged);
         let odd = 0x1234_5678_9abc_def0;
         assert_eq!(gap(&[BLOCK, 0x40, THREAD, CODE, odd]), Gap::Damaged);
-        // A stack of zeros is a record without frames.
+        // A record with an all-zero stack has no frames.
         assert_eq!(
             parse(&bytes(&[BLOCK, 0x40, THREAD]), 0x18, 0)
                 .unwrap()
@@ -446,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_go_around_the_ring() {
+    fn ages_wrap_around_the_ring() {
         let log = Log {
             length: 8,
             ..Log::none(Va(BLOCK), Vec::new())

@@ -1,11 +1,10 @@
-//! What Driver Verifier recorded: the drivers that it watched, the caller of each of their
-//! outstanding blocks, and the log of recent allocations and frees with their stacks.
+//! Driver Verifier's records: the drivers that it watched, the caller of each of their
+//! outstanding blocks, and the log of recent allocations and frees with their call stacks.
 //!
-//! Types and addresses come from the PDB, or from the built-in tables of the kernel.
-//! Nothing says how the structures are used, so each convention is tested before it is
-//! trusted: nodes of the tree must be loaded modules, pages of entries must name their
-//! driver, and entries must lead to pool and to code. What fails a test is counted and
-//! said, not used.
+//! Types and addresses come from the PDB, or from the built-in tables of the kernel. The use of
+//! the structures is not documented, so each assumption is tested: nodes of the tree must be
+//! loaded modules, pages of entries must refer to their driver, and entries must refer to pool
+//! and to code. Data that fails a test is counted and reported, but not used.
 
 mod blocks;
 mod kind;
@@ -27,18 +26,18 @@ pub use log::{Log, LogRead, Order, Record};
 
 /// All documented bits of the level.
 const KNOWN: u32 = 0x01ff_ffff;
-/// Drivers that a machine can have verified; more is damage.
+/// Limit for verified drivers; more is damage.
 const MAX_DRIVERS: usize = 65_536;
-/// Names on the list of drivers to watch.
+/// Limit for names on the list of drivers to watch.
 const MAX_SUSPECTS: usize = 4096;
-/// Server 2022: the first whose settings are classes of rules.
+/// Server 2022: the first build with rule classes as settings.
 const FIRST_WITH_CLASSES: u32 = 20348;
-/// Blocks that a machine can have.
+/// Limit for the number of blocks of a machine.
 const MAX_NODES: u64 = 1 << 32;
-/// Characters of a driver's file name.
+/// Longest file name of a driver, in characters.
 const MAX_NAME: usize = 260;
 
-/// `MmVerifierData.Level`; `None` when it can't be read or has bits that none has.
+/// `MmVerifierData.Level`; `None` if it can't be read or has undocumented bits.
 pub fn level(kernel: &Kernel) -> Option<u32> {
     let (at, _) = kernel.variable("MmVerifierData", Some(field::VERIFIER_DATA))?;
     let offset = kernel.offset("_MM_DRIVER_VERIFIER_DATA", "Level");
@@ -46,12 +45,12 @@ pub fn level(kernel: &Kernel) -> Option<u32> {
     (level & !KNOWN == 0).then_some(level)
 }
 
-/// A driver that Driver Verifier keeps records of.
+/// A driver with records of Driver Verifier.
 #[derive(Clone, Debug)]
 pub struct Driver {
     /// The module's name.
     pub name: String,
-    /// Where it is loaded.
+    /// Its load address.
     pub base: Va,
     /// Its `_VF_TARGET_VERIFIED_DRIVER_DATA`.
     pub data: Va,
@@ -61,23 +60,23 @@ pub struct Driver {
     pub tracked: Tracked,
 }
 
-/// What Verifier counts per driver; `None` for what can't be read.
+/// Verifier's counters for a driver; `None` for unreadable ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Outstanding allocations: paged, nonpaged.
     pub allocations: [Option<u64>; 2],
     /// Their bytes: paged, nonpaged.
     pub bytes: [Option<u64>; 2],
-    /// The most that were outstanding: paged, nonpaged.
+    /// Peak of outstanding allocations: paged, nonpaged.
     pub peak_allocations: [Option<u64>; 2],
-    /// The most bytes: paged, nonpaged.
+    /// Peak of outstanding bytes: paged, nonpaged.
     pub peak_bytes: [Option<u64>; 2],
-    /// Bytes of locked pages, of pages for MDLs, and of contiguous memory: no pool.
+    /// Bytes of locked pages, of pages for MDLs, and of contiguous memory; these are not pool.
     pub not_pool: [Option<u64>; 3],
 }
 
 impl Counters {
-    /// Outstanding allocations of both pools.
+    /// Outstanding allocations in both pools.
     pub fn outstanding(&self) -> Option<u64> {
         let [paged, nonpaged] = self.allocations;
         paged?.checked_add(nonpaged?)
@@ -90,45 +89,45 @@ impl Counters {
     }
 }
 
-/// A driver that Verifier was asked to watch.
+/// A driver on the list to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     /// The file's name.
     pub name: String,
-    /// Times that it was loaded.
+    /// Number of times that it was loaded.
     pub loads: u32,
-    /// Times that it was unloaded.
+    /// Number of times that it was unloaded.
     pub unloads: u32,
 }
 
-/// All that was read.
+/// All records that were read.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
     /// The level; `None` when it can't be read.
     pub level: Option<u32>,
     /// The drivers with records.
     pub drivers: Vec<Driver>,
-    /// Modules that Verifier knows and does not watch.
+    /// Number of modules that Verifier lists but does not watch.
     pub others: u64,
-    /// The drivers that it was asked to watch.
+    /// The drivers on the list to watch.
     pub suspects: Vec<Suspect>,
-    /// The log; `None` where there is none.
+    /// The log; `None` if there is none.
     pub log: Option<Log>,
-    /// Nodes of the database of Server 2022 and later: blocks, and stacks. What is in a node
-    /// is not public.
+    /// Number of nodes in the databases of Server 2022 and later: blocks, and stacks. The
+    /// content of a node is not public.
     pub database: [Option<u64>; 2],
-    /// Who answered for the layouts.
+    /// The source of the layouts.
     pub source: &'static str,
     /// The records were found by structure, because there were no symbols.
     pub is_search: bool,
-    /// What could not be looked at, as sentences.
+    /// Remarks on parts that could not be examined.
     pub notes: Vec<String>,
-    /// What is damaged, as sentences.
+    /// Remarks on damage.
     pub damage: Vec<String>,
 }
 
 impl Verifier {
-    /// Reads it.
+    /// Reads all records.
     pub fn read(kernel: &Kernel) -> Verifier {
         let mut out = Verifier {
             level: level(kernel),
@@ -166,13 +165,13 @@ impl Verifier {
         out
     }
 
-    /// True where the level is 0 and there are no records.
+    /// True when the level is 0 and there are no records.
     pub fn is_off(&self) -> bool {
         let nothing = self.drivers.is_empty() && self.log.is_none() && self.database == [None; 2];
         self.level == Some(0) && !self.is_search && nothing
     }
 
-    /// That there is a database of stacks, and how much is in it.
+    /// A remark that there is a database of stacks, with its size.
     fn database_note(&self) -> Option<String> {
         let count = |nodes: Option<u64>, what| match nodes {
             None => format!("no {what}"),
@@ -189,16 +188,16 @@ impl Verifier {
         })
     }
 
-    /// All outstanding blocks of all drivers.
+    /// The outstanding blocks of all drivers.
     pub fn entries(&self) -> impl Iterator<Item = (&Driver, &Entry)> {
         let drivers = self.drivers.iter();
         drivers.flat_map(|driver| driver.tracked.entries.iter().map(move |e| (driver, e)))
     }
 
-    /// Looks for the records by their structure. A search that finds nothing proves nothing: the
-    /// records may exist.
+    /// Searches for the records by their structure. An unsuccessful search is not conclusive:
+    /// the records may exist.
     fn search(&mut self, kernel: &Kernel) {
-        // From Server 2022 on the level may not have all that is switched on.
+        // From Server 2022, the level may not include all enabled features.
         if self.level == Some(0) && kernel.build < FIRST_WITH_CLASSES {
             return;
         }
@@ -286,7 +285,7 @@ impl Verifier {
         }
     }
 
-    /// `VfSuspectDriversList`: the names that Verifier was asked to watch.
+    /// Reads `VfSuspectDriversList`: the drivers to watch.
     fn read_suspects(&mut self, kernel: &Kernel) {
         const TYPE: &str = "_VF_SUSPECT_DRIVER_ENTRY";
         let Some(head) = kernel.symbol("VfSuspectDriversList") else {
@@ -326,7 +325,7 @@ impl Verifier {
     }
 }
 
-/// What unreadable variables of Verifier mean: on some builds they are pageable.
+/// Explains unreadable variables of Verifier: on some builds they are pageable.
 fn paged_out(fault: Fault) -> String {
     format!(
         "Driver Verifier's variables can't be read ({fault}): they are pageable, and are paged out where Driver Verifier is off"
@@ -358,7 +357,7 @@ fn counters(kernel: &Kernel, data: Va) -> Counters {
     }
 }
 
-/// The address ranges of all modules, unloaded ones too.
+/// The address ranges of all modules, including unloaded ones.
 struct Code(Vec<(u64, u64)>);
 
 impl Code {

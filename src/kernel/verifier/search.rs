@@ -1,9 +1,9 @@
-//! Driver Verifier's records without symbols: variables of nt that lead to structures
-//! which nothing else looks like.
+//! Finds Driver Verifier's records without symbols, through variables of nt that lead to
+//! unmistakable structures.
 //!
-//! The tree of drivers is known by its nodes, which are loaded modules with their sizes
-//! and lead to records; the log by its records, which name pool, a thread and return
-//! addresses in modules.
+//! The tree of drivers is recognised by its nodes, which are loaded modules with their sizes
+//! and refer to records. The log is recognised by its records, which contain a pool address, a
+//! thread and return addresses in modules.
 
 use crate::kernel::Kernel;
 use crate::kernel::search::Data;
@@ -14,10 +14,10 @@ use super::{Code, slist, tree};
 
 const TREE: &str = "_VF_AVL_TREE";
 const RECORDS: &str = "_VF_TARGET_VERIFIED_DRIVER_DATA";
-/// Tables of a tree that a search believes; Windows has one.
+/// Largest number of tables of a tree in a search; Windows has one.
 const FEW_TABLES: u64 = 64;
 
-/// What was found.
+/// The results of the search.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     /// `ViTargetDriversAvl`.
@@ -55,7 +55,7 @@ pub(super) fn search(kernel: &Kernel) -> Found {
     out
 }
 
-/// True for a tree of which every node is a loaded module, and one has records.
+/// True for a tree whose nodes are all loaded modules, at least one with records.
 fn is_tree(kernel: &Kernel, at: Va) -> bool {
     let Ok(walked) = tree::walk(kernel, at) else {
         return false;

@@ -1,12 +1,12 @@
-//! `_SLIST_HEADER`: a list whose head packs depth and first entry.
+//! `_SLIST_HEADER`: a list head that packs the depth and the first entry.
 
 use crate::memory::Va;
 
 use crate::kernel::Kernel;
 
-/// Bits of the second half that are not part of the address.
+/// Bits of the second half outside the address.
 const FLAGS: u64 = 0xf;
-/// Where the 8-byte form of a head has its link: bits 25 to 63 of the first half.
+/// Position of the link in the 8-byte form of a head: bits 25 to 63 of the first half.
 const PACKED_LINK: u32 = 25;
 
 /// The head of a list.
@@ -14,14 +14,14 @@ const PACKED_LINK: u32 = 25;
 pub(super) struct Head {
     /// The first entry; `None` for an empty list.
     pub first: Option<Va>,
-    /// How many entries the head counts, modulo 65,536.
+    /// Number of entries according to the head, modulo 65,536.
     pub depth: u16,
 }
 
 /// Reads a head.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The reason why it is invalid, as the end of a sentence.
 pub(super) fn head(kernel: &Kernel, at: Va) -> Result<Head, String> {
     let half = |offset| {
         let read = kernel.space.u64(at.add(offset));

@@ -1,6 +1,6 @@
-//! `ViTargetDriversAvl`: the modules that Driver Verifier knows, in trees of the run-time
-//! library. The first node is the right child of the balanced root, and what the tree holds is
-//! after a node's links (documentation of `RtlInitializeGenericTableAvl`).
+//! `ViTargetDriversAvl`: the modules known to Driver Verifier, in AVL trees of the run-time
+//! library. The first node is the right child of the balanced root, and a node's data follows
+//! its links (documentation of `RtlInitializeGenericTableAvl`).
 
 use rustc_hash::FxHashSet;
 
@@ -9,30 +9,30 @@ use crate::memory::{Fault, Va};
 
 use super::MAX_DRIVERS;
 
-/// Tables that a tree can have.
+/// Limit for the tables of a tree.
 const MAX_TABLES: u64 = 4096;
-/// A balanced tree of 2^32 nodes is not so deep.
+/// Depth limit; a balanced tree of 2^32 nodes is not that deep.
 const MAX_DEPTH: u8 = 64;
 
 /// A module of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// Where the module is loaded.
+    /// The load address of the module.
     pub base: Va,
     /// Its size in bytes.
     pub size: u64,
-    /// Its records, 0 for a module that is not verified.
+    /// Address of its records, 0 for a module that is not verified.
     pub data: Va,
 }
 
-/// What was found.
+/// The result of a walk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Walked {
     pub nodes: Vec<Node>,
     pub damage: Vec<String>,
 }
 
-/// Why there is no tree.
+/// The reason why there is no tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     NoLayout,
@@ -48,14 +48,14 @@ impl From<FieldError> for Unread {
     }
 }
 
-/// The nodes that a tree counts; `None` for one without, and where it can't be read.
+/// The node count in the tree; `None` if it has none or is unreadable.
 pub(super) fn nodes(kernel: &Kernel, tree: Va) -> Option<u64> {
     let count = kernel.field(tree, "_VF_AVL_TREE", "NodeCount").ok()?;
     let tables = kernel.field(tree, "_VF_AVL_TREE", "Tables").ok()?;
     (count > 0 && Va(tables).is_kernel()).then_some(count)
 }
 
-/// Offsets of the structures.
+/// Field offsets of the structures.
 struct Layout {
     table: u64,
     root: u64,
@@ -73,7 +73,7 @@ impl Layout {
         let at = |ty, name| kernel.offset(ty, name);
         let rtl = at("_VF_AVL_TABLE", "RtlTable")?;
         let node = at("_VF_TARGET_DRIVER", "TreeNode")?;
-        // From 1607 on the node has the number of a session behind it.
+        // From 1607, the node is followed by a session number.
         let node = node + at("_VF_AVL_TREE_NODE_EX", "Base").unwrap_or(0);
         Some(Layout {
             table: kernel.symbols.size_of("_VF_AVL_TABLE")?.into(),
@@ -119,7 +119,7 @@ pub(super) fn walk(kernel: &Kernel, tree: Va) -> Result<Walked, Unread> {
     Ok(out)
 }
 
-/// Walks a table; false when it is not whole.
+/// Walks a table; false if it is incomplete.
 fn one_table(kernel: &Kernel, layout: &Layout, table: Va, out: &mut Vec<Node>) -> bool {
     let space = &kernel.space;
     let root = space.pointer(table.add(layout.root + layout.right));

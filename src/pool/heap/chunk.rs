@@ -1,25 +1,25 @@
-//! A VS subsegment's chunks: the encoded header of each, and the block that is in one.
+//! The chunks of a VS subsegment: the encoded header of each, and the block inside.
 
 use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::block::{Backend, Block, HEADER_SIZE};
 
 use super::walk::{UNIT, Walk};
 
-/// A chunk's header in bytes.
+/// Size of a chunk's header in bytes.
 pub const CHUNK_HEADER: u64 = 0x10;
-/// User bytes from which on a block has no POOL_HEADER but whole pages.
+/// User size in bytes from which a block is whole pages without a POOL_HEADER.
 const LARGEST_SMALL: u64 = 0xff0;
 
 /// A chunk's header, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Header included.
+    /// Size in bytes, including the header.
     pub bytes: u64,
-    /// Of the chunk before.
+    /// Size of the previous chunk in bytes.
     pub previous_bytes: u64,
-    /// In use.
+    /// True when the chunk is in use.
     pub allocated: bool,
-    /// Nothing but a whole number is said of its being in use.
+    /// True when the allocated field is 0 or 1, as in a valid header.
     pub state_is_sound: bool,
 }
 
@@ -35,9 +35,9 @@ impl Chunk {
     }
 }
 
-/// Lists a chunk in use: a block with a POOL_HEADER, or pages that the big page table
-/// lists. False for a readable chunk without either, which is something that we do not
-/// understand; an unreadable page is counted with the pages.
+/// Lists a chunk in use: a block with a POOL_HEADER, or pages in the big page table. False for
+/// a readable chunk without either, which is an unknown structure; an unreadable page is
+/// counted with the pages.
 pub fn list(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) -> bool {
     let next_page = Va(chunk.add(CHUNK_HEADER).0.next_multiple_of(PAGE_SIZE));
     if bytes >= PAGE_SIZE && next_page < chunk.add(bytes) && walk.big.at(next_page).is_some() {
@@ -53,7 +53,7 @@ pub fn list(walk: &mut Walk<'_, '_>, chunk: Va, bytes: u64) -> bool {
     }
 }
 
-/// The block whose POOL_HEADER a chunk holds.
+/// The block of a chunk, from its POOL_HEADER.
 pub fn header_in(walk: &Walk<'_, '_>, chunk: Va, bytes: u64) -> Result<Option<Block>, Fault> {
     let end = chunk.add(bytes);
     let block = chunk.add(CHUNK_HEADER);
@@ -65,16 +65,17 @@ pub fn header_in(walk: &Walk<'_, '_>, chunk: Va, bytes: u64) -> Result<Option<Bl
         match walk.pool_header(header, end.0 - header.0, Backend::Vs) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
-            // The likelier place is not in the dump: what stands at the other one is not a header,
-            // whatever its bytes look like.
+            // The likelier place is not in the dump. Bytes that look like a header at the other
+            // place are not one.
             Err(fault) => return Err(fault),
         }
     }
     Ok(None)
 }
 
-/// Where the POOL_HEADER of a block may be, the likeliest first: at its start, or at the
-/// next page where the block starts in the last unit of one, or would straddle two.
+/// Possible places of a block's POOL_HEADER, the likeliest first: at the block's start; or at
+/// the next page, if the block starts in the last unit of a page or its header would straddle
+/// two pages.
 fn candidates(block: Va, bytes: u64, next_page: Va) -> impl Iterator<Item = Va> {
     let offset = block.offset() as u64;
     let last_unit = offset == PAGE_SIZE - UNIT;
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_moves_to_the_next_page_where_it_would_be_cut() {
+    fn a_header_that_would_straddle_pages_moves_to_the_next() {
         let at = |offset: u64, bytes: u64| {
             let block = Va(0xffff_ba0f_1a20_0000 + offset);
             let next = Va(block.0.next_multiple_of(0x1000));

@@ -10,16 +10,17 @@ use super::heaps::{Area, Context, HEAP_SIGNATURE, Heaps, PageSegment, SMALLEST_S
 use super::layout::Layout;
 use super::private;
 
-/// What a segment's signature is mixed with up to 22000; nothing from 26100 on.
+/// The constants that a segment's signature is XORed with: the first up to build 22000, zero
+/// from 26100.
 const SEGMENT_MIX: [u64; 2] = [0xa2e6_4ead_a2e6_4ead, 0];
-/// A context with more segments than this is damaged (16 TB of 1 MB segments).
+/// A context with more segments is damaged (16 TB of 1 MB segments).
 const MAX_SEGMENTS: usize = 1 << 24;
-/// Bytes of addresses under one top-level entry.
+/// Bytes of address space per top-level page-table entry.
 const SLOT: u64 = 1 << 39;
 
 impl Heaps {
-    /// Finds the system's heaps; `None` when this kernel's pool does not run on segment
-    /// heaps. `areas` is where the pools are, as far as that is known apart from the heaps.
+    /// Finds the system's heaps; `None` if this kernel's pool does not use segment heaps.
+    /// `areas` are the pool areas known from other sources.
     pub fn find(kernel: &Kernel, areas: &[Area]) -> Option<Heaps> {
         let layout = Layout::of(&kernel.symbols)?;
         let state = kernel.symbol("ExPoolState")?;
@@ -34,7 +35,7 @@ impl Heaps {
         out.nodes = (0..pools.min(l.node_count))
             .map(|i| state.add(l.nodes + i * l.node_size))
             .collect();
-        // Heaps are known by their signature, so all places for them can be tried.
+        // Heaps are recognised by their signature, so all candidate locations can be tried.
         if pools > out.layout.state.node_count {
             out.notes.push(format!(
                 "nt!ExPoolState says it has {pools} nodes, which is not plausible: all {} places \
@@ -61,7 +62,7 @@ impl Heaps {
         Some(out)
     }
 
-    /// Finds the heaps of a session, whose `_EX_HEAP_SESSION_STATE` is at `state`: one for
+    /// Finds the heaps of a session with its `_EX_HEAP_SESSION_STATE` at `state`: one heap for
     /// paged pool, one for special pool.
     pub fn find_in_session(kernel: &Kernel, space: &AddressSpace, state: Va) -> Option<Heaps> {
         const STATE: &str = "_EX_HEAP_SESSION_STATE";
@@ -76,7 +77,7 @@ impl Heaps {
         out.complete(kernel, state.add(manager))
     }
 
-    /// Keys and segments; `manager` starts with the pointer to the globals.
+    /// Reads keys and segments; `manager` starts with the pointer to the globals.
     fn complete(mut self, kernel: &Kernel, manager: Va) -> Option<Heaps> {
         if self.contexts.is_empty() {
             return None;
@@ -108,7 +109,7 @@ impl Heaps {
         self.add_pointers(pointers);
     }
 
-    /// The pool that a heap's segments are in; `None` where that is not a known region.
+    /// The pool of a heap's segments; `None` if they are not in a known region.
     fn kind_by_segment(&self, heap: Va, areas: &[Area]) -> Option<PoolKind> {
         let l = &self.layout;
         let lists = (0..l.heap.context_count)
@@ -167,7 +168,7 @@ impl Heaps {
         let mask = self.space.u64(at.add(l.mask)).ok()?;
         let unit_shift = self.space.u8(at.add(l.unit_shift)).ok()?;
         let first_descriptor = self.space.u8(at.add(l.first)).ok()?;
-        // Stored inverted: the size is the mask's negative.
+        // The stored mask is the two's complement of the size.
         let segment_bytes = mask.wrapping_neg();
         let sound = segment_bytes.is_power_of_two()
             && (SMALLEST_SEGMENT..=0x400_0000).contains(&segment_bytes)
@@ -206,7 +207,8 @@ impl Heaps {
         }
     }
 
-    /// The key that the first segments of the contexts agree on.
+    /// Derives the key from the first segments of the contexts: the most frequent value, if at
+    /// least two segments agree.
     fn derive_key(&mut self) {
         let mut votes: Vec<(u64, usize)> = Vec::new();
         for context in &self.contexts {
@@ -253,8 +255,8 @@ impl Heaps {
         self.segments.sort_unstable_by_key(|s| s.va);
     }
 
-    /// Looks for segments that no list names in what is mapped of the pools, and keeps
-    /// what is in none.
+    /// Searches the mapped parts of the pools for segments that are on no list, and records
+    /// parts that belong to no segment.
     fn add_unlisted(&mut self, areas: &[Area]) {
         let own = self.own_areas();
         let areas = if areas.is_empty() { &own } else { areas };
@@ -282,7 +284,7 @@ impl Heaps {
         self.orphans = loose;
     }
 
-    /// Where segments are known to be, by the page tables' largest pieces.
+    /// Areas with known segments, in units of top-level page-table entries.
     fn own_areas(&self) -> Vec<Area> {
         let mut out: Vec<Area> = Vec::new();
         for segment in &self.segments {
@@ -298,14 +300,14 @@ impl Heaps {
         out
     }
 
-    /// True for a piece that is in segments as a whole.
+    /// True for a piece that is entirely inside segments.
     fn holds(&self, chunk: &Chunk) -> bool {
         let halves = [0, CHUNK_SIZE / 2].map(|half| chunk.va.add(half));
         halves.into_iter().all(|va| self.holding(va).is_some())
     }
 
-    /// Follows a context's list forward, and backward where it breaks. Returns how many
-    /// segments it gave.
+    /// Follows a context's list forward, and backward if it is broken. Returns the number of
+    /// segments found.
     fn list(&mut self, index: usize, seen: &mut FxHashSet<Va>) -> u64 {
         let Some(context) = self.contexts.get(index).cloned() else {
             return 0;
@@ -319,7 +321,7 @@ impl Heaps {
                     break;
                 };
                 if next == head {
-                    // A whole list: no need to go the other way.
+                    // The list is complete; the backward direction is not needed.
                     return found;
                 }
                 if !self.is_segment(next, &context) || !seen.insert(next) {
@@ -342,7 +344,7 @@ impl Heaps {
             && self.owner(va) == Some(context.at)
     }
 
-    /// The context that a segment's signature names.
+    /// The context that a segment's signature refers to.
     fn owner(&self, va: Va) -> Option<Va> {
         let signature = self.space.u64(va.add(self.layout.segment.signature)).ok()?;
         SEGMENT_MIX
@@ -351,8 +353,8 @@ impl Heaps {
             .find(|owner| self.contexts.iter().any(|c| c.at == *owner))
     }
 
-    /// Looks at every megabyte that is mapped under the top-level entries that the heaps
-    /// and segments known so far lie in.
+    /// Checks every mapped megabyte under the top-level entries that contain known heaps or
+    /// segments.
     fn scan(&mut self, seen: &mut FxHashSet<Va>) {
         let known = self.segments.iter().map(|s| s.va);
         let heaps = self.contexts.iter().map(|c| c.heap);
@@ -366,7 +368,7 @@ impl Heaps {
         }
     }
 
-    /// Takes the segments that start in a piece, by their signatures.
+    /// Adds the segments that start in a piece, recognised by their signatures.
     fn recognise(&mut self, chunk: &Chunk, seen: &mut FxHashSet<Va>) {
         for half in [0, CHUNK_SIZE / 2] {
             let va = chunk.va.add(half);

@@ -1,4 +1,4 @@
-//! The heaps of a pool as they were found: keys, contexts, segments.
+//! The heaps of a pool as found in memory: keys, contexts, segments.
 
 use crate::memory::{AddressSpace, Chunk, Va};
 use crate::pool::block::PoolKind;
@@ -8,10 +8,10 @@ use super::tags::KnownTags;
 
 /// `_SEGMENT_HEAP.Signature`.
 pub(super) const HEAP_SIGNATURE: u32 = 0xddee_ddee;
-/// Bytes of the smallest segments: others begin at multiples of this, too.
+/// Size of the smallest segments in bytes; larger ones start at multiples of it too.
 pub const SMALLEST_SEGMENT: u64 = 0x10_0000;
 
-/// The keys that pointers and sizes are mixed with.
+/// The keys that encode pointers and sizes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keys {
     /// HeapKey.
@@ -20,29 +20,29 @@ pub struct Keys {
     pub lfh: Option<u64>,
 }
 
-/// A context of a heap.
+/// A context of a heap (`_HEAP_SEG_CONTEXT`).
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Where it is.
+    /// Its address.
     pub at: Va,
-    /// The heap that it is part of.
+    /// The heap that it belongs to.
     pub heap: Va,
-    /// What the heap holds.
+    /// The pool of the heap's blocks.
     pub kind: PoolKind,
-    /// True for a heap of special pool.
+    /// True for a special pool heap.
     pub special: bool,
-    /// log2 of the bytes of a unit.
+    /// log2 of the size of a unit in bytes.
     pub unit_shift: u8,
-    /// Bytes of a segment.
+    /// Size of a segment in bytes.
     pub segment_bytes: u64,
-    /// The first descriptor that is not the header itself.
+    /// The first descriptor after those of the segment header.
     pub first_descriptor: u8,
-    /// SegmentCount, when it can be read.
+    /// SegmentCount, if it can be read.
     pub(super) count: Option<u64>,
 }
 
 impl Context {
-    /// A context that is not in the dump, for pages whose segment is not known.
+    /// A placeholder context, for pages with an unknown segment.
     pub fn unknown(kind: PoolKind) -> Context {
         Context {
             at: Va(0),
@@ -57,14 +57,14 @@ impl Context {
     }
 }
 
-/// Addresses that heaps of one kind are in.
+/// A range of addresses with heaps of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {
     /// First address.
     pub start: Va,
     /// The first address after it.
     pub end: Va,
-    /// What the heaps hold.
+    /// The pool.
     pub kind: PoolKind,
 }
 
@@ -80,30 +80,30 @@ pub struct PageSegment {
 /// The segment-heap pool of a kernel.
 #[derive(Clone, Debug)]
 pub struct Heaps {
-    /// Where fields are.
+    /// Field offsets.
     pub layout: Layout,
     /// The keys.
     pub keys: Keys,
     /// All contexts of all heaps.
     pub contexts: Vec<Context>,
-    /// All segments, in order of address.
+    /// All segments, in address order.
     pub segments: Vec<PageSegment>,
-    /// Mapped pieces of the pools' addresses that are not, or not all, in segments.
+    /// Mapped pieces of the pools' address ranges that are not entirely in segments.
     pub orphans: Vec<(Chunk, PoolKind)>,
-    /// The pool nodes, for their lookaside lists.
+    /// The pool nodes, used to find their lookaside lists.
     pub nodes: Vec<Va>,
-    /// Contexts that say they have more segments than their lists, with what those gave.
+    /// Contexts with more segments by count than on their lists, and the number on the list.
     pub(super) short: Vec<(usize, u64)>,
-    /// Sentences about what is missing.
+    /// Remarks on missing data.
     pub notes: Vec<String>,
-    /// The tags that blocks in use can have.
+    /// The possible tags of blocks in use.
     pub tags: KnownTags,
-    /// The memory they are read in.
+    /// The address space of the heaps.
     pub space: AddressSpace,
 }
 
 impl Heaps {
-    /// None yet.
+    /// An empty set of heaps.
     pub(super) fn empty(layout: Layout, space: &AddressSpace) -> Heaps {
         Heaps {
             layout,
@@ -119,7 +119,7 @@ impl Heaps {
         }
     }
 
-    /// The segment that holds an address.
+    /// The segment that contains an address.
     pub fn holding(&self, va: Va) -> Option<PageSegment> {
         let after = self.segments.partition_point(|s| s.va <= va);
         let segment = *self.segments.get(after.checked_sub(1)?)?;

@@ -1,5 +1,5 @@
-//! Where the fields of the segment heap are, by name. The shape is chosen by which
-//! fields exist, not by build number.
+//! Field offsets of the segment heap, by name. The existing fields determine the variant, not
+//! the build number.
 
 use crate::symbols::Symbols;
 
@@ -27,19 +27,19 @@ pub struct State {
     pub number_of_pools: u64,
     /// PoolNode.
     pub nodes: u64,
-    /// Bytes of a node.
+    /// Size of a node in bytes.
     pub node_size: u64,
-    /// Nodes in the array.
+    /// Number of nodes in the array.
     pub node_count: u64,
-    /// Heaps in a node.
+    /// Offset of the heaps in a node.
     pub heaps: u64,
-    /// Pointers in it.
+    /// Number of pointers in the array of heaps.
     pub heap_count: u64,
-    /// Lookasides in a node: offset, bytes of all.
+    /// Lookasides in a node: offset and total size in bytes.
     pub lookasides: (u64, u64),
     /// SpecialHeaps.
     pub special: u64,
-    /// Pointers in it.
+    /// Number of pointers in SpecialHeaps.
     pub special_count: u64,
 }
 
@@ -50,7 +50,7 @@ pub struct Heap {
     pub signature: u64,
     /// SegContexts.
     pub contexts: u64,
-    /// Contexts in it.
+    /// Number of contexts in SegContexts.
     pub context_count: u64,
     /// VsContext.
     pub vs_context: u64,
@@ -59,7 +59,7 @@ pub struct Heap {
 /// `_HEAP_SEG_CONTEXT`.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Bytes of a context.
+    /// Size of a context in bytes.
     pub size: u64,
     /// SegmentMask.
     pub mask: u64,
@@ -78,7 +78,7 @@ pub struct Context {
 pub struct Segment {
     /// Signature.
     pub signature: u64,
-    /// Bytes of a descriptor.
+    /// Size of a descriptor in bytes.
     pub descriptor_size: u64,
     /// RangeFlags.
     pub flags: u64,
@@ -89,7 +89,7 @@ pub struct Segment {
 /// `_HEAP_VS_SUBSEGMENT`.
 #[derive(Clone, Debug)]
 pub struct Vs {
-    /// Bytes of the header, rounded up to a unit: where the first chunk is.
+    /// Size of the header in bytes, rounded up to a unit: the offset of the first chunk.
     pub header: u64,
     /// Size.
     pub size: u64,
@@ -109,8 +109,7 @@ pub struct Lfh {
 }
 
 impl Layout {
-    /// Resolves all names; `None` when this kernel has no segment heap, or its layout is
-    /// not known.
+    /// Resolves all names; `None` if this kernel has no segment heap, or its layout is unknown.
     pub fn of(symbols: &Symbols) -> Option<Layout> {
         let at = |ty: &str, name: &str| symbols.field(ty, name).map(|f| u64::from(f.offset));
         let bytes = |ty: &str, name: &str| symbols.field(ty, name).map(|f| u64::from(f.size));

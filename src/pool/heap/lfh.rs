@@ -1,4 +1,4 @@
-//! LFH subsegments: slots of one size, a bitmap that says which are in use.
+//! LFH subsegments: slots of one size, and a bitmap of the slots in use.
 
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Backend;
@@ -19,7 +19,7 @@ struct Slots {
 pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
     let slots = match slots(walk, range) {
         Some(Ok(Some(slots))) => slots,
-        // Not initialised yet: nothing was handed out of it.
+        // Not initialised yet: no slot was ever allocated.
         Some(Ok(None)) => return,
         Some(Err(())) => {
             walk.out.damaged.push((range.start, 0));
@@ -30,7 +30,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
     let bitmap = range.start.add(walk.heaps.layout.lfh.bitmap);
     for i in 0..slots.count {
         let at = range.start.add(slots.first + i * slots.bytes);
-        // A slot that would straddle two pages is never handed out.
+        // A slot that would straddle two pages is never allocated.
         if at.offset() as u64 + slots.bytes > PAGE_SIZE {
             continue;
         }
@@ -51,14 +51,14 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
     }
 }
 
-/// Searches a subsegment for its slots' own headers.
+/// Searches a subsegment with a damaged header for the POOL_HEADERs of its slots.
 fn lost(walk: &mut Walk<'_, '_>, range: Range) {
     let explained = slots::walk(walk, range);
     walk.out.unplaced_bytes += (range.end.0 - range.start.0).saturating_sub(explained);
 }
 
-/// The end of a subsegment's slots, where a page starts with the header of one; `limit` is the
-/// first byte after what can belong to it.
+/// The end of a subsegment's slots, if the page starts with an LFH header; `limit` is the first
+/// byte after the range that the subsegment can occupy.
 pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
     let range = Range { start, end: limit };
     let slots = slots(walk, range)?.ok()??;
@@ -67,7 +67,7 @@ pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
     (slots.first >= bitmap).then_some(end)
 }
 
-/// For each slot in use that can be read, whether a POOL_HEADER that fits is there.
+/// For each readable slot in use, whether it has a matching POOL_HEADER.
 pub(super) fn busy_slots(walk: &Walk<'_, '_>, range: Range) -> Vec<bool> {
     match slots(walk, range) {
         Some(Ok(Some(slots))) => busy(walk, range, slots),
@@ -88,7 +88,7 @@ fn busy(walk: &Walk<'_, '_>, range: Range, slots: Slots) -> Vec<bool> {
     (0..slots.count).filter_map(fits).collect()
 }
 
-/// `None` when the header can't be read, `Err` when it makes no sense.
+/// `None` if the header can't be read, `Err` if it is invalid.
 fn slots(walk: &Walk<'_, '_>, range: Range) -> Option<Result<Option<Slots>, ()>> {
     let l = &walk.heaps.layout.lfh;
     let key = walk.heaps.keys.lfh?;
@@ -97,8 +97,8 @@ fn slots(walk: &Walk<'_, '_>, range: Range) -> Option<Result<Option<Slots>, ()>>
     if encoded == 0 && count == 0 {
         return Some(Ok(None));
     }
-    // Up to 22631 the low 32 bits of the address are shifted, from 26100 on all of it;
-    // the form that gives sound slots is the right one.
+    // Up to build 22631, the low 32 bits of the address are shifted; from 26100, the whole
+    // address. The form that gives valid slots is used.
     let forms = [(range.start.0 as u32) >> 12, (range.start.0 >> 12) as u32];
     let found = forms.map(|form| {
         let slots = decode(encoded ^ key as u32 ^ form, count.into());
@@ -111,8 +111,8 @@ fn slots(walk: &Walk<'_, '_>, range: Range) -> Option<Result<Option<Slots>, ()>>
     Some(found.map(Some).ok_or(()))
 }
 
-/// Of two readings of a header the one with more headers of blocks where it says slots in
-/// use are: both can be sound in a range whose end is not known.
+/// Of two readings of a header, the one with more block headers in slots in use: both can be
+/// valid if the end of the range is unknown.
 fn better(walk: &Walk<'_, '_>, range: Range, one: Slots, other: Slots) -> Slots {
     let fitting = |slots: Slots| {
         let busy = busy(walk, range, slots);
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_must_lie_in_their_range() {
+    fn slots_must_be_inside_their_range() {
         let range = Range {
             start: Va(0xffff_ba0f_1a20_0000),
             end: Va(0xffff_ba0f_1a20_1000),

@@ -1,11 +1,11 @@
 //! The segment-heap pool of Windows 10 1809 and later.
 //!
-//! `nt!ExPoolState` names, per node, four heaps (nonpaged, nonpaged NX, and two paged
-//! ones); each heap has two contexts of page segments (1 MB in pages, 16 MB in units of
-//! 64 KB); a segment's descriptors cut it into ranges, and a range is a VS subsegment
-//! (variable-size chunks), an LFH subsegment (equal slots) or whole pages that the big
-//! page table describes. Field names are those of the public symbols; the meaning of the
-//! encodings is from published research (Synacktiv, "Scoop the Windows 10 pool!").
+//! `nt!ExPoolState` has four heaps per node: nonpaged, nonpaged NX, and two paged ones. Each
+//! heap has two contexts of page segments (1 MB in pages, 16 MB in units of 64 KB). A segment's
+//! descriptors divide it into ranges. A range is a VS subsegment (variable-size chunks), an LFH
+//! subsegment (equal slots), or whole pages described by the big page table. Field names are
+//! those of the public symbols; the encodings come from published research (Synacktiv, "Scoop
+//! the Windows 10 pool!").
 
 mod chunk;
 mod find;
@@ -34,29 +34,29 @@ use super::block::Block;
 use super::index::PageCounts;
 use super::tag::Tag;
 
-/// What a segment held.
+/// The contents of a segment.
 #[derive(Debug, Default)]
 pub struct Content {
-    /// Blocks in use, or parked; free ones too where [`Content::keep_free`] asks.
+    /// Blocks in use or on lookaside lists; also free ones if [`Content::keep_free`] is set.
     pub blocks: Vec<Block>,
-    /// List free chunks and slots as blocks, under the tag that they had.
+    /// Lists free chunks and slots as blocks, with their last tag.
     pub keep_free: bool,
-    /// Free chunks and slots.
+    /// Number of free chunks and slots.
     pub free_blocks: u64,
-    /// Bytes of them.
+    /// Total size of the free chunks and slots in bytes.
     pub free_bytes: u64,
-    /// Bytes in use that no valid header describes, and bytes after headers that can't be read.
+    /// Bytes in use without a valid header, and bytes after unreadable headers.
     pub unplaced_bytes: u64,
-    /// Pages of special pool whose pattern is broken.
+    /// Number of special pool pages with a broken pattern.
     pub doubted: u64,
-    /// Subsegments and segments whose own headers or chains are damaged.
+    /// Subsegments and segments with damaged headers or chains: address, and offset in bytes.
     pub damaged: Vec<(crate::memory::Va, u16)>,
-    /// The pages.
+    /// Page counts.
     pub pages: PageCounts,
 }
 
 impl Content {
-    /// Empties it for the next segment, keeping the memory.
+    /// Clears the content for the next segment, keeping the allocations.
     pub fn clear(&mut self) {
         let mut blocks = std::mem::take(&mut self.blocks);
         blocks.clear();
@@ -67,7 +67,7 @@ impl Content {
         };
     }
 
-    /// Counts a free chunk or slot, whose old tag is read with `tag` if it is asked for.
+    /// Counts a free chunk or slot; its old tag is read with `tag` if free blocks are listed.
     fn free(&mut self, block: Block, tag: impl FnOnce() -> Option<u32>) {
         self.free_blocks += 1;
         self.free_bytes += block.bytes;

@@ -1,10 +1,10 @@
-//! Freed blocks that a heap keeps for the next allocation: dynamic lookaside lists per
-//! node, and the frees that VS contexts delay. Their chunks and slots still count as
-//! allocated, and their headers keep the tag.
+//! Freed blocks that a heap keeps for reuse: dynamic lookaside lists per node, and the delayed
+//! frees of VS contexts. Their chunks and slots still count as allocated, and their headers
+//! keep the tag.
 //!
-//! Whether a list links bodies, POOL_HEADERs or chunk headers differs between lists and
-//! builds, so an entry is kept as it is and matched against the blocks found, the body
-//! first: trying all at once would also hit the neighbour of a block of 0x20 bytes.
+//! Lists differ in whether they link bodies, POOL_HEADERs or chunk headers, and so do builds.
+//! So an entry is stored unchanged and compared with the blocks found, the body first:
+//! comparing all three at once would also match the neighbour of a block of 0x20 bytes.
 
 use rustc_hash::FxHashSet;
 
@@ -15,17 +15,17 @@ use crate::pool::lookaside::slist;
 
 use super::heaps::Heaps;
 
-/// The largest number of slots in a VS context's map.
+/// Largest number of slots in a VS context's map.
 const MAX_AFFINITY: u64 = 256;
-/// Buckets of a dynamic lookaside.
+/// Number of buckets of a dynamic lookaside.
 const MAX_BUCKETS: u64 = 64;
 
 /// The entries of all lists.
 #[derive(Clone, Debug, Default)]
 pub struct Parking {
-    /// In order of address.
+    /// In address order.
     entries: Vec<Va>,
-    /// Lists that broke, as sentences.
+    /// Remarks on broken lists.
     pub notes: Vec<String>,
 }
 
@@ -58,8 +58,8 @@ impl Parking {
         out
     }
 
-    /// Marks the parked blocks among `blocks`, which are in order of address and lie
-    /// between two addresses.
+    /// Marks the blocks among `blocks` that are on a list. `blocks` are in address order and
+    /// between `start` and `end`.
     pub fn mark(&self, start: Va, end: Va, blocks: &mut [Block]) {
         let first = self.entries.partition_point(|e| *e < start);
         let last = self
@@ -101,8 +101,8 @@ fn dynamic(kernel: &Kernel, heaps: &Heaps, node: Va, heads: &mut Vec<Va>) {
     }
 }
 
-/// The list heads of a VS context's delayed frees: in the context itself, or (26100) in
-/// the affinity slots that its slot map names.
+/// The list heads of a VS context's delayed frees: in the context itself, or (26100) in the
+/// affinity slots of its slot map.
 fn delayed(kernel: &Kernel, space: &AddressSpace, context: Va, heads: &mut Vec<Va>) {
     if let Some(offset) = kernel.offset("_HEAP_VS_CONTEXT", "DelayFreeContext") {
         heads.push(context.add(offset));
@@ -114,7 +114,7 @@ fn delayed(kernel: &Kernel, space: &AddressSpace, context: Va, heads: &mut Vec<V
     let (Some(map), Some(mask), Some(list)) = (map, mask, list) else {
         return;
     };
-    // References are in units of 64 bytes from the context.
+    // References are offsets from the context in units of 64 bytes.
     let read = || {
         let map = space.u16(context.add(map)).ok()?;
         let mask = space.u8(context.add(mask)).ok()?;

@@ -1,8 +1,7 @@
-//! Private pools (`ExCreatePool`, Windows 11 24H2): heaps of their own, which no node of
-//! the pool names. `ExPoolState.PrivatePools` are list heads of `_EXP_POOL_CONTEXT`s
-//! (public types of such a kernel). What a context's `Node` points at is not public, so a
-//! node of the pool and a list of pointers are both tried, and heaps are known by their
-//! signature.
+//! Private pools (`ExCreatePool`, Windows 11 24H2): separate heaps that are in no node of the
+//! pool. `ExPoolState.PrivatePools` are list heads of `_EXP_POOL_CONTEXT`s (public types of
+//! such a kernel). The target of a context's `Node` is not public. Both a pool node and a list
+//! of pointers are tried, and heaps are recognised by their signature.
 
 use rustc_hash::FxHashSet;
 
@@ -13,25 +12,25 @@ use super::heaps::{HEAP_SIGNATURE, Heaps};
 
 const STATE: &str = "_EX_POOL_HEAP_MANAGER_STATE";
 const CONTEXT: &str = "_EXP_POOL_CONTEXT";
-/// Far more than drivers create.
+/// Limit far above what drivers create.
 const MOST: usize = 4096;
-/// Nodes that a machine can have.
+/// Largest number of nodes of a machine.
 const MAX_NODES: u64 = 64;
-/// Bytes of a list head.
+/// Size of a list head in bytes.
 const LIST_HEAD: u64 = 16;
 
-/// What private pools add to the pool.
+/// The parts of private pools that the walk needs.
 #[derive(Debug, Default)]
 pub(super) struct Private {
-    /// Nodes shaped as the pool's own.
+    /// Nodes with the structure of the pool's own nodes.
     pub nodes: Vec<Va>,
-    /// Heaps that no such node names.
+    /// Heaps that are in no such node.
     pub heaps: Vec<Va>,
-    /// Sentences.
+    /// Remarks on missing data.
     pub notes: Vec<String>,
 }
 
-/// Walks the lists; nothing on kernels that have none.
+/// Walks the lists; empty on kernels without private pools.
 pub(super) fn find(kernel: &Kernel, heaps: &Heaps, state: Va) -> Private {
     let mut out = Private::default();
     let (Some(lists), Some(link)) = (
@@ -92,7 +91,8 @@ impl Private {
         let named = |at: Va| heaps.space.pointer(at).ok().filter(|heap| is_heap(*heap));
         let nodes = (0..count).map(|i| first.add(i * l.node_size));
         let shaped: Vec<Va> = nodes
-            // Two heaps at least, as a list of pointers to one heap each begins alike.
+            // Requires at least two heaps, because a list of pointers to one heap each starts
+            // like a node.
             .filter(|node| {
                 named(node.add(l.heaps)).is_some() && named(node.add(l.heaps + 8)).is_some()
             })

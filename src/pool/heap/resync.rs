@@ -1,10 +1,10 @@
-//! Takes up a lost chain of VS chunks again, further on.
+//! Resumes a broken chain of VS chunks further on.
 //!
-//! A chunk's header is mixed with its own address and the heap's key, and names the sizes of
-//! its chunk and of the one before. So chunks behind each other vouch for each other: what is
-//! there by chance agrees once in 65,536 times. Where a chain begins is a guess nevertheless,
-//! and headers of chunks that have become part of a larger free one may still be readable, so
-//! blocks found so are marked as such.
+//! A chunk's header is XORed with its own address and the heap's key, and has the sizes of its
+//! chunk and of the previous one. So neighbouring chunks confirm each other: random data
+//! matches once in 65,536 times. The start of a chain is still a guess, and stale
+//! headers inside a larger free chunk may still be readable. So blocks found this way are
+//! marked as heuristic.
 
 use crate::memory::{PAGE_SIZE, Va};
 use crate::pool::block::Backend;
@@ -12,21 +12,21 @@ use crate::pool::block::Backend;
 use super::chunk::{self, CHUNK_HEADER, Chunk};
 use super::walk::{UNIT, Walk};
 
-/// The smallest chunk.
+/// Size of the smallest chunk in bytes.
 const SMALLEST: u64 = 2 * UNIT;
-/// Signs that a place starts a chain, each worth 16 bits: a neighbour that agrees, the
-/// subsegment's end exactly behind a chunk, a POOL_HEADER that fits.
+/// Required matches for the start of a chain, each worth 16 bits: a neighbour that agrees, a
+/// chunk that ends exactly at the subsegment's end, a matching POOL_HEADER.
 const ENOUGH: u32 = 2;
 
-/// Lists the blocks between two addresses of a subsegment. `end` is where its last chunk
-/// ends, if that is known. Counts what stays undivided.
+/// Lists the blocks between two addresses of a subsegment. `exact` is true if `end` is known to
+/// be the end of the last chunk. Counts the bytes that could not be parsed.
 pub fn walk(walk: &mut Walk<'_, '_>, from: Va, end: Va, exact: bool) {
     let mut explained = 0;
     walk.guessing(|walk| {
         let mut at = from;
         while let Some(first) = next_chain(walk, at, end, exact) {
             let run = run(walk, first, end);
-            // The chain that goes on behind a stale one covers it with one chunk.
+            // A later chain covers a stale one with a single chunk.
             if !covering(walk, first, run, end, exact) {
                 explained += list(walk, first, run);
             }
@@ -37,13 +37,13 @@ pub fn walk(walk: &mut Walk<'_, '_>, from: Va, end: Va, exact: bool) {
     walk.out.unplaced_bytes += whole.saturating_sub(explained);
 }
 
-/// The header at an address; `None` where it can't be read.
+/// The header at an address; `None` if it can't be read.
 fn decoded(walk: &Walk<'_, '_>, at: Va) -> Option<Chunk> {
     let raw = walk.view.u64(at).ok()?;
     Some(Chunk::decode(raw, at, walk.heaps.keys.heap))
 }
 
-/// The first place from `from` on that has enough signs of a chain.
+/// The first address from `from` with enough matches for the start of a chain.
 fn next_chain(walk: &Walk<'_, '_>, from: Va, end: Va, exact: bool) -> Option<Va> {
     let mut at = Va(from.0.next_multiple_of(UNIT));
     while at < end {
@@ -63,7 +63,7 @@ fn is_plausible(chunk: &Chunk, at: Va, end: Va) -> bool {
     (SMALLEST..=end.0 - at.0).contains(&chunk.bytes) && chunk.state_is_sound
 }
 
-/// How many signs there are that a chunk starts here.
+/// The number of matches for a chunk at this address.
 fn signs(walk: &Walk<'_, '_>, first: Va, found: Chunk, end: Va, exact: bool) -> u32 {
     let mut signs = u32::from(found.allocated && fits(walk, first, found));
     let (mut at, mut here) = (first, found);
@@ -84,14 +84,14 @@ fn signs(walk: &Walk<'_, '_>, first: Va, found: Chunk, end: Va, exact: bool) -> 
     signs
 }
 
-/// True where a chunk holds a block of a known tag that fills it but for a rest.
+/// True when a chunk contains a block with a known tag that fills it except for padding.
 fn fits(walk: &Walk<'_, '_>, at: Va, chunk: Chunk) -> bool {
     chunk::header_in(walk, at, chunk.bytes).is_ok_and(|block| {
         block.is_some_and(|b| at.0 + chunk.bytes - (b.va.0 + b.bytes) <= SMALLEST)
     })
 }
 
-/// Where the chain that starts at `first` breaks.
+/// The address at which the chain from `first` breaks.
 fn run(walk: &Walk<'_, '_>, first: Va, end: Va) -> Va {
     let mut at = first;
     let mut previous = None;
@@ -109,7 +109,7 @@ fn run(walk: &Walk<'_, '_>, first: Va, end: Va) -> Va {
     at
 }
 
-/// True when a chain starts at `run` whose chunk before is one that `first` lies in.
+/// True when a chain starts at `run` whose previous chunk contains `first`.
 fn covering(walk: &Walk<'_, '_>, first: Va, run: Va, end: Va, exact: bool) -> bool {
     if run >= end {
         return false;
@@ -122,7 +122,7 @@ fn covering(walk: &Walk<'_, '_>, first: Va, run: Va, end: Va, exact: bool) -> bo
         && signs(walk, run, found, end, exact) >= ENOUGH
 }
 
-/// Lists the blocks of a chain; returns the bytes of its chunks.
+/// Lists the blocks of a chain; returns the total size of its chunks in bytes.
 fn list(walk: &mut Walk<'_, '_>, first: Va, run: Va) -> u64 {
     let mut at = first;
     let mut left_out = 0;

@@ -1,9 +1,9 @@
-//! Finds blocks where what leads to them is damaged or missing: the header of a
-//! subsegment, the descriptors of a segment, or the list that names the segment.
+//! Finds blocks when the structures that lead to them are damaged or missing: the header of a
+//! subsegment, the descriptors of a segment, or the list of segments.
 //!
-//! Subsegments are known by their own headers, at the start of pages; what is left is
-//! searched for chains of chunks and grids of slots. Nothing found so is certain, and
-//! all of it is marked. The rest is counted as undivided.
+//! Subsegments are recognised by their own headers at the start of pages. The rest is searched
+//! for chains of chunks and grids of slots. All blocks found this way are marked as heuristic.
+//! Remaining bytes count as unparsed.
 
 use crate::memory::{PAGE_SIZE, Va};
 
@@ -11,20 +11,19 @@ use super::view::Slot;
 use super::walk::{Range, Walk};
 use super::{lfh, resync, slots, vs};
 
-/// The largest subsegment in bytes: 255 units of 64 KB are whole allocations, not
-/// subsegments, whose sizes are 16-bit numbers of 16 bytes.
+/// Size of the largest subsegment in bytes. Sizes of subsegments are 16-bit numbers in units of
+/// 16 bytes; ranges of 255 units of 64 KB are whole allocations.
 const LARGEST: u64 = 0x11_0000;
-/// Of the slots that a bitmap says are in use, one in so many may have no header that fits.
+/// At most one in this many slots in use may lack a matching header.
 const STRAY: u64 = 10;
 
-/// What a page starts.
+/// The structure at the start of a page.
 enum Start {
     Vs(Range),
     Lfh(Range),
 }
 
-/// Searches a range whose division is not known. Pages that can't be read are not counted
-/// here.
+/// Searches a range whose structure is unknown. Unreadable pages are not counted here.
 pub fn unknown(walk: &mut Walk<'_, '_>, range: Range) {
     walk.guessing(|walk| {
         let mut at = range.start;
@@ -37,8 +36,8 @@ pub fn unknown(walk: &mut Walk<'_, '_>, range: Range) {
             }
             match walk.view.slot(at) {
                 Slot::Bytes(_) => {}
-                // A chunk may reach over pages that are decommitted or can't be read, so
-                // those behind them are searched with those before.
+                // A chunk may span decommitted or unreadable pages, so pages on both sides of
+                // them are searched together.
                 _ => {
                     at = at.add(PAGE_SIZE);
                     continue;
@@ -65,14 +64,14 @@ pub fn unknown(walk: &mut Walk<'_, '_>, range: Range) {
     });
 }
 
-/// The first page behind the large allocation that holds an address.
+/// The first page after the large allocation that contains an address.
 fn behind_big(walk: &Walk<'_, '_>, at: Va, end: Va) -> Option<Va> {
     let big = walk.big.holding(at)?;
     let behind = Va(big.end().checked_next_multiple_of(PAGE_SIZE)?);
     Some(behind.min(end).max(at.add(PAGE_SIZE)))
 }
 
-/// The subsegment that a page starts with.
+/// The subsegment that starts at a page.
 fn start_of(walk: &Walk<'_, '_>, at: Va, end: Va) -> Option<Start> {
     let limit = Va(end.0.min(at.0.saturating_add(LARGEST)));
     let range = |end: Va| Range {
@@ -89,7 +88,7 @@ fn start_of(walk: &Walk<'_, '_>, at: Va, end: Va) -> Option<Start> {
     (fitting > 0 && (all - fitting) * STRAY <= all).then_some(Start::Lfh(own))
 }
 
-/// Pages that no subsegment is known to hold.
+/// Pages that belong to no known subsegment.
 #[derive(Default)]
 struct Gap {
     pages: Vec<Va>,
@@ -100,8 +99,8 @@ impl Gap {
         self.pages.push(page);
     }
 
-    /// Looks for slots first, as their pages hold nothing else, and in the others for
-    /// chains of chunks.
+    /// Searches for slots first, because their pages contain nothing else, and then searches
+    /// the other pages for chains of chunks.
     fn search(&mut self, walk: &mut Walk<'_, '_>) {
         let mut left: Vec<Va> = Vec::new();
         let pages = std::mem::take(&mut self.pages);
@@ -126,7 +125,7 @@ impl Gap {
         };
         let before = walk.out.unplaced_bytes;
         resync::walk(walk, *first, last.add(PAGE_SIZE), false);
-        // Pages between that hold nothing are no blocks.
+        // Empty pages in between are not blocks.
         let own = left.len() as u64 * PAGE_SIZE;
         let most = before.saturating_add(own);
         walk.out.unplaced_bytes = walk.out.unplaced_bytes.min(most);

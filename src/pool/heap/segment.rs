@@ -1,4 +1,4 @@
-//! One page segment: its descriptors, and what the ranges hold.
+//! One page segment: its descriptors, and the contents of its ranges.
 
 use crate::memory::{Fault, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
@@ -13,12 +13,12 @@ use super::{Content, lfh, scan, vs};
 const IN_USE: u8 = 1;
 /// RangeFlags: the first unit of a range.
 const FIRST: u8 = 2;
-/// RangeFlags: a VS subsegment, together with [`SUBSEGMENT`].
+/// RangeFlags: a VS subsegment, if [`SUBSEGMENT`] is set too.
 const VS: u8 = 4;
-/// RangeFlags: the range holds a subsegment.
+/// RangeFlags: the range is a subsegment.
 const SUBSEGMENT: u8 = 8;
 
-/// Walks a segment. Blocks come range by range, in order of address.
+/// Walks a segment. Blocks come range by range, in address order.
 pub fn walk_segment(
     heaps: &Heaps,
     segment: PageSegment,
@@ -40,8 +40,8 @@ pub fn walk_segment(
     walk.ranges(segment.va);
 }
 
-/// Searches pages between two addresses that belong to no known segment, as those of a
-/// context like `context`.
+/// Searches pages between two addresses that belong to no known segment, as if they belonged to
+/// `context`.
 pub fn walk_orphans(
     heaps: &Heaps,
     context: &Context,
@@ -107,8 +107,8 @@ impl Walk<'_, '_> {
         self.count_pages(range, subsegment);
     }
 
-    /// Whole pages in a heap of special pool: a block each, but for allocations that the
-    /// big page table has, and the unmapped pages between.
+    /// Lists whole pages in a special pool heap as one block each, except allocations in the
+    /// big page table and the unmapped pages in between.
     fn special(&mut self, range: Range) {
         let mut va = range.start;
         while va < range.end {
@@ -138,7 +138,7 @@ impl Walk<'_, '_> {
                 Slot::Empty => {}
                 Slot::Missing(fault) => {
                     self.out.pages.missing(fault);
-                    // VS subsegments hold large allocations too.
+                    // VS subsegments contain large allocations too.
                     let big = !subsegment || self.big.holding(va).is_some();
                     self.out.pages.unread_big += u64::from(big);
                 }
@@ -149,8 +149,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// The segment's descriptors are unreadable from here on: what is mapped in the rest
-    /// of it can only be searched.
+    /// Handles a segment whose descriptors are unreadable from here on: only a search of the
+    /// mapped rest is possible.
     fn unknown_rest(&mut self, segment: Va, index: u64, fault: Fault) {
         self.out.pages.missing(fault);
         let range = Range {

@@ -1,10 +1,10 @@
-//! What all slots of LFH subsegments have in common.
+//! Properties of all LFH slots.
 
-/// A slot is smaller than this.
+/// Upper limit of a slot's size in bytes, exclusive.
 pub(super) const LARGEST_SLOT: u64 = 0xff8;
 
-/// True when a byte of the bitmap says that its slot is in use; the second bit of a pair
-/// only says that the slot's last bytes are not.
+/// True when a byte of the bitmap marks its slot as in use. The second bit of a pair only marks
+/// the slot's last bytes as unused.
 pub(super) fn is_busy(bits: u8, slot: u64) -> bool {
     bits >> (slot % 4 * 2) & 1 == 1
 }

@@ -1,9 +1,9 @@
-//! LFH slots whose subsegment's header is damaged or missing, by their POOL_HEADERs.
+//! Finds LFH slots of subsegments with damaged or missing headers by their POOL_HEADERs.
 //!
-//! All slots of a subsegment have one size and lie one after the other, so the headers of a
-//! page say the same size, at places that leave the same rest when divided by it. Which of them
-//! are in use is in the subsegment's bitmap alone; where that can't be read, a slot that was
-//! freed and not used again looks like one in use.
+//! All slots of a subsegment have one size and are contiguous. So all headers of a page have
+//! the same size field, and their addresses have the same remainder modulo that size. Only the
+//! subsegment's bitmap records which slots are in use. If it can't be read, a freed slot that
+//! was not reused looks like one in use.
 
 use rustc_hash::FxHashMap;
 
@@ -13,11 +13,10 @@ use crate::pool::block::{Backend, Block};
 use super::slot::{self, LARGEST_SLOT};
 use super::walk::{Range, UNIT, Walk};
 
-/// Headers that must agree within a page, or in the pages of a subsegment behind each
-/// other.
+/// Required number of matching headers within a page, or in consecutive pages of a subsegment.
 const ENOUGH: usize = 4;
 
-/// The size of slots and where they lie: addresses leave `rest` when divided by `bytes`.
+/// Size and alignment of slots: addresses modulo `bytes` are `rest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Grid {
     bytes: u64,
@@ -33,8 +32,8 @@ impl Grid {
     }
 }
 
-/// Lists the blocks of readable pages that lie behind each other. Returns the bytes of the
-/// slots that are explained, free ones included where a bitmap says so.
+/// Lists the blocks of contiguous readable pages. Returns the total size of the recognised
+/// slots in bytes, including free ones if a bitmap marks them.
 pub fn walk(walk: &mut Walk<'_, '_>, range: Range) -> u64 {
     let mut explained = 0;
     walk.guessing(|walk| {
@@ -53,16 +52,16 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) -> u64 {
     explained
 }
 
-/// What looks like the POOL_HEADER of a slot.
+/// The block of a possible POOL_HEADER of a slot.
 fn header(walk: &Walk<'_, '_>, at: Va) -> Option<Block> {
     let room = PAGE_SIZE - at.offset() as u64;
-    // PreviousSize is said of aligned blocks alone, in their second header.
+    // PreviousSize is set only in the second header of aligned blocks.
     let first = walk.view.u8(at).ok()?;
     let found = walk.pool_header(at, room, Backend::Lfh).ok()??;
     (first == 0 && found.bytes < LARGEST_SLOT).then_some(found)
 }
 
-/// The grid that most headers of a page agree on.
+/// The grid that most headers of a page match.
 fn grid(walk: &Walk<'_, '_>, page: Va) -> Option<Grid> {
     let mut votes: FxHashMap<Grid, usize> = FxHashMap::default();
     let places = (0..PAGE_SIZE).step_by(UNIT as usize);
@@ -96,19 +95,19 @@ fn list(walk: &mut Walk<'_, '_>, grid: Grid, pages: Range) -> u64 {
     explained
 }
 
-/// The bitmap of a subsegment whose offsets are lost.
+/// The bitmap of a subsegment whose encoded offsets are lost.
 struct Bitmap {
     at: Va,
     first: Va,
     bytes: u64,
 }
 
-/// Places for the first slot that are tried.
+/// Number of candidate positions for the first slot.
 const PLACES: u64 = 4;
 
 impl Bitmap {
-    /// The bitmap at the start of the pages, if that is where their subsegment starts: as
-    /// it says of no slot that it is in use which does not look so.
+    /// The bitmap at the start of the pages, if their subsegment starts there: no slot that it
+    /// marks as in use may look free.
     fn find(walk: &Walk<'_, '_>, grid: Grid, pages: Range) -> Option<Bitmap> {
         let layout = &walk.heaps.layout.lfh;
         let count = u64::from(walk.view.u16(pages.start.add(layout.block_count)).ok()?);

@@ -1,23 +1,23 @@
-//! Which tags blocks in use can have: what a header that nothing else vouches for is
-//! judged by.
+//! The possible tags of blocks in use. A header without other confirmation is checked against
+//! them.
 
 use rustc_hash::FxHashSet;
 
 use crate::pool::tag::Tag;
 use crate::pool::tracker::Trackers;
 
-/// The tags that the trackers count blocks of; without trackers, all printable ones.
+/// The tags with outstanding blocks in the trackers; without trackers, all printable tags.
 #[derive(Clone, Debug, Default)]
 pub struct KnownTags {
     nonpaged: FxHashSet<Tag>,
     paged: FxHashSet<Tag>,
 }
 
-/// The tracker that counts the tags for which the table has no room.
+/// The tracker for tags that did not fit in the table.
 const OVERFLOW: [u8; 4] = *b"Ovfl";
 
 impl KnownTags {
-    /// Of what the trackers count as outstanding.
+    /// Collects the tags with outstanding blocks.
     pub fn of(trackers: &Trackers) -> KnownTags {
         let overflow = Tag::new(u32::from_le_bytes(OVERFLOW));
         let full = trackers
@@ -25,7 +25,7 @@ impl KnownTags {
             .iter()
             .any(|row| row.tag == overflow && row.nonpaged.outstanding + row.paged.outstanding > 0);
         if full {
-            // Any tag may be behind that one.
+            // The overflow tracker may stand for any tag.
             return KnownTags::default();
         }
         let of = |outstanding: &dyn Fn(&crate::pool::tracker::TagUsage) -> u64| {
@@ -40,10 +40,10 @@ impl KnownTags {
         }
     }
 
-    /// True for a tag of which blocks are in use in nonpaged, or paged, pool.
+    /// True for a tag with blocks in use in nonpaged or paged pool.
     pub fn holds(&self, tag: Tag, paged: bool) -> bool {
         if self.nonpaged.is_empty() && self.paged.is_empty() {
-            // A tag is shown with blanks after it, and stored with zeros now and then.
+            // Short tags are padded with blanks, sometimes with zeros.
             let text = |b: u8| b == 0 || (0x20..0x7f).contains(&b);
             return tag.value() & 0xff != 0 && tag.bytes().into_iter().all(text);
         }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_known_where_something_is_outstanding() {
+    fn a_tag_with_outstanding_blocks_is_known() {
         let known = KnownTags::of(&trackers(vec![row("Leak", 3, 0), row("Idle", 0, 0)]));
         assert!(known.holds(tag("Leak"), false));
         assert!(!known.holds(tag("Leak"), true));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn without_trackers_or_with_full_ones_text_will_do() {
+    fn without_trackers_or_with_full_ones_any_text_is_a_tag() {
         for known in [
             KnownTags::default(),
             KnownTags::of(&trackers(vec![row("Leak", 3, 0), row("Ovfl", 1, 0)])),

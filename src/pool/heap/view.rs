@@ -1,4 +1,4 @@
-//! A stretch of pool with every page looked up once, for walks that jump about in it.
+//! A range of pool with every page translated once, for walks with random access.
 
 use crate::dump::{self, PageBytes};
 use crate::memory::{AddressSpace, Fault, MappedPage, PAGE_SIZE, Va};
@@ -14,19 +14,19 @@ pub struct View<'a> {
 pub enum Slot<'a> {
     /// Nothing is mapped: decommitted.
     Empty,
-    /// In the dump.
+    /// The page is in the dump.
     Bytes(&'a PageBytes),
     /// Mapped and never written.
     Zero,
-    /// Mapped, but not to be read.
+    /// Mapped, but unreadable.
     Missing(Fault),
 }
 
-/// A page of zeros, for those that were never written.
+/// Stands for pages that were never written.
 static ZEROS: PageBytes = [0; PAGE_SIZE as usize];
 
 impl<'a> View<'a> {
-    /// Looks the pages up; `start` is rounded down to a page.
+    /// Translates the pages; `start` is rounded down to a page.
     pub fn load(space: &'a AddressSpace, start: Va, end: Va) -> View<'a> {
         let start = start.page();
         let count = end.0.saturating_sub(start.0).div_ceil(PAGE_SIZE) as usize;
@@ -60,7 +60,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The page that holds an address.
+    /// The page that contains an address.
     pub fn slot(&self, va: Va) -> Slot<'a> {
         let index = va.0.checked_sub(self.start.0).map(|d| d / PAGE_SIZE);
         index
@@ -69,8 +69,8 @@ impl<'a> View<'a> {
             .unwrap_or(Slot::Empty)
     }
 
-    /// Brings the pages between two addresses into the processor's caches, before a walk
-    /// whose every step waits for the one before.
+    /// Brings the pages between two addresses into the processor's caches, before a walk with
+    /// dependent reads.
     pub fn fetch(&self, start: Va, end: Va) {
         let index = |va: Va| (va.0.saturating_sub(self.start.0) / PAGE_SIZE) as usize;
         let last = index(end).min(self.pages.len());
@@ -81,10 +81,10 @@ impl<'a> View<'a> {
         }));
     }
 
-    /// The bytes of the page that holds an address.
+    /// The bytes of the page that contains an address.
     ///
     /// # Errors
-    /// [`Fault::Unmapped`] where nothing is mapped, or why the page can't be read.
+    /// [`Fault::Unmapped`] if nothing is mapped, or the reason why the page can't be read.
     pub fn page(&self, va: Va) -> Result<&'a PageBytes, Fault> {
         match self.slot(va) {
             Slot::Bytes(bytes) => Ok(bytes),
@@ -94,10 +94,10 @@ impl<'a> View<'a> {
         }
     }
 
-    /// `N` bytes that don't cross a page.
+    /// `N` bytes that do not cross a page boundary.
     ///
     /// # Errors
-    /// As [`View::page`]; [`Fault::Unmapped`] for bytes that cross a page.
+    /// As [`View::page`]; [`Fault::Unmapped`] for bytes that cross a page boundary.
     pub fn array<const N: usize>(&self, va: Va) -> Result<[u8; N], Fault> {
         crate::bytes::array_at(self.page(va)?, va.offset()).ok_or(Fault::Unmapped)
     }

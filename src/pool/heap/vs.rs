@@ -1,5 +1,4 @@
-//! VS subsegments: chunks of any size, each with an encoded header, most with a
-//! POOL_HEADER behind it.
+//! VS subsegments: chunks of any size with encoded headers, most with a POOL_HEADER after it.
 
 use crate::memory::Va;
 use crate::pool::block::Backend;
@@ -8,7 +7,7 @@ use super::chunk::{CHUNK_HEADER, Chunk, list};
 use super::resync;
 use super::walk::{Range, UNIT, Walk};
 
-/// Size and Signature of a sound subsegment, XORed, without the FullCommit bit.
+/// Size XOR Signature of a valid subsegment, without the FullCommit bit.
 const SIGNATURE: u16 = 0x2bed;
 
 /// Walks a subsegment.
@@ -21,7 +20,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
     while at < end {
         let raw = match walk.view.u64(at) {
             Ok(raw) => raw,
-            // The chain is lost: what is behind can only be guessed.
+            // The chain is broken: the rest can only be guessed.
             Err(_) => return resync::walk(walk, at, end, true),
         };
         let chunk = Chunk::decode(raw, at, walk.heaps.keys.heap);
@@ -46,7 +45,7 @@ pub fn walk(walk: &mut Walk<'_, '_>, range: Range) {
     }
 }
 
-/// The first chunk and the end of the last.
+/// The first chunk and the end of the last one.
 fn bounds(walk: &mut Walk<'_, '_>, range: Range) -> Option<(Va, Va)> {
     let l = &walk.heaps.layout.vs;
     let size = walk.view.u16(range.start.add(l.size));
@@ -69,8 +68,8 @@ fn bounds(walk: &mut Walk<'_, '_>, range: Range) -> Option<(Va, Va)> {
     }
 }
 
-/// The end of a subsegment's chunks, where a page starts with the header of one; `limit` is the
-/// first byte after what can belong to it.
+/// The end of a subsegment's chunks, if the page starts with a VS header; `limit` is the first
+/// byte after the range that the subsegment can occupy.
 pub(super) fn end_of(walk: &Walk<'_, '_>, start: Va, limit: Va) -> Option<Va> {
     let l = &walk.heaps.layout.vs;
     let size = walk.view.u16(start.add(l.size)).ok()?;

@@ -1,5 +1,5 @@
-//! What the walks of subsegments share: where they read, where blocks go, and the
-//! POOL_HEADER that blocks of both kinds start with.
+//! Shared parts of the walks of subsegments: input pages, output blocks, and the POOL_HEADER at
+//! the start of blocks of both kinds.
 
 use crate::memory::{Fault, Va};
 use crate::pool::big::BigTable;
@@ -15,7 +15,7 @@ pub const UNIT: u64 = 0x10;
 /// `_POOL_HEADER.PoolTag`.
 const TAG: u64 = 4;
 
-/// What the walks of subsegments share.
+/// Shared state of the walks of subsegments.
 pub struct Walk<'a, 'b> {
     /// The heaps.
     pub heaps: &'a Heaps,
@@ -25,9 +25,10 @@ pub struct Walk<'a, 'b> {
     pub view: &'a View<'a>,
     /// Allocations of whole pages.
     pub big: &'a BigTable,
-    /// Where blocks go.
+    /// Receives the blocks.
     pub out: &'b mut Content,
-    /// Blocks are recognised by their headers, as what leads to them is damaged.
+    /// Blocks are recognised by their headers, because the structures that lead to them are
+    /// damaged.
     pub guessing: bool,
 }
 
@@ -41,14 +42,14 @@ pub struct Range {
 }
 
 impl Walk<'_, '_> {
-    /// Does what finds blocks by guessing: they are marked, and their tags must be known.
+    /// Runs a heuristic search: its blocks are marked, and their tags must be known.
     pub fn guessing(&mut self, find: impl FnOnce(&mut Self)) {
         let before = std::mem::replace(&mut self.guessing, true);
         find(self);
         self.guessing = before;
     }
 
-    /// A free chunk or slot.
+    /// Records a free chunk or slot.
     pub fn free(&mut self, va: Va, bytes: u64, backend: Backend) {
         if self.guessing && !self.out.keep_free {
             return;
@@ -68,8 +69,8 @@ impl Walk<'_, '_> {
         self.out.free(block, || view.u32(va.add(TAG)).ok());
     }
 
-    /// Reads and checks the POOL_HEADER at an address with `room` bytes to the end of its
-    /// chunk or slot; `None` when it is none.
+    /// Reads and checks the POOL_HEADER at an address with `room` bytes to the end of its chunk
+    /// or slot; `None` if it is not a valid header.
     pub fn pool_header(&self, va: Va, room: u64, backend: Backend) -> Result<Option<Block>, Fault> {
         let header: [u8; 8] = self.view.array(va)?;
         let [_, _, units, kind, tag @ ..] = header;

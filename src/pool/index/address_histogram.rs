@@ -1,5 +1,5 @@
-//! Where the blocks of a tag lie: their bytes over the stretch of addresses that they are
-//! in, in equal parts.
+//! The distribution of a tag's blocks over addresses: bytes in equal parts of the address
+//! range.
 
 use rayon::prelude::*;
 
@@ -10,14 +10,14 @@ use crate::pool::tag::Tag;
 use super::Snapshot;
 use super::segment::Segment;
 
-/// Bytes of a tag's allocated blocks over a stretch of addresses.
+/// Bytes of a tag's allocated blocks, by address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressHistogram {
     /// The first byte of the first block.
     pub first: Va,
     /// The first byte after the last one.
     pub end: Va,
-    /// Bytes of blocks that start in each equal part of the stretch.
+    /// Bytes of blocks that start in each equal part of the range.
     pub parts: Vec<u64>,
 }
 
@@ -27,16 +27,16 @@ impl AddressHistogram {
         self.parts.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
-    /// Bytes of the stretch.
+    /// Length of the range in bytes.
     pub fn length(&self) -> u64 {
         self.end.0.saturating_sub(self.first.0)
     }
 }
 
 impl Snapshot {
-    /// Over how much of the system's addresses a tag's allocated blocks are spread, in so
-    /// many parts; `None` when it has none there. Blocks of sessions are left out: their
-    /// addresses are others in each.
+    /// The distribution of a tag's allocated blocks over the system's addresses, in `parts`
+    /// equal parts; `None` if it has none there. Excludes blocks of sessions, because each
+    /// session has its own address space.
     pub fn address_histogram(&self, tag: Tag, parts: usize) -> Option<AddressHistogram> {
         let (first, end) = self
             .segments

@@ -1,4 +1,4 @@
-//! Builds the index: plans windows, walks them in parallel, hands out snapshots.
+//! Builds the index: plans windows, walks them in parallel, and provides snapshots.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,23 +16,23 @@ use super::segment::{Segment, Word};
 use super::totals::{Totals, WindowTotals};
 use super::window::{Scratch, Window, walk};
 
-/// What finished windows add to.
+/// Results of the finished windows.
 #[derive(Default)]
 struct Finished {
     segments: Vec<Arc<Segment>>,
     totals: Totals,
     windows: usize,
     failed: Vec<Va>,
-    /// Bytes that the segments take, or will when they are built.
+    /// Bytes of memory of the segments, including those still being built.
     held: u64,
-    /// The windows that were walked when the limit was met.
+    /// Number of windows walked when the limit was reached.
     full: Option<usize>,
     left_out: u64,
 }
 
 impl Finished {
-    /// Takes memory for the words of a window, if there is some; for none any more after
-    /// the first that found none, so that what is kept is the start of the walk.
+    /// Reserves memory for the words of a window, if any is left. After the first failure it
+    /// always fails, so that the stored blocks are those of the start of the walk.
     fn reserve(&mut self, blocks: usize, limit: u64) -> bool {
         let bytes = (blocks * size_of::<Word>()) as u64;
         if self.full.is_none() && self.held.saturating_add(bytes) > limit {
@@ -58,8 +58,8 @@ pub struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Plans the walk over the system's pool and those of the sessions: cuts their
-    /// regions into windows.
+    /// Plans the walk over the pools of the system and of the sessions: divides their regions
+    /// into windows.
     pub fn plan(encoding: Encoding, realms: Vec<Arc<Realm>>, progress: Arc<Progress>) -> Self {
         let mut notes = Vec::new();
         let mut windows = Vec::new();
@@ -81,17 +81,17 @@ impl IndexBuilder {
         }
     }
 
-    /// Sets the bytes of memory that blocks may take. When they are used up, the walk goes
-    /// on counting and keeps no more of them.
+    /// Sets the memory limit for blocks in bytes. At the limit, the walk continues to count but
+    /// stores no more blocks.
     #[must_use]
     pub fn limited_to(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Walks all windows on `pool`; returns when done or cancelled. Snapshots may be
-    /// taken from other threads meanwhile. A file that is not in memory yet is read in
-    /// its own order at the same time.
+    /// Walks all windows on `pool`; returns when done or cancelled. Other threads may take
+    /// snapshots meanwhile. If the file is not cached, it is read in file order at the same
+    /// time.
     pub fn run(&self, pool: &rayon::ThreadPool) {
         self.run_with(
             pool,
@@ -99,8 +99,8 @@ impl IndexBuilder {
         );
     }
 
-    /// The same, reading ahead whether the file is in memory or not, and keeping about
-    /// `room` bytes of it there.
+    /// As [`IndexBuilder::run`], but always reads ahead and keeps about `room` bytes of the
+    /// file in memory.
     pub fn run_ahead(&self, pool: &rayon::ThreadPool, room: u64) {
         self.run_with(
             pool,
@@ -122,7 +122,7 @@ impl IndexBuilder {
         });
     }
 
-    /// One worker: takes the next window until there is none.
+    /// Runs a worker: takes windows until none are left.
     fn work(&self, order: &[usize], next: &AtomicUsize, ahead: Option<&ReadAhead<'_>>) {
         let mut scratch = Scratch::default();
         loop {
@@ -149,7 +149,7 @@ impl IndexBuilder {
             return;
         };
         let wanted = || !self.progress.is_cancelled();
-        // A dump that finds a bug in the walk costs one window, not the program.
+        // If a dump triggers a bug in the walk, only one window is lost.
         let walked = catch_unwind(AssertUnwindSafe(|| {
             walk(realm, self.encoding, window, scratch, &wanted)
         }));
@@ -168,7 +168,7 @@ impl IndexBuilder {
         self.progress.windows_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Adds a window to what is finished; its words only when there is memory for them.
+    /// Adds a finished window; its words only if there is memory for them.
     fn take(&self, realm: &Realm, window: &Window, scratch: &Scratch, totals: &WindowTotals) {
         let keep = scratch.len() > 0 && self.finished().reserve(scratch.len(), self.limit);
         let segment = keep.then(|| Arc::new(scratch.segment(window, realm.owner())));
@@ -182,7 +182,7 @@ impl IndexBuilder {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is finished now.
+    /// The finished part of the index.
     pub fn snapshot(&self) -> Snapshot {
         let finished = self.finished();
         let mut segments = finished.segments.clone();
@@ -260,7 +260,7 @@ impl IndexBuilder {
     }
 }
 
-/// Bytes in the unit that suits them.
+/// A byte count with a suitable unit.
 fn amount(bytes: u64) -> String {
     let units = [(30, "GB"), (20, "MB"), (10, "KB")];
     let fitting = units.iter().find(|(shift, _)| bytes >> shift > 0);
@@ -270,8 +270,8 @@ fn amount(bytes: u64) -> String {
     }
 }
 
-/// Bytes of file that may be kept in memory while it is read ahead: half of what the
-/// system says it could free.
+/// Bytes of the file that read-ahead may keep in memory: half of what the system reports as
+/// available.
 fn room() -> u64 {
     const UNKNOWN: u64 = 1 << 30;
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_was_met_stays_met() {
+    fn a_reached_limit_stays_reached() {
         let mut finished = Finished::default();
         assert!(finished.reserve(10, 100));
         finished.windows = 7;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_said_in_their_unit() {
+    fn amounts_have_a_suitable_unit() {
         let said = [2 << 30, 1_572_864, 1023, 100 << 10].map(amount);
         assert_eq!(said, ["2.0 GB", "1.5 MB", "1023 bytes", "100.0 KB"]);
     }

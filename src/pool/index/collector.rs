@@ -1,4 +1,4 @@
-//! The blocks of a window while it is walked: grouped and summed by tag as they come.
+//! Collects the blocks of a window during the walk: grouped and summed by tag.
 
 use std::sync::Arc;
 
@@ -12,19 +12,18 @@ use super::realm::Owner;
 use super::segment::{Segment, Word};
 use super::totals::{TagFound, WindowTotals};
 
-/// A worker's buffer, reused from window to window. A window has a few hundred tags and
-/// hundreds of thousands of blocks, so a tag is looked up once per block and is a small
-/// number from then on.
+/// A worker's buffer, reused for each window. A window has a few hundred tags and hundreds of
+/// thousands of blocks, so a tag is looked up once per block and is a small number afterwards.
 #[derive(Default)]
 pub struct Collector {
     numbers: FxHashMap<Tag, u32>,
     tags: Vec<(Tag, TagFound)>,
-    /// Tag number and word, in the order they came.
+    /// Tag number and word, in the order of arrival.
     words: Vec<(u32, Word)>,
 }
 
 impl Collector {
-    /// Blocks taken.
+    /// Number of blocks collected.
     pub fn len(&self) -> usize {
         self.words.len()
     }
@@ -34,14 +33,14 @@ impl Collector {
         self.words.is_empty()
     }
 
-    /// Forgets the last window.
+    /// Clears the data of the last window.
     pub fn clear(&mut self) {
         self.numbers.clear();
         self.tags.clear();
         self.words.clear();
     }
 
-    /// Takes a block of the window that starts at `base`.
+    /// Adds a block of the window that starts at `base`.
     pub fn push(&mut self, base: Va, block: &Block) {
         let next = self.tags.len() as u32;
         let number = *self.numbers.entry(block.tag).or_insert(next);
@@ -54,14 +53,14 @@ impl Collector {
         self.words.push((number, Word::pack(base, block)));
     }
 
-    /// Puts the blocks in order of address, for walks that don't meet them so.
+    /// Sorts the blocks by address, for walks that find them in another order.
     pub fn sort(&mut self, base: Va) {
         if !self.words.is_sorted_by_key(|(_, word)| word.va(base)) {
             self.words.sort_unstable_by_key(|(_, word)| word.va(base));
         }
     }
 
-    /// A segment of these blocks, which are in order of address, and their sums.
+    /// A segment of these blocks, which are in address order, and its sums.
     pub fn all(base: Va, owner: Arc<Owner>, blocks: &[Block]) -> (Segment, WindowTotals) {
         let mut gather = Collector::default();
         blocks.iter().for_each(|block| gather.push(base, block));
@@ -72,17 +71,17 @@ impl Collector {
         (gather.segment(base, owner), totals)
     }
 
-    /// What was found of each tag, in no order.
+    /// The totals of each tag, unordered.
     pub fn tags(&self) -> &[(Tag, TagFound)] {
         &self.tags
     }
 
-    /// The finished segment. The blocks must have come, or been put, in order of address.
+    /// The finished segment. The blocks must be in address order.
     pub fn segment(&self, base: Va, owner: Arc<Owner>) -> Segment {
         let mut order: Vec<u32> = (0..self.tags.len() as u32).collect();
         let tag = |number: u32| self.tags.get(number as usize);
         order.sort_unstable_by_key(|n| tag(*n).map_or(0, |(tag, _)| tag.value()));
-        // Where each tag's next word goes.
+        // Position of each tag's next word.
         let mut next = vec![0u32; self.tags.len()];
         let mut starts = Vec::with_capacity(self.tags.len());
         let mut start = 0u32;

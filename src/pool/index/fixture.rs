@@ -1,4 +1,4 @@
-//! Small indexes for tests, made without a dump.
+//! Small indexes for tests, built without a dump.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use crate::pool::tag::Tag;
 
 use super::{Collector, Owner, Snapshot, WINDOW};
 
-/// Bytes of every large block.
+/// Size of every large block in bytes.
 pub const BIG_BYTES: u64 = 0x10_0010;
 const FIRST: Va = Va(0xffff_8a00_0000_0000);
 
-/// Where the large block of a window is.
+/// Address of the large block of a window.
 pub fn big_at(window: u64) -> Va {
     FIRST.add(window * WINDOW + 0x80_0000)
 }
 
-/// A small block, allocated.
+/// A small allocated block.
 pub fn small(base: Va, offset: u64, bytes: u64, tag: Tag) -> Block {
     Block {
         va: base.add(offset),
@@ -33,8 +33,8 @@ pub fn small(base: Va, offset: u64, bytes: u64, tag: Tag) -> Block {
     }
 }
 
-/// Windows of the system's pool with `count` small blocks each, of seven tags, nine sizes
-/// and every state, and a large one of the tag `Big`.
+/// Windows of the system's pool with `count` small blocks each, with seven tags, nine sizes and
+/// every state, and a large block with the tag `Big`.
 pub fn index(windows: u64, count: u64) -> Snapshot {
     let large = |i| BigBlock {
         va: big_at(i),

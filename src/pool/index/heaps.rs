@@ -1,4 +1,4 @@
-//! Walks the heap segments of a window, and what is mapped there and in no segment.
+//! Walks the heap segments of a window, and mapped memory outside of segments.
 
 use crate::memory::{CHUNK_SIZE, PAGE_SIZE, Va};
 use crate::pool::block::{PoolKind, State};
@@ -8,7 +8,7 @@ use super::overlaps;
 use super::realm::{HeapPool, Realm};
 use super::window::{Walker, Window};
 
-/// Addresses of one kind of pool.
+/// A range of addresses of one pool.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     start: Va,
@@ -17,8 +17,8 @@ struct Stretch {
 }
 
 impl Walker<'_, '_> {
-    /// Walks the window's heap segments and takes their blocks in, one segment after the
-    /// other; `None` when nobody wants it any more.
+    /// Walks the window's heap segments in order and collects their blocks; `None` if
+    /// cancelled.
     pub(super) fn heaps(
         &mut self,
         realm: &Realm,
@@ -57,8 +57,8 @@ impl Walker<'_, '_> {
         Some(())
     }
 
-    /// Takes the blocks of one segment, but for those that reach into others; those of
-    /// segments before it end at `from`. Returns where the last one ends.
+    /// Collects the blocks of one segment, except those that overlap other segments; earlier
+    /// segments end at `from`. Returns the end of the last block.
     fn take(&mut self, realm: &Realm, pool: &HeapPool, content: &mut Content, from: Va) -> Va {
         let blocks = &mut content.blocks;
         blocks.sort_unstable_by_key(|b| b.va);
@@ -80,7 +80,7 @@ impl Walker<'_, '_> {
         end
     }
 
-    /// Searches pages of no segment, and counts them.
+    /// Searches pages outside of segments, and counts them.
     fn orphans(
         &mut self,
         realm: &Realm,
@@ -93,7 +93,7 @@ impl Walker<'_, '_> {
         let range = (stretch.start, stretch.end);
         walk_orphans(&pool.heaps, &context, range, view, &realm.big, content);
         content.blocks.retain(|b| !self.is_chain(b.va.page()));
-        // Whatever else is there is counted in pages.
+        // Other contents are counted in pages.
         content.unplaced_bytes = 0;
         content.damaged.clear();
         let mut va = stretch.start;
@@ -124,8 +124,8 @@ impl Walker<'_, '_> {
     }
 }
 
-/// The window's addresses that are mapped and in no segment. Pages of nonpaged pool that
-/// are not executable are told apart by their first one.
+/// The window's mapped addresses outside of segments. The first page decides whether nonpaged
+/// pool is executable.
 fn stretches(realm: &Realm, pool: &HeapPool, window: &Window) -> Vec<Stretch> {
     let mut out: Vec<Stretch> = Vec::new();
     for &(chunk, kind) in &window.orphans {

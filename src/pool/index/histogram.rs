@@ -1,5 +1,4 @@
-//! How many blocks there are of each exact size: a leak is often one size, again and
-//! again.
+//! The number of blocks of each exact size: a leak often has a single size.
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -13,23 +12,23 @@ use super::segment::{Segment, Word};
 /// Blocks of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SizeCount {
-    /// Bytes of each, header included.
+    /// Size of each block in bytes, including the header.
     pub size: u64,
-    /// How many are allocated.
+    /// Number of allocated blocks.
     pub count: u64,
 }
 
 impl SizeCount {
-    /// Bytes of all of them.
+    /// Total bytes.
     pub fn bytes(&self) -> u64 {
         self.size.saturating_mul(self.count)
     }
 }
 
-/// Small sizes, in units of 16 bytes, that have a place of their own while counting.
+/// Number of small sizes, in units of 16 bytes, with their own counter.
 const COUNTED: usize = 1 << 13;
 
-/// Allocated for certain.
+/// True for a block that is certainly allocated.
 fn counted(word: Word) -> bool {
     word.state() == State::Allocated && !word.is_heuristic()
 }
@@ -75,7 +74,7 @@ impl Counts {
     }
 
     fn sorted(self) -> Vec<SizeCount> {
-        // A large block may have a size that small ones have too.
+        // A large block may have the same size as small ones.
         let mut all = self.others;
         for (units, &count) in self.small.iter().enumerate().filter(|(_, c)| **c > 0) {
             *all.entry(units as u64 * 16).or_default() += count;
@@ -90,8 +89,7 @@ impl Counts {
 }
 
 impl Snapshot {
-    /// The sizes of the allocated blocks of all tags that match, those that take the most
-    /// bytes first.
+    /// The sizes of the allocated blocks of all matching tags, by total bytes, descending.
     pub fn sizes(&self, pattern: &TagPattern) -> Vec<SizeCount> {
         if let Some(kept) = &self.kept_sizes {
             let mut all = Counts::default();
@@ -144,7 +142,7 @@ type ByTag = FxHashMap<Tag, FxHashMap<u64, u64>>;
 fn add_by_tag(mut all: ByTag, segment: &Segment) -> ByTag {
     for (tag, words) in segment.by_tag() {
         let counts = all.entry(tag).or_default();
-        // Blocks of one size often follow each other.
+        // Consecutive blocks often have the same size.
         let (mut size, mut run) = (0, 0u64);
         for &word in words.iter().filter(|w| counted(**w)) {
             let bytes = match word.small_units() {
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_block_of_a_small_ones_size_is_counted_with_them() {
+    fn large_and_small_blocks_of_one_size_are_counted_together() {
         let mut index = fixture::index(1, 0);
         let base = Va(0xffff_8a00_0000_0000 + 8 * WINDOW);
         let small = fixture::small(base, 0, fixture::BIG_BYTES, Tag::of("Big ").unwrap());

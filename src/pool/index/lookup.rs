@@ -1,5 +1,5 @@
-//! Which blocks hold given addresses: many at once, window by window, without a list of all
-//! blocks by address.
+//! Finds the blocks that contain given addresses: many at once, window by window, without a
+//! list of all blocks by address.
 
 use rayon::prelude::*;
 
@@ -11,12 +11,13 @@ use super::Snapshot;
 use super::segment::{Segment, WINDOW, Word};
 use super::sort::Wanted;
 
-/// A binary search costs about as much as looking at this many words one after the other.
+/// A binary search costs about as much as a scan of this many words.
 const SEARCH_COST: usize = 24;
 
 impl Snapshot {
-    /// The block that holds each of some ascending addresses, in use or not: of the pool of a
-    /// session, or of the system's (`None`). `None` when cancelled.
+    /// For each of some ascending addresses, the block that contains it, in use or not.
+    /// `session` selects the pool of a session, or the system's (`None`). Returns `None` if
+    /// cancelled.
     pub fn lookup(
         &self,
         session: Option<u32>,
@@ -48,15 +49,15 @@ impl Snapshot {
     }
 }
 
-/// The large allocation that holds an address.
+/// The large allocation that contains an address.
 fn large(segment: &Segment, va: Va) -> Option<Block> {
     let block = segment.owner().big.holding(va)?.block();
     let session = segment.session();
     Some(Block { session, ..block })
 }
 
-/// The small blocks of a window that hold addresses, and the place of the first address
-/// that is in the window.
+/// The small blocks of a window that contain addresses, and the position of the first address
+/// inside the window.
 fn in_window(segment: &Segment, addresses: &[Va]) -> (usize, Vec<Option<Block>>) {
     let last = Va(segment.base.0 | (WINDOW - 1));
     let first = addresses.partition_point(|va| *va < segment.base);
@@ -73,7 +74,7 @@ fn in_window(segment: &Segment, addresses: &[Va]) -> (usize, Vec<Option<Block>>)
     (first, holding(segment, own, before))
 }
 
-/// Of the blocks before the addresses, those that reach as far.
+/// Of the blocks before the addresses, those that extend to them.
 fn holding(segment: &Segment, addresses: &[Va], before: Vec<Option<Start>>) -> Vec<Option<Block>> {
     let block = |(va, before): (&Va, Option<Start>)| {
         let (tag, word) = before?;
@@ -95,13 +96,13 @@ fn later(a: Option<Start>, b: Option<Start>) -> Option<Start> {
     }
 }
 
-/// The small block right before each address, searched for tag by tag.
+/// The small block directly before each address, by a binary search for each tag.
 fn by_search(segment: &Segment, addresses: &[Va]) -> Vec<Option<Start>> {
     let mut out = vec![None; addresses.len()];
     for (tag, words) in segment.by_tag() {
         for (va, best) in addresses.iter().zip(&mut out) {
             let after = words.partition_point(|w| w.va(segment.base) <= *va);
-            // Before a large one, no small one reaches as far.
+            // A small block before a large one does not extend past it.
             let word = after.checked_sub(1).and_then(|i| words.get(i).copied());
             let small = word.filter(|w| w.small_units().is_some());
             *best = later(*best, small.map(|w| (tag, w)));
@@ -110,13 +111,13 @@ fn by_search(segment: &Segment, addresses: &[Va]) -> Vec<Option<Start>> {
     out
 }
 
-/// The same by a look at every word: each is put down at the first address behind its
-/// start, and the last one put down before an address is the one wanted.
+/// The same by a scan of all words: each word is stored at the first address after its start;
+/// the last word stored before an address is the result.
 fn by_scan(segment: &Segment, addresses: &[Va]) -> Vec<Option<Start>> {
     let base = segment.base.page();
     let page = |va: Va| (va.0.saturating_sub(base.0) / PAGE_SIZE) as usize;
     let pages = (WINDOW / PAGE_SIZE) as usize + 1;
-    // The place of the first address of each page, and after the last page the end.
+    // The position of the first address of each page; after the last page, the end.
     let mut first = Vec::with_capacity(pages + 1);
     for (i, va) in addresses.iter().enumerate() {
         while first.len() <= page(*va) {
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The block that holds an address, by a look at all of them.
+    /// The block that contains an address, by a scan of all blocks.
     fn slowly(index: &Snapshot, va: Va) -> Option<(Va, Tag)> {
         let any = crate::pool::TagPattern::any();
         index
@@ -169,7 +170,7 @@ mod tests {
         fn every_address_finds_its_block(offsets in proptest::collection::btree_set(0u64..3 * WINDOW, 1..60)) {
             let index = fixture::index(3, 400);
             let base = index.segments[0].base;
-            // Most of them where there are blocks.
+            // Choose most addresses where there are blocks.
             let near = offsets.iter().map(|o| base.add(o / WINDOW * WINDOW + o % 0x3_3000));
             let big = offsets.iter().map(|o| fixture::big_at(o / WINDOW).add(o % 0x20_0000));
             let mut addresses: Vec<Va> = near.chain(big).collect();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn another_sessions_pool_is_another() {
+    fn sessions_have_separate_pools() {
         let index = fixture::index(1, 10);
         let base = index.segments[0].base;
         let found = index.lookup(Some(1), &[base], &|| true).unwrap();

@@ -1,7 +1,8 @@
-//! The index: every block of the pool, by tag, built in parallel and used while it grows.
+//! The index: every block of the pool, by tag. It is built in parallel and can be used while it
+//! grows.
 //!
-//! The pool regions are cut into windows of 64 MB; each is walked by one worker into a
-//! [`Segment`]; a [`Snapshot`] is what is finished so far, cheap to take and to share.
+//! The pool regions are divided into windows of 64 MB. Each window is walked by one worker into
+//! a [`Segment`]. A [`Snapshot`] is the finished part, cheap to take and to share.
 
 mod address_histogram;
 mod build;
@@ -42,56 +43,56 @@ use rustc_hash::FxHashMap;
 
 use crate::pool::tag::Tag;
 
-/// What is finished of the index.
+/// The finished part of the index.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Finished segments: the system's in order of address, then each session's.
+    /// Finished segments: the system's in address order, then each session's.
     pub segments: Arc<[Arc<Segment>]>,
-    /// Sums over them.
+    /// Sums over the segments.
     pub totals: Arc<Totals>,
-    /// Windows finished.
+    /// Number of finished windows.
     pub windows_done: usize,
-    /// Windows in all; 0 before the plan is made.
+    /// Number of all windows; 0 before the plan exists.
     pub windows_all: usize,
-    /// Sentences about what is missing from the index.
+    /// Remarks on data missing from the index.
     pub notes: Arc<[String]>,
-    /// Windows that could not be walked.
+    /// Number of windows that could not be walked.
     pub failed_windows: usize,
-    /// Blocks that the sums count and the segments leave out, for want of memory.
+    /// Number of blocks that are in the sums but not in the segments, because memory ran out.
     pub left_out: u64,
-    /// When it was made, for an index that was kept and read again.
+    /// When it was built, if it comes from the cache.
     pub kept: Option<SystemTime>,
-    /// Sizes of the allocated blocks by tag, where they were counted before blocks were
-    /// left out of the segments.
+    /// Sizes of the allocated blocks by tag, if they were counted before blocks were removed
+    /// from the segments.
     pub kept_sizes: Option<Arc<FxHashMap<Tag, Vec<SizeCount>>>>,
 }
 
 impl Snapshot {
-    /// True when every window is in it.
+    /// True when every window is included.
     pub fn is_complete(&self) -> bool {
         self.windows_all > 0 && self.windows_done == self.windows_all
     }
 
-    /// True when any block of pool was found. A walk that found none looked where no pool
-    /// is, however complete it was.
+    /// True when at least one pool block was found. A complete walk without blocks looked in
+    /// the wrong place.
     pub fn found_any(&self) -> bool {
         !self.totals.tags.is_empty() || self.totals.free.blocks > 0
     }
 
-    /// True when the pools of sessions are in it.
+    /// True when the pools of sessions are included.
     pub fn has_sessions(&self) -> bool {
         let last = self.segments.last();
         last.is_some_and(|s| s.session().is_some())
             || self.totals.session_pages != PageCounts::default()
     }
 
-    /// True when blocks are in it that were recognised by their headers alone.
+    /// True when it includes blocks that were recognised only by their headers.
     pub fn has_heuristic(&self) -> bool {
         let mut tags = self.totals.tags.values();
         tags.any(|found| found.heuristic != PerPool::default())
     }
 
-    /// Bytes of memory that the segments take.
+    /// Memory of the segments in bytes.
     pub fn footprint(&self) -> usize {
         self.segments.iter().map(|s| s.footprint()).sum()
     }

@@ -1,13 +1,14 @@
-//! No byte of pool is listed twice: what a damaged dump says of overlapping blocks is
-//! settled here.
+//! Removes overlapping blocks, as a damaged dump may have them, so that no byte of pool is
+//! listed twice.
 
 use crate::memory::Va;
 use crate::pool::big::BigBlock;
 use crate::pool::block::Block;
 
-/// Leaves blocks out that overlap others: the large allocations in `big`, which come in
-/// order of address, blocks that end before `from`, or each other. Of two, the certain one
-/// stays, then the first. Leaves the blocks in order of address; returns how many went.
+/// Removes blocks that overlap others: the large allocations in `big`, which are in address
+/// order, earlier blocks that end at `from`, or each other. Of two blocks, the certain one
+/// stays, otherwise the first. Sorts the blocks by address; returns the number of removed
+/// blocks.
 pub fn resolve(blocks: &mut Vec<Block>, from: Va, big: &[BigBlock]) -> u64 {
     let before = blocks.len();
     if !blocks.is_sorted_by_key(|b| b.va) {
@@ -29,7 +30,7 @@ pub fn resolve(blocks: &mut Vec<Block>, from: Va, big: &[BigBlock]) -> u64 {
         if block.va < from || big.first().is_some_and(|b| b.va < end) {
             continue;
         }
-        // Certain blocks push out guesses that reach into them.
+        // A certain block removes heuristic ones that overlap it.
         while let Some(last) = kept_last(blocks, kept)
             && last.heuristic
             && !block.heuristic
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certain_one_stays_and_then_the_first() {
+    fn of_overlapping_blocks_the_certain_or_first_stays() {
         let mut blocks = vec![
             block(0x100, 0x200, true),
             block(0x200, 0x40, false),
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn large_allocations_and_what_came_before_stay() {
+    fn large_and_earlier_allocations_stay() {
         let mut blocks = vec![
             block(0x80, 0x40, false),
             block(0x100, 0xf00, false),
@@ -115,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_overlaps_and_nothing_alone_is_lost(plan in proptest::collection::vec((0u64..400, 1u64..12, any::<bool>()), 0..80)) {
+        fn only_overlapping_blocks_are_removed(plan in proptest::collection::vec((0u64..400, 1u64..12, any::<bool>()), 0..80)) {
             let mut blocks: Vec<Block> = plan.iter().map(|&(at, units, h)| block(at * 16, units * 16, h)).collect();
             let all = blocks.clone();
             let gone = resolve(&mut blocks, Va(0), &[]);

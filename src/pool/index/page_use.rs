@@ -1,5 +1,5 @@
-//! How full the pages of small blocks are: blocks and bytes of each page of 4 KB. Pages
-//! that one forgotten block keeps from being given back show here.
+//! The use of the pages of small blocks: blocks and bytes of each 4 KB page. This shows pages
+//! that a single remaining block keeps allocated.
 
 use rayon::prelude::*;
 
@@ -13,30 +13,30 @@ use super::sort::Wanted;
 /// A page with small blocks in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageUse {
-    /// Its first byte.
+    /// Address of its first byte.
     pub va: Va,
-    /// The session whose pool it is in.
+    /// The session, for session pool.
     pub session: Option<u32>,
-    /// The pool that it is in.
+    /// The pool.
     pub kind: PoolKind,
-    /// Allocated blocks that start in it.
+    /// Number of allocated blocks that start in it.
     pub blocks: u32,
-    /// Bytes in it of allocated blocks, large ones included.
+    /// Bytes in it of allocated blocks, including large ones.
     pub used: u32,
-    /// Bytes in it of blocks that are freed but kept for the next allocation.
+    /// Bytes in it of freed blocks that are kept for reuse.
     pub parked: u32,
 }
 
 impl PageUse {
-    /// Bytes of no block that the index lists: free, or the allocator's own.
+    /// Bytes in it that belong to no listed block: free, or used by the allocator itself.
     pub fn free(&self) -> u32 {
         (PAGE_SIZE as u32).saturating_sub(self.used + self.parked)
     }
 }
 
 impl Snapshot {
-    /// The pages that hold small blocks or parts of them: the system's in order of address, then
-    /// each session's. Pages of large allocations alone are not among them. `None` when cancelled.
+    /// The pages with small blocks or parts of them: the system's in address order, then each
+    /// session's. Excludes pages of large allocations only. `None` if cancelled.
     pub fn page_use(&self, wanted: Wanted<'_>) -> Option<Vec<PageUse>> {
         let pages: Option<Vec<Vec<PageUse>>> = self
             .segments
@@ -49,7 +49,7 @@ impl Snapshot {
 
 /// The pages of a window.
 fn pages(segment: &Segment) -> Vec<PageUse> {
-    // Blocks are grouped by tag, so pages are met again and again: they have places.
+    // Blocks are grouped by tag, so the same pages come up repeatedly: index them by position.
     let mut pages: Vec<PageUse> = Vec::new();
     let first = segment.base.page();
     let last = Va(segment.base.0 | (WINDOW - 1));
@@ -70,10 +70,10 @@ fn pages(segment: &Segment) -> Vec<PageUse> {
     pages
 }
 
-/// Adds what of a block is between two addresses.
+/// Adds the part of a block between two addresses.
 fn add(pages: &mut Vec<PageUse>, (first, last): (Va, Va), block: &Block) {
     let start = block.va.0.saturating_sub(first.0);
-    // No block but a damaged one reaches into another window.
+    // Only a damaged block extends into another window.
     let window = (last.0 - first.0).saturating_add(1);
     let end = start.saturating_add(block.bytes).min(window);
     let mut at = start;
@@ -91,9 +91,9 @@ fn add(pages: &mut Vec<PageUse>, (first, last): (Va, Va), block: &Block) {
             });
         }
         if let Some(page) = pages.get_mut(index) {
-            // A page between two others was made for the first of them.
+            // A page between two others was added with the pool of the first block.
             page.kind = block.kind;
-            // What a damaged dump says of overlapping blocks is not more than a page.
+            // Overlapping blocks in a damaged dump are limited to a page.
             let room = PAGE_SIZE as u32 - page.used - page.parked;
             let bytes = room.min((stop - at) as u32);
             match block.state {
@@ -108,7 +108,7 @@ fn add(pages: &mut Vec<PageUse>, (first, last): (Va, Va), block: &Block) {
     }
 }
 
-/// Bytes at the start of a page that the end of a large allocation takes.
+/// Bytes at the start of a page that belong to the end of a large allocation.
 fn large_bytes(segment: &Segment, page: Va) -> u32 {
     let holding = segment.owner().big.holding(page);
     holding.map_or(0, |b| (b.end() - page.0).min(PAGE_SIZE) as u32)
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_laid_over_the_pages_they_touch() {
+    fn blocks_count_in_every_page_they_touch() {
         let blocks = [
             block(0x000, 0x100, State::Allocated),
             block(0x100, 0x40, State::Lookaside),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_follow_each_other_and_a_block_ends_with_its_own() {
+    fn windows_are_in_order_and_a_block_ends_with_its_window() {
         let last = [block(WINDOW - 0x10, 0x110, State::Allocated)];
         let next = Va(BASE.0 + WINDOW);
         let behind = [block(WINDOW + 0x200, 0x30, State::Allocated)];

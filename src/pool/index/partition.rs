@@ -1,4 +1,4 @@
-//! Cuts a realm's pool into windows.
+//! Divides a realm's pool into windows.
 
 use crate::memory::{AddressSpace, CHUNK_SIZE, Chunk, PAGE_SIZE, Va};
 use crate::pool::big::BigTable;
@@ -9,7 +9,7 @@ use super::realm::Realm;
 use super::segment::WINDOW;
 use super::window::Window;
 
-/// The windows of a realm, in order of address, and what is missing from them.
+/// The windows of a realm in address order. `notes` receives remarks on missing data.
 pub fn plan(number: usize, realm: &Realm, notes: &mut Vec<String>) -> Vec<Window> {
     let mut own = Vec::new();
     let windows = cut(number, realm, &mut own);
@@ -60,7 +60,7 @@ fn cut(number: usize, realm: &Realm, notes: &mut Vec<String>) -> Vec<Window> {
     windows
 }
 
-/// Pages that a window makes the walk look at, at most.
+/// Upper limit for the number of pages that the walk of a window reads.
 pub fn work(realm: &Realm, window: &Window) -> u64 {
     let context = |s: &PageSegment| realm.heaps.as_ref()?.heaps.contexts.get(s.context);
     let segments = window.segments.iter().filter_map(context);
@@ -69,8 +69,8 @@ pub fn work(realm: &Realm, window: &Window) -> u64 {
         + bytes / PAGE_SIZE
 }
 
-/// Gives each heap segment to the window that it lies in. Segments are aligned to their
-/// size, so none crosses a window's border.
+/// Assigns each heap segment to its window. Segments are aligned to their size, so none crosses
+/// a window's border.
 fn add_segments(heaps: &Heaps, windows: &mut Vec<Window>) {
     windows.sort_by_key(|w| w.start);
     let mut extra: Vec<Window> = Vec::new();
@@ -80,7 +80,7 @@ fn add_segments(heaps: &Heaps, windows: &mut Vec<Window>) {
             .binary_search_by_key(&start, |w| window_start(w.start))
             .ok();
         if let Some(window) = holder.and_then(|i| windows.get_mut(i)) {
-            // A region may begin or end inside the window; its segments don't.
+            // A region may start or end inside the window; its segments do not.
             window.start = start;
             window.end = Va(start.0.saturating_add(WINDOW));
             window.segments.push(segment);
@@ -100,8 +100,8 @@ fn add_segments(heaps: &Heaps, windows: &mut Vec<Window>) {
     windows.append(&mut extra);
 }
 
-/// Gives what is mapped and in no segment to the windows, but for what large allocations
-/// take as a whole.
+/// Assigns mapped memory outside of segments to the windows, except parts that large
+/// allocations occupy entirely.
 fn add_orphans(heaps: &Heaps, big: &BigTable, windows: &mut Vec<Window>) {
     windows.sort_by_key(|w| w.start);
     let mut extra: Vec<Window> = Vec::new();
@@ -140,7 +140,7 @@ fn window_start(va: Va) -> Va {
     Va(va.0 & !(WINDOW - 1))
 }
 
-/// A range of addresses to be walked.
+/// A range of addresses to walk.
 struct Stretch {
     start: Va,
     end: Va,
@@ -157,7 +157,7 @@ impl Stretch {
         }
     }
 
-    /// Cuts the mapped chunks into windows.
+    /// Divides the mapped chunks into windows.
     fn cut(&self, space: &AddressSpace, windows: &mut Vec<Window>, notes: &mut Vec<String>) {
         let mapped = space.mapped(self.start, self.end);
         for (va, bytes, fault) in &mapped.unreadable {
@@ -188,8 +188,8 @@ impl Stretch {
     }
 }
 
-/// Big allocations that are paged out whole, or outside the regions, still are
-/// allocations: windows without pages list them.
+/// Big allocations that are entirely paged out, or outside the regions, still are allocations:
+/// windows without pages list them.
 fn add_windows_of_big(big: &BigTable, windows: &mut Vec<Window>) {
     windows.sort_by_key(|w| w.start);
     let mut extra: Vec<Window> = Vec::new();

@@ -1,8 +1,8 @@
-//! How far a walk is, and that it is to end.
+//! Progress and cancellation of a walk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// How far the walk is; read from any thread.
+/// The progress of a walk; can be read from any thread.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(super) pages_done: AtomicU64,
@@ -13,8 +13,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Asks the walk to stop; each worker does after the 2 MB it is in, and the window
-    /// they are of is not in the index.
+    /// Requests cancellation. Each worker stops after its current 2 MB; the window of such a
+    /// worker is not added to the index.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -24,7 +24,7 @@ impl Progress {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Pages of mapped pool that are walked, and in all (an upper bound: 512 per table).
+    /// Pages of mapped pool: walked, and total (an upper bound: 512 per table).
     pub fn pages(&self) -> (u64, u64) {
         (
             self.pages_done.load(Ordering::Relaxed),
@@ -32,7 +32,7 @@ impl Progress {
         )
     }
 
-    /// Windows that are walked, and in all.
+    /// Windows: walked, and total.
     pub fn windows(&self) -> (usize, usize) {
         (
             self.windows_done.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! Answers from the index: a tag's blocks as one list, without copying them.
+//! Queries on the index: a tag's blocks as one list, without copying them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::Snapshot;
 use super::segment::{Segment, Word};
 use super::sort::Sizes;
 
-/// The blocks of one tag, the system's in order of address and then those of each
-/// session: an offset into each segment, so opening
-/// it costs the number of segments and a look-up a binary search.
+/// The blocks of one tag: the system's in address order, then those of each session. The list
+/// is an offset into each segment, so creating it takes time in the number of segments, and a
+/// look-up is a binary search.
 #[derive(Clone, Debug)]
 pub struct BlockList {
     tag: Tag,
@@ -24,10 +24,10 @@ pub struct BlockList {
 /// The tag's blocks in one segment.
 #[derive(Clone, Debug)]
 struct Part {
-    /// The place in the list of its first block.
+    /// Position of its first block in the list.
     first: u64,
     segment: Arc<Segment>,
-    /// Where its words are among the segment's.
+    /// Range of its words in the segment.
     words: Range<usize>,
 }
 
@@ -39,7 +39,7 @@ impl Part {
 }
 
 impl BlockList {
-    /// Blocks in the list.
+    /// Number of blocks in the list.
     pub fn len(&self) -> u64 {
         self.length
     }
@@ -49,7 +49,7 @@ impl BlockList {
         self.length == 0
     }
 
-    /// The block at a place.
+    /// The block at a position.
     pub fn get(&self, index: u64) -> Option<Block> {
         let after = self.parts.partition_point(|part| part.first <= index);
         let part = self.parts.get(after.checked_sub(1)?)?;
@@ -57,7 +57,7 @@ impl BlockList {
         Some(part.segment.block(self.tag, *word))
     }
 
-    /// All blocks, in the list's order.
+    /// All blocks, in list order.
     pub fn iter(&self) -> impl Iterator<Item = Block> + '_ {
         self.parts.iter().flat_map(move |part| {
             let block = move |word: &Word| part.segment.block(self.tag, *word);
@@ -65,13 +65,13 @@ impl BlockList {
         })
     }
 
-    /// The place of the first block of the system's pool at or behind an address.
+    /// The position of the first block of the system's pool at or after an address.
     pub fn position(&self, va: Va) -> u64 {
         self.position_in(None, va)
     }
 
-    /// The same in the pool of a session, or the system's. Blocks are in order of address
-    /// within each: the system's first, then those of one session after the other.
+    /// The same in the pool of a session, or in the system's. Blocks are in address order
+    /// within each pool: the system's first, then session by session.
     pub fn position_in(&self, session: Option<u32>, va: Va) -> u64 {
         let after = self
             .parts
@@ -126,7 +126,7 @@ impl BlockList {
 }
 
 impl Snapshot {
-    /// Blocks of the tags that match which the sums count and the segments leave out.
+    /// Number of blocks with matching tags that are in the sums but not in the segments.
     pub fn left_out_of(&self, pattern: &TagPattern) -> u64 {
         if self.left_out == 0 {
             return 0;
@@ -157,8 +157,8 @@ impl Snapshot {
         BlockList { tag, parts, length }
     }
 
-    /// The blocks of all tags that match, segment by segment: the system's in order of
-    /// address, then each session's.
+    /// The blocks of all matching tags, segment by segment: the system's in address order, then
+    /// each session's.
     pub fn matching<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
         self.segments.iter().flat_map(move |segment| {
             let mut blocks: Vec<Block> = segment
@@ -171,9 +171,9 @@ impl Snapshot {
         })
     }
 
-    /// Some of the blocks, in the same order. `choose` is asked for each tag of each
-    /// segment, with the number of its blocks there, and returns the places of those that
-    /// are wanted among them.
+    /// A selection of the blocks, in the same order. `choose` is called for each tag of each
+    /// segment, with the number of its blocks there, and returns the positions of the selected
+    /// ones.
     pub fn chosen<'a, C, P>(&'a self, mut choose: C) -> impl Iterator<Item = Block> + 'a
     where
         C: FnMut(Tag, u64) -> P + 'a,
@@ -191,7 +191,7 @@ impl Snapshot {
         })
     }
 
-    /// The blocks of all tags that match, without those that are freed but parked.
+    /// The blocks of all matching tags, without freed blocks on lookaside lists.
     pub fn allocated<'a>(&'a self, pattern: &'a TagPattern) -> impl Iterator<Item = Block> + 'a {
         self.matching(pattern)
             .filter(|b| b.state == State::Allocated)
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_from_any_row_on() {
+    fn sizes_are_read_from_any_row() {
         let index = fixture::index(4, 300);
         let list = index.blocks(Tag::of("Aa30").unwrap());
         let all: Vec<u64> = list.iter().map(|b| b.bytes).collect();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn large_blocks_are_in_order_by_the_tables_sizes() {
+    fn large_blocks_sort_by_the_sizes_in_the_table() {
         let index = fixture::index(5, 0);
         let list = index.blocks(Tag::of("Big ").unwrap());
         let rows = sort::by_size(&list, None, true, &|| true);

@@ -1,10 +1,9 @@
-//! Reads the pool's pages in file order, ahead of the walk, when the dump is not in
-//! memory yet.
+//! Reads the pool's pages in file order, ahead of the walk, if the dump is not cached.
 //!
-//! The walk goes by address, the file by frame. A reader goes through the file once and
-//! in order, and a window is walked when the last of its pages has been read. Pool that
-//! does not fit into free memory is done in batches of windows, so that nothing that was
-//! read is pushed out again before it is used.
+//! The walk proceeds by address, the file is ordered by frame. A reader passes through the file
+//! once in order, and a window is walked after the last of its pages has been read. Pool that
+//! does not fit into free memory is processed in batches of windows, so that no page is evicted
+//! before it is used.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use super::progress::Progress;
 use super::realm::Realm;
 use super::window::Window;
 
-/// What to read, in which order, and how far it is.
+/// The plan of the reads, and their progress.
 pub struct ReadAhead<'a> {
     dump: &'a Dump,
     batches: Vec<Batch>,
@@ -27,30 +26,30 @@ pub struct ReadAhead<'a> {
 /// Windows that are in memory together.
 struct Batch {
     stretches: Stretches,
-    /// Window, and the end of its last page in the file; in that order.
+    /// Window, and the end of its last page in the file; sorted by the latter.
     windows: Vec<(usize, u64)>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The batch that is being read.
+    /// The current batch.
     batch: usize,
-    /// File offset up to which it has been read.
+    /// File offset of the end of the data read so far.
     read: u64,
-    /// Windows walked, of all batches.
+    /// Number of windows walked, over all batches.
     walked: usize,
 }
 
-/// Frames that are looked at to know whether the file is in memory.
+/// Number of frames that are sampled to check whether the file is cached.
 const SAMPLES: usize = 24;
 /// Bytes per read.
 const PIECE: usize = 1 << 20;
-/// How often those who wait look whether the walk was cancelled.
+/// Interval at which waiting threads check for cancellation.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl<'a> ReadAhead<'a> {
-    /// Plans the reading; `None` when the file is in memory, so that reading ahead is not
-    /// worth it. `room` is the bytes of file that may be kept in memory.
+    /// Plans the reads; `None` if the file is cached, because read-ahead would not help. `room`
+    /// is the number of bytes of the file that may be kept in memory.
     pub fn plan(realms: &'a [Arc<Realm>], windows: &[Window], room: u64) -> Option<Self> {
         let dump = realms.first()?.space.dump();
         let mapped: Vec<Vec<Chunk>> = windows.iter().map(|w| chunks(realms, w)).collect();
@@ -59,7 +58,7 @@ impl<'a> ReadAhead<'a> {
         cold.then(|| ReadAhead::of(dump, realms, windows, &mapped, room))
     }
 
-    /// The same without a look at what is in memory; `None` only without any pool.
+    /// The same without checking the cache; `None` only if there is no pool.
     pub fn new(realms: &'a [Arc<Realm>], windows: &[Window], room: u64) -> Option<Self> {
         let dump = realms.first()?.space.dump();
         let mapped: Vec<Vec<Chunk>> = windows.iter().map(|w| chunks(realms, w)).collect();
@@ -73,7 +72,7 @@ impl<'a> ReadAhead<'a> {
         mapped: &[Vec<Chunk>],
         room: u64,
     ) -> Self {
-        // The tables first, themselves in file order: they say where the pages are.
+        // Read the tables first, also in file order: they have the positions of the pages.
         let tables = mapped.iter().flatten().map(frame);
         let offsets = tables.filter_map(|pfn| dump.file_offset(pfn)).collect();
         read(dump, &Stretches::cover(offsets), &mut |_| true);
@@ -85,13 +84,13 @@ impl<'a> ReadAhead<'a> {
         }
     }
 
-    /// All windows, in the order in which they can be walked.
+    /// All windows, in the order in which they become ready.
     pub fn order(&self) -> Vec<usize> {
         let windows = self.batches.iter().flat_map(|b| &b.windows);
         windows.map(|(window, _)| *window).collect()
     }
 
-    /// Reads everything; to be run on a thread of its own.
+    /// Reads everything; run this on its own thread.
     pub fn run(&self, progress: &Progress) {
         let mut before = 0;
         for (number, batch) in self.batches.iter().enumerate() {
@@ -106,7 +105,7 @@ impl<'a> ReadAhead<'a> {
                 self.advance(|state| state.read = offset);
                 !progress.is_cancelled()
             });
-            // What could not be read ahead fails again where it is used, and is said there.
+            // A read error occurs again when the data is used, and is reported there.
             self.advance(|state| state.read = u64::MAX);
         }
     }
@@ -123,7 +122,7 @@ impl<'a> ReadAhead<'a> {
         }
     }
 
-    /// Says that a window has been walked.
+    /// Records that a window has been walked.
     pub fn walked(&self) {
         self.advance(|state| state.walked += 1);
     }
@@ -142,7 +141,7 @@ impl<'a> ReadAhead<'a> {
     }
 }
 
-/// Reads stretches in order; `told` hears how far it is and says whether to go on.
+/// Reads stretches in order; `told` receives the progress and returns whether to continue.
 fn read(dump: &Dump, stretches: &Stretches, told: &mut dyn FnMut(u64) -> bool) {
     let mut buffer = vec![0; PIECE];
     for (start, end) in stretches.iter() {
@@ -172,8 +171,8 @@ fn chunks(realms: &[Arc<Realm>], window: &Window) -> Vec<Chunk> {
     }
 }
 
-/// Frames of pool from all over it. Tables and the first pages of heap segments have been
-/// read before, so pages from the middles of chunks are taken.
+/// Frames of pool, evenly sampled. Tables and the first pages of heap segments have been read
+/// before, so pages from the middle of chunks are taken.
 fn samples(realms: &[Arc<Realm>], windows: &[Window], mapped: &[Vec<Chunk>]) -> Vec<Pfn> {
     let all: Vec<(usize, Chunk)> = windows
         .iter()
@@ -192,7 +191,7 @@ fn samples(realms: &[Arc<Realm>], windows: &[Window], mapped: &[Vec<Chunk>]) -> 
     out
 }
 
-/// The frame that says most of a chunk: its table, or its first page.
+/// A frame that represents a chunk: its page table, or its first page.
 fn frame(chunk: &Chunk) -> Pfn {
     match chunk.mapped {
         ChunkMapping::Table(pfn) | ChunkMapping::Large(pfn) => pfn,
@@ -233,7 +232,7 @@ fn batches(
     batches
 }
 
-/// Where the pages of a chunk are in the file.
+/// Collects the file offsets of a chunk's pages.
 fn places(space: &AddressSpace, chunk: Chunk, out: &mut Vec<u64>) {
     space.chunk_frames(chunk, |pfn| out.extend(space.dump().file_offset(pfn)));
 }

@@ -1,5 +1,5 @@
-//! What a stretch of pool is walked with: the system's own memory and tables, or those of
-//! one session. The same addresses hold different blocks in each session.
+//! The memory and tables for walking a part of the pool: the system's, or those of one session.
+//! Each session has different blocks at the same addresses.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::pool::heap::{Heaps, Parking};
 use crate::pool::lookaside::Parked;
 use crate::pool::regions::{Region, SpecialRegion};
 
-/// The segment heaps and the blocks they keep for the next allocation.
+/// The segment heaps, and the freed blocks that they keep for reuse.
 #[derive(Debug)]
 pub struct HeapPool {
     /// The heaps.
@@ -23,26 +23,26 @@ pub struct HeapPool {
 pub struct Realm {
     /// The session, for session pool.
     pub session: Option<u32>,
-    /// The memory it is read in.
+    /// The address space.
     pub space: AddressSpace,
-    /// Where its blocks are, as far as regions say it.
+    /// Regions with chains of blocks.
     pub regions: Vec<Region>,
-    /// Where its special pool is.
+    /// Regions with special pool.
     pub special: Vec<SpecialRegion>,
     /// Allocations of whole pages.
     pub big: Arc<BigTable>,
     /// Freed blocks that look allocated.
     pub parked: Arc<Parked>,
-    /// The segment heaps, where the pool runs on them.
+    /// The segment heaps, if the pool uses them.
     pub heaps: Option<Arc<HeapPool>>,
-    /// Chains of nonpaged pool are in two pools, told apart by whether their pages are
-    /// executable (Windows 8 and later): headers don't say it.
+    /// True when nonpaged blocks are in two pools that differ in whether their pages are
+    /// executable (Windows 8 and later): headers do not record it.
     pub tells_nx: bool,
-    /// Sentences about what is missing.
+    /// Remarks on missing data.
     pub notes: Vec<String>,
 }
 
-/// Whose blocks a segment holds, and where the sizes of the big ones are.
+/// The session of a segment's blocks, and the sizes of its big blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Owner {
     /// The session, for session pool.
@@ -63,12 +63,12 @@ impl Realm {
                 .is_some_and(|p| p.heaps.holding(va).is_some())
     }
 
-    /// The region of chained blocks that holds an address.
+    /// The region of chained blocks that contains an address.
     pub fn region_at(&self, va: Va) -> Option<&Region> {
         self.regions.iter().find(|r| r.contains(va))
     }
 
-    /// What its segments keep of it.
+    /// The data that its segments refer to.
     pub fn owner(&self) -> Arc<Owner> {
         Arc::new(Owner {
             session: self.session,

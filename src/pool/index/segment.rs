@@ -1,8 +1,8 @@
 //! The blocks of one window of 64 MB of addresses, eight bytes each, grouped by tag.
 //!
-//! Within a tag the words are in order of address, and segments are too, so a tag's words
-//! from segment to segment are its blocks in order of address, without any global sort.
-//! A finished segment never changes: handing it to the screen is sharing a pointer.
+//! Within a tag, the words are in address order. Segments are in address order too, so the
+//! words of a tag over all segments are its blocks in address order, without a global sort. A
+//! finished segment is immutable: the UI shares it by pointer.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::pool::tag::Tag;
 
 use super::realm::Owner;
 
-/// Bytes of addresses of a window.
+/// Size of a window in bytes.
 pub const WINDOW: u64 = 64 << 20;
 const UNIT: u64 = 16;
-/// Blocks that fit into a window.
+/// Largest number of blocks in a window.
 pub const MAX_BLOCKS: u32 = (WINDOW / UNIT) as u32;
 
 /// One block in 51 bits of a u64: address in units (22) | size in units (20) | pool (2) |
@@ -33,8 +33,8 @@ const ADDRESS_MASK: u64 = (1 << SIZE_SHIFT) - 1;
 const SIZE_MASK: u64 = (1 << 20) - 1;
 
 impl Word {
-    /// Packs a block of the window that starts at `base`. The size of a big block does
-    /// not fit; it is looked up in the big page table again.
+    /// Packs a block of the window that starts at `base`. The size of a big block does not fit;
+    /// it is looked up in the big page table.
     pub fn pack(base: Va, block: &Block) -> Word {
         let units = match block.backend {
             Backend::Big => 0,
@@ -51,7 +51,7 @@ impl Word {
         )
     }
 
-    /// The block again.
+    /// Unpacks the block.
     pub fn unpack(self, base: Va, tag: Tag, owner: &Owner) -> Block {
         let va = self.va(base);
         let backend = self.backend();
@@ -72,12 +72,12 @@ impl Word {
         }
     }
 
-    /// As it is kept in a file.
+    /// The packed value, for files.
     pub fn bits(self) -> u64 {
         self.0
     }
 
-    /// Of what a file has: every value is some block.
+    /// A word from a file; every value is a valid word.
     pub fn of_bits(bits: u64) -> Word {
         Word(bits)
     }
@@ -87,19 +87,19 @@ impl Word {
         base.add((self.0 & ADDRESS_MASK) * UNIT)
     }
 
-    /// The block's address, in units of 16 bytes from the window's first.
+    /// Offset of the block from the start of the window, in units of 16 bytes.
     pub fn unit(self) -> u32 {
         (self.0 & ADDRESS_MASK) as u32
     }
 
-    /// The block's size in units of 16 bytes; `None` for a big block, whose size is in the
-    /// big page table.
+    /// The block's size in units of 16 bytes; `None` for a big block, because its size is in
+    /// the big page table.
     pub fn small_units(self) -> Option<u32> {
         let units = (self.0 >> SIZE_SHIFT & SIZE_MASK) as u32;
         (self.backend() != Backend::Big).then_some(units)
     }
 
-    /// Which pool.
+    /// The pool.
     pub fn kind(self) -> PoolKind {
         match self.0 >> KIND_SHIFT & 3 {
             0 => PoolKind::NonPaged,
@@ -109,12 +109,12 @@ impl Word {
         }
     }
 
-    /// True for a block that was recognised by its header alone.
+    /// True for a block that was recognised only by its header.
     pub fn is_heuristic(self) -> bool {
         self.0 >> HEURISTIC_SHIFT & 1 == 1
     }
 
-    /// In use or not.
+    /// Whether the block is in use.
     pub fn state(self) -> State {
         match self.0 >> STATE_SHIFT & 3 {
             0 => State::Allocated,
@@ -139,7 +139,7 @@ impl Word {
 pub struct Segment {
     /// The window's first address.
     pub base: Va,
-    /// Whose they are.
+    /// The owner of the blocks.
     owner: Arc<Owner>,
     /// Tags in ascending order of value, each with the index of its first word.
     tags: Box<[(Tag, u32)]>,
@@ -147,8 +147,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Of words grouped by tag. `tags` are in ascending order of value, each with the
-    /// index of its first word.
+    /// A segment from words grouped by tag. `tags` are in ascending order of value, each with
+    /// the index of its first word.
     pub fn new(base: Va, owner: Arc<Owner>, tags: Vec<(Tag, u32)>, words: Vec<Word>) -> Segment {
         Segment {
             base,
@@ -158,8 +158,8 @@ impl Segment {
         }
     }
 
-    /// A segment that was taken apart, as far as it holds together: `None` unless tags
-    /// ascend, each has words, and its words are in order of address.
+    /// Rebuilds a segment from its parts. `None` unless tags are ascending, each has words, and
+    /// its words are in address order.
     pub fn again(
         base: Va,
         owner: Arc<Owner>,
@@ -184,7 +184,7 @@ impl Segment {
         whole.then_some(segment)
     }
 
-    /// Whose blocks they are.
+    /// The owner of the blocks.
     pub fn owner(&self) -> &Arc<Owner> {
         &self.owner
     }
@@ -199,22 +199,22 @@ impl Segment {
         &self.words
     }
 
-    /// The session whose pool it holds; `None` for the system's.
+    /// The session of the pool; `None` for the system's.
     pub fn session(&self) -> Option<u32> {
         self.owner.session
     }
 
-    /// The block of one of its words.
+    /// Unpacks one of its words.
     pub fn block(&self, tag: Tag, word: Word) -> Block {
         word.unpack(self.base, tag, &self.owner)
     }
 
-    /// A tag's words, in order of address.
+    /// A tag's words, in address order.
     pub fn words(&self, tag: Tag) -> &[Word] {
         self.words.get(self.range_of(tag)).unwrap_or_default()
     }
 
-    /// Where a tag's words are among all; empty for a tag that has none.
+    /// The range of a tag's words; empty if it has none.
     pub fn range_of(&self, tag: Tag) -> std::ops::Range<usize> {
         let value = |t: &(Tag, u32)| t.0.value();
         match self.tags.binary_search_by_key(&tag.value(), value) {
@@ -240,17 +240,17 @@ impl Segment {
         start..end
     }
 
-    /// Blocks in it.
+    /// Number of blocks.
     pub fn len(&self) -> usize {
         self.words.len()
     }
 
-    /// True when it holds none.
+    /// True when it has no blocks.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
 
-    /// Bytes of memory it takes.
+    /// Memory in bytes.
     pub fn footprint(&self) -> usize {
         self.words.len() * size_of::<Word>() + self.tags.len() * size_of::<(Tag, u32)>()
     }
@@ -285,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_come_back_whole_and_grouped(plan in proptest::collection::btree_map(0u64..1 << 22, (0u32..20, 1u64..1 << 20, 0usize..4, 0usize..3, any::<bool>()), 0..200)) {
+        fn blocks_are_unpacked_unchanged_and_grouped(plan in proptest::collection::btree_map(0u64..1 << 22, (0u32..20, 1u64..1 << 20, 0usize..4, 0usize..3, any::<bool>()), 0..200)) {
             let base = Va(0xffff_f8a0_0400_0000);
             let kinds = [PoolKind::NonPaged, PoolKind::NonPagedNx, PoolKind::Paged, PoolKind::Session];
             let states = [State::Allocated, State::Lookaside, State::Free];

@@ -1,42 +1,42 @@
-//! Orders of a tag's blocks: by size, and only those that are wanted. Rows stay numbers
-//! into the list, four bytes each; blocks are not copied.
+//! Orders of a tag's blocks: sorted by size, or filtered. Rows stay numbers into the list, four
+//! bytes each; blocks are not copied.
 //!
-//! Blocks have few sizes: nearly all are multiples of 16 below 8,192 units, so they
-//! are sorted by counting, in parallel, in two passes over the packed words. The rest, large
-//! ones, are sorted by their bytes digit by digit.
+//! Blocks have few sizes. Nearly all are multiples of 16 below 8,192 units, so they are sorted
+//! by counting, in parallel, in two passes over the packed words. The others, large ones, are
+//! radix-sorted by their bytes.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
-/// Bytes of a unit of small sizes.
+/// Bytes per unit of small sizes.
 const UNIT: u64 = 16;
-/// Small sizes, in units: up to 128 KB, what a heap's variable-size blocks have at most.
+/// Number of small sizes, in units: up to 128 KB, the maximum of a heap's variable-size blocks.
 const COUNTED: usize = 1 << 13;
-/// Rows of a piece of work: a few milliseconds, so that an end is seen soon.
+/// Rows per piece of work: a few milliseconds, so that cancellation takes effect soon.
 const PIECE: u32 = 1 << 18;
-/// Pieces at most, as each counts all small sizes.
+/// Largest number of pieces, because each has counters for all small sizes.
 const PIECES: u32 = 256;
-/// Between two looks at whether the answer is still wanted.
+/// Number of rows between checks for cancellation.
 const LOOK_EVERY: usize = 1 << 16;
-/// Bits of a digit of another size.
+/// Bits per radix digit for large sizes.
 const DIGIT: u32 = 11;
 
-/// A list whose rows have sizes, that many threads may read.
+/// A list of rows with sizes that several threads may read.
 pub trait Sizes: Sync {
-    /// Rows.
+    /// Number of rows.
     fn count(&self) -> u64;
     /// Calls `each` with every row of a range and its bytes, in order.
     fn scan(&self, rows: Range<u32>, each: impl FnMut(u32, u64));
-    /// The bytes of a row; 0 after the end.
+    /// Size of a row in bytes; 0 after the end.
     fn bytes_of(&self, row: u32) -> u64;
 }
 
-/// Asked from many threads; work ends within a few milliseconds after it says no.
+/// Called from many threads; work ends within a few milliseconds after it returns false.
 pub type Wanted<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// The rows that are to be sorted.
+/// The rows to sort.
 #[derive(Clone, Copy)]
 enum Rows<'a> {
     All(u32),
@@ -51,7 +51,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Ranges of places that together are all.
+    /// Divides the rows into ranges of positions.
     fn pieces(self) -> Vec<Range<u32>> {
         let size = PIECE.max(self.len().div_ceil(PIECES));
         let count = self.len().div_ceil(size);
@@ -73,9 +73,9 @@ impl Rows<'_> {
     }
 }
 
-/// The rows of a list (`kept`: only these, ascending) in order of size; equal ones in the
-/// list's order. Rows behind the four thousand millionth are left out: they don't fit into a
-/// machine. `None` when cancelled.
+/// The rows of a list (`kept`: only these, ascending) sorted by size; equal sizes keep list
+/// order. At most about four billion rows are sorted; more do not fit into a machine. `None` if
+/// cancelled.
 pub fn by_size(
     list: &impl Sizes,
     kept: Option<&[u32]>,
@@ -109,7 +109,7 @@ pub fn by_size(
     Some(out.into_iter().map(AtomicU32::into_inner).collect())
 }
 
-/// What a piece has: of each small size how many, and the rest.
+/// Counts of a piece: the number of rows of each small size, and the other rows.
 struct Counted {
     small: Vec<u32>,
     rest: Vec<(u64, u32)>,
@@ -120,7 +120,7 @@ fn small(bytes: u64) -> Option<usize> {
     (bytes.is_multiple_of(UNIT) && units < COUNTED).then_some(units)
 }
 
-/// Cuts a piece so that an end is seen in time, whatever a row costs.
+/// Divides a piece so that cancellation takes effect in time, regardless of the cost of a row.
 fn steps(piece: Range<u32>) -> impl Iterator<Item = Range<u32>> {
     let end = piece.end;
     piece
@@ -152,8 +152,8 @@ fn count(
     Some(out)
 }
 
-/// Turns counts into the places of the first row of each size, piece by piece, and puts
-/// the rest, which is sorted, where it comes between them.
+/// Converts counts into the positions of the first row of each size, piece by piece, and
+/// inserts the sorted large rows between them.
 fn give_places(counted: &mut [Counted], rest: &[(u64, u32)], descending: bool, out: &[AtomicU32]) {
     let mut slots = out.iter();
     let mut next = 0;
@@ -208,7 +208,7 @@ fn place(
     Some(())
 }
 
-/// Sorts by bytes, lowest digit first; stable, so equals stay in the list's order.
+/// Sorts by bytes, lowest digit first; stable, so equal sizes keep list order.
 fn sort_rest(
     mut rows: Vec<(u64, u32)>,
     descending: bool,
@@ -256,8 +256,8 @@ fn sort_rest(
     Some(rows)
 }
 
-/// The rows that `keep` says yes to, ascending; as [`by_size`] for how many and for when
-/// it isn't wanted any more.
+/// The rows for which `keep` returns true, ascending; limits and cancellation as in
+/// [`by_size`].
 pub fn filter(
     count: u64,
     keep: &(dyn Fn(u32) -> bool + Sync),
@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    /// The same by comparison.
+    /// The expected result, by a comparison sort.
     fn expected(sizes: &[u64], kept: Option<&[u32]>, descending: bool) -> Vec<u32> {
         let mut rows: Vec<u32> = match kept {
             Some(kept) => kept.to_vec(),
@@ -327,7 +327,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sorted_as_by_comparison(
+        fn sorting_matches_a_comparison_sort(
             sizes in proptest::collection::vec(size(), 0..300),
             descending: bool,
             every in proptest::option::of(1usize..5),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn many_pieces_are_one_order() {
+    fn many_pieces_give_one_order() {
         let count = u64::from(PIECE) * 3 + 17;
         let size = |i: u64| match i % 1000 {
             0 => i * 48 + 5,
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_any_more_ends() {
+    fn cancelled_work_ends() {
         let list = Plain(vec![160; 5 * LOOK_EVERY]);
         for looks in 0..10 {
             let asked = AtomicUsize::new(0);

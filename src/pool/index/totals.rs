@@ -1,4 +1,4 @@
-//! Sums over what the walk found.
+//! Sums over the results of the walk.
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use crate::pool::tag::Tag;
 /// A number of blocks and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes, headers included.
+    /// Their bytes, including headers.
     pub bytes: u64,
 }
 
@@ -28,7 +28,7 @@ pub struct PerPool {
 }
 
 impl PerPool {
-    /// The sum that counts a block.
+    /// The sum that a block is counted in.
     fn of(&mut self, block: &Block) -> &mut Found {
         match (block.session, block.kind.is_nonpaged()) {
             (Some(_), _) => &mut self.session,
@@ -37,7 +37,7 @@ impl PerPool {
         }
     }
 
-    /// Blocks in all pools.
+    /// Number of blocks in all pools.
     pub fn blocks(&self) -> u64 {
         self.parts().iter().map(|f| f.blocks).sum()
     }
@@ -62,7 +62,7 @@ impl std::ops::AddAssign for Found {
     }
 }
 
-/// What was found of one tag.
+/// The totals of one tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagFound {
     /// Allocated, in nonpaged pool.
@@ -71,10 +71,10 @@ pub struct TagFound {
     pub paged: Found,
     /// Allocated, in the pools of sessions.
     pub session: Found,
-    /// Freed but kept on lookaside or deferred lists, either pool.
+    /// Freed but kept on lookaside or deferred lists, all pools.
     pub parked: Found,
-    /// Very likely allocated: recognised by their headers where the structures that lead
-    /// to them are damaged. In none of the sums above.
+    /// Very likely allocated: recognised by their headers, because the structures that lead to
+    /// them are damaged. Not included in the sums above.
     pub heuristic: PerPool,
 }
 
@@ -97,7 +97,7 @@ impl TagFound {
         }
     }
 
-    /// All of it, for numbers that may be anything; `None` when they are too large.
+    /// The sum of all parts, for untrusted numbers; `None` on overflow.
     pub fn checked_sum(&self) -> Option<Found> {
         let parts = [self.nonpaged, self.paged, self.session, self.parked];
         let likely = self.heuristic.parts();
@@ -112,7 +112,7 @@ impl TagFound {
             })
     }
 
-    /// Blocks the index lists for the tag.
+    /// Number of blocks that the index lists for the tag.
     pub fn listed(&self) -> u64 {
         let certain = self.nonpaged.blocks + self.paged.blocks + self.session.blocks;
         certain + self.parked.blocks + self.heuristic.blocks()
@@ -129,36 +129,35 @@ impl std::ops::AddAssign for TagFound {
     }
 }
 
-/// Pages by what became of them; the unit is 4 KB everywhere.
+/// Page counts by result of the walk; the unit is always 4 KB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageCounts {
     /// Walked as a chain of blocks.
     pub pool: u64,
     /// Inside allocations of whole pages.
     pub big: u64,
-    /// Mapped, readable, and no chain: other uses of the region, or free pages.
+    /// Mapped and readable, but without a chain: other uses of the region, or free pages.
     pub other: u64,
-    /// Whose contents are in the page file.
+    /// Contents are in the page file.
     pub paged_out: u64,
-    /// That the dump leaves out.
+    /// Left out of the dump.
     pub not_in_dump: u64,
-    /// That the file could not deliver while it was read.
+    /// The system failed to read them from the file.
     pub failed: u64,
-    /// Of those that can't be read, the ones inside allocations of whole pages: their blocks are
-    /// known from the big page table nevertheless.
+    /// Unreadable pages inside allocations of whole pages: their blocks are still known from
+    /// the big page table.
     pub unread_big: u64,
-    /// Pages, or starts of heap subsegments, where a chain of blocks is damaged.
+    /// Pages, or starts of heap subsegments, with a damaged chain of blocks.
     pub damaged: u64,
-    /// Bytes in use of which no block can be named.
+    /// Bytes in use that could not be assigned to a block.
     pub unplaced_bytes: u64,
-    /// Mapped and written in the addresses of a pool that runs on heaps, but in no
-    /// segment or large allocation that is known: the heaps' own records, or what
-    /// damaged lists hide.
+    /// Mapped and written, in the address range of a pool that uses heaps, but in no known
+    /// segment or large allocation: the heaps' own data, or blocks that damaged lists hide.
     pub unowned: u64,
 }
 
 impl PageCounts {
-    /// Counts a page that can't be read.
+    /// Counts an unreadable page.
     pub fn missing(&mut self, fault: Fault) {
         match fault {
             Fault::PagedOut => self.paged_out += 1,
@@ -167,14 +166,14 @@ impl PageCounts {
         }
     }
 
-    /// Pages that can't be read, for whatever reason.
+    /// Number of unreadable pages, for any reason.
     pub fn unreadable(&self) -> u64 {
         self.paged_out + self.not_in_dump + self.failed
     }
 
-    /// True unless sums of these numbers, which may be anything, are too large.
+    /// True unless sums of these untrusted numbers overflow.
     pub fn adds_up(&self) -> bool {
-        // No machine has so much; what is added up here are at most a dozen.
+        // No machine has that many, and sums have at most a dozen terms.
         let most = u64::MAX / 64;
         [
             self.pool,
@@ -213,10 +212,10 @@ impl std::ops::AddAssign for PageCounts {
     }
 }
 
-/// What one window held.
+/// The results of one window.
 #[derive(Clone, Debug, Default)]
 pub struct WindowTotals {
-    /// Per tag, each once.
+    /// By tag, each once.
     pub tags: Vec<(Tag, TagFound)>,
     /// Pages of nonpaged pool.
     pub nonpaged_pages: PageCounts,
@@ -224,28 +223,28 @@ pub struct WindowTotals {
     pub paged_pages: PageCounts,
     /// Pages of the pools of sessions.
     pub session_pages: PageCounts,
-    /// Bytes in use that no valid header describes, or that lie behind headers that
-    /// can't be read.
+    /// Bytes in use without a valid header, or after unreadable headers.
     pub unplaced_bytes: u64,
-    /// Pages of special pool whose pattern is broken: their blocks may have another size.
+    /// Number of special pool pages with a broken pattern: the size of their blocks is
+    /// uncertain.
     pub doubted: u64,
-    /// Blocks left out because others take the same bytes.
+    /// Number of blocks left out because others occupy the same bytes.
     pub overlapping: u64,
-    /// Free blocks and their bytes.
+    /// Number of free blocks.
     pub free_blocks: u64,
     /// Bytes of free blocks.
     pub free_bytes: u64,
-    /// Pages with a broken chain, and the offset in bytes where it breaks.
+    /// Pages with a broken chain, and the offset in bytes of the break.
     pub damaged: Vec<(Va, u16)>,
 }
 
 impl WindowTotals {
-    /// Pool pages that the system failed to read from the dump's file.
+    /// Number of pool pages that the system failed to read from the dump's file.
     pub fn failed_pages(&self) -> u64 {
         self.nonpaged_pages.failed + self.paged_pages.failed + self.session_pages.failed
     }
 
-    /// The pages of one kind of pool; those of unknown kind count as paged.
+    /// The page counts of one pool; pages of unknown kind count as paged.
     pub fn pages(&mut self, kind: Option<PoolKind>) -> &mut PageCounts {
         match kind {
             Some(kind) if kind.is_nonpaged() => &mut self.nonpaged_pages,
@@ -258,7 +257,7 @@ impl WindowTotals {
 /// Sums over all windows walked so far.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
-    /// Per tag.
+    /// By tag.
     pub tags: FxHashMap<Tag, TagFound>,
     /// Pages of nonpaged pool.
     pub nonpaged_pages: PageCounts,
@@ -268,20 +267,22 @@ pub struct Totals {
     pub session_pages: PageCounts,
     /// Free blocks inside pool pages.
     pub free: Found,
-    /// Pages with a broken chain: address, offset in bytes of the break.
+    /// Pages with a broken chain: address, and offset in bytes of the break.
     pub damaged: Vec<(Va, u16)>,
-    /// Bytes in use of which no block can be named.
+    /// Bytes in use that could not be assigned to a block.
     pub unplaced_bytes: u64,
-    /// Pages of special pool whose pattern is broken: their blocks may have another size.
+    /// Number of special pool pages with a broken pattern: the size of their blocks is
+    /// uncertain.
     pub doubted: u64,
-    /// Blocks left out because others take the same bytes: two readings of damaged memory.
+    /// Number of blocks left out because others occupy the same bytes: two readings of damaged
+    /// memory.
     pub overlapping: u64,
-    /// Blocks listed in the index.
+    /// Number of blocks listed in the index.
     pub listed: u64,
 }
 
 impl Totals {
-    /// Adds a window.
+    /// Adds the results of a window.
     pub fn add(&mut self, window: &WindowTotals) {
         for &(tag, found) in &window.tags {
             *self.tags.entry(tag).or_default() += found;
@@ -300,17 +301,17 @@ impl Totals {
         self.damaged.extend_from_slice(&window.damaged);
     }
 
-    /// What was found of a tag.
+    /// The totals of a tag.
     pub fn tag(&self, tag: Tag) -> TagFound {
         self.tags.get(&tag).copied().unwrap_or_default()
     }
 
-    /// Pool pages that the system failed to read from the dump's file.
+    /// Number of pool pages that the system failed to read from the dump's file.
     pub fn failed_pages(&self) -> u64 {
         self.nonpaged_pages.failed + self.paged_pages.failed + self.session_pages.failed
     }
 
-    /// Pool pages that can't be read.
+    /// Number of unreadable pool pages.
     pub fn unreadable_pages(&self) -> u64 {
         self.nonpaged_pages.unreadable()
             + self.paged_pages.unreadable()

@@ -21,28 +21,28 @@ use super::totals::WindowTotals;
 /// A window: up to 64 MB of one region.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
-    /// Which realm it is in, by its place in the plan.
+    /// Its realm, as an index into the plan.
     pub realm: usize,
-    /// True for special pool: one allocation a page.
+    /// True for special pool: one allocation per page.
     pub special: bool,
     /// First address.
     pub start: Va,
     /// The first address after it.
     pub end: Va,
-    /// What its region holds; `None` for a window outside the regions that holds big
-    /// blocks only.
+    /// The pool of its region; `None` for a window outside the regions, which has only big
+    /// blocks.
     pub kind: Option<PoolKind>,
-    /// The mapped 2 MB pieces to be walked as chains, in order of address.
+    /// The mapped 2 MB pieces to walk as chains, in address order.
     pub chunks: Vec<Chunk>,
-    /// The heap segments in it, in order of address.
+    /// The heap segments in it, in address order.
     pub segments: Vec<PageSegment>,
-    /// The mapped 2 MB pieces that are not, or not all, in segments, in order of address.
+    /// The mapped 2 MB pieces that are not entirely in segments, in address order.
     pub orphans: Vec<(Chunk, PoolKind)>,
 }
 
-/// Walks a window, and leaves its blocks in `scratch`, which is reused from window to
-/// window. `None` soon after nobody wants it any more: a window of a slow disk, or one
-/// full of the smallest blocks, takes its time.
+/// Walks a window and leaves its blocks in `scratch`, which is reused for each window. `None`
+/// soon after cancellation: a window on a slow disk, or one full of the smallest blocks, takes
+/// long.
 pub fn walk(
     realm: &Realm,
     encoding: Encoding,
@@ -98,7 +98,7 @@ pub fn walk(
     walker.list_big(listed, window.end);
     walker.heaps(realm, window, wanted)?;
     if dump.faults() != faults && walker.totals.failed_pages() == 0 {
-        // Somewhere in the window zeros were read that are none: it is not whole.
+        // Some zeros in the window replaced unreadable data: it is incomplete.
         walker.missing(Fault::FileFailed);
     }
     let mut totals = walker.totals;
@@ -106,8 +106,8 @@ pub fn walk(
     Some(totals)
 }
 
-/// Pages that are fetched before the first of them is walked: what stays in the
-/// processor's nearest caches.
+/// Number of pages that are fetched before the first of them is walked: they fit in the
+/// processor's innermost caches.
 const TOGETHER: usize = 16;
 const PAGES_OF_CHUNK: usize = (CHUNK_SIZE / PAGE_SIZE) as usize;
 
@@ -120,8 +120,8 @@ fn in_segment(realm: &Realm, window: &Window, va: Va) -> bool {
             .is_some_and(|p| p.heaps.holding(va).is_some())
 }
 
-/// Buffers of a worker. They hold the blocks of one window, at most 64 MB for four million
-/// of the smallest.
+/// Buffers of a worker. They contain the blocks of one window: at most 64 MB, for four million
+/// of the smallest blocks.
 #[derive(Default)]
 pub struct Scratch {
     found: Collector,
@@ -129,18 +129,18 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Blocks of the window that was walked last.
+    /// Number of blocks of the last window.
     pub fn len(&self) -> usize {
         self.found.len()
     }
 
-    /// The window that was walked last.
+    /// The segment of the last window.
     pub fn segment(&self, window: &Window, owner: Arc<Owner>) -> Segment {
         self.found.segment(window.start, owner)
     }
 }
 
-/// What the walk of a window goes through with.
+/// State of the walk of a window.
 pub(super) struct Walker<'a, 'b> {
     dump: &'a Dump,
     kind: Option<PoolKind>,
@@ -149,21 +149,22 @@ pub(super) struct Walker<'a, 'b> {
     base: Va,
     big: &'a [BigBlock],
     parked: &'a [(Va, State)],
-    /// End of the big block that reaches into the window from the one before.
+    /// End of the big block that extends into the window from the previous one.
     straddling: u64,
-    /// Pages of the current chunk that hold the pool that is not executable.
+    /// Pages of the current chunk that are not executable.
     no_execute: NoExecute,
     scratch: &'b mut Scratch,
-    /// Pages of no segment are searched too.
+    /// Pages outside of segments are searched too.
     searches: bool,
-    /// Pages that are whole chains of blocks, where pages of no segment are searched too.
+    /// Pages that are complete chains of blocks; recorded only if pages outside of segments are
+    /// searched.
     chains: FxHashSet<Va>,
     pub(super) totals: WindowTotals,
 }
 
 impl Walker<'_, '_> {
-    /// Appends the big blocks that start before or at `before`, so that the window's
-    /// blocks stay in order of address. Returns how many are listed now.
+    /// Appends the big blocks that start before or at `before`, so that the window's blocks
+    /// stay in address order. Returns the number listed so far.
     fn list_big(&mut self, mut listed: usize, before: Va) -> usize {
         while let Some(big) = self.big.get(listed).filter(|b| b.va <= before) {
             self.push(big.block());
@@ -172,8 +173,8 @@ impl Walker<'_, '_> {
         listed
     }
 
-    /// Brings pages into the processor's caches, but for those inside big allocations,
-    /// which nobody looks into.
+    /// Brings pages into the processor's caches, except those inside big allocations, which are
+    /// not read.
     fn fetch(&self, pages: &[(Va, MappedPage<'_>)]) {
         dump::fetch(pages.iter().filter_map(|(va, page)| match page {
             MappedPage::Bytes(bytes, _) if self.taken_by_big(*va) < PAGE_SIZE => Some(*bytes),
@@ -200,7 +201,7 @@ impl Walker<'_, '_> {
         }
     }
 
-    /// A page of special pool: nothing but one block.
+    /// Handles a page of special pool, which has a single block.
     fn special(&mut self, va: Va, page: MappedPage<'_>) {
         let found = match page {
             MappedPage::Missing(fault) => return self.missing(fault),
@@ -218,7 +219,7 @@ impl Walker<'_, '_> {
         self.push(block);
     }
 
-    /// Bytes of this page, from its start, that a big allocation takes.
+    /// Bytes at the start of this page that belong to a big allocation.
     fn taken_by_big(&self, va: Va) -> u64 {
         let after = self.big.partition_point(|b| b.va <= va);
         let end = after
@@ -253,7 +254,7 @@ impl Walker<'_, '_> {
                 self.totals.pages(self.kind).pool += 1;
                 self.chain(va);
             }
-            // The rest of a big block's last page is often just unused.
+            // The rest of a big block's last page is often unused.
             Verdict::NotPool if start > 0 => self.totals.pages(self.kind).big += 1,
             Verdict::NotPool => self.totals.pages(self.kind).other += 1,
             Verdict::Damaged(at) => {
@@ -299,7 +300,7 @@ impl Walker<'_, '_> {
         });
     }
 
-    /// Blocks come in order of address, so the parked ones are met in turn.
+    /// Blocks come in address order, so the sorted lookaside entries are consumed in parallel.
     pub(super) fn state(&mut self, va: Va) -> State {
         while let Some((first, rest)) = self.parked.split_first() {
             if first.0 > va {
@@ -318,19 +319,19 @@ impl Walker<'_, '_> {
         self.scratch.found.push(self.base, &block);
     }
 
-    /// Notes a page that is walked as a chain, where it matters.
+    /// Records a page that is walked as a chain, if needed.
     fn chain(&mut self, page: Va) {
         if self.searches {
             self.chains.insert(page);
         }
     }
 
-    /// True for a page that was walked as a chain, of those that are noted.
+    /// True for a recorded page that was walked as a chain.
     pub(super) fn is_chain(&self, page: Va) -> bool {
         self.chains.contains(&page)
     }
 
-    /// Puts the blocks in order of address.
+    /// Sorts the blocks by address.
     pub(super) fn sort(&mut self) {
         self.scratch.found.sort(self.base);
     }
@@ -340,8 +341,8 @@ impl Walker<'_, '_> {
     }
 }
 
-/// A page whose first header is damaged may still hold a chain further on; a page that
-/// starts with zeros does not.
+/// True for a page that may still have a chain after a damaged first header. A page that starts
+/// with zeros has none.
 fn worth_a_look(bytes: &dump::PageBytes) -> bool {
     bytes.iter().take(64).any(|&b| b != 0) && bytes.iter().skip(4000).any(|&b| b != 0)
 }

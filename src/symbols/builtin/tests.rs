@@ -48,7 +48,7 @@ fn the_tables_are_complete_and_in_order() {
 }
 
 #[test]
-fn a_known_kernel_has_its_addresses_without_a_pdb() {
+fn a_known_kernel_has_addresses_without_a_pdb() {
     for (key, version, tracker, big) in [
         (
             "339E74133576439CBCDF7E0229DA37731",
@@ -93,7 +93,7 @@ fn a_symbol_that_a_kernel_lacks_has_no_address() {
 }
 
 #[test]
-fn one_more_or_less_in_the_identity_is_another_kernel() {
+fn any_difference_in_the_identity_means_another_kernel() {
     let mut other = id("339E74133576439CBCDF7E0229DA37731");
     other.age = 2;
     let loaded = Symbols::load(
@@ -109,7 +109,7 @@ fn one_more_or_less_in_the_identity_is_another_kernel() {
 }
 
 #[test]
-fn a_revision_picks_between_the_layouts_of_a_build() {
+fn a_revision_selects_the_layout_of_a_build() {
     let vs = |build, revision| {
         let tables = Tables::nearest(build, revision);
         tables.field("_MI_SYSTEM_INFORMATION", "Vs").unwrap().offset
@@ -118,9 +118,9 @@ fn a_revision_picks_between_the_layouts_of_a_build() {
     assert_eq!(vs(19041, Some(507)), 0x25C0);
     assert_eq!(vs(19041, Some(508)), 0x2600);
     assert_eq!(vs(19041, None), 0x2600);
-    // Later releases of the same kernel came after that update.
+    // Later releases of the same kernel appeared after that update.
     assert_eq!(vs(19045, Some(1)), 0x2600);
-    // The identity decides before what the dump says.
+    // The identity has priority over the version in the dump.
     let early = load(Some("BBED7C2955FBE4522AAA23F4B8677AD91"), 19045, None);
     assert_eq!(
         early.field("_MI_SYSTEM_INFORMATION", "Vs").unwrap().offset,
@@ -129,7 +129,7 @@ fn a_revision_picks_between_the_layouts_of_a_build() {
 }
 
 #[test]
-fn the_nearest_build_below_answers_for_one_that_is_not_known() {
+fn an_unknown_build_uses_the_nearest_lower_build() {
     for (build, known) in [
         (2600, 3790),
         (3790, 3790),
@@ -156,7 +156,7 @@ fn the_nearest_build_below_answers_for_one_that_is_not_known() {
 }
 
 #[test]
-fn every_build_answers_for_the_types_that_pool_needs() {
+fn every_build_has_the_types_that_pool_needs() {
     for asset in &ASSETS {
         let tables = Tables::nearest(asset.build, Some(asset.revision));
         for (ty, field) in [
@@ -178,7 +178,7 @@ fn every_build_answers_for_the_types_that_pool_needs() {
 }
 
 #[test]
-fn a_pdb_fills_in_for_nothing_else_and_the_tables_for_the_rest() {
+fn a_pdb_answers_for_its_own_types_and_the_tables_for_the_others() {
     use crate::symbols::fixture;
     let directory = tempfile::TempDir::new().unwrap();
     fixture::put(&directory.path().join("driver.pdb"), fixture::PDB);

@@ -15,7 +15,7 @@ fn chain(stores: &[Store]) -> Element {
     Element::Chain(stores.to_vec())
 }
 
-/// Each server with the directories that keep what it gives.
+/// Each server with the directories that keep a copy of its files.
 fn servers(path: &SymbolPath) -> Vec<(String, Vec<PathBuf>)> {
     let places = path.places().into_iter();
     places
@@ -27,7 +27,7 @@ fn servers(path: &SymbolPath) -> Vec<(String, Vec<PathBuf>)> {
 }
 
 #[test]
-fn every_documented_form_of_an_element_is_understood() {
+fn every_documented_form_of_an_element_is_parsed() {
     let public = || url(PUBLIC_SERVER);
     for (text, element) in [
         ("/pdbs", Element::Dir("/pdbs".into())),
@@ -50,7 +50,7 @@ fn every_documented_form_of_an_element_is_understood() {
         ("cache*/c", Element::Cache(dir("/c"))),
         ("Cache*", Element::Cache(Store::Default)),
         ("https://s/x", chain(&[Store::Default, url("https://s/x")])),
-        // A directory may be called like this.
+        // A directory may have such a name.
         ("srv", Element::Dir("srv".into())),
         ("cache", Element::Dir("cache".into())),
     ] {
@@ -59,7 +59,7 @@ fn every_documented_form_of_an_element_is_understood() {
 }
 
 #[test]
-fn elements_are_separated_by_semicolons_and_empty_ones_say_nothing() {
+fn elements_are_separated_by_semicolons_and_empty_ones_are_ignored() {
     assert_eq!(path("").elements, []);
     assert_eq!(path(" ; ;;").elements, []);
     assert_eq!(path("/a;;srv*/b;cache*/c").elements.len(), 3);
@@ -81,7 +81,7 @@ fn variables_are_replaced_before_anything_else() {
 }
 
 #[test]
-fn what_a_place_gives_is_kept_in_the_caches_and_stores_to_its_left() {
+fn files_are_kept_in_the_caches_and_stores_to_the_left() {
     let parsed = path("/flat;cache*/c;/other;srv*/a*/b*https://s;srv*/z");
     let kept: Vec<(PathBuf, Vec<PathBuf>)> = parsed
         .places()
@@ -112,7 +112,7 @@ fn what_a_place_gives_is_kept_in_the_caches_and_stores_to_its_left() {
 }
 
 #[test]
-fn a_server_behind_a_cache_needs_no_store_of_its_own() {
+fn a_server_after_a_cache_needs_no_store_of_its_own() {
     let parsed = path("cache*/c;srv*https://s");
     assert_eq!(servers(&parsed), [("https://s".into(), vec!["/c".into()])]);
 }
@@ -128,13 +128,13 @@ fn a_windows_directory_elsewhere_means_the_default_store() {
         path("\\\\server\\symbols;d:/x;e:").directories(),
         Vec::<PathBuf>::new()
     );
-    // A relative one with backslashes is one of this system.
+    // A relative path with backslashes belongs to this system.
     assert_eq!(local_path("a\\b"), Some("a/b".into()));
     assert_eq!(local_path("/"), Some("/".into()));
 }
 
 #[test]
-fn without_caches_only_named_stores_stay() {
+fn without_caches_keeps_only_named_stores() {
     let parsed = path("cache*/c;srv*https://s;srv**/a*https://t;/flat").without_caches();
     assert_eq!(parsed.directories(), [Path::new("/a"), Path::new("/flat")]);
     assert_eq!(
@@ -147,7 +147,7 @@ fn without_caches_only_named_stores_stay() {
 }
 
 #[test]
-fn a_file_fetched_by_hand_goes_where_the_path_finds_it() {
+fn the_path_finds_a_file_stored_by_hand() {
     for (text, place) in [
         ("/flat;srv*/a*https://s", Some("/a".into())),
         ("/flat;/other", Some("/flat".into())),
@@ -161,14 +161,14 @@ fn a_file_fetched_by_hand_goes_where_the_path_finds_it() {
 }
 
 #[test]
-fn by_default_no_server_is_on_the_path() {
+fn the_default_path_has_no_server() {
     assert_eq!(SymbolPath::local_cache().servers(), Vec::<&str>::new());
     assert_eq!(SymbolPath::default().directories(), Vec::<PathBuf>::new());
 }
 
 proptest::proptest! {
     #[test]
-    fn any_text_is_a_path(text in "[a-z/\\\\*;%: \"]{0,60}") {
+    fn any_text_is_a_valid_path(text in "[a-z/\\\\*;%: \"]{0,60}") {
         let parsed = path(&text);
         let _ = (parsed.places(), parsed.first_store());
         let _ = parsed.without_caches().places();
@@ -194,7 +194,7 @@ fn file_addresses_are_directories() {
 }
 
 #[test]
-fn variables_that_are_not_set_are_named() {
+fn unset_variables_are_listed() {
     assert_eq!(unset_variables("%SYMBOLS%/x"), ["SYMBOLS"]);
     assert_eq!(unset_variables("c:/%A%/%B_2%"), ["A", "B_2"]);
     assert!(unset_variables("100%/my%20sym").is_empty());

@@ -1,13 +1,13 @@
 //! CodeView type records, decoded one at a time from bytes.
 //!
-//! Learned from LLVM's "CodeView Type Records" documentation and Microsoft's published
-//! `cvinfo.h`; the record kinds here are those a structure's layout is made of.
+//! Sources: LLVM's "CodeView Type Records" documentation and Microsoft's published `cvinfo.h`.
+//! Only the record kinds that define a structure's layout are decoded.
 //!
-//! The `pdb` crate has such a decoder too. It isn't used because a hostile record ends
-//! the process there: a field list inside a field list recurses once per two bytes, an
-//! argument list reserves what its count says. It also takes type index 0xFFFF for
-//! "none", which empties one structure in any PDB with more than 61,439 types. Here
-//! every record is read front to back with nothing recursive; anything unknown is `None`.
+//! The `pdb` crate has such a decoder too, but a hostile record ends the process there: a field
+//! list inside a field list recurses once per two bytes, and an argument list reserves as much
+//! as its count field claims. It also treats type index 0xFFFF as "none", which empties one
+//! structure in any PDB with more than 61,439 types. This decoder reads every record front to
+//! back without recursion; anything unknown is `None`.
 
 /// Type indices below this are simple types, encoded in the index itself.
 pub(super) const FIRST_INDEX: u32 = 0x1000;
@@ -15,7 +15,7 @@ pub(super) const FIRST_INDEX: u32 = 0x1000;
 const FORWARD: u16 = 0x80;
 const HAS_UNIQUE_NAME: u16 = 0x200;
 
-/// What a type record says, as far as layouts need it.
+/// A type record, as far as layouts need it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {
     /// Structure, class, union or interface.
@@ -40,21 +40,21 @@ pub(super) enum Record<'a> {
         position: u8,
         length: u8,
     },
-    /// Functions, method lists and such: no part of a layout.
+    /// Functions, method lists and others: not part of a layout.
     Other,
 }
 
-/// The head of a type that has a name and members.
+/// The head of a type with a name and members.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named<'a> {
     pub name: &'a [u8],
-    /// The decorated name, different for two anonymous types.
+    /// The decorated name, which distinguishes anonymous types.
     pub unique: Option<&'a [u8]>,
     /// A declaration: the definition is another record with the same name.
     pub forward: bool,
     /// Index of the field list.
     pub fields: u32,
-    /// Bytes; 0 for an enum.
+    /// Size in bytes; 0 for an enum.
     pub size: u32,
 }
 
@@ -66,7 +66,7 @@ pub(super) enum Member<'a> {
         ty: u32,
         offset: u32,
     },
-    /// A base class: its members appear as the type's own.
+    /// A base class: its members count as the type's own.
     Base {
         ty: u32,
         offset: u32,
@@ -75,7 +75,7 @@ pub(super) enum Member<'a> {
         name: &'a [u8],
         value: i64,
     },
-    /// The list goes on in another record.
+    /// The list continues in another record.
     Continue {
         list: u32,
     },
@@ -84,7 +84,7 @@ pub(super) enum Member<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Decodes a record from its kind on.
+    /// Decodes a record that starts with its kind.
     pub fn parse(record: &'a [u8]) -> Option<Record<'a>> {
         let mut c = Cursor(record);
         Some(match c.u16()? {
@@ -118,7 +118,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Structures have two more type indices (`skip` bytes) than unions before the size.
+/// Structures have two more type indices (`skip` bytes) before the size than unions.
 fn composite<'a>(c: &mut Cursor<'a>, skip: usize) -> Option<Named<'a>> {
     c.u16()?;
     let properties = c.u16()?;
@@ -128,7 +128,7 @@ fn composite<'a>(c: &mut Cursor<'a>, skip: usize) -> Option<Named<'a>> {
     named(c, properties, fields, size)
 }
 
-/// The newer form, with the count behind the indices and wider properties.
+/// The newer form: the count comes after the indices, and the properties are wider.
 fn composite2<'a>(c: &mut Cursor<'a>, skip: usize) -> Option<Named<'a>> {
     let properties = (c.u32()? & 0xFFFF) as u16;
     let fields = c.u32()?;
@@ -163,7 +163,7 @@ fn named<'a>(c: &mut Cursor<'a>, properties: u16, fields: u32, size: u32) -> Opt
     })
 }
 
-/// A strided array has four more bytes than a plain one before its size.
+/// A strided array has four more bytes before its size than a normal one.
 fn array<'a>(c: &mut Cursor<'a>, skip: usize) -> Option<Record<'a>> {
     let element = c.u32()?;
     c.skip(skip)?;
@@ -173,7 +173,7 @@ fn array<'a>(c: &mut Cursor<'a>, skip: usize) -> Option<Record<'a>> {
     })
 }
 
-/// The entries of one field-list record; ends at the first one it can't make out.
+/// The entries of one field-list record; ends at the first entry that can't be decoded.
 pub(super) struct Members<'a>(Cursor<'a>);
 
 impl<'a> Members<'a> {
@@ -234,15 +234,15 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// Steps over an entry that holds no data; its form must be known to find the next one.
+/// Skips an entry without data; its form must be known to find the next one.
 fn skip_entry(c: &mut Cursor<'_>, kind: u16) -> Option<()> {
     match kind {
-        // Static member, overloaded method, nested type: two numbers and a name.
+        // Static member, overloaded methods, nested type: two numbers and a name.
         0x150E | 0x150F | 0x1510 | 0x1512 => {
             c.skip(6)?;
             c.text()?;
         }
-        // One method; the first virtual one of its slot has a table offset.
+        // One method; a virtual method that introduces its slot has a table offset.
         0x1511 => {
             let introducing = matches!((c.u16()? >> 2) & 7, 4 | 6);
             c.skip(if introducing { 8 } else { 4 })?;
@@ -254,7 +254,8 @@ fn skip_entry(c: &mut Cursor<'_>, kind: u16) -> Option<()> {
             c.number()?;
             c.number()?;
         }
-        // Pointer to the method table, friend class; the former with an offset.
+        // Pointer to the method table; friend class; pointer to the method table with an
+        // offset.
         0x1409 | 0x140A => c.skip(6)?,
         0x140C => c.skip(10)?,
         _ => return None,
@@ -262,7 +263,7 @@ fn skip_entry(c: &mut Cursor<'_>, kind: u16) -> Option<()> {
     Some(())
 }
 
-/// Size in bytes of a simple type; 0 for `void` and what isn't known.
+/// Size of a simple type in bytes; 0 for `void` and unknown types.
 pub(super) fn simple_size(index: u32) -> u32 {
     match (index >> 8) & 7 {
         0 => match index & 0xFF {
@@ -312,8 +313,8 @@ impl<'a> Cursor<'a> {
         self.take().map(u32::from_le_bytes)
     }
 
-    /// A number: the value itself below 0x8000, else the kind of what follows. Unsigned
-    /// values beyond `i64` keep their bits.
+    /// A number: below 0x8000 the value itself, otherwise the kind of the value that follows.
+    /// Unsigned values beyond `i64` keep their bits.
     fn number(&mut self) -> Option<i64> {
         Some(match self.u16()? {
             small @ 0..0x8000 => i64::from(small),
@@ -340,7 +341,7 @@ impl<'a> Cursor<'a> {
         Some(text)
     }
 
-    /// `F1`, `F2 F1`, `F3 F2 F1`: fill up to a multiple of four.
+    /// Padding bytes `F1`, `F2 F1`, `F3 F2 F1` up to a multiple of four.
     fn padding(&mut self) {
         while let Some((&byte, rest)) = self.0.split_first() {
             if byte < 0xF0 {

@@ -1,9 +1,8 @@
 //! Functions and source lines of a private PDB, for a few addresses at a time.
 //!
-//! A PDB keeps both per compiled unit. The section contributions say which unit an address
-//! belongs to, and only the units that are asked for are read, so that a PDB of hundreds of
-//! megabytes costs what a few of its units take. A public PDB has neither: its answer is
-//! empty, not an error.
+//! A PDB stores both per compiled unit. The section contributions map an address to its unit.
+//! Only the required units are read, so the cost depends on these units and not on the size of
+//! the PDB. A public PDB has neither: the result is empty, not an error.
 
 use std::io::{Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,34 +15,34 @@ use rustc_hash::FxHashMap;
 
 use super::{Bounded, PdbId, Refusal, check_identity};
 
-/// Addresses of one question.
+/// Largest number of addresses per query.
 const MOST_ADDRESSES: usize = 4096;
-/// Units that are read for one question.
+/// Largest number of units that are read per query.
 const MOST_UNITS: usize = 256;
-/// Records of one unit that are looked at: lines, and symbols. A unit of a million lines is
-/// generated code.
+/// Largest number of records that are read per unit, for lines and for symbols. A unit with a
+/// million lines is generated code.
 const MOST_RECORDS: usize = 1 << 22;
-/// Bytes that one part of the PDB may take when lines are read.
+/// Limit in bytes for one part of the PDB when lines are read.
 const LARGEST_PART: u64 = 256 << 20;
-/// Characters of a file name or of a function's name.
+/// Longest file or function name, in characters.
 const LONGEST: usize = 1024;
-/// The kinds of procedure records: `S_LPROC32`, `S_GPROC32` and their forms with an item's
+/// The kinds of procedure records: `S_LPROC32`, `S_GPROC32` and their forms with an item
 /// number.
 const PROCEDURES: [u16; 4] = [0x110f, 0x1110, 0x1146, 0x1147];
 
-/// Where an address of code comes from, as far as a private PDB says so.
+/// The origin of a code address, as far as a private PDB has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The function that holds it, and that function's first RVA.
+    /// The function that contains the address, and the RVA of its first byte.
     pub function: Option<(String, u32)>,
-    /// The source file, with the path that the compiler was given, and the line from 1.
+    /// The source file, with the path given to the compiler, and the line number from 1.
     pub line: Option<(String, u32)>,
 }
 
-/// The origins of addresses, in their order; and what was left out, as a sentence.
+/// The origins in the order of the addresses, and a sentence on omitted parts.
 pub(in crate::symbols) type Origins = (Vec<Origin>, Option<String>);
 
-/// Reads the origins of RVAs from a PDB that must be the one `id` names.
+/// Reads the origins of RVAs from a PDB, which must have the identity `id`.
 pub(in crate::symbols) fn read<R>(file: R, id: &PdbId, rvas: &[u32]) -> Result<Origins, Refusal>
 where
     R: Read + Seek + Send + std::fmt::Debug,
@@ -52,7 +51,7 @@ where
         .unwrap_or_else(|_| Err(Refusal::Unreadable("damaged".into())))
 }
 
-/// Best line so far of an address: its RVA and what it says.
+/// Best line so far for an address: the line's RVA, and its information.
 type BestLine = (u32, LineInfo);
 
 fn read_inner<R>(file: R, id: &PdbId, rvas: &[u32]) -> Result<Origins, Refusal>
@@ -101,7 +100,7 @@ where
         read += 1;
         match pdb.module_info(&unit) {
             Ok(Some(unit)) => of(&unit, &map, names.as_ref(), rvas, wanted, &mut out),
-            // A public PDB names units and has nothing of them.
+            // A public PDB lists units but has no data for them.
             Ok(None) => {}
             Err(why) => note = Some(format!("the lines of a compiled unit can't be read: {why}")),
         }
@@ -109,7 +108,7 @@ where
     Ok((out, note))
 }
 
-/// Passes the procedures of all compiled units with their RVAs, as far as the limits allow.
+/// Passes the procedures of all compiled units with their RVAs, within the limits.
 pub(super) fn procedures<'s, S: ::pdb::Source<'s> + 's>(
     pdb: &mut PDB<'s, S>,
     take: &mut dyn FnMut(&str, u32),
@@ -152,7 +151,7 @@ fn each_procedure(
     }
 }
 
-/// Fills in what one unit says of the addresses that are its.
+/// Fills in the data of one unit for the addresses that belong to it.
 fn of(
     unit: &ModuleInfo<'_>,
     map: &AddressMap<'_>,
@@ -182,7 +181,8 @@ fn of(
             };
             let holds = match (rva.checked_sub(start.0), line.length) {
                 (Some(inside), Some(length)) => inside < length.max(1),
-                // Where a record has no length, only its own address is known to be of the line.
+                // If a record has no length, only its own address is known to belong to the
+                // line.
                 (Some(inside), None) => inside == 0,
                 (None, _) => false,
             };
@@ -203,7 +203,7 @@ fn of(
     }
 }
 
-/// The procedures that hold the addresses, those that no public symbol names included.
+/// The procedures that contain the addresses, including those without a public symbol.
 fn functions(
     unit: &ModuleInfo<'_>,
     map: &AddressMap<'_>,
@@ -243,7 +243,7 @@ mod tests {
         read(Cursor::new(BYTES.to_vec()), &fixture::id(), rvas).unwrap()
     }
 
-    /// Against `llvm-pdbutil dump -l -symbols`.
+    /// Compared with `llvm-pdbutil dump -l -symbols`.
     #[test]
     fn an_address_has_its_function_and_its_line() {
         let (found, note) = origins(&[0x1020, 0x103e, 0x1071, 0x1000, 0x1084, 0x1075, 0x5000]);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_a_refusal_or_a_missing_line_and_ends() {
+    fn damaged_files_are_refused_or_lack_lines_and_reading_ends() {
         let start = std::time::Instant::now();
         let mut seed = 5u64;
         for round in 0..600 {

@@ -1,13 +1,12 @@
 //! Reading a PDB file: identity, public symbols, type layouts.
 //!
-//! The container, the debug information header and the symbol records are the `pdb`
-//! crate's work; type records are decoded by [`codeview`], which says why. Holds for
-//! PDBs of every kernel from Windows 7 on. Refused: other files, PDBs of another
-//! identity, compressed PDBs (MSFZ), and anything beyond [`LARGEST_FILE`].
+//! The `pdb` crate reads the container, the debug information header and the symbol records.
+//! [`codeview`] decodes type records, for reasons given there. Supports PDBs of every kernel
+//! from Windows 7 on. Refuses other files, PDBs with another identity, compressed PDBs (MSFZ),
+//! and files larger than [`LARGEST_FILE`].
 //!
-//! A PDB comes from a network share or a server and may be damaged or hostile. Streams
-//! can't be longer than the file they are in ([`Bounded`]), and a panic inside the crate
-//! is a refusal.
+//! A PDB comes from a network share or a server and may be damaged or hostile. Streams can't be
+//! longer than the file ([`Bounded`]), and a panic inside the crate becomes a refusal.
 
 mod codeview;
 pub(super) mod lines;
@@ -27,13 +26,13 @@ use super::layout::Field;
 use publics::Publics;
 use types::Types;
 
-/// The largest PDB read. A kernel's public PDB is around 12 MB, a browser's 2 GB.
+/// Size limit for a PDB. A kernel's public PDB is about 12 MB, a browser's 2 GB.
 pub(super) const LARGEST_FILE: u64 = 2 << 30;
 
 /// First bytes of a compressed PDB, which newer symbol servers can send.
 const MSFZ: &[u8] = b"Microsoft MSFZ Container";
 
-/// First bytes of a PDB, and where its header has the size and the number of its pages.
+/// First bytes of a PDB, and the offset of the page size and page count in its header.
 const MSF: &[u8] = b"Microsoft C/C++ MSF 7.00";
 const PAGE_SIZE: usize = 32;
 const PAGE_COUNT: usize = 40;
@@ -41,7 +40,7 @@ const PAGE_COUNT: usize = 40;
 /// Number of the type stream in every PDB.
 const TYPE_STREAM: StreamIndex = StreamIndex(2);
 
-/// Why a PDB is not used.
+/// The reason why a PDB is not used.
 #[derive(Debug, Error)]
 pub(super) enum Refusal {
     #[error("it belongs to another image: it is {found}, the dump needs {wanted}")]
@@ -73,13 +72,13 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// A PDB's content, owned.
+/// The owned content of a PDB.
 pub(super) struct Pdb {
     publics: Publics,
     types: Option<Types>,
 }
 
-/// Which parts to read.
+/// The parts to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
     /// Public symbols only, enough for a driver.
@@ -88,7 +87,7 @@ pub(super) enum Want {
 }
 
 impl Pdb {
-    /// Reads a PDB that must be the one `id` names.
+    /// Reads a PDB, which must have the identity `id`.
     pub fn read<R>(file: R, id: &PdbId, want: Want) -> Result<Pdb, Refusal>
     where
         R: Read + Seek + Send + std::fmt::Debug,
@@ -113,7 +112,7 @@ impl Pdb {
         // A PDB without sections or symbols still has its types.
         let mut publics = read_publics(&mut pdb).unwrap_or_default();
         if want == Want::Symbols {
-            // A driver's private PDB names the functions of its own that are not public.
+            // A driver's private PDB also names functions that are not public.
             let _ = lines::procedures(&mut pdb, &mut |name, rva| publics.push(rva, name));
             publics.sort();
         }
@@ -125,7 +124,8 @@ impl Pdb {
         Ok(Pdb { publics, types })
     }
 
-    /// Says whether a file is the whole PDB that `id` names, without reading it all.
+    /// Checks that a file is the complete PDB with the identity `id`, without reading all of
+    /// it.
     pub fn check<R>(file: R, id: &PdbId) -> Result<(), Refusal>
     where
         R: Read + Seek + Send + std::fmt::Debug,
@@ -155,7 +155,7 @@ impl Pdb {
         self.types.as_ref()?.field(ty, path)
     }
 
-    /// All fields of a type, those of members without a name with them.
+    /// All fields of a type, including those of unnamed members.
     pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
         self.types.as_ref()?.fields(ty)
     }
@@ -174,8 +174,8 @@ impl Pdb {
     }
 }
 
-/// Names are found by their hash: comparing tens of thousands of them to sort them is
-/// what took longest in loading a kernel's PDB.
+/// Names are looked up by hash: sorting tens of thousands of names was the slowest step in
+/// loading a kernel's PDB.
 fn hash(name: &[u8]) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write(name);
@@ -189,9 +189,9 @@ fn read_publics<'s, S: Source<'s> + 's>(pdb: &mut PDB<'s, S>) -> ::pdb::Result<P
     Ok(Publics::read(&table, &map, &sections))
 }
 
-/// The GUID must be equal and the age not below the image's: writing to a PDB again
-/// raises its age and leaves the image's. The debug information stream has the age that
-/// counts, the PDB stream that of any last write.
+/// The GUID must be equal, and the age at least the image's: rewriting a PDB increases its age
+/// but not the image's. The relevant age is in the debug information stream; the PDB stream has
+/// the age of the last write of any kind.
 fn check_identity<'s, S: Source<'s> + 's>(pdb: &mut PDB<'s, S>, id: &PdbId) -> Result<(), Refusal> {
     let information = pdb.pdb_information()?;
     let age = pdb
@@ -222,20 +222,20 @@ fn is_web_page(start: &[u8]) -> bool {
         .any(|known| text.starts_with(known))
 }
 
-/// A file whose streams can't add up to more than itself, however often its tables name
-/// the same page.
+/// A file with a limit on what its streams can add up to, even if its tables list the same page
+/// repeatedly.
 #[derive(Debug)]
 struct Bounded<R> {
     file: R,
     length: u64,
-    /// Bytes that one stream may take.
+    /// Limit for one stream in bytes.
     largest: u64,
-    /// Bytes that may still be read: a crafted table can name the same pages in any number
-    /// of streams.
+    /// Bytes that may still be read: a crafted table can list the same pages in any number of
+    /// streams.
     left: u64,
 }
 
-/// Bytes that are read of a PDB beside twice its length.
+/// Bytes that may be read in addition to twice the length of the PDB.
 const SPARE: u64 = 16 << 20;
 
 impl<R: Read + Seek> Bounded<R> {
@@ -263,8 +263,8 @@ impl<R: Read + Seek> Bounded<R> {
         })
     }
 
-    /// Refuses a file that is shorter than its header says, in pages: the pages of the
-    /// identity may be there when most of the rest is not.
+    /// Refuses a file that is shorter than its header's page count: the pages with the identity
+    /// may exist while most of the rest is missing.
     fn check_whole(&mut self) -> Result<(), Refusal> {
         let mut head = Vec::new();
         self.file.rewind()?;
@@ -274,7 +274,7 @@ impl<R: Read + Seek> Bounded<R> {
             .read_to_end(&mut head)?;
         let number = |at| crate::bytes::u32_at(&head, at).map(u64::from);
         let pages = number(PAGE_SIZE).zip(number(PAGE_COUNT));
-        // What is no PDB at all is for the reader to refuse.
+        // The reader refuses files that are not PDBs.
         let wanted = pages.map_or(0, |(size, count)| size * count);
         if head.starts_with(MSF) && self.length < wanted {
             return Err(Refusal::CutOff {

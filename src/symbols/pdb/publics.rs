@@ -4,10 +4,10 @@ use ::pdb::{AddressMap, FallibleIterator, ImageSectionHeader, SymbolData, Symbol
 
 use super::hash;
 
-/// Record kind of a public symbol (`S_PUB32`); other kinds are skipped undecoded.
+/// Record kind of a public symbol (`S_PUB32`); other kinds are skipped.
 const PUBLIC: u16 = 0x110E;
 
-/// Symbol names and RVAs, in one block of text.
+/// Symbol names and RVAs; the names are stored in one string.
 #[derive(Default)]
 pub(super) struct Publics {
     text: String,
@@ -56,14 +56,14 @@ impl Publics {
         publics
     }
 
-    /// Passes every symbol with its RVA, in order of address.
+    /// Passes every symbol with its RVA, in address order.
     pub fn each(&self, take: &mut dyn FnMut(&str, u32)) {
         for public in &self.by_rva {
             take(public.name(&self.text), public.rva);
         }
     }
 
-    /// Adds a symbol; [`Publics::sort`] has to follow.
+    /// Adds a symbol; [`Publics::sort`] must be called afterwards.
     pub fn push(&mut self, rva: u32, name: &str) {
         let start = self.text.len();
         let end = start + name.len();
@@ -73,7 +73,7 @@ impl Publics {
         }
     }
 
-    /// Puts the symbols in order, each once.
+    /// Sorts the symbols and removes duplicates.
     pub fn sort(&mut self) {
         let text = std::mem::take(&mut self.text);
         self.by_rva.sort_unstable_by(|a, b| {
@@ -93,7 +93,7 @@ impl Publics {
         self.by_rva.len()
     }
 
-    /// RVA of the symbol with exactly this name; of several the lowest.
+    /// RVA of the symbol with exactly this name; the lowest if there are several.
     pub fn rva(&self, name: &str) -> Option<u32> {
         let wanted = hash(name.as_bytes());
         let first = self.by_name.partition_point(|&(hash, _)| hash < wanted);
@@ -105,8 +105,8 @@ impl Publics {
         found.map(|p| p.rva)
     }
 
-    /// The symbol at or below an RVA in the same section, and how far below. Of several
-    /// at one address the first by name.
+    /// The nearest symbol at or below an RVA in the same section, and the distance. If several
+    /// have the same address, the first by name.
     pub fn nearest(&self, rva: u32) -> Option<(&str, u32)> {
         let below = self.by_rva.partition_point(|p| p.rva <= rva);
         let last = self.by_rva.get(below.checked_sub(1)?)?.rva;

@@ -30,12 +30,12 @@ fn bits(offset: u32, size: u32, position: u8, length: u8) -> Option<Field> {
     })
 }
 
-/// Where the fixture's copy of a stream starts: its first bytes are searched for.
+/// Offset of a stream in the fixture, found by its first bytes.
 fn find(needle: &[u8]) -> usize {
     memchr::memmem::find(PDB, needle).unwrap()
 }
 
-/// The fixture with another age in its information stream and in its debug stream.
+/// The fixture with other ages in its information stream and its debug stream.
 fn with_ages(information: u32, debug: u32) -> Vec<u8> {
     let mut bytes = PDB.to_vec();
     // Version, signature, age, GUID.
@@ -50,7 +50,7 @@ fn with_ages(information: u32, debug: u32) -> Vec<u8> {
 }
 
 #[test]
-fn fields_lie_where_the_compiler_puts_them() {
+fn fields_have_the_offsets_of_the_compiler() {
     let pdb = driver();
     let field_of = |ty: &str, path: &str| pdb.field(ty, path);
     assert_eq!(field_of("_PS_LINK", "Blink"), field(8, 8));
@@ -68,7 +68,7 @@ fn fields_lie_where_the_compiler_puts_them() {
 }
 
 #[test]
-fn bit_fields_have_their_container_and_place() {
+fn bit_fields_have_container_and_position() {
     let pdb = driver();
     assert_eq!(pdb.field("_PS_HEADER", "Previous"), bits(0, 4, 0, 8));
     assert_eq!(pdb.field("_PS_HEADER", "Kind"), bits(0, 4, 24, 8));
@@ -102,7 +102,7 @@ fn a_dot_steps_into_named_members_arrays_and_constants() {
     ] {
         assert_eq!(field_of(none), None, "{none:?}");
     }
-    // Behind a pointer is another structure.
+    // A pointer leads to another structure.
     assert_eq!(pdb.field("_PS_DEVICE", "Frame.Last"), None);
 }
 
@@ -131,7 +131,7 @@ fn sizes_and_enumerators() {
 #[test]
 fn public_symbols_are_at_their_rvas() {
     let pdb = driver();
-    // Section and offset by llvm-pdbutil, section starts by llvm-readobj.
+    // Section and offset from llvm-pdbutil, section starts from llvm-readobj.
     for (name, rva) in [
         ("PsCallback", 0x1000),
         ("PsStart", 0x1020),
@@ -167,7 +167,7 @@ fn a_pdb_of_another_image_is_refused_with_both_identities() {
 }
 
 #[test]
-fn the_age_that_counts_is_the_debug_streams_and_may_be_higher() {
+fn the_age_of_the_debug_stream_counts_and_may_be_higher() {
     let aged = |age| PdbId {
         age,
         ..fixture::id()
@@ -175,9 +175,9 @@ fn the_age_that_counts_is_the_debug_streams_and_may_be_higher() {
     for (information, debug, wanted, fits) in [
         (1, 1, 1, true),
         (1, 1, 2, false),
-        // Written to again after the link.
+        // Rewritten after linking.
         (1, 5, 3, true),
-        // Streams added by a source indexer: only the PDB stream's age rises.
+        // Streams added by a source indexer: only the PDB stream's age increases.
         (9, 2, 2, true),
         (9, 2, 3, false),
     ] {
@@ -190,7 +190,7 @@ fn the_age_that_counts_is_the_debug_streams_and_may_be_higher() {
 }
 
 #[test]
-fn other_files_are_refused_by_what_they_are() {
+fn other_files_are_refused_with_their_format() {
     let said = |bytes: &[u8]| read_as(bytes, &fixture::id()).err().unwrap().to_string();
     let mut msfz = b"Microsoft MSFZ Container\r\n\x1aALD\0\0".to_vec();
     msfz.extend([0; 400]);
@@ -203,7 +203,7 @@ fn other_files_are_refused_by_what_they_are() {
 }
 
 #[test]
-fn a_pdb_that_breaks_off_is_never_taken_for_whole() {
+fn a_truncated_pdb_is_never_accepted_as_complete() {
     let id = fixture::id();
     let started = Instant::now();
     for length in (0..PDB.len()).step_by(997).chain([PDB.len() - 1]) {
@@ -216,7 +216,7 @@ fn a_pdb_that_breaks_off_is_never_taken_for_whole() {
 }
 
 #[test]
-fn huge_counts_in_the_container_cost_nothing() {
+fn huge_counts_in_the_container_allocate_nothing() {
     // The header's page count and directory size, and the first words of the directory.
     for at in [32, 36, 40, 44, 48, 52] {
         for value in [0, 1, 0x7FFF_FFFF, 0x8000_0000, u32::MAX] {
@@ -228,7 +228,7 @@ fn huge_counts_in_the_container_cost_nothing() {
     }
 }
 
-/// Asks everything that a damaged table could answer wrongly or never.
+/// Runs all queries that a damaged table could answer wrongly or never.
 fn ask_all(pdb: &Pdb) {
     for ty in [
         "_PS_LINK",

@@ -1,20 +1,19 @@
 //! The type stream of a PDB: names to layouts.
 //!
-//! The stream is kept as bytes with an index of its records and names, built in one
-//! pass; members are read when somebody asks. That makes loading a few milliseconds and
-//! leaves nothing to bound but the stream itself.
+//! The stream is stored as bytes with an index of its records and names, which is built in one
+//! pass. Members are decoded on request. So loading takes a few milliseconds, and memory is
+//! bounded by the size of the stream.
 
 use super::codeview::{FIRST_INDEX, Member, Members, Named, Record, simple_size};
 use super::hash;
 use crate::symbols::layout::{Field, by_suffix};
 
-/// No real chain of typedefs, arrays or continued field lists comes near; a longer one is a loop.
+/// Limit for chains of typedefs, arrays or continued field lists; a longer chain is a loop.
 const LONGEST_CHAIN: usize = 256;
-/// Anonymous members within anonymous members, and base classes of base classes.
+/// Nesting limit for anonymous members and base classes.
 const DEEPEST_NESTING: usize = 8;
-/// Members looked at for one question. The largest real structure has a few hundred; a
-/// few kilobytes of types that hold each other without a name could ask for millions of
-/// millions.
+/// Limit for the members visited in one query. The largest real structure has a few hundred. A
+/// few kilobytes of types that contain each other anonymously could demand trillions.
 const MOST_MEMBERS: u32 = 1 << 20;
 
 const MOST_COLLISIONS: usize = 16;
@@ -23,15 +22,15 @@ const MOST_COLLISIONS: usize = 16;
 pub(super) struct Types {
     bytes: Box<[u8]>,
     first: u32,
-    /// Start of every record's kind, by type index from `first`.
+    /// Start of every record's kind field, by type index from `first`.
     records: Vec<u32>,
-    /// Definitions by name and by decorated name; the latter tell anonymous types apart.
+    /// Definitions by name and by decorated name; the latter distinguishes anonymous types.
     by_name: Names,
     by_unique: Names,
 }
 
-/// Names by their hash, to type indices. The names themselves stay in the stream: a
-/// kernel has thousands, and a few are asked for.
+/// Hashes of names with type indices. The names themselves stay in the stream: a kernel has
+/// thousands, and few are looked up.
 #[derive(Default)]
 struct Names(Vec<(u64, u32)>);
 
@@ -40,13 +39,13 @@ impl Names {
         self.0.push((hash(name), index));
     }
 
-    /// To be called once, when all are added.
+    /// Must be called once, after all names were added.
     fn sort(&mut self) {
         self.0.sort_unstable();
     }
 
-    /// The lowest index that `is` the name, which is the first definition. Names of one
-    /// hash are as good as never different, and not looked through without end.
+    /// The lowest index whose name matches, which is the first definition. Equal hashes of
+    /// different names are rare, so only a limited number of entries is compared.
     fn find(&self, name: &[u8], is: impl Fn(u32) -> bool) -> Option<u32> {
         let wanted = hash(name);
         let first = self.0.partition_point(|&(h, _)| h < wanted);
@@ -56,16 +55,16 @@ impl Names {
     }
 }
 
-/// What is known of a member before its name is taken apart further.
+/// Data of a member before the rest of a dotted path is resolved.
 #[derive(Clone, Copy)]
 struct Found {
     field: Field,
-    /// The member's type, through typedefs and array elements.
+    /// The member's type, after typedefs and array elements are resolved.
     ty: u32,
 }
 
 impl Types {
-    /// Indexes a type stream. A stream that breaks off keeps what came before.
+    /// Indexes a type stream. A truncated stream keeps the records before the end.
     pub fn parse(bytes: &[u8]) -> Option<Types> {
         let number = |at: usize| {
             let four = bytes.get(at..)?.first_chunk::<4>()?;
@@ -106,8 +105,8 @@ impl Types {
             if named.forward {
                 continue;
             }
-            // The first definition counts; a second one is the same type seen by
-            // another compiler run, or a different local one.
+            // The first definition counts; another with the same name comes from another
+            // compiler run, or is a different local type.
             by_name.add(named.name, index);
             if let Some(unique) = named.unique {
                 by_unique.add(unique, index);
@@ -146,7 +145,7 @@ impl Types {
         self.records.len()
     }
 
-    /// Whether `name` is defined as a structure, union or enum.
+    /// True when `name` is defined as a structure, union or enum.
     pub fn has(&self, name: &str) -> bool {
         self.by_name(name.as_bytes()).is_some()
     }
@@ -155,8 +154,8 @@ impl Types {
         Some(self.composite(self.by_name(ty.as_bytes())?)?.size)
     }
 
-    /// Finds `a.b.c` in a type. A named part may itself contain no dot in a PDB, so each
-    /// dot steps into the member's type; an array's name stands for its first element.
+    /// Finds `a.b.c` in a type. Names in a PDB contain no dot, so each dot steps into the
+    /// member's type; an array's name stands for its first element.
     pub fn field(&self, ty: &str, path: &str) -> Option<Field> {
         let mut holder = self.by_name(ty.as_bytes())?;
         let mut parts = path.split('.');
@@ -173,8 +172,8 @@ impl Types {
         Some(found.field)
     }
 
-    /// All fields of a type in the order of its definition, those of base classes and of
-    /// members without a name with them.
+    /// All fields of a type in definition order, including those of base classes and of unnamed
+    /// members.
     pub fn fields(&self, ty: &str) -> Option<Vec<(String, Field)>> {
         let mut out = Vec::new();
         let holder = self.by_name(ty.as_bytes())?;
@@ -237,7 +236,7 @@ impl Types {
         }
     }
 
-    /// Finds a member by name, looking into base classes and members without a name.
+    /// Finds a member by name, also in base classes and unnamed members.
     fn member(&self, holder: u32, wanted: &str, depth: usize, left: &mut u32) -> Option<Found> {
         let list = self.composite(holder)?.fields;
         let look = |member, left: &mut u32| match member {
@@ -263,8 +262,8 @@ impl Types {
         self.members(list, left, look)
     }
 
-    /// Runs through a field list and its continuations until `look` finds something or
-    /// nothing is left of the budget.
+    /// Iterates over a field list and its continuations until `look` returns a value or the
+    /// budget is used up.
     fn members<'a, T>(
         &'a self,
         list: u32,
@@ -313,7 +312,7 @@ impl Types {
         })
     }
 
-    /// Bytes of a type; 0 when it has none or they can't be known.
+    /// Size of a type in bytes; 0 if it has none or it is unknown.
     fn size(&self, mut index: u32) -> u32 {
         for _ in 0..LONGEST_CHAIN {
             if index < FIRST_INDEX {
@@ -335,7 +334,7 @@ impl Types {
         0
     }
 
-    /// The composite type behind typedefs, arrays and forward declarations.
+    /// The composite type after typedefs, arrays and forward declarations are resolved.
     fn definition(&self, mut index: u32) -> Option<u32> {
         for _ in 0..LONGEST_CHAIN {
             index = match Record::parse(self.record(index)?)? {
@@ -352,19 +351,20 @@ impl Types {
     fn resolve(&self, named: &Named<'_>) -> Option<u32> {
         match named.unique {
             Some(unique) => self.by_unique(unique),
-            // All anonymous types share one name, which then says nothing.
+            // All anonymous types share one name, which does not identify them.
             None if is_anonymous(named.name) => None,
             None => self.by_name(named.name),
         }
     }
 }
 
-/// Compilers write `<unnamed-tag>`, `<anonymous-tag>`, `_X::<unnamed-type-u>`, once `__unnamed`.
+/// Compilers use `<unnamed-tag>`, `<anonymous-tag>`, `_X::<unnamed-type-u>`, formerly
+/// `__unnamed`.
 fn is_anonymous(name: &[u8]) -> bool {
     name.ends_with(b">") || name.ends_with(b"__unnamed")
 }
 
-/// Records follow each other as a u16 length and that many bytes.
+/// Records are a u16 length followed by that many bytes.
 fn record_starts(bytes: &[u8], header: usize) -> Vec<u32> {
     let mut starts = Vec::new();
     let mut at = header;

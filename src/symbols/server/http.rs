@@ -1,10 +1,10 @@
-//! One GET request, with every limit a stranger's server calls for.
+//! One GET request, with all limits that an untrusted server requires.
 //!
-//! It runs in a thread of its own, so that its caller can stop waiting at any moment; the
-//! thread then ends with its next chunk or its time limit.
+//! It runs in its own thread, so that the caller can stop waiting at any time. The thread then
+//! ends at its next chunk or its time limit.
 //!
-//! Redirects are followed by hand, so that each hop is checked: only to http and https,
-//! and never from https back to http.
+//! Redirects are followed here and not by the client, to check each hop: only http and https
+//! are allowed, and never a change from https to http.
 
 use std::io::Read;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,28 +19,28 @@ use crate::characters::is_hidden;
 
 use super::Limits;
 
-/// Hops from the address asked for to the one that answers.
+/// Largest number of redirects.
 const MOST_REDIRECTS: usize = 8;
-/// Bytes read at a time, and how many such reads may wait to be written.
+/// Bytes per read, and the number of chunks that may wait to be written.
 const CHUNK: usize = 64 << 10;
 const CHUNKS_AHEAD: usize = 8;
-/// For a whole body, however steadily it drips.
+/// Time limit for a whole body, even if data arrives steadily.
 const LONGEST_BODY: Duration = Duration::from_secs(2 * 3600);
 
-/// What happens in the course of a request.
+/// Events during a request.
 pub(super) enum Event {
-    /// The server has no such file. Nothing follows.
+    /// The server does not have the file. Last event.
     Missing,
-    /// It has, with this many bytes if it says so. Chunks follow.
+    /// The server has the file, with this length in bytes if it reports one. Chunks follow.
     Found(Option<u64>),
     Chunk(Vec<u8>),
-    /// The body is complete. Nothing follows.
+    /// The body is complete. Last event.
     End,
-    /// Nothing follows.
+    /// The request failed. Last event.
     Failed(String),
 }
 
-/// A client for one server; connects to nothing yet.
+/// A client for one server; does not connect yet.
 pub(super) fn agent(base: &str, limits: &Limits) -> Agent {
     let mut config = Agent::config_builder()
         .user_agent(concat!("poolscope/", env!("CARGO_PKG_VERSION")))
@@ -61,8 +61,8 @@ pub(super) fn agent(base: &str, limits: &Limits) -> Agent {
     config.build().into()
 }
 
-/// Mozilla's roots, or those in the file that SSL_CERT_FILE names: where TLS is
-/// inspected, an organisation has its own.
+/// Mozilla's root certificates, or those in the file named by SSL_CERT_FILE: organisations that
+/// inspect TLS traffic use their own.
 fn roots() -> RootCerts {
     let Some(file) = std::env::var_os("SSL_CERT_FILE") else {
         return RootCerts::WebPki;
@@ -80,13 +80,13 @@ fn roots() -> RootCerts {
     RootCerts::new_with_certs(&certificates)
 }
 
-/// Asks for `url` and follows redirects; what happens is sent as it happens.
+/// Requests `url` and follows redirects; sends each event as it happens.
 pub(super) fn get(agent: &Agent, url: String) -> Receiver<Event> {
     let (send, receive) = sync_channel(CHUNKS_AHEAD);
     let (agent, failed) = (agent.clone(), send.clone());
     let work = move || {
         let last = run(&agent, &url, &send).unwrap_or_else(Event::Failed);
-        // Nobody waiting any more is no concern.
+        // An error here means that the caller stopped waiting.
         let _ = send.send(last);
     };
     let name = "symbol-server".to_string();
@@ -100,7 +100,8 @@ fn run(agent: &Agent, url: &str, out: &SyncSender<Event>) -> Result<Event, Strin
     let Some(response) = follow(agent, url)? else {
         return Ok(Event::Missing);
     };
-    // A body that is compressed on the way arrives unpacked, and the length is the other.
+    // With content encoding, the body arrives decompressed, and the length is the compressed
+    // one.
     let encoded = response.headers().contains_key(CONTENT_ENCODING);
     let length = response.headers().get(CONTENT_LENGTH).filter(|_| !encoded);
     let length = length.and_then(|v| v.to_str().ok()?.trim().parse().ok());
@@ -121,7 +122,7 @@ fn run(agent: &Agent, url: &str, out: &SyncSender<Event>) -> Result<Event, Strin
     }
 }
 
-/// The answer behind all redirects; `None` when there is no such file.
+/// The response after all redirects; `None` if the file does not exist.
 fn follow(agent: &Agent, url: &str) -> Result<Option<Response<Body>>, String> {
     let mut at = url.to_string();
     for _ in 0..=MOST_REDIRECTS {
@@ -157,7 +158,7 @@ fn redirect(from: &str, response: &Response<Body>) -> Result<String, String> {
     Ok(to)
 }
 
-/// The address a `Location` means; `None` unless it is one of http or https.
+/// The address in a `Location` header; `None` unless it is http or https.
 fn join(base: &str, location: &str) -> Option<String> {
     let location = location.trim().split('#').next()?;
     let base: Uri = base.parse().ok()?;
@@ -178,7 +179,7 @@ fn join(base: &str, location: &str) -> Option<String> {
     Some(joined)
 }
 
-/// Letters, digits, `+`, `-`, `.` and then a colon.
+/// True when the text starts with letters, digits, `+`, `-` or `.`, and then a colon.
 fn has_scheme(location: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     location
@@ -186,7 +187,7 @@ fn has_scheme(location: &str) -> bool {
         .is_some_and(|(head, _)| !head.is_empty() && head.chars().all(word))
 }
 
-/// `http` or `https`.
+/// The scheme, `http` or `https`.
 fn scheme(url: &str) -> Option<&'static str> {
     let (scheme, _) = url.split_once("://")?;
     ["http", "https"]
@@ -216,7 +217,7 @@ fn explain(error: &ureq::Error) -> String {
     }
 }
 
-/// The TLS library's errors come as themselves or inside one of the socket.
+/// Errors of the TLS library arrive directly or inside a socket error.
 fn explain_tls(error: &str) -> String {
     match error.contains("certificate") {
         true => format!(
@@ -226,7 +227,7 @@ fn explain_tls(error: &str) -> String {
     }
 }
 
-/// What went wrong while a body was read.
+/// An error while a body was read, as a sentence.
 fn explain_io(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let inner = error
@@ -244,8 +245,7 @@ fn explain_io(error: &std::io::Error) -> String {
     }
 }
 
-/// An address for people: without the user name and password it may hold, and without
-/// characters that are not seen.
+/// An address for display: without user name, password and invisible characters.
 pub fn shown(url: &str) -> String {
     let url: String = url.chars().filter(|c| !is_hidden(*c)).collect();
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_http_is_followed() {
+    fn only_http_redirects_are_followed() {
         for location in [
             "file:///etc/passwd",
             "ftp://b.example/v",

@@ -1,13 +1,12 @@
 //! Fetching a PDB from the symbol servers of a path.
 //!
-//! The protocol is that of Microsoft's SymSrv: GET `base/name/KEY/name`, then the same
-//! with the last letter `_` (a cabinet), then `file.ptr`, which only explains, because
-//! what it points to is a file somewhere else; a store whose root has `index2.txt` has a
-//! directory of two letters in front. Learned from the Debugging Tools documentation of
-//! symbol servers.
+//! The protocol is that of Microsoft's SymSrv: GET `base/name/KEY/name`, then the same with the
+//! last letter `_` (a cabinet), then `file.ptr`. The latter is used only for messages, because
+//! it refers to a file elsewhere. A store with `index2.txt` in its root has a directory of two
+//! letters in front. Source: the documentation of symbol servers in the Debugging Tools.
 //!
-//! A server is a stranger. A file is fetched under another name, and put into the store
-//! only when it is whole and is the one that was asked for; otherwise nothing is left.
+//! Servers are untrusted. A file is downloaded under a temporary name. It is moved into the
+//! store only if it is complete and has the right identity; otherwise it is deleted.
 
 mod http;
 
@@ -29,17 +28,17 @@ use super::store::{self, Content, Pointer};
 use http::Event;
 pub use http::shown;
 
-/// Between two looks at whether to go on.
+/// Interval between checks for cancellation.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long and how much.
+/// Time and size limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For a connection to be made.
+    /// Time limit for connecting.
     pub connect: Duration,
-    /// With no byte received.
+    /// Time limit without received bytes.
     pub stall: Duration,
-    /// Bytes of one file.
+    /// Size limit of one file in bytes.
     pub bytes: u64,
 }
 
@@ -48,74 +47,74 @@ impl Default for Limits {
         Limits {
             connect: Duration::from_secs(15),
             stall: Duration::from_secs(30),
-            // With what is unpacked from it, no more than a gigabyte is on the disk.
+            // Together with the unpacked file, at most a gigabyte is on the disk.
             bytes: 512 << 20,
         }
     }
 }
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The server that is asked.
+    /// The current server.
     pub server: &'a str,
-    /// Bytes so far.
+    /// Bytes received so far.
     pub received: u64,
-    /// Bytes in all, if the server says.
+    /// Total bytes, if the server reports them.
     pub total: Option<u64>,
 }
 
-/// Looks on while a file is fetched, and can end it.
+/// Observes a download, and can cancel it.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
-    /// Set to end it; looked at between chunks and several times a second.
+    /// Set this to cancel; checked between chunks and several times a second.
     pub cancel: &'a AtomicBool,
-    /// Called for every chunk, so several hundred times a second.
+    /// Called for every chunk, several hundred times a second.
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
 }
 
-/// A file that was fetched and is now in a store.
+/// A file that was downloaded and is now in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// The server it came from.
+    /// The server that it came from.
     pub server: String,
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     pub bytes: u64,
 }
 
-/// Why no file was fetched. None of these leaves anything behind.
+/// The reason why no file was downloaded. No partial file is left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FetchError {
-    /// The user wants no connection.
+    /// Network access is off.
     #[error("symbol servers are not used because of --no-network")]
     NetworkOff,
-    /// The path has directories only.
+    /// The symbol path contains only directories.
     #[error(
         "the symbol path names no symbol server; to use Microsoft's, put srv*{PUBLIC_SERVER} into \
             --symbols or _NT_SYMBOL_PATH"
     )]
     NoServer,
-    /// The dump names a file that no server has.
+    /// The file name in the dump is not valid on any server.
     #[error("{0:?} is not requested from a server: it is not a valid file name")]
     UnsafeName(String),
-    /// Somebody ended it.
+    /// The user cancelled the download.
     #[error("the download was cancelled")]
     Cancelled,
-    /// Each server, and what became of it.
+    /// One message per server.
     #[error("{}", .0.join("; "))]
     Failed(Vec<String>),
 }
 
-/// Fetches PDBs, if that is allowed at all.
+/// Downloads PDBs, if network access is allowed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Client {
     network: Network,
     limits: Limits,
 }
 
-/// Why one address gave nothing.
+/// The reason why a request to one address failed.
 enum Miss {
     /// The server has no such file.
     Missing,
@@ -129,13 +128,13 @@ impl From<String> for Miss {
     }
 }
 
-/// A file that a server has, not read yet.
+/// A file on a server, before its body is read.
 struct Found {
     events: Receiver<Event>,
     length: Option<u64>,
 }
 
-/// One file from one server.
+/// The download of one file from one server.
 struct Job<'a> {
     id: &'a PdbId,
     server: &'a str,
@@ -146,7 +145,7 @@ struct Job<'a> {
 }
 
 impl Client {
-    /// A client with the usual limits.
+    /// A client with the default limits.
     pub fn new(network: Network) -> Client {
         Client {
             network,
@@ -154,16 +153,16 @@ impl Client {
         }
     }
 
-    /// The same with other limits.
+    /// The same client with other limits.
     pub fn with_limits(self, limits: Limits) -> Client {
         Client { limits, ..self }
     }
 
-    /// Asks the servers of the path in turn until one has the PDB, and puts it into the stores that
-    /// the path names for it. Blocks; to be called on its own thread.
+    /// Requests the PDB from the servers of the path in turn until one has it, and puts it into
+    /// the stores that the path specifies. Blocks, so call it on its own thread.
     ///
     /// # Errors
-    /// A [`FetchError`] that says what each server answered.
+    /// A [`FetchError`] with the answer of each server.
     pub fn fetch(
         &self,
         id: &PdbId,
@@ -209,8 +208,8 @@ impl Job<'_> {
         let name = self.id.file_name().ok_or(Miss::Missing)?;
         let key = self.id.key();
         match self.by_key(name, &key) {
-            // A server whose files are on a case-sensitive file system may have the key in small
-            // letters; Microsoft's does not care.
+            // A server with a case-sensitive file system may store the key in lower case;
+            // Microsoft's server ignores case.
             Err(Miss::Missing) if self.server != PUBLIC_SERVER => {
                 self.in_folder(name, &folder(name, &key.to_lowercase()))
             }
@@ -234,7 +233,7 @@ impl Job<'_> {
         Ok(self.get("index2.txt")?.is_some())
     }
 
-    /// Tries the forms that a file can have in its folder.
+    /// Tries all forms that a file can have in its folder.
     fn in_folder(&self, name: &str, folder: &str) -> Result<Fetched, Miss> {
         for form in [name.to_string(), store::packed_name(name)] {
             let form = super::id::percent_encode(&form);
@@ -248,7 +247,7 @@ impl Job<'_> {
         }
     }
 
-    /// Asks for a file of the server.
+    /// Requests a file from the server.
     fn get(&self, path: &str) -> Result<Option<Found>, Miss> {
         if self.cancelled() {
             return Err(Miss::Cancelled);
@@ -268,7 +267,7 @@ impl Job<'_> {
         }
     }
 
-    /// Waits for something to happen; a failure is an error.
+    /// Waits for the next event; a failure is an error.
     fn next(&self, events: &Receiver<Event>) -> Result<Event, Miss> {
         while !self.cancelled() {
             match events.recv_timeout(TICK) {
@@ -287,7 +286,7 @@ impl Job<'_> {
         self.watch.cancel.load(Ordering::Relaxed)
     }
 
-    /// Reads a file, looks whether it is the right one, and gives it to the stores.
+    /// Downloads a file, checks its identity, and puts it into the stores.
     fn receive(&self, found: &Found) -> Result<Fetched, Miss> {
         let (mut file, root) = self.begin()?;
         let bytes = self.read_into(found, &mut file)?;
@@ -314,7 +313,7 @@ impl Job<'_> {
         })
     }
 
-    /// A file in the first store that takes one.
+    /// Creates a file in the first store that is writable.
     fn begin(&self) -> Result<(NamedTempFile, &Path), Miss> {
         let mut why =
             "the symbol path names no directory to store it in; write srv*DIRECTORY*SERVER"
@@ -354,8 +353,7 @@ impl Job<'_> {
         Ok(received)
     }
 
-    /// A `file.ptr` from a server names a file outside the server: it is reported, and never
-    /// opened.
+    /// A server's `file.ptr` refers to a file outside the server: it is reported, never opened.
     fn explain_pointer(&self, found: &Found) -> Result<String, Miss> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk(found)? {
@@ -373,12 +371,12 @@ impl Job<'_> {
     }
 }
 
-/// Where a server has the files of a name and a key.
+/// The folder on a server for a name and a key.
 fn folder(name: &str, key: &str) -> String {
     format!("{}/{key}", super::id::percent_encode(name))
 }
 
-/// Writes what was in a cabinet to a file of its own.
+/// Writes the content of a cabinet to its own file.
 fn repack(mut unpacked: Content, root: &Path) -> Result<NamedTempFile, Miss> {
     let mut work = || {
         let mut file = store::begin(root)?;

@@ -1,4 +1,4 @@
-//! Against a real HTTP server on loopback, which misbehaves as told.
+//! Tests with a real HTTP server on loopback that misbehaves on request.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,22 +14,22 @@ use super::*;
 use crate::symbols::fixture::{self, KEY, PDB, cabinet, files, id, in_store, other_id, put};
 use crate::symbols::{Source, Symbols, WantedPdb};
 
-/// What the server does with one request.
+/// The server's behaviour for one request.
 #[derive(Clone)]
 enum Reply {
     /// Status 200, a length, and these bytes.
     File(Vec<u8>),
-    /// The same, said to be compressed.
+    /// The same with content encoding gzip.
     Gzip(Vec<u8>),
     /// This status line and headers, no body.
     Head(String),
-    /// 200 with this length, these bytes, then the end.
+    /// Status 200 with this length, these bytes, then the end.
     Cut(usize, Vec<u8>),
-    /// 200, these bytes with no length given, then silence.
+    /// Status 200, these bytes without a length, then silence.
     Stall(Vec<u8>),
-    /// Accepts and never answers.
+    /// Accepts the connection and never answers.
     Silence,
-    /// 200 and a body that never ends.
+    /// Status 200 and a body that never ends.
     Endless,
 }
 
@@ -59,7 +59,7 @@ impl Server {
         server
     }
 
-    /// Has the fixture, as a symbol server would.
+    /// A symbol server that has the fixture.
     fn with_file(name: &'static str, bytes: Vec<u8>) -> Server {
         Server::new(
             move |path| match path == format!("/driver.pdb/{KEY}/{name}") {
@@ -160,7 +160,7 @@ fn fetch(path: &str) -> Result<Fetched, FetchError> {
     fetch_with(path, watch())
 }
 
-/// Fetches through a fresh store that must stay empty, and returns what was said.
+/// Downloads through a new store, which must stay empty, and returns the error message.
 fn fails(server: &Server) -> String {
     let store = TempDir::new().unwrap();
     let error = fetch(&format!("srv*{}*{}", store.path().display(), server.url())).unwrap_err();
@@ -171,7 +171,7 @@ fn fails(server: &Server) -> String {
 }
 
 #[test]
-fn a_file_is_fetched_into_every_store_left_of_the_server_and_found_there() {
+fn a_download_goes_to_every_store_left_of_the_server() {
     let server = Server::with_file("driver.pdb", PDB.to_vec());
     let (cache, store) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let text = format!(
@@ -213,7 +213,7 @@ fn a_cabinet_is_stored_unpacked() {
 }
 
 #[test]
-fn a_missing_file_is_asked_for_in_every_form_and_then_said_to_be_missing() {
+fn a_missing_file_is_requested_in_every_form_before_it_is_reported() {
     let server = Server::new(|_| missing());
     assert!(fails(&server).contains("no such file"));
     let folder = format!("/driver.pdb/{KEY}");
@@ -226,7 +226,7 @@ fn a_missing_file_is_asked_for_in_every_form_and_then_said_to_be_missing() {
 }
 
 #[test]
-fn a_key_in_small_letters_is_found() {
+fn a_lower_case_key_is_found() {
     let small = format!("/driver.pdb/{}/driver.pdb", KEY.to_lowercase());
     let server = Server::new(move |path| match path {
         _ if path == small => Reply::File(PDB.to_vec()),
@@ -237,9 +237,9 @@ fn a_key_in_small_letters_is_found() {
     assert!(fetch(&path).is_ok());
 }
 
-/// Some servers compress whatever they send, and give the length of that.
+/// Some servers compress all responses, and send the compressed length.
 #[test]
-fn a_body_that_is_compressed_on_the_way_is_unpacked() {
+fn a_body_with_content_encoding_is_decompressed() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(PDB).unwrap();
     let packed = packed.finish().unwrap();
@@ -254,7 +254,7 @@ fn a_body_that_is_compressed_on_the_way_is_unpacked() {
 }
 
 #[test]
-fn a_web_page_in_the_place_of_a_file_is_called_one() {
+fn a_web_page_instead_of_a_file_is_reported_as_such() {
     let page = b"<!DOCTYPE html><html><body>Sign in</body></html>";
     let server = Server::new(move |path| match path {
         _ if path.ends_with("/driver.pdb") => Reply::File(page.to_vec()),
@@ -276,7 +276,7 @@ fn a_two_tier_server_is_recognised() {
 }
 
 #[test]
-fn the_next_server_is_asked_when_one_fails() {
+fn the_next_server_is_tried_after_a_failure() {
     let bad = Server::new(|_| Reply::Head("500 Oops".into()));
     let good = Server::with_file("driver.pdb", PDB.to_vec());
     let store = TempDir::new().unwrap();
@@ -291,7 +291,7 @@ fn the_next_server_is_asked_when_one_fails() {
 }
 
 #[test]
-fn every_failure_is_told_per_server() {
+fn every_server_failure_is_reported() {
     let (one, two) = (
         Server::new(|_| Reply::Head("503 Busy".into())),
         Server::new(|_| Reply::Head("403 Forbidden".into())),
@@ -317,10 +317,10 @@ fn a_server_that_stops_answering_is_given_up() {
 }
 
 #[test]
-fn a_cut_connection_leaves_nothing() {
+fn a_broken_connection_leaves_no_file() {
     let server = Server::new(|_| Reply::Cut(PDB.len(), PDB[..40_000].to_vec()));
     assert!(fails(&server).contains("cut"));
-    // The same without a length: only the file itself can tell.
+    // The same without a length: only the file itself shows that it is truncated.
     let server = Server::with_file("driver.pdb", PDB[..40_000].to_vec());
     assert!(fails(&server).contains("cut off"));
 }
@@ -346,9 +346,9 @@ fn the_wrong_file_is_refused_with_both_identities() {
 }
 
 #[test]
-fn a_body_without_end_is_ended_at_the_limit() {
+fn an_endless_body_is_stopped_at_the_limit() {
     assert!(fails(&Server::new(|_| Reply::Endless)).contains("larger than 1048576 bytes"));
-    // A length beyond the limit is refused before the body is read.
+    // A length above the limit is refused before the body is read.
     let server = Server::new(|_| Reply::Cut(usize::MAX >> 1, vec![b'x'; 10]));
     assert!(fails(&server).contains("larger than"));
 }
@@ -360,7 +360,7 @@ fn a_server_that_only_claims_to_speak_tls_is_given_up() {
     let store = TempDir::new().unwrap();
     let error = fetch(&format!("srv*{}*{url}", store.path().display())).unwrap_err();
     let said = error.to_string();
-    // Not the words for a thread that panicked.
+    // Not the message of a panicked thread.
     assert!(
         said.contains(&url) && !said.contains("ended early"),
         "{said}"
@@ -371,7 +371,7 @@ fn a_server_that_only_claims_to_speak_tls_is_given_up() {
 #[test]
 fn redirects_lead_to_other_http_servers() {
     let good = Server::with_file("driver.pdb", PDB.to_vec());
-    // The same machine by another name.
+    // The same machine with another name.
     let target = format!("http://localhost:{}", good.address.port());
     let server = Server::new(move |path| redirect(&format!("{target}{path}")));
     let store = TempDir::new().unwrap();
@@ -380,7 +380,7 @@ fn redirects_lead_to_other_http_servers() {
 }
 
 #[test]
-fn redirects_lead_to_nothing_else() {
+fn invalid_redirects_are_refused() {
     let secret = TempDir::new().unwrap();
     let file = secret.path().join("driver.pdb");
     put(&file, PDB);
@@ -399,7 +399,7 @@ fn redirects_lead_to_nothing_else() {
 }
 
 #[test]
-fn a_servers_pointer_never_leads_to_a_file_of_this_machine() {
+fn a_servers_pointer_never_opens_a_local_file() {
     let secret = TempDir::new().unwrap();
     let file = secret.path().join("driver.pdb");
     put(&file, PDB);
@@ -436,7 +436,7 @@ fn a_download_can_be_cancelled_before_and_between_chunks() {
 }
 
 #[test]
-fn nobody_waits_for_a_silent_server_after_cancelling() {
+fn cancelling_does_not_wait_for_a_silent_server() {
     let server = Server::new(|_| Reply::Silence);
     let store = TempDir::new().unwrap();
     let path = format!("srv*{}*{}", store.path().display(), server.url());
@@ -475,7 +475,7 @@ fn without_network_no_connection_is_made() {
     let off = wanted(Network::Off);
     assert!(!off.may_download());
     assert_eq!(off.download(watch()), Err(FetchError::NetworkOff));
-    // Looking and loading never ask a server, allowed or not.
+    // Searching and loading never contact a server, whether allowed or not.
     let on = wanted(Network::On);
     assert!(on.may_download());
     assert_eq!(on.locate().file, None);
@@ -490,14 +490,14 @@ fn without_network_no_connection_is_made() {
 }
 
 #[test]
-fn a_path_without_a_server_says_how_to_name_one() {
+fn a_path_without_a_server_explains_how_to_add_one() {
     let error = fetch("/nowhere").unwrap_err();
     assert_eq!(error, FetchError::NoServer);
     assert!(error.to_string().contains("srv*https://"));
 }
 
 #[test]
-fn an_unsafe_name_is_asked_of_nobody() {
+fn an_unsafe_name_is_never_requested() {
     let server = Server::new(|_| missing());
     let unsafe_id = PdbId {
         name: "a?b.pdb".into(),
@@ -510,14 +510,14 @@ fn an_unsafe_name_is_asked_of_nobody() {
 }
 
 #[test]
-fn a_place_to_keep_it_is_looked_for_before_the_file_is_read() {
+fn a_writable_store_is_found_before_the_download_starts() {
     let server = Server::with_file("driver.pdb", PDB.to_vec());
     let store = TempDir::new().unwrap();
     let file = store.path().join("file");
     put(&file, b"");
     let nowhere = fetch(&format!("srv*{}/x*{}", file.display(), server.url())).unwrap_err();
     assert!(nowhere.to_string().contains("nothing can be stored in"));
-    // A later store that can be written to is taken instead.
+    // A later store that is writable is used instead.
     let path = format!(
         "srv*{}/x*{}*{}",
         file.display(),
@@ -528,7 +528,7 @@ fn a_place_to_keep_it_is_looked_for_before_the_file_is_read() {
 }
 
 #[test]
-fn two_that_store_at_once_leave_one_whole_file() {
+fn concurrent_stores_leave_one_complete_file() {
     const MANY: usize = 8;
     let server = Server::with_file("driver.pdb", PDB.to_vec());
     let store = TempDir::new().unwrap();

@@ -22,7 +22,7 @@ fn root() -> (TempDir, String) {
     (directory, text)
 }
 
-/// A path in one spelling: Windows has two separators and takes no notice of case.
+/// A path in normal form: Windows has two separators and ignores case.
 fn spelling(path: &Path) -> String {
     let text = path.to_str().unwrap();
     match cfg!(windows) {
@@ -31,12 +31,12 @@ fn spelling(path: &Path) -> String {
     }
 }
 
-/// Where it was found, in one spelling.
+/// The path of the found file, in normal form.
 fn found(text: &str) -> Option<String> {
     locate(text, id()).file.as_deref().map(spelling)
 }
 
-/// The fixture with another GUID: the right name in the right place, the wrong file.
+/// The fixture with another GUID: the right name and place, but the wrong file.
 fn other_pdb() -> Vec<u8> {
     let at = memchr::memmem::find(PDB, &id().guid).unwrap();
     let mut bytes = PDB.to_vec();
@@ -57,7 +57,7 @@ fn every_layout_of_a_directory_is_searched() {
         (&format!("driver.pdb/{KEY}/driver.pdb"), PDB),
         (&format!("driver.pdb/{lower}/driver.pdb"), PDB),
         (&format!("driver.pdb/{KEY}/driver.pd_"), &packed),
-        // Unpacked by somebody and never renamed.
+        // Unpacked by a user and never renamed.
         (&format!("driver.pdb/{KEY}/driver.pd_"), PDB),
     ] {
         let (directory, text) = root();
@@ -85,7 +85,7 @@ fn a_two_tier_store_has_a_directory_of_two_letters_in_front() {
 }
 
 #[test]
-fn a_name_in_capitals_finds_the_file_in_small_letters() {
+fn an_upper_case_name_finds_a_lower_case_file() {
     let (directory, text) = root();
     let file = in_store(directory.path());
     put(&file, PDB);
@@ -98,7 +98,7 @@ fn a_name_in_capitals_finds_the_file_in_small_letters() {
 }
 
 #[test]
-fn a_file_may_be_named_outright() {
+fn a_path_element_may_be_a_file() {
     let (directory, _) = root();
     let file = directory.path().join("saved-by-hand.bin");
     put(&file, PDB);
@@ -106,7 +106,7 @@ fn a_file_may_be_named_outright() {
 }
 
 #[test]
-fn the_wrong_file_is_refused_with_both_identities_and_the_search_goes_on() {
+fn the_wrong_file_is_refused_and_the_search_continues() {
     let (first, a) = root();
     let (second, b) = root();
     let wrong = in_store(first.path());
@@ -140,7 +140,7 @@ fn an_unsafe_name_touches_no_file() {
 }
 
 #[test]
-fn a_pointer_file_leads_elsewhere_or_says_why_not() {
+fn a_pointer_file_is_followed_or_its_message_reported() {
     let (directory, text) = root();
     let pointer = in_store(directory.path()).with_file_name("file.ptr");
     let target = directory.path().join("elsewhere").join("build.pdb");
@@ -184,14 +184,14 @@ fn a_hit_in_a_later_store_is_copied_to_the_earlier_ones_unpacked() {
         );
         assert_eq!(fs::read(copy).unwrap(), PDB);
     }
-    // From now on the cache answers.
+    // From now on, the file comes from the cache.
     let again = Symbols::load_module(&id(), &path);
     let first = in_store(cache.path());
     assert_eq!(again.symbols.source(), &Source::Pdb { path: first });
 }
 
 #[test]
-fn nothing_is_copied_that_was_refused_or_lies_left_of_the_cache() {
+fn refused_files_and_files_left_of_the_cache_are_not_copied() {
     let (cache, c) = root();
     let (left, l) = root();
     let (right, r) = root();
@@ -216,7 +216,7 @@ fn a_damaged_copy_in_a_cache_is_replaced() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_in_a_store_is_as_readable_as_the_umask_lets_it() {
+fn files_in_a_store_follow_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     let (directory, _) = root();
     let plain = directory.path().join("plain");
@@ -227,9 +227,9 @@ fn a_file_in_a_store_is_as_readable_as_the_umask_lets_it() {
     assert_eq!(mode(&stored), mode(&plain));
 }
 
-/// What a file system that does not tell the cases apart shows: two names, one file.
+/// A case-insensitive file system shows one file under two names.
 #[test]
-fn a_file_that_is_there_in_two_cases_of_its_name_is_refused_once() {
+fn one_file_under_two_cases_of_its_name_is_refused_once() {
     let (directory, text) = root();
     put(&directory.path().join("Driver.pdb"), &other_pdb());
     #[cfg(unix)]
@@ -244,14 +244,14 @@ fn a_file_that_is_there_in_two_cases_of_its_name_is_refused_once() {
 }
 
 #[test]
-fn what_is_given_up_leaves_nothing() {
+fn an_abandoned_file_is_deleted() {
     let (directory, _) = root();
     drop(begin(directory.path()).unwrap());
     assert_eq!(files(directory.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn what_a_killed_process_left_is_removed_after_a_day() {
+fn files_of_a_killed_process_are_removed_after_a_day() {
     let (directory, _) = root();
     let old = directory.path().join(".poolscope-old.partial");
     let other = directory.path().join("old.partial");
@@ -272,7 +272,7 @@ fn what_a_killed_process_left_is_removed_after_a_day() {
 }
 
 #[test]
-fn what_is_in_a_cabinet_is_unpacked_up_to_a_limit() {
+fn a_cabinet_is_unpacked_up_to_a_limit() {
     let bomb = cabinet("driver.pdb", &vec![0; 1 << 20]);
     assert!(bomb.len() < 64 << 10, "{} bytes", bomb.len());
     let whole = super::unpack(Cursor::new(&bomb), 1 << 20).unwrap();
@@ -281,7 +281,7 @@ fn what_is_in_a_cabinet_is_unpacked_up_to_a_limit() {
     assert!(why.to_string().contains("too large a file"), "{why}");
 }
 
-/// What a server sends and what is unpacked from it, together.
+/// Downloaded and unpacked bytes together.
 #[test]
 fn a_download_takes_a_gigabyte_of_disk_at_most() {
     let sent = crate::symbols::server::Limits::default().bytes;
@@ -318,9 +318,9 @@ proptest::proptest! {
     }
 }
 
-/// What Windows copied to a file system that tells the cases apart.
+/// Files copied from Windows to a case-sensitive file system.
 #[test]
-fn a_store_in_capitals_is_searched() {
+fn an_upper_case_store_is_searched() {
     for place in [
         format!("DRIVER.PDB/{KEY}/DRIVER.PDB"),
         format!("Driver.pdb/{}/driver.PDB", KEY.to_lowercase()),
@@ -334,7 +334,7 @@ fn a_store_in_capitals_is_searched() {
 }
 
 #[test]
-fn a_variable_that_is_not_set_is_told() {
+fn an_unset_variable_is_reported() {
     let found = locate("%POOLSCOPE_NO_SUCH_VARIABLE%/symbols", id());
     assert!(
         found.notes.iter().any(|n| n.contains("which is not set")),
@@ -344,7 +344,7 @@ fn a_variable_that_is_not_set_is_told() {
 }
 
 #[test]
-fn a_cut_pdb_and_a_web_page_are_named_as_such() {
+fn a_truncated_pdb_and_a_web_page_are_reported_as_such() {
     let (directory, text) = root();
     for (bytes, part) in [
         (&PDB[..PDB.len() - 1], "cut off"),

@@ -1,5 +1,5 @@
 //! The demo's modules: a Windows Server 2008 R2 guest of Hyper-V, and Sysinternals'
-//! `myfault.sys`, with which Microsoft's article leaks on purpose.
+//! `myfault.sys`, which leaks on purpose in Microsoft's article.
 
 use crate::addr::Va;
 use crate::synth::call_shapes::{CallShape, contexts};
@@ -12,21 +12,21 @@ use crate::synth::truth::Tag;
 const SYSTEM: &str = "\\SystemRoot\\system32\\";
 const DRIVERS: &str = "\\SystemRoot\\system32\\drivers\\";
 
-/// Where nt is.
+/// Load address of nt.
 pub const NT_BASE: Va = Va(0xffff_f800_0161_b000);
 const NT_SIZE: u32 = 0x5e_7000;
 const HAL_BASE: Va = Va(0xffff_f800_015d_2000);
 const FIRST_DRIVER: Va = Va(0xffff_f880_00c0_0000);
 const WIN32K_BASE: Va = Va(0xffff_f960_0001_0000);
 const CDD_BASE: Va = Va(0xffff_f960_006a_0000);
-/// Where the article's `myfault.sys` is.
+/// Load address of `myfault.sys` in the article.
 pub const MYFAULT_BASE: Va = Va(0xffff_f880_044b_5000);
 const MYFAULT_SIZE: u32 = 0x7000;
 
-/// A driver: file, pages, tags that its code names.
+/// A driver: file, pages, tags in its code.
 type Row = (&'static str, u32, &'static [&'static [u8; 4]]);
 
-/// In load order, with sizes of their kind. All are loaded one after the other.
+/// Drivers in load order, with realistic sizes, loaded one after the other.
 const ROWS: &[Row] = &[
     ("mcupdate_GenuineIntel.dll", 0x44, &[]),
     ("PSHED.dll", 0x14, &[]),
@@ -95,14 +95,14 @@ const ROWS: &[Row] = &[
     ("srv2.sys", 0x69, &[b"LS2c", b"Lswb"]),
 ];
 
-/// Tags that nt's own code allocates with.
+/// Tags of allocations in nt's own code.
 const NT_TAGS: &[&[u8; 4]] = &[
     b"File", b"Even", b"Irp ", b"MmCa", b"MmSt", b"CM31", b"CM25", b"Thre", b"Proc", b"Toke",
     b"Vad ", b"VadS", b"EtwB", b"EtwR", b"Sect", b"Key ", b"SeAt", b"IoNm", b"ALPC", b"CcSc",
     b"Io  ", b"Sema", b"Muta", b"Time", b"Driv", b"Devi", b"Mdl ", b"ObDi", b"SymL", b"Dire",
 ];
 
-/// What nt gives to drivers.
+/// Functions that nt exports to drivers.
 const NT_EXPORTS: &[&str] = &[
     "ExAllocatePool",
     "ExAllocatePoolWithQuotaTag",
@@ -131,7 +131,7 @@ const NT_EXPORTS: &[&str] = &[
     "ZwClose",
 ];
 
-/// What a driver imports besides what its code calls.
+/// Imports of a driver in addition to those of its code.
 const USUAL_IMPORTS: [&str; 7] = [
     "RtlInitUnicodeString",
     "IoCreateDevice",
@@ -161,7 +161,7 @@ fn module(file: &str, folder: &'static str, base: Va, size: u32) -> ModuleSpec {
     }
 }
 
-/// The version resource of a driver that comes with Windows Server 2008 R2 SP1.
+/// The version resource of a driver that is part of Windows Server 2008 R2 SP1.
 fn windows(file: &str) -> Version {
     let description = match file {
         "storport.sys" => "Microsoft Storage Port Driver",
@@ -179,7 +179,7 @@ fn windows(file: &str) -> Version {
     )
 }
 
-/// Allocates in one place or two, and frees in another.
+/// Allocates at one or two call sites, and frees at another.
 fn sites(tag: &Tag, nth: usize) -> Vec<Site> {
     let bytes = 0x40 + (nth as u32 * 0x58) % 0x1c0;
     let pool_type = (nth % 3 == 1).into();
@@ -202,7 +202,7 @@ pub fn modules() -> Vec<ModuleSpec> {
         for (nth, tag) in tags.iter().enumerate() {
             driver.sites.extend(sites(tag, n + nth));
         }
-        // One driver in nine has none, and neither have the libraries.
+        // One driver in nine has no version resource, and neither have the libraries.
         if file.to_ascii_lowercase().ends_with(".sys") && n % 9 != 8 {
             driver.data.push(Data::Version(windows(file)));
         }
@@ -220,8 +220,8 @@ pub fn modules() -> Vec<ModuleSpec> {
                 let what = Use::NdisAllocate { bytes: 0x100 };
                 driver.sites.push(Site::new(*b"netv", what));
             }
-            // Two live lookaside lists, the tag of a filter's contexts, a check of a
-            // signature, an object's reference, and a text with a tag in it by chance.
+            // Two live lookaside lists, the tag of a filter's contexts, a check of a signature,
+            // an object reference, and a text that contains a tag by coincidence.
             "Ntfs.sys" => {
                 let lists = vec![(*b"Ntff", 0x80), (*b"NtfF", 0x1c0)];
                 driver.data.push(Data::Lookasides(0x400, lists));
@@ -242,7 +242,7 @@ pub fn modules() -> Vec<ModuleSpec> {
             }
             _ => {}
         }
-        // The loader leaves a page or more between drivers.
+        // Gap after a driver: the loader leaves a page or more.
         base = base.add(u64::from(driver.size) + 0x1000 * (n as u64 % 3));
         out.push(driver);
     }
@@ -261,7 +261,7 @@ fn nt() -> ModuleSpec {
             *tag,
             b"CM31" | b"CM25" | b"MmSt" | b"Toke" | b"SeAt"
         ));
-        // Where symbols have no data: code pages from 1 MB on.
+        // A range without data symbols: code pages from 1 MB.
         let rva = Some((0x10_0000 + n as u32 * 0x1330) & !0xf);
         nt.sites.push(Site {
             tag: **tag,
@@ -292,11 +292,11 @@ fn graphics(file: &str, base: Va, pages: u32) -> ModuleSpec {
     driver
 }
 
-/// The driver of the leak, with its code where the article finds it: the tag at
+/// The driver of the leak, with its code at the addresses in the article: the tag at
 /// fffff880`044b63aa and fffff880`044b6621, each followed by the bytes printed there.
 fn myfault() -> ModuleSpec {
     let mut driver = module("myfault.sys", SYSTEM, MYFAULT_BASE, MYFAULT_SIZE);
-    // First in the table, at the start of .rdata, which is where the second call leads.
+    // The first slot, at the start of .rdata, is the target of the second call in the article.
     driver.imports = nt_imports(&["ExAllocatePoolWithTag", "ExFreePoolWithTag", "ZwClose"]);
     driver.imports.extend(nt_imports(&USUAL_IMPORTS));
     let site = |code, rva, tag_at, call_at| Site {
@@ -330,7 +330,7 @@ const LEAK_PAGED: &[u8] = &[
     0x49, 0xfd, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83, 0xc4, 0x28, 0xc3,
 ];
 
-/// The same with xor ecx,ecx in place of the lea: NonPagedPool is 0.
+/// The same with xor ecx,ecx instead of the lea: NonPagedPool is 0.
 const LEAK_NONPAGED: &[u8] = &[
     0x48, 0x83, 0xec, 0x28, 0x8b, 0x41, 0x08, 0xb9, 0, 0x10, 0, 0, 0x0f, 0x1f, 0, 0x41, 0xb8, 0, 0,
     0, 0, 0x3b, 0xc1, 0x0f, 0x42, 0xc1, 0x33, 0xc9, 0x8b, 0xd0, 0xff, 0x15, 0, 0, 0, 0, 0x48, 0x83,

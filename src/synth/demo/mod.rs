@@ -1,9 +1,9 @@
 //! The demo: the machine of Microsoft's article "Troubleshooting Pool Leaks Part 3"
-//! (ntdebugging blog, 2012), with every figure of it laid down as structures.
+//! (ntdebugging blog, 2012), with all its figures as real structures.
 //!
-//! Physical memory, page file, counters and the five largest tags are the article's, as
-//! are the address of `myfault.sys` and the two places in it that name `Leak`. Everything
-//! around is made up in the manner of such a server.
+//! Physical memory, page file, counters and the five largest tags come from the article, and so
+//! do the address of `myfault.sys` and the two code addresses with the tag `Leak`. All other
+//! data is invented to resemble such a server.
 
 pub mod drivers;
 pub mod tags;
@@ -19,11 +19,11 @@ use super::rng::Rng;
 use super::spec::{Options, Spec};
 use super::truth::{Account, PageFileTruth, Pool, Tag, Truth, VmTruth};
 
-/// The leaked blocks: how many, and bytes of each.
+/// The leaked blocks: number, and size of each in bytes.
 pub const LEAKED: (u32, u64) = (601, 1_024_000);
-/// The tag they have.
+/// Their tag.
 pub const LEAK: Tag = *b"Leak";
-/// Pages of memory, of the two pools.
+/// Pages of memory, and of the two pools.
 const MEMORY: u64 = 403_854;
 const NONPAGED: u64 = 155_371;
 const PAGED: [u64; 5] = [27_618, 3_848, 299, 283, 344];
@@ -35,25 +35,25 @@ const CRASHED: u64 = 129_948_712_290_000_000;
 /// Writes the demo as a kernel dump of Windows 7.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn write(path: &Path) -> io::Result<Truth> {
     let machine = build()?;
     machine.write(path, Container::WIN7_KERNEL)?;
     Ok(machine.truth)
 }
 
-/// The demo's machine.
+/// Builds the demo's machine.
 ///
 /// # Errors
-/// None that depend on anything outside of it.
+/// Does not depend on the environment; fails only if the demo itself is wrong.
 pub fn build() -> io::Result<Machine> {
     Machine::build(&spec()?)
 }
 
-/// What the demo's machine is like.
+/// The specification of the demo's machine.
 ///
 /// # Errors
-/// None that depend on anything outside of it.
+/// Does not depend on the environment; fails only if the demo itself is wrong.
 pub fn spec() -> io::Result<Spec> {
     let mut spec = Spec {
         runs: vec![(1, 0x9e), (0x100, MEMORY - 0x9e)],
@@ -149,13 +149,13 @@ fn options() -> Options {
     }
 }
 
-/// Tags that were used and are not any more.
+/// Tags that were in use before but are not any more.
 const IDLE: [&Tag; 12] = [
     b"Prcr", b"Hcac", b"FatV", b"UdfS", b"CdRo", b"USBH", b"Sdbu", b"Thrm", b"Batt", b"1394",
     b"8042", b"hSVD",
 ];
 
-/// Blocks on lookaside lists and waiting to be freed: tag, pool, bytes, how many.
+/// Blocks on lookaside lists and deferred frees: tag, pool, bytes, number.
 const PARKED: [(&Tag, Pool, u64, u64); 6] = [
     (b"Irp ", Pool::NonPaged, 0x1f0, 44),
     (b"Mdl ", Pool::NonPaged, 0x90, 60),
@@ -165,11 +165,11 @@ const PARKED: [(&Tag, Pool, u64, u64); 6] = [
     (b"SeAt", Pool::Paged, 0x60, 31),
 ];
 
-/// Every block: those with a purpose first, then what the rows still need.
+/// All blocks: those with a role first, then the remainder of each row.
 fn allocations(spec: &Spec) -> io::Result<Vec<Allocation>> {
     let mut rng = Rng::new(spec.seed);
     let mut out = spec.own_demands();
-    // The pool's own accounts have two small blocks besides the tables.
+    // Besides its tables, the pool has two small blocks of its own.
     for bytes in [816, 800] {
         out.push(Allocation::new(*b"Pool", Pool::NonPaged, bytes));
     }
@@ -211,7 +211,7 @@ fn allocations(spec: &Spec) -> io::Result<Vec<Allocation>> {
     Ok(out)
 }
 
-/// What a row has beyond the blocks that are there already.
+/// The part of a row that the existing blocks do not cover.
 fn remainder(have: &[Allocation], tag: &Tag, pool: Pool, row: (u64, u64)) -> Option<Account> {
     let mut rest = Account {
         blocks: row.0,
@@ -224,7 +224,7 @@ fn remainder(have: &[Allocation], tag: &Tag, pool: Pool, row: (u64, u64)) -> Opt
     Some(rest)
 }
 
-/// Objects of one kind have one size; others vary.
+/// Objects of one type have one size; others vary.
 fn spread(tag: &Tag, account: Account) -> Share {
     let mean = account.bytes.checked_div(account.blocks).unwrap_or(0);
     let objects: [&Tag; 16] = [

@@ -1,22 +1,21 @@
-//! The tags of the demo's machine: how much of each is outstanding.
+//! The tags of the demo's machine, with their outstanding blocks.
 //!
-//! The five largest in nonpaged pool and both sums are those of Microsoft's article; the
-//! other tags are among those that a server of that time has, with sizes of their kind.
+//! The five largest tags in nonpaged pool and both sums are those of Microsoft's article. The
+//! other tags are typical of a server of that time, with realistic sizes.
 
 use crate::synth::truth::{Pool, Tag};
 
-/// A tag, whether its blocks are protected, and blocks and bytes in nonpaged and in
-/// paged pool.
+/// A tag, whether its blocks are protected, and blocks and bytes in nonpaged and in paged pool.
 pub type Row = (Tag, bool, (u64, u64), (u64, u64));
 
-/// Blocks of whole pages, which are part of a tag's row: tag, pool, blocks, bytes in all,
-/// and the smallest and largest of them in bytes.
+/// Blocks of whole pages, which are included in a tag's row: tag, pool, blocks, total bytes,
+/// and the smallest and largest size in bytes.
 pub type BigRow = (Tag, Pool, u64, u64, (u64, u64));
 
 const PROTECTED: bool = true;
 const PLAIN: bool = false;
 
-/// Every tag, in order.
+/// All tags, in order.
 pub const ROWS: &[Row] = &[
     (*b"ALPC", PROTECTED, (610, 491552), (0, 0)),
     (*b"AcpR", PLAIN, (36, 5760), (0, 0)),
@@ -271,7 +270,7 @@ pub const ROWS: &[Row] = &[
     (*b"vmbs", PLAIN, (90, 31680), (0, 0)),
 ];
 
-/// Those of whole pages, the leak and the pool's own tables aside.
+/// Blocks of whole pages, except the leak and the pool's own tables.
 pub const BIG: &[BigRow] = &[
     (*b"EtwB", Pool::NonPaged, 9, 589824, (65536, 65536)),
     (*b"VmbK", Pool::NonPaged, 6, 245760, (40960, 40960)),

@@ -1,19 +1,19 @@
-//! The builds: who each kernel is, and which build's table its own is a list of differences
-//! to. Where the addresses and offsets are from is said in each table.
+//! The builds: the identity of each kernel, and the base build of its table of differences.
+//! Each table names the source of its addresses and offsets.
 
 use super::{Era, Heap, Table, WIN7};
 
-/// What a segment's signature is mixed with up to Windows 11 21H2 (published research:
+/// The constant XORed into a segment's signature up to Windows 11 21H2 (published research:
 /// PoolViewer, MemProcFS).
 const SEGMENT_MIX: u64 = 0xa2e6_4ead_a2e6_4ead;
 
-/// Service Pack 2, as it was released.
+/// The released Service Pack 2.
 pub static SERVER_2003: Era = Era {
     build: 3790,
     lab: "3790.srv03_sp2_rtm.070216-1710",
     version: (5, 2),
     service_pack: 0x200,
-    // Of no kernel there is: none is known by its identity.
+    // A fictitious kernel, so that no reader knows it by its identity.
     guid: *b"NT 5.2.3790 x64\0",
     age: 1,
     image_size: 0x45_e000,
@@ -45,7 +45,7 @@ pub static WIN81: Era = Era {
     table: Table::new(include_str!("tables/win81.txt")),
 };
 
-/// The last kernel in the collection for this era.
+/// The last known kernel of this era.
 pub static WIN10_1607: Era = Era {
     build: 14393,
     lab: "14393.4583.amd64fre.rs1_release.210730-1850",
@@ -65,7 +65,7 @@ pub static WIN10_1607: Era = Era {
     table: Table::new(include_str!("tables/win10_1607.txt")),
 };
 
-/// A kernel that nobody knows by name.
+/// A kernel without a known identity.
 pub static WIN10_1803: Era = Era {
     build: 17134,
     lab: "17134.1.amd64fre.rs4_release.180410-1804",
@@ -82,7 +82,7 @@ pub static WIN10_1803: Era = Era {
     table: Table::new(include_str!("tables/win10_1803.txt")),
 };
 
-/// The pool runs on heaps or on chains of blocks, as decided at boot.
+/// The pool uses heaps or chains of blocks, as decided at boot.
 pub static WIN10_1809: Era = Era {
     build: 17763,
     lab: "17763.1.amd64fre.rs5_release.180914-1434",
@@ -128,7 +128,7 @@ pub static WIN10_1903: Era = Era {
     table: Table::new(include_str!("tables/win10_1903.txt")),
 };
 
-/// Before revision 508, with which `MiState` got 0x40 bytes more.
+/// Before revision 508, which enlarged `MiState` by 0x40 bytes.
 pub static WIN10_2004_RTM: Era = Era {
     build: 19041,
     lab: "19041.1.amd64fre.vb_release.191206-1406",
@@ -151,7 +151,7 @@ pub static WIN10_2004_RTM: Era = Era {
     table: Table::new(include_str!("tables/win10_2004_rtm.txt")),
 };
 
-/// The last layout of this era: since revision 508 `MiState` has 0x40 bytes more.
+/// The last layout of this era: since revision 508, `MiState` is 0x40 bytes larger.
 pub static WIN10_2004: Era = Era {
     build: 19041,
     lab: "19041.1.amd64fre.vb_release.191206-1406",
@@ -220,7 +220,7 @@ pub static WIN11: Era = Era {
     table: Table::new(include_str!("tables/win11.txt")),
 };
 
-/// A kernel that nobody knows by name.
+/// A kernel without a known identity.
 pub static WIN11_22H2: Era = Era {
     build: 22621,
     lab: "22621.1.amd64fre.ni_release.220506-1250",
@@ -240,7 +240,7 @@ pub static WIN11_22H2: Era = Era {
     table: Table::new(include_str!("tables/win11_22h2.txt")),
 };
 
-/// A kernel that nobody knows by name.
+/// A kernel without a known identity.
 pub static WIN11_24H2: Era = Era {
     build: 26100,
     lab: "26100.1.amd64fre.ge_release.240331-1435",

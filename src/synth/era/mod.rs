@@ -1,8 +1,8 @@
-//! What the structures of one Windows version look like: symbol addresses, sizes, offsets.
+//! The structures of one Windows version: symbol addresses, sizes, offsets.
 //!
-//! The tables here are the builder's own, apart from those of `crate::symbols`: a wrong
-//! offset in the one shows as a disagreement with the other. A further build is an entry in
-//! `builds` and a file in `tables`, which says what differs from the build before.
+//! These tables are independent of those in `crate::symbols`, so that a wrong offset in one
+//! shows as a disagreement with the other. A new build needs an entry in `builds` and a file in
+//! `tables` with the differences from the previous build.
 
 #[cfg(any(test, feature = "synth"))]
 mod builds;
@@ -18,16 +18,17 @@ pub use win7::WIN7;
 
 use table::{Entry, Table};
 
-/// How an era's segment heaps encode what their layout does not say.
+/// Encodings of an era's segment heaps that the layout does not show.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap {
-    /// Mixed into segment signatures.
+    /// XORed into segment signatures.
     pub mix: u64,
-    /// LFH offsets are mixed with bits 12..43 of the address; else with bits 12..31.
+    /// True if LFH offsets are XORed with bits 12..43 of the address; otherwise with bits
+    /// 12..31.
     pub whole_address: bool,
 }
 
-/// A kernel: its identity, and where its symbols and fields are.
+/// A kernel: its identity, and the addresses of its symbols and fields.
 #[derive(Debug)]
 pub struct Era {
     /// Build number: 7601.
@@ -44,23 +45,23 @@ pub struct Era {
     pub age: u32,
     /// SizeOfImage of the kernel in bytes; large enough for every symbol in the table.
     pub image_size: u32,
-    /// Where the kernel's variables start and end (RVAs).
+    /// Start and end of the kernel's variables (RVAs).
     pub data: (u32, u32),
-    /// An RVA with 40 KB of room between functions, for import, export and debug tables;
-    /// debuggers look for the debug record in the first 4 MB.
+    /// An RVA with 40 KB of space between functions, for import, export and debug tables.
+    /// Debuggers search the first 4 MB for the debug record.
     pub tables: u32,
-    /// Bytes of the debugger data block.
+    /// Size of the debugger data block in bytes.
     pub debugger_data: usize,
-    /// The segment heap, where the era has one.
+    /// The segment heap, if the era has one.
     pub heap: Option<Heap>,
-    /// The build that the table names the differences to.
+    /// The build that the table's differences refer to.
     base: Option<&'static Era>,
     table: Table,
 }
 
 impl Era {
-    /// True before Vista, whose pool headers, big page table and lookaside lists differ
-    /// from all later ones.
+    /// True before Vista, whose pool headers, big page table and lookaside lists differ from
+    /// all later ones.
     pub fn is_nt52(&self) -> bool {
         self.build < 6000
     }
@@ -70,7 +71,7 @@ impl Era {
         self.find(&Entry::Symbol(name))
     }
 
-    /// True when a symbol is among the variables.
+    /// True when the variables include a symbol.
     pub fn has_variable(&self, name: &str) -> bool {
         let rva = self.rva(name);
         rva.is_some_and(|rva| rva >= self.data.0 && rva < self.data.1)
@@ -86,7 +87,7 @@ impl Era {
         self.find(&Entry::Field(ty, field)).map(u64::from)
     }
 
-    /// What this build's table says, or else its base's.
+    /// The value in this build's table, or else in its base's.
     fn find(&self, entry: &Entry<'_>) -> Option<u32> {
         match self.table.get(entry) {
             Some(said) => said,
@@ -116,7 +117,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_line_of_each_table_is_understood_and_is_a_difference() {
+    fn each_table_line_is_valid_and_is_a_difference() {
         for era in ALL {
             let mut entries = 0;
             for line in era.table.lines() {
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_build_does_not_have_any_more_is_not_its_bases() {
+    fn entries_removed_by_a_build_are_not_taken_from_its_base() {
         assert!(WIN81.rva("MmPagedPoolEnd").is_some());
         assert_eq!(WIN10_1607.rva("MmPagedPoolEnd"), None);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A build's table: addresses of symbols, sizes of types, offsets of fields, one a line.
+//! A build's table: addresses of symbols, sizes of types, offsets of fields, one per line.
 //!
 //! ```text
 //! symbol MmPfnDatabase 0xcfc510        # an RVA
@@ -7,12 +7,12 @@
 //! absent field MiState Vs.SessionWsList
 //! ```
 //!
-//! `absent` says that the build lacks what its base has.
+//! `absent` means that the build lacks an entry of its base.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry<'a> {
     /// A symbol.
@@ -23,10 +23,10 @@ pub enum Entry<'a> {
     Field(&'a str, &'a str),
 }
 
-/// Entries and their values; `None` for what is absent.
+/// Entries and their values; `None` for absent ones.
 type Values = HashMap<Entry<'static>, Option<u32>>;
 
-/// A table, read when it is first asked.
+/// A table, parsed at its first use.
 #[derive(Debug)]
 pub struct Table {
     text: &'static str,
@@ -42,18 +42,18 @@ impl Table {
         }
     }
 
-    /// What it says: `Some(None)` when it says that there is no such thing.
+    /// The value of an entry; `Some(None)` if it is marked absent.
     pub fn get(&self, entry: &Entry<'_>) -> Option<Option<u32>> {
         self.values().get(entry).copied()
     }
 
-    /// The lines that say something.
+    /// The lines with content.
     pub fn lines(&self) -> impl Iterator<Item = &'static str> {
         let lines = self.text.lines().map(str::trim);
         lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
     }
 
-    /// Entries.
+    /// Number of entries.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.values().len()
@@ -65,7 +65,7 @@ impl Table {
     }
 }
 
-/// What a line says. A test holds that every line of every table says something.
+/// Parses a line. A test checks that every line of every table is valid.
 pub fn parse(line: &str) -> Option<(Entry<'_>, Option<u32>)> {
     let mut words = line.split_whitespace();
     let first = words.next()?;

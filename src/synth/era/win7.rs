@@ -1,4 +1,4 @@
-//! The build of the demo, which the others are lists of differences to.
+//! The demo's build, which is the base of the others.
 
 use super::{Era, Table};
 

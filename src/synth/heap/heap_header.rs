@@ -1,5 +1,5 @@
-//! The heaps themselves: `_SEGMENT_HEAP`, the nodes of `ExPoolState`, lists of freed
-//! blocks, the keys, and damage to all that.
+//! The heaps: `_SEGMENT_HEAP`, the nodes of `ExPoolState`, lists of freed blocks, the keys, and
+//! deliberate damage.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use super::setting::{Keys, Setting};
 
 /// `_SEGMENT_HEAP.Signature`.
 const SIGNATURE: u32 = 0xddee_ddee;
-/// Buckets of a dynamic lookaside.
+/// Number of buckets of a dynamic lookaside.
 const BUCKETS: u32 = 64;
-/// Sizes that are kept in one, in bytes, and what a bucket's sizes have in common.
+/// The smallest size in a dynamic lookaside, and the size range of a bucket, in bytes.
 const DYNAMIC: (u64, u64) = (0x200, 0x40);
 
 /// The bucket of a size.
@@ -24,16 +24,16 @@ pub fn bucket(bytes: u64) -> u64 {
     (bytes.saturating_sub(DYNAMIC.0) / DYNAMIC.1).min(u64::from(BUCKETS) - 1)
 }
 
-/// A heap as it is filled.
+/// A heap while it is filled.
 #[derive(Clone, Debug)]
 pub struct HeapHeader {
-    /// Its `_SEGMENT_HEAP`.
+    /// Address of its `_SEGMENT_HEAP`.
     pub at: Va,
     /// Its node.
     pub node: u64,
-    /// Its place in the node.
+    /// Its index in the node.
     pub number: u64,
-    /// Allocations with address space of their own, and their pages.
+    /// Allocations with their own address range, and their numbers of pages.
     pub large: Vec<(Va, u64)>,
     /// VS subsegments.
     pub vs: Vec<Va>,
@@ -41,12 +41,12 @@ pub struct HeapHeader {
     pub delayed: Vec<Va>,
     /// Pages in use.
     pub committed: u64,
-    /// Segments of both contexts.
+    /// Segments of the two contexts.
     pub segments: [Vec<Va>; 2],
 }
 
 impl HeapHeader {
-    /// An empty one.
+    /// An empty heap.
     pub fn new(at: Va, node: u64, number: u64) -> HeapHeader {
         HeapHeader {
             at,
@@ -61,10 +61,10 @@ impl HeapHeader {
     }
 }
 
-/// Blocks that nodes keep for the next allocation: by node and pool, then by bucket.
+/// Blocks that nodes keep for reuse: by node and pool, then by bucket.
 #[derive(Clone, Debug, Default)]
 pub struct Parked {
-    /// Bodies.
+    /// Addresses of the bodies.
     pub dynamic: BTreeMap<(u64, Pool), BTreeMap<u64, Vec<Va>>>,
 }
 
@@ -113,7 +113,7 @@ pub fn write(
     damage(memory, nt, setting.shape.damage, heads);
 }
 
-/// A node's dynamic lookaside: the first is for the nonpaged heaps.
+/// A node's dynamic lookaside: the first one is for the nonpaged heaps.
 fn lookaside(nt: &Nt, node: Va, paged: bool) -> Va {
     let size = nt.era.size("_RTL_DYNAMIC_LOOKASIDE").unwrap_or(0);
     let first = nt.field(node, "_EX_HEAP_POOL_NODE", "Lookasides");
@@ -162,11 +162,11 @@ fn heap(memory: &mut Memory, nt: &Nt, head: &HeapHeader, lookaside: Va) {
     }
 }
 
-/// Where the nodes of large allocations are, in the heap's page.
+/// Offset of the nodes of large allocations in the heap's page.
 const LARGE_AT: u64 = 0xf00;
 
-/// LargeAllocMetadata: a tree of `_HEAP_LARGE_ALLOC_DATA`, here a chain to the right.
-/// Pointers are mixed with the tree's address, as bit 0 of its second field says.
+/// LargeAllocMetadata: a tree of `_HEAP_LARGE_ALLOC_DATA`, here a chain to the right. Pointers
+/// are XORed with the tree's address, as bit 0 of its second field indicates.
 fn large_metadata(memory: &mut Memory, nt: &Nt, head: &HeapHeader) {
     let tree = nt.field(head.at, "_SEGMENT_HEAP", "LargeAllocMetadata");
     let at = |i: usize| head.at.add(LARGE_AT + i as u64 * 0x28);
@@ -191,13 +191,12 @@ fn large_metadata(memory: &mut Memory, nt: &Nt, head: &HeapHeader) {
     memory.u64(tree.add(8), 1);
 }
 
-/// Offsets of the slot map and of two slots from the heap (24H2); the map names each
-/// twice.
+/// Offsets of the slot map and of two slots from the heap (24H2); the map refers to each twice.
 const SLOT_MAP: u64 = 0xc00;
 const SLOTS: [u64; 2] = [0xc40, 0xcc0];
 
-/// `_HEAP_VS_AFFINITY_SLOT`s: subsegments and delayed frees are kept per group of
-/// processors. References are in units of 64 bytes from the context.
+/// `_HEAP_VS_AFFINITY_SLOT`s: each group of processors has its own subsegments and delayed
+/// frees. References are in units of 64 bytes from the context.
 fn affinity_slots(memory: &mut Memory, nt: &Nt, head: &HeapHeader, vs: Va) {
     const SLOT: &str = "_HEAP_VS_AFFINITY_SLOT";
     let reference = |offset: u64| (head.at.0 + offset - vs.0) / 64;
@@ -240,7 +239,7 @@ fn damage(memory: &mut Memory, nt: &Nt, damage: Option<Damage>, heads: &[HeapHea
         )
     };
     match damage {
-        // Pages are taken away elsewhere, after all is written.
+        // Pages are removed elsewhere, after everything is written.
         None | Some(Damage::LostHeader) => {}
         Some(Damage::CutList) => {
             let [first, _] = heads

@@ -1,4 +1,4 @@
-//! LFH subsegments: slots of one size, two bits for each.
+//! LFH subsegments: slots of one size, with two bits each.
 
 use crate::addr::PAGE_SIZE;
 use crate::synth::rng::Rng;
@@ -8,15 +8,15 @@ use super::UNIT;
 /// A subsegment.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Bytes of a slot.
+    /// Size of a slot in bytes.
     pub bytes: u64,
-    /// Pages of the range.
+    /// Number of pages of the range.
     pub pages: u64,
     /// Offset of the first slot.
     pub first: u64,
-    /// Offset of the states of its pages.
+    /// Offset of the commit states of its pages.
     pub commit_state: u64,
-    /// Index of the allocation in each slot that is in use.
+    /// Index of the allocation in each slot in use.
     pub slots: Vec<Option<u32>>,
 }
 
@@ -26,14 +26,14 @@ impl Plan {
         self.first + slot as u64 * self.bytes
     }
 
-    /// True for a slot that goes over a page's end: such are never handed out.
+    /// True for a slot that straddles a page boundary: these are never allocated.
     pub fn straddles(&self, slot: usize) -> bool {
         self.at(slot) % PAGE_SIZE + self.bytes > PAGE_SIZE
     }
 }
 
-/// Gives blocks of `bytes` slots, in random order, in as few pages as hold them with some
-/// slots to spare. `bitmap` is where the bitmap starts.
+/// Places blocks of `bytes` in slots in random order, in as few pages as possible with some
+/// spare slots. `bitmap` is the offset of the bitmap.
 pub fn compose(allocations: &[u32], bytes: u64, bitmap: u64, rng: &mut Rng) -> Plan {
     let mut pages = 1;
     loop {
@@ -54,7 +54,7 @@ pub fn compose(allocations: &[u32], bytes: u64, bitmap: u64, rng: &mut Rng) -> P
     }
 }
 
-/// As many slots as fit behind the bitmap and the states of the pages.
+/// As many slots as fit after the bitmap and the commit states.
 fn empty(bytes: u64, pages: u64, bitmap: u64) -> Plan {
     let whole = pages * PAGE_SIZE;
     let start = |count: u64| {
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_fit_their_pages_and_none_in_use_goes_over_an_end() {
+    fn slots_fit_their_pages_and_none_in_use_straddles_pages() {
         for bytes in (0x20..=0x1f0).step_by(16) {
             let allocations: Vec<u32> = (0..30).collect();
             let plan = compose(&allocations, bytes, 0x30, &mut Rng::new(bytes));

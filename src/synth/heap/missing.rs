@@ -1,4 +1,4 @@
-//! Takes pages away from written subsegments, breaks chains, and says what that leaves of
+//! Removes pages from written subsegments, breaks chains, and determines the resulting state of
 //! the blocks.
 
 use std::collections::HashSet;
@@ -12,24 +12,24 @@ use crate::synth::truth::{Pool, State};
 /// A written subsegment.
 #[derive(Clone, Debug)]
 pub struct Subsegment {
-    /// Which pool.
+    /// The pool.
     pub pool: Pool,
     /// Its committed pages.
     pub pages: Vec<Va>,
-    /// None of its pages may be taken away.
+    /// True when none of its pages may be removed.
     pub kept: bool,
-    /// Chunk headers in order of address; empty for LFH.
+    /// Addresses of the chunk headers, in order; empty for LFH.
     pub chunks: Vec<Va>,
-    /// Blocks in use or parked.
+    /// Blocks in use or on lookaside lists.
     pub items: Vec<Item>,
-    /// Free chunks and slots: the chunk's number, bytes.
+    /// Free chunks and slots: the chunk's number, and its bytes.
     pub free: Vec<(usize, u64)>,
 }
 
 /// A block in a subsegment.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
-    /// Its POOL_HEADER.
+    /// Address of its POOL_HEADER.
     pub va: Va,
     /// Index of the allocation.
     pub allocation: u32,
@@ -37,19 +37,19 @@ pub struct Item {
     pub chunk: usize,
 }
 
-/// What was taken away.
+/// The removed data.
 #[derive(Clone, Debug, Default)]
 pub struct Absent {
     paged_out: HashSet<u64>,
     omitted: HashSet<u64>,
     /// Broken chunk headers.
     broken: HashSet<Va>,
-    /// Segments whose descriptors are gone: first byte and bytes.
+    /// Segments without descriptors: first byte, and size in bytes.
     hidden: Vec<(Va, u64)>,
 }
 
 impl Absent {
-    /// Leaves a segment's header out of kernel dumps.
+    /// Omits a segment's header from kernel dumps.
     pub fn hide(&mut self, memory: &mut Memory, segment: Va, bytes: u64) {
         for page in [segment, segment.add(PAGE_SIZE)] {
             if let Some(frame) = memory.frame(page) {
@@ -67,7 +67,7 @@ impl Absent {
         self.omitted.contains(&page).then_some(State::Omitted)
     }
 
-    /// Pages of a pool in the page file, and left out.
+    /// Number of pages of a pool in the page file, and of omitted pages.
     pub fn counts(&self, subsegments: &[Subsegment], pool: Pool) -> (u64, u64) {
         let own = subsegments.iter().filter(|s| s.pool == pool);
         let pages: Vec<u64> = own
@@ -77,7 +77,7 @@ impl Absent {
         (count(&self.paged_out), count(&self.omitted))
     }
 
-    /// The broken headers as pages and offsets.
+    /// The broken headers as pages and offsets in bytes.
     pub fn damaged(&self) -> Vec<(Va, u16)> {
         let at = |va: &Va| (va.page(), va.offset() as u16);
         let mut all: Vec<_> = self.broken.iter().map(at).collect();
@@ -85,7 +85,8 @@ impl Absent {
         all
     }
 
-    /// The first chunk from which on nothing can be placed; what hides it.
+    /// The first chunk from which blocks can't be located, because of missing or broken
+    /// headers.
     fn lost_from(&self, subsegment: &Subsegment) -> Option<usize> {
         let hidden = |va: Va| {
             let inside = |(start, bytes): &(Va, u64)| va >= *start && va.0 - start.0 < *bytes;
@@ -100,7 +101,7 @@ impl Absent {
         subsegment.chunks.iter().position(lost)
     }
 
-    /// What is left of the blocks of a subsegment; `None` for those that are whole.
+    /// The state of each block of a subsegment; `None` for intact ones.
     pub fn states(&self, subsegment: &Subsegment) -> Vec<Option<State>> {
         let lost = self.lost_from(subsegment);
         let state = |item: &Item| {
@@ -110,7 +111,7 @@ impl Absent {
         subsegment.items.iter().map(state).collect()
     }
 
-    /// Free chunks and slots that can be read, and their bytes.
+    /// Sizes in bytes of the readable free chunks and slots.
     pub fn free(&self, subsegment: &Subsegment) -> Vec<u64> {
         let lost = self.lost_from(subsegment).unwrap_or(usize::MAX);
         let readable = subsegment.free.iter().filter(|(chunk, _)| *chunk < lost);
@@ -118,7 +119,7 @@ impl Absent {
     }
 }
 
-/// Takes away what the shapes of the pools ask for.
+/// Removes pages as the shapes of the pools specify.
 pub fn apply(
     memory: &mut Memory,
     subsegments: &[Subsegment],
@@ -139,7 +140,7 @@ pub fn apply(
                 break;
             };
             if let Some(va) = subsegment.chunks.get(subsegment.chunks.len() / 2) {
-                // A chunk of no bytes.
+                // A chunk with size zero.
                 memory.u64(*va, va.0 ^ key);
                 absent.broken.insert(*va);
             }

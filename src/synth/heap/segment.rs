@@ -1,12 +1,11 @@
-//! Contexts and their page segments: who gets which units, and the descriptors that say
-//! so.
+//! Contexts and their page segments: the assignment of units, and the descriptors for it.
 
 use crate::addr::{PAGE_SIZE, Pfn, Va};
 use crate::synth::kernel::Nt;
 use crate::synth::paging::{Entry, Memory};
 use crate::synth::rng::Rng;
 
-/// Descriptors of a segment, those of the header included.
+/// Number of descriptors of a segment, including those of the header.
 const DESCRIPTORS: u64 = 256;
 /// TreeSignature of a range's first descriptor.
 const TREE_SIGNATURE: u32 = 0xccdd_ccdd;
@@ -24,11 +23,11 @@ pub const VS: u8 = IN_USE | 8 | 4;
 pub struct Context {
     /// Its `_HEAP_SEG_CONTEXT`.
     pub at: Va,
-    /// log2 of the bytes of a unit.
+    /// log2 of the size of a unit in bytes.
     pub shift: u8,
-    /// The pages may be executed.
+    /// True when the pages are executable.
     executable: bool,
-    /// Units used before the next segment is begun.
+    /// Number of units that are used before the next segment is started.
     units: u64,
     /// The segments.
     pub segments: Vec<Segment>,
@@ -37,7 +36,7 @@ pub struct Context {
 /// A page segment.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// Where it is.
+    /// Its address.
     pub va: Va,
     next: u64,
     ranges: Vec<Range>,
@@ -50,12 +49,12 @@ struct Range {
     flags: u8,
 }
 
-/// Addresses that a pool hands out.
+/// The next free address of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor(pub Va);
 
 impl Cursor {
-    /// The next `bytes`, aligned to `align`, which is a power of two.
+    /// Allocates the next `bytes`, aligned to `align`, a power of two.
     pub fn take(&mut self, bytes: u64, align: u64) -> Va {
         let at = Va(self.0.0.next_multiple_of(align));
         self.0 = at.add(bytes);
@@ -64,7 +63,7 @@ impl Cursor {
 }
 
 impl Context {
-    /// The context number 0 (pages) or 1 (64 KB) of a heap.
+    /// Context number 0 (pages) or 1 (64 KB units) of a heap.
     pub fn new(at: Va, number: u64, units: u64, executable: bool) -> Context {
         Context {
             at,
@@ -75,12 +74,12 @@ impl Context {
         }
     }
 
-    /// Descriptors of the header, which has 0x2000 bytes.
+    /// Number of descriptors for the header, which has 0x2000 bytes.
     fn first(&self) -> u64 {
         if self.shift == 12 { 2 } else { 1 }
     }
 
-    /// How the segments' pages are mapped.
+    /// The page-table entry for the segments' pages.
     pub fn entry(&self, frame: Pfn) -> Entry {
         match self.executable {
             true => Entry::Code(frame),
@@ -88,12 +87,12 @@ impl Context {
         }
     }
 
-    /// Bytes of a segment.
+    /// Size of a segment in bytes.
     pub fn segment_bytes(&self) -> u64 {
         DESCRIPTORS << self.shift
     }
 
-    /// Finds room for a range; begins another segment when the last one is full.
+    /// Finds space for a range; starts another segment when the last one is full.
     pub fn place(&mut self, bytes: u64, flags: u8, cursor: &mut Cursor, rng: &mut Rng) -> Va {
         let units = bytes.div_ceil(1 << self.shift);
         let gap = if rng.one_in(4) { 1 + rng.below(3) } else { 0 };
@@ -109,7 +108,7 @@ impl Context {
                 || s.next + gap + units > DESCRIPTORS
         };
         if self.segments.last().is_none_or(full) {
-            // Segments of different heaps lie between each other.
+            // Segments of different heaps are interleaved.
             let skip = rng.below(3) * self.segment_bytes();
             cursor.0 = cursor.0.add(skip);
             self.segments.push(Segment {
@@ -135,7 +134,7 @@ impl Context {
         segment.va.add(unit << self.shift)
     }
 
-    /// Writes the context, its segments' headers and the ring of them.
+    /// Writes the context, the headers of its segments, and their ring.
     pub fn write(&self, memory: &mut Memory, nt: &Nt, heap: Va, (mix, key): (u64, u64)) {
         let field = |name| nt.field(self.at, "_HEAP_SEG_CONTEXT", name);
         memory.u64(field("SegmentMask"), self.segment_bytes().wrapping_neg());
@@ -171,8 +170,7 @@ impl Context {
     }
 }
 
-/// The descriptors of a range: the first one says how long it is, the others how far in
-/// they are.
+/// Writes the descriptors of a range: the first has its length, the others their offset in it.
 fn descriptors(memory: &mut Memory, nt: &Nt, segment: Va, range: Range) {
     const TYPE: &str = "_HEAP_PAGE_RANGE_DESCRIPTOR";
     for i in 0..range.units {
@@ -191,7 +189,7 @@ fn descriptors(memory: &mut Memory, nt: &Nt, segment: Va, range: Range) {
     }
 }
 
-/// Pages that bytes take.
+/// Number of pages for a number of bytes.
 pub fn pages(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE_SIZE)
 }

@@ -1,4 +1,4 @@
-//! What heaps are written with.
+//! Parameters for writing heaps.
 
 use crate::synth::era::Heap as Encoding;
 use crate::synth::legacy::{Allocation, Contents, PoolShape};
@@ -6,19 +6,19 @@ use crate::synth::nt::Nt;
 
 use super::HeapShape;
 
-/// What the heaps are written with.
+/// Parameters for writing heaps.
 pub struct Setting<'a> {
     /// The kernel.
     pub nt: Nt,
-    /// How the era encodes.
+    /// The encodings of the era.
     pub encoding: Encoding,
     /// All allocations.
     pub allocations: &'a [Allocation],
-    /// What bodies hold.
+    /// The contents of bodies.
     pub contents: Contents,
     /// The heaps.
     pub shape: &'a HeapShape,
-    /// The pools: where they start and what is taken away.
+    /// The pools: their start addresses and removed pages.
     pub pools: [&'a PoolShape; 2],
 }
 

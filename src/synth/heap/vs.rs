@@ -1,39 +1,39 @@
-//! VS subsegments: chunks of any size behind each other, each with an encoded header.
+//! VS subsegments: contiguous chunks of any size, each with an encoded header.
 //!
-//! A block's POOL_HEADER is at the start of its chunk's body, except where it would be in
-//! the last unit of a page, or the block would go well over the page's end: then it is at
-//! the start of the next page. Allocations of a page and more have no POOL_HEADER; they
-//! start at the first page boundary in their chunk.
+//! A block's POOL_HEADER is at the start of its chunk's body. If it would be in the last unit
+//! of a page, or if the block would extend well across a page boundary, it is at the start of
+//! the next page. Allocations of a page and more have no POOL_HEADER; they start at the first
+//! page boundary in their chunk.
 
 use crate::addr::PAGE_SIZE;
 use crate::synth::rng::Rng;
 
 use super::UNIT;
 
-/// How far a block may go over a page's end and keep its header where it is.
+/// Bytes that a block may extend across a page boundary without moving its header.
 const OVERHANG: u64 = 0x40;
-/// The smallest free chunk: header and tree links.
+/// Size of the smallest free chunk in bytes: header and tree links.
 const SMALLEST_FREE: u64 = 0x20;
-/// Below this a body's header may move to the next page.
+/// Size in bytes below which a body's header may move to the next page.
 const MOVES_BELOW: u64 = 0xff0;
 
-/// What a chunk holds; offsets are from the subsegment's start.
+/// The content of a chunk; offsets are relative to the subsegment's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// Nothing.
     Free,
-    /// A block whose POOL_HEADER is at an offset.
+    /// A block with its POOL_HEADER at an offset.
     Block {
         /// Index of the allocation.
         allocation: u32,
-        /// Where the header is.
+        /// Offset of the header.
         header: u64,
     },
     /// Whole pages that start at an offset.
     Pages {
         /// Index of the allocation.
         allocation: u32,
-        /// Where they start.
+        /// Offset of the first page.
         data: u64,
     },
 }
@@ -43,27 +43,27 @@ pub enum What {
 pub struct Chunk {
     /// Offset of its header.
     pub at: u64,
-    /// Bytes, header included.
+    /// Size in bytes, including the header.
     pub bytes: u64,
-    /// What is in it.
+    /// The content.
     pub what: What,
-    /// Bytes at its end that nobody uses.
+    /// Unused bytes at the end.
     pub slack: u64,
 }
 
 /// A subsegment.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// From the first to the end.
+    /// All chunks, in order.
     pub chunks: Vec<Chunk>,
-    /// Offset after the last.
+    /// Offset after the last chunk.
     pub end: u64,
-    /// Pages of the range: one more than needed now and then, which holds nothing.
+    /// Number of pages of the range: sometimes one more than needed, which is empty.
     pub pages: u64,
 }
 
 impl Plan {
-    /// True for a page that is not committed: inside a free chunk, behind its links.
+    /// True for a page that is not committed: inside a free chunk, after its links.
     pub fn is_decommitted(&self, page: u64) -> bool {
         let (start, end) = (page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
         let empty = |c: &Chunk| {
@@ -73,7 +73,7 @@ impl Plan {
     }
 }
 
-/// Puts blocks (index of the allocation, bytes) into chunks behind a header of `first` bytes.
+/// Places blocks (index of the allocation, bytes) in chunks after a header of `first` bytes.
 /// See [`HeapShape::plain`](super::HeapShape::plain).
 pub fn compose(blocks: &[(u32, u64)], first: u64, plain: bool, rng: &mut Rng) -> Plan {
     let mut composer = Composer {
@@ -113,7 +113,7 @@ impl Composer {
         self.at += bytes;
     }
 
-    /// A free chunk, one with the free chunk before it.
+    /// Adds a free chunk, merged with a preceding free chunk.
     fn free(&mut self, bytes: u64) {
         match self.chunks.last_mut() {
             Some(last) if last.what == What::Free => {
@@ -124,7 +124,7 @@ impl Composer {
         }
     }
 
-    /// Leaves room so that the next chunk starts at an offset in a page.
+    /// Adds free space so that the next chunk starts at an offset in a page.
     fn skip_to(&mut self, offset: u64) {
         let gap = offset.wrapping_sub(self.at) % PAGE_SIZE;
         match gap {
@@ -134,7 +134,7 @@ impl Composer {
         }
     }
 
-    /// Whole pages: often the chunk's header is right before them.
+    /// Adds whole pages, often directly after the chunk's header.
     fn pages(&mut self, allocation: u32, bytes: u64, rng: &mut Rng) {
         match rng.below(3) {
             _ if self.plain => self.skip_to(PAGE_SIZE - 2 * UNIT),
@@ -181,7 +181,7 @@ impl Composer {
         }
     }
 
-    /// Ends with a page, and now and then has another one after it.
+    /// Fills the last page, and sometimes adds another one.
     fn finish(mut self, rng: &mut Rng) -> Plan {
         self.skip_to(0);
         let spare = u64::from(rng.one_in(2));
@@ -200,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunks_follow_each_other_and_hold_their_blocks(sizes in proptest::collection::vec(2u64..700, 1..60), seed in any::<u64>()) {
+        fn chunks_are_contiguous_and_contain_their_blocks(sizes in proptest::collection::vec(2u64..700, 1..60), seed in any::<u64>()) {
             let blocks: Vec<(u32, u64)> = sizes.iter().enumerate().map(|(i, s)| (i as u32, s * UNIT)).collect();
             let plan = compose(&blocks, 0x30, seed % 2 == 0, &mut Rng::new(seed));
             let (mut at, mut held) = (0x30, 0);

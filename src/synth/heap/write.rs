@@ -1,4 +1,4 @@
-//! Lays allocations down as heaps: ranges, their contents, the heaps and `ExPoolState`.
+//! Writes allocations as heaps: ranges, their contents, the heaps and `ExPoolState`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::setting::{Keys, Setting};
 use super::vs::What;
 use super::{Damage, LARGEST_PAGES, LARGEST_SLOT, LARGEST_UNITS, LARGEST_VS, UNIT, lfh, vs};
 
-/// Lays all allocations down.
+/// Writes all allocations.
 pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
     let keys = Keys {
         heap: rng.bits(),
@@ -38,7 +38,7 @@ pub fn lay(memory: &mut Memory, setting: Setting<'_>, rng: &mut Rng) -> Laid {
     };
     let heads = writer.heaps();
     heap_header::write(writer.memory, &writer.setting, keys, &heads, &writer.parked);
-    // Pages go last: nothing can be written to them any more.
+    // Remove pages last: they can't be written afterwards.
     writer.settle(&heads);
     writer.laid
 }
@@ -48,7 +48,7 @@ struct Writer<'a, 'b> {
     setting: Setting<'b>,
     keys: Keys,
     rng: &'a mut Rng,
-    /// Address space of the nonpaged and the paged pool.
+    /// Next free addresses of the nonpaged and the paged pool.
     cursors: [Cursor; 2],
     laid: Laid,
     subsegments: Vec<Subsegment>,
@@ -56,8 +56,8 @@ struct Writer<'a, 'b> {
     neighbours: Vec<Va>,
 }
 
-/// The heap of a node that a allocation goes to: nonpaged, nonpaged NX, paged, and paged for
-/// prototype entries.
+/// The heap of a node for an allocation: nonpaged, nonpaged NX, paged, and paged for prototype
+/// entries.
 fn heap_of(allocation: &Allocation) -> u64 {
     match (allocation.pool, allocation.nx) {
         (Pool::NonPaged, false) => 0,
@@ -67,7 +67,7 @@ fn heap_of(allocation: &Allocation) -> u64 {
     }
 }
 
-/// A heap that is being filled.
+/// A heap while it is filled.
 struct Heap {
     head: HeapHeader,
     contexts: [Context; 2],
@@ -127,7 +127,7 @@ impl Writer<'_, '_> {
         let units = self.setting.shape.units;
         Heap {
             head: HeapHeader::new(at, node, number),
-            // Number 0 is the nonpaged heap whose pages may be executed.
+            // Number 0 is the executable nonpaged heap.
             contexts: [0, 1].map(|i| Context::new(contexts.add(i * size), i, units, number == 0)),
             pool,
         }
@@ -143,7 +143,7 @@ impl Writer<'_, '_> {
                 continue;
             };
             let kept = allocation.role != Role::Filler || allocation.outcome != Outcome::Live;
-            // A size's slots are in use once it has been asked for often enough.
+            // The slots of a size are used after a number of requests.
             let active = !(allocation.bytes / UNIT).is_multiple_of(3)
                 && allocation.outcome != Outcome::Delayed;
             match allocation.bytes {
@@ -197,8 +197,8 @@ impl Writer<'_, '_> {
         va
     }
 
-    /// An allocation of whole pages: a range of the first or second context, or address
-    /// space of its own.
+    /// Writes an allocation of whole pages: a range of the first or second context, or its own
+    /// address range.
     fn whole_pages(&mut self, heap: &mut Heap, allocation: &Allocation) {
         let va = match allocation.bytes {
             ..=LARGEST_PAGES => self.place(heap, 0, allocation.bytes, IN_USE),
@@ -212,14 +212,14 @@ impl Writer<'_, '_> {
         let count = pages(allocation.bytes);
         self.memory.map_new(va, count);
         self.laid.pages.entry(allocation.pool).or_default().big += count;
-        // What has address space of its own is counted apart.
+        // Allocations with their own address range are counted separately.
         if allocation.bytes <= LARGEST_UNITS {
             heap.head.committed += count;
         }
         self.big(allocation, va);
     }
 
-    /// Enters an allocation of whole pages into the accounts.
+    /// Records an allocation of whole pages.
     fn big(&mut self, allocation: &Allocation, va: Va) {
         if let Role::Leak(number) = allocation.role
             && let Some(page) = self.memory.page_mut(va)
@@ -240,7 +240,7 @@ impl Writer<'_, '_> {
         });
     }
 
-    /// Maps a subsegment's pages, those that are committed.
+    /// Maps the committed pages of a subsegment.
     fn commit(
         &mut self,
         heap: &mut Heap,
@@ -253,7 +253,7 @@ impl Writer<'_, '_> {
             let at = va.add(page * PAGE_SIZE);
             let frame = self.memory.physical.allocate(1);
             self.memory.map(at, heap.contexts[0].entry(frame));
-            // Committed pages have been written to.
+            // Committed pages count as written.
             self.memory.physical.page_mut(frame);
             mapped.push(at);
         }
@@ -319,8 +319,8 @@ impl Writer<'_, '_> {
         self.subsegments.push(out);
     }
 
-    /// `_HEAP_VS_CHUNK_HEADER`: sizes mixed with address and key; behind them the page in
-    /// the subsegment and whether the end is unused.
+    /// Writes `_HEAP_VS_CHUNK_HEADER`: sizes XORed with address and key, then the page in the
+    /// subsegment and whether the end is unused.
     fn chunk_header(&mut self, start: Va, at: Va, chunk: &vs::Chunk, previous: u64) {
         let allocated = u64::from(chunk.what != What::Free);
         let cost = self.rng.below(4);
@@ -401,7 +401,7 @@ impl Writer<'_, '_> {
             .write(field("CommitStateOffset"), &[plan.commit_state as u8]);
     }
 
-    /// A slot that was in use once keeps its header.
+    /// Writes the header that a freed slot keeps.
     fn used_before(&mut self, at: Va, bytes: u64, pool: Pool) {
         if self.rng.one_in(2) {
             let head = [
@@ -415,13 +415,13 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// A subsegment that no size has been given to.
+    /// Adds a subsegment that was not assigned to a size.
     fn unused_lfh(&mut self, heap: &mut Heap) {
         let va = self.place(heap, 0, PAGE_SIZE, LFH);
         self.commit(heap, va, 1, |_| false);
     }
 
-    /// POOL_HEADER and contents of a block, and the list it is on.
+    /// Writes the POOL_HEADER and contents of a block, and adds it to its list.
     fn block(&mut self, heap: &mut Heap, index: u32, va: Va) {
         let Some(allocation) = self.setting.allocations.get(index as usize).copied() else {
             return;
@@ -432,7 +432,7 @@ impl Writer<'_, '_> {
         let distance = aligned - UNIT - va.0;
         if plain && distance > UNIT && allocation.bytes > distance + 2 * UNIT && self.rng.one_in(8)
         {
-            // Aligned to a cache line: a second header right before what the owner sees.
+            // Aligned to a cache line: a second header is directly before the owner's bytes.
             self.pool_header(va, 0, allocation.bytes, kind | 4, &allocation);
             let second = va.add(distance);
             self.pool_header(
@@ -491,7 +491,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Takes pages away and enters the blocks with what is left of them.
+    /// Removes pages and records the resulting states of the blocks.
     fn settle(&mut self, heads: &[HeapHeader]) {
         let mut absent = missing::apply(
             self.memory,
@@ -519,7 +519,7 @@ impl Writer<'_, '_> {
                 };
                 let state = match allocation.outcome {
                     Outcome::Live => gone.unwrap_or(State::Allocated),
-                    // Freed, whatever becomes of its page.
+                    // Freed, regardless of the state of its page.
                     _ => State::Lookaside,
                 };
                 self.laid.blocks.push(block(allocation, item.va, state));

@@ -1,14 +1,14 @@
-//! What is to be allocated.
+//! The requested allocations.
 
 use crate::synth::rng::Rng;
 use crate::synth::truth::{Account, Pool, Tag};
 
 use super::{LARGEST_SMALL, UNIT};
 
-/// What a block is needed for besides being there.
+/// The purpose of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Nothing: contents in the manner of its tag.
+    /// None: contents typical of its tag.
     Filler,
     /// One of the leaked blocks, by number.
     Leak(u32),
@@ -41,7 +41,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// True for the tables that the pool keeps of itself.
+    /// True for the pool's own tables.
     pub fn is_table(self) -> bool {
         matches!(
             self,
@@ -50,7 +50,7 @@ impl Role {
     }
 }
 
-/// What becomes of a block after it was allocated.
+/// The state of a block after its allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// In use.
@@ -68,24 +68,24 @@ pub enum Outcome {
 /// One block.
 #[derive(Clone, Copy, Debug)]
 pub struct Allocation {
-    /// The owner.
+    /// The tag.
     pub tag: Tag,
-    /// Stored with the protected bit.
+    /// True when the tag is stored with the protected bit.
     pub protected: bool,
-    /// Which pool.
+    /// The pool.
     pub pool: Pool,
-    /// From the nonpaged pool whose pages are not executable (Windows 8 and later).
+    /// True for the non-executable nonpaged pool (Windows 8 and later).
     pub nx: bool,
-    /// Bytes, header included; a multiple of 16.
+    /// Size in bytes, including the header; a multiple of 16.
     pub bytes: u64,
-    /// What becomes of it.
+    /// Its final state.
     pub outcome: Outcome,
-    /// What it is for.
+    /// Its purpose.
     pub role: Role,
 }
 
 impl Allocation {
-    /// A block in use, of no special purpose.
+    /// A block in use, without a special purpose.
     pub fn new(tag: Tag, pool: Pool, bytes: u64) -> Allocation {
         Allocation {
             tag,
@@ -104,7 +104,7 @@ impl Allocation {
         self
     }
 
-    /// The same in the pool that is not executable; nothing changes for paged pool.
+    /// The same in the non-executable pool; no effect for paged pool.
     pub fn nx(mut self, nx: bool) -> Allocation {
         self.nx = nx && self.pool == Pool::NonPaged;
         self
@@ -122,23 +122,23 @@ impl Allocation {
         self
     }
 
-    /// True when it takes whole pages.
+    /// True when it occupies whole pages.
     pub fn is_big(&self) -> bool {
         self.bytes > LARGEST_SMALL
     }
 }
 
-/// How sizes vary around their mean.
+/// The variation of sizes around their average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// One size, or two where it does not divide.
+    /// One size, or two if the sum is not divisible.
     Even,
     /// Between these two, in bytes.
     Between(u64, u64),
 }
 
-/// Splits an account into sizes that are multiples of 16 and add up to it exactly.
-/// `None` when that is impossible.
+/// Splits an account into sizes that are multiples of 16 and have exactly its sum. `None` if
+/// that is impossible.
 pub fn partition(account: Account, share: Share, rng: &mut Rng) -> Option<Vec<u64>> {
     if account.blocks == 0 {
         return (account.bytes == 0).then(Vec::new);
@@ -158,7 +158,7 @@ pub fn partition(account: Account, share: Share, rng: &mut Rng) -> Option<Vec<u6
     Some(sizes.into_iter().map(|units| units * UNIT).collect())
 }
 
-/// Moves units between neighbours without leaving the bounds.
+/// Moves units between neighbours within the bounds.
 fn vary(sizes: &mut [u64], least: u64, most: u64, rng: &mut Rng) {
     for pair in sizes.chunks_exact_mut(2) {
         if let [a, b] = pair {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_divide_is_refused() {
+    fn impossible_partitions_are_refused() {
         let odd = Account {
             blocks: 2,
             bytes: 100,

@@ -1,9 +1,8 @@
 //! The big page table: an open hash of `_POOL_TRACKER_BIG_PAGES`.
 //!
-//! Free entries have bit 0 of Va set: 1 when they were never used, the old address with
-//! that bit when they were, and then keep their other fields. On NT 5.2 an entry has a
-//! number of pages, and a process that is charged, in place of PoolType and
-//! NumberOfBytes.
+//! Free entries have bit 0 of Va set: Va is 1 if they were never used; otherwise it is the old
+//! address with that bit, and the other fields keep their values. On NT 5.2, an entry has a
+//! number of pages and the charged process instead of PoolType and NumberOfBytes.
 
 use crate::addr::Va;
 use crate::synth::era::Era;
@@ -18,34 +17,34 @@ pub struct BigEntry {
     pub va: Va,
     /// The tag.
     pub tag: Tag,
-    /// With the protected bit.
+    /// True when the key has the protected bit.
     pub protected: bool,
-    /// Which pool.
+    /// The pool.
     pub pool: Pool,
-    /// Not executable.
+    /// True for non-executable pool.
     pub nx: bool,
     /// NumberOfBytes.
     pub bytes: u64,
 }
 
-/// Where an entry goes first; collisions go to the next free place.
+/// The home slot of an entry; collisions go to the next free slot.
 fn home(va: Va, size: u64) -> u64 {
     let hash = (va.0 >> 12 & 0xffff_ffff).wrapping_mul(0x9e5f);
     (hash ^ hash >> 32) & (size - 1)
 }
 
-/// The table.
+/// The shape of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// Its address.
     pub table: Va,
-    /// Entries, a power of two.
+    /// Number of entries, a power of two.
     pub size: u64,
-    /// Freed entries that keep their old fields.
+    /// Number of freed entries that keep their old fields.
     pub tombstones: u64,
 }
 
-/// Writes the table. Returns false when the entries do not fit.
+/// Writes the table. Returns false if the entries do not fit.
 pub fn write(
     memory: &mut Memory,
     era: &Era,
@@ -86,8 +85,8 @@ pub fn write(
     true
 }
 
-/// POOL_TYPE, or POOL_FLAG_* of `wdm.h` where the field is called after them; from Windows 10 1607 on in bits 8..19, with a pattern before and the slack
-/// behind the allocation after it.
+/// POOL_TYPE, or POOL_FLAG_* of `wdm.h` if the field is named after them. From Windows 10 1607,
+/// in bits 8..19, with a pattern below and the slack after the allocation above.
 fn pool_type(era: &Era, entry: &BigEntry) -> u32 {
     let flags = era.offset("_POOL_TRACKER_BIG_PAGES", "PoolFlags").is_some();
     let kind = match (flags, entry.pool, entry.nx) {

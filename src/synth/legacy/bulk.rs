@@ -1,7 +1,7 @@
 //! Pool pages by the million: a few dozen patterns of blocks, repeated.
 //!
-//! The pages are made while a dump is written, so that a dump of many gigabytes takes no
-//! memory; what is on them is known beforehand, so that the trackers count them.
+//! The pages are generated while a dump is written, so a dump of many gigabytes needs no
+//! memory. Their blocks are known in advance, so that the trackers count them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::synth::truth::{Account, Pool, Tag};
 use super::UNIT;
 use super::page::{self, Piece, Types};
 
-/// Patterns before they repeat.
+/// Number of different patterns.
 const PATTERNS: usize = 64;
 
-/// Pages of one pool that repeat patterns.
+/// Pages of one pool with repeated patterns.
 #[derive(Clone, Debug)]
 pub struct Bulk {
-    /// Which pool.
+    /// The pool.
     pub pool: Pool,
-    /// Pages.
+    /// Number of pages.
     pub pages: u64,
     patterns: Arc<Vec<(Page, Vec<Piece>)>>,
 }
 
 impl Bulk {
-    /// Patterns of the given tags in random sizes, pages filled to the last bytes, with
-    /// headers of Vista and later.
+    /// Patterns of the given tags in random sizes, in full pages, with headers of Vista and
+    /// later.
     pub fn new(pool: Pool, pages: u64, tags: &[Tag], seed: u64) -> Bulk {
         let mut rng = Rng::new(seed);
         let patterns = (0..PATTERNS)
@@ -43,7 +43,7 @@ impl Bulk {
         }
     }
 
-    /// How many pages have the nth pattern.
+    /// Number of pages with the nth pattern.
     fn repeats(&self, nth: usize) -> u64 {
         let count = self.patterns.len() as u64;
         self.pages / count + u64::from((nth as u64) < self.pages % count)
@@ -79,7 +79,7 @@ impl Bulk {
         out
     }
 
-    /// Maps the pages from `va` on.
+    /// Maps the pages from address `va`.
     pub fn lay(&self, memory: &mut Memory, va: Va) {
         let first = memory.map_new(va, self.pages);
         let patterns = Arc::clone(&self.patterns);
@@ -87,8 +87,8 @@ impl Bulk {
             if let Some((pattern, _)) = patterns.get((at % PATTERNS as u64) as usize) {
                 page.copy_from_slice(pattern);
             }
-            // No two pages alike, lest a file system stores them once: the first header's
-            // last field holds leftovers anyway.
+            // Make every page unique, so that a file system does not deduplicate them. The last
+            // field of the first header contains leftover data anyway.
             if let Some(to) = page.get_mut(8..16) {
                 to.copy_from_slice(&at.to_le_bytes());
             }

@@ -1,4 +1,4 @@
-//! Bodies of blocks: enough of what their owners keep in them to look like it.
+//! Contents of blocks: enough typical data of their owners to look real.
 
 use crate::addr::Va;
 use crate::synth::era::Era;
@@ -6,29 +6,29 @@ use crate::synth::objects;
 use crate::synth::rng::Rng;
 use crate::synth::truth::Tag;
 
-/// Addresses that bodies point to.
+/// Addresses that the contents refer to.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// How objects are marked.
+    /// The era, which determines the format of object headers.
     pub era: &'static Era,
-    /// Inside the kernel's data.
+    /// An address in the kernel's data.
     pub kernel_data: Va,
-    /// Inside the leaking driver's image.
+    /// An address in the leaking driver's image.
     pub leaker: Va,
-    /// Body addresses of blocks placed before, for lists and references.
+    /// Body addresses of previous blocks, for lists and references.
     pub neighbours: Vec<Va>,
-    /// What blocks of some tags hold besides.
+    /// Additional contents of blocks with certain tags.
     pub holds: Vec<Holds>,
 }
 
-/// Words at offsets of the bodies of a tag's blocks.
+/// Words at offsets in the bodies of a tag's blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Holds {
-    /// Whose blocks.
+    /// The tag of the blocks.
     pub tag: Tag,
-    /// Only blocks of so many bytes, header included; 0 for all.
+    /// Only blocks of this size in bytes, including the header; 0 for all.
     pub bytes: u64,
-    /// Offsets in the body, and what is there.
+    /// Offsets in the body, and the values there.
     pub words: Vec<(usize, u64)>,
 }
 
@@ -44,7 +44,7 @@ const PATHS: [&str; 8] = [
 ];
 
 impl Contents {
-    /// Fills the start of a body at `va` in the manner of its tag.
+    /// Fills the start of a body at `va` with data typical of its tag.
     pub fn fill(&self, body: &mut [u8], va: Va, tag: &Tag, rng: &mut Rng) {
         self.usual(body, va, tag, rng);
         let bytes = body.len() as u64 + 0x10;
@@ -95,8 +95,8 @@ impl Contents {
         put(body, 0x20, rng.below(1 << 20));
     }
 
-    /// The first page of a leaked block: a request record that points into its driver,
-    /// then the driver's fill pattern to the end of the page.
+    /// The first page of a leaked block: a request record that points into its driver, then the
+    /// driver's fill pattern to the end of the page.
     pub fn leaked(&self, page: &mut [u8], number: u32, bytes: u64) {
         for (i, byte) in page.iter_mut().enumerate() {
             *byte = b"myfault pool leak. "[i % 19];

@@ -1,4 +1,4 @@
-//! Gives every block of a pool a place: which page, and which addresses the pages have.
+//! Assigns every block of a pool to a page, and addresses to the pages.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,35 +14,35 @@ use super::allocation::{Allocation, Outcome, Role};
 /// Pages of a 2 MB mapping.
 pub const LARGE_PAGES: u64 = 512;
 
-/// The wanted shape of a pool.
+/// The requested shape of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolShape {
-    /// Which.
+    /// The pool.
     pub pool: Pool,
     /// Its first address, 2 MB aligned.
     pub start: Va,
-    /// Pages it takes in all; `None` for as many as the blocks need.
+    /// Total number of pages; `None` for as many as the blocks need.
     pub pages: Option<u64>,
-    /// 2 MB mappings at its start.
+    /// Number of 2 MB mappings at its start.
     pub large: u64,
-    /// Small pages in them, at most as many as they hold; the rest of them stays unused.
+    /// Number of small pages in them, limited by their size; the rest of them stays unused.
     pub early: u64,
-    /// Small pages that transition entries name.
+    /// Number of small pages mapped by transition entries.
     pub transition: u64,
-    /// Small pages reached through a prototype entry.
+    /// Number of small pages mapped through a prototype entry.
     pub prototype: u64,
-    /// Small pages whose contents are in the page file.
+    /// Number of small pages in the page file.
     pub paged_out: u64,
-    /// Small pages that kernel dumps leave out.
+    /// Number of small pages omitted from kernel dumps.
     pub omitted: u64,
-    /// Big allocations whose contents are in the page file.
+    /// Number of big allocations in the page file.
     pub paged_out_big: u64,
-    /// Small pages with a broken header.
+    /// Number of small pages with a broken header.
     pub damaged: u64,
 }
 
 impl PoolShape {
-    /// A plain pool.
+    /// A pool without special pages.
     pub fn new(pool: Pool, start: Va) -> PoolShape {
         PoolShape {
             pool,
@@ -60,77 +60,77 @@ impl PoolShape {
     }
 }
 
-/// What becomes of a page.
+/// The state of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageOutcome {
     /// Mapped.
     Valid,
-    /// Named by a transition entry.
+    /// Mapped by a transition entry.
     Transition,
-    /// Reached through a prototype entry.
+    /// Mapped through a prototype entry.
     Prototype,
     /// In the page file.
     PagedOut,
-    /// Mapped, but not stored in kernel dumps.
+    /// Mapped, but omitted from kernel dumps.
     Omitted,
     /// Mapped, with a broken chain.
     Damaged,
 }
 
-/// A page, or the rest of a big allocation's last page, and the blocks on it.
+/// A page, or the rest of a big allocation's last page, and its blocks.
 #[derive(Clone, Debug)]
 pub struct Bin {
     /// The page.
     pub va: Va,
-    /// Where its blocks start: 0, or where the big allocation ends, in bytes.
+    /// Offset of its first block in bytes: 0, or the end of the big allocation.
     pub start: u64,
-    /// Indexes of the allocations on it, in order of address.
+    /// Indexes of its allocations, in address order.
     pub blocks: Vec<u32>,
-    /// What becomes of it.
+    /// Its state.
     pub outcome: PageOutcome,
     fill: u64,
 }
 
 impl Bin {
-    /// True for a page of its own.
+    /// True for a whole page.
     pub fn is_whole(&self) -> bool {
         self.start == 0
     }
 }
 
-/// A big allocation's place.
+/// The position of a big allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct BigPlace {
     /// Index of the allocation.
     pub allocation: u32,
     /// Its first page.
     pub va: Va,
-    /// Pages.
+    /// Number of pages.
     pub pages: u64,
-    /// In the page file, its last page aside when others share it.
+    /// True when it is in the page file, except a last page that it shares.
     pub paged_out: bool,
 }
 
-/// Where everything is.
+/// All positions.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// The shape it was made for.
+    /// The shape that was requested.
     pub shape: PoolShape,
-    /// Pages of small blocks, and rests of last pages.
+    /// Pages of small blocks, and remainders of last pages.
     pub bins: Vec<Bin>,
     /// Big allocations.
     pub bigs: Vec<BigPlace>,
-    /// The first address after all.
+    /// The first address after everything.
     pub end: Va,
 }
 
 impl Layout {
-    /// Pages of small blocks.
+    /// Number of pages with small blocks.
     pub fn small_pages(&self) -> u64 {
         self.bins.iter().filter(|b| b.is_whole()).count() as u64
     }
 
-    /// Pages of big allocations.
+    /// Number of pages of big allocations.
     pub fn big_pages(&self) -> u64 {
         self.bigs.iter().map(|b| b.pages).sum()
     }
@@ -138,7 +138,7 @@ impl Layout {
     /// Places the allocations of one pool.
     ///
     /// # Errors
-    /// When they do not fit in the pages that the shape allows.
+    /// Fails if they do not fit in the pages that the shape allows.
     pub fn place(
         shape: PoolShape,
         allocations: &[Allocation],
@@ -170,7 +170,8 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Puts the largest block into the emptiest page, and so on: all get about as full.
+    /// Repeatedly puts the largest block into the emptiest page, so that all get about equally
+    /// full.
     fn fill(
         &mut self,
         smalls: &[u32],
@@ -181,7 +182,8 @@ impl Layout {
         let mut order = smalls.to_vec();
         rng.shuffle(&mut order);
         order.sort_by_key(|&i| Reverse(bytes(i)));
-        // A head start makes pages differ; half of the rests of last pages stay unused.
+        // Different initial values make pages differ; half of the remainders of last pages stay
+        // unused.
         let mut heap: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
         for (at, bin) in self.bins.iter().enumerate() {
             if bin.is_whole() || rng.one_in(2) {
@@ -222,7 +224,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Chooses pages for what the shape asks for, among those without a special block.
+    /// Chooses pages for the requested states, among pages without a block that has a role.
     fn pick_outcomes(&mut self, allocations: &[Allocation], rng: &mut Rng) {
         let large_end = self
             .shape
@@ -248,7 +250,7 @@ impl Layout {
             (self.shape.damaged, PageOutcome::Damaged),
         ];
         for (count, outcome) in wanted {
-            // Damage is only recognisable between sound blocks.
+            // Damage is only recognisable between valid blocks.
             let blocks = if outcome == PageOutcome::Damaged {
                 10
             } else {
@@ -285,8 +287,8 @@ fn too_small(shape: &PoolShape) -> io::Error {
     ))
 }
 
-/// Gives pages their addresses: first small ones, as many as the large mappings hold,
-/// then big allocations with small pages between them.
+/// Assigns addresses to pages: first to small pages, as many as the large mappings hold, then
+/// to big allocations with small pages between them.
 fn lay_addresses(
     shape: PoolShape,
     bigs: &[u32],
@@ -320,7 +322,7 @@ fn lay_addresses(
         }
         left -= here;
         next = out.big(next, allocation, bytes(allocation));
-        // Address space is left over between allocations now and then.
+        // Some address space between allocations stays unused.
         if rng.one_in(16) {
             next = next.add((1 + rng.below(3)) * PAGE_SIZE);
         }
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_takes_exactly_the_pages_it_is_given() -> io::Result<()> {
+    fn a_pool_uses_exactly_the_given_pages() -> io::Result<()> {
         let mut shape = PoolShape::new(Pool::NonPaged, NONPAGED_START);
         shape.pages = Some(100);
         let layout = Layout::place(shape, &allocations(), &mut Rng::new(5))?;

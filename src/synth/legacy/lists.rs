@@ -1,9 +1,9 @@
 //! Lists of blocks that are not in use: lookaside lists, deferred frees, free lists.
 //!
-//! A lookaside list is an `_SLIST_HEADER` (depth in the low 16 bits; the first entry in
-//! bits 4..63 of the second qword, or packed into bits 25..63 of the first on processors
-//! without a 16-byte compare-exchange); entries are block bodies, each starting with the
-//! link. Free lists are `LIST_ENTRY` rings through the bodies, one per size.
+//! A lookaside list is an `_SLIST_HEADER`: the depth is in the low 16 bits; the first entry is
+//! in bits 4..63 of the second qword, or packed into bits 25..63 of the first on processors
+//! without a 16-byte compare-exchange. Entries are block bodies that start with the link. Free
+//! lists are `LIST_ENTRY` rings through the bodies, one per size.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::synth::truth::{Pool, Tag};
 
 use super::allocation::Allocation;
 
-/// Lists per processor and pool: blocks of 1 to 32 units.
+/// Number of lists per processor and pool: for blocks of 1 to 32 units.
 pub const LISTS: u64 = 32;
 
 /// One of a processor's arrays of lists.
@@ -29,7 +29,7 @@ pub enum List {
 }
 
 impl List {
-    /// The lists that a block is freed to.
+    /// The list for a freed block.
     pub fn of(allocation: &Allocation) -> List {
         match (allocation.pool, allocation.nx) {
             (Pool::Paged, _) => List::Paged,
@@ -39,7 +39,7 @@ impl List {
     }
 }
 
-/// Freed blocks by processor, list and units.
+/// Freed blocks on lists, by processor, list and units.
 pub type Parked = BTreeMap<(u16, List, u64), Vec<Va>>;
 
 /// Writes a processor's arrays of lookaside lists. `prcb` is its control block.
@@ -79,17 +79,17 @@ pub fn lookaside(
     }
 }
 
-/// Where lists lie that a processor's control block only points to.
+/// Addresses of lists that a processor's control block only refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs {
-    /// Processor 0's own, two arrays; the others' follow at this distance.
+    /// The two arrays of processor 0, and the distance to those of the next processor.
     pub own: (Va, u64),
-    /// All processors' second lists, nonpaged and paged.
+    /// The second lists, shared by all processors: nonpaged and paged.
     pub shared: [Va; 2],
 }
 
-/// NT 5.2: for each size two pointers, `_PP_LOOKASIDE_LIST`, to a list of the processor's
-/// own and to one that all share. `prcbs` are the control blocks in order.
+/// NT 5.2: `_PP_LOOKASIDE_LIST` has two pointers for each size, to the processor's own list and
+/// to a shared list. `prcbs` are the control blocks in order.
 pub fn lookaside_pairs(
     memory: &mut Memory,
     era: &Era,
@@ -115,7 +115,7 @@ pub fn lookaside_pairs(
                 memory.pointer(array.add(i * 16 + 8), shared);
                 let bodies = parked.get(&(cpu as u16, list, i + 1));
                 let mut bodies = bodies.cloned().unwrap_or_default();
-                // What a processor's own list has no room for goes to the other.
+                // Blocks that do not fit in the processor's own list go to the shared list.
                 second.extend(bodies.split_off(bodies.len().div_ceil(2)));
                 slist(memory, own, &bodies, packed);
                 describe(memory, era, own, (list, i));
@@ -135,7 +135,7 @@ fn describe(memory: &mut Memory, era: &Era, at: Va, (list, i): (List, u64)) {
     memory.u32(field("Size"), (i as u32 + 1) * 16);
 }
 
-/// An `_SLIST_HEADER` and the links of its entries.
+/// Writes an `_SLIST_HEADER` and the links of its entries.
 pub fn slist(memory: &mut Memory, head: Va, bodies: &[Va], packed: bool) {
     for pair in bodies.windows(2) {
         if let [body, next] = pair {
@@ -148,7 +148,8 @@ pub fn slist(memory: &mut Memory, head: Va, bodies: &[Va], packed: bool) {
     let depth = bodies.len() as u64;
     let first = bodies.first().map_or(0, |va| va.0);
     if packed {
-        // 39 bits of the entry's address, without its low 4; the rest is the head's.
+        // 39 bits of the entry's address, without its low 4; the other bits are those of the
+        // head.
         let entry = first >> 4 & 0x7f_ffff_ffff;
         memory.u64(head, entry << 25 | depth);
         memory.u64(head.add(8), 2);
@@ -158,7 +159,7 @@ pub fn slist(memory: &mut Memory, head: Va, bodies: &[Va], packed: bool) {
     }
 }
 
-/// POOL_DESCRIPTOR.PendingFrees: a chain of bodies and its length.
+/// Writes POOL_DESCRIPTOR.PendingFrees: a chain of bodies and its length.
 pub fn pending(memory: &mut Memory, era: &Era, descriptor: Va, bodies: &[Va]) {
     let field = |name| era.offset("_POOL_DESCRIPTOR", name).unwrap_or(0);
     let mut link = descriptor.add(field("PendingFrees"));
@@ -173,7 +174,7 @@ pub fn pending(memory: &mut Memory, era: &Era, descriptor: Va, bodies: &[Va]) {
     );
 }
 
-/// POOL_DESCRIPTOR.ListHeads: a ring per size; `free` are bodies by units.
+/// Writes POOL_DESCRIPTOR.ListHeads: a ring per size; `free` has bodies by units.
 pub fn free_lists(memory: &mut Memory, era: &Era, descriptor: Va, free: &BTreeMap<u64, Vec<Va>>) {
     let heads = descriptor.add(era.offset("_POOL_DESCRIPTOR", "ListHeads").unwrap_or(0));
     for units in 0..256u64 {

@@ -1,9 +1,9 @@
-//! A page of blocks: headers that chain forward and backward, and free space between.
+//! A page of blocks: headers that link forward and backward, and free space in between.
 //!
-//! `_POOL_HEADER`: PreviousSize, PoolIndex, BlockSize and PoolType are a byte each, then
-//! the tag, then a process or leftovers. In PoolType bit 1 says "in use" and bit 0
-//! "paged"; a free block keeps its tag and may keep other bits. On NT 5.2 it is 0 for a
-//! free block, and otherwise the POOL_TYPE plus 1 (ReactOS's `expool.c`).
+//! PreviousSize, PoolIndex, BlockSize and PoolType in `_POOL_HEADER` are a byte each, followed
+//! by the tag, and a process or leftover data. In PoolType, bit 1 means "in use" and bit 0
+//! "paged"; a free block keeps its tag and may keep other bits. On NT 5.2, it is 0 for a free
+//! block, and otherwise the POOL_TYPE plus 1 (ReactOS's `expool.c`).
 
 use crate::addr::PAGE_SIZE;
 use crate::synth::era::Era;
@@ -19,7 +19,7 @@ const CACHE_ALIGNED: u8 = 4;
 const QUOTA: u8 = 8;
 const RAISE_ON_FAILURE: u8 = 0x10;
 
-/// How PoolType says what a block is.
+/// The encoding of PoolType.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Types {
     /// A bit for "in use".
@@ -29,7 +29,7 @@ pub enum Types {
 }
 
 impl Types {
-    /// Those of an era.
+    /// The encoding of an era.
     pub fn of(era: &Era) -> Types {
         match era.is_nt52() {
             true => Types::Nt52,
@@ -38,14 +38,14 @@ impl Types {
     }
 }
 
-/// A block to be put on a page.
+/// A block to put on a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
-    /// Bytes, header included.
+    /// Size in bytes, including the header.
     pub bytes: u64,
-    /// The tag; a free block's is that of its last owner.
+    /// The tag; for a free block, that of its last owner.
     pub tag: Tag,
-    /// Stored with the protected bit.
+    /// True when the tag is stored with the protected bit.
     pub protected: bool,
     /// Index of the allocation; `None` for a free block or a marker.
     pub allocation: Option<u32>,
@@ -74,14 +74,14 @@ impl Piece {
         }
     }
 
-    /// True for a block that nobody has.
+    /// True for a free block.
     pub fn is_free(&self) -> bool {
         self.allocation.is_none() && !self.marker
     }
 }
 
-/// Puts free blocks between those in use so that all of the page from `start` is taken,
-/// and the marker first where a big allocation ends.
+/// Adds free blocks between those in use so that the page from `start` is completely filled,
+/// and the marker first if a big allocation ends there.
 pub fn compose(used: &[Piece], start: u64, rng: &mut Rng) -> Vec<Piece> {
     let taken: u64 = used.iter().map(|p| p.bytes).sum();
     let marker = if start == 0 { 0 } else { UNIT };
@@ -95,7 +95,7 @@ pub fn compose(used: &[Piece], start: u64, rng: &mut Rng) -> Vec<Piece> {
     }
     let last_owner = |at: usize| used.get(at % used.len().max(1)).map_or(*b"None", |p| p.tag);
     for (at, piece) in used.iter().enumerate() {
-        // Mostly short gaps between blocks; the rest is one block at the end.
+        // Mostly short gaps between blocks; the remainder is one block at the end.
         if gap >= 2 * UNIT && rng.one_in(3) {
             let bytes = UNIT * (1 + rng.below((gap / UNIT / 2).clamp(1, 64)));
             out.push(Piece::free(bytes, last_owner(at + 1)));
@@ -111,7 +111,7 @@ pub fn compose(used: &[Piece], start: u64, rng: &mut Rng) -> Vec<Piece> {
     out
 }
 
-/// Writes headers from `start` on. `index` is the pool's number. Returns each piece's
+/// Writes headers from offset `start`. `index` is the pool's number. Returns each piece's
 /// offset in bytes.
 pub fn write(
     page: &mut Page,
@@ -124,7 +124,7 @@ pub fn write(
     let mut offsets = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let units = (piece.bytes / UNIT) as u8;
-        // Leftovers of earlier owners are seen in both of these fields.
+        // Both fields may contain leftover data of earlier owners.
         let index = match pool {
             Pool::NonPaged if rng.one_in(6) => rng.below(4) as u8,
             _ => index,

@@ -1,4 +1,4 @@
-//! Writes a placed pool into memory and keeps the account of it.
+//! Writes a pool with assigned positions into memory and records its contents.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,52 +15,52 @@ use super::lists::{List, Parked};
 use super::page::{self, Piece, Types};
 use super::{UNIT, allocation};
 
-/// What is known of a pool once it is written.
+/// The record of a written pool.
 #[derive(Clone, Debug, Default)]
 pub struct Laid {
-    /// Every block but the free ones.
+    /// All blocks except free ones.
     pub blocks: Vec<Block>,
     /// Live entries for the big page table.
     pub big: Vec<BigEntry>,
-    /// Bodies of blocks with a purpose.
+    /// Body addresses of blocks with a role.
     pub roles: HashMap<Role, Va>,
     /// Freed blocks on lookaside lists.
     pub parked: Parked,
-    /// Freed blocks waiting, by pool.
+    /// Freed blocks on deferred lists, by pool.
     pub pending: BTreeMap<Pool, Vec<Va>>,
-    /// Bodies of free blocks by pool, pool number and units.
+    /// Body addresses of free blocks, by pool, pool number and units.
     pub free_bodies: BTreeMap<(Pool, u8), BTreeMap<u64, Vec<Va>>>,
     /// Free blocks.
     pub free: Account,
-    /// Pages per pool.
+    /// Page counts per pool.
     pub pages: BTreeMap<Pool, PageTruth>,
-    /// Small pages and big pages by pool and pool number.
+    /// Numbers of small pages and big pages, by pool and pool number.
     pub by_index: BTreeMap<(Pool, u8), (u64, u64)>,
-    /// Pages with a broken chain, and where it breaks.
+    /// Pages with a broken chain, and the offset in bytes of the break.
     pub damaged: Vec<(Va, u16)>,
-    /// Pages of small blocks that are executable, where that is a pool of its own.
+    /// Executable pages of small blocks, on builds with two nonpaged pools.
     pub executable: HashSet<Va>,
 }
 
-/// Writes pools; `prototypes` is where prototype entries go, a page's worth.
+/// Writes pools; `prototypes` is the address of a page for prototype entries.
 pub struct Writer<'a> {
-    /// Memory with its tables.
+    /// Memory with its page tables.
     pub memory: &'a mut Memory,
-    /// All allocations, which layouts point into.
+    /// All allocations; layouts refer to them by index.
     pub allocations: &'a [Allocation],
-    /// What bodies hold.
+    /// The contents of bodies.
     pub contents: Contents,
     /// Address of the next prototype entry.
     pub prototypes: Va,
-    /// The account.
+    /// The record.
     pub laid: Laid,
-    /// Choices of detail.
+    /// Random choices of details.
     pub rng: Rng,
 }
 
 impl Writer<'_> {
-    /// Writes one pool. `usage` is how many pages each pool number gets, all of them
-    /// together being the pool's pages; without it everything has number 0.
+    /// Writes one pool. `usage` is the number of pages for each pool number, with all pages of
+    /// the pool as the sum; if it is empty, everything has number 0.
     pub fn pool(&mut self, layout: &Layout, usage: &[u64]) {
         let (small_indexes, big_indexes) = indexes(layout, usage);
         let pool = layout.shape.pool;
@@ -76,7 +76,7 @@ impl Writer<'_> {
         }
         let mut next = small_indexes.into_iter();
         for bin in &layout.bins {
-            // The rest of a big allocation's last page counts as the first number's.
+            // The rest of a big allocation's last page counts for the first number.
             let index = match bin.is_whole() {
                 true => next.next().unwrap_or(0),
                 false => 0,
@@ -130,8 +130,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Since Windows 8 there are two nonpaged pools; a page is in the one that its first
-    /// block asks for.
+    /// Since Windows 8, there are two nonpaged pools; the first block of a page determines its
+    /// pool.
     fn is_executable(&self, bin: &Bin) -> bool {
         let first = bin.blocks.first();
         let allocation = first.and_then(|i| self.allocations.get(*i as usize));
@@ -139,7 +139,7 @@ impl Writer<'_> {
             && allocation.is_some_and(|d| d.pool == Pool::NonPaged && !d.nx)
     }
 
-    /// A big allocation: contiguous frames, contents on its first page.
+    /// Writes a big allocation: contiguous frames, contents on its first page.
     fn big(&mut self, place: &BigPlace) {
         let Some(allocation) = self.allocations.get(place.allocation as usize).copied() else {
             return;
@@ -187,7 +187,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The blocks of a page.
+    /// Writes the blocks of a page.
     fn bin(&mut self, bin: &Bin, (pool, index): (Pool, u8)) {
         let used: Vec<Piece> = bin.blocks.iter().filter_map(|i| self.piece(*i)).collect();
         let pieces = page::compose(&used, bin.start, &mut self.rng);
@@ -236,7 +236,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Breaks the chain at the block in the middle of a page.
+    /// Breaks the chain at the middle block of a page.
     fn damage(&mut self, page: Va, offsets: &[u64]) -> Option<u64> {
         let at = *offsets.get(offsets.len() / 2)?;
         self.memory.write(page.add(at), b"\xff\xff\0\xff");
@@ -254,7 +254,7 @@ impl Writer<'_> {
         ))
     }
 
-    /// Enters a piece into the accounts.
+    /// Records a piece.
     fn account(&mut self, piece: &Piece, va: Va, absent: Option<State>, (pool, index): (Pool, u8)) {
         let body = va.add(UNIT);
         let allocation = piece
@@ -288,7 +288,7 @@ impl Writer<'_> {
             self.contents.neighbours.push(body);
         }
         let mut block = block(&allocation, va, state);
-        // The page decides, not what its blocks ask for.
+        // The page decides, not the requests for its blocks.
         block.nx = self.contents.era.build >= 9200
             && pool == Pool::NonPaged
             && !self.laid.executable.contains(&va.page());
@@ -300,7 +300,7 @@ impl Writer<'_> {
             return;
         }
         self.laid.free.add(bytes);
-        // A block of one unit has no room for the links.
+        // A block of one unit has no space for the links.
         if bytes > UNIT {
             let lists = self.laid.free_bodies.entry((pool, index)).or_default();
             lists.entry(bytes / UNIT).or_default().push(body);
@@ -308,8 +308,8 @@ impl Writer<'_> {
     }
 }
 
-/// Pool numbers of small pages and big allocations so that each number has its pages.
-/// Number 0 takes what the others leave; numbers past 1 have small pages only.
+/// Assigns pool numbers to small pages and big allocations so that each number gets its pages.
+/// Number 0 gets the remainder; numbers above 1 only have small pages.
 fn indexes(layout: &Layout, usage: &[u64]) -> (Vec<u8>, Vec<u8>) {
     let mut left = usage.to_vec();
     let mut take = |index: usize, pages: u64, keep: u64| match left.get_mut(index) {
@@ -319,7 +319,7 @@ fn indexes(layout: &Layout, usage: &[u64]) -> (Vec<u8>, Vec<u8>) {
         }
         _ => false,
     };
-    // A little is kept so that small pages can make the count exact.
+    // Leave some pages so that small pages can make the count exact.
     let mut bigs = vec![0; layout.bigs.len()];
     for (place, index) in layout.bigs.iter().zip(&mut bigs) {
         *index = u8::from(take(1, place.pages, 300));
@@ -332,10 +332,10 @@ fn indexes(layout: &Layout, usage: &[u64]) -> (Vec<u8>, Vec<u8>) {
     (smalls, bigs)
 }
 
-/// Body addresses kept for pointers between blocks.
+/// Number of body addresses stored for pointers between blocks.
 const NEIGHBOURS: usize = 4096;
 
-/// A allocation as the block that it became.
+/// Converts an allocation to the block that it became.
 pub fn block(allocation: &allocation::Allocation, va: Va, state: State) -> Block {
     Block {
         nx: allocation.nx,

@@ -1,4 +1,4 @@
-//! The kernel's accounts: trackers, big page table, descriptors, counters.
+//! The kernel's counters: trackers, big page table, descriptors, `!vm` counters.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::synth::truth::{Pool, Tag, TagAccount};
 use super::{Builder, DESCRIPTORS, SESSIONS};
 
 impl Builder<'_> {
-    /// Everything that counts: the truth first, then what the kernel keeps.
+    /// Writes all counters: first the truth, then the kernel's own.
     pub(super) fn accounting(&mut self, laid: &Laid) {
         self.truth.blocks = laid.blocks.clone();
         self.truth.blocks.sort_by_key(|b| b.va);
@@ -38,7 +38,7 @@ impl Builder<'_> {
         self.free_blocks(laid, &places);
     }
 
-    /// What is outstanding of each tag.
+    /// The outstanding blocks of each tag.
     fn accounts(&self) -> BTreeMap<Tag, TagAccount> {
         let mut tags: BTreeMap<Tag, TagAccount> = BTreeMap::new();
         for tag in &self.spec.options.idle_tags {
@@ -93,7 +93,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Free lists and deferred frees of each descriptor.
+    /// Writes free lists and deferred frees of each descriptor.
     fn free_blocks(&mut self, laid: &Laid, places: &Places) {
         let chains = self.spec.heaps.is_none();
         let own = self.nt.variable("NonPagedPoolDescriptor");
@@ -116,7 +116,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The processors' tracker tables and the expansion table.
+    /// Writes the processors' tracker tables and the expansion table.
     fn trackers(&mut self, laid: &Laid) {
         let options = &self.spec.options;
         let role = |role| laid.roles.get(&role).copied();
@@ -156,7 +156,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The big page table.
+    /// Writes the big page table.
     fn big_pages(&mut self, laid: &Laid) {
         let options = &self.spec.options;
         let Some(table) = laid.roles.get(&Role::BigPageTable).copied() else {

@@ -1,4 +1,4 @@
-//! What is at fixed addresses or outside of images and pools.
+//! Structures at fixed addresses or outside of images and pools.
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::synth::processors;
@@ -12,7 +12,7 @@ use super::{
 const FIRST_WITH_BOOT_NUMBER: u32 = 14393;
 
 impl Builder<'_> {
-    /// Shared user data, the frame database, descriptors, sessions, stacks.
+    /// Writes shared user data, the PFN database, descriptors, sessions, stacks.
     pub(super) fn fixed_mappings(&mut self) {
         let spec = self.spec;
         self.memory.map_new(SHARED_USER_DATA, 1);
@@ -53,8 +53,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The frame database: whole on a small machine; on one with memory beyond 4 GB not
-    /// where there is no memory, and in frames as they come.
+    /// Writes the PFN database. A small machine has all of it, in contiguous frames. On one with
+    /// memory above 4 GB, gaps in memory have no pages in it, and its frames are scattered.
     fn frame_database(&mut self) {
         let frames = self.memory.physical.end();
         let size = self.spec.era.size("_MMPFN").unwrap_or(0x30);
@@ -106,7 +106,7 @@ impl Builder<'_> {
             self.memory.u32(active, self.spec.processors.into());
         }
         if let Some(offset) = self.nt.era.offset("_KUSER_SHARED_DATA", "Reserved1") {
-            // The last address of 32-bit programs, by which Volatility 2 knows the page.
+            // The last address of 32-bit programs, by which Volatility 2 recognises the page.
             self.memory.u32(SHARED_USER_DATA.add(offset), 0x7ffe_ffff);
         }
         if self.spec.era.build >= FIRST_WITH_BOOT_NUMBER {
@@ -122,7 +122,7 @@ impl Builder<'_> {
         }
     }
 
-    /// MmPhysicalMemoryBlock: the runs once more, in nt's own form.
+    /// Writes MmPhysicalMemoryBlock: the runs again, in nt's own format.
     fn memory_block(&mut self) {
         self.memory
             .pointer(self.nt.at("MmPhysicalMemoryBlock"), MEMORY_BLOCK);

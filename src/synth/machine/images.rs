@@ -12,11 +12,11 @@ use crate::synth::truth::{ModuleTruth, ReferenceTruth, Tag};
 
 use super::Builder;
 
-/// Seconds from one build of a driver to the next: four weeks.
+/// Seconds between two builds of a driver: four weeks.
 const BETWEEN_BUILDS: u32 = 28 * 86_400;
 
 impl Builder<'_> {
-    /// Loads the images, in order, each with its imports bound to those before.
+    /// Loads the images in order; each imports from the previous ones.
     pub(super) fn images(&mut self) {
         let mut known = Exports::new();
         let era = self.spec.era;
@@ -110,7 +110,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Maps an image page by page, without those that are given back.
+    /// Maps an image page by page, without discarded pages.
     fn load(&mut self, image: &Image) {
         for (i, bytes) in image.bytes.chunks(PAGE_SIZE as usize).enumerate() {
             let offset = i as u64 * PAGE_SIZE;
@@ -132,12 +132,12 @@ impl Builder<'_> {
         }
     }
 
-    /// Looks for tags in the images as they are in the end, variables included.
+    /// Searches the final images, including variables, for tags.
     pub(super) fn references(&mut self) {
         let tags: HashSet<Tag> = self.truth.tags.keys().copied().collect();
         let mut found = Vec::new();
         for module in &self.spec.modules {
-            // The last bytes of the page before, for tags across the seam.
+            // The last bytes of the previous page, for tags across the page boundary.
             let mut seam: Vec<u8> = Vec::new();
             for offset in (0..u64::from(module.size)).step_by(PAGE_SIZE as usize) {
                 let va = module.base.add(offset);
@@ -161,7 +161,7 @@ impl Builder<'_> {
     }
 }
 
-/// Appends where `bytes`, which are at `start`, have one of the tags, with or without
+/// Appends the addresses of tags in `bytes`, which start at address `start`, with or without
 /// the protected bit.
 fn find_tags(bytes: &[u8], start: Va, tags: &HashSet<Tag>, found: &mut Vec<ReferenceTruth>) {
     for (at, window) in bytes.windows(4).enumerate() {

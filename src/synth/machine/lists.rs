@@ -12,18 +12,18 @@ use crate::synth::processors::{self, Processor};
 
 use super::{Builder, STACK_SIZE, STACKS, control_block};
 
-/// Bug check of a dump of a machine that runs on, and its bit in the header's Attributes.
+/// Bug check code of a live dump, and its bit in the header's Attributes.
 const LIVE_SYSTEM_DUMP: u32 = 0x161;
 const LIVE_DUMP: u32 = 1 << 4;
 
-/// The address of a block with a purpose.
+/// The address of a block with a role.
 fn role(laid: &Laid, role: Role) -> io::Result<Va> {
     let found = laid.roles.get(&role).copied();
     found.ok_or_else(|| io::Error::other(format!("no block was laid for {role:?}")))
 }
 
 impl Builder<'_> {
-    /// The loaded modules, and those unloaded before.
+    /// Writes the loaded modules, and the unloaded ones.
     pub(super) fn module_lists(&mut self, laid: &Laid) -> io::Result<()> {
         let mut entries = Vec::new();
         for (i, module) in self.spec.modules.iter().enumerate() {
@@ -53,7 +53,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The object types.
+    /// Writes the object types.
     pub(super) fn object_types(&mut self, laid: &Laid) -> io::Result<()> {
         let places: io::Result<Vec<Va>> = (0..objects::TYPES.len())
             .map(|i| role(laid, Role::ObjectType(i as u16)))
@@ -62,8 +62,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The processes. Returns the page-table roots of System and of the process that
-    /// crashed, which all others share here.
+    /// Writes the processes. Returns the page-table roots of System and of the crashed process;
+    /// all other processes share the latter.
     pub(super) fn processes(&mut self, laid: &Laid) -> io::Result<(Pa, Pa)> {
         let system = self.memory.root();
         let crashed = self.memory.clone_root();
@@ -95,7 +95,7 @@ impl Builder<'_> {
         Ok((system, crashed))
     }
 
-    /// Control blocks, and what the dump header says.
+    /// Writes the control blocks, and returns the dump header.
     pub(super) fn processors(&mut self, laid: &Laid, (system, crashed): (Pa, Pa)) -> DumpHeader {
         let header = DumpHeader {
             build: self.spec.era.build,

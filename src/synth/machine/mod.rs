@@ -30,7 +30,7 @@ use super::spec::Spec;
 use super::truth::{Pool, Truth};
 
 const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
-/// System mapping space, where things are put that are in neither image nor pool.
+/// System mapping space, for structures that are in neither image nor pool.
 const KPCRS: Va = Va(0xffff_f880_0090_0000);
 const MORE_KPCRS: Va = Va(0xffff_f881_0000_0000);
 const DESCRIPTORS: Va = Va(0xffff_f880_00a0_0000);
@@ -38,28 +38,28 @@ const SESSIONS: Va = Va(0xffff_f880_00a8_0000);
 const PROTOTYPES: Va = Va(0xffff_f880_00b0_0000);
 const MEMORY_BLOCK: Va = Va(0xffff_f880_00b1_0000);
 const STACKS: Va = Va(0xffff_f880_0200_0000);
-/// Bytes of a kernel stack, and of the stretch each has.
+/// Size of a kernel stack in bytes, and the distance between two stacks.
 const STACK_SIZE: u64 = 0x6000;
 /// A 1 GB mapping, outside of all pools and images.
 const GIGABYTE: Va = Va(0xffff_f8c0_0000_0000);
 
-/// A machine in memory, of which any number of dumps can be written.
+/// A machine in memory; any number of dumps can be written from it.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// Its memory.
     pub memory: Memory,
-    /// What the headers of its dumps say.
+    /// The header of its dumps.
     pub header: DumpHeader,
-    /// What was laid down.
+    /// The expected contents.
     pub truth: Truth,
 }
 
 impl Machine {
-    /// Builds it.
+    /// Builds the machine.
     ///
     /// # Errors
-    /// When the blocks do not fit the pools, the pools not the memory, or the builder
-    /// itself wrote where nothing is mapped.
+    /// Fails if the blocks do not fit in the pools, the pools do not fit in memory, or the builder
+    /// wrote to an unmapped address.
     pub fn build(spec: &Spec) -> io::Result<Machine> {
         Builder::new(spec).build()
     }
@@ -67,7 +67,7 @@ impl Machine {
     /// Writes a dump. Returns its length in bytes; most of it may be holes.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn write(&self, path: &Path, container: Container) -> io::Result<u64> {
         let mut file = File::create(path)?;
         container.write(&self.header, &self.memory.physical, &mut file)
@@ -80,17 +80,17 @@ struct Builder<'a> {
     memory: Memory,
     rng: Rng,
     truth: Truth,
-    /// What does not fit, for the caller to read.
+    /// Descriptions of what did not fit.
     mistakes: Vec<String>,
 }
 
-/// The most processors that Windows supports.
+/// The maximum number of processors that Windows supports.
 const MAX_PROCESSORS: u16 = 2048;
-/// Processors that the first stretch of control blocks has room for. Those behind them
-/// have theirs elsewhere, and no stacks.
+/// Number of processors with control blocks in the first range. Further processors have theirs
+/// elsewhere, and no stacks.
 const FIRST_PROCESSORS: u64 = 16;
 
-/// The control block of a processor.
+/// Address of the control block of a processor.
 fn control_block(cpu: u64) -> Va {
     let start = if cpu < FIRST_PROCESSORS {
         KPCRS
@@ -135,7 +135,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The frame database. On NT 5.2 paged pool is where all later versions have it.
+    /// Address of the PFN database. On NT 5.2, paged pool is at the address that later versions
+    /// use for it.
     fn pfn_database(&self) -> Va {
         match self.spec.era.is_nt52() {
             true => Va(0xffff_fac0_0000_0000),
@@ -146,7 +147,7 @@ impl<'a> Builder<'a> {
     fn build(mut self) -> io::Result<Machine> {
         self.images();
         self.fixed_mappings();
-        // All of that is there early, while memory is still in order.
+        // These structures exist early, while memory is still in order.
         if self.spec.options.shuffle {
             self.memory.physical.shuffle(self.spec.seed ^ 0xdec4);
         }
@@ -189,7 +190,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Pools on segment heaps.
+    /// Writes pools with segment heaps.
     #[cfg(any(test, feature = "synth"))]
     fn heaps(&mut self, shape: &HeapShape, encoding: Encoding) -> Laid {
         let setting = heap::Setting {
@@ -203,7 +204,7 @@ impl<'a> Builder<'a> {
         heap::lay(&mut self.memory, setting, &mut self.rng)
     }
 
-    /// Pools of chained blocks.
+    /// Writes pools with chains of blocks.
     fn chains(&mut self) -> io::Result<Laid> {
         let spec = self.spec;
         let nonpaged = Layout::place(spec.nonpaged.clone(), &spec.allocations, &mut self.rng)?;
@@ -233,7 +234,7 @@ impl<'a> Builder<'a> {
         Ok(laid)
     }
 
-    /// The builder's own mistakes, said rather than left in the dump.
+    /// Reports the builder's own mistakes, so that they do not end up in a dump.
     fn check(&self) -> io::Result<()> {
         if let Some(mistake) = self.mistakes.first() {
             return Err(io::Error::other(mistake.clone()));

@@ -9,18 +9,18 @@ use crate::synth::physical::{Physical, Run};
 
 use super::{Out, Registers, stretches};
 
-/// How QEMU writes.
+/// Variants of QEMU's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Qemu {
     /// Older versions end the processors' notes before `kernel_gs_base`.
     pub old: bool,
-    /// More segments than the header has room to count.
+    /// More segments than the header can count.
     pub many: bool,
-    /// The section header stands behind the memory, else in front.
+    /// The section header is after the memory; otherwise before it.
     pub sections_last: bool,
 }
 
-/// A note; `counted` is the length of the name that is written down.
+/// Writes a note; `counted` is the stored length of the name.
 fn note(out: &mut Vec<u8>, name: &[u8], counted: usize, kind: u32, desc: &[u8]) {
     for word in [counted as u32, desc.len() as u32, kind] {
         out.extend(word.to_le_bytes());
@@ -31,7 +31,7 @@ fn note(out: &mut Vec<u8>, name: &[u8], counted: usize, kind: u32, desc: &[u8]) 
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// The notes of QEMU: first all CORE, then all QEMU.
+/// QEMU's notes: first all CORE, then all QEMU.
 pub(super) fn qemu_notes(cpus: &[Registers], old: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for cpu in cpus {
@@ -99,7 +99,7 @@ pub(super) fn qemu(
     cpus: &[Registers],
     how: Qemu,
 ) -> io::Result<()> {
-    // Memory of devices, which is not stored, makes many segments.
+    // Device memory, which is not stored, adds many segments.
     let devices = if how.many { 70_000 } else { 1 };
     write(
         path,

@@ -1,4 +1,4 @@
-//! HyperVStorage and the saved state in it, by `hvs_file/FORMAT.md` of openvmm.
+//! HyperVStorage and the saved state in it, following `hvs_file/FORMAT.md` of openvmm.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +13,7 @@ use super::{Out, Registers, bytes, stretches};
 const BLOCK_PAGES: u64 = 256;
 const TABLE: usize = 4096;
 
-/// CRC-32 of RFC 1952, a bit at a time.
+/// CRC-32 of RFC 1952, bit by bit.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
@@ -28,23 +28,23 @@ enum Value {
     Node,
     Int(i64),
     Array(Vec<u8>),
-    /// An array elsewhere in the file: its bytes.
+    /// The bytes of an array elsewhere in the file.
     Outside(Vec<u8>),
 }
 
 struct Storage {
     out: Out,
     end: u64,
-    /// Key tables that are full, and the one that is filled.
+    /// Full key tables, and the current one.
     tables: Vec<Vec<u8>>,
-    /// Type, offset and bytes of the objects.
+    /// Type, offset and size in bytes of the objects.
     objects: Vec<(u8, u64, u32)>,
-    /// The sequence numbers of the two headers, the newer one second.
+    /// The sequence numbers of the two headers; the second is newer.
     sequences: [u16; 2],
 }
 
 impl Storage {
-    /// Adds an entry; returns what its children name as their parent.
+    /// Adds an entry; returns the key that its children use as their parent.
     fn add(&mut self, parent: (u16, u32), name: &str, value: &Value) -> io::Result<(u16, u32)> {
         let (kind, flags, data) = match value {
             Value::Node => (9u8, 0u8, vec![0; 12]),
@@ -101,7 +101,7 @@ impl Storage {
     /// Writes tables, objects and headers.
     fn close(mut self) -> io::Result<()> {
         for mut table in std::mem::take(&mut self.tables) {
-            // What is left is one free entry.
+            // The rest is one free entry.
             let left = TABLE - table.len();
             let mut free = Bytes(vec![0; left]);
             free.put(0, &[1, 0]);
@@ -111,7 +111,7 @@ impl Storage {
             self.objects.push((2, self.end, TABLE as u32));
             self.end += TABLE as u64;
         }
-        // A table of an earlier state of the file: no longer in use, and newer by its number.
+        // A table of an earlier state of the file: unused, but with a newer number.
         let stale_at = self.end;
         let mut stale = Bytes(vec![0; TABLE]);
         stale.u16(0, 2);
@@ -126,7 +126,7 @@ impl Storage {
         log.u32(0, 0x0111_0003);
         self.out.put(log_at, &log.0)?;
         self.end += 4096;
-        // The first table has room for few, so that others follow.
+        // The first table has space for a few objects, so that others follow.
         let mut place = 0x2000;
         let mut rest = self.objects.as_slice();
         loop {
@@ -173,7 +173,7 @@ impl Storage {
             head.u64(0x22, 4096);
             head.u32(0x2a, 4096);
             if at == 0 {
-                // The older copy names another log.
+                // The older copy refers to another log.
                 head.u64(0x1a, 0x2000);
             }
             let checksum = crc(&head.0);
@@ -195,7 +195,7 @@ fn words(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// The processors' state. Each has registers of both trust levels.
+/// The processors' state, with registers of both trust levels.
 fn partition(cpus: &[Registers]) -> Vec<u8> {
     let mut chunks = Vec::new();
     let mut prolog = vec![0; 4080 - 16];
@@ -230,7 +230,7 @@ fn partition(cpus: &[Registers]) -> Vec<u8> {
     out
 }
 
-/// Plain LZ77 of [MS-XCA]: greedy, by the last place of each three bytes.
+/// Plain LZ77 of [MS-XCA]: greedy, with the last position of each three bytes.
 fn xpress(input: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 4];
     let (mut flags_at, mut flags, mut count) = (0, 0u32, 0);
@@ -284,7 +284,7 @@ fn xpress(input: &[u8]) -> Vec<u8> {
             out.extend([0; 4]);
         }
     }
-    // What is not used of the flags is ones.
+    // Unused flag bits are ones.
     let flags = match count {
         0 => u32::MAX,
         n => (flags << (32 - n)) | ((1 << (32 - n)) - 1),
@@ -356,7 +356,7 @@ pub(super) fn write(
         end: 0x3000,
         tables: Vec::new(),
         objects: Vec::new(),
-        // They begin again after the last.
+        // Sequence numbers that wrap around.
         sequences: if packed { [0xffff, 0] } else { [1, 2] },
     };
     let root = (0, 0);
@@ -390,7 +390,7 @@ pub(super) fn write(
                     .flat_map(|page| page.unwrap_or([0; PAGE_SIZE as usize]))
                     .collect(),
             };
-            // A block that came out as long as a plain one is stored as one.
+            // A compressed block as long as an uncompressed one is stored uncompressed.
             let stored = match stored.len() < 1 << 20 {
                 true => stored,
                 false => content

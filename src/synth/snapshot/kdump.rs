@@ -10,10 +10,10 @@ use crate::synth::rng::Rng;
 
 use super::{Out, Registers, bytes, elf, stretches};
 
-/// How pages are compressed.
+/// The compression method of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// zlib, with stored and fixed blocks as they come.
+    /// zlib, with stored and fixed blocks.
     Zlib,
     /// LZO1X.
     Lzo,
@@ -33,7 +33,7 @@ impl Method {
         }
     }
 
-    /// `None` where the page is not worth it.
+    /// Compresses a page; `None` if it does not become smaller.
     fn pack(self, page: &Page) -> Option<Vec<u8>> {
         let out = match self {
             Method::Zlib => zlib(page),
@@ -45,7 +45,8 @@ impl Method {
     }
 }
 
-/// Literals up to the last byte that is not zero, and zeros: the page's end, if it has one.
+/// The literals up to the last nonzero byte, and the number of zeros after it; `None` if there
+/// are fewer than 64.
 fn parts(page: &Page) -> Option<(&[u8], usize)> {
     let used = page
         .iter()
@@ -61,7 +62,7 @@ fn zlib(page: &Page) -> Option<Vec<u8>> {
     let (literals, mut zeros) = parts(page)?;
     let mut bits = Vec::new();
     let push = |bits: &mut Vec<bool>, value: u32, count: u32| {
-        // Huffman codes stand with their highest bit first.
+        // Huffman codes are stored with their highest bit first.
         for i in (0..count).rev() {
             bits.push(value >> i & 1 == 1);
         }
@@ -104,8 +105,8 @@ fn zlib(page: &Page) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Instructions of LZO1X (`Documentation/staging/lzo.rst` of Linux): a run of literals,
-/// then a match at distance 1 that makes the zeros.
+/// Instructions of LZO1X (`Documentation/staging/lzo.rst` of Linux): a run of literals, then a
+/// match at distance 1 that produces the zeros.
 fn lzo(page: &Page) -> Option<Vec<u8>> {
     let (literals, zeros) = parts(page)?;
     let mut first = literals.to_vec();
@@ -164,7 +165,7 @@ fn snappy(page: &Page) -> Option<Vec<u8>> {
 fn zstd(page: &Page) -> Option<Vec<u8>> {
     let (literals, zeros) = parts(page)?;
     let mut out = vec![0x28, 0xb5, 0x2f, 0xfd];
-    // A single segment whose size takes two bytes, less 256.
+    // A single segment with a two-byte size field, which is the size minus 256.
     out.push(0x60);
     out.extend((page.len() as u16 - 256).to_le_bytes());
     let block = |out: &mut Vec<u8>, size: usize, kind: u32, last: u32| {
@@ -178,7 +179,7 @@ fn zstd(page: &Page) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Writes to a file, or records with their place in one.
+/// Writes to a file, or to records with their position in a file.
 enum Target {
     Plain(Out),
     Records(Vec<(u64, Vec<u8>)>),
@@ -240,7 +241,7 @@ pub(super) fn write(
     let bitmaps = PAGE_SIZE + sub_blocks * PAGE_SIZE;
     let descriptors_at = bitmaps + 2 * half;
     let mut at = descriptors_at + stored.len() as u64 * 24;
-    // All pages of zeros share one place.
+    // All pages of zeros share one position.
     let zeros = [0; PAGE_SIZE as usize];
     let mut shared = None;
     let mut descriptors = Vec::new();
@@ -284,7 +285,8 @@ pub(super) fn write(
     }
 }
 
-/// The flattened form: in no order, and the header once more with wrong bytes before it.
+/// Writes the flattened form: records in random order, and the header twice, first with wrong
+/// bytes.
 fn flat(path: &Path, mut records: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
     Rng::new(0xf1a7).shuffle(&mut records);
     records.insert(0, (0x100, vec![0xee; 0x800]));

@@ -1,9 +1,8 @@
-//! Images of memory that hypervisors and imagers write, of a machine that still runs.
+//! Memory images of a running machine, as hypervisors and imaging tools write them.
 //!
-//! Each format is laid down by hand from its owner's description; nothing is shared with
-//! the readers. What a running kernel has otherwise than one that stopped by a bug check
-//! is made by [`run`]: the debugger data block is encoded, and processors have their
-//! interrupt table.
+//! Each format is written by hand following its owner's description; no code is shared with the
+//! readers. [`run`] creates the differences between a running kernel and one that stopped at a
+//! bug check: the debugger data block is encoded, and processors have their interrupt table.
 
 mod elf;
 mod hyperv;
@@ -29,30 +28,30 @@ pub use vmware::Vmware;
 /// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {
-    /// Physical memory as it is.
+    /// Raw physical memory.
     Raw,
     /// LiME.
     Lime,
-    /// VMware; the path is that of the state.
+    /// VMware; the path is that of the state file.
     Vmware(Vmware),
     /// An ELF core of QEMU.
     Qemu(Qemu),
     /// An ELF core of VirtualBox.
     VirtualBox,
-    /// kdump, compressed by a method; flattened or not.
+    /// kdump with a compression method; the second value is true for the flattened form.
     Kdump(Method, bool),
-    /// `.vmrs`; with compressed blocks or plain ones.
+    /// `.vmrs`; true for compressed blocks.
     HyperV(bool),
 }
 
-/// What a processor was doing.
+/// The activity of a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It was never started.
+    /// Never started.
     Off,
-    /// It ran kernel code.
+    /// Running kernel code.
     Kernel,
-    /// It ran a program, with the tables of the user half (KVA shadow).
+    /// Running user code, with the tables of the user half (KVA shadow).
     Shadow,
 }
 
@@ -75,13 +74,13 @@ pub struct Registers {
     pub other_gs: u64,
 }
 
-/// Where the interrupt table is put.
+/// Address of the interrupt table.
 const INTERRUPTS: Va = Va(0xffff_f880_00b2_0000);
 /// Keys of a running kernel: KiWaitNever and KiWaitAlways.
 const NEVER: u64 = 0x93a1_77e0_51c8_2b6d;
 const ALWAYS: u64 = 0x1f5e_0cd3_a942_8877;
 
-/// A machine that still runs.
+/// A running machine.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// The machine, with its debugger data block encoded.
@@ -90,10 +89,10 @@ pub struct Running {
     pub cpus: Vec<Registers>,
 }
 
-/// Makes a machine run again. `modes` says what each processor does; there may be none.
+/// Makes a machine run again. `modes` has the activity of each processor and may be empty.
 ///
 /// # Errors
-/// When memory is used up.
+/// Fails if memory is exhausted.
 pub fn run(machine: &Machine, era: &'static Era, modes: &[Mode]) -> io::Result<Running> {
     let mut machine = machine.clone();
     let nt = Nt {
@@ -140,7 +139,7 @@ pub fn run(machine: &Machine, era: &'static Era, modes: &[Mode]) -> io::Result<R
     }
 }
 
-/// Encodes the debugger data block as a running kernel keeps it.
+/// Encodes the debugger data block like a running kernel.
 fn encode(memory: &mut Memory, nt: &Nt, block: Va) {
     let address = nt
         .variable("KdpDataBlockEncoded")
@@ -158,7 +157,7 @@ fn encode(memory: &mut Memory, nt: &Nt, block: Va) {
     }
 }
 
-/// A gate for interrupt 0, whose handler is in nt.
+/// Writes a gate for interrupt 0 with a handler in nt.
 fn interrupts(memory: &mut Memory, nt: &Nt) {
     memory.map_new(INTERRUPTS, 1);
     let handler = nt.at("KeBugCheckEx").0;
@@ -169,8 +168,8 @@ fn interrupts(memory: &mut Memory, nt: &Nt) {
     memory.u32(INTERRUPTS.add(8), (handler >> 32) as u32);
 }
 
-/// Tables of the user half: themselves, and the control block's pages. The kernel's root
-/// stands in the control block.
+/// Writes tables of the user half: they map themselves and the pages of the control block,
+/// which contains the kernel's root.
 fn shadow(memory: &mut Memory, era: &Era, kpcr: Va, root: u64) -> Pa {
     let offset = match era.build {
         ..9000 => 0x6000,
@@ -204,20 +203,20 @@ fn shadow(memory: &mut Memory, era: &Era, kpcr: Va, root: u64) -> Pa {
 }
 
 impl Running {
-    /// Writes an image. What belongs beside it (a `.vmem`) is written beside it.
+    /// Writes an image, and a related file (a `.vmem`) beside it.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn write(&self, path: &Path, image: Image) -> io::Result<()> {
         write(path, &self.machine.memory.physical, &self.cpus, image)
     }
 }
 
-/// Writes an image of a few pages with no machine in them, for who looks at the container
-/// alone. Memory of its own beside a state is not written.
+/// Writes an image of a few pages without a machine, for tests of the container only. A
+/// separate memory file is not written.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn of_pages(path: &Path, cpus: &[Registers], image: Image) -> io::Result<()> {
     let mut physical = Physical::new(vec![(1, 30), (40, 20), (0x280, 8)]);
     for frame in [2, 5, 44, 0x283] {
@@ -247,7 +246,7 @@ fn write(path: &Path, physical: &Physical, cpus: &[Registers], image: Image) -> 
     }
 }
 
-/// A range is a header and its bytes; the last address is inside.
+/// Each range has a header, followed by its bytes; the last address is inclusive.
 fn lime(path: &Path, physical: &Physical) -> io::Result<()> {
     let mut out = Out::create(path)?;
     let mut at = 0;
@@ -264,7 +263,7 @@ fn lime(path: &Path, physical: &Physical) -> io::Result<()> {
     out.finish(at)
 }
 
-/// Memory as a hypervisor has it: from frame 0, and with a hole only where it is large.
+/// Memory as a hypervisor stores it: from frame 0, with a hole only if it is large.
 fn stretches(physical: &Physical) -> Vec<Run> {
     let mut out: Vec<Run> = Vec::new();
     for &(first, pages) in physical.runs() {
@@ -310,7 +309,7 @@ impl Out {
         self.file.write_all(bytes)
     }
 
-    /// Frames in a row, the first at `at`.
+    /// Writes consecutive frames, the first at `at`.
     fn pages(&mut self, physical: &Physical, (first, count): Run, at: u64) -> io::Result<()> {
         for i in 0..count {
             if let Some(page) = bytes(physical, first + i) {

@@ -1,4 +1,4 @@
-//! VMware: groups of tags in a state, memory in a file beside it or in the state.
+//! VMware: groups of tags in a state file, and memory in a file beside it or inside it.
 
 use std::io;
 use std::path::Path;
@@ -8,16 +8,16 @@ use crate::synth::physical::Physical;
 
 use super::{Out, Registers, stretches};
 
-/// How VMware writes.
+/// Variants of VMware's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vmware {
-    /// Memory is inside of the state.
+    /// Memory is inside the state file.
     pub inside: bool,
-    /// The old magic, with lengths of 32 bits.
+    /// The old signature, with 32-bit lengths.
     pub old: bool,
-    /// Registers one by one, as ESXi writes them; else in blocks.
+    /// Separate registers, as ESXi writes them; otherwise in blocks.
     pub one_by_one: bool,
-    /// Bytes of padding in blocks, beside what aligns memory.
+    /// Number of padding bytes in blocks, in addition to the alignment of memory.
     pub padding: u16,
 }
 
@@ -35,7 +35,7 @@ fn value(out: &mut Vec<u8>, name: &str, indices: &[u32], value: &[u8]) {
     out.extend(value);
 }
 
-/// A block: bytes on disk, bytes in memory, padding, data.
+/// Writes the head of a block: bytes on disk, bytes in memory, padding, data.
 fn block_head(
     out: &mut Vec<u8>,
     name: &str,
@@ -92,7 +92,7 @@ fn cpu_group(cpus: &[Registers], how: Vmware) -> Vec<u8> {
     out
 }
 
-/// Alignment of memory inside of a state.
+/// Alignment of memory inside a state file.
 const ALIGN: u64 = 0x1_0000;
 
 pub(super) fn write(
@@ -139,7 +139,7 @@ pub(super) fn write(
     }
     let mut data_at = 0;
     if how.inside {
-        // The padding brings memory to its alignment.
+        // The padding aligns the memory.
         let head = memory.len() + 2 + 6 + 8 + if how.old { 8 } else { 16 } + 2;
         let here = memory_at + head as u64;
         let padding = here.next_multiple_of(ALIGN) - here;

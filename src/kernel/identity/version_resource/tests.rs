@@ -1,6 +1,7 @@
 use super::*;
 
-/// A block {length, value length, type, key, padding}, its length set when it is closed.
+/// Builds a block {length, value length, type, key, padding}; the length is set when it is
+/// closed.
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -40,7 +41,7 @@ impl Writer {
     }
 }
 
-/// The block of a made-up backup filter, and where its strings begin.
+/// The block of a fictitious backup filter, and the offsets of its strings.
 fn example(units: u16) -> (Vec<u8>, [usize; 2]) {
     let mut w = Writer(Vec::new());
     let root = w.open(0x34, false, "VS_VERSION_INFO");
@@ -79,7 +80,7 @@ fn example(units: u16) -> (Vec<u8>, [usize; 2]) {
 #[test]
 fn strings_and_fixed_numbers_are_read() {
     let (block, _) = example(17);
-    // The sizes that Microsoft's rules give for this content.
+    // The sizes that follow from Microsoft's rules for this content.
     assert_eq!(block.len(), 0x158);
     let info = parse(&block).unwrap();
     assert_eq!(info.company.as_deref(), Some("Example Software"));
@@ -89,12 +90,12 @@ fn strings_and_fixed_numbers_are_read() {
 }
 
 #[test]
-fn a_value_length_in_bytes_changes_nothing() {
+fn a_value_length_in_bytes_is_accepted() {
     assert_eq!(parse(&example(0x22).0), parse(&example(17).0));
 }
 
 #[test]
-fn a_string_of_length_zero_ends_the_reading_after_the_fixed_part() {
+fn a_string_of_length_zero_ends_the_strings() {
     let (mut block, [company, _]) = example(17);
     block[company..company + 2].copy_from_slice(&[0, 0]);
     let info = parse(&block).unwrap();
@@ -104,7 +105,7 @@ fn a_string_of_length_zero_ends_the_reading_after_the_fixed_part() {
 }
 
 #[test]
-fn a_block_that_is_cut_short_gives_what_is_whole() {
+fn a_truncated_block_gives_its_complete_parts() {
     let (block, [_, version]) = example(17);
     for end in 0..block.len() {
         let info = parse(&block[..end]);

@@ -1,4 +1,4 @@
-//! A finished index as a file, to be opened again instead of walking.
+//! A finished index as a file, which is opened later instead of walking again.
 //!
 //! ```text
 //! 0   8  "poolidx\n"            40  8  words in all
@@ -8,12 +8,12 @@
 //! 32  8  bytes of description       .. words, 8 bytes each, segment by segment
 //! ```
 //!
-//! All little-endian. Each segment's words have a checksum of their own in the
-//! description, so that they can be read and verified in parallel. A file is read into
-//! memory before it is verified: what was verified is what is used.
+//! All fields are little-endian. Each segment's words have their own checksum in the
+//! description, so they can be read and verified in parallel. The file is read into memory
+//! before it is verified, so that the verified bytes are those used.
 //!
-//! The file is as hostile as the dump: checksums find what a disk or a crash did, and
-//! everything that a later binary search or index relies on is checked beside them.
+//! The file is as hostile as the dump: checksums detect damage by a disk or a crash. All
+//! conditions that later binary searches and indexing rely on are checked too.
 
 mod read;
 #[cfg(test)]
@@ -38,26 +38,26 @@ use super::realm::Owner;
 use super::segment::Word;
 use super::totals::{Found, PageCounts, TagFound, Totals};
 
-/// The first bytes.
+/// The signature.
 const MAGIC: &[u8; 8] = b"poolidx\n";
-/// To be raised with any change to this layout or to [`Meta`].
+/// Must be increased with any change to this layout or to [`Meta`].
 const FORMAT: u32 = 1;
-/// Bytes before the description.
+/// Size in bytes of the part before the description.
 const PREFIX: usize = 64;
-/// No longer description is written or believed: some millions of big allocations or
-/// damaged pages. It takes a few times as much memory.
+/// Limit in bytes for a description, when writing and reading: some millions of big allocations
+/// or damaged pages. It needs a few times as much memory.
 const LONGEST_META: u64 = 128 << 20;
-/// Bytes of words that are encoded or decoded at once: what stays in the cache.
+/// Bytes of words that are encoded or decoded at once; they fit in the cache.
 const PIECE: usize = 128 << 10;
 
-/// Which dump an index is of.
+/// Identifies the dump of an index.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
-    /// The dump, and all that decides what a walk of it finds.
+    /// Hash of the dump and of all settings that affect a walk.
     pub key: u128,
-    /// When the dump was last written to, before it was walked.
+    /// Modification time of the dump file before the walk.
     pub modified: SystemTime,
-    /// When it was opened, before it was walked.
+    /// Time at which the dump was opened, before the walk.
     pub opened: SystemTime,
 }
 
@@ -115,7 +115,7 @@ impl OwnerRecord {
         }
     }
 
-    /// `None` for what no walk has: a pool that isn't there, or addresses out of order.
+    /// `None` for data that no walk produces: an unknown pool, or addresses out of order.
     fn owner(self) -> Option<Owner> {
         let block = |(va, bytes, key, kind)| {
             Some(BigBlock {
@@ -157,7 +157,7 @@ impl TotalsRecord {
         }
     }
 
-    /// `None` for sums that are none: a tag twice, or more blocks than are counted.
+    /// `None` for invalid sums: a repeated tag, counts that disagree, or an overflow.
     fn totals(self) -> Option<Totals> {
         let mut tags = FxHashMap::default();
         let (mut listed, mut bytes) = (0u64, self.free.bytes);
@@ -191,7 +191,7 @@ impl TotalsRecord {
     }
 }
 
-/// Hands out the words as bytes, a piece at a time.
+/// Passes the words as bytes, one piece at a time.
 fn encoded<E>(words: &[Word], mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     let mut bytes = Vec::with_capacity(PIECE);
     for piece in words.chunks(PIECE / size_of::<Word>()) {

@@ -1,4 +1,4 @@
-//! Reads an index that was kept, and believes nothing of it.
+//! Reads a cached index as untrusted input.
 
 use std::fs::File;
 use std::io;
@@ -18,48 +18,48 @@ use super::super::realm::Owner;
 use super::super::segment::{MAX_BLOCKS, Segment, Word};
 use super::{FORMAT, LONGEST_META, MAGIC, Meta, PIECE, PREFIX, SegmentRecord};
 
-/// Why a kept index is not used.
+/// The reason why a cached index is not used.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// It can't be read.
     #[error("it can't be read: {0}")]
     Io(#[from] io::Error),
-    /// It is not what was written, or by no poolscope.
+    /// The content is damaged, or was not written by poolscope.
     #[error("it is damaged ({0})")]
     Damaged(&'static str),
-    /// Another program's layout, or another dump's.
+    /// The format belongs to another version, or the index to another dump.
     #[error("it belongs to another version or another dump")]
     Foreign,
-    /// The dump was written to since.
+    /// The dump was modified after the index was written.
     #[error("the dump was modified after the index was written")]
     Stale,
-    /// Its words take more memory than they may.
+    /// The words need more memory than the limit.
     #[error("it takes {0} bytes of memory, more than the limit of --memory")]
     TooLarge(u64),
-    /// Nobody wants it any more.
+    /// The read was cancelled.
     #[error("cancelled")]
     Cancelled,
 }
 
 use ReadError::{Cancelled, Damaged};
 
-/// How to read.
+/// Conditions for reading.
 pub struct Terms<'a> {
     /// The key of the dump.
     pub key: u128,
-    /// Bytes that the words may take.
+    /// Memory limit for the words in bytes.
     pub limit: u64,
-    /// Whether an index is right for the dump as it is now, by when that had been written
-    /// to and when it was opened.
+    /// Whether an index matches the current dump file, given the file's modification time and
+    /// the time it was opened.
     pub is_current: &'a (dyn Fn(SystemTime, SystemTime) -> bool + Sync),
-    /// Asked from many threads; reading ends soon after it says no.
+    /// Called from many threads; reading stops soon after it returns false.
     pub wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// Reads the index of the dump that has a key.
+/// Reads the index of the dump with this key.
 ///
 /// # Errors
-/// A [`ReadError`]; nothing of the file is used then.
+/// A [`ReadError`]; no data of the file is used in that case.
 pub fn read(file: &File, terms: &Terms<'_>) -> Result<Snapshot, ReadError> {
     let length = file.metadata()?.len();
     let mut prefix = [0; PREFIX];
@@ -112,7 +112,7 @@ fn assemble(
         places.push(at);
         at = at.saturating_add(u64::from(record.words) * 8);
     }
-    // Where the words end is where the file does, so they fit into what is there.
+    // The words end at the end of the file, so their memory is bounded by its size.
     if at != first + words * 8 || words != totals.listed {
         return Err(Damaged("its counts"));
     }

@@ -21,7 +21,7 @@ fn stamp() -> Stamp {
     }
 }
 
-/// An index of the system's pool and of a session's, with large blocks.
+/// An index of the system's pool and of a session's pool, with large blocks.
 fn index() -> Snapshot {
     let mut snapshot = Snapshot::default();
     let mut totals = Totals::default();
@@ -104,7 +104,7 @@ fn read_with(
     read(&File::open(file.path()).unwrap(), &terms)
 }
 
-/// Everything that answers are made of.
+/// All data that answers are computed from, as text.
 fn told(index: &Snapshot) -> String {
     let blocks: Vec<Block> = index.matching(&TagPattern::any()).collect();
     let mut tags: Vec<_> = index.totals.tags.iter().collect();
@@ -122,7 +122,7 @@ fn told(index: &Snapshot) -> String {
 }
 
 #[test]
-fn what_was_kept_gives_the_same_answers() {
+fn a_cached_index_gives_the_same_answers() {
     let again = read_back(&bytes()).unwrap();
     assert_eq!(told(&again), told(&index()));
     assert!(again.kept.is_some_and(|t| t.elapsed().is_ok()));
@@ -154,7 +154,7 @@ fn other_dumps_and_versions_and_small_limits_are_refused() {
     assert!(matches!(large, Err(ReadError::TooLarge(8040))));
 }
 
-/// A disk with room for so many bytes.
+/// A disk with space for this many bytes.
 struct Disk(usize);
 
 impl Write for Disk {
@@ -173,8 +173,8 @@ impl Write for Disk {
 }
 
 #[test]
-fn a_full_disk_is_an_error_wherever_it_is_met() {
-    // The time of writing takes more or fewer bytes, so the last write is met 8 bytes early.
+fn a_full_disk_is_an_error_at_any_write() {
+    // The encoded time varies in length, so the limit is 8 bytes early.
     let length = bytes().len();
     for room in [0, 10, PREFIX, PREFIX + 1, length - 8] {
         let error = write(&index(), &stamp(), &mut Disk(room)).unwrap_err();
@@ -183,7 +183,7 @@ fn a_full_disk_is_an_error_wherever_it_is_met() {
 }
 
 #[test]
-fn nobody_waits_for_what_is_not_wanted() {
+fn a_cancelled_read_stops() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&bytes()).unwrap();
     let terms = Terms {
@@ -196,7 +196,7 @@ fn nobody_waits_for_what_is_not_wanted() {
     assert!(matches!(read(&file, &terms), Err(ReadError::Cancelled)));
 }
 
-/// Makes the checksums of the description and of the prefix right again.
+/// Recomputes the checksums of the description and of the prefix.
 fn seal(bytes: &mut [u8]) {
     let length = u64::from_le_bytes(bytes[32..40].try_into().unwrap()) as usize;
     if let Some(meta) = bytes.get(PREFIX..PREFIX.saturating_add(length)) {
@@ -207,7 +207,7 @@ fn seal(bytes: &mut [u8]) {
     bytes[56..64].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// A file of this description and these words, with every checksum right.
+/// A file with this description and these words, and valid checksums.
 fn forge(mut meta: Meta, words: &[u8]) -> Vec<u8> {
     let mut at = 0;
     for record in &mut meta.segments {
@@ -225,7 +225,7 @@ fn forge(mut meta: Meta, words: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Asks everything of what a forged file led to.
+/// Runs all queries on the index from a forged file.
 fn ask(index: &Snapshot) {
     let _ = told(index);
     let _ = (index.has_sessions(), index.totals.unreadable_pages());
@@ -240,7 +240,7 @@ fn ask(index: &Snapshot) {
 }
 
 #[test]
-fn words_out_of_order_are_refused_whatever_their_checksum() {
+fn words_out_of_order_are_refused_despite_valid_checksums() {
     let whole = bytes();
     let start = whole.len() - 5 * 201 * 8;
     let meta = || postcard::from_bytes::<Meta>(&whole[PREFIX..start]).unwrap();
@@ -263,7 +263,7 @@ fn words_out_of_order_are_refused_whatever_their_checksum() {
 
 proptest! {
     #[test]
-    fn no_damage_goes_unnoticed(at: prop::sample::Index, bit in 0u8..8, cut in proptest::option::of(any::<prop::sample::Index>())) {
+    fn any_damage_is_detected(at: prop::sample::Index, bit in 0u8..8, cut in proptest::option::of(any::<prop::sample::Index>())) {
         let mut bytes = bytes();
         match cut {
             Some(cut) => bytes.truncate(cut.index(bytes.len())),
@@ -276,7 +276,7 @@ proptest! {
     }
 
     #[test]
-    fn forged_files_are_refused_or_answered_from(
+    fn forged_files_are_refused_or_safe_to_query(
         meta_damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         word_damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
     ) {
@@ -308,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn any_prefix_is_read_without_harm(prefix in proptest::collection::vec(any::<u8>(), 24)) {
+    fn arbitrary_prefixes_are_read_without_panic(prefix in proptest::collection::vec(any::<u8>(), 24)) {
         let mut bytes = bytes();
         bytes[32..56].copy_from_slice(&prefix);
         let sum = xxh3_64(&bytes[..56]);

@@ -13,11 +13,10 @@ use super::super::segment::Segment;
 use super::{FORMAT, LONGEST_META, MAGIC, Meta, OwnerRecord, PREFIX, SegmentRecord, Stamp};
 use super::{TotalsRecord, checksum, encoded};
 
-/// Writes an index, made now, of the dump that the stamp names.
+/// Writes an index of the dump that the stamp identifies, with the current time.
 ///
 /// # Errors
-/// What `to` says; [`io::ErrorKind::FileTooLarge`] for an index with too long a
-/// description.
+/// The error of `to`; [`io::ErrorKind::FileTooLarge`] if the description is too long.
 pub fn write(snapshot: &Snapshot, stamp: &Stamp, to: &mut impl Write) -> io::Result<()> {
     let meta = postcard::to_stdvec(&describe(snapshot, stamp))
         .map_err(|e| io::Error::other(e.to_string()))?;
@@ -47,7 +46,7 @@ fn describe(snapshot: &Snapshot, stamp: &Stamp) -> Meta {
     let mut owners: Vec<Arc<Owner>> = Vec::new();
     let mut owned = Vec::with_capacity(snapshot.segments.len());
     for segment in snapshot.segments.iter() {
-        // Those of one realm follow each other, and all windows of one share an owner's
+        // Segments of one realm are adjacent, and all windows of a realm share an owner's
         // table, if not the owner.
         let same = |o: &&Arc<Owner>| {
             o.session == segment.owner().session && Arc::ptr_eq(&o.big, &segment.owner().big)

@@ -29,7 +29,7 @@ fn numbers_of_every_width_are_read() {
         assert_eq!(Cursor(encoded).number(), Some(value), "{encoded:x?}");
         assert_eq!(Cursor(&encoded[..encoded.len() - 1]).number(), None);
     }
-    // A float, a string, what nobody has defined.
+    // A float, a string, an undefined kind.
     for kind in [0x8005u16, 0x8006, 0x8010, 0xFFFF] {
         assert_eq!(Cursor(&bytes(kind, &[&[0; 16]])).number(), None);
     }
@@ -37,7 +37,7 @@ fn numbers_of_every_width_are_read() {
 }
 
 #[test]
-fn old_and_new_forms_of_a_structure_say_the_same() {
+fn old_and_new_forms_of_a_structure_decode_equally() {
     let fields = 0x1234u32.to_le_bytes();
     let old = bytes(
         0x1505,
@@ -73,7 +73,7 @@ fn old_and_new_forms_of_a_structure_say_the_same() {
 }
 
 #[test]
-fn entries_without_data_are_stepped_over() {
+fn entries_without_data_are_skipped() {
     let field = bytes(0x150D, &[&[3, 0], &[0x75, 0, 0, 0], &[8, 0], b"F\0"]);
     let expected = || Member::Data {
         name: b"F",
@@ -85,7 +85,7 @@ fn entries_without_data_are_stepped_over() {
         bytes(0x150E, &[&[0; 6], b"Static\0"]),
         bytes(0x150F, &[&[0; 6], b"Methods\0"]),
         bytes(0x1510, &[&[0; 6], b"Type\0"]),
-        // One method: plain, and the first virtual one of its slot.
+        // One method: normal, and virtual with a new slot.
         bytes(0x1511, &[&[3, 0], &[0; 4], b"M\0"]),
         bytes(0x1511, &[&[0x13, 0], &[0; 8], b"M\0"]),
         // Virtual base class, method table.
@@ -126,7 +126,7 @@ fn simple_types_and_pointers_to_them_have_their_sizes() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_record_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+    fn arbitrary_bytes_decode_or_are_none(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
         let _ = Record::parse(&bytes);
         if let Some(members) = Members::of(&bytes) {
             prop_assert!(members.count() <= bytes.len());
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn any_entries_end(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_field_lists_end(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(entries(&body).len() <= body.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Type streams made by hand, as no compiler makes them.
+//! Hand-made type streams that no compiler writes.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ fn offset(types: &Types, path: &str) -> Option<u32> {
 }
 
 #[test]
-fn a_field_list_goes_on_in_another_record() {
+fn a_field_list_continues_in_another_record() {
     let types = types(&[
         field_list(&[member("Second", UINT, 4)]),
         field_list(&[member("First", UINT, 0), continued(0x1000)]),
@@ -87,7 +87,7 @@ fn a_field_list_goes_on_in_another_record() {
 }
 
 #[test]
-fn members_of_a_base_class_and_of_a_nameless_member_are_the_types_own() {
+fn members_of_base_classes_and_unnamed_members_belong_to_the_type() {
     let base = record(
         0x1400,
         &[&[3, 0], &0x1001u32.to_le_bytes(), &8u16.to_le_bytes()],
@@ -126,12 +126,12 @@ fn a_definition_is_found_through_its_forward_declaration() {
     ]);
     assert_eq!(offset(&types, "Part.Low"), Some(6));
     assert_eq!(types.field("S", "Part").unwrap().size, 8);
-    // Declared and nowhere defined.
+    // Declared, but not defined anywhere.
     assert!(!Types::parse(&stream(&[forward("S")])).unwrap().has("S"));
 }
 
 #[test]
-fn of_two_definitions_the_first_counts() {
+fn the_first_of_two_definitions_counts() {
     let types = types(&[
         field_list(&[member("A", UINT, 4)]),
         structure("S", 0x1000, 8),
@@ -145,20 +145,20 @@ fn of_two_definitions_the_first_counts() {
 }
 
 #[test]
-fn types_that_hold_themselves_come_to_an_end() {
+fn recursive_types_end() {
     let started = Instant::now();
     let me = 0x1001u32;
-    // A structure that is its own nameless member, thousands of times over.
+    // A structure that contains itself as an unnamed member, thousands of times.
     let many: Vec<_> = (0..5000).map(|_| member("", me, 0)).collect();
     let nested = types(&[field_list(&many), structure("S", 0x1000, 8)]);
     assert_eq!(offset(&nested, "Missing"), None);
-    // A field list that continues in itself.
+    // A field list that continues with itself.
     let looping = types(&[
         field_list(&[member("Field", UINT, 0), continued(0x1000)]),
         structure("S", 0x1000, 8),
     ]);
     assert_eq!(offset(&looping, "Missing"), None);
-    // Typedefs and arrays of themselves and of each other, a bit field of itself.
+    // Typedefs and arrays of themselves and of each other, and a bit field of itself.
     let alias = |of: u32| record(0x1001, &[&of.to_le_bytes(), &[0; 4]]);
     let array = |of: u32| {
         record(
@@ -183,7 +183,7 @@ fn types_that_hold_themselves_come_to_an_end() {
     for path in ["A", "A.x", "B", "B.x", "C", "C.x"] {
         let _ = offset(&chain, path);
     }
-    // A path as deep as somebody likes.
+    // A path of arbitrary depth.
     let own = types(&[
         field_list(&[member("Me", me, 0)]),
         structure("S", 0x1000, 8),
@@ -194,7 +194,7 @@ fn types_that_hold_themselves_come_to_an_end() {
 }
 
 #[test]
-fn offsets_that_run_over_are_no_offsets() {
+fn overflowing_offsets_are_none() {
     let far = |offset: u32| {
         let number = [&0x8004u16.to_le_bytes()[..], &offset.to_le_bytes()].concat();
         record(
@@ -208,7 +208,7 @@ fn offsets_that_run_over_are_no_offsets() {
 }
 
 #[test]
-fn counts_in_the_header_are_not_believed() {
+fn counts_in_the_header_are_checked() {
     let whole = stream(&[
         field_list(&[member("A", UINT, 0)]),
         structure("S", 0x1000, 4),
@@ -225,7 +225,7 @@ fn counts_in_the_header_are_not_believed() {
             }
         }
     }
-    // The last index is only a claim; the records are there.
+    // The last index in the header is wrong, but the records exist.
     assert_eq!(offset(&with(12, u32::MAX).unwrap(), "A"), Some(0));
     for length in 0..whole.len() {
         if let Some(types) = Types::parse(&whole[..length]) {

@@ -1,9 +1,8 @@
-//! The key table: one list that dispatch, the hints at the foot of the screen, the help
-//! overlay and the documentation are made from. What the user changes of it is in [`mod@file`],
-//! and [`KeyMap`] is what holds.
+//! The key table: a single list from which dispatch, hints, help and documentation are
+//! made. [`mod@file`] reads the user's changes, and [`KeyMap`] is the result.
 //!
-//! PoolMon's letters keep PoolMon's meaning on the tag list (`p b a f d m t`, `h` for
-//! help); the vi letters apply where they do not clash with those.
+//! PoolMon's letters have PoolMon's meaning on the tag list (`p b a f d m t`, `h` for
+//! help); vi letters apply where they do not conflict with those.
 
 mod binding;
 pub mod brief;

@@ -116,7 +116,7 @@ fn what_is_printed_gives_the_same_keys() {
 
 #[test]
 fn an_action_has_one_line_per_screen() {
-    // Or binding it there would be ambiguous.
+    // Otherwise `bind` would be ambiguous for that screen.
     for context in Context::ALL {
         let mut seen = Vec::new();
         for binding in TABLE.iter().filter(|b| b.applies(context)) {
@@ -183,7 +183,7 @@ proptest! {
     fn whatever_is_read_is_one_key_one_thing_and_is_printed_as_itself(
         lines in prop::collection::vec(any_line(), 0..10),
     ) {
-        // Lines that contradict another are left out, as their author would.
+        // Skip lines that contradict an earlier one, as an author would.
         let mut text = String::new();
         for line in lines {
             let more = format!("{text}{line}\n");

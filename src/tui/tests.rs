@@ -1,5 +1,5 @@
-//! Screens and journeys, without a terminal and without a dump: keys go in, answers are
-//! made by hand, and what is drawn is compared.
+//! Tests of screens and journeys without a terminal and without a dump: keys go in, answers
+//! are made by hand, and the frames are compared.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ const FINE: Theme = Theme {
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
 
-/// Compares a screen at both sizes.
+/// Compares a screen with its snapshots at both sizes.
 fn shown(name: &str, prepare: impl Fn(&mut Desk)) {
     for size in SIZES {
         let mut desk = Desk::new(size);

@@ -4,7 +4,7 @@ use super::*;
 use crate::tui::data::settings::ColumnChoice;
 use crate::tui::screens::help::Page;
 
-/// The effects that keep settings.
+/// The settings in the effects that save them.
 fn kept(desk: &Desk) -> Option<crate::tui::data::settings::Settings> {
     desk.effects.iter().rev().find_map(|e| match e {
         Effect::KeepSettings(settings) => Some((**settings).clone()),
@@ -27,11 +27,11 @@ fn columns_are_chosen_and_the_choice_is_kept() {
     assert_eq!(settings.tag_columns.of("owner"), ColumnChoice::Always);
     desk.press(KeyCode::Esc);
     assert!(desk.screen().contains("Owner"), "{}", desk.screen());
-    // The next run begins with it.
+    // The next run starts with the saved choice.
     let mut next = Desk::new((80, 24));
     next.tell(Message::Settings(Box::new(settings)));
     assert!(next.walked().screen().contains("Owner"));
-    // By name, and back to what the width gives.
+    // By name, then back to the choice by width.
     next.keys("t:columns -share -owner").enter();
     assert!(!next.screen().contains("Of both") && !next.screen().contains("Owner"));
     next.keys("b");

@@ -1,4 +1,4 @@
-//! Ways through the screens that an engineer takes, key by key.
+//! An engineer's ways through the screens, key by key.
 
 use super::*;
 
@@ -30,8 +30,8 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
         )
     };
     assert!(copied(&desk));
-    // The whole procedure on the way: the flag is on the first screen, then the tag, who
-    // references it and where, its sizes, an allocation's bytes, the report.
+    // The whole procedure: the flag on the first screen, then the tag, its references, its
+    // sizes, an allocation's bytes, the report.
     let mut desk = Desk::new((80, 24));
     desk.walked();
     assert!(desk.screen().contains("EXCESSIVE"));
@@ -177,7 +177,7 @@ fn keys_about_a_column() {
     assert!(desk.app.tags.filter.starts_with("diff = "));
     assert!(desk.app.tags.len() < before);
     desk.press(KeyCode::Esc);
-    // How often each number of bytes is; Enter shows those that have it.
+    // A frequency table of sizes; Enter shows the allocations with one size.
     desk.keys(">F");
     assert!(desk.screen().contains("values of"), "{}", desk.screen());
     desk.enter();
@@ -234,7 +234,7 @@ fn the_debuggers_and_poolmons_words_are_understood() {
             "{line}: {}",
             desk.status()
         );
-        // What the screen shows as WinDbg's equivalent can be typed.
+        // The WinDbg equivalent on the screen can be typed as a command.
         let equivalent = desk.app.command();
         let parsed = crate::command::parse(&equivalent);
         assert!(parsed.is_ok(), "{line}: {equivalent}: {parsed:?}");

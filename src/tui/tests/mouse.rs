@@ -1,4 +1,4 @@
-//! What the mouse does, by what is drawn where.
+//! The effect of the mouse, given where things are drawn.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
@@ -14,7 +14,7 @@ fn mouse(desk: &mut Desk, kind: MouseEventKind, column: u16, row: u16) {
     desk.answer();
 }
 
-/// Clicks where a text is on the screen.
+/// Clicks on a text on the screen.
 fn click(desk: &mut Desk, text: &str) {
     let screen = desk.screen();
     let found = screen.lines().enumerate().find_map(|(y, line)| {

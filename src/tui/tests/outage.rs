@@ -1,4 +1,4 @@
-//! The steps of an engineer in an outage: each must work at the first attempt.
+//! An engineer's steps in an outage: each must work at the first attempt.
 
 use super::*;
 

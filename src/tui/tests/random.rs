@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, nothing panics.
+//! Random events in random order never cause a panic.
 
 use crossterm::event::KeyCode;
 use proptest::prelude::*;

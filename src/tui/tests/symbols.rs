@@ -1,4 +1,4 @@
-//! A PDB that is missing, while it is fetched, and when it is picked up.
+//! A missing PDB: while it is downloaded, and when it is found.
 
 use super::*;
 use crate::tui::data::message::{Reopening, SymbolNews};
@@ -6,7 +6,7 @@ use crate::tui::data::model::MissingPdb;
 
 const FILE: &str = "/symbols/ntkrnlmp.pdb";
 
-/// The machine as it is read without symbols.
+/// The machine as read without symbols.
 fn without_symbols() -> Model {
     let mut model = fixture::model();
     model.missing = Some(MissingPdb {
@@ -18,7 +18,7 @@ fn without_symbols() -> Model {
     model
 }
 
-/// The same with them: another leak, and a module before the others.
+/// The same machine with symbols: another leak, and a new first module.
 pub fn reopening(walk: u64) -> Message {
     let mut model = fixture::model();
     model
@@ -246,7 +246,7 @@ fn a_file_that_is_refused_is_told_once() {
     assert_eq!(desk.status(), "");
     desk.tell(refused(&[]));
     assert!(!desk.screen().contains("another image"));
-    // What the opening of the dump said already is not said again.
+    // A warning that was shown at opening is not repeated.
     desk.tell(refused(&["ntkrnlmp.pdb was not found"]));
     assert_eq!(desk.status(), "");
 }

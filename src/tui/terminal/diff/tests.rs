@@ -1,6 +1,5 @@
-//! Whatever is drawn in few bytes has to look as it was drawn: sequences of frames go
-//! through it into a terminal emulator that is not ours, and every cell is
-//! compared.
+//! Optimised output must look the same as the frames: sequences of frames go through the
+//! backend into an independent terminal emulator, and every cell is compared.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::*;
 
-/// What was written.
+/// Collects the output.
 #[derive(Clone, Default)]
 struct Sent(Rc<RefCell<Vec<u8>>>);
 
@@ -28,7 +27,7 @@ impl Write for Sent {
     }
 }
 
-/// A screen of some size, and the emulator at its end.
+/// A screen of some size, and an emulator that receives its output.
 struct Line {
     sent: Sent,
     backend: DiffBackend<Sent>,
@@ -56,7 +55,7 @@ impl Line {
         }
     }
 
-    /// Draws a frame; returns what it took.
+    /// Draws a frame; returns the bytes sent.
     fn draw(&mut self, buffer: &Buffer) -> Vec<u8> {
         self.backend.show(buffer).unwrap();
         let bytes = self.sent.0.take();
@@ -94,8 +93,8 @@ fn visible(seen: Seen) -> Seen {
     if !text.trim().is_empty() {
         return (text, fg, bg, [bold, dim, italic, underline, inverse]);
     }
-    // Of a blank, weight and slope are not seen, and its colour only where it is ground
-    // or line.
+    // On a blank, bold and italic are invisible, and the text colour is visible only in a
+    // line or when reversed.
     let fg = match underline || inverse {
         true => fg,
         false => vt100::Color::Default,
@@ -138,7 +137,7 @@ fn wanted(cell: &Cell, colours: bool) -> Seen {
         colour(cell.fg),
         colour(cell.bg),
         [
-            // The emulator knows one intensity.
+            // The emulator has only one intensity.
             has(Modifier::BOLD),
             colours && has(Modifier::DIM),
             colours && has(Modifier::ITALIC),
@@ -148,7 +147,7 @@ fn wanted(cell: &Cell, colours: bool) -> Seen {
     ))
 }
 
-/// What happens to a screen between two frames.
+/// A change to the screen between two frames.
 #[derive(Clone, Debug)]
 enum Change {
     Text(u16, u16, String, Style),
@@ -240,8 +239,8 @@ fn happen(buffer: &mut Buffer, change: &Change) {
     }
 }
 
-/// A wide symbol that something was written over by half is no screen that any widget
-/// makes; the buffer's own way of writing takes care of it.
+/// Widgets never leave half of a wide symbol: the buffer's own methods prevent it. Random
+/// changes do, so they are repaired here.
 fn repair(buffer: &mut Buffer) {
     let width = usize::from(buffer.area.width);
     for row in buffer.content.chunks_mut(width) {
@@ -298,7 +297,7 @@ fn after(first: &[&str], then: &[&str]) -> String {
 
 #[test]
 fn the_shortest_way_is_taken() {
-    // Two cells between are cheaper written than jumped over.
+    // Two cells in between are cheaper to write than to skip.
     let said = after(&["a..b      "], &["x..y      "]);
     assert_eq!(said, "\rx..y");
     let said = after(&["a.........b.........    "], &["x.........y.........    "]);

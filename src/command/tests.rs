@@ -20,7 +20,8 @@ fn tag(text: &str) -> TagPattern {
     TagPattern::of(Tag::of(text).unwrap())
 }
 
-/// Every line of the table of what people type: understood whole, none of it dropped.
+/// Every line of a table of real-world input is parsed completely; no part of it is
+/// dropped.
 #[test]
 fn what_people_type_is_understood() {
     for line in [
@@ -218,7 +219,8 @@ fn each_argument_arrives() {
     );
 }
 
-/// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order.
+/// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order
+/// wins.
 #[test]
 fn poolmons_switches_mean_what_its_documentation_says() {
     let mon = |line: &str| match request(line) {
@@ -308,7 +310,7 @@ fn several_commands_stand_on_one_line() {
     assert_eq!(all[0], Request::Vm);
     assert!(matches!(&all[1], Request::PoolUsed(p) if p.pattern == Some(tag("a;b"))));
     assert_eq!(parse("  "), Ok(Vec::new()));
-    // One that is wrong stops all: half of a line is not what was meant.
+    // One wrong command stops the whole line: half of a line is not what the user meant.
     assert!(parse("!vm 1; !nosuch").is_err());
 }
 
@@ -401,17 +403,17 @@ fn patterns_match_names() {
             "{pattern} {text}"
         );
     }
-    // No pattern takes exponential time.
+    // No pattern needs exponential time.
     let pattern = "*a".repeat(2_000) + "b";
     assert!(!wildcard(pattern.as_bytes(), "a".repeat(4_000).as_bytes()));
 }
 
-/// Every command that a text between backquotes advises.
+/// Every command that a text recommends between backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A placeholder's value, so that advice can be run.
+/// Replaces placeholders with values, so that a recommended command can be parsed.
 fn filled(advice: &str) -> String {
     let words = advice.split(' ').map(|word| match word {
         "ADDRESS" => "fffff880`044b63aa",
@@ -429,7 +431,7 @@ fn filled(advice: &str) -> String {
 fn what_a_refusal_advises_is_a_command() {
     for text in refusals::advised() {
         for advice in quoted(text) {
-            // What the shell takes is held by the tests of the command line.
+            // The command-line tests cover these.
             if advice.starts_with("poolscope ") || advice.starts_with("logman") {
                 continue;
             }

@@ -16,7 +16,7 @@ fn desk(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Status, answer and what was said.
+/// Status, stdout and stderr.
 fn check(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let rules = folder.join("rules.toml").to_string_lossy().into_owned();
     let mut all = vec!["check", "--rules", &rules];

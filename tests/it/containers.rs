@@ -1,4 +1,4 @@
-//! What `info` says of each container: its type, what it holds and leaves out.
+//! What `info` reports about each container: its type, what it contains and what it lacks.
 
 use poolscope::synth::{Container, Machine, small};
 

@@ -1,4 +1,5 @@
-//! What scripts rely on: streams, exit statuses, arguments, the shape of the JSON.
+//! The interface that scripts rely on: streams, exit statuses, arguments, and the structure
+//! of the JSON.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -169,7 +170,7 @@ fn a_diagnosis_has_the_fields_that_others_read() {
     assert!(!finding["advice"].as_str().unwrap().is_empty());
 }
 
-/// Whoever owns what: the sum is what the kernel counts.
+/// Over all drivers, the sum is what the kernel counts.
 #[test]
 fn drivers_add_up_to_the_trackers() {
     let drivers = json(&["drivers", "demo.dmp"]);

@@ -1,4 +1,4 @@
-//! The demo, opened by the engine, shows every figure of Microsoft's article.
+//! The sample dump, opened by the engine, has every figure of Microsoft's article.
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +27,7 @@ fn demo() -> &'static Demo {
         let truth = demo::write(&path).unwrap();
         let engine = Engine::open(&path, &Options::default()).unwrap();
         let index = engine.index(Arc::new(Progress::default())).unwrap();
-        // The mapping keeps the file's contents where an open file can be unlinked.
+        // Where an open file can be unlinked, the mapping keeps its contents.
         let disk_bytes = disk_bytes(&path);
         #[cfg(windows)]
         std::mem::forget(folder);

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::demo::{answer, directory, poolscope};
 
-/// A folder with the sample dump and a file of each text.
+/// A folder with the sample dump and a file with each text.
 fn desk(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -21,7 +21,7 @@ fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).to_string_lossy().into_owned()
 }
 
-/// Status, answer and what was said.
+/// Status, stdout and stderr.
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = poolscope(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -49,7 +49,7 @@ fn change<'a>(value: &'a Value, tag: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {tag}"))
 }
 
-/// The sample dump, written at another time (100 ns) after the same or another boot.
+/// The sample dump, written at a later time (in 100 ns) after the same or another boot.
 fn dump(folder: &TempDir, name: &str, later: u64, uptime: u64) -> String {
     const TIME: usize = 0xfa8;
     const UPTIME: usize = 0x1030;

@@ -1,6 +1,5 @@
-//! What a dump does not say is not made up: layouts that its kernel contradicts, a block
-//! whose header is not in the dump, counters of which one counts a part only, and a walk
-//! that found nothing.
+//! Missing data is not invented: layouts that contradict the kernel, a block whose header
+//! is not in the dump, counters of which one is only a part, and a walk that found nothing.
 
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ fn open_as(machine: &Machine, container: Container) -> (tempfile::TempDir, Engin
     (folder, engine, index)
 }
 
-/// A machine whose kernel no table knows, so that the layouts of its build are a guess.
+/// A machine with an unknown kernel, so that the layouts of its build are only a guess.
 fn unknown(era: &'static Era) -> Machine {
     let mut spec = small::of_era(era);
     spec.options.unknown_kernel = true;
@@ -66,8 +65,8 @@ fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
     );
     assert_eq!(processes::running(engine.kernel()).0.len(), fitting.len());
 
-    // The same with the names elsewhere, as in another layout: what stands there is a part
-    // of a path.
+    // The same with the names moved, as in another layout: the expected place contains a
+    // part of a path.
     for process in &fitting {
         machine
             .memory
@@ -98,8 +97,9 @@ fn layouts_that_fit_are_used_without_a_word() {
     }
 }
 
-/// The chunk begins in the last unit of a page, and its block on the next, which is not in
-/// the dump: what stands where the header would be else is no header.
+/// The chunk begins in the last unit of a page, and its block on the next page, which is
+/// missing from the dump. The data at the usual place of the header must not be read as a
+/// header.
 #[test]
 fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
     let mut hidden = 0;
@@ -107,7 +107,7 @@ fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
         let mut machine = Machine::build(&machines::whole_spec(era)).unwrap();
         let (_folder, engine, index) = open(&machine);
         drop(engine);
-        // The first block of a page whose chunk begins on the page before.
+        // The first block of a page whose chunk begins on the previous page.
         let vs: Vec<Va> = index
             .matching(&TagPattern::any())
             .filter(|b| b.backend == Backend::Vs && b.va.0 % 0x1000 == 0)
@@ -133,8 +133,8 @@ fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
     assert!(hidden > 0, "the builder has no such block");
 }
 
-/// 1809 has both allocators: the descriptors count the old one's pages, the memory
-/// manager all.
+/// 1809 has both allocators: the descriptors count the pages of the old one, the memory
+/// manager counts all.
 #[test]
 fn paged_pool_of_both_allocators_is_the_memory_managers_count() {
     let mut spec = machines::whole_spec(&WIN10_1809);
@@ -163,7 +163,7 @@ fn a_walk_that_found_nothing_is_not_complete() {
     let (_folder, engine, index) = open(machines::small());
     let machine: &dyn poolscope::engine::Machine = &engine;
     assert!(machine.coverage_of(&TagPattern::any(), &index).complete);
-    // Every window was walked, and nothing was found in them.
+    // Every window was walked, and none had a block.
     let empty = Snapshot {
         windows_done: 3,
         windows_all: 3,

@@ -1,4 +1,4 @@
-//! The small machine with everything odd about it, read by the engine.
+//! The small machine with all of its special cases, read by the engine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Sna
     f(&engine, &index)
 }
 
-/// Blocks as (start, bytes, tag, protected, nonpaged).
+/// A block: start, bytes, tag, protected, nonpaged.
 type Plain = (Va, u64, Tag, bool, bool);
 
 fn laid(truth: &Truth, states: &[State]) -> BTreeSet<Plain> {

@@ -75,7 +75,7 @@ fn each_session_has_its_own_blocks_at_the_same_addresses() {
                 engine.sessions().notes
             );
             assert_eq!(found(index), laid(&blocks, &[1, 2]), "{}", era.build);
-            // What the system has is what it has without sessions.
+            // System pool is the same as without sessions.
             let now: Vec<_> = index
                 .matching(&TagPattern::any())
                 .filter(|b| b.session.is_none())
@@ -129,14 +129,14 @@ fn a_list_of_blocks_is_in_order_within_each_pool() {
                 assert_eq!(list.get(i as u64).as_ref(), Some(block));
             }
         }
-        // A page of a session's pool is shown from the first session that has it.
+        // For session pool, `pool` shows the page from the first session that has it.
         let block = index.blocks(tag(b"Ses1")).get(0).unwrap();
         let page = engine.pool_page(block.va).unwrap();
         assert!(page.blocks.iter().any(|b| b.block == block));
     });
 }
 
-/// A block of special pool: where, bytes, tag, which pool.
+/// A block of special pool: start, bytes, tag, pool.
 type OfSpecial = (Va, u64, Tag, PoolKind);
 
 fn specials() -> Vec<Special> {
@@ -286,8 +286,8 @@ fn verifier_is_said_when_it_was_on() {
 fn a_session_with_absurd_sizes_costs_its_pool_and_nothing_else() {
     let mut machine = machine(&WIN7);
     let blocks = sessions::add(&mut machine, &WIN7, &[Fault::None; 2]);
-    // PoolTrackBigPagesSize, PoolTrackTableExpansionSize, PagedPoolEnd, and a list of
-    // freed blocks that is said to be long and leads to itself.
+    // PoolTrackBigPagesSize, PoolTrackTableExpansionSize, PagedPoolEnd, and a lookaside
+    // list with a large depth that points to itself.
     let space = Va(0xffff_f880_0400_0000);
     let absurd = [
         (0x1f48, 1 << 60),

@@ -1,4 +1,4 @@
-//! The command that prints the keys, and the file that changes them.
+//! The command that prints the keys, and the user's key file.
 
 use assert_cmd::Command;
 

@@ -1,5 +1,6 @@
-//! What is published: the crate has what its README leads to, its packages have what a
-//! build makes, and the compiler that it asks for suits its crates.
+//! The published crate and packages: the crate has every file that its README refers to,
+//! the packages have the outputs of the build, and the stated compiler version suits the
+//! dependencies.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +40,7 @@ fn what_the_readme_links_to_is_in_the_crate() {
         assert!(included.iter().any(is_in), "{link} is not published");
     }
     assert!(links > 5);
-    // The files that it tells to install are those of this version.
+    // The install instructions name the files of this version.
     let version = manifest["package"]["version"].as_str().unwrap();
     for file in [
         format!("poolscope_{version}-1_amd64.deb"),
@@ -80,8 +81,8 @@ fn no_crate_asks_for_a_newer_compiler_than_this_one_does() {
     assert!(asked > 50);
 }
 
-/// The templates of the package managers' manifests name nothing that the script of a
-/// release does not fill in, and no file that it does not make.
+/// The templates of the package manifests use only placeholders that the release script
+/// fills in, and only files that it builds.
 #[test]
 fn the_manifests_are_filled_by_the_release() {
     let folder = root().join("assets/packaging");

@@ -1,4 +1,4 @@
-//! Every way in which a driver can name a tag, read back from a whole dump.
+//! Every form in which a driver's code can use a tag, read back from a whole dump.
 
 use poolscope::analysis::references::{Confidence, Reference, References, Role, Standing};
 use poolscope::engine::{Engine, Options};
@@ -20,7 +20,7 @@ fn tag(bytes: &[u8; 4]) -> Tag {
     Tag::new(u32::from_le_bytes(*bytes))
 }
 
-/// The only place that has a tag.
+/// The only reference to a tag.
 fn only(found: &References) -> &Reference {
     assert_eq!(found.found.len(), 1, "{:#?}", found.found);
     &found.found[0]
@@ -128,7 +128,7 @@ fn imports_without_names_are_known_by_where_they_lead() {
         assert_eq!(verdict.confidence, Some(Confidence::Certain));
         assert_eq!(found.modules[0].module_name, "plain");
     }
-    // The second piece of a function is named by the first.
+    // The second piece of a function is named after the first.
     let found = engine.references(tag(b"PlCh"));
     let at = only(&found);
     let plain = engine.kernel().modules.iter().find(|m| m.name() == "plain");
@@ -167,7 +167,7 @@ fn structures_in_data_are_recognised() {
 fn the_frameworks_default_tag_leads_to_its_driver_and_no_other() {
     let (_folder, engine, _) = engine();
     let found = engine.references(tag(&callers::DEFAULT));
-    // The bytes are in the drivers' debug records all the same: `amdacpbus2.pdb`.
+    // The drivers' debug records still contain the bytes: `amdacpbus2.pdb`.
     assert_eq!(found.found.len(), 2);
     for r in &found.found {
         assert_eq!(r.verdict.confidence, Some(Confidence::Coincidence));
@@ -197,7 +197,8 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
         assert_eq!(after.pages_searched, before.pages_searched);
         assert_eq!(after.pages_missing, before.pages_missing);
     }
-    // The tag list names who uses a tag, and leaves out those that have its bytes by chance.
+    // The tag list names modules that use a tag, without those that contain its bytes by
+    // coincidence.
     let machine: &dyn poolscope::engine::Machine = &engine;
     let workers = machine.workers().unwrap();
     let users = machine.referenced_in(&workers, &|| true).unwrap();
@@ -209,7 +210,7 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
     }
 }
 
-/// Bytes of every kind over the drivers' code, tables and headers.
+/// Random bytes in the drivers' code, tables and headers.
 #[test]
 fn damaged_images_are_judged_all_the_same() {
     use std::time::{Duration, Instant};
@@ -224,7 +225,7 @@ fn damaged_images_are_judged_all_the_same() {
     for round in 0..12 {
         let mut machine = machine.clone();
         for _ in 0..400 {
-            // The headers stay in half of the rounds, so that tables are followed.
+            // Half of the rounds keep the headers, so that the tables are still read.
             let from = if round % 2 == 0 { 0x1000 } else { 0 };
             let at = base.add(from + random(0xf000 - from));
             if machine.memory.frame(at).is_some() {

@@ -1,5 +1,5 @@
-//! What can't be worked with is refused by name, with a word on what to get instead; what
-//! is cut short is opened as far as it goes, and says so.
+//! A file that cannot be used is refused by name, with a hint what to use instead. A
+//! truncated file is opened as far as possible, with a warning.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ fn place(name: &str) -> PathBuf {
     directory().join(name)
 }
 
-/// Runs a command on a file that must be refused; returns what it says.
+/// Runs a command on a file that must be refused; returns the message.
 fn refusal(name: &str) -> String {
     let output = poolscope(&["poolused", name]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -23,7 +23,7 @@ fn refusal(name: &str) -> String {
     error
 }
 
-/// What the file is, and what to do.
+/// Checks that the message says what the file is, and what to do.
 fn is_refused(kind: Broken, what: &str, instead: &str) {
     let name = format!("{kind:?}.dmp");
     kind.write(&place(&name)).unwrap();

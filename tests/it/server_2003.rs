@@ -1,4 +1,4 @@
-//! The program on a kernel dump of Server 2003 for x64, of which no symbols are at hand.
+//! The program on a kernel dump of Server 2003 for x64, without symbols.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use poolscope::synth::truth::{State, Truth};
 
 use crate::demo::{answer, directory, json};
 
-/// The dump's name in the directory of the sample, and what is in it.
+/// The dump's name in the directory of the sample, and its contents.
 fn dump() -> &'static (String, Truth) {
     static DUMP: OnceLock<(String, Truth)> = OnceLock::new();
     DUMP.get_or_init(|| {
@@ -39,7 +39,8 @@ fn info_says_what_it_is_and_where_offsets_are_from() {
     }
 }
 
-/// In the debugger's documented order for that time, with unknown lines said to be so.
+/// The order is that of WinDbg's documentation for that version; unknown lines are marked
+/// as unknown.
 #[test]
 fn vm_has_the_lines_of_its_time() {
     let said = answer(&["vm", &dump().0]);

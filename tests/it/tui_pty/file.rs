@@ -1,4 +1,4 @@
-//! The dump is cut, removed or out of reach while its screen is open.
+//! The dump is truncated, removed or unreadable while the UI is open.
 
 use std::fs::{self, File};
 

@@ -1,4 +1,4 @@
-//! The terminal UI as a user has it: the binary in a pseudo-terminal, keys in, screen out.
+//! The terminal UI as a user runs it: the binary in a pseudo-terminal, keys in, screen out.
 
 mod cost;
 mod file;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use terminal::Terminal;
 
-/// The demo's dump.
+/// The sample dump.
 fn demo() -> &'static Path {
     static DEMO: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = DEMO.get_or_init(|| {
@@ -122,7 +122,7 @@ fn being_stopped_and_continued_draws_everything_anew() {
     assert_eq!(terminal.exit_code(), 0);
 }
 
-/// Builds without debug assertions have no way to panic on demand.
+/// Builds without debug assertions cannot panic on demand.
 #[cfg(debug_assertions)]
 #[test]
 fn a_panic_restores_the_terminal_and_is_told() {
@@ -173,11 +173,11 @@ fn no_color_and_plain_terminals_are_respected() {
 
 #[test]
 fn nothing_is_sent_while_nothing_happens() {
-    // Wide enough for what comes last: the owners of all tags.
+    // Wide enough to show what arrives last: the owners of all tags.
     let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
     terminal.see("netvsc60 (cert");
-    // Whatever was on its way arrives; then nothing does.
+    // Wait until everything has arrived; after that, nothing more may be sent.
     let sent = || terminal.sent.lock().unwrap().len();
     let started = Instant::now();
     let mut before = sent();
@@ -212,7 +212,7 @@ fn the_second_opening_shows_the_kept_index_at_once() {
     terminal.press(ENTER);
     terminal.press(ENTER);
     terminal.see("1,024,000");
-    // The command line says it where somebody watches.
+    // On a terminal, the command line shows it too.
     let arguments = ["allocs".as_ref(), demo().as_os_str(), "Pool".as_ref()];
     let terminal = Terminal::run(&arguments, &variables, (80, 24));
     terminal.see("note: index from cache (20");

@@ -1,4 +1,4 @@
-//! A dump whose kernel's PDB is missing: what is said, what is picked up, what is fetched.
+//! A dump whose kernel PDB is missing: messages, detection of the file, and downloads.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,13 +15,13 @@ use tempfile::TempDir;
 use super::terminal::Terminal;
 use super::{ENTER, ESC, demo};
 
-/// A PDB of our own and its identity; see `tests/fixtures/pdb`.
+/// Our own PDB and its identity; see `tests/fixtures/pdb`.
 const PDB: &[u8] = include_bytes!("../../fixtures/pdb/driver.pdb");
 const GUID: &[u8; 16] = b"\xD0\xAD\x6D\x4D\x9D\xBE\x0A\x9ALLD PDB.";
 const KEY: &str = "4D6DADD0BE9D9A0A4C4C44205044422E1";
 const CTRL_C: &str = "\x03";
 
-/// The sample with a kernel that no built-in table knows: its PDB is the fixture.
+/// The sample with a kernel that no built-in table knows; its PDB is the fixture.
 fn unknown() -> &'static Path {
     static DUMP: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = DUMP.get_or_init(|| {
@@ -59,7 +59,8 @@ fn put(store: &TempDir, bytes: &[u8]) {
     fs::write(place, bytes).unwrap();
 }
 
-/// A symbol server that sends `body` as if it were `length` bytes; 404 without one.
+/// A symbol server that sends `body` with a stated length of `length` bytes; 404 without a
+/// body.
 fn serve(body: Option<&'static [u8]>, length: usize) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -96,7 +97,7 @@ fn the_right_file_is_picked_up_and_a_wrong_one_is_told() {
     terminal.see("Pool walked");
     terminal.see("no symbols, v: what to do");
     terminal.press("v");
-    // Paths are broken into lines.
+    // Paths are wrapped.
     terminal.wait("where to put it", |screen| {
         let screen: String = screen.split_whitespace().collect();
         screen.contains(&format!("{}:", place(&store).display()))
@@ -138,7 +139,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
     let store = TempDir::new().unwrap();
     let mut terminal = open(store.path().to_str().unwrap(), &[]);
     terminal.see("Pool walked");
-    // Small blocks: the fixture has none of the kernel's symbols that lead to large ones.
+    // Only small blocks: the fixture lacks the kernel symbols that lead to large ones.
     terminal.press("/Thre");
     terminal.press(ENTER);
     terminal.see("> Thre");

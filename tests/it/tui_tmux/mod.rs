@@ -1,6 +1,5 @@
-//! The terminal UI in tmux, started from a shell: what a user at a keyboard does, with
-
-//! job control and a real terminal emulator between.
+//! The terminal UI in tmux, started from a shell: a user's keys, with job control and a
+//! real terminal emulator in between.
 
 mod journeys;
 mod tmux;
@@ -34,7 +33,7 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
     tmux.keys(&["Escape"]);
     tmux.see("!poolused 2");
     tmux.keys(&["q"]);
-    // Being stopped ended the shell's line, so the status is asked for again.
+    // Suspending ended the shell's command line, so the status is queried again.
     tmux.wait("the shell", |screen| screen.contains("prompt$"));
     tmux.type_line("echo status-$?");
     tmux.see("status-0");
@@ -72,7 +71,7 @@ fn other_ways_to_end_give_the_shell_its_terminal_back() {
     tmux.shell_is_back("interrupted");
 }
 
-/// Builds without debug assertions have no way to panic on demand.
+/// Builds without debug assertions cannot panic on demand.
 #[cfg(debug_assertions)]
 #[test]
 fn a_panic_gives_the_shell_its_terminal_back() {

@@ -4,9 +4,9 @@
     python3 tests/oracle/faults.py              # all faults in one build
     python3 tests/oracle/faults.py --one-by-one # one build per fault
 
-Each fault names the unit test that must fail. The tests are those of the faulted file, so
-that one build can have all faults: no other fault reaches the test. The files are
-restored afterwards, also when the run is interrupted.
+Each fault names the unit test that must fail. The test is in the faulted file, so that one
+build can contain all faults: no other fault affects the test. The files are restored
+afterwards, even if the run is interrupted.
 """
 
 import pathlib

@@ -288,7 +288,8 @@ fn containers_of_images() {
     is_documented("images", &rows);
 }
 
-/// Tests every second place in the UI: panes are drawn, and the program keeps running.
+/// The UI with every second place damaged, in turn on two machines: panes are drawn without
+/// an internal error.
 #[test]
 fn the_screen_stands_on_damaged_dumps() {
     for (turn, era) in [&era::WIN7, &era::WIN10_2004].into_iter().enumerate() {

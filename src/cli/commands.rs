@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn the_debuggers_arguments_are_understood() {
+    fn windbg_arguments_are_accepted() {
         let s = select(&["/t5", "2"]).unwrap();
         assert_eq!((s.top, s.sort, s.verbose), (Some(5), Sort::Nonpaged, false));
         let s = select(&["0x5", "Le*"]).unwrap();
@@ -653,13 +653,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_behind_the_flags_is_a_tag() {
+    fn a_number_after_the_flags_is_a_tag() {
         let s = select(&["2", "1394"]).unwrap();
         assert_eq!(s.pattern.exact(), Tag::of("1394"));
     }
 
     #[test]
-    fn contradictions_are_refused_as_usage() {
+    fn contradictory_arguments_are_usage_errors() {
         for wrong in [
             &["6"][..],
             &["16"],

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sub_command_has_two_examples_that_it_takes() {
+    fn each_subcommand_has_two_valid_examples() {
         let all = command();
         for sub in all.get_subcommands() {
             let examples = EXAMPLES.iter().find(|(known, _)| *known == sub.get_name());
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_common_option_is_still_accepted_everywhere() {
+    fn every_subcommand_accepts_all_common_options() {
         for typed in [
             &[
                 "poolscope",

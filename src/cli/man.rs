@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_option_and_key_is_in_it() {
+    fn the_page_lists_every_command_option_and_key() {
         let plain = text().replace('\\', "");
         for sub in super::super::help::command().get_subcommands() {
             assert!(
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_that_is_kept_is_this_page() {
+    fn the_copy_in_assets_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/poolscope.1");
         if std::env::var_os("UPDATE_README").is_some() {
             std::fs::write(path, text()).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn groff_has_nothing_to_say_about_it() {
+    fn groff_accepts_the_page_without_warnings() {
         let groff = Process::new("groff")
             .args(["-man", "-ww", "-Tutf8", "-Kutf8"])
             .stdin(Stdio::piped())

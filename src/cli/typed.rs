@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn windbgs_names_stand_in_the_place_of_sub_commands() {
+    fn windbg_names_can_replace_subcommands() {
         for (typed, becomes) in [
             (&["lm", "no.dmp"][..], &["run", "--", "no.dmp", "lm"][..]),
             (
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_command_is_called_one() {
+    fn a_misspelt_command_is_reported_as_unknown() {
         for (typed, part) in [
             (&["diagnos", "no.dmp"][..], "did you mean diagnose?"),
             (&["poolusde", "no.dmp"], "did you mean"),

@@ -23,7 +23,7 @@ fn tag(text: &str) -> TagPattern {
 /// Every line of a table of real-world input is parsed completely; no part of it is
 /// dropped.
 #[test]
-fn what_people_type_is_understood() {
+fn real_world_input_is_parsed() {
     for line in [
         "!poolused",
         "!poolused 2",
@@ -158,7 +158,7 @@ fn what_people_type_is_understood() {
 }
 
 #[test]
-fn each_argument_arrives() {
+fn each_argument_is_parsed() {
     assert_eq!(
         request("!poolused /t 3 2 Le*"),
         Request::PoolUsed(PoolUsed {
@@ -222,7 +222,7 @@ fn each_argument_arrives() {
 /// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order
 /// wins.
 #[test]
-fn poolmons_switches_mean_what_its_documentation_says() {
+fn poolmon_switches_work_as_documented() {
     let mon = |line: &str| match request(line) {
         Request::PoolMon(mon) => mon,
         other => panic!("{line}: {other:?}"),
@@ -258,7 +258,7 @@ fn poolmons_switches_mean_what_its_documentation_says() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_by_name() {
+fn unsupported_commands_are_refused_by_name() {
     for (line, name) in [
         ("!fltkd.filters", "!fltkd"),
         ("!memusage 8", "!memusage"),
@@ -304,7 +304,7 @@ fn what_cannot_be_done_is_refused_by_name() {
 }
 
 #[test]
-fn several_commands_stand_on_one_line() {
+fn a_line_can_have_several_commands() {
     let all = parse("0: kd> !vm 1; !poolused 2 \"a;b\"; ; lm").unwrap();
     assert_eq!(all.len(), 3);
     assert_eq!(all[0], Request::Vm);
@@ -315,7 +315,7 @@ fn several_commands_stand_on_one_line() {
 }
 
 #[test]
-fn an_address_a_tag_or_a_module_stands_alone() {
+fn an_address_a_tag_or_a_module_needs_no_command() {
     for line in [
         "fffffa80`02400000",
         "fffff880044b63aa",
@@ -428,7 +428,7 @@ fn filled(advice: &str) -> String {
 }
 
 #[test]
-fn what_a_refusal_advises_is_a_command() {
+fn refusals_recommend_existing_commands() {
     for text in refusals::advised() {
         for advice in quoted(text) {
             // The command-line tests cover these.
@@ -446,7 +446,7 @@ fn what_a_refusal_advises_is_a_command() {
 }
 
 #[test]
-fn every_entry_is_found_by_all_its_names_and_none_twice() {
+fn every_entry_is_found_by_its_names_and_names_are_unique() {
     let mut seen = std::collections::BTreeSet::new();
     for entry in table::ENTRIES {
         for name in [entry.name]
@@ -470,7 +470,7 @@ fn every_entry_is_found_by_all_its_names_and_none_twice() {
 }
 
 #[test]
-fn a_misspelt_command_finds_the_one_that_was_meant() {
+fn a_misspelt_command_suggests_the_nearest_one() {
     for (typed, meant) in [
         ("poolusde", "!poolused"),
         ("!poolfnid", "!poolfind"),
@@ -486,12 +486,12 @@ fn a_misspelt_command_finds_the_one_that_was_meant() {
 
 proptest::proptest! {
     #[test]
-    fn no_line_panics(line in "[ -~é]{0,60}") {
+    fn parsing_any_line_does_not_panic(line in "[ -~é]{0,60}") {
         let _ = parse(&line);
     }
 
     #[test]
-    fn no_arguments_panic(name in 0usize..40, rest in "[ -~]{0,40}") {
+    fn parsing_any_arguments_does_not_panic(name in 0usize..40, rest in "[ -~]{0,40}") {
         if let Some(entry) = table::ENTRIES.get(name) {
             let _ = parse(&format!("{} {rest}", entry.name));
         }

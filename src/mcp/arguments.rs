@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tool_does_not_take_is_refused_by_name() {
+    fn unknown_arguments_are_refused_by_name() {
         for (wrong, word) in [
             (json!({"tagg": "Leak"}), "tagg"),
             (json!({"tag": 5}), "string"),

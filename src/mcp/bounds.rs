@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_leads_through_all_rows_once() {
+    fn a_cursor_visits_every_row_once() {
         let all: Vec<Value> = (0..1000)
             .map(|n| json!({"n": n, "text": "x".repeat(400)}))
             .collect();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_and_texts_are_cut_with_their_number_and_cleaned() {
+    fn long_lists_and_texts_are_cut_counted_and_cleaned() {
         let answer = json!({
             "warnings": vec!["w\u{1b}[31m".repeat(50); 5000],
             "one": {"text": "y".repeat(100_000)},

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_has_its_own_error() {
+    fn invalid_messages_have_specific_errors() {
         let parsed = |text: &str| parse(&Line::Message(text.into()));
         for (text, code, word) in [
             ("garbage", -32700, "not JSON"),

@@ -94,7 +94,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_that_was_asked_for_takes_the_umask_and_kept_state_is_private() {
+    fn saved_files_follow_the_umask_and_state_files_are_private() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let (asked, kept, plain) = ("a.txt", "b.txt", "c.txt");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_replaced_only_when_asked() {
+    fn an_existing_file_is_replaced_only_on_request() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.txt");
         let write = |text: &'static str| move |out: &mut dyn Write| out.write_all(text.as_bytes());

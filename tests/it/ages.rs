@@ -93,7 +93,7 @@ fn interrupt_times_and_bursts_are_recognised() {
 }
 
 #[test]
-fn what_is_no_time_gives_no_ages() {
+fn values_that_are_not_times_give_no_ages() {
     assert_eq!(
         ages(&WIN7, |nth, _| nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         None
@@ -111,7 +111,7 @@ fn what_is_no_time_gives_no_ages() {
 
 /// The block contents view draws the ages, and the verdict uses them as evidence.
 #[test]
-fn ages_are_drawn_with_the_contents_and_weighed_in_the_report() {
+fn ages_are_drawn_with_the_contents_and_counted_as_evidence() {
     const MANY: u64 = 40_000;
     let mut spec = small::of_era(&WIN7);
     let pages = 0x1_0000;

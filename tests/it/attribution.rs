@@ -226,7 +226,7 @@ impl Made {
 }
 
 #[test]
-fn every_answer_says_the_same_of_every_tag() {
+fn every_answer_has_the_same_owner_for_every_tag() {
     for spec in [small::spec(), small::of_era(&WIN10_2004), leaking(&WIN7)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("MEMORY.DMP");
@@ -252,7 +252,7 @@ fn every_answer_says_the_same_of_every_tag() {
 }
 
 #[test]
-fn the_leaks_are_their_drivers_in_all_answers() {
+fn all_answers_name_the_leaking_driver() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     let machine = Machine::build(&leaking(&WIN7)).unwrap();

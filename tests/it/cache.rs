@@ -88,7 +88,7 @@ impl Desk {
 const ALL: [&str; 3] = ["allocs", "it.dmp", "*"];
 
 #[test]
-fn every_command_says_the_same_with_no_cold_and_warm_cache() {
+fn every_command_answers_the_same_with_no_cold_and_warm_cache() {
     for era in [
         &era::WIN7,
         &era::WIN81,
@@ -128,7 +128,7 @@ fn every_command_says_the_same_with_no_cold_and_warm_cache() {
 }
 
 #[test]
-fn blocks_of_sessions_are_kept_with_whose_they_are() {
+fn session_blocks_are_cached_with_their_session() {
     for era in [&era::WIN7, &era::WIN10_2004] {
         let mut spec = small::of_era(era);
         spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
@@ -156,7 +156,7 @@ fn blocks_of_sessions_are_kept_with_whose_they_are() {
 }
 
 #[test]
-fn a_kept_index_is_the_walks_and_says_when_it_was_made() {
+fn a_cached_index_equals_the_walk_and_has_its_date() {
     let desk = Desk::new(&small::of_era(&era::WIN10_2004));
     let engine = desk.engine();
     assert!(engine.kept_index(&|| true).index.is_none());
@@ -179,7 +179,7 @@ fn a_kept_index_is_the_walks_and_says_when_it_was_made() {
 }
 
 #[test]
-fn a_cancelled_or_limited_walk_is_not_kept() {
+fn a_cancelled_or_limited_walk_is_not_cached() {
     let desk = Desk::new(&small::spec());
     let engine = desk.engine();
     let progress: std::sync::Arc<poolscope::pool::index::Progress> = Default::default();
@@ -211,7 +211,7 @@ fn a_cancelled_or_limited_walk_is_not_kept() {
 }
 
 #[test]
-fn damaged_files_are_said_and_made_anew() {
+fn damaged_cache_files_are_reported_and_replaced() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&ALL);
     let whole = fs::read(desk.the_kept()).unwrap();
@@ -237,7 +237,7 @@ fn damaged_files_are_said_and_made_anew() {
 }
 
 #[test]
-fn a_dump_is_known_under_another_name_and_not_after_a_change() {
+fn a_renamed_dump_uses_the_cache_and_a_changed_one_does_not() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&ALL);
     let path = desk.the_kept();
@@ -261,7 +261,7 @@ fn a_dump_is_known_under_another_name_and_not_after_a_change() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_costs_a_word() {
+fn an_unusable_cache_costs_only_a_note() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&["allocs", "it.dmp", "*", "--no-cache"]);
     // A file in place of the directory.
@@ -287,7 +287,7 @@ fn a_cache_that_cannot_be_costs_a_word() {
 }
 
 #[test]
-fn many_at_once_leave_one_whole_file() {
+fn parallel_processes_leave_one_complete_file() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&["allocs", "it.dmp", "*", "--no-cache"]);
     std::thread::scope(|scope| {
@@ -306,7 +306,7 @@ fn many_at_once_leave_one_whole_file() {
 /// files are removed some day, and every process ends with its signal.
 #[cfg(unix)]
 #[test]
-fn a_process_that_is_ended_leaves_a_whole_file_or_none() {
+fn a_killed_process_leaves_a_complete_file_or_none() {
     use std::os::unix::process::ExitStatusExt;
 
     let signals = [libc::SIGKILL, libc::SIGINT, libc::SIGTERM, libc::SIGHUP];

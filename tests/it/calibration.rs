@@ -391,7 +391,7 @@ fn weighed<'a>(tables: impl Iterator<Item = &'a Table<'a>> + Clone, weights: &We
 /// Leaves out one kind of evidence at a time, and weighs all evidence equally. The loss
 /// shows what the verdicts depend on: mostly the count of blocks.
 #[test]
-fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
+fn removing_evidence_loses_leaks_but_invents_none() {
     let all = corpus();
     let tables = tables(&all);
     let names = evidence_names(&tables);
@@ -423,7 +423,7 @@ fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
 /// Cross-validation in five folds: starting from equal weights, fits weights and cuts on
 /// four fifths of the groups, and tests them on the other fifth.
 #[test]
-fn weights_that_are_fitted_on_other_cases_hold() {
+fn weights_fitted_on_other_cases_hold() {
     let all = corpus();
     let tables = tables(&all);
     let names = evidence_names(&tables);
@@ -565,7 +565,7 @@ fn alike(spec: &mut Spec, tags: &[&[u8; 4]]) {
 }
 
 #[test]
-fn the_judge_holds_against_built_machines() {
+fn the_judge_is_right_about_built_machines() {
     use synth::truth::Pool::{NonPaged, Paged};
     let eras = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809, &WIN10_2004, &WIN11];
     let mut normal = 0;
@@ -669,7 +669,7 @@ fn verdict_of(known: &Known) -> (Verdict, String) {
 }
 
 #[test]
-fn the_judge_holds_against_known_tables() {
+fn the_judge_is_right_about_known_tables() {
     let all = corpus();
     assert_eq!(all.len(), 63);
     let cuts = Cuts::default();
@@ -718,7 +718,7 @@ fn the_judge_holds_against_known_tables() {
 /// Cross-validation in five folds: chooses the cuts on four fifths of the groups, and tests
 /// them on the other fifth.
 #[test]
-fn the_cuts_hold_on_cases_that_they_were_not_chosen_on() {
+fn cuts_chosen_on_other_cases_hold() {
     let all = corpus();
     let groups: BTreeSet<&str> = all.iter().map(|k| k.group.as_str()).collect();
     let fold_of: BTreeMap<&str, usize> = groups

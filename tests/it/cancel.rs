@@ -8,7 +8,7 @@ use poolscope::engine::{Engine, Options};
 use poolscope::pool::index::Progress;
 
 #[test]
-fn a_walk_ends_in_the_middle_of_a_window() {
+fn a_walk_can_be_cancelled_in_the_middle_of_a_window() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.dmp");
     poolscope::synth::large(&path, 256 << 20).unwrap();
@@ -46,7 +46,7 @@ fn a_walk_ends_in_the_middle_of_a_window() {
 }
 
 #[test]
-fn as_many_workers_are_started_as_were_asked_for() {
+fn the_requested_number_of_workers_is_started() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.dmp");
     let machine = crate::machines::small();

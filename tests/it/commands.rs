@@ -19,7 +19,7 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn arguments_are_windbgs_on_the_command_line() {
+fn the_command_line_accepts_windbg_arguments() {
     assert_eq!(
         answer(&["poolused", "demo.dmp", "/t", "3", "2"]),
         answer(&["poolused", "demo.dmp", "2", "/t3"])
@@ -55,7 +55,7 @@ fn arguments_are_windbgs_on_the_command_line() {
 }
 
 #[test]
-fn windbgs_own_names_are_commands() {
+fn windbg_names_are_commands() {
     assert_eq!(
         answer(&["lm", "demo.dmp"]),
         answer(&["modules", "demo.dmp"])
@@ -148,7 +148,7 @@ fn the_smaller_commands_answer_from_the_dump() {
 }
 
 #[test]
-fn what_cannot_be_done_ends_with_what_to_do() {
+fn refusals_end_with_an_alternative() {
     for (arguments, code, part) in [
         (
             &["run", "demo.dmp", "!fltkd.filters"][..],
@@ -187,7 +187,7 @@ fn help_lists_every_command() {
 }
 
 #[test]
-fn the_users_tag_list_is_counted_and_an_empty_one_refused() {
+fn the_users_tag_list_is_counted_and_an_empty_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pooltag.txt");
     let text: Vec<u8> = "Leak - mine.sys - mine\r\nprose\r\n"
@@ -231,7 +231,7 @@ fn parses(advice: &str, place: &str) {
 }
 
 #[test]
-fn what_the_guidance_advises_can_be_typed() {
+fn commands_in_the_guidance_can_be_run() {
     let text = fs::read_to_string(root().join("assets/guidance.txt")).unwrap();
     let steps = text.lines().filter_map(|line| line.strip_prefix("next: "));
     let mut count = 0;
@@ -244,7 +244,7 @@ fn what_the_guidance_advises_can_be_typed() {
 }
 
 #[test]
-fn what_the_report_advises_can_be_typed() {
+fn commands_in_the_report_can_be_run() {
     let report = json(&["diagnose", "demo.dmp"]);
     let mut count = 0;
     let mut look = |value: &serde_json::Value| {
@@ -272,7 +272,7 @@ fn instructions(listing: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_function_and_what_is_before_an_address_are_listed() {
+fn uf_and_ub_list_instructions() {
     let place = json(&["refs", "demo.dmp", "Leak"])["references"][0]["address"].clone();
     let place = place.as_str().unwrap().to_owned();
     let function = instructions(&run(&format!("uf {place}")));
@@ -292,7 +292,7 @@ fn a_function_and_what_is_before_an_address_are_listed() {
 }
 
 #[test]
-fn the_headers_of_a_module_and_the_page_tables_of_an_address() {
+fn lmi_and_pte_show_headers_and_page_tables() {
     let headers = run("!lmi MYFAULT.sys");
     for text in ["Image Size", "Time Stamp", ".text", "code"] {
         assert!(headers.contains(text), "{text}: {headers}");
@@ -311,7 +311,7 @@ fn the_headers_of_a_module_and_the_page_tables_of_an_address() {
 
 /// The WinDbg command that each screen shows has the same effect here.
 #[test]
-fn the_debuggers_command_of_every_screen_can_be_run() {
+fn the_windbg_command_of_every_screen_can_be_run() {
     let mut screens =
         crate::screens::Screens::open(&crate::demo::directory().join("demo.dmp")).unwrap();
     let mut run = Vec::new();
@@ -364,7 +364,7 @@ fn the_debuggers_command_of_every_screen_can_be_run() {
 
 /// WinDbg commands in the documents: text between backquotes that starts like a command.
 #[test]
-fn what_the_documents_show_can_be_typed() {
+fn commands_in_the_documents_can_be_run() {
     let mut count = 0;
     for path in documents() {
         let text = fs::read_to_string(&path).unwrap();

@@ -90,7 +90,7 @@ fn header(block: &Block) -> Va {
 }
 
 #[test]
-fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
+fn a_tag_in_no_image_is_attributed_by_its_block_pointers() {
     for era in [&WIN7, &WIN10_1809, &WIN10_2004, &WIN11] {
         // A tag that no rule derives from a name.
         let mut spec = machine(era, &[(b"Qx7z", Pool::NonPaged, 30_000, 0x1d0)]);
@@ -149,7 +149,7 @@ fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
 }
 
 #[test]
-fn blocks_of_a_tag_of_the_kernel_are_their_callers() {
+fn blocks_of_a_kernel_tag_belong_to_their_callers() {
     let mut spec = machine(&WIN7, &[(b"Se  ", Pool::NonPaged, 20_000, 0x160)]);
     spec.options.holds = vec![Holds {
         tag: *b"Se  ",
@@ -177,7 +177,7 @@ fn blocks_of_a_tag_of_the_kernel_are_their_callers() {
 }
 
 #[test]
-fn two_leaks_of_one_driver_are_two_families_under_one_tag() {
+fn two_leaks_under_one_tag_have_two_layouts() {
     let mut spec = machine(
         &WIN7,
         &[
@@ -232,7 +232,7 @@ fn two_leaks_of_one_driver_are_two_families_under_one_tag() {
 }
 
 #[test]
-fn pointers_into_many_modules_name_nobody() {
+fn pointers_to_many_modules_name_no_owner() {
     let mut spec = machine(&WIN7, &[(b"Mixd", Pool::NonPaged, 12_000, 0x1d0)]);
     let nt = spec.modules[0].base;
     spec.options.holds = vec![Holds {
@@ -255,7 +255,7 @@ fn pointers_into_many_modules_name_nobody() {
 /// A filter references tokens and never dereferences them: no handle refers to them, but
 /// its contexts point to them.
 #[test]
-fn tokens_that_a_filter_keeps_are_a_leak_of_references() {
+fn tokens_referenced_by_a_filter_are_a_reference_leak() {
     for era in [&WIN7, &WIN81, &WIN10_2004] {
         let spec = machine(
             era,
@@ -451,7 +451,7 @@ fn handle_table(machine: &mut Machine, process: Va, objects: &[Va]) {
 }
 
 #[test]
-fn a_process_that_closes_no_handle_is_named_with_its_share() {
+fn a_process_with_a_handle_leak_is_named_with_its_share() {
     let spec = machine(
         &WIN7,
         &[
@@ -481,7 +481,7 @@ fn a_process_that_closes_no_handle_is_named_with_its_share() {
 }
 
 #[test]
-fn a_table_that_points_at_itself_or_claims_the_world_ends() {
+fn reading_a_looping_or_oversized_handle_table_ends() {
     let spec = machine(&WIN7, &[(b"HndT", Pool::Paged, 4, 0x1000)]);
     let mut machine = Machine::build(&spec).unwrap();
     let pages: Vec<Va> = machine
@@ -507,7 +507,7 @@ fn a_table_that_points_at_itself_or_claims_the_world_ends() {
 }
 
 #[test]
-fn files_are_counted_by_path_and_what_is_no_name_names_nothing() {
+fn files_are_counted_by_path_and_invalid_names_are_ignored() {
     /// `FILE_OBJECT.FileName` on all builds (public symbols).
     const FILE_NAME: u64 = 0x58;
     const PATH: &str = "\\Windows\\Temp\\spool\u{e9}.log";
@@ -544,7 +544,7 @@ fn files_are_counted_by_path_and_what_is_no_name_names_nothing() {
 }
 
 #[test]
-fn ended_processes_that_are_still_there_are_counted_by_image() {
+fn terminated_processes_are_counted_by_image() {
     let mut machine = Machine::build(&machine(&WIN7, &[])).unwrap();
     let processes: Vec<Va> = blocks(&machine, b"Proc").map(header).collect();
     let ended = &processes[1..];
@@ -561,7 +561,7 @@ fn ended_processes_that_are_still_there_are_counted_by_image() {
 }
 
 #[test]
-fn a_healthy_machine_has_none_of_this() {
+fn a_healthy_machine_has_no_leak_evidence() {
     for era in [&WIN7, &WIN10_2004] {
         let machine = crate::machines::of_era(era);
         let (_folder, engine, index) = open(machine);

@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_damaged_dump_is_answered_for(
+    fn every_question_about_a_damaged_dump_is_answered(
         which in 0usize..4,
         damages in proptest::collection::vec((any::<prop::sample::Index>(), damage()), 1..200),
     ) {
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_header_is_answered_for(
+    fn every_question_with_a_damaged_header_is_answered(
         damages in proptest::collection::vec((0usize..0x3000, any::<u8>()), 1..64),
         cut in proptest::option::of(0usize..0x8000),
     ) {

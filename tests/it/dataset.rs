@@ -89,7 +89,7 @@ fn a_dataset_of_a_later_version_is_neither_read_nor_added_to() {
 }
 
 #[test]
-fn a_damaged_file_costs_its_own_dump_and_is_named() {
+fn a_damaged_file_is_named_and_costs_only_its_dump() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     let dumps = dumps(folder.path(), 4);
@@ -139,7 +139,7 @@ fn a_damaged_file_costs_its_own_dump_and_is_named() {
 }
 
 #[test]
-fn writers_at_the_same_time_leave_whole_files() {
+fn parallel_writers_leave_complete_files() {
     let folder = tempfile::tempdir().unwrap();
     let (alone, together) = (folder.path().join("alone"), folder.path().join("together"));
     let dumps = dumps(folder.path(), 6);
@@ -166,7 +166,7 @@ fn writers_at_the_same_time_leave_whole_files() {
 }
 
 #[test]
-fn ages_are_those_of_contents() {
+fn the_ages_in_a_dataset_equal_those_of_contents() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     // Blocks of a leaking tag, each with its allocation time.
@@ -232,7 +232,7 @@ fn ages_are_those_of_contents() {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_no_half_of_a_file() {
+fn a_full_disk_leaves_no_partial_file() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     let dumps = dumps(folder.path(), 3);

@@ -57,7 +57,7 @@ fn of<'a>(diagnosis: &'a Diagnosis, tag: &str) -> Option<&'a Finding> {
 }
 
 #[test]
-fn healthy_machines_of_every_windows_are_called_healthy() {
+fn healthy_machines_of_every_windows_version_have_no_findings() {
     for era in [
         &WIN7,
         &WIN81,
@@ -86,7 +86,7 @@ fn healthy_machines_of_every_windows_are_called_healthy() {
 
 /// A large file cache: the largest tags hold most of paged pool, and have grown together.
 #[test]
-fn a_file_server_that_caches_much_is_healthy() {
+fn a_file_server_with_a_large_cache_is_healthy() {
     let spec = machine(
         &WIN7,
         &[
@@ -217,7 +217,7 @@ fn tags_that_leak_together_are_shown_together() {
 }
 
 #[test]
-fn two_leaks_of_one_driver_are_two_sizes_under_one_tag() {
+fn two_leaks_under_one_tag_have_two_sizes() {
     let spec = machine(
         &WIN7,
         &[
@@ -243,7 +243,7 @@ fn two_leaks_of_one_driver_are_two_sizes_under_one_tag() {
 }
 
 #[test]
-fn without_accounts_nothing_is_made_up() {
+fn without_trackers_nothing_is_invented() {
     let mut spec = small::spec();
     spec.options.unknown_kernel = true;
     let folder = tempfile::tempdir().unwrap();

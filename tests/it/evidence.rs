@@ -55,7 +55,7 @@ fn bytes_of_evidence(choices: &Choices) -> Vec<u8> {
 }
 
 #[test]
-fn every_command_answers_from_evidence_as_from_the_dump() {
+fn every_command_answers_the_same_from_evidence_and_dump() {
     let evidence = sample();
     // Caches the index, so that `refs` knows the block contents, as the evidence file does.
     answer(&["diagnose", "demo.dmp"]);
@@ -92,7 +92,7 @@ fn every_command_answers_from_evidence_as_from_the_dump() {
 }
 
 #[test]
-fn what_is_not_inside_is_said() {
+fn data_missing_from_evidence_is_reported() {
     let evidence = sample();
     let info = answer(&["info", evidence]);
     for part in [
@@ -137,7 +137,7 @@ fn what_is_not_inside_is_said() {
 }
 
 #[test]
-fn the_screens_show_evidence_as_they_show_the_dump() {
+fn the_screens_are_the_same_for_evidence_and_dump() {
     sample();
     let mut dump = Screens::open(&directory().join("demo.dmp")).unwrap();
     let mut evidence = Screens::open(&directory().join("demo.evidence")).unwrap();
@@ -158,7 +158,7 @@ fn the_screens_show_evidence_as_they_show_the_dump() {
 }
 
 #[test]
-fn evidence_of_evidence_is_the_same_evidence() {
+fn evidence_made_from_evidence_is_the_same() {
     let evidence = sample();
     answer(&[
         "evidence",
@@ -237,7 +237,7 @@ fn ask(file: Stored) -> Result<(), String> {
 }
 
 #[test]
-fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
+fn damaged_evidence_never_causes_a_panic() {
     let whole = bytes_of_evidence(&Choices::default());
     assert_eq!(ask(Stored::of_bytes(whole.clone()).unwrap()), Ok(()));
     let mut seed = 0x9e37_79b9_7f4a_7c15u64;
@@ -282,7 +282,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
 }
 
 #[test]
-fn another_version_is_told_from_damage() {
+fn another_version_is_distinguished_from_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.evidence");
     let told = |schema| {
@@ -337,7 +337,7 @@ fn sum(folder: &Path, table: &'static Table, column: &str) -> (u64, i64) {
 }
 
 #[test]
-fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
+fn a_dataset_has_the_sums_of_poolused_and_a_bad_dump_costs_only_itself() {
     let folder = tempfile::tempdir().unwrap();
     let dumps = [("a.dmp", &era::WIN7), ("b.dmp", &era::WIN10_2004)];
     let paths = dumps.map(|(name, era)| dump(folder.path(), name, era));
@@ -395,7 +395,7 @@ fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
 }
 
 #[test]
-fn a_fleet_is_read_from_evidence_datasets_and_dumps_and_counts_each_once() {
+fn a_fleet_counts_each_dump_once_in_any_mix_of_inputs() {
     sample();
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");

@@ -63,7 +63,7 @@ fn ask(engine: &Engine) -> Vec<String> {
 
 #[cfg(unix)]
 #[test]
-fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
+fn a_dump_truncated_while_open_is_reported() {
     for era in [&era::WIN7, &era::WIN10_2004] {
         for keep in [0, 1, 30, 70, 99] {
             let folder = desk(era);
@@ -93,7 +93,7 @@ fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
 /// Truncation at any moment of a run. Never a signal, a panic, or a partial line.
 #[cfg(unix)]
 #[test]
-fn a_run_whose_dump_is_cut_at_any_moment_ends_well() {
+fn truncating_the_dump_at_any_moment_does_not_crash_the_program() {
     let folder = desk(&era::WIN10_2004);
     let path = folder.path().join("it.dmp");
     let whole = fs::read(&path).unwrap();
@@ -143,7 +143,7 @@ fn a_run_whose_dump_is_cut_at_any_moment_ends_well() {
 /// On Windows, a mapped file cannot be truncated or removed.
 #[cfg(windows)]
 #[test]
-fn a_dump_that_is_open_cannot_be_cut() {
+fn an_open_dump_cannot_be_truncated() {
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
     let engine = Engine::open(&path, &Options::default()).unwrap();
@@ -154,7 +154,7 @@ fn a_dump_that_is_open_cannot_be_cut() {
 
 /// Spaces, other alphabets, and Windows' long form of a path.
 #[test]
-fn a_dump_in_a_folder_of_any_name_is_opened() {
+fn a_dump_in_a_folder_with_any_name_is_opened() {
     let folder = desk(&era::WIN7);
     let inside = folder.path().join("two words \u{e9} \u{6f22}\u{5b57}");
     fs::create_dir(&inside).unwrap();
@@ -184,7 +184,7 @@ fn a_dump_in_a_folder_of_any_name_is_opened() {
 
 #[cfg(unix)]
 #[test]
-fn a_dump_that_is_removed_while_it_is_open_is_read_to_its_end() {
+fn a_dump_removed_while_open_is_read_to_its_end() {
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
     let options = Options {
@@ -204,7 +204,7 @@ fn a_dump_that_is_removed_while_it_is_open_is_read_to_its_end() {
 /// Pipes, devices and directories cannot be mapped, and the program never waits for them.
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn pipes_devices_and_directories_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(
@@ -288,7 +288,7 @@ fn is_root() -> bool {
 /// Root can read everything, so the test then runs as another user.
 #[cfg(unix)]
 #[test]
-fn a_dump_without_permission_is_said_to_be_that() {
+fn a_dump_without_read_permission_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
@@ -331,7 +331,7 @@ fn a_dump_without_permission_is_said_to_be_that() {
 /// the answers say so.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_hole_in_the_middle_is_said() {
+fn a_hole_in_the_file_is_reported() {
     use std::os::unix::fs::FileExt;
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
@@ -361,7 +361,7 @@ fn a_hole_in_the_middle_is_said() {
 /// Answers reach their destination, or an error says that they do not; never a signal.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_an_error_with_a_word() {
+fn a_full_disk_is_an_error_with_a_message() {
     let folder = desk(&era::WIN7);
     for arguments in [
         &["allocs", "it.dmp", "*"][..],
@@ -411,7 +411,7 @@ fn limited(folder: &Path, arguments: &[&str]) -> Output {
 
 #[cfg(unix)]
 #[test]
-fn a_limit_on_files_costs_the_cache_and_not_the_answer() {
+fn a_file_size_limit_costs_the_cache_but_not_the_answer() {
     let folder = desk(&era::WIN10_2004);
     let free = command(folder.path(), &["allocs", "it.dmp", "*", "--no-cache"]).output();
     let output = limited(folder.path(), &["allocs", "it.dmp", "*"]);
@@ -441,7 +441,7 @@ fn entries(directory: &Path) -> usize {
 /// so a file system of one page is mounted if that is allowed.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_cache_disk_that_is_full_or_read_only_costs_a_word() {
+fn a_full_or_read_only_cache_disk_costs_only_a_note() {
     let folder = desk(&era::WIN10_2004);
     let free = command(folder.path(), &["allocs", "it.dmp", "*", "--no-cache"]).output();
     let free = free.unwrap().stdout;

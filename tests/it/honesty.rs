@@ -42,7 +42,7 @@ const SIZE_OF_PROCESSOR: u64 = 0x2b0;
 const IMAGE_NAME: u64 = 0x2e0;
 
 #[test]
-fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
+fn a_layout_with_a_size_that_the_kernel_contradicts_is_not_used() {
     let mut machine = unknown(&WIN7);
     let (_folder, engine, _) = open(&machine);
     let (fitting, _) = processes::running(engine.kernel());
@@ -85,7 +85,7 @@ fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
 }
 
 #[test]
-fn layouts_that_fit_are_used_without_a_word() {
+fn matching_layouts_are_used_without_a_note() {
     for era in [&WIN10_1809, &WIN10_2004, &WIN11] {
         let (_folder, engine, _) = open(&unknown(era));
         let said = engine.warnings().join("\n");
@@ -136,7 +136,7 @@ fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
 /// 1809 has both allocators: the descriptors count the pages of the old one, the memory
 /// manager counts all.
 #[test]
-fn paged_pool_of_both_allocators_is_the_memory_managers_count() {
+fn paged_pool_of_both_allocators_equals_the_memory_managers_count() {
     let mut spec = machines::whole_spec(&WIN10_1809);
     spec.vm.paged_usage = vec![6_287];
     let mut machine = Machine::build(&spec).unwrap();
@@ -159,7 +159,7 @@ fn paged_pool_of_both_allocators_is_the_memory_managers_count() {
 }
 
 #[test]
-fn a_walk_that_found_nothing_is_not_complete() {
+fn a_walk_that_finds_no_block_is_not_complete() {
     let (_folder, engine, index) = open(machines::small());
     let machine: &dyn poolscope::engine::Machine = &engine;
     assert!(machine.coverage_of(&TagPattern::any(), &index).complete);

@@ -228,7 +228,7 @@ fn address(desk: &Desk) -> String {
 }
 
 #[test]
-fn no_command_lets_a_text_of_the_dump_do_anything() {
+fn no_command_lets_an_attack_through() {
     let desk = desk();
     let address = address(desk);
     let commands: Vec<Vec<&str>> = vec![
@@ -315,7 +315,7 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
 }
 
 #[test]
-fn no_pane_copy_or_saved_file_lets_it_do_anything() {
+fn no_pane_copy_or_saved_file_lets_an_attack_through() {
     let desk = desk();
     let mut screens = Screens::open(&desk.dump()).unwrap();
     let shown = tour(&mut screens);
@@ -384,7 +384,7 @@ fn check_file(path: &Path) {
 /// Cached and searched files have names chosen by poolscope, or plain names, and all of
 /// them are in the right place.
 #[test]
-fn no_name_of_the_dump_becomes_a_path() {
+fn no_name_from_the_dump_becomes_a_path() {
     let desk = Desk::new(&era::WIN10_2004);
     let store = desk.folder.path().join("store");
     fs::create_dir(&store).unwrap();

@@ -50,7 +50,7 @@ fn a_version_resource_and_a_link_date_are_read() {
 }
 
 #[test]
-fn the_stamp_of_a_reproducible_build_is_no_date() {
+fn the_stamp_of_a_reproducible_build_is_not_a_date() {
     let made = identity(vec![Data::Reproducible]);
     assert!(matches!(made.linked, Some(LinkTime::Hash(_))));
     assert_eq!(made.link_date(), None);
@@ -80,7 +80,7 @@ fn a_damaged_resource_tree_is_refused_with_the_reason() {
 }
 
 #[test]
-fn modules_gives_the_maker_in_json_and_text() {
+fn modules_shows_the_vendor_in_json_and_text() {
     let engine = engine(vec![Data::Version(Version::new(
         "Example\u{202e} Software",
         "Example Backup",
@@ -119,7 +119,7 @@ fn modules_gives_the_maker_in_json_and_text() {
 const GONE: u64 = 0xffff_f880_0a41_0000;
 
 #[test]
-fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_into_it() {
+fn an_unloaded_driver_is_a_suspect_if_blocks_point_to_it() {
     let mut spec = small::of_era(&WIN7);
     let pages = 0x1_0000;
     spec.runs = vec![(1, 0x9e), (0x100, pages)];

@@ -125,7 +125,7 @@ fn banned(text: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn messages_and_documents_have_no_phrase_that_made_readers_stop() {
+fn messages_and_documents_contain_no_banned_phrase() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut seen = 0;
@@ -174,7 +174,7 @@ fn messages_and_documents_have_no_phrase_that_made_readers_stop() {
 }
 
 #[test]
-fn the_reader_of_literals_sees_what_users_see() {
+fn the_literal_parser_finds_user_visible_text() {
     let source =
         "fn f() { // \"no\"\n let a = '\"'; g(\"one \\\n      two\"); h(b'\\'', \"x\\\"y\") }";
     assert_eq!(literals(source), ["one two", "x y"]);

@@ -273,7 +273,7 @@ impl House {
 }
 
 #[test]
-fn rooms_import_one_way() {
+fn modules_import_only_allowed_modules() {
     let house = House::read();
     let mut wrong = Vec::new();
     for (room, allowed) in MAY_IMPORT {
@@ -303,7 +303,7 @@ fn rooms_import_one_way() {
 }
 
 #[test]
-fn floors_of_the_tui_import_one_way() {
+fn tui_layers_import_only_allowed_layers() {
     let house = House::read();
     let mut wrong = Vec::new();
     for (module, floor) in house.modules.keys().filter_map(|m| match m.as_slice() {

@@ -195,7 +195,7 @@ fn without_frame(mut value: Value) -> Value {
 }
 
 #[test]
-fn the_answers_are_those_of_the_command_line() {
+fn answers_equal_those_of_the_command_line() {
     let mut client = Client::new(&["demo.dmp"]);
     for (tool, arguments, command) in [
         (
@@ -251,7 +251,7 @@ fn the_answers_are_those_of_the_command_line() {
 }
 
 #[test]
-fn a_cursor_leads_through_all_blocks() {
+fn a_cursor_visits_all_blocks() {
     let mut client = Client::new(&["demo.dmp"]);
     let expected = demo::json(&["allocs", "demo.dmp", "Leak"]);
     let mut seen: Vec<Value> = Vec::new();
@@ -317,7 +317,7 @@ fn logs_and_evidence_are_answered_too() {
 }
 
 #[test]
-fn clients_that_mean_no_good_get_errors_and_no_files() {
+fn malicious_clients_get_errors_and_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("in");
     fs::create_dir(&inside).unwrap();
@@ -441,7 +441,7 @@ fn clients_that_mean_no_good_get_errors_and_no_files() {
 }
 
 #[test]
-fn what_is_not_there_ends_the_server_before_it_serves() {
+fn a_missing_path_ends_the_server_before_it_serves() {
     let output = demo::poolscope(&["mcp", "no-such.dmp"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2));

@@ -21,7 +21,7 @@ fn strings(value: &toml::Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_the_readme_links_to_is_in_the_crate() {
+fn files_linked_in_the_readme_are_in_the_crate() {
     let manifest = manifest();
     let included = strings(&manifest["package"]["include"]);
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -51,7 +51,7 @@ fn what_the_readme_links_to_is_in_the_crate() {
 }
 
 #[test]
-fn no_crate_asks_for_a_newer_compiler_than_this_one_does() {
+fn no_dependency_needs_a_newer_compiler() {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
         .args(["metadata", "--locked", "--offline", "--format-version=1"])
@@ -84,7 +84,7 @@ fn no_crate_asks_for_a_newer_compiler_than_this_one_does() {
 /// The templates of the package manifests use only placeholders that the release script
 /// fills in, and only files that it builds.
 #[test]
-fn the_manifests_are_filled_by_the_release() {
+fn the_release_fills_in_all_placeholders_of_the_manifests() {
     let folder = root().join("assets/packaging");
     let script = fs::read_to_string(folder.join("release.py")).unwrap();
     let mut templates = 0;

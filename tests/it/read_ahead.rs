@@ -38,7 +38,7 @@ fn machine(era: &'static Era) -> Machine {
 }
 
 #[test]
-fn what_is_found_does_not_depend_on_reading_ahead() {
+fn the_result_does_not_depend_on_reading_ahead() {
     let directory = tempfile::tempdir().unwrap();
     for era in [&WIN7, &WIN10_1607, &WIN10_2004, &SERVER_2022] {
         let file = directory.path().join(format!("{}.dmp", era.build));
@@ -48,7 +48,7 @@ fn what_is_found_does_not_depend_on_reading_ahead() {
 }
 
 #[test]
-fn a_file_that_ends_early_ends_the_reading_and_not_the_walk() {
+fn a_truncated_file_ends_reading_ahead_but_not_the_walk() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("cut.dmp");
     let length = machine(&WIN10_2004)

@@ -108,7 +108,7 @@ fn with_section(text: &str, name: &str, body: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_what_the_program_says() {
+fn the_readme_shows_current_output() {
     let old = std::fs::read_to_string(readme()).unwrap();
     let first = |count, text: &str| text.lines().take(count).collect::<Vec<_>>().join("\n");
     let mut new = with_section(&old, "screen", &indented(&screen()));

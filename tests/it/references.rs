@@ -27,7 +27,7 @@ fn only(found: &References) -> &Reference {
 }
 
 #[test]
-fn every_form_is_what_it_was_made_as() {
+fn every_form_of_reference_is_recognised() {
     use Confidence::{Certain, Coincidence, Likely};
     let (_folder, engine, _) = engine();
     for (form, bytes) in FORMS {
@@ -97,7 +97,7 @@ fn every_form_is_what_it_was_made_as() {
 }
 
 #[test]
-fn constants_of_the_call_are_told() {
+fn pool_type_and_size_of_the_call_are_recognised() {
     let (_folder, engine, _) = engine();
     let told = |bytes: &[u8; 4]| {
         let found = engine.references(tag(bytes));
@@ -114,7 +114,7 @@ fn constants_of_the_call_are_told() {
 }
 
 #[test]
-fn imports_without_names_are_known_by_where_they_lead() {
+fn imports_without_names_are_identified_by_their_target() {
     let (_folder, engine, _) = engine();
     for (bytes, api) in PLAIN.iter().zip([
         "ExAllocatePoolWithTag",
@@ -164,7 +164,7 @@ fn structures_in_data_are_recognised() {
 }
 
 #[test]
-fn the_frameworks_default_tag_leads_to_its_driver_and_no_other() {
+fn the_frameworks_default_tag_is_attributed_only_to_its_driver() {
     let (_folder, engine, _) = engine();
     let found = engine.references(tag(&callers::DEFAULT));
     // The drivers' debug records still contain the bytes: `amdacpbus2.pdb`.
@@ -181,7 +181,7 @@ fn the_frameworks_default_tag_leads_to_its_driver_and_no_other() {
 }
 
 #[test]
-fn one_pass_for_all_tags_finds_what_each_search_finds() {
+fn one_pass_for_all_tags_equals_single_searches() {
     let (_folder, engine, machine) = engine();
     let tags: Vec<Tag> = machine.truth.tags.keys().map(tag).collect();
     let one_by_one: Vec<References> = tags.iter().map(|t| engine.references(*t)).collect();
@@ -212,7 +212,7 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
 
 /// Random bytes in the drivers' code, tables and headers.
 #[test]
-fn damaged_images_are_judged_all_the_same() {
+fn damaged_images_are_analysed_without_a_panic() {
     use std::time::{Duration, Instant};
     let machine = Machine::build(&callers::spec()).unwrap();
     let forms = machine.truth.modules.iter().find(|m| m.file == "forms.sys");
@@ -248,7 +248,7 @@ fn damaged_images_are_judged_all_the_same() {
 }
 
 #[test]
-fn more_places_than_are_listed_are_counted() {
+fn references_beyond_the_list_limit_are_counted() {
     let mut spec = callers::spec();
     let forms = spec.modules.iter_mut().find(|m| m.file == "forms.sys");
     let many: Vec<u8> = b"Leak".iter().copied().cycle().take(4 * 2000).collect();

@@ -239,7 +239,7 @@ fn an_address_has_all_its_records() {
 }
 
 #[test]
-fn a_tag_of_a_driver_that_was_not_watched_has_none() {
+fn a_tag_of_an_unverified_driver_has_no_stacks() {
     let scene = Scene::new(&WIN7, false);
     let found = scene.ask(&StacksOf::Tag(TagPattern::parse("CM31").unwrap()));
     assert_eq!(found.rows, []);
@@ -353,7 +353,7 @@ fn damaged_records_end_in_a_warning() {
 }
 
 #[test]
-fn stacks_of_zeros_and_records_of_nothing_are_no_stacks() {
+fn zeroed_log_records_give_no_stacks() {
     let mut scene = Scene::new(&WIN7, false);
     let zeros = vec![0; scene.laid.stride as usize - 0x18];
     for slot in 0..u64::from(LENGTH) {
@@ -368,7 +368,7 @@ fn stacks_of_zeros_and_records_of_nothing_are_no_stacks() {
 }
 
 #[test]
-fn a_log_longer_than_its_block_of_pool_is_cut() {
+fn a_log_longer_than_its_pool_block_is_truncated() {
     let mut scene = Scene::new(&WIN7, false);
     let blocks = scene.machine.truth.blocks.iter();
     let big = blocks
@@ -386,7 +386,7 @@ fn a_log_longer_than_its_block_of_pool_is_cut() {
 }
 
 #[test]
-fn the_command_and_its_forms_answer() {
+fn the_command_answers_in_all_its_forms() {
     let scene = Scene::new(&WIN10_2004, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -426,7 +426,7 @@ fn the_command_and_its_forms_answer() {
 
 /// Pool events of a trace session: allocations without a later free, by stack.
 #[test]
-fn trace_buffers_show_who_allocates_now() {
+fn trace_buffers_show_current_allocators() {
     for era in [&WIN7, &WIN10_1607, &WIN10_2004] {
         let mut machine = machines::whole(era).clone();
         let truth = &machine.truth;
@@ -501,7 +501,7 @@ fn lines(screen: &str, word: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_screen_of_a_tag_has_its_stacks() {
+fn the_tag_screen_shows_its_stacks() {
     let scene = Scene::new(&WIN10_2004, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -520,7 +520,7 @@ fn the_screen_of_a_tag_has_its_stacks() {
 }
 
 #[test]
-fn evidence_and_tables_keep_the_stacks() {
+fn evidence_and_datasets_include_the_stacks() {
     let scene = Scene::new(&WIN10_2004, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -611,7 +611,7 @@ fn recorded_callers_name_the_owner() {
 /// The nodes of Server 2022's stack database are not documented. Its existence is reported,
 /// and Driver Verifier then counts as on.
 #[test]
-fn a_database_of_stacks_is_recognised() {
+fn a_stack_database_is_recognised() {
     let mut machine = machines::whole(&SERVER_2022).clone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -647,7 +647,7 @@ fn a_database_of_stacks_is_recognised() {
 /// All sessions have their pool at the same addresses, and records do not contain the
 /// session.
 #[test]
-fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
+fn session_pool_records_are_joined_if_only_one_session_has_the_block() {
     let mut spec = poolscope::synth::small::of_era(&WIN7);
     spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
     spec.allocations = poolscope::synth::small::allocations(&spec);
@@ -711,7 +711,7 @@ fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
 
 /// The answer in each form.
 #[test]
-fn stacks_are_written_in_every_form() {
+fn stacks_are_written_in_every_format() {
     let scene = Scene::new(&WIN7, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");

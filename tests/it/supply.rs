@@ -9,7 +9,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn every_crate_is_from_the_one_registry_with_a_checksum() {
+fn every_crate_is_from_crates_io_with_a_checksum() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     let mut count = 0;
     for package in lock.split("[[package]]").skip(1) {
@@ -71,7 +71,7 @@ fn sources(under: &Path, out: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn unsafe_is_where_it_may_be_and_says_why() {
+fn unsafe_code_is_only_in_listed_files_and_has_reasons() {
     let mut files = vec![root().join("build.rs")];
     for folder in ["src", "tests", "benches", "examples", "fuzz"] {
         sources(&root().join(folder), &mut files);
@@ -115,7 +115,7 @@ fn unsafe_is_where_it_may_be_and_says_why() {
 /// `cargo deny check` enforces the rules if it is installed; this test only checks the
 /// file.
 #[test]
-fn the_rules_for_dependencies_are_there() {
+fn rules_for_dependencies_exist() {
     let rules = fs::read_to_string(root().join("deny.toml")).unwrap();
     for section in ["[licenses]", "[sources]", "[bans]", "[advisories]"] {
         assert!(rules.contains(section), "{section}");

@@ -120,7 +120,7 @@ fn stored(store: &TempDir) -> PathBuf {
 }
 
 #[test]
-fn what_is_needed_is_told_without_a_network() {
+fn needed_pdbs_are_listed_without_a_network() {
     let (status, out, err) = run(&["symbols", "demo.dmp"]);
     assert_eq!((status, err.as_str()), (Some(0), ""));
     let store = format!("ntkrnlmp.pdb/{SAMPLE_KEY}/ntkrnlmp.pdb");
@@ -147,7 +147,7 @@ fn what_is_needed_is_told_without_a_network() {
 }
 
 #[test]
-fn an_unknown_kernel_says_what_to_fetch_and_takes_it_when_it_is_there() {
+fn an_unknown_kernel_names_the_pdb_and_uses_it_when_present() {
     let dump = unknown().to_str().unwrap();
     let (status, _, err) = run(&["info", dump]);
     assert_eq!(status, Some(0));
@@ -168,7 +168,7 @@ fn an_unknown_kernel_says_what_to_fetch_and_takes_it_when_it_is_there() {
 }
 
 #[test]
-fn a_missing_pdb_is_fetched_once_from_the_server_on_the_path() {
+fn a_missing_pdb_is_downloaded_once() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let dump = unknown().to_str().unwrap();
     let path = server.path(&store);
@@ -189,7 +189,7 @@ fn a_missing_pdb_is_fetched_once_from_the_server_on_the_path() {
 }
 
 #[test]
-fn programs_that_fetch_at_once_leave_one_whole_file() {
+fn parallel_downloads_leave_one_complete_file() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let dump = unknown().to_str().unwrap();
     let path = server.path(&store);
@@ -215,7 +215,7 @@ fn the_variable_names_a_server_as_the_option_does() {
 }
 
 #[test]
-fn no_network_means_no_connection_whatever_is_asked() {
+fn no_network_prevents_every_connection() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let path = server.path(&store);
     let dump = unknown().to_str().unwrap();
@@ -242,7 +242,7 @@ fn no_network_means_no_connection_whatever_is_asked() {
 }
 
 #[test]
-fn a_download_that_fails_leaves_an_answer_with_a_warning() {
+fn a_failed_download_is_only_a_warning() {
     let (server, store) = (Server::new(None, 0), TempDir::new().unwrap());
     let path = server.path(&store);
     let dump = unknown().to_str().unwrap();
@@ -264,7 +264,7 @@ fn a_download_that_fails_leaves_an_answer_with_a_warning() {
 }
 
 #[test]
-fn symbols_downloads_what_is_not_there() {
+fn symbols_downloads_missing_pdbs() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let path = server.path(&store);
     let dump = unknown().to_str().unwrap();
@@ -276,7 +276,7 @@ fn symbols_downloads_what_is_not_there() {
 }
 
 #[test]
-fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
+fn without_caches_pdbs_are_stored_only_on_the_symbol_path() {
     let server = Server::good();
     let cache = TempDir::new().unwrap();
     let url = format!("srv*http://{}", server.address);
@@ -304,7 +304,7 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_download_leaves_no_part_of_a_file() {
+fn an_interrupted_download_leaves_no_partial_file() {
     let store = TempDir::new().unwrap();
     let server = Server::new(Some(&PDB[..30_000]), PDB.len());
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("poolscope"))

@@ -37,7 +37,7 @@ fn open(path: &Path) -> (Engine, Vec<Block>) {
 }
 
 #[test]
-fn accounts_and_blocks_are_those_found_with_symbols() {
+fn counters_and_blocks_equal_those_found_with_symbols() {
     let [known, unknown] = dumps();
     let (with, blocks) = open(&known);
     let (without, found) = open(&unknown);

@@ -64,20 +64,20 @@ fn holds_for(blocks: u64) {
 }
 
 #[test]
-fn twenty_million_blocks() {
+fn twenty_million_blocks_stay_within_the_memory_limit() {
     holds_for(20_000_000);
 }
 
 /// `cargo test --release --test memory index:: -- --ignored --nocapture`
 #[test]
 #[ignore = "takes two gigabytes of memory"]
-fn two_hundred_million_blocks_in_two_and_a_half_gigabytes() {
+fn two_hundred_million_blocks_fit_in_two_and_a_half_gigabytes() {
     holds_for(200_000_000);
     assert!(PEAK.load(Ordering::SeqCst) < 2_500_000_000);
 }
 
 #[test]
-fn an_order_takes_four_bytes_a_row_and_no_copy_of_the_blocks() {
+fn an_order_takes_four_bytes_per_row_without_copying_blocks() {
     let _alone = alone();
     let index = synthetic(4_000_000);
     let list = index.blocks(Tag::new(0x6161_6161));
@@ -90,7 +90,7 @@ fn an_order_takes_four_bytes_a_row_and_no_copy_of_the_blocks() {
 
 /// The walk of a dump: memory afterwards, and peak memory.
 #[test]
-fn a_walk_keeps_to_its_limit() {
+fn a_walk_respects_its_memory_limit() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.dmp");

@@ -232,7 +232,7 @@ mod tests {
     use crate::tui::terminal::theme::{Palette, Theme};
 
     #[test]
-    fn what_a_file_says_is_never_believed() {
+    fn session_files_are_validated() {
         let wild = SessionState {
             pool: 200,
             sort: 99,

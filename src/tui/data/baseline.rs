@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_has_its_change_rate_trend_and_series() {
+    fn a_tag_has_change_rate_trend_and_series() {
         let first = table(3600, "Leak,nonpaged,10,0,10,10240\nOld,paged,5,1,4,64\n");
         let last = table(10800, "Leak,nonpaged,20,1,19,20480\n");
         let baseline = baseline(&[&first, &last]);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_series_is_folded_and_what_is_unknown_stays_unknown() {
+    fn long_series_are_folded_and_unknown_values_stay_unknown() {
         let values: Vec<Option<u64>> = (0..100).map(|n| (n % 7 != 0).then_some(n)).collect();
         let cells = folded(&values);
         assert!(cells.len() <= SPARK_POINTS);

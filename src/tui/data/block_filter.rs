@@ -171,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_typed_panics(typed in ".{0,24}") {
+        fn parsing_any_text_does_not_panic(typed in ".{0,24}") {
             if let Ok(Some(filter)) = BlockFilter::parse(&typed) {
                 filter.block(&planted_block(1));
             }

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn every_order_finds_its_rows_again() {
+    fn every_order_finds_the_row_of_a_block() {
         let even: Keep<'_> = &|b| b.va.0 / 0x1000 % 2 == 0;
         for by_size in [false, true] {
             for descending in [false, true] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_in_order_and_equals_by_address() {
+    fn blocks_sort_by_size_then_by_address() {
         let view = view(
             BlockSort {
                 by_size: true,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_gone_leads_to_its_place() {
+    fn a_missing_block_maps_to_its_insertion_row() {
         let view = view(BlockSort::default(), None);
         let mut gone = planted_block(10);
         gone.va = gone.va.add(0x10);

@@ -248,7 +248,7 @@ mod tests {
     use crate::tui::input::query::Query;
 
     #[test]
-    fn every_field_of_every_list_can_be_asked_for() {
+    fn every_field_of_every_list_has_a_cell() {
         let model = fixture::model();
         let row = model.tag(crate::pool::Tag::of("Leak").unwrap()).unwrap();
         let asked = TagAsked {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_found_by_name_pattern_meaning_and_owner() {
+    fn tags_are_found_by_name_pattern_description_and_owner() {
         let row = fixture::tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps"));
         let asks = |typed: &str| TextFilter::parse(typed).unwrap().tag(&row);
         for typed in [

@@ -594,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_join_as_in_speech() {
+    fn comparisons_combine_with_and_or_not_and_parentheses() {
         for holds in [
             "np > 100MB",
             "nonpaged>=615424000 and tag = L*",
@@ -625,14 +625,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_neither_equal_nor_different() {
+    fn unknown_values_match_no_comparison() {
         for unknown in ["frees = 0", "frees != 0", "frees > 0", "frees <= 9"] {
             assert_eq!(asks(unknown), Ok(false), "{unknown}");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_words() {
+    fn invalid_queries_are_explained() {
         let why = |text: &str| asks(text).unwrap_err();
         assert!(why("bytez > 1").contains("unknown column"));
         assert!(why("bytez > 1").contains("np, share"));
@@ -668,14 +668,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_typed_panics_or_takes_long(text in "[a-z<>=~!()\"*? 0-9.%kMG]{0,200}") {
+        fn parsing_any_query_is_fast_and_does_not_panic(text in "[a-z<>=~!()\"*? 0-9.%kMG]{0,200}") {
             if let Ok(query) = Query::parse(&text, &FIELDS, 1) {
                 query.holds(&Leak);
             }
         }
 
         #[test]
-        fn a_glob_finds_what_it_was_cut_from(text in "[a-c]{0,12}", from in 0usize..12, to in 0usize..12) {
+        fn a_glob_matches_the_text_that_it_was_made_from(text in "[a-c]{0,12}", from in 0usize..12, to in 0usize..12) {
             let chars: Vec<char> = text.chars().collect();
             let (from, to) = (from.min(chars.len()), to.min(chars.len()));
             let cut: String = chars.iter().take(from).collect::<String>()

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_has_to_be_known() {
+    fn unknown_formats_are_refused() {
         assert_eq!(Style::of(Path::new("a.CSV")), Ok(Style::Csv));
         assert_eq!(Style::of(Path::new("a.b.md")), Ok(Style::Markdown));
         let why = Style::of(Path::new("out.xlsx")).unwrap_err();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_file_is_one_that_its_readers_read() {
+    fn every_format_can_be_parsed() {
         assert_eq!(
             written(Style::Csv),
             "a,b\n'=cmd|'x',1024000\nfffffa80`00000000,\n"

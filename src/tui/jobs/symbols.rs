@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_opened_once_it_no_longer_grows() {
+    fn a_file_is_opened_when_it_stops_growing() {
         let mut lookout = Lookout::default();
         assert_eq!(lookout.take(look(None, &[])), Verdict::default());
         assert!(lookout.take(look(seen(10), &[])).soon);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_no_use_is_told_and_opened_again_only_when_it_changed() {
+    fn an_unusable_file_is_reported_and_retried_only_after_a_change() {
         let mut lookout = Lookout::default();
         lookout.take(look(seen(10), &[]));
         let file = lookout.take(look(seen(10), &[])).ready.unwrap();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_it_lasts_and_again_after_it_was_gone() {
+    fn a_refusal_is_reported_once_and_again_after_it_disappeared() {
         let mut lookout = Lookout::default();
         let mut news = |notes: &[&str]| lookout.take(look(None, notes)).news;
         assert_eq!(news(&["half a file"]), None);

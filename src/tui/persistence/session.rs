@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back_and_only_for_the_same_dump() {
+    fn a_session_is_restored_only_for_the_same_dump() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(&folder.path().join("sessions"));
         assert_eq!(store.load(1).unwrap(), None);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_session_is_refused_and_never_believed() {
+    fn invalid_session_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
         let path = store.path(1).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_choice_of_columns_is_kept_for_all_dumps() {
+    fn column_choices_are_saved_for_all_dumps() {
         use crate::tui::data::settings::ColumnChoice;
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_kept() {
+    fn only_the_latest_sessions_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
         for identity in 0..MOST_FILES as u128 + 5 {

@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_starts_at_the_hit_as_the_debuggers_does() {
+    fn the_first_line_starts_at_the_hit_as_in_windbg() {
         let mut view = view().with_lines_before();
         view.settle(100, 10);
         assert_eq!(view.top, Va(0xffff_f880_044b_636a));
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_asked_for_once_and_only_when_the_screen_leaves_it() {
+    fn memory_is_requested_only_when_the_screen_leaves_it() {
         let mut view = view();
         let (first, length) = view.wanted(10).unwrap();
         view.awaited = Some((1, first, length));
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_address_space_are_ends() {
+    fn moving_stops_at_the_ends_of_the_address_space() {
         for first in [Va(0), Va(u64::MAX), Va(u64::MAX - 15)] {
             let mut view = BytesView::new("x".into(), String::new(), first, Some(u64::MAX));
             for _ in 0..3 {
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_is_not_zero_and_not_blank() {
+    fn unreadable_memory_is_neither_zero_nor_blank() {
         let mut view = BytesView::new("x".into(), String::new(), Va(0x1000), None);
         view.memory = Some(fixture::bytes(Va(0x13f0), 0x20));
         assert!(view.packed_line(Va(0x1400), 16).contains("???? ????"));

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_can_be_seen_and_nothing_else() {
+    fn all_text_can_be_seen_and_nothing_else() {
         let mut plain = CopyView::new("one\ntwo\nthree\nfour\nfive".into());
         let more = |n: usize| format!("-- {n} more lines: any key; Esc exit --");
         assert_eq!(drawn(&plain), ["one".to_owned(), "two".to_owned(), more(3)]);

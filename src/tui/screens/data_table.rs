@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_filtered_by_text_by_query_and_by_likeness() {
+    fn a_table_is_filtered_by_text_by_query_and_by_cell_value() {
         let mut table = table();
         table.set_filter("fault").unwrap();
         assert_eq!(names(&table), ["myfault"]);

@@ -450,7 +450,7 @@ Coverage
     }
 
     #[test]
-    fn the_answer_is_open_and_the_machine_is_folded() {
+    fn the_answer_is_unfolded_and_the_machine_is_folded() {
         let mut view = view();
         let shown = texts(&view);
         assert!(shown.contains(&"growth: it grows (strong evidence)".to_owned()));
@@ -483,7 +483,7 @@ Coverage
     }
 
     #[test]
-    fn a_search_finds_what_is_folded_and_unfolds_it() {
+    fn a_search_unfolds_the_section_of_a_match() {
         let mut view = view();
         assert!(view.find("7601", 80, true, false));
         assert_eq!(view.selected(80).unwrap().text.trim(), "Windows: 6.1.7601");

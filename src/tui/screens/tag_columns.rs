@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_column_that_is_sorted_by_is_shown_at_every_width() {
+    fn the_sort_column_is_shown_at_every_width() {
         for pool in POOLS {
             for sort in SORTS {
                 for by_change in [false, true] {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_decided_about_a_column_holds() {
+    fn column_choices_of_the_user_are_respected() {
         let mut choices = ColumnChoices::default();
         choices.set("owner", ColumnChoice::Always);
         choices.set("share", ColumnChoice::Never);

@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leak_comes_first_and_the_letters_reorder() {
+    fn the_leak_comes_first_and_letters_change_the_order() {
         let model = fixture::model();
         let mut tags = Tags::default();
         tags.rearrange(&model);
@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_the_debuggers() {
+    fn the_command_is_valid_in_windbg() {
         let model = fixture::model();
         let mut tags = Tags::default();
         assert_eq!(tags.command(), "!poolused 2");

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_says_which_way() {
+    fn the_environment_decides_how_to_copy() {
         assert_eq!(way(&[("TERM", "xterm-256color")]), Way::Terminal);
         assert_eq!(way(&[]), Way::Terminal);
         assert_eq!(
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_told_at_once_and_screen_in_pieces() {
+    fn terminals_get_one_sequence_and_gnu_screen_gets_pieces() {
         let folder = tempfile::tempdir().unwrap();
         let mut out = Vec::new();
         let told = clipboard(Way::Terminal, folder.path()).copy(&mut out, "Leak");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_terminal_takes_is_written_for_its_user_alone() {
+    fn a_copy_without_clipboard_goes_to_a_private_file() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("state").join("poolscope");
         let path = directory.join("copied.txt");

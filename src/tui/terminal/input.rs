@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_key_stays_one() {
+    fn an_escape_key_is_not_a_sequence() {
         assert_eq!(split(""), [key(KeyCode::Esc)]);
         assert_eq!(split("q"), [key(KeyCode::Esc), key(KeyCode::Char('q'))]);
         let bracket = [key(KeyCode::Esc), key(KeyCode::Char('['))];

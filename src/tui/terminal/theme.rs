@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_decides() {
+    fn the_environment_decides_the_theme() {
         let usual = detect(&[("TERM", "xterm-256color"), ("LANG", "en_US.UTF-8")]);
         assert_eq!((usual.palette, usual.ascii), (Palette::Indexed, false));
         assert!(!detect(&[("NO_COLOR", "1"), ("LANG", "C.UTF-8")]).is_coloured());
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_colours_as_the_terminal_says_it_has() {
+    fn the_palette_follows_the_terminal() {
         let of = |term, colorterm| detect(&[("TERM", term), ("COLORTERM", colorterm)]).palette;
         assert_eq!(of("xterm", ""), Palette::Sixteen);
         assert_eq!(of("screen.xterm-256color", ""), Palette::Indexed);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_never_leaves_its_width() {
+    fn a_bar_never_exceeds_its_width() {
         let theme = Theme {
             palette: Palette::Sixteen,
             ascii: true,

@@ -130,7 +130,7 @@ fn every_colour_has_its_word_or_mark() {
 }
 
 #[test]
-fn every_theme_says_the_same_in_the_same_places() {
+fn every_theme_draws_the_same_text() {
     let plain = screens(theme(Palette::Plain));
     for palette in [Palette::Sixteen, Palette::Indexed, Palette::True] {
         for ((name, plain), (_, coloured)) in plain.iter().zip(screens(theme(palette))) {

@@ -152,7 +152,7 @@ fn a_page_costs_less_than_five_kilobytes() {
 }
 
 #[test]
-fn what_changes_nothing_sends_nothing() {
+fn keys_without_effect_send_nothing() {
     for (name, mut screen) in screens() {
         assert_eq!(screen.draw(), 0, "{name}: drawn again");
         screen.desk.tell(Message::Resize(SIZE.0, SIZE.1));

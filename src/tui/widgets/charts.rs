@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_say_what_the_columns_say() {
+    fn the_charts_show_sizes_and_addresses() {
         let lines = shape().lines(120, &ASCII);
         assert_eq!(
             lines[0],

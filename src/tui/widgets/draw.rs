@@ -193,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn widths_hold_for_any_text(text in ".{0,40}", cells in 0usize..50) {
+        fn any_text_keeps_its_width(text in ".{0,40}", cells in 0usize..50) {
             prop_assert!(cut(&text, cells, &ASCII).width() <= cells);
             let filled = fill(&text, cells, false, &ASCII).width();
             prop_assert!(filled <= cells);

@@ -63,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_selected_keeps_its_line() {
+    fn the_selected_row_keeps_its_screen_line() {
         let mut cursor = Cursor {
             row: 105,
             top: 100,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_goes_round() {
+    fn a_search_wraps_around() {
         assert_eq!(around(4, 2, true).collect::<Vec<_>>(), [3, 0, 1, 2]);
         assert_eq!(around(4, 2, false).collect::<Vec<_>>(), [1, 0, 3, 2]);
         assert_eq!(around(0, 0, true).count(), 0);

@@ -301,7 +301,7 @@ mod tests {
     ];
 
     #[test]
-    fn narrow_screens_lose_the_least_important_columns() {
+    fn narrow_screens_drop_the_least_important_columns() {
         let names = |width| -> Vec<(usize, u16)> { fit(&COLUMNS, width) };
         assert_eq!(names(80), [(0, 4), (1, 10), (2, 62)]);
         assert_eq!(names(28), [(0, 4), (1, 10), (2, 10)]);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_width_leaves_goes_to_the_columns_that_are_cut() {
+    fn the_remaining_width_goes_to_columns_that_are_cut() {
         let mut columns = COLUMNS.to_vec();
         widen(&mut columns, &[4, 10, 30], 80);
         assert_eq!(columns[2].width, 30);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_rows_on_screen_are_made() {
+    fn only_visible_rows_are_formatted() {
         let area = Rect::new(0, 0, 40, 11);
         let mut buffer = Buffer::empty(area);
         let theme = Theme {

@@ -179,7 +179,7 @@ fn heaps_are_read_block_by_block() {
 }
 
 #[test]
-fn pages_that_are_gone_take_no_more_than_their_blocks() {
+fn missing_pages_cost_only_their_own_blocks() {
     for era in HEAP_ERAS {
         for seed in 0..3 {
             let mut spec = small::of_era(era);
@@ -217,7 +217,7 @@ fn pages_that_are_gone_take_no_more_than_their_blocks() {
 }
 
 #[test]
-fn what_is_missing_of_each_tag_adds_up() {
+fn missing_blocks_of_each_tag_add_up() {
     for era in HEAP_ERAS {
         let mut spec = machines::whole_spec(era);
         spec.nonpaged.omitted = 3;
@@ -241,7 +241,7 @@ fn what_is_missing_of_each_tag_adds_up() {
 }
 
 #[test]
-fn damaged_lists_lose_no_block_and_end() {
+fn walking_damaged_lists_ends_and_loses_no_block() {
     for era in HEAP_ERAS {
         for damage in [
             Damage::CutList,
@@ -279,7 +279,7 @@ fn damaged_lists_lose_no_block_and_end() {
 }
 
 #[test]
-fn a_segment_without_its_header_is_missed_and_that_is_said() {
+fn a_segment_without_its_header_is_reported() {
     for era in HEAP_ERAS {
         let mut spec = machines::whole_spec(era);
         spec.heaps.as_mut().unwrap().damage = Some(Damage::LostHeader);
@@ -322,7 +322,7 @@ fn a_segment_without_its_header_is_missed_and_that_is_said() {
 }
 
 #[test]
-fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
+fn without_heaps_large_blocks_are_found_and_the_gap_is_reported() {
     let mut machine = machines::whole(&WIN10_2004).clone();
     let state = machine.truth.kernel_base.add(0xc5_4780);
     machine.memory.u32(state.add(0x38d0), 0);
@@ -338,7 +338,7 @@ fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
 
 /// 1809 has both allocators: pages of block chains that belong to no heap are read too.
 #[test]
-fn chains_beside_heaps_are_read_too() {
+fn block_chains_beside_heaps_are_read() {
     let spec = machines::whole_spec(&WIN10_1809);
     let mut machine = Machine::build(&spec).unwrap();
     let page = spec.nonpaged.start.add(0x40_0000_0000);
@@ -356,7 +356,7 @@ fn chains_beside_heaps_are_read_too() {
 }
 
 #[test]
-fn counters_are_those_laid_down() {
+fn counters_equal_those_of_the_builder() {
     for era in HEAP_ERAS {
         let mut spec = small::of_era(era);
         spec.heaps.as_mut().unwrap().nodes = 2;
@@ -538,7 +538,7 @@ fn chains_are_read_block_by_block() {
 }
 
 #[test]
-fn kernels_that_nobody_knows_are_read_by_structure() {
+fn unknown_kernels_are_read_by_structure() {
     for era in HEAP_ERAS {
         let mut spec = machines::whole_spec(era);
         spec.options.unknown_kernel = true;
@@ -656,7 +656,7 @@ fn memory_beyond_64_gb_in_several_runs_is_found() {
 }
 
 #[test]
-fn a_live_dump_says_so() {
+fn a_live_dump_is_reported_as_live() {
     let mut spec = machines::whole_spec(&WIN11);
     spec.options.live = true;
     let machine = Machine::build(&spec).unwrap();

@@ -124,7 +124,7 @@ fn heaps_of_private_pools_are_walked() {
 }
 
 #[test]
-fn a_damaged_list_of_private_pools_is_said() {
+fn a_damaged_list_of_private_pools_is_reported() {
     let (mut machine, link) = with_private_pool(true);
     machine.memory.pointer(link, link);
     let (lost, _, notes) = read(&machine);
@@ -144,7 +144,7 @@ fn a_damaged_list_of_private_pools_is_said() {
 }
 
 #[test]
-fn regions_in_another_order_are_refused() {
+fn regions_in_another_order_are_rejected() {
     for era in [&WIN10_1607, &WIN11, &WIN11_22H2, &WIN11_24H2] {
         let machine = reordered(era);
         let folder = tempfile::tempdir().unwrap();
@@ -177,7 +177,7 @@ fn regions_in_another_order_are_refused() {
 /// variables. Such a pointer is used only if it is inside nt's image and its value is
 /// plausible.
 #[test]
-fn counters_of_the_debugger_block_are_doubted_where_they_moved() {
+fn moved_counters_of_the_debugger_block_are_rejected() {
     const PHYSICAL_PAGES: u64 = 0xf8;
     const AVAILABLE: u64 = 0x1a8;
     let era = &WIN11;

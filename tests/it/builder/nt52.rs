@@ -90,7 +90,7 @@ fn rows(engine: &Engine) -> BTreeSet<Account> {
 const HELD: [State; 2] = [State::Allocated, State::Unlisted];
 
 #[test]
-fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
+fn every_tag_reconciles_exactly_if_all_pages_are_present() {
     // Lookaside lists in the format of early processors, and in that of later ones.
     for packed in [true, false] {
         let mut spec = machines::whole_spec(&SERVER_2003);
@@ -128,7 +128,7 @@ fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
 }
 
 #[test]
-fn the_tables_that_have_no_header_and_no_entry_are_found_as_the_trackers_count_them() {
+fn unlisted_tables_are_found_as_the_trackers_count_them() {
     let machine = machines::whole(&SERVER_2003);
     let own = laid(&machine.truth, &[State::Unlisted]);
     assert_eq!(
@@ -144,7 +144,7 @@ fn the_tables_that_have_no_header_and_no_entry_are_found_as_the_trackers_count_t
 }
 
 #[test]
-fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
+fn only_unreadable_or_damaged_blocks_are_missing() {
     for seed in 0..3 {
         let mut spec = small::of_era(&SERVER_2003);
         spec.seed = seed;
@@ -196,7 +196,7 @@ fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
 /// Later kernels flip a bit in entries of paged-out pages, and it may be the only bit of
 /// the page number. NT 5.2 does not.
 #[test]
-fn a_page_in_the_page_file_is_so_whatever_its_number() {
+fn a_paged_out_page_is_recognised_whatever_its_number() {
     let mut spec = machines::whole_spec(&SERVER_2003);
     // No entry from which the mask could be inferred.
     spec.paged.transition = 0;
@@ -212,7 +212,7 @@ fn a_page_in_the_page_file_is_so_whatever_its_number() {
 }
 
 #[test]
-fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
+fn a_single_table_for_all_processors_is_used_with_a_warning() {
     let mut spec = machines::whole_spec(&SERVER_2003);
     spec.options.one_tracker = true;
     spec.allocations = small::allocations(&spec);
@@ -230,7 +230,7 @@ fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
 }
 
 #[test]
-fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
+fn missing_tables_are_reported_and_the_rest_is_read() {
     let mut machine = machines::whole(&SERVER_2003).clone();
     let nt = machine.truth.kernel_base;
     let rva = |name| u64::from(SERVER_2003.rva(name).unwrap());
@@ -254,7 +254,7 @@ fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
 
 /// Bounds of nonpaged pool that include the address range of the drivers.
 #[test]
-fn images_within_the_bounds_of_a_pool_are_no_pool() {
+fn images_within_the_bounds_of_a_pool_are_excluded() {
     let mut spec = machines::whole_spec(&SERVER_2003);
     spec.nonpaged.start = Va(0xffff_fadf_0000_0000);
     spec.vm.nonpaged_max = 0x10_0000;
@@ -290,7 +290,7 @@ fn without_bounds_the_fixed_addresses_are_walked() {
 }
 
 #[test]
-fn lookaside_lists_that_break_off_are_said() {
+fn lookaside_lists_that_break_off_are_reported() {
     let mut machine = machines::whole(&SERVER_2003).clone();
     let lists = SERVER_2003
         .rva("ExpSmallPagedPoolLookasideLists")
@@ -307,7 +307,7 @@ fn lookaside_lists_that_break_off_are_said() {
 }
 
 #[test]
-fn counters_are_read_by_the_debugger_data_block_and_the_others_are_unknown() {
+fn counters_outside_the_debugger_data_block_are_unknown() {
     let machine = machines::whole(&SERVER_2003);
     let truth = &machine.truth.vm;
     with(machine, Container::WIN7_KERNEL, |engine, _| {
@@ -375,7 +375,7 @@ fn a_large_allocation_in_session_space_is_session_pool() {
 }
 
 #[test]
-fn each_session_has_its_blocks_and_their_accounts_are_said_to_be_unknown() {
+fn each_session_has_its_blocks_and_unknown_counters() {
     let mut machine = machines::whole(&SERVER_2003).clone();
     let blocks = sessions::add(&mut machine, &SERVER_2003, &[Fault::None, Fault::None]);
     with(&machine, Container::WIN7_KERNEL, |engine, index| {

@@ -201,7 +201,7 @@ fn the_same_seed_gives_the_same_file() {
 }
 
 #[test]
-fn the_demo_agrees_too() {
+fn the_sample_dump_agrees() {
     let machine = demo::build().unwrap();
     written(&machine, Container::BitmapKernel, |_, parser| {
         check_modules(&machine.truth, parser);

@@ -94,7 +94,7 @@ fn each_session_has_its_own_blocks_at_the_same_addresses() {
 }
 
 #[test]
-fn a_session_whose_tables_or_structure_are_missing_is_said() {
+fn a_session_with_missing_tables_is_reported() {
     for era in ERAS {
         for fault in [Fault::NoTables, Fault::NoSpace] {
             let mut machine = machine(era);
@@ -116,7 +116,7 @@ fn a_session_whose_tables_or_structure_are_missing_is_said() {
 }
 
 #[test]
-fn a_list_of_blocks_is_in_order_within_each_pool() {
+fn blocks_are_in_order_within_each_pool() {
     let mut machine = machine(&WIN7);
     sessions::add(&mut machine, &WIN7, &[Fault::None; 3]);
     with(&machine, |engine, index| {
@@ -212,7 +212,7 @@ fn paged_by_bit(special: &Special) -> PoolKind {
 }
 
 #[test]
-fn special_pool_is_read_where_windows_7_says_it_is() {
+fn special_pool_of_windows_7_is_read() {
     let mut machine = machine(&WIN7);
     let nt = Nt {
         era: &WIN7,
@@ -249,7 +249,7 @@ fn special_pool_has_a_region_in_windows_10_1607() {
 }
 
 #[test]
-fn special_pool_is_heaps_in_windows_10_2004() {
+fn special_pool_consists_of_heaps_in_windows_10_2004() {
     for (number, kind) in [
         (0, PoolKind::NonPaged),
         (1, PoolKind::NonPagedNx),
@@ -263,7 +263,7 @@ fn special_pool_is_heaps_in_windows_10_2004() {
 }
 
 #[test]
-fn verifier_is_said_when_it_was_on() {
+fn active_driver_verifier_is_reported() {
     let mut machine = machine(&WIN7);
     let verifier = |engine: &Engine| {
         let warnings = engine.warnings();
@@ -283,7 +283,7 @@ fn verifier_is_said_when_it_was_on() {
 }
 
 #[test]
-fn a_session_with_absurd_sizes_costs_its_pool_and_nothing_else() {
+fn a_session_with_absurd_sizes_costs_only_its_pool() {
     let mut machine = machine(&WIN7);
     let blocks = sessions::add(&mut machine, &WIN7, &[Fault::None; 2]);
     // PoolTrackBigPagesSize, PoolTrackTableExpansionSize, PagedPoolEnd, and a lookaside

@@ -61,7 +61,7 @@ fn pages(machine: &Machine, pool: Pool) -> Vec<(Va, Pfn)> {
 }
 
 #[test]
-fn what_drivers_map_a_second_time_is_counted_once() {
+fn pool_that_drivers_map_again_is_counted_once() {
     for unknown in [false, true] {
         let machine = Machine::build(&spec(unknown)).unwrap();
         let (want, notes) = found(&machine);
@@ -84,7 +84,7 @@ fn what_drivers_map_a_second_time_is_counted_once() {
 }
 
 #[test]
-fn memory_mapped_whole_is_no_pool() {
+fn a_mapping_of_all_memory_is_not_pool() {
     let mut spec = spec(false);
     let (want, _) = found(&Machine::build(&spec).unwrap());
     spec.options.gigabyte_page = true;
@@ -130,7 +130,7 @@ fn moved(machine: &Machine, count: usize, filler: u64) -> Machine {
 }
 
 #[test]
-fn a_little_pool_among_much_else_is_found() {
+fn a_small_pool_region_is_found() {
     let machine = Machine::build(&spec(false)).unwrap();
     let (before, _) = found(&machine);
     // A chunk among 151 that a sample of every fourth chunk misses.
@@ -142,7 +142,7 @@ fn a_little_pool_among_much_else_is_found() {
 }
 
 #[test]
-fn too_little_to_be_a_pool_is_said() {
+fn regions_too_small_to_be_pool_are_reported() {
     let machine = Machine::build(&spec(false)).unwrap();
     let (before, _) = found(&machine);
     let (after, notes) = found(&moved(&machine, 2, 3));
@@ -152,7 +152,7 @@ fn too_little_to_be_a_pool_is_said() {
 }
 
 #[test]
-fn memory_not_looked_into_is_said() {
+fn unsearched_memory_is_reported() {
     let machine = Machine::build(&spec(false)).unwrap();
     let (before, _) = found(&machine);
     let mut filled = machine.clone();

@@ -79,7 +79,7 @@ fn of_processors(processors: u16) -> Spec {
 }
 
 #[test]
-fn tables_of_2048_processors_add_up() {
+fn tracker_tables_of_2048_processors_add_up() {
     // The maximum with symbols; fewer without, because the search for the tables compares
     // them all.
     for (processors, unknown) in [(2048, false), (130, true)] {
@@ -95,7 +95,7 @@ fn tables_of_2048_processors_add_up() {
 }
 
 #[test]
-fn tags_without_a_place_are_in_the_last_row() {
+fn tags_without_a_slot_are_in_the_overflow_row() {
     for era in [&WIN7, &WIN10_1607, &WIN11] {
         let mut spec = small::of_era(era);
         let lost = [*b"netv", *b"Leak"];
@@ -135,7 +135,7 @@ fn tags_without_a_place_are_in_the_last_row() {
 
 /// Between 1607 and 1809, public symbols do not tell which of two layouts the entries have.
 #[test]
-fn entries_of_a_layout_that_only_the_hash_tells_are_read() {
+fn entries_are_read_if_only_the_hash_identifies_their_layout() {
     let machine = machines::of_era(&WIN10_1803);
     open(machine, |engine| {
         let notes = engine.warnings();
@@ -146,7 +146,7 @@ fn entries_of_a_layout_that_only_the_hash_tells_are_read() {
 }
 
 #[test]
-fn tables_of_absurd_sizes_are_refused_and_said() {
+fn tables_of_absurd_sizes_are_rejected_and_reported() {
     for era in [&WIN7, &WIN10_2004, &WIN11] {
         let spec = small::of_era(era);
         for (name, said) in [
@@ -188,7 +188,7 @@ fn tables_beyond_the_dump_are_not_added_up() {
 
 /// Lists of modules, processes and sessions whose second entry points to itself.
 #[test]
-fn lists_that_loop_end() {
+fn walking_a_looping_list_ends() {
     for era in [&WIN7, &WIN10_1607, &WIN10_2004] {
         for name in ["PsLoadedModuleList", "PsActiveProcessHead"] {
             let mut machine = machines::of_era(era).clone();
@@ -221,7 +221,7 @@ fn lists_that_loop_end() {
 
 /// A lookaside list whose first freed block points to itself.
 #[test]
-fn a_lookaside_list_that_loops_ends() {
+fn walking_a_looping_lookaside_list_ends() {
     for era in [&WIN7, &WIN10_1607] {
         let mut spec = small::of_era(era);
         spec.heaps = None;

@@ -6,7 +6,7 @@ use crate::screens::Screens;
 use super::*;
 
 #[test]
-fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
+fn evidence_diff_and_screens_of_an_image_equal_those_of_the_dump() {
     let folder = folder("alike");
     let machine = machine(&WIN10_2004);
     let dump = folder.join("full.dmp");
@@ -91,7 +91,7 @@ fn rows(screen: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_image_that_is_cut_says_so() {
+fn a_truncated_image_is_reported() {
     let folder = folder("cut");
     let machine = machine(&WIN7);
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();

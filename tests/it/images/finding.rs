@@ -68,7 +68,7 @@ fn processors_in_user_mode_lead_to_the_kernel_through_their_control_block() {
 }
 
 #[test]
-fn tables_that_an_earlier_boot_left_are_not_taken() {
+fn page_tables_of_an_earlier_boot_are_not_used() {
     const DAY: u64 = 864_000_000_000;
     let folder = folder("decoys");
     let machine = machine(&WIN10_2004);
@@ -114,7 +114,7 @@ fn tables_that_an_earlier_boot_left_are_not_taken() {
 }
 
 #[test]
-fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
+fn five_level_page_tables_are_found_by_cr4_and_by_search() {
     let folder = folder("five");
     let machine = machine(&WIN11);
     let wanted = of_dump(&machine, &folder);
@@ -171,7 +171,7 @@ fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
 }
 
 #[test]
-fn a_kernel_where_none_is_loaded_is_found_by_its_debug_record() {
+fn a_kernel_at_an_unusual_address_is_found_by_its_debug_record() {
     let folder = folder("record");
     let mut spec = small::of_era(&WIN10_2004);
     spec.options.whole_images = false;
@@ -197,7 +197,7 @@ fn a_kernel_where_none_is_loaded_is_found_by_its_debug_record() {
 }
 
 #[test]
-fn an_image_that_is_torn_says_how_torn() {
+fn an_inconsistent_image_is_reported() {
     let folder = folder("torn");
     let machine = machine(&WIN10_2004);
     let running = snapshot::run(&machine, &WIN10_2004, &[Mode::Kernel]).unwrap();

@@ -210,7 +210,7 @@ fn every_format_gives_the_answers_of_the_crash_dump() {
 }
 
 #[test]
-fn every_windows_is_found_without_a_header() {
+fn every_windows_version_is_found_without_a_header() {
     for (era, image, name, format) in [
         (&WIN7, Image::Vmware(VMWARE), "a.vmss", "vmware"),
         (&WIN81, Image::Raw, "b.raw", "raw"),
@@ -239,7 +239,7 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn other_files_are_named() {
+fn unsupported_images_are_named_with_a_conversion() {
     let folder = folder("named");
     let big = |start: &[u8]| {
         let mut bytes = start.to_vec();

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn parts_that_are_missing_are_said() {
+fn missing_partner_files_are_reported() {
     let folder = folder("partners");
     let machine = machine(&WIN7);
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
@@ -44,7 +44,7 @@ fn parts_that_are_missing_are_said() {
 }
 
 #[test]
-fn the_other_file_may_be_given() {
+fn the_partner_file_can_be_given() {
     let folder = folder("given");
     let machine = machine(&WIN7);
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
@@ -92,7 +92,7 @@ fn the_other_file_may_be_given() {
 
 /// VMware leaves the hole below 4 GB out of the file.
 #[test]
-fn the_hole_below_4_gb_is_left_out_with_a_state_and_without() {
+fn the_hole_below_4_gb_is_handled_with_and_without_a_state() {
     let folder = folder("hole");
     let mut spec = small::of_era(&WIN7);
     spec.options.whole_images = false;

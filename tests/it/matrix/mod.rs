@@ -233,13 +233,13 @@ fn holds(name: &str, original: &Original, keep: impl Fn(&Place) -> bool) {
 }
 
 #[test]
-fn windows_7_with_chains_of_blocks_and_sessions() {
+fn damage_on_windows_7_with_block_chains_and_sessions() {
     let original = Original::new(&era::WIN7, true);
     holds("7601", &original, |_| true);
 }
 
 #[test]
-fn windows_10_2004_with_segment_heaps() {
+fn damage_on_windows_10_2004_with_segment_heaps() {
     let original = Original::new(&era::WIN10_2004, false);
     // The container is the same, and the other test covers it.
     let inside = |name: &str| {
@@ -252,7 +252,7 @@ fn windows_10_2004_with_segment_heaps() {
 
 /// Structures that are the same on 19041 are not tested again.
 #[test]
-fn windows_11_24h2_with_its_own_layouts() {
+fn damage_on_windows_11_24h2_with_its_own_layouts() {
     let original = Original::new(&era::WIN11_24H2, false);
     holds("26100", &original, |place| place.is_of_era);
 }
@@ -271,7 +271,7 @@ fn running() -> &'static Running {
 }
 
 #[test]
-fn containers_of_images() {
+fn damage_in_containers_of_images() {
     let block = running()
         .machine
         .truth
@@ -291,7 +291,7 @@ fn containers_of_images() {
 /// The UI with every second place damaged, in turn on two machines: panes are drawn without
 /// an internal error.
 #[test]
-fn the_screen_stands_on_damaged_dumps() {
+fn the_ui_survives_damaged_dumps() {
     for (turn, era) in [&era::WIN7, &era::WIN10_2004].into_iter().enumerate() {
         let original = Original::new(era, turn == 0);
         let places = original

@@ -172,7 +172,7 @@ fn only<'f>(found: &'f References, name: &str) -> &'f Reference {
 }
 
 #[test]
-fn every_shape_is_followed() {
+fn every_code_pattern_is_followed() {
     let spec = spec();
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
@@ -345,7 +345,7 @@ fn a_driver_of_the_framework_is_known_without_the_names_of_its_imports() {
 }
 
 #[test]
-fn the_instructions_of_a_place_are_listed_up_to_the_call() {
+fn instructions_are_listed_from_the_reference_to_the_call() {
     let spec = spec();
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
@@ -386,7 +386,7 @@ fn the_instructions_of_a_place_are_listed_up_to_the_call() {
 }
 
 #[test]
-fn a_librarys_copy_is_marked_as_one() {
+fn a_copy_of_a_library_is_marked_as_one() {
     let spec = spec();
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");

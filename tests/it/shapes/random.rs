@@ -242,7 +242,7 @@ proptest! {
 
     /// Each case is a driver with many functions, because building a machine takes long.
     #[test]
-    fn random_functions_are_what_they_were_made_as(plans in proptest::collection::vec(plans(), 220)) {
+    fn random_functions_are_analysed_correctly(plans in proptest::collection::vec(plans(), 220)) {
         let spec = spec();
         let mut machine = Machine::build(&spec).unwrap();
         let mut driver = Driver::new(&spec, &machine, "shapes.sys");

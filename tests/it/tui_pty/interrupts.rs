@@ -19,7 +19,7 @@ fn delays(seed: u64, below: u64) -> impl Iterator<Item = Duration> {
 }
 
 #[test]
-fn a_signal_at_any_moment_gives_the_terminal_back_and_leaves_the_cache_whole() {
+fn a_signal_at_any_moment_restores_the_terminal_and_leaves_the_cache_intact() {
     let cache = tempfile::tempdir().unwrap();
     let place = cache.path().to_str().unwrap();
     let variables = [("XDG_CACHE_HOME", place)];
@@ -55,7 +55,7 @@ fn a_signal_at_any_moment_gives_the_terminal_back_and_leaves_the_cache_whole() {
 }
 
 #[test]
-fn ctrl_c_twice_at_any_moment_ends_it_as_q_does() {
+fn ctrl_c_twice_quits_at_any_moment() {
     for delay in delays(11, 600).take(6) {
         let mut terminal = Terminal::open(demo(), &[], (80, 24));
         terminal.see("Leak");
@@ -73,7 +73,7 @@ fn ctrl_c_twice_at_any_moment_ends_it_as_q_does() {
 /// Nobody reads the output, so the program is blocked while drawing; it still restores the
 /// terminal's modes.
 #[test]
-fn a_signal_to_a_stuck_terminal_gives_its_modes_back() {
+fn a_signal_restores_the_modes_of_a_blocked_terminal() {
     let mut terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
     terminal.stop_reading();

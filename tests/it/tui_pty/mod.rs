@@ -69,7 +69,7 @@ fn from_the_first_screen_to_the_driver_and_out() {
 }
 
 #[test]
-fn a_resize_draws_the_new_size() {
+fn a_resize_redraws_at_the_new_size() {
     let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");
     terminal.resize(200, 50);
@@ -99,7 +99,7 @@ fn quitting_does_not_wait_for_the_walk() {
 }
 
 #[test]
-fn signals_that_end_it_restore_the_terminal_and_are_the_exit_status() {
+fn ending_signals_restore_the_terminal_and_set_the_exit_status() {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let mut terminal = Terminal::open(demo(), &[], (80, 24));
         terminal.see("Leak");
@@ -110,7 +110,7 @@ fn signals_that_end_it_restore_the_terminal_and_are_the_exit_status() {
 }
 
 #[test]
-fn being_stopped_and_continued_draws_everything_anew() {
+fn suspending_and_continuing_redraws_everything() {
     let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");
     terminal.signal(libc::SIGSTOP);
@@ -125,7 +125,7 @@ fn being_stopped_and_continued_draws_everything_anew() {
 /// Builds without debug assertions cannot panic on demand.
 #[cfg(debug_assertions)]
 #[test]
-fn a_panic_restores_the_terminal_and_is_told() {
+fn a_panic_restores_the_terminal_and_is_reported() {
     let variables = [("POOLSCOPE_TEST_PANIC", "1"), ("RUST_BACKTRACE", "0")];
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
     terminal.see("Leak");
@@ -137,7 +137,7 @@ fn a_panic_restores_the_terminal_and_is_told() {
 }
 
 #[test]
-fn what_is_no_dump_is_an_error_on_a_clean_screen() {
+fn a_file_that_is_not_a_dump_is_an_error_on_a_clean_screen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "no dump at all\n").unwrap();
@@ -172,7 +172,7 @@ fn no_color_and_plain_terminals_are_respected() {
 }
 
 #[test]
-fn nothing_is_sent_while_nothing_happens() {
+fn nothing_is_sent_while_idle() {
     // Wide enough to show what arrives last: the owners of all tags.
     let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
@@ -195,7 +195,7 @@ fn nothing_is_sent_while_nothing_happens() {
 }
 
 #[test]
-fn the_second_opening_shows_the_kept_index_at_once() {
+fn reopening_shows_the_cached_index_at_once() {
     let cache = tempfile::tempdir().unwrap();
     let variables = [("XDG_CACHE_HOME", cache.path().to_str().unwrap())];
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
@@ -225,7 +225,7 @@ fn fs_entries(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_users_keys_hold_and_a_wrong_file_is_told_on_the_screen() {
+fn the_users_keys_work_and_errors_in_the_file_are_shown() {
     let home = tempfile::tempdir().unwrap();
     let variables = [("XDG_CONFIG_HOME", home.path().to_str().unwrap())];
     let folder = home.path().join("poolscope");

@@ -91,7 +91,7 @@ fn answer(mut stream: &TcpStream, body: Option<&[u8]>, length: usize) {
 }
 
 #[test]
-fn the_right_file_is_picked_up_and_a_wrong_one_is_told() {
+fn the_right_pdb_is_loaded_and_a_wrong_one_is_reported() {
     let store = TempDir::new().unwrap();
     let mut terminal = open(store.path().to_str().unwrap(), &[]);
     terminal.see("Pool walked");
@@ -167,7 +167,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
 }
 
 #[test]
-fn a_server_on_the_path_is_asked_behind_the_screen() {
+fn a_server_on_the_path_is_asked_in_the_background() {
     let store = TempDir::new().unwrap();
     let (server, asked) = serve(Some(PDB), PDB.len());
     let path = format!("srv*{}*{server}", store.path().display());
@@ -180,7 +180,7 @@ fn a_server_on_the_path_is_asked_behind_the_screen() {
 }
 
 #[test]
-fn no_network_means_no_connection_but_the_file_is_still_picked_up() {
+fn no_network_prevents_connections_but_local_files_are_loaded() {
     let store = TempDir::new().unwrap();
     let (server, asked) = serve(Some(PDB), PDB.len());
     let path = format!("srv*{}*{server}", store.path().display());
@@ -195,7 +195,7 @@ fn no_network_means_no_connection_but_the_file_is_still_picked_up() {
 }
 
 #[test]
-fn a_download_that_fails_is_told_and_the_file_can_still_be_put_there() {
+fn a_failed_download_is_reported_and_a_local_file_is_still_loaded() {
     let store = TempDir::new().unwrap();
     let (server, _) = serve(None, 0);
     let path = format!("srv*{}*{server}", store.path().display());
@@ -210,7 +210,7 @@ fn a_download_that_fails_is_told_and_the_file_can_still_be_put_there() {
 }
 
 #[test]
-fn a_download_that_stalls_is_stopped_with_ctrl_c_and_leaves_nothing() {
+fn ctrl_c_stops_a_stalled_download_without_leftovers() {
     let (server, _) = serve(Some(&PDB[..30_000]), PDB.len());
     let store = TempDir::new().unwrap();
     let parts = || fs::read_dir(store.path()).unwrap().count();

@@ -8,7 +8,7 @@ fn sent(terminal: &Terminal) -> String {
 }
 
 #[test]
-fn a_vt100_is_sent_what_a_vt100_knows() {
+fn a_vt100_receives_only_vt100_sequences() {
     let state = tempfile::tempdir().unwrap();
     let place = state.path().to_str().unwrap();
     let variables = [
@@ -45,7 +45,7 @@ fn a_vt100_is_sent_what_a_vt100_knows() {
 }
 
 #[test]
-fn gnu_screen_is_told_to_pass_a_copy_on() {
+fn gnu_screen_passes_a_copy_on() {
     let variables = [("TERM", "screen"), ("STY", "1.pts-0.host"), ("TMUX", "")];
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
     terminal.see("Pool walked");
@@ -63,7 +63,7 @@ fn gnu_screen_is_told_to_pass_a_copy_on() {
 }
 
 #[test]
-fn the_mouse_is_on_unless_the_user_says_no() {
+fn the_mouse_is_on_by_default() {
     let arguments = [demo().as_os_str(), "--no-mouse".as_ref()];
     let mut terminal = Terminal::run(&arguments, &[], (80, 24));
     terminal.see("Pool walked");

@@ -45,7 +45,7 @@ fn at_each_size(name: &str, walk: impl Fn(&mut Journey, &std::path::Path)) {
 /// The first screen shows the verdict, the tag's screen the modules and call sites, and the
 /// report everything.
 #[test]
-fn the_articles_case_to_a_copied_report_in_six_keys() {
+fn the_sample_leak_leads_to_a_copied_report_in_six_keys() {
     at_each_size("six", |journey, _| {
         journey.tmux.see("Verdict: LEAK. Tag 'Leak'");
         let warned = |screen: &str| screen.to_lowercase().contains("excessive");
@@ -72,7 +72,7 @@ fn the_articles_case_to_a_copied_report_in_six_keys() {
 }
 
 #[test]
-fn the_articles_case_with_every_step_in_twelve_keys() {
+fn the_sample_leak_with_every_step_takes_twelve_keys() {
     at_each_size("article", |journey, _| {
         let warned = |screen: &str| screen.to_lowercase().contains("excessive");
         journey.tmux.wait("the warning", warned);
@@ -101,7 +101,7 @@ fn the_articles_case_with_every_step_in_twelve_keys() {
 }
 
 #[test]
-fn paged_against_nonpaged_by_driver_and_by_query() {
+fn pools_are_compared_by_driver_and_by_query() {
     at_each_size("pools", |journey, _| {
         journey.key("p", "nonpaged pool by bytes");
         journey.key("p", "paged pool by bytes");
@@ -122,7 +122,7 @@ fn paged_against_nonpaged_by_driver_and_by_query() {
 }
 
 #[test]
-fn lists_are_saved_and_a_place_is_come_back_to() {
+fn lists_are_saved_and_the_location_is_restored() {
     let (folder, _) = demo();
     let dump = folder.path().join("MEMORY.DMP");
     let command = format!(

@@ -7,7 +7,7 @@ mod tmux;
 use tmux::{Tmux, demo};
 
 #[test]
-fn the_articles_case_by_keys_with_a_break_in_the_middle() {
+fn the_sample_leak_is_found_with_a_suspend_in_between() {
     let Some(tmux) = Tmux::start("case", (80, 24)) else {
         return;
     };
@@ -41,7 +41,7 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
 }
 
 #[test]
-fn other_ways_to_end_give_the_shell_its_terminal_back() {
+fn every_exit_restores_the_shells_terminal() {
     let Some(tmux) = Tmux::start("ends", (120, 40)) else {
         return;
     };
@@ -74,7 +74,7 @@ fn other_ways_to_end_give_the_shell_its_terminal_back() {
 /// Builds without debug assertions cannot panic on demand.
 #[cfg(debug_assertions)]
 #[test]
-fn a_panic_gives_the_shell_its_terminal_back() {
+fn a_panic_restores_the_shells_terminal() {
     let Some(tmux) = Tmux::start("panic", (100, 30)) else {
         return;
     };

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_has_few_words() {
+    fn every_key_has_a_short_description() {
         for binding in TABLE.iter() {
             for context in binding.contexts {
                 let words = brief(binding.action, *context);

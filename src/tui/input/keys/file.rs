@@ -301,7 +301,7 @@ fn contexts<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<Context>, St
     words.map(Context::of_name).collect()
 }
 
-/// Errors for essential actions that have no key left.
+/// Warnings for essential actions that have no key left.
 fn lost(map: &KeyMap) -> Vec<Remark> {
     let needed = [
         Action::Help,

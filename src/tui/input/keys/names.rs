@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_the_table_can_be_read_back() {
+    fn every_name_in_the_table_parses() {
         for binding in TABLE.iter() {
             assert_eq!(Action::of_name(&binding.action.name()), Ok(binding.action));
             for key in binding.keys {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_what_is_right() {
+    fn errors_suggest_the_valid_name() {
         let told = Action::of_name("gotoo").unwrap_err();
         assert!(told.contains("did you mean goto?"), "{told}");
         assert!(!Action::of_name("xyzzyx").unwrap_err().contains("did you"));

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_said() {
+    fn only_changed_attributes_are_sent() {
         let (plain, bold) = (Look::PLAIN, with(Modifier::BOLD));
         let red = Look {
             fg: Color::Red,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vt100_gets_no_number_that_it_does_not_know() {
+    fn a_vt100_gets_only_codes_that_it_supports() {
         for from in [Modifier::BOLD, Modifier::REVERSED | Modifier::UNDERLINED] {
             let text = said(with(from), with(Modifier::UNDERLINED), false);
             assert_eq!(text, "^[0;4m");

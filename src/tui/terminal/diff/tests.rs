@@ -261,7 +261,7 @@ fn repair(buffer: &mut Buffer) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn every_frame_looks_as_it_was_drawn(
+    fn every_frame_looks_the_same_in_an_emulator(
         size in (2u16..40, 1u16..12),
         frames in prop::collection::vec(prop::collection::vec(any_change(), 1..8), 1..12),
         colours in any::<bool>(),
@@ -296,7 +296,7 @@ fn after(first: &[&str], then: &[&str]) -> String {
 }
 
 #[test]
-fn the_shortest_way_is_taken() {
+fn the_shortest_sequence_is_sent() {
     // Two cells in between are cheaper to write than to skip.
     let said = after(&["a..b      "], &["x..y      "]);
     assert_eq!(said, "\rx..y");
@@ -313,7 +313,7 @@ fn the_shortest_way_is_taken() {
 }
 
 #[test]
-fn a_list_that_moves_is_scrolled() {
+fn a_moved_list_is_scrolled() {
     let row = |n: usize| format!("row {n} of a list, with words enough to be worth it");
     let rows = |from: usize| -> Vec<String> {
         std::iter::once("heading".to_owned())
@@ -333,7 +333,7 @@ fn a_list_that_moves_is_scrolled() {
 }
 
 #[test]
-fn a_plain_terminal_gets_plain_sequences() {
+fn a_vt100_gets_only_vt100_sequences() {
     let mut line = Line::new(30, 3, PLAIN);
     let mut buffer = lines(&[
         "one                           ",
@@ -365,7 +365,7 @@ fn a_plain_terminal_gets_plain_sequences() {
 }
 
 #[test]
-fn large_frames_are_shown_at_once_and_small_ones_are_not_marked() {
+fn only_large_frames_are_synchronized() {
     let mut line = Line::new(80, 24, FULL);
     let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
     for y in 0..24 {
@@ -378,7 +378,7 @@ fn large_frames_are_shown_at_once_and_small_ones_are_not_marked() {
 }
 
 #[test]
-fn what_a_symbol_must_not_have_is_not_sent() {
+fn control_characters_in_symbols_are_not_sent() {
     let mut line = Line::new(4, 1, FULL);
     let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 1));
     buffer[(0, 0)].set_symbol("\x1b[2J");

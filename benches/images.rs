@@ -53,8 +53,7 @@ fn first_screen(file: &Path) -> Duration {
     elapsed
 }
 
-/// Decompresses all pages on all cores without storing them; returns the time and the
-/// bytes.
+/// Decompresses all pages on all cores without storing them; returns the time and the bytes.
 fn decompression(file: &Path) -> (Duration, u64) {
     let dump = Dump::open(file).unwrap();
     let start = Instant::now();

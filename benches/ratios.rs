@@ -1,7 +1,6 @@
 //! Speed as ratios within one run: the index of chained blocks and of segment heaps
 //! relative to `dd bs=1M` of the same warm file, 2 threads relative to 1, and the first
-//! screen at three dump sizes. Also: making and reopening evidence, and comparing three
-//! dumps.
+//! screen at three dump sizes. Also: making and reopening evidence, and comparing three dumps.
 //!
 //! `cargo bench --bench ratios [-- MEGABYTES]`; 4096 MB of pool by default, built in the
 //! temporary directory (`TMPDIR`); every page is really written.

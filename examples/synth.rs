@@ -1,7 +1,6 @@
 //! Writes a synthetic dump and a list of its contents, for comparison with other programs.
 //!
-//! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json]
-//! [OPTION…]`
+//! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [OPTION…]`
 //!
 //! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022,
 //! 11, 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a

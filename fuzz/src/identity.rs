@@ -1,5 +1,4 @@
-//! The vendor of a driver: the resource tree, its version resource, and the debug
-//! directory.
+//! The vendor of a driver: the resource tree, its version resource, and the debug directory.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};

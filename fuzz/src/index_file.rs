@@ -89,8 +89,7 @@ fn varint(mut number: u64) -> Vec<u8> {
 /// First byte of inputs that are a complete file.
 const AS_IT_IS: u8 = 0xff;
 
-/// Edits the description and the words. Corrects the checksums unless the first byte is
-/// odd.
+/// Edits the description and the words. Corrects the checksums unless the first byte is odd.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some(kind) = input.u8() else { return };

@@ -36,8 +36,7 @@ pub mod typed;
 pub mod verifier;
 pub mod whole;
 
-/// Builds the shared state of a target's runs, which takes longer than the time limit of a
-/// run.
+/// Builds the shared state of a target's runs, which takes longer than the time limit of a run.
 pub fn prepare(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     (target.run)(&(target.seeds)()[0]);

@@ -32,8 +32,7 @@ fn beds() -> &'static [Mutex<Bed>] {
     })
 }
 
-/// The header, the directory, and the start of every page, where most streams have their
-/// header.
+/// The header, the directory, and the start of every page, where most streams have their header.
 fn groups() -> Vec<Vec<Place>> {
     let place = |at, length| Place { at, length, va: 0 };
     let pages = || (0..PDB.len()).step_by(PAGE);

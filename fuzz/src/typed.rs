@@ -141,8 +141,7 @@ fn pressed(text: &str, first: &str) {
     let mut drawn = HashMap::new();
     for c in keys.chain(['\r']) {
         app.update(Message::Key(key(c)));
-        // Most keys add a letter; drawing at control characters and at the first key is
-        // enough.
+        // Most keys add a letter; drawing at control characters and at the first key is enough.
         if c.is_control() || drawn.is_empty() {
             buffer.reset();
             view::draw(&app, &mut buffer);

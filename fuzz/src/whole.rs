@@ -40,8 +40,7 @@ fn beds() -> &'static [Mutex<Bed>] {
     })
 }
 
-/// The whole file is one group; the structures that everything depends on are further
-/// groups.
+/// The whole file is one group; the structures that everything depends on are further groups.
 fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     let engine = &whole.engine;
     let kernel = engine.kernel();
@@ -86,8 +85,7 @@ fn ask(path: &Path) {
         Err(why) => return shown::check(&why.to_string()),
     };
     let index = engine.index(Arc::default()).unwrap();
-    // A walk that panics normally costs only a window and leaves a note; here it is a
-    // failure.
+    // A walk that panics normally costs only a window and leaves a note; here it is a failure.
     let lost = |note: &&String| note.contains("could not be walked");
     assert_eq!(index.notes.iter().find(lost), None);
     accounts(&engine);

@@ -239,8 +239,7 @@ fn answer(args: &Args, command: &Command) -> Result {
 fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     report::write(engine, answer, args.common.format.into(), &mut out)?;
-    // Most of the file is read after the warnings were printed, so a failure is reported
-    // here.
+    // Most of the file is read after the warnings were printed, so a failure is reported here.
     if let Some(why) = engine.failure() {
         super::say("warning", &why);
     }

@@ -132,8 +132,7 @@ impl Flags {
         use signal_hook::consts::{SIGINT, SIGTERM};
         use signal_hook::flag::{register, register_conditional_default};
         for signal in [SIGINT, SIGTERM] {
-            // They run in this order: the second signal sees the flag that the first one
-            // set.
+            // They run in this order: the second signal sees the flag that the first one set.
             let _ = register_conditional_default(signal, Arc::clone(&self.fatal));
             let _ = register(signal, Arc::clone(&self.fatal));
             let _ = register(signal, Arc::clone(&self.cancel));

@@ -20,8 +20,7 @@ fn tag(text: &str) -> TagPattern {
     TagPattern::of(Tag::of(text).unwrap())
 }
 
-/// Every line of a table of real-world input is parsed completely; no part of it is
-/// dropped.
+/// Every line of a table of real-world input is parsed completely; no part of it is dropped.
 #[test]
 fn real_world_input_is_parsed() {
     for line in [
@@ -219,8 +218,7 @@ fn each_argument_is_parsed() {
     );
 }
 
-/// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order
-/// wins.
+/// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order wins.
 #[test]
 fn poolmon_switches_work_as_documented() {
     let mon = |line: &str| match request(line) {

@@ -204,8 +204,7 @@ fn cut(
             }
         }
         Value::Object(map) => {
-            // Keys of a report in an evidence file come from the file, so they are cleaned
-            // too.
+            // Keys of a report in an evidence file come from the file, so they are cleaned too.
             if map.keys().any(|key| key.chars().any(is_hidden)) {
                 let all = std::mem::take(map).into_iter();
                 *map = all.map(|(key, v)| (clean(&key).into_owned(), v)).collect();

@@ -4,8 +4,7 @@
 //! [`data::message::Message`], changes its state, and returns [`data::message::Effect`]s;
 //! [`app::view`] draws it. Neither accesses the dump or the terminal. [`jobs::worker`]
 //! reads the dump on separate threads. [`data::event`] and [`terminal::signals`] put all
-//! events into one channel. [`run`] is the loop: it waits, updates, draws once, and waits
-//! again.
+//! events into one channel. [`run`] is the loop: it waits, updates, draws once, and waits again.
 
 pub mod app;
 pub mod data;
@@ -387,8 +386,8 @@ fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
     Error::Terminal(why)
 }
 
-/// Lets a test see that a panic restores the terminal: with the variable set, `!` panics.
-/// Not in release builds.
+/// Panics on `!` if the variable is set, so that a test can check that a panic restores the
+/// terminal. Not in release builds.
 fn panic_on_demand(message: &Message) {
     if cfg!(debug_assertions)
         && let Message::Key(key) = message

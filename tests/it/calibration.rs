@@ -186,8 +186,7 @@ fn outcome_of(known: &Known, found: impl Iterator<Item = (Verdict, Tag)>) -> Out
     out
 }
 
-/// Sums over groups: the cases of one machine count as one, weighted by the share that is
-/// right.
+/// Sums over groups: the cases of one machine count as one, weighted by the share that is right.
 #[derive(Debug, Default)]
 struct Figures {
     leaks: f64,
@@ -524,8 +523,7 @@ fn built(
 /// Evidence that only a dump provides, so the tables cannot calibrate it.
 const OF_BLOCKS: [&str; 5] = ["sizes", "layout", "objects", "contents", "ages"];
 
-/// The verdict, the tags of the findings, and the verdict without each kind of block
-/// evidence.
+/// The verdict, the tags of the findings, and the verdict without each kind of block evidence.
 fn diagnosed(spec: &Spec) -> (Verdict, Vec<String>, Vec<Verdict>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");

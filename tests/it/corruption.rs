@@ -87,8 +87,7 @@ fn ask(path: &std::path::Path) {
         return;
     };
     let index = engine.index(Default::default()).unwrap();
-    // A walk that panics normally costs only a window and leaves a note; here it is a
-    // failure.
+    // A walk that panics normally costs only a window and leaves a note; here it is a failure.
     let lost = index
         .notes
         .iter()

@@ -175,7 +175,7 @@ fn evidence_made_from_evidence_is_the_same() {
     }
     let listed = |file: &str| json(&["info", file])["evidence"]["blocks_listed"].clone();
     assert_eq!(listed(evidence), listed("again.evidence"));
-    // Counted over all blocks, of which the file lists some.
+    // The counts are for all blocks, although the file lists only some of them.
     let table = |file: &str| {
         let mut file = Stored::open(&directory().join(file)).unwrap();
         file.table(&OCCUPANCY).unwrap().unwrap()

@@ -102,8 +102,7 @@ fn a_private_pdb_names_the_function_and_the_line_of_the_allocation() {
     let name = Some("driver!PsStart+0x1e".to_owned());
     assert_eq!(engine.symbol_at(at), name);
     assert_eq!(engine.points_at(at), name);
-    // The disassembly on screen, opened from the references: the tag and the call are
-    // marked.
+    // The disassembly on screen, opened from the references: the tag and the call are marked.
     let mut screens = crate::screens::Screens::open_with(&path, &options(&symbols)).unwrap();
     screens.keys("/PsLn\r\r");
     screens.wait_for("driver!PsStart");

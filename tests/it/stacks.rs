@@ -486,8 +486,7 @@ fn records_are_found_by_structure_without_symbols() {
         let listed = machine.truth.blocks.iter();
         let listed = listed.filter(|b| b.tag == *b"Leak" && !b.big);
         assert!(pool.map(|r| r.count).sum::<u64>() <= listed.count() as u64);
-        // The functions of these kernels are unknown, so the event of a log record is
-        // unknown.
+        // The functions of these kernels are unknown, so the event of a log record is unknown.
         let mut log = found.rows.iter().filter(|r| r.source == Recorder::Log);
         assert!(log.clone().count() > 0, "{said}");
         assert!(log.all(|r| r.event.is_none()));
@@ -644,8 +643,7 @@ fn a_stack_database_is_recognised() {
     assert!(!after.contains("was off"), "{after}");
 }
 
-/// All sessions have their pool at the same addresses, and records do not contain the
-/// session.
+/// All sessions have their pool at the same addresses, and records do not contain the session.
 #[test]
 fn session_pool_records_are_joined_if_only_one_session_has_the_block() {
     let mut spec = poolscope::synth::small::of_era(&WIN7);

@@ -112,8 +112,7 @@ fn unsafe_code_is_only_in_listed_files_and_has_reasons() {
     assert_eq!(found, allowed);
 }
 
-/// `cargo deny check` enforces the rules if it is installed; this test only checks the
-/// file.
+/// `cargo deny check` enforces the rules if it is installed; this test only checks the file.
 #[test]
 fn rules_for_dependencies_exist() {
     let rules = fs::read_to_string(root().join("deny.toml")).unwrap();

@@ -135,7 +135,7 @@ impl App {
                         break;
                     }
                 }
-                // The walk may have ended before the answer to an earlier state came.
+                // The walk may have ended before this answer, which is from an earlier state.
                 self.refresh_report();
             }
             Body::Baseline(baseline) if number == self.baseline_asked => {
@@ -161,8 +161,7 @@ impl App {
         }
     }
 
-    /// Requests the table or report on screen, unless its answer has arrived or is on the
-    /// way.
+    /// Requests the table or report on screen, unless its answer has arrived or is on the way.
     pub(super) fn ask_screen(&mut self) {
         let question = match self.stack.last() {
             Some(Screen::Table(table)) if table.data.is_none() && table.awaited == 0 => {

@@ -156,8 +156,7 @@ impl App {
         }
     }
 
-    /// Opens the frequency table of the values at this offset in all allocations of the
-    /// tag.
+    /// Opens the frequency table of the values at this offset in all allocations of the tag.
     fn frequency_of_pointers(&mut self) {
         let below = self.stack.iter().rev().nth(1);
         let (Some(Screen::Bytes(bytes)), Some(Screen::Tag(view))) = (self.stack.last(), below)

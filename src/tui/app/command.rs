@@ -168,8 +168,7 @@ impl App {
             PoolChoice::Session => (Pool::Paged, "pool = session"),
             PoolChoice::Special => (Pool::Both, "backend = special"),
         };
-        // There is no combined list of allocations for several tags: show the tag list
-        // instead.
+        // There is no combined list of allocations for several tags: show the tag list instead.
         if let Some(pattern) = find.tag.as_ref().filter(|p| p.exact().is_none())
             && self.matching(pattern).len() != 1
         {
@@ -222,8 +221,7 @@ impl App {
                 )),
             };
         };
-        // Zero bytes at the end of a tag are shown as dots, and the user does not type
-        // them.
+        // Zero bytes at the end of a tag are shown as dots, and the user does not type them.
         let mut known = self.model.tags.iter().map(|row| row.usage.tag);
         if known.clone().any(|t| t == tag) {
             return Ok(tag);

@@ -13,8 +13,7 @@ impl App {
         }
     }
 
-    /// Handles a key in the copy view: the next page, or back. Redraw and suspend work as
-    /// usual.
+    /// Handles a key in the copy view: the next page, or back. Redraw and suspend work as usual.
     pub(in crate::tui) fn copy_view_key(&mut self, event: &crossterm::event::KeyEvent) {
         match self.keys.action(Context::Help, event) {
             Some(action @ (Action::Redraw | Action::Suspend)) => self.act(action),

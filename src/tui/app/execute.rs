@@ -147,8 +147,7 @@ impl App {
             .collect()
     }
 
-    /// Applies the line while the user types it; only for lists that can be filtered
-    /// instantly.
+    /// Applies the line while the user types it; only for lists that can be filtered instantly.
     fn preview(&mut self, prompt: &Prompt) {
         match prompt.kind {
             // A half-typed query is not an error yet: the list is unchanged.

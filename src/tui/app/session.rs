@@ -102,8 +102,7 @@ impl App {
         }
     }
 
-    /// Restores a saved state. After a key press, restores only the marks and the typed
-    /// lines.
+    /// Restores a saved state. After a key press, restores only the marks and the typed lines.
     pub(in crate::tui) fn take_kept(&mut self, kept: SessionState) {
         let marks = kept.marks.iter().take(MOST).map(|m| Mark {
             what: m.what,

@@ -1,5 +1,4 @@
-//! Earlier points in time to compare the open dump with: how each tag and both pools
-//! changed.
+//! Earlier points in time to compare the open dump with: how each tag and both pools changed.
 
 use rustc_hash::FxHashMap;
 

@@ -36,8 +36,7 @@ pub struct Model {
     /// Bytes of nonpaged and paged pool in use, from the engine. On every screen, a share
     /// of a pool is a share of these. `None` if no source is complete.
     pub used: [Option<u64>; 2],
-    /// False if the kernel's pool trackers cannot be read: the rows then come from the
-    /// walk.
+    /// False if the kernel's pool trackers cannot be read: the rows then come from the walk.
     pub counted: bool,
     /// Tag descriptions; looked up again when the walk finds more tags.
     pub descriptions: Descriptions,
@@ -125,8 +124,7 @@ pub struct TagRow {
     pub usage: TagUsage,
     /// What the tag is for; `None` for an unknown tag.
     pub about: Option<String>,
-    /// The owner from the tag list: `nt!ps`, `fltmgr.sys`; `None` if no such module is
-    /// loaded.
+    /// The owner from the tag list: `nt!ps`, `fltmgr.sys`; `None` if no such module is loaded.
     pub binary: Option<String>,
     /// The owner: `myfault (certain)`, the same as in every other answer. Empty if there is
     /// no evidence for an owner, `None` until it is known.

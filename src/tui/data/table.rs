@@ -73,8 +73,7 @@ pub enum Opens {
     Filter(String),
 }
 
-/// The kind of a table, with its arguments. It is requested again when the dump is read
-/// again.
+/// The kind of a table, with its arguments. It is requested again when the dump is read again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TableKind {
     /// Pool by driver.

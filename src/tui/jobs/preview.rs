@@ -43,8 +43,7 @@ pub fn make(
         ..Preview::default()
     };
     read_texts(engine, index, tag, &mut preview);
-    // During the walk, processor time is better spent on the walk than on the search of
-    // images.
+    // During the walk, processor time is better spent on the walk than on the search of images.
     if !whole {
         return wanted().then_some(preview);
     }

@@ -1,6 +1,5 @@
 //! Finding the kernel's PDB while it is missing: downloads it if allowed, detects it when
-//! it appears on disk, and reads the dump again with it. All of this runs on separate
-//! threads.
+//! it appears on disk, and reads the dump again with it. All of this runs on separate threads.
 //!
 //! One thread polls the directories of the symbol path; another asks the servers once, if
 //! the path names any and network access is allowed. A download is stored in one of those

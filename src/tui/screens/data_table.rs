@@ -183,8 +183,7 @@ impl DataTable {
         }
     }
 
-    /// Sorts by the selected column, or reverses the order if it already is the sort
-    /// column.
+    /// Sorts by the selected column, or reverses the order if it already is the sort column.
     pub fn sort_here(&mut self) {
         self.sort = Some(match self.sort {
             Some((column, largest)) if column == self.column => (column, !largest),

@@ -99,8 +99,7 @@ impl ModulesView {
         }
     }
 
-    /// Sorts by the selected column, or reverses the order if it already is the sort
-    /// column.
+    /// Sorts by the selected column, or reverses the order if it already is the sort column.
     pub fn sort_here(&mut self, model: &Model) {
         self.descending = match self.sorted == Some(self.column) {
             true => !self.descending,

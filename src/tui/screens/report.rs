@@ -26,8 +26,7 @@ pub struct ReportView {
     pub whole: bool,
     /// The command whose output this is; `None` for the report itself.
     pub typed: Option<Box<crate::command::Request>>,
-    /// The report was requested during the walk, so it is requested again when the walk is
-    /// done.
+    /// The report was requested during the walk, so it is requested again when the walk is done.
     pub early: bool,
     /// Headings of sections whose default state the user toggled.
     turned: BTreeSet<String>,

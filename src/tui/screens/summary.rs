@@ -1,5 +1,4 @@
-//! `!vm`: a short summary that is always on screen, and the full listing as a separate
-//! screen.
+//! `!vm`: a short summary that is always on screen, and the full listing as a separate screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

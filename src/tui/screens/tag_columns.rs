@@ -59,8 +59,7 @@ pub const ALL: [TagColumn; 18] = [
 ];
 
 impl TagColumn {
-    /// The name in settings, in the column chooser and, if the column is a field, in
-    /// queries.
+    /// The name in settings, in the column chooser and, if the column is a field, in queries.
     pub fn name(self) -> &'static str {
         match self {
             Tag => "tag",

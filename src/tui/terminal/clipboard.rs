@@ -20,8 +20,7 @@ pub enum Way {
     Terminal,
     /// Through GNU screen, which passes on device control strings.
     Screen,
-    /// Into a file: the terminal has no clipboard, or a multiplexer does not pass the copy
-    /// on.
+    /// Into a file: the terminal has no clipboard, or a multiplexer does not pass the copy on.
     File,
 }
 

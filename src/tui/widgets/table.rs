@@ -140,8 +140,7 @@ pub struct Table<'a> {
     pub cursor: Cursor,
     /// True if the pane is focused.
     pub focused: bool,
-    /// The column that column keys apply to; its heading is marked if it is not the sort
-    /// column.
+    /// The column that column keys apply to; its heading is marked if it is not the sort column.
     pub selected_column: Option<usize>,
 }
 

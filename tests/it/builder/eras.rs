@@ -456,8 +456,7 @@ fn check_counters(machine: &Machine, engine: &Engine) {
 fn check_commitments(machine: &Machine, engine: &Engine) {
     let report = engine.vm();
     assert_eq!(report.is_modern(), machine.truth.build >= 10240);
-    // One machine has failures. The other machines have none, if their layout has the
-    // field.
+    // One machine has failures. The other machines have none, if their layout has the field.
     let counted = engine.kernel().visible_state().is_ok_and(|s| s.exact)
         && engine
             .kernel()

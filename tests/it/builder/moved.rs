@@ -174,8 +174,7 @@ fn regions_in_another_order_are_rejected() {
 }
 
 /// From 1607 on, the debugger data block's pointers to counters may refer to removed
-/// variables. Such a pointer is used only if it is inside nt's image and its value is
-/// plausible.
+/// variables. Such a pointer is used only if it is inside nt's image and its value is plausible.
 #[test]
 fn moved_counters_of_the_debugger_block_are_rejected() {
     const PHYSICAL_PAGES: u64 = 0xf8;

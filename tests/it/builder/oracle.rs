@@ -1,6 +1,5 @@
 //! An independent reader opens the builder's dumps, and agrees on everything that it reads:
-//! `kdmp-parser`, for the types that it supports (1, 5, 6, 8 and 10). goblin parses the
-//! images.
+//! `kdmp-parser`, for the types that it supports (1, 5, 6, 8 and 10). goblin parses the images.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -152,8 +151,7 @@ fn the_module_list_agrees() {
     }
 }
 
-/// Complete dumps of Server 2003. `kdmp-parser` does not support the type of its kernel
-/// dumps.
+/// Complete dumps of Server 2003. `kdmp-parser` does not support the type of its kernel dumps.
 #[test]
 fn a_complete_dump_of_server_2003_agrees() {
     let machine = machines::of_era(&SERVER_2003);

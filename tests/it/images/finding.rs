@@ -1,5 +1,4 @@
-//! Windows is found in difficult images, and remains of other kernels are not mistaken for
-//! it.
+//! Windows is found in difficult images, and remains of other kernels are not mistaken for it.
 
 use poolscope::memory::{PAGE_SIZE, Pfn, Va};
 use poolscope::synth::snapshot::Registers;
@@ -127,8 +126,7 @@ fn five_level_page_tables_are_found_by_cr4_and_by_search() {
     let page = memory.physical.page_mut(top);
     put(page, 0x1ff, old.0);
     put(page, SELF, top.0);
-    // Tables with four levels cannot be roots on such a machine: no other table maps
-    // itself.
+    // Tables with four levels cannot be roots on such a machine: no other table maps itself.
     for pfn in (0..memory.physical.end()).map(Pfn).filter(|p| *p != top) {
         let entry = |page: &[u8; PAGE_SIZE as usize]| {
             let bytes = page[SELF * 8..SELF * 8 + 8].try_into().unwrap();

@@ -27,8 +27,7 @@ const QEMU: Qemu = Qemu {
     sections_last: false,
 };
 
-/// A machine with all pages resident, so that an image and a full dump have the same
-/// contents.
+/// A machine with all pages resident, so that an image and a full dump have the same contents.
 fn machine(era: &'static Era) -> Machine {
     let mut spec = small::of_era(era);
     spec.processors = 2;

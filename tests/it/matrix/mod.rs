@@ -1,6 +1,5 @@
 //! Whole dumps with one damaged structure, in each relevant way. Checks the answers, the
-//! warnings, and that unrelated answers did not change. The results are a table in the
-//! docs.
+//! warnings, and that unrelated answers did not change. The results are a table in the docs.
 
 mod answers;
 mod containers;

@@ -39,8 +39,7 @@ fn name(n: usize) -> [u8; 4] {
     [b'~', digit(n / 32), digit(n), b'm']
 }
 
-/// The machine with this many additional pages of pool, and the bytes of code in its
-/// drivers.
+/// The machine with this many additional pages of pool, and the bytes of code in its drivers.
 pub fn machine(pages: u64) -> (Machine, u64) {
     let mut spec = spec();
     let frames = pages + pages / 64 + 0x1_0000;

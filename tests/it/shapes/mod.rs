@@ -379,8 +379,7 @@ fn instructions_are_listed_from_the_reference_to_the_call() {
     let call = lines.iter().find(|l| l.takes_tag).unwrap();
     assert_eq!(call.function.as_deref(), Some(POOL));
     assert_eq!(call.bytes[..2], [0xff, 0x15]);
-    // If the tag and the call are far apart, the listing shows the instructions around
-    // both.
+    // If the tag and the call are far apart, the listing shows the instructions around both.
     let far = listed(b"LiFr");
     assert!(far.len() < 40 && far.iter().any(|l| l.gap) && far.iter().any(|l| l.takes_tag));
 }

@@ -404,8 +404,7 @@ pub(super) fn more(w: &mut Writer) {
     }
 }
 
-/// The framework as bound by versions up to 1.13: its function table is copied to the
-/// driver.
+/// The framework as bound by versions up to 1.13: its function table is copied to the driver.
 fn framework(w: &mut Writer, framework: Va) {
     let name: Vec<u8> = "KmdfLibrary\0"
         .encode_utf16()

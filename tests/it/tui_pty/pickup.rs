@@ -59,8 +59,7 @@ fn put(store: &TempDir, bytes: &[u8]) {
     fs::write(place, bytes).unwrap();
 }
 
-/// A symbol server that sends `body` with a stated length of `length` bytes; 404 without a
-/// body.
+/// A symbol server that sends `body` with a stated length of `length` bytes; 404 without a body.
 fn serve(body: Option<&'static [u8]>, length: usize) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

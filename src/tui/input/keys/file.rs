@@ -65,8 +65,7 @@ impl Remark {
 
 /// A larger file is not a key file.
 const LARGEST: u64 = 1 << 20;
-/// Maximum number of `bind` and `unbind` lines: printing all built-in keys gives a few
-/// hundred.
+/// Maximum number of `bind` and `unbind` lines: printing all built-in keys gives a few hundred.
 const MOST_LINES: usize = 2000;
 /// Maximum number of remarks: a file of another kind would have one per line.
 const MOST_REMARKS: usize = 20;

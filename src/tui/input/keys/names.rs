@@ -31,8 +31,7 @@ const NAMED: [(&str, KeyCode); 17] = [
     ("hash", KeyCode::Char('#')),
 ];
 
-/// Action names of earlier versions that key files may still contain, and their current
-/// names.
+/// Action names of earlier versions that key files may still contain, and their current names.
 const OLD_ACTIONS: [(&str, &str); 1] = [("plain", "copy-view")];
 const OLD_CONTEXTS: [(&str, &str); 2] = [("sheet", "table"), ("mentions", "references")];
 

@@ -64,8 +64,7 @@ impl LineWriter {
         self.at = Some((x, y));
     }
 
-    /// Updates a row, in the cheaper of two ways: over the old contents, or after erasing
-    /// them.
+    /// Updates a row, in the cheaper of two ways: over the old contents, or after erasing them.
     pub fn row(&mut self, y: u16, new: &[ScreenCell], old: &[ScreenCell]) {
         let Some(first) = (0..new.len()).find(|&x| new.get(x) != old.get(x)) else {
             return;
@@ -166,8 +165,7 @@ impl LineWriter {
             self.wear(cell.look());
         }
         if cell.width > 1 {
-            // If the terminal draws the symbol narrower, no old symbol must remain beside
-            // it.
+            // If the terminal draws the symbol narrower, no old symbol must remain beside it.
             for _ in 0..cell.width {
                 self.out.push(b' ');
             }

@@ -91,8 +91,7 @@ impl<W: Write> DiffBackend<W> {
         self.shadow.clear();
     }
 
-    /// Makes the screen equal to a frame of the same size. An unchanged frame sends
-    /// nothing.
+    /// Makes the screen equal to a frame of the same size. An unchanged frame sends nothing.
     ///
     /// # Errors
     /// If the terminal is gone.

@@ -151,7 +151,7 @@ impl Transport<RoleServer> for Lines {
                     write(&ServerJsonRpcMessage::error(error, id)).ok()?;
                 }
                 Parsed::Message(message) => {
-                    // Before the first request, the session accepts nothing else.
+                    // Anything before the first request is dropped: there is no session yet.
                     let is_request = matches!(*message, JsonRpcMessage::Request(_));
                     if self.began || is_request {
                         self.began = true;

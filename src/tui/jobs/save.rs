@@ -18,7 +18,7 @@ use crate::tui::storage::write_asked_for;
 /// The format of a saved list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Aligned columns.
+    /// Tab-separated columns.
     Text,
     /// A header line and one line per row.
     Csv,

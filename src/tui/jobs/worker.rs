@@ -1,8 +1,9 @@
 //! The threads that read the dump, so that the drawing thread never waits for it.
 //!
-//! Three threads answer questions (memory; lists of allocations; the search of images), a
-//! fourth builds the index and reports progress. A newer question of the same kind replaces
-//! an older one: the older one is not answered, and stops if it is already running.
+//! Each group of questions has a thread: memory, lists of allocations, the search of images,
+//! tables and files, previews, baselines. One more thread builds the index and reports
+//! progress. A newer question of the same kind replaces an older one: the older one is not
+//! answered, and most kinds stop if they are already running.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

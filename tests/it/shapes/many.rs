@@ -1,9 +1,8 @@
 //! A machine with as many drivers and tags as a large server, and the time of the single
 //! pass over them.
 //!
-//! `cargo test --release --test it shapes::many -- --ignored
-//! --nocapture` times only the pass; `cargo bench --bench diagnose` times the program on a
-//! dump of this machine.
+//! `cargo test --release --test it shapes::many -- --ignored --nocapture` times only the pass;
+//! `cargo bench --bench diagnose` times the program on a dump of this machine.
 
 use std::time::Instant;
 

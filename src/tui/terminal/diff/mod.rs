@@ -30,8 +30,8 @@ use screen_cell::ScreenCell;
 pub struct Capabilities {
     /// More than a VT100: colours, and a separate off code for each attribute.
     pub colours: bool,
-    /// Large frames are marked so that the terminal shows them at once (DEC private mode
-    /// 2026). Terminals that do not know the mode ignore it.
+    /// Large frames are marked so that the terminal shows them at once, by DEC private mode
+    /// 2026. Terminals that do not know the mode ignore it.
     pub synchronized: bool,
     /// Kitty's keyboard protocol. It is requested only from terminals known to have it,
     /// because others may misinterpret the sequence.

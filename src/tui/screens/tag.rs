@@ -221,7 +221,7 @@ impl TagView {
         wrapped(&out, width)
     }
 
-    /// The coverage of the tag. Preliminary while the walk is running.
+    /// The coverage of the tag. Empty while the walk is running: it would be preliminary.
     fn coverage(&self, width: u16, indexing: bool) -> Vec<(String, bool)> {
         match indexing {
             true => Vec::new(),
